@@ -1,0 +1,54 @@
+# hpt_ros without a ROS distribution: every target sets up .venv by itself first. `make help` lists them.
+# With a ROS distribution (sourced /opt/ros/...), use rosdep and colcon instead: see CONTRIBUTING.md.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+ARGS ?=
+
+# A sourced ROS distribution or another virtual environment must not leak into .venv.
+unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH PYTHONHOME PYTHONPATH ROS_DISTRO \
+  ROS_PYTHON_VERSION ROS_VERSION VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
+empty :=
+space := $(empty) $(empty)
+export LD_LIBRARY_PATH := $(subst $(space),:,$(filter-out /opt/ros/%,$(subst :,$(space),$(LD_LIBRARY_PATH))))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format build clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@echo '  ARGS="..." is passed on, e.g. make demo ARGS="--episodes 3", make test ARGS="test/control -x"'
+
+setup: ## make or update .venv: ROS 2 Kilted from wheels, pinned packages, hpt_msgs, hpt_ros
+	@command -v $(PYTHON) >/dev/null || { echo "setup: error: $(PYTHON) not found: run 'sudo apt-get install python3 python3-venv python3-dev'" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 7))' || { echo "setup: error: $(PYTHON) is older than Python 3.10: install Python 3.10 to 3.13 and run 'make PYTHON=python3.12 ...'" >&2; exit 1; }
+	@$(PYTHON) tools/setup_env.py
+
+demo: setup ## run the policy on the simulated robot and compare it with two baselines
+	$(BIN)/hpt demo $(ARGS)
+
+test: setup ## run the tests, but for the slow ones
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: setup ## run all tests
+	$(PYTEST) --timeout=1800 $(ARGS)
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict hpt_ros rosbag_tools tools
+	$(BIN)/mypy test
+
+format: setup ## let ruff format and mend what it can
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+build: setup ## colcon build of hpt_msgs and hpt_ros into install/ (then: source install/setup.bash)
+	PATH="$(CURDIR)/$(BIN):$$PATH" AMENT_PREFIX_PATH=$(CURDIR)/.venv CMAKE_PREFIX_PATH=$(CURDIR)/.venv \
+	  $(BIN)/colcon build \
+	  --cmake-args -DCMAKE_BUILD_TYPE=Release -DPython3_EXECUTABLE=$(CURDIR)/$(BIN)/python $(ARGS)
+
+clean: ## remove .venv and everything built
+	rm -rf .venv build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -path ./.git -prune -o -name __pycache__ -type d -print0 | xargs -0r rm -rf

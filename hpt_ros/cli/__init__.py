@@ -1,0 +1,1 @@
+"""The `hpt` command: one file a verb."""

@@ -1,0 +1,74 @@
+"""`hpt convert`: bags to a LeRobotDataset v3.0."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "convert rosbags to a LeRobotDataset v3.0"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    add = parser.add_argument
+    add(
+        "bags", nargs="+", metavar="BAG", help="a rosbag2 folder, an .mcap or .db3 file, or a folder of those"
+    )
+    add("--embodiment", metavar="FILE", help="embodiment file; left out: the one that the bags carry")
+    add("--out", required=True, metavar="DIR", help="folder of the dataset; it must not exist yet")
+    add("--task", default="", metavar="TEXT", help="task text of all episodes, instead of the recorded ones")
+    add("--keep-failures", action="store_true", help="also convert episodes marked as failure")
+    add("--recover", action="store_true", help="use bags that were cut short as far as they go")
+    add("--skip-bad", action="store_true", help="leave out bags that cannot be converted, and report them")
+    add("--overwrite", action="store_true", help="replace the dataset at --out")
+    add("--workers", type=int, default=1, metavar="N", help="processes that convert side by side (default 1)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert and print what was kept and why the rest was not."""
+    import time
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from hpt_ros.embodiment import Embodiment
+    from hpt_ros.errors import HptError
+    from rosbag_tools.convert import Options, convert
+
+    if args.workers < 1:
+        raise HptError(
+            f"--workers is {args.workers}, but at least 1 was expected; give the number of processes"
+        )
+    embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
+    options = Options(
+        task=args.task,
+        keep_failures=args.keep_failures,
+        skip_bad=args.skip_bad,
+        recover=args.recover,
+        workers=args.workers,
+        overwrite=args.overwrite,
+    )
+    console = Console(stderr=True)
+    started = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("converting", total=None)
+
+        def show(doing: str, done: int, total: int) -> None:
+            progress.update(task, description=doing, completed=done, total=total)
+
+        report = convert(args.bags, args.out, embodiment, options, show)
+    elapsed_s = time.monotonic() - started
+    episodes = sum(1 for entry in report.episodes for span in entry.spans if span.episode_index >= 0)
+    print(
+        f"{Path(args.out)}: {episodes} episodes, {report.kept} of {report.ticks} ticks kept, in {elapsed_s:.1f} s"
+    )
+    for reason, count in report.left_out().items():
+        print(f"  {count} recorded episodes left out: {reason}")
+    for line in report.reasons():
+        print(f"  dropped for {line}")
+    for path, reason in report.skipped_bags.items():
+        print(f"  skipped {path}: {reason}")
+    for note in report.recovered_bags:
+        print(f"  {note}")
+    return 0

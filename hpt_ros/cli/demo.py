@@ -1,0 +1,190 @@
+"""`hpt demo`: the simulated robot feeds the dog, over real ROS 2 middleware, and the figures are printed."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpt_ros.errors import HptError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hpt_ros.nodes.demo import DemoSettings
+
+HELP = "let a checkpoint feed the dog in simulation, beside two baselines, and print how well it went"
+
+# Seconds of wall time on two cores, from the runs in docs/demo.md; only for the sentence before the start.
+EPISODE_S = 12.0
+DEMONSTRATION_S = 12.0
+ITERATION_S = 0.5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument(
+        "--episodes", type=int, default=10, metavar="N", help="of each player (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--checkpoint", default="feed_dog", help="folder, or a shipped name (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("hpt_demo"), metavar="DIR", help="for results (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="of the first scene (default: %(default)s)",
+    )
+    parser.add_argument("--no-baselines", action="store_true", help="let only the policy play")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="record demonstrations, convert and finetune first, into DIR, then play what comes out",
+    )
+    parser.add_argument(
+        "--demonstrations",
+        type=int,
+        default=100,
+        metavar="N",
+        help="with --full: to record (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--recipe", metavar="FILE", help="with --full: training recipe (default: the shipped feed_dog)"
+    )
+    parser.add_argument("--iterations", type=int, metavar="N", help="with --full: instead of the recipe's")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play, and with ``--full`` make the checkpoint first."""
+    # ROS, torch and MuJoCo take seconds to import; `hpt --help` should not.
+    from rich.console import Console
+
+    from hpt_ros.nodes.demo import DemoSettings
+
+    console = Console()
+    settings = DemoSettings(args.episodes, args.checkpoint, args.seed, not args.no_baselines)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HptError(
+            f"the folder {str(args.out)!r} cannot be made ({error.strerror}); give another --out"
+        ) from error
+    if args.full:
+        settings = replace(settings, checkpoint=str(_make_checkpoint(args, console)))
+    _play(settings, args.out, console)
+    return 0
+
+
+def _make_checkpoint(args: argparse.Namespace, console: Console) -> Path:
+    """Record, convert and finetune into ``--out``; returns the checkpoint's folder."""
+    from hpt_ros.cli.main import main as hpt
+    from hpt_ros.learning import load_recipe
+    from hpt_ros.nodes.demo import record_demonstrations
+    from hpt_ros.resources import config_file
+
+    if args.demonstrations < 2:
+        raise HptError(
+            f"the number of demonstrations is {args.demonstrations}, but at least 2 was expected (one to train on, one "
+            "to validate); ask for more"
+        )
+    out: Path = args.out
+    bags, dataset, training = out / "bags", out / "dataset", out / "run"
+    for folder in (bags, dataset, training):
+        if folder.exists():
+            raise HptError(
+                f"{str(folder)!r} exists already, from an earlier --full; remove it or give another --out"
+            )
+    recipe_path = args.recipe or str(config_file("recipes/feed_dog.yaml"))
+    iterations = args.iterations or load_recipe(recipe_path, (), iterations=None, batch_size=None).iterations
+    players = 1 if args.no_baselines else 3
+    minutes = [
+        args.demonstrations * DEMONSTRATION_S / 60,
+        iterations * ITERATION_S / 60,
+        players * args.episodes * EPISODE_S / 60,
+    ]
+    console.print(
+        f"on two cores this takes about {sum(minutes) + 1:.0f} minutes: {minutes[0]:.0f} to record "
+        f"{args.demonstrations} demonstrations, 1 to convert them, {minutes[1]:.0f} to train {iterations} steps, "
+        f"{minutes[2]:.0f} to play {players * args.episodes} episodes"
+    )
+    with _progress(console, "recording demonstrations", args.demonstrations) as advance:
+
+        def recorded(_: str, result: Any) -> None:
+            if result.success:
+                advance()
+
+        record_demonstrations(args.demonstrations, bags, real_time_factor=0.0, report=recorded)
+    embodiment = str(config_file("embodiments/feed_dog.yaml"))
+    for verb in (
+        ["convert", str(bags), "--embodiment", embodiment, "--out", str(dataset), "--workers", "2"],
+        ["finetune", "--dataset", str(dataset), "--out", str(training), "--recipe", recipe_path]
+        + (["--iterations", str(args.iterations)] if args.iterations else []),
+    ):
+        console.print(f"[bold]hpt {' '.join(verb)}[/bold]", highlight=False)
+        status = hpt(verb)
+        if status == 130:
+            raise KeyboardInterrupt
+        if status != 0:
+            raise HptError(f"'hpt {verb[0]}' ended with status {status}, see above; mend it and start again")
+    return training / "best"
+
+
+def _play(settings: DemoSettings, out: Path, console: Console) -> None:
+    from hpt_ros.cli import demo_report
+    from hpt_ros.embodiment import Embodiment
+    from hpt_ros.nodes.demo import play
+    from hpt_ros.resources import checkpoint_folder
+
+    folder = checkpoint_folder(settings.checkpoint)
+    robot = Embodiment.load(folder / "embodiment.yaml")
+    players = 3 if settings.baselines else 1
+    started_s = time.monotonic()
+    with _progress(console, "playing episodes", players * settings.episodes) as advance:
+        scores, seen = play(settings, lambda *_: advance())
+    table = demo_report.score_table(scores)
+    console.print(table)
+    about = {
+        "checkpoint": settings.checkpoint,
+        "first_seed": settings.first_seed,
+        "wall_s": round(time.monotonic() - started_s, 1),
+    }
+    demo_report.write_json(out / "scores.json", scores, about)
+    written = [out / "scores.json"]
+    if seen is not None and seen.result is not None and seen.commands_rad:
+        how = "fed" if seen.success else "not fed"
+        demo_report.write_plot(
+            out / "episode.png", robot, seen, f"scene {seen.result.seed}: the dog was {how}"
+        )
+        written.append(out / "episode.png")
+        if seen.pictures:
+            demo_report.write_video(out / "episode.mp4", seen.pictures)
+            written.append(out / "episode.mp4")
+    console.print(f"saved: {', '.join(str(path) for path in written)}", highlight=False)
+
+
+@contextmanager
+def _progress(console: Console, title: str, total: int) -> Iterator[Any]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("left:"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda: progress.advance(task)

@@ -1,0 +1,130 @@
+"""What `hpt demo` leaves behind: the table, the figures as JSON, the plot and the video of one episode."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from rich.table import Table
+
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.nodes.demo import Score
+from hpt_ros.nodes.observer import PICTURE_HZ, Seen
+
+Array = npt.NDArray[np.float64]
+
+VIDEO_CRF = "20"  # x264's constant rate factor: visually clean at a few hundred KiB for these scenes
+
+
+# Column title -> name in Score.samples_s.
+TIMINGS = {
+    "inference": "inference_s",
+    "image stamp to command": "image_to_command_s",
+    "command jitter": "command_jitter_s",
+}
+
+
+def score_table(scores: Sequence[Score]) -> Table:
+    """The table that the demo prints: success of each player, and median / 99th percentile of the timings in ms."""
+    table = Table(title="feed the dog, one row a player", caption="timings: median / 99th percentile, ms")
+    table.add_column("player")
+    for title in ("success", "task done", "faults"):
+        table.add_column(title, justify="right")
+    for title in TIMINGS:
+        table.add_column(title, justify="right")
+    for score in scores:
+        progress = float(np.mean([episode.progress for episode in score.episodes]))
+        faults = sum(bool(episode.fault) for episode in score.episodes)
+        cells = [f"{score.successes}/{len(score.episodes)}", f"{100 * progress:.0f} %", str(faults)]
+        cells += [_median_and_p99(score.samples_s.get(name)) for name in TIMINGS.values()]
+        table.add_row(score.player, *cells)
+    return table
+
+
+def write_json(path: Path, scores: Sequence[Score], about: Mapping[str, Any]) -> None:
+    """Write every episode's result and the timings' percentiles, for tools."""
+    rows = [
+        {
+            "player": score.player,
+            "successes": score.successes,
+            "episodes": [asdict(episode) for episode in score.episodes],
+            "timings_ms": {name: _percentiles(values) for name, values in score.samples_s.items()},
+            "counters": dict(score.counters),
+        }
+        for score in scores
+    ]
+    path.write_text(json.dumps({"about": dict(about), "players": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def write_plot(path: Path, robot: Embodiment, seen: Seen, title: str) -> None:
+    """Draw commanded and measured joint angles of one episode, and the commanded velocities against their limits.
+
+    Args:
+        path: PNG to write.
+        robot: names and limits.
+        seen: the episode.
+        title: over the picture.
+    """
+    from matplotlib.figure import Figure
+
+    # A few commands at the seam of two chunks may carry the same time.
+    times_s, unique = np.unique(np.array(seen.command_s), return_index=True)
+    angles = np.array(seen.commands_rad)[unique]
+    measured_s, measured = np.array(seen.measured_s), np.array(seen.measured_rad)
+    names = robot.action.names
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    top, middle, bottom = figure.subplots(3, 1, sharex=True)
+    step_s = np.maximum(np.diff(times_s), 1e-6)[:, None]
+    velocity = np.diff(angles, axis=0) / step_s
+    for joint, name in enumerate(names):
+        (line,) = top.plot(times_s, angles[:, joint], linewidth=1.2, label=name)
+        top.plot(measured_s, measured[:, joint], linewidth=0.8, linestyle=":", color=line.get_color())
+        middle.plot(
+            times_s[1:], velocity[:, joint] / robot.max_velocity[joint], linewidth=0.8, color=line.get_color()
+        )
+    lag = np.stack([np.interp(times_s, measured_s, measured[:, j]) for j in range(len(names))], axis=1)
+    bottom.plot(times_s, np.abs(angles - lag).max(axis=1) * 1e3, linewidth=0.8, color="black")
+    top.set(ylabel="angle, rad", title=title)
+    top.legend(
+        loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, title="solid: commanded\ndotted: measured"
+    )
+    middle.set(ylabel="commanded velocity\nshare of its limit")
+    for edge in (-1.0, 1.0):
+        middle.axhline(edge, color="red", linewidth=0.8)
+    bottom.set(ylabel="largest distance\ncommanded to measured, mrad", xlabel="time in the episode, s")
+    figure.savefig(path, dpi=110)
+
+
+def write_video(path: Path, frames: Iterable[npt.NDArray[np.uint8]], fps: int = round(PICTURE_HZ)) -> None:
+    """Write RGB frames (H, W, 3) as H.264 at `fps`; even height and width."""
+    with av.open(str(path), "w") as container:
+        stream = None
+        for frame in frames:
+            if stream is None:
+                stream = container.add_stream("libx264", rate=fps)
+                stream.height, stream.width = frame.shape[:2]
+                stream.pix_fmt = "yuv420p"
+                stream.options = {"crf": VIDEO_CRF}
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        if stream is not None:
+            container.mux(stream.encode())
+
+
+def _percentiles(values: Array) -> dict[str, float]:
+    if len(values) == 0:
+        return {"samples": 0}
+    median, p99 = np.percentile(values, [50, 99]) * 1e3
+    return {"median": round(float(median), 3), "p99": round(float(p99), 3), "samples": len(values)}
+
+
+def _median_and_p99(values: Array | None) -> str:
+    if values is None or len(values) == 0:
+        return "-"
+    figures = _percentiles(values)
+    return f"{figures['median']:.1f} / {figures['p99']:.1f}"

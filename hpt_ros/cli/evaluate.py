@@ -1,0 +1,72 @@
+"""`hpt evaluate`: how far a checkpoint's actions are from those of a dataset, without a robot."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "measure a checkpoint's action error on a dataset"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="DIR", help="checkpoint folder, or the name of a shipped one"
+    )
+    parser.add_argument(
+        "--dataset", required=True, metavar="DIR", help="LeRobotDataset v3.0 folder of the same robot"
+    )
+    parser.add_argument(
+        "--cache", metavar="DIR", help="folder for decoded frames (default: beside the dataset)"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=64, metavar="N", help="samples at a time (default 64)"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default cpu)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print loss and mean absolute action error, as a whole and for each step of the chunk; returns 0."""
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    from hpt_ros.cli.finetune import Terminal, checked_device
+    from hpt_ros.embodiment import Embodiment, require_match
+    from hpt_ros.errors import HptError
+    from hpt_ros.learning import Windows, action_error, open_cache, open_dataset
+    from hpt_ros.model import load_checkpoint
+    from hpt_ros.resources import checkpoint_folder
+
+    device = checked_device(args.device)
+    if args.batch_size < 1:
+        raise HptError(f"--batch-size is {args.batch_size}, but at least 1 was expected; raise it")
+    folder = checkpoint_folder(args.checkpoint)
+    checkpoint = load_checkpoint(folder)
+    robot = Embodiment.loads(
+        checkpoint.embodiment_yaml, where=f"checkpoint {args.checkpoint!r}, embodiment.yaml"
+    )
+    dataset = open_dataset(args.dataset)
+    require_match(
+        robot,
+        dataset.embodiment,
+        a_name=f"checkpoint {args.checkpoint!r}",
+        b_name=f"dataset {args.dataset!r}",
+    )
+    with Terminal() as report:
+        report.say(f"data: {dataset.summary()}")
+        cache = open_cache(
+            dataset, args.cache, progress=lambda done, total: report.bar("decoding", done, total)
+        )
+    windows = Windows.of(dataset.episodes, robot.observation_horizon, robot.action.horizon)
+    policy = checkpoint.policy.to(device)
+    loss, errors = action_error(
+        policy, dataset, cache.frames, windows, np.arange(len(windows)), args.batch_size
+    )
+    table = Table(title=f"{folder.name} on {dataset.root.name}: {len(windows)} samples, loss {loss:.5f}")
+    table.add_column("step of the chunk")
+    table.add_column(f"mean absolute error, {robot.action.unit}", justify="right")
+    for step, error in enumerate(errors):
+        table.add_row(f"{step} ({step * robot.dt_s:.1f} s)", f"{error:.5f}")
+    table.add_row("all", f"{errors.mean():.5f}")
+    Console().print(table)
+    return 0

@@ -1,0 +1,38 @@
+"""Everything between the policy's chunks and the commands: pure state machines, time is an argument."""
+
+from __future__ import annotations
+
+from hpt_ros.control.chunk import Chunk, ChunkError, Reference
+from hpt_ros.control.config import ControlConfig, QueueConfig, SafetyConfig, WatchdogConfig
+from hpt_ros.control.controller import Controller
+from hpt_ros.control.latency import LatencyWindow
+from hpt_ros.control.queue import ChunkQueue
+from hpt_ros.control.safety import Limits, Output, SafetyFilter
+from hpt_ros.control.session import COUNTERS, Command, Session, StreamRate
+from hpt_ros.control.state_machine import TRANSITIONS, Event, State, next_state
+from hpt_ros.control.watchdog import Watchdog
+
+__all__ = [
+    "COUNTERS",
+    "TRANSITIONS",
+    "Chunk",
+    "ChunkError",
+    "ChunkQueue",
+    "Command",
+    "ControlConfig",
+    "Controller",
+    "Event",
+    "LatencyWindow",
+    "Limits",
+    "Output",
+    "QueueConfig",
+    "Reference",
+    "SafetyConfig",
+    "SafetyFilter",
+    "Session",
+    "State",
+    "StreamRate",
+    "Watchdog",
+    "WatchdogConfig",
+    "next_state",
+]

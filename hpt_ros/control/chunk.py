@@ -1,0 +1,136 @@
+"""A chunk of actions with times, and the smooth curve through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.errors import HptError
+
+Vector = NDArray[np.float64]
+
+NS_PER_S = 1_000_000_000
+
+
+class ChunkError(HptError):
+    """A chunk that must not be executed: wrong size or not finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where the policy wants the robot at one time: position and velocity, (dim,) each, in the action's unit."""
+
+    position: Vector
+    velocity: Vector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """Actions i = 0..H-1 for the times observation_ns + i * dt_s.
+
+    Between actions the curve is the cubic Hermite interpolant with Catmull-Rom slopes, limited so that it never
+    leaves the range of the two actions around it (three times the smaller secant, and zero at a turning point; de Boor
+    and Swartz, "Piecewise monotone interpolation", 1977). Position and velocity are continuous.
+
+    Attributes:
+        observation_ns: tick of the observation behind it; time of action 0.
+        dt_s: seconds from one action to the next.
+        values: (H, dim), in the action's unit.
+        number: the caller's count of chunks.
+    """
+
+    observation_ns: int
+    dt_s: float
+    values: Vector
+    number: int = 0
+    _slopes: Vector = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        values = np.array(self.values, dtype=np.float64)
+        if values.ndim != 2 or 0 in values.shape:
+            raise ChunkError(
+                f"a chunk has the shape {values.shape}, but (horizon, dim) was expected; check the policy's output"
+            )
+        if not np.isfinite(values).all():
+            row, column = np.argwhere(~np.isfinite(values))[0]
+            raise ChunkError(
+                f"a chunk has the value {values[row, column]} for action {row}, dimension {column}, but finite numbers "
+                "were expected; check the policy's weights and inputs"
+            )
+        if not self.dt_s > 0.0:
+            raise ChunkError(
+                f"a chunk has dt_s {self.dt_s}, but more than 0 s was expected; check the tick_hz"
+            )
+        values.setflags(write=False)
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "_slopes", _slopes(values))
+
+    @property
+    def horizon(self) -> int:
+        """Number of actions."""
+        return int(self.values.shape[0])
+
+    @property
+    def dim(self) -> int:
+        """Length of one action."""
+        return int(self.values.shape[1])
+
+    @property
+    def end_ns(self) -> int:
+        """Time of the last action."""
+        return self.time_ns(self.horizon - 1)
+
+    def time_ns(self, index: int) -> int:
+        """Time of action `index`."""
+        return self.observation_ns + round(index * self.dt_s * NS_PER_S)
+
+    def actions_before(self, time_ns: int) -> int:
+        """Number of actions whose time lies before `time_ns`."""
+        elapsed = (time_ns - self.observation_ns) / (self.dt_s * NS_PER_S)
+        # A nanosecond of slack, because the times of actions are rounded to one.
+        return int(np.clip(np.ceil(elapsed - 1.0 / (self.dt_s * NS_PER_S)), 0, self.horizon))
+
+    def at(self, time_ns: int) -> Reference:
+        """The curve at a time: held before the first action, going on straight after the last."""
+        x = (time_ns - self.observation_ns) / (self.dt_s * NS_PER_S)
+        if x <= 0.0:
+            return Reference(
+                self.values[0].copy(), np.zeros(self.dim) if x < 0.0 else self._slopes[0] / self.dt_s
+            )
+        last = self.horizon - 1
+        if x >= last:
+            velocity = self._slopes[last]
+            return Reference(self.values[last] + (x - last) * velocity, velocity / self.dt_s)
+        index = int(x)
+        u = x - index
+        p0, p1, m0, m1 = (
+            self.values[index],
+            self.values[index + 1],
+            self._slopes[index],
+            self._slopes[index + 1],
+        )
+        rise = p1 - p0
+        position = p0 + u * (m0 + u * ((3.0 * rise - 2.0 * m0 - m1) + u * (m0 + m1 - 2.0 * rise)))
+        velocity = m0 + u * (2.0 * (3.0 * rise - 2.0 * m0 - m1) + u * 3.0 * (m0 + m1 - 2.0 * rise))
+        return Reference(position, velocity / self.dt_s)
+
+    def held_at(self, time_ns: int) -> Vector:
+        """The newest action at or before a time, for dimensions that are never averaged, (dim,)."""
+        index = min(max(self.actions_before(time_ns + 1) - 1, 0), self.horizon - 1)
+        held: Vector = self.values[index]
+        return held
+
+
+def _slopes(values: Vector) -> Vector:
+    """Slope per step at each action, (H, dim)."""
+    if values.shape[0] == 1:
+        return np.zeros_like(values)
+    secants = np.diff(values, axis=0)
+    slopes = np.empty_like(values)
+    slopes[0], slopes[-1] = secants[0], secants[-1]
+    before, after = secants[:-1], secants[1:]
+    bound = np.where(before * after > 0.0, 3.0 * np.minimum(np.abs(before), np.abs(after)), 0.0)
+    slopes[1:-1] = np.clip((before + after) / 2.0, -bound, bound)
+    return slopes

@@ -1,0 +1,94 @@
+"""Configuration of the control room: each default exists here and nowhere else; ROS parameters are made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpt_ros.structured import field
+
+
+@dataclass(frozen=True, slots=True)
+class QueueConfig:
+    """How chunks become one continuous reference."""
+
+    fade_s: float = field(
+        "time over which a new chunk replaces the old one", default=0.2, unit="s", minimum=0.0, maximum=2.0
+    )
+    start_fade_s: float = field(
+        "time over which the first chunk takes over from the pose at rest", default=0.5,
+        unit="s", minimum=0.0, maximum=5.0,
+    )  # fmt: skip
+    request_fraction: float = field(
+        "ask for a new chunk when at most this part of the horizon is left",
+        default=0.5,
+        above=0.0,
+        maximum=1.0,
+    )
+    step_names: tuple[str, ...] = field(
+        "actions that are never blended or averaged and have a limit scalar of their own, such as grippers",
+        default=(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyConfig:
+    """Limits on commands; the limits themselves are the embodiment's."""
+
+    velocity_scale: float = field(
+        "part of the embodiment's velocity limits that commands may use",
+        default=1.0,
+        minimum=0.01,
+        maximum=1.0,
+    )
+    acceleration_scale: float = field(
+        "part of the embodiment's acceleration limits that commands may use",
+        default=1.0,
+        minimum=0.01,
+        maximum=1.0,
+    )
+    max_refused: int = field(
+        "refused chunks, or failed inferences, in a row that are a fault", default=10, minimum=1, maximum=1000
+    )
+    start_reach_s: float = field(
+        "the first target may be as far from the measured pose as each joint's velocity limit covers in this time",
+        default=0.15, unit="s", above=0.0, maximum=2.0,
+    )  # fmt: skip
+    pose_tolerance: float = field(
+        "how far the measured pose may lie outside the position limits at the start, in the action's unit",
+        default=0.0087, minimum=0.0, maximum=0.1,
+    )  # fmt: skip
+    hold_timeout_s: float = field(
+        "holding for longer than this is a fault, which an operator clears", default=1.0,
+        unit="s", above=0.0, maximum=60.0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class WatchdogConfig:
+    """When a stream counts as stale."""
+
+    timeout_s: float = field(
+        "age of a stream's newest message that stops the robot",
+        default=0.2,
+        unit="s",
+        above=0.0,
+        maximum=10.0,
+    )
+    periods: float = field(
+        "a stream's timeout is never less than this many of its periods",
+        default=2.5,
+        minimum=1.0,
+        maximum=100.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ControlConfig:
+    """The whole control room."""
+
+    command_rate_hz: float = field(
+        "rate of commands; 0 takes the embodiment's", default=0.0, unit="Hz", minimum=0.0, maximum=1000.0
+    )
+    queue: QueueConfig = field("chunks", default=QueueConfig())
+    safety: SafetyConfig = field("limits", default=SafetyConfig())
+    watchdog: WatchdogConfig = field("stale streams", default=WatchdogConfig())

@@ -1,0 +1,391 @@
+"""The controller: states, watchdog, chunk queue and safety filter as one pure state machine.
+
+The caller (a ROS node, a test) passes times, messages' stamps and chunks in, calls `step` once per command period and
+sends what it returns. Nothing here reads a clock, sleeps or talks to anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hpt_ros.control.chunk import NS_PER_S, Chunk, ChunkError, Vector
+from hpt_ros.control.config import ControlConfig
+from hpt_ros.control.latency import LatencyWindow
+from hpt_ros.control.queue import ChunkQueue
+from hpt_ros.control.safety import Limits, Output, SafetyFilter
+from hpt_ros.control.session import Command, Session, StreamRate
+from hpt_ros.control.start import outside_limits, too_far
+from hpt_ros.control.state_machine import Event, State, next_state
+from hpt_ros.control.watchdog import Watchdog
+from hpt_ros.errors import HptError, did_you_mean
+
+
+class Controller:
+    """One robot's controller, from INACTIVE on.
+
+    Commands lie on a grid of their own: each is for one command period after the one before, however late the caller's
+    timer was. So the limits hold between the times that the robot is told, not between a timer's calls. A caller that
+    was away for more than half a period starts the grid anew from now.
+    """
+
+    def __init__(
+        self,
+        config: ControlConfig,
+        limits: Limits,
+        names: Sequence[str],
+        streams: Sequence[StreamRate],
+        *,
+        rate_hz: float,
+        latency_s: float = 0.0,
+    ) -> None:
+        """Make an inactive controller.
+
+        Args:
+            config: see `ControlConfig`.
+            limits: of the commands, unscaled.
+            names: of the commanded dimensions.
+            streams: that must be fresh.
+            rate_hz: of commands.
+            latency_s: how far ahead of its time a command is sent.
+
+        Raises:
+            HptError: `step_names` names a dimension that there is not.
+        """
+        for name in config.queue.step_names:
+            if name not in names:
+                raise HptError(
+                    f"queue.step_names has {name!r}, but the commanded dimensions are {', '.join(names)}"
+                    f"{did_you_mean(name, names) or '; correct it'}"
+                )
+        step = np.array([name in config.queue.step_names for name in names], dtype=bool)
+        self.config, self.names = config, tuple(names)
+        self.limits = Limits(
+            limits.lower,
+            limits.upper,
+            limits.velocity * config.safety.velocity_scale,
+            limits.acceleration * config.safety.acceleration_scale,
+        )
+        self.period_ns = round(NS_PER_S / rate_hz)
+        self._lead_ns = self.period_ns + round(latency_s * NS_PER_S)
+        self.queue = ChunkQueue(config.queue, step)
+        self.filter = SafetyFilter(self.limits, self.period_ns / NS_PER_S, step)
+        self.watchdog = Watchdog(config.watchdog, {stream.name: stream.rate_hz for stream in streams})
+        self.latency = LatencyWindow()
+        self.state = State.INACTIVE
+        self.session = Session()
+        # Why the robot must not move until an operator clears it; outlives activations. Empty: it may.
+        self.latched = ""
+
+    # --- events ----------------------------------------------------------------------------------------------------
+
+    def activate(self, *, enabled: bool = True) -> None:
+        """Go to WAITING with nothing remembered: no chunk, no pose, no message seen before this.
+
+        What is latched stays so: then to FAULT.
+
+        Args:
+            enabled: False waits for `enable` before it asks for chunks.
+        """
+        self._forget()
+        self.session.enabled = enabled
+        self._event(Event.ACTIVATE_LATCHED if self.latched else Event.ACTIVATE, self.latched)
+
+    def deactivate(self) -> None:
+        """Stop sending and forget everything but the counters, at once.
+
+        Call `disable`, then `step` until it gives None, to brake first.
+        """
+        self._event(Event.DEACTIVATE, "")
+        counters = self.session.counters
+        self._forget()
+        self.session.counters = counters
+
+    def enable(self) -> None:
+        """Permit motion (a task began)."""
+        self.session.enabled = True
+
+    def disable(self) -> None:
+        """Brake to rest and wait for `enable` (the task ended)."""
+        self.session.enabled = False
+        self.session.pending = None
+        self._event(Event.PAUSE, "")
+
+    def message(self, stream: str, stamp_ns: int, arrival_ns: int) -> None:
+        """Note a usable message of a stream."""
+        self.watchdog.saw(stream, stamp_ns, arrival_ns)
+
+    def invalid_message(self) -> None:
+        """Note a message that could not be used; its stream gets no fresher."""
+        self.session.counters["invalid_messages"] += 1
+
+    def measured(self, position: Vector) -> None:
+        """Note the measured pose of the commanded dimensions, (dim,)."""
+        self.session.measured = np.array(position, dtype=np.float64)
+
+    def chunk(self, observation_ns: int, dt_s: float, values: Vector, now_ns: int, number: int = 0) -> str:
+        """Take a chunk from the policy.
+
+        Args:
+            observation_ns: tick of its observation; time of its first action.
+            dt_s: seconds between actions.
+            values: (H, dim).
+            now_ns: now.
+            number: the caller's count.
+
+        Returns:
+            Why it was refused, a sentence; empty if it was taken.
+        """
+        if not self.state.active or self.state is State.FAULT or not self.session.enabled:
+            return f"a chunk came in state {self.state.name} and is not executed"
+        if np.ndim(values) != 2 or np.shape(values)[1] != len(self.names) or np.shape(values)[0] == 0:
+            return self._refused(
+                "wrong_size_refused",
+                f"a chunk has the shape {np.shape(values)}, but (horizon, {len(self.names)}) was expected; "
+                "check the policy",
+            )
+        try:
+            chunk = Chunk(observation_ns, dt_s, values, number)
+        except ChunkError as error:
+            return self._refused("nonfinite_refused", str(error))
+        self.session.refused_in_a_row = 0
+        self.session.counters["chunks"] += 1
+        self.latency.add((now_ns - observation_ns) / NS_PER_S)
+        time_ns = now_ns + self._lead_ns
+        if chunk.end_ns <= time_ns:
+            return self._late_chunk(chunk)
+        if chunk.observation_ns > now_ns + dt_s * NS_PER_S:
+            # It would be held, and look unused, until its time comes.
+            self.session.counters["chunks_refused_future"] += 1
+            return (
+                f"a chunk is of an observation {(chunk.observation_ns - now_ns) / NS_PER_S:.3f} s in the future; "
+                "synchronise the clocks of cameras and policy"
+            )
+        if self.state is not State.RUNNING:
+            if self.session.pending is None or observation_ns > self.session.pending.observation_ns:
+                self.session.pending = chunk
+            return ""
+        # From the last command on, so that the next one has a part of it already.
+        sent_ns = self.session.last_time_ns if self.session.last_time_ns is not None else time_ns
+        late = self.queue.merge(chunk, max(sent_ns, time_ns - self.period_ns))
+        if late is None:
+            return self._late_chunk(chunk)
+        self.session.counters["late_actions_dropped"] += late
+        self.session.unused = chunk
+        return ""
+
+    def inference_error(self, reason: str) -> None:
+        """Note that the policy failed."""
+        if self.state.active:
+            self._refused("inference_errors", reason)
+
+    def stop(self, reason: str = "an operator stopped the robot") -> bool:
+        """Brake and latch; pressed while INACTIVE it latches too. Returns False if something was latched already."""
+        if self.latched:
+            return False
+        self.session.counters["operator_stops"] += 1
+        self.latched = reason
+        self._event(Event.STOP, reason)
+        return True
+
+    def clear_fault(self) -> str:
+        """Back from FAULT to WAITING; returns why that is refused, empty if done."""
+        if not self.latched:
+            return f"there is no fault to clear in state {self.state.name}"
+        if not self.filter.at_rest:
+            return "the robot is still braking; clear the fault when it is at rest"
+        self.session.refused_in_a_row = 0
+        self.latched = ""
+        self._event(Event.CLEAR, "")
+        return ""
+
+    # --- once per period -------------------------------------------------------------------------------------------
+
+    def step(self, now_ns: int) -> Command | None:
+        """Make the command of this period, or None if nothing is to be sent."""
+        if not self.state.active:
+            return None
+        if self.session.last_now_ns is not None and now_ns < self.session.last_now_ns:
+            self._clock_back()
+        self.session.last_now_ns = now_ns
+        time_ns = self._grid(now_ns)
+        if time_ns is None:
+            return None
+        self.session.stale = self.watchdog.stale(now_ns)
+        if self.state is State.RUNNING and self.session.stale:
+            self.session.counters["stale_stops"] += 1
+            self._hold(Event.STALE, "; ".join(self.session.stale.values()))
+        if self.state in (State.WAITING, State.HOLDING):
+            self._try_to_run(time_ns)
+        command = self._run(time_ns) if self.state is State.RUNNING else None
+        if self.state is State.HOLDING:
+            self._check_hold(now_ns)
+        if command is None:
+            command = self._brake(time_ns)
+        # Silence ends the grid: what comes after it is no gap.
+        self.session.last_time_ns = None if command is None else command.time_ns
+        self.session.counters["commands_sent"] += command is not None
+        return command
+
+    def wants_chunk(self, now_ns: int) -> bool:
+        """Whether the policy should be asked for a chunk."""
+        if not self.session.enabled or self.state in (State.FAULT, State.INACTIVE, State.UNCONFIGURED):
+            return False
+        return self.state is not State.RUNNING or self.queue.wants_chunk(
+            now_ns + self._lead_ns, self.latency.high_s
+        )
+
+    def queue_length(self, now_ns: int) -> int:
+        """Actions still to come."""
+        return self.queue.remaining(now_ns + self._lead_ns)
+
+    def stream_ages_s(self, now_ns: int) -> Mapping[str, float]:
+        """Age of every stream's newest usable message in seconds, NaN if never seen."""
+        return {name: self.watchdog.age_s(name, now_ns) for name in self.watchdog.timeouts_s}
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        self.queue.clear()
+        self.filter.forget()
+        self.watchdog.reset()
+        self.session = Session()
+
+    def _event(self, event: Event, reason: str) -> None:
+        before, self.state = self.state, next_state(self.state, event)
+        if self.state is before:
+            return
+        self.session.reason = reason
+        if self.state is State.FAULT:
+            self.latched = reason
+            self.session.counters["faults"] += 1
+        if self.state is not State.RUNNING:
+            self.queue.clear()
+            self.session.pending = self.session.unused = None
+
+    def _refused(self, counter: str, reason: str) -> str:
+        self.session.counters[counter] += 1
+        self.session.refused_in_a_row += 1
+        if self.session.refused_in_a_row >= self.config.safety.max_refused:
+            self._event(
+                Event.ERROR,
+                f"{self.session.refused_in_a_row} failures of the policy in a row, the last: {reason}",
+            )
+        return reason
+
+    def _late_chunk(self, chunk: Chunk) -> str:
+        self.session.counters["chunks_refused_late"] += 1
+        self.session.counters["late_actions_dropped"] += chunk.horizon
+        return (
+            f"a chunk of {chunk.horizon} actions came after the time of its last action, or is older than the one in "
+            "use; make the policy faster or its horizon longer"
+        )
+
+    def _grid(self, now_ns: int) -> int | None:
+        """Time of this period's command; None if the timer came a whole period early."""
+        fresh = now_ns + self._lead_ns
+        if self.session.last_time_ns is None:
+            return fresh
+        time_ns = self.session.last_time_ns + self.period_ns
+        if time_ns > fresh + self.period_ns:
+            return None
+        if time_ns < fresh - self.period_ns // 2:
+            self.session.counters["command_gaps"] += 1
+            return fresh
+        return time_ns
+
+    def _clock_back(self) -> None:
+        self.session.counters["clock_jumps"] += 1
+        self.session.last_time_ns = None
+        self.session.pending = None
+        self.watchdog.reset()
+        self._event(Event.CLOCK_BACK, "ROS time went back")
+        self.session.hold_since_ns = None
+
+    def _hold(self, event: Event, reason: str) -> None:
+        self._event(event, reason)
+        self.session.hold_since_ns = None
+
+    def _check_hold(self, now_ns: int) -> None:
+        if self.session.hold_since_ns is None:
+            self.session.hold_since_ns = now_ns
+        longest_s = self.config.safety.hold_timeout_s
+        if now_ns - self.session.hold_since_ns > longest_s * NS_PER_S:
+            self._event(Event.HOLD_TIMEOUT, f"held for more than {longest_s:g} s: {self.session.reason}")
+
+    def _try_to_run(self, time_ns: int) -> None:
+        """Go to RUNNING if everything is there; otherwise say what is missing."""
+        chunk = self.session.pending
+        if not self.session.enabled:
+            self.session.waiting_for = "a task"
+        elif self.session.stale:
+            self.session.pending = None
+            self.session.waiting_for = "; ".join(self.session.stale.values())
+        elif self.session.measured is None:
+            self.session.waiting_for = "the measured pose"
+        elif chunk is None:
+            self.session.waiting_for = "the policy's first chunk"
+        elif chunk.end_ns <= time_ns:
+            self.session.pending = None
+            self.session.waiting_for = "a chunk that is not late"
+        elif not self.filter.at_rest and self.state is State.WAITING:
+            self.session.waiting_for = "the robot to come to rest"
+        else:
+            self._start(chunk, self.session.measured, time_ns)
+
+    def _start(self, chunk: Chunk, measured: Vector, time_ns: int) -> None:
+        safety = self.config.safety
+        pose = self.filter.position if self.state is State.HOLDING else None
+        if pose is None:
+            # Nothing was sent since WAITING began, or somebody may have moved the robot: begin where it is.
+            self.session.waiting_for = outside_limits(
+                self.names, measured, self.limits, safety.pose_tolerance
+            )
+            if self.session.waiting_for:
+                return
+            pose = np.clip(measured, self.limits.lower, self.limits.upper)
+        target = chunk.at(time_ns).position
+        self.session.waiting_for = too_far(self.names, target, pose, self.limits, safety.start_reach_s)
+        if self.session.waiting_for:
+            return
+        if self.state is State.WAITING:
+            self.filter.reset(pose)
+        self._event(Event.READY, "")
+        # One period back: at that time the robot is at the last command.
+        late = self.queue.start(chunk, time_ns - self.period_ns, pose, self.filter.velocity)
+        self.session.counters["late_actions_dropped"] += late
+        self.session.pending, self.session.unused = None, chunk
+
+    def _run(self, time_ns: int) -> Command | None:
+        reference = self.queue.at(time_ns)
+        if reference is None:
+            self.session.counters["exhausted_stops"] += 1
+            self._hold(Event.EXHAUSTED, "the chunk is used up and no new one has come")
+            return None
+        output = self.filter.apply(reference.position, reference.velocity)
+        if output is None:
+            self._refused(
+                "nonfinite_refused", f"a target was refused: {self.filter.refusal(reference.position)}"
+            )
+            return None
+        self._count(output)
+        chunk, self.session.unused = self.session.unused, None
+        return Command(time_ns, output.position, output.velocity, chunk)
+
+    def _count(self, output: Output) -> None:
+        self.session.counters["clamped_position"] += output.position_clamped
+        self.session.counters["clamped_velocity"] += output.velocity_clamped
+        self.session.counters["clamped_acceleration"] += output.acceleration_clamped
+        self.session.counters["slowed_before_limit"] += output.slowed
+
+    def _brake(self, time_ns: int) -> Command | None:
+        """Brake to rest. HOLDING then repeats the pose; WAITING and FAULT then send nothing.
+
+        So that a person can move the robot by other means after a fault, and a controller with a timeout does not let
+        go while the policy is expected back.
+        """
+        if self.filter.position is None or (self.filter.at_rest and self.state is not State.HOLDING):
+            return None
+        output = self.filter.brake()
+        return Command(time_ns, output.position, output.velocity)

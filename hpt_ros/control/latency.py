@@ -1,0 +1,34 @@
+"""The last so many durations and their percentiles."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+
+WINDOW = 100  # LeRobot looks at its last 100 latencies too
+PERCENTILE = 95.0  # LeRobot takes the maximum, which one hiccup spoils for the next 100 chunks
+
+
+class LatencyWindow:
+    """Durations in seconds, the newest `WINDOW` of them."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._values: deque[float] = deque(maxlen=WINDOW)
+
+    def add(self, duration_s: float) -> None:
+        """Add a duration; what is not finite or negative is a clock's fault and is left out."""
+        if math.isfinite(duration_s) and duration_s >= 0.0:
+            self._values.append(duration_s)
+
+    @property
+    def high_s(self) -> float:
+        """The 95th percentile; 0 as long as nothing is known."""
+        return float(np.percentile(list(self._values), PERCENTILE)) if self._values else 0.0
+
+    @property
+    def median_s(self) -> float:
+        """The median; NaN as long as nothing is known."""
+        return float(np.median(list(self._values))) if self._values else math.nan

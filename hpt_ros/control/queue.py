@@ -1,0 +1,151 @@
+"""Chunks in, one continuous reference out."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.control.chunk import NS_PER_S, Chunk, Reference, Vector
+from hpt_ros.control.config import QueueConfig
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A chunk and when it takes over from what lies below."""
+
+    chunk: Chunk
+    start_ns: int
+    fade_ns: int
+
+    def weight(self, time_ns: int) -> tuple[float, float]:
+        """Weight of the chunk and its rate of change in 1/s."""
+        if time_ns < self.start_ns:
+            return 0.0, 0.0
+        if time_ns >= self.start_ns + self.fade_ns:
+            return 1.0, 0.0
+        # A linear weight would make the velocity jump by (new - old) / fade at both ends; 3s^2 - 2s^3 does not.
+        s = (time_ns - self.start_ns) / self.fade_ns
+        return s * s * (3.0 - 2.0 * s), 6.0 * s * (1.0 - s) * NS_PER_S / self.fade_ns
+
+
+class ChunkQueue:
+    """The chunk being executed, with the fade from the one before.
+
+    Actions keep their times: a chunk that comes late starts in its middle, and what is past is dropped. The newest
+    chunk fades in over `fade_s`, position and velocity staying continuous even when chunks come faster than that.
+    Dimensions in `step` jump to the new chunk and hold each action until the next one's time.
+    """
+
+    def __init__(self, config: QueueConfig, step: NDArray[np.bool_]) -> None:
+        """Start empty.
+
+        Args:
+            config: fade and request fraction.
+            step: (dim,) true for dimensions that are never averaged.
+        """
+        self._config = config
+        self._step = step
+        self._base: tuple[int, Reference] | None = None
+        self._layers: deque[_Layer] = deque()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._base = None
+        self._layers.clear()
+
+    @property
+    def newest(self) -> Chunk | None:
+        """The chunk that came last."""
+        return self._layers[-1].chunk if self._layers else None
+
+    def start(self, chunk: Chunk, time_ns: int, position: Vector, velocity: Vector) -> int:
+        """Begin anew from a pose: fade over `start_fade_s` from there (going on at its velocity) to the chunk.
+
+        Returns:
+            The number of the chunk's actions that were late.
+        """
+        self.clear()
+        self._base = (time_ns, Reference(position.copy(), velocity.copy()))
+        self._layers.append(_Layer(chunk, time_ns, round(self._config.start_fade_s * NS_PER_S)))
+        return chunk.actions_before(time_ns)
+
+    def merge(self, chunk: Chunk, time_ns: int) -> int | None:
+        """Let a chunk take over from `time_ns` on.
+
+        Returns:
+            The number of its actions that were late, or None if it was refused: all of it is late, or it was computed
+            from an older observation than the one in use.
+        """
+        newest = self.newest
+        if chunk.end_ns <= time_ns or (newest is not None and chunk.observation_ns <= newest.observation_ns):
+            return None
+        self._layers.append(_Layer(chunk, time_ns, round(self._config.fade_s * NS_PER_S)))
+        return chunk.actions_before(time_ns)
+
+    def at(self, time_ns: int) -> Reference | None:
+        """The reference at a time, or None when the newest chunk is used up or there is none.
+
+        Times must not decrease: layers that have faded out for good are dropped.
+        """
+        newest = self.newest
+        if newest is None or time_ns > newest.end_ns:
+            return None
+        while len(self._layers) > 1 and self._layers[1].weight(time_ns)[0] >= 1.0:
+            self._layers.popleft()
+            self._base = None
+        if self._layers[0].weight(time_ns)[0] >= 1.0:
+            self._base = None
+        below = self._base_at(time_ns)
+        for layer in self._layers:
+            below = self._blend(below, layer, time_ns)
+        return below
+
+    def remaining(self, time_ns: int) -> int:
+        """Actions whose time is still to come."""
+        newest = self.newest
+        return 0 if newest is None else newest.horizon - newest.actions_before(time_ns)
+
+    def wants_chunk(self, time_ns: int, latency_s: float) -> bool:
+        """Whether it is time to ask for a chunk.
+
+        Args:
+            time_ns: now.
+            latency_s: time from asking to having, as far as known; asked early enough for it.
+        """
+        newest = self.newest
+        if newest is None:
+            return True
+        if self.remaining(time_ns) <= self._config.request_fraction * newest.horizon:
+            return True
+        return (newest.end_ns - time_ns) / NS_PER_S <= latency_s
+
+    def _base_at(self, time_ns: int) -> Reference | None:
+        if self._base is None:
+            return None
+        start_ns, reference = self._base
+        ahead_s = max(time_ns - start_ns, 0) / NS_PER_S
+        position = reference.position + ahead_s * np.where(self._step, 0.0, reference.velocity)
+        return Reference(position, reference.velocity)
+
+    def _blend(self, below: Reference | None, layer: _Layer, time_ns: int) -> Reference:
+        if below is not None and time_ns < layer.start_ns:
+            return below
+        chunk = layer.chunk.at(time_ns)
+        weight, rate = layer.weight(time_ns)
+        if below is None or weight >= 1.0:
+            position, velocity = chunk.position, chunk.velocity
+        else:
+            position = below.position + weight * (chunk.position - below.position)
+            velocity = (
+                below.velocity
+                + weight * (chunk.velocity - below.velocity)
+                + rate * (chunk.position - below.position)
+            )
+        if self._step.any():
+            held = layer.chunk.held_at(time_ns)
+            position = np.where(self._step, held, position)
+            velocity = np.where(self._step, 0.0, velocity)
+        return Reference(position, velocity)

@@ -1,0 +1,274 @@
+"""The last gate before a command is sent: nothing beyond a limit passes, and nothing within the limits is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.control.chunk import Vector
+from hpt_ros.errors import HptError
+
+# Limits are compared with this much slack, relative, so that rounding does not make a command at its limit illegal.
+# Outputs keep position limits exactly, and velocity and acceleration limits to within three times this.
+TOLERANCE = 1e-9
+# Part of the acceleration limit that is used to catch up with a reference that ran away; the rest lets the reference
+# itself accelerate meanwhile. Our choice.
+CATCH_UP = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Limits:
+    """Limits of each commanded dimension, (dim,) each: action's unit, per second, per second squared."""
+
+    lower: Vector
+    upper: Vector
+    velocity: Vector
+    acceleration: Vector
+
+    def __post_init__(self) -> None:
+        for name in ("lower", "upper", "velocity", "acceleration"):
+            value = np.array(getattr(self, name), dtype=np.float64)
+            if value.shape != np.shape(self.lower) or value.ndim != 1 or not np.isfinite(value).all():
+                raise HptError(
+                    f"limits have {name} {value.tolist()}, but one finite number per dimension was expected; correct it"
+                )
+            value.setflags(write=False)
+            object.__setattr__(self, name, value)
+        if (self.lower >= self.upper).any() or (self.velocity <= 0).any() or (self.acceleration <= 0).any():
+            raise HptError(
+                "limits need lower < upper, and velocity and acceleration above 0; correct the embodiment"
+            )
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions."""
+        return int(self.lower.size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """A command that is within all limits, and which limits changed it.
+
+    Attributes:
+        position, velocity: (dim,).
+        position_clamped: a target lay beyond a position limit.
+        velocity_clamped: a target could only be reached faster than a velocity limit.
+        acceleration_clamped: a target needed more than an acceleration limit.
+        slowed: a target was slowed so that the robot can still stop before a position limit.
+    """
+
+    position: Vector
+    velocity: Vector
+    position_clamped: bool = False
+    velocity_clamped: bool = False
+    acceleration_clamped: bool = False
+    slowed: bool = False
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the target passed bit for bit."""
+        return not (
+            self.position_clamped or self.velocity_clamped or self.acceleration_clamped or self.slowed
+        )
+
+
+class SafetyFilter:
+    """Limits a sequence of targets, one per command period.
+
+    Velocity and acceleration are first and second differences of the SENT commands: v' = (q' - q) / dt,
+    a' = (v' - v) / dt. The measured pose lags and would let errors grow. For each dimension the velocities that
+    are allowed next form an interval:
+
+    * ``|v'| <= V`` and ``|v' - v| <= A dt``,
+    * the robot can stop before the position limit: with full braking from v', which loses A dt per command, the way
+      ``v' dt + (v' - A dt) dt + ...`` fits into what is left. This is the exact condition, not the usual v^2 / 2A
+      (which is stricter by about v dt / 2): whoever can stay within the limits at all is not slowed.
+
+    Braking as hard as allowed always satisfies all of them, so the interval is never empty, whatever came before.
+
+    A target outside is approached at one common fraction of the velocity towards it, so that the direction is kept;
+    where braking leaves no common fraction, each dimension does what it can. Dimensions in `apart` (grippers) have a
+    fraction each, so that a closing gripper does not stop the arm. Towards a target that is far away the velocity also
+    stays such that it can come to rest there at half the acceleration limit. A target that stands still is overshot by
+    at most about 4 A dt^2 (3 mrad at 7.5 rad/s^2 and 100 Hz), because a target that one legal command reaches is
+    passed on unchanged even if the next must brake.
+    """
+
+    def __init__(self, limits: Limits, dt_s: float, apart: NDArray[np.bool_] | None = None) -> None:
+        """Start without a pose; call `reset` before the first target.
+
+        Args:
+            limits: what must hold.
+            dt_s: command period.
+            apart: (dim,) true for dimensions with a fraction of their own.
+        """
+        if not dt_s > 0.0:
+            raise HptError(
+                f"the command period is {dt_s} s, but more than 0 s was expected; correct the command rate"
+            )
+        self.limits, self.dt_s = limits, dt_s
+        self._apart = np.zeros(limits.dim, dtype=bool) if apart is None else apart
+        self._step_v = limits.acceleration * dt_s  # largest change of velocity per command
+        rounding = 4.0 * np.finfo(float).eps * np.maximum(np.abs(limits.lower), np.abs(limits.upper)) / dt_s
+        self._slack = TOLERANCE * self._step_v + rounding
+        self._position: Vector | None = None
+        self._velocity = np.zeros(limits.dim)
+
+    @property
+    def position(self) -> Vector | None:
+        """The command that was sent last, (dim,); None before `reset`."""
+        return self._position
+
+    @property
+    def velocity(self) -> Vector:
+        """Difference of the last two commands over the period, (dim,)."""
+        return self._velocity
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the last two commands were the same."""
+        return not self._velocity.any()
+
+    def reset(self, position: Vector) -> None:
+        """Begin at rest at a pose, e.g. the measured one; what lies outside the position limits is taken to them."""
+        self._position = np.clip(position, self.limits.lower, self.limits.upper)
+        self._velocity = np.zeros(self.limits.dim)
+
+    def forget(self) -> None:
+        """Forget the pose: no command until `reset`."""
+        self._position = None
+        self._velocity = np.zeros(self.limits.dim)
+
+    def refusal(self, target: Vector) -> str:
+        """Why a target must not be sent at all; empty if it may be (within limits)."""
+        if np.shape(target) != (self.limits.dim,):
+            return f"it has the shape {np.shape(target)}, but ({self.limits.dim},) was expected"
+        if not np.isfinite(target).all():
+            return f"its dimension {int(np.argmin(np.isfinite(target)))} is not finite"
+        return ""
+
+    def apply(self, target: Vector, velocity: Vector | None = None) -> Output | None:
+        """Make the next command.
+
+        Args:
+            target: where to be one period after the last command, (dim,).
+            velocity: of the target, (dim,), if known; it is caught up with without lag, and passed on.
+
+        Returns:
+            The command, or None if the target was refused: nothing is to be sent, and nothing has changed.
+        """
+        last = self._pose()
+        if self.refusal(target):
+            return None
+        moving = np.zeros(self.limits.dim) if velocity is None or self.refusal(velocity) else velocity
+        moving = np.clip(moving, -self.limits.velocity, self.limits.velocity)
+        inside = np.clip(target, self.limits.lower, self.limits.upper)
+        wanted = (inside - last) / self.dt_s
+        low, high = self._interval(last)
+        legal = (wanted >= low - self._slack) & (wanted <= high + self._slack)
+        legal = np.where(self._apart, legal, legal[~self._apart].all())
+        # A legal target passes bit for bit; the velocity passed on is its own then.
+        passed = inside == target if velocity is not None else np.zeros_like(legal)
+        sent = np.where(passed, moving, wanted)
+        clamped = bool((inside != target).any())
+        if legal.all():
+            return self._send(inside.copy(), wanted, sent, position_clamped=clamped)
+        too_fast = np.abs(wanted) > self.limits.velocity + self._slack
+        too_sudden = np.abs(wanted - self._velocity) > self._step_v + self._slack
+        slowed = ((wanted > high + self._slack) | (wanted < low - self._slack)) & ~too_fast & ~too_sudden
+        chosen = np.where(legal, wanted, self._limited(self._approach(wanted, moving), low, high))
+        reached = np.clip(last + chosen * self.dt_s, self.limits.lower, self.limits.upper)
+        return self._send(
+            np.where(legal, inside, reached),
+            chosen,
+            np.where(legal, sent, chosen),
+            position_clamped=clamped,
+            velocity_clamped=bool(too_fast.any()),
+            acceleration_clamped=bool(too_sudden.any()),
+            slowed=bool(slowed.any()),
+        )
+
+    def brake(self) -> Output:
+        """The next command on the shortest way to rest; at rest, the last command again, bit for bit."""
+        last = self._pose()
+        low, high = self._interval(last)
+        velocity = self._velocity - np.clip(self._velocity, -self._step_v, self._step_v)
+        velocity = np.clip(velocity, low, high)
+        position = np.clip(last + velocity * self.dt_s, self.limits.lower, self.limits.upper)
+        return self._send(position, velocity, velocity)
+
+    def _pose(self) -> Vector:
+        if self._position is None:
+            raise RuntimeError("SafetyFilter.reset comes before the first target")
+        return self._position
+
+    def _interval(self, last: Vector) -> tuple[Vector, Vector]:
+        """Lowest and highest velocity allowed next, (dim,) each; where rounding makes them cross, position wins."""
+        up = _fastest(self.limits.upper - last, self._step_v, self.dt_s)
+        down = -_fastest(last - self.limits.lower, self._step_v, self.dt_s)
+        low = np.maximum(self._velocity - self._step_v, -self.limits.velocity)
+        high = np.minimum(self._velocity + self._step_v, self.limits.velocity)
+        return np.clip(low, down, up), np.clip(high, down, up)
+
+    def _approach(self, wanted: Vector, moving: Vector) -> Vector:
+        """The velocity to ask for: straight towards the target, not faster than one can come to rest on it."""
+        relative = wanted - moving
+        # The gap before this period's movement of the target, which `moving` takes care of.
+        fastest = _fastest(np.abs(relative) * self.dt_s, CATCH_UP * self._step_v, self.dt_s)
+        ratio = np.ones_like(relative)
+        np.divide(fastest, np.abs(relative), out=ratio, where=np.abs(relative) > fastest)
+        return moving + self._common(ratio) * relative
+
+    def _limited(self, wanted: Vector, low: Vector, high: Vector) -> Vector:
+        """`wanted` times one fraction within the interval, or each dimension as near as it can."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            largest = np.where(wanted > 0.0, high / wanted, np.where(wanted < 0.0, low / wanted, 1.0))
+        largest = np.minimum(np.where(np.isfinite(largest), largest, 1.0), 1.0)
+        scaled = self._common(largest) * wanted
+        fits = (scaled >= low - self._slack) & (scaled <= high + self._slack) & (largest > 0.0)
+        together = fits[~self._apart].all()
+        keep = np.where(self._apart, fits, together)
+        return np.clip(np.where(keep, scaled, wanted), low, high)
+
+    def _common(self, ratio: Vector) -> Vector:
+        """The smallest ratio for all dimensions but those apart, which keep their own."""
+        together = ratio[~self._apart]
+        return np.where(self._apart, ratio, together.min() if together.size else 1.0)
+
+    def _send(
+        self,
+        position: Vector,
+        velocity: Vector,
+        sent_velocity: Vector,
+        *,
+        position_clamped: bool = False,
+        velocity_clamped: bool = False,
+        acceleration_clamped: bool = False,
+        slowed: bool = False,
+    ) -> Output:
+        # The velocity that the commands really have, not the one meant: rounding must not add up. But a dimension
+        # meant to be still is still.
+        last = self._pose()
+        self._velocity = np.where(velocity == 0.0, 0.0, (position - last) / self.dt_s)
+        self._position = position
+        return Output(
+            position.copy(),
+            sent_velocity.copy(),
+            position_clamped,
+            velocity_clamped,
+            acceleration_clamped,
+            slowed,
+        )
+
+
+def _fastest(room: Vector, step_v: Vector, dt_s: float) -> Vector:
+    """Largest velocity v' of the next period from which one can stop within `room` by losing step_v per period.
+
+    With n whole periods of braking to come the way is dt ((n + 1) v' - step_v n (n + 1) / 2), where
+    n step_v <= v' < (n + 1) step_v; n is the largest integer with step_v dt n (n + 1) / 2 <= room.
+    """
+    room = np.maximum(room, 0.0)
+    n = np.floor((np.sqrt(1.0 + 8.0 * room / (step_v * dt_s)) - 1.0) / 2.0)
+    return np.asarray((room / dt_s + step_v * n * (n + 1.0) / 2.0) / (n + 1.0))

@@ -1,0 +1,74 @@
+"""Which observation streams are stale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hpt_ros.control.chunk import NS_PER_S
+from hpt_ros.control.config import WatchdogConfig
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    stamp_ns: int
+    arrival_ns: int
+
+
+class Watchdog:
+    """Ages of streams, by header stamp and by arrival.
+
+    A stream's timeout is ``max(timeout_s, periods / rate_hz)``: 0.2 s would be two frames of a 10 Hz camera, and one
+    frame late by jitter would stop the robot; with 2.5 periods it takes two frames missing in a row.
+
+    The age by stamp catches a pipeline that falls behind; the age by arrival catches a stamp from the future, which
+    would look fresh for ever. A stamp further ahead than the timeout is stale too: clocks disagree. A stream that was
+    never seen is stale.
+    """
+
+    def __init__(self, config: WatchdogConfig, rates_hz: Mapping[str, float]) -> None:
+        """Start with no stream seen.
+
+        Args:
+            config: timeouts.
+            rates_hz: expected rate of each stream.
+        """
+        self.timeouts_s = {
+            name: max(config.timeout_s, config.periods / rate_hz) for name, rate_hz in rates_hz.items()
+        }
+        self._seen: dict[str, _Seen] = {}
+
+    def reset(self) -> None:
+        """Forget all messages."""
+        self._seen.clear()
+
+    def saw(self, name: str, stamp_ns: int, arrival_ns: int) -> None:
+        """Note a message that could be used; one older than the newest known does not count."""
+        if name not in self.timeouts_s:
+            raise KeyError(name)
+        seen = self._seen.get(name)
+        if seen is None or stamp_ns >= seen.stamp_ns:
+            self._seen[name] = _Seen(stamp_ns, arrival_ns)
+
+    def age_s(self, name: str, now_ns: int) -> float:
+        """Age of the newest message, the larger of that by stamp and that by arrival; NaN if never seen."""
+        seen = self._seen.get(name)
+        return float("nan") if seen is None else (now_ns - min(seen.stamp_ns, seen.arrival_ns)) / NS_PER_S
+
+    def stale(self, now_ns: int) -> dict[str, str]:
+        """The stale streams, each with a sentence's worth of reason."""
+        reasons: dict[str, str] = {}
+        for name, timeout_s in self.timeouts_s.items():
+            seen = self._seen.get(name)
+            if seen is None:
+                reasons[name] = f"stream {name!r} was never seen"
+                continue
+            age_s = self.age_s(name, now_ns)
+            ahead_s = (seen.stamp_ns - now_ns) / NS_PER_S
+            if age_s > timeout_s:
+                reasons[name] = f"stream {name!r} is {age_s:.3f} s old, its timeout is {timeout_s:g} s"
+            elif ahead_s > timeout_s:
+                reasons[name] = (
+                    f"stream {name!r} is stamped {ahead_s:.3f} s in the future; synchronise the clocks"
+                )
+        return reasons

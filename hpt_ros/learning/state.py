@@ -1,0 +1,133 @@
+"""What a run needs to go on: weights, averaged weights, optimiser, step. Tensors and plain containers only.
+
+One file that is replaced in one go, so that it is always consistent in itself; the checkpoint folders beside it are
+what people use, and are not read here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hpt_ros.errors import HptError
+from hpt_ros.learning.dataset import Dataset
+from hpt_ros.learning.recipe import Recipe, recipe_mapping
+from hpt_ros.model import Policy
+from hpt_ros.structured import differences
+
+FILE = "train_state.pt"
+FORMAT = 1
+
+
+class StateError(HptError):
+    """A run cannot be resumed."""
+
+
+def save_state(
+    out: Path,
+    policy: Policy,
+    average: Policy,
+    optimiser: torch.optim.Optimizer,
+    recipe: Recipe,
+    dataset: Dataset,
+    step: int,
+    best: float | None,
+) -> None:
+    """Write `FILE` into the run's folder, whole or not at all.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    state = {
+        "format": FORMAT,
+        "step": step,
+        "best": best,
+        "recipe": recipe_mapping(recipe),
+        "data": _fingerprint(dataset),
+        "policy": policy.state_dict(),
+        "average": average.state_dict(),
+        "optimiser": optimiser.state_dict(),
+    }
+    work = out / f".{FILE}.writing"
+    try:
+        with work.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        work.replace(out / FILE)
+    except OSError as error:
+        work.unlink(missing_ok=True)
+        raise StateError(
+            f"the file {str(out / FILE)!r} cannot be written ({error}); make room and resume the run"
+        ) from error
+
+
+def load_state(
+    out: Path,
+    policy: Policy,
+    average: Policy,
+    optimiser: torch.optim.Optimizer,
+    recipe: Recipe,
+    dataset: Dataset,
+) -> tuple[int, float | None]:
+    """Restore a run; returns (steps done, best validation error so far).
+
+    Raises:
+        StateError: nothing to resume, a damaged file, another recipe or another dataset.
+    """
+    state = _read(out)
+    changed = differences(recipe_mapping(recipe), state["recipe"]) + differences(
+        _fingerprint(dataset), state["data"]
+    )
+    if changed:
+        key, now, then = changed[0]
+        raise StateError(
+            f"the run in {str(out)!r} was started with {key} = {then!r:.80}, but now it is {now!r:.80}; resume with "
+            "what it was started with, or start another run from its weights with --init"
+        )
+    policy.load_state_dict(state["policy"], strict=True)
+    average.load_state_dict(state["average"], strict=True)
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"]), state["best"]
+
+
+def saved_recipe(out: Path) -> dict[str, Any]:
+    """The recipe of the run in `out`, as plain values.
+
+    Raises:
+        StateError: nothing to resume, or a damaged file.
+    """
+    recipe: dict[str, Any] = _read(out)["recipe"]
+    return recipe
+
+
+def _fingerprint(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "episodes": [episode.length for episode in dataset.episodes],
+        "action sum": float(dataset.action.sum(dtype="float64")),
+        "state sum": float(dataset.state.sum(dtype="float64")),
+    }
+
+
+def _read(out: Path) -> dict[str, Any]:
+    path = out / FILE
+    if not path.is_file():
+        raise StateError(
+            f"there is no run to resume in {str(out)!r} (no {FILE}); leave --resume out to start one"
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file; all mean the same to the user
+        first = " ".join(str(error).split())[:160]
+        raise StateError(
+            f"{str(path)!r} cannot be read ({first}); it is damaged: start another run with "
+            f"--init {str(out / 'last')!r}"
+        ) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise StateError(
+            f"{str(path)!r} is not a training state of format {FORMAT}; resume with the version that wrote it"
+        )
+    return state

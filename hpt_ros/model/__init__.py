@@ -1,0 +1,24 @@
+"""Stems, trunk, heads, normaliser, the policy and its checkpoints."""
+
+from hpt_ros.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from hpt_ros.model.config import HeadConfig, ImageEncoderConfig, PolicyConfig, StemConfig, TrunkConfig
+from hpt_ros.model.normaliser import Statistics
+from hpt_ros.model.policy import Policy
+from hpt_ros.model.weights import LoadReport, load_image_encoder, load_model, load_trunk
+
+__all__ = [
+    "Checkpoint",
+    "HeadConfig",
+    "ImageEncoderConfig",
+    "LoadReport",
+    "Policy",
+    "PolicyConfig",
+    "Statistics",
+    "StemConfig",
+    "TrunkConfig",
+    "load_checkpoint",
+    "load_image_encoder",
+    "load_model",
+    "load_trunk",
+    "save_checkpoint",
+]

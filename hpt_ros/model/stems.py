@@ -1,0 +1,48 @@
+"""Stems: one per modality and embodiment; each turns any number of inputs into a fixed number of tokens."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from hpt_ros.model.attention import CrossAttention
+from hpt_ros.model.config import StemConfig
+from hpt_ros.model.init import TOKEN_STD, start_cross_attention_, start_mlp_
+from hpt_ros.model.positions import position_table
+
+
+class Stem(nn.Module):
+    """MLP over each input entry, then cross-attention from learnable tokens.
+
+    Names are those of the published files: `tokens`, `net.{0,2,...}`, `cross_attention.*`.
+    """
+
+    table: Tensor
+
+    def __init__(self, config: StemConfig, *, input_width: int, entries: int, width: int) -> None:
+        """Build a stem.
+
+        Args:
+            config: sizes of the MLP and of the cross-attention.
+            input_width: numbers in one entry (a cell of a feature map, a state).
+            entries: most entries that one sample brings: horizon x views x cells.
+            width: width d of the tokens given to the trunk.
+        """
+        super().__init__()
+        layers: list[nn.Module] = [nn.Linear(input_width, config.widths[0]), nn.SiLU()]
+        for before, after in pairwise(config.widths):
+            layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.SiLU()]
+        self.net = nn.Sequential(*layers, nn.Linear(config.widths[-1], width))
+        self.tokens = nn.Parameter(torch.empty(1, config.tokens, width).normal_(std=TOKEN_STD))
+        self.cross_attention = CrossAttention(width, config.heads, config.head_width, config.dropout)
+        start_mlp_(self.net)
+        start_cross_attention_(self.cross_attention)
+        self.register_buffer("table", position_table(entries, input_width), persistent=False)
+
+    def forward(self, entries: Tensor) -> Tensor:
+        """Return tokens (B, n, d) of entries (B, K, D), ordered by time, view, cell; positions restart at 0."""
+        positioned = entries + self.table[: entries.shape[1]]
+        tokens: Tensor = self.cross_attention(self.tokens, self.net(positioned))
+        return tokens

@@ -1,0 +1,38 @@
+"""What lifecycle nodes share."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from rclpy.lifecycle import TransitionCallbackReturn
+
+from hpt_ros.errors import HptError
+
+Transition = TypeVar("Transition", bound=Callable[..., Any])
+
+
+def told(transition: Transition) -> Transition:
+    """Wrap a transition's callback so that its errors are told; rclpy alone makes them ERROR without a word.
+
+    An `HptError` is logged as its sentence and gives FAILURE: the node stays in the state it was in. Anything else is
+    our fault: its trace is logged and the node goes through error processing. The node's `refusal` gets the sentence.
+    """
+
+    @wraps(transition)
+    def wrapper(self: Any, state: Any) -> Any:
+        self.refusal = ""
+        try:
+            return transition(self, state)
+        except HptError as error:
+            self.refusal = str(error)
+            self.get_logger().error(self.refusal)
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            self.refusal = f"{type(error).__name__}: {error}"
+            self.get_logger().error(traceback.format_exc())
+            return TransitionCallbackReturn.ERROR
+
+    return cast(Transition, wrapper)

@@ -1,0 +1,439 @@
+"""The policy on a robot: a lifecycle node from observed topics to limited joint commands.
+
+| interface | type |
+| --- | --- |
+| the embodiment's streams | subscriptions |
+| the embodiment's action topic | trajectory_msgs/JointTrajectory, one point a message |
+| ~/status, ~/chunk, /diagnostics | hpt_msgs/PolicyStatus, hpt_msgs/ActionChunk, diagnostic_msgs/DiagnosticArray |
+| ~/set_task, ~/clear_fault, ~/stop | services hpt_msgs/SetTask, hpt_msgs/ClearFault, std_srvs/Trigger |
+| ~/stop | topic std_msgs/Empty: any message stops the robot |
+| ~/run | action hpt_msgs/RunPolicy |
+
+docs/safety.md says what it guarantees.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Empty
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from hpt_msgs.msg import ActionChunk, PolicyStatus
+from hpt_msgs.srv import ClearFault, SetTask
+from hpt_ros.control import Command, ControlConfig, State
+from hpt_ros.embodiment import Stream
+from hpt_ros.errors import HptError
+from hpt_ros.nodes import parameters
+from hpt_ros.nodes.conversions import (
+    NS_PER_S,
+    stream_message_type,
+    stream_qos,
+    to_action_chunk,
+    to_joint_trajectory,
+)
+from hpt_ros.nodes.lifecycle import told
+from hpt_ros.nodes.pilot import Pilot
+from hpt_ros.nodes.policies import LoadedPolicy, load_policy
+from hpt_ros.nodes.policy_config import PolicyNodeConfig
+from hpt_ros.nodes.reporting import to_diagnostics, to_status
+from hpt_ros.nodes.run_action import RunAction
+
+DIAGNOSTICS_PERIOD_S = 1.0  # REP 107: diagnostics at about 1 Hz
+
+
+class PolicyNode(LifecycleNode):
+    """See the module. Make it in any process, with its own executor (`Composition.add`), and call `close` at the end.
+
+    Attributes:
+        refusal: why the last transition failed, one sentence; empty if it did not.
+    """
+
+    def __init__(
+        self,
+        name: str = "policy_node",
+        *,
+        load: Callable[[], LoadedPolicy] | None = None,
+        **node_arguments: Any,
+    ) -> None:
+        """Declare parameters; nothing is loaded before the configure transition.
+
+        Args:
+            name: node name.
+            load: makes the policy in place of the parameters `policy`, `checkpoint` and `embodiment`.
+            node_arguments: of rclpy's Node, e.g. context, parameter_overrides.
+        """
+        super().__init__(name, **node_arguments)
+        self.refusal = ""
+        self._load = load
+        self._lock = threading.RLock()
+        self._pilot: Pilot | None = None
+        self._latched = ""  # outlives a cleanup
+        self._closed = False
+        self._complained: set[tuple[str, str]] = set()
+        parameters.declare(self, PolicyNodeConfig)
+        parameters.declare(self, ControlConfig)
+        self._config = parameters.read(self, PolicyNodeConfig)
+        parameters.read(self, ControlConfig)
+        self.add_on_set_parameters_callback(self._on_parameters)
+
+        self._status = self.create_publisher(PolicyStatus, "~/status", 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._entities: list[tuple[Callable[[Any], Any], Any]] = []  # made by configure: how to destroy, what
+        self._control_timer: Any = None
+        self._commands: Any = None
+        self._chunks: Any = None
+        self.create_service(SetTask, "~/set_task", self._on_set_task)
+        self.create_service(ClearFault, "~/clear_fault", self._on_clear_fault)
+        self.create_service(Trigger, "~/stop", self._on_stop_service)
+        self.create_subscription(Empty, "~/stop", self._on_stop_message, 10)
+        self._run = RunAction(self, self._config.task_result_service)
+        # Steady: status must go on when simulated time stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0 / self._config.status_rate_hz, self._publish_status, clock=steady)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
+
+    # --- for whoever composes the node -----------------------------------------------------------------------------
+
+    def metrics(self) -> dict[str, NDArray[np.float64]]:
+        """Timings in seconds since configuration, by name; see `hpt_ros.nodes.metrics.Metrics`."""
+        with self._lock:
+            return {} if self._pilot is None else self._pilot.metrics.arrays()
+
+    def clear_metrics(self) -> None:
+        """Forget the timings so far."""
+        with self._lock:
+            if self._pilot is not None:
+                self._pilot.metrics.clear()
+
+    def counters(self) -> dict[str, int]:
+        """Counters since activation, by name."""
+        with self._lock:
+            return {} if self._pilot is None else dict(self._pilot.controller.session.counters)
+
+    @property
+    def state(self) -> State:
+        """The controller's state."""
+        with self._lock:
+            return State.UNCONFIGURED if self._pilot is None else self._pilot.controller.state
+
+    @property
+    def pilot(self) -> Pilot | None:
+        """What flies while configured; lock with `lock` when the node spins on another thread."""
+        return self._pilot
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Guards the pilot."""
+        return self._lock
+
+    @property
+    def now_ns(self) -> int:
+        """Node time, simulated with use_sim_time."""
+        return int(self.get_clock().now().nanoseconds)
+
+    def close(self) -> None:
+        """Brake if moving, end the worker; before `destroy_node`. May be called twice."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._run.end_all()
+            self._stand_down()
+            self._release()
+
+    # --- lifecycle -------------------------------------------------------------------------------------------------
+
+    @told
+    def on_configure(self, state: Any) -> Any:
+        """Load the policy, make subscriptions and publishers. A mistake is logged as one sentence and refuses."""
+        config = self._config = parameters.read(self, PolicyNodeConfig)
+        loaded = self._load() if self._load is not None else load_policy(
+            config.policy, checkpoint=config.checkpoint, embodiment_file=config.embodiment,
+            device=config.device, threads=config.threads, seed=config.seed,
+        )  # fmt: skip
+        with self._lock:
+            pilot = self._pilot = Pilot(loaded, parameters.read(self, ControlConfig))
+            pilot.controller.latched = self._latched
+            pilot.task = config.task or loaded.embodiment.task
+            robot = loaded.embodiment
+            self._commands = self.create_lifecycle_publisher(JointTrajectory, robot.action.topic, 10)
+            self._chunks = self.create_lifecycle_publisher(ActionChunk, "~/chunk", 10)
+            for publisher in (self._commands, self._chunks):
+                self._entities.append((self.destroy_lifecycle_publisher, publisher))
+            for stream in robot.streams:
+                subscription = self.create_subscription(
+                    stream_message_type(stream),
+                    stream.topic,
+                    partial(self._on_message, stream),
+                    stream_qos(stream),
+                )
+                self._entities.append((self.destroy_subscription, subscription))
+        source = loaded.checkpoint or f"the {config.policy} policy"
+        self.get_logger().info(
+            f"configured for {robot.name} with {source}; commands go to {robot.action.topic}"
+        )
+        return super().on_configure(state)
+
+    @told
+    def on_activate(self, state: Any) -> Any:
+        """Start control with nothing remembered."""
+        result = super().on_activate(state)
+        with self._lock:
+            pilot = self._piloted()
+            pilot.activate(enabled=self._config.start_on_activate)
+            self._complained.clear()
+            self._control_timer = self.create_timer(pilot.controller.period_ns / NS_PER_S, self._control)
+        if pilot.controller.latched:
+            self.get_logger().warning(
+                f"activated, but latched: {pilot.controller.latched}; call ~/clear_fault"
+            )
+        return result
+
+    @told
+    def on_deactivate(self, state: Any) -> Any:
+        """Brake within the limits, stop and forget everything."""
+        with self._lock:
+            self._run.end_all()
+            self._stand_down()
+        return super().on_deactivate(state)
+
+    @told
+    def on_cleanup(self, state: Any) -> Any:
+        """Let go of the policy and of all that configure made."""
+        with self._lock:
+            self._release()
+        return super().on_cleanup(state)
+
+    @told
+    def on_shutdown(self, state: Any) -> Any:
+        """As deactivate and cleanup."""
+        with self._lock:
+            self._run.end_all()
+            self._stand_down()
+            self._release()
+        return super().on_shutdown(state)
+
+    @told
+    def on_error(self, state: Any) -> Any:
+        """A transition failed by a fault of ours: let go of everything, back to unconfigured."""
+        with self._lock:
+            self._stand_down()
+            self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _piloted(self) -> Pilot:
+        if self._pilot is None:
+            raise RuntimeError("the node is not configured")
+        return self._pilot
+
+    def _stand_down(self) -> None:
+        """Brake on steady time, since node time may stand still; then forget everything."""
+        if self._control_timer is not None:
+            self.destroy_timer(self._control_timer)
+            self._control_timer = None
+        if self._pilot is None or not self._pilot.controller.state.active:
+            return
+        controller = self._pilot.controller
+        controller.disable()
+        now_ns = max(self.now_ns, controller.session.last_now_ns or 0)
+        while (command := controller.step(now_ns)) is not None and self.context.ok():
+            self._send(command, now_ns)
+            time.sleep(controller.period_ns / NS_PER_S)
+            now_ns = max(self.now_ns, now_ns + controller.period_ns)
+        self._pilot.deactivate()
+
+    def _release(self) -> None:
+        for destroy, entity in self._entities:
+            destroy(entity)
+        self._entities.clear()
+        self._commands = self._chunks = None
+        if self._pilot is not None:
+            self._latched = self._pilot.controller.latched
+            if not self._pilot.close():
+                self.get_logger().error("the policy did not come back; its thread ends with the process")
+        self._pilot = None
+
+    # --- control ---------------------------------------------------------------------------------------------------
+
+    def _control(self) -> None:
+        with self._lock:
+            pilot, now_ns = self._pilot, self.now_ns
+            if pilot is None or now_ns == 0:  # 0: simulated time has not begun
+                return
+            before = pilot.controller.state
+            step = pilot.step(now_ns)
+            if step.command is not None:
+                self._send(step.command, now_ns)
+            if step.result is not None and not step.problem:
+                self._chunks.publish(to_action_chunk(step.result, pilot.embodiment, now_ns))
+            if step.problem:
+                self._complain("the policy", step.problem)
+            self._tell(before, pilot)
+            self._run.check(pilot, now_ns)
+
+    def _send(self, command: Command, now_ns: int) -> None:
+        names = self._piloted().embodiment.action.names
+        self._commands.publish(to_joint_trajectory(command, names, now_ns))
+
+    def _tell(self, before: State, pilot: Pilot) -> None:
+        after = pilot.controller.state
+        if after is before:
+            return
+        words = f"{before.name} -> {after.name}"
+        reason = pilot.controller.session.reason
+        if after is State.FAULT:
+            self.get_logger().error(f"{words}: {reason}; mend it, then call ~/clear_fault")
+        elif after is State.HOLDING:
+            self.get_logger().warning(f"{words}: {reason}")
+        else:
+            self.get_logger().info(words)
+
+    def _on_message(self, stream: Stream, message: Any) -> None:
+        with self._lock:
+            pilot = self._pilot
+            now_ns = self.now_ns
+            if pilot is None or not pilot.controller.state.active or now_ns == 0:
+                return
+            problem = pilot.message(stream, message, now_ns)
+            if problem:
+                self._complain(stream.name, problem)
+
+    def _complain(self, who: str, problem: str) -> None:
+        """Log each kind of problem once an activation: a camera's complaint 30 times a second hides all others."""
+        kind = (who, problem[:60])
+        if kind not in self._complained and len(self._complained) < 1000:
+            self._complained.add(kind)
+            self.get_logger().error(f"{problem} (said once; see the counters)")
+
+    def _publish_status(self) -> None:
+        with self._lock:
+            if not self._closed:
+                self._status.publish(to_status(self._pilot, self.now_ns))
+
+    def _publish_diagnostics(self) -> None:
+        with self._lock:
+            if not self._closed:
+                self._diagnostics.publish(to_diagnostics(self._pilot, self.get_name(), self.now_ns))
+
+    # --- services --------------------------------------------------------------------------------------------------
+
+    def set_task(self, task: str) -> str:
+        """Set the task's text; returns why not, or nothing."""
+        with self._lock:
+            if not task.strip():
+                return "the task is empty, but a text was expected; say what the robot is to do"
+            if self._pilot is None:
+                return "the node is not configured; configure it first, or set the parameter task"
+            self._pilot.task = task
+            return ""
+
+    def _on_set_task(self, request: Any, response: Any) -> Any:
+        refused = self.set_task(request.task)
+        response.success, response.message = not refused, refused or f"the task is {request.task!r}"
+        return response
+
+    def _on_clear_fault(self, request: Any, response: Any) -> Any:
+        with self._lock:
+            if self._pilot is None:
+                self._latched = ""
+                response.success, response.message = (
+                    True,
+                    "the node is not configured; nothing is latched now",
+                )
+                return response
+            latched = self._pilot.controller.latched
+            refused = self._pilot.controller.clear_fault()
+        response.success, response.message = not refused, refused or f"cleared: {latched}"
+        return response
+
+    def stop(self, reason: str) -> str:
+        """Stop the robot and latch; returns what was done."""
+        with self._lock:
+            if self._pilot is None:
+                self._latched = self._latched or reason
+                return "latched; the node is not configured"
+            before = self._pilot.controller.state
+            if not self._pilot.controller.stop(reason):
+                return f"latched already: {self._pilot.controller.latched}"
+            self._tell(before, self._pilot)
+        return "the robot brakes and stays until ~/clear_fault is called"
+
+    def _on_stop_service(self, request: Any, response: Any) -> Any:
+        response.success, response.message = True, self.stop("an operator called ~/stop")
+        return response
+
+    def _on_stop_message(self, message: Any) -> None:
+        self.stop("an operator published on ~/stop")
+
+    def _on_parameters(self, changes: Sequence[Parameter[Any]]) -> Any:
+        wanted = parameters.changed(changes)
+        ours = (parameters.names(PolicyNodeConfig) | parameters.names(ControlConfig)) & wanted.keys()
+        if not ours:
+            return SetParametersResult(successful=True)
+        try:
+            if ours == {"task"} and self._pilot is not None:
+                refused = self.set_task(wanted["task"])
+                return SetParametersResult(successful=not refused, reason=refused)
+            if self._pilot is not None:
+                name = min(ours)
+                raise HptError(
+                    f"the parameter {name} is read when the node is configured; clean the node up first"
+                )
+            parameters.read(self, PolicyNodeConfig, wanted)
+            parameters.read(self, ControlConfig, wanted)
+        except HptError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until interrupted; a moving robot is braked first."""
+    # rclpy's own handlers would close the context before the robot is braked. Containers send SIGTERM.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        try:
+            node = PolicyNode()
+        except HptError as error:
+            print(f"policy_node: error: {error}", file=sys.stderr)
+            return 2
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        try:
+            if node.get_parameter("autostart").value:
+                for transition in (node.trigger_configure, node.trigger_activate):
+                    if transition() != TransitionCallbackReturn.SUCCESS:
+                        print(f"policy_node: error: {node.refusal}", file=sys.stderr)
+                        return 2
+            executor.spin()
+        except (KeyboardInterrupt, ExternalShutdownException):
+            pass
+        finally:
+            node.close()
+            executor.shutdown()
+            node.destroy_node()
+        return 0
+    finally:
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

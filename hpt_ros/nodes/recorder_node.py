@@ -1,0 +1,349 @@
+"""Records episodes of a teleoperated robot into rosbag2 MCAP bags, one bag an episode.
+
+Services ``~/start_episode``, ``~/stop_episode`` and ``~/discard_episode``; every change is told on
+``/hpt/episode_events``, and that message goes into the bag too. Messages go from the middleware into the bag as
+serialized bytes. Log time is the node's clock, so it is simulated time under ``use_sim_time``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import importlib
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import serialize_message
+from std_msgs.msg import String
+
+from hpt_msgs.msg import EpisodeEvent
+from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import HptError
+from rosbag_tools import names
+from rosbag_tools.definitions import installed_types
+from rosbag_tools.rates import RateWatch
+from rosbag_tools.recording import EpisodeRecording, RecordedTopic
+
+# Messages that may wait while one is written: a second of joint states at 1 kHz.
+QUEUE_DEPTH = 1000
+# How often the graph is looked at for new publishers, in wall time.
+LOOK_S = 0.25
+# Over how much log time a stream's rate is measured before it is compared with the embodiment file.
+RATE_WINDOW_S = 2.0
+
+
+class RecorderNode(Node):
+    """The recorder.
+
+    It subscribes to a topic as soon as somebody publishes it and with the quality of service that they offer, so that
+    an episode begins with its first message; between episodes messages are dropped unread.
+
+    Parameters of the node, for those left out here: ``embodiment`` (path of the file), ``out_dir``, ``extra_topics``.
+
+    Args:
+        embodiment: the robot.
+        out_dir: folder that bags go to; made if it is not there.
+        extra_topics: further topics to record, of whatever type they have.
+        context: rclpy context.
+        parameter_overrides: e.g. ``use_sim_time``.
+
+    Raises:
+        HptError: no embodiment, or a folder that cannot be made.
+    """
+
+    def __init__(
+        self,
+        embodiment: Embodiment | None = None,
+        out_dir: str | Path = "",
+        *,
+        extra_topics: Sequence[str] = (),
+        context: Context | None = None,
+        parameter_overrides: list[Any] | None = None,
+    ) -> None:
+        super().__init__("recorder_node", context=context, parameter_overrides=parameter_overrides or [])
+        path: str = self.declare_parameter("embodiment", "").value
+        folder: str = self.declare_parameter("out_dir", str(out_dir)).value
+        extra: list[str] = self.declare_parameter("extra_topics", list(extra_topics) or [""]).value
+        if embodiment is None and not path:
+            raise HptError(
+                "the recorder's parameter 'embodiment' is empty; set it to the path of an embodiment file"
+            )
+        if not folder:
+            raise HptError(
+                "the recorder's parameter 'out_dir' is empty; set it to the folder that bags go to"
+            )
+        self.embodiment = Embodiment.load(path) if embodiment is None else embodiment
+        self.out_dir = Path(folder).expanduser()
+        try:
+            self.out_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HptError(
+                f"the folder {str(self.out_dir)!r} cannot be made ({error.strerror}); give another one"
+            ) from error
+        self._needed = {stream.topic: stream.type for stream in self.embodiment.streams}
+        self._needed[self.embodiment.action.topic] = self.embodiment.action.type
+        self._extra = [topic for topic in extra if topic]
+        self._subscriptions_by_topic: dict[str, tuple[RecordedTopic, Any]] = {}
+        self._recording: EpisodeRecording | None = None
+        self._rates: RateWatch | None = None
+        self._task, self._operator = "", ""
+        self._last_ns = 0
+        self._events = self.create_publisher(EpisodeEvent, names.EVENTS_TOPIC, 10)
+        self.create_service(StartEpisode, "~/start_episode", self._on_start)
+        self.create_service(StopEpisode, "~/stop_episode", self._on_stop)
+        self.create_service(DiscardEpisode, "~/discard_episode", self._on_discard)
+        # Wall time: publishers must be found also while a simulation is paused.
+        wall = rclpy.clock.Clock(clock_type=rclpy.clock.ClockType.STEADY_TIME)
+        self.create_timer(LOOK_S, self._look, clock=wall)
+        self.get_logger().info(
+            f"records {self.embodiment.name} into {self.out_dir}; waiting for ~/start_episode"
+        )
+
+    @property
+    def recording(self) -> bool:
+        """True while an episode is being recorded."""
+        return self._recording is not None
+
+    def close(self) -> None:
+        """End a running episode, with unknown outcome, so that its bag is whole."""
+        if self._recording is not None:
+            self.get_logger().warning(
+                f"stopped while recording: {self._recording.name} is kept with unknown outcome"
+            )
+            self._end("the recorder was stopped", max(self._now_ns(), self._last_ns))
+
+    def _end(self, note: str, at_ns: int) -> None:
+        """End the episode without anybody having asked."""
+        try:
+            self._finish(EpisodeEvent.OUTCOME_UNKNOWN, note, at_ns)
+        except HptError as error:
+            self.get_logger().error(str(error))
+
+    def _look(self) -> None:
+        """Subscribe to what has come to be published, and check the rates of what is being recorded."""
+        for topic, type_ in [*self._needed.items(), *((topic, "") for topic in self._extra)]:
+            self._subscribe(topic, type_)
+        if self._recording is not None and self._rates is not None:
+            for warning in self._rates.check(self._now_ns()):
+                self.get_logger().warning(warning)
+
+    def _subscribe(self, topic: str, type_: str) -> None:
+        publishers = self.get_publishers_info_by_topic(topic)
+        if not publishers:
+            return
+        offered = [info.qos_profile for info in publishers]
+        wanted = RecordedTopic(
+            type=type_ or publishers[0].topic_type,
+            # One best-effort publisher would not reach a reliable subscription, and so on.
+            reliable=all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered),
+            latched=all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered),
+        )
+        known = self._subscriptions_by_topic.get(topic)
+        if known is not None and known[0] == wanted:
+            return
+        if known is not None:
+            self.destroy_subscription(known[1])
+        profile = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=QUEUE_DEPTH,
+            reliability=ReliabilityPolicy.RELIABLE if wanted.reliable else ReliabilityPolicy.BEST_EFFORT,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if wanted.latched else DurabilityPolicy.VOLATILE,
+        )
+        try:
+            message_type = _message_class(wanted.type)
+        except (ImportError, AttributeError) as error:
+            self.get_logger().error(
+                f"topic {topic} has the type {wanted.type}, which is not installed ({error}); it is not recorded",
+                once=True,
+            )
+            return
+        take = functools.partial(self._on_message, topic)
+        subscription = self.create_subscription(message_type, topic, take, profile, raw=True)
+        self._subscriptions_by_topic[topic] = (wanted, subscription)
+
+    def _on_message(self, topic: str, data: bytes) -> None:
+        if self._recording is None or topic not in self._recording.counts:
+            return
+        now_ns = self._now_ns()
+        if now_ns < self._last_ns:
+            self.get_logger().error(
+                f"the clock went back by {(self._last_ns - now_ns) * 1e-9:.3f} s while recording; the episode ends here"
+            )
+            self._end("the clock went back", self._last_ns)
+            return
+        self._write(topic, now_ns, data)
+        if self._rates is not None:
+            self._rates.count(topic)
+
+    def _write(self, topic: str, log_ns: int, data: bytes) -> None:
+        assert self._recording is not None
+        try:
+            self._recording.write(topic, log_ns, data)
+        except HptError as error:
+            self.get_logger().error(f"{error}; the episode ends here")
+            self._recording.abort()
+            self._recording = None
+        self._last_ns = log_ns
+
+    def _on_start(self, request: Any, response: Any) -> Any:
+        try:
+            self._start(str(request.task) or self.embodiment.task, str(request.operator_name))
+        except HptError as error:
+            response.message = str(error)
+            self.get_logger().error(f"start refused: {error}")
+            return response
+        assert self._recording is not None
+        response.success = True
+        response.episode_id, response.bag_path = self._recording.name, str(self._recording.path)
+        self.get_logger().info(f"records {self._recording.path} (task {self._task!r})")
+        return response
+
+    def _start(self, task: str, operator: str) -> None:
+        if self._recording is not None:
+            raise HptError(f"episode {self._recording.name!r} is being recorded; stop or discard it first")
+        now_ns = self._now_ns()
+        if now_ns == 0:
+            raise HptError(
+                "the simulated clock has not begun (nothing on /clock); start the simulation first"
+            )
+        self._look()
+        lacking = [topic for topic in self._needed if not self.get_publishers_info_by_topic(topic)]
+        if lacking:
+            raise HptError(
+                f"nobody publishes {', '.join(lacking)}; start their nodes, or correct the embodiment file"
+            )
+        for topic, type_ in self._needed.items():
+            offered = {info.topic_type for info in self.get_publishers_info_by_topic(topic)}
+            if offered != {type_}:
+                raise HptError(
+                    f"topic {topic} is published as {', '.join(sorted(offered))}, but the embodiment file says "
+                    f"{type_}; correct one of them"
+                )
+        for topic in self._extra:
+            if topic not in self._subscriptions_by_topic:
+                self.get_logger().warning(
+                    f"nobody publishes the extra topic {topic}; it is not in this episode"
+                )
+        topics = {topic: entry for topic, (entry, _) in self._subscriptions_by_topic.items()}
+        topics[names.EVENTS_TOPIC] = RecordedTopic(names.EVENTS_TYPE)
+        topics[names.EMBODIMENT_TOPIC] = RecordedTopic(names.EMBODIMENT_TYPE, latched=True)
+        moment = datetime.datetime.now(datetime.timezone.utc)
+        name = f"{moment:%Y%m%dT%H%M%SZ}_{uuid.uuid4().hex[:8]}"
+        metadata = {
+            names.KEY_EMBODIMENT: self.embodiment.to_yaml(),
+            names.KEY_EPISODE: name,
+            names.KEY_TASK: task,
+            names.KEY_OPERATOR: operator,
+        }
+        types = installed_types(entry.type for entry in topics.values())
+        recording = EpisodeRecording(self.out_dir, name, topics, types, metadata)
+        self._recording, self._task, self._operator, self._last_ns = recording, task, operator, now_ns
+        self._rates = RateWatch(self._expected_rates(), now_ns, RATE_WINDOW_S)
+        self._tell(EpisodeEvent.STARTED, now_ns)
+        text = serialize_message(String(data=self.embodiment.to_yaml()))
+        self._write(names.EMBODIMENT_TOPIC, now_ns, text)
+        if self._recording is None:
+            raise HptError(f"the bag {str(recording.path)!r} cannot be written; check the disk's space")
+
+    def _expected_rates(self) -> dict[str, float]:
+        rates = {stream.topic: stream.rate_hz for stream in self.embodiment.streams}
+        rates[self.embodiment.action.topic] = self.embodiment.action.rate_hz
+        return rates
+
+    def _on_stop(self, request: Any, response: Any) -> Any:
+        if self._recording is None:
+            response.message = "no episode is being recorded; start one first"
+            return response
+        if request.outcome >= len(names.OUTCOMES):
+            response.message = (
+                f"the outcome is {request.outcome}, but 0 to {len(names.OUTCOMES) - 1} was expected"
+            )
+            return response
+        try:
+            at_ns = max(self._now_ns(), self._last_ns)
+            path, counts = self._finish(request.outcome, str(request.note), at_ns)
+        except HptError as error:
+            response.message = str(error)
+            self.get_logger().error(str(error))
+            return response
+        empty = [topic for topic in self._needed if not counts.get(topic)]
+        response.success = True
+        response.bag_path, response.messages = str(path), sum(counts.values())
+        response.message = ", ".join(f"{topic} {counts[topic]}" for topic in sorted(counts))
+        if empty:
+            response.message += f"; NOTHING came on {', '.join(empty)}"
+            self.get_logger().warning(f"nothing came on {', '.join(empty)} during {path.name}")
+        self.get_logger().info(f"kept {path} ({names.OUTCOMES[request.outcome]}): {response.message}")
+        return response
+
+    def _finish(self, outcome: int, note: str, at_ns: int) -> tuple[Path, dict[str, int]]:
+        recording = self._recording
+        assert recording is not None
+        self._tell(EpisodeEvent.STOPPED, at_ns, outcome, note)
+        if self._recording is None:
+            raise HptError(f"the end of {str(recording.path)!r} could not be written; read it with --recover")
+        self._recording, self._rates = None, None
+        path = recording.finish({names.KEY_OUTCOME: names.OUTCOMES[outcome], names.KEY_NOTE: note})
+        return path, dict(recording.counts)
+
+    def _on_discard(self, request: Any, response: Any) -> Any:
+        del request
+        if self._recording is None:
+            response.message = "no episode is being recorded; start one first"
+            return response
+        recording = self._recording
+        self._tell(EpisodeEvent.DISCARDED, self._now_ns())
+        self._recording, self._rates = None, None
+        recording.discard()
+        self.get_logger().info(f"discarded {recording.name}")
+        response.success = True
+        return response
+
+    def _tell(self, event: int, at_ns: int, outcome: int = 0, note: str = "") -> None:
+        """Publish an event and write it into the bag."""
+        assert self._recording is not None
+        message = EpisodeEvent(
+            event=event,
+            episode_id=self._recording.name,
+            task=self._task,
+            operator_name=self._operator,
+            outcome=outcome,
+            note=note,
+        )
+        message.header.stamp = rclpy.time.Time(nanoseconds=at_ns).to_msg()
+        self._events.publish(message)
+        self._write(names.EVENTS_TOPIC, at_ns, serialize_message(message))
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+
+def _message_class(type_: str) -> Any:
+    package, _, name = type_.partition("/msg/")
+    return getattr(importlib.import_module(f"{package}.msg"), name)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the recorder until it is interrupted; a running episode is kept."""
+    rclpy.init(args=args)
+    node = None
+    try:
+        node = RecorderNode()
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except HptError as error:
+        raise SystemExit(f"recorder_node: error: {error}") from None
+    finally:
+        if node is not None:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()

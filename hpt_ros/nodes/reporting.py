@@ -1,0 +1,112 @@
+"""PolicyStatus and /diagnostics from what the node knows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from hpt_msgs.msg import PolicyStatus
+from hpt_ros.control import State
+from hpt_ros.nodes.conversions import NS_PER_S, to_time
+from hpt_ros.nodes.pilot import Pilot
+
+# ros2_control warns when its loop misses its period by 5 % and calls 10 % an error; our loop is Python on a desktop
+# kernel, so only the error bound is worth a warning.
+JITTER_WARNING = 0.10
+
+_LEVELS = {
+    State.UNCONFIGURED: DiagnosticStatus.OK,
+    State.INACTIVE: DiagnosticStatus.OK,
+    State.WAITING: DiagnosticStatus.WARN,
+    State.RUNNING: DiagnosticStatus.OK,
+    State.HOLDING: DiagnosticStatus.WARN,
+    State.FAULT: DiagnosticStatus.ERROR,
+}
+
+
+def why(pilot: Pilot) -> str:
+    """Why the robot does not move on the policy's behalf; empty while it does."""
+    controller = pilot.controller
+    session = controller.session
+    if controller.state is State.WAITING:
+        return f"waiting for {session.waiting_for}" if session.waiting_for else ""
+    if controller.state is State.HOLDING:
+        return (
+            f"{session.reason}; waiting for {session.waiting_for}" if session.waiting_for else session.reason
+        )
+    if controller.state is State.RUNNING:
+        return ""
+    return controller.latched
+
+
+def to_status(pilot: Pilot | None, now_ns: int) -> Any:
+    """hpt_msgs/PolicyStatus; without a pilot the node is unconfigured."""
+    message = PolicyStatus()
+    message.header.stamp = to_time(now_ns)
+    for name in ("chunk_age_s", "inference_latency_s", "observation_to_command_s"):
+        setattr(message, name, math.nan)
+    if pilot is None:
+        message.state, message.state_name = int(State.UNCONFIGURED), State.UNCONFIGURED.name
+        return message
+    controller, metrics = pilot.controller, pilot.metrics
+    message.state, message.state_name = int(controller.state), controller.state.name
+    message.fault = why(pilot)
+    message.task = pilot.task
+    message.embodiment = pilot.embodiment.name
+    message.checkpoint = pilot.loaded.checkpoint
+    ages = controller.stream_ages_s(now_ns)
+    message.stream_names, message.stream_ages_s = list(ages), list(ages.values())
+    newest = controller.queue.newest
+    if newest is not None:
+        message.chunk_age_s = (now_ns - newest.observation_ns) / NS_PER_S
+    message.queue_length = controller.queue_length(now_ns)
+    message.inference_latency_s = metrics.newest("inference_s")
+    message.observation_to_command_s = metrics.recent("image_to_command_s")
+    message.counter_names = list(controller.session.counters)
+    message.counter_values = list(controller.session.counters.values())
+    return message
+
+
+def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int) -> Any:
+    """diagnostic_msgs/DiagnosticArray of one entry: state, ages, latencies, jitter and every counter."""
+    state = State.UNCONFIGURED if pilot is None else pilot.controller.state
+    status = DiagnosticStatus(
+        level=_LEVELS[state], name=f"{node_name}: policy", message=state.name, hardware_id=node_name
+    )
+    array = DiagnosticArray(status=[status])
+    array.header.stamp = to_time(now_ns)
+    if pilot is None:
+        return array
+    status.hardware_id = pilot.embodiment.name
+    controller, metrics = pilot.controller, pilot.metrics
+    reason = why(pilot)
+    status.message = f"{state.name}: {reason}" if reason else state.name
+    period_s = controller.period_ns / NS_PER_S
+    values: dict[str, float | str] = {
+        "task": pilot.task,
+        "checkpoint": pilot.loaded.checkpoint or type(pilot.loaded.policy).__name__,
+        "newest tick": pilot.dropped_tick or "complete",
+        **{f"age of {name} [s]": age for name, age in controller.stream_ages_s(now_ns).items()},
+        "queue [actions]": controller.queue_length(now_ns),
+        "image delay median [s]": metrics.recent("image_delay_s"),
+        "inference median [s]": metrics.recent("inference_s"),
+        "inference p95 [s]": metrics.recent("inference_s", 95.0),
+        "image to command median [s]": metrics.recent("image_to_command_s"),
+        "image to command median, steady clock [s]": metrics.recent("image_to_command_steady_s"),
+        "command jitter median [s]": metrics.recent("command_jitter_s"),
+        "command jitter p99 [s]": metrics.recent("command_jitter_s", 99.0),
+        "control period's work, median [s]": metrics.recent("control_s"),
+        "inference running for [s]": pilot.worker.busy_s(),
+        **controller.session.counters,
+    }
+    status.values = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
+    if state is State.RUNNING and metrics.recent("command_jitter_s") > JITTER_WARNING * period_s:
+        status.level = DiagnosticStatus.WARN
+        status.message = f"{state.name}: commands jitter by more than {JITTER_WARNING:.0%} of their period"
+    return array
+
+
+def _text(value: float | str) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

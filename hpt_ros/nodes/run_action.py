@@ -1,0 +1,146 @@
+"""The action ~/run: let the policy work on one task until it succeeds, time is up, it faults or it is cancelled."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.task import Future
+
+from hpt_msgs.action import RunPolicy
+from hpt_msgs.srv import GetTaskResult
+from hpt_ros.control import State
+from hpt_ros.nodes.pilot import Pilot
+
+if TYPE_CHECKING:
+    from hpt_ros.nodes.policy_node import PolicyNode
+
+NS_PER_S = 1_000_000_000
+FEEDBACK_PERIOD_S = 0.5  # of feedback, and of asking whether the task is done
+
+
+@dataclass
+class _Run:
+    goal: Any
+    done: Future[None]
+    began_ns: int | None = None  # node time at the first look
+    looked_steady_s: float = 0.0
+    success: bool = False
+    outcome: int = 0
+    message: str = ""
+    elapsed_s: float = 0.0
+
+
+class RunAction:
+    """One goal at a time; `check` is called once per control period and never waits."""
+
+    def __init__(self, node: PolicyNode, task_result_service: str) -> None:
+        """Offer the action.
+
+        Args:
+            node: whose lock guards this too.
+            task_result_service: of type GetTaskResult, asked for success; empty if there is none.
+        """
+        self._node = node
+        self._run: _Run | None = None
+        self._server = ActionServer(
+            node,
+            RunPolicy,
+            "~/run",
+            execute_callback=self._execute,
+            goal_callback=self._on_goal,
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
+        )
+        self._results: Any = None
+        if task_result_service:
+            self._results = node.create_client(GetTaskResult, task_result_service)
+
+    def check(self, pilot: Pilot, now_ns: int) -> None:
+        """Look whether the goal has ended."""
+        run = self._run
+        if run is None:
+            return
+        if run.began_ns is None:
+            run.began_ns = now_ns
+        run.elapsed_s = (now_ns - run.began_ns) / NS_PER_S
+        state = pilot.controller.state
+        if run.success:
+            self._end(run, RunPolicy.Result.SUCCEEDED, "the task is done")
+        elif state is State.FAULT:
+            self._end(run, RunPolicy.Result.FAULTED, pilot.controller.latched)
+        elif run.goal.is_cancel_requested:
+            self._end(run, RunPolicy.Result.CANCELED, "the goal was cancelled")
+        elif run.elapsed_s >= run.goal.request.timeout_s:
+            self._end(run, RunPolicy.Result.TIMED_OUT, f"not done within {run.goal.request.timeout_s:g} s")
+        else:
+            self._look(run, state)
+            return
+        pilot.controller.disable()
+
+    def end_all(self) -> None:
+        """The node stops being active: a goal that runs is cancelled."""
+        if self._run is not None:
+            self._end(self._run, RunPolicy.Result.CANCELED, "the node was deactivated")
+
+    def _look(self, run: _Run, state: State) -> None:
+        steady_s = time.monotonic()
+        if steady_s < run.looked_steady_s + FEEDBACK_PERIOD_S:
+            return
+        run.looked_steady_s = steady_s
+        run.goal.publish_feedback(
+            RunPolicy.Feedback(state=int(state), state_name=state.name, elapsed_s=run.elapsed_s)
+        )
+        if self._results is not None and self._results.service_is_ready():
+            answer = self._results.call_async(GetTaskResult.Request())
+            answer.add_done_callback(lambda future: self._on_task_result(run, future))
+
+    def _on_task_result(self, run: _Run, future: Any) -> None:
+        answer = future.result()
+        run.success = run.success or (answer is not None and bool(answer.success))
+
+    def _end(self, run: _Run, outcome: int, message: str) -> None:
+        run.outcome, run.message = outcome, message
+        self._run = None
+        run.done.set_result(None)
+
+    def _on_goal(self, request: Any) -> Any:
+        node = self._node
+        refused = ""
+        with node.lock:
+            if not node.state.active:
+                refused = f"it is {node.state.name}; activate it first"
+            elif node.state is State.FAULT:
+                refused = "a fault is latched; clear it first"
+            elif self._run is not None:
+                refused = "it runs a goal already; cancel that first"
+            elif not request.timeout_s > 0.0:
+                refused = f"timeout_s is {request.timeout_s:g}, but more than 0 s was expected"
+            elif not request.task.strip():
+                refused = "the task is empty, but a text was expected"
+        if refused:
+            node.get_logger().error(f"{node.get_name()} refuses a goal: {refused}")
+            return GoalResponse.REJECT
+        return GoalResponse.ACCEPT
+
+    async def _execute(self, goal: Any) -> Any:
+        node = self._node
+        run = _Run(goal, Future())
+        with node.lock:
+            if self._run is not None or node.pilot is None or not node.state.active:
+                goal.abort()
+                return RunPolicy.Result(
+                    outcome=RunPolicy.Result.CANCELED, message="the node is busy or not active"
+                )
+            self._run = run
+            node.set_task(goal.request.task)
+            node.pilot.controller.enable()
+        await run.done
+        if run.outcome == RunPolicy.Result.SUCCEEDED:
+            goal.succeed()
+        elif run.outcome == RunPolicy.Result.CANCELED and goal.is_cancel_requested:
+            goal.canceled()
+        else:
+            goal.abort()
+        return RunPolicy.Result(outcome=run.outcome, message=run.message, elapsed_s=run.elapsed_s)

@@ -1,0 +1,39 @@
+"""Messages to arrays and arrays to ticks: one code path for bags and for the live robot."""
+
+from __future__ import annotations
+
+from hpt_ros.observation.buffer import SETTLE_S, ObservationBuffer, Tick
+from hpt_ros.observation.commands import CommandTrack
+from hpt_ros.observation.decode import (
+    ENCODINGS,
+    DecodeError,
+    InvalidSampleError,
+    decode,
+    decode_command,
+    decode_compressed_image,
+    decode_image,
+    decode_joint_state,
+    stamp_ns,
+)
+from hpt_ros.observation.track import TickGrid
+from hpt_ros.observation.window import ObservationWindow, assemble, view_size
+
+__all__ = [
+    "ENCODINGS",
+    "SETTLE_S",
+    "CommandTrack",
+    "DecodeError",
+    "InvalidSampleError",
+    "ObservationBuffer",
+    "ObservationWindow",
+    "Tick",
+    "TickGrid",
+    "assemble",
+    "decode",
+    "decode_command",
+    "decode_compressed_image",
+    "decode_image",
+    "decode_joint_state",
+    "stamp_ns",
+    "view_size",
+]

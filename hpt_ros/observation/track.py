@@ -1,0 +1,123 @@
+"""Samples of one stream in the order of their stamps, and the two ways to ask for a value at a time."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.observation.decode import NS_PER_S
+
+Value = NDArray[Any] | Callable[[], NDArray[Any]]
+
+
+def seconds(nanoseconds: int) -> float:
+    """Nanoseconds as seconds, for people and messages."""
+    return nanoseconds / NS_PER_S
+
+
+def nanoseconds(seconds_: float) -> int:
+    """Seconds as the nearest whole nanosecond."""
+    return round(seconds_ * NS_PER_S)
+
+
+@dataclass(frozen=True)
+class TickGrid:
+    """The times k / tick_hz of ticks, exact in whole nanoseconds for every k (stamps exceed a float's 53 bits)."""
+
+    tick_hz: float
+
+    @cached_property
+    def _period(self) -> Fraction:
+        return Fraction(NS_PER_S) / Fraction(repr(self.tick_hz))
+
+    def time_ns(self, index: int) -> int:
+        """Time of tick `index`, rounded half up."""
+        return math.floor(index * self._period + Fraction(1, 2))
+
+    def first_at_or_after(self, time_ns: int) -> int:
+        """Index of the first tick whose time is not before `time_ns`."""
+        index = math.ceil(time_ns / self._period) - 1
+        while self.time_ns(index) < time_ns:
+            index += 1
+        return index
+
+
+@dataclass
+class Sample:
+    """A value with its times; an image's value may be a function that decodes it when a tick first needs it."""
+
+    stamp_ns: int
+    arrival_ns: int
+    value: Value
+
+    def resolve(self) -> NDArray[Any]:
+        """The value, decoded once."""
+        if callable(self.value):
+            self.value = self.value()
+        return self.value
+
+
+@dataclass
+class Track:
+    """Samples sorted by stamp, `capacity` at most; of samples with the same stamp the one pushed last counts."""
+
+    capacity: int
+    samples: list[Sample] = field(default_factory=list)
+
+    def insert(self, sample: Sample) -> None:
+        """Add a sample; when full, the oldest goes."""
+        self.samples.insert(self.at_or_before(sample.stamp_ns) + 1, sample)
+        if len(self.samples) > self.capacity:
+            del self.samples[0]
+
+    def at_or_before(self, time_ns: int) -> int:
+        """Index of the newest sample stamped at or before `time_ns`; -1 if there is none."""
+        return bisect.bisect_right(self.samples, time_ns, key=lambda item: item.stamp_ns) - 1
+
+    def forget_before(self, time_ns: int) -> None:
+        """Drop what no later tick can use: all before the newest sample at or before `time_ns`."""
+        del self.samples[: max(0, self.at_or_before(time_ns))]
+
+    def remove(self, sample: Sample) -> None:
+        """Take a sample out again, because its value turned out to be unusable."""
+        self.samples = [item for item in self.samples if item is not sample]
+
+    def held(self, time_ns: int, tolerance_ns: int) -> Sample | str:
+        """The newest sample at or before `time_ns` and not older than the tolerance; else why there is none."""
+        index = self.at_or_before(time_ns)
+        if index < 0:
+            if not self.samples:
+                return "never seen"
+            return f"first sample is {seconds(self.samples[0].stamp_ns - time_ns):.3f} s after the tick"
+        sample = self.samples[index]
+        age_ns = time_ns - sample.stamp_ns
+        if age_ns > tolerance_ns:
+            return f"newest sample is {seconds(age_ns):.3f} s old (tolerance {seconds(tolerance_ns):g} s)"
+        return sample
+
+    def interpolated(self, time_ns: int, tolerance_ns: int) -> NDArray[np.float64] | str:
+        """Value at `time_ns`, linear between the samples around it; else why there is none.
+
+        The sample before must lie within the tolerance. When none after it does, the one before is held.
+        """
+        before = self.held(time_ns, tolerance_ns)
+        if isinstance(before, str):
+            return before
+        start = before.resolve()
+        index = self.at_or_before(time_ns) + 1
+        if before.stamp_ns == time_ns or index >= len(self.samples):
+            return start
+        after = self.samples[index]
+        if after.stamp_ns - time_ns > tolerance_ns:
+            return start
+        weight = (time_ns - before.stamp_ns) / (after.stamp_ns - before.stamp_ns)
+        value: NDArray[np.float64] = start + (after.resolve() - start) * weight
+        return value

@@ -1,0 +1,232 @@
+"""MuJoCo, kept in one place: the model, its state, stepping and rendering.
+
+Physics knows nothing of tasks, episodes or ROS (the split of dm_control: Physics, Task, Environment).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from importlib import resources
+from typing import Any, Final
+
+if sys.platform == "linux":
+    # Must be chosen before mujoco is imported: draw without a display, unless the user has chosen otherwise.
+    os.environ.setdefault("MUJOCO_GL", "egl")
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from hpt_ros.errors import HptError
+from hpt_ros.sim.panda import JOINT_NAMES, LOWER_RAD, UPPER_RAD
+
+Array = npt.NDArray[np.float64]
+Image = npt.NDArray[np.uint8]
+
+SCENE: Final = "feed_dog.xml"
+
+
+def scene_text() -> str:
+    """The scene's MJCF."""
+    return resources.files("hpt_ros.sim").joinpath(SCENE).read_text(encoding="utf-8")
+
+
+def whole_steps(period_s: float, timestep_s: float, *, what: str) -> int:
+    """How many physics steps make `period_s`.
+
+    Raises:
+        HptError: it is not a whole number of steps, at least one.
+    """
+    steps = round(period_s / timestep_s) if timestep_s > 0 and np.isfinite(period_s) else 0
+    if steps < 1 or abs(steps * timestep_s - period_s) > 1e-9:
+        raise HptError(
+            f"the {what} of {period_s:g} s is no whole multiple of the physics step of {timestep_s:g} s; "
+            f"choose a multiple of {timestep_s:g} s"
+        )
+    return steps
+
+
+class Physics:
+    """The simulated world: an arm driven by joint position targets, free kibble, bodies that can be placed.
+
+    All joint arrays have shape (7,) in the order of `joint_names`, rad, rad/s and N m. Not thread-safe: one thread
+    owns it.
+
+    Args:
+        timestep_s: physics step; None takes the scene's own.
+    """
+
+    joint_names: tuple[str, ...] = JOINT_NAMES
+
+    def __init__(self, timestep_s: float | None = None) -> None:
+        self.model: Any = mujoco.MjModel.from_xml_string(scene_text())
+        if timestep_s is not None:
+            self.model.opt.timestep = timestep_s
+        self.data: Any = mujoco.MjData(self.model)
+        model = self.model
+        joints = [model.joint(name) for name in self.joint_names]
+        self._qpos = np.array([joint.qposadr[0] for joint in joints])
+        self._qvel = np.array([joint.dofadr[0] for joint in joints])
+        self._ctrl = np.array([model.actuator(name).id for name in self.joint_names])
+        kibble = [index for index in range(model.nbody) if model.body(index).name.startswith("kibble")]
+        first = [model.jnt_qposadr[model.body_jntadr[index]] for index in kibble]
+        speed = [model.jnt_dofadr[model.body_jntadr[index]] for index in kibble]
+        self._kibble_qpos = np.array(first)[:, None] + np.arange(7)
+        self._kibble_qvel = np.array(speed)[:, None] + np.arange(6)
+        mujoco.mj_forward(model, self.data)
+
+    @property
+    def timestep_s(self) -> float:
+        """Length of one physics step."""
+        return float(self.model.opt.timestep)
+
+    @property
+    def time_s(self) -> float:
+        """Simulated time; it never goes back (resets move bodies, not the clock)."""
+        return float(self.data.time)
+
+    def start_clock(self, time_s: float) -> None:
+        """Set the simulated time, once, before anybody has read it."""
+        self.data.time = time_s
+
+    @property
+    def joint_positions_rad(self) -> Array:
+        """Measured joint angles (7,), a copy."""
+        return np.array(self.data.qpos[self._qpos])
+
+    @property
+    def joint_velocities_rad_s(self) -> Array:
+        """Measured joint velocities (7,), a copy."""
+        return np.array(self.data.qvel[self._qvel])
+
+    @property
+    def joint_efforts_nm(self) -> Array:
+        """Torques of the actuators (7,), a copy."""
+        return np.array(self.data.actuator_force[self._ctrl])
+
+    @property
+    def targets_rad(self) -> Array:
+        """The targets that the actuators follow now (7,), a copy."""
+        return np.array(self.data.ctrl[self._ctrl])
+
+    def set_targets(self, targets_rad: Array) -> None:
+        """Give the actuators new position targets (7,); they are cut at the joint limits."""
+        self.data.ctrl[self._ctrl] = np.clip(targets_rad, LOWER_RAD, UPPER_RAD)
+
+    def step(self, count: int = 1) -> None:
+        """Advance by `count` physics steps."""
+        mujoco.mj_step(self.model, self.data, nstep=count)
+
+    def put_arm(self, positions_rad: Array) -> None:
+        """Put the arm at rest at these angles (7,), with its targets there too."""
+        self.data.qpos[self._qpos] = positions_rad
+        self.data.qvel[self._qvel] = 0.0
+        self.set_targets(positions_rad)
+
+    def place(self, body: str, position_m: Array, yaw_rad: float) -> None:
+        """Put a mocap body at a position (3,), turned about the vertical."""
+        index = self.model.body(body).mocapid[0]
+        self.data.mocap_pos[index] = position_m
+        self.data.mocap_quat[index] = (np.cos(yaw_rad / 2), 0.0, 0.0, np.sin(yaw_rad / 2))
+
+    def body_position(self, body: str) -> Array:
+        """World position (3,) of a mocap body, m."""
+        return np.array(self.data.mocap_pos[self.model.body(body).mocapid[0]])
+
+    def site_position(self, site: str) -> Array:
+        """World position (3,) of a site at the last step, m."""
+        return np.array(self.data.site(site).xpos)
+
+    @property
+    def kibble_count(self) -> int:
+        """How many pieces of kibble there are."""
+        return len(self._kibble_qpos)
+
+    @property
+    def kibble_poses(self) -> Array:
+        """Positions and quaternions of the kibble, (N, 7), m; a copy."""
+        return np.array(self.data.qpos[self._kibble_qpos])
+
+    @property
+    def kibble_speeds_m_s(self) -> Array:
+        """Speeds of the kibble, (N,)."""
+        return np.asarray(np.linalg.norm(self.data.qvel[self._kibble_qvel[:, :3]], axis=1))
+
+    def put_kibble(self, poses: Array) -> None:
+        """Put the kibble at rest at these poses (N, 7)."""
+        self.data.qpos[self._kibble_qpos] = poses
+        self.data.qvel[self._kibble_qvel] = 0.0
+
+    def settle(self) -> None:
+        """Recompute everything that depends on the state, forgetting the solver's memory of the past."""
+        self.data.qacc_warmstart[:] = 0.0
+        self.data.qfrc_applied[:] = 0.0
+        mujoco.mj_forward(self.model, self.data)
+
+
+class Renderer:
+    """Draws one size of picture; it holds a GL context and so belongs to the thread that made it.
+
+    Args:
+        physics: what to draw.
+        height, width: of the picture, pixels.
+        fine: shadows and smooth edges, for people; without, a frame costs about a millisecond in software.
+
+    Raises:
+        HptError: no GL context can be had.
+    """
+
+    def __init__(self, physics: Physics, height: int, width: int, *, fine: bool = False) -> None:
+        self._physics = physics
+        self._thread = threading.get_ident()
+        vis = physics.model.vis
+        kept = (
+            vis.global_.offwidth,
+            vis.global_.offheight,
+            vis.quality.offsamples,
+            vis.quality.numslices,
+            vis.quality.numstacks,
+        )
+        try:
+            # A context takes these from the model when it is made.
+            vis.global_.offwidth, vis.global_.offheight = width, height
+            if not fine:
+                vis.quality.offsamples, vis.quality.numslices, vis.quality.numstacks = 0, 14, 8
+            self._renderer: Any = mujoco.Renderer(physics.model, height, width)
+        except Exception as error:
+            raise HptError(
+                f"no off-screen GL context of {width}x{height} pixels can be made with MUJOCO_GL="
+                f"{os.environ.get('MUJOCO_GL', '')!r} ({error}); install a software renderer: "
+                "apt install libegl1 libgl1-mesa-dri"
+            ) from error
+        finally:
+            (
+                vis.global_.offwidth,
+                vis.global_.offheight,
+                vis.quality.offsamples,
+                vis.quality.numslices,
+                vis.quality.numstacks,
+            ) = kept
+        if not fine:
+            flags = self._renderer.scene.flags
+            flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
+            flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
+
+    def render(self, camera: str) -> Image:
+        """The picture of a camera now, (height, width, 3) uint8 RGB, a new array.
+
+        Raises:
+            HptError: called from another thread than the one that made this renderer.
+        """
+        if threading.get_ident() != self._thread:
+            raise HptError(
+                "a renderer was used from another thread than the one that made it; make one renderer in each thread"
+            )
+        self._renderer.update_scene(self._physics.data, camera)
+        return np.array(self._renderer.render(), dtype=np.uint8)
+
+    def close(self) -> None:
+        """Free the GL context."""
+        self._renderer.close()

@@ -1,0 +1,230 @@
+"""Strict reading of frozen dataclasses from plain mappings (YAML), and back.
+
+One set of dataclasses is the schema of the embodiment file, of the policy's configuration, of the training recipe
+and of the nodes' parameters. Reading is strict: unknown and missing keys, wrong types and values out of range are
+errors that name the place in the file. Supported field types: bool, int, float, str, nested dataclasses,
+``tuple[X, ...]``, ``dict[str, X]`` and ``X | None``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from hpt_ros.errors import HptError, did_you_mean
+
+T = TypeVar("T")
+
+MAX_YAML_BYTES = 4 * 1024 * 1024  # an embodiment file is a few KiB; anything near this is not one of ours
+
+
+class StructureError(HptError):
+    """A mapping does not fit the dataclass that it was read into."""
+
+
+def field(
+    doc: str,
+    *,
+    default: Any = dataclasses.MISSING,
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare a dataclass field with its description, unit and permitted range.
+
+    Args:
+        doc: one line for people; becomes the ROS parameter's description too.
+        default: the value when the key is absent; a field without one must be given.
+        unit: SI unit as text, e.g. ``"s"``.
+        minimum, maximum: inclusive bounds of a number, or of each number in a tuple.
+        above: exclusive lower bound.
+        choices: the permitted strings.
+    """
+    metadata = {
+        "doc": doc,
+        "unit": unit,
+        "minimum": minimum,
+        "maximum": maximum,
+        "above": above,
+        "choices": choices,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def load_yaml_mapping(text: str, *, where: str) -> dict[str, Any]:
+    """Parse YAML text that must be one mapping; `where` names the text in errors.
+
+    Raises:
+        StructureError: not YAML, not a mapping, or larger than `MAX_YAML_BYTES`.
+    """
+    if len(text) > MAX_YAML_BYTES:
+        raise StructureError(f"{where} has {len(text)} characters, more than the {MAX_YAML_BYTES} allowed; is it the right file?")
+    try:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        first = " ".join(str(error).split())[:300]
+        raise StructureError(f"{where} is not valid YAML ({first}); correct the file") from error
+    if not isinstance(data, dict):
+        kind = "empty" if data is None else type(data).__name__
+        raise StructureError(f"{where} is {kind}, but a YAML mapping of names to values was expected; correct the file")
+    return data
+
+
+def read_yaml_file(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping from a file; errors name the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise StructureError(f"the file {str(path)!r} does not exist; give the path of an existing YAML file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise StructureError(f"the file {str(path)!r} cannot be read as text ({error}); give a readable YAML file") from error
+    return load_yaml_mapping(text, where=f"the file {str(path)!r}")
+
+
+def read_dataclass(cls: type[T], data: object, *, where: str) -> T:
+    """Build the dataclass `cls` from a mapping, strictly.
+
+    Args:
+        cls: a dataclass type.
+        data: the mapping (as from YAML).
+        where: the mapping's name in error messages, e.g. ``"embodiment 'feed_dog.yaml'"``.
+
+    Raises:
+        StructureError: an unknown or missing key, a wrong type, a value outside the declared range.
+    """
+    if not isinstance(data, Mapping):
+        raise StructureError(f"{where} is {_describe(data)}, but a mapping was expected; see the fields of {cls.__name__}")
+    hints = _type_hints(cls)
+    known = {item.name: item for item in dataclasses.fields(typing.cast(Any, cls)) if item.init}
+    for key in data:
+        if key not in known:
+            hint = did_you_mean(str(key), known)
+            raise StructureError(f"{where} has the unknown key {key!r}; known keys are {', '.join(known)}{hint}")
+    values: dict[str, Any] = {}
+    for name, item in known.items():
+        if name in data:
+            values[name] = _convert(hints[name], data[name], f"{where}, key {name!r}")
+            _check_range(values[name], item.metadata, f"{where}, key {name!r}")
+        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            doc = item.metadata.get("doc", "")
+            raise StructureError(f"{where} lacks the key {name!r}{f' ({doc})' if doc else ''}; add it")
+    return cls(**values)
+
+
+def to_mapping(instance: Any) -> dict[str, Any]:
+    """Turn a dataclass into plain dicts, lists and scalars that YAML can hold; inverse of `read_dataclass`.
+
+    Fields that are None are left out, since their default is None.
+    """
+    result: dict[str, Any] = {}
+    for item in dataclasses.fields(instance):
+        value = getattr(instance, item.name)
+        if value is not None and item.init:
+            result[item.name] = _plain(value)
+    return result
+
+
+def dump_yaml(mapping: Mapping[str, Any]) -> str:
+    """Write a mapping as YAML text in its own order; the text is the same for the same mapping."""
+    return yaml.safe_dump(dict(mapping), sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """List (dotted key, value in a, value in b) where two plain mappings differ; a missing key shows as None."""
+    found: list[tuple[str, Any, Any]] = []
+    for key in [*a, *(key for key in b if key not in a)]:
+        left, right, path = a.get(key), b.get(key), f"{prefix}{key}"
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += differences(left, right, f"{path}.")
+        elif left != right:
+            found.append((path, left, right))
+    return found
+
+
+def _type_hints(cls: type) -> dict[str, Any]:
+    module = sys.modules[cls.__module__]
+    return typing.get_type_hints(cls, vars(module))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_mapping(value)
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value
+
+
+def _describe(value: object) -> str:
+    text = repr(value)
+    return f"{text[:80]} ({type(value).__name__})"
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        (inner,) = [arg for arg in args if arg is not type(None)]
+        return _convert(inner, value, where)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise StructureError(f"{where} is {_describe(value)}, but a list was expected; write [a, b, ...]")
+        return tuple(_convert(args[0], item, f"{where}, item {index}") for index, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise StructureError(f"{where} is {_describe(value)}, but a mapping was expected; write name: value")
+        return {str(key): _convert(args[1], item, f"{where}, entry {key!r}") for key, item in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return read_dataclass(typing.cast(Any, hint), value, where=where)
+    return _scalar(hint, value, where)
+
+
+def _scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):
+            return number
+        raise StructureError(f"{where} is {value!r:.40}, but a finite number was expected; correct it")
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if (hint is str and isinstance(value, str)) or (hint is bool and isinstance(value, bool)):
+        return value
+    name = getattr(hint, "__name__", str(hint))
+    raise StructureError(f"{where} is {_describe(value)}, but {name} was expected; correct it")
+
+
+def _check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
+    if isinstance(value, tuple):
+        for index, item in enumerate(value):
+            _check_range(item, metadata, f"{where}, item {index}")
+        return
+    if isinstance(value, str) and metadata.get("choices") and value not in metadata["choices"]:
+        choices = metadata["choices"]
+        hint = did_you_mean(value, choices)
+        raise StructureError(f"{where} is {value!r}, but one of {', '.join(choices)} was expected{hint}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return
+    unit = f" {metadata['unit']}" if metadata.get("unit") else ""
+    minimum, maximum, above = metadata.get("minimum"), metadata.get("maximum"), metadata.get("above")
+    for bound, bad, words in (
+        (minimum, minimum is not None and value < minimum, "at least"),
+        (maximum, maximum is not None and value > maximum, "at most"),
+        (above, above is not None and value <= above, "more than"),
+    ):
+        if bad:
+            raise StructureError(f"{where} is {value:g}{unit}, but {words} {bound:g}{unit} was expected; correct it")

@@ -1,0 +1,17 @@
+"""The error of this package."""
+
+from __future__ import annotations
+
+from hpt_ros.errors import HptError
+
+
+class BagError(HptError):
+    """A bag cannot be read, lacks what is needed, or cannot be converted."""
+
+
+class TruncatedBagError(BagError):
+    """A bag ends before its index: its recorder was killed, or the copy was cut short."""
+
+
+class DatasetExistsError(BagError):
+    """The folder that a dataset should go to is there already."""

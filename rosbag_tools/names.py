@@ -1,0 +1,23 @@
+"""Names that the recorder puts into bags and the converter looks for."""
+
+from __future__ import annotations
+
+EVENTS_TOPIC = "/hpt/episode_events"
+EVENTS_TYPE = "hpt_msgs/msg/EpisodeEvent"
+# The embodiment file's text as a message: a killed recorder never writes its metadata.
+EMBODIMENT_TOPIC = "/hpt/embodiment"
+EMBODIMENT_TYPE = "std_msgs/msg/String"
+
+# Keys of a bag's custom data (rosbag2 metadata version 6 and later).
+KEY_EMBODIMENT = "hpt_ros.embodiment"
+KEY_TASK = "hpt_ros.task"
+KEY_OPERATOR = "hpt_ros.operator"
+KEY_OUTCOME = "hpt_ros.outcome"
+KEY_NOTE = "hpt_ros.note"
+KEY_EPISODE = "hpt_ros.episode_id"
+KEY_VERSION = "hpt_ros.version"
+
+# Outcomes in words, in the order of EpisodeEvent's OUTCOME_* constants.
+OUTCOMES = ("unknown", "success", "failure")
+# EpisodeEvent's event constants.
+STARTED, STOPPED, DISCARDED = 1, 2, 3

@@ -1,0 +1,110 @@
+"""What a conversion did with each episode: ``meta/hpt/report.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Dropped:
+    """Ticks that a stream cost."""
+
+    ticks: int = 0
+    first: str = ""  # the first reason, as an example
+
+
+@dataclass(frozen=True)
+class Span:
+    """Consecutive whole ticks of an episode.
+
+    Attributes:
+        start_ns: header-stamp time of its first tick.
+        ticks: how many.
+        episode_index: its episode in the dataset; -1 if it was too short to keep.
+    """
+
+    start_ns: int
+    ticks: int
+    episode_index: int
+
+
+@dataclass
+class EpisodeReport:
+    """One recorded episode.
+
+    Attributes:
+        source: path of the bag.
+        episode_id, task, operator, outcome: as recorded.
+        left_out: why the whole episode is not in the dataset; empty if it was converted.
+        ticks: ticks of the grid within it.
+        kept: ticks in the dataset.
+        dropped: stream name to the ticks that it made invalid.
+        too_short: whole ticks in spans below the minimum.
+        restarts: clock jumps, in words.
+        spans: the spans, in order.
+        refused: stream name to why a message of it did not count.
+    """
+
+    source: str
+    episode_id: str
+    task: str
+    operator: str
+    outcome: str
+    left_out: str = ""
+    ticks: int = 0
+    kept: int = 0
+    dropped: dict[str, Dropped] = field(default_factory=dict)
+    too_short: int = 0
+    restarts: list[str] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def drop(self, missing: dict[str, str]) -> None:
+        """Count a tick that is not whole, for each stream that it lacks."""
+        for name, reason in missing.items():
+            entry = self.dropped.setdefault(name, Dropped(first=reason))
+            entry.ticks += 1
+
+
+@dataclass
+class Report:
+    """A whole conversion."""
+
+    minimum_span_ticks: int
+    episodes: list[EpisodeReport] = field(default_factory=list)
+    skipped_bags: dict[str, str] = field(default_factory=dict)
+    recovered_bags: list[str] = field(default_factory=list)
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    @property
+    def kept(self) -> int:
+        """Ticks in the dataset."""
+        return sum(episode.kept for episode in self.episodes)
+
+    @property
+    def ticks(self) -> int:
+        """Ticks of the grid in episodes that were converted."""
+        return sum(episode.ticks for episode in self.episodes)
+
+    def left_out(self) -> dict[str, int]:
+        """Reason to the number of episodes that it kept out of the dataset."""
+        counts: dict[str, int] = {}
+        for episode in self.episodes:
+            if episode.left_out:
+                counts[episode.left_out] = counts.get(episode.left_out, 0) + 1
+        return counts
+
+    def reasons(self) -> list[str]:
+        """Why ticks were dropped, in words, the most frequent stream first."""
+        totals: dict[str, Dropped] = {}
+        for episode in self.episodes:
+            for name, entry in episode.dropped.items():
+                total = totals.setdefault(name, Dropped(first=entry.first))
+                total.ticks += entry.ticks
+        ordered = sorted(totals.items(), key=lambda item: -item[1].ticks)
+        return [f"{name}: {entry.ticks} ticks, the first because {entry.first}" for name, entry in ordered]

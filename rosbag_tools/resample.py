@@ -1,0 +1,117 @@
+"""Messages of an episode to dataset rows: an observation and the command at the same tick."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.observation import CommandTrack, InvalidSampleError, ObservationBuffer, Tick, decode_command
+from hpt_ros.observation.buffer import JUMP_BACK_S
+from hpt_ros.observation.track import nanoseconds
+
+ACTION = "action"  # the command's name among the streams, in reports
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tick and the command at it.
+
+    Attributes:
+        tick: the observation.
+        action: float64 (Da,); None if there is no command.
+        missing: stream name (``"action"`` for the command) to why it has no value; empty if the row is whole.
+    """
+
+    tick: Tick
+    action: NDArray[np.float64] | None
+    missing: dict[str, str]
+
+
+@dataclass
+class Resampler:
+    """Takes an episode's messages in log-time order and gives its rows, in order, as soon as they are certain.
+
+    Observations go through the `ObservationBuffer` that the robot runs; commands are interpolated at the tick.
+    """
+
+    embodiment: Embodiment
+    _buffer: ObservationBuffer = field(init=False)
+    _commands: CommandTrack = field(init=False)
+    _waiting: deque[Tick] = field(default_factory=deque, init=False)
+
+    def __post_init__(self) -> None:
+        self._buffer = ObservationBuffer(self.embodiment)
+        self._commands = CommandTrack(self.embodiment.action, self.embodiment.tick_hz)
+        self._streams: dict[str, list[str]] = {}
+        for stream in self.embodiment.streams:
+            self._streams.setdefault(stream.topic, []).append(stream.name)
+        self._newest_command_ns = -1
+        self._refused = ""
+        self.refused: dict[str, str] = {}
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Topics whose messages `push` takes."""
+        return tuple(dict.fromkeys([*self._streams, self.embodiment.action.topic]))
+
+    def push(self, topic: str, message: Any, log_ns: int) -> list[Row]:
+        """Take a message; returns the rows that it made certain.
+
+        Raises:
+            DecodeError: the message does not fit the embodiment file.
+        """
+        resets = self._buffer.resets
+        self._waiting.extend(self._buffer.ticks_ready(log_ns))
+        rows = self._flush() if self._buffer.resets != resets else []
+        for name in self._streams.get(topic, ()):
+            if self._buffer.push_message(name, message, log_ns, defer=True):
+                rows += self._flush()
+            self.refused.update(self._buffer.refused())
+        if topic == self.embodiment.action.topic:
+            rows += self._push_command(message, log_ns)
+        while self._waiting and self._commands.settled(self._waiting[0].stamp_ns, log_ns):
+            rows.append(self._row(self._waiting.popleft()))
+        return rows
+
+    def finish(self) -> list[Row]:
+        """Rows that still wait for a command after them, when no message will come any more."""
+        self._waiting.extend(self._buffer.ticks_ready())
+        return self._flush()
+
+    def _push_command(self, message: Any, log_ns: int) -> list[Row]:
+        rows: list[Row] = []
+        try:
+            time_ns, vector = decode_command(self.embodiment.action, message, log_ns)
+        except InvalidSampleError as error:
+            self._refused = self.refused[ACTION] = str(error)
+            return rows
+        self._refused = ""
+        if time_ns < self._newest_command_ns - nanoseconds(JUMP_BACK_S):
+            self._buffer.reset(f"the stamps of the commands on {self.embodiment.action.topic} went back")
+            rows = self._flush()
+        self._newest_command_ns = max(self._newest_command_ns, time_ns)
+        self._commands.push(time_ns, log_ns, vector)
+        return rows
+
+    def _flush(self) -> list[Row]:
+        """All waiting rows, with the commands that there are: after them a clock jumped, or the episode ended."""
+        rows = [self._row(tick) for tick in self._waiting]
+        self._waiting.clear()
+        self._commands.clear()
+        self._newest_command_ns = -1
+        return rows
+
+    def _row(self, tick: Tick) -> Row:
+        value = self._commands.value_at(tick.stamp_ns)
+        missing = dict(tick.missing)
+        if isinstance(value, str):
+            missing[ACTION] = (
+                f"{value}; its last message was refused: {self._refused}" if self._refused else value
+            )
+            return Row(tick, None, missing)
+        return Row(tick, value, missing)

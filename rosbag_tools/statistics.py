@@ -1,0 +1,107 @@
+"""Statistics of features per episode and over all, in the form that LeRobotDataset v3.0 keeps them.
+
+A feature's statistics are ``min, max, mean, std, count`` and the quantiles ``q01, q10, q50, q90, q99``; vectors have
+shape (dim,), images, scaled to 0..1 per channel, (3, 1, 1); ``count`` is the number of frames, shape (1,).
+Over episodes, as LeRobot does: exact for all but the quantiles, which are means weighted by count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
+FeatureStatistics = dict[str, NDArray[Any]]
+
+# Pictures wider or higher than this are thinned before counting, as LeRobot does (300 px down to about 150).
+_THIN_ABOVE_PX, _THIN_TO_PX = 300, 150
+
+
+def of_vectors(values: NDArray[Any]) -> FeatureStatistics:
+    """Statistics of an episode's rows, (length, dim) or (length,) for a scalar feature."""
+    rows = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
+    result = {
+        "min": rows.min(axis=0),
+        "max": rows.max(axis=0),
+        "mean": rows.mean(axis=0),
+        "std": rows.std(axis=0),
+        "count": np.array([len(rows)]),
+    }
+    for key, quantile in QUANTILES.items():
+        result[key] = np.quantile(rows, quantile, axis=0)
+    return result
+
+
+@dataclass
+class ImageStatistics:
+    """Statistics of pictures from a histogram per channel: exact, and as small for an hour as for a second."""
+
+    frames: int = 0
+    _histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros((3, 256), np.int64))
+
+    def add(self, rgb: NDArray[np.uint8]) -> None:
+        """Count a picture, uint8 (height, width, 3)."""
+        height, width = rgb.shape[:2]
+        step = max(1, max(height, width) // _THIN_TO_PX) if max(height, width) >= _THIN_ABOVE_PX else 1
+        thinned = rgb[::step, ::step].reshape(-1, 3)
+        for channel in range(3):
+            self._histogram[channel] += np.bincount(thinned[:, channel], minlength=256)
+        self.frames += 1
+
+    def result(self) -> FeatureStatistics:
+        """The statistics; at least one picture must have been added."""
+        levels = np.arange(256) / 255.0
+        weights = self._histogram / self._histogram.sum(axis=1, keepdims=True)
+        mean = weights @ levels
+        variance = np.maximum(weights @ levels**2 - mean**2, 0.0)
+        seen = self._histogram > 0
+        cumulated = np.cumsum(weights, axis=1)
+        result = {
+            "min": levels[np.argmax(seen, axis=1)],
+            "max": levels[255 - np.argmax(seen[:, ::-1], axis=1)],
+            "mean": mean,
+            "std": np.sqrt(variance),
+        }
+        for key, quantile in QUANTILES.items():
+            result[key] = levels[np.argmax(cumulated >= quantile - 1e-12, axis=1)]
+        shaped: FeatureStatistics = {key: value.reshape(3, 1, 1) for key, value in result.items()}
+        shaped["count"] = np.array([self.frames])
+        return shaped
+
+
+def aggregate(episodes: Sequence[Mapping[str, FeatureStatistics]]) -> dict[str, FeatureStatistics]:
+    """Statistics over episodes from those of each; all must have the same features."""
+    return {name: _aggregate_feature([episode[name] for episode in episodes]) for name in episodes[0]}
+
+
+def _aggregate_feature(parts: Sequence[FeatureStatistics]) -> FeatureStatistics:
+    counts = np.array([part["count"][0] for part in parts], dtype=np.float64)
+    total = counts.sum()
+
+    def weighted(key: str) -> NDArray[np.float64]:
+        mean: NDArray[np.float64] = np.tensordot(
+            counts / total, np.stack([part[key] for part in parts]), axes=1
+        )
+        return mean
+
+    mean = weighted("mean")
+    spread = np.stack([part["std"] ** 2 + (part["mean"] - mean) ** 2 for part in parts])
+    result: FeatureStatistics = {
+        "min": np.min([part["min"] for part in parts], axis=0),
+        "max": np.max([part["max"] for part in parts], axis=0),
+        "mean": mean,
+        "std": np.sqrt(np.tensordot(counts / total, spread, axes=1)),
+        "count": np.array([int(total)]),
+    }
+    for key in QUANTILES:
+        result[key] = weighted(key)
+    return result
+
+
+def plain(statistics: Mapping[str, FeatureStatistics]) -> dict[str, dict[str, Any]]:
+    """The same as lists, for JSON."""
+    return {name: {key: value.tolist() for key, value in part.items()} for name, part in statistics.items()}

@@ -1,0 +1,57 @@
+"""Package metadata of hpt_ros (ament_python): colcon and pip both read it here.
+
+What it depends on is not repeated here: package.xml names the rosdep keys for a ROS distribution,
+requirements/*.txt pin the wheels for a machine with only pip.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "hpt_ros"
+NODES = ("policy_node", "recorder_node", "sim_node", "teleop_node")
+
+
+def version() -> str:
+    """The version, from the one place that says it; read without importing the package."""
+    for node in ast.parse(Path(PACKAGE, "__init__.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__version__":
+            return str(ast.literal_eval(node.value))
+    raise RuntimeError(f"{PACKAGE}/__init__.py sets no __version__")
+
+
+def shared(folder: str) -> list[tuple[str, list[str]]]:
+    """Install every file below `folder` to share/hpt_ros/<the same path>."""
+    files: dict[str, list[str]] = {}
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            files.setdefault(f"share/{PACKAGE}/{path.parent.as_posix()}", []).append(path.as_posix())
+    return list(files.items())
+
+
+setup(
+    name=PACKAGE,
+    version=version(),
+    description="HPT policies on real robots with ROS 2: record, convert, finetune, deploy",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*", "rosbag_tools", "rosbag_tools.*"]),
+    package_data={PACKAGE: ["py.typed", "sim/*.xml", "data/**"], "rosbag_tools": ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        *shared("launch"),
+        *shared("config"),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "hpt = hpt_ros.cli.main:main",
+            *(f"{node} = hpt_ros.nodes.{node}:main" for node in NODES),
+        ]
+    },
+)

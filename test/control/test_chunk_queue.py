@@ -1,0 +1,176 @@
+"""Chunks to a continuous reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from hpt_ros.control import Chunk, ChunkError, ChunkQueue, QueueConfig
+
+S = 1_000_000_000
+DT_S = 0.1
+NO_STEP = np.zeros(2, dtype=bool)
+values = hnp.arrays(np.float64, st.tuples(st.integers(2, 12), st.just(2)), elements=st.floats(-3, 3))
+
+
+def line(horizon: int, slope: float, at_ns: int, offset: float = 0.0, number: int = 0) -> Chunk:
+    rows = offset + slope * (at_ns / S + DT_S * np.arange(horizon))
+    return Chunk(at_ns, DT_S, np.stack([rows, -rows], axis=1), number)
+
+
+@given(values)
+def test_curve_passes_through_its_actions_and_stays_between_neighbours(rows):
+    chunk = Chunk(5 * S, DT_S, rows)
+    for index in range(chunk.horizon):
+        np.testing.assert_allclose(chunk.at(chunk.time_ns(index)).position, rows[index], atol=1e-9)
+    for index in range(chunk.horizon - 1):
+        low, high = np.minimum(rows[index], rows[index + 1]), np.maximum(rows[index], rows[index + 1])
+        for part in (0.1, 0.35, 0.5, 0.77):
+            position = chunk.at(chunk.time_ns(index) + int(part * DT_S * S)).position
+            assert (position >= low - 1e-9).all()
+            assert (position <= high + 1e-9).all()
+
+
+@given(values)
+def test_velocity_is_the_derivative_of_position_and_continuous(rows):
+    chunk = Chunk(0, DT_S, rows)
+    h = 1000  # ns
+    for time_ns in range(3_000_000, chunk.end_ns - h, 7_000_001):
+        numeric = (chunk.at(time_ns + h).position - chunk.at(time_ns - h).position) * S / (2 * h)
+        np.testing.assert_allclose(chunk.at(time_ns).velocity, numeric, atol=2e-2)
+    for index in range(1, chunk.horizon):
+        before, after = chunk.at(chunk.time_ns(index) - 10).velocity, chunk.at(chunk.time_ns(index)).velocity
+        np.testing.assert_allclose(before, after, atol=1e-3)
+
+
+def test_when_actions_lie_on_a_sine_expect_its_velocity():
+    times = DT_S * np.arange(20)
+    chunk = Chunk(0, DT_S, np.sin(times)[:, None])
+    for time_s in np.arange(0.3, 1.2, 0.013):
+        reference = chunk.at(round(time_s * S))
+        assert reference.position[0] == pytest.approx(np.sin(time_s), abs=1e-4)
+        assert reference.velocity[0] == pytest.approx(np.cos(time_s), abs=5e-3)
+
+
+def test_when_chunk_is_not_finite_expect_error_that_says_where():
+    rows = np.zeros((4, 2))
+    rows[2, 1] = np.nan
+    with pytest.raises(ChunkError, match="value nan for action 2, dimension 1"):
+        Chunk(0, DT_S, rows)
+
+
+@pytest.mark.parametrize("shape", [(4,), (0, 2), (1, 2, 2)])
+def test_when_chunk_has_wrong_shape_expect_error(shape):
+    with pytest.raises(ChunkError, match="but \\(horizon, dim\\) was expected"):
+        Chunk(0, DT_S, np.zeros(shape))
+
+
+def test_when_chunk_is_late_expect_its_start_dropped_and_time_kept():
+    queue = ChunkQueue(QueueConfig(start_fade_s=0.0), NO_STEP)
+    chunk = line(10, 1.0, 0)
+    assert queue.start(chunk, 250_000_000, np.zeros(2), np.zeros(2)) == 3
+    reference = queue.at(250_000_000)
+    assert reference is not None
+    np.testing.assert_allclose(reference.position, [0.25, -0.25])
+    assert queue.remaining(250_000_000) == 7
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "late"), [(0, 0), (100_000_000, 1), (100_000_002, 2), (S, 10), (2 * S, 10)]
+)
+def test_actions_before_a_time(time_ns, late):
+    assert line(10, 1.0, 0).actions_before(time_ns) == late
+
+
+def test_when_wholly_late_or_older_expect_refused():
+    queue = ChunkQueue(QueueConfig(), NO_STEP)
+    queue.start(line(10, 1.0, S), S, np.zeros(2), np.zeros(2))
+    assert queue.merge(line(10, 1.0, 0), 3 * S) is None
+    assert queue.merge(line(20, 1.0, S - 1), S) is None
+    assert queue.merge(line(10, 1.0, S + 1), S + 2) == 0
+
+
+def test_when_used_up_expect_none():
+    queue = ChunkQueue(QueueConfig(), NO_STEP)
+    assert queue.at(0) is None
+    queue.start(line(10, 1.0, 0), 0, np.zeros(2), np.zeros(2))
+    assert queue.at(900_000_000) is not None
+    assert queue.at(900_000_001) is None
+
+
+def test_when_half_is_left_expect_request_and_earlier_when_latency_is_long():
+    queue = ChunkQueue(QueueConfig(), NO_STEP)
+    assert queue.wants_chunk(0, 0.0)
+    queue.start(line(10, 1.0, 0), 0, np.zeros(2), np.zeros(2))
+    assert not queue.wants_chunk(400_000_000, 0.0)
+    assert queue.wants_chunk(401_000_000, 0.0)
+    assert queue.wants_chunk(100_000_000, 0.85)
+
+
+chunks_in_a_row = st.lists(
+    st.tuples(st.integers(10_000_000, 700_000_000), st.floats(-1, 1), st.floats(-1, 1)),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=60)
+@given(chunks_in_a_row, st.sampled_from([0.05, 0.2, 0.5]))
+def test_when_chunks_follow_each_other_however_fast_expect_position_and_velocity_without_a_jump(
+    chunks, fade_s
+):
+    queue = ChunkQueue(QueueConfig(fade_s=fade_s, start_fade_s=fade_s), NO_STEP)
+    queue.start(line(16, 0.3, 0), 0, np.array([0.2, 0.1]), np.array([0.5, 0.0]))
+    now = 0
+    for wait, slope, offset in chunks:
+        reference = queue.at(now + wait)
+        if reference is None:
+            return
+        now += wait
+        assert queue.merge(line(16, slope, now - 5_000_000, offset), now) is not None
+        after = queue.at(now)
+        assert after is not None
+        np.testing.assert_allclose(after.position, reference.position, atol=1e-9)
+        np.testing.assert_allclose(after.velocity, reference.velocity, atol=1e-9)
+        previous, h = after, 10_000
+        for step in range(1, 40):
+            here = queue.at(now + step * h)
+            assert here is not None
+            moved = (here.position - previous.position) * S / h
+            np.testing.assert_allclose(moved, (here.velocity + previous.velocity) / 2, atol=1e-2)
+            previous = here
+        now += 39 * h
+
+
+def test_when_faded_expect_the_new_chunk_alone():
+    queue = ChunkQueue(QueueConfig(fade_s=0.2), NO_STEP)
+    queue.start(line(16, 0.0, 0), 0, np.zeros(2), np.zeros(2))
+    new = line(16, 0.5, 500_000_000, 0.1)
+    queue.at(500_000_000)
+    queue.merge(new, 500_000_000)
+    middle, end = queue.at(600_000_000), queue.at(700_000_000)
+    assert middle is not None
+    assert end is not None
+    assert 0.0 < middle.position[0] < new.at(600_000_000).position[0]
+    assert (end.position == new.at(700_000_000).position).all()
+
+
+def test_when_dimension_is_a_gripper_expect_each_action_held_and_never_averaged():
+    queue = ChunkQueue(QueueConfig(start_fade_s=0.2), np.array([False, True]))
+    rows = np.array([[0.0, 0.0], [0.1, 0.0], [0.2, 1.0], [0.3, 1.0]])
+    queue.start(Chunk(0, DT_S, rows), 0, np.zeros(2), np.zeros(2))
+    seen = set()
+    for time_ns in range(0, 300_000_000, 3_000_000):
+        reference = queue.at(time_ns)
+        assert reference is not None
+        seen.add(float(reference.position[1]))
+        assert reference.position[1] == (1.0 if time_ns >= 200_000_000 else 0.0)
+        assert reference.velocity[1] == 0.0
+    queue.merge(Chunk(50_000_000, DT_S, rows * [1.0, 0.5]), 300_000_000)
+    after = queue.at(301_000_000)
+    assert after is not None
+    assert after.position[1] == 0.5
+    assert seen == {0.0, 1.0}

@@ -1,0 +1,491 @@
+"""The controller over injected time: every transition, and what is commanded on the way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpt_ros.control import (
+    Command,
+    ControlConfig,
+    Controller,
+    Limits,
+    QueueConfig,
+    SafetyConfig,
+    State,
+    StreamRate,
+)
+from hpt_ros.errors import HptError
+
+S = 1_000_000_000
+MS = 1_000_000
+START = 1_000 * S
+DT_S = 0.1
+LIMITS = Limits(np.full(2, -2.0), np.full(2, 2.0), np.full(2, 2.0), np.full(2, 10.0))
+PERIOD_S = 0.01
+
+
+class Rig:
+    """A controller, its streams and a clock that only moves when told."""
+
+    def __init__(self, config: ControlConfig | None = None, latency_s: float = 0.0) -> None:
+        self.controller = Controller(
+            config or ControlConfig(),
+            LIMITS,
+            ("a", "b"),
+            (StreamRate("camera", 10.0), StreamRate("joints", 100.0)),
+            rate_hz=100.0,
+            latency_s=latency_s,
+        )
+        self.now = START
+        self.sent: list[Command] = []
+        self.camera_on = self.joints_on = True
+        self.pose = np.array([0.5, -0.5])
+
+    @property
+    def state(self) -> State:
+        return self.controller.state
+
+    @property
+    def counters(self) -> dict[str, int]:
+        return self.controller.session.counters
+
+    def tick(self, count: int = 1, ms: int = 10) -> Command | None:
+        command = None
+        for _ in range(count):
+            self.now += ms * MS
+            if self.camera_on and self.now % (100 * MS) == 0:
+                self.controller.message("camera", self.now, self.now)
+            if self.joints_on:
+                self.controller.message("joints", self.now, self.now)
+                self.controller.measured(self.pose)
+            command = self.controller.step(self.now)
+            if command is not None:
+                self.sent.append(command)
+        return command
+
+    def chunk(self, slope: float = 0.2, horizon: int = 16, age_ms: int = 20) -> str:
+        rows = self.pose + slope * DT_S * np.arange(horizon)[:, None]
+        return self.controller.chunk(self.now - age_ms * MS, DT_S, rows, self.now)
+
+    def run(self, slope: float = 0.2) -> Rig:
+        self.controller.activate()
+        self.tick(10)
+        assert self.chunk(slope) == ""
+        self.tick()
+        assert self.state is State.RUNNING, self.controller.session.waiting_for
+        return self
+
+    def check_limits(self) -> None:
+        path = np.array([command.position for command in self.sent])
+        velocity = np.diff(path, axis=0) / PERIOD_S
+        acceleration = np.diff(velocity, axis=0) / PERIOD_S
+        assert (np.abs(path) <= 2.0).all()
+        assert (np.abs(velocity) <= 2.0 * (1 + 1e-6)).all()
+        assert (np.abs(acceleration) <= 10.0 * (1 + 1e-6)).all()
+
+
+def test_when_not_active_expect_no_command():
+    rig = Rig()
+    assert rig.tick(5) is None
+    assert rig.state is State.INACTIVE
+
+
+def test_when_everything_is_there_expect_running_from_the_measured_pose():
+    rig = Rig().run()
+    assert len(rig.sent) == 1
+    np.testing.assert_allclose(rig.sent[0].position, rig.pose, atol=1e-3)
+    rig.tick(80)
+    assert rig.state is State.RUNNING
+    rig.check_limits()
+    expected = rig.pose[0] + 0.2 * (rig.sent[-1].time_ns - (START + 80 * MS)) / S
+    assert rig.sent[-1].position[0] == pytest.approx(expected, abs=1e-6)
+    assert rig.sent[-1].velocity[0] == pytest.approx(0.2, abs=1e-6)
+
+
+@pytest.mark.parametrize("missing", ["camera", "joints"])
+def test_when_a_stream_was_never_seen_expect_waiting_and_why(missing):
+    rig = Rig()
+    setattr(rig, f"{missing}_on", False)
+    rig.controller.activate()
+    rig.tick(10)
+    rig.chunk()
+    assert rig.tick(5) is None
+    assert rig.state is State.WAITING
+    assert f"stream {missing!r} was never seen" in rig.controller.session.waiting_for
+
+
+def test_when_first_target_is_far_from_the_pose_expect_waiting_and_why():
+    rig = Rig()
+    rig.controller.activate()
+    rig.tick(10)
+    rig.controller.chunk(rig.now, DT_S, np.tile([0.5, -0.1], (16, 1)), rig.now)
+    assert rig.tick(5) is None
+    assert rig.state is State.WAITING
+    assert "first target for b is -0.100, 0.400 from its pose" in rig.controller.session.waiting_for
+    rig.controller.chunk(rig.now, DT_S, np.tile([0.5, -0.3], (16, 1)), rig.now)
+    assert rig.tick() is not None
+    assert rig.state is State.RUNNING
+
+
+def test_when_measured_outside_limits_expect_waiting_and_why():
+    rig = Rig()
+    rig.pose = np.array([2.02, 0.0])
+    rig.controller.activate()
+    rig.tick(10)
+    rig.chunk()
+    assert rig.tick() is None
+    assert "a is measured at 2.0200, 0.0200 outside its limits [-2, 2]" in rig.controller.session.waiting_for
+
+
+def test_when_measured_barely_outside_limits_expect_start_at_the_limit():
+    rig = Rig()
+    rig.pose = np.array([2.005, 0.0])
+    rig.run(slope=-0.1)
+    assert rig.sent[0].position[0] <= 2.0
+
+
+@pytest.mark.parametrize(("stream", "timeout_ms"), [("camera", 250), ("joints", 200)])
+def test_when_a_stream_dies_expect_braking_at_its_timeout_then_hold_within_limits(stream, timeout_ms):
+    rig = Rig().run(slope=1.0)
+    rig.tick(60)
+    last_message = rig.now - (rig.now % (100 * MS) if stream == "camera" else 0)
+    setattr(rig, f"{stream}_on", False)
+    speed = rig.sent[-1].velocity[0]
+    assert speed > 0.9
+    while rig.state is State.RUNNING:
+        rig.tick()
+    assert rig.state is State.HOLDING
+    assert timeout_ms * MS < rig.now - last_message <= (timeout_ms + 10) * MS
+    stopped = rig.now
+    while not rig.controller.filter.at_rest:
+        rig.tick()
+    # 1 rad/s at 10 rad/s^2 is a tenth of a second.
+    assert rig.now - stopped <= 110 * MS
+    held = rig.sent[-1].position
+    rig.tick(20)
+    assert rig.sent[-1].position.tobytes() == held.tobytes()
+    assert not rig.sent[-1].velocity.any()
+    assert rig.counters["stale_stops"] == 1
+    assert stream in rig.controller.session.reason
+    rig.check_limits()
+
+
+def test_when_stream_comes_back_soon_expect_running_again_smoothly_but_only_with_a_new_chunk():
+    rig = Rig().run(slope=0.5)
+    rig.tick(60)
+    rig.joints_on = False
+    rig.tick(40)
+    assert rig.state is State.HOLDING
+    rig.joints_on = True
+    rig.tick(5)
+    assert rig.state is State.HOLDING
+    rig.pose = rig.sent[-1].position.copy()
+    rig.chunk(slope=0.5)
+    rig.tick()
+    assert rig.state is State.RUNNING
+    rig.tick(30)
+    rig.check_limits()
+
+
+def test_when_held_too_long_expect_latched_fault_until_cleared():
+    rig = Rig().run()
+    rig.joints_on = False
+    rig.tick(200)
+    assert rig.state is State.FAULT
+    assert "held for more than 1 s: stream 'joints'" in rig.controller.session.reason
+    rig.joints_on = True
+    rig.tick(30)
+    assert "not executed" in rig.chunk()
+    sent = len(rig.sent)
+    assert rig.tick(30) is None
+    assert len(rig.sent) == sent
+    assert rig.state is State.FAULT
+    assert rig.controller.clear_fault() == ""
+    assert rig.state is State.WAITING
+    rig.pose = np.array([-0.4, 0.3])  # moved by hand meanwhile
+    rig.tick()
+    rig.chunk()
+    rig.tick()
+    assert rig.state is State.RUNNING
+    np.testing.assert_allclose(rig.sent[-1].position, rig.pose, atol=1e-3)
+
+
+def test_when_chunk_is_used_up_expect_braking_within_limits_then_hold():
+    rig = Rig().run(slope=1.0)
+    rig.tick(160)
+    assert rig.state is State.HOLDING
+    assert rig.counters["exhausted_stops"] == 1
+    assert "used up" in rig.controller.session.reason
+    assert rig.controller.filter.at_rest
+    rig.check_limits()
+
+
+def test_when_half_is_used_expect_a_request_and_the_new_chunk_taken_over_without_a_jump():
+    rig = Rig().run(slope=0.5)
+    asked = 0
+    while not rig.controller.wants_chunk(rig.now):
+        rig.tick()
+        asked += 1
+    assert 60 < asked < 85
+    rig.pose = rig.controller.filter.position + 0.02
+    rig.chunk(slope=0.3)
+    before = rig.counters["clamped_velocity"] + rig.counters["clamped_acceleration"]
+    assert not rig.controller.wants_chunk(rig.now)
+    rig.tick(50)
+    assert rig.counters["clamped_velocity"] + rig.counters["clamped_acceleration"] == before
+    firsts = [command.chunk for command in rig.sent if command.chunk is not None]
+    assert len(firsts) == 2
+    assert firsts[0] is not firsts[1]
+    rig.check_limits()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_when_chunks_are_not_finite_expect_nothing_sent_and_a_fault_after_ten(value):
+    rig = Rig()
+    rig.controller.activate()
+    rig.tick(10)
+    for count in range(1, 11):
+        rows = np.zeros((16, 2))
+        rows[3, 1] = value
+        assert "action 3, dimension 1" in rig.controller.chunk(rig.now, DT_S, rows, rig.now)
+        rig.tick(5)
+        assert rig.state is (State.FAULT if count == 10 else State.WAITING)
+    assert rig.sent == []
+    assert rig.counters["nonfinite_refused"] == 10
+    assert "10 failures of the policy in a row" in rig.controller.session.reason
+
+
+@pytest.mark.parametrize("shape", [(16, 3), (16,), (0, 2), (2, 16, 2)])
+def test_when_chunk_has_the_wrong_size_expect_refused_and_the_old_one_kept(shape):
+    rig = Rig().run()
+    assert "but (horizon, 2) was expected" in rig.controller.chunk(rig.now, DT_S, np.zeros(shape), rig.now)
+    assert rig.tick() is not None
+    assert rig.state is State.RUNNING
+    assert rig.counters["wrong_size_refused"] == 1
+
+
+def test_when_a_good_chunk_comes_between_bad_ones_expect_no_fault():
+    rig = Rig().run()
+    for _ in range(3):
+        for _ in range(9):
+            rig.controller.inference_error("it raised")
+        rig.tick(2)
+        rig.chunk()
+    assert rig.state is State.RUNNING
+    assert rig.counters["inference_errors"] == 27
+
+
+@pytest.mark.parametrize("prepare", ["waiting", "running", "holding"])
+def test_when_stopped_by_an_operator_expect_rest_within_limits_then_silence_until_cleared(prepare):
+    rig = Rig()
+    if prepare == "waiting":
+        rig.controller.activate()
+        rig.tick(10)
+    else:
+        rig.run(slope=1.0)
+        rig.tick(60)
+        if prepare == "holding":
+            rig.joints_on = False
+            rig.tick(30)
+            assert rig.state is State.HOLDING
+            rig.joints_on = True
+    assert rig.controller.stop("red button")
+    assert rig.state is State.FAULT
+    if prepare == "running":
+        assert "still braking" in rig.controller.clear_fault()
+    rig.tick(40)
+    sent = len(rig.sent)
+    rig.tick(40)
+    assert len(rig.sent) == sent
+    if rig.sent:
+        assert not rig.sent[-1].velocity.any()
+    rig.check_limits() if len(rig.sent) > 2 else None
+    assert rig.controller.session.reason == "red button"
+    assert not rig.controller.stop()
+    assert rig.controller.clear_fault() == ""
+
+
+def test_when_deactivated_with_a_fault_expect_it_latched_until_cleared():
+    rig = Rig().run()
+    rig.controller.stop("red button")
+    rig.controller.deactivate()
+    assert rig.state is State.INACTIVE
+    rig.controller.activate()
+    assert rig.state is State.FAULT
+    assert rig.controller.session.reason == "red button"
+    rig.tick(10)
+    assert "not executed" in rig.chunk()
+    rig.controller.deactivate()
+    assert rig.controller.clear_fault() == ""
+    rig.controller.activate()
+    assert rig.state is State.WAITING
+
+
+def test_when_stopped_while_inactive_expect_fault_on_activation():
+    rig = Rig()
+    assert rig.controller.stop()
+    rig.controller.activate()
+    assert rig.state is State.FAULT
+    assert rig.tick(10) is None
+
+
+def test_when_nothing_to_clear_expect_said_so():
+    assert "no fault to clear in state INACTIVE" in Rig().controller.clear_fault()
+
+
+def test_when_deactivated_expect_silence_and_nothing_replayed_on_activation():
+    rig = Rig().run(slope=1.0)
+    rig.tick(20)
+    rig.controller.deactivate()
+    sent = len(rig.sent)
+    assert rig.tick(10) is None
+    assert rig.counters["commands_sent"] == sent
+    rig.controller.activate()
+    assert rig.state is State.WAITING
+    assert rig.tick(30) is None
+    assert len(rig.sent) == sent
+    assert rig.controller.session.waiting_for == "the policy's first chunk"
+    assert rig.counters["commands_sent"] == 0
+
+
+def test_when_reactivated_expect_streams_unseen_until_new_messages():
+    rig = Rig().run()
+    rig.controller.deactivate()
+    rig.controller.activate()
+    rig.controller.step(rig.now)
+    assert set(rig.controller.session.stale) == {"camera", "joints"}
+
+
+def test_when_task_ends_expect_rest_then_silence_and_going_on_only_when_enabled():
+    rig = Rig().run(slope=0.5)
+    rig.tick(40)
+    rig.controller.disable()
+    assert rig.state is State.WAITING
+    rig.tick(30)
+    sent = len(rig.sent)
+    assert "not executed" in rig.chunk()
+    rig.tick(10)
+    assert len(rig.sent) == sent
+    rig.check_limits()
+    rig.controller.enable()
+    assert rig.chunk() == ""
+    rig.tick()
+    assert rig.state is State.RUNNING
+
+
+def test_when_ros_time_goes_back_expect_braking_hold_and_nothing_old_used():
+    rig = Rig().run(slope=0.5)
+    rig.tick(60)
+    rig.now -= 100 * S
+    rig.tick()
+    assert rig.state is State.HOLDING
+    assert rig.counters["clock_jumps"] == 1
+    assert rig.sent[-1].time_ns < START
+    rig.tick(20)
+    assert rig.controller.filter.at_rest
+    rig.check_limits()
+
+
+def test_when_timer_jitters_expect_commands_one_period_apart():
+    rig = Rig().run(slope=0.5)
+    for ms in [8, 13, 9, 11, 12, 7, 10, 14, 6, 10] * 3:
+        rig.tick(1, ms)
+    assert np.unique(np.diff([command.time_ns for command in rig.sent])) == [10 * MS]
+    assert rig.counters["command_gaps"] == 0
+
+
+def test_when_timer_was_away_expect_grid_anew_and_no_step_larger_than_one_period_allows():
+    rig = Rig().run(slope=1.0)
+    rig.tick(50)
+    rig.tick(1, 80)
+    assert rig.counters["command_gaps"] == 1
+    assert rig.sent[-1].time_ns == rig.now + 10 * MS
+    rig.tick(40)
+    rig.check_limits()
+
+
+def test_when_timer_comes_twice_expect_second_call_silent():
+    rig = Rig().run()
+    rig.tick(1, 0)
+    assert rig.tick(1, 0) is None
+
+
+def test_when_output_has_latency_expect_commands_that_much_ahead():
+    rig = Rig(latency_s=0.05).run()
+    assert rig.sent[0].time_ns == rig.now + 60 * MS
+
+
+def test_when_chunk_is_wholly_late_expect_refused_and_counted():
+    rig = Rig().run()
+    assert "came after the time of its last action" in rig.chunk(age_ms=1600)
+    assert rig.counters["chunks_refused_late"] == 1
+    assert rig.counters["late_actions_dropped"] == 17  # all sixteen, and the first chunk's one
+
+
+def test_when_chunk_is_from_the_future_expect_refused():
+    rig = Rig().run()
+    assert "0.500 s in the future" in rig.chunk(age_ms=-500)
+    assert rig.counters["chunks_refused_future"] == 1
+
+
+def test_when_limits_are_scaled_expect_slower():
+    config = ControlConfig(safety=SafetyConfig(velocity_scale=0.25))
+    rig = Rig(config).run(slope=1.0)
+    rig.tick(60)
+    speeds = np.diff([command.position[0] for command in rig.sent]) / PERIOD_S
+    assert speeds.max() == pytest.approx(0.5, rel=1e-6)
+    assert rig.counters["clamped_velocity"] > 0
+
+
+def test_when_step_name_is_unknown_expect_error_with_a_hint():
+    with pytest.raises(HptError, match="'gripper', but the commanded dimensions are a, b"):
+        Rig(ControlConfig(queue=QueueConfig(step_names=("gripper",))))
+
+
+happenings = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["tick", "chunk", "camera", "joints", "stop", "clear", "task", "jump", "late", "bad"]
+        ),
+        st.integers(1, 40),
+        st.floats(-8, 8),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=150)
+@given(happenings)
+def test_whatever_happens_expect_commands_within_limits_and_motion_only_when_running_or_braking(events):
+    rig = Rig()
+    rig.controller.activate()
+    rig.tick(10)
+    for kind, count, slope in events:
+        if kind == "chunk":
+            rig.pose = rig.sent[-1].position.copy() if rig.sent else rig.pose
+            rig.chunk(slope)
+        elif kind in ("camera", "joints"):
+            setattr(rig, f"{kind}_on", not getattr(rig, f"{kind}_on"))
+        elif kind == "stop":
+            rig.controller.stop()
+        elif kind == "clear":
+            rig.controller.clear_fault()
+        elif kind == "task":
+            rig.controller.disable()
+            rig.controller.enable()
+        elif kind == "jump":
+            rig.now -= count * S
+        elif kind == "late":
+            rig.tick(1, 10 * count)
+        elif kind == "bad":
+            rig.controller.chunk(rig.now, DT_S, np.full((4, 2), np.nan), rig.now)
+        previous = rig.controller.filter.velocity.copy()
+        for _ in range(count):
+            if rig.tick() is not None and rig.state is not State.RUNNING:
+                assert (np.abs(rig.controller.filter.velocity) <= np.abs(previous) + 1e-12).all()
+            previous = rig.controller.filter.velocity.copy()
+    # The pose may be taken anew only at rest, where the robot was moved by nobody in this test.
+    rig.check_limits()

@@ -1,0 +1,75 @@
+"""Fresh, stale, never seen."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from hpt_ros.control import LatencyWindow, Watchdog, WatchdogConfig
+
+S = 1_000_000_000
+
+
+def watchdog() -> Watchdog:
+    return Watchdog(WatchdogConfig(), {"camera": 10.0, "joints": 100.0})
+
+
+def test_when_never_seen_expect_stale():
+    dog = watchdog()
+    dog.saw("joints", 5 * S, 5 * S)
+    assert set(dog.stale(5 * S)) == {"camera"}
+    assert "never seen" in dog.stale(5 * S)["camera"]
+    assert math.isnan(dog.age_s("camera", 5 * S))
+
+
+def test_when_rate_is_low_expect_timeout_of_two_and_a_half_periods():
+    dog = watchdog()
+    assert dog.timeouts_s == {"camera": pytest.approx(0.25), "joints": pytest.approx(0.2)}
+    for name in dog.timeouts_s:
+        dog.saw(name, 5 * S, 5 * S)
+    assert dog.stale(5 * S + 200_000_000) == {}
+    assert set(dog.stale(5 * S + 200_000_001)) == {"joints"}
+    assert set(dog.stale(5 * S + 250_000_001)) == {"camera", "joints"}
+
+
+def test_when_stamp_is_old_on_arrival_expect_stale_by_stamp():
+    dog = watchdog()
+    dog.saw("camera", 5 * S, 6 * S)
+    assert dog.age_s("camera", 6 * S) == pytest.approx(1.0)
+    assert "is 1.000 s old, its timeout is 0.25 s" in dog.stale(6 * S)["camera"]
+
+
+def test_when_stamp_is_in_the_future_expect_stale_by_arrival_and_by_distance():
+    dog = watchdog()
+    dog.saw("joints", 5 * S + 100_000_000, 5 * S)
+    assert "joints" not in dog.stale(5 * S + 150_000_000)
+    assert "joints" in dog.stale(5 * S + 250_000_000)
+    dog.saw("joints", 8 * S, 5 * S)
+    assert "stamped 3.000 s in the future" in dog.stale(5 * S)["joints"]
+
+
+def test_when_an_older_message_overtakes_expect_not_counted():
+    dog = watchdog()
+    dog.saw("joints", 5 * S, 5 * S)
+    dog.saw("joints", 4 * S, 6 * S)
+    assert dog.age_s("joints", 6 * S) == pytest.approx(1.0)
+
+
+def test_when_reset_expect_never_seen():
+    dog = watchdog()
+    dog.saw("joints", 5 * S, 5 * S)
+    dog.reset()
+    assert "never seen" in dog.stale(5 * S)["joints"]
+
+
+def test_latency_is_the_95th_percentile_of_the_last_100():
+    window = LatencyWindow()
+    assert window.high_s == 0.0
+    assert math.isnan(window.median_s)
+    for value in [9.0] * 50 + list(range(100)):
+        window.add(float(value))
+    window.add(math.nan)
+    window.add(-1.0)
+    assert window.high_s == pytest.approx(94.05)
+    assert window.median_s == pytest.approx(49.5)

@@ -1,0 +1,155 @@
+"""The embodiment file: reading, checking, comparing."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpt_ros.embodiment import Embodiment, EmbodimentError, require_match
+from hpt_ros.errors import HptError
+from hpt_ros.structured import StructureError, to_mapping
+
+FEED_DOG = Path(__file__).parents[2] / "config" / "embodiments" / "feed_dog.yaml"
+
+
+@pytest.fixture
+def data() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(FEED_DOG.read_text())
+    return loaded
+
+
+def read(data: dict[str, Any]) -> Embodiment:
+    return Embodiment.loads(yaml.safe_dump(data))
+
+
+def test_every_shipped_file_loads_and_survives_a_round_trip() -> None:
+    files = sorted(FEED_DOG.parent.glob("*.yaml"))
+    assert FEED_DOG in files
+    for path in files:
+        embodiment = Embodiment.load(path)
+        assert Embodiment.loads(embodiment.to_yaml()) == embodiment
+        assert Embodiment.loads(embodiment.to_yaml()).to_yaml() == embodiment.to_yaml()
+
+
+def test_features_follow_the_order_of_the_file() -> None:
+    embodiment = Embodiment.load(FEED_DOG)
+    assert list(embodiment.features()) == [
+        "observation.images.front",
+        "observation.images.wrist",
+        "observation.state",
+        "action",
+    ]
+    assert embodiment.features()["observation.state"] == (7,)
+    assert embodiment.state_names[0] == "panda_joint1.position"
+    assert embodiment.upper[3] == pytest.approx(-0.0698)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("tick_hz",), 0, "'tick_hz' is 0 Hz, but more than 0 Hz"),
+        (("tick_hz",), "ten", "'tick_hz' is 'ten'.*float was expected"),
+        (("tick_hz",), float("nan"), "finite number"),
+        (("tick_hz",), 10**400, "finite number"),
+        (("format",), "hpt_ros/embodiment/9", "format 'hpt_ros/embodiment/9'"),
+        (("name",), "../evil", "lower-case letter"),
+        (("streams",), [], "no streams"),
+        (("streams", 0, "topic"), "front camera", "absolute ROS 2 name"),
+        (("streams", 0, "modality"), "imge", "did you mean 'image'"),
+        (("streams", 0, "modality"), "state", "has type sensor_msgs/msg/Image and modality 'state'"),
+        (("streams", 0, "image"), None, "lacks the key 'image'"),
+        (("streams", 0, "name"), "wrist", "'wrist' twice"),
+        (("streams", 0, "colour"), "red", "unknown key 'colour'"),
+        (("streams", 2, "joints"), [], "needs 'joints'"),
+        (("streams", 2, "fields"), ["position", "position"], "twice"),
+        (("action", "names"), ["panda_joint1"], "give one limit per name"),
+        (("action", "horizon"), 0, "at least 1"),
+        (("action", "limits", 0, "lower"), 3.0, "lower < upper"),
+        (("action", "limits", 0, "velocity"), 0.0, "more than 0"),
+        (("observation_horizon",), True, "int was expected"),
+    ],
+)
+def test_when_a_field_is_wrong_expect_one_sentence_that_names_it(
+    data: dict[str, Any], path: tuple[Any, ...], value: Any, message: str
+) -> None:
+    place: Any = data
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(HptError, match=message):
+        read(data)
+
+
+def test_when_a_key_is_missing_expect_its_name_and_meaning(data: dict[str, Any]) -> None:
+    del data["streams"][0]["rate_hz"]
+    with pytest.raises(StructureError, match=r"item 0 lacks the key 'rate_hz' \(rate at which"):
+        read(data)
+
+
+def test_when_the_file_is_missing_expect_its_path() -> None:
+    with pytest.raises(StructureError, match="'no/such.yaml' does not exist"):
+        Embodiment.load("no/such.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "a: [", "!!python/object/apply:os.system ['true']", "[" * 5000])
+def test_when_the_text_is_no_mapping_expect_an_error_and_nothing_run(text: str) -> None:
+    with pytest.raises(StructureError, match="mapping|not valid YAML"):
+        Embodiment.loads(text)
+
+
+def test_when_embodiments_agree_expect_silence(data: dict[str, Any]) -> None:
+    other = copy.deepcopy(data)
+    other["description"] = "another word for the same robot"
+    require_match(read(data), read(other), a_name="bag 'a'", b_name="file 'b'")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("tick_hz",), 20.0, "tick_hz is 10.0 in the first and 20.0"),
+        (("streams", 1, "topic"), "/hand/image", "streams.wrist.topic is /wrist_camera/image_raw"),
+        (("action", "limits", 2, "velocity"), 1.0, "action.limits.panda_joint3.velocity is 2.175"),
+    ],
+)
+def test_when_embodiments_differ_expect_the_field_and_both_values(
+    data: dict[str, Any], path: tuple[Any, ...], value: Any, message: str
+) -> None:
+    other = copy.deepcopy(data)
+    place: Any = other
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(EmbodimentError, match=message):
+        require_match(read(data), read(other), a_name="bag 'a'", b_name="file 'b'")
+
+
+def test_when_the_order_of_views_differs_expect_an_error(data: dict[str, Any]) -> None:
+    other = copy.deepcopy(data)
+    other["streams"] = [other["streams"][1], other["streams"][0], other["streams"][2]]
+    with pytest.raises(EmbodimentError, match="order of streams"):
+        require_match(read(data), read(other), a_name="bag 'a'", b_name="file 'b'")
+
+
+@given(
+    tick_hz=st.floats(0.1, 1000.0),
+    horizon=st.integers(1, 256),
+    joints=st.lists(st.from_regex(r"[a-z]{1,8}_joint", fullmatch=True), min_size=1, max_size=9, unique=True),
+    description=st.text(max_size=60),
+)
+def test_any_valid_embodiment_survives_yaml(tick_hz: float, horizon: int, joints: list[str], description: str) -> None:
+    data = yaml.safe_load(FEED_DOG.read_text())
+    data |= {"tick_hz": tick_hz, "description": description}
+    data["action"] |= {
+        "horizon": horizon,
+        "names": joints,
+        "limits": [{"name": j, "lower": -1, "upper": 1, "velocity": 1, "acceleration": 2} for j in joints],
+    }
+    embodiment = read(data)
+    assert Embodiment.loads(embodiment.to_yaml()) == embodiment
+    assert to_mapping(embodiment)["action"]["names"] == joints

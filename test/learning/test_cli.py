@@ -1,0 +1,209 @@
+"""The verbs `finetune` and `evaluate`, called as the command line calls them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from hpt_ros.cli import evaluate, finetune
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import HptError
+from hpt_ros.learning import open_dataset
+from hpt_ros.learning.recipe import recipe_mapping
+from hpt_ros.model import load_checkpoint
+from hpt_ros.structured import dump_yaml
+from rosbag_tools.dataset import write_dataset as write_lerobot
+
+from .conftest import EMBODIMENT, LENGTHS, episode_arrays, make_recipe
+
+
+def call(verb: object, *words: object) -> int:
+    parser = argparse.ArgumentParser()
+    verb.add_arguments(parser)  # type: ignore[attr-defined]
+    return int(verb.run(parser.parse_args([str(word) for word in words])))  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(dump_yaml(recipe_mapping(make_recipe())))
+    return path
+
+
+def test_what_the_converter_writes_is_read_and_trained_and_measured(
+    tmp_path: Path, recipe_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    robot = Embodiment.loads(EMBODIMENT)
+    episodes = [episode_arrays(index, length) for index, length in enumerate(LENGTHS)]
+    folder = write_lerobot(
+        tmp_path / "data",
+        robot,
+        [("reach", {"front": f[:, 0], "wrist": f[:, 1]}, state, action) for f, state, action in episodes],
+    )
+    dataset = open_dataset(folder)
+    assert np.array_equal(dataset.action, np.concatenate([action for _, _, action in episodes]))
+    assert np.array_equal(dataset.state, np.concatenate([state for _, state, _ in episodes]))
+    out = tmp_path / "run"
+    assert call(finetune, "--dataset", folder, "--out", out, "--recipe", recipe_file, "--iterations", 4) == 0
+    assert f"best checkpoint is {out / 'best'}" in capsys.readouterr().out
+    assert call(evaluate, "--checkpoint", out / "best", "--dataset", folder) == 0
+    printed = capsys.readouterr().out
+    assert f"{sum(LENGTHS)} samples" in printed
+    assert "3 (0.3 s)" in printed
+
+
+def test_resume_uses_the_runs_own_recipe(dataset_folder: Path, tmp_path: Path, recipe_file: Path) -> None:
+    out = tmp_path / "run"
+    words = ("--dataset", dataset_folder, "--out", out, "--cache", tmp_path / "cache")
+    assert call(finetune, *words, "--recipe", recipe_file, "--set", "log_every=1", "--iterations", 3) == 0
+    assert call(finetune, *words, "--resume") == 0
+    steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--resume", "--set", "lr=1"], "--resume goes on with the run's own recipe"),
+        (["--resume", "--trunk", "x"], "--resume goes on with the run's own weights"),
+        (["--resume"], "no run to resume"),
+        (["--recipe", "nowhere.yaml"], r"'nowhere\.yaml' does not exist"),
+        (["--recipe", "feed_cat"], r"recipes/feed_cat\.yaml was found in none"),
+        (["--device", "tpu0"], "cpu, cuda or cuda:N was expected"),
+        (["--device", "cuda:77"], "sees .* CUDA devices"),
+        (["--trunk", "nowhere.pth", "--init", "nowhere"], "leave one out"),
+        (["--trunk", "nowhere.pth"], r"'nowhere\.pth' does not exist"),
+    ],
+)
+def test_when_the_words_make_no_sense_expect_one_sentence(
+    dataset_folder: Path, tmp_path: Path, words: list[str], message: str
+) -> None:
+    with pytest.raises(HptError, match=message):
+        call(
+            finetune,
+            "--dataset",
+            dataset_folder,
+            "--out",
+            tmp_path / "run",
+            "--cache",
+            tmp_path / "cache",
+            *words,
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def write_bag(path: Path, index: int) -> None:
+    """Three seconds of the tiny robot: pictures and commands at 10 Hz, joint states at 50 Hz."""
+    store = get_typestore(Stores.ROS2_KILTED)
+    kinds = {
+        "/front": "sensor_msgs/msg/Image",
+        "/wrist": "sensor_msgs/msg/Image",
+        "/joint_states": "sensor_msgs/msg/JointState",
+        "/commands": "trajectory_msgs/msg/JointTrajectory",
+    }
+
+    def make(kind: str, /, **fields: Any) -> Any:
+        return store.types[kind](**fields)
+
+    def header(ns: int) -> Any:
+        stamp = make("builtin_interfaces/msg/Time", sec=ns // 10**9, nanosec=ns % 10**9)
+        return make("std_msgs/msg/Header", stamp=stamp, frame_id="")
+
+    frames, state, action = episode_arrays(index, 31)
+    names, empty = ["j1", "j2", "j3"], np.zeros(0)
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        topics = {topic: writer.add_connection(topic, kind, typestore=store) for topic, kind in kinds.items()}
+        for step in range(151):
+            ns, tick = 10**18 + step * 20_000_000, min(step // 5, 30)
+            joints = state[tick].astype(np.float64)
+            messages: dict[str, Any] = {
+                "/joint_states": make(
+                    kinds["/joint_states"],
+                    header=header(ns),
+                    name=names,
+                    position=joints,
+                    velocity=empty,
+                    effort=empty,
+                )
+            }
+            if step % 5 == 0:
+                for view, topic in enumerate(("/front", "/wrist")):
+                    messages[topic] = make(
+                        kinds[topic], header=header(ns), height=32, width=48, encoding="rgb8", is_bigendian=0,
+                        step=48 * 3, data=frames[tick, view].reshape(-1),
+                    )  # fmt: skip
+                point = make(
+                    "trajectory_msgs/msg/JointTrajectoryPoint", positions=action[tick].astype(np.float64),
+                    velocities=empty, accelerations=empty, effort=empty,
+                    time_from_start=make("builtin_interfaces/msg/Duration", sec=0, nanosec=0),
+                )  # fmt: skip
+                messages["/commands"] = make(
+                    kinds["/commands"], header=header(ns), joint_names=names, points=[point]
+                )
+            for topic, message in messages.items():
+                writer.write(topics[topic], ns, store.serialize_cdr(message, kinds[topic]))
+
+
+def test_bags_are_converted_into_the_runs_folder_and_trained_on(tmp_path: Path, recipe_file: Path) -> None:
+    bags = [tmp_path / "bags" / name for name in ("a", "b")]
+    bags[0].parent.mkdir()
+    for index, bag in enumerate(bags):
+        write_bag(bag, index)
+    robot = tmp_path / "tiny.yaml"
+    robot.write_text(EMBODIMENT)
+    out = tmp_path / "run"
+    words = ("--bags", *bags, "--embodiment", robot, "--out", out)
+    assert call(finetune, *words, "--recipe", recipe_file, "--iterations", 4) == 0
+    dataset = open_dataset(out / "dataset")
+    assert len(dataset.episodes) == 2
+    goal = dataset.action[dataset.episodes[1].stop - 1]
+    assert goal == pytest.approx(episode_arrays(1, 31)[2][-1], abs=0.02)
+    assert load_checkpoint(out / "best").config.embodiment == "tiny"
+
+
+def test_on_ctrl_c_expect_status_130_and_a_sentence(
+    dataset_folder: Path,
+    tmp_path: Path,
+    recipe_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def bar(self: object, label: str, done: int, total: int, note: str = "") -> None:
+        if label == "training":
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(finetune.Terminal, "bar", bar)
+    out = tmp_path / "run"
+    words = ("--dataset", dataset_folder, "--out", out, "--cache", tmp_path / "cache")
+    assert call(finetune, *words, "--recipe", recipe_file) == 130
+    assert f"interrupted after step 2 and saved in {out}; go on with --resume" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert call(finetune, *words, "--resume") == 0
+
+
+def test_when_bags_come_without_a_robot_or_over_old_data_expect_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(HptError, match="--bags needs the robot.*--embodiment FILE"):
+        call(finetune, "--bags", tmp_path / "bag", "--out", tmp_path / "run")
+    (tmp_path / "run/dataset").mkdir(parents=True)
+    with pytest.raises(HptError, match=r"dataset' exists already; train from it with --dataset"):
+        call(finetune, "--bags", tmp_path / "bag", "--out", tmp_path / "run")
+
+
+def test_when_the_checkpoint_is_of_another_robot_expect_both_values(
+    own_folder: Path, tmp_path: Path, recipe_file: Path
+) -> None:
+    out = tmp_path / "run"
+    assert (
+        call(finetune, "--dataset", own_folder, "--out", out, "--recipe", recipe_file, "--iterations", 2) == 0
+    )
+    (own_folder / "meta/hpt/embodiment.yaml").write_text(EMBODIMENT.replace("horizon: 4", "horizon: 5"))
+    with pytest.raises(HptError, match="action.horizon is 4 in the first and 5 in the second"):
+        call(evaluate, "--checkpoint", out / "last", "--dataset", own_folder)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpt_ros.learning import Dataset, DatasetError, Episode, Windows, split_episodes
+from hpt_ros.learning.samples import gather, samples_at
+from hpt_ros.learning.train import training_statistics
+
+
+def make_episodes(lengths: list[int]) -> tuple[Episode, ...]:
+    ends = np.cumsum(lengths).tolist()
+    return tuple(
+        Episode(i, end - length, end, "", ())
+        for i, (length, end) in enumerate(zip(lengths, ends, strict=True))
+    )
+
+
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=6),
+    st.integers(1, 5),
+    st.integers(1, 8),
+    st.integers(0, 1000),
+)
+def test_samples_never_cross_an_episode_and_padding_is_marked(
+    lengths: list[int], observation_horizon: int, action_horizon: int, seed: int
+) -> None:
+    episodes = make_episodes(lengths)
+    windows = Windows.of(episodes, observation_horizon, action_horizon)
+    assert len(windows) == sum(lengths)
+    samples = samples_at(0, len(windows), len(windows), seed)
+    observed, acted, is_pad = windows.rows(samples)
+    of_row = np.repeat(np.arange(len(lengths)), lengths)  # the row's episode
+    for i, sample in enumerate(samples):
+        episode = episodes[of_row[sample]]
+        assert set(of_row[observed[i]]) == set(of_row[acted[i]]) == {episode.index}
+        assert observed[i, -1] == acted[i, 0] == sample
+        expected = [sample + k >= episode.stop for k in range(action_horizon)]
+        assert is_pad[i].tolist() == expected
+        assert (acted[i][is_pad[i]] == episode.stop - 1).all()
+    assert not is_pad.all(axis=1).any()
+
+
+@given(st.integers(1, 40), st.integers(1, 16), st.integers(0, 2**31))
+def test_an_epoch_visits_every_sample_once(count: int, batch_size: int, seed: int) -> None:
+    steps = -(-2 * count // batch_size)
+    drawn = np.concatenate([samples_at(step, batch_size, count, seed) for step in range(steps)])
+    assert sorted(drawn[:count]) == sorted(drawn[count : 2 * count]) == list(range(count))
+
+
+def test_the_order_depends_on_the_seed_alone() -> None:
+    assert np.array_equal(samples_at(7, 16, 300, 5), samples_at(7, 16, 300, 5))
+    assert not np.array_equal(samples_at(7, 16, 300, 5), samples_at(7, 16, 300, 6))
+    assert not np.array_equal(
+        samples_at(0, 16, 16, 5), samples_at(1, 16, 16, 5)
+    )  # a fresh order in each epoch
+
+
+def test_whole_episodes_are_set_aside(dataset: Dataset) -> None:
+    split = split_episodes(dataset, 0.34, seed=3)
+    train = {episode.index for episode in split.train}
+    validation = {episode.index for episode in split.validation}
+    assert len(validation) == 2
+    assert not train & validation
+    assert train | validation == set(range(6))
+    assert split_episodes(dataset, 0.34, seed=3) == split
+    assert any(split_episodes(dataset, 0.34, seed=seed) != split for seed in range(10))
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.0, 0), (0.001, 1), (0.9, 5)])
+def test_a_share_above_zero_keeps_and_leaves_an_episode(dataset: Dataset, share: float, kept: int) -> None:
+    assert len(split_episodes(dataset, share, seed=0).validation) == kept
+
+
+def test_when_there_is_one_episode_expect_a_remedy(dataset: Dataset) -> None:
+    single = Dataset(
+        dataset.root,
+        dataset.embodiment,
+        dataset.episodes[:1],
+        dataset.state[:12],
+        dataset.action[:12],
+        dataset.files,
+    )
+    with pytest.raises(DatasetError, match="1 episodes, but 2 or more.*validation_share to 0"):
+        split_episodes(single, 0.1, seed=0)
+
+
+def test_statistics_do_not_see_validation_episodes(dataset: Dataset) -> None:
+    split = split_episodes(dataset, 0.34, seed=3)
+    action, state = dataset.action.copy(), dataset.state.copy()
+    for episode in split.validation:
+        action[episode.start : episode.stop] = 1e6
+        state[episode.start : episode.stop] = -1e6
+    spoilt = Dataset(dataset.root, dataset.embodiment, dataset.episodes, state, action, dataset.files)
+    clean, seen = training_statistics(dataset, split), training_statistics(spoilt, split)
+    rows = np.concatenate([dataset.action[episode.start : episode.stop] for episode in split.train])
+    for part in ("min", "max", "mean", "std"):
+        assert np.array_equal(getattr(seen["action"], part), getattr(clean["action"], part))
+        assert np.array_equal(getattr(seen["state"], part), getattr(clean["state"], part))
+        assert getattr(clean["action"], part) == pytest.approx(getattr(rows, part)(axis=0), rel=1e-5)
+
+
+def test_a_batch_holds_the_rows_of_its_samples(dataset: Dataset) -> None:
+    frames = np.arange(dataset.length, dtype=np.uint8)[:, None, None, None, None] * np.ones(
+        (1, 2, 4, 4, 3), np.uint8
+    )
+    windows = Windows.of(dataset.episodes, 2, 4)
+    batch = gather(dataset, frames, windows, np.array([0, 11, 12]))  # episode 0 has rows 0 to 11
+    assert batch.image[:, :, 0, 0, 0, 0].tolist() == [[0, 0], [10, 11], [12, 12]]
+    assert np.array_equal(batch.action[1], dataset.action[[11, 11, 11, 11]])
+    assert batch.is_pad.tolist() == [[False] * 4, [False, True, True, True], [False] * 4]
+    assert np.array_equal(batch.state[2], dataset.state[[12, 12]])

@@ -1,0 +1,144 @@
+"""Small policies and inputs for the tests of the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from hpt_ros.model import (
+    HeadConfig,
+    ImageEncoderConfig,
+    Policy,
+    PolicyConfig,
+    Statistics,
+    StemConfig,
+    TrunkConfig,
+)
+
+REFERENCE = Path(__file__).parents[1] / "data" / "reference"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the public HPT code computed with random weights; see README.md in the folder."""
+
+    config: PolicyConfig
+    weights: Path
+    arrays: dict[str, npt.NDArray[np.float32]]
+
+    def inputs(self) -> dict[str, npt.NDArray[np.float32]]:
+        return {"image_features": self.arrays["in_image"], "state": self.arrays["in_state"]}
+
+
+@pytest.fixture(autouse=True)
+def _fixed_torch() -> Iterator[None]:
+    """One thread (tests share the machine) and a fixed seed."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+def _config(**changes: Any) -> PolicyConfig:
+    values: dict[str, Any] = {
+        "embodiment": "arm",
+        "action_dim": 2,
+        "action_horizon": 4,
+        "observation_horizon": 3,
+        "state_dim": 3,
+        "views": 2,
+        "image_height": 32,
+        "image_width": 48,
+        "trunk": TrunkConfig(width=32, depth=2, heads=4),
+        "image_encoder": ImageEncoderConfig(kind="small_cnn", channels=(8, 16, 16), trainable=True),
+    }
+    return PolicyConfig(**(values | changes))
+
+
+@pytest.fixture
+def make_config() -> Callable[..., PolicyConfig]:
+    """Build a configuration: two views of 32x48 pixels through a small CNN, three joints, two actions, four ticks."""
+    return _config
+
+
+@pytest.fixture
+def make_policy() -> Callable[..., Policy]:
+    """Build a small policy with statistics, in evaluation mode."""
+
+    def make(**changes: Any) -> Policy:
+        policy = Policy(_config(**changes))
+        rng = np.random.default_rng(7)
+        samples = {
+            name: rng.normal(size=(50, policy.normaliser[name].dim)) for name in policy.normaliser.params_dict
+        }
+        samples["action"] = samples["action"] * 3.0 + 1.0
+        policy.set_statistics({name: Statistics.of(values) for name, values in samples.items()})
+        return policy.eval()
+
+    return make
+
+
+@pytest.fixture
+def make_inputs() -> Callable[..., dict[str, Any]]:
+    """Build random inputs of a configuration's shapes."""
+
+    def make(
+        config: PolicyConfig, *, batch: int = 2, seed: int = 0, steps: int | None = None
+    ) -> dict[str, npt.NDArray[Any]]:
+        rng = np.random.default_rng(seed)
+        horizon = steps or config.observation_horizon
+        shape = (batch, horizon, config.views, config.image_height, config.image_width, 3)
+        return {
+            "image": rng.integers(0, 256, shape, dtype=np.uint8),
+            "state": rng.normal(size=(batch, horizon, config.state_dim)).astype(np.float32),
+        }
+
+    return make
+
+
+@pytest.fixture
+def reference() -> Callable[[str], Reference]:
+    """Load a folder of test/data/reference: its configuration as ours, the weight file, the arrays."""
+
+    def load(name: str) -> Reference:
+        folder = REFERENCE / name
+        given = json.loads((folder / "config.json").read_text())
+        stems = tuple(
+            StemConfig(
+                modality,
+                widths=tuple(given["stem"][modality]["widths"]),
+                tokens=given["stem"]["crossattn_latent"][modality],
+                heads=given["stem"]["crossattn_heads"],
+                head_width=given["stem"]["crossattn_dim_head"],
+            )
+            for modality in given["modalities"]
+        )
+        decoder = given["head"]["_target_"].endswith("TransformerDecoder")
+        config = PolicyConfig(
+            embodiment="arm",
+            action_dim=given["action_dim"],
+            action_horizon=given["action_horizon"],
+            observation_horizon=given["observation_horizon"],
+            state_dim=given["stem"]["state"]["input_dim"],
+            views=2,
+            trunk=TrunkConfig(given["embed_dim"], given["num_blocks"], given["num_heads"]),
+            stems=stems,
+            image_encoder=ImageEncoderConfig(
+                kind="none", cells=49, cell_width=given["stem"]["image"]["input_dim"]
+            ),
+            pooling=given["token_postprocessing"],
+            head=HeadConfig(kind="decoder", projection=False) if decoder else HeadConfig(),
+        )
+        with np.load(folder / "io.npz") as arrays:
+            return Reference(config, folder / "model.pth", dict(arrays))
+
+    return load

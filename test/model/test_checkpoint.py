@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import yaml
+
+from hpt_ros.cli.main import main
+from hpt_ros.errors import HptError
+from hpt_ros.model import HeadConfig, ImageEncoderConfig, Policy, load_checkpoint, save_checkpoint
+from hpt_ros.model.checkpoint import FILES
+
+
+@pytest.fixture
+def saved(tmp_path, make_policy):
+    """A checkpoint folder and the policy that it holds."""
+    policy = make_policy(pooling="no-op", head=HeadConfig(kind="decoder"))
+    folder = save_checkpoint(
+        tmp_path / "run" / "best",
+        policy,
+        embodiment_yaml="name: arm  # as written\n",
+        stats={"action": {"min": [0.0, 1.0]}},
+        card="# Card\n",
+        metrics={"validation loss": 0.25},
+        training={"seed": 3},
+    )
+    return folder, policy
+
+
+def test_when_saved_and_loaded_expect_the_same_policy_and_texts(saved, make_inputs):
+    folder, policy = saved
+    loaded = load_checkpoint(folder)
+    inputs = make_inputs(policy.config)
+    assert torch.equal(loaded.policy.predict(inputs), policy.predict(inputs))
+    assert loaded.config == policy.config
+    assert loaded.embodiment_yaml == "name: arm  # as written\n"
+    assert loaded.stats == {"action": {"min": [0.0, 1.0]}}
+    assert (loaded.card, loaded.metrics, loaded.training) == (
+        "# Card\n",
+        {"validation loss": 0.25},
+        {"seed": 3},
+    )
+    assert not loaded.policy.training
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert [path.name for path in folder.parent.iterdir()] == ["best"]
+
+
+def test_when_saved_in_half_precision_expect_float32_close_by_and_exact_statistics(saved, make_inputs):
+    folder, policy = saved
+    full = (folder / "model.safetensors").stat().st_size
+    save_checkpoint(folder, policy, embodiment_yaml="", stats={}, card="", half_precision=True)
+    assert (folder / "model.safetensors").stat().st_size < 0.6 * full
+    loaded = load_checkpoint(folder)
+    assert loaded.weights.half_precision
+    for (name, before), after in zip(
+        policy.state_dict().items(), loaded.policy.state_dict().values(), strict=True
+    ):
+        assert after.dtype == torch.float32
+        if name.startswith("normalizer."):
+            assert torch.equal(before, after)
+        else:
+            torch.testing.assert_close(
+                after, before, rtol=2**-10, atol=2**-24
+            )  # float16: 11 bits, least step 2^-24
+    inputs = make_inputs(policy.config)
+    torch.testing.assert_close(loaded.policy.predict(inputs), policy.predict(inputs), rtol=0, atol=0.02)
+
+
+def test_when_a_resnet_is_saved_expect_its_statistics_and_counters_back(tmp_path, make_policy):
+    policy = make_policy(image_encoder=ImageEncoderConfig(kind="resnet18", trainable=True))
+    save_checkpoint(tmp_path / "c", policy, embodiment_yaml="", stats={}, card="", half_precision=True)
+    state = Policy.load(tmp_path / "c").state_dict()
+    assert state["encoders.image.nets.0.bn1.num_batches_tracked"].dtype == torch.int64
+    assert state["encoders.image.nets.0.bn1.running_var"].dtype == torch.float32
+
+
+# --- writing goes wrong ----------------------------------------------------------------------------------------------
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stats": {"action": float("nan")}}, r"cannot be written: .*; nothing was changed"),
+        ({"stats": {"action": object()}}, r"cannot be written: .*not JSON serializable"),
+        ({"training": {"lr": object()}}, r"cannot be written: .*; nothing was changed"),
+    ],
+)
+def test_when_saving_fails_expect_the_old_checkpoint_and_nothing_else(saved, make_policy, changes, message):
+    folder, policy = saved
+    before = contents(folder)
+    arguments = {"embodiment_yaml": "", "stats": {}, "card": ""} | changes
+    with pytest.raises(HptError, match=message):
+        save_checkpoint(folder, policy, **arguments)
+    assert contents(folder) == before
+    assert [path.name for path in folder.parent.iterdir()] == ["best"]
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "message"),
+    [
+        (
+            float("nan"),
+            False,
+            r"'trunk\.trunk\.blocks\.0\.norm_1\.bias' holds a value that is no finite number",
+        ),
+        (1e6, True, r"no finite number in float16; store it in full precision"),
+    ],
+)
+def test_when_a_weight_cannot_be_stored_expect_its_name(saved, value, half, message):
+    folder, policy = saved
+    policy.trunk["trunk"].blocks[0].norm_1.bias.data[0] = value
+    before = contents(folder)
+    with pytest.raises(HptError, match=message):
+        save_checkpoint(folder, policy, embodiment_yaml="", stats={}, card="", half_precision=half)
+    assert contents(folder) == before
+
+
+def test_when_the_folder_is_somebody_elses_expect_it_left_alone(tmp_path, make_policy):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "thesis.txt").write_text("years of work")
+    with pytest.raises(HptError, match=r"notes' exists and is no checkpoint.*name another folder"):
+        save_checkpoint(tmp_path / "notes", make_policy(), embodiment_yaml="", stats={}, card="")
+    assert (tmp_path / "notes" / "thesis.txt").read_text() == "years of work"
+
+
+def test_when_statistics_are_missing_expect_nothing_written(tmp_path, make_config):
+    with pytest.raises(HptError, match="has no statistics yet"):
+        save_checkpoint(tmp_path / "c", Policy(make_config()), embodiment_yaml="", stats={}, card="")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- reading goes wrong ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_when_a_file_is_missing_expect_its_name(saved, name):
+    folder, _ = saved
+    (folder / name).unlink()
+    with pytest.raises(HptError, match=rf"best' lacks {name}; a checkpoint has config\.yaml"):
+        Policy.load(folder)
+
+
+def test_when_the_folder_is_missing_expect_a_sentence(tmp_path):
+    with pytest.raises(HptError, match=r"nothing' is no folder"):
+        Policy.load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("kept", [0, 100, -1])
+def test_when_the_weights_are_cut_short_expect_a_sentence(saved, kept):
+    folder, _ = saved
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:kept])
+    with pytest.raises(HptError, match=r"is not the one that was saved \(sha256 .*copy the checkpoint again"):
+        Policy.load(folder)
+
+
+def test_when_config_and_weights_are_of_two_sizes_expect_a_sentence(saved):
+    folder, _ = saved
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["policy"]["trunk"]["depth"] = 1
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(
+        HptError, match=r"does not fit the policy of config\.yaml: it has 12 tensors too many \(trunk"
+    ):
+        Policy.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("alter", "message"),
+    [
+        (lambda c: c.update(format=2), r"has the format 2, but this version reads format 1"),
+        (lambda c: c.pop("format"), r"has the format None"),
+        (lambda c: c["policy"].update(poling="mean"), r"'poling'.*did you mean 'pooling'"),
+        (lambda c: c["policy"].pop("action_dim"), r"lacks the key 'action_dim'"),
+        (lambda c: c["policy"].update(action_dim="7"), r"'action_dim' is '7'"),
+        (lambda c: c.update(training=3), r"'training', is no mapping"),
+    ],
+)
+def test_when_config_is_wrong_expect_the_key(saved, alter, message):
+    folder, _ = saved
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    alter(config)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(HptError, match=message):
+        Policy.load(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_when_stats_are_no_json_object_expect_a_sentence(saved, text):
+    folder, _ = saved
+    (folder / "stats.json").write_text(text)
+    with pytest.raises(HptError, match=r"stats\.json'.*JSON"):
+        Policy.load(folder)
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_when_inspected_expect_embodiment_parts_hash_and_metrics(saved, capsys):
+    folder, policy = saved
+    assert main(["checkpoint", "inspect", str(folder)]) == 0
+    text = capsys.readouterr().out
+    assert "embodiment: arm" in text
+    assert load_checkpoint(folder).weights.sha256 in text
+    assert f"| trunk | {policy.parts()['trunk']:,} |" in text
+    assert f"| sum | {sum(policy.parts().values()):,} |" in text
+    assert "validation loss: 0.25" in text
+    assert json.dumps("no-op").strip('"') in text
+
+
+def test_when_inspecting_nothing_expect_exit_status_two(tmp_path, capsys):
+    assert main(["checkpoint", "inspect", str(tmp_path / "nothing")]) == 2
+    assert "hpt checkpoint: error: the checkpoint" in capsys.readouterr().err

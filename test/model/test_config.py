@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+
+from hpt_ros.errors import HptError
+from hpt_ros.model import HeadConfig, ImageEncoderConfig, PolicyConfig, StemConfig, TrunkConfig
+from hpt_ros.model.config import TRUNK_SIZES
+from hpt_ros.model.policy import Policy
+from hpt_ros.model.trunk import Trunk
+
+
+# The paper's table; also what the published weights hold.
+@pytest.mark.parametrize(
+    ("size", "parameters"),
+    [
+        ("small", 3_176_448),
+        ("base", 12_644_352),
+        ("large", 50_454_528),
+        ("xlarge", 226_861_056),
+        ("huge", 1_007_861_760),
+    ],
+)
+def test_when_a_published_size_is_built_expect_its_parameters(size, parameters):
+    import torch
+
+    config = TrunkConfig.named(size)
+    with torch.device("meta"):
+        trunk = Trunk(config)
+    assert sum(parameter.numel() for parameter in trunk.parameters()) == parameters
+    assert config.parameters == parameters
+
+
+def test_when_trunk_is_built_expect_drop_path_to_rise_linearly():
+    rates = [
+        block.drop_path for block in Trunk(TrunkConfig(width=16, depth=5, heads=2, drop_path=0.2)).blocks
+    ]
+    assert rates == pytest.approx([0.0, 0.05, 0.1, 0.15, 0.2])
+
+
+def test_when_config_goes_through_a_mapping_expect_the_same(make_config):
+    config = make_config(
+        pooling="no-op", head=HeadConfig(kind="decoder"), stems=(StemConfig("image"), StemConfig("state"))
+    )
+    assert PolicyConfig.from_mapping(config.to_mapping(), where="test") == config
+
+
+def test_when_size_is_misspelt_expect_a_suggestion():
+    with pytest.raises(HptError, match=r"'bse' is no trunk size.*did you mean 'base'"):
+        TrunkConfig.named("bse")
+
+
+def test_when_a_key_is_misspelt_expect_its_place(make_config):
+    mapping = make_config().to_mapping()
+    mapping["trunk"]["dept"] = 3
+    with pytest.raises(HptError, match=r"recipe.*'trunk'.*'dept'.*did you mean 'depth'"):
+        PolicyConfig.from_mapping(mapping, where="recipe")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"state_dim": 0}, r"state_dim is 0.*exactly when there is a state stem"),
+        ({"views": 0}, r"views is 0.*exactly when there is an image stem"),
+        ({"image_height": 8}, r"images of 8x48 pixels.*at least 32"),
+        ({"pooling": "attentive"}, r"'attentive' is unknown; use one of mean, max"),
+        ({"pooling": "no-op"}, r"MLP head reads one pooled feature"),
+        ({"head": HeadConfig(kind="decoder")}, r"decoder head attends to tokens, but pooling 'mean'"),
+        ({"embodiment": "my.arm"}, r"'my\.arm' cannot be part of a weight's name"),
+        ({"action_horizon": 0}, r"action_horizon is 0, but at least 1"),
+        ({"stems": (StemConfig("state"), StemConfig("state"))}, r"name each modality once"),
+        ({"stems": ()}, r"one or more different modalities"),
+    ],
+)
+def test_when_parts_do_not_fit_expect_a_sentence(make_config, changes, message):
+    with pytest.raises(HptError, match=message):
+        make_config(**changes)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: TrunkConfig(width=30, depth=1, heads=4), r"width 30 is not an even multiple of its 4 heads"),
+        (lambda: StemConfig("touch"), r"modality 'touch'.*image, state"),
+        (lambda: StemConfig("image", widths=()), r"stem of 'image' has no hidden width"),
+        (lambda: ImageEncoderConfig(kind="resnet81"), r"'resnet81' is unknown.*did you mean 'resnet18'"),
+        (lambda: ImageEncoderConfig(kind="small_cnn", channels=(12,)), r"channels \[12\].*multiples of 8"),
+        (lambda: ImageEncoderConfig(kind="none"), r"'none' has cells None.*give both"),
+        (lambda: ImageEncoderConfig(kind="resnet18", cells=49, cell_width=512), r"neither for any other"),
+        (lambda: HeadConfig(kind="gmm"), r"head 'gmm' is unknown; use one of mlp, decoder"),
+        (lambda: HeadConfig(widths=()), r"MLP head has no hidden width"),
+        (lambda: HeadConfig(dropout=1.0), r"dropout is 1, but 0 to below 1"),
+    ],
+)
+def test_when_a_part_is_wrong_expect_a_sentence(build, message):
+    with pytest.raises(HptError, match=message):
+        build()
+
+
+def test_when_parts_are_counted_expect_their_sum_to_be_the_policy(make_policy):
+    policy: Policy = make_policy(pooling="action_token")
+    parts = policy.parts()
+    assert sum(parts.values()) == sum(parameter.numel() for parameter in policy.parameters())
+    assert parts["trunk"] == TrunkConfig(width=32, depth=2, heads=4).parameters
+    assert set(TRUNK_SIZES) == {"small", "base", "large", "xlarge", "huge"}

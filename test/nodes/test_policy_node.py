@@ -1,0 +1,559 @@
+"""The policy node over real DDS, with a robot that publishes what drivers would and follows commands."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.action import ActionClient
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Empty
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from hpt_msgs.action import RunPolicy
+from hpt_msgs.msg import ActionChunk, PolicyStatus
+from hpt_msgs.srv import ClearFault, GetTaskResult, SetTask
+from hpt_ros.control import State
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.nodes.composition import Composition
+from hpt_ros.nodes.inference import Observation
+from hpt_ros.nodes.policies import LoadedPolicy
+from hpt_ros.nodes.policy_node import PolicyNode
+from hpt_ros.resources import config_file
+
+ROBOT = Embodiment.load(config_file("embodiments/feed_dog.yaml"))
+FILE = str(config_file("embodiments/feed_dog.yaml"))
+HOME = (ROBOT.lower + ROBOT.upper) / 2
+PERIOD_S = 1.0 / ROBOT.action.rate_hz
+NS = 1_000_000_000
+
+
+def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
+    limit = time.monotonic() + timeout_s
+    while time.monotonic() < limit:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    pytest.fail(f"{what} did not happen within {timeout_s} s")
+
+
+@dataclass
+class Sent:
+    stamp_ns: int
+    due_ns: int
+    position: np.ndarray
+    velocity: np.ndarray
+
+
+class Robot(Node):
+    """Joint states at 100 Hz and two cameras at 10 Hz; goes where it is told at once."""
+
+    def __init__(self, context: Any) -> None:
+        super().__init__("robot", context=context)
+        self.position = HOME.copy()
+        self.camera_on = self.joints_on = True
+        self.encoding, self.names, self.spoil = "rgb8", list(ROBOT.action.names), False
+        self.commands: list[Sent] = []
+        self.statuses: list[PolicyStatus] = []
+        self.chunks: list[ActionChunk] = []
+        self.diagnostics: list[DiagnosticStatus] = []
+        self.task_done = False
+        self.last_camera_ns = 0
+        self.cameras = [
+            self.create_publisher(Image, stream.topic, qos_profile_sensor_data)
+            for stream in ROBOT.image_streams
+        ]
+        self.joints = self.create_publisher(JointState, ROBOT.state_streams[0].topic, qos_profile_sensor_data)
+        self.create_subscription(JointTrajectory, ROBOT.action.topic, self._on_command, 1000)
+        self.create_subscription(PolicyStatus, "/policy_node/status", self.statuses.append, 100)
+        self.create_subscription(ActionChunk, "/policy_node/chunk", self.chunks.append, 100)
+        self.create_subscription(
+            DiagnosticArray, "/diagnostics", lambda m: self.diagnostics.extend(m.status), 100
+        )
+        self.stop_topic = self.create_publisher(Empty, "/policy_node/stop", 10)
+        self.create_service(GetTaskResult, "/sim/task_result", self._on_task_result)
+        self.create_timer(0.01, self._publish_joints)
+        self.create_timer(0.1, self._publish_images)
+
+    def _on_task_result(self, request: Any, response: Any) -> Any:
+        response.success = self.task_done
+        return response
+
+    def _on_command(self, message: JointTrajectory) -> None:
+        (point,) = message.points
+        stamp_ns = message.header.stamp.sec * NS + message.header.stamp.nanosec
+        due_ns = stamp_ns + point.time_from_start.sec * NS + point.time_from_start.nanosec
+        assert list(message.joint_names) == list(ROBOT.action.names)
+        self.commands.append(Sent(stamp_ns, due_ns, np.array(point.positions), np.array(point.velocities)))
+        self.position = np.array(point.positions)
+
+    def _now(self) -> Time:
+        return self.get_clock().now().to_msg()
+
+    def _publish_joints(self) -> None:
+        if self.joints_on:
+            position = self.position.tolist()
+            if self.spoil:
+                position[3] = float("nan")
+            message = JointState(name=self.names, position=position)
+            message.header.stamp = self._now()
+            self.joints.publish(message)
+
+    def _publish_images(self) -> None:
+        if self.camera_on:
+            stamp = self._now()
+            for publisher in self.cameras:
+                message = Image(height=96, width=128, step=128 * 3, encoding=self.encoding)
+                message.data = bytes(96 * 128 * 3)
+                message.header.stamp = stamp
+                publisher.publish(message)
+            self.last_camera_ns = stamp.sec * NS + stamp.nanosec
+
+    def call(self, kind: Any, name: str, request: Any = None) -> Any:
+        client = self.create_client(kind, f"/policy_node/{name}")
+        assert client.wait_for_service(timeout_sec=20.0)
+        done = threading.Event()
+        future = client.call_async(request or kind.Request())
+        future.add_done_callback(lambda _: done.set())
+        assert done.wait(20.0)
+        return future.result()
+
+    def change(self, transition: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.call(ChangeState, "change_state", request).success)
+
+
+class Ramp:
+    """Moves every joint at a constant velocity from where it is seen; can raise, hang and send rubbish."""
+
+    def __init__(self, rad_s: float = 0.4) -> None:
+        self.rad_s, self.value, self.shape, self.raises = rad_s, 0.0, None, False
+        self.released = threading.Event()
+        self.released.set()
+        self.seen: list[Observation] = []
+
+    def predict(self, observation: Observation) -> np.ndarray:
+        self.seen.append(observation)
+        self.released.wait(30.0)
+        if self.raises:
+            raise RuntimeError("out of cheese")
+        if self.shape is not None:
+            return np.zeros(self.shape)
+        pose = observation.inputs["state"][0, -1]
+        return pose + self.value + self.rad_s * ROBOT.dt_s * np.arange(ROBOT.action.horizon)[:, None]
+
+    def reset(self) -> None:
+        pass
+
+
+@dataclass
+class Rig:
+    composition: Composition
+    robot: Robot
+    policy: Ramp
+    node: PolicyNode | None = None
+
+    def start(self, *, active: bool = True, load: bool = True, **values: Any) -> PolicyNode:
+        overrides = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
+        loader = (lambda: LoadedPolicy(self.policy, ROBOT, "", ROBOT.observation_horizon)) if load else None
+        self.node = PolicyNode(load=loader, context=self.composition.context, parameter_overrides=overrides)
+        self.composition.add(self.node)
+        if active:
+            assert self.robot.change(Transition.TRANSITION_CONFIGURE), self.node.refusal
+            assert self.robot.change(Transition.TRANSITION_ACTIVATE), self.node.refusal
+        return self.node
+
+    def until(self, state: State) -> None:
+        assert self.node is not None
+        wait_for(lambda: self.node is not None and self.node.state is state, f"state {state.name}")
+
+    def until_moving(self) -> None:
+        self.until(State.RUNNING)
+        wait_for(
+            lambda: self.robot.commands and np.abs(self.robot.commands[-1].velocity).max() > 0.3, "motion"
+        )
+
+    def check_limits(self, sent: list[Sent] | None = None) -> None:
+        commands = self.robot.commands if sent is None else sent
+        path = np.array([command.position for command in commands])
+        assert (path >= ROBOT.lower).all()
+        assert (path <= ROBOT.upper).all()
+        velocity = np.diff(path, axis=0) / PERIOD_S
+        assert (np.abs(velocity) <= ROBOT.max_velocity * (1 + 1e-6)).all()
+        assert (np.abs(np.diff(velocity, axis=0) / PERIOD_S) <= ROBOT.max_acceleration * (1 + 1e-6)).all()
+        # Commands are due a period apart or more, so those are bounds of what the robot really does.
+        assert np.diff([command.due_ns for command in commands]).min(initial=NS) >= round(PERIOD_S * NS)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    policy = Ramp()
+    with Composition() as composition:
+        robot = composition.add(Robot(composition.context))
+        yield Rig(composition, robot, policy)
+        policy.released.set()
+
+
+def test_when_active_expect_commands_status_chunks_and_diagnostics(rig):
+    node = rig.start()
+    assert node.state in (State.WAITING, State.RUNNING)
+    rig.until_moving()
+    wait_for(lambda: len(rig.robot.commands) > 100, "a second of commands")
+    rig.check_limits()
+    wait_for(lambda: rig.robot.statuses and rig.robot.statuses[-1].state == PolicyStatus.RUNNING, "status")
+    status = rig.robot.statuses[-1]
+    assert status.state_name == "RUNNING"
+    assert status.embodiment == "feed_dog"
+    assert status.task == ROBOT.task
+    assert list(status.stream_names) == ["front", "wrist", "joints"]
+    assert max(status.stream_ages_s) < 1.0
+    counters = dict(zip(status.counter_names, status.counter_values, strict=True))
+    assert counters["commands_sent"] > 0
+    assert counters["invalid_messages"] == 0
+    chunk = wait_for(lambda: rig.robot.chunks, "a chunk")[0]
+    assert (chunk.horizon, chunk.dim, len(chunk.values)) == (16, 7, 112)
+    assert chunk.dt_s == pytest.approx(0.1)
+    assert chunk.observation_stamp.nanosec % 100_000_000 == 0
+    entry = wait_for(
+        lambda: [d for d in rig.robot.diagnostics if d.message.startswith("RUNNING")], "diagnostics"
+    )[-1]
+    assert {"command jitter p99 [s]", "stale_stops", "inference p95 [s]"} <= {
+        value.key for value in entry.values
+    }
+    metrics = node.metrics()
+    assert metrics["inference_s"].size >= 1
+    assert metrics["image_to_command_s"].size >= 1
+    assert metrics["image_to_command_steady_s"].size == metrics["image_to_command_s"].size
+    assert metrics["command_jitter_s"].size > 50
+    assert (metrics["image_to_command_s"] > 0).all()
+    image, state = rig.policy.seen[0].inputs["image"], rig.policy.seen[0].inputs["state"]
+    assert image.shape == (1, 2, 2, 96, 128, 3)
+    assert state.shape == (1, 2, 7)
+
+
+def test_lifecycle_by_services_from_start_to_end_and_round_again(rig):
+    node = rig.start(active=False)
+    wait_for(lambda: rig.robot.statuses, "status before configuration")
+    assert rig.robot.statuses[-1].state == PolicyStatus.UNCONFIGURED
+    for _ in range(2):
+        assert not rig.robot.change(Transition.TRANSITION_ACTIVATE)
+        assert rig.robot.change(Transition.TRANSITION_CONFIGURE)
+        assert node.state is State.INACTIVE
+        assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
+        rig.until(State.RUNNING)
+        assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
+        assert node.state is State.INACTIVE
+        assert rig.robot.change(Transition.TRANSITION_CLEANUP)
+        assert node.state is State.UNCONFIGURED
+        topics = {name for name, _ in node.get_publisher_names_and_types_by_node("policy_node", "/")}
+        assert ROBOT.action.topic not in topics
+    assert rig.robot.change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+
+
+def test_when_camera_dies_while_moving_expect_braking_from_its_timeout_on_within_limits(rig):
+    node = rig.start()
+    rig.until_moving()
+    rig.robot.camera_on = False
+    rig.until(State.HOLDING)
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.check_limits()
+    timeout_ns = rig.robot.last_camera_ns + 250_000_000
+    after = [np.abs(command.velocity) for command in rig.robot.commands if command.stamp_ns > timeout_ns]
+    assert len(after) > 3
+    for before, now in itertools.pairwise(after):
+        assert (now <= before + 1e-9).all()
+    assert node.counters()["stale_stops"] == 1
+    rig.until(State.FAULT)
+    wait_for(lambda: rig.robot.statuses[-1].state == PolicyStatus.FAULT, "status FAULT")
+    assert re.search("held for more than 1 s: stream 'front' is .* old", rig.robot.statuses[-1].fault)
+    assert rig.robot.diagnostics[-1].level in (
+        DiagnosticStatus.ERROR,
+        DiagnosticStatus.WARN,
+        DiagnosticStatus.OK,
+    )
+
+
+def test_when_fault_is_cleared_expect_motion_again_only_then(rig):
+    node = rig.start(safety__hold_timeout_s=0.1)
+    rig.until_moving()
+    rig.robot.joints_on = False
+    rig.until(State.FAULT)
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.robot.joints_on = True
+    sent = len(rig.robot.commands)
+    time.sleep(0.3)
+    assert node.state is State.FAULT
+    assert len(rig.robot.commands) == sent
+    answer = rig.robot.call(ClearFault, "clear_fault")
+    assert answer.success
+    assert "joints" in answer.message
+    rig.until_moving()
+    rig.check_limits()
+    again = rig.robot.call(ClearFault, "clear_fault")
+    assert not again.success
+    assert "no fault to clear" in again.message
+
+
+@pytest.mark.parametrize("how", ["topic", "service"])
+def test_when_an_operator_stops_expect_rest_within_limits_and_latched_over_reactivation(rig, how):
+    node = rig.start()
+    rig.until_moving()
+    if how == "topic":
+        wait_for(lambda: rig.robot.stop_topic.get_subscription_count(), "the stop topic's subscription")
+        rig.robot.stop_topic.publish(Empty())
+    else:
+        assert rig.robot.call(Trigger, "stop").success
+    rig.until(State.FAULT)
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.check_limits()
+    sent = len(rig.robot.commands)
+    assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
+    assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
+    time.sleep(0.3)
+    assert node.state is State.FAULT
+    assert len(rig.robot.commands) == sent
+    assert rig.robot.call(ClearFault, "clear_fault").success
+    rig.until(State.RUNNING)
+
+
+def test_when_deactivated_while_moving_expect_rest_and_when_activated_nothing_replayed(rig):
+    node = rig.start()
+    rig.until_moving()
+    assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.check_limits()
+    time.sleep(0.1)
+    sent = len(rig.robot.commands)
+    rig.policy.released.clear()  # no new chunk, so anything sent would be an old one
+    moved = rig.robot.position = HOME + 0.3  # by hand
+    assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
+    wait_for(lambda: not node.pilot.worker.idle, "the policy to be asked")
+    time.sleep(0.3)
+    assert node.state is State.WAITING
+    assert len(rig.robot.commands) == sent
+    rig.policy.released.set()
+    wait_for(lambda: len(rig.robot.commands) > sent, "commands of the new activation")
+    np.testing.assert_allclose(rig.robot.commands[sent].position, moved, atol=0.01)
+
+
+def test_when_chunk_of_an_old_activation_comes_late_expect_it_thrown_away(rig):
+    node = rig.start(active=False)
+    rig.policy.released.clear()
+    assert rig.robot.change(Transition.TRANSITION_CONFIGURE)
+    assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
+    wait_for(lambda: rig.policy.seen, "the policy to be asked")
+    assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
+    rig.robot.camera_on = False
+    assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
+    rig.policy.released.set()
+    wait_for(lambda: node.pilot.worker.idle, "the old result to be taken")
+    assert node.counters()["chunks"] == 0
+    assert rig.robot.commands == []
+
+
+def test_when_policy_gives_nan_expect_nothing_published_and_a_fault(rig):
+    rig.policy.value = float("nan")
+    node = rig.start(safety__max_refused=3)
+    rig.until(State.FAULT)
+    assert node.counters()["nonfinite_refused"] == 3
+    assert rig.robot.commands == []
+    assert rig.robot.chunks == []
+
+
+def test_when_policy_gives_the_wrong_size_expect_nothing_published_and_a_fault(rig):
+    rig.policy.shape = (16, 6)
+    node = rig.start(safety__max_refused=2)
+    rig.until(State.FAULT)
+    assert node.counters()["wrong_size_refused"] == 2
+    assert rig.robot.commands == []
+
+
+def test_when_policy_raises_while_moving_expect_rest_within_limits(rig):
+    node = rig.start(queue__request_fraction=1.0, safety__max_refused=3)
+    rig.until_moving()
+    rig.policy.raises = True
+    rig.until(State.FAULT)
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.check_limits()
+    assert node.counters()["inference_errors"] == 3
+    assert "raised RuntimeError: out of cheese" in node.pilot.controller.latched
+
+
+def test_when_policy_hangs_while_moving_expect_rest_within_limits_when_the_chunk_is_used_up(rig):
+    node = rig.start()
+    rig.until_moving()
+    rig.policy.released.clear()
+    rig.until(State.HOLDING)
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.check_limits()
+    assert node.counters()["exhausted_stops"] == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        ("names", "lacks the joint 'panda_joint1'"),
+        ("encoding", "has images of encoding '8UC9'"),
+        ("spoil", "has the value nan for 'panda_joint4.position'"),
+    ],
+)
+def test_when_messages_are_bad_expect_counted_waiting_and_said_once(rig, spoil, sentence, capfd):
+    bad = {"names": [f"ur5_{name}" for name in ROBOT.action.names], "encoding": "8UC9", "spoil": True}
+    setattr(rig.robot, spoil, bad[spoil])
+    node = rig.start()
+    wait_for(lambda: node.counters()["invalid_messages"] > 5, "bad messages")
+    assert node.state is State.WAITING
+    assert rig.robot.commands == []
+    said = capfd.readouterr().err
+    assert said.count(sentence) == 1 + (spoil == "encoding")  # one for each of two cameras
+    setattr(rig.robot, spoil, {"names": list(ROBOT.action.names), "encoding": "rgb8", "spoil": False}[spoil])
+    rig.until(State.RUNNING)
+
+
+def test_when_first_target_is_far_away_expect_waiting_and_the_status_says_why(rig):
+    rig.policy.value = 1.0
+    rig.start()
+    wait_for(
+        lambda: rig.robot.statuses and "first target for" in rig.robot.statuses[-1].fault,
+        "the reason in the status",
+    )
+    assert rig.robot.statuses[-1].state == PolicyStatus.WAITING
+    assert rig.robot.commands == []
+
+
+@pytest.mark.parametrize("policy", ["hold", "random"])
+def test_baselines_go_through_the_same_limits(rig, policy):
+    rig.start(load=False, policy=policy, embodiment=FILE)
+    wait_for(lambda: len(rig.robot.commands) > 50, "commands")
+    rig.check_limits()
+    moved = np.abs(rig.robot.commands[-1].position - HOME).max()
+    assert moved < 1e-6 if policy == "hold" else moved > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"policy": "hold"}, "the parameter embodiment is empty, but policy is 'hold'"),
+        ({}, "the parameter checkpoint is empty"),
+        ({"checkpoint": "/nowhere"}, "checkpoint '/nowhere' is neither a folder nor shipped"),
+        ({"policy": "hold", "embodiment": "/nowhere.yaml"}, "'/nowhere.yaml' does not exist"),
+        (
+            {"policy": "hold", "embodiment": FILE, "queue.step_names": ["gripper"]},
+            "queue.step_names has 'gripper'",
+        ),
+    ],
+)
+def test_when_parameters_cannot_work_expect_configure_refused_with_a_sentence(rig, values, sentence):
+    node = rig.start(
+        active=False, load=False, **{name.replace(".", "__"): value for name, value in values.items()}
+    )
+    assert not rig.robot.change(Transition.TRANSITION_CONFIGURE)
+    assert sentence in node.refusal
+    assert node.state is State.UNCONFIGURED
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+
+
+def test_parameters_are_described_ranged_and_refused_when_it_is_too_late(rig):
+    node = rig.start()
+    descriptor = node.describe_parameter("safety.velocity_scale")
+    assert "velocity limits" in descriptor.description
+    assert descriptor.floating_point_range[0].to_value == 1.0
+    assert "[s]" in node.describe_parameter("watchdog.timeout_s").description
+    assert node.get_parameter("queue.fade_s").value == 0.2
+    (late,) = node.set_parameters([Parameter("queue.fade_s", value=0.1)])
+    assert not late.successful
+    assert "clean the node up first" in late.reason
+    (task,) = node.set_parameters([Parameter("task", value="feed the cat")])
+    assert task.successful
+    assert node.pilot.task == "feed the cat"
+
+
+def test_when_parameter_is_out_of_range_expect_refused_and_the_old_kept(rig):
+    node = rig.start(active=False)
+    (above,) = node.set_parameters([Parameter("watchdog.timeout_s", value=0.0)])
+    assert not above.successful
+    assert "more than 0 s was expected" in above.reason
+    (choice,) = node.set_parameters([Parameter("policy", value="checkpiont")])
+    assert "did you mean 'checkpoint'" in choice.reason
+    assert node.get_parameter("watchdog.timeout_s").value == 0.2
+
+
+def test_task_is_set_by_service_and_reaches_the_policy(rig):
+    node = rig.start()
+    assert not rig.robot.call(SetTask, "set_task", SetTask.Request(task=" ")).success
+    assert rig.robot.call(SetTask, "set_task", SetTask.Request(task="water the dog")).success
+    rig.until(State.RUNNING)
+    wait_for(
+        lambda: rig.policy.seen and rig.policy.seen[-1].task == "water the dog", "the task at the policy"
+    )
+    assert node.pilot.task == "water the dog"
+
+
+@pytest.mark.parametrize("end", ["success", "timeout", "fault", "cancel", "deactivate"])
+def test_run_action_ends_with_its_outcome_and_the_robot_at_rest(rig, end):
+    node = rig.start(start_on_activate=False, task_result_service="/sim/task_result")
+    wait_for(
+        lambda: rig.robot.statuses and "waiting for a task" in rig.robot.statuses[-1].fault,
+        "waiting for a task",
+    )
+    assert rig.robot.commands == []
+    client: Any = ActionClient(rig.robot, RunPolicy, "/policy_node/run")
+    assert client.wait_for_server(timeout_sec=20.0)
+    feedback: list[Any] = []
+    limit_s = 0.5 if end == "timeout" else 60.0
+    sent = client.send_goal_async(
+        RunPolicy.Goal(task="go", timeout_s=limit_s), feedback_callback=feedback.append
+    )
+    goal = wait_for(lambda: sent.done() and sent.result(), "the goal's answer")
+    assert goal.accepted
+    outcome = goal.get_result_async()
+    if end != "timeout":
+        rig.until_moving()
+    match end:
+        case "success":
+            rig.robot.task_done = True
+        case "fault":
+            node.stop("test")
+        case "cancel":
+            goal.cancel_goal_async()
+        case "deactivate":
+            assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
+    result = wait_for(lambda: outcome.done() and outcome.result(), "the result").result
+    expected = {
+        "success": RunPolicy.Result.SUCCEEDED,
+        "timeout": RunPolicy.Result.TIMED_OUT,
+        "fault": RunPolicy.Result.FAULTED,
+        "cancel": RunPolicy.Result.CANCELED,
+        "deactivate": RunPolicy.Result.CANCELED,
+    }[end]
+    assert result.outcome == expected, result.message
+    assert result.elapsed_s > 0.0
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.check_limits()
+    assert feedback
+    refused = client.send_goal_async(RunPolicy.Goal(task="", timeout_s=1.0))
+    assert not wait_for(lambda: refused.done() and refused.result(), "the refusal").accepted
+
+
+def test_when_closed_while_moving_expect_the_robot_braked(rig):
+    node = rig.start()
+    rig.until_moving()
+    rig.composition.remove(node)
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.check_limits()

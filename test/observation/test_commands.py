@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.observation import CommandTrack
+
+MS = 1_000_000
+
+
+def track(robot):
+    return CommandTrack(robot.action, robot.tick_hz)
+
+
+def vector(number):
+    return np.array([number, -number], np.float64)
+
+
+def test_value_is_linear_between_commands(robot):
+    commands = track(robot)
+    commands.push(90 * MS, 91 * MS, vector(1))
+    commands.push(130 * MS, 131 * MS, vector(5))
+    np.testing.assert_allclose(commands.value_at(100 * MS), [2, -2])
+
+
+def test_value_at_a_command_is_that_command(robot):
+    commands = track(robot)
+    commands.push(100 * MS, 0, vector(0.1))
+    commands.push(110 * MS, 0, vector(9))
+    np.testing.assert_array_equal(commands.value_at(100 * MS), vector(0.1))
+
+
+def test_a_tick_is_settled_when_a_later_command_is_there_or_overdue(robot):
+    commands = track(robot)
+    assert not commands.settled(100 * MS, 200 * MS)
+    assert commands.settled(100 * MS, 200 * MS + 1)  # tolerance 0.1 s is over
+    commands.push(99 * MS, 99 * MS, vector(1))
+    assert not commands.settled(100 * MS, 120 * MS)
+    commands.push(100 * MS, 120 * MS, vector(1))
+    assert commands.settled(100 * MS, 120 * MS)
+
+
+def test_when_commands_stop_expect_the_last_held_within_the_tolerance(robot):
+    commands = track(robot)
+    commands.push(0, 0, vector(3))
+    np.testing.assert_array_equal(commands.value_at(100 * MS), vector(3))
+    assert commands.value_at(200 * MS) == "newest sample is 0.200 s old (tolerance 0.1 s)"
+
+
+def test_when_there_is_no_command_expect_the_reason(robot):
+    commands = track(robot)
+    assert commands.value_at(0) == "never seen"
+    commands.push(5 * MS, 0, vector(1))
+    assert commands.value_at(0) == "first sample is 0.005 s after the tick"
+    commands.clear()
+    assert commands.value_at(5 * MS) == "never seen"
+
+
+@given(st.lists(st.floats(-10, 10), min_size=2, max_size=40), st.floats(-5, 5), st.integers(5, 40))
+def test_a_ramp_comes_back_exactly(offsets, slope, step_ms):
+    """Interpolation of a straight line is that line, wherever its samples lie."""
+    robot = Embodiment.loads(_TEXT)
+    commands = track(robot)
+    for index in range(len(offsets) + 8):
+        time_ns = index * step_ms * MS
+        commands.push(time_ns, time_ns, vector(slope * time_ns * 1e-9))
+        tick_ns = time_ns - 13 * MS
+        if tick_ns >= 0 and commands.settled(tick_ns, time_ns):
+            np.testing.assert_allclose(commands.value_at(tick_ns), vector(slope * tick_ns * 1e-9), atol=1e-9)
+
+
+_TEXT = """
+format: hpt_ros/embodiment/1
+name: arm
+tick_hz: 10.0
+streams:
+  - {name: joints, modality: state, topic: /j, type: sensor_msgs/msg/JointState, rate_hz: 10.0, tolerance_s: 0.1,
+     joints: [a, b], fields: [position]}
+action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a, b], rate_hz: 100.0, horizon: 1,
+  limits: [{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0},
+           {name: b, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}]}
+"""

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from rosbag_tools.definitions import installed_types, share_folders
+from rosbag_tools.errors import BagError
+from rosbag_tools.names import KEY_TASK, KEY_VERSION
+from rosbag_tools.rates import RateWatch
+from rosbag_tools.reader import Bag
+from rosbag_tools.recording import EpisodeRecording, RecordedTopic
+
+SECOND = 10**9
+
+
+def recording(robot, folder, name="e1", topics=("/joint_states", "/left"), metadata=None):
+    chosen = {topic: RecordedTopic(robot.topics[topic], reliable=False) for topic in topics}
+    types = installed_types(entry.type for entry in chosen.values())
+    return EpisodeRecording(folder, name, chosen, types, metadata or {KEY_TASK: "pour"})
+
+
+def serialized(robot, topic, message):
+    return bytes(robot.store.serialize_cdr(message, robot.topics[topic]))
+
+
+def test_what_was_written_comes_back(robot, tmp_path):
+    written = recording(robot, tmp_path)
+    messages = [item for item in robot.messages(2.0) if item[0] in ("/joint_states", "/left")]
+    for topic, log_ns, message in messages:
+        written.write(topic, log_ns, serialized(robot, topic, message))
+    assert written.counts == {"/joint_states": 100, "/left": 20}
+    assert written.messages == 120
+    assert written.finish({"more": "x"}) == tmp_path / "e1"
+    with Bag.open(tmp_path / "e1") as bag:
+        assert bag.custom == {KEY_TASK: "pour", "more": "x", KEY_VERSION: bag.custom[KEY_VERSION]}
+        found = list(bag.messages(["/joint_states", "/left"]))
+    assert [(item.topic, item.log_ns) for item in found] == [(topic, log_ns) for topic, log_ns, _ in messages]
+    assert found[-1].content.header.stamp.nanosec == messages[-1][2].header.stamp.nanosec
+
+
+def test_a_discarded_episode_is_gone(robot, tmp_path):
+    written = recording(robot, tmp_path)
+    written.write("/joint_states", 1, serialized(robot, "/joint_states", robot.joints(0.0, 1)))
+    written.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_recorder_leaves_all_but_its_last_second(robot, tmp_path):
+    """Joint states alone would fill a chunk of 1 MiB only after minutes."""
+    code = f"""
+        import os, signal, sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        from rosbag_tools.definitions import installed_types
+        from rosbag_tools.recording import EpisodeRecording, RecordedTopic
+        types = installed_types(["sensor_msgs/msg/JointState"])
+        topics = {{"/joint_states": RecordedTopic("sensor_msgs/msg/JointState")}}
+        written = EpisodeRecording(__import__("pathlib").Path({str(tmp_path)!r}), "e1", topics, types, {{}})
+        data = bytes.fromhex({serialized(robot, "/joint_states", robot.joints(0.0, 1)).hex()!r})
+        for index in range(500):
+            written.write("/joint_states", 10**18 + index * 20_000_000, data)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    result = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False, capture_output=True, text=True)
+    assert result.returncode == -9, result.stderr
+    with Bag.open(tmp_path / "e1", recover=True) as bag:
+        times = [message.log_ns for message in bag.messages(["/joint_states"])]
+    assert times == [10**18 + index * 20_000_000 for index in range(len(times))]
+    assert 450 <= len(times) < 500
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 200])
+def test_when_the_name_is_no_file_name_expect_error(robot, tmp_path, name):
+    with pytest.raises(BagError, match="is no plain file name"):
+        recording(robot, tmp_path / "bags", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_when_the_bag_is_there_or_cannot_be_made_expect_error(robot, tmp_path):
+    recording(robot, tmp_path).abort()
+    with pytest.raises(BagError, match=r"e1' cannot be written \(.*exists already"):
+        recording(robot, tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BagError, match="cannot be written"):
+        recording(robot, tmp_path / "file")
+
+
+def test_when_the_topic_is_unknown_expect_error(robot, tmp_path):
+    written = recording(robot, tmp_path)
+    with pytest.raises(BagError, match="unknown topic '/right'"):
+        written.write("/right", 1, b"")
+    written.abort()
+
+
+def test_when_the_disk_is_full_expect_one_sentence(robot, tmp_path):
+    written = recording(robot, tmp_path)
+    written._writer.storage.bio.close()
+    written._writer.storage.bio = open("/dev/full", "wb")  # noqa: SIM115 - closed by abort
+    with pytest.raises(BagError, match=r"cannot be written \(.*No space left on device\); check the disk's space"):
+        for index in range(300):
+            written.write("/left", 10**18 + index * 10**8, serialized(robot, "/left", robot.image(index, 1)))
+    with pytest.raises(OSError, match="No space left"):
+        written._writer.storage.bio.close()
+
+
+def test_definitions_have_the_installations_own_hashes():
+    types = ["hpt_msgs/msg/EpisodeEvent", "sensor_msgs/msg/Image", "trajectory_msgs/msg/JointTrajectory"]
+    store = installed_types(types)
+    checked = 0
+    for name in store.fielddefs:
+        package, _, short = name.partition("/msg/")
+        (path,) = {
+            folder / package / "msg" / f"{short}.json"
+            for folder in share_folders()
+            if (folder / package / "msg" / f"{short}.json").is_file()
+        }
+        hashes = {item["type_name"]: item["hash_string"] for item in json.loads(path.read_text())["type_hashes"]}
+        assert store.hash_rihs01(name) == hashes[name]
+        checked += 1
+    assert checked >= 7
+
+
+@pytest.mark.parametrize("name", ["no_such_pkg/msg/Thing", "sensor_msgs/msg/Nothing", "../msg/x", "sensor_msgs/msg/../Image"])
+def test_when_a_type_is_not_installed_expect_it_named(name):
+    with pytest.raises(BagError, match="is not installed"):
+        installed_types([name])
+
+
+def test_rates_are_compared_window_by_window():
+    watch = RateWatch({"/a": 10.0, "/b": 100.0}, 0, 2.0)
+    for _ in range(20):
+        watch.count("/a")
+    for _ in range(159):
+        watch.count("/b")
+    assert watch.check(2 * SECOND - 1) == []
+    assert watch.check(2 * SECOND) == ["/b comes at 79.5 Hz, but the embodiment file says 100 Hz; check its node and the network"]
+    assert watch.check(3 * SECOND) == []
+    assert [text.split()[0] for text in watch.check(4 * SECOND)] == ["/a", "/b"]

@@ -1,0 +1,28 @@
+"""Files that ship with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpt_ros.errors import HptError
+from hpt_ros.resources import checkpoint_folder, config_file
+
+
+def test_when_a_file_ships_expect_its_path() -> None:
+    assert config_file("embodiments/feed_dog.yaml").is_file()
+
+
+def test_when_a_file_does_not_ship_expect_the_places_looked_at() -> None:
+    with pytest.raises(HptError, match="config/embodiments/nobody.yaml was found in none of"):
+        config_file("embodiments/nobody.yaml")
+
+
+def test_when_a_checkpoint_is_unknown_expect_what_is_known() -> None:
+    with pytest.raises(HptError, match="'feed_dgo' is neither a folder nor shipped"):
+        checkpoint_folder("feed_dgo")
+
+
+def test_when_a_folder_exists_expect_it(tmp_path: Path) -> None:
+    assert checkpoint_folder(str(tmp_path)) == tmp_path

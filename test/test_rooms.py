@@ -1,0 +1,147 @@
+"""Which room may import what: no import goes up the table of rooms (CONTRIBUTING.md).
+
+The modules are parsed, not imported, so that imports inside functions count as well.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from module_imports import imports_of
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Modules without a room, which import nothing of the project but each other.
+LEAVES = frozenset({"hpt_ros", "hpt_ros.errors", "hpt_ros.resources", "hpt_ros.structured"})
+
+_MESSAGES = frozenset(
+    "action_msgs builtin_interfaces diagnostic_msgs geometry_msgs hpt_msgs lifecycle_msgs rcl_interfaces rosgraph_msgs "
+    "sensor_msgs std_msgs std_srvs trajectory_msgs unique_identifier_msgs visualization_msgs".split()
+)
+_LIBRARIES = frozenset(
+    "ament_index_python av cv2 huggingface_hub matplotlib mujoco numpy pyarrow rclpy rich rosbags rosidl_runtime_py "
+    "safetensors scipy torch yaml".split()
+)
+_ALL_ROOMS = frozenset(
+    [
+        f"hpt_ros.{room}"
+        for room in ("embodiment", "observation", "model", "learning", "control", "nodes", "sim", "cli")
+    ]
+    + ["rosbag_tools"]
+)
+
+# Room -> what it may import beside the standard library, itself and the leaves. A name covers what is below it.
+ALLOWED: dict[str, frozenset[str]] = {
+    "leaves": frozenset({"yaml"}),
+    "hpt_ros.embodiment": frozenset({"numpy", "yaml"}),
+    "hpt_ros.observation": frozenset({"cv2", "numpy", "rosbags.image", "hpt_ros.embodiment"}),
+    # huggingface_hub: published weights at hf://user/repo
+    "hpt_ros.model": frozenset({"huggingface_hub", "numpy", "safetensors", "torch", "yaml"}),
+    "hpt_ros.learning": frozenset(
+        {"av", "numpy", "pyarrow", "torch", "yaml", "hpt_ros.embodiment", "hpt_ros.model"}
+    ),
+    "hpt_ros.control": frozenset({"numpy"}),
+    "hpt_ros.sim": frozenset({"mujoco", "numpy", "hpt_ros.embodiment"}),
+    "rosbag_tools": frozenset(
+        {"av", "numpy", "pyarrow", "rosbags", "hpt_ros.embodiment", "hpt_ros.observation"}
+    ),
+    "hpt_ros.nodes": _LIBRARIES | _MESSAGES | (_ALL_ROOMS - {"hpt_ros.cli"}),
+    # Every room and library, but for the ROS client itself: only hpt_ros.nodes talks to it.
+    "hpt_ros.cli": (_LIBRARIES - {"rclpy"}) | _ALL_ROOMS,
+}
+
+
+def room_of(module: str) -> str:
+    """The room that a module belongs to, e.g. "hpt_ros.control" for "hpt_ros.control.limits"."""
+    if module in LEAVES:
+        return "leaves"
+    for room in _ALL_ROOMS:
+        if module == room or module.startswith(f"{room}."):
+            return room
+    raise LookupError(f"{module} is in no room: put it into one, or name it in LEAVES")
+
+
+def _covers(allowed: str, name: str) -> bool:
+    return name == allowed or name.startswith(f"{allowed}.")
+
+
+def violations(source: str, module: str, is_package: bool = False) -> list[str]:
+    """One line for each import that the module's room may not have."""
+    room = room_of(module)
+    allowed = {*ALLOWED[room], *(LEAVES - {"hpt_ros"}), room}
+    wrong = []
+    for line, name in imports_of(source, module, is_package):
+        top = name.partition(".")[0]
+        if top in sys.stdlib_module_names or any(_covers(entry, name) for entry in allowed):
+            continue
+        if name == "hpt_ros.__version__":
+            continue
+        wrong.append(f"{module}:{line} ({room}) imports {name}")
+    return wrong
+
+
+def _modules() -> list[tuple[str, Path]]:
+    paths = [path for folder in ("hpt_ros", "rosbag_tools") for path in sorted((ROOT / folder).rglob("*.py"))]
+    named = []
+    for path in paths:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        named.append((".".join(parts[:-1] if parts[-1] == "__init__" else parts), path))
+    return named
+
+
+@pytest.mark.parametrize(("module", "path"), _modules(), ids=[name for name, _ in _modules()])
+def test_a_module_imports_only_what_its_room_may(module: str, path: Path) -> None:
+    found = violations(path.read_text(encoding="utf-8"), module, is_package=path.name == "__init__.py")
+    assert not found, "\n".join(found)
+
+
+def test_every_folder_of_the_packages_is_a_room() -> None:
+    folders = {path.parent for _, path in _modules()}
+    assert len(folders) > 2
+    for folder in folders:
+        room_of(".".join(folder.relative_to(ROOT).parts))
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "what"),
+    [
+        ("hpt_ros.control.made_up", "import torch\n", "torch"),
+        ("hpt_ros.control.made_up", "def f():\n    from rclpy.node import Node\n", "rclpy.node.Node"),
+        (
+            "hpt_ros.control.made_up",
+            "from hpt_ros.embodiment import Embodiment\n",
+            "hpt_ros.embodiment.Embodiment",
+        ),
+        ("hpt_ros.control.made_up", "from ..nodes import policy_node\n", "hpt_ros.nodes.policy_node"),
+        ("hpt_ros.control.made_up", "from hpt_ros import model\n", "hpt_ros.model"),
+        ("hpt_ros.control.made_up", "import importlib\nimportlib.import_module('torch.nn')\n", "torch.nn"),
+        (
+            "hpt_ros.embodiment.made_up",
+            "from hpt_ros.observation import buffer\n",
+            "hpt_ros.observation.buffer",
+        ),
+        ("hpt_ros.model.made_up", "import hpt_ros.learning\n", "hpt_ros.learning"),
+        ("hpt_ros.observation.made_up", "import rosbags.rosbag2\n", "rosbags.rosbag2"),
+        ("hpt_ros.sim.made_up", "from sensor_msgs.msg import Image\n", "sensor_msgs.msg.Image"),
+        ("hpt_ros.nodes.made_up", "import hpt_ros.cli.main\n", "hpt_ros.cli.main"),
+        ("hpt_ros.cli.made_up", "import rclpy\n", "rclpy"),
+        ("hpt_ros.errors", "from hpt_ros.embodiment import Embodiment\n", "hpt_ros.embodiment.Embodiment"),
+        ("rosbag_tools.made_up", "import rosbag2_py\n", "rosbag2_py"),
+    ],
+)
+def test_when_a_made_up_module_breaks_the_rule_expect_it_named(module: str, source: str, what: str) -> None:
+    (found,) = violations(source, module)
+    assert found.startswith(f"{module}:")
+    assert found.endswith(f"imports {what}")
+
+
+def test_when_a_made_up_module_keeps_the_rule_expect_no_violation() -> None:
+    source = "import math\nimport numpy as np\nfrom hpt_ros.errors import HptError\nfrom . import limits\n"
+    assert violations(source, "hpt_ros.control.made_up") == []
+
+
+def test_when_a_module_is_in_no_room_expect_it_refused() -> None:
+    with pytest.raises(LookupError, match=r"hpt_ros\.attic\.old is in no room"):
+        violations("", "hpt_ros.attic.old")

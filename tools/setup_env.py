@@ -1,0 +1,450 @@
+#!/usr/bin/env python3
+"""Make the development environment in .venv: ROS 2 Kilted from wheels, pinned packages, hpt_msgs, hpt_ros.
+
+Run by `make`, with any Python 3 of the system and nothing but its standard library. Each step keeps a stamp, the hash
+of what it was made from, under .venv/setup/ and is skipped while that hash stays the same. What went wrong is said in
+one sentence, with the command that mends it; the whole output is in .venv/setup/log.txt.
+
+Environment variables:
+    HPT_TORCH_INDEX   package index to take torch from, e.g. https://download.pytorch.org/whl/cpu
+    HPT_NO_APT        set to 1: never install system packages, not even as root
+    MUJOCO_GL         how the simulation renders: egl (default), osmesa, glfw, or disable (skips the check)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STATE = VENV / "setup"
+LOG = STATE / "log.txt"
+
+OLDEST, NEWEST = (3, 10), (3, 13)  # the ROS wheels exist for CPython 3.10 to 3.13
+HEARTBEAT_S = 10.0
+
+# What a sourced ROS distribution or another Python environment would leak into ours.
+LEAKS = (
+    "AMENT_PREFIX_PATH",
+    "CMAKE_PREFIX_PATH",
+    "COLCON_PREFIX_PATH",
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MFLAGS",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "ROS_DISTRO",
+    "ROS_PYTHON_VERSION",
+    "ROS_VERSION",
+    "VIRTUAL_ENV",
+    "_ROS_WHEELS_BOOTSTRAP_COMPLETE",
+)
+
+
+class SetupError(Exception):
+    """One sentence: what is wrong, and the command that mends it."""
+
+
+def say(text: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def environment() -> dict[str, str]:
+    """The caller's environment without what leaks into the virtual environment, which is the ROS prefix."""
+    env = {name: value for name, value in os.environ.items() if name not in LEAKS}
+    libraries = [
+        part for part in env.pop("LD_LIBRARY_PATH", "").split(os.pathsep) if part and "/opt/ros/" not in part
+    ]
+    if libraries:
+        env["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
+    env.update(AMENT_PREFIX_PATH=str(VENV), CMAKE_PREFIX_PATH=str(VENV), PIP_DISABLE_PIP_VERSION_CHECK="1")
+    return env
+
+
+def run(*command: object, what: str) -> None:
+    """Run a command with its output in the log, saying every now and then that it still runs.
+
+    Raises:
+        SetupError: it failed; the log's last lines are printed before.
+    """
+    words = [str(word) for word in command]
+    started = said = time.monotonic()
+    with LOG.open("a", encoding="utf-8", errors="replace") as log:
+        log.write(f"\n$ {' '.join(words)}\n")
+        log.flush()
+        process = subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        assert process.stdout is not None
+        tail: list[str] = []
+        for line in process.stdout:
+            log.write(line)
+            tail = [*tail[-19:], line]
+            now = time.monotonic()
+            if now - said >= HEARTBEAT_S and not line.startswith("WARNING"):
+                said = now
+                say(f"      {now - started:4.0f} s  {line.strip()[:100]}")
+        status = process.wait()
+    if status:
+        sys.stderr.write("".join(tail))
+        raise SetupError(f"{what} failed with exit status {status}; see {LOG}")
+
+
+def digest(*parts: object) -> str:
+    """Hash of texts and of files' contents (a folder: all files below it)."""
+    total = hashlib.sha256()
+    for part in parts:
+        files = [part] if isinstance(part, Path) and part.is_file() else []
+        if isinstance(part, Path) and part.is_dir():
+            files = sorted(path for path in part.rglob("*") if path.is_file())
+        if isinstance(part, Path):
+            for path in files:
+                total.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
+        else:
+            total.update(f"{part}\0".encode())
+    return total.hexdigest()
+
+
+def step(title: str, stamp: str, made_from: str, work: Callable[[], None]) -> str:
+    """Do `work` unless the stamp says that it was done from the same things; return what it was made from."""
+    path = STATE / stamp
+    if path.is_file() and path.read_text() == made_from:
+        return made_from
+    path.unlink(missing_ok=True)
+    say(f"  {title} ...")
+    started = time.monotonic()
+    work()
+    path.write_text(made_from)
+    say(f"  {title}: done in {time.monotonic() - started:.0f} s")
+    return made_from
+
+
+# --- the machine ---------------------------------------------------------------------------------------------------
+
+
+def reexecute_with_a_supported_python() -> None:
+    """Continue under a supported Python if the one that runs this is not.
+
+    Raises:
+        SetupError: there is none on PATH.
+    """
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        return
+    for minor in (12, 11, 13, 10):
+        other = shutil.which(f"python3.{minor}")
+        if (
+            other
+            and subprocess.run(
+                [other, "-c", "import venv, ensurepip"], capture_output=True, check=False
+            ).returncode
+            == 0
+        ):
+            say(f"  {sys.executable} is Python {sys.version.split()[0]}; using {other}")
+            os.execv(other, [other, *sys.argv])
+    raise SetupError(
+        f"{sys.executable} is Python {sys.version.split()[0]}, but ROS 2's wheels exist for Python 3.10 to 3.13 only: "
+        "install one of these (on Debian and Ubuntu e.g. 'apt-get install python3.12 python3.12-venv python3.12-dev') "
+        "and run 'make PYTHON=python3.12 ...'"
+    )
+
+
+def loads(library: str) -> bool:
+    """Whether the dynamic linker finds a library."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def missing_system_packages() -> dict[str, str]:
+    """What the build and the simulation need from the system and do not find: Debian package -> what it is."""
+    of_system = sys.base_prefix == "/usr"
+    python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    missing = {}
+    for tools, package, why in (
+        ((os.environ.get("CXX") or "g++", "c++", "clang++"), "g++", "a C++ compiler"),
+        (("cmake",), "cmake", "CMake"),
+        (("make",), "make", "make"),
+    ):
+        if not any(shutil.which(tool) for tool in tools):
+            missing[package] = why
+    if not Path(sysconfig.get_paths()["include"], "Python.h").is_file():
+        missing[f"{python}-dev" if of_system else "python-headers"] = "Python's C headers"
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        missing[f"{python}-venv" if of_system else "python-ensurepip"] = "Python's venv and ensurepip"
+    backend = os.environ.get("MUJOCO_GL", "egl")
+    if backend == "egl" and not loads("libEGL.so.1"):
+        missing["libegl1"] = "EGL (off-screen rendering)"
+        missing["libgl1-mesa-dri"] = "Mesa's drivers"
+    if backend == "osmesa" and not loads("libOSMesa.so.8") and not loads("libOSMesa.so.6"):
+        missing["libosmesa6"] = "OSMesa (software rendering)"
+    return missing
+
+
+def may_use_apt() -> bool:
+    """Whether system packages may be installed without asking: as root (a container, CI), unless HPT_NO_APT=1."""
+    return os.geteuid() == 0 and os.environ.get("HPT_NO_APT") != "1" and shutil.which("apt-get") is not None
+
+
+def apt_install(packages: Iterable[str]) -> None:
+    """Install Debian packages.
+
+    Raises:
+        SetupError: apt-get failed.
+    """
+    names = sorted(packages)
+    say(f"  installing system packages as root: {' '.join(names)} (HPT_NO_APT=1 forbids it)")
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (
+        ["apt-get", "update", "-q"],
+        ["apt-get", "install", "-qy", "--no-install-recommends", *names],
+    ):
+        done = subprocess.run(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            sys.stderr.write(done.stdout[-2000:])
+            raise SetupError(f"'{' '.join(command)}' failed with exit status {done.returncode}")
+
+
+def check_system() -> None:
+    """Make sure that compilers, headers and rendering libraries are there.
+
+    Raises:
+        SetupError: something is missing and may not be installed from here.
+    """
+    missing = missing_system_packages()
+    if missing and may_use_apt() and not any(name.startswith("python-") for name in missing):
+        apt_install(missing)
+        missing = missing_system_packages()
+    incomplete = [why for name, why in missing.items() if name.startswith("python-")]
+    if incomplete:
+        raise SetupError(
+            f"{sys.executable} lacks {' and '.join(incomplete)}: "
+            "install a complete Python 3.10 to 3.13 and run 'make PYTHON=/path/to/its/python3 ...'"
+        )
+    if missing:
+        raise SetupError(
+            f"{', '.join(missing.values())} missing on this machine: run 'sudo apt-get install {' '.join(missing)}'"
+        )
+
+
+# --- the steps -----------------------------------------------------------------------------------------------------
+
+
+def venv_python() -> str:
+    """Version and base folder of the Python of .venv; empty if there is none that works and that ROS has wheels for."""
+    code = (
+        f"import pip, sys; v = sys.version_info[:2]; assert {OLDEST} <= v <= {NEWEST}; "
+        "print('{}.{}'.format(*v), sys.base_prefix)"
+    )
+    if not PYTHON.exists():
+        return ""
+    done = subprocess.run(
+        [str(PYTHON), "-c", code], capture_output=True, text=True, env=environment(), check=False
+    )
+    return done.stdout.strip()
+
+
+def venv_is_usable() -> bool:
+    """Whether .venv works and was made for this folder (its scripts carry the path)."""
+    marker = STATE / "venv"
+    python = venv_python()
+    return bool(python) and (not marker.exists() or marker.read_text() == f"{ROOT} {python}")
+
+
+def make_venv() -> None:
+    """Create .venv, or create it anew where it belongs to another folder or is broken."""
+    if VENV.exists():
+        say("  .venv was made in another folder or is broken: making it anew")
+        shutil.rmtree(VENV)
+    say(f"  making .venv with {sys.executable} (Python {sys.version.split()[0]})")
+    done = subprocess.run(
+        [sys.executable, "-m", "venv", str(VENV)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    if done.returncode:
+        shutil.rmtree(VENV, ignore_errors=True)
+        raise SetupError(
+            f"'{sys.executable} -m venv' failed ({(done.stderr or done.stdout).strip().splitlines()[-1]}): "
+            f"run 'sudo apt-get install python{sys.version_info[0]}.{sys.version_info[1]}-venv'"
+        )
+
+
+def install_packages() -> None:
+    """Install requirements.txt at the versions of constraints.txt."""
+    pip = (PYTHON, "-m", "pip", "install", "--progress-bar=off", "-c", ROOT / "constraints.txt")
+    index = os.environ.get("HPT_TORCH_INDEX")
+    if index:
+        run(*pip, "--index-url", index, "torch", what=f"installing torch from {index}")
+    elif not Path("/proc/driver/nvidia").exists():
+        say(
+            "      no NVIDIA GPU seen; HPT_TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes of CUDA"
+        )
+    run(*pip, "-r", ROOT / "requirements.txt", what="installing the Python packages")
+    mend_cmake_files()
+
+
+def mend_cmake_files() -> None:
+    """Point the ROS wheels' CMake files at this Python.
+
+    They carry their build machine's folders, /opt/python/cp3xx-cp3xx/..., on which CMake stops with "includes
+    non-existent path".
+    """
+    code = "import numpy, sysconfig; print(sysconfig.get_paths()['include'], numpy.get_include(), sep='\\n')"
+    done = subprocess.run(
+        [str(PYTHON), "-c", code], capture_output=True, text=True, env=environment(), check=True
+    )
+    include, numpy = done.stdout.split("\n")[:2]
+    build_machine = re.compile(
+        r"/opt/python/cp3\d+-cp3\d+/(include/python3\.\d+|lib/python3\.\d+/site-packages/numpy/_?core/include)"
+    )
+    for path in (VENV / "share").rglob("*.cmake"):
+        text = path.read_text(encoding="utf-8")
+        mended = build_machine.sub(lambda hit: include if hit[1].startswith("include") else numpy, text)
+        if mended != text:
+            path.write_text(mended, encoding="utf-8")
+
+
+def build_messages() -> None:
+    """Build hpt_msgs and install it into .venv, which is the ROS prefix."""
+    build = STATE / "hpt_msgs"
+    manifest = build / "install_manifest.txt"
+    if manifest.is_file():  # an interface that was removed must not stay importable
+        for line in manifest.read_text().splitlines():
+            Path(line).unlink(missing_ok=True)
+    shutil.rmtree(build, ignore_errors=True)
+    jobs = len(os.sched_getaffinity(0))
+    run(
+        "cmake",
+        *("-S", ROOT / "hpt_msgs", "-B", build),
+        *(f"-DCMAKE_INSTALL_PREFIX={VENV}", f"-DPython3_EXECUTABLE={PYTHON}"),
+        *("-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF"),
+        what="configuring hpt_msgs",
+    )
+    run("cmake", "--build", build, f"-j{jobs}", what="building hpt_msgs")
+    run("cmake", "--install", build, what="installing hpt_msgs")
+    run(PYTHON, "-c", "import hpt_msgs.msg, hpt_msgs.srv, hpt_msgs.action", what="importing hpt_msgs")
+
+
+def install_hpt_ros() -> None:
+    """Install hpt_ros in development mode: the source tree is what runs."""
+    run(
+        *(PYTHON, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "-e", ROOT),
+        what="installing hpt_ros",
+    )
+    run(PYTHON, "-c", "import hpt_ros, rosbag_tools", what="importing hpt_ros")
+
+
+def check_rendering() -> None:
+    """Render a picture off-screen.
+
+    Raises:
+        SetupError: it does not work.
+    """
+    backend = os.environ.setdefault("MUJOCO_GL", "egl")
+    if backend == "disable":
+        return
+    code = (
+        'import mujoco; m = mujoco.MjModel.from_xml_string(\'<mujoco><worldbody><light/><geom size="1"/></worldbody>'
+        "</mujoco>'); r = mujoco.Renderer(m, 16, 16); d = mujoco.MjData(m); mujoco.mj_forward(m, d); "
+        "r.update_scene(d); assert r.render().any()"
+    )
+    packages = {"egl": ("libegl1", "libgl1-mesa-dri"), "osmesa": ("libosmesa6",)}.get(backend, ("libgl1",))
+    try:
+        run(PYTHON, "-c", code, what=f"rendering with MUJOCO_GL={backend}")
+    except SetupError:
+        if may_use_apt():
+            apt_install(packages)
+            run(PYTHON, "-c", code, what=f"rendering with MUJOCO_GL={backend}")
+            return
+        raise SetupError(
+            f"MuJoCo cannot render off-screen with MUJOCO_GL={backend}: run 'sudo apt-get install "
+            f"{' '.join(packages)}', or set MUJOCO_GL=disable to do without the simulation"
+        ) from None
+
+
+def main() -> int:
+    """Make or update .venv; return the exit status."""
+    try:
+        started = time.monotonic()
+        usable = venv_is_usable()
+        if not usable:
+            reexecute_with_a_supported_python()
+        if not usable or not (STATE / "rendering").is_file():  # the last step has never been done
+            say(f"Setting up {VENV} (a few minutes)")
+            check_system()
+        if not usable:
+            make_venv()
+        STATE.mkdir(exist_ok=True)
+        (STATE / "venv").write_text(f"{ROOT} {venv_python()}")
+        with (STATE / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one `make` at a time
+            interpreter = (STATE / "venv").read_text()
+            packages = step(
+                "Python packages: ROS 2 Kilted, torch, MuJoCo and tools",
+                "packages",
+                digest(interpreter, ROOT / "requirements.txt", ROOT / "constraints.txt"),
+                install_packages,
+            )
+            step("hpt_msgs", "messages", digest(packages, ROOT / "hpt_msgs"), build_messages)
+            step(
+                "hpt_ros, in development mode",
+                "hpt_ros",
+                digest(packages, *(ROOT / name for name in ("setup.py", "setup.cfg", "pyproject.toml"))),
+                install_hpt_ros,
+            )
+            backend = os.environ.get("MUJOCO_GL", "egl")
+            step("off-screen rendering", "rendering", digest(packages, backend), check_rendering)
+        took = time.monotonic() - started
+        if took > 5.0:
+            say(f"Set-up done in {took:.0f} s")
+    except SetupError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        say("set-up interrupted; run it again to go on where it was")
+        return 130
+    return 0
+
+
+def fail(sentence: str) -> NoReturn:
+    """Leave with one sentence on standard error and exit status 1."""
+    sys.exit(f"setup: error: {sentence}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
