@@ -152,7 +152,9 @@ class Bag:
         if not wanted:
             return
         raw = self._reader.messages(connections=wanted, start=start_ns, stop=stop_ns)
-        everything = (start_ns is None or start_ns <= self.start_ns) and (stop_ns is None or stop_ns > self.end_ns)
+        everything = (start_ns is None or start_ns <= self.start_ns) and (
+            stop_ns is None or stop_ns > self.end_ns
+        )
         count = 0
         while True:
             with _one_sentence(self.path):
@@ -167,8 +169,8 @@ class Bag:
         expected = sum(connection.msgcount for connection in wanted)
         if everything and count != expected:
             raise BagError(
-                f"bag {str(self.path)!r} lists {expected} messages on {', '.join(topics)}, but {count} could be read; it is "
-                "damaged: copy or record it again"
+                f"bag {str(self.path)!r} lists {expected} messages on {', '.join(topics)}, but {count} could be read; "
+                "it is damaged: copy or record it again"
             )
 
     def log_times(self) -> Iterator[tuple[str, int]]:

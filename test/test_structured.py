@@ -44,7 +44,9 @@ class Outer:
         kind=st.sampled_from(["a", "b"]),
         inner=st.none() | st.builds(Inner, st.integers(1, 9)),
         sizes=st.lists(st.integers(0, 99)).map(tuple),
-        table=st.dictionaries(st.from_regex("[a-z]{1,4}", fullmatch=True), st.builds(Inner, st.integers(1, 9))),
+        table=st.dictionaries(
+            st.from_regex("[a-z]{1,4}", fullmatch=True), st.builds(Inner, st.integers(1, 9))
+        ),
         flag=st.booleans(),
     )
 )
@@ -75,7 +77,9 @@ def test_when_data_does_not_fit_expect_the_place_and_the_value(data: object, mes
         read_dataclass(Outer, data, where="recipe")
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists, max_leaves=8))
+@given(
+    st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists, max_leaves=8)
+)
 def test_when_data_is_anything_expect_a_value_or_a_structure_error(data: object) -> None:
     for candidate in (data, {"rate_hz": data}, {"rate_hz": 1, "sizes": data}, {"rate_hz": 1, "inner": data}):
         try:
@@ -97,4 +101,8 @@ def test_when_a_file_is_binary_expect_its_name(tmp_path: Path) -> None:
 
 
 def test_differences_name_dotted_keys_and_absent_ones() -> None:
-    assert differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "d": 4}) == [("a.b", 1, 3), ("c", 2, None), ("d", None, 4)]
+    assert differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "d": 4}) == [
+        ("a.b", 1, 3),
+        ("c", 2, None),
+        ("d", None, 4),
+    ]

@@ -13,6 +13,7 @@ Environment variables:
 
 from __future__ import annotations
 
+import collections
 import ctypes
 import fcntl
 import hashlib
@@ -22,6 +23,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -82,7 +84,8 @@ def run(*command: object, what: str) -> None:
         SetupError: it failed; the log's last lines are printed before.
     """
     words = [str(word) for word in command]
-    started = said = time.monotonic()
+    started = time.monotonic()
+    tail: collections.deque[str] = collections.deque(maxlen=20)
     with LOG.open("a", encoding="utf-8", errors="replace") as log:
         log.write(f"\n$ {' '.join(words)}\n")
         log.flush()
@@ -96,15 +99,21 @@ def run(*command: object, what: str) -> None:
             text=True,
             errors="replace",
         )
-        assert process.stdout is not None
-        tail: list[str] = []
-        for line in process.stdout:
-            log.write(line)
-            tail = [*tail[-19:], line]
-            now = time.monotonic()
-            if now - said >= HEARTBEAT_S and not line.startswith("WARNING"):
-                said = now
-                say(f"      {now - started:4.0f} s  {line.strip()[:100]}")
+
+        def read() -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                log.write(line)
+                tail.append(line)
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        while True:
+            reader.join(HEARTBEAT_S)
+            if not reader.is_alive():
+                break
+            last = next((line.strip() for line in reversed(list(tail)) if not line.startswith("WARNING")), "")
+            say(f"      {time.monotonic() - started:4.0f} s  {last[:100]}")
         status = process.wait()
     if status:
         sys.stderr.write("".join(tail))
@@ -201,6 +210,10 @@ def missing_system_packages() -> dict[str, str]:
     if backend == "egl" and not loads("libEGL.so.1"):
         missing["libegl1"] = "EGL (off-screen rendering)"
         missing["libgl1-mesa-dri"] = "Mesa's drivers"
+    if backend == "egl" and not loads("libOpenGL.so.0") and not loads("libGL.so.1"):
+        missing["libopengl0"] = (
+            "OpenGL"  # EGL alone makes contexts, but PyOpenGL wants OpenGL's functions too
+        )
     if backend == "osmesa" and not loads("libOSMesa.so.8") and not loads("libOSMesa.so.6"):
         missing["libosmesa6"] = "OSMesa (software rendering)"
     return missing
@@ -384,17 +397,23 @@ def check_rendering() -> None:
         "</mujoco>'); r = mujoco.Renderer(m, 16, 16); d = mujoco.MjData(m); mujoco.mj_forward(m, d); "
         "r.update_scene(d); assert r.render().any()"
     )
-    packages = {"egl": ("libegl1", "libgl1-mesa-dri"), "osmesa": ("libosmesa6",)}.get(backend, ("libgl1",))
+    packages = {
+        "egl": ("libegl1", "libgl1-mesa-dri", "libopengl0"),
+        "osmesa": ("libosmesa6",),
+    }.get(backend, ("libgl1",))
+    what = f"rendering with MUJOCO_GL={backend}"
     try:
-        run(PYTHON, "-c", code, what=f"rendering with MUJOCO_GL={backend}")
-    except SetupError:
-        if may_use_apt():
+        try:
+            run(PYTHON, "-c", code, what=what)
+        except SetupError:
+            if not may_use_apt():
+                raise
             apt_install(packages)
-            run(PYTHON, "-c", code, what=f"rendering with MUJOCO_GL={backend}")
-            return
+            run(PYTHON, "-c", code, what=what)
+    except SetupError as error:
         raise SetupError(
-            f"MuJoCo cannot render off-screen with MUJOCO_GL={backend}: run 'sudo apt-get install "
-            f"{' '.join(packages)}', or set MUJOCO_GL=disable to do without the simulation"
+            f"MuJoCo cannot render off-screen ({error}): run 'sudo apt-get install {' '.join(packages)}', "
+            "or set MUJOCO_GL=disable to do without the simulation"
         ) from None
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from safetensors.torch import save_file
 
 from hpt_ros.errors import HptError
@@ -134,7 +135,7 @@ def save_checkpoint(
         (work / CARD).write_text(card, encoding="utf-8")
         _publish(work)
         _replace(work, target)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise CheckpointError(
             f"the checkpoint {str(target)!r} cannot be written: {error}; nothing was changed"
         ) from error

@@ -41,10 +41,10 @@ class TrunkConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.width % self.heads or self.width % 2:
+        if min(self.width, self.depth, self.heads) < 1 or self.width % self.heads or self.width % 2:
             raise ConfigError(
-                f"the trunk's width {self.width} is not an even multiple of its {self.heads} heads; "
-                "choose a width that the number of heads divides"
+                f"a trunk of width {self.width}, depth {self.depth} and {self.heads} heads cannot be built; "
+                "choose an even width that the number of heads divides, and a depth of at least 1"
             )
 
     @classmethod

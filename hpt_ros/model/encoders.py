@@ -3,6 +3,9 @@
 `ResNet18` follows He et al., "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), table 1, with the
 state-dict names of torchvision, so that a public ImageNet file fits. `SmallCnn` is ours: small enough to train from
 scratch on a CPU.
+
+Frames come as (N, H, W, 3), which is what convolutions take fastest on a CPU; the weights are kept in the same
+channels-last order (in memory only; names and shapes are the usual).
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from hpt_ros.model.config import PolicyConfig
 
@@ -67,6 +71,7 @@ class ResNet18(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # He et al., arXiv 1502.01852
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        convert_conv2d_weight_memory_format(self, torch.channels_last)
 
     def preprocess(self, frames: Tensor) -> Tensor:
         """Scale to [0, 1], resize (bilinear, antialiased), and normalise: (N, H, W, 3) to (N, 3, 224, 224)."""
@@ -108,6 +113,7 @@ class SmallCnn(nn.Module):
             )
             rows, columns = (rows + 1) // 2, (columns + 1) // 2
         self.blocks = nn.Sequential(*blocks)
+        convert_conv2d_weight_memory_format(self.blocks, torch.channels_last)
         self.cells = rows * columns
         self.cell_width = channels[-1]
         row, column = torch.linspace(-1.0, 1.0, height), torch.linspace(-1.0, 1.0, width)

@@ -15,6 +15,7 @@ from torch import nn
 from hpt_ros.model.attention import CrossAttention
 
 TOKEN_STD = 1.0  # queries as large as the entries that they are compared with
+QUERY_GAIN = 2.0  # so that attention is uneven from the start, and different for each query
 SILU_GAIN = 1.677  # 1 / sqrt(E[silu(x)^2]) for x of the standard normal distribution
 
 
@@ -34,5 +35,6 @@ def start_mlp_(layers: nn.Sequential) -> None:
 
 def start_cross_attention_(attention: CrossAttention) -> None:
     """Start the projections of a cross-attention."""
-    for linear in (attention.to_q, attention.to_kv, attention.to_out):
-        keep_variance_(linear)
+    keep_variance_(attention.to_q, QUERY_GAIN)
+    keep_variance_(attention.to_kv)
+    keep_variance_(attention.to_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,12 @@ from hpt_ros.errors import HptError
 from hpt_ros.nodes.inference import InferenceWorker, Observation, Request, Result
 from hpt_ros.nodes.metrics import Metrics
 from hpt_ros.nodes.policies import LoadedPolicy, position_indices
-from hpt_ros.observation import ObservationBuffer, ObservationWindow, Tick, decode, stamp_ns
+from hpt_ros.observation import ObservationBuffer, ObservationWindow, Tick, decode, stamp_ns, view_size
 
 NS_PER_S = 1_000_000_000
+# A tick older than this part of the tick's period (after it settled) is not worth an inference: the next is nearer. The
+# queue falls to half at the time of an action, which is that of a tick, when the newest one known is a period old.
+FRESH_PART = 0.5
 ARRIVALS_KEPT = 64  # newest messages of a stream whose steady arrival is known; a tick is younger than that
 
 
@@ -30,11 +34,13 @@ class Step:
         command: to send, or None.
         result: an inference that has just finished, or None.
         problem: why its chunk was not taken; empty if it was.
+        internal: trace of a fault of ours, which stopped the robot; empty if there was none.
     """
 
     command: Command | None
     result: Result | None = None
     problem: str = ""
+    internal: str = ""
 
 
 class Pilot:
@@ -47,6 +53,8 @@ class Pilot:
             HptError: the embodiment cannot be driven, e.g. a commanded joint is not observed.
         """
         robot = loaded.embodiment
+        if robot.image_streams:
+            view_size(robot)  # refuses views of different sizes now rather than at the first observation
         self.embodiment, self.loaded, self.task = robot, loaded, robot.task
         self._positions = position_indices(robot)
         self.controller = Controller(
@@ -65,6 +73,7 @@ class Pilot:
         self._generation = 0
         self._chunks = 0
         self._requests: dict[int, Request] = {}  # by number of the chunk, until its first command
+        self._fresh_ns = round((self.buffer.settle_s + FRESH_PART * robot.dt_s) * NS_PER_S)
         self._asked_ns = -1  # tick of the newest request
         self._states: dict[str, NDArray[Any]] = {}  # newest of each state stream
         self._arrivals: dict[str, deque[tuple[int, int]]] = {
@@ -105,6 +114,12 @@ class Pilot:
         except HptError as error:
             self.controller.invalid_message()
             return str(error)
+        except Exception as error:  # whatever is in a message, the node goes on
+            self.controller.invalid_message()
+            return (
+                f"stream {stream.name!r} (topic {stream.topic}) has a message that cannot be decoded "
+                f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); check the driver"
+            )
         self.controller.message(stream.name, stamp, arrival_ns)
         self._arrivals[stream.name].append((stamp, time.monotonic_ns()))
         if stream.modality == "image":
@@ -117,20 +132,37 @@ class Pilot:
         return ""
 
     def step(self, now_ns: int) -> Step:
-        """One control period: never waits for the policy."""
+        """One control period: never waits for the policy.
+
+        A fault of ours in anything but the controller stops the robot, and the controller goes on to brake it.
+        """
         start_ns = time.monotonic_ns()
-        result, problem = self._finished(now_ns)
+        result, problem, internal = None, "", ""
+        try:
+            result, problem = self._finished(now_ns)
+            self._observe(now_ns)
+        except Exception as error:
+            internal = self._failed(error)
+        command = self.controller.step(now_ns)
+        try:
+            if command is not None:
+                self._measure(command, now_ns, start_ns)
+            self._ask(now_ns)
+        except Exception as error:
+            internal = self._failed(error)
+        self.metrics.add("control_s", (time.monotonic_ns() - start_ns) / NS_PER_S)
+        return Step(command, result, problem, internal)
+
+    def _failed(self, error: Exception) -> str:
+        self.controller.stop(f"internal error, {type(error).__name__}: {error}")
+        return traceback.format_exc()
+
+    def _observe(self, now_ns: int) -> None:
         for tick in self.buffer.ticks_ready(now_ns):
             if self.window.push(tick):
                 self.dropped_tick = ""
             else:
                 self.dropped_tick = "; ".join(tick.missing.values())
-        command = self.controller.step(now_ns)
-        if command is not None:
-            self._measure(command, now_ns, start_ns)
-        self._ask(now_ns)
-        self.metrics.add("control_s", (time.monotonic_ns() - start_ns) / NS_PER_S)
-        return Step(command, result, problem)
 
     def _finished(self, now_ns: int) -> tuple[Result | None, str]:
         result = self.worker.take()
@@ -152,7 +184,7 @@ class Pilot:
         tick = self.window.latest
         if tick is None or tick.stamp_ns == self._asked_ns or not self.worker.idle:
             return
-        if not self.controller.wants_chunk(now_ns):
+        if now_ns - tick.stamp_ns > self._fresh_ns or not self.controller.wants_chunk(now_ns):
             return
         image_ns, arrival_ns = self._newest_input(tick)
         observation = Observation(tick.stamp_ns, self.window.inputs(), self.task)

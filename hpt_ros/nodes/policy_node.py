@@ -28,7 +28,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
@@ -284,6 +284,8 @@ class PolicyNode(LifecycleNode):
                 self._send(step.command, now_ns)
             if step.result is not None and not step.problem:
                 self._chunks.publish(to_action_chunk(step.result, pilot.embodiment, now_ns))
+            if step.internal:
+                self._complain("the node", step.internal)
             if step.problem:
                 self._complain("the policy", step.problem)
             self._tell(before, pilot)
@@ -405,33 +407,34 @@ class PolicyNode(LifecycleNode):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until interrupted; a moving robot is braked first."""
-    # rclpy's own handlers would close the context before the robot is braked. Containers send SIGTERM.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run the node until SIGINT or SIGTERM; a moving robot is braked first."""
+    # rclpy's own handlers would close the context before the robot is braked, and Python's would raise in the middle of
+    # a command. These only say that it is time.
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
     rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
     try:
-        try:
-            node = PolicyNode()
-        except HptError as error:
-            print(f"policy_node: error: {error}", file=sys.stderr)
-            return 2
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        try:
-            if node.get_parameter("autostart").value:
-                for transition in (node.trigger_configure, node.trigger_activate):
-                    if transition() != TransitionCallbackReturn.SUCCESS:
-                        print(f"policy_node: error: {node.refusal}", file=sys.stderr)
-                        return 2
-            executor.spin()
-        except (KeyboardInterrupt, ExternalShutdownException):
-            pass
-        finally:
-            node.close()
-            executor.shutdown()
-            node.destroy_node()
+        node = PolicyNode()
+    except HptError as error:
+        print(f"policy_node: error: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        if node.get_parameter("autostart").value:
+            for transition in (node.trigger_configure, node.trigger_activate):
+                if transition() != TransitionCallbackReturn.SUCCESS:
+                    print(f"policy_node: error: {node.refusal}", file=sys.stderr)
+                    return 2
+        while not ended.is_set():
+            executor.spin_once(timeout_sec=0.1)
         return 0
     finally:
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
         rclpy.try_shutdown()
 
 

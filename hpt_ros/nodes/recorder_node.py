@@ -290,8 +290,10 @@ class RecorderNode(Node):
         self._tell(EpisodeEvent.STOPPED, at_ns, outcome, note)
         if self._recording is None:
             raise HptError(f"the end of {str(recording.path)!r} could not be written; read it with --recover")
-        self._recording, self._rates = None, None
-        path = recording.finish({names.KEY_OUTCOME: names.OUTCOMES[outcome], names.KEY_NOTE: note})
+        try:
+            path = recording.finish({names.KEY_OUTCOME: names.OUTCOMES[outcome], names.KEY_NOTE: note})
+        finally:
+            self._recording, self._rates = None, None
         return path, dict(recording.counts)
 
     def _on_discard(self, request: Any, response: Any) -> Any:

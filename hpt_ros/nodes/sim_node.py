@@ -20,6 +20,7 @@ import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -31,10 +32,10 @@ from trajectory_msgs.msg import JointTrajectory
 
 from hpt_msgs.srv import GetTaskResult, ResetScene
 from hpt_ros.errors import HptError
-from hpt_ros.nodes.declare import declare_parameters
+from hpt_ros.nodes import parameters
 from hpt_ros.sim.disturbance import Disturbance
 from hpt_ros.sim.follower import Point, TrajectoryFollower
-from hpt_ros.sim.physics import Physics, Renderer, whole_steps
+from hpt_ros.sim.physics import VIDEO_QUALITY, Physics, Renderer, whole_steps
 from hpt_ros.sim.task import FeedDogTask
 from hpt_ros.structured import field
 
@@ -120,7 +121,9 @@ class SimNode(Node):
         self, *, context: Context | None = None, parameter_overrides: Sequence[Parameter[Any]] | None = None
     ) -> None:
         super().__init__("sim_node", context=context, parameter_overrides=list(parameter_overrides or ()))
-        self._settings = declare_parameters(self, SimParameters)
+        parameters.declare(self, SimParameters)
+        self._settings = parameters.read(self, SimParameters)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
         self._physics = Physics()
         self._tick_steps = whole_steps(
             TICK_NS * 1e-9, self._physics.timestep_s, what="period of joint_states"
@@ -194,6 +197,11 @@ class SimNode(Node):
         if isinstance(error, HptError) and not self._stop.is_set():
             self.get_logger().warning(str(error), throttle_duration_sec=1.0)
 
+    def _on_set_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
+        fixed = sorted(change.name for change in changes if change.name in parameters.names(SimParameters))
+        reason = f"{', '.join(fixed)} cannot change while {self.get_name()} runs; start it again with the new value"
+        return SetParametersResult(successful=not fixed, reason=reason if fixed else "")
+
     def _on_reset(self, request: ResetScene.Request, response: ResetScene.Response) -> ResetScene.Response:
         try:
             if request.seed < 0:
@@ -246,7 +254,7 @@ class SimNode(Node):
         renderers: list[Renderer] = []
         try:
             renderers.append(Renderer(self._physics, p.image_height, p.image_width))
-            renderers.append(Renderer(self._physics, p.picture_height, p.picture_width, fine=True))
+            renderers.append(Renderer(self._physics, p.picture_height, p.picture_width, VIDEO_QUALITY))
         except HptError as error:
             self._ready.set_exception(error)
             self._stop.set()

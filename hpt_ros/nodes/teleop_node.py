@@ -12,6 +12,7 @@ import numpy as np
 import rclpy
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import PoseStamped
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -23,7 +24,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from hpt_ros.errors import HptError
-from hpt_ros.nodes.declare import declare_parameters
+from hpt_ros.nodes import parameters
 from hpt_ros.sim.panda import JOINT_NAMES
 from hpt_ros.sim.teleoperator import NO_VARIATION, ScriptedTeleoperator, Variation
 from hpt_ros.structured import field
@@ -62,7 +63,9 @@ class TeleopNode(Node):
     ) -> None:
         overrides = [Parameter("use_sim_time", value=True), *(parameter_overrides or ())]
         super().__init__("teleop_node", context=context, parameter_overrides=overrides)
-        self._settings = declare_parameters(self, TeleopParameters)
+        parameters.declare(self, TeleopParameters)
+        self._settings = parameters.read(self, TeleopParameters)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
         self._demonstrations = 0
         self._bowl_xy_m: np.ndarray | None = None
         self._joints_rad: dict[str, float] = {}
@@ -80,6 +83,11 @@ class TeleopNode(Node):
     def close(self) -> None:
         """Stop commanding; idempotent."""
         self._plan = None
+
+    def _on_set_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
+        fixed = sorted(change.name for change in changes if change.name in parameters.names(TeleopParameters))
+        reason = f"{', '.join(fixed)} cannot change while {self.get_name()} runs; start it again with the new value"
+        return SetParametersResult(successful=not fixed, reason=reason if fixed else "")
 
     def _on_bowl(self, message: PoseStamped) -> None:
         self._bowl_xy_m = np.array([message.pose.position.x, message.pose.position.y])

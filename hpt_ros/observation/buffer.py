@@ -169,10 +169,11 @@ class ObservationBuffer:
         """Ticks resolved since the last call, oldest first.
 
         Args:
-            now_ns: the present arrival time; None for that of the last push.
+            now_ns: the present arrival time; None for that of the last push. Ticks begin with the first push: before
+                it, and after a reset, there are none.
         """
-        if now_ns is not None:
-            self._advance(now_ns)
+        if now_ns is not None and self._now_ns >= 0:
+            self._advance(now_ns, asked=True)
         ready = list(self._ready)
         self._ready.clear()
         return ready
@@ -222,7 +223,7 @@ class ObservationBuffer:
             self.embodiment.stream(name)  # raises, naming those that there are
         return self._feeds[name]
 
-    def _advance(self, now_ns: int) -> str:
+    def _advance(self, now_ns: int, *, asked: bool = False) -> str:
         """Move arrival time on and resolve the ticks whose time has come; returns why the buffer was emptied."""
         restart = ""
         if self._now_ns >= 0:
@@ -233,6 +234,8 @@ class ObservationBuffer:
                 restart = f"the clock leapt ahead by {seconds(step_ns):.3f} s"
             if restart:
                 self._jump(restart)
+                if asked:
+                    return restart  # the next push starts the ticks, as it would if nobody had asked
         if self._now_ns < 0:
             self._now_ns = now_ns
             self._next_index = self._grid.first_at_or_after(now_ns - self._settle_ns + 1)

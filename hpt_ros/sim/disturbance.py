@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-# Below the first height the lip digs and nothing is disturbed; above the second the disturbance is whole.
-QUIET_BELOW_M: Final = 0.03
-WHOLE_ABOVE_M: Final = 0.15
+# Below the first height the lip is between the bin's walls and nothing is disturbed; above the second the disturbance is whole.
+QUIET_BELOW_M: Final = 0.07
+WHOLE_ABOVE_M: Final = 0.18
 
 
 class Disturbance:
@@ -39,7 +39,7 @@ class Disturbance:
         self._velocity = np.zeros(7)
 
     def step(self, dt_s: float, lip_height_m: float) -> Array:
-        """Advance by `dt_s`; returns the offset (7,), faded to nothing as the scoop's lip nears the bin's floor."""
+        """Advance by `dt_s`; returns the offset (7,), faded to nothing as the scoop's lip goes down into the bin."""
         if self._std_rad == 0.0:
             return np.zeros(7)
         w = self._rate

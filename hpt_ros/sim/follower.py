@@ -46,7 +46,7 @@ class Point:
     """
 
     time_s: float
-    positions_rad: Sequence[float]
+    positions_rad: Sequence[float] | Array
 
 
 @dataclass(slots=True)

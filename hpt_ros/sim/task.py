@@ -65,7 +65,7 @@ class FeedDogTask:
         physics = self._physics
         rng = np.random.default_rng(0)
         index = np.arange(physics.kibble_count)
-        grid = np.stack([(index % 7 - 3.0) * 0.0265, (index // 7 % 4 - 1.5) * 0.0290], axis=1)
+        grid = np.stack([(index % 7 - 3.0) * 0.0265, (index // 7 % 4 - 1.5) * 0.0320], axis=1)
         grid += rng.uniform(-0.001, 0.001, grid.shape)
         c, s = np.cos(BIN_HEADING_RAD), np.sin(BIN_HEADING_RAD)
         poses = np.zeros((len(index), 7))

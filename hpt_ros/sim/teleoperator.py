@@ -121,7 +121,7 @@ def _moves(bowl_xy_m: Array, variation: Variation, rng: np.random.Generator) -> 
     left = np.array([-forward[1], forward[0]])
     centre = np.array(BIN_XY_M)
     enter = centre + forward * around(-0.030, v.place_m) + left * around(0.0, v.place_m)
-    leave = centre + forward * around(0.073, 0.4 * v.place_m) + left * around(0.0, v.place_m)
+    leave = centre + forward * around(0.058, 0.4 * v.place_m) + left * around(0.0, v.place_m)
     dig_pitch = around(np.deg2rad(30.0), v.angle_rad)
     dig_height = around(0.0125, v.dig_height_m)
     carry_height = around(0.26, v.height_m)
@@ -134,9 +134,9 @@ def _moves(bowl_xy_m: Array, variation: Variation, rng: np.random.Generator) -> 
         _Move(0.0, 1.6, (_X, _Y, _HEADING, _PITCH), (*enter, dig_heading, dig_pitch)),
         _Move(0.0, 1.2, (_Z,), (0.12,)),
         _Move(0.8, 1.2, (_Z,), (dig_height,)),
-        _Move(1.7, 1.4, (_X, _Y), tuple(leave)),
-        _Move(2.7, 1.6, (_PITCH,), (level,)),
-        _Move(2.7, 1.7, (_Z,), (carry_height,)),
+        _Move(1.5, 1.5, (_X, _Y), tuple(leave)),
+        _Move(2.4, 1.5, (_PITCH,), (level,)),
+        _Move(2.55, 1.7, (_Z,), (carry_height,)),
         _Move(3.8, 2.3, (_X, _Y, _HEADING), (*pour, pour_heading)),
         _Move(5.2, 1.8, (_Z,), (around(0.115, 0.5 * v.height_m),)),
         _Move(5.0, 2.4, (_PITCH,), (around(np.deg2rad(46.0), v.angle_rad),)),

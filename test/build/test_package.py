@@ -88,7 +88,7 @@ def test_every_entry_point_exists(distribution: Any) -> None:
     scripts = distribution.entry_points["console_scripts"]
     assert len(scripts) == 5
     for script in scripts:
-        _, module, function = re.fullmatch(r"(\w+) = ([\w.]+):(\w+)", script).groups()  # type: ignore[union-attr]
+        _, module, function = re.fullmatch(r"(\w+) = ([\w.]+):(\w+)", script).groups()
         source = ROOT / f"{module.replace('.', '/')}.py"
         assert source.is_file(), f"{script}: {source} does not exist"
         assert re.search(rf"^def {function}\(", source.read_text(), re.MULTILINE), (

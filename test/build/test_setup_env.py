@@ -134,7 +134,7 @@ def test_when_a_distribution_is_sourced_expect_nothing_of_it(
 
 def test_make_help_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())  # type: ignore[index]
+    targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())
     done = subprocess.run(["make", "-C", str(ROOT), "help"], capture_output=True, text=True, check=True)
     assert {"setup", "demo", "test", "test-slow", "lint", "format", "build", "clean", "help"} == targets
     assert set(re.findall(r"^  make ([a-z-]+) ", done.stdout, re.MULTILINE)) == targets

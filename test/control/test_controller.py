@@ -44,7 +44,6 @@ class Rig:
         self.camera_on = self.joints_on = True
         self.pose = np.array([0.5, -0.5])
 
-    @property
     def state(self) -> State:
         return self.controller.state
 
@@ -75,7 +74,7 @@ class Rig:
         self.tick(10)
         assert self.chunk(slope) == ""
         self.tick()
-        assert self.state is State.RUNNING, self.controller.session.waiting_for
+        assert self.state() is State.RUNNING, self.controller.session.waiting_for
         return self
 
     def check_limits(self) -> None:
@@ -90,7 +89,7 @@ class Rig:
 def test_when_not_active_expect_no_command():
     rig = Rig()
     assert rig.tick(5) is None
-    assert rig.state is State.INACTIVE
+    assert rig.state() is State.INACTIVE
 
 
 def test_when_everything_is_there_expect_running_from_the_measured_pose():
@@ -98,7 +97,7 @@ def test_when_everything_is_there_expect_running_from_the_measured_pose():
     assert len(rig.sent) == 1
     np.testing.assert_allclose(rig.sent[0].position, rig.pose, atol=1e-3)
     rig.tick(80)
-    assert rig.state is State.RUNNING
+    assert rig.state() is State.RUNNING
     rig.check_limits()
     expected = rig.pose[0] + 0.2 * (rig.sent[-1].time_ns - (START + 80 * MS)) / S
     assert rig.sent[-1].position[0] == pytest.approx(expected, abs=1e-6)
@@ -113,7 +112,7 @@ def test_when_a_stream_was_never_seen_expect_waiting_and_why(missing):
     rig.tick(10)
     rig.chunk()
     assert rig.tick(5) is None
-    assert rig.state is State.WAITING
+    assert rig.state() is State.WAITING
     assert f"stream {missing!r} was never seen" in rig.controller.session.waiting_for
 
 
@@ -123,11 +122,11 @@ def test_when_first_target_is_far_from_the_pose_expect_waiting_and_why():
     rig.tick(10)
     rig.controller.chunk(rig.now, DT_S, np.tile([0.5, -0.1], (16, 1)), rig.now)
     assert rig.tick(5) is None
-    assert rig.state is State.WAITING
+    assert rig.state() is State.WAITING
     assert "first target for b is -0.100, 0.400 from its pose" in rig.controller.session.waiting_for
     rig.controller.chunk(rig.now, DT_S, np.tile([0.5, -0.3], (16, 1)), rig.now)
     assert rig.tick() is not None
-    assert rig.state is State.RUNNING
+    assert rig.state() is State.RUNNING
 
 
 def test_when_measured_outside_limits_expect_waiting_and_why():
@@ -155,9 +154,9 @@ def test_when_a_stream_dies_expect_braking_at_its_timeout_then_hold_within_limit
     setattr(rig, f"{stream}_on", False)
     speed = rig.sent[-1].velocity[0]
     assert speed > 0.9
-    while rig.state is State.RUNNING:
+    while rig.state() is State.RUNNING:
         rig.tick()
-    assert rig.state is State.HOLDING
+    assert rig.state() is State.HOLDING
     assert timeout_ms * MS < rig.now - last_message <= (timeout_ms + 10) * MS
     stopped = rig.now
     while not rig.controller.filter.at_rest:
@@ -178,14 +177,14 @@ def test_when_stream_comes_back_soon_expect_running_again_smoothly_but_only_with
     rig.tick(60)
     rig.joints_on = False
     rig.tick(40)
-    assert rig.state is State.HOLDING
+    assert rig.state() is State.HOLDING
     rig.joints_on = True
     rig.tick(5)
-    assert rig.state is State.HOLDING
+    assert rig.state() is State.HOLDING
     rig.pose = rig.sent[-1].position.copy()
     rig.chunk(slope=0.5)
     rig.tick()
-    assert rig.state is State.RUNNING
+    assert rig.state() is State.RUNNING
     rig.tick(30)
     rig.check_limits()
 
@@ -194,7 +193,7 @@ def test_when_held_too_long_expect_latched_fault_until_cleared():
     rig = Rig().run()
     rig.joints_on = False
     rig.tick(200)
-    assert rig.state is State.FAULT
+    assert rig.state() is State.FAULT
     assert "held for more than 1 s: stream 'joints'" in rig.controller.session.reason
     rig.joints_on = True
     rig.tick(30)
@@ -202,21 +201,21 @@ def test_when_held_too_long_expect_latched_fault_until_cleared():
     sent = len(rig.sent)
     assert rig.tick(30) is None
     assert len(rig.sent) == sent
-    assert rig.state is State.FAULT
+    assert rig.state() is State.FAULT
     assert rig.controller.clear_fault() == ""
-    assert rig.state is State.WAITING
+    assert rig.state() is State.WAITING
     rig.pose = np.array([-0.4, 0.3])  # moved by hand meanwhile
     rig.tick()
     rig.chunk()
     rig.tick()
-    assert rig.state is State.RUNNING
+    assert rig.state() is State.RUNNING
     np.testing.assert_allclose(rig.sent[-1].position, rig.pose, atol=1e-3)
 
 
 def test_when_chunk_is_used_up_expect_braking_within_limits_then_hold():
     rig = Rig().run(slope=1.0)
     rig.tick(160)
-    assert rig.state is State.HOLDING
+    assert rig.state() is State.HOLDING
     assert rig.counters["exhausted_stops"] == 1
     assert "used up" in rig.controller.session.reason
     assert rig.controller.filter.at_rest
@@ -230,7 +229,7 @@ def test_when_half_is_used_expect_a_request_and_the_new_chunk_taken_over_without
         rig.tick()
         asked += 1
     assert 60 < asked < 85
-    rig.pose = rig.controller.filter.position + 0.02
+    rig.pose = rig.sent[-1].position + 0.02
     rig.chunk(slope=0.3)
     before = rig.counters["clamped_velocity"] + rig.counters["clamped_acceleration"]
     assert not rig.controller.wants_chunk(rig.now)
@@ -252,7 +251,7 @@ def test_when_chunks_are_not_finite_expect_nothing_sent_and_a_fault_after_ten(va
         rows[3, 1] = value
         assert "action 3, dimension 1" in rig.controller.chunk(rig.now, DT_S, rows, rig.now)
         rig.tick(5)
-        assert rig.state is (State.FAULT if count == 10 else State.WAITING)
+        assert rig.state() is (State.FAULT if count == 10 else State.WAITING)
     assert rig.sent == []
     assert rig.counters["nonfinite_refused"] == 10
     assert "10 failures of the policy in a row" in rig.controller.session.reason
@@ -263,7 +262,7 @@ def test_when_chunk_has_the_wrong_size_expect_refused_and_the_old_one_kept(shape
     rig = Rig().run()
     assert "but (horizon, 2) was expected" in rig.controller.chunk(rig.now, DT_S, np.zeros(shape), rig.now)
     assert rig.tick() is not None
-    assert rig.state is State.RUNNING
+    assert rig.state() is State.RUNNING
     assert rig.counters["wrong_size_refused"] == 1
 
 
@@ -274,7 +273,7 @@ def test_when_a_good_chunk_comes_between_bad_ones_expect_no_fault():
             rig.controller.inference_error("it raised")
         rig.tick(2)
         rig.chunk()
-    assert rig.state is State.RUNNING
+    assert rig.state() is State.RUNNING
     assert rig.counters["inference_errors"] == 27
 
 
@@ -290,10 +289,10 @@ def test_when_stopped_by_an_operator_expect_rest_within_limits_then_silence_unti
         if prepare == "holding":
             rig.joints_on = False
             rig.tick(30)
-            assert rig.state is State.HOLDING
+            assert rig.state() is State.HOLDING
             rig.joints_on = True
     assert rig.controller.stop("red button")
-    assert rig.state is State.FAULT
+    assert rig.state() is State.FAULT
     if prepare == "running":
         assert "still braking" in rig.controller.clear_fault()
     rig.tick(40)
@@ -312,23 +311,23 @@ def test_when_deactivated_with_a_fault_expect_it_latched_until_cleared():
     rig = Rig().run()
     rig.controller.stop("red button")
     rig.controller.deactivate()
-    assert rig.state is State.INACTIVE
+    assert rig.state() is State.INACTIVE
     rig.controller.activate()
-    assert rig.state is State.FAULT
+    assert rig.state() is State.FAULT
     assert rig.controller.session.reason == "red button"
     rig.tick(10)
     assert "not executed" in rig.chunk()
     rig.controller.deactivate()
     assert rig.controller.clear_fault() == ""
     rig.controller.activate()
-    assert rig.state is State.WAITING
+    assert rig.state() is State.WAITING
 
 
 def test_when_stopped_while_inactive_expect_fault_on_activation():
     rig = Rig()
     assert rig.controller.stop()
     rig.controller.activate()
-    assert rig.state is State.FAULT
+    assert rig.state() is State.FAULT
     assert rig.tick(10) is None
 
 
@@ -344,7 +343,7 @@ def test_when_deactivated_expect_silence_and_nothing_replayed_on_activation():
     assert rig.tick(10) is None
     assert rig.counters["commands_sent"] == sent
     rig.controller.activate()
-    assert rig.state is State.WAITING
+    assert rig.state() is State.WAITING
     assert rig.tick(30) is None
     assert len(rig.sent) == sent
     assert rig.controller.session.waiting_for == "the policy's first chunk"
@@ -363,7 +362,7 @@ def test_when_task_ends_expect_rest_then_silence_and_going_on_only_when_enabled(
     rig = Rig().run(slope=0.5)
     rig.tick(40)
     rig.controller.disable()
-    assert rig.state is State.WAITING
+    assert rig.state() is State.WAITING
     rig.tick(30)
     sent = len(rig.sent)
     assert "not executed" in rig.chunk()
@@ -373,7 +372,26 @@ def test_when_task_ends_expect_rest_then_silence_and_going_on_only_when_enabled(
     rig.controller.enable()
     assert rig.chunk() == ""
     rig.tick()
-    assert rig.state is State.RUNNING
+    assert rig.state() is State.RUNNING
+
+
+def test_when_next_task_begins_while_still_braking_expect_rest_first():
+    rig = Rig().run(slope=1.0)
+    rig.tick(60)
+    rig.controller.disable()
+    rig.tick(2)
+    rig.controller.enable()
+    rig.pose = rig.sent[-1].position.copy()
+    rig.chunk(slope=-1.0)
+    rig.tick()
+    assert rig.state() is State.WAITING
+    assert rig.controller.session.waiting_for == "the robot to come to rest"
+    rig.tick(20)
+    assert rig.state() is State.RUNNING
+    at_rest = [index for index, command in enumerate(rig.sent) if not command.velocity.any()]
+    assert at_rest
+    rig.sent = rig.sent[: at_rest[0] + 1]  # what follows begins at the measured pose
+    rig.check_limits()
 
 
 def test_when_ros_time_goes_back_expect_braking_hold_and_nothing_old_used():
@@ -381,7 +399,7 @@ def test_when_ros_time_goes_back_expect_braking_hold_and_nothing_old_used():
     rig.tick(60)
     rig.now -= 100 * S
     rig.tick()
-    assert rig.state is State.HOLDING
+    assert rig.state() is State.HOLDING
     assert rig.counters["clock_jumps"] == 1
     assert rig.sent[-1].time_ns < START
     rig.tick(20)
@@ -484,7 +502,7 @@ def test_whatever_happens_expect_commands_within_limits_and_motion_only_when_run
             rig.controller.chunk(rig.now, DT_S, np.full((4, 2), np.nan), rig.now)
         previous = rig.controller.filter.velocity.copy()
         for _ in range(count):
-            if rig.tick() is not None and rig.state is not State.RUNNING:
+            if rig.tick() is not None and rig.state() is not State.RUNNING:
                 assert (np.abs(rig.controller.filter.velocity) <= np.abs(previous) + 1e-12).all()
             previous = rig.controller.filter.velocity.copy()
     # The pose may be taken anew only at rest, where the robot was moved by nobody in this test.

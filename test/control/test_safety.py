@@ -174,6 +174,21 @@ def test_when_gripper_jumps_expect_the_arm_not_slowed():
     assert 0.0 < output.position[3] < 0.04
 
 
+def test_when_gripper_jumps_while_the_arm_is_limited_expect_the_arm_as_without_it():
+    apart = np.array([False, False, False, True])
+    with_jump, without = SafetyFilter(LIMITS, 0.01, apart), SafetyFilter(LIMITS, 0.01, apart)
+    start = np.array([0.0, 0.0, 1.0, 0.0])
+    with_jump.reset(start)
+    without.reset(start)
+    for _ in range(30):
+        jumping = with_jump.apply(start + np.array([0.5, -0.3, 0.2, 0.04]))
+        still = without.apply(start + np.array([0.5, -0.3, 0.2, 0.0]))
+        assert jumping is not None
+        assert still is not None
+        np.testing.assert_array_equal(jumping.position[:3], still.position[:3])
+    assert jumping.position[3] > 0.0
+
+
 @pytest.mark.parametrize(
     ("jump", "clamp"),
     [(0.03, "velocity_clamped"), (0.005, "acceleration_clamped"), (5.0, "position_clamped")],

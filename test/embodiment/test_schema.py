@@ -97,7 +97,9 @@ def test_when_the_file_is_missing_expect_its_path() -> None:
         Embodiment.load("no/such.yaml")
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2]", "a: [", "!!python/object/apply:os.system ['true']", "[" * 5000])
+@pytest.mark.parametrize(
+    "text", ["", "[1, 2]", "a: [", "!!python/object/apply:os.system ['true']", "[" * 5000]
+)
 def test_when_the_text_is_no_mapping_expect_an_error_and_nothing_run(text: str) -> None:
     with pytest.raises(StructureError, match="mapping|not valid YAML"):
         Embodiment.loads(text)
@@ -142,7 +144,9 @@ def test_when_the_order_of_views_differs_expect_an_error(data: dict[str, Any]) -
     joints=st.lists(st.from_regex(r"[a-z]{1,8}_joint", fullmatch=True), min_size=1, max_size=9, unique=True),
     description=st.text(max_size=60),
 )
-def test_any_valid_embodiment_survives_yaml(tick_hz: float, horizon: int, joints: list[str], description: str) -> None:
+def test_any_valid_embodiment_survives_yaml(
+    tick_hz: float, horizon: int, joints: list[str], description: str
+) -> None:
     data = yaml.safe_load(FEED_DOG.read_text())
     data |= {"tick_hz": tick_hz, "description": description}
     data["action"] |= {

@@ -165,7 +165,7 @@ def test_when_config_and_weights_are_of_two_sizes_expect_a_sentence(saved):
     config["policy"]["trunk"]["depth"] = 1
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(
-        HptError, match=r"does not fit the policy of config\.yaml: it has 12 tensors too many \(trunk"
+        HptError, match=r"does not fit the policy of config\.yaml: it has 14 tensors too many \(trunk"
     ):
         Policy.load(folder)
 

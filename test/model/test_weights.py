@@ -26,7 +26,7 @@ from hpt_ros.model.trunk import Trunk
 
 
 @pytest.fixture
-def trunk_file(tmp_path, reference) -> Path:
+def trunk_file(tmp_path, reference):
     """A trunk.pth as published: the sub-dict under ``trunk.`` of a model.pth."""
     stored = torch.load(reference("tiny_mlp").weights, weights_only=True)
     path = tmp_path / "trunk.pth"
@@ -211,7 +211,7 @@ class RunsCode:
 
 def test_when_a_pickle_holds_code_expect_it_refused_and_not_run(make_policy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("evil.pth").write_bytes(pickle.dumps({"trunk.blocks.0": RunsCode()}))
+    Path("evil.pth").write_bytes(pickle.dumps({"trunk.blocks.0": RunsCode()}, protocol=2))
     torch.save({"trunk.blocks.0": RunsCode()}, "evil2.pth")
     for name in ("evil.pth", "evil2.pth"):
         with pytest.raises(HptError, match=r"cannot be read"):

@@ -126,7 +126,7 @@ class Robot(Node):
             self.last_camera_ns = stamp.sec * NS + stamp.nanosec
 
     def call(self, kind: Any, name: str, request: Any = None) -> Any:
-        client = self.create_client(kind, f"/policy_node/{name}")
+        client: Any = self.create_client(kind, f"/policy_node/{name}")
         assert client.wait_for_service(timeout_sec=20.0)
         done = threading.Event()
         future = client.call_async(request or kind.Request())
@@ -143,7 +143,8 @@ class Ramp:
     """Moves every joint at a constant velocity from where it is seen; can raise, hang and send rubbish."""
 
     def __init__(self, rad_s: float = 0.4) -> None:
-        self.rad_s, self.value, self.shape, self.raises = rad_s, 0.0, None, False
+        self.rad_s, self.value, self.raises = rad_s, 0.0, False
+        self.shape: tuple[int, ...] | None = None
         self.released = threading.Event()
         self.released.set()
         self.seen: list[Observation] = []
@@ -155,7 +156,7 @@ class Ramp:
             raise RuntimeError("out of cheese")
         if self.shape is not None:
             return np.zeros(self.shape)
-        pose = observation.inputs["state"][0, -1]
+        pose: np.ndarray = observation.inputs["state"][0, -1]
         return pose + self.value + self.rad_s * ROBOT.dt_s * np.arange(ROBOT.action.horizon)[:, None]
 
     def reset(self) -> None:
@@ -179,9 +180,12 @@ class Rig:
             assert self.robot.change(Transition.TRANSITION_ACTIVATE), self.node.refusal
         return self.node
 
-    def until(self, state: State) -> None:
+    def state(self) -> State:
         assert self.node is not None
-        wait_for(lambda: self.node is not None and self.node.state is state, f"state {state.name}")
+        return self.node.state
+
+    def until(self, state: State) -> None:
+        wait_for(lambda: self.state() is state, f"state {state.name}")
 
     def until_moving(self) -> None:
         self.until(State.RUNNING)
@@ -212,7 +216,7 @@ def rig() -> Iterator[Rig]:
 
 def test_when_active_expect_commands_status_chunks_and_diagnostics(rig):
     node = rig.start()
-    assert node.state in (State.WAITING, State.RUNNING)
+    assert rig.state() in (State.WAITING, State.RUNNING)
     rig.until_moving()
     wait_for(lambda: len(rig.robot.commands) > 100, "a second of commands")
     rig.check_limits()
@@ -254,13 +258,13 @@ def test_lifecycle_by_services_from_start_to_end_and_round_again(rig):
     for _ in range(2):
         assert not rig.robot.change(Transition.TRANSITION_ACTIVATE)
         assert rig.robot.change(Transition.TRANSITION_CONFIGURE)
-        assert node.state is State.INACTIVE
+        assert rig.state() is State.INACTIVE
         assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
         rig.until(State.RUNNING)
         assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
-        assert node.state is State.INACTIVE
+        assert rig.state() is State.INACTIVE
         assert rig.robot.change(Transition.TRANSITION_CLEANUP)
-        assert node.state is State.UNCONFIGURED
+        assert rig.state() is State.UNCONFIGURED
         topics = {name for name, _ in node.get_publisher_names_and_types_by_node("policy_node", "/")}
         assert ROBOT.action.topic not in topics
     assert rig.robot.change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
@@ -290,7 +294,7 @@ def test_when_camera_dies_while_moving_expect_braking_from_its_timeout_on_within
 
 
 def test_when_fault_is_cleared_expect_motion_again_only_then(rig):
-    node = rig.start(safety__hold_timeout_s=0.1)
+    rig.start(safety__hold_timeout_s=0.1)
     rig.until_moving()
     rig.robot.joints_on = False
     rig.until(State.FAULT)
@@ -298,7 +302,7 @@ def test_when_fault_is_cleared_expect_motion_again_only_then(rig):
     rig.robot.joints_on = True
     sent = len(rig.robot.commands)
     time.sleep(0.3)
-    assert node.state is State.FAULT
+    assert rig.state() is State.FAULT
     assert len(rig.robot.commands) == sent
     answer = rig.robot.call(ClearFault, "clear_fault")
     assert answer.success
@@ -312,7 +316,7 @@ def test_when_fault_is_cleared_expect_motion_again_only_then(rig):
 
 @pytest.mark.parametrize("how", ["topic", "service"])
 def test_when_an_operator_stops_expect_rest_within_limits_and_latched_over_reactivation(rig, how):
-    node = rig.start()
+    rig.start()
     rig.until_moving()
     if how == "topic":
         wait_for(lambda: rig.robot.stop_topic.get_subscription_count(), "the stop topic's subscription")
@@ -326,9 +330,25 @@ def test_when_an_operator_stops_expect_rest_within_limits_and_latched_over_react
     assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
     time.sleep(0.3)
-    assert node.state is State.FAULT
+    assert rig.state() is State.FAULT
     assert len(rig.robot.commands) == sent
     assert rig.robot.call(ClearFault, "clear_fault").success
+    rig.until(State.RUNNING)
+
+
+def test_when_stopped_before_configuration_expect_latched_through_configure_and_cleanup(rig):
+    node = rig.start(active=False)
+    assert rig.robot.call(Trigger, "stop").success
+    for _ in range(2):
+        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            assert rig.robot.change(transition), node.refusal
+        assert rig.state() is State.FAULT
+        for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
+            assert rig.robot.change(transition), node.refusal
+    assert rig.robot.commands == []
+    assert rig.robot.call(ClearFault, "clear_fault").success
+    assert rig.robot.change(Transition.TRANSITION_CONFIGURE)
+    assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
     rig.until(State.RUNNING)
 
 
@@ -345,7 +365,7 @@ def test_when_deactivated_while_moving_expect_rest_and_when_activated_nothing_re
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
     wait_for(lambda: not node.pilot.worker.idle, "the policy to be asked")
     time.sleep(0.3)
-    assert node.state is State.WAITING
+    assert rig.state() is State.WAITING
     assert len(rig.robot.commands) == sent
     rig.policy.released.set()
     wait_for(lambda: len(rig.robot.commands) > sent, "commands of the new activation")
@@ -418,12 +438,24 @@ def test_when_messages_are_bad_expect_counted_waiting_and_said_once(rig, spoil, 
     setattr(rig.robot, spoil, bad[spoil])
     node = rig.start()
     wait_for(lambda: node.counters()["invalid_messages"] > 5, "bad messages")
-    assert node.state is State.WAITING
+    assert rig.state() is State.WAITING
     assert rig.robot.commands == []
     said = capfd.readouterr().err
     assert said.count(sentence) == 1 + (spoil == "encoding")  # one for each of two cameras
     setattr(rig.robot, spoil, {"names": list(ROBOT.action.names), "encoding": "rgb8", "spoil": False}[spoil])
     rig.until(State.RUNNING)
+
+
+@pytest.mark.parametrize(("part", "method"), [("buffer", "ticks_ready"), ("window", "inputs")])
+def test_when_the_node_itself_fails_while_moving_expect_rest_within_limits_and_a_fault(rig, part, method):
+    node = rig.start(queue__request_fraction=1.0)
+    rig.until_moving()
+    with node.lock:
+        setattr(getattr(node.pilot, part), method, None)  # as a programming error would leave it
+    rig.until(State.FAULT)
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.check_limits()
+    assert node.pilot.controller.latched.startswith("internal error, TypeError")
 
 
 def test_when_first_target_is_far_away_expect_waiting_and_the_status_says_why(rig):
@@ -465,7 +497,7 @@ def test_when_parameters_cannot_work_expect_configure_refused_with_a_sentence(ri
     )
     assert not rig.robot.change(Transition.TRANSITION_CONFIGURE)
     assert sentence in node.refusal
-    assert node.state is State.UNCONFIGURED
+    assert rig.state() is State.UNCONFIGURED
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
 
 

@@ -163,7 +163,7 @@ def test_when_a_checkpoint_is_loaded_expect_its_chunks_as_commands_on_simulated_
 
 
 def test_when_checkpoint_is_of_another_robot_expect_configure_refused_naming_the_field(checkpoint, tmp_path):
-    other = replace(ROBOT, action=replace(ROBOT.action, rate_hz=50.0))
+    other = replace(ROBOT, action=replace(ROBOT.action, rate_hz=33.0))
     file = tmp_path / "other.yaml"
     file.write_text(other.to_yaml(), encoding="utf-8")
     with Composition() as composition:
@@ -171,7 +171,10 @@ def test_when_checkpoint_is_of_another_robot_expect_configure_refused_naming_the
             make_node(composition.context, checkpoint=str(checkpoint), embodiment=str(file))
         )
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-        assert "are of different embodiments: action.rate_hz is 100.0 in the first and 50.0" in node.refusal
+        assert (
+            f"are of different embodiments: action.rate_hz is {ROBOT.action.rate_hz} in the first and 33.0"
+            in node.refusal
+        )
         assert node.state is State.UNCONFIGURED
 
 

@@ -172,7 +172,7 @@ def test_when_time_leaps_ahead_expect_a_reset_and_no_flood_of_ticks(robot):
     buffer.ticks_ready()
     ticks = buffer.ticks_ready(BASE)
     assert buffer.resets == 1
-    assert len(ticks) <= 2
+    assert len(ticks) == 0
     feed_all(buffer, BASE + 100 * MS)
     assert buffer.ticks_ready(BASE + 120 * MS)[-1].valid
 
@@ -182,8 +182,9 @@ def test_reset_forgets_samples_and_waiting_ticks(robot):
     feed_all(buffer, BASE)
     feed_all(buffer, BASE + 100 * MS)
     buffer.reset("activated")
-    assert buffer.ticks_ready(BASE + 200 * MS) == []
-    ticks = buffer.ticks_ready(BASE + 220 * MS)
+    assert buffer.ticks_ready(BASE + 400 * MS) == []
+    buffer.push("left", BASE + 400 * MS, BASE + 401 * MS, image(1))
+    ticks = buffer.ticks_ready(BASE + 420 * MS)
     assert [tick.restart for tick in ticks] == ["activated"]
     assert not ticks[0].valid
 
@@ -250,7 +251,12 @@ def test_when_a_deferred_picture_is_bad_expect_the_one_before(robot):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("left", state(1, 2)), ("left", image(1).astype(np.float32)), ("joints", state(1, 2, 3)), ("joints", image(1))],
+    [
+        ("left", state(1, 2)),
+        ("left", image(1).astype(np.float32)),
+        ("joints", state(1, 2, 3)),
+        ("joints", image(1)),
+    ],
 )
 def test_when_an_array_does_not_fit_expect_error(robot, name, value):
     with pytest.raises(HptError, match=f"stream '{name}' was given an array of shape"):

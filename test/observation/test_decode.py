@@ -102,12 +102,16 @@ def test_when_sizes_do_not_fit_expect_invalid_sample(robot, messages, picture, c
         decode(robot.stream("left"), message)
 
 
-@given(st.binary(max_size=64), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+@given(
+    st.binary(max_size=64), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)
+)
 def test_hostile_headers_never_crash(data, height, width, step):
     from types import SimpleNamespace
 
     stream = Embodiment.loads(_ONE_CAMERA).streams[0]
-    message = SimpleNamespace(height=height, width=width, step=step, encoding="rgb8", is_bigendian=0, data=data)
+    message = SimpleNamespace(
+        height=height, width=width, step=step, encoding="rgb8", is_bigendian=0, data=data
+    )
     try:
         result = decode(stream, message)
     except InvalidSampleError:
@@ -177,7 +181,10 @@ def test_joint_order_of_the_message_does_not_matter(names):
     stream = Embodiment.loads(_ARM).streams[0]
     index = {"a": 1.0, "b": 2.0, "gripper": 3.0}
     message = SimpleNamespace(
-        name=names, position=[index[name] for name in names], velocity=[-index[name] for name in names], effort=[]
+        name=names,
+        position=[index[name] for name in names],
+        velocity=[-index[name] for name in names],
+        effort=[],
     )
     np.testing.assert_array_equal(decode(stream, message), [1.0, 2.0, -1.0, -2.0])
 

@@ -11,7 +11,9 @@ from hpt_ros.observation import ObservationWindow, Tick, assemble
 
 
 def tick(index, *, valid=True, restart=""):
-    images = {name: np.full((8, 12, 3), 10 * index + view, np.uint8) for view, name in enumerate(("left", "right"))}
+    images = {
+        name: np.full((8, 12, 3), 10 * index + view, np.uint8) for view, name in enumerate(("left", "right"))
+    }
     state = np.array([index, 0.1, 0.2, 1 / 3])
     if not valid:
         return Tick(index, index * 100, {}, np.empty(0), {}, {"left": "never seen"}, restart)
@@ -71,7 +73,9 @@ def test_a_restart_starts_the_episode_anew(robot):
 
 def test_when_views_differ_in_size_expect_both_named(robot: Embodiment):
     left, right, joints = robot.streams
-    other = dataclasses.replace(robot, streams=(left, dataclasses.replace(right, image=ImageSpec(10, 12)), joints))
+    other = dataclasses.replace(
+        robot, streams=(left, dataclasses.replace(right, image=ImageSpec(10, 12)), joints)
+    )
     with pytest.raises(HptError, match="left 8x12, right 10x12, but one size"):
         assemble(other, [tick(1)])
 

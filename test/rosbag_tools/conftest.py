@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import cv2
 import numpy as np
 import pytest
@@ -48,7 +50,7 @@ class Robot:
     """What the tiny robot publishes, as (topic, log time in ns, message), and bags of it."""
 
     start_ns = START_NS
-    topics = {
+    topics: ClassVar[dict[str, str]] = {
         "/left": "sensor_msgs/msg/Image",
         "/right": "sensor_msgs/msg/CompressedImage",
         "/joint_states": "sensor_msgs/msg/JointState",
@@ -179,9 +181,7 @@ class Robot:
             for topic, log_ns, message in self.messages() if messages is None else messages:
                 if topic not in connections:
                     connections[topic] = writer.add_connection(topic, topics[topic], typestore=self.store)
-                writer.write(
-                    connections[topic], log_ns, self.store.serialize_cdr(message, topics[topic])
-                )
+                writer.write(connections[topic], log_ns, self.store.serialize_cdr(message, topics[topic]))
         return path
 
     def cut(self, path, share=0.6):

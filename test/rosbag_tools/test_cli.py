@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from hpt_ros.cli import convert as convert_verb
 from hpt_ros.cli import inspect as inspect_verb
 from rosbag_tools.names import KEY_EMBODIMENT
+
+
+def listing(folder):
+    """Names in a folder, in order."""
+    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture
@@ -34,7 +37,9 @@ def hpt(capsys):
 
 
 def test_convert_says_what_was_kept(hpt, robot, embodiment_file, tmp_path):
-    messages = [item for item in robot.messages() if not (item[0] == "/left" and item[1] > robot.start_ns + 2 * 10**9)]
+    messages = [
+        item for item in robot.messages() if not (item[0] == "/left" and item[1] > robot.start_ns + 2 * 10**9)
+    ]
     bag = robot.write(tmp_path / "bag", messages)
     status, out, _ = hpt("convert", bag, "--embodiment", embodiment_file, "--out", tmp_path / "out")
     assert status == 0
@@ -45,12 +50,12 @@ def test_convert_says_what_was_kept(hpt, robot, embodiment_file, tmp_path):
 
 def test_when_a_topic_is_missing_expect_status_2_and_nothing_written(hpt, robot, embodiment_file, tmp_path):
     bag = robot.write(tmp_path / "bag", [item for item in robot.messages(1.0) if item[0] != "/left"])
-    before = sorted(os.listdir(tmp_path))
+    before = listing(tmp_path)
     status, _, error = hpt("convert", bag, "--embodiment", embodiment_file, "--out", tmp_path / "out")
     assert status == 2
     assert "lacks the topic '/left' (sensor_msgs/msg/Image) of stream 'left'" in error
     assert "\n" not in error
-    assert sorted(os.listdir(tmp_path)) == before
+    assert listing(tmp_path) == before
 
 
 def test_when_a_bag_is_cut_short_expect_status_2(hpt, robot, embodiment_file, tmp_path):

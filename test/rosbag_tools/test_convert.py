@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,6 +12,11 @@ from rosbag_tools.errors import BagError, TruncatedBagError
 from rosbag_tools.names import EVENTS_TOPIC, KEY_EMBODIMENT, KEY_OUTCOME, KEY_TASK
 
 MS = 1_000_000
+
+
+def listing(folder):
+    """Names in a folder, in order."""
+    return sorted(path.name for path in folder.iterdir())
 
 
 def rows(out):
@@ -35,8 +39,15 @@ def test_a_bag_becomes_an_episode(robot, tmp_path, storage):
     np.testing.assert_allclose(np.diff(states[:, 1]), 0.1, atol=1e-5)  # joint b is the time
     np.testing.assert_allclose(actions[:, 1], states[:, 1], atol=1e-6)  # so is the command of a
     (entry,) = report.episodes
-    assert entry.ticks == entry.kept + sum(1 for _ in range(entry.ticks - entry.kept))
-    assert [span.episode_index for span in entry.spans] == [0]
+    # At the start not every stream has come yet; each tick without one is counted.
+    lost = entry.ticks - entry.kept
+    assert 0 <= lost <= 2
+    assert (
+        max([item.ticks for item in entry.dropped.values()], default=0)
+        <= lost
+        <= sum(item.ticks for item in entry.dropped.values())
+    )
+    assert [(span.episode_index, span.ticks) for span in entry.spans] == [(0, entry.kept)]
     assert json.loads((tmp_path / "out/meta/hpt/report.json").read_text()) == json.loads(
         json.dumps(report.as_mapping())
     )
@@ -63,7 +74,9 @@ def test_any_number_of_workers_gives_the_same_bytes(robot, tmp_path):
     bags = [robot.write(tmp_path / f"bags/{index}", robot.messages(1.6 + 0.3 * index)) for index in range(3)]
     convert([tmp_path / "bags"], tmp_path / "one", robot.embodiment)
     convert(bags, tmp_path / "two", robot.embodiment, Options(workers=2))
-    paths = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
+    paths = sorted(
+        path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()
+    )
     assert len(paths) == 9
     for path in paths:
         if path.name == "report.json":
@@ -76,17 +89,23 @@ def test_a_gap_splits_the_span_and_short_spans_are_dropped(robot, tmp_path):
         item
         for item in robot.messages(5.0)
         if item[0] != "/left"
-        or not any(low * MS < item[1] - robot.start_ns < high * MS for low, high in ((2000, 2600), (3000, 3500)))
+        or not any(
+            low * MS < item[1] - robot.start_ns < high * MS for low, high in ((2000, 2600), (3000, 3500))
+        )
     ]
     report = convert([robot.write(tmp_path / "bag", messages)], tmp_path / "out", robot.embodiment)
     (entry,) = report.episodes
     assert [span.episode_index for span in entry.spans] == [0, -1, 1]
-    assert all(span.ticks >= minimum_ticks(robot.embodiment) for span in entry.spans if span.episode_index >= 0)
+    assert all(
+        span.ticks >= minimum_ticks(robot.embodiment) for span in entry.spans if span.episode_index >= 0
+    )
     assert entry.too_short == entry.spans[1].ticks == 5
     assert entry.dropped["left"].ticks >= 7
     assert "tolerance 0.15 s" in entry.dropped["left"].first or "never seen" in entry.dropped["left"].first
     found = rows(tmp_path / "out")
-    assert [row["frame_index"] for row in found if row["episode_index"] == 1] == list(range(entry.spans[2].ticks))
+    assert [row["frame_index"] for row in found if row["episode_index"] == 1] == list(
+        range(entry.spans[2].ticks)
+    )
     for number in (0, 1):
         times = [row["observation.state"][1] for row in found if row["episode_index"] == number]
         np.testing.assert_allclose(np.diff(times), 0.1, atol=1e-5)
@@ -95,7 +114,10 @@ def test_a_gap_splits_the_span_and_short_spans_are_dropped(robot, tmp_path):
 def test_markers_outcomes_and_tasks(robot, tmp_path):
     base = robot.start_ns
     marks = [(1, 0, 0), (2, 1500, 1), (1, 1600, 0), (2, 3200, 2), (1, 3300, 0), (3, 4900, 0)]
-    events = [(EVENTS_TOPIC, base + at * MS, robot.event(kind, base + at * MS, outcome)) for kind, at, outcome in marks]
+    events = [
+        (EVENTS_TOPIC, base + at * MS, robot.event(kind, base + at * MS, outcome))
+        for kind, at, outcome in marks
+    ]
     bag = robot.write(tmp_path / "bag", sorted(robot.messages(5.0) + events, key=lambda item: item[1]))
     report = convert([bag], tmp_path / "some", robot.embodiment)
     assert report.left_out() == {"failure": 1, "discarded": 1}
@@ -137,7 +159,7 @@ def test_one_bad_bag_of_many_stops_before_anything_is_written(robot, tmp_path):
     bad = robot.write(tmp_path / "b", without(robot, "/left"))
     with pytest.raises(BagError, match="bag '.*b' lacks the topic '/left'"):
         convert([good, bad], tmp_path / "out", robot.embodiment)
-    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+    assert listing(tmp_path) == ["a", "b"]
 
 
 def test_skip_bad_leaves_it_out_and_says_so(robot, tmp_path):
@@ -162,9 +184,11 @@ def test_wrong_joint_names_stop_the_conversion_and_leave_nothing(robot, tmp_path
         if topic == "/joint_states":
             message.name = ["b", "shoulder"]
     bag = robot.write(tmp_path / "bag", messages)
-    with pytest.raises(BagError, match=r"bag '.*bag': stream 'joints' .* lacks the joint 'a'; the message has b, shoulder"):
+    with pytest.raises(
+        BagError, match=r"bag '.*bag': stream 'joints' .* lacks the joint 'a'; the message has b, shoulder"
+    ):
         convert([bag], tmp_path / "out", robot.embodiment)
-    assert os.listdir(tmp_path) == ["bag"]
+    assert listing(tmp_path) == ["bag"]
 
 
 def test_a_cut_bag_is_an_error_and_converts_with_recover(robot, tmp_path):
@@ -176,14 +200,16 @@ def test_a_cut_bag_is_an_error_and_converts_with_recover(robot, tmp_path):
     bag = robot.cut(robot.write(tmp_path / "bag", messages), 0.7)
     with pytest.raises(TruncatedBagError, match="was cut short"):
         convert([bag], tmp_path / "out", robot.embodiment)
-    assert os.listdir(tmp_path) == ["bag"]
+    assert listing(tmp_path) == ["bag"]
     report = convert([bag], tmp_path / "out", robot.embodiment, Options(recover=True))
     assert "was cut short: recovered" in report.recovered_bags[0]
     assert 20 < report.kept < 45
 
 
 def test_when_log_times_are_of_another_clock_expect_it_explained(robot, tmp_path):
-    messages = [(topic, log_ns - robot.start_ns + 10**9, message) for topic, log_ns, message in robot.messages(2.0)]
+    messages = [
+        (topic, log_ns - robot.start_ns + 10**9, message) for topic, log_ns, message in robot.messages(2.0)
+    ]
     bag = robot.write(tmp_path / "bag", messages)
     with pytest.raises(BagError, match=r"whose stamp is 1699999999 s away .*use_sim_time"):
         convert([bag], tmp_path / "out", robot.embodiment)
@@ -196,7 +222,7 @@ def test_when_nothing_is_left_expect_the_reasons(robot, tmp_path):
     failed = robot.write(tmp_path / "failed", custom={KEY_OUTCOME: "failure"})
     with pytest.raises(BagError, match="1 episodes left out as failure"):
         convert([failed], tmp_path / "out", robot.embodiment)
-    assert sorted(os.listdir(tmp_path)) == ["bag", "failed"]
+    assert listing(tmp_path) == ["bag", "failed"]
 
 
 def test_memory_does_not_grow_with_the_bag(robot, tmp_path):

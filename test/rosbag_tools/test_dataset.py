@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import av
 import numpy as np
@@ -14,10 +13,17 @@ from rosbag_tools.errors import BagError, DatasetExistsError
 from rosbag_tools.files import VIDEO_PATH
 
 
+def listing(folder):
+    """Names in a folder, in order."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 def episode(robot, length, seed, task="push"):
     random = np.random.default_rng(seed)
     images = {
-        name: np.stack([np.full((16, 24, 3), (37 * seed + 50 * tick) % 256, np.uint8) for tick in range(length)])
+        name: np.stack(
+            [np.full((16, 24, 3), (37 * seed + 50 * tick) % 256, np.uint8) for tick in range(length)]
+        )
         for name in ("left", "right")
     }
     return task, images, random.normal(size=(length, 4)), random.normal(size=(length, 2))
@@ -92,9 +98,18 @@ def test_every_episode_begins_with_a_key_frame(written):
 def test_episode_records_have_lerobots_columns(written):
     out, _ = written
     records = read(out, "meta/episodes")
-    assert [(item["dataset_from_index"], item["dataset_to_index"]) for item in records] == [(0, 5), (5, 12), (12, 16)]
+    assert [(item["dataset_from_index"], item["dataset_to_index"]) for item in records] == [
+        (0, 5),
+        (5, 12),
+        (12, 16),
+    ]
     assert [item["tasks"] for item in records] == [["push"], ["pull"], ["push"]]
-    for column in ("data/chunk_index", "data/file_index", "meta/episodes/chunk_index", "meta/episodes/file_index"):
+    for column in (
+        "data/chunk_index",
+        "data/file_index",
+        "meta/episodes/chunk_index",
+        "meta/episodes/file_index",
+    ):
         assert [item[column] for item in records] == [0, 0, 0]
     assert np.shape(records[0]["stats/observation.images.left/mean"]) == (3, 1, 1)
     assert np.shape(records[0]["stats/observation.state/q99"]) == (4,)
@@ -152,7 +167,11 @@ def test_one_dimensional_vectors_are_plain_columns(tmp_path):
     robot = Embodiment.loads(_ONE_JOINT)
     values = np.arange(3.0)[:, None]
     out = write_dataset(tmp_path / "one", robot, [("t", {}, values, -values)])
-    assert [(row["observation.state"], row["action"]) for row in read(out, "data")] == [(0, 0), (1, -1), (2, -2)]
+    assert [(row["observation.state"], row["action"]) for row in read(out, "data")] == [
+        (0, 0),
+        (1, -1),
+        (2, -2),
+    ]
     info = json.loads((out / "meta/info.json").read_text())
     assert info["video_path"] is None
 
@@ -200,7 +219,7 @@ def test_overwrite_replaces_a_dataset(robot, tmp_path):
     out = write_dataset(tmp_path / "d", robot.embodiment, [episode(robot, 3, 0)])
     write_dataset(out, robot.embodiment, [episode(robot, 4, 1)], overwrite=True)
     assert len(read(out, "data")) == 4
-    assert os.listdir(tmp_path) == ["d"]
+    assert listing(tmp_path) == ["d"]
 
 
 def test_an_interruption_leaves_what_was_there(robot, tmp_path):
@@ -213,13 +232,16 @@ def test_an_interruption_leaves_what_was_there(robot, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_dataset(out, robot.embodiment, interrupted(), overwrite=True)
     assert len(read(out, "data")) == 3
-    assert os.listdir(tmp_path) == ["d"]
+    assert listing(tmp_path) == ["d"]
 
 
 def test_when_no_episode_was_appended_expect_error(robot, tmp_path):
-    with pytest.raises(BagError, match="no episode is left"), DatasetWriter(tmp_path / "d", robot.embodiment) as writer:
+    with (
+        pytest.raises(BagError, match="no episode is left"),
+        DatasetWriter(tmp_path / "d", robot.embodiment) as writer,
+    ):
         writer.finish()
-    assert os.listdir(tmp_path) == []
+    assert listing(tmp_path) == []
 
 
 def test_when_a_shape_is_wrong_expect_the_feature_named(robot, tmp_path):

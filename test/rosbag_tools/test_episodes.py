@@ -35,7 +35,7 @@ def test_without_markers_the_bag_is_one_episode(robot, tmp_path):
         names.KEY_NOTE: "slow",
     }
     found, _, whole = episodes_of(robot, tmp_path / "bag", custom=custom)
-    assert found == [Episode(*whole, "x1", "pour", "ann", "success", "slow")]
+    assert found == [Episode(whole[0], whole[1], "x1", "pour", "ann", "success", "slow")]
 
 
 def test_markers_cut_episodes(robot, tmp_path):

@@ -13,7 +13,14 @@ from rosbag_tools.recovery import is_complete, whole_records_end
 
 @pytest.mark.parametrize(
     ("storage", "compression"),
-    [("mcap", ""), ("mcap", "storage"), ("mcap", "message"), ("mcap", "file"), ("sqlite3", ""), ("sqlite3", "message")],
+    [
+        ("mcap", ""),
+        ("mcap", "storage"),
+        ("mcap", "message"),
+        ("mcap", "file"),
+        ("sqlite3", ""),
+        ("sqlite3", "message"),
+    ],
 )
 def test_every_storage_gives_the_same_messages(robot, tmp_path, storage, compression):
     path = robot.write(tmp_path / "bag", storage=storage, compression=compression)
@@ -63,18 +70,26 @@ def test_embodiment_text_comes_from_the_metadata_or_from_the_message(robot, tmp_
 
 
 def test_when_there_is_no_bag_expect_it_named(tmp_path):
-    with pytest.raises(BagError, match=r"bag '.*nothing' does not exist; give a rosbag2 folder"), Bag.open(tmp_path / "nothing"):
+    with (
+        pytest.raises(BagError, match=r"bag '.*nothing' does not exist; give a rosbag2 folder"),
+        Bag.open(tmp_path / "nothing"),
+    ):
         pass
     with pytest.raises(BagError, match="is no bag; give a rosbag2 folder"), Bag.open(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"not a bag at all, but long enough to have a footer" * 3])
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 100, b"not a bag at all, but long enough to have a footer" * 3]
+)
 @pytest.mark.parametrize("suffix", [".mcap", ".db3"])
 def test_when_a_file_is_no_bag_expect_one_sentence(tmp_path, suffix, content):
     path = tmp_path / f"x{suffix}"
     path.write_bytes(content)
-    with pytest.raises(BagError, match=r"cannot be read \(.*\); it is damaged or no bag|has no messages"), Bag.open(path):
+    with (
+        pytest.raises(BagError, match=r"cannot be read \(.*\); it is damaged or no bag|has no messages"),
+        Bag.open(path),
+    ):
         pass
 
 
@@ -151,20 +166,33 @@ def test_when_records_vanish_in_damaged_bytes_expect_the_counts(robot, tmp_path)
     name = b"/left"  # of the channel; the messages are found by their number
     start = data.index(b"\x05", data.index(name) + 400)
     damaged = bytearray(data)
-    damaged[start : start + 30_000] = b"\x80" + bytes(7) * 0 + (30_000 - 9).to_bytes(8, "little") + bytes(30_000 - 9)
+    damaged[start : start + 30_000] = (
+        b"\x80" + bytes(7) * 0 + (30_000 - 9).to_bytes(8, "little") + bytes(30_000 - 9)
+    )
     file.write_bytes(damaged)
-    with pytest.raises(BagError, match=r"lists 60 messages on /left, /joint_states, but \d+ could be read|cannot be read"), Bag.open(path) as bag:
+    with (
+        pytest.raises(
+            BagError, match=r"lists 60 messages on /left, /joint_states, but \d+ could be read|cannot be read"
+        ),
+        Bag.open(path) as bag,
+    ):
         list(bag.messages(["/left", "/joint_states"]))
 
 
 def test_require_names_what_is_wrong(robot, tmp_path):
     messages = [item for item in robot.messages(0.5) if item[0] != "/left"]
     with Bag.open(robot.write(tmp_path / "bag", messages)) as bag:
-        with pytest.raises(BagError, match=r"lacks the topic '/left' \(sensor_msgs/msg/Image\) of stream 'left'; the bag has /command"):
+        with pytest.raises(
+            BagError,
+            match=r"lacks the topic '/left' \(sensor_msgs/msg/Image\) of stream 'left'; the bag has /command",
+        ):
             bag.require("/left", "sensor_msgs/msg/Image", "stream 'left'")
         with pytest.raises(BagError, match="did you mean '/joint_states'"):
             bag.require("/joint_state", "sensor_msgs/msg/JointState", "stream 'joints'")
-        with pytest.raises(BagError, match="with type sensor_msgs/msg/CompressedImage, but stream 'r' expects sensor_msgs/msg/Image"):
+        with pytest.raises(
+            BagError,
+            match="with type sensor_msgs/msg/CompressedImage, but stream 'r' expects sensor_msgs/msg/Image",
+        ):
             bag.require("/right", "sensor_msgs/msg/Image", "stream 'r'")
         assert bag.require("/right", "sensor_msgs/msg/CompressedImage", "stream 'r'").count == 5
 
@@ -176,7 +204,10 @@ def test_when_a_topic_is_empty_expect_it_named(robot, tmp_path):
         writer.add_connection("/left", "sensor_msgs/msg/Image", typestore=robot.store)
         topic = writer.add_connection("/unused", "std_msgs/msg/String", typestore=robot.store)
         writer.write(topic, 1, robot.store.serialize_cdr(robot.string("x"), "std_msgs/msg/String"))
-    with Bag.open(tmp_path / "bag") as bag, pytest.raises(BagError, match="'/left' of x without a single message"):
+    with (
+        Bag.open(tmp_path / "bag") as bag,
+        pytest.raises(BagError, match="'/left' of x without a single message"),
+    ):
         bag.require("/left", "sensor_msgs/msg/Image", "x")
 
 

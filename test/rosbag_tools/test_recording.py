@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -64,7 +65,9 @@ def test_a_killed_recorder_leaves_all_but_its_last_second(robot, tmp_path):
             written.write("/joint_states", 10**18 + index * 20_000_000, data)
         os.kill(os.getpid(), signal.SIGKILL)
     """
-    result = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False, capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], check=False, capture_output=True, text=True
+    )
     assert result.returncode == -9, result.stderr
     with Bag.open(tmp_path / "e1", recover=True) as bag:
         times = [message.log_ns for message in bag.messages(["/joint_states"])]
@@ -98,10 +101,15 @@ def test_when_the_topic_is_unknown_expect_error(robot, tmp_path):
 def test_when_the_disk_is_full_expect_one_sentence(robot, tmp_path):
     written = recording(robot, tmp_path)
     written._writer.storage.bio.close()
-    written._writer.storage.bio = open("/dev/full", "wb")  # noqa: SIM115 - closed by abort
-    with pytest.raises(BagError, match=r"cannot be written \(.*No space left on device\); check the disk's space"):
+    written._writer.storage.bio = Path("/dev/full").open("wb")  # noqa: SIM115 - closed below
+    data = serialized(robot, "/left", robot.image(0, 1))
+
+    def fill():
         for index in range(300):
-            written.write("/left", 10**18 + index * 10**8, serialized(robot, "/left", robot.image(index, 1)))
+            written.write("/left", 10**18 + index * 10**8, data)
+
+    with pytest.raises(BagError, match=r"cannot be written \(.*No space left on device\); check the disk's"):
+        fill()
     with pytest.raises(OSError, match="No space left"):
         written._writer.storage.bio.close()
 
@@ -117,13 +125,17 @@ def test_definitions_have_the_installations_own_hashes():
             for folder in share_folders()
             if (folder / package / "msg" / f"{short}.json").is_file()
         }
-        hashes = {item["type_name"]: item["hash_string"] for item in json.loads(path.read_text())["type_hashes"]}
+        hashes = {
+            item["type_name"]: item["hash_string"] for item in json.loads(path.read_text())["type_hashes"]
+        }
         assert store.hash_rihs01(name) == hashes[name]
         checked += 1
     assert checked >= 7
 
 
-@pytest.mark.parametrize("name", ["no_such_pkg/msg/Thing", "sensor_msgs/msg/Nothing", "../msg/x", "sensor_msgs/msg/../Image"])
+@pytest.mark.parametrize(
+    "name", ["no_such_pkg/msg/Thing", "sensor_msgs/msg/Nothing", "../msg/x", "sensor_msgs/msg/../Image"]
+)
 def test_when_a_type_is_not_installed_expect_it_named(name):
     with pytest.raises(BagError, match="is not installed"):
         installed_types([name])
@@ -136,6 +148,8 @@ def test_rates_are_compared_window_by_window():
     for _ in range(159):
         watch.count("/b")
     assert watch.check(2 * SECOND - 1) == []
-    assert watch.check(2 * SECOND) == ["/b comes at 79.5 Hz, but the embodiment file says 100 Hz; check its node and the network"]
+    assert watch.check(2 * SECOND) == [
+        "/b comes at 79.5 Hz, but the embodiment file says 100 Hz; check its node and the network"
+    ]
     assert watch.check(3 * SECOND) == []
     assert [text.split()[0] for text in watch.check(4 * SECOND)] == ["/a", "/b"]

@@ -116,7 +116,7 @@ def test_messages_that_do_not_fit_are_errors(robot):
     resampler = Resampler(robot.embodiment)
     with pytest.raises(DecodeError, match="lacks the joint 'a'"):
         resampler.push("/joint_states", robot.joints(0.0, 1, ("b", "z")), 1)
+    message = robot.command(0.0, 1)
+    message.joint_names = ["a", "z"]
     with pytest.raises(DecodeError, match="lacks the joint 'b'"):
-        message = robot.command(0.0, 1)
-        message.joint_names = ["a", "z"]
         resampler.push("/command", message, 1)

@@ -1,0 +1,284 @@
+"""The recorder on real DDS: what was published is in the bag, and the services tell the truth."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from hpt_msgs.msg import EpisodeEvent
+from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import HptError
+from hpt_ros.nodes.composition import Composition
+from hpt_ros.nodes.recorder_node import RecorderNode
+from rosbag_tools.convert import convert
+from rosbag_tools.episodes import find_episodes
+from rosbag_tools.reader import Bag
+
+TEXT = """
+format: hpt_ros/embodiment/1
+name: tiny
+task: push the button
+tick_hz: 10.0
+streams:
+  - {name: eye, modality: image, topic: /eye, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
+     image: {height: 16, width: 24}}
+  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 50.0,
+     tolerance_s: 0.1, joints: [a], fields: [position]}
+action:
+  topic: /command
+  type: trajectory_msgs/msg/JointTrajectory
+  names: [a]
+  rate_hz: 50.0
+  horizon: 4
+  limits: [{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}]
+"""
+BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+WAIT_S = 20.0
+
+
+class Robot(Node):
+    """Publishes on request, in simulated time that it also publishes."""
+
+    def __init__(self, context, *, with_camera=True):
+        super().__init__("robot", context=context)
+        self.clock_publisher = self.create_publisher(Clock, "/clock", 10)
+        self.eye = self.create_publisher(Image, "/eye", BEST_EFFORT) if with_camera else None
+        self.joints = self.create_publisher(JointState, "/joint_states", 10)
+        self.command = self.create_publisher(JointTrajectory, "/command", 10)
+        self.notes = self.create_publisher(String, "/notes", LATCHED)
+        self.events: list[EpisodeEvent] = []
+        self.create_subscription(EpisodeEvent, "/hpt/episode_events", self.events.append, 10)
+        self.asked: dict[Any, Any] = {
+            kind: self.create_client(kind, f"/recorder_node/{name}")
+            for kind, name in (
+                (StartEpisode, "start_episode"),
+                (StopEpisode, "stop_episode"),
+                (DiscardEpisode, "discard_episode"),
+            )
+        }
+
+    def call(self, kind, **fields):
+        client = self.asked[kind]
+        assert client.wait_for_service(timeout_sec=WAIT_S)
+        done = threading.Event()
+        future = client.call_async(kind.Request(**fields))
+        future.add_done_callback(lambda _: done.set())
+        assert done.wait(WAIT_S), f"{kind.__name__} gave no answer"
+        return future.result()
+
+    def tell_time(self, ns):
+        self.clock_publisher.publish(Clock(clock=stamp(ns)))
+
+    def play(self, recorder, start_s, stop_s):
+        """Publish the streams from start to stop in simulated time, waiting for the recorder's clock each time."""
+        for index in range(round(start_s * 50), round(stop_s * 50)):
+            now_ns = index * 20_000_000
+            until(lambda now_ns=now_ns: self.tell_time(now_ns) or recorder._now_ns() == now_ns)
+            value = index / 50
+            if index % 5 == 0 and self.eye is not None:
+                picture = Image(
+                    height=16, width=24, step=72, encoding="rgb8", data=bytes([index % 200]) * 1152
+                )
+                picture.header.stamp = stamp(now_ns)
+                self.eye.publish(picture)
+            state = JointState(name=["a"], position=[value])
+            state.header.stamp = stamp(now_ns)
+            self.joints.publish(state)
+            command = JointTrajectory(joint_names=["a"], points=[JointTrajectoryPoint(positions=[-value])])
+            command.header.stamp = stamp(now_ns)
+            self.command.publish(command)
+            if recorder.recording:
+                want = recorder._recording.counts["/joint_states"]
+                until(
+                    lambda want=want: not recorder.recording or recorder._recording.counts["/command"] >= want
+                )
+
+
+def stamp(ns):
+    return Time(sec=ns // 10**9, nanosec=ns % 10**9)
+
+
+def until(condition):
+    """Wait until the condition holds; what it waits for is the middleware, which has its own clock."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def graph(tmp_path):
+    with Composition() as composition:
+
+        def add(*, with_camera=True, sim_time=True, extra=()):
+            robot = composition.add(Robot(composition.context, with_camera=with_camera))
+            recorder = composition.add(
+                RecorderNode(
+                    Embodiment.loads(TEXT),
+                    tmp_path / "bags",
+                    extra_topics=extra,
+                    context=composition.context,
+                    parameter_overrides=[Parameter("use_sim_time", value=sim_time)],
+                )
+            )
+            if with_camera:
+                until(lambda: len(recorder._subscriptions_by_topic) >= 3)
+                # Only when both ends are matched does the first message count.
+                until(
+                    lambda: all(p.get_subscription_count() for p in (robot.eye, robot.joints, robot.command))
+                )
+            if sim_time:
+                until(lambda: robot.tell_time(10**9) or recorder._now_ns() == 10**9)
+            return robot, recorder
+
+        yield add
+
+
+def test_an_episode_is_recorded_as_it_was_published(graph, tmp_path):
+    robot, recorder = graph(extra=["/notes"])
+    robot.notes.publish(String(data="before"))  # latched; but nobody was recording
+    robot.play(recorder, 1.0, 1.2)
+    started = robot.call(StartEpisode, task="pour", operator_name="ann")
+    assert started.success, started.message
+    robot.notes.publish(String(data="during"))
+    robot.play(recorder, 1.2, 3.6)
+    until(lambda: recorder._recording.counts["/eye"] == 24)
+    until(lambda: recorder._recording.counts["/joint_states"] == 120)
+    until(lambda: recorder._recording.counts["/command"] == 120)
+    until(lambda: recorder._recording.counts["/notes"] == 1)
+    stopped = robot.call(StopEpisode, outcome=EpisodeEvent.OUTCOME_SUCCESS, note="nice")
+    assert stopped.success, stopped.message
+    assert stopped.bag_path == started.bag_path
+    assert "/joint_states 120" in stopped.message
+    until(lambda: len(robot.events) == 2)
+    assert [event.event for event in robot.events] == [EpisodeEvent.STARTED, EpisodeEvent.STOPPED]
+
+    with Bag.open(stopped.bag_path) as bag:
+        assert sum(topic.count for topic in bag.topics.values()) == stopped.messages
+        (episode,) = find_episodes(bag)
+        assert (episode.task, episode.operator, episode.outcome, episode.note) == (
+            "pour",
+            "ann",
+            "success",
+            "nice",
+        )
+        assert episode.episode_id == started.episode_id
+        assert Embodiment.loads(bag.embodiment_text()) == Embodiment.loads(TEXT)
+        messages = list(bag.messages(["/joint_states", "/notes"]))
+    joints = [item for item in messages if item.topic == "/joint_states"]
+    np.testing.assert_allclose([item.content.position[0] for item in joints], np.arange(60, 180) / 50)
+    # Log time is simulated time: each message was taken while the clock showed its stamp, or the next one's.
+    assert all(
+        0
+        <= item.log_ns - item.content.header.stamp.sec * 10**9 - item.content.header.stamp.nanosec
+        <= 40_000_000
+        for item in joints
+    )
+    assert [item.content.data for item in messages if item.topic == "/notes"] == ["during"]
+
+    report = convert([stopped.bag_path], tmp_path / "dataset")
+    assert report.episodes[0].task == "pour"
+    assert report.kept >= 20
+
+
+def test_when_a_stream_has_no_publisher_expect_refusal_naming_it(graph, tmp_path):
+    robot, recorder = graph(with_camera=False)
+    until(lambda: len(recorder._subscriptions_by_topic) >= 2)
+    answer = robot.call(StartEpisode, task="pour")
+    assert not answer.success
+    assert "nobody publishes /eye; start their nodes" in answer.message
+    assert list((tmp_path / "bags").iterdir()) == []
+
+
+def test_a_discarded_episode_leaves_no_bag(graph, tmp_path):
+    robot, recorder = graph()
+    assert robot.call(StartEpisode).success
+    robot.play(recorder, 1.0, 1.4)
+    assert robot.call(DiscardEpisode).success
+    assert not recorder.recording
+    assert list((tmp_path / "bags").iterdir()) == []
+    until(lambda: len(robot.events) == 2)
+    assert robot.events[1].event == EpisodeEvent.DISCARDED
+    assert robot.events[0].task == "push the button"  # the embodiment's own, as none was given
+
+
+def test_calls_at_the_wrong_moment_are_refused(graph):
+    robot, _ = graph()
+    for kind in (StopEpisode, DiscardEpisode):
+        answer = robot.call(kind)
+        assert (answer.success, answer.message) == (False, "no episode is being recorded; start one first")
+    assert robot.call(StartEpisode).success
+    again = robot.call(StartEpisode)
+    assert not again.success
+    assert "is being recorded; stop or discard it first" in again.message
+    wrong = robot.call(StopEpisode, outcome=7)
+    assert (wrong.success, wrong.message) == (False, "the outcome is 7, but 0 to 2 was expected")
+    quiet = robot.call(StopEpisode)
+    assert quiet.success
+    assert "NOTHING came on /eye, /joint_states, /command" in quiet.message
+
+
+def test_when_the_simulated_clock_has_not_begun_expect_refusal(tmp_path):
+    with Composition() as composition:
+        robot = composition.add(Robot(composition.context))
+        recorder = RecorderNode(
+            Embodiment.loads(TEXT),
+            tmp_path,
+            context=composition.context,
+            parameter_overrides=[Parameter("use_sim_time", value=True)],
+        )
+        composition.add(recorder)
+        answer = robot.call(StartEpisode)
+    assert "nothing on /clock" in answer.message
+
+
+def test_when_the_clock_goes_back_expect_the_episode_to_end_there(graph):
+    robot, recorder = graph()
+    started = robot.call(StartEpisode)
+    robot.play(recorder, 2.0, 2.4)
+    until(lambda: robot.tell_time(10**9) or recorder._now_ns() == 10**9)
+    robot.joints.publish(JointState(name=["a"], position=[0.0]))
+    until(lambda: not recorder.recording)
+    with Bag.open(started.bag_path) as bag:
+        (episode,) = find_episodes(bag)
+        assert episode.note == "the clock went back"
+        assert bag.start_ns <= 2 * 10**9 < bag.end_ns < 3 * 10**9
+
+
+def test_when_the_recorder_is_closed_while_recording_expect_a_whole_bag(tmp_path):
+    with Composition() as composition:
+        robot = composition.add(Robot(composition.context))
+        recorder = RecorderNode(Embodiment.loads(TEXT), tmp_path, context=composition.context)
+        composition.add(recorder)
+        until(lambda: len(recorder._subscriptions_by_topic) >= 3)
+        started = robot.call(StartEpisode)
+        assert started.success, started.message
+        composition.remove(recorder)
+    with Bag.open(started.bag_path) as bag:
+        (episode,) = find_episodes(bag)
+    assert (episode.outcome, episode.note) == ("unknown", "the recorder was stopped")
+
+
+def test_when_parameters_are_missing_expect_them_named(tmp_path):
+    with Composition() as composition:
+        with pytest.raises(HptError, match="parameter 'embodiment' is empty"):
+            RecorderNode(context=composition.context)
+        with pytest.raises(HptError, match="parameter 'out_dir' is empty"):
+            RecorderNode(Embodiment.loads(TEXT), context=composition.context)
+        (tmp_path / "file").write_text("x")
+        with pytest.raises(HptError, match="cannot be made"):
+            RecorderNode(Embodiment.loads(TEXT), tmp_path / "file" / "x", context=composition.context)

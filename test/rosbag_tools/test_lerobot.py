@@ -1,0 +1,101 @@
+"""LeRobot itself opens what is written here. Slow: it wants an environment of its own, of several gigabytes.
+
+HPT_LEROBOT_PYTHON may name a Python that has it already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rosbag_tools.dataset import write_dataset
+
+LEROBOT = "lerobot==0.4.4"
+
+# Runs in LeRobot's environment: opens the dataset and prints what it sees.
+SCRIPT = """
+import json, sys
+import numpy as np
+from torch.utils.data import DataLoader
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+deltas = {"observation.state": [-0.1, 0.0], "action": [0.0, 0.1, 0.2]}
+dataset = LeRobotDataset("local/tiny", root=sys.argv[1], video_backend="pyav", delta_timestamps=deltas)
+items = [dataset[index] for index in range(len(dataset))]
+batch = next(iter(DataLoader(dataset, batch_size=4)))
+print(json.dumps({
+    "episodes": dataset.num_episodes,
+    "fps": dataset.fps,
+    "tasks": [item["task"] for item in items],
+    "states": [item["observation.state"][1].tolist() for item in items],
+    "before": [item["observation.state"][0].tolist() for item in items],
+    "actions": [item["action"].tolist() for item in items],
+    "padded": [item["action_is_pad"].tolist() for item in items],
+    "left": [(255 * item["observation.images.left"]).mean().item() for item in items],
+    "batch": list(batch["observation.images.right"].shape),
+    "mean": dataset.meta.stats["observation.state"]["mean"].tolist(),
+    "selected": len(LeRobotDataset("local/tiny", root=sys.argv[1], video_backend="pyav", episodes=[1])),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def lerobot_python(tmp_path_factory):
+    if given := os.environ.get("HPT_LEROBOT_PYTHON"):
+        return given
+    folder = tmp_path_factory.mktemp("lerobot")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = Path(folder, "bin", "python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", LEROBOT], check=True)
+    return str(python)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_lerobot_opens_the_dataset(robot, tmp_path, lerobot_python):
+    random = np.random.default_rng(5)
+    lengths, levels = (6, 9), (40, 160)
+    episodes = []
+    for number, (length, level) in enumerate(zip(lengths, levels, strict=True)):
+        pictures = np.stack([np.full((16, 24, 3), level + 5 * tick, np.uint8) for tick in range(length)])
+        images = {"left": pictures, "right": 255 - pictures}
+        episodes.append(
+            (f"task {number}", images, random.normal(size=(length, 4)), random.normal(size=(length, 2)))
+        )
+    out = write_dataset(tmp_path / "tiny", robot.embodiment, episodes)
+    # Not from this repository's folder, nor with its environment's libraries.
+    environment = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
+    environment |= {"HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    result = subprocess.run(
+        [lerobot_python, "-c", textwrap.dedent(SCRIPT), str(out)],
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    seen = json.loads(result.stdout.splitlines()[-1])
+    assert (seen["episodes"], seen["fps"], seen["selected"]) == (2, 10, 9)
+    assert seen["tasks"] == ["task 0"] * 6 + ["task 1"] * 9
+    states = np.concatenate([item[2] for item in episodes]).astype(np.float32)
+    np.testing.assert_array_equal(np.array(seen["states"], np.float32), states)
+    np.testing.assert_array_equal(np.array(seen["before"], np.float32)[[0, 1, 6, 7]], states[[0, 0, 6, 6]])
+    actions = np.concatenate([item[3] for item in episodes]).astype(np.float32)
+    np.testing.assert_array_equal(
+        np.array(seen["actions"], np.float32)[[0, 4]], actions[[[0, 1, 2], [4, 5, 5]]]
+    )
+    assert seen["padded"][4] == [False, False, True]
+    expected = [
+        level + 5 * tick for length, level in zip(lengths, levels, strict=True) for tick in range(length)
+    ]
+    np.testing.assert_allclose(seen["left"], expected, atol=2.5)
+    assert seen["batch"] == [4, 3, 16, 24]
+    np.testing.assert_allclose(seen["mean"], states.mean(axis=0), rtol=1e-5)
