@@ -254,8 +254,12 @@ class PolicyNode(LifecycleNode):
         controller = self._pilot.controller
         controller.disable()
         now_ns = max(self.now_ns, controller.session.last_now_ns or 0)
-        while (command := controller.step(now_ns)) is not None and self.context.ok():
-            self._send(command, now_ns)
+        while not controller.filter.at_rest and self.context.ok():
+            command = controller.step(
+                now_ns
+            )  # None if it is less than a period since the timer's last command
+            if command is not None:
+                self._send(command, now_ns)
             time.sleep(controller.period_ns / NS_PER_S)
             now_ns = max(self.now_ns, now_ns + controller.period_ns)
         self._pilot.deactivate()

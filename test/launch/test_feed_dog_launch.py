@@ -1,0 +1,57 @@
+"""The launch file, run for real wherever a ROS distribution's `launch` can be imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "feed_dog.launch.py"
+
+
+def test_the_launch_file_names_only_what_setup_installs() -> None:
+    setup = (LAUNCH_FILE.parents[1] / "setup.py").read_text()
+    text = LAUNCH_FILE.read_text()
+    for executable in ("sim_node", "policy_node"):
+        assert f'executable="{executable}"' in text
+        assert f'"{executable}"' in setup
+
+
+def test_when_launch_is_there_expect_the_arguments_to_be_shown() -> None:
+    pytest.importorskip(
+        "launch_ros", reason="launch_ros comes with a ROS distribution; pip has no wheel of it"
+    )
+    ros2 = subprocess.run(
+        ["ros2", "launch", str(LAUNCH_FILE), "--show-args"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ros2.returncode == 0, ros2.stderr
+    for argument in ("sim", "checkpoint", "embodiment", "task", "seed", "autostart"):
+        assert f"'{argument}'" in ros2.stdout
+
+
+@pytest.mark.slow
+def test_when_launched_expect_the_simulator_and_an_active_policy() -> None:
+    pytest.importorskip(
+        "launch_ros", reason="launch_ros comes with a ROS distribution; pip has no wheel of it"
+    )
+    launched = subprocess.Popen(
+        ["ros2", "launch", "hpt_ros", "feed_dog.launch.py", "sim:=true"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    code = (
+        "import rclpy, sys; from hpt_msgs.msg import PolicyStatus; rclpy.init(); node = rclpy.create_node('looker');"
+        "seen = []; node.create_subscription(PolicyStatus, '/policy_node/status', seen.append, 10);\n"
+        "while not any(s.state == PolicyStatus.RUNNING for s in seen): rclpy.spin_once(node)"
+    )
+    try:
+        subprocess.run([sys.executable, "-c", code], timeout=120, check=True, env=os.environ)
+    finally:
+        launched.terminate()
+        launched.wait(timeout=60)
