@@ -21,7 +21,10 @@ def config_file(relative: str) -> Path:
         HptError: the file is in none of them.
     """
     prefixes = [sys.prefix, *filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep))]
-    folders = [_PACKAGE.parent / "config", *(Path(prefix) / "share" / "hpt_ros" / "config" for prefix in prefixes)]
+    folders = [
+        _PACKAGE.parent / "config",
+        *(Path(prefix) / "share" / "hpt_ros" / "config" for prefix in prefixes),
+    ]
     for folder in folders:
         if (folder / relative).is_file():
             return folder / relative
@@ -40,7 +43,9 @@ def checkpoint_folder(name_or_path: str) -> Path:
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return path
-    shipped = {folder.name: folder for folder in (_PACKAGE / "data").glob("*") if (folder / "config.yaml").is_file()}
+    shipped = {
+        folder.name: folder for folder in (_PACKAGE / "data").glob("*") if (folder / "config.yaml").is_file()
+    }
     if name_or_path in shipped:
         return shipped[name_or_path]
     known = ", ".join(sorted(shipped)) or "none"

@@ -68,7 +68,9 @@ def load_yaml_mapping(text: str, *, where: str) -> dict[str, Any]:
         StructureError: not YAML, not a mapping, or larger than `MAX_YAML_BYTES`.
     """
     if len(text) > MAX_YAML_BYTES:
-        raise StructureError(f"{where} has {len(text)} characters, more than the {MAX_YAML_BYTES} allowed; is it the right file?")
+        raise StructureError(
+            f"{where} has {len(text)} characters, more than the {MAX_YAML_BYTES} allowed; is it the right file?"
+        )
     try:
         data = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
@@ -76,7 +78,9 @@ def load_yaml_mapping(text: str, *, where: str) -> dict[str, Any]:
         raise StructureError(f"{where} is not valid YAML ({first}); correct the file") from error
     if not isinstance(data, dict):
         kind = "empty" if data is None else type(data).__name__
-        raise StructureError(f"{where} is {kind}, but a YAML mapping of names to values was expected; correct the file")
+        raise StructureError(
+            f"{where} is {kind}, but a YAML mapping of names to values was expected; correct the file"
+        )
     return data
 
 
@@ -85,9 +89,13 @@ def read_yaml_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise StructureError(f"the file {str(path)!r} does not exist; give the path of an existing YAML file") from error
+        raise StructureError(
+            f"the file {str(path)!r} does not exist; give the path of an existing YAML file"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise StructureError(f"the file {str(path)!r} cannot be read as text ({error}); give a readable YAML file") from error
+        raise StructureError(
+            f"the file {str(path)!r} cannot be read as text ({error}); give a readable YAML file"
+        ) from error
     return load_yaml_mapping(text, where=f"the file {str(path)!r}")
 
 
@@ -103,13 +111,17 @@ def read_dataclass(cls: type[T], data: object, *, where: str) -> T:
         StructureError: an unknown or missing key, a wrong type, a value outside the declared range.
     """
     if not isinstance(data, Mapping):
-        raise StructureError(f"{where} is {_describe(data)}, but a mapping was expected; see the fields of {cls.__name__}")
+        raise StructureError(
+            f"{where} is {_describe(data)}, but a mapping was expected; see the fields of {cls.__name__}"
+        )
     hints = _type_hints(cls)
     known = {item.name: item for item in dataclasses.fields(typing.cast(Any, cls)) if item.init}
     for key in data:
         if key not in known:
             hint = did_you_mean(str(key), known)
-            raise StructureError(f"{where} has the unknown key {key!r}; known keys are {', '.join(known)}{hint}")
+            raise StructureError(
+                f"{where} has the unknown key {key!r}; known keys are {', '.join(known)}{hint}"
+            )
     values: dict[str, Any] = {}
     for name, item in known.items():
         if name in data:
@@ -136,7 +148,16 @@ def to_mapping(instance: Any) -> dict[str, Any]:
 
 def dump_yaml(mapping: Mapping[str, Any]) -> str:
     """Write a mapping as YAML text in its own order; the text is the same for the same mapping."""
-    return yaml.safe_dump(dict(mapping), sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    plain = dict(mapping)
+    text = _dump(plain, allow_unicode=True)
+    # Some line separators of Unicode do not survive as themselves; escaped they do.
+    return text if yaml.safe_load(text) == plain else _dump(plain, allow_unicode=False)
+
+
+def _dump(plain: dict[str, Any], *, allow_unicode: bool) -> str:
+    return yaml.safe_dump(
+        plain, sort_keys=False, allow_unicode=allow_unicode, default_flow_style=None, width=110
+    )
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
@@ -184,7 +205,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return tuple(_convert(args[0], item, f"{where}, item {index}") for index, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise StructureError(f"{where} is {_describe(value)}, but a mapping was expected; write name: value")
+            raise StructureError(
+                f"{where} is {_describe(value)}, but a mapping was expected; write name: value"
+            )
         return {str(key): _convert(args[1], item, f"{where}, entry {key!r}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         return read_dataclass(typing.cast(Any, hint), value, where=where)
@@ -227,4 +250,6 @@ def _check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
         (above, above is not None and value <= above, "more than"),
     ):
         if bad:
-            raise StructureError(f"{where} is {value:g}{unit}, but {words} {bound:g}{unit} was expected; correct it")
+            raise StructureError(
+                f"{where} is {value:g}{unit}, but {words} {bound:g}{unit} was expected; correct it"
+            )

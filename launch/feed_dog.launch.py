@@ -21,7 +21,10 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             DeclareLaunchArgument(
-                "sim", default_value="true", choices=["true", "false"], description="start the simulated robot"
+                "sim",
+                default_value="true",
+                choices=["true", "false"],
+                description="start the simulated robot",
             ),
             DeclareLaunchArgument(
                 "checkpoint",
@@ -33,7 +36,9 @@ def generate_launch_description() -> LaunchDescription:
                 default_value=PathJoinSubstitution([share, "config", "embodiments", "feed_dog.yaml"]),
                 description="embodiment file; it must agree with the checkpoint's",
             ),
-            DeclareLaunchArgument("task", default_value="", description="task text; empty: the embodiment's own"),
+            DeclareLaunchArgument(
+                "task", default_value="", description="task text; empty: the embodiment's own"
+            ),
             DeclareLaunchArgument("seed", default_value="0", description="seed of the simulated scene"),
             DeclareLaunchArgument(
                 "autostart",

@@ -14,10 +14,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cv2
-
 from hpt_ros.embodiment import Embodiment, EmbodimentError, require_match
-from hpt_ros.observation import DecodeError, stamp_ns
+from hpt_ros.observation import DecodeError, decode_on_one_thread, stamp_ns
 from hpt_ros.observation.track import seconds
 from rosbag_tools.dataset import DatasetWriter, EpisodeData, EpisodeWriter
 from rosbag_tools.episodes import Episode, find_episodes
@@ -136,9 +134,7 @@ def convert_bag(job: Job, folder: Path) -> Converted:
     Raises:
         BagError, DecodeError: the bag's data is bad.
     """
-    cv2.setNumThreads(
-        1
-    )  # bags are converted side by side; OpenCV's own threads would only get in each other's way
+    decode_on_one_thread()  # bags are converted side by side
     result = Converted()
     with Bag.open(job.path, recover=job.options.recover) as bag:
         for number, episode in enumerate(job.episodes):
@@ -263,7 +259,7 @@ def _check(
                         raise BagError(f"bag {str(path)!r} carries no embodiment; pass --embodiment FILE")
                     robot, robot_of = carried, f"bag {str(path)!r}"
                 elif carried is not None:
-                    require_match(carried, robot, a_name=f"bag {str(path)!r}", b_name=robot_of)
+                    require_match(carried, robot, a_name=f"bag {str(path)!r}", b_name=robot_of, settled="bag")
                 require_topics(bag, robot)
                 jobs.append(Job(number, path, robot, tuple(find_episodes(bag)), options, bag.recovered))
         except (BagError, EmbodimentError) as error:

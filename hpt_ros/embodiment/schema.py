@@ -63,7 +63,9 @@ class Stream:
     type: str = field("message type", choices=tuple(STREAM_TYPES))
     rate_hz: float = field("rate at which messages are expected", unit="Hz", above=0.0, maximum=10_000.0)
     tolerance_s: float = field("oldest sample that still counts at a tick", unit="s", above=0.0, maximum=60.0)
-    qos: str = field("subscription's quality of service", default="sensor_data", choices=("sensor_data", "reliable"))
+    qos: str = field(
+        "subscription's quality of service", default="sensor_data", choices=("sensor_data", "reliable")
+    )
     image: ImageSpec | None = field("stored size, for images", default=None)
     joints: tuple[str, ...] = field("joint names in the order of the vector, for states", default=())
     fields: tuple[str, ...] = field("JointState fields taken, in order", default=(), choices=JOINT_FIELDS)
@@ -105,7 +107,9 @@ class Action:
     mode: str = field("reference of the values", default="absolute", choices=("absolute",))
     unit: str = field("unit of the values", default="rad")
     tolerance_s: float = field("oldest command that still counts at a tick", default=0.1, unit="s", above=0.0)
-    latency_s: float = field("how far ahead of its time a command is sent", default=0.0, unit="s", minimum=0.0, maximum=2.0)
+    latency_s: float = field(
+        "how far ahead of its time a command is sent", default=0.0, unit="s", minimum=0.0, maximum=2.0
+    )
 
     @property
     def dim(self) -> int:
@@ -120,9 +124,13 @@ class Embodiment:
     format: str = field("schema version", choices=(FORMAT,))
     name: str = field("the embodiment's name; stems and heads are kept under it")
     tick_hz: float = field("rate of observations and of the dataset", unit="Hz", above=0.0, maximum=1000.0)
-    streams: tuple[Stream, ...] = field("observed topics; order fixes the order of views and of the state vector")
+    streams: tuple[Stream, ...] = field(
+        "observed topics; order fixes the order of views and of the state vector"
+    )
     action: Action = field("the command")
-    observation_horizon: int = field("past ticks that the policy sees, this one included", default=1, minimum=1, maximum=64)
+    observation_horizon: int = field(
+        "past ticks that the policy sees, this one included", default=1, minimum=1, maximum=64
+    )
     task: str = field("the task's text when none is given", default="")
     description: str = field("one line for people", default="")
 
@@ -214,12 +222,24 @@ def image_feature(stream_name: str) -> str:
     return f"observation.images.{stream_name}"
 
 
-def require_match(a: Embodiment, b: Embodiment, *, a_name: str, b_name: str) -> None:
-    """Raise unless two embodiments agree in everything but their descriptions.
+# What a bag does not settle: it holds messages as they came, so these may be chosen anew when it is converted.
+_CHOSEN_AT_CONVERSION = ("tick_hz", "streams.*.image", "streams.*.tolerance_s", "action.tolerance_s", "task")
+# What a dataset does not settle: it may be chosen anew when a policy is trained.
+_CHOSEN_AT_TRAINING = (
+    "observation_horizon", "action.horizon", "action.limits", "action.rate_hz", "action.latency_s",
+    "streams.*.qos", "streams.*.rate_hz",
+)  # fmt: skip
+_NOT_SETTLED = {"all": (), "dataset": _CHOSEN_AT_TRAINING, "bag": _CHOSEN_AT_TRAINING + _CHOSEN_AT_CONVERSION}
+
+
+def require_match(a: Embodiment, b: Embodiment, *, a_name: str, b_name: str, settled: str = "all") -> None:
+    """Raise unless two embodiments agree in everything that matters; descriptions never do.
 
     Args:
         a, b: the embodiments.
         a_name, b_name: what they belong to, e.g. ``"checkpoint 'runs/1'"``.
+        settled: "all" for a checkpoint and a robot; "dataset" or "bag" leave out what such data does not settle, e.g.
+            the observation horizon.
 
     Raises:
         EmbodimentError: names the first field that differs and both values.
@@ -227,9 +247,11 @@ def require_match(a: Embodiment, b: Embodiment, *, a_name: str, b_name: str) -> 
     left, right = to_mapping(a), to_mapping(b)
     for mapping in (left, right):
         mapping.pop("description", None)
+        for path in _NOT_SETTLED[settled]:
+            _remove(mapping, path.split("."))
         # By name, so that the message says which stream or joint, not which index.
         mapping["streams"] = {item["name"]: item for item in mapping["streams"]}
-        mapping["action"]["limits"] = {item["name"]: item for item in mapping["action"]["limits"]}
+        mapping["action"]["limits"] = {item["name"]: item for item in mapping["action"].get("limits", ())}
         # Order counts too: it fixes views and vector elements.
         mapping["order of streams"] = list(mapping["streams"])
     found = differences(left, right)
@@ -242,6 +264,18 @@ def require_match(a: Embodiment, b: Embodiment, *, a_name: str, b_name: str) -> 
         )
 
 
+def _remove(mapping: dict[str, Any], path: list[str]) -> None:
+    """Remove a key by its path; ``*`` stands for every item of a list."""
+    place: Any = mapping
+    for index, key in enumerate(path[:-1]):
+        if key == "*":
+            for item in place:
+                _remove(item, path[index + 1 :])
+            return
+        place = place[key]
+    place.pop(path[-1], None)
+
+
 def _short(value: Any) -> str:
     if value is None:
         return "absent"
@@ -252,7 +286,8 @@ def _short(value: Any) -> str:
 def _checked(data: dict[str, Any], where: str) -> Embodiment:
     if data.get("format") != FORMAT:
         raise EmbodimentError(
-            f"{where} has format {data.get('format')!r}, but {FORMAT!r} was expected; is it an embodiment file of hpt_ros?"
+            f"{where} has format {data.get('format')!r}, but {FORMAT!r} was expected; "
+            "is it an embodiment file of hpt_ros?"
         )
     embodiment = read_dataclass(Embodiment, data, where=where)
     _check_names(embodiment, where)
@@ -265,24 +300,29 @@ def _checked(data: dict[str, Any], where: str) -> Embodiment:
 def _check_names(embodiment: Embodiment, where: str) -> None:
     if not _NAME.fullmatch(embodiment.name):
         raise EmbodimentError(
-            f"{where} has the name {embodiment.name!r}, but a lower-case letter and then letters, digits or underscores "
-            "(63 at most) were expected; rename it"
+            f"{where} has the name {embodiment.name!r}, but a lower-case letter and then letters, digits or "
+            "underscores (63 at most) were expected; rename it"
         )
     if not embodiment.streams:
-        raise EmbodimentError(f"{where} has no streams, but at least one was expected; list what the policy observes")
+        raise EmbodimentError(
+            f"{where} has no streams, but at least one was expected; list what the policy observes"
+        )
     for kind, values in (
         ("stream name", [stream.name for stream in embodiment.streams]),
         ("stream topic", [stream.topic for stream in embodiment.streams]),
         ("state element", list(embodiment.state_names)),
     ):
         if (twice := _first_duplicate(values)) is not None:
-            raise EmbodimentError(f"{where} has the {kind} {twice!r} twice, but each may stand once; rename or remove one")
+            raise EmbodimentError(
+                f"{where} has the {kind} {twice!r} twice, but each may stand once; rename or remove one"
+            )
 
 
 def _check_stream(stream: Stream, where: str) -> None:
     if not _NAME.fullmatch(stream.name):
         raise EmbodimentError(
-            f"{where} has a name that is not a lower-case letter followed by letters, digits or underscores; rename it"
+            f"{where} has a name that is not a lower-case letter followed by letters, digits or underscores; "
+            "rename it"
         )
     _check_topic(stream.topic, where)
     if STREAM_TYPES[stream.type] != stream.modality:
@@ -296,32 +336,40 @@ def _check_stream(stream: Stream, where: str) -> None:
         if stream.joints or stream.fields:
             raise EmbodimentError(f"{where} is an image stream with joints or fields; remove them")
     elif stream.image is not None or not stream.joints or not stream.fields:
-        raise EmbodimentError(f"{where} is a state stream and needs 'joints' and 'fields' and no 'image'; correct it")
+        raise EmbodimentError(
+            f"{where} is a state stream and needs 'joints' and 'fields' and no 'image'; correct it"
+        )
 
 
 def _check_action(action: Action, where: str) -> None:
     _check_topic(action.topic, where)
     if not action.names:
-        raise EmbodimentError(f"{where} has no names, but at least one commanded joint was expected; list them")
+        raise EmbodimentError(
+            f"{where} has no names, but at least one commanded joint was expected; list them"
+        )
     if (twice := _first_duplicate(list(action.names))) is not None:
-        raise EmbodimentError(f"{where} has the name {twice!r} twice, but each joint may stand once; remove one")
+        raise EmbodimentError(
+            f"{where} has the name {twice!r} twice, but each joint may stand once; remove one"
+        )
     limited = tuple(limit.name for limit in action.limits)
     if limited != action.names:
         raise EmbodimentError(
-            f"{where} has limits for {list(limited)}, but names are {list(action.names)}; give one limit per name in that order"
+            f"{where} has limits for {list(limited)}, but names are {list(action.names)}; "
+            "give one limit per name in that order"
         )
     for limit in action.limits:
         if limit.lower >= limit.upper:
             raise EmbodimentError(
-                f"{where}, limit of {limit.name!r} has lower {limit.lower:g} and upper {limit.upper:g}, but lower < upper "
-                "was expected; correct them"
+                f"{where}, limit of {limit.name!r} has lower {limit.lower:g} and upper {limit.upper:g}, but "
+                "lower < upper was expected; correct them"
             )
 
 
 def _check_topic(topic: str, where: str) -> None:
     if len(topic) > 255 or not _TOPIC.fullmatch(topic):
         raise EmbodimentError(
-            f"{where} has the topic {topic[:80]!r}, but an absolute ROS 2 name such as '/camera/image_raw' was expected; correct it"
+            f"{where} has the topic {topic[:80]!r}, but an absolute ROS 2 name such as "
+            "'/camera/image_raw' was expected; correct it"
         )
 
 

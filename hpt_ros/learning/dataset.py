@@ -190,7 +190,14 @@ def _embodiment(root: Path, given: Embodiment | None) -> Embodiment:
         return given
     inside = Embodiment.load(path)
     if given is not None:
-        require_match(given, inside, a_name="the embodiment file given", b_name=f"dataset {str(root)!r}")
+        require_match(
+            given,
+            inside,
+            a_name="the embodiment file given",
+            b_name=f"dataset {str(root)!r}",
+            settled="dataset",
+        )
+        return given
     return inside
 
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from std_msgs.msg import String
@@ -27,6 +27,7 @@ from hpt_msgs.msg import EpisodeEvent
 from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
+from hpt_ros.nodes.spinning import run_node
 from rosbag_tools import names
 from rosbag_tools.definitions import installed_types
 from rosbag_tools.rates import RateWatch
@@ -333,19 +334,20 @@ def _message_class(type_: str) -> Any:
     return getattr(importlib.import_module(f"{package}.msg"), name)
 
 
-def main(args: list[str] | None = None) -> None:
+def main(args: list[str] | None = None) -> int:
     """Run the recorder until it is interrupted; a running episode is kept."""
-    rclpy.init(args=args)
-    node = None
-    try:
-        node = RecorderNode()
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except HptError as error:
-        raise SystemExit(f"recorder_node: error: {error}") from None
-    finally:
-        if node is not None:
-            node.close()
-            node.destroy_node()
-        rclpy.try_shutdown()
+    return run_node(RecorderNode, "recorder_node", args)
+
+
+def run(embodiment: Embodiment, out_dir: str, *, extra_topics: Sequence[str], sim_time: bool) -> int:
+    """As `main`, for `hpt record`; says how episodes are started and ended."""
+    overrides = [Parameter("use_sim_time", value=sim_time)]
+
+    def make() -> RecorderNode:
+        node = RecorderNode(embodiment, out_dir, extra_topics=extra_topics, parameter_overrides=overrides)
+        print("start:   call /recorder_node/start_episode (hpt_msgs/srv/StartEpisode)")
+        print("stop:    call /recorder_node/stop_episode (hpt_msgs/srv/StopEpisode)")
+        print("discard: call /recorder_node/discard_episode (hpt_msgs/srv/DiscardEpisode)", flush=True)
+        return node
+
+    return run_node(make, "hpt record", ["hpt"])

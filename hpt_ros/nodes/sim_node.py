@@ -8,6 +8,7 @@ from __future__ import annotations
 import array
 import contextlib
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,13 +17,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import cv2
-import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
@@ -33,6 +32,7 @@ from trajectory_msgs.msg import JointTrajectory
 from hpt_msgs.srv import GetTaskResult, ResetScene
 from hpt_ros.errors import HptError
 from hpt_ros.nodes import parameters
+from hpt_ros.nodes.spinning import run_node
 from hpt_ros.sim.disturbance import Disturbance
 from hpt_ros.sim.follower import Point, TrajectoryFollower
 from hpt_ros.sim.physics import VIDEO_QUALITY, Physics, Renderer, whole_steps
@@ -361,22 +361,10 @@ class SimNode(Node):
         self._diagnostics_publisher.publish(message)
 
 
-def main(args: list[str] | None = None) -> None:
+def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted."""
-    rclpy.init(args=args)
-    node = SimNode()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        node.start()
-        with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-            executor.spin()
-    finally:
-        node.close()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
+    return run_node(SimNode, "sim_node", args)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

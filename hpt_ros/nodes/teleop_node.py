@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import rclpy
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
@@ -25,6 +23,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from hpt_ros.errors import HptError
 from hpt_ros.nodes import parameters
+from hpt_ros.nodes.spinning import run_node
 from hpt_ros.sim.panda import JOINT_NAMES
 from hpt_ros.sim.teleoperator import NO_VARIATION, ScriptedTeleoperator, Variation
 from hpt_ros.structured import field
@@ -145,21 +144,10 @@ class TeleopNode(Node):
             self._done.publish(Bool(data=True))
 
 
-def main(args: list[str] | None = None) -> None:
+def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted."""
-    rclpy.init(args=args)
-    node = TeleopNode()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-            executor.spin()
-    finally:
-        node.close()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
+    return run_node(TeleopNode, "teleop_node", args)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,6 +13,7 @@ from hpt_ros.observation.decode import (
     decode_compressed_image,
     decode_image,
     decode_joint_state,
+    decode_on_one_thread,
     stamp_ns,
 )
 from hpt_ros.observation.track import TickGrid
@@ -34,6 +35,7 @@ __all__ = [
     "decode_compressed_image",
     "decode_image",
     "decode_joint_state",
+    "decode_on_one_thread",
     "stamp_ns",
     "view_size",
 ]

@@ -21,6 +21,12 @@ from hpt_ros.errors import HptError, did_you_mean
 
 NS_PER_S = 1_000_000_000
 
+
+def decode_on_one_thread() -> None:
+    """Keep OpenCV from using threads of its own in this process, where several processes decode side by side."""
+    cv2.setNumThreads(1)
+
+
 # Encodings of sensor_msgs/Image and the bytes of one pixel. All have 8 bits a channel.
 # Source: sensor_msgs/image_encodings.hpp.
 ENCODINGS = {

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-# Below the first height the lip is between the bin's walls and nothing is disturbed; above the second the disturbance is whole.
+# Lip heights: below the first it is between the bin's walls and nothing is disturbed; above the second all of it is.
 QUIET_BELOW_M: Final = 0.07
 WHOLE_ABOVE_M: Final = 0.18
 

@@ -131,6 +131,35 @@ def test_when_embodiments_differ_expect_the_field_and_both_values(
         require_match(read(data), read(other), a_name="bag 'a'", b_name="file 'b'")
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "settled_by"),
+    [
+        (("observation_horizon",), 4, {"all"}),
+        (("action", "horizon"), 8, {"all"}),
+        (("streams", 0, "rate_hz"), 30.0, {"all"}),
+        (("tick_hz",), 20.0, {"all", "dataset"}),
+        (("streams", 0, "image"), {"height": 48, "width": 64}, {"all", "dataset"}),
+        (("streams", 2, "unit"), "deg", {"all", "dataset", "bag"}),
+        (("action", "topic"), "/other", {"all", "dataset", "bag"}),
+    ],
+)
+def test_bags_and_datasets_leave_open_what_they_do_not_settle(
+    data: dict[str, Any], path: tuple[Any, ...], value: Any, settled_by: set[str]
+) -> None:
+    other = copy.deepcopy(data)
+    place: Any = other
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    refused = set()
+    for settled in ("all", "dataset", "bag"):
+        try:
+            require_match(read(data), read(other), a_name="a", b_name="b", settled=settled)
+        except EmbodimentError:
+            refused.add(settled)
+    assert refused == settled_by
+
+
 def test_when_the_order_of_views_differs_expect_an_error(data: dict[str, Any]) -> None:
     other = copy.deepcopy(data)
     other["streams"] = [other["streams"][1], other["streams"][0], other["streams"][2]]
