@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 HELP = "measure a checkpoint's action error on a dataset"
 
@@ -51,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
         dataset.embodiment,
         a_name=f"checkpoint {args.checkpoint!r}",
         b_name=f"dataset {args.dataset!r}",
+        settled="dataset",
     )
+    dataset = replace(dataset, embodiment=robot)  # the horizons are the checkpoint's
     with Terminal() as report:
         report.say(f"data: {dataset.summary()}")
         cache = open_cache(

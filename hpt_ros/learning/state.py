@@ -16,7 +16,7 @@ from hpt_ros.errors import HptError
 from hpt_ros.learning.dataset import Dataset
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.model import Policy
-from hpt_ros.structured import differences
+from hpt_ros.structured import differences, to_mapping
 
 FILE = "train_state.pt"
 FORMAT = 1
@@ -106,6 +106,7 @@ def saved_recipe(out: Path) -> dict[str, Any]:
 
 def _fingerprint(dataset: Dataset) -> dict[str, Any]:
     return {
+        "embodiment": to_mapping(dataset.embodiment),
         "episodes": [episode.length for episode in dataset.episodes],
         "action sum": float(dataset.action.sum(dtype="float64")),
         "state sum": float(dataset.state.sum(dtype="float64")),

@@ -204,6 +204,6 @@ def test_when_the_checkpoint_is_of_another_robot_expect_both_values(
     assert (
         call(finetune, "--dataset", own_folder, "--out", out, "--recipe", recipe_file, "--iterations", 2) == 0
     )
-    (own_folder / "meta/hpt/embodiment.yaml").write_text(EMBODIMENT.replace("horizon: 4", "horizon: 5"))
-    with pytest.raises(HptError, match="action.horizon is 4 in the first and 5 in the second"):
+    (own_folder / "meta/hpt/embodiment.yaml").write_text(EMBODIMENT.replace("/commands", "/orders"))
+    with pytest.raises(HptError, match="action.topic is /commands in the first and /orders in the second"):
         call(evaluate, "--checkpoint", out / "last", "--dataset", own_folder)

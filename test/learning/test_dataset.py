@@ -146,6 +146,13 @@ def test_when_the_embodiment_is_missing_expect_it_may_be_given(own_folder: Path)
 
 
 def test_when_another_embodiment_is_given_expect_both_values(dataset_folder: Path) -> None:
-    other = Embodiment.loads(EMBODIMENT.replace("horizon: 4", "horizon: 8"))
-    with pytest.raises(EmbodimentError, match="horizon is 8 in the first and 4 in the second"):
+    other = Embodiment.loads(EMBODIMENT.replace("topic: /commands", "topic: /orders"))
+    with pytest.raises(
+        EmbodimentError, match="action.topic is /orders in the first and /commands in the second"
+    ):
         open_dataset(dataset_folder, other)
+
+
+def test_when_the_given_embodiment_has_another_horizon_expect_it_used(dataset_folder: Path) -> None:
+    other = Embodiment.loads(EMBODIMENT.replace("observation_horizon: 2", "observation_horizon: 3"))
+    assert open_dataset(dataset_folder, other).embodiment.observation_horizon == 3

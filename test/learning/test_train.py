@@ -19,7 +19,7 @@ from hpt_ros.learning.train import ema_decay_at, learning_rate
 from hpt_ros.model import load_checkpoint
 from hpt_ros.structured import to_mapping
 
-from .conftest import make_recipe
+from .conftest import EMBODIMENT, make_recipe
 
 
 class Listener:
@@ -236,6 +236,21 @@ def test_when_resumed_with_another_recipe_expect_the_key(
     train(dataset, make_recipe(), tmp_path / "run", cache_root=cache_root, stop_after=2)
     with pytest.raises(HptError, match="started with lr = 0.001, but now it is 0.002"):
         train(dataset, make_recipe(lr=2e-3), tmp_path / "run", resume=True, cache_root=cache_root)
+
+
+def test_when_resumed_with_another_horizon_expect_both_values(
+    dataset: Dataset, dataset_folder: Path, tmp_path: Path, cache_root: Path
+) -> None:
+    train(dataset, make_recipe(), tmp_path / "run", cache_root=cache_root, stop_after=2)
+    longer = Embodiment.loads(EMBODIMENT.replace("observation_horizon: 2", "observation_horizon: 3"))
+    with pytest.raises(HptError, match="embodiment.observation_horizon = 2, but now it is 3"):
+        train(
+            open_dataset(dataset_folder, longer),
+            make_recipe(),
+            tmp_path / "run",
+            resume=True,
+            cache_root=cache_root,
+        )
 
 
 def test_when_the_training_state_is_damaged_expect_a_remedy(
