@@ -21,8 +21,12 @@ HELP = "let a checkpoint feed the dog in simulation, beside two baselines, and p
 
 # Seconds of wall time on two cores, from the runs in docs/demo.md; only for the sentence before the start.
 EPISODE_S = 12.0
-DEMONSTRATION_S = 12.0
-ITERATION_S = 0.5
+DEMONSTRATION_S = 7.0
+ITERATION_S = 0.25
+
+# Simulated seconds per wall second, at most. Faster than this, pictures come later in simulated time than they do while
+# the policy plays, since simulated time does not wait for the middleware.
+RECORDING_SPEED = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +125,7 @@ def _make_checkpoint(args: argparse.Namespace, console: Console) -> Path:
             if result.success:
                 advance()
 
-        record_demonstrations(args.demonstrations, bags, real_time_factor=0.0, report=recorded)
+        record_demonstrations(args.demonstrations, bags, real_time_factor=RECORDING_SPEED, report=recorded)
     embodiment = str(config_file("embodiments/feed_dog.yaml"))
     for verb in (
         ["convert", str(bags), "--embodiment", embodiment, "--out", str(dataset), "--workers", "2"],

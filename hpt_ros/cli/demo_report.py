@@ -25,14 +25,17 @@ VIDEO_CRF = "20"  # x264's constant rate factor: visually clean at a few hundred
 # Column title -> name in Score.samples_s.
 TIMINGS = {
     "inference": "inference_s",
-    "image stamp to command": "image_to_command_s",
+    "image to command": "image_to_command_s",
     "command jitter": "command_jitter_s",
 }
 
 
 def score_table(scores: Sequence[Score]) -> Table:
     """The table that the demo prints: success of each player, and median / 99th percentile of the timings in ms."""
-    table = Table(title="feed the dog, one row a player", caption="timings: median / 99th percentile, ms")
+    table = Table(
+        title="feed the dog, one row a player",
+        caption="timings: median / 99th percentile, ms; image to command: from the image's stamp, in simulated time",
+    )
     table.add_column("player")
     for title in ("success", "task done", "faults"):
         table.add_column(title, justify="right")
