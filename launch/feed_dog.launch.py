@@ -39,6 +39,11 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "task", default_value="", description="task text; empty: the embodiment's own"
             ),
+            DeclareLaunchArgument(
+                "threads",
+                default_value="1",
+                description="torch threads; one is quickest for the shipped network",
+            ),
             DeclareLaunchArgument("seed", default_value="0", description="seed of the simulated scene"),
             DeclareLaunchArgument(
                 "autostart",
@@ -63,9 +68,10 @@ def generate_launch_description() -> LaunchDescription:
                 parameters=[
                     {
                         "use_sim_time": use_sim_time,
-                        "checkpoint": LaunchConfiguration("checkpoint"),
-                        "embodiment": LaunchConfiguration("embodiment"),
-                        "task": LaunchConfiguration("task"),
+                        "checkpoint": ParameterValue(LaunchConfiguration("checkpoint"), value_type=str),
+                        "embodiment": ParameterValue(LaunchConfiguration("embodiment"), value_type=str),
+                        "task": ParameterValue(LaunchConfiguration("task"), value_type=str),
+                        "threads": ParameterValue(LaunchConfiguration("threads"), value_type=int),
                         "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
                     }
                 ],

@@ -125,6 +125,8 @@ def _play_one(
         "policy": kind,
         "checkpoint": str(folder) if kind == "checkpoint" else "",
         "embodiment": str(folder / "embodiment.yaml"),
+        # The network is small and the simulator needs the other core: a second thread would make it slower.
+        "threads": 1,
     }
     policy = PolicyNode(
         context=graph.context,

@@ -32,7 +32,7 @@ def test_when_launch_is_there_expect_the_arguments_to_be_shown() -> None:
         check=False,
     )
     assert ros2.returncode == 0, ros2.stderr
-    for argument in ("sim", "checkpoint", "embodiment", "task", "seed", "autostart"):
+    for argument in ("sim", "checkpoint", "embodiment", "task", "threads", "seed", "autostart"):
         assert f"'{argument}'" in ros2.stdout
 
 

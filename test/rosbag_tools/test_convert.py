@@ -142,10 +142,16 @@ def test_when_no_embodiment_is_known_expect_error(bag, tmp_path):
         convert([bag], tmp_path / "out")
 
 
-def test_when_the_bag_is_of_another_robot_expect_field_and_both_values(robot, tmp_path):
+def test_when_only_the_tolerance_was_chosen_anew_expect_the_bag_to_convert(robot, tmp_path):
     other = robot.text.replace("tolerance_s: 0.1, joints", "tolerance_s: 0.2, joints")
     bag = robot.write(tmp_path / "bag", custom={KEY_EMBODIMENT: other})
-    with pytest.raises(EmbodimentError, match=r"streams\.joints\.tolerance_s is 0\.2 in the first and 0\.1"):
+    assert convert([bag], tmp_path / "out", robot.embodiment).episodes
+
+
+def test_when_the_bag_is_of_another_robot_expect_field_and_both_values(robot, tmp_path):
+    other = robot.text.replace("joints: [a, b]", "joints: [a, z]")
+    bag = robot.write(tmp_path / "bag", custom={KEY_EMBODIMENT: other})
+    with pytest.raises(EmbodimentError, match=r"streams\.joints\.joints is \['a', 'z'\] in the first and \['a', 'b'\]"):
         convert([bag], tmp_path / "out", robot.embodiment)
     assert not (tmp_path / "out").exists()
 
