@@ -131,6 +131,7 @@ def _play_one(
     policy = PolicyNode(
         context=graph.context,
         parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()],
+        enable_rosout=False,  # one player follows another under the same name
     )
     _quiet(policy.get_name())
     graph.add(policy)
