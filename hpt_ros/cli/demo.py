@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 HELP = "let a checkpoint feed the dog in simulation, beside two baselines, and print how well it went"
 
 # Seconds of wall time on two cores, from the runs in docs/demo.md; only for the sentence before the start.
-EPISODE_S = 12.0
-DEMONSTRATION_S = 7.0
-ITERATION_S = 0.25
+EPISODE_S = 11.0
+DEMONSTRATION_S = 5.0
+ITERATION_S = 0.15
 
 # Simulated seconds per wall second, at most. Faster than this, pictures come later in simulated time than they do while
 # the policy plays, since simulated time does not wait for the middleware.

@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
+from rich import box
 from rich.table import Table
 
 from hpt_ros.embodiment import Embodiment
@@ -23,24 +24,20 @@ VIDEO_CRF = "20"  # x264's constant rate factor: visually clean at a few hundred
 
 
 # Column title -> name in Score.samples_s.
-TIMINGS = {
-    "inference": "inference_s",
-    "image to command": "image_to_command_s",
-    "command jitter": "command_jitter_s",
-}
+TIMINGS = {"inference": "inference_s", "latency": "image_to_command_s", "jitter": "command_jitter_s"}
+CAPTION = (
+    "Timings: median / 99th percentile, ms, without the filmed episode. Latency: an image's stamp to the first command "
+    "that follows from it, in simulated time. Jitter: of the interval between commands, on the wall clock; the "
+    "simulator's pauses while it draws its cameras are in it."
+)
 
 
 def score_table(scores: Sequence[Score]) -> Table:
     """The table that the demo prints: success of each player, and median / 99th percentile of the timings in ms."""
-    table = Table(
-        title="feed the dog, one row a player",
-        caption="timings: median / 99th percentile, ms; image to command: from the image's stamp, in simulated time",
-    )
-    table.add_column("player")
-    for title in ("success", "task done", "faults"):
-        table.add_column(title, justify="right")
-    for title in TIMINGS:
-        table.add_column(title, justify="right")
+    table = Table(title="feed the dog", caption=CAPTION, caption_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("player", no_wrap=True)
+    for title in ("success", "task done", "faults", *TIMINGS):
+        table.add_column(title, justify="right", no_wrap=True)
     for score in scores:
         progress = float(np.mean([episode.progress for episode in score.episodes]))
         faults = sum(bool(episode.fault) for episode in score.episodes)
