@@ -34,9 +34,16 @@ CAPTION = (
 
 def score_table(scores: Sequence[Score]) -> Table:
     """The table that the demo prints: success of each player, and median / 99th percentile of the timings in ms."""
-    table = Table(title="feed the dog", caption=CAPTION, caption_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(
+        title="feed the dog",
+        caption=CAPTION,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+    )
     table.add_column("player", no_wrap=True)
-    for title in ("success", "task done", "faults", *TIMINGS):
+    for title in ("success", "done", "faults", *TIMINGS):
         table.add_column(title, justify="right", no_wrap=True)
     for score in scores:
         progress = float(np.mean([episode.progress for episode in score.episodes]))
