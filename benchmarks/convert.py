@@ -1,8 +1,8 @@
 """Conversion against its parts, side by side in one run: ``.venv/bin/python benchmarks/convert.py BAG...``.
 
 Rows: reading with `rosbags` alone (the floor), decoding alone, encoding alone, and `hpt convert` with one and two
-workers. The ratio is to the slower of decoding and encoding alone; every row handles the same bags. Any bags that carry their
-embodiment will do, e.g. ``hpt_demo/bags`` of ``hpt demo --full``.
+workers. The ratio is to the slower of decoding and encoding alone; every row handles the same bags. Any bags that
+carry their embodiment will do, e.g. ``hpt_demo/bags`` of ``hpt demo --full``.
 """
 
 from __future__ import annotations

@@ -247,8 +247,8 @@ def test_when_active_expect_commands_status_chunks_and_diagnostics(rig):
     assert metrics["command_jitter_s"].size > 50
     assert (metrics["image_to_command_s"] > 0).all()
     image, state = rig.policy.seen[0].inputs["image"], rig.policy.seen[0].inputs["state"]
-    assert image.shape == (1, 2, 2, 96, 128, 3)
-    assert state.shape == (1, 2, 7)
+    assert image.shape == (1, ROBOT.observation_horizon, 2, 96, 128, 3)
+    assert state.shape == (1, ROBOT.observation_horizon, 7)
 
 
 def test_lifecycle_by_services_from_start_to_end_and_round_again(rig):

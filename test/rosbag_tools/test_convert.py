@@ -151,7 +151,9 @@ def test_when_only_the_tolerance_was_chosen_anew_expect_the_bag_to_convert(robot
 def test_when_the_bag_is_of_another_robot_expect_field_and_both_values(robot, tmp_path):
     other = robot.text.replace("joints: [a, b]", "joints: [a, z]")
     bag = robot.write(tmp_path / "bag", custom={KEY_EMBODIMENT: other})
-    with pytest.raises(EmbodimentError, match=r"streams\.joints\.joints is \['a', 'z'\] in the first and \['a', 'b'\]"):
+    with pytest.raises(
+        EmbodimentError, match=r"streams\.joints\.joints is \['a', 'z'\] in the first and \['a', 'b'\]"
+    ):
         convert([bag], tmp_path / "out", robot.embodiment)
     assert not (tmp_path / "out").exists()
 
