@@ -38,6 +38,7 @@ lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict hpt_ros rosbag_tools tools
+	MYPYPATH=benchmarks $(BIN)/mypy --strict benchmarks
 	$(BIN)/mypy test
 
 format: setup ## let ruff format and mend what it can

@@ -33,7 +33,8 @@ class PlainBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm_1(x)
         x = x + self.attn(y, y, y, need_weights=False)[0]
-        return x + self.fc2(functional.gelu(self.fc1(self.norm_2(x))))
+        out: Tensor = x + self.fc2(functional.gelu(self.fc1(self.norm_2(x))))
+        return out
 
 
 class PlainHpt:
@@ -76,7 +77,8 @@ class PlainHpt:
         for block in self.blocks:
             x = block(x)
         action = self._head(x.mean(dim=1)).reshape(config.action_horizon, config.action_dim)
-        return (action - w[norm + "action.offset"]) / w[norm + "action.scale"]
+        raw: Tensor = (action - w[norm + "action.offset"]) / w[norm + "action.scale"]
+        return raw
 
     def _stem(self, modality: str, entries: Tensor) -> Tensor:
         key = f"stems.{self.name}_{modality}."
