@@ -73,9 +73,9 @@ def compare(size: str, views: int, steps: int) -> tuple[list[float], list[float]
         images = random.integers(0, 256, (views, HEIGHT, WIDTH, 3), dtype=np.uint8)
         state = random.uniform(-1.0, 1.0, JOINTS).astype(np.float32)
         actions = []
-        for side, spent in zip((ours, plain), seconds, strict=True):
+        for act, spent in zip((ours.step, plain.step), seconds, strict=True):
             start_s = time.perf_counter()
-            actions.append(side.step(images, state))
+            actions.append(act(images, state))
             if step >= 3:  # the first steps warm up
                 spent.append(time.perf_counter() - start_s)
         difference = max(difference, float((actions[0] - actions[1]).abs().max()))

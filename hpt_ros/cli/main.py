@@ -18,7 +18,18 @@ from hpt_ros.errors import HptError
 
 # Order of use: look, record, convert, train, run. Each name is a module in this folder with HELP, add_arguments
 # and run.
-VERBS = ("demo", "run", "record", "inspect", "convert", "finetune", "evaluate", "checkpoint")
+VERBS = (
+    "demo",
+    "run",
+    "embodiment",
+    "record",
+    "inspect",
+    "convert",
+    "quality",
+    "finetune",
+    "evaluate",
+    "checkpoint",
+)
 
 
 def build_parser() -> tuple[argparse.ArgumentParser, dict[str, ModuleType]]:

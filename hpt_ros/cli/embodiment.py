@@ -1,0 +1,88 @@
+"""`hpt embodiment init BAG` and `hpt embodiment check FILE`: embodiment files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+HELP = "make a first embodiment file from a bag, or check one"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's actions and their arguments."""
+    actions = parser.add_subparsers(dest="embodiment_action", metavar="ACTION", required=True)
+    text = "write a first embodiment file from what is in a bag"
+    init = actions.add_parser("init", help=text, description=text)
+    init.add_argument("bag", metavar="BAG", help="a rosbag2 folder, or an .mcap or .db3 file")
+    init.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write; must not exist")
+    init.add_argument("--name", metavar="NAME", help="the embodiment's name (default my_robot)")
+    init.add_argument(
+        "--tick-hz", type=float, metavar="N", help="rate of observations; left out: the slowest camera's"
+    )
+    text = "load an embodiment file and say what is in it"
+    check = actions.add_parser("check", help=text, description=text)
+    check.add_argument("file", type=Path, metavar="FILE", help="embodiment file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write or check; raise HptError on a mistake."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if args.embodiment_action == "init":
+        _init(args, console.print)
+    else:
+        console.print(_summary(args.file))
+    return 0
+
+
+def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
+    from rich.console import Console
+
+    from hpt_ros.errors import HptError
+    from rosbag_tools.first_embodiment import CHECK, DEFAULT_NAME, first_embodiment
+    from rosbag_tools.reader import Bag
+
+    exists = HptError(
+        f"--out is {str(args.out)!r}, which exists already; give another name or delete it first"
+    )
+    if args.out.exists():
+        raise exists
+    with Console(stderr=True).status("reading the bag"), Bag.open(args.bag, recover=True) as bag:
+        text = first_embodiment(bag, name=args.name or DEFAULT_NAME, tick_hz=args.tick_hz)
+        carried = bool(bag.embodiment_text())
+    try:
+        with args.out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise exists from error
+    except OSError as error:
+        raise HptError(
+            f"--out {str(args.out)!r} cannot be written ({error.strerror}); give another place"
+        ) from error
+    say(_summary(args.out))
+    say(f"wrote {args.out}; look at the {text.count(CHECK) - 1} places marked {CHECK}, the limits above all")
+    if carried:
+        say("the bag carries the embodiment file that it was recorded with: `hpt convert` needs no other")
+
+
+def _summary(path: Path) -> str:
+    from hpt_ros.embodiment import Embodiment
+
+    robot = Embodiment.load(path)
+    action = robot.action
+    lines = [
+        f"{robot.name}: ticks at {robot.tick_hz:g} Hz, observation horizon {robot.observation_horizon}, "
+        f"{len(robot.state_names)} state and {action.dim} action dimensions"
+    ]
+    for stream in robot.streams:
+        size = f"{stream.image.width}x{stream.image.height}" if stream.image else ", ".join(stream.names)
+        lines.append(f"  {stream.name}: {stream.topic} at {stream.rate_hz:g} Hz, {size}")
+    lines.append(f"  action: {action.topic} at {action.rate_hz:g} Hz, chunks of {action.horizon} ticks")
+    for limit in action.limits:
+        lines.append(
+            f"    {limit.name}: {limit.lower:g} to {limit.upper:g} {action.unit}, {limit.velocity:g} {action.unit}/s, "
+            f"{limit.acceleration:g} {action.unit}/s^2"
+        )
+    return "\n".join(lines)

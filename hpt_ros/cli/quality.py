@@ -1,0 +1,148 @@
+"""`hpt quality`: is a dataset fit to learn from?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hpt_ros.learning.dataset import Dataset
+    from rosbag_tools.quality import Finding
+    from rosbag_tools.quality_measure import Pictures
+
+HELP = "check a dataset and write a report of what is wrong with it, as one HTML page"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that `hpt convert` wrote")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="REPORT.html",
+        help="page to write; replaced if it is there",
+    )
+    parser.add_argument(
+        "--embodiment", type=Path, metavar="FILE", help="embodiment file; left out: the one in the dataset"
+    )
+    parser.add_argument("--json", action="store_true", help="also write the figures to REPORT.json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, write the page and print the findings per check."""
+    import json
+
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from hpt_ros.embodiment import Embodiment
+    from hpt_ros.learning.dataset import open_dataset
+    from rosbag_tools.quality import CHECKS, assess
+    from rosbag_tools.quality_measure import EpisodeArrays
+    from rosbag_tools.quality_page import page
+
+    _check_out(args.out, args.dataset)
+    embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
+    dataset = open_dataset(args.dataset, embodiment)
+    views = [stream.name for stream in dataset.embodiment.image_streams]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("pictures", total=dataset.length * len(views))
+        pictures = {
+            view: _pictures(dataset, number, lambda: progress.advance(bar))
+            for number, view in enumerate(views)
+        }
+    arrays = [
+        EpisodeArrays(
+            episode.index,
+            episode.task,
+            dataset.state[episode.start : episode.stop].astype(np.float64),
+            dataset.action[episode.start : episode.stop].astype(np.float64),
+            {view: found[place] for view, found in pictures.items()},
+        )
+        for place, episode in enumerate(dataset.episodes)
+    ]
+    quality = assess(dataset.embodiment, arrays)
+    texts = {args.out: page(quality, str(args.dataset))}
+    if args.json:
+        texts[args.out.with_suffix(".json")] = json.dumps(quality.as_mapping(), indent=1) + "\n"
+    for path, text in texts.items():
+        _write(path, text)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(dataset.summary())
+    for key, check in CHECKS.items():
+        if found := quality.of(key):
+            console.print(f"{check.title}: {len(found)}; {_listed(found)}")
+    if not quality.findings:
+        console.print("nothing found")
+    console.print(f"report: {', '.join(str(path) for path in texts)}")
+    return 0
+
+
+def _listed(found: list[Finding]) -> str:
+    first = found[0]
+    place = f"episode {first.episode}" if first.episode >= 0 else "all episodes"
+    return f"the first: {place}, {first.text}"
+
+
+def _check_out(out: Path, dataset: Path) -> None:
+    from hpt_ros.errors import HptError
+
+    if out.suffix != ".html":
+        raise HptError(f"--out is {str(out)!r}, but a name that ends in .html was expected; give one")
+    if not out.parent.is_dir():
+        raise HptError(
+            f"--out is {str(out)!r}, but the folder {str(out.parent)!r} does not exist; make it first"
+        )
+    if out.resolve().is_relative_to(dataset.resolve()):
+        raise HptError(
+            f"--out is {str(out)!r} inside the dataset {str(dataset)!r}, but a dataset holds nothing else; write the "
+            "report beside it"
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    from hpt_ros.errors import HptError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HptError(
+            f"the report {str(path)!r} cannot be written ({error.strerror}); give another --out"
+        ) from error
+
+
+def _pictures(dataset: Dataset, view: int, advance: Callable[[], None]) -> list[Pictures]:
+    """Measures of one view's pictures, one entry an episode; each video is decoded once, from its beginning."""
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hpt_ros.learning.dataset import DatasetError, decode_video
+    from rosbag_tools.quality_measure import measure_pictures
+
+    def counted(path: Path) -> Iterator[NDArray[np.uint8]]:
+        for frame in decode_video(path, dataset.embodiment.tick_hz):
+            advance()
+            yield frame
+
+    videos: dict[Path, Pictures] = {}
+    found = []
+    for episode in dataset.episodes:
+        span = episode.videos[view]
+        if span.path not in videos:
+            videos[span.path] = measure_pictures(counted(span.path))
+        whole = videos[span.path]
+        stop = span.first_frame + episode.length
+        if stop > len(whole.brightness):
+            raise DatasetError(
+                f"video {str(span.path)!r} has {len(whole.brightness)} frames, but episode {episode.index} needs "
+                f"{stop}; copy the dataset again or convert its bags again"
+            )
+        found.append(whole.part(span.first_frame, stop))
+    return found

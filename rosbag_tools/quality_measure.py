@@ -1,0 +1,230 @@
+"""Episodes, pictures and dimensions of a dataset in numbers; what to think of them is in `rosbag_tools.quality`.
+
+Works on arrays; who calls it reads the files. Speeds are shares of the embodiment file's limits, so that one
+threshold serves every joint. They come from neighbouring ticks, so peaks between ticks are not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.embodiment import Embodiment
+
+Floats = NDArray[np.float64]
+
+# Slower than this share of every velocity limit is standing still: above encoder noise, below any wanted motion.
+STILL_SHARE = 0.01
+# A picture counts as the one before if fewer than this share of its pixels changed by more than so many grey levels:
+# H.264 at the converter's quality and a camera's noise stay below 8 levels.
+CHANGED_LEVELS = 8
+CHANGED_SHARE = 2e-4
+# Mean grey level 0..255: a covered lens gives less than 16 (video black), a blinded sensor more than 240.
+DARK_LEVEL, BRIGHT_LEVEL = 16.0, 240.0
+# Within this share of a joint's range from a limit counts as touching it; 0.2 % is 0.7 degrees of a full turn.
+TOUCH_SHARE = 0.002
+# Ticks without motion before one counts as rest: the arm follows its command with a delay.
+REST_TICKS = 3
+BINS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """One view's pictures of an episode in two numbers each.
+
+    Attributes:
+        brightness: float64 (length,), mean grey level 0..255.
+        change: float64 (length,), share of pixels that differ from the picture before; NaN for the first.
+    """
+
+    brightness: Floats
+    change: Floats
+
+    def part(self, start: int, stop: int) -> Pictures:
+        """Those of one episode, out of a whole video's; the first has nothing before it."""
+        change = self.change[start:stop].copy()
+        change[:1] = np.nan
+        return Pictures(self.brightness[start:stop], change)
+
+
+def measure_pictures(frames: Iterable[NDArray[np.uint8]]) -> Pictures:
+    """Measure RGB uint8 frames (height, width, 3) of a video, one at a time."""
+    brightness: list[float] = []
+    change: list[float] = []
+    before: NDArray[np.int16] | None = None
+    for frame in frames:
+        grey = frame.mean(axis=2).astype(np.int16)
+        brightness.append(float(grey.mean()))
+        change.append(np.nan if before is None else float((np.abs(grey - before) > CHANGED_LEVELS).mean()))
+        before = grey
+    return Pictures(np.array(brightness), np.array(change))
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeArrays:
+    """What is measured: one episode of n ticks; state (n, D), action (n, Da), pictures by view."""
+
+    index: int
+    task: str
+    state: Floats
+    action: Floats
+    pictures: dict[str, Pictures]
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeQuality:
+    """One episode in numbers; shares are 0..1, speeds are shares of the limits and may exceed 1."""
+
+    index: int
+    task: str
+    duration_s: float
+    idle_share: float
+    idle_start_s: float
+    idle_end_s: float
+    peak_velocity: float
+    peak_acceleration: float
+    peak_jerk: float
+    limit_share: float
+    path: float
+    frozen_s: dict[str, float]
+    dark_share: dict[str, float]
+    bright_share: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionQuality:
+    """One element of state or action over the whole dataset; `lower` and `upper` are the limits, None without."""
+
+    kind: str
+    name: str
+    minimum: float
+    maximum: float
+    mean: float
+    variance: float
+    histogram: list[int]
+    lower: float | None
+    upper: float | None
+    rest_offset: (
+        float | None
+    )  # state only: mean of state - command at rest; None without a command or without rest
+
+
+def _speed(robot: Embodiment, action: Floats) -> Floats:
+    """Largest speed of any joint between neighbouring ticks as a share of its limit, (n - 1,)."""
+    if len(action) < 2:
+        return np.zeros(0)
+    speed: Floats = (np.abs(np.diff(action, axis=0)) * robot.tick_hz / robot.max_velocity).max(axis=1)
+    return speed
+
+
+def _moving(robot: Embodiment, episode: EpisodeArrays) -> NDArray[np.bool_]:
+    """True where the command or the arm moved since the tick before, (n,); false at the first."""
+    moving = np.zeros(len(episode.action), dtype=bool)
+    moving[1:] = _speed(robot, episode.action) >= STILL_SHARE
+    columns = _measured(robot)
+    if len(columns) and len(columns) == robot.action.dim:
+        moving[1:] |= _speed(robot, episode.state[:, columns]) >= STILL_SHARE
+    return moving
+
+
+def _measured(robot: Embodiment) -> list[int]:
+    """Columns of the state that measure the commanded joints, in the action's order; those that there are."""
+    names = {name: column for column, name in enumerate(robot.state_names)}
+    return [names[f"{joint}.position"] for joint in robot.action.names if f"{joint}.position" in names]
+
+
+def _peak(values: Floats) -> float:
+    return float(np.abs(values).max()) if values.size else 0.0
+
+
+def _longest_run(mask: NDArray[np.bool_]) -> int:
+    best = run = 0
+    for item in mask:
+        run = run + 1 if item else 0
+        best = max(best, run)
+    return best
+
+
+def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality:
+    """Measure one episode of at least one tick."""
+    dt_s, action = robot.dt_s, episode.action
+    moving = _moving(robot, episode)
+    still = ~moving[1:]
+    where = np.flatnonzero(moving)
+    idle_start, idle_end = (
+        (where[0] - 1, len(moving) - 1 - where[-1]) if len(where) else (len(still), len(still))
+    )
+    acceleration = np.diff(action, 2, axis=0) / dt_s**2 / robot.max_acceleration
+    # A jerk of 2 a_max / dt turns the full acceleration around within one tick.
+    jerk = np.diff(acceleration, axis=0) / 2.0
+    margin = TOUCH_SHARE * (robot.upper - robot.lower)
+    touched = ((action <= robot.lower + margin) | (action >= robot.upper - margin)).any(axis=1)
+    frozen = {
+        view: _longest_run(moving & (pictures.change < CHANGED_SHARE)) * dt_s
+        for view, pictures in episode.pictures.items()
+    }
+    return EpisodeQuality(
+        index=episode.index,
+        task=episode.task,
+        duration_s=len(action) * dt_s,
+        idle_share=float(still.mean()) if still.size else 1.0,
+        idle_start_s=float(idle_start * dt_s),
+        idle_end_s=float(idle_end * dt_s),
+        peak_velocity=_peak(_speed(robot, action)),
+        peak_acceleration=_peak(acceleration),
+        peak_jerk=_peak(jerk),
+        limit_share=float(touched.mean()),
+        path=float((np.abs(np.diff(action, axis=0)) / (robot.upper - robot.lower)).sum()),
+        frozen_s=frozen,
+        dark_share={v: float((p.brightness < DARK_LEVEL).mean()) for v, p in episode.pictures.items()},
+        bright_share={v: float((p.brightness > BRIGHT_LEVEL).mean()) for v, p in episode.pictures.items()},
+    )
+
+
+def measure_dimensions(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> list[DimensionQuality]:
+    """Measure each element of state and action over all episodes."""
+    state = np.concatenate([episode.state for episode in episodes])
+    action = np.concatenate([episode.action for episode in episodes])
+    resting = np.concatenate([_resting(robot, episode) for episode in episodes])
+    commands = {f"{name}.position": column for column, name in enumerate(robot.action.names)}
+    found = []
+    for column, name in enumerate(robot.state_names):
+        command = commands.get(name)
+        offset = None
+        if command is not None and resting.any():
+            offset = float((state[resting, column] - action[resting, command]).mean())
+        found.append(_dimension(robot, "state", name, state[:, column], command, offset))
+    for column, name in enumerate(robot.action.names):
+        found.append(_dimension(robot, "action", name, action[:, column], column, None))
+    return found
+
+
+def _resting(robot: Embodiment, episode: EpisodeArrays) -> NDArray[np.bool_]:
+    """True where nothing has moved for `REST_TICKS` ticks, (n,)."""
+    moving = _moving(robot, episode)
+    moving[0] = True  # what was before is not known
+    resting = ~moving
+    for back in range(1, REST_TICKS):
+        resting[back:] &= ~moving[:-back]
+        resting[:back] = False
+    return resting
+
+
+def _dimension(
+    robot: Embodiment, kind: str, name: str, values: Floats, limit: int | None, offset: float | None
+) -> DimensionQuality:
+    return DimensionQuality(
+        kind=kind,
+        name=name,
+        minimum=float(values.min()),
+        maximum=float(values.max()),
+        mean=float(values.mean()),
+        variance=float(values.var()),
+        histogram=[int(count) for count in np.histogram(values, BINS)[0]],
+        lower=None if limit is None else float(robot.lower[limit]),
+        upper=None if limit is None else float(robot.upper[limit]),
+        rest_offset=offset,
+    )

@@ -1,0 +1,203 @@
+"""A first embodiment file from a bag: it says what is there, marks what it guessed, and converts the bag."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hpt_ros.cli.main import main
+from hpt_ros.embodiment import Embodiment, EmbodimentError
+from hpt_ros.learning.dataset import open_dataset
+from rosbag_tools.convert import convert
+from rosbag_tools.errors import BagError
+from rosbag_tools.first_embodiment import CHECK, MARGIN_LEAST, MARGIN_SHARE, first_embodiment
+from rosbag_tools.names import KEY_EMBODIMENT
+from rosbag_tools.reader import Bag
+
+
+def made(path, **options):
+    with Bag.open(path) as bag:
+        return first_embodiment(bag, **options)
+
+
+def without(robot, *topics):
+    return [item for item in robot.messages() if item[0] not in topics]
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_the_file_says_what_is_in_the_bag(robot, tmp_path, storage):
+    found = Embodiment.loads(made(robot.write(tmp_path / "bag", storage=storage), name="tiny"))
+    assert (found.name, found.tick_hz) == ("tiny", 10.0)
+    left, right, joints = found.streams
+    assert [stream.topic for stream in found.streams] == ["/left", "/right", "/joint_states"]
+    assert (left.name, right.name) == ("left", "right")
+    assert (left.rate_hz, right.rate_hz, joints.rate_hz) == (10.0, 10.0, 50.0)
+    assert joints.joints == ("b", "a")
+    assert joints.fields == ("position",)
+    assert (found.action.topic, found.action.names) == ("/command", ("a", "b"))
+    assert found.action.rate_hz == 50.0
+
+
+def test_it_converts_the_same_bag_and_training_opens_the_result(bag, tmp_path, capsys):
+    file, out = tmp_path / "first.yaml", tmp_path / "dataset"
+    assert main(["embodiment", "init", str(bag), "--out", str(file)]) == 0
+    assert f"marked {CHECK}" in capsys.readouterr().out
+    assert main(["embodiment", "check", str(file)]) == 0
+    assert "my_robot: ticks at 10 Hz" in capsys.readouterr().out
+    assert main(["convert", str(bag), "--embodiment", str(file), "--out", str(out)]) == 0
+    dataset = open_dataset(out)
+    assert dataset.length >= 28
+    # Joint b of the state and of the command are time and minus time.
+    np.testing.assert_allclose(dataset.state[:, 0], -dataset.action[:, 1], atol=1e-5)
+
+
+def test_limits_are_the_range_seen_with_a_margin_and_the_peaks(robot, tmp_path):
+    messages = robot.messages()
+    found = Embodiment.loads(made(robot.write(tmp_path / "bag", messages)))
+    commands = np.array(
+        [message.points[0].positions for topic, _, message in messages if topic == "/command"]
+    )
+    states = np.array([message.position[::-1] for topic, _, message in messages if topic == "/joint_states"])
+    low = np.minimum(commands.min(axis=0), states.min(axis=0))
+    high = np.maximum(commands.max(axis=0), states.max(axis=0))
+    margin = np.maximum(MARGIN_SHARE * (high - low), MARGIN_LEAST)
+    np.testing.assert_allclose(found.lower, low - margin, atol=1e-4)
+    np.testing.assert_allclose(found.upper, high + margin, atol=1e-4)
+    np.testing.assert_allclose(found.max_velocity, 1.0, atol=1e-3)  # both commands go at one unit a second
+
+
+def test_what_was_guessed_is_marked(bag):
+    text = made(bag)
+    marked = [line for line in text.splitlines() if CHECK in line]
+    for word in ("tick_hz", "unit", "topic", "limits"):
+        assert any(word in line for line in marked), word
+
+
+def test_views_of_two_sizes_get_one(bag):
+    # /left is 24x16, /right 48x32.
+    text = made(bag)
+    sizes = {(s.image.height, s.image.width) for s in Embodiment.loads(text).image_streams if s.image}
+    assert sizes == {(16, 24)}
+    assert "the camera gives 48x32" in text
+
+
+def test_the_raw_topic_is_taken_of_raw_and_compressed(robot, tmp_path):
+    messages = [
+        ("/left/compressed" if topic == "/right" else topic, log_ns, message)
+        for topic, log_ns, message in robot.messages()
+    ]
+    types = {"/left/compressed": "sensor_msgs/msg/CompressedImage"}
+    text = made(robot.write(tmp_path / "bag", messages, types=types))
+    assert [stream.topic for stream in Embodiment.loads(text).image_streams] == ["/left"]
+    assert "'/left/compressed': the same pictures as /left" in text
+
+
+def test_pictures_that_cannot_be_decoded_are_left_out_and_said(robot, tmp_path):
+    messages = robot.messages()
+    for topic, _, message in messages:
+        if topic == "/left":
+            message.encoding = "16UC1"
+    text = made(robot.write(tmp_path / "bag", messages))
+    assert [stream.name for stream in Embodiment.loads(text).image_streams] == ["right"]
+    assert "# " in text
+    assert "'16UC1'" in text
+
+
+def test_without_cameras_the_ticks_are_ten_a_second(robot, tmp_path):
+    bag = robot.write(tmp_path / "bag", without(robot, "/left", "/right"))
+    found = Embodiment.loads(made(bag))
+    assert (found.tick_hz, found.image_streams) == (10.0, ())
+    assert Embodiment.loads(made(bag, tick_hz=5.0)).tick_hz == 5.0
+
+
+@pytest.mark.parametrize("tick_hz", [0.0, 2.5, -1.0, float("nan"), float("inf")])
+def test_when_the_tick_rate_is_not_whole_expect_it_refused(bag, tick_hz):
+    with pytest.raises(EmbodimentError, match="whole number of at least 1"):
+        made(bag, tick_hz=tick_hz)
+
+
+@pytest.mark.parametrize("name", ["My Robot", "x\ny: 1", '"', "x" * 99])
+def test_when_the_name_is_not_allowed_expect_it_refused(bag, name):
+    with pytest.raises(EmbodimentError, match="rename it"):
+        made(bag, name=name)
+
+
+def test_when_nothing_commands_the_robot_expect_a_sentence(robot, tmp_path):
+    bag = robot.write(tmp_path / "bag", without(robot, "/command"))
+    with pytest.raises(BagError, match="no usable command topic .* record the topic that commands the robot"):
+        made(bag)
+
+
+def test_when_a_trajectory_has_several_points_expect_the_reason(robot, tmp_path):
+    messages = robot.messages()
+    for topic, _, message in messages:
+        if topic == "/command":
+            message.points = message.points * 2
+    with pytest.raises(BagError, match="'/command': it has a trajectory of 2 points"):
+        made(robot.write(tmp_path / "bag", messages))
+
+
+def test_when_nothing_is_observed_expect_a_sentence(robot, tmp_path):
+    bag = robot.write(tmp_path / "bag", without(robot, "/left", "/right", "/joint_states"))
+    with pytest.raises(BagError, match="no usable topic to observe"):
+        made(bag)
+
+
+def test_hostile_joint_names_are_quoted_or_left_out(robot, tmp_path):
+    def renamed(name):
+        messages = robot.messages()
+        for topic, _, message in messages:
+            if topic == "/joint_states":
+                message.name = [name, "a"]
+        return robot.write(tmp_path / f"bag{len(name)}", messages)
+
+    odd = '}], name: "evil" # \\'
+    (stream,) = Embodiment.loads(made(renamed(odd))).state_streams
+    assert stream.joints == (odd, "a")
+    assert "joint names are empty, double or not printable" in made(renamed("b\nname: evil"))
+
+
+def test_when_the_file_exists_expect_status_2_and_it_kept(bag, tmp_path, capsys):
+    file = tmp_path / "first.yaml"
+    file.write_text("mine")
+    assert main(["embodiment", "init", str(bag), "--out", str(file)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+
+
+def test_when_the_folder_is_missing_expect_status_2(bag, tmp_path, capsys):
+    assert main(["embodiment", "init", str(bag), "--out", str(tmp_path / "none/first.yaml")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_when_a_file_is_wrong_expect_check_to_say_so(tmp_path, capsys):
+    file = tmp_path / "wrong.yaml"
+    file.write_text("format: other\n")
+    assert main(["embodiment", "check", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("hpt embodiment: error: ")
+    assert "has format 'other'" in error
+
+
+def test_a_bag_that_carries_its_file_is_pointed_out(robot, tmp_path, capsys):
+    bag = robot.write(tmp_path / "bag", custom={KEY_EMBODIMENT: robot.text})
+    assert main(["embodiment", "init", str(bag), "--out", str(tmp_path / "first.yaml")]) == 0
+    assert "carries the embodiment file" in capsys.readouterr().out
+
+
+def test_the_bag_itself_keeps_within_the_limits_wherever_its_ticks_fall(robot, tmp_path):
+    messages = robot.messages()
+    for topic, log_ns, message in messages:
+        if topic == "/command":
+            time_s = (log_ns - robot.start_ns) * 1e-9
+            message.points[0].positions = np.array([np.sin(7.0 * time_s), np.cos(11.0 * time_s)])
+    bag = robot.write(tmp_path / "bag", messages)
+    found = Embodiment.loads(made(bag))
+    convert([bag], tmp_path / "dataset", found)
+    action = open_dataset(tmp_path / "dataset").action.astype(np.float64)
+    for order, limit in ((1, found.max_velocity), (2, found.max_acceleration)):
+        peak = np.abs(np.diff(action, order, axis=0)).max(axis=0) * found.tick_hz**order
+        assert (peak <= limit * 1.0001).all()
+        assert (peak >= 0.5 * limit).all()  # and the limits are not far off
+    assert (action >= found.lower).all()
+    assert (action <= found.upper).all()
