@@ -4,7 +4,7 @@ from hpt_ros.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoin
 from hpt_ros.model.config import HeadConfig, ImageEncoderConfig, PolicyConfig, StemConfig, TrunkConfig
 from hpt_ros.model.normaliser import Statistics
 from hpt_ros.model.policy import Policy
-from hpt_ros.model.weights import LoadReport, load_image_encoder, load_model, load_trunk
+from hpt_ros.model.weights import LoadReport, export_trunk, load_image_encoder, load_model, load_trunk
 
 __all__ = [
     "Checkpoint",
@@ -16,6 +16,7 @@ __all__ = [
     "Statistics",
     "StemConfig",
     "TrunkConfig",
+    "export_trunk",
     "load_checkpoint",
     "load_image_encoder",
     "load_model",

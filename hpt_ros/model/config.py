@@ -17,8 +17,16 @@ IMAGE = "image"
 STATE = "state"
 MODALITIES = (IMAGE, STATE)
 
-POOLINGS = ("mean", "max", "last", "action_token", "no-op")
-HEAD_KINDS = ("mlp", "decoder")
+POOLINGS = ("mean", "max", "last", "attentive", "action_token", "no-op")
+HEAD_KINDS = ("mlp", "conv", "decoder", "gmm", "flow")
+FLOW_NOISES = ("fixed", "zero", "random")
+HEAD_NAMES: Mapping[str, str] = {
+    "mlp": "MLP",
+    "conv": "convolution",
+    "decoder": "decoder",
+    "gmm": "Gaussian mixture",
+    "flow": "flow matching",
+}
 ENCODER_KINDS = ("resnet18", "small_cnn", "none")
 
 
@@ -143,20 +151,32 @@ class HeadConfig:
     """What turns the trunk's features into an action chunk."""
 
     kind: str = field("network", default="mlp", choices=HEAD_KINDS)
-    widths: tuple[int, ...] = field("mlp: hidden widths", default=(256, 128), minimum=1)
-    tanh: bool = field("mlp: bound the normalised action to [-1, 1]", default=True)
+    widths: tuple[int, ...] = field("mlp, conv, gmm: hidden widths", default=(256, 128), minimum=1)
+    tanh: bool = field("mlp, conv: bound the normalised action to [-1, 1]", default=True)
     hidden_width: int = field(
         "decoder: hidden width of the MLP over the trunk's tokens", default=512, minimum=1
     )
-    heads: int = field("decoder: cross-attention heads", default=8, minimum=1)
+    heads: int = field("decoder, flow: attention heads", default=8, minimum=1)
     head_width: int = field("decoder: width of a cross-attention head", default=64, minimum=1)
     dropout: float = field(
-        "dropout in training (mlp: after its second layer; decoder: attention)", default=0.1
+        "dropout in training (mlp, gmm: after its second layer; decoder: attention)", default=0.1
     )
     projection: bool = field(
         "decoder: project each step from the trunk's width to the action's; false is the released layout, "
         "which has no such layer and so needs an action as wide as the trunk",
         default=True,
+    )
+    kernel: int = field("conv: steps that a convolution sees; odd", default=3, minimum=1)
+    modes: int = field("gmm: Gaussians in the mixture", default=5, minimum=1)
+    min_std: float = field("gmm: least standard deviation of a normalised action", default=1e-4, above=0.0)
+    flow_width: int = field("flow: width of the velocity network", default=128, minimum=2)
+    flow_depth: int = field("flow: transformer blocks of the velocity network", default=3, minimum=1)
+    flow_steps: int = field("flow: Euler steps from noise to action", default=10, minimum=1)
+    flow_noise: str = field(
+        "flow: where predict starts; fixed: one draw, the same for every observation and every load; zero: at 0; "
+        "random: a new draw each time",
+        default="fixed",
+        choices=FLOW_NOISES,
     )
 
     def __post_init__(self) -> None:
@@ -165,8 +185,25 @@ class HeadConfig:
                 f"the head {self.kind!r} is unknown; use one of {', '.join(HEAD_KINDS)}"
                 f"{did_you_mean(self.kind, HEAD_KINDS)}"
             )
-        if self.kind == "mlp" and not self.widths:
-            raise ConfigError("the MLP head has no hidden width; give at least one, as [256, 128]")
+        if self.kind in ("mlp", "conv", "gmm") and not self.widths:
+            raise ConfigError(
+                f"the {HEAD_NAMES[self.kind]} head has no hidden width; give at least one, as [256, 128]"
+            )
+        if self.kernel % 2 == 0:
+            raise ConfigError(
+                f"the head's kernel is {self.kernel}, but an odd number was expected, so that the convolution keeps "
+                "the number of steps; correct it"
+            )
+        if self.kind == "flow" and (self.flow_width % self.heads or self.flow_width % 2):
+            raise ConfigError(
+                f"a velocity network of width {self.flow_width} and {self.heads} heads cannot be built; choose an even "
+                "head.flow_width that head.heads divides"
+            )
+        if self.flow_noise not in FLOW_NOISES:
+            raise ConfigError(
+                f"the head's flow_noise is {self.flow_noise!r}, but one of {', '.join(FLOW_NOISES)} was expected"
+                f"{did_you_mean(self.flow_noise, FLOW_NOISES)}; correct it"
+            )
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError(
                 f"the head's dropout is {self.dropout:g}, but 0 to below 1 was expected; correct it"
@@ -257,10 +294,15 @@ class PolicyConfig:
                 f"the decoder head attends to tokens, but pooling {self.pooling!r} leaves one feature; "
                 "set pooling to 'no-op' or 'action_token'"
             )
-        if self.head.kind == "mlp" and self.pooling == "no-op":
+        if self.head.kind == "conv" and self.pooling != "action_token":
             raise ConfigError(
-                "the MLP head reads one pooled feature, but pooling 'no-op' gives all tokens; "
-                "set pooling to mean, max, last or action_token, or use the decoder head"
+                f"the convolution head reads one token per step, but pooling is {self.pooling!r}; "
+                "set pooling to 'action_token'"
+            )
+        if self.head.kind != "decoder" and self.pooling == "no-op":
+            raise ConfigError(
+                f"the {HEAD_NAMES[self.head.kind]} head reads one pooled feature, but pooling 'no-op' gives all "
+                "tokens; set pooling to mean, max, last, attentive or action_token, or use the decoder head"
             )
 
     @property

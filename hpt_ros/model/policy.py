@@ -16,20 +16,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hpt_ros.errors import HptError
 from hpt_ros.model.config import IMAGE, STATE, PolicyConfig
 from hpt_ros.model.encoders import ImageEncoder, feature_shape
-from hpt_ros.model.heads import build_head
+from hpt_ros.model.heads import Head, build_head
 from hpt_ros.model.init import TOKEN_STD
 from hpt_ros.model.inputs import check_inputs, check_targets
 from hpt_ros.model.normaliser import Normaliser, Statistics
+from hpt_ros.model.pooling import AttentivePooling
 from hpt_ros.model.positions import position_table
 from hpt_ros.model.stems import Stem
 from hpt_ros.model.trunk import Trunk
-
-SMOOTH_L1_BETA = 0.05  # liruiw/HPT at 549433f; the paper says Huber
 
 Array: TypeAlias = Tensor | npt.NDArray[np.generic]
 Inputs: TypeAlias = Mapping[str, Array]
@@ -94,6 +92,9 @@ class Policy(nn.Module):
             }
         )
         self.action_tokens = nn.ParameterDict()
+        self.poolings = nn.ModuleDict()
+        if config.pooling == "attentive":
+            self.poolings[name] = AttentivePooling(width, config.trunk.heads)
         tokens = sum(stem.tokens for stem in config.stems)
         if config.pooling == "action_token":
             self.action_tokens[name] = nn.Parameter(
@@ -107,11 +108,16 @@ class Policy(nn.Module):
     # --- use -----------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def predict(self, inputs: Inputs) -> Tensor:
+    def predict(self, inputs: Inputs, *, generator: torch.Generator | None = None) -> Tensor:
         """Return the action chunk (B, horizon, Da), float32, raw units, on the policy's device.
 
         The policy must be in evaluation mode (`eval()`; `Policy.load` leaves it there). The caller's mapping and
         arrays are not changed.
+
+        Args:
+            inputs: as for the class.
+            generator: on the CPU; a head that starts from noise (flow) draws from it, in place of what its
+                configuration says. Other heads draw nothing.
 
         Raises:
             HptError: training mode, missing statistics, or inputs that do not fit the configuration.
@@ -120,39 +126,41 @@ class Policy(nn.Module):
             raise PolicyError(
                 "predict was called in training mode, where dropout is on; call policy.eval() first"
             )
-        actions = self.forward(inputs).to(torch.float32)  # under autocast they are of lower precision
+        actions = self.forward(inputs, generator).to(torch.float32)  # under autocast of lower precision
         return self.normaliser["action"].unnormalise(actions)
 
     def loss(self, inputs: Inputs, action: Array, is_pad: Array) -> Tensor:
-        """Return the smooth L1 loss (beta 0.05) on normalised actions, the mean over steps that are no padding.
+        """Return the head's loss on normalised actions, over the steps that are no padding.
+
+        That is smooth L1 (beta 0.05) for mlp, conv and decoder, the negative log-likelihood per number for gmm, and
+        the squared error of the velocity for flow.
 
         Args:
             inputs: as for the class.
             action: float (B, horizon, Da), raw units.
             is_pad: bool (B, horizon), true where the step lies beyond the episode's end.
         """
+        self._require_action_width()
         target, is_real = check_targets(self.config, action, is_pad, self.device)
-        predicted = self.forward(inputs).to(torch.float32)
-        if predicted.shape != target.shape:
+        features = self._features(inputs)[2]
+        if features.shape[0] != target.shape[0]:
             raise PolicyError(
-                f"the batch has {predicted.shape[0]} observations but {target.shape[0]} action chunks; pass as many"
+                f"the batch has {features.shape[0]} observations but {target.shape[0]} action chunks; pass as many"
             )
-        wanted = self.normaliser["action"].normalise(target)
-        losses = functional.smooth_l1_loss(predicted, wanted, beta=SMOOTH_L1_BETA, reduction="none")
-        return losses[is_real].mean()
+        return self.head.loss(features, self.normaliser["action"].normalise(target), is_real)
 
-    def forward(self, inputs: Inputs) -> Tensor:
+    def forward(self, inputs: Inputs, generator: torch.Generator | None = None) -> Tensor:
         """Return the normalised action chunk (B, horizon, Da)."""
-        actions = self.stages(inputs).actions
-        if actions.shape[-1] != self.config.action_dim:
-            raise PolicyError(
-                f"the decoder head without projection gives {actions.shape[-1]} numbers a step, but actions have "
-                f"{self.config.action_dim}; set head.projection to true"
-            )
-        return actions
+        self._require_action_width()
+        return self.stages(inputs, generator).actions
 
-    def stages(self, inputs: Inputs) -> Stages:
+    def stages(self, inputs: Inputs, generator: torch.Generator | None = None) -> Stages:
         """Return every stage of the forward pass, for tests and reports."""
+        tokens, trunk_tokens, features = self._features(inputs)
+        return Stages(tokens, trunk_tokens, features, self.head(features, generator))
+
+    def _features(self, inputs: Inputs) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Return the tokens of each stem, those of the trunk, and what the head reads."""
         if not self._statistics_checked:
             self.normaliser.require_ready()
             self._statistics_checked = True
@@ -174,8 +182,7 @@ class Policy(nn.Module):
         if name in self.action_tokens:
             parts.append(self.action_tokens[name].expand(parts[0].shape[0], -1, -1))
         trunk_tokens: Tensor = self.trunk["trunk"](torch.cat(parts, dim=1) + self.table)
-        features = self._pool(trunk_tokens)
-        return Stages(tokens, trunk_tokens, features, self.heads[name](features))
+        return tokens, trunk_tokens, self._pool(trunk_tokens)
 
     def encode_images(self, images: Array) -> Tensor:
         """Return the "image_features" (B, T, V, cells, width) of images (B, T, V, H, W, 3) uint8 RGB.
@@ -209,17 +216,24 @@ class Policy(nn.Module):
         assert isinstance(module, Normaliser)
         return module
 
+    @property
+    def head(self) -> Head:
+        """The action head."""
+        module = self.heads[self.config.embodiment]
+        assert isinstance(module, Head)
+        return module
+
     def set_statistics(self, statistics: Mapping[str, Statistics]) -> None:
         """Take the training data's statistics: keys "action" and, with a state stem, "state"."""
         self.normaliser.set_statistics(statistics)
 
     def part(self, name: str) -> list[nn.Parameter]:
-        """Return the parameters of one part: "encoders", "stems", "trunk" or "heads" (action tokens count there)."""
+        """Return the parameters of one part: "encoders", "stems", "trunk" or "heads" (with pooling, action tokens)."""
         modules: dict[str, list[nn.Module]] = {
             "encoders": [self.encoders],
             "stems": [self.stems],
             "trunk": [self.trunk],
-            "heads": [self.heads, self.action_tokens],
+            "heads": [self.heads, self.poolings, self.action_tokens],
         }
         if name not in modules:
             raise PolicyError(f"a policy has no part {name!r}; use one of {', '.join(modules)}")
@@ -231,7 +245,7 @@ class Policy(nn.Module):
         for modality in self.config.modalities:
             counts[f"stem {modality}"] = _count(self.stems[f"{self.config.embodiment}_{modality}"])
         counts["trunk"] = _count(self.trunk)
-        counts["head"] = _count(self.heads) + _count(self.action_tokens)
+        counts["head"] = _count(self.heads) + _count(self.poolings) + _count(self.action_tokens)
         counts["modality tokens (unused)"] = _count(self.modalities_tokens)
         return counts
 
@@ -243,6 +257,15 @@ class Policy(nn.Module):
         return load_checkpoint(folder).policy
 
     # --- inside --------------------------------------------------------------------------------------------------
+
+    def _require_action_width(self) -> None:
+        config = self.config
+        unprojected = config.head.kind == "decoder" and not config.head.projection
+        if unprojected and config.trunk.width != config.action_dim:
+            raise PolicyError(
+                f"the decoder head without projection gives {config.trunk.width} numbers a step, but actions have "
+                f"{config.action_dim}; set head.projection to true"
+            )
 
     def _mask_horizon(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
         """In training keep the last h of T observations, h random in 1..T and the same for all modalities."""
@@ -260,6 +283,9 @@ class Policy(nn.Module):
                 return tokens.amax(dim=1)
             case "last":
                 return tokens[:, -1]
+            case "attentive":
+                pooled: Tensor = self.poolings[self.config.embodiment](tokens)
+                return pooled
             case "action_token":
                 return tokens[:, -self.config.action_horizon :]
             case _:  # "no-op"; the configuration admits no other

@@ -22,6 +22,7 @@ from hpt_ros.model.config import (
 from hpt_ros.model.encoders import feature_shape
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.trunk import Trunk
+from hpt_ros.model.weights import LoadReport
 from hpt_ros.structured import dump_yaml
 
 
@@ -94,6 +95,24 @@ def checkpoint_report(checkpoint: Checkpoint, *, where: str) -> str:
         "metrics\n\n" + metrics,
     ]
     return "\n\n".join(sections)
+
+
+def verification_report(checkpoint: Checkpoint, *, where: str) -> str:
+    """Return what `hpt checkpoint verify` prints of a checkpoint that `load_checkpoint` accepted."""
+    numbers = sum(value.numel() for value in checkpoint.policy.state_dict().values())
+    return (
+        f"checkpoint {where} is sound: {checkpoint.weights.tensors} tensors, {numbers:,} numbers, all finite, with "
+        f"exactly the names and shapes of config.yaml; sha256 {checkpoint.weights.sha256}"
+    )
+
+
+def export_report(trunk: TrunkConfig, report: LoadReport) -> str:
+    """Return what `hpt checkpoint export` prints; weights do not show the number of heads, so it is said here."""
+    return (
+        f"wrote the trunk: {report.tensors} tensors, {report.parameters:,} numbers to {report.file} "
+        f"(sha256 {report.sha256[:16]}); to load it, set policy.trunk to width {trunk.width}, depth {trunk.depth} "
+        f"and {trunk.heads} heads"
+    )
 
 
 def example_configs() -> dict[str, PolicyConfig]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hpt_ros.errors import HptError
@@ -124,6 +125,49 @@ def load_image_encoder(policy: Policy, source: str | Path) -> LoadReport:
     for net in encoder.nets:
         load_strictly(net, kept, what="ResNet-18", file=file)
     return _report(f"image encoder (x{len(encoder.nets)})", source, file, kept, len(encoder.nets), left_out)
+
+
+def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
+    """Write the policy's trunk in the layout of a published `trunk.pth`, and read it back to prove that it is whole.
+
+    Args:
+        policy: whose trunk.
+        out: a new file; its ending, .pth or .safetensors, says the format. Parents are made.
+
+    Raises:
+        WeightsError: another ending, a file that is already there, or one that cannot be written.
+    """
+    path = Path(out)
+    if path.suffix not in (".pth", ".safetensors"):
+        raise WeightsError(
+            f"the file to export to is {str(path)!r}, but a name ending in .pth or .safetensors was expected; rename it"
+        )
+    if path.exists():
+        raise WeightsError(f"{str(path)!r} exists already, so it is not replaced; name another file")
+    tensors = {
+        name: value.detach().to("cpu", torch.float32).contiguous().clone()
+        for name, value in policy.trunk.state_dict().items()  # "trunk.blocks.0...."
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.writing-", dir=path.parent) as folder:
+            work = Path(folder) / path.name
+            if path.suffix == ".pth":
+                torch.save(tensors, work)
+            else:
+                save_file(tensors, work, metadata={"format": "pt"})
+            work.chmod(0o644)
+            written = read_tensors(work)
+            if written.keys() != tensors.keys() or any(
+                not torch.equal(written[name], tensors[name]) for name in tensors
+            ):
+                raise WeightsError(f"{str(path)!r} does not read back as it was written; check the disk")
+            work.rename(path)
+    except OSError as error:
+        raise WeightsError(
+            f"{str(path)!r} cannot be written: {error}; name another file, or make room"
+        ) from error
+    return _report("trunk", path, path, tensors, 1)
 
 
 def resolve(source: str | Path) -> Path:

@@ -5,11 +5,21 @@ import json
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 from hpt_ros.cli.main import main
 from hpt_ros.errors import HptError
-from hpt_ros.model import HeadConfig, ImageEncoderConfig, Policy, load_checkpoint, save_checkpoint
+from hpt_ros.model import (
+    HeadConfig,
+    ImageEncoderConfig,
+    Policy,
+    export_trunk,
+    load_checkpoint,
+    load_trunk,
+    save_checkpoint,
+)
 from hpt_ros.model.checkpoint import FILES
+from hpt_ros.model.weights import read_tensors, sha256_of
 
 
 @pytest.fixture
@@ -216,3 +226,90 @@ def test_when_inspected_expect_embodiment_parts_hash_and_metrics(saved, capsys):
 def test_when_inspecting_nothing_expect_exit_status_two(tmp_path, capsys):
     assert main(["checkpoint", "inspect", str(tmp_path / "nothing")]) == 2
     assert "hpt checkpoint: error: the checkpoint" in capsys.readouterr().err
+
+
+def test_when_verified_expect_hash_and_counts(saved, capsys):
+    folder, policy = saved
+    assert main(["checkpoint", "verify", str(folder)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    numbers = sum(value.numel() for value in policy.state_dict().values())
+    assert f"is sound: {len(policy.state_dict())} tensors, {numbers:,} numbers, all finite" in text
+    assert sha256_of(folder / "model.safetensors") in text
+
+
+def rewrite_weights(folder, alter):
+    """Alter the weights and make config.yaml's hash fit again, so that only what was altered is wrong."""
+    tensors = load_file(folder / "model.safetensors")
+    alter(tensors)
+    save_file(tensors, folder / "model.safetensors")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["weights"]["sha256"] = sha256_of(folder / "model.safetensors")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+FC1 = "trunk.trunk.blocks.0.mlp.fc1.weight"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: flip_a_bit(f / "model.safetensors"), "is not the one that was saved (sha256"),
+        (lambda f: rewrite_weights(f, lambda t: t[FC1].fill_(torch.nan)), "that are no finite numbers"),
+        (lambda f: rewrite_weights(f, lambda t: t.pop(FC1)), f"it lacks 1 tensors ({FC1})"),
+        (lambda f: (f / "stats.json").unlink(), "lacks stats.json"),
+    ],
+)
+def test_when_an_unsound_checkpoint_is_verified_expect_a_sentence_and_status_two(
+    saved, capsys, damage, message
+):
+    folder, _ = saved
+    damage(folder)
+    assert main(["checkpoint", "verify", str(folder)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("hpt checkpoint: error: ")
+    assert message in captured.err
+    assert "sound" not in captured.out
+
+
+def flip_a_bit(file):
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["trunk.pth", "new/trunk.safetensors"])
+def test_when_the_trunk_is_exported_expect_published_names_and_the_same_trunk_loaded_again(
+    saved, tmp_path, make_policy, capsys, name
+):
+    folder, policy = saved
+    out = tmp_path / name
+    assert main(["checkpoint", "export", str(folder), "--format", "trunk", "--out", str(out)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "set policy.trunk to width 32, depth 2 and 4 heads" in text
+    stored = read_tensors(out)
+    assert "trunk.blocks.1.attn.in_proj_weight" in stored
+    assert all(name.startswith("trunk.blocks.") for name in stored)
+    assert [path.name for path in out.parent.iterdir() if path.name.startswith(".")] == []
+    other = make_policy(embodiment="leg")
+    report = load_trunk(other, out)
+    assert (report.tensors, report.parameters) == (len(stored), policy.parts()["trunk"])
+    for one, two in zip(policy.trunk.parameters(), other.trunk.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("trunk.pt", r"trunk\.pt', but a name ending in \.pth or \.safetensors was expected"),
+        ("old.pth", r"old\.pth' exists already, so it is not replaced"),
+        ("old.pth/trunk.pth", r"cannot be written: .*; name another file"),
+    ],
+)
+def test_when_the_trunk_cannot_be_exported_expect_a_sentence_and_nothing_changed(
+    tmp_path, make_policy, name, message
+):
+    (tmp_path / "old.pth").write_text("precious")
+    with pytest.raises(HptError, match=message):
+        export_trunk(make_policy(), tmp_path / name)
+    assert (tmp_path / "old.pth").read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["old.pth"]

@@ -17,6 +17,18 @@ VARIANTS = {
     "action tokens, mlp": {"pooling": "action_token"},
     "action tokens, decoder": {"pooling": "action_token", "head": HeadConfig(kind="decoder")},
     "all tokens, decoder": {"pooling": "no-op", "head": HeadConfig(kind="decoder", hidden_width=24)},
+    "action tokens, convolution": {
+        "pooling": "action_token",
+        "head": HeadConfig(kind="conv", widths=(24, 16), kernel=3),
+    },
+    "attentive, mlp": {"pooling": "attentive"},
+    "mean, mixture": {"head": HeadConfig(kind="gmm")},
+    "action tokens, mixture": {"pooling": "action_token", "head": HeadConfig(kind="gmm", modes=3)},
+    "attentive, flow": {"pooling": "attentive", "head": HeadConfig(kind="flow", flow_width=32)},
+    "action tokens, flow": {
+        "pooling": "action_token",
+        "head": HeadConfig(kind="flow", flow_width=32, flow_depth=1),
+    },
     "two hidden widths": {
         "stems": (StemConfig("image", widths=(24, 16), tokens=3), StemConfig("state", tokens=5))
     },

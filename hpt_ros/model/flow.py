@@ -1,0 +1,111 @@
+"""Flow matching head: noise is carried to an action chunk along a learned velocity field.
+
+Linear path of Lipman et al. (arXiv 2210.02747, with no noise left at the end): x_t = (1 - t) x_0 + t x_1 with noise
+x_0 ~ N(0, 1) and the action x_1; the network learns the velocity x_1 - x_0, and Euler steps follow it from t = 0 to 1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hpt_ros.model.config import PolicyConfig
+from hpt_ros.model.heads import Head
+from hpt_ros.model.positions import position_table
+from hpt_ros.model.trunk import Block
+
+TIME_SCALE = (
+    1000.0  # t in [0, 1] is spread over as many positions of the sinusoidal table as diffusion has steps
+)
+NOISE_SEED = 0  # of "fixed" noise and of the validation loss
+
+
+class FlowHead(Head):
+    """Velocity network over the chunk's steps, conditioned on one feature, or on an action token per step.
+
+    Not part of the released code; layout and names are ours.
+    """
+
+    frequencies: Tensor
+    noise: Tensor
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        head, width = config.head, config.head.flow_width
+        self.steps, self.draws = head.flow_steps, head.flow_noise == "random"
+        self.action_in = nn.Linear(config.action_dim, width)
+        self.condition = nn.Sequential(nn.LayerNorm(config.trunk.width), nn.Linear(config.trunk.width, width))
+        self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.blocks = nn.ModuleList(Block(width, head.heads, drop_path=0.0) for _ in range(head.flow_depth))
+        self.norm = nn.LayerNorm(width)
+        self.velocity_out = nn.Linear(width, config.action_dim)
+        # Learnable, so that the weights say for how many steps they were trained.
+        self.positions = nn.Parameter(position_table(config.action_horizon, width)[None])
+        # Not stored with the weights: each follows from the configuration.
+        frequencies = TIME_SCALE ** -torch.linspace(0.0, 1.0, width // 2)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        chunk = (1, config.action_horizon, config.action_dim)
+        start = torch.zeros(chunk) if head.flow_noise == "zero" else _seeded_noise(chunk)
+        self.register_buffer("noise", start, persistent=False)
+
+    def forward(self, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return normalised actions (B, horizon, Da): the end of the flow from the configured, or drawn, noise."""
+        shape = (features.shape[0], *self.noise.shape[1:])
+        if generator is not None:
+            x = torch.randn(shape, generator=generator).to(self.noise.device)
+        elif self.draws:
+            x = torch.randn(shape, device=self.noise.device)
+        else:
+            x = self.noise.expand(shape)
+        condition = self.embed(features)
+        for step in range(self.steps):
+            t = x.new_full((x.shape[0],), step / self.steps)
+            x = x + self.velocity(x, t, condition).to(torch.float32) / self.steps
+        return x
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Return the condition (B, 1 or horizon, w) of features (B, d) or (B, horizon, d)."""
+        out: Tensor = self.condition(features if features.ndim == 3 else features[:, None])
+        return out
+
+    def velocity(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        """Return the velocity (B, horizon, Da) at the chunk `x` (B, horizon, Da) and the times `t` (B,)."""
+        angle = TIME_SCALE * t[:, None] * self.frequencies
+        time = self.time(torch.cat((angle.sin(), angle.cos()), dim=1))[:, None]
+        tokens = self.action_in(x) + self.positions + time + condition
+        for block in self.blocks:
+            tokens = block(tokens)
+        out: Tensor = self.velocity_out(self.norm(tokens))
+        return out
+
+    def loss(self, features: Tensor, target: Tensor, is_real: Tensor) -> Tensor:
+        """Return the mean squared error of the velocity over the real steps.
+
+        Steps attend to each other, so padding is replaced by the last real action before the path is drawn. Times and
+        noise are torch's random numbers in training, and the same at every call in evaluation mode, so that
+        validation losses compare.
+        """
+        end = hold_last(target, is_real)
+        if self.training:
+            start, t = torch.randn_like(end), torch.rand(end.shape[0], device=end.device)
+        else:
+            generator = torch.Generator().manual_seed(NOISE_SEED)
+            start = torch.randn(end.shape, generator=generator).to(end.device)
+            t = torch.rand(end.shape[0], generator=generator).to(end.device)
+        x = torch.lerp(start, end, t[:, None, None])
+        velocity = self.velocity(x, t, self.embed(features)).to(torch.float32)
+        return (velocity - (end - start)).square()[is_real].mean()
+
+
+def hold_last(target: Tensor, is_real: Tensor) -> Tensor:
+    """Return `target` (B, horizon, Da) with each unreal step replaced by the real one before it (or the first)."""
+    steps = torch.arange(target.shape[1], device=target.device)
+    before = torch.where(is_real, steps, -1).cummax(dim=1).values
+    first = is_real.to(torch.int8).argmax(dim=1, keepdim=True)
+    index = torch.where(before < 0, first, before)
+    return target.gather(1, index[:, :, None].expand_as(target))
+
+
+def _seeded_noise(shape: tuple[int, ...]) -> Tensor:
+    generator = torch.Generator(device="cpu").manual_seed(NOISE_SEED)
+    return torch.randn(shape, generator=generator, device="cpu")
