@@ -341,12 +341,16 @@ def _optimiser(policy: Policy, recipe: Recipe) -> torch.optim.AdamW:
     for part, scale in scales.items():
         learned = [parameter for parameter in policy.part(part) if parameter.requires_grad]
         for decayed in (True, False):
-            # Matrices and convolutions are decayed; biases, norms and learnable tokens (1, n, d) are not.
-            chosen = [p for p in learned if (p.ndim in (2, 4)) == decayed]
+            chosen = [parameter for parameter in learned if is_decayed(parameter) == decayed]
             if chosen:
                 decay = recipe.weight_decay if decayed else 0.0
                 groups.append({"params": chosen, "lr_scale": scale, "weight_decay": decay})
     return torch.optim.AdamW(groups, lr=recipe.lr, betas=ADAM_BETAS)
+
+
+def is_decayed(parameter: Tensor) -> bool:
+    """Matrices and convolutions of any dimension are decayed; biases, norms and learnable tokens (1, n, d) are not."""
+    return parameter.ndim >= 2 and not (parameter.ndim == 3 and parameter.shape[0] == 1)
 
 
 @torch.no_grad()

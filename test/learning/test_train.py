@@ -15,7 +15,7 @@ from hpt_ros.errors import HptError
 from hpt_ros.learning import Dataset, Start, open_cache, open_dataset, train
 from hpt_ros.learning.loader import prefetched
 from hpt_ros.learning.recipe import PolicyRecipe
-from hpt_ros.learning.train import ema_decay_at, learning_rate
+from hpt_ros.learning.train import ema_decay_at, is_decayed, learning_rate
 from hpt_ros.model import load_checkpoint
 from hpt_ros.structured import to_mapping
 
@@ -346,3 +346,15 @@ def test_a_policy_recipe_takes_its_sizes_from_the_embodiment(dataset: Dataset) -
         4,
         2,
     )
+
+
+def test_matrices_and_convolutions_are_decayed_and_the_rest_is_not() -> None:
+    decayed = [torch.nn.Linear(3, 2).weight, torch.nn.Conv1d(4, 2, 3).weight, torch.nn.Conv2d(3, 8, 3).weight]
+    kept = [
+        torch.nn.Linear(3, 2).bias,
+        torch.nn.LayerNorm(4).weight,
+        torch.zeros(1, 16, 64),
+        torch.zeros(1, 1, 64),
+    ]
+    assert all(is_decayed(parameter) for parameter in decayed)
+    assert not any(is_decayed(parameter) for parameter in kept)
