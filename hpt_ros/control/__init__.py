@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from hpt_ros.control.chunk import Chunk, ChunkError, Reference
-from hpt_ros.control.config import ControlConfig, QueueConfig, SafetyConfig, WatchdogConfig
+from hpt_ros.control.config import (
+    ControlConfig,
+    DeadmanConfig,
+    QueueConfig,
+    SafetyConfig,
+    TrackingConfig,
+    WatchdogConfig,
+)
 from hpt_ros.control.controller import Controller
 from hpt_ros.control.latency import LatencyWindow
 from hpt_ros.control.queue import ChunkQueue
@@ -21,6 +28,7 @@ __all__ = [
     "Command",
     "ControlConfig",
     "Controller",
+    "DeadmanConfig",
     "Event",
     "LatencyWindow",
     "Limits",
@@ -32,6 +40,7 @@ __all__ = [
     "Session",
     "State",
     "StreamRate",
+    "TrackingConfig",
     "Watchdog",
     "WatchdogConfig",
     "next_state",

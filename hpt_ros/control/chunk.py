@@ -18,6 +18,14 @@ class ChunkError(HptError):
     """A chunk that must not be executed: wrong size or not finite."""
 
 
+def shape_refusal(values: Vector, dim: int) -> str:
+    """Why values are no chunk for `dim` commanded dimensions, a sentence; empty if they are."""
+    shape = np.shape(values)
+    if len(shape) == 2 and shape[0] > 0 and shape[1] == dim:
+        return ""
+    return f"a chunk has the shape {shape}, but (horizon, {dim}) was expected; check the policy"
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """Where the policy wants the robot at one time: position and velocity, (dim,) each, in the action's unit."""
@@ -66,6 +74,20 @@ class Chunk:
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "_slopes", _slopes(values))
+
+    def future_words(self, now_ns: int) -> str:
+        """Why it is refused as one of the future."""
+        return (
+            f"a chunk is of an observation {(self.observation_ns - now_ns) / NS_PER_S:.3f} s in the future; "
+            "synchronise the clocks of cameras and policy"
+        )
+
+    def late_words(self) -> str:
+        """Why it is refused as late."""
+        return (
+            f"a chunk of {self.horizon} actions came after the time of its last action, or is older than the one in "
+            "use; make the policy faster or its horizon longer"
+        )
 
     @property
     def horizon(self) -> int:

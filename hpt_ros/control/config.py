@@ -61,6 +61,10 @@ class SafetyConfig:
         "holding for longer than this is a fault, which an operator clears", default=1.0,
         unit="s", above=0.0, maximum=60.0,
     )  # fmt: skip
+    inference_timeout_s: float = field(
+        "an inference under way for longer than this counts as hung", default=1.0,
+        unit="s", above=0.0, maximum=60.0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,45 @@ class WatchdogConfig:
         minimum=1.0,
         maximum=100.0,
     )
+    frozen_repeats: int = field(
+        "a camera whose picture came again, pixel for pixel, more often than this while the robot moved is stale; "
+        "0 never looks",
+        default=5, minimum=0, maximum=10000,
+    )  # fmt: skip
+    frozen_travel: float = field(
+        "a picture may repeat as long as no joint was measured further than this from where it was at the first, "
+        "in the action's unit",
+        default=0.05, above=0.0, maximum=10.0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingConfig:
+    """How far the robot may be from its commands."""
+
+    error: float = field(
+        "largest distance of a measured joint from its commands, in the action's unit",
+        default=0.2, above=0.0, maximum=100.0,
+    )  # fmt: skip
+    duration_s: float = field(
+        "a distance larger than that for longer than this is a fault", default=0.1,
+        unit="s", minimum=0.0, maximum=10.0,
+    )  # fmt: skip
+    lag_s: float = field(
+        "how far the robot may lag behind its commands in time", default=0.1,
+        unit="s", minimum=0.0, maximum=2.0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DeadmanConfig:
+    """A switch that a person holds while the robot may move."""
+
+    topic: str = field("topic of std_msgs/Bool, true while held; empty: there is no switch", default="")
+    timeout_s: float = field(
+        "the switch counts as released when no true message came for this long", default=0.2,
+        unit="s", above=0.0, maximum=5.0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +135,5 @@ class ControlConfig:
     queue: QueueConfig = field("chunks", default=QueueConfig())
     safety: SafetyConfig = field("limits", default=SafetyConfig())
     watchdog: WatchdogConfig = field("stale streams", default=WatchdogConfig())
+    tracking: TrackingConfig = field("distance from the commands", default=TrackingConfig())
+    deadman: DeadmanConfig = field("deadman's switch", default=DeadmanConfig())

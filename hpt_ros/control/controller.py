@@ -10,16 +10,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hpt_ros.control.chunk import NS_PER_S, Chunk, ChunkError, Vector
+from hpt_ros.control.chunk import NS_PER_S, Chunk, ChunkError, Vector, shape_refusal
 from hpt_ros.control.config import ControlConfig
+from hpt_ros.control.guards import Guards
 from hpt_ros.control.latency import LatencyWindow
-from hpt_ros.control.queue import ChunkQueue
+from hpt_ros.control.queue import ChunkQueue, step_mask
 from hpt_ros.control.safety import Limits, Output, SafetyFilter
 from hpt_ros.control.session import Command, Session, StreamRate
 from hpt_ros.control.start import outside_limits, too_far
 from hpt_ros.control.state_machine import Event, State, next_state
-from hpt_ros.control.watchdog import Watchdog
-from hpt_ros.errors import HptError, did_you_mean
 
 
 class Controller:
@@ -53,25 +52,14 @@ class Controller:
         Raises:
             HptError: `step_names` names a dimension that there is not.
         """
-        for name in config.queue.step_names:
-            if name not in names:
-                raise HptError(
-                    f"queue.step_names has {name!r}, but the commanded dimensions are {', '.join(names)}"
-                    f"{did_you_mean(name, names) or '; correct it'}"
-                )
-        step = np.array([name in config.queue.step_names for name in names], dtype=bool)
+        step = step_mask(config.queue, names)
         self.config, self.names = config, tuple(names)
-        self.limits = Limits(
-            limits.lower,
-            limits.upper,
-            limits.velocity * config.safety.velocity_scale,
-            limits.acceleration * config.safety.acceleration_scale,
-        )
+        self.limits = limits.scaled(config.safety.velocity_scale, config.safety.acceleration_scale)
         self.period_ns = round(NS_PER_S / rate_hz)
         self._lead_ns = self.period_ns + round(latency_s * NS_PER_S)
         self.queue = ChunkQueue(config.queue, step)
         self.filter = SafetyFilter(self.limits, self.period_ns / NS_PER_S, step)
-        self.watchdog = Watchdog(config.watchdog, {stream.name: stream.rate_hz for stream in streams})
+        self.guards = Guards(config, names, streams, step)
         self.latency = LatencyWindow()
         self.state = State.INACTIVE
         self.session = Session()
@@ -114,15 +102,27 @@ class Controller:
 
     def message(self, stream: str, stamp_ns: int, arrival_ns: int) -> None:
         """Note a usable message of a stream."""
-        self.watchdog.saw(stream, stamp_ns, arrival_ns)
+        self.guards.watchdog.saw(stream, stamp_ns, arrival_ns)
 
     def invalid_message(self) -> None:
         """Note a message that could not be used; its stream gets no fresher."""
         self.session.counters["invalid_messages"] += 1
 
-    def measured(self, position: Vector) -> None:
+    def measured(self, position: Vector, stamp_ns: int) -> None:
         """Note the measured pose of the commanded dimensions, (dim,)."""
         self.session.measured = np.array(position, dtype=np.float64)
+        self.guards.tracking.measured(stamp_ns, self.session.measured)
+
+    def inference_running(self, busy_s: float) -> None:
+        """Note for how long the present inference has been under way; 0 if there is none."""
+        longest_s = self.config.safety.inference_timeout_s
+        if busy_s <= longest_s:
+            self.session.hung = ""
+        elif not self.session.hung:
+            self.session.counters["inferences_hung"] += 1
+            self.session.hung = (
+                f"; the policy has not come back from an inference for more than {longest_s:g} s"
+            )
 
     def chunk(self, observation_ns: int, dt_s: float, values: Vector, now_ns: int, number: int = 0) -> str:
         """Take a chunk from the policy.
@@ -139,12 +139,9 @@ class Controller:
         """
         if not self.state.active or self.state is State.FAULT or not self.session.enabled:
             return f"a chunk came in state {self.state.name} and is not executed"
-        if np.ndim(values) != 2 or np.shape(values)[1] != len(self.names) or np.shape(values)[0] == 0:
-            return self._refused(
-                "wrong_size_refused",
-                f"a chunk has the shape {np.shape(values)}, but (horizon, {len(self.names)}) was expected; "
-                "check the policy",
-            )
+        wrong_size = shape_refusal(values, len(self.names))
+        if wrong_size:
+            return self._refused("wrong_size_refused", wrong_size)
         try:
             chunk = Chunk(observation_ns, dt_s, values, number)
         except ChunkError as error:
@@ -158,10 +155,7 @@ class Controller:
         if chunk.observation_ns > now_ns + dt_s * NS_PER_S:
             # It would be held, and look unused, until its time comes.
             self.session.counters["chunks_refused_future"] += 1
-            return (
-                f"a chunk is of an observation {(chunk.observation_ns - now_ns) / NS_PER_S:.3f} s in the future; "
-                "synchronise the clocks of cameras and policy"
-            )
+            return chunk.future_words(now_ns)
         if self.state is not State.RUNNING:
             if self.session.pending is None or observation_ns > self.session.pending.observation_ns:
                 self.session.pending = chunk
@@ -196,6 +190,7 @@ class Controller:
         if not self.filter.at_rest:
             return "the robot is still braking; clear the fault when it is at rest"
         self.session.refused_in_a_row = 0
+        self.guards.cleared()
         self.latched = ""
         self._event(Event.CLEAR, "")
         return ""
@@ -212,12 +207,9 @@ class Controller:
         time_ns = self._grid(now_ns)
         if time_ns is None:
             return None
-        self.session.stale = self.watchdog.stale(now_ns)
-        if self.state is State.RUNNING and self.session.stale:
-            self.session.counters["stale_stops"] += 1
-            self._hold(Event.STALE, "; ".join(self.session.stale.values()))
+        self._guard(now_ns)
         if self.state in (State.WAITING, State.HOLDING):
-            self._try_to_run(time_ns)
+            self._try_to_run(time_ns, self.guards.deadman.released(now_ns))
         command = self._run(time_ns) if self.state is State.RUNNING else None
         if self.state is State.HOLDING:
             self._check_hold(now_ns)
@@ -225,6 +217,7 @@ class Controller:
             command = self._brake(time_ns)
         # Silence ends the grid: what comes after it is no gap.
         self.session.last_time_ns = None if command is None else command.time_ns
+        self.guards.sent(command)
         self.session.counters["commands_sent"] += command is not None
         return command
 
@@ -242,14 +235,14 @@ class Controller:
 
     def stream_ages_s(self, now_ns: int) -> Mapping[str, float]:
         """Age of every stream's newest usable message in seconds, NaN if never seen."""
-        return {name: self.watchdog.age_s(name, now_ns) for name in self.watchdog.timeouts_s}
+        return {name: self.guards.watchdog.age_s(name, now_ns) for name in self.guards.watchdog.timeouts_s}
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
     def _forget(self) -> None:
         self.queue.clear()
         self.filter.forget()
-        self.watchdog.reset()
+        self.guards.reset()
         self.session = Session()
 
     def _event(self, event: Event, reason: str) -> None:
@@ -277,10 +270,7 @@ class Controller:
     def _late_chunk(self, chunk: Chunk) -> str:
         self.session.counters["chunks_refused_late"] += 1
         self.session.counters["late_actions_dropped"] += chunk.horizon
-        return (
-            f"a chunk of {chunk.horizon} actions came after the time of its last action, or is older than the one in "
-            "use; make the policy faster or its horizon longer"
-        )
+        return chunk.late_words()
 
     def _grid(self, now_ns: int) -> int | None:
         """Time of this period's command; None if the timer came a whole period early."""
@@ -299,9 +289,25 @@ class Controller:
         self.session.counters["clock_jumps"] += 1
         self.session.last_time_ns = None
         self.session.pending = None
-        self.watchdog.reset()
+        self.guards.clock_back()
         self._event(Event.CLOCK_BACK, "ROS time went back")
         self.session.hold_since_ns = None
+
+    def _guard(self, now_ns: int) -> None:
+        """Look at what must stop motion, apart from the policy itself."""
+        counters, guards = self.session.counters, self.guards
+        frozen = guards.frozen.frozen()
+        self.session.stale = {**guards.watchdog.stale(now_ns), **frozen}
+        if self.state in (State.RUNNING, State.HOLDING) and guards.deadman.released(now_ns):
+            counters["deadman_stops"] += 1
+            self._event(Event.PAUSE, "")
+        if self.state is not State.FAULT and guards.tracking.problem:
+            counters["tracking_stops"] += 1
+            self._event(Event.ERROR, guards.tracking.problem)
+        if self.state is State.RUNNING and self.session.stale:
+            counters["stale_stops"] += 1
+            counters["frozen_stops"] += bool(frozen)
+            self._hold(Event.STALE, "; ".join(self.session.stale.values()))
 
     def _hold(self, event: Event, reason: str) -> None:
         self._event(event, reason)
@@ -312,9 +318,10 @@ class Controller:
             self.session.hold_since_ns = now_ns
         longest_s = self.config.safety.hold_timeout_s
         if now_ns - self.session.hold_since_ns > longest_s * NS_PER_S:
-            self._event(Event.HOLD_TIMEOUT, f"held for more than {longest_s:g} s: {self.session.reason}")
+            reason = self.session.reason.removesuffix(self.session.hung) + self.session.hung
+            self._event(Event.HOLD_TIMEOUT, f"held for more than {longest_s:g} s: {reason}")
 
-    def _try_to_run(self, time_ns: int) -> None:
+    def _try_to_run(self, time_ns: int, released: str) -> None:
         """Go to RUNNING if everything is there; otherwise say what is missing."""
         chunk = self.session.pending
         if not self.session.enabled:
@@ -322,10 +329,12 @@ class Controller:
         elif self.session.stale:
             self.session.pending = None
             self.session.waiting_for = "; ".join(self.session.stale.values())
+        elif released:
+            self.session.waiting_for = released
         elif self.session.measured is None:
             self.session.waiting_for = "the measured pose"
         elif chunk is None:
-            self.session.waiting_for = "the policy's first chunk"
+            self.session.waiting_for = f"the policy's first chunk{self.session.hung}"
         elif chunk.end_ns <= time_ns:
             self.session.pending = None
             self.session.waiting_for = "a chunk that is not late"
@@ -361,7 +370,7 @@ class Controller:
         reference = self.queue.at(time_ns)
         if reference is None:
             self.session.counters["exhausted_stops"] += 1
-            self._hold(Event.EXHAUSTED, "the chunk is used up and no new one has come")
+            self._hold(Event.EXHAUSTED, f"the chunk is used up and no new one has come{self.session.hung}")
             return None
         output = self.filter.apply(reference.position, reference.velocity)
         if output is None:

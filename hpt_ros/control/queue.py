@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,22 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S, Chunk, Reference, Vector
 from hpt_ros.control.config import QueueConfig
+from hpt_ros.errors import HptError, did_you_mean
+
+
+def step_mask(config: QueueConfig, names: Sequence[str]) -> NDArray[np.bool_]:
+    """(dim,) true for the dimensions that `step_names` names.
+
+    Raises:
+        HptError: it names a dimension that there is not.
+    """
+    for name in config.step_names:
+        if name not in names:
+            raise HptError(
+                f"queue.step_names has {name!r}, but the commanded dimensions are {', '.join(names)}"
+                f"{did_you_mean(name, names) or '; correct it'}"
+            )
+    return np.array([name in config.step_names for name in names], dtype=bool)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ class Limits:
                 "limits need lower < upper, and velocity and acceleration above 0; correct the embodiment"
             )
 
+    def scaled(self, velocity: float, acceleration: float) -> Limits:
+        """These limits with that part of the velocities and accelerations."""
+        return Limits(self.lower, self.upper, self.velocity * velocity, self.acceleration * acceleration)
+
     @property
     def dim(self) -> int:
         """Number of dimensions."""
@@ -196,6 +200,8 @@ class SafetyFilter:
         low, high = self._interval(last)
         velocity = self._velocity - np.clip(self._velocity, -self._step_v, self._step_v)
         velocity = np.clip(velocity, low, high)
+        # What rounding leaves of a velocity that one period's braking takes away is rest.
+        velocity = np.where(np.abs(velocity) <= self._slack, 0.0, velocity)
         position = np.clip(last + velocity * self.dt_s, self.limits.lower, self.limits.upper)
         return self._send(position, velocity, velocity)
 

@@ -21,6 +21,10 @@ COUNTERS = (
     "inference_errors",
     "invalid_messages",
     "stale_stops",
+    "frozen_stops",
+    "tracking_stops",
+    "deadman_stops",
+    "inferences_hung",
     "exhausted_stops",
     "operator_stops",
     "command_gaps",
@@ -62,6 +66,7 @@ class Session:
     waiting_for: str = ""  # what keeps it from RUNNING
     stale: dict[str, str] = field(default_factory=dict)
     measured: Vector | None = None
+    hung: str = ""  # what is to be said about an inference that does not come back
     pending: Chunk | None = None  # newest chunk while not RUNNING
     unused: Chunk | None = None  # newest chunk that no command came from yet
     refused_in_a_row: int = 0

@@ -35,9 +35,9 @@ class Event(str, Enum):
     STALE = "stale"  # a stream is older than its timeout
     EXHAUSTED = "exhausted"  # the newest chunk is used up
     CLOCK_BACK = "clock_back"  # ROS time went back
-    PAUSE = "pause"  # the task is over (its action goal ended)
+    PAUSE = "pause"  # the task is over (its action goal ended), or the deadman's switch is released
     HOLD_TIMEOUT = "hold_timeout"  # held for too long
-    ERROR = "error"  # too many refused chunks or failed inferences in a row
+    ERROR = "error"  # too many refused chunks or failed inferences in a row, or the robot does not follow
     STOP = "stop"  # an operator's stop
     CLEAR = "clear"  # an operator clears the fault
 

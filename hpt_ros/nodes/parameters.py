@@ -58,9 +58,20 @@ def read(node: Node, cls: type[T], changes: Mapping[str, Any] | None = None) -> 
     return read_dataclass(cls, _mapping(node, cls, "", changes or {}), where=where)
 
 
-def names(cls: type[Any]) -> frozenset[str]:
-    """Names of the parameters that `declare` makes of a dataclass."""
-    return frozenset(name for name, _, _ in _fields(cls, ""))
+def names(*classes: type[Any]) -> frozenset[str]:
+    """Names of the parameters that `declare` makes of dataclasses."""
+    return frozenset(name for cls in classes for name, _, _ in _fields(cls, ""))
+
+
+def refusal(node: Node, wanted: Mapping[str, Any], *classes: type[Any]) -> str:
+    """Why parameters cannot be set, a sentence; empty if they can, or are none of the dataclasses' fields."""
+    try:
+        for cls in classes:
+            if names(cls) & wanted.keys():
+                read(node, cls, wanted)
+    except HptError as error:
+        return str(error)
+    return ""
 
 
 def changed(parameters: Sequence[Parameter[Any]]) -> dict[str, Any]:

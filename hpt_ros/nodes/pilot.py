@@ -75,7 +75,7 @@ class Pilot:
         self._requests: dict[int, Request] = {}  # by number of the chunk, until its first command
         self._fresh_ns = round((self.buffer.settle_s + FRESH_PART * robot.dt_s) * NS_PER_S)
         self._asked_ns = -1  # tick of the newest request
-        self._states: dict[str, NDArray[Any]] = {}  # newest of each state stream
+        self._states: dict[str, tuple[int, NDArray[Any]]] = {}  # newest of each state stream, with its stamp
         self._arrivals: dict[str, deque[tuple[int, int]]] = {
             stream.name: deque(maxlen=ARRIVALS_KEPT) for stream in robot.streams
         }  # header stamp and steady arrival
@@ -124,11 +124,13 @@ class Pilot:
         self._arrivals[stream.name].append((stamp, time.monotonic_ns()))
         if stream.modality == "image":
             self.metrics.add("image_delay_s", (arrival_ns - stamp) / NS_PER_S)
+            self.controller.guards.frozen.saw(stream.name, value, self.controller.session.measured)
         else:
-            self._states[stream.name] = value
+            self._states[stream.name] = (stamp, value)
             if len(self._states) == len(self.embodiment.state_streams):
-                state = np.concatenate([self._states[item.name] for item in self.embodiment.state_streams])
-                self.controller.measured(state[self._positions])
+                newest = [self._states[item.name] for item in self.embodiment.state_streams]
+                pose = np.concatenate([values for _, values in newest])[self._positions]
+                self.controller.measured(pose, min(at_ns for at_ns, _ in newest))
         return ""
 
     def step(self, now_ns: int) -> Step:
@@ -140,6 +142,7 @@ class Pilot:
         result, problem, internal = None, "", ""
         try:
             result, problem = self._finished(now_ns)
+            self.controller.inference_running(self.worker.busy_s())
             self._observe(now_ns)
         except Exception as error:
             internal = self._failed(error)

@@ -147,6 +147,8 @@ class CheckpointPolicy:
             ("name", config.embodiment, robot.name),
             ("action dimension", config.action_dim, robot.action.dim),
             ("state dimension", config.state_dim, len(robot.state_names)),
+            ("action horizon", config.action_horizon, robot.action.horizon),
+            ("observation horizon", config.observation_horizon, robot.observation_horizon),
         ):
             if "state" not in config.modalities and what == "state dimension":
                 continue

@@ -7,6 +7,7 @@
 | ~/status, ~/chunk, /diagnostics | hpt_msgs/PolicyStatus, hpt_msgs/ActionChunk, diagnostic_msgs/DiagnosticArray |
 | ~/set_task, ~/clear_fault, ~/stop | services hpt_msgs/SetTask, hpt_msgs/ClearFault, std_srvs/Trigger |
 | ~/stop | topic std_msgs/Empty: any message stops the robot |
+| the parameter deadman.topic | std_msgs/Bool, true while a person holds the switch |
 | ~/run | action hpt_msgs/RunPolicy |
 
 docs/safety.md says what it guarantees.
@@ -14,7 +15,6 @@ docs/safety.md says what it guarantees.
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -23,24 +23,19 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
-from std_msgs.msg import Empty
-from std_srvs.srv import Trigger
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_msgs.msg import ActionChunk, PolicyStatus
-from hpt_msgs.srv import ClearFault, SetTask
 from hpt_ros.control import Command, ControlConfig, State
 from hpt_ros.embodiment import Stream
-from hpt_ros.errors import HptError
 from hpt_ros.nodes import parameters
 from hpt_ros.nodes.conversions import (
     NS_PER_S,
@@ -49,7 +44,9 @@ from hpt_ros.nodes.conversions import (
     to_action_chunk,
     to_joint_trajectory,
 )
+from hpt_ros.nodes.executable import run
 from hpt_ros.nodes.lifecycle import told
+from hpt_ros.nodes.operators import offer_to_operators
 from hpt_ros.nodes.pilot import Pilot
 from hpt_ros.nodes.policies import LoadedPolicy, load_policy
 from hpt_ros.nodes.policy_config import PolicyNodeConfig
@@ -100,10 +97,7 @@ class PolicyNode(LifecycleNode):
         self._control_timer: Any = None
         self._commands: Any = None
         self._chunks: Any = None
-        self.create_service(SetTask, "~/set_task", self._on_set_task)
-        self.create_service(ClearFault, "~/clear_fault", self._on_clear_fault)
-        self.create_service(Trigger, "~/stop", self._on_stop_service)
-        self.create_subscription(Empty, "~/stop", self._on_stop_message, 10)
+        offer_to_operators(self)
         self._run = RunAction(self, self._config.task_result_service)
         # Steady: status must go on when simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -186,6 +180,11 @@ class PolicyNode(LifecycleNode):
                     stream_qos(stream),
                 )
                 self._entities.append((self.destroy_subscription, subscription))
+            if topic := pilot.controller.config.deadman.topic:
+                # Best effort takes messages of any publisher; one that is lost is missed after deadman.timeout_s.
+                qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+                switch = self.create_subscription(Bool, topic, self._on_deadman, qos)
+                self._entities.append((self.destroy_subscription, switch))
         source = loaded.checkpoint or f"the {config.policy} policy"
         self.get_logger().info(
             f"configured for {robot.name} with {source}; commands go to {robot.action.topic}"
@@ -255,10 +254,8 @@ class PolicyNode(LifecycleNode):
         controller.disable()
         now_ns = max(self.now_ns, controller.session.last_now_ns or 0)
         while not controller.filter.at_rest and self.context.ok():
-            command = controller.step(
-                now_ns
-            )  # None if it is less than a period since the timer's last command
-            if command is not None:
+            command = controller.step(now_ns)
+            if command is not None:  # None if it is less than a period since the timer's last command
                 self._send(command, now_ns)
             time.sleep(controller.period_ns / NS_PER_S)
             now_ns = max(self.now_ns, now_ns + controller.period_ns)
@@ -322,6 +319,11 @@ class PolicyNode(LifecycleNode):
             if problem:
                 self._complain(stream.name, problem)
 
+    def _on_deadman(self, message: Any) -> None:
+        with self._lock:
+            if self._pilot is not None:
+                self._pilot.controller.guards.deadman.heard(message.data, self.now_ns)
+
     def _complain(self, who: str, problem: str) -> None:
         """Log each kind of problem once an activation: a camera's complaint 30 times a second hides all others."""
         kind = (who, problem[:60])
@@ -339,7 +341,7 @@ class PolicyNode(LifecycleNode):
             if not self._closed:
                 self._diagnostics.publish(to_diagnostics(self._pilot, self.get_name(), self.now_ns))
 
-    # --- services --------------------------------------------------------------------------------------------------
+    # --- operators -------------------------------------------------------------------------------------------------
 
     def set_task(self, task: str) -> str:
         """Set the task's text; returns why not, or nothing."""
@@ -351,24 +353,15 @@ class PolicyNode(LifecycleNode):
             self._pilot.task = task
             return ""
 
-    def _on_set_task(self, request: Any, response: Any) -> Any:
-        refused = self.set_task(request.task)
-        response.success, response.message = not refused, refused or f"the task is {request.task!r}"
-        return response
-
-    def _on_clear_fault(self, request: Any, response: Any) -> Any:
+    def clear_fault(self) -> tuple[bool, str]:
+        """Clear what is latched; returns whether, and what or why not."""
         with self._lock:
             if self._pilot is None:
                 self._latched = ""
-                response.success, response.message = (
-                    True,
-                    "the node is not configured; nothing is latched now",
-                )
-                return response
+                return True, "the node is not configured; nothing is latched now"
             latched = self._pilot.controller.latched
             refused = self._pilot.controller.clear_fault()
-        response.success, response.message = not refused, refused or f"cleared: {latched}"
-        return response
+        return not refused, refused or f"cleared: {latched}"
 
     def stop(self, reason: str) -> str:
         """Stop the robot and latch; returns what was done."""
@@ -382,64 +375,23 @@ class PolicyNode(LifecycleNode):
             self._tell(before, self._pilot)
         return "the robot brakes and stays until ~/clear_fault is called"
 
-    def _on_stop_service(self, request: Any, response: Any) -> Any:
-        response.success, response.message = True, self.stop("an operator called ~/stop")
-        return response
-
-    def _on_stop_message(self, message: Any) -> None:
-        self.stop("an operator published on ~/stop")
-
     def _on_parameters(self, changes: Sequence[Parameter[Any]]) -> Any:
         wanted = parameters.changed(changes)
-        ours = (parameters.names(PolicyNodeConfig) | parameters.names(ControlConfig)) & wanted.keys()
-        if not ours:
-            return SetParametersResult(successful=True)
-        try:
-            if ours == {"task"} and self._pilot is not None:
-                refused = self.set_task(wanted["task"])
-                return SetParametersResult(successful=not refused, reason=refused)
-            if self._pilot is not None:
-                name = min(ours)
-                raise HptError(
-                    f"the parameter {name} is read when the node is configured; clean the node up first"
-                )
-            parameters.read(self, PolicyNodeConfig, wanted)
-            parameters.read(self, ControlConfig, wanted)
-        except HptError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
+        ours = parameters.names(PolicyNodeConfig, ControlConfig) & wanted.keys()
+        if ours == {"task"} and self._pilot is not None:
+            refused = self.set_task(wanted["task"])
+        elif ours and self._pilot is not None:
+            refused = (
+                f"the parameter {min(ours)} is read when the node is configured; clean the node up first"
+            )
+        else:
+            refused = parameters.refusal(self, wanted, PolicyNodeConfig, ControlConfig)
+        return SetParametersResult(successful=not refused, reason=refused)
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; a moving robot is braked first."""
-    # rclpy's own handlers would close the context before the robot is braked, and Python's would raise in the middle of
-    # a command. These only say that it is time.
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        node = PolicyNode()
-    except HptError as error:
-        print(f"policy_node: error: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        if node.get_parameter("autostart").value:
-            for transition in (node.trigger_configure, node.trigger_activate):
-                if transition() != TransitionCallbackReturn.SUCCESS:
-                    print(f"policy_node: error: {node.refusal}", file=sys.stderr)
-                    return 2
-        while not ended.is_set():
-            executor.spin_once(timeout_sec=0.1)
-        return 0
-    finally:
-        node.close()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
+    return run("policy_node", PolicyNode, args)
 
 
 if __name__ == "__main__":

@@ -99,6 +99,7 @@ def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int) -> Any:
         "command jitter p99 [s]": metrics.recent("command_jitter_s", 99.0),
         "control period's work, median [s]": metrics.recent("control_s"),
         "inference running for [s]": pilot.worker.busy_s(),
+        "tracking error": controller.guards.tracking.error,
         **controller.session.counters,
     }
     status.values = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]

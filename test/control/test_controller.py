@@ -42,7 +42,10 @@ class Rig:
         self.now = START
         self.sent: list[Command] = []
         self.camera_on = self.joints_on = True
+        self.told: np.ndarray | None = None  # the command of the last period
         self.pose = np.array([0.5, -0.5])
+        self.follows = True  # commands, where there are any
+        self.turned = np.zeros(2)  # how far off it is
 
     def state(self) -> State:
         return self.controller.state
@@ -59,11 +62,15 @@ class Rig:
                 self.controller.message("camera", self.now, self.now)
             if self.joints_on:
                 self.controller.message("joints", self.now, self.now)
-                self.controller.measured(self.pose)
+                self.controller.measured(self.measured() + self.turned, self.now)
             command = self.controller.step(self.now)
+            self.told = None if command is None else command.position
             if command is not None:
                 self.sent.append(command)
         return command
+
+    def measured(self) -> np.ndarray:
+        return self.told if self.follows and self.told is not None else self.pose
 
     def chunk(self, slope: float = 0.2, horizon: int = 16, age_ms: int = 20) -> str:
         rows = self.pose + slope * DT_S * np.arange(horizon)[:, None]
@@ -466,7 +473,7 @@ def test_when_step_name_is_unknown_expect_error_with_a_hint():
 happenings = st.lists(
     st.tuples(
         st.sampled_from(
-            ["tick", "chunk", "camera", "joints", "stop", "clear", "task", "jump", "late", "bad"]
+            ["tick", "chunk", "camera", "joints", "stop", "clear", "task", "jump", "late", "bad", "turn"]
         ),
         st.integers(1, 40),
         st.floats(-8, 8),
@@ -498,6 +505,8 @@ def test_whatever_happens_expect_commands_within_limits_and_motion_only_when_run
             rig.now -= count * S
         elif kind == "late":
             rig.tick(1, 10 * count)
+        elif kind == "turn":
+            rig.turned = np.full(2, slope / 8)  # beyond what tracking permits, or within
         elif kind == "bad":
             rig.controller.chunk(rig.now, DT_S, np.full((4, 2), np.nan), rig.now)
         previous = rig.controller.filter.velocity.copy()

@@ -233,3 +233,14 @@ def test_when_limits_contradict_expect_error():
         Limits(np.array([1.0]), np.array([0.0]), np.array([1.0]), np.array([1.0]))
     with pytest.raises(HptError, match="one finite number per dimension"):
         Limits(np.array([0.0]), np.array([1.0]), np.array([1.0, 2.0]), np.array([1.0]))
+
+
+@given(st.floats(-1.5, 1.5), st.sampled_from([0.001, 0.01, 0.02, 0.05]), st.sampled_from([1.0, -1.0]))
+def test_when_one_period_of_braking_is_enough_expect_no_rounding_left_in_the_last_velocity(start, dt_s, sign):
+    panda = Limits(np.full(2, -2.8973), np.full(2, 2.8973), np.full(2, 2.175), np.array([15.0, 7.5]))
+    filter_ = SafetyFilter(panda, dt_s)
+    filter_.reset(np.full(2, start))
+    filter_.apply(start + sign * panda.acceleration * dt_s * dt_s)
+    assert filter_.velocity.any()
+    assert not filter_.brake().velocity.any()
+    assert filter_.at_rest

@@ -28,6 +28,7 @@ from trajectory_msgs.msg import JointTrajectory
 from hpt_msgs.msg import PolicyStatus
 from hpt_ros.control import State
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import HptError
 from hpt_ros.model import (
     ImageEncoderConfig,
     Policy,
@@ -38,6 +39,7 @@ from hpt_ros.model import (
     save_checkpoint,
 )
 from hpt_ros.nodes.composition import Composition
+from hpt_ros.nodes.policies import load_policy
 from hpt_ros.nodes.policy_node import PolicyNode
 from hpt_ros.resources import config_file
 
@@ -116,7 +118,9 @@ class SimulatedRobot(Node):
         self.joints.publish(message)
         if self.now_ns % (NS // 10) == 0:
             for publisher in self.cameras:
-                image = Image(height=96, width=128, step=384, encoding="rgb8", data=bytes(96 * 128 * 3))
+                image = Image(height=96, width=128, step=384, encoding="rgb8")
+                # A real camera's noise: no picture comes twice.
+                image.data = self.now_ns.to_bytes(8, "little") + bytes(96 * 128 * 3 - 8)
                 image.header.stamp = stamp
                 publisher.publish(image)
         self.clock.publish(Clock(clock=stamp))
@@ -238,3 +242,27 @@ def test_when_parameter_file_is_wrong_expect_one_sentence_and_status_2():
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "safety.velocity_scale" in errors.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "\n  horizon: 16",
+            "\n  horizon: 8",
+            "has action horizon 16 but its embodiment.yaml has action horizon 8",
+        ),
+        (
+            "observation_horizon: 1",
+            "observation_horizon: 3",
+            "observation horizon 1 but .* observation horizon 3",
+        ),
+    ],
+)
+def test_when_the_horizons_of_a_checkpoint_disagree_expect_both(checkpoint, tmp_path, old, new, message):
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "mixed"))
+    text = (folder / "embodiment.yaml").read_text(encoding="utf-8")
+    assert old in text
+    (folder / "embodiment.yaml").write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(HptError, match=message):
+        load_policy("checkpoint", checkpoint=str(folder), embodiment_file="", device="cpu", threads=1, seed=0)

@@ -56,7 +56,7 @@ def test_whatever_a_message_holds_expect_a_sentence_and_a_stream_that_stays_unse
     assert problem.startswith(f"stream {stream.name!r} (topic {stream.topic})")
     assert "\n" not in problem
     assert pilot.controller.session.counters["invalid_messages"] == before + 1
-    assert stream.name in pilot.controller.watchdog.stale(NOW)
+    assert stream.name in pilot.controller.guards.watchdog.stale(NOW)
     assert pilot.step(NOW).command is None
     assert pilot.controller.state is State.WAITING
 

@@ -1,0 +1,55 @@
+"""What watches the robot and its inputs, apart from the policy itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.control.config import ControlConfig
+from hpt_ros.control.deadman import Deadman
+from hpt_ros.control.frozen import FrozenPictures
+from hpt_ros.control.session import Command, StreamRate
+from hpt_ros.control.tracking import Tracking
+from hpt_ros.control.watchdog import Watchdog
+
+
+class Guards:
+    """Watchdog, frozen cameras, tracking and the deadman's switch, which are told and forget together."""
+
+    def __init__(
+        self,
+        config: ControlConfig,
+        names: Sequence[str],
+        streams: Sequence[StreamRate],
+        step: NDArray[np.bool_],
+    ) -> None:
+        """Start with nothing seen; arguments as for `Controller`, `step` (dim,) true for `step_names`."""
+        self.watchdog = Watchdog(config.watchdog, {stream.name: stream.rate_hz for stream in streams})
+        self.frozen = FrozenPictures(config.watchdog)
+        self.tracking = Tracking(config.tracking, names, step)
+        self.deadman = Deadman(config.deadman)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.clock_back()
+        self.frozen.reset()
+
+    def clock_back(self) -> None:
+        """Forget all times."""
+        self.watchdog.reset()
+        self.tracking.reset()
+        self.deadman.reset()
+
+    def cleared(self) -> None:
+        """An operator has looked: a camera that repeats its picture at rest must not keep the robot for ever."""
+        self.frozen.reset()
+        self.tracking.reset()
+
+    def sent(self, command: Command | None) -> None:
+        """Note this period's command; None: the robot is at rest and may be moved by other means."""
+        if command is None:
+            self.tracking.reset()
+        else:
+            self.tracking.commanded(command.time_ns, command.position)

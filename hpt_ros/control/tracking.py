@@ -1,0 +1,77 @@
+"""Whether the robot is where it was told to be."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.control.chunk import NS_PER_S, Vector
+from hpt_ros.control.config import TrackingConfig
+
+COMMANDS_KEPT = 4096  # more than `lag_s` holds at 1 kHz; a bound on memory when nothing is measured
+
+
+class Tracking:
+    """Compares measured poses with the commands of the same time.
+
+    A robot lags behind its commands, and one that goes at once is ahead of them, so a measured pose is compared with
+    everything that was commanded from `lag_s` before its stamp on: its error is the distance, in each dimension, from
+    the range of those commands. Dimensions that step, such as grippers, are left out: one that holds an object never
+    arrives.
+
+    Attributes:
+        error: of the newest measurement, the largest of all dimensions, in the action's unit; NaN if nothing is known.
+        problem: why the robot must stop, a sentence; empty if it need not. Stays until `reset`.
+    """
+
+    def __init__(self, config: TrackingConfig, names: Sequence[str], step: NDArray[np.bool_]) -> None:
+        """Start with nothing known.
+
+        Args:
+            config: what is permitted.
+            names: of the commanded dimensions.
+            step: (dim,) true for dimensions that are left out.
+        """
+        self._config, self._names, self._step = config, tuple(names), step
+        self._commands: deque[tuple[int, Vector]] = deque(maxlen=COMMANDS_KEPT)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: nothing is commanded, and the robot may be moved by other means."""
+        self._commands.clear()
+        self._stamp_ns: int | None = None
+        self._since_ns: int | None = None
+        self.error, self.problem = float("nan"), ""
+
+    def commanded(self, time_ns: int, position: Vector) -> None:
+        """Note a command (dim,) and when the robot is to be there."""
+        self._commands.append((time_ns, position))
+
+    def measured(self, stamp_ns: int, position: Vector) -> None:
+        """Compare a measured pose (dim,); one that is not newer than the last, or before any command, says nothing."""
+        if not self._commands or (self._stamp_ns is not None and stamp_ns <= self._stamp_ns):
+            return
+        self._stamp_ns = stamp_ns
+        oldest_ns = stamp_ns - round(self._config.lag_s * NS_PER_S)
+        # One at or before the window stays: the robot was between it and the next.
+        while len(self._commands) > 1 and self._commands[1][0] <= oldest_ns:
+            self._commands.popleft()
+        commanded = np.stack([command for _, command in self._commands])
+        beyond = np.maximum(commanded.min(axis=0) - position, position - commanded.max(axis=0))
+        away = np.where(self._step, 0.0, np.maximum(beyond, 0.0))
+        worst = int(np.argmax(away))
+        self.error = float(away[worst])
+        if self.error <= self._config.error:
+            self._since_ns = None
+            return
+        if self._since_ns is None:
+            self._since_ns = stamp_ns
+        if stamp_ns - self._since_ns > self._config.duration_s * NS_PER_S and not self.problem:
+            self.problem = (
+                f"{self._names[worst]} is measured at {position[worst]:.3f}, {self.error:.3f} from what it was "
+                f"commanded, and some joint has been more than {self._config.error:g} away for more than "
+                f"{self._config.duration_s:g} s; see what blocks the robot or whether its controller listens"
+            )

@@ -1,0 +1,57 @@
+"""A lifecycle node as a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+
+from hpt_ros.errors import HptError
+
+
+def run(name: str, make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
+    """Spin a lifecycle node until SIGINT or SIGTERM, then `close` it.
+
+    Args:
+        name: in front of errors.
+        make: makes the node, which has `close`, `refusal` and the parameter `autostart`.
+        args: of the command line; None takes the process's.
+
+    Returns:
+        Exit status: 0, or 2 with a sentence on stderr when the node could not be made or started.
+    """
+    # rclpy's own handlers would close the context before the robot is braked, and Python's would raise in the middle of
+    # a command. These only say that it is time.
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = make()
+    except HptError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        if node.get_parameter("autostart").value:
+            for transition in (node.trigger_configure, node.trigger_activate):
+                if transition() != TransitionCallbackReturn.SUCCESS:
+                    print(f"{name}: error: {node.refusal}", file=sys.stderr)
+                    return 2
+        while not ended.is_set():
+            executor.spin_once(timeout_sec=0.1)
+        return 0
+    finally:
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()

@@ -1,0 +1,166 @@
+"""Faults injected into the real node while it moves: what is commanded stays within limits and ends at rest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from policy_rig import FILE, Rig, policy_rig, wait_for
+
+from hpt_ros.control import State
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with policy_rig() as made:
+        yield made
+
+
+def until_rest(rig: Rig) -> None:
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.check_limits()
+
+
+def latched(rig: Rig) -> str:
+    assert rig.node is not None
+    assert rig.node.pilot is not None
+    return rig.node.pilot.controller.latched
+
+
+def test_when_joint_states_stop_while_moving_expect_rest_within_limits_and_a_fault(rig):
+    node = rig.start()
+    rig.until_moving()
+    rig.robot.joints_on = False
+    rig.until(State.HOLDING)
+    until_rest(rig)
+    rig.until(State.FAULT)
+    until_rest(rig)
+    assert node.counters()["stale_stops"] == 1
+    assert "stream 'joints' is" in latched(rig)
+
+
+def test_when_a_camera_freezes_while_moving_expect_rest_within_limits_and_a_fault_until_it_lives(rig):
+    node = rig.start(safety__hold_timeout_s=0.3)
+    rig.until_moving()
+    rig.robot.same_picture = True
+    rig.until(State.HOLDING)
+    until_rest(rig)
+    rig.until(State.FAULT)
+    assert node.counters()["frozen_stops"] == 1
+    assert "its camera is frozen" in latched(rig)
+    ages_s = dict(node.pilot.controller.stream_ages_s(node.now_ns))
+    assert max(ages_s.values()) < 1.0  # its messages came all the while
+    rig.robot.same_picture = False
+    wait_for(lambda: not node.pilot.controller.session.stale, "a new picture")
+    assert node.clear_fault()[0]
+    rig.until_moving()
+
+
+def test_when_pictures_repeat_while_nothing_moves_expect_motion_all_the_same(rig):
+    rig.robot.same_picture = True
+    rig.policy.rad_s = 0.0
+    node = rig.start()
+    rig.until(State.RUNNING)
+    pictures = "a second and a half of the same pictures"
+    wait_for(lambda: len(rig.robot.commands) > 150, pictures)
+    assert rig.state() is State.RUNNING
+    assert node.counters()["frozen_stops"] == 0
+
+
+def test_when_the_robot_does_not_follow_expect_rest_within_limits_and_a_fault_that_names_the_joint(rig):
+    node = rig.start()
+    rig.until_moving()
+    rig.robot.follows = False
+    rig.until(State.FAULT)
+    until_rest(rig)
+    assert node.counters()["tracking_stops"] == 1
+    assert "from what it was commanded" in latched(rig)
+    stuck = rig.robot.position
+    assert np.abs(rig.robot.commands[-1].position - stuck).max() < 0.5
+
+
+def test_when_inference_hangs_while_moving_expect_rest_within_limits_and_a_fault_that_says_so(rig):
+    node = rig.start()
+    rig.until_moving()
+    rig.policy.released.clear()
+    rig.until(State.FAULT)
+    until_rest(rig)
+    counters = node.counters()
+    assert (counters["inferences_hung"], counters["exhausted_stops"]) == (1, 1)
+    assert "not come back from an inference for more than 1 s" in latched(rig)
+    assert not node.clear_fault()[1].startswith("there is no fault")
+    time.sleep(0.2)
+    assert rig.state() is State.WAITING  # still hung: nothing to move by
+    rig.policy.released.set()
+    rig.until_moving()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "counter", "words"),
+    [
+        ("raises", True, "inference_errors", "raised RuntimeError: out of cheese"),
+        ("value", float("nan"), "nonfinite_refused", "has the value nan for action 0"),
+        ("shape", (16, 6), "wrong_size_refused", r"but (horizon, 7) was expected"),
+    ],
+)
+def test_when_the_policy_fails_while_moving_expect_rest_within_limits_and_a_fault(
+    rig, name, value, counter, words
+):
+    node = rig.start(queue__request_fraction=1.0, safety__max_refused=3)
+    rig.until_moving()
+    setattr(rig.policy, name, value)
+    rig.until(State.FAULT)
+    until_rest(rig)
+    assert node.counters()[counter] == 3
+    assert words in latched(rig)
+    assert all(np.isfinite(command.position).all() for command in rig.robot.commands)
+
+
+@pytest.mark.parametrize("how", ["released", "lost"])
+def test_when_the_deadmans_switch_goes_expect_rest_within_limits_and_motion_only_when_held(rig, how):
+    node = rig.start(deadman__topic="/deadman")
+    wait_for(
+        lambda: rig.robot.statuses and "deadman's switch on /deadman" in rig.robot.statuses[-1].fault,
+        "the reason in the status",
+    )
+    assert rig.robot.commands == []
+    rig.robot.switch_held = True
+    rig.until_moving()
+    rig.robot.switch_held = False if how == "released" else None
+    rig.until(State.WAITING)
+    until_rest(rig)
+    assert node.counters()["deadman_stops"] == 1
+    sent = len(rig.robot.commands)
+    time.sleep(0.3)
+    assert len(rig.robot.commands) == sent
+    rig.robot.switch_held = True
+    rig.until(State.RUNNING)
+    assert node.counters()["faults"] == 0
+
+
+def test_when_its_process_is_killed_while_moving_expect_limits_up_to_the_end_and_nothing_after(rig):
+    arguments = ["policy:=random", f"embodiment:={FILE}", "autostart:=true"]
+    command: list[Any] = [sys.executable, "-m", "hpt_ros.nodes.policy_node", "--ros-args"]
+    for argument in arguments:
+        command += ["-p", argument]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=dict(os.environ))
+    try:
+        wait_for(
+            lambda: rig.robot.commands and np.abs(rig.robot.commands[-1].velocity).max() > 0.1, "motion", 60.0
+        )
+        process.kill()
+        process.wait()
+        time.sleep(0.2)  # what was under way arrives
+        sent = len(rig.robot.commands)
+        time.sleep(0.5)
+        assert len(rig.robot.commands) == sent
+        rig.check_limits()
+    finally:
+        process.kill()
+        process.wait()

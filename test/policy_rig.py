@@ -1,0 +1,221 @@
+"""The policy node over real DDS, with a robot that publishes what drivers would and follows commands."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Bool, Empty
+from trajectory_msgs.msg import JointTrajectory
+
+from hpt_msgs.msg import ActionChunk, PolicyStatus
+from hpt_msgs.srv import GetTaskResult
+from hpt_ros.control import State
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.nodes.composition import Composition
+from hpt_ros.nodes.inference import Observation
+from hpt_ros.nodes.policies import LoadedPolicy
+from hpt_ros.nodes.policy_node import PolicyNode
+from hpt_ros.resources import config_file
+
+ROBOT = Embodiment.load(config_file("embodiments/feed_dog.yaml"))
+FILE = str(config_file("embodiments/feed_dog.yaml"))
+HOME = (ROBOT.lower + ROBOT.upper) / 2
+PERIOD_S = 1.0 / ROBOT.action.rate_hz
+NS = 1_000_000_000
+
+
+def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
+    limit = time.monotonic() + timeout_s
+    while time.monotonic() < limit:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    pytest.fail(f"{what} did not happen within {timeout_s} s")
+
+
+@dataclass
+class Sent:
+    stamp_ns: int
+    due_ns: int
+    position: np.ndarray
+    velocity: np.ndarray
+
+
+class Robot(Node):
+    """Joint states at 100 Hz and two cameras at 10 Hz; goes where it is told at once."""
+
+    def __init__(self, context: Any) -> None:
+        super().__init__("robot", context=context)
+        self.position = HOME.copy()
+        self.camera_on = self.joints_on = self.follows = True
+        self.same_picture, self.pictures = False, 0
+        self.encoding, self.names, self.spoil = "rgb8", list(ROBOT.action.names), False
+        self.commands: list[Sent] = []
+        self.statuses: list[PolicyStatus] = []
+        self.chunks: list[ActionChunk] = []
+        self.diagnostics: list[DiagnosticStatus] = []
+        self.task_done = False
+        self.last_camera_ns = 0
+        self.cameras = [
+            self.create_publisher(Image, stream.topic, qos_profile_sensor_data)
+            for stream in ROBOT.image_streams
+        ]
+        self.joints = self.create_publisher(JointState, ROBOT.state_streams[0].topic, qos_profile_sensor_data)
+        self.create_subscription(JointTrajectory, ROBOT.action.topic, self._on_command, 1000)
+        self.create_subscription(PolicyStatus, "/policy_node/status", self.statuses.append, 100)
+        self.create_subscription(ActionChunk, "/policy_node/chunk", self.chunks.append, 100)
+        self.create_subscription(
+            DiagnosticArray, "/diagnostics", lambda m: self.diagnostics.extend(m.status), 100
+        )
+        self.stop_topic = self.create_publisher(Empty, "/policy_node/stop", 10)
+        self.create_service(GetTaskResult, "/sim/task_result", self._on_task_result)
+        self.switch = self.create_publisher(Bool, "/deadman", 10)
+        self.switch_held: bool | None = None  # None: no messages
+        self.create_timer(0.02, self._publish_switch)
+        self.create_timer(0.01, self._publish_joints)
+        self.create_timer(0.1, self._publish_images)
+
+    def _on_task_result(self, request: Any, response: Any) -> Any:
+        response.success = self.task_done
+        return response
+
+    def _on_command(self, message: JointTrajectory) -> None:
+        (point,) = message.points
+        stamp_ns = message.header.stamp.sec * NS + message.header.stamp.nanosec
+        due_ns = stamp_ns + point.time_from_start.sec * NS + point.time_from_start.nanosec
+        assert list(message.joint_names) == list(ROBOT.action.names)
+        self.commands.append(Sent(stamp_ns, due_ns, np.array(point.positions), np.array(point.velocities)))
+        if self.follows:
+            self.position = np.array(point.positions)
+
+    def _publish_switch(self) -> None:
+        if self.switch_held is not None:
+            self.switch.publish(Bool(data=self.switch_held))
+
+    def _now(self) -> Time:
+        return self.get_clock().now().to_msg()
+
+    def _publish_joints(self) -> None:
+        if self.joints_on:
+            position = self.position.tolist()
+            if self.spoil:
+                position[3] = float("nan")
+            message = JointState(name=self.names, position=position)
+            message.header.stamp = self._now()
+            self.joints.publish(message)
+
+    def _publish_images(self) -> None:
+        if self.camera_on:
+            stamp = self._now()
+            self.pictures += not self.same_picture
+            for publisher in self.cameras:
+                message = Image(height=96, width=128, step=128 * 3, encoding=self.encoding)
+                # A real camera's noise: no picture comes twice.
+                message.data = self.pictures.to_bytes(4, "little") + bytes(96 * 128 * 3 - 4)
+                message.header.stamp = stamp
+                publisher.publish(message)
+            self.last_camera_ns = stamp.sec * NS + stamp.nanosec
+
+    def call(self, kind: Any, name: str, request: Any = None) -> Any:
+        client: Any = self.create_client(kind, f"/policy_node/{name}")
+        assert client.wait_for_service(timeout_sec=20.0)
+        done = threading.Event()
+        future = client.call_async(request or kind.Request())
+        future.add_done_callback(lambda _: done.set())
+        assert done.wait(20.0)
+        return future.result()
+
+    def change(self, transition: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.call(ChangeState, "change_state", request).success)
+
+
+class Ramp:
+    """Moves every joint at a constant velocity from where it is seen; can raise, hang and send rubbish."""
+
+    def __init__(self, rad_s: float = 0.4) -> None:
+        self.rad_s, self.value, self.raises = rad_s, 0.0, False
+        self.shape: tuple[int, ...] | None = None
+        self.released = threading.Event()
+        self.released.set()
+        self.seen: list[Observation] = []
+
+    def predict(self, observation: Observation) -> np.ndarray:
+        self.seen.append(observation)
+        self.released.wait(30.0)
+        if self.raises:
+            raise RuntimeError("out of cheese")
+        if self.shape is not None:
+            return np.zeros(self.shape)
+        pose: np.ndarray = observation.inputs["state"][0, -1]
+        return pose + self.value + self.rad_s * ROBOT.dt_s * np.arange(ROBOT.action.horizon)[:, None]
+
+    def reset(self) -> None:
+        pass
+
+
+@dataclass
+class Rig:
+    composition: Composition
+    robot: Robot
+    policy: Ramp
+    node: PolicyNode | None = None
+
+    def start(self, *, active: bool = True, load: bool = True, **values: Any) -> PolicyNode:
+        overrides = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
+        loader = (lambda: LoadedPolicy(self.policy, ROBOT, "", ROBOT.observation_horizon)) if load else None
+        self.node = PolicyNode(load=loader, context=self.composition.context, parameter_overrides=overrides)
+        self.composition.add(self.node)
+        if active:
+            assert self.robot.change(Transition.TRANSITION_CONFIGURE), self.node.refusal
+            assert self.robot.change(Transition.TRANSITION_ACTIVATE), self.node.refusal
+        return self.node
+
+    def state(self) -> State:
+        assert self.node is not None
+        return self.node.state
+
+    def until(self, state: State) -> None:
+        wait_for(lambda: self.state() is state, f"state {state.name}")
+
+    def until_moving(self) -> None:
+        self.until(State.RUNNING)
+        wait_for(
+            lambda: self.robot.commands and np.abs(self.robot.commands[-1].velocity).max() > 0.3, "motion"
+        )
+
+    def check_limits(self, sent: list[Sent] | None = None) -> None:
+        commands = self.robot.commands if sent is None else sent
+        path = np.array([command.position for command in commands])
+        assert (path >= ROBOT.lower).all()
+        assert (path <= ROBOT.upper).all()
+        velocity = np.diff(path, axis=0) / PERIOD_S
+        assert (np.abs(velocity) <= ROBOT.max_velocity * (1 + 1e-6)).all()
+        assert (np.abs(np.diff(velocity, axis=0) / PERIOD_S) <= ROBOT.max_acceleration * (1 + 1e-6)).all()
+        # Commands are due a period apart or more, so those are bounds of what the robot really does.
+        assert np.diff([command.due_ns for command in commands]).min(initial=NS) >= round(PERIOD_S * NS)
+
+
+@contextmanager
+def policy_rig() -> Iterator[Rig]:
+    """A robot, and a policy for the node that `start` makes."""
+    policy = Ramp()
+    with Composition() as composition:
+        robot = composition.add(Robot(composition.context))
+        yield Rig(composition, robot, policy)
+        policy.released.set()
