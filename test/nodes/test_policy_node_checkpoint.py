@@ -251,12 +251,12 @@ def test_when_parameter_file_is_wrong_expect_one_sentence_and_status_2():
         (
             "\n  horizon: 16",
             "\n  horizon: 8",
-            "has action horizon 16 but its embodiment.yaml has action horizon 8",
+            "has action horizon 16 but its embodiment.yaml has 8",
         ),
         (
             "observation_horizon: 1",
             "observation_horizon: 3",
-            "observation horizon 1 but .* observation horizon 3",
+            "observation horizon 1 but its embodiment.yaml has 3",
         ),
     ],
 )
