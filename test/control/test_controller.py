@@ -41,6 +41,9 @@ class Rig:
         )
         self.now = START
         self.sent: list[Command] = []
+        self.starts: list[
+            tuple[int, np.ndarray]
+        ] = []  # first command after silence: its number, the measured pose
         self.camera_on = self.joints_on = True
         self.told: np.ndarray | None = None  # the command of the last period
         self.pose = np.array([0.5, -0.5])
@@ -63,7 +66,10 @@ class Rig:
             if self.joints_on:
                 self.controller.message("joints", self.now, self.now)
                 self.controller.measured(self.measured() + self.turned, self.now)
+            measured = self.measured() + self.turned
             command = self.controller.step(self.now)
+            if command is not None and self.told is None:
+                self.starts.append((len(self.sent), measured))
             self.told = None if command is None else command.position
             if command is not None:
                 self.sent.append(command)
@@ -85,12 +91,17 @@ class Rig:
         return self
 
     def check_limits(self) -> None:
-        path = np.array([command.position for command in self.sent])
-        velocity = np.diff(path, axis=0) / PERIOD_S
-        acceleration = np.diff(velocity, axis=0) / PERIOD_S
-        assert (np.abs(path) <= 2.0).all()
-        assert (np.abs(velocity) <= 2.0 * (1 + 1e-6)).all()
-        assert (np.abs(acceleration) <= 10.0 * (1 + 1e-6)).all()
+        """Each stretch of commands begins at the measured pose and keeps the limits to its end."""
+        assert bool(self.sent) == bool(self.starts)
+        ends = [*(number for number, _ in self.starts), len(self.sent)][1:]
+        for (first, measured), end in zip(self.starts, ends, strict=True):
+            path = np.array([command.position for command in self.sent[first:end]])
+            velocity = np.diff(path, axis=0) / PERIOD_S
+            acceleration = np.diff(velocity, axis=0) / PERIOD_S
+            assert (np.abs(path[0] - np.clip(measured, -2.0, 2.0)) <= 2.0 * PERIOD_S).all()
+            assert (np.abs(path) <= 2.0).all()
+            assert (np.abs(velocity) <= 2.0 * (1 + 1e-6)).all()
+            assert (np.abs(acceleration) <= 10.0 * (1 + 1e-6)).all()
 
 
 def test_when_not_active_expect_no_command():
@@ -514,5 +525,4 @@ def test_whatever_happens_expect_commands_within_limits_and_motion_only_when_run
             if rig.tick() is not None and rig.state() is not State.RUNNING:
                 assert (np.abs(rig.controller.filter.velocity) <= np.abs(previous) + 1e-12).all()
             previous = rig.controller.filter.velocity.copy()
-    # The pose may be taken anew only at rest, where the robot was moved by nobody in this test.
     rig.check_limits()
