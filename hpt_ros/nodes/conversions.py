@@ -12,10 +12,9 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from hpt_msgs.msg import ActionChunk
 from hpt_ros.control import Command
+from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.nodes.inference import Result
-
-NS_PER_S = 1_000_000_000
 
 STREAM_MESSAGES = {
     "sensor_msgs/msg/Image": sensor_msgs.msg.Image,

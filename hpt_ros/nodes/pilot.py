@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control import Chunk, Command, ControlConfig, Controller, Limits, StreamRate
+from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.inference import InferenceWorker, Observation, Request, Result
@@ -19,7 +20,6 @@ from hpt_ros.nodes.metrics import Metrics
 from hpt_ros.nodes.policies import LoadedPolicy, position_indices
 from hpt_ros.observation import ObservationBuffer, ObservationWindow, Tick, decode, stamp_ns, view_size
 
-NS_PER_S = 1_000_000_000
 # A tick older than this part of the tick's period (after it settled) is not worth an inference: the next is nearer. The
 # queue falls to half at the time of an action, which is that of a tick, when the newest one known is a period old.
 FRESH_PART = 0.5

@@ -35,10 +35,10 @@ from trajectory_msgs.msg import JointTrajectory
 
 from hpt_msgs.msg import ActionChunk, PolicyStatus
 from hpt_ros.control import Command, ControlConfig, State
+from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.embodiment import Stream
 from hpt_ros.nodes import parameters
 from hpt_ros.nodes.conversions import (
-    NS_PER_S,
     stream_message_type,
     stream_qos,
     to_action_chunk,

@@ -9,7 +9,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from hpt_msgs.msg import PolicyStatus
 from hpt_ros.control import State
-from hpt_ros.nodes.conversions import NS_PER_S, to_time
+from hpt_ros.control.chunk import NS_PER_S
+from hpt_ros.nodes.conversions import to_time
 from hpt_ros.nodes.pilot import Pilot
 
 # ros2_control warns when its loop misses its period by 5 % and calls 10 % an error; our loop is Python on a desktop

@@ -12,12 +12,12 @@ from rclpy.task import Future
 from hpt_msgs.action import RunPolicy
 from hpt_msgs.srv import GetTaskResult
 from hpt_ros.control import State
+from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.nodes.pilot import Pilot
 
 if TYPE_CHECKING:
     from hpt_ros.nodes.policy_node import PolicyNode
 
-NS_PER_S = 1_000_000_000
 FEEDBACK_PERIOD_S = 0.5  # of feedback, and of asking whether the task is done
 
 

@@ -28,6 +28,16 @@ def read(data: dict[str, Any]) -> Embodiment:
     return Embodiment.loads(yaml.safe_dump(data))
 
 
+def changed(data: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """A copy of `data` with `value` at `path`."""
+    other = copy.deepcopy(data)
+    place: Any = other
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return other
+
+
 def test_every_shipped_file_loads_and_survives_a_round_trip() -> None:
     files = sorted(FEED_DOG.parent.glob("*.yaml"))
     assert FEED_DOG in files
@@ -78,12 +88,8 @@ def test_features_follow_the_order_of_the_file() -> None:
 def test_when_a_field_is_wrong_expect_one_sentence_that_names_it(
     data: dict[str, Any], path: tuple[Any, ...], value: Any, message: str
 ) -> None:
-    place: Any = data
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
     with pytest.raises(HptError, match=message):
-        read(data)
+        read(changed(data, path, value))
 
 
 def test_when_a_key_is_missing_expect_its_name_and_meaning(data: dict[str, Any]) -> None:
@@ -122,11 +128,7 @@ def test_when_embodiments_agree_expect_silence(data: dict[str, Any]) -> None:
 def test_when_embodiments_differ_expect_the_field_and_both_values(
     data: dict[str, Any], path: tuple[Any, ...], value: Any, message: str
 ) -> None:
-    other = copy.deepcopy(data)
-    place: Any = other
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
+    other = changed(data, path, value)
     with pytest.raises(EmbodimentError, match=message):
         require_match(read(data), read(other), a_name="bag 'a'", b_name="file 'b'")
 
@@ -146,11 +148,7 @@ def test_when_embodiments_differ_expect_the_field_and_both_values(
 def test_bags_and_datasets_leave_open_what_they_do_not_settle(
     data: dict[str, Any], path: tuple[Any, ...], value: Any, settled_by: set[str]
 ) -> None:
-    other = copy.deepcopy(data)
-    place: Any = other
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
+    other = changed(data, path, value)
     refused = set()
     for settled in ("all", "dataset", "bag"):
         try:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import policy_rig
 import pytest
 import torch
 from builtin_interfaces.msg import Time
@@ -78,13 +79,8 @@ def checkpoint(tmp_path_factory) -> Path:
     )  # fmt: skip
 
 
-def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
-    limit = time.monotonic() + timeout_s
-    while time.monotonic() < limit:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    pytest.fail(f"{what} did not happen within {timeout_s} s")
+# A process of its own takes a while to start.
+wait_for = functools.partial(policy_rig.wait_for, timeout_s=30.0)
 
 
 class SimulatedRobot(Node):
