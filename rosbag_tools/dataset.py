@@ -104,7 +104,8 @@ class EpisodeWriter:
         Raises:
             BagError: a wrong shape or type.
         """
-        for name, shape in self._embodiment.features().items():
+        for name, feature in self._embodiment.features().items():
+            shape = feature.shape
             value = {STATE: state, ACTION: action}.get(name)
             if value is None:
                 value = images.get(name.removeprefix(image_feature("")))

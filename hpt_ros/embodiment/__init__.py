@@ -6,22 +6,24 @@ from hpt_ros.embodiment.schema import (
     FORMAT,
     Action,
     Embodiment,
-    EmbodimentError,
-    ImageSpec,
+    Feature,
     JointLimit,
-    Stream,
     image_feature,
     require_match,
+    stream_feature,
 )
+from hpt_ros.embodiment.streams import EmbodimentError, ImageSpec, Stream
 
 __all__ = [
     "FORMAT",
     "Action",
     "Embodiment",
     "EmbodimentError",
+    "Feature",
     "ImageSpec",
     "JointLimit",
     "Stream",
     "image_feature",
     "require_match",
+    "stream_feature",
 ]

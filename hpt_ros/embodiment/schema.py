@@ -5,7 +5,6 @@ Data only. Units are SI; joint vectors follow the order of names that the file g
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.errors import HptError
+from hpt_ros.embodiment.streams import (
+    JOINED,
+    NAME,
+    PER_STREAM,
+    EmbodimentError,
+    Stream,
+    check_stream,
+    check_topic,
+)
 from hpt_ros.structured import (
     differences,
     dump_yaml,
@@ -27,59 +34,7 @@ from hpt_ros.structured import (
 
 FORMAT = "hpt_ros/embodiment/1"
 
-# What each message type can be decoded to; the decoders live in hpt_ros.observation.
-STREAM_TYPES = {
-    "sensor_msgs/msg/Image": "image",
-    "sensor_msgs/msg/CompressedImage": "image",
-    "sensor_msgs/msg/JointState": "state",
-}
 ACTION_TYPES = ("trajectory_msgs/msg/JointTrajectory",)
-JOINT_FIELDS = ("position", "velocity", "effort")
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-# ROS 2 names: absolute, segments of letters, digits and underscores that do not begin with a digit.
-_TOPIC = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
-
-
-class EmbodimentError(HptError):
-    """An embodiment file is wrong, or two of them do not agree."""
-
-
-@dataclass(frozen=True)
-class ImageSpec:
-    """Size that images of a stream have in datasets; decoded RGB, uint8, (height, width, 3)."""
-
-    height: int = field("rows of the stored image", unit="px", minimum=8, maximum=4096)
-    width: int = field("columns of the stored image", unit="px", minimum=8, maximum=4096)
-
-
-@dataclass(frozen=True)
-class Stream:
-    """One topic that the policy observes."""
-
-    name: str = field("short name, used in feature names")
-    modality: str = field("which stem takes it", choices=("image", "state"))
-    topic: str = field("absolute topic name")
-    type: str = field("message type", choices=tuple(STREAM_TYPES))
-    rate_hz: float = field("rate at which messages are expected", unit="Hz", above=0.0, maximum=10_000.0)
-    tolerance_s: float = field("oldest sample that still counts at a tick", unit="s", above=0.0, maximum=60.0)
-    qos: str = field(
-        "subscription's quality of service", default="sensor_data", choices=("sensor_data", "reliable")
-    )
-    image: ImageSpec | None = field("stored size, for images", default=None)
-    joints: tuple[str, ...] = field("joint names in the order of the vector, for states", default=())
-    fields: tuple[str, ...] = field("JointState fields taken, in order", default=(), choices=JOINT_FIELDS)
-    unit: str = field("unit of the values, for states", default="")
-
-    @property
-    def dim(self) -> int:
-        """Length of the state vector of this stream; 0 for images."""
-        return len(self.joints) * len(self.fields)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the state vector's elements, all joints of the first field first."""
-        return tuple(f"{joint}.{part}" for part in self.fields for joint in self.joints)
 
 
 @dataclass(frozen=True)
@@ -158,20 +113,28 @@ class Embodiment:
         """Seconds between ticks."""
         return 1.0 / self.tick_hz
 
+    def streams_of(self, modality: str) -> tuple[Stream, ...]:
+        """Streams of one modality, in the file's order."""
+        return tuple(stream for stream in self.streams if stream.modality == modality)
+
+    def names_of(self, modality: str) -> tuple[str, ...]:
+        """Names of the elements of a modality whose streams are joined to one vector ("state", "wrench")."""
+        return tuple(name for stream in self.streams_of(modality) for name in stream.names)
+
     @cached_property
     def image_streams(self) -> tuple[Stream, ...]:
         """Image streams in view order."""
-        return tuple(stream for stream in self.streams if stream.modality == "image")
+        return self.streams_of("image")
 
     @cached_property
     def state_streams(self) -> tuple[Stream, ...]:
         """State streams in the order of the state vector."""
-        return tuple(stream for stream in self.streams if stream.modality == "state")
+        return self.streams_of("state")
 
     @cached_property
     def state_names(self) -> tuple[str, ...]:
         """Names of the elements of ``observation.state``."""
-        return tuple(name for stream in self.state_streams for name in stream.names)
+        return self.names_of("state")
 
     @cached_property
     def lower(self) -> NDArray[np.float64]:
@@ -205,25 +168,46 @@ class Embodiment:
         known = ", ".join(stream.name for stream in self.streams)
         raise EmbodimentError(f"embodiment {self.name!r} has no stream {name!r}; its streams are {known}")
 
-    def features(self) -> dict[str, tuple[int, ...]]:
-        """Dataset features and their shapes: images (height, width, 3), state (D,), action (Da,)."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        for stream in self.image_streams:
-            assert stream.image is not None  # _checked saw to it
-            shapes[image_feature(stream.name)] = (stream.image.height, stream.image.width, 3)
-        if self.state_names:
-            shapes["observation.state"] = (len(self.state_names),)
-        shapes["action"] = (self.action.dim,)
-        return shapes
+    def features(self) -> dict[str, Feature]:
+        """Dataset features: one per image, depth, tactile and point cloud stream, one vector each of state, wrench
+        and action. The task's text is no feature: datasets keep it per episode."""
+        found: dict[str, Feature] = {}
+        for modality, dtype in PER_STREAM.items():
+            for stream in self.streams_of(modality):
+                found[stream_feature(modality, stream.name)] = Feature(
+                    modality, stream.name, dtype, stream.shape
+                )
+        for modality in JOINED:
+            if names := self.names_of(modality):
+                found[f"observation.{modality}"] = Feature(modality, "", "float32", (len(names),))
+        found["action"] = Feature("action", "", "float32", (self.action.dim,))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column of a dataset."""
+
+    modality: str  # of its stream, or "action"
+    stream: str  # the stream's name; empty where all streams of the modality are joined
+    dtype: str  # "video", or numpy's name
+    shape: tuple[int, ...]
+
+
+def stream_feature(modality: str, stream_name: str) -> str:
+    """Dataset feature name of a stream that has a feature of its own."""
+    return f"observation.{'images' if modality == 'image' else modality}.{stream_name}"
 
 
 def image_feature(stream_name: str) -> str:
     """Dataset feature name of an image stream."""
-    return f"observation.images.{stream_name}"
+    return stream_feature("image", stream_name)
 
 
 # What a bag does not settle: it holds messages as they came, so these may be chosen anew when it is converted.
-_CHOSEN_AT_CONVERSION = ("tick_hz", "streams.*.image", "streams.*.tolerance_s", "action.tolerance_s", "task")
+_CHOSEN_AT_CONVERSION = (
+    "tick_hz", "streams.*.image", "streams.*.points", "streams.*.tolerance_s", "action.tolerance_s", "task",
+)  # fmt: skip
 # What a dataset does not settle: it may be chosen anew when a policy is trained.
 _CHOSEN_AT_TRAINING = (
     "observation_horizon", "action.horizon", "action.limits", "action.rate_hz", "action.latency_s",
@@ -292,13 +276,13 @@ def _checked(data: dict[str, Any], where: str) -> Embodiment:
     embodiment = read_dataclass(Embodiment, data, where=where)
     _check_names(embodiment, where)
     for stream in embodiment.streams:
-        _check_stream(stream, f"{where}, stream {stream.name!r}")
+        check_stream(stream, f"{where}, stream {stream.name!r}")
     _check_action(embodiment.action, f"{where}, action")
     return embodiment
 
 
 def _check_names(embodiment: Embodiment, where: str) -> None:
-    if not _NAME.fullmatch(embodiment.name):
+    if not NAME.fullmatch(embodiment.name):
         raise EmbodimentError(
             f"{where} has the name {embodiment.name!r}, but a lower-case letter and then letters, digits or "
             "underscores (63 at most) were expected; rename it"
@@ -310,39 +294,34 @@ def _check_names(embodiment: Embodiment, where: str) -> None:
     for kind, values in (
         ("stream name", [stream.name for stream in embodiment.streams]),
         ("stream topic", [stream.topic for stream in embodiment.streams]),
-        ("state element", list(embodiment.state_names)),
+        *((f"{modality} element", list(embodiment.names_of(modality))) for modality in JOINED),
     ):
         if (twice := _first_duplicate(values)) is not None:
             raise EmbodimentError(
                 f"{where} has the {kind} {twice!r} twice, but each may stand once; rename or remove one"
             )
+    _check_alike(embodiment, where)
 
 
-def _check_stream(stream: Stream, where: str) -> None:
-    if not _NAME.fullmatch(stream.name):
+def _check_alike(embodiment: Embodiment, where: str) -> None:
+    """Streams that enter one stem side by side must have one shape; the sizes of views are checked when needed."""
+    for modality in ("tactile", "pointcloud"):
+        shapes = {stream.name: stream.shape for stream in embodiment.streams_of(modality)}
+        if len(set(shapes.values())) > 1:
+            listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+            raise EmbodimentError(
+                f"{where} has {modality} streams of the shapes {listed}, but one shape for all was expected; "
+                "give them the same size"
+            )
+    if len(embodiment.streams_of("language")) > 1:
+        names = ", ".join(stream.name for stream in embodiment.streams_of("language"))
         raise EmbodimentError(
-            f"{where} has a name that is not a lower-case letter followed by letters, digits or underscores; "
-            "rename it"
-        )
-    _check_topic(stream.topic, where)
-    if STREAM_TYPES[stream.type] != stream.modality:
-        raise EmbodimentError(
-            f"{where} has type {stream.type} and modality {stream.modality!r}, but that type gives "
-            f"{STREAM_TYPES[stream.type]!r}; correct one of them"
-        )
-    if stream.modality == "image":
-        if stream.image is None:
-            raise EmbodimentError(f"{where} lacks the key 'image'; add image: {{height: ..., width: ...}}")
-        if stream.joints or stream.fields:
-            raise EmbodimentError(f"{where} is an image stream with joints or fields; remove them")
-    elif stream.image is not None or not stream.joints or not stream.fields:
-        raise EmbodimentError(
-            f"{where} is a state stream and needs 'joints' and 'fields' and no 'image'; correct it"
+            f"{where} has the language streams {names}, but one at most was expected; keep one"
         )
 
 
 def _check_action(action: Action, where: str) -> None:
-    _check_topic(action.topic, where)
+    check_topic(action.topic, where)
     if not action.names:
         raise EmbodimentError(
             f"{where} has no names, but at least one commanded joint was expected; list them"
@@ -363,14 +342,6 @@ def _check_action(action: Action, where: str) -> None:
                 f"{where}, limit of {limit.name!r} has lower {limit.lower:g} and upper {limit.upper:g}, but "
                 "lower < upper was expected; correct them"
             )
-
-
-def _check_topic(topic: str, where: str) -> None:
-    if len(topic) > 255 or not _TOPIC.fullmatch(topic):
-        raise EmbodimentError(
-            f"{where} has the topic {topic[:80]!r}, but an absolute ROS 2 name such as "
-            "'/camera/image_raw' was expected; correct it"
-        )
 
 
 def _first_duplicate(values: list[str]) -> str | None:

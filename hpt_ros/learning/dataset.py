@@ -217,14 +217,14 @@ def _check_features(root: Path, info: dict[str, Any], robot: Embodiment) -> None
             "size; give them the same size in the embodiment file and convert again"
         )
     names = {"observation.state": list(robot.state_names), "action": list(robot.action.names)}
-    for key, shape in robot.features().items():
+    for key, wanted in robot.features().items():
         feature = info["features"].get(key)
         if not isinstance(feature, dict):
             raise DatasetError(
                 f"{where} lacks the feature {key!r} of embodiment {robot.name!r}; its features are "
                 f"{', '.join(info['features'])}{did_you_mean(key, info['features'])}"
             )
-        dtype = "video" if len(shape) == 3 else "float32"
+        dtype, shape = wanted.dtype, wanted.shape
         if feature.get("dtype") != dtype or tuple(feature.get("shape", ())) != shape:
             raise DatasetError(
                 f"{where} has feature {key!r} of dtype {feature.get('dtype')!r} and shape {feature.get('shape')}, but "

@@ -12,12 +12,12 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.learning.augment import AugmentConfig
 from hpt_ros.model.config import (
-    HeadConfig,
-    ImageEncoderConfig,
     PolicyConfig,
     StemConfig,
     TrunkConfig,
 )
+from hpt_ros.model.encoder_config import ImageEncoderConfig
+from hpt_ros.model.head_config import HeadConfig
 from hpt_ros.structured import field, load_yaml_mapping, read_dataclass, read_yaml_file, to_mapping
 
 

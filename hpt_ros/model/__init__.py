@@ -1,7 +1,9 @@
 """Stems, trunk, heads, normaliser, the policy and its checkpoints."""
 
 from hpt_ros.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from hpt_ros.model.config import HeadConfig, ImageEncoderConfig, PolicyConfig, StemConfig, TrunkConfig
+from hpt_ros.model.config import PolicyConfig, StemConfig, TrunkConfig
+from hpt_ros.model.encoder_config import ImageEncoderConfig
+from hpt_ros.model.head_config import HeadConfig
 from hpt_ros.model.normaliser import Statistics
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.weights import LoadReport, export_trunk, load_image_encoder, load_model, load_trunk

@@ -10,28 +10,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import did_you_mean
+from hpt_ros.model.config_error import ConfigError
+from hpt_ros.model.encoder_config import DepthEncoderConfig, ImageEncoderConfig, LanguageConfig
+from hpt_ros.model.head_config import HEAD_NAMES, HeadConfig
 from hpt_ros.structured import field, read_dataclass, to_mapping
 
 IMAGE = "image"
+DEPTH = "depth"
 STATE = "state"
-MODALITIES = (IMAGE, STATE)
+WRENCH = "wrench"
+TACTILE = "tactile"
+POINT_CLOUD = "pointcloud"
+ACTIONS = "actions"  # those of the ticks before
+LANGUAGE = "language"
+MODALITIES = (IMAGE, DEPTH, STATE, WRENCH, TACTILE, POINT_CLOUD, ACTIONS, LANGUAGE)
+MISSING = ("refuse", "drop")
 
 POOLINGS = ("mean", "max", "last", "attentive", "action_token", "no-op")
-HEAD_KINDS = ("mlp", "conv", "decoder", "gmm", "flow")
-FLOW_NOISES = ("fixed", "zero", "random")
-HEAD_NAMES: Mapping[str, str] = {
-    "mlp": "MLP",
-    "conv": "convolution",
-    "decoder": "decoder",
-    "gmm": "Gaussian mixture",
-    "flow": "flow matching",
-}
-ENCODER_KINDS = ("resnet18", "small_cnn", "none")
-
-
-class ConfigError(HptError):
-    """The parts of a policy's configuration do not fit together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +35,7 @@ class TrunkConfig:
     """Size of the shared transformer. `TrunkConfig.named("base")` gives a published size."""
 
     width: int = field("embedding width d of every token", default=256, minimum=2)
-    depth: int = field("number of transformer blocks", default=16, minimum=1)
+    depth: int = field("number of transformer blocks; 0: no trunk, the baseline", default=16, minimum=0)
     heads: int = field("attention heads of a block; divides the width", default=8, minimum=1)
     drop_path: float = field(
         "stochastic depth of the last block in training, rising linearly from 0",
@@ -49,10 +45,10 @@ class TrunkConfig:
     )
 
     def __post_init__(self) -> None:
-        if min(self.width, self.depth, self.heads) < 1 or self.width % self.heads or self.width % 2:
+        if min(self.width, self.heads) < 1 or self.depth < 0 or self.width % self.heads or self.width % 2:
             raise ConfigError(
                 f"a trunk of width {self.width}, depth {self.depth} and {self.heads} heads cannot be built; "
-                "choose an even width that the number of heads divides, and a depth of at least 1"
+                "choose an even width that the number of heads divides, and a depth of at least 0"
             )
 
     @classmethod
@@ -92,6 +88,17 @@ class StemConfig:
     dropout: float = field(
         "dropout on the attention weights in training", default=0.1, minimum=0.0, maximum=0.9
     )
+    missing: str = field(
+        "when the modality is not there; refuse: no action; drop: its tokens are left out, as in HPT",
+        default="refuse",
+        choices=MISSING,
+    )
+    drop_share: float = field(
+        "drop: share of training batches without it, so that the policy learns to do without",
+        default=0.1,
+        minimum=0.0,
+        maximum=0.9,
+    )
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
@@ -102,111 +109,6 @@ class StemConfig:
         if not self.widths:
             raise ConfigError(
                 f"the stem of {self.modality!r} has no hidden width; give at least one, as [128]"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class ImageEncoderConfig:
-    """What turns an image into cells of features before the image stem."""
-
-    kind: str = field(
-        "network; none: precomputed features are passed in", default="resnet18", choices=ENCODER_KINDS
-    )
-    shared: bool = field("one set of weights for all views; false: separate weights per view", default=True)
-    trainable: bool = field("train the encoder with the policy", default=False)
-    channels: tuple[int, ...] = field(
-        "small_cnn: channels of each stride-2 block; the last is the width of a cell",
-        default=(16, 32, 64, 64),
-        minimum=8,
-    )
-    cells: int | None = field(
-        "none: cells of a precomputed feature map (49 for ResNet-18)", default=None, minimum=1
-    )
-    cell_width: int | None = field(
-        "none: width of a precomputed cell (512 for ResNet-18)", default=None, minimum=1
-    )
-
-    def __post_init__(self) -> None:
-        if self.kind not in ENCODER_KINDS:
-            raise ConfigError(
-                f"the image encoder {self.kind!r} is unknown; use one of {', '.join(ENCODER_KINDS)}"
-                f"{did_you_mean(self.kind, ENCODER_KINDS)}"
-            )
-        if self.kind == "small_cnn" and (not self.channels or any(channel % 8 for channel in self.channels)):
-            raise ConfigError(
-                f"small_cnn's channels {list(self.channels)} must be one or more multiples of 8 "
-                "(its GroupNorm has groups of 8 channels); correct them"
-            )
-        if (self.kind == "none") != (self.cells is not None) or (self.cells is None) != (
-            self.cell_width is None
-        ):
-            raise ConfigError(
-                f"the image encoder {self.kind!r} has cells {self.cells} and cell_width {self.cell_width}; "
-                "give both for the encoder 'none', and neither for any other"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class HeadConfig:
-    """What turns the trunk's features into an action chunk."""
-
-    kind: str = field("network", default="mlp", choices=HEAD_KINDS)
-    widths: tuple[int, ...] = field("mlp, conv, gmm: hidden widths", default=(256, 128), minimum=1)
-    tanh: bool = field("mlp, conv: bound the normalised action to [-1, 1]", default=True)
-    hidden_width: int = field(
-        "decoder: hidden width of the MLP over the trunk's tokens", default=512, minimum=1
-    )
-    heads: int = field("decoder, flow: attention heads", default=8, minimum=1)
-    head_width: int = field("decoder: width of a cross-attention head", default=64, minimum=1)
-    dropout: float = field(
-        "dropout in training (mlp, gmm: after its second layer; decoder: attention)", default=0.1
-    )
-    projection: bool = field(
-        "decoder: project each step from the trunk's width to the action's; false is the released layout, "
-        "which has no such layer and so needs an action as wide as the trunk",
-        default=True,
-    )
-    kernel: int = field("conv: steps that a convolution sees; odd", default=3, minimum=1)
-    modes: int = field("gmm: Gaussians in the mixture", default=5, minimum=1)
-    min_std: float = field("gmm: least standard deviation of a normalised action", default=1e-4, above=0.0)
-    flow_width: int = field("flow: width of the velocity network", default=128, minimum=2)
-    flow_depth: int = field("flow: transformer blocks of the velocity network", default=3, minimum=1)
-    flow_steps: int = field("flow: Euler steps from noise to action", default=10, minimum=1)
-    flow_noise: str = field(
-        "flow: where predict starts; fixed: one draw, the same for every observation and every load; zero: at 0; "
-        "random: a new draw each time",
-        default="fixed",
-        choices=FLOW_NOISES,
-    )
-
-    def __post_init__(self) -> None:
-        if self.kind not in HEAD_KINDS:
-            raise ConfigError(
-                f"the head {self.kind!r} is unknown; use one of {', '.join(HEAD_KINDS)}"
-                f"{did_you_mean(self.kind, HEAD_KINDS)}"
-            )
-        if self.kind in ("mlp", "conv", "gmm") and not self.widths:
-            raise ConfigError(
-                f"the {HEAD_NAMES[self.kind]} head has no hidden width; give at least one, as [256, 128]"
-            )
-        if self.kernel % 2 == 0:
-            raise ConfigError(
-                f"the head's kernel is {self.kernel}, but an odd number was expected, so that the convolution keeps "
-                "the number of steps; correct it"
-            )
-        if self.kind == "flow" and (self.flow_width % self.heads or self.flow_width % 2):
-            raise ConfigError(
-                f"a velocity network of width {self.flow_width} and {self.heads} heads cannot be built; choose an even "
-                "head.flow_width that head.heads divides"
-            )
-        if self.flow_noise not in FLOW_NOISES:
-            raise ConfigError(
-                f"the head's flow_noise is {self.flow_noise!r}, but one of {', '.join(FLOW_NOISES)} was expected"
-                f"{did_you_mean(self.flow_noise, FLOW_NOISES)}; correct it"
-            )
-        if not 0.0 <= self.dropout < 1.0:
-            raise ConfigError(
-                f"the head's dropout is {self.dropout:g}, but 0 to below 1 was expected; correct it"
             )
 
 
@@ -230,12 +132,32 @@ class PolicyConfig:
     image_width: int = field(
         "columns of the images passed in; 0 without images", default=0, minimum=0, unit="px"
     )
+    depth_views: int = field("depth cameras; 0 without a depth stem", default=0, minimum=0)
+    depth_height: int = field("rows of the depth pictures; 0 without", default=0, minimum=0, unit="px")
+    depth_width: int = field("columns of the depth pictures; 0 without", default=0, minimum=0, unit="px")
+    wrench_dim: int = field(
+        "numbers in one step's forces and torques; 0 without a wrench stem", default=0, minimum=0
+    )
+    tactile_arrays: int = field("tactile arrays; 0 without a tactile stem", default=0, minimum=0)
+    tactile_values: int = field("values of one tactile array; 0 without", default=0, minimum=0)
+    clouds: int = field("point clouds of one step; 0 without a pointcloud stem", default=0, minimum=0)
+    cloud_points: int = field("points of one cloud; 0 without", default=0, minimum=0)
+    tasks: tuple[str, ...] = field("tasks whose embeddings are stored; language stem", default=())
     trunk: TrunkConfig = field("the transformer", default=TrunkConfig())
     stems: tuple[StemConfig, ...] = field(
         "one stem per modality, in the order of their tokens", default=(StemConfig(IMAGE), StemConfig(STATE))
     )
     image_encoder: ImageEncoderConfig = field(
         "the network before the image stem", default=ImageEncoderConfig()
+    )
+    depth_encoder: DepthEncoderConfig = field(
+        "the network before the depth stem", default=DepthEncoderConfig()
+    )
+    language: LanguageConfig = field("what embedded the tasks' texts", default=LanguageConfig())
+    modality_embedding: bool = field(
+        "add a learnable vector per modality to its tokens, as the paper says; the released code never does, so its "
+        "weights need false",
+        default=False,
     )
     pooling: str = field("how the trunk's tokens become features", default="mean", choices=POOLINGS)
     head: HeadConfig = field("the action head", default=HeadConfig())

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hpt_ros.model.attention import CrossAttention
-from hpt_ros.model.config import HeadConfig, PolicyConfig
+from hpt_ros.model.config import PolicyConfig
+from hpt_ros.model.head_config import HeadConfig
 from hpt_ros.model.init import TOKEN_STD, start_cross_attention_, start_mlp_
 
 SMOOTH_L1_BETA = 0.05  # liruiw/HPT at 549433f; the paper says Huber

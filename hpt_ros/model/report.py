@@ -14,12 +14,12 @@ from hpt_ros.model.config import (
     IMAGE,
     STATE,
     TRUNK_SIZES,
-    HeadConfig,
-    ImageEncoderConfig,
     PolicyConfig,
     TrunkConfig,
 )
+from hpt_ros.model.encoder_config import ImageEncoderConfig
 from hpt_ros.model.encoders import feature_shape
+from hpt_ros.model.head_config import HeadConfig
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.trunk import Trunk
 from hpt_ros.model.weights import LoadReport

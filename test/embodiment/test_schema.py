@@ -55,7 +55,7 @@ def test_features_follow_the_order_of_the_file() -> None:
         "observation.state",
         "action",
     ]
-    assert embodiment.features()["observation.state"] == (7,)
+    assert embodiment.features()["observation.state"].shape == (7,)
     assert embodiment.state_names[0] == "panda_joint1.position"
     assert embodiment.upper[3] == pytest.approx(-0.0698)
 

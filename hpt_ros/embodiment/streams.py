@@ -1,0 +1,152 @@
+"""Streams of an embodiment: the message types, what each is decoded to, and the names of vector elements."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hpt_ros.errors import HptError
+from hpt_ros.structured import field
+
+# What each message type can be decoded to; the decoders live in hpt_ros.observation.
+STREAM_TYPES: Mapping[str, tuple[str, ...]] = {
+    "sensor_msgs/msg/Image": ("image", "depth"),
+    "sensor_msgs/msg/CompressedImage": ("image", "depth"),
+    "sensor_msgs/msg/JointState": ("state",),
+    "sensor_msgs/msg/PointCloud2": ("pointcloud",),
+    "geometry_msgs/msg/PoseStamped": ("state",),
+    "geometry_msgs/msg/TwistStamped": ("state",),
+    "geometry_msgs/msg/WrenchStamped": ("wrench", "state"),
+    "std_msgs/msg/Float32MultiArray": ("tactile", "state"),
+    "std_msgs/msg/Float64MultiArray": ("tactile", "state"),
+    "std_msgs/msg/String": ("language",),
+}
+MODALITIES = tuple(dict.fromkeys(modality for found in STREAM_TYPES.values() for modality in found))
+JOINED = ("state", "wrench")  # all streams of the modality make one vector
+# Every stream is a feature of its own: modality to the dataset's dtype. Depth is in mm, 0 where nothing was measured.
+PER_STREAM: Mapping[str, str] = {
+    "image": "video", "depth": "uint16", "tactile": "float32", "pointcloud": "float32",
+}  # fmt: skip
+JOINT_FIELDS = ("position", "velocity", "effort")
+_ARRAYS = ("std_msgs/msg/Float32MultiArray", "std_msgs/msg/Float64MultiArray")
+# Elements of messages that are a vector by themselves. An orientation becomes the first two columns of its rotation
+# matrix: continuous, unlike quaternions and angles (Zhou et al., arXiv 1812.07035), so that it can be interpolated.
+_ELEMENTS: Mapping[str, tuple[str, ...]] = {
+    "geometry_msgs/msg/PoseStamped": ("x", "y", "z", "r11", "r21", "r31", "r12", "r22", "r32"),
+    "geometry_msgs/msg/TwistStamped": (
+        "linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z",
+    ),
+    "geometry_msgs/msg/WrenchStamped": (
+        "force.x", "force.y", "force.z", "torque.x", "torque.y", "torque.z",
+    ),
+}  # fmt: skip
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+# ROS 2 names: absolute, segments of letters, digits and underscores that do not begin with a digit.
+_TOPIC = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
+
+
+class EmbodimentError(HptError):
+    """An embodiment file is wrong, or two of them do not agree."""
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """Size that pictures of a stream have in datasets: RGB uint8 (height, width, 3), depth uint16 (height, width)."""
+
+    height: int = field("rows of the stored picture", unit="px", minimum=8, maximum=4096)
+    width: int = field("columns of the stored picture", unit="px", minimum=8, maximum=4096)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One topic that the policy observes."""
+
+    name: str = field("short name, used in feature names")
+    modality: str = field("which stem takes it", choices=MODALITIES)
+    topic: str = field("absolute topic name")
+    type: str = field("message type", choices=tuple(STREAM_TYPES))
+    rate_hz: float = field("rate at which messages are expected", unit="Hz", above=0.0, maximum=10_000.0)
+    tolerance_s: float = field("oldest sample that still counts at a tick", unit="s", above=0.0, maximum=60.0)
+    qos: str = field(
+        "subscription's quality of service", default="sensor_data", choices=("sensor_data", "reliable")
+    )
+    image: ImageSpec | None = field("stored size, for images and depth", default=None)
+    joints: tuple[str, ...] = field("joint names in the order of the vector, for JointState", default=())
+    fields: tuple[str, ...] = field("JointState fields taken, in order", default=(), choices=JOINT_FIELDS)
+    length: int = field("values of one message, for MultiArray", default=0, minimum=0, maximum=65_536)
+    points: int = field(
+        "points kept of one message, for PointCloud2; chosen far apart", default=0, minimum=0, maximum=16_384
+    )
+    unit: str = field("unit of the values", default="")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of a vector's elements: of JointState all joints of the first field first; empty for no vector."""
+        if self.type == "sensor_msgs/msg/JointState":
+            return tuple(f"{joint}.{part}" for part in self.fields for joint in self.joints)
+        if self.type in _ARRAYS:
+            return tuple(f"{self.name}.{index}" for index in range(self.length))
+        return tuple(f"{self.name}.{element}" for element in _ELEMENTS.get(self.type, ()))
+
+    @property
+    def dim(self) -> int:
+        """Length of the vector of this stream; 0 for pictures, point clouds and text."""
+        return len(self.names)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one decoded sample; () for text."""
+        if self.image is not None:
+            size = (self.image.height, self.image.width)
+            return (*size, 3) if self.modality == "image" else size
+        if self.modality == "pointcloud":
+            return (self.points, 3)
+        return (self.dim,) if self.dim else ()
+
+
+def check_stream(stream: Stream, where: str) -> None:
+    """Raise EmbodimentError for fields that contradict one another; `where` names the stream."""
+    if not NAME.fullmatch(stream.name):
+        raise EmbodimentError(
+            f"{where} has a name that is not a lower-case letter followed by letters, digits or underscores; "
+            "rename it"
+        )
+    check_topic(stream.topic, where)
+    if stream.modality not in STREAM_TYPES[stream.type]:
+        raise EmbodimentError(
+            f"{where} has type {stream.type} and modality {stream.modality!r}, but that type gives "
+            f"{' or '.join(map(repr, STREAM_TYPES[stream.type]))}; correct one of them"
+        )
+    pictured, jointed = stream.modality in ("image", "depth"), stream.type == "sensor_msgs/msg/JointState"
+    if pictured and stream.image is None:
+        raise EmbodimentError(f"{where} lacks the key 'image'; add image: {{height: ..., width: ...}}")
+    if pictured and (stream.joints or stream.fields):
+        raise EmbodimentError(f"{where} is a stream of pictures with joints or fields; remove them")
+    if jointed and (stream.image is not None or not stream.joints or not stream.fields):
+        raise EmbodimentError(
+            f"{where} is a state stream and needs 'joints' and 'fields' and no 'image'; correct it"
+        )
+    needed = {
+        "image": pictured,
+        "joints": jointed,
+        "fields": jointed,
+        "length": stream.type in _ARRAYS,
+        "points": stream.modality == "pointcloud",
+    }
+    for key, wanted in needed.items():
+        if bool(getattr(stream, key)) != wanted:
+            raise EmbodimentError(
+                f"{where} is a {stream.modality} stream of {stream.type}, which "
+                + (f"needs the key {key!r}; add it" if wanted else f"takes no key {key!r}; remove it")
+            )
+
+
+def check_topic(topic: str, where: str) -> None:
+    """Raise EmbodimentError for a text that is no absolute ROS 2 name."""
+    if len(topic) > 255 or not _TOPIC.fullmatch(topic):
+        raise EmbodimentError(
+            f"{where} has the topic {topic[:80]!r}, but an absolute ROS 2 name such as "
+            "'/camera/image_raw' was expected; correct it"
+        )

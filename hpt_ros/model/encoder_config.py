@@ -1,0 +1,106 @@
+"""Configuration of what stands before the stems: encoders of images, of depth, and of the task's text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpt_ros.errors import did_you_mean
+from hpt_ros.model.config_error import ConfigError
+from hpt_ros.structured import field
+
+ENCODER_KINDS = ("resnet18", "small_cnn", "timm", "transformers", "none")
+LANGUAGE_KINDS = ("t5", "sentence", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEncoderConfig:
+    """What turns an image into cells of features before the image stem."""
+
+    kind: str = field(
+        "network; none: precomputed features are passed in", default="resnet18", choices=ENCODER_KINDS
+    )
+    shared: bool = field("one set of weights for all views; false: separate weights per view", default=True)
+    trainable: bool = field("train the encoder with the policy", default=False)
+    model: str = field(
+        "timm, transformers: the model's name there (vit_small_patch14_dinov2.lvd142m, facebook/dinov2-small), or a "
+        "folder",
+        default="",
+    )
+    channels: tuple[int, ...] = field(
+        "small_cnn: channels of each stride-2 block; the last is the width of a cell",
+        default=(16, 32, 64, 64),
+        minimum=8,
+    )
+    cells: int | None = field(
+        "none: cells of a precomputed feature map (49 for ResNet-18)", default=None, minimum=1
+    )
+    cell_width: int | None = field(
+        "none: width of a precomputed cell (512 for ResNet-18)", default=None, minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        if self.kind not in ENCODER_KINDS:
+            raise ConfigError(
+                f"the image encoder {self.kind!r} is unknown; use one of {', '.join(ENCODER_KINDS)}"
+                f"{did_you_mean(self.kind, ENCODER_KINDS)}"
+            )
+        if self.kind == "small_cnn" and (not self.channels or any(channel % 8 for channel in self.channels)):
+            raise ConfigError(
+                f"small_cnn's channels {list(self.channels)} must be one or more multiples of 8 "
+                "(its GroupNorm has groups of 8 channels); correct them"
+            )
+        if (self.kind in ("timm", "transformers")) != bool(self.model):
+            raise ConfigError(
+                f"the image encoder {self.kind!r} has the model {self.model!r}; give image_encoder.model for the "
+                "encoders 'timm' and 'transformers', and for no other"
+            )
+        if (self.kind == "none") != (self.cells is not None) or (self.cells is None) != (
+            self.cell_width is None
+        ):
+            raise ConfigError(
+                f"the image encoder {self.kind!r} has cells {self.cells} and cell_width {self.cell_width}; "
+                "give both for the encoder 'none', and neither for any other"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class DepthEncoderConfig:
+    """A small convolutional network over depth and over where there was any."""
+
+    channels: tuple[int, ...] = field(
+        "channels of each stride-2 block; the last is the width of a cell",
+        default=(16, 32, 64, 64),
+        minimum=8,
+    )
+    far_m: float = field(
+        "distance that is mapped to 1; what lies further counts as this far", default=4.0, above=0.0, unit="m"
+    )
+
+    def __post_init__(self) -> None:
+        if not self.channels or any(channel % 8 for channel in self.channels):
+            raise ConfigError(
+                f"the depth encoder's channels {list(self.channels)} must be one or more multiples of 8 "
+                "(its GroupNorm has groups of 8 channels); correct them"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageConfig:
+    """What turned the task's text into embeddings; they are stored with the weights, so a robot does not need it."""
+
+    kind: str = field("language model; none: embeddings are passed in", default="t5", choices=LANGUAGE_KINDS)
+    model: str = field(
+        "name on the Hugging Face hub, or folder; empty: t5-base for t5, all-MiniLM-L6-v2 for sentence",
+        default="",
+    )
+    tokens: int = field("entries of one task's embedding; shorter texts are padded", default=16, minimum=1)
+    width: int = field(
+        "width of an entry (768 for t5-base, 384 for all-MiniLM-L6-v2)", default=768, minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        if self.kind not in LANGUAGE_KINDS:
+            raise ConfigError(
+                f"the language encoder {self.kind!r} is unknown; use one of {', '.join(LANGUAGE_KINDS)}"
+                f"{did_you_mean(self.kind, LANGUAGE_KINDS)}"
+            )

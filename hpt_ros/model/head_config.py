@@ -1,0 +1,103 @@
+"""Configuration of the action heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hpt_ros.errors import did_you_mean
+from hpt_ros.model.config_error import ConfigError
+from hpt_ros.structured import field
+
+HEAD_KINDS = ("mlp", "conv", "decoder", "gmm", "diffusion", "flow")
+FLOW_NOISES = ("fixed", "zero", "random")
+HEAD_NAMES: Mapping[str, str] = {
+    "mlp": "MLP",
+    "conv": "convolution",
+    "decoder": "decoder",
+    "gmm": "Gaussian mixture",
+    "diffusion": "diffusion",
+    "flow": "flow matching",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HeadConfig:
+    """What turns the trunk's features into an action chunk."""
+
+    kind: str = field("network", default="mlp", choices=HEAD_KINDS)
+    widths: tuple[int, ...] = field("mlp, conv, gmm: hidden widths", default=(256, 128), minimum=1)
+    tanh: bool = field("mlp, conv: bound the normalised action to [-1, 1]", default=True)
+    hidden_width: int = field(
+        "decoder: hidden width of the MLP over the trunk's tokens", default=512, minimum=1
+    )
+    heads: int = field("decoder, flow: attention heads", default=8, minimum=1)
+    head_width: int = field("decoder: width of a cross-attention head", default=64, minimum=1)
+    dropout: float = field(
+        "dropout in training (mlp, gmm: after its second layer; decoder: attention)", default=0.1
+    )
+    projection: bool = field(
+        "decoder: project each step from the trunk's width to the action's; false is the released layout, "
+        "which has no such layer and so needs an action as wide as the trunk",
+        default=True,
+    )
+    kernel: int = field("conv: steps that a convolution sees; odd", default=3, minimum=1)
+    modes: int = field("gmm: Gaussians in the mixture", default=5, minimum=1)
+    min_std: float = field("gmm: least standard deviation of a normalised action", default=1e-4, above=0.0)
+    flow_width: int = field("flow: width of the velocity network", default=128, minimum=2)
+    flow_depth: int = field("flow: transformer blocks of the velocity network", default=3, minimum=1)
+    flow_steps: int = field("flow: Euler steps from noise to action", default=10, minimum=1)
+    flow_noise: str = field(
+        "flow, diffusion: where predict starts; fixed: one draw, the same for every observation and every load; "
+        "zero: at 0; random: a new draw each time",
+        default="fixed",
+        choices=FLOW_NOISES,
+    )
+    # The figures of HPT's diffusion head: down dims 64 and 128, kernel 3, 100 training steps, DDIM.
+    diffusion_widths: tuple[int, ...] = field(
+        "diffusion: channels of the 1-D U-Net, one per level; multiples of 8", default=(64, 128), minimum=8
+    )
+    diffusion_train_steps: int = field("diffusion: noise levels in training (DDPM)", default=100, minimum=2)
+    diffusion_steps: int = field("diffusion: steps from noise to action (DDIM)", default=10, minimum=1)
+
+    def __post_init__(self) -> None:
+        if self.kind not in HEAD_KINDS:
+            raise ConfigError(
+                f"the head {self.kind!r} is unknown; use one of {', '.join(HEAD_KINDS)}"
+                f"{did_you_mean(self.kind, HEAD_KINDS)}"
+            )
+        if self.kind in ("mlp", "conv", "gmm") and not self.widths:
+            raise ConfigError(
+                f"the {HEAD_NAMES[self.kind]} head has no hidden width; give at least one, as [256, 128]"
+            )
+        if self.kernel % 2 == 0:
+            raise ConfigError(
+                f"the head's kernel is {self.kernel}, but an odd number was expected, so that the convolution keeps "
+                "the number of steps; correct it"
+            )
+        if self.kind == "flow" and (self.flow_width % self.heads or self.flow_width % 2):
+            raise ConfigError(
+                f"a velocity network of width {self.flow_width} and {self.heads} heads cannot be built; choose an even "
+                "head.flow_width that head.heads divides"
+            )
+        if self.kind == "diffusion" and (
+            not self.diffusion_widths or any(width % 8 for width in self.diffusion_widths)
+        ):
+            raise ConfigError(
+                f"the head's diffusion_widths {list(self.diffusion_widths)} must be one or more multiples of 8 "
+                "(its GroupNorm has 8 groups); correct them"
+            )
+        if self.diffusion_steps > self.diffusion_train_steps:
+            raise ConfigError(
+                f"the head's diffusion_steps is {self.diffusion_steps}, but at most its diffusion_train_steps "
+                f"{self.diffusion_train_steps} was expected; lower it"
+            )
+        if self.flow_noise not in FLOW_NOISES:
+            raise ConfigError(
+                f"the head's flow_noise is {self.flow_noise!r}, but one of {', '.join(FLOW_NOISES)} was expected"
+                f"{did_you_mean(self.flow_noise, FLOW_NOISES)}; correct it"
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise ConfigError(
+                f"the head's dropout is {self.dropout:g}, but 0 to below 1 was expected; correct it"
+            )
