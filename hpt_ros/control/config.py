@@ -24,6 +24,14 @@ class QueueConfig:
         above=0.0,
         maximum=1.0,
     )
+    ensemble: bool = field(
+        "average all chunks that say something about a time (ACT's temporal ensembling), not the newest alone",
+        default=False,
+    )
+    ensemble_decay: float = field(
+        "each younger chunk in that average weighs less by a factor exp(-this)",
+        default=0.01, minimum=0.0, maximum=10.0,
+    )  # fmt: skip
     step_names: tuple[str, ...] = field(
         "actions that are never blended or averaged and have a limit scalar of their own, such as grippers",
         default=(),
@@ -56,6 +64,11 @@ class SafetyConfig:
     pose_tolerance: float = field(
         "how far the measured pose may lie outside the position limits at the start, in the action's unit",
         default=0.0087, minimum=0.0, maximum=0.1,
+    )  # fmt: skip
+    jump_reach_s: float = field(
+        "a chunk that would move a joint further, from one action to the next or from where it is, than its velocity "
+        "limit covers in this time beyond the tick is refused; 0: none is",
+        default=0.5, unit="s", minimum=0.0, maximum=10.0,
     )  # fmt: skip
     hold_timeout_s: float = field(
         "holding for longer than this is a fault, which an operator clears", default=1.0,

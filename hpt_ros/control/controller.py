@@ -17,7 +17,7 @@ from hpt_ros.control.latency import LatencyWindow
 from hpt_ros.control.queue import ChunkQueue, step_mask
 from hpt_ros.control.safety import Limits, Output, SafetyFilter
 from hpt_ros.control.session import Command, Session, StreamRate
-from hpt_ros.control.start import outside_limits, too_far
+from hpt_ros.control.start import jump, outside_limits, too_far
 from hpt_ros.control.state_machine import Event, State, next_state
 
 
@@ -146,10 +146,13 @@ class Controller:
             chunk = Chunk(observation_ns, dt_s, values, number)
         except ChunkError as error:
             return self._refused("nonfinite_refused", str(error))
+        time_ns = now_ns + self._lead_ns
+        jumps = self._jump(chunk, time_ns)
+        if jumps:
+            return self._refused("jumps_refused", jumps)
         self.session.refused_in_a_row = 0
         self.session.counters["chunks"] += 1
         self.latency.add((now_ns - observation_ns) / NS_PER_S)
-        time_ns = now_ns + self._lead_ns
         if chunk.end_ns <= time_ns:
             return self._late_chunk(chunk)
         if chunk.observation_ns > now_ns + dt_s * NS_PER_S:
@@ -266,6 +269,12 @@ class Controller:
                 f"{self.session.refused_in_a_row} failures of the policy in a row, the last: {reason}",
             )
         return reason
+
+    def _jump(self, chunk: Chunk, time_ns: int) -> str:
+        """Why a chunk must not take over from the commands of now; before motion its start is looked at by itself."""
+        pose = self.filter.position if self.state is State.RUNNING else None
+        reach_s = self.config.safety.jump_reach_s
+        return jump(self.names, chunk, pose, time_ns, self.limits, reach_s, self.queue.step)
 
     def _late_chunk(self, chunk: Chunk) -> str:
         self.session.counters["chunks_refused_late"] += 1

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S, Chunk, Reference, Vector
 from hpt_ros.control.config import QueueConfig
+from hpt_ros.control.ensemble import averaged, smoothstep
 from hpt_ros.errors import HptError, did_you_mean
 
 
@@ -39,13 +40,7 @@ class _Layer:
 
     def weight(self, time_ns: int) -> tuple[float, float]:
         """Weight of the chunk and its rate of change in 1/s."""
-        if time_ns < self.start_ns:
-            return 0.0, 0.0
-        if time_ns >= self.start_ns + self.fade_ns:
-            return 1.0, 0.0
-        # A linear weight would make the velocity jump by (new - old) / fade at both ends; 3s^2 - 2s^3 does not.
-        s = (time_ns - self.start_ns) / self.fade_ns
-        return s * s * (3.0 - 2.0 * s), 6.0 * s * (1.0 - s) * NS_PER_S / self.fade_ns
+        return smoothstep(time_ns, self.start_ns, self.fade_ns)
 
 
 class ChunkQueue:
@@ -54,6 +49,8 @@ class ChunkQueue:
     Actions keep their times: a chunk that comes late starts in its middle, and what is past is dropped. The newest
     chunk fades in over `fade_s`, position and velocity staying continuous even when chunks come faster than that.
     Dimensions in `step` jump to the new chunk and hold each action until the next one's time.
+
+    With `ensemble` the reference is the average of all chunks that have not ended (`hpt_ros.control.ensemble`).
     """
 
     def __init__(self, config: QueueConfig, step: NDArray[np.bool_]) -> None:
@@ -64,7 +61,7 @@ class ChunkQueue:
             step: (dim,) true for dimensions that are never averaged.
         """
         self._config = config
-        self._step = step
+        self.step = step
         self._base: tuple[int, Reference] | None = None
         self._layers: deque[_Layer] = deque()
 
@@ -110,6 +107,8 @@ class ChunkQueue:
         newest = self.newest
         if newest is None or time_ns > newest.end_ns:
             return None
+        if self._config.ensemble:
+            return self._ensemble_at(time_ns)
         while len(self._layers) > 1 and self._layers[1].weight(time_ns)[0] >= 1.0:
             self._layers.popleft()
             self._base = None
@@ -139,12 +138,31 @@ class ChunkQueue:
             return True
         return (newest.end_ns - time_ns) / NS_PER_S <= latency_s
 
+    def _ensemble_at(self, time_ns: int) -> Reference:
+        """As `at`, of all chunks that have not ended; the newest has not."""
+        first = self._layers[0]
+        weight, rate = first.weight(time_ns)
+        if weight >= 1.0:
+            self._base = None
+            while self._layers[0].chunk.end_ns < time_ns:
+                self._layers.popleft()
+        reference = averaged(
+            [(layer.chunk, layer.start_ns) for layer in self._layers if layer.chunk.end_ns >= time_ns],
+            time_ns,
+            fade_ns=round(self._config.fade_s * NS_PER_S),
+            decay=self._config.ensemble_decay,
+        )
+        below = self._base_at(time_ns)
+        if below is not None:
+            reference = _mixed(below, reference, weight, rate)
+        return self._stepped(reference, self._layers[-1].chunk, time_ns)
+
     def _base_at(self, time_ns: int) -> Reference | None:
         if self._base is None:
             return None
         start_ns, reference = self._base
         ahead_s = max(time_ns - start_ns, 0) / NS_PER_S
-        position = reference.position + ahead_s * np.where(self._step, 0.0, reference.velocity)
+        position = reference.position + ahead_s * np.where(self.step, 0.0, reference.velocity)
         return Reference(position, reference.velocity)
 
     def _blend(self, below: Reference | None, layer: _Layer, time_ns: int) -> Reference:
@@ -152,17 +170,22 @@ class ChunkQueue:
             return below
         chunk = layer.chunk.at(time_ns)
         weight, rate = layer.weight(time_ns)
-        if below is None or weight >= 1.0:
-            position, velocity = chunk.position, chunk.velocity
-        else:
-            position = below.position + weight * (chunk.position - below.position)
-            velocity = (
-                below.velocity
-                + weight * (chunk.velocity - below.velocity)
-                + rate * (chunk.position - below.position)
-            )
-        if self._step.any():
-            held = layer.chunk.held_at(time_ns)
-            position = np.where(self._step, held, position)
-            velocity = np.where(self._step, 0.0, velocity)
-        return Reference(position, velocity)
+        if below is not None and weight < 1.0:
+            chunk = _mixed(below, chunk, weight, rate)
+        return self._stepped(chunk, layer.chunk, time_ns)
+
+    def _stepped(self, reference: Reference, chunk: Chunk, time_ns: int) -> Reference:
+        """The reference with the dimensions in `step` as the chunk alone has them."""
+        if not self.step.any():
+            return reference
+        return Reference(
+            np.where(self.step, chunk.held_at(time_ns), reference.position),
+            np.where(self.step, 0.0, reference.velocity),
+        )
+
+
+def _mixed(below: Reference, above: Reference, weight: float, rate: float) -> Reference:
+    """`below` with `above` over it at a weight that changes at `rate` in 1/s."""
+    away = above.position - below.position
+    velocity = below.velocity + weight * (above.velocity - below.velocity) + rate * away
+    return Reference(below.position + weight * away, velocity)

@@ -14,6 +14,7 @@ COUNTERS = (
     "slowed_before_limit",
     "nonfinite_refused",
     "wrong_size_refused",
+    "jumps_refused",
     "chunks",
     "chunks_refused_late",
     "chunks_refused_future",

@@ -1,12 +1,13 @@
-"""Conditions on the pose under which motion may start."""
+"""Conditions on a chunk and on the pose under which motion may start or go on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hpt_ros.control.chunk import Vector
+from hpt_ros.control.chunk import Chunk, Vector
 from hpt_ros.control.safety import Limits
 
 
@@ -37,3 +38,52 @@ def too_far(names: Sequence[str], target: Vector, pose: Vector, limits: Limits, 
         f"{pose[worst]:.3f}, but at most {reach[worst]:.3f} was expected; move the robot to where its "
         "demonstrations began"
     )
+
+
+def jump(
+    names: Sequence[str],
+    chunk: Chunk,
+    pose: Vector | None,
+    time_ns: int,
+    limits: Limits,
+    reach_s: float,
+    step: NDArray[np.bool_],
+) -> str:
+    """Why a chunk jumps; empty if it does not.
+
+    Only actions that are still to come count, from the one before `time_ns` on. Far is what each dimension's velocity
+    limit covers in `reach_s`, and between actions in their distance in time on top; the limits slow anything nearer.
+
+    Args:
+        names: of the dimensions.
+        chunk: to be taken over.
+        pose: (dim,) of the reference at `time_ns`; None if there is none.
+        time_ns: when it takes over.
+        limits: of the commands.
+        reach_s: 0 permits everything.
+        step: (dim,) true for dimensions that may jump (grippers).
+    """
+    if reach_s == 0.0:
+        return ""
+    to_come = chunk.values[max(chunk.actions_before(time_ns) - 1, 0) :]
+    steps = np.abs(np.diff(to_come, axis=0))
+    if steps.size:
+        within = limits.velocity * (chunk.dt_s + reach_s)
+        excess = np.where(step, -np.inf, steps - within)
+        row, worst = divmod(int(np.argmax(excess)), len(names))
+        if excess[row, worst] > 0.0:
+            return (
+                f"a chunk moves {names[worst]} by {steps[row, worst]:.3f} from one action to the next, but at most "
+                f"{within[worst]:.3f} was expected; check the policy"
+            )
+    if pose is not None:
+        within = limits.velocity * reach_s
+        away = np.abs(chunk.at(time_ns).position - pose)
+        excess = np.where(step, -np.inf, away - within)
+        worst = int(np.argmax(excess))
+        if excess[worst] > 0.0:
+            return (
+                f"a chunk has {names[worst]} {away[worst]:.3f} away from where it is, but at most {within[worst]:.3f} "
+                "was expected; check the policy and its observations"
+            )
+    return ""

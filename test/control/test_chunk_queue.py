@@ -118,11 +118,11 @@ chunks_in_a_row = st.lists(
 
 
 @settings(max_examples=60)
-@given(chunks_in_a_row, st.sampled_from([0.05, 0.2, 0.5]))
+@given(chunks_in_a_row, st.sampled_from([0.05, 0.2, 0.5]), st.booleans())
 def test_when_chunks_follow_each_other_however_fast_expect_position_and_velocity_without_a_jump(
-    chunks, fade_s
+    chunks, fade_s, ensemble
 ):
-    queue = ChunkQueue(QueueConfig(fade_s=fade_s, start_fade_s=fade_s), NO_STEP)
+    queue = ChunkQueue(QueueConfig(fade_s=fade_s, start_fade_s=fade_s, ensemble=ensemble), NO_STEP)
     queue.start(line(16, 0.3, 0), 0, np.array([0.2, 0.1]), np.array([0.5, 0.0]))
     now = 0
     for wait, slope, offset in chunks:
@@ -174,3 +174,46 @@ def test_when_dimension_is_a_gripper_expect_each_action_held_and_never_averaged(
     assert after is not None
     assert after.position[1] == 0.5
     assert seen == {0.0, 1.0}
+
+
+def test_when_ensembled_expect_acts_average_of_all_chunks():
+    decay = 0.7
+    queue = ChunkQueue(
+        QueueConfig(ensemble=True, ensemble_decay=decay, fade_s=0.1, start_fade_s=0.0), NO_STEP
+    )
+    heights = [0.0, 1.0, 4.0]
+    for index, height in enumerate(heights):
+        chunk = Chunk(index * 100_000_000, DT_S, np.full((16, 2), height), index)
+        now = index * 100_000_000
+        if index == 0:
+            queue.start(chunk, now, np.zeros(2), np.zeros(2))
+        else:
+            queue.merge(chunk, now)
+        assert queue.at(now) is not None
+    reference = queue.at(400_000_000)  # all have risen, none falls yet
+    assert reference is not None
+    weights = np.exp(-decay * np.arange(3))
+    np.testing.assert_allclose(reference.position, (weights @ heights) / weights.sum(), atol=1e-12)
+    np.testing.assert_allclose(reference.velocity, 0.0, atol=1e-12)
+
+
+def test_when_older_chunks_have_ended_expect_the_newest_alone_to_its_end():
+    queue = ChunkQueue(QueueConfig(ensemble=True, fade_s=0.1, start_fade_s=0.0), NO_STEP)
+    queue.start(line(6, 0.0, 0), 0, np.zeros(2), np.zeros(2))
+    new = line(16, 0.5, 300_000_000, 0.1)
+    queue.merge(new, 300_000_000)
+    for time_ns in (510_000_000, 1_000_000_000, new.end_ns):
+        reference = queue.at(time_ns)
+        assert reference is not None
+        np.testing.assert_allclose(reference.position, new.at(time_ns).position, atol=1e-9)
+    assert queue.at(new.end_ns + 1) is None
+
+
+def test_when_ensembled_expect_the_gripper_of_the_newest_chunk():
+    queue = ChunkQueue(QueueConfig(ensemble=True), np.array([False, True]))
+    rows = np.zeros((16, 2))
+    queue.start(Chunk(0, DT_S, rows), 0, np.zeros(2), np.zeros(2))
+    queue.merge(Chunk(100_000_000, DT_S, rows + np.array([0.0, 1.0])), 100_000_000)
+    reference = queue.at(110_000_000)
+    assert reference is not None
+    assert reference.position[1] == 1.0

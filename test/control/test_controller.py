@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -282,6 +284,40 @@ def test_when_chunk_has_the_wrong_size_expect_refused_and_the_old_one_kept(shape
     assert rig.tick() is not None
     assert rig.state() is State.RUNNING
     assert rig.counters["wrong_size_refused"] == 1
+
+
+@pytest.mark.parametrize("where", ["start", "middle"])
+def test_when_a_chunk_jumps_expect_it_refused_and_the_old_one_kept(where):
+    rig = Rig().run()
+    rows = rig.pose + np.zeros((16, 2))
+    rows[0 if where == "start" else 8 :, 1] += 1.5  # 2 rad/s cover 1.0 in 0.5 s, and 0.2 in a tick on top
+    reason = rig.controller.chunk(rig.now - 20 * MS, DT_S, rows, rig.now)
+    expected = "has b 1.5.. away from where it is" if where == "start" else "moves b by 1.500 from one action"
+    assert re.search(expected, reason), reason
+    assert rig.counters["jumps_refused"] == 1
+    rig.tick(20)
+    assert rig.state() is State.RUNNING
+    rig.check_limits()
+
+
+def test_when_a_chunk_jumps_only_in_what_is_past_or_may_jump_expect_it_taken():
+    config = ControlConfig(queue=QueueConfig(step_names=("b",)))
+    rig = Rig(config).run()
+    rows = rig.pose + np.zeros((16, 2))
+    rows[8:, 1] += 1.5  # a gripper
+    assert rig.controller.chunk(rig.now - 20 * MS, DT_S, rows, rig.now) == ""
+    late = rig.pose + np.zeros((16, 2))
+    late[0, 0] += 5.0
+    assert rig.controller.chunk(rig.now - 15 * MS, DT_S, late, rig.now + 150 * MS) == ""
+
+
+def test_when_jumps_are_permitted_expect_them_limited_instead():
+    rig = Rig(ControlConfig(safety=SafetyConfig(jump_reach_s=0.0))).run()
+    rows = rig.pose + np.zeros((16, 2))
+    rows[8:, 1] += 1.5
+    assert rig.controller.chunk(rig.now - 20 * MS, DT_S, rows, rig.now) == ""
+    rig.tick(100)
+    rig.check_limits()
 
 
 def test_when_a_good_chunk_comes_between_bad_ones_expect_no_fault():
