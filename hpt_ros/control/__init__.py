@@ -10,6 +10,7 @@ from hpt_ros.control.config import (
     SafetyConfig,
     TrackingConfig,
     WatchdogConfig,
+    WorkspaceConfig,
 )
 from hpt_ros.control.controller import Controller
 from hpt_ros.control.latency import LatencyWindow
@@ -18,6 +19,7 @@ from hpt_ros.control.safety import Limits, Output, SafetyFilter
 from hpt_ros.control.session import COUNTERS, Command, Session, StreamRate
 from hpt_ros.control.state_machine import TRANSITIONS, Event, State, next_state
 from hpt_ros.control.watchdog import Watchdog
+from hpt_ros.control.workspace import Kinematics, Workspace
 
 __all__ = [
     "COUNTERS",
@@ -30,6 +32,7 @@ __all__ = [
     "Controller",
     "DeadmanConfig",
     "Event",
+    "Kinematics",
     "LatencyWindow",
     "Limits",
     "Output",
@@ -43,5 +46,7 @@ __all__ = [
     "TrackingConfig",
     "Watchdog",
     "WatchdogConfig",
+    "Workspace",
+    "WorkspaceConfig",
     "next_state",
 ]

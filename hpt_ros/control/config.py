@@ -139,6 +139,30 @@ class DeadmanConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkspaceConfig:
+    """Where the robot may be; needs the parameter robot_description."""
+
+    links: tuple[str, ...] = field(
+        "links of robot_description whose origins stay in the box; empty: there is no box", default=()
+    )
+    lower_m: tuple[float, ...] = field(
+        "lowest x, y and z of the box in the robot's base frame", default=(-1.0, -1.0, 0.0), unit="m"
+    )
+    upper_m: tuple[float, ...] = field(
+        "highest x, y and z of the box in the robot's base frame", default=(1.0, 1.0, 1.5), unit="m"
+    )
+    floor_m: float = field(
+        "height in the base frame below which no moving link's origin goes; -100: there is no floor",
+        default=-100.0, unit="m", minimum=-100.0, maximum=100.0,
+    )  # fmt: skip
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is a box or a floor."""
+        return bool(self.links) or self.floor_m > -100.0
+
+
+@dataclass(frozen=True, slots=True)
 class ControlConfig:
     """The whole control room."""
 
@@ -150,3 +174,4 @@ class ControlConfig:
     watchdog: WatchdogConfig = field("stale streams", default=WatchdogConfig())
     tracking: TrackingConfig = field("distance from the commands", default=TrackingConfig())
     deadman: DeadmanConfig = field("deadman's switch", default=DeadmanConfig())
+    workspace: WorkspaceConfig = field("where the robot may be", default=WorkspaceConfig())

@@ -19,6 +19,7 @@ from hpt_ros.control.safety import Limits, Output, SafetyFilter
 from hpt_ros.control.session import Command, Session, StreamRate
 from hpt_ros.control.start import jump, outside_limits, too_far
 from hpt_ros.control.state_machine import Event, State, next_state
+from hpt_ros.control.workspace import Kinematics, make_fence
 
 
 class Controller:
@@ -38,6 +39,7 @@ class Controller:
         *,
         rate_hz: float,
         latency_s: float = 0.0,
+        kinematics: Kinematics | None = None,
     ) -> None:
         """Make an inactive controller.
 
@@ -48,9 +50,10 @@ class Controller:
             streams: that must be fresh.
             rate_hz: of commands.
             latency_s: how far ahead of its time a command is sent.
+            kinematics: of the robot; needed for a workspace.
 
         Raises:
-            HptError: `step_names` names a dimension that there is not.
+            HptError: `step_names` or `links` names what there is not, or a workspace without kinematics.
         """
         step = step_mask(config.queue, names)
         self.config, self.names = config, tuple(names)
@@ -59,6 +62,7 @@ class Controller:
         self._lead_ns = self.period_ns + round(latency_s * NS_PER_S)
         self.queue = ChunkQueue(config.queue, step)
         self.filter = SafetyFilter(self.limits, self.period_ns / NS_PER_S, step)
+        self.fence = make_fence(config.workspace, kinematics, self.filter)
         self.guards = Guards(config, names, streams, step)
         self.latency = LatencyWindow()
         self.state = State.INACTIVE
@@ -381,13 +385,15 @@ class Controller:
             self.session.counters["exhausted_stops"] += 1
             self._hold(Event.EXHAUSTED, f"the chunk is used up and no new one has come{self.session.hung}")
             return None
-        output = self.filter.apply(reference.position, reference.velocity)
+        output = self.fence.apply(reference.position, reference.velocity)
         if output is None:
             self._refused(
                 "nonfinite_refused", f"a target was refused: {self.filter.refusal(reference.position)}"
             )
             return None
         self._count(output)
+        self.session.counters["workspace_stops"] += bool(self.fence.blocked) and not self.session.blocked
+        self.session.blocked = self.fence.blocked
         chunk, self.session.unused = self.session.unused, None
         return Command(time_ns, output.position, output.velocity, chunk)
 

@@ -140,6 +140,15 @@ class SafetyFilter:
         self._position = np.clip(position, self.limits.lower, self.limits.upper)
         self._velocity = np.zeros(self.limits.dim)
 
+    def take(self, position: Vector) -> Output:
+        """Make a command of a position that the caller knows to be within all limits."""
+        velocity = (position - self._pose()) / self.dt_s
+        return self._send(position, velocity, velocity)
+
+    def restore(self, position: Vector, velocity: Vector) -> None:
+        """Take the last command back: `position` and `velocity` are those before it."""
+        self._position, self._velocity = position, velocity
+
     def forget(self) -> None:
         """Forget the pose: no command until `reset`."""
         self._position = None

@@ -12,6 +12,7 @@ COUNTERS = (
     "clamped_velocity",
     "clamped_acceleration",
     "slowed_before_limit",
+    "workspace_stops",
     "nonfinite_refused",
     "wrong_size_refused",
     "jumps_refused",
@@ -67,6 +68,7 @@ class Session:
     waiting_for: str = ""  # what keeps it from RUNNING
     stale: dict[str, str] = field(default_factory=dict)
     measured: Vector | None = None
+    blocked: str = ""  # why the robot is braked at the workspace's edge while RUNNING
     hung: str = ""  # what is to be said about an inference that does not come back
     pending: Chunk | None = None  # newest chunk while not RUNNING
     unused: Chunk | None = None  # newest chunk that no command came from yet

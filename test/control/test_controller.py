@@ -13,11 +13,13 @@ from hpt_ros.control import (
     Command,
     ControlConfig,
     Controller,
+    Kinematics,
     Limits,
     QueueConfig,
     SafetyConfig,
     State,
     StreamRate,
+    WorkspaceConfig,
 )
 from hpt_ros.errors import HptError
 
@@ -32,7 +34,12 @@ PERIOD_S = 0.01
 class Rig:
     """A controller, its streams and a clock that only moves when told."""
 
-    def __init__(self, config: ControlConfig | None = None, latency_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        config: ControlConfig | None = None,
+        latency_s: float = 0.0,
+        kinematics: Kinematics | None = None,
+    ) -> None:
         self.controller = Controller(
             config or ControlConfig(),
             LIMITS,
@@ -40,6 +47,7 @@ class Rig:
             (StreamRate("camera", 10.0), StreamRate("joints", 100.0)),
             rate_hz=100.0,
             latency_s=latency_s,
+            kinematics=kinematics,
         )
         self.now = START
         self.sent: list[Command] = []
@@ -284,6 +292,24 @@ def test_when_chunk_has_the_wrong_size_expect_refused_and_the_old_one_kept(shape
     assert rig.tick() is not None
     assert rig.state() is State.RUNNING
     assert rig.counters["wrong_size_refused"] == 1
+
+
+def test_when_a_chunk_leads_out_of_the_workspace_expect_rest_inside_said_and_counted_once():
+    config = ControlConfig(workspace=WorkspaceConfig(links=("tip",), upper_m=(1.0, 1.0, 1.0)))
+    tip = Kinematics(("tip",), lambda q: np.array([[q[0], q[1], 0.5]]))
+    rig = Rig(config, kinematics=tip).run()
+    for _ in range(30):
+        rig.chunk(slope=1.0)
+        rig.tick(10)
+        rig.pose = rig.sent[-1].position.copy()
+    assert rig.state() is State.RUNNING
+    assert "tip would leave the workspace" in rig.controller.session.blocked
+    assert rig.counters["workspace_stops"] == 1
+    assert 0.9 < rig.sent[-1].position[0] <= 1.0
+    rig.chunk(slope=-1.0)
+    rig.tick(30)
+    assert rig.controller.session.blocked == ""
+    rig.check_limits()
 
 
 @pytest.mark.parametrize("where", ["start", "middle"])
