@@ -26,6 +26,8 @@ VERBS = (
     "inspect",
     "convert",
     "quality",
+    "view",
+    "export",
     "finetune",
     "evaluate",
     "checkpoint",

@@ -1,0 +1,63 @@
+"""`hpt export DATASET OUT --format hdf5|zarr`: a dataset for other trainers."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from hpt_ros.errors import HptError
+
+HELP = "write a dataset as HDF5 (robomimic's layout) or Zarr (diffusion policy's layout)"
+FORMATS = {"hdf5": ".hdf5", "zarr": ".zarr"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument(
+        "dataset", metavar="DATASET", help="LeRobotDataset v3.0 folder, as `hpt convert` writes it"
+    )
+    parser.add_argument("out", metavar="OUT", help="new file ending in .hdf5, or new folder ending in .zarr")
+    parser.add_argument("--format", choices=tuple(FORMATS), help="default: what OUT's ending says")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file so that it is there whole or not at all; returns 0."""
+    from hpt_ros.cli.export_formats import write_hdf5, write_zarr
+    from hpt_ros.cli.finetune import Terminal
+    from hpt_ros.learning import open_dataset
+
+    out = Path(args.out)
+    kind = args.format or next((name for name, ending in FORMATS.items() if out.suffix == ending), None)
+    if kind is None:
+        raise HptError(
+            f"the format of {args.out!r} is not known from its ending; end it in {' or '.join(FORMATS.values())}, or "
+            "add --format"
+        )
+    if out.exists():
+        raise HptError(f"{args.out!r} exists already, so it is not replaced; name another")
+    if not out.absolute().parent.is_dir():
+        raise HptError(f"the folder of {args.out!r} does not exist; make it, or name another place")
+    dataset = open_dataset(args.dataset)
+    work = out.with_name(f".{out.name}.writing")
+    _remove(work)
+    write = write_hdf5 if kind == "hdf5" else write_zarr
+    try:
+        with Terminal() as report:
+            write(work, dataset, lambda done, total: report.bar("exporting", done, total))
+        work.rename(out)
+    except OSError as error:
+        raise HptError(
+            f"{args.out!r} cannot be written ({error}); make room, or name another place"
+        ) from error
+    finally:
+        _remove(work)
+    print(f"wrote {len(dataset.episodes)} episodes, {dataset.length} ticks to {out}")
+    return 0
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

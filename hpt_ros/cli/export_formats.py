@@ -1,0 +1,145 @@
+"""The two layouts of `hpt export`, written episode by episode, so that memory does not grow with the dataset.
+
+HDF5: robomimic's (https://robomimic.github.io/docs/datasets/overview.html): ``data/demo_i`` with ``actions``,
+``dones``, ``rewards`` and ``obs/*``. Zarr: the replay buffer of diffusion policy (real-stanford/diffusion_policy):
+``data/*`` with all episodes one after another, and ``meta/episode_ends``; in Zarr format 2, which its loader reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.extras import require_extra
+from hpt_ros.learning import Dataset, Episode
+from hpt_ros.learning.dataset import decode_video
+
+Progress = Callable[[int, int], None]
+REPORT_FILE = "meta/hpt/report.json"
+ZARR_CHUNK_BYTES = 1 << 20
+
+
+def write_hdf5(path: Path, dataset: Dataset, progress: Progress) -> None:
+    """Write robomimic's layout.
+
+    The reward is 1 at the last tick of an episode whose outcome was recorded as success and 0 elsewhere; episodes carry
+    their ``task`` and ``outcome`` as attributes.
+    """
+    h5py = require_extra("h5py", extra="export", what="hpt export to HDF5")
+    outcomes = _outcomes(dataset)
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["total"] = dataset.length
+        # robomimic asks for it to make a simulator; a real robot has none.
+        data.attrs["env_args"] = json.dumps(
+            {"env_name": dataset.embodiment.name, "env_type": -1, "env_kwargs": {}}
+        )
+        data.attrs["embodiment"] = dataset.embodiment.to_yaml()
+        for number, (episode, pictures) in enumerate(_episodes(dataset)):
+            rows = slice(episode.start, episode.stop)
+            outcome = outcomes.get(episode.index, "unknown")
+            demo = data.create_group(f"demo_{number}")
+            demo.attrs["num_samples"] = episode.length
+            demo.attrs["task"], demo.attrs["outcome"] = episode.task, outcome
+            last = np.zeros(episode.length, np.uint8)
+            last[-1] = 1
+            demo.create_dataset("actions", data=dataset.action[rows])
+            demo.create_dataset("dones", data=last)
+            demo.create_dataset("rewards", data=(last * (outcome == "success")).astype(np.float32))
+            observed = demo.create_group("obs")
+            for name, values in _columns(dataset).items():
+                observed.create_dataset(name, data=values[rows])
+            for name, frames in pictures.items():
+                stored = observed.create_dataset(
+                    f"{name}_image",
+                    shape=(episode.length, *_view_shape(dataset, name)),
+                    dtype=np.uint8,
+                    chunks=(1, *_view_shape(dataset, name)),
+                    compression="gzip",
+                    compression_opts=1,
+                )
+                for tick, frame in enumerate(frames):
+                    stored[tick] = frame
+            progress(number + 1, len(dataset.episodes))
+
+
+def write_zarr(path: Path, dataset: Dataset, progress: Progress) -> None:
+    """Write diffusion policy's layout: ``action``, ``state``, one array per view and stream, and ``episode_ends``."""
+    zarr = require_extra("zarr", extra="export", what="hpt export to Zarr")
+    root = zarr.open_group(str(path), mode="w", zarr_format=2)
+    root.attrs["embodiment"] = dataset.embodiment.to_yaml()
+    root.attrs["tasks"] = [episode.task for episode in dataset.episodes]
+    data, meta = root.create_group("data"), root.create_group("meta")
+
+    def create(name: str, shape: tuple[int, ...], dtype: Any) -> Any:
+        row_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        rows = min(max(1, ZARR_CHUNK_BYTES // row_bytes), dataset.length)
+        return data.create_array(name, shape=(dataset.length, *shape), dtype=dtype, chunks=(rows, *shape))
+
+    columns = {"action": dataset.action, **_columns(dataset)}
+    stored = {name: create(name, values.shape[1:], values.dtype) for name, values in columns.items()}
+    views = {
+        stream.name: create(stream.name, _view_shape(dataset, stream.name), np.uint8)
+        for stream in dataset.embodiment.image_streams
+    }
+    ends = meta.create_array("episode_ends", shape=(len(dataset.episodes),), dtype=np.int64)
+    for number, (episode, pictures) in enumerate(_episodes(dataset)):
+        rows = slice(episode.start, episode.stop)
+        for name, values in columns.items():
+            stored[name][rows] = values[rows]
+        for name, frames in pictures.items():
+            row = episode.start
+            while block := list(islice(frames, views[name].chunks[0] - row % views[name].chunks[0])):
+                views[name][row : row + len(block)] = np.stack(block)
+                row += len(block)
+        ends[number] = episode.stop
+        progress(number + 1, len(dataset.episodes))
+
+
+def _columns(dataset: Dataset) -> dict[str, NDArray[Any]]:
+    """Short name to values (N, ...) of everything observed but pictures."""
+    found: dict[str, NDArray[Any]] = {"state": dataset.state} if dataset.embodiment.state_names else {}
+    for name, feature in dataset.embodiment.features().items():
+        if name in dataset.arrays and feature.modality not in ("image", "state", "action"):
+            found[f"{feature.modality}_{feature.stream}".rstrip("_")] = dataset.arrays[name]
+    return found
+
+
+def _view_shape(dataset: Dataset, name: str) -> tuple[int, ...]:
+    return dataset.embodiment.stream(name).shape
+
+
+def _episodes(dataset: Dataset) -> Iterator[tuple[Episode, dict[str, Iterator[NDArray[np.uint8]]]]]:
+    """Each episode with the frames of each view; videos of many episodes are decoded once, in order."""
+    names = [stream.name for stream in dataset.embodiment.image_streams]
+    playing: dict[str, tuple[Path, int, Iterator[NDArray[np.uint8]]]] = {}
+    for episode in dataset.episodes:
+        frames: dict[str, Iterator[NDArray[np.uint8]]] = {}
+        for name, span in zip(names, episode.videos, strict=True):
+            path, place, film = playing.get(name, (None, 0, iter(())))
+            if path != span.path or place > span.first_frame:
+                place, film = 0, decode_video(span.path, dataset.embodiment.tick_hz)
+            for _ in islice(film, span.first_frame - place):
+                pass
+            frames[name] = islice(film, episode.length)
+            playing[name] = (span.path, span.first_frame + episode.length, film)
+        yield episode, frames
+
+
+def _outcomes(dataset: Dataset) -> dict[int, str]:
+    """Outcome by episode, as it was recorded; empty for datasets that were not converted here."""
+    path = dataset.root / REPORT_FILE
+    if not path.is_file():
+        return {}
+    report = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        span["episode_index"]: recorded["outcome"]
+        for recorded in report.get("episodes", ())
+        for span in recorded.get("spans", ())
+    }
