@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-HELP = "record episodes into MCAP bags, started and stopped by services"
+HELP = "record episodes into MCAP bags, started and stopped by keys, joystick, topic or services"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--embodiment", required=True, metavar="FILE", help="embodiment file of the robot")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder that bags go to")
     parser.add_argument("--topic", action="append", default=[], metavar="NAME", help="also record this topic")
+    parser.add_argument("--operator", default="", metavar="NAME", help="who teleoperates; kept in each bag")
     parser.add_argument("--sim-time", action="store_true", help="use simulated time from /clock")
 
 
@@ -21,4 +22,6 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.nodes import recorder_node
 
     embodiment = Embodiment.load(args.embodiment)
-    return recorder_node.run(embodiment, args.out, extra_topics=args.topic, sim_time=args.sim_time)
+    return recorder_node.run(
+        embodiment, args.out, extra_topics=args.topic, operator=args.operator, sim_time=args.sim_time
+    )

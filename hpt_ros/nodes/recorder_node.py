@@ -1,8 +1,9 @@
 """Records episodes of a teleoperated robot into rosbag2 MCAP bags, one bag an episode.
 
-Services ``~/start_episode``, ``~/stop_episode`` and ``~/discard_episode``; every change is told on
-``/hpt/episode_events``, and that message goes into the bag too. Messages go from the middleware into the bag as
-serialized bytes. Log time is the node's clock, so it is simulated time under ``use_sim_time``.
+Services ``~/start_episode``, ``~/stop_episode`` and ``~/discard_episode``; or words on ``~/command``, buttons of a
+joystick and keys of a terminal (`hpt_ros.nodes.recorder_controls`). Every change is told on ``/hpt/episode_events``,
+and that message goes into the bag too. Messages go from the middleware into the bag as serialized bytes. Log time is
+the node's clock, so it is simulated time under ``use_sim_time``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import datetime
 import functools
 import importlib
+import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +29,7 @@ from hpt_msgs.msg import EpisodeEvent
 from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
+from hpt_ros.nodes.recorder_controls import HELP, Keyboard, RecorderControls
 from hpt_ros.nodes.spinning import run_node
 from rosbag_tools import names
 from rosbag_tools.definitions import installed_types
@@ -101,6 +104,7 @@ class RecorderNode(Node):
         self.create_service(StartEpisode, "~/start_episode", self._on_start)
         self.create_service(StopEpisode, "~/stop_episode", self._on_stop)
         self.create_service(DiscardEpisode, "~/discard_episode", self._on_discard)
+        self.controls = RecorderControls(self)
         # Wall time: publishers must be found also while a simulation is paused.
         wall = rclpy.clock.Clock(clock_type=rclpy.clock.ClockType.STEADY_TIME)
         self.create_timer(LOOK_S, self._look, clock=wall)
@@ -196,16 +200,28 @@ class RecorderNode(Node):
 
     def _on_start(self, request: Any, response: Any) -> Any:
         try:
-            self._start(str(request.task) or self.embodiment.task, str(request.operator_name))
+            self.start_episode(str(request.task), str(request.operator_name))
         except HptError as error:
             response.message = str(error)
-            self.get_logger().error(f"start refused: {error}")
             return response
         assert self._recording is not None
         response.success = True
         response.episode_id, response.bag_path = self._recording.name, str(self._recording.path)
-        self.get_logger().info(f"records {self._recording.path} (task {self._task!r})")
         return response
+
+    def start_episode(self, task: str = "", operator: str = "") -> None:
+        """Begin an episode; with the embodiment's task and the parameter's operator where none is given.
+
+        Raises:
+            HptError: one is running, a topic of the embodiment file has no publisher, or the disk refuses.
+        """
+        try:
+            self._start(task or self.embodiment.task, operator or self.controls.operator)
+        except HptError as error:
+            self.get_logger().error(f"start refused: {error}")
+            raise
+        assert self._recording is not None
+        self.get_logger().info(f"records {self._recording.path} (task {self._task!r})")
 
     def _start(self, task: str, operator: str) -> None:
         if self._recording is not None:
@@ -260,30 +276,44 @@ class RecorderNode(Node):
         return rates
 
     def _on_stop(self, request: Any, response: Any) -> Any:
-        if self._recording is None:
-            response.message = "no episode is being recorded; start one first"
-            return response
-        if request.outcome >= len(names.OUTCOMES):
-            response.message = (
-                f"the outcome is {request.outcome}, but 0 to {len(names.OUTCOMES) - 1} was expected"
-            )
-            return response
         try:
-            at_ns = max(self._now_ns(), self._last_ns)
-            path, counts = self._finish(request.outcome, str(request.note), at_ns)
+            path, counts, response.message = self.stop_episode(request.outcome, str(request.note))
         except HptError as error:
             response.message = str(error)
-            self.get_logger().error(str(error))
             return response
-        empty = [topic for topic in self._needed if not counts.get(topic)]
         response.success = True
         response.bag_path, response.messages = str(path), sum(counts.values())
-        response.message = ", ".join(f"{topic} {counts[topic]}" for topic in sorted(counts))
-        if empty:
-            response.message += f"; NOTHING came on {', '.join(empty)}"
-            self.get_logger().warning(f"nothing came on {', '.join(empty)} during {path.name}")
-        self.get_logger().info(f"kept {path} ({names.OUTCOMES[request.outcome]}): {response.message}")
         return response
+
+    def stop_episode(self, outcome: int, note: str = "") -> tuple[Path, dict[str, int], str]:
+        """End the episode and keep its bag.
+
+        Args:
+            outcome: `EpisodeEvent`'s OUTCOME_UNKNOWN, OUTCOME_SUCCESS or OUTCOME_FAILURE.
+            note: for people.
+
+        Returns:
+            The bag, its messages by topic, and both in words.
+
+        Raises:
+            HptError: none is running, no such outcome, or the disk refuses.
+        """
+        if self._recording is None:
+            raise HptError("no episode is being recorded; start one first")
+        if outcome >= len(names.OUTCOMES):
+            raise HptError(f"the outcome is {outcome}, but 0 to {len(names.OUTCOMES) - 1} was expected")
+        try:
+            path, counts = self._finish(outcome, note, max(self._now_ns(), self._last_ns))
+        except HptError as error:
+            self.get_logger().error(str(error))
+            raise
+        empty = [topic for topic in self._needed if not counts.get(topic)]
+        words = ", ".join(f"{topic} {counts[topic]}" for topic in sorted(counts))
+        if empty:
+            words += f"; NOTHING came on {', '.join(empty)}"
+            self.get_logger().warning(f"nothing came on {', '.join(empty)} during {path.name}")
+        self.get_logger().info(f"kept {path} ({names.OUTCOMES[outcome]}): {words}")
+        return path, counts, words
 
     def _finish(self, outcome: int, note: str, at_ns: int) -> tuple[Path, dict[str, int]]:
         recording = self._recording
@@ -299,16 +329,27 @@ class RecorderNode(Node):
 
     def _on_discard(self, request: Any, response: Any) -> Any:
         del request
-        if self._recording is None:
-            response.message = "no episode is being recorded; start one first"
+        try:
+            self.discard_episode()
+        except HptError as error:
+            response.message = str(error)
             return response
+        response.success = True
+        return response
+
+    def discard_episode(self) -> None:
+        """End the episode and delete its bag.
+
+        Raises:
+            HptError: none is running.
+        """
+        if self._recording is None:
+            raise HptError("no episode is being recorded; start one first")
         recording = self._recording
         self._tell(EpisodeEvent.DISCARDED, self._now_ns())
         self._recording, self._rates = None, None
         recording.discard()
         self.get_logger().info(f"discarded {recording.name}")
-        response.success = True
-        return response
 
     def _tell(self, event: int, at_ns: int, outcome: int = 0, note: str = "") -> None:
         """Publish an event and write it into the bag."""
@@ -339,15 +380,18 @@ def main(args: list[str] | None = None) -> int:
     return run_node(RecorderNode, "recorder_node", args)
 
 
-def run(embodiment: Embodiment, out_dir: str, *, extra_topics: Sequence[str], sim_time: bool) -> int:
-    """As `main`, for `hpt record`; says how episodes are started and ended."""
-    overrides = [Parameter("use_sim_time", value=sim_time)]
+def run(
+    embodiment: Embodiment, out_dir: str, *, extra_topics: Sequence[str], operator: str, sim_time: bool
+) -> int:
+    """As `main`, for `hpt record`, with the keys of the terminal; says how episodes are started and ended."""
+    overrides = [Parameter("use_sim_time", value=sim_time), Parameter("operator", value=operator)]
 
     def make() -> RecorderNode:
         node = RecorderNode(embodiment, out_dir, extra_topics=extra_topics, parameter_overrides=overrides)
-        print("start:   call /recorder_node/start_episode (hpt_msgs/srv/StartEpisode)")
-        print("stop:    call /recorder_node/stop_episode (hpt_msgs/srv/StopEpisode)")
-        print("discard: call /recorder_node/discard_episode (hpt_msgs/srv/DiscardEpisode)", flush=True)
+        keys = sys.stdin.isatty()
+        print(HELP if keys else HELP.partition("\n")[0], flush=True)
+        if keys:
+            Keyboard(node.controls.keys.put).start()
         return node
 
     return run_node(make, "hpt record", ["hpt"])

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import Image, JointState, Joy
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -124,7 +124,7 @@ def until(condition):
 def graph(tmp_path):
     with Composition() as composition:
 
-        def add(*, with_camera=True, sim_time=True, extra=()):
+        def add(*, with_camera=True, sim_time=True, extra=(), extra_parameters=()):
             robot = composition.add(Robot(composition.context, with_camera=with_camera))
             recorder = composition.add(
                 RecorderNode(
@@ -132,7 +132,10 @@ def graph(tmp_path):
                     tmp_path / "bags",
                     extra_topics=extra,
                     context=composition.context,
-                    parameter_overrides=[Parameter("use_sim_time", value=sim_time)],
+                    parameter_overrides=[
+                        Parameter(name, value=value)
+                        for name, value in {"use_sim_time": sim_time, **dict(extra_parameters)}.items()
+                    ],
                 )
             )
             if with_camera:
@@ -202,6 +205,39 @@ def test_when_a_stream_has_no_publisher_expect_refusal_naming_it(graph, tmp_path
     assert not answer.success
     assert "nobody publishes /eye; start their nodes" in answer.message
     assert list((tmp_path / "bags").iterdir()) == []
+
+
+def test_when_told_by_topic_and_joystick_expect_episodes_with_their_outcomes(graph, tmp_path):
+    robot, recorder = graph(
+        extra_parameters={"operator": "bob", "joy.start": 4, "joy.success": 4, "joy.discard": 1}
+    )
+    command = robot.create_publisher(String, "/recorder_node/command", 10)
+    joy = robot.create_publisher(Joy, "/joy", BEST_EFFORT)
+    until(lambda: command.get_subscription_count() and joy.get_subscription_count())
+
+    def tell(text, recording):
+        until(lambda: command.publish(String(data=text)) or recorder.recording == recording)
+
+    def press(button, recording):
+        for value in (0, 1, 0):
+            joy.publish(Joy(buttons=[value * (index == button) for index in range(6)]))
+            time.sleep(0.05)
+        until(lambda: recorder.recording == recording)
+
+    command.publish(String(data="dance"))  # unknown: said, and nothing happens
+    tell("start wipe the table", True)
+    robot.play(recorder, 1.0, 1.2)
+    tell("failure", False)
+    press(4, True)
+    robot.play(recorder, 1.2, 1.4)
+    press(4, False)
+    press(4, True)
+    press(1, False)  # discarded
+    found = []
+    for path in sorted((tmp_path / "bags").iterdir()):
+        with Bag.open(path) as bag:
+            found += [(episode.task, episode.operator, episode.outcome) for episode in find_episodes(bag)]
+    assert sorted(found) == [("push the button", "bob", "success"), ("wipe the table", "bob", "failure")]
 
 
 def test_a_discarded_episode_leaves_no_bag(graph, tmp_path):

@@ -1,0 +1,95 @@
+"""Words, buttons and keys that start and end episodes."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from hpt_ros.errors import HptError
+from hpt_ros.nodes.recorder_controls import KEYS, WORDS, Buttons, obey
+
+
+class Recorder:
+    """Notes what it is told."""
+
+    def __init__(self, refusal=""):
+        self.done, self.refusal, self.recording = [], refusal, False
+
+    def _note(self, *what):
+        if self.refusal:
+            raise HptError(self.refusal)
+        self.done.append(what)
+
+    def start_episode(self, task="", operator=""):
+        self._note("start", task)
+
+    def stop_episode(self, outcome, note=""):
+        self._note("end", outcome)
+
+    def discard_episode(self):
+        self._note("discard")
+
+
+@pytest.mark.parametrize(
+    ("command", "done"),
+    [
+        ("start", ("start", "")),
+        (" start pour the kibble ", ("start", "pour the kibble")),
+        ("success", ("end", 1)),
+        ("failure", ("end", 2)),
+        ("stop", ("end", 0)),
+        ("discard", ("discard",)),
+    ],
+)
+def test_when_told_by_a_word_expect_it_done(command, done):
+    recorder = Recorder()
+    assert obey(recorder, command) == ""
+    assert recorder.done == [done]
+
+
+@pytest.mark.parametrize("command", ["", "begin", "discard it", "sucess"])
+def test_when_the_word_is_unknown_expect_a_sentence_and_nothing_done(command):
+    recorder = Recorder()
+    assert "is unknown; use start, success" in obey(recorder, command)
+    assert recorder.done == []
+
+
+def test_when_the_recorder_refuses_expect_its_reason():
+    assert obey(Recorder("no camera"), "start") == "no camera"
+
+
+def test_every_key_has_a_word_and_every_word_a_key():
+    assert set(KEYS.values()) == set(WORDS)
+
+
+def test_when_a_button_is_held_expect_one_press_and_none_for_what_was_held_at_first():
+    buttons = Buttons({0: "start", 3: "discard"})
+    assert buttons.pressed([1, 0, 0, 0]) == []  # held since before the node began
+    assert buttons.pressed([0, 0, 0, 0]) == []
+    assert buttons.pressed([1, 0, 0, 0]) == ["start"]
+    assert buttons.pressed([1, 0, 0, 1]) == ["discard"]
+    assert buttons.pressed([1]) == []
+
+
+def test_when_keys_are_typed_expect_them_one_by_one_and_the_terminal_as_it_was_afterwards():
+    code = (
+        "import queue, sys; from hpt_ros.nodes.recorder_controls import Keyboard\n"
+        "typed = queue.SimpleQueue(); Keyboard(typed.put).start(); print('ready', flush=True)\n"
+        "print(*[typed.get(timeout=30) for _ in range(3)], flush=True)"
+    )
+    parent, child = pty.openpty()
+    before = os.popen(f"stty -a < {os.ttyname(child)}").read()
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=child, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    for key in b"syx":
+        os.write(parent, bytes([key]))
+    assert process.stdout.readline() == "s y x\n"
+    assert process.wait(30) == 0
+    assert os.popen(f"stty -a < {os.ttyname(child)}").read() == before
+    os.close(parent)
+    os.close(child)
