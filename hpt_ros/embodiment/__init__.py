@@ -12,10 +12,11 @@ from hpt_ros.embodiment.schema import (
     require_match,
     stream_feature,
 )
-from hpt_ros.embodiment.streams import EmbodimentError, ImageSpec, Stream
+from hpt_ros.embodiment.streams import MODALITIES, EmbodimentError, ImageSpec, Stream
 
 __all__ = [
     "FORMAT",
+    "MODALITIES",
     "Action",
     "Embodiment",
     "EmbodimentError",

@@ -156,6 +156,21 @@ class Embodiment:
         """Largest acceleration, (action dim,), in the action's unit per second squared."""
         return np.array([limit.acceleration for limit in self.action.limits])
 
+    def position_indices(self) -> NDArray[np.intp]:
+        """Where in the state vector the measured position of each commanded joint stands, (action dim,).
+
+        Raises:
+            EmbodimentError: the position of a commanded joint is not observed.
+        """
+        names = self.state_names
+        for name in self.action.names:
+            if f"{name}.position" not in names:
+                raise EmbodimentError(
+                    f"embodiment {self.name!r} commands joint {name!r} but no stream has its position; add a "
+                    "JointState stream with field position for every commanded joint"
+                )
+        return np.array([names.index(f"{name}.position") for name in self.action.names], dtype=np.intp)
+
     def stream(self, name: str) -> Stream:
         """The stream of that name.
 
@@ -211,7 +226,7 @@ _CHOSEN_AT_CONVERSION = (
 # What a dataset does not settle: it may be chosen anew when a policy is trained.
 _CHOSEN_AT_TRAINING = (
     "observation_horizon", "action.horizon", "action.limits", "action.rate_hz", "action.latency_s",
-    "streams.*.qos", "streams.*.rate_hz",
+    "streams.*.qos", "streams.*.rate_hz", "streams.*.partial",
 )  # fmt: skip
 _NOT_SETTLED = {"all": (), "dataset": _CHOSEN_AT_TRAINING, "bag": _CHOSEN_AT_TRAINING + _CHOSEN_AT_CONVERSION}
 

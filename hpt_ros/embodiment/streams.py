@@ -75,6 +75,10 @@ class Stream:
     image: ImageSpec | None = field("stored size, for images and depth", default=None)
     joints: tuple[str, ...] = field("joint names in the order of the vector, for JointState", default=())
     fields: tuple[str, ...] = field("JointState fields taken, in order", default=(), choices=JOINT_FIELDS)
+    partial: bool = field(
+        "messages may hold some of the joints only, such as arm and gripper in turn; they are merged, for JointState",
+        default=False,
+    )
     length: int = field("values of one message, for MultiArray", default=0, minimum=0, maximum=65_536)
     points: int = field(
         "points kept of one message, for PointCloud2; chosen far apart", default=0, minimum=0, maximum=16_384
@@ -122,6 +126,10 @@ def check_stream(stream: Stream, where: str) -> None:
     pictured, jointed = stream.modality in ("image", "depth"), stream.type == "sensor_msgs/msg/JointState"
     if pictured and stream.image is None:
         raise EmbodimentError(f"{where} lacks the key 'image'; add image: {{height: ..., width: ...}}")
+    if stream.partial and not jointed:
+        raise EmbodimentError(
+            f"{where} is a stream of {stream.type} with partial: true, which only JointState can be; remove it"
+        )
     if pictured and (stream.joints or stream.fields):
         raise EmbodimentError(f"{where} is a stream of pictures with joints or fields; remove them")
     if jointed and (stream.image is not None or not stream.joints or not stream.fields):

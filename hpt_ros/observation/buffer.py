@@ -6,8 +6,10 @@ Rules (docs/data.md says why):
 * Tick t is resolved once arrival time reaches t + settle; samples that arrived before that count, later ones do not.
   So the answer is a function of the sequence of pushes, never of when somebody asks.
 * State: linear between the samples around t, or the newest at or before t if none has come after it.
-  Image: the newest at or before t. Both within the stream's tolerance.
-* Nothing is filled in: a stream without such a sample makes the tick invalid, and the tick says why.
+  Everything else: the newest at or before t. Both within the stream's tolerance, but for texts: a task holds until the
+  next one comes.
+* Nothing is filled in: a stream without such a sample makes the tick invalid, and the tick says why. A stream of a
+  modality that the policy can do without is absent instead, with the reason.
 * Time that goes back, or leaps ahead, empties the buffer; the next tick carries the reason.
 """
 
@@ -22,10 +24,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Embodiment, Stream
-from hpt_ros.errors import HptError
-from hpt_ros.observation.decode import InvalidSampleError, decode, stamp_ns
-from hpt_ros.observation.track import Sample, TickGrid, Track, Value, nanoseconds, seconds
+from hpt_ros.embodiment import MODALITIES, Embodiment, Stream
+from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.observation.checks import InvalidSampleError
+from hpt_ros.observation.decode import decode
+from hpt_ros.observation.feed import Feed, check_sample
+from hpt_ros.observation.stamps import stamp_ns
+from hpt_ros.observation.tick import Tick
+from hpt_ros.observation.track import Sample, TickGrid, Value, nanoseconds, seconds
 
 # Arrival time that a tick waits for samples stamped at or before it: a joint state of 100 Hz and one hop over DDS.
 SETTLE_S = 0.02
@@ -34,45 +40,9 @@ JUMP_BACK_S = 1.0
 # Silence of all streams for this long is a clock that was set ahead, or a bag that was paused.
 LEAP_S = 10.0
 
-
-@dataclass(frozen=True)
-class Tick:
-    """One observation, or why there is none.
-
-    Attributes:
-        index: k of the tick's time k / tick_hz.
-        stamp_ns: the tick's time, header-stamp time in nanoseconds.
-        images: stream name to uint8 RGB (height, width, 3); empty if the tick is invalid.
-        state: float64 (D,), in the order of `Embodiment.state_names`; shape (0,) if the tick is invalid.
-        ages_s: stream name to the tick's time minus the stamp of the newest sample used; infinite if there is none.
-        missing: stream name to the reason why it has no value at this tick; empty if the tick is valid.
-        restart: why the buffer was emptied since the tick before; empty if it was not.
-    """
-
-    index: int
-    stamp_ns: int
-    images: Mapping[str, NDArray[np.uint8]]
-    state: NDArray[np.float64]
-    ages_s: Mapping[str, float]
-    missing: Mapping[str, str]
-    restart: str = ""
-
-    @property
-    def valid(self) -> bool:
-        """True if every stream has a value."""
-        return not self.missing
-
-
-@dataclass
-class _Feed:
-    """A stream and what the buffer knows about it."""
-
-    stream: Stream
-    tolerance_ns: int
-    track: Track
-    newest_stamp_ns: int = -1  # survives `forget_before`; -1: never seen
-    newest_arrival_ns: int = -1
-    refused: str = ""  # why the newest message did not count
+ACTIONS = "actions"  # the policy's modality of commands before; no stream
+_ARRAYS = ("depth", "tactile", "pointcloud")  # each stream has an array of its own in a tick
+_DEFERRED = ("image", "depth", "pointcloud")  # costly to decode
 
 
 @dataclass
@@ -84,13 +54,22 @@ class ObservationBuffer:
     Args:
         embodiment: names the streams, their rates and tolerances, and the tick rate.
         settle_s: arrival time that a tick waits, in seconds.
+        optional: modalities that the policy can do without: their streams may be absent from a tick. "actions" may be
+            among them and means nothing here.
     """
 
     embodiment: Embodiment
     settle_s: float = SETTLE_S
+    optional: frozenset[str] = frozenset()
     resets: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        for modality in sorted(self.optional):
+            if modality not in (*MODALITIES, ACTIONS):
+                raise HptError(
+                    f"the optional modality {modality!r} is unknown, but one of {', '.join((*MODALITIES, ACTIONS))} "
+                    f"was expected{did_you_mean(modality, MODALITIES) or '; correct it'}"
+                )
         if not 0.0 <= self.settle_s <= 1.0:
             raise HptError(
                 f"settle_s is {self.settle_s:g} s, but 0 to 1 s was expected; 0.02 s suits most robots"
@@ -103,6 +82,7 @@ class ObservationBuffer:
             maxlen=math.ceil(seconds(self._leap_ns) * self.embodiment.tick_hz) + 8
         )
         self._restart = ""
+        self._feeds: dict[str, Feed] = {}
         self._clear()
 
     def push(self, stream_name: str, stamp_ns: int, arrival_ns: int, value: Value) -> str:
@@ -124,7 +104,7 @@ class ObservationBuffer:
             HptError: no such stream, or an array of the wrong shape.
         """
         feed = self._feed(stream_name)
-        _check_shape(feed.stream, value)
+        check_sample(feed.stream, value)
         restart = self._advance(arrival_ns)
         if not restart and stamp_ns < feed.newest_stamp_ns - nanoseconds(JUMP_BACK_S):
             back_s = seconds(feed.newest_stamp_ns - stamp_ns)
@@ -132,10 +112,7 @@ class ObservationBuffer:
             self._jump(restart)
             self._advance(arrival_ns)
         feed = self._feed(stream_name)
-        feed.track.insert(Sample(stamp_ns, self._now_ns, value))
-        feed.newest_stamp_ns = max(feed.newest_stamp_ns, stamp_ns)
-        feed.newest_arrival_ns = self._now_ns
-        feed.refused = ""
+        feed.insert(Sample(stamp_ns, self._now_ns, value))
         return restart
 
     def push_message(self, stream_name: str, message: Any, arrival_ns: int, *, defer: bool = False) -> str:
@@ -145,7 +122,7 @@ class ObservationBuffer:
             stream_name: the embodiment's name for the stream.
             message: any object with the fields of the stream's message type.
             arrival_ns: as for `push`.
-            defer: decode images only when a tick uses them. Ticks are the same either way.
+            defer: decode pictures and point clouds only when a tick uses them. Ticks are the same either way.
 
         Returns:
             As `push`.
@@ -155,7 +132,7 @@ class ObservationBuffer:
         """
         stream = self._feed(stream_name).stream
         stamp = stamp_ns(message, arrival_ns)
-        if defer and stream.modality == "image":
+        if defer and stream.modality in _DEFERRED:
             return self.push(stream_name, stamp, arrival_ns, lambda: decode(stream, message))
         try:
             value = decode(stream, message)
@@ -181,21 +158,27 @@ class ObservationBuffer:
     def ages_s(self, now_ns: int) -> dict[str, float]:
         """Age of each stream's newest usable sample, in seconds; infinite if it was never seen.
 
-        The larger of the ages by stamp and by arrival: a stamp from the future must not look fresh for ever.
+        The larger of the ages by stamp and by arrival: a stamp from the future must not look fresh for ever. Where
+        messages hold some joints only, the age of the joint that was not seen for longest.
         """
-        return {
-            name: seconds(now_ns - min(feed.newest_stamp_ns, feed.newest_arrival_ns))
-            if feed.newest_arrival_ns >= 0
-            else math.inf
-            for name, feed in self._feeds.items()
-        }
+        return {name: feed.watched_age_s(now_ns) for name, feed in self._feeds.items()}
+
+    def newest(self, stream_name: str) -> tuple[int, NDArray[Any]] | None:
+        """Stamp in ns and value of a stream's newest sample, None if there is none since the last reset.
+
+        Where messages hold some joints only: each joint's newest value, and the oldest of their stamps.
+
+        Raises:
+            HptError: no such stream.
+        """
+        return self._feed(stream_name).newest()
 
     def refused(self) -> dict[str, str]:
         """Streams whose newest message did not count, and why."""
         return {name: feed.refused for name, feed in self._feeds.items() if feed.refused}
 
     def reset(self, reason: str = "reset") -> None:
-        """Forget all samples and waiting ticks; the next tick carries `reason`."""
+        """Forget all samples but the task's text, and waiting ticks; the next tick carries `reason`."""
         self._ready.clear()
         self._jump(reason)
 
@@ -208,8 +191,9 @@ class ObservationBuffer:
     def _clear(self) -> None:
         self._now_ns = -1  # no arrival seen yet
         self._next_index = 0
+        texts = {name: feed.latest_text() for name, feed in self._feeds.items()}
         self._feeds = {
-            stream.name: _Feed(stream, nanoseconds(stream.tolerance_s), Track(self._capacity(stream)))
+            stream.name: Feed(stream, self._capacity(stream), texts.get(stream.name))
             for stream in self.embodiment.streams
         }
 
@@ -218,7 +202,7 @@ class ObservationBuffer:
         span_s = stream.tolerance_s + self.embodiment.dt_s + self.settle_s
         return 8 + 4 * math.ceil(stream.rate_hz * span_s)
 
-    def _feed(self, name: str) -> _Feed:
+    def _feed(self, name: str) -> Feed:
         if name not in self._feeds:
             self.embodiment.stream(name)  # raises, naming those that there are
         return self._feeds[name]
@@ -246,56 +230,44 @@ class ObservationBuffer:
         return restart
 
     def _resolve(self, index: int, time_ns: int) -> Tick:
-        images: dict[str, NDArray[np.uint8]] = {}
-        states: list[NDArray[np.float64]] = []
+        found: dict[str, NDArray[Any]] = {}
         ages_s: dict[str, float] = {}
         missing: dict[str, str] = {}
+        absent: dict[str, str] = {}
         for name, feed in self._feeds.items():
-            if feed.stream.modality == "image":
-                value = _newest_image(feed, time_ns)
-            else:
-                value = feed.track.interpolated(time_ns, feed.tolerance_ns)
+            value = feed.value_at(time_ns)
             if isinstance(value, str):
-                missing[name] = (
-                    f"{value}; its last message was refused: {feed.refused}" if feed.refused else value
-                )
-            elif feed.stream.modality == "image":
-                images[name] = value
+                reason = f"{value}; its last message was refused: {feed.refused}" if feed.refused else value
+                (absent if feed.stream.modality in self.optional else missing)[name] = reason
             else:
-                states.append(value)
-            position = feed.track.at_or_before(time_ns)
-            ages_s[name] = (
-                seconds(time_ns - feed.track.samples[position].stamp_ns) if position >= 0 else math.inf
-            )
+                found[name] = value
+            ages_s[name] = feed.age_s(time_ns)
             feed.track.forget_before(time_ns)
         restart, self._restart = self._restart, ""
         if missing:
-            return Tick(index, time_ns, {}, np.empty(0), ages_s, missing, restart)
-        state = np.concatenate(states) if states else np.empty(0)
-        return Tick(index, time_ns, images, state, ages_s, {}, restart)
-
-
-def _newest_image(feed: _Feed, time_ns: int) -> NDArray[Any] | str:
-    while not isinstance(sample := feed.track.held(time_ns, feed.tolerance_ns), str):
-        try:
-            return sample.resolve()
-        except InvalidSampleError as error:
-            # As if it had never come: the one before may still be within the tolerance.
-            feed.track.remove(sample)
-            feed.refused = str(error)
-    return sample
-
-
-def _check_shape(stream: Stream, value: Value) -> None:
-    if callable(value):
-        return
-    if stream.image is not None:
-        expected: tuple[int, ...] = (stream.image.height, stream.image.width, 3)
-        kind: Any = np.uint8
-    else:
-        expected, kind = (stream.dim,), np.float64
-    if value.shape != expected or value.dtype != kind:
-        raise HptError(
-            f"stream {stream.name!r} was given an array of shape {value.shape} and type {value.dtype}, but "
-            f"{expected} and {np.dtype(kind).name} were expected; pass what decode returns"
+            return Tick(index, time_ns, {}, np.empty(0), ages_s, missing, restart, absent=absent)
+        robot = self.embodiment
+        return Tick(
+            index,
+            time_ns,
+            images={
+                stream.name: found[stream.name] for stream in robot.image_streams if stream.name in found
+            },
+            state=_joined(robot.state_streams, found),
+            ages_s=ages_s,
+            missing={},
+            restart=restart,
+            arrays={name: value for name, value in found.items() if robot.stream(name).modality in _ARRAYS},
+            wrench=_joined(robot.streams_of("wrench"), found),
+            task=next(
+                (str(found[item.name]) for item in robot.streams_of("language") if item.name in found), ""
+            ),
+            absent=absent,
         )
+
+
+def _joined(streams: tuple[Stream, ...], found: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """One vector of all streams of a modality; empty if there are none or one of them has no value."""
+    if not streams or any(stream.name not in found for stream in streams):
+        return np.empty(0)
+    return np.concatenate([found[stream.name] for stream in streams])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.observation.decode import NS_PER_S
+from hpt_ros.observation.stamps import NS_PER_S
 
 Value = NDArray[Any] | Callable[[], NDArray[Any]]
 
@@ -111,13 +111,25 @@ class Track:
         before = self.held(time_ns, tolerance_ns)
         if isinstance(before, str):
             return before
-        start = before.resolve()
         index = self.at_or_before(time_ns) + 1
-        if before.stamp_ns == time_ns or index >= len(self.samples):
-            return start
-        after = self.samples[index]
-        if after.stamp_ns - time_ns > tolerance_ns:
-            return start
-        weight = (time_ns - before.stamp_ns) / (after.stamp_ns - before.stamp_ns)
-        value: NDArray[np.float64] = start + (after.resolve() - start) * weight
-        return value
+        after = self.samples[index] if index < len(self.samples) else None
+        return between(before, after, time_ns, tolerance_ns)
+
+    def stamp_at_or_before(self, time_ns: int) -> int | None:
+        """Stamp of the newest sample at or before `time_ns`; None if there is none."""
+        index = self.at_or_before(time_ns)
+        return self.samples[index].stamp_ns if index >= 0 else None
+
+    def newest(self) -> tuple[int, NDArray[Any]] | None:
+        """Stamp and value of the newest sample; None if there is none."""
+        return (self.samples[-1].stamp_ns, self.samples[-1].resolve()) if self.samples else None
+
+
+def between(before: Sample, after: Sample | None, time_ns: int, tolerance_ns: int) -> NDArray[np.float64]:
+    """Value at `time_ns` on the line between two samples around it; `before`'s if the other is too far, or None."""
+    start = before.resolve()
+    if before.stamp_ns == time_ns or after is None or after.stamp_ns - time_ns > tolerance_ns:
+        return start
+    weight = (time_ns - before.stamp_ns) / (after.stamp_ns - before.stamp_ns)
+    value: NDArray[np.float64] = start + (after.resolve() - start) * weight
+    return value

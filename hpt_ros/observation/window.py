@@ -14,45 +14,54 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment import MODALITIES, Embodiment, EmbodimentError
 from hpt_ros.embodiment.windows import observation_window
 from hpt_ros.errors import HptError
-from hpt_ros.observation.buffer import Tick
+from hpt_ros.observation.feed import SAMPLE_TYPES
+from hpt_ros.observation.tick import Tick
 
 
-def view_size(embodiment: Embodiment) -> tuple[int, int]:
-    """Height and width that all views of the policy share.
+def view_size(embodiment: Embodiment, modality: str = "image") -> tuple[int, int]:
+    """Height and width that all views of the policy share; of "image" or of "depth".
 
     Raises:
-        HptError: image streams of different sizes.
+        HptError: streams of different sizes.
     """
-    sizes = {(stream.image.height, stream.image.width) for stream in embodiment.image_streams if stream.image}
+    streams = embodiment.streams_of(modality)
+    sizes = {(stream.image.height, stream.image.width) for stream in streams if stream.image}
     if len(sizes) != 1:
         listed = ", ".join(
-            f"{stream.name} {stream.image.height}x{stream.image.width}"
-            for stream in embodiment.image_streams
-            if stream.image
+            f"{stream.name} {stream.image.height}x{stream.image.width}" for stream in streams if stream.image
         )
         raise HptError(
-            f"embodiment {embodiment.name!r} has image streams of sizes {listed or 'none'}, but one size for all views "
-            "was expected; give each stream the same image height and width"
+            f"embodiment {embodiment.name!r} has {modality} streams of sizes {listed or 'none'}, but one size for all "
+            "views was expected; give each stream the same image height and width"
         )
     return sizes.pop()
 
 
 def assemble(
-    embodiment: Embodiment, ticks: Sequence[Tick], horizon: int | None = None
+    embodiment: Embodiment,
+    ticks: Sequence[Tick],
+    horizon: int | None = None,
+    previous_actions: Sequence[NDArray[np.float64] | None] = (),
 ) -> dict[str, NDArray[np.generic]]:
     """The policy's inputs from an episode's valid ticks up to now, oldest first.
 
+    A modality of which a stream is absent in one of the window's ticks is left out, as is one without streams.
+
     Args:
-        embodiment: gives the order of views and the sizes.
+        embodiment: gives the order of streams and the sizes.
         ticks: consecutive valid ticks since the episode's start; only the last T of them matter once there are T.
         horizon: T; the embodiment's observation_horizon by default.
+        previous_actions: for each tick the command at the tick before it, (Da,), as `ObservationWindow` makes them;
+            None, or nothing at all, leaves "actions" out.
 
     Returns:
-        ``image`` uint8 (1, T, V, H, W, 3) RGB, if the embodiment has image streams; ``state`` float32 (1, T, D) in
-        raw units, if it has state streams.
+        Of these what there is, in raw units, batch first: ``image`` uint8 (1, T, V, H, W, 3) RGB; ``depth`` uint16
+        (1, T, V, H, W) mm; ``state`` float32 (1, T, D); ``wrench`` float32 (1, T, Dw); ``tactile`` float32
+        (1, T, A, n); ``pointcloud`` float32 (1, T, C, P, 3) m; ``actions`` float32 (1, T, Da); ``task`` str (1,), the
+        newest tick's, where there is a language stream.
 
     Raises:
         HptError: no ticks, an invalid one, or views of different sizes.
@@ -62,18 +71,40 @@ def assemble(
             f"{len(ticks)} ticks were given, but one or more, all valid, were expected; wait for fresh streams"
         )
     length = embodiment.observation_horizon if horizon is None else horizon
-    chosen = [ticks[index] for index in observation_window(len(ticks) - 1, length)]
+    window = observation_window(len(ticks) - 1, length)
+    chosen = [ticks[index] for index in window]
     inputs: dict[str, NDArray[np.generic]] = {}
-    if embodiment.image_streams:
-        height, width = view_size(embodiment)
-        views = np.empty((1, length, len(embodiment.image_streams), height, width, 3), np.uint8)
-        for step, tick in enumerate(chosen):
-            for view, stream in enumerate(embodiment.image_streams):
-                views[0, step, view] = tick.images[stream.name]
-        inputs["image"] = views
-    if embodiment.state_streams:
-        inputs["state"] = np.stack([tick.state for tick in chosen]).astype(np.float32)[None]
+    for modality in MODALITIES:
+        streams = embodiment.streams_of(modality)
+        if not streams or any(stream.name in tick.absent for stream in streams for tick in chosen):
+            continue
+        if modality in ("state", "wrench"):
+            vectors = [tick.state if modality == "state" else tick.wrench for tick in chosen]
+            inputs[modality] = np.stack(vectors).astype(np.float32)[None]
+        elif modality == "language":
+            inputs["task"] = np.array([chosen[-1].task])
+        else:
+            inputs[modality] = _side_by_side(embodiment, modality, chosen)
+    if previous_actions:
+        before = [previous_actions[index] for index in window]
+        known = [action for action in before if action is not None]
+        if len(known) == length:
+            inputs["actions"] = np.stack(known).astype(np.float32)[None]
     return inputs
+
+
+def _side_by_side(embodiment: Embodiment, modality: str, ticks: Sequence[Tick]) -> NDArray[np.generic]:
+    """Samples of all streams of a modality: (1, T, streams, ...)."""
+    streams = embodiment.streams_of(modality)
+    if streams[0].image is not None:
+        view_size(embodiment, modality)
+    shape = (1, len(ticks), len(streams), *streams[0].shape)
+    stacked: NDArray[np.generic] = np.empty(shape, SAMPLE_TYPES[modality])
+    for step, tick in enumerate(ticks):
+        samples = tick.images if modality == "image" else tick.arrays
+        for view, stream in enumerate(streams):
+            stacked[0, step, view] = samples[stream.name]
+    return stacked
 
 
 @dataclass
@@ -83,20 +114,38 @@ class ObservationWindow:
     embodiment: Embodiment
     horizon: int | None = None
     _ticks: deque[Tick] = field(init=False)
+    _actions: deque[NDArray[np.float64] | None] = field(init=False)  # for each tick the one before it
 
     def __post_init__(self) -> None:
-        self._ticks = deque(
-            maxlen=self.embodiment.observation_horizon if self.horizon is None else self.horizon
-        )
+        self._length = self.embodiment.observation_horizon if self.horizon is None else self.horizon
+        self._ticks = deque(maxlen=self._length)
+        self._actions = deque(maxlen=self._length)
+        try:
+            self._positions: NDArray[np.intp] | None = self.embodiment.position_indices()
+        except EmbodimentError:
+            self._positions = None  # then "actions" is left out wherever no command is known
 
-    def push(self, tick: Tick) -> bool:
-        """Add a tick; True if there is an observation now."""
+    def push(self, tick: Tick, previous_action: NDArray[np.float64] | None = None) -> bool:
+        """Add a tick; True if there is an observation now.
+
+        Args:
+            tick: the next one.
+            previous_action: the command at the tick before, (Da,) in the action's order; None if nothing was
+                commanded. At an episode's first tick there is no action before, whatever is given. Without one the
+                measured position of the commanded joints stands in: what holding would have commanded.
+        """
         if self._ticks and (tick.restart or tick.index != self._ticks[-1].index + 1):
-            self._ticks.clear()
+            self.reset()
         if not tick.valid:
-            self._ticks.clear()
+            self.reset()
             return False
+        first = not self._ticks
         self._ticks.append(tick)
+        if first or previous_action is None:
+            measured = self._positions is not None and tick.state.size
+            self._actions.append(tick.state[self._positions] if measured else None)
+        else:
+            self._actions.append(self._checked(previous_action))
         return True
 
     @property
@@ -104,14 +153,35 @@ class ObservationWindow:
         """The newest tick of the running episode, None before its first."""
         return self._ticks[-1] if self._ticks else None
 
+    @property
+    def keys(self) -> tuple[int, ...]:
+        """Indices of the T ticks that `inputs` holds, oldest first, the first one repeated where there are fewer.
+
+        Empty if there is no observation.
+        """
+        if not self._ticks:
+            return ()
+        window = observation_window(len(self._ticks) - 1, self._length)
+        return tuple(self._ticks[index].index for index in window)
+
     def inputs(self) -> dict[str, NDArray[np.generic]]:
         """As `assemble` of the ticks kept.
 
         Raises:
             HptError: there is no observation.
         """
-        return assemble(self.embodiment, tuple(self._ticks), self.horizon)
+        return assemble(self.embodiment, tuple(self._ticks), self._length, tuple(self._actions))
 
     def reset(self) -> None:
         """Start a new episode."""
         self._ticks.clear()
+        self._actions.clear()
+
+    def _checked(self, action: NDArray[np.float64]) -> NDArray[np.float64]:
+        names = self.embodiment.action.names
+        if action.shape != (len(names),) or not np.isfinite(action).all():
+            raise HptError(
+                f"the previous action has shape {action.shape} and the values {action.tolist()!r:.200}, but one "
+                f"finite value for each of {', '.join(names)} was expected; pass the command that was sent"
+            )
+        return action

@@ -139,6 +139,7 @@ def test_when_embodiments_differ_expect_the_field_and_both_values(
         (("observation_horizon",), 4, {"all"}),
         (("action", "horizon"), 8, {"all"}),
         (("streams", 0, "rate_hz"), 30.0, {"all"}),
+        (("streams", 2, "partial"), True, {"all"}),
         (("tick_hz",), 20.0, {"all", "dataset"}),
         (("streams", 0, "image"), {"height": 48, "width": 64}, {"all", "dataset"}),
         (("streams", 2, "unit"), "deg", {"all", "dataset", "bag"}),
@@ -184,3 +185,24 @@ def test_any_valid_embodiment_survives_yaml(
     embodiment = read(data)
     assert Embodiment.loads(embodiment.to_yaml()) == embodiment
     assert to_mapping(embodiment)["action"]["names"] == joints
+
+
+def test_position_indices_find_each_commanded_joint(data: dict[str, Any]) -> None:
+    joints = data["streams"][2]["joints"]
+    assert read(data).position_indices().tolist() == list(range(7))
+    data["streams"][2] |= {"joints": joints[::-1], "fields": ["velocity", "position"]}
+    assert read(data).position_indices().tolist() == [13, 12, 11, 10, 9, 8, 7]
+
+
+def test_when_a_commanded_joint_is_not_observed_expect_it_named(data: dict[str, Any]) -> None:
+    data["streams"][2]["joints"].pop()
+    with pytest.raises(EmbodimentError, match="commands joint 'panda_joint7' but no stream has its position"):
+        read(data).position_indices()
+
+
+def test_when_only_joint_states_may_be_partial_expect_others_refused(data: dict[str, Any]) -> None:
+    with pytest.raises(
+        EmbodimentError, match="'front' is a stream of sensor_msgs/msg/Image with partial: true"
+    ):
+        read(changed(data, ("streams", 0, "partial"), True))
+    assert read(changed(data, ("streams", 2, "partial"), True)).streams[2].partial

@@ -33,6 +33,39 @@ action:
     - {name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}
 """
 
+# Every modality, two of the message types of depth, and a joint state that comes in parts.
+EVERYTHING = """
+format: hpt_ros/embodiment/1
+name: everything
+tick_hz: 10.0
+observation_horizon: 2
+streams:
+  - {name: eye, modality: image, topic: /eye, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
+     image: {height: 8, width: 12}}
+  - {name: near, modality: depth, topic: /near, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
+     image: {height: 8, width: 12}}
+  - {name: far, modality: depth, topic: /far, type: sensor_msgs/msg/CompressedImage, rate_hz: 10.0,
+     tolerance_s: 0.15, image: {height: 8, width: 12}}
+  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 50.0,
+     tolerance_s: 0.1, joints: [a, b, gripper], fields: [position], partial: true}
+  - {name: wrist, modality: wrench, topic: /wrench, type: geometry_msgs/msg/WrenchStamped, rate_hz: 100.0,
+     tolerance_s: 0.05}
+  - {name: skin, modality: tactile, topic: /skin, type: std_msgs/msg/Float32MultiArray, rate_hz: 20.0,
+     tolerance_s: 0.15, length: 3}
+  - {name: cloud, modality: pointcloud, topic: /cloud, type: sensor_msgs/msg/PointCloud2, rate_hz: 10.0,
+     tolerance_s: 0.15, points: 5}
+  - {name: instruction, modality: language, topic: /task, type: std_msgs/msg/String, rate_hz: 1.0, tolerance_s: 1.0}
+action:
+  topic: /command
+  type: trajectory_msgs/msg/JointTrajectory
+  names: [b, a]
+  rate_hz: 50.0
+  horizon: 4
+  limits:
+    - {name: b, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}
+    - {name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}
+"""
+
 
 class Messages:
     """Builds message-like objects."""
@@ -81,6 +114,11 @@ class Messages:
 @pytest.fixture(scope="session")
 def robot() -> Embodiment:
     return Embodiment.loads(TEXT)
+
+
+@pytest.fixture(scope="session")
+def everything() -> Embodiment:
+    return Embodiment.loads(EVERYTHING)
 
 
 @pytest.fixture(scope="session")

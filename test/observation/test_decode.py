@@ -164,7 +164,7 @@ def test_when_compressed_image_is_cut_short_expect_it_refused(robot, messages, p
 
 def test_when_compressed_image_is_damaged_inside_expect_it_refused(robot, messages, picture):
     data = bytearray(cv2.imencode(".png", picture)[1].tobytes())
-    data[8:33] = bytes(25)  # the header chunk
+    data[24:33] = bytes(9)  # of the header chunk all but the size
     with pytest.raises(InvalidSampleError, match="OpenCV cannot decode"):
         decode(robot.stream("right"), messages.compressed(bytes(data)))
 

@@ -1,0 +1,115 @@
+"""Depth pictures to uint16 millimetres, 0 where nothing was measured.
+
+Resized by the nearest pixel: a mean across an edge would be a distance at which there is nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.embodiment import Stream
+from hpt_ros.errors import did_you_mean
+from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
+from hpt_ros.observation.pixels import JPEG_START, decompressed, resized_by_nearest, rows_of
+
+# Encodings of depth and numpy's name of a pixel: millimetres as uint16, metres as float32 (REP 118).
+DEPTH_ENCODINGS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
+FARTHEST_MM = 65_535  # what is farther does not fit uint16 and counts as not measured
+
+# Before the picture of compressed_depth_image_transport: an enumeration, and two parameters of its quantisation.
+_HEADER = struct.Struct("<iff")
+
+
+def decode_depth_image(stream: Stream, message: Any) -> NDArray[np.uint16]:
+    """sensor_msgs/Image of depth to uint16 (height, width) in mm.
+
+    Of 32FC1, metres: NaN, infinite, zero, negative and more than 65.535 m count as not measured.
+
+    Raises:
+        DecodeError: an encoding that is not in `DEPTH_ENCODINGS`.
+        InvalidSampleError: fewer bytes than height, width and step ask for.
+    """
+    where = place(stream)
+    encoding = _encoding(where, str(message.encoding))
+    kind = np.dtype(DEPTH_ENCODINGS[encoding]).newbyteorder(">" if message.is_bigendian else "<")
+    rows = rows_of(where, message, kind.itemsize)
+    pixels = resized_by_nearest(stream, rows.view(kind))
+    return _millimetres(pixels) if kind.kind == "f" else pixels.astype(np.uint16)
+
+
+def decode_compressed_depth(stream: Stream, message: Any) -> NDArray[np.uint16]:
+    """sensor_msgs/CompressedImage of depth to uint16 (height, width) in mm.
+
+    Formats: ``16UC1; compressedDepth`` and ``32FC1; compressedDepth`` with PNG, as compressed_depth_image_transport
+    writes them, and ``16UC1; png``. Of 32FC1 the PNG holds q = A / metres + B as a whole number, with A and B in the
+    header before it and 0 for what was not measured; so metres = A / (q - B).
+
+    Raises:
+        DecodeError: another format.
+        InvalidSampleError: damaged or cut short.
+    """
+    where, format_ = place(stream), str(message.format)
+    encoding = _encoding(where, format_.partition(";")[0].strip())
+    data = np.frombuffer(message.data, dtype=np.uint8)
+    factor, offset = 0.0, 0.0
+    if "compressedDepth" in format_:
+        if data.size < _HEADER.size:
+            raise InvalidSampleError(
+                f"{where} has a compressed depth picture of {data.size} bytes, which is shorter than its header; check "
+                "the camera and the network"
+            )
+        _, factor, offset = _HEADER.unpack(data[: _HEADER.size].tobytes())
+        data = data[_HEADER.size :]
+    elif encoding == "32FC1":
+        raise DecodeError(
+            f"{where} has depth of format {format_[:60]!r}, but metres can only be read from compressedDepth; use that "
+            "topic of the camera driver"
+        )
+    if "rvl" in format_.lower() or data[:3].tobytes() == JPEG_START:
+        raise DecodeError(
+            f"{where} has depth of format {format_[:60]!r} that is no PNG, but only PNG can be read and keeps "
+            "distances; set the format of the camera's compressedDepth topic to png"
+        )
+    pixels = decompressed(where, data, cv2.IMREAD_UNCHANGED, format_)
+    if pixels.ndim != 2 or pixels.dtype != np.uint16:
+        raise InvalidSampleError(
+            f"{where} has a compressed depth picture of shape {pixels.shape} and type {pixels.dtype}, but one channel "
+            "of uint16 was expected; check the camera driver"
+        )
+    chosen: NDArray[np.uint16] = resized_by_nearest(stream, pixels)
+    return chosen if encoding != "32FC1" else _from_inverse(where, chosen, factor, offset)
+
+
+def _encoding(where: str, encoding: str) -> str:
+    if encoding not in DEPTH_ENCODINGS:
+        raise DecodeError(
+            f"{where} has depth of encoding {encoding[:40]!r}, but one of {', '.join(DEPTH_ENCODINGS)} was expected"
+            f"{did_you_mean(encoding[:40], DEPTH_ENCODINGS) or '; set the camera driver to one of these'}"
+        )
+    return encoding
+
+
+def _from_inverse(
+    where: str, quantised: NDArray[np.uint16], factor: float, offset: float
+) -> NDArray[np.uint16]:
+    if not np.isfinite((factor, offset)).all():
+        raise InvalidSampleError(
+            f"{where} has a compressed depth picture with the parameters {factor:g} and {offset:g}, but finite numbers "
+            "were expected; check the camera driver"
+        )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        metres = factor / (quantised.astype(np.float64) - offset)
+    metres[quantised == 0] = 0.0
+    return _millimetres(metres)
+
+
+def _millimetres(metres: NDArray[Any]) -> NDArray[np.uint16]:
+    with np.errstate(invalid="ignore", over="ignore"):
+        millimetres = np.rint(metres.astype(np.float64) * 1000.0)
+        measured = (millimetres > 0) & (millimetres <= FARTHEST_MM)
+    return np.where(measured, millimetres, 0.0).astype(np.uint16)

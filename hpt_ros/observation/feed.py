@@ -1,0 +1,119 @@
+"""What is known of one stream: its samples, and how fresh they are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.embodiment import Stream
+from hpt_ros.errors import HptError
+from hpt_ros.observation.checks import InvalidSampleError
+from hpt_ros.observation.merge import MergedTrack
+from hpt_ros.observation.track import Sample, Track, Value, nanoseconds, seconds
+
+# Type of one sample, as `decode` gives it. A text is an array without dimensions: its length is its own.
+SAMPLE_TYPES = {
+    "image": np.uint8,
+    "depth": np.uint16,
+    "state": np.float64,
+    "wrench": np.float64,
+    "tactile": np.float32,
+    "pointcloud": np.float32,
+    "language": np.str_,
+}
+
+
+@dataclass
+class Feed:
+    """A stream's samples.
+
+    A state is linear between samples; of everything else the newest at or before the time counts. A text holds until
+    the next one, however old it is, and through a jump of the clock: publishers often say it once.
+
+    Args:
+        stream: of the embodiment.
+        capacity: samples kept at most.
+        carried: text from before a jump of the clock.
+    """
+
+    stream: Stream
+    capacity: int
+    carried: NDArray[Any] | None = None
+    track: Track | MergedTrack = field(init=False)
+    newest_stamp_ns: int = field(default=-1, init=False)  # survives `forget_before`; -1: never seen
+    newest_arrival_ns: int = field(default=-1, init=False)
+    refused: str = field(default="", init=False)  # why the newest message did not count
+
+    def __post_init__(self) -> None:
+        self.tolerance_ns = nanoseconds(self.stream.tolerance_s)
+        self.track = MergedTrack(self.stream, self.capacity) if self.stream.partial else Track(self.capacity)
+
+    def insert(self, sample: Sample) -> None:
+        """Add a sample."""
+        self.track.insert(sample)
+        self.newest_stamp_ns = max(self.newest_stamp_ns, sample.stamp_ns)
+        self.newest_arrival_ns = sample.arrival_ns
+        self.refused = ""
+
+    def value_at(self, time_ns: int) -> NDArray[Any] | str:
+        """The stream's value at a time, or why there is none."""
+        if isinstance(self.track, MergedTrack) or self.stream.modality == "state":
+            return self.track.interpolated(time_ns, self.tolerance_ns)
+        if self.stream.modality == "language":
+            text = self._text(time_ns)
+            return "never seen" if text is None else text
+        while not isinstance(sample := self.track.held(time_ns, self.tolerance_ns), str):
+            try:
+                return sample.resolve()
+            except InvalidSampleError as error:
+                # As if it had never come: the one before may still be within the tolerance.
+                self.track.remove(sample)
+                self.refused = str(error)
+        return sample
+
+    def age_s(self, time_ns: int) -> float:
+        """A time minus the stamp of the newest sample at or before it; infinite if there is none."""
+        stamp_ns = self.track.stamp_at_or_before(time_ns)
+        return math.inf if stamp_ns is None else seconds(time_ns - stamp_ns)
+
+    def watched_age_s(self, now_ns: int) -> float:
+        """Age of the newest usable sample at arrival time `now_ns`; infinite if it was never seen.
+
+        The larger of the ages by stamp and by arrival: a stamp from the future must not look fresh for ever.
+        """
+        times_ns = (self.newest_stamp_ns, self.newest_arrival_ns)
+        if isinstance(self.track, MergedTrack):
+            times_ns = self.track.least_fresh_ns
+        return seconds(now_ns - min(times_ns)) if times_ns[1] >= 0 else math.inf
+
+    def newest(self) -> tuple[int, NDArray[Any]] | None:
+        """Stamp and value of the newest sample, as the track says."""
+        return self.track.newest()
+
+    def latest_text(self) -> NDArray[Any] | None:
+        """What to carry through a jump of the clock."""
+        if self.stream.modality != "language":
+            return None
+        newest = self.newest()
+        return self.carried if newest is None else newest[1]
+
+    def _text(self, time_ns: int) -> NDArray[Any] | None:
+        assert isinstance(self.track, Track)
+        index = self.track.at_or_before(time_ns)
+        return self.carried if index < 0 else self.track.samples[index].resolve()
+
+
+def check_sample(stream: Stream, value: Value) -> None:
+    """Raise HptError unless an array has the shape and type of the stream's samples."""
+    if callable(value):
+        return
+    expected = np.dtype(SAMPLE_TYPES[stream.modality])
+    if value.shape != stream.shape or value.dtype.type != expected.type:
+        raise HptError(
+            f"stream {stream.name!r} was given an array of shape {value.shape} and type {value.dtype}, but "
+            f"{stream.shape} and {expected.name} were expected; pass what decode returns"
+        )

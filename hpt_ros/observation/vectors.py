@@ -1,0 +1,183 @@
+"""Messages that are vectors: joints, poses, twists, wrenches, arrays of numbers; and commands."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.embodiment import Action, Stream
+from hpt_ros.errors import did_you_mean
+from hpt_ros.observation.checks import DecodeError, InvalidSampleError, finite, place
+from hpt_ros.observation.stamps import stamp_ns, time_ns
+
+
+def decode_joint_state(stream: Stream, message: Any) -> NDArray[np.float64]:
+    """sensor_msgs/JointState to the stream's vector, float64 (dim,): its fields of its joints, in the file's order.
+
+    Joints may come in any order and further joints may be there. Where the stream is partial, joints may lack; their
+    elements are NaN, which is no value that a joint in the message can have.
+
+    Raises:
+        DecodeError: a joint is missing, or a field is not filled for every joint.
+        InvalidSampleError: a value is not finite.
+    """
+    where = place(stream)
+    names = tuple(message.name)
+    if stream.partial:
+        return _partial_joint_state(stream, message, names, where)
+    order = _order(stream.joints, names, where)
+    parts = [_field(message, part, names, where)[order] for part in stream.fields]
+    return finite(np.concatenate(parts), stream.names, where)
+
+
+def decode_pose(stream: Stream, message: Any) -> NDArray[np.float64]:
+    """geometry_msgs/PoseStamped to float64 (9,): x, y, z in m, then the first two columns of the rotation matrix.
+
+    The quaternion is normalised first. Both of its signs give the same numbers.
+
+    Raises:
+        InvalidSampleError: a value is not finite, or the quaternion is zero.
+    """
+    where = place(stream)
+    position, turn = message.pose.position, message.pose.orientation
+    quaternion = finite(_numbers(turn, "xyzw"), ("qx", "qy", "qz", "qw"), where)
+    largest = np.abs(quaternion).max()
+    if largest == 0.0:
+        raise InvalidSampleError(
+            f"{where} has a pose with the quaternion 0, 0, 0, 0, which is no orientation; let the driver fill it"
+        )
+    quaternion = quaternion / largest  # first, so that no square overflows
+    x, y, z, w = (quaternion / math.sqrt(float(quaternion @ quaternion))).tolist()
+    columns = (
+        1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w),
+        2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w),
+    )  # fmt: skip
+    return finite(np.concatenate([_numbers(position, "xyz"), columns]), stream.names, where)
+
+
+def decode_twist(stream: Stream, message: Any) -> NDArray[np.float64]:
+    """geometry_msgs/TwistStamped to float64 (6,): linear in m/s, then angular in rad/s.
+
+    Raises:
+        InvalidSampleError: a value is not finite.
+    """
+    twist = message.twist
+    values = np.concatenate([_numbers(twist.linear, "xyz"), _numbers(twist.angular, "xyz")])
+    return finite(values, stream.names, place(stream))
+
+
+def decode_wrench(stream: Stream, message: Any) -> NDArray[np.float64]:
+    """geometry_msgs/WrenchStamped to float64 (6,): force in N, then torque in Nm.
+
+    Raises:
+        InvalidSampleError: a value is not finite.
+    """
+    wrench = message.wrench
+    values = np.concatenate([_numbers(wrench.force, "xyz"), _numbers(wrench.torque, "xyz")])
+    return finite(values, stream.names, place(stream))
+
+
+def decode_array(stream: Stream, message: Any) -> NDArray[Any]:
+    """std_msgs/Float32MultiArray or Float64MultiArray to (length,): float32 of a tactile stream, float64 of a state.
+
+    Whatever the layout's dimensions, the values are taken in the order in which they come, after its data_offset.
+
+    Raises:
+        DecodeError: another number of values than the stream's length.
+        InvalidSampleError: no values at all, dimensions that do not multiply to their number, or one is not finite.
+    """
+    where, layout = place(stream), message.layout
+    count = len(message.data) - int(layout.data_offset)
+    if not len(message.data):
+        raise InvalidSampleError(f"{where} has an array without values; check the driver")
+    if count != stream.length:
+        raise DecodeError(
+            f"{where} has an array of {max(count, 0)} values, but the stream's length is {stream.length}; correct "
+            "the embodiment file or the driver"
+        )
+    sizes = [int(dimension.size) for dimension in layout.dim]
+    if sizes and math.prod(sizes) != count:
+        raise InvalidSampleError(
+            f"{where} has an array of {count} values whose layout says {' x '.join(map(str, sizes[:8]))}; check the "
+            "driver"
+        )
+    kind: Any = np.float32 if stream.modality == "tactile" else np.float64
+    with np.errstate(over="ignore"):
+        values = np.array(message.data, dtype=kind)[int(layout.data_offset) :]
+    return finite(values, stream.names, where)
+
+
+def decode_command(action: Action, message: Any, arrival_ns: int) -> tuple[int, NDArray[np.float64]]:
+    """trajectory_msgs/JointTrajectory of one point to (time in ns, positions float64 (dim,) in the action's order).
+
+    The command's time is header.stamp + time_from_start; a zero stamp means its arrival.
+
+    Raises:
+        DecodeError: a joint is missing, not exactly one point, or no positions.
+        InvalidSampleError: a value is not finite.
+    """
+    where = f"the action (topic {action.topic})"
+    if len(message.points) != 1:
+        raise DecodeError(
+            f"{where} has a trajectory of {len(message.points)} points, but one point per message was expected; let "
+            "the teleoperation send its current target only"
+        )
+    point = message.points[0]
+    names = tuple(message.joint_names)
+    order = _order(action.names, names, where)
+    values = np.asarray(point.positions, dtype=np.float64)
+    if values.shape != (len(names),):
+        raise DecodeError(
+            f"{where} has {values.size} positions for {len(names)} joints, but one for each was expected; correct the "
+            "teleoperation"
+        )
+    time = stamp_ns(message, arrival_ns) + time_ns(point.time_from_start)
+    return time, finite(values[order], action.names, where)
+
+
+def _partial_joint_state(
+    stream: Stream, message: Any, names: tuple[str, ...], where: str
+) -> NDArray[np.float64]:
+    here = [(index, names.index(joint)) for index, joint in enumerate(stream.joints) if joint in names]
+    result = np.full(stream.dim, np.nan)
+    if not here:  # of another driver on the same topic
+        return result
+    targets, sources = np.array(here).T
+    for number, part in enumerate(stream.fields):
+        elements = targets + number * len(stream.joints)
+        values = _field(message, part, names, where)[sources]
+        result[elements] = finite(values, tuple(stream.names[index] for index in elements), where)
+    return result
+
+
+def _field(message: Any, part: str, names: tuple[str, ...], where: str) -> NDArray[np.float64]:
+    values = np.asarray(getattr(message, part), dtype=np.float64)
+    if values.shape != (len(names),):
+        raise DecodeError(
+            f"{where} has {values.size} values of {part!r} for {len(names)} joints, but one for each was expected; "
+            f"take {part!r} out of the stream's fields or let the driver fill it"
+        )
+    return values
+
+
+def _numbers(point: Any, parts: str) -> NDArray[np.float64]:
+    return np.array([getattr(point, part) for part in parts], dtype=np.float64)
+
+
+@functools.lru_cache(maxsize=64)
+def _order(wanted: tuple[str, ...], names: tuple[str, ...], where: str) -> NDArray[np.intp]:
+    """Indices of the wanted joints in a message's names; messages of a topic nearly always repeat their names."""
+    for name in wanted:
+        if name not in names:
+            there = ", ".join(names) or "none"
+            raise DecodeError(
+                f"{where} lacks the joint {name!r}; the message has {there[:600]}{did_you_mean(name, names)}"
+                f"{'' if did_you_mean(name, names) else '; correct the names in the embodiment file'}"
+            )
+    order = np.array([names.index(name) for name in wanted], dtype=np.intp)
+    order.setflags(write=False)
+    return order
