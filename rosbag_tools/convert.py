@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError, require_match
+from hpt_ros.errors import did_you_mean
 from hpt_ros.observation import DecodeError, decode_on_one_thread, stamp_ns
 from hpt_ros.observation.track import seconds
-from rosbag_tools.dataset import DatasetWriter, EpisodeData, EpisodeWriter
+from rosbag_tools.appending import Earlier, open_earlier
+from rosbag_tools.dataset import DatasetWriter
+from rosbag_tools.episode_writer import EpisodeData
 from rosbag_tools.episodes import Episode, find_episodes
 from rosbag_tools.errors import BagError
 from rosbag_tools.reader import Bag, Message, find_bags
-from rosbag_tools.report import EpisodeReport, Report, Span
-from rosbag_tools.resample import Resampler, Row
+from rosbag_tools.report import ACTION_SOURCES, EpisodeReport, Report
+from rosbag_tools.resample import Resampler, Row, next_positions
+from rosbag_tools.spans import REST_KEPT_S, Spans, minimum_ticks
 
-# Shorter stretches between gaps teach nothing: less than one chunk of actions of most robots.
-MIN_SPAN_S = 1.0
 # Stamps and log times further apart than this are of different clocks.
 CLOCKS_APART_S = 60.0
 
@@ -35,12 +38,16 @@ class Options:
     """What the caller may choose.
 
     Attributes:
-        task: task text for every episode; empty to use what the recorder wrote, or the embodiment's.
+        task: task text for every episode; empty to use what the language stream says, else what the recorder wrote,
+            else the embodiment's.
         keep_failures: also convert episodes marked as failure.
         skip_bad: leave bags out that cannot be converted, and report them, instead of stopping.
         recover: use bags that were cut short as far as they go.
         workers: processes.
         overwrite: replace the dataset that is there.
+        append: add to the dataset that is there, if there is one, what it does not have yet.
+        action_source: what the actions are, see `ACTION_SOURCES`.
+        longest_rest_s: rests longer than this are cut out, and split the episode; infinite to keep all.
     """
 
     task: str = ""
@@ -49,6 +56,30 @@ class Options:
     recover: bool = False
     workers: int = 1
     overwrite: bool = False
+    append: bool = False
+    action_source: str = "command"
+    longest_rest_s: float = math.inf
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """Modalities that a bag need not have."""
+        return frozenset({"language"}) if self.task else frozenset()
+
+    def __post_init__(self) -> None:
+        if self.overwrite and self.append:
+            raise BagError(
+                "a dataset cannot be both replaced and appended to; leave --overwrite or --append out"
+            )
+        if self.action_source not in ACTION_SOURCES:
+            raise BagError(
+                f"the action source is {self.action_source!r}, but one of {', '.join(ACTION_SOURCES)} was expected"
+                f"{did_you_mean(self.action_source, ACTION_SOURCES) or '; correct it'}"
+            )
+        if not self.longest_rest_s >= 2 * REST_KEPT_S:
+            raise BagError(
+                f"the longest rest is {self.longest_rest_s:g} s, but at least {2 * REST_KEPT_S:g} s was expected, of "
+                "which half stays on either side; raise it"
+            )
 
 
 @dataclass(frozen=True)
@@ -97,11 +128,19 @@ def convert(
         DecodeError: messages do not fit the embodiment file.
     """
     chosen = options or Options()
-    report = Report(minimum_span_ticks=0)
+    rest_s = chosen.longest_rest_s
+    report = Report(0, chosen.action_source, rest_s if math.isfinite(rest_s) else 0.0)
     say = progress or (lambda doing, done, total: None)
-    jobs, robot = _check(find_bags(bags), embodiment, chosen, report, say)
+    paths = find_bags(bags)
+    earlier = open_earlier(Path(out)) if chosen.append and Path(out).exists() else None
+    if earlier is not None:
+        paths = _new(paths, earlier, chosen)
+    jobs, robot = _check(paths, embodiment, chosen, report, say)
+    if earlier is not None:
+        earlier = open_earlier(Path(out), robot)
     report.minimum_span_ticks = minimum_ticks(robot)
-    with DatasetWriter(out, robot, overwrite=chosen.overwrite) as writer:
+    with DatasetWriter(out, robot, overwrite=chosen.overwrite, earlier=earlier) as writer:
+        before = writer.episodes
         for done, (job, outcome) in enumerate(_run(jobs, writer.segments, chosen.workers)):
             say(job.path.name, done, len(jobs))
             converted = _result(job, outcome, report)
@@ -117,15 +156,28 @@ def convert(
             if job.note:
                 report.recovered_bags.append(job.note)
         say("writing", len(jobs), len(jobs))
-        if not writer.episodes:
+        if writer.episodes == before:
             raise BagError(_nothing_left(report))
         writer.finish(report.as_mapping())
     return report
 
 
-def minimum_ticks(embodiment: Embodiment) -> int:
-    """Ticks that a span must have to become an episode: `MIN_SPAN_S`, and at least two."""
-    return max(2, math.ceil(MIN_SPAN_S * embodiment.tick_hz))
+def _new(paths: Sequence[Path], earlier: Earlier, options: Options) -> list[Path]:
+    """The bags that are not yet in a dataset."""
+    source = earlier.report.get("action_source", "command")
+    if source != options.action_source:
+        raise BagError(
+            f"dataset {str(earlier.folder)!r} has actions of the source {source!r}, but {options.action_source!r} was "
+            f"asked for; add --actions {source}, or convert all bags again"
+        )
+    done = earlier.sources
+    new = [path for path in paths if path.resolve() not in done]
+    if not new:
+        raise BagError(
+            f"all {len(paths)} bags are in the dataset {str(earlier.folder)!r} already; name others, or convert with "
+            "--overwrite"
+        )
+    return new
 
 
 def convert_bag(job: Job, folder: Path) -> Converted:
@@ -138,20 +190,39 @@ def convert_bag(job: Job, folder: Path) -> Converted:
     result = Converted()
     with Bag.open(job.path, recover=job.options.recover) as bag:
         for number, episode in enumerate(job.episodes):
-            task = job.options.task or episode.task or job.embodiment.task
+            options = job.options
+            task = options.task or episode.task or job.embodiment.task
             entry = EpisodeReport(str(job.path), episode.episode_id, task, episode.operator, episode.outcome)
-            entry.left_out = episode.left_out(keep_failures=job.options.keep_failures)
+            entry.left_out = episode.left_out(keep_failures=options.keep_failures)
             result.reports.append(entry)
             if not entry.left_out:
-                spans = _Spans(folder, f"{job.number:06d}-{number:04d}", job.embodiment, task, entry)
-                for row in _rows(bag, job.embodiment, episode, entry):
-                    spans.add(row)
-                result.episodes += spans.finish()
+                stem = f"{job.number:06d}-{number:04d}"
+                spans = Spans(
+                    folder, stem, job.embodiment, entry,
+                    task=task, forced_task=options.task, longest_rest_s=options.longest_rest_s,
+                )  # fmt: skip
+                rows = _rows(bag, job.embodiment, episode, entry, options)
+                if options.action_source == "state":
+                    rows = next_positions(job.embodiment, rows)
+                try:
+                    for row in rows:
+                        spans.add(row)
+                    result.episodes += spans.finish()
+                except BaseException:
+                    spans.abort()
+                    raise
     return result
 
 
-def _rows(bag: Bag, embodiment: Embodiment, episode: Episode, entry: EpisodeReport) -> Iterator[Row]:
-    resampler = Resampler(embodiment)
+def _rows(
+    bag: Bag, embodiment: Embodiment, episode: Episode, entry: EpisodeReport, options: Options
+) -> Iterator[Row]:
+    resampler = Resampler(embodiment, options.action_source, options.optional)
+    for stream in embodiment.streams_of("language"):
+        # Said once, before the episode began.
+        earlier = deque(bag.messages([stream.topic], stop_ns=episode.start_ns), maxlen=1)
+        for message in earlier:
+            yield from resampler.push(message.topic, message.content, episode.start_ns)
     messages = bag.messages(resampler.topics, start_ns=episode.start_ns, stop_ns=episode.end_ns + 1)
     unseen = set(resampler.topics)
     for message in messages:
@@ -173,77 +244,12 @@ def _check_clock(bag: Bag, message: Message) -> None:
         )
 
 
-class _Spans:
-    """Cuts an episode's rows into spans of consecutive whole ticks, and writes those that are long enough.
-
-    A span's first ticks wait in memory until it has the minimum, so that a gappy bag costs no encoder per gap.
-    """
-
-    def __init__(
-        self, folder: Path, stem: str, embodiment: Embodiment, task: str, entry: EpisodeReport
-    ) -> None:
-        self._folder, self._stem, self._embodiment, self._task = folder, stem, embodiment, task
-        self._entry = entry
-        self._minimum = minimum_ticks(embodiment)
-        self._held: list[Row] = []
-        self._writer: EpisodeWriter | None = None
-        self._ticks = 0
-        self._start_ns = 0
-        self._last_index = 0
-        self._done: list[EpisodeData] = []
-
-    def add(self, row: Row) -> None:
-        """Take the next row."""
-        self._entry.ticks += 1
-        if row.tick.restart:
-            self._entry.restarts.append(row.tick.restart)
-        if self._ticks and (row.missing or row.tick.restart or row.tick.index != self._last_index + 1):
-            self._end()
-        if row.missing:
-            self._entry.drop(row.missing)
-            return
-        if not self._ticks:
-            self._start_ns = row.tick.stamp_ns
-        self._ticks += 1
-        self._last_index = row.tick.index
-        if self._writer is not None:
-            _write(self._writer, row)
-            return
-        self._held.append(row)
-        if len(self._held) == self._minimum:
-            stem = f"{self._stem}-{len(self._done):04d}"
-            self._writer = EpisodeWriter(self._folder, stem, self._embodiment, self._task)
-            for held in self._held:
-                _write(self._writer, held)
-            self._held.clear()
-
-    def finish(self) -> list[EpisodeData]:
-        """End the last span and return those that were kept."""
-        self._end()
-        return self._done
-
-    def _end(self) -> None:
-        if self._writer is not None:
-            self._done.append(self._writer.finish())
-            self._entry.kept += self._ticks
-        else:
-            self._entry.too_short += self._ticks
-        if self._ticks:
-            self._entry.spans.append(Span(self._start_ns, self._ticks, -1))
-        self._writer, self._ticks = None, 0
-        self._held.clear()
-
-
-def _write(writer: EpisodeWriter, row: Row) -> None:
-    assert row.action is not None  # a row without missing streams has one
-    writer.add(row.tick.images, row.tick.state, row.action)
-
-
 def _check(
     paths: Sequence[Path], given: Embodiment | None, options: Options, report: Report, say: Progress
 ) -> tuple[list[Job], Embodiment]:
     """Open every bag before anything is written: is all there that the conversion needs?"""
     jobs: list[Job] = []
+    known: set[str] = set()  # texts that match: the bags of one robot carry the same
     robot = given
     robot_of = "the embodiment file"
     for number, path in enumerate(paths):
@@ -251,16 +257,17 @@ def _check(
         try:
             with Bag.open(path, recover=options.recover) as bag:
                 text = bag.embodiment_text()
-                carried = (
-                    Embodiment.loads(text, where=f"the embodiment in bag {str(path)!r}") if text else None
-                )
-                if robot is None:
-                    if carried is None:
-                        raise BagError(f"bag {str(path)!r} carries no embodiment; pass --embodiment FILE")
-                    robot, robot_of = carried, f"bag {str(path)!r}"
-                elif carried is not None:
+                if text and text not in known:
+                    carried = Embodiment.loads(text, where=f"the embodiment in bag {str(path)!r}")
+                    if robot is None:
+                        robot, robot_of = carried, f"bag {str(path)!r}"
                     require_match(carried, robot, a_name=f"bag {str(path)!r}", b_name=robot_of, settled="bag")
-                require_topics(bag, robot)
+                    known.add(text)
+                if robot is None:
+                    raise BagError(f"bag {str(path)!r} carries no embodiment; pass --embodiment FILE")
+                require_topics(bag, robot, options)
+                if options.action_source == "state":
+                    robot.position_indices()  # raises, naming the joint whose position is not observed
                 jobs.append(Job(number, path, robot, tuple(find_episodes(bag)), options, bag.recovered))
         except (BagError, EmbodimentError) as error:
             if not options.skip_bad:
@@ -272,11 +279,13 @@ def _check(
     return jobs, robot
 
 
-def require_topics(bag: Bag, embodiment: Embodiment) -> None:
+def require_topics(bag: Bag, embodiment: Embodiment, options: Options) -> None:
     """Raise BagError unless the bag has every topic that a conversion needs."""
     for stream in embodiment.streams:
-        bag.require(stream.topic, stream.type, f"stream {stream.name!r}")
-    bag.require(embodiment.action.topic, embodiment.action.type, "the action")
+        if stream.modality not in options.optional:
+            bag.require(stream.topic, stream.type, f"stream {stream.name!r}")
+    if options.action_source == "command":
+        bag.require(embodiment.action.topic, embodiment.action.type, "the action")
 
 
 def _run(jobs: Sequence[Job], folder: Path, workers: int) -> Iterator[tuple[Job, Callable[[], Converted]]]:
@@ -313,6 +322,8 @@ def _nothing_left(report: Report) -> str:
     parts = [f"{count} episodes left out as {reason}" for reason, count in report.left_out().items()]
     parts += report.reasons()
     parts += [f"skipped {path}: {reason}" for path, reason in report.skipped_bags.items()]
+    if idle := sum(episode.idle for episode in report.episodes):
+        parts.append(f"{idle} ticks of rests that were cut out")
     if too_short := sum(episode.too_short for episode in report.episodes):
         parts.append(f"{too_short} ticks in spans of fewer than {report.minimum_span_ticks}")
     why = "; ".join(parts)[:1500] or "there are no ticks"

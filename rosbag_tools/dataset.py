@@ -11,7 +11,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +21,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, image_feature
+from rosbag_tools.appending import Earlier
+from rosbag_tools.episode_writer import EpisodeData, EpisodeWriter, open_array
 from rosbag_tools.errors import BagError, DatasetExistsError
 from rosbag_tools.files import (
     ACTION,
@@ -36,6 +37,7 @@ from rosbag_tools.files import (
     VERSION,
     VIDEO_FILE_MB,
     VIDEO_PATH,
+    WRENCH,
     DataFiles,
     VideoFiles,
     check_video_sizes,
@@ -46,97 +48,8 @@ from rosbag_tools.files import (
     write_json,
     write_tasks,
 )
-from rosbag_tools.statistics import FeatureStatistics, ImageStatistics, aggregate, of_vectors, plain
-from rosbag_tools.video import SegmentWriter, video_info
-
-
-@dataclass(frozen=True)
-class EpisodeData:
-    """A finished episode that waits to be appended: rows in memory, pictures in video segments.
-
-    Attributes:
-        task: task text.
-        state: float32 (length, D); (length, 0) without state streams.
-        action: float32 (length, Da).
-        segments: image stream name to its encoded segment.
-        images: image stream name to the statistics of its pictures.
-    """
-
-    task: str
-    state: NDArray[np.float32]
-    action: NDArray[np.float32]
-    segments: Mapping[str, Path]
-    images: Mapping[str, FeatureStatistics]
-
-    @property
-    def length(self) -> int:
-        """Number of ticks."""
-        return len(self.action)
-
-
-class EpisodeWriter:
-    """Takes an episode tick by tick; pictures go straight into the encoder.
-
-    Args:
-        folder: where the video segments go.
-        stem: first part of their file names.
-        embodiment: the robot.
-        task: task text.
-    """
-
-    def __init__(self, folder: Path, stem: str, embodiment: Embodiment, task: str) -> None:
-        self._task = task
-        self._embodiment = embodiment
-        self._state: list[NDArray[np.float32]] = []
-        self._action: list[NDArray[np.float32]] = []
-        self._videos: dict[str, SegmentWriter] = {}
-        self._images: dict[str, ImageStatistics] = {}
-        fps = whole_fps(embodiment)
-        for stream in embodiment.image_streams:
-            assert stream.image is not None
-            path = folder / f"{stem}-{stream.name}.mp4"
-            self._videos[stream.name] = SegmentWriter(path, fps, stream.image.height, stream.image.width)
-            self._images[stream.name] = ImageStatistics()
-
-    def add(self, images: Mapping[str, NDArray[np.uint8]], state: NDArray[Any], action: NDArray[Any]) -> None:
-        """Add a tick: RGB uint8 (height, width, 3) per image stream, state (D,), action (Da,).
-
-        Raises:
-            BagError: a wrong shape or type.
-        """
-        for name, feature in self._embodiment.features().items():
-            shape = feature.shape
-            value = {STATE: state, ACTION: action}.get(name)
-            if value is None:
-                value = images.get(name.removeprefix(image_feature("")))
-            got = None if value is None else value.shape
-            if got != shape:
-                raise BagError(
-                    f"feature {name!r} of a tick has shape {got}, but {shape} was expected; pass "
-                    "what the embodiment file says"
-                )
-        for name, video in self._videos.items():
-            video.add(images[name])
-            self._images[name].add(images[name])
-        self._state.append(np.asarray(state, dtype=np.float32))
-        self._action.append(np.asarray(action, dtype=np.float32))
-
-    def finish(self) -> EpisodeData:
-        """Finish the segments and return the episode; it must have at least one tick."""
-        for video in self._videos.values():
-            video.close()
-        return EpisodeData(
-            task=self._task,
-            state=np.stack(self._state),
-            action=np.stack(self._action),
-            segments={name: video.path for name, video in self._videos.items()},
-            images={name: images.result() for name, images in self._images.items()},
-        )
-
-    def abort(self) -> None:
-        """Delete what was written."""
-        for video in self._videos.values():
-            video.abort()
+from rosbag_tools.statistics import FeatureStatistics, aggregate, of_vectors, plain
+from rosbag_tools.video import video_info
 
 
 class DatasetWriter:
@@ -149,18 +62,26 @@ class DatasetWriter:
         out: the dataset's folder.
         embodiment: the robot; fixes features and rate.
         overwrite: replace a dataset that is there.
+        earlier: the dataset at `out`, to which episodes are appended; it is replaced by one that has them all.
 
     Raises:
-        DatasetExistsError: `out` is there and `overwrite` is false.
+        DatasetExistsError: `out` is there, `overwrite` is false and `earlier` is None.
         BagError: the embodiment does not fit the format, or `out` cannot be written.
     """
 
-    def __init__(self, out: str | Path, embodiment: Embodiment, *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        out: str | Path,
+        embodiment: Embodiment,
+        *,
+        overwrite: bool = False,
+        earlier: Earlier | None = None,
+    ) -> None:
         self.out = Path(out)
         self.embodiment = embodiment
         self._fps = whole_fps(embodiment)
         check_video_sizes(embodiment)
-        if os.path.lexists(self.out):
+        if earlier is None and os.path.lexists(self.out):
             if not overwrite:
                 raise DatasetExistsError(
                     f"the output folder {str(self.out)!r} exists already; give another --out, or "
@@ -181,15 +102,18 @@ class DatasetWriter:
             ) from error
         self.segments = self.folder / "segments"
         self.segments.mkdir()
-        self._tasks: dict[str, int] = {}
-        self._rows = 0
-        self._data = DataFiles(self.folder, data_schema(embodiment))
-        self._videos = {
-            stream.name: VideoFiles(self.folder, stream.name, self._fps)
-            for stream in embodiment.image_streams
-        }
-        self._records: list[dict[str, Any]] = []
-        self._statistics: list[dict[str, FeatureStatistics]] = []
+        self._earlier = earlier
+        self._tasks = {text: index for index, text in enumerate(earlier.tasks if earlier else ())}
+        self._rows = earlier.rows if earlier else 0
+        self._data = DataFiles(
+            self.folder, data_schema(embodiment), earlier.last_file("data") if earlier else None
+        )
+        self._videos = {}
+        for stream in embodiment.image_streams:
+            last = earlier.last_file(f"videos/{image_feature(stream.name)}") if earlier else None
+            self._videos[stream.name] = VideoFiles(self.folder, stream.name, self._fps, last)
+        self._records: list[dict[str, Any]] = list(earlier.records) if earlier else []
+        self._statistics: list[dict[str, FeatureStatistics]] = earlier.statistics() if earlier else []
         self._finished = False
 
     def __enter__(self) -> DatasetWriter:
@@ -204,12 +128,12 @@ class DatasetWriter:
 
     @property
     def episodes(self) -> int:
-        """Episodes appended so far."""
+        """Episodes so far, those of an earlier dataset included."""
         return len(self._records)
 
     @property
     def frames(self) -> int:
-        """Ticks appended so far."""
+        """Ticks so far, those of an earlier dataset included."""
         return self._rows
 
     def episode(self, task: str) -> EpisodeWriter:
@@ -220,18 +144,18 @@ class DatasetWriter:
         """Add an episode at the end; its video segments are consumed."""
         index, length = self.episodes, episode.length
         task_index = self._tasks.setdefault(episode.task, len(self._tasks))
-        columns: dict[str, NDArray[Any]] = {
-            STATE: episode.state,
-            ACTION: episode.action,
+        counters: dict[str, NDArray[Any]] = {
             "timestamp": (np.arange(length) / self._fps).astype(np.float32),
             "frame_index": np.arange(length),
             "episode_index": np.full(length, index),
             "index": np.arange(self._rows, self._rows + length),
             "task_index": np.full(length, task_index),
         }
-        if not self.embodiment.state_names:
-            del columns[STATE]
-        chunk, file = self._data.append(columns)
+        features = self.embodiment.features()
+        large = {name: open_array(path, features[name], length) for name, path in episode.arrays.items()}
+        chunk, file = self._data.append({**episode.vectors, **large, **counters})
+        for path in episode.arrays.values():
+            path.unlink()
         record: dict[str, Any] = {
             "episode_index": index,
             "tasks": [episode.task],
@@ -241,7 +165,9 @@ class DatasetWriter:
             "dataset_from_index": self._rows,
             "dataset_to_index": self._rows + length,
         }
-        statistics = {name: of_vectors(values) for name, values in columns.items()}
+        statistics = {name: of_vectors(values) for name, values in counters.items()} | dict(
+            episode.statistics
+        )
         for name, files in self._videos.items():
             key = image_feature(name)
             chunk, file, first = files.append(episode.segments[name], length)
@@ -251,7 +177,6 @@ class DatasetWriter:
                 f"videos/{key}/from_timestamp": first / self._fps,
                 f"videos/{key}/to_timestamp": (first + length) / self._fps,
             }
-            statistics[key] = dict(episode.images[name])
         for name, part in plain(statistics).items():
             record |= {f"stats/{name}/{key}": value for key, value in part.items()}
         record |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
@@ -274,6 +199,9 @@ class DatasetWriter:
             )
         self._close_files()
         shutil.rmtree(self.segments)
+        if self._earlier is not None:
+            self._earlier.link_into(self.folder)
+            report = self._earlier.merged(report or {})
         write_json(self.folder / "meta" / "info.json", self._info())
         write_json(self.folder / "meta" / "stats.json", plain(aggregate(self._statistics)))
         write_tasks(self.folder / "meta" / "tasks.parquet", list(self._tasks))
@@ -296,21 +224,26 @@ class DatasetWriter:
             files.close()
 
     def _info(self) -> dict[str, Any]:
+        robot = self.embodiment
+        names = {
+            "image": ["height", "width", "channels"],
+            "depth": ["height", "width"],
+            "pointcloud": ["point", "axis"],
+            "action": list(robot.action.names),
+        }
         features: dict[str, Any] = {}
-        for stream in self.embodiment.image_streams:
-            assert stream.image is not None
-            height, width = stream.image.height, stream.image.width
-            features[image_feature(stream.name)] = {
-                "dtype": "video",
-                "shape": [height, width, 3],
-                "names": ["height", "width", "channels"],
-                "info": video_info(height, width, self._fps),
+        for key, feature in robot.features().items():
+            elements = (
+                robot.stream(feature.stream).names if feature.stream else robot.names_of(feature.modality)
+            )
+            described: dict[str, Any] = {
+                "dtype": feature.dtype,
+                "shape": list(feature.shape),
+                "names": names.get(feature.modality) or list(elements),
             }
-        if self.embodiment.state_names:
-            names = list(self.embodiment.state_names)
-            features[STATE] = {"dtype": "float32", "shape": [len(names)], "names": names}
-        names = list(self.embodiment.action.names)
-        features[ACTION] = {"dtype": "float32", "shape": [len(names)], "names": names}
+            if feature.modality == "image":
+                described["info"] = video_info(feature.shape[0], feature.shape[1], self._fps)
+            features[key] = described
         for name in COUNTERS:
             dtype = "float32" if name == "timestamp" else "int64"
             features[name] = {"dtype": dtype, "shape": [1], "names": None}
@@ -331,10 +264,13 @@ class DatasetWriter:
         }
 
 
+Arrays = Mapping[str, NDArray[Any]]
+
+
 def write_dataset(
     out: str | Path,
     embodiment: Embodiment,
-    episodes: Iterable[tuple[str, Mapping[str, NDArray[np.uint8]], NDArray[Any], NDArray[Any]]],
+    episodes: Iterable[tuple[str, Arrays, NDArray[Any], NDArray[Any]]],
     *,
     overwrite: bool = False,
 ) -> Path:
@@ -343,16 +279,23 @@ def write_dataset(
     Args:
         out: the dataset's folder.
         embodiment: the robot.
-        episodes: task text, image stream name to uint8 (length, height, width, 3), state (length, D),
-            action (length, Da).
+        episodes: task text; stream name to its arrays, uint8 (length, height, width, 3) for images, uint16
+            (length, height, width) for depth, float32 (length, n) for tactile, (length, points, 3) for point clouds,
+            and (length, Dw) under ``"wrench"`` for all wrenches; state (length, D); action (length, Da).
         overwrite: replace a dataset that is there.
     """
+    keys = {feature.stream: name for name, feature in embodiment.features().items() if feature.stream}
     with DatasetWriter(out, embodiment, overwrite=overwrite) as writer:
-        for task, images, state, action in episodes:
+        for task, arrays, state, action in episodes:
             episode = writer.episode(task)
-            for tick in range(len(action)):
-                episode.add(
-                    {name: pictures[tick] for name, pictures in images.items()}, state[tick], action[tick]
-                )
-            writer.append(episode.finish())
+            columns = {keys.get(name, WRENCH): values for name, values in arrays.items()}
+            columns |= {STATE: state, ACTION: action}
+            try:
+                for tick in range(len(action)):
+                    episode.add({name: values[tick] for name, values in columns.items()})
+                data = episode.finish()
+            except BaseException:
+                episode.abort()
+                raise
+            writer.append(data)
         return writer.finish()

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, image_feature
+from hpt_ros.embodiment.schema import Feature
 from rosbag_tools.errors import BagError
 from rosbag_tools.video import Concatenation
 
@@ -27,9 +28,10 @@ EPISODES_PATH = f"meta/episodes/{_FILE}.parquet"
 VIDEO_PATH = f"videos/{{video_key}}/{_FILE}.mp4"
 EMBODIMENT_PATH, REPORT_PATH = "meta/hpt/embodiment.yaml", "meta/hpt/report.json"
 
-STATE, ACTION = "observation.state", "action"
+STATE, WRENCH, ACTION = "observation.state", "observation.wrench", "action"
 COUNTERS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 _MB = 1024 * 1024
+_GROUP_MB = 32  # rows of large arrays written at a time
 
 
 def whole_fps(embodiment: Embodiment) -> int:
@@ -58,23 +60,25 @@ def check_video_sizes(embodiment: Embodiment) -> None:
 
 
 class _FileIndex:
-    """Counts files: chunk and file index, from 0, `FILES_PER_CHUNK` in a chunk."""
+    """Counts files: chunk and file index, from 0, `FILES_PER_CHUNK` in a chunk; begins after `last` if given."""
 
-    def __init__(self) -> None:
-        self.chunk, self.file = 0, 0
+    def __init__(self, last: tuple[int, int] | None = None) -> None:
+        self.chunk, self.file = last or (0, 0)
+        if last is not None:
+            self.advance()
 
     def advance(self) -> None:
         self.file += 1
-        if self.file == FILES_PER_CHUNK:
+        if self.file >= FILES_PER_CHUNK:
             self.chunk, self.file = self.chunk + 1, 0
 
 
 class DataFiles:
     """Parquet files of rows; an episode lies in one of them."""
 
-    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+    def __init__(self, folder: Path, schema: pa.Schema, last: tuple[int, int] | None = None) -> None:
         self._folder, self._schema = folder, schema
-        self._index = _FileIndex()
+        self._index = _FileIndex(last)
         self._writer: Any = None
         self._path = folder
         self._uncompressed = 0
@@ -91,10 +95,15 @@ class DataFiles:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(self._path, self._schema, compression="snappy")
             self._uncompressed = 0
-        arrays = [_column(field.type, columns[field.name]) for field in self._schema]
-        table = pa.Table.from_arrays(arrays, schema=self._schema)
-        self._writer.write_table(table)
-        self._uncompressed += table.nbytes
+        length = len(columns["index"])
+        row_bytes = sum(values[:1].nbytes for values in columns.values())
+        step = max(1, _GROUP_MB * _MB // row_bytes)  # an episode of vectors goes in one piece
+        for start in range(0, length, step):
+            rows = slice(start, start + step)
+            arrays = [_column(field.type, columns[field.name][rows]) for field in self._schema]
+            table = pa.Table.from_arrays(arrays, schema=self._schema)
+            self._writer.write_table(table)
+            self._uncompressed += table.nbytes
         return self._index.chunk, self._index.file
 
     def close(self) -> None:
@@ -107,9 +116,9 @@ class DataFiles:
 class VideoFiles:
     """mp4 files of one image stream; an episode lies in one of them."""
 
-    def __init__(self, folder: Path, name: str, fps: int) -> None:
+    def __init__(self, folder: Path, name: str, fps: int, last: tuple[int, int] | None = None) -> None:
         self._folder, self._key, self._fps = folder, image_feature(name), fps
-        self._index = _FileIndex()
+        self._index = _FileIndex(last)
         self._file: Concatenation | None = None
 
     def append(self, segment: Path, length: int) -> tuple[int, int, int]:
@@ -143,22 +152,37 @@ class VideoFiles:
 def data_schema(embodiment: Embodiment) -> pa.Schema:
     """Columns of the data files."""
     fields = []
-    if embodiment.state_names:
-        fields.append(pa.field(STATE, _vector_type(len(embodiment.state_names))))
-    fields.append(pa.field(ACTION, _vector_type(embodiment.action.dim)))
+    for name, feature in embodiment.features().items():
+        if feature.dtype != "video":
+            fields.append(pa.field(name, _type(feature)))
     fields += [pa.field(name, pa.float32() if name == "timestamp" else pa.int64()) for name in COUNTERS]
     return pa.schema(fields)
 
 
-def _vector_type(dim: int) -> pa.DataType:
-    # LeRobot reads a feature of shape (1,) as a plain column.
-    return pa.float32() if dim == 1 else pa.list_(pa.float32(), dim)
+def _type(feature: Feature) -> pa.DataType:
+    kind = pa.from_numpy_dtype(feature.dtype)
+    if len(feature.shape) == 1:
+        # LeRobot reads a feature of shape (1,) as a plain column.
+        return kind if feature.shape == (1,) else pa.list_(kind, *feature.shape)
+    for _ in feature.shape:
+        kind = pa.list_(kind)  # what is under LeRobot's own columns of several dimensions
+    return kind
 
 
 def _column(kind: pa.DataType, values: NDArray[Any]) -> pa.Array:
+    flat = pa.array(values.reshape(-1), _element(kind))
     if pa.types.is_fixed_size_list(kind):
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), kind.list_size)
-    return pa.array(values.reshape(-1), kind)
+        return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
+    lengths = values.shape[1:] if pa.types.is_list(kind) else ()
+    for length in reversed(lengths):
+        flat = pa.ListArray.from_arrays(pa.array(range(0, len(flat) + 1, length), pa.int32()), flat)
+    return flat
+
+
+def _element(kind: pa.DataType) -> pa.DataType:
+    while pa.types.is_nested(kind):
+        kind = kind.value_type
+    return kind
 
 
 def write_tasks(path: Path, tasks: Sequence[str]) -> None:

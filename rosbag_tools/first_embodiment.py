@@ -20,10 +20,21 @@ from hpt_ros.embodiment import FORMAT, Embodiment, EmbodimentError, ImageSpec, S
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode, stamp_ns
 from hpt_ros.observation.track import seconds
 from rosbag_tools.errors import BagError
+from rosbag_tools.first_senses import (
+    CHECK,
+    SENSE_TYPES,
+    TEXT_TYPE,
+    LeftOut,
+    Sense,
+    agree,
+    find_sense,
+    is_depth,
+    sense_lines,
+    stream_names,
+)
 from rosbag_tools.inspection import TopicTimes, inspect
 from rosbag_tools.reader import Bag
 
-CHECK = "CHECK ME"
 DEFAULT_NAME = "my_robot"
 # Position limits lie this share of the range seen beyond it on either side, and at least that far, in the unit.
 MARGIN_SHARE, MARGIN_LEAST = 0.1, 0.05
@@ -35,16 +46,14 @@ TOLERANCE_PERIODS, TOLERANCE_LEAST_S = 1.5, 0.1
 WHOLE_SHARE = 0.05
 # Ticks without a camera to set them; ten a second is what teleoperation data is commonly resampled to.
 TICK_WITHOUT_CAMERA_HZ = 10.0
+# A task is said when it changes, and holds until then.
+TEXT_RATE_HZ, TEXT_TOLERANCE_S = 0.1, 60.0
 # A chunk of about 1.6 s, as ACT and HPT use for manipulation, at least four ticks.
 CHUNK_S, CHUNK_LEAST, CHUNK_MOST = 1.6, 4, 256
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 STATE_TYPE = "sensor_msgs/msg/JointState"
 ACTION_TYPE = "trajectory_msgs/msg/JointTrajectory"
-# Parts of a topic's name that say nothing about which camera it is.
-_DULL = frozenset(
-    "image image_raw image_rect image_color image_rect_color raw compressed color rgb camera cam".split()
-)
 
 
 @dataclass
@@ -79,11 +88,8 @@ class _Found:
     cameras: list[_Camera] = field(default_factory=list)
     joints: list[_Joints] = field(default_factory=list)
     commands: list[_Command] = field(default_factory=list)
+    senses: list[Sense] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
-
-
-class _LeftOut(Exception):
-    """Why a topic cannot be used."""
 
 
 def first_embodiment(bag: Bag, *, name: str = DEFAULT_NAME, tick_hz: float | None = None) -> str:
@@ -104,9 +110,9 @@ def first_embodiment(bag: Bag, *, name: str = DEFAULT_NAME, tick_hz: float | Non
             f"bag {str(bag.path)!r} has no usable command topic ({ACTION_TYPE}){_why(found)}; record the topic that "
             "commands the robot"
         )
-    if not found.cameras and not found.joints:
+    if not found.cameras and not found.joints and not found.senses:
         raise BagError(
-            f"bag {str(bag.path)!r} has no usable topic to observe ({', '.join((*IMAGE_TYPES, STATE_TYPE))})"
+            f"bag {str(bag.path)!r} has no usable topic to observe ({', '.join((*IMAGE_TYPES, STATE_TYPE))} and others)"
             f"{_why(found)}; record cameras or joint states"
         )
     text = _text(found, name, tick_hz)
@@ -122,23 +128,32 @@ def _why(found: _Found) -> str:
 def _look(bag: Bag) -> _Found:
     found = _Found()
     for topic, times in sorted(inspect(bag).items()):
-        if times.type not in (*IMAGE_TYPES, STATE_TYPE, ACTION_TYPE):
+        if times.type not in (*IMAGE_TYPES, STATE_TYPE, ACTION_TYPE, *SENSE_TYPES):
             continue
         try:
             if not re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", topic):
-                raise _LeftOut("its name is no absolute ROS 2 name")
-            if times.rate_hz <= 0:
-                raise _LeftOut("it has fewer than two messages")
-            if times.type in IMAGE_TYPES:
+                raise LeftOut("its name is no absolute ROS 2 name")
+            if times.rate_hz <= 0 and times.type != TEXT_TYPE:  # a task may be said once
+                raise LeftOut("it has fewer than two messages")
+            if times.type in SENSE_TYPES or (times.type in IMAGE_TYPES and _shows_depth(bag, topic)):
+                found.senses.append(find_sense(bag, topic, times.type, _rate(times.rate_hz)))
+            elif times.type in IMAGE_TYPES:
                 found.cameras.append(_camera(bag, topic, times))
             elif times.type == STATE_TYPE:
                 found.joints.append(_joints(bag, topic, times))
             else:
                 found.commands.append(_command(bag, topic, times))
-        except _LeftOut as reason:
+        except LeftOut as reason:
             found.left_out[topic] = str(reason)
     _drop_doubles(found)
+    found.senses = agree(found.senses, found.left_out)
     return found
+
+
+def _shows_depth(bag: Bag, topic: str) -> bool:
+    for message in bag.messages([topic]):
+        return is_depth(message.content)
+    return False
 
 
 def _drop_doubles(found: _Found) -> None:
@@ -148,6 +163,11 @@ def _drop_doubles(found: _Found) -> None:
         if camera.type != IMAGE_TYPES[0] and camera.topic.rpartition("/")[0] in raw:
             found.cameras.remove(camera)
             found.left_out[camera.topic] = f"the same pictures as {camera.topic.rpartition('/')[0]}"
+    raw = {sense.topic for sense in found.senses if sense.type == IMAGE_TYPES[0]}
+    for sense in list(found.senses):
+        if sense.topic.rpartition("/")[0] in raw:
+            found.senses.remove(sense)
+            found.left_out[sense.topic] = f"the same pictures as {sense.topic.rpartition('/')[0]}"
     seen: dict[str, str] = {}
     for joints in list(found.joints):
         twice = [name for name in joints.names if name in seen]
@@ -173,8 +193,8 @@ def _camera(bag: Bag, topic: str, times: TopicTimes) -> _Camera:
         except InvalidSampleError as error:  # the next may be good
             reason = str(error)
         except DecodeError as error:
-            raise _LeftOut(str(error)) from error
-    raise _LeftOut(reason)
+            raise LeftOut(str(error)) from error
+    raise LeftOut(reason)
 
 
 def _size(topic: str, type_: str, content: Any) -> tuple[int, int]:
@@ -202,16 +222,16 @@ def _joints(bag: Bag, topic: str, times: TopicTimes) -> _Joints:
                 high[name] = max(high.get(name, value), value)
     kept = tuple(name for name in common or () if name in low)
     if not kept:
-        raise _LeftOut("no joint has a position in all of its messages")
+        raise LeftOut("no joint has a position in all of its messages")
     ends = (np.array([edge[name] for name in kept]) for edge in (low, high))
     return _Joints(topic, _rate(times.rate_hz), kept, *ends)
 
 
 def _check_names(names: list[str], positions: NDArray[np.float64]) -> None:
     if not names or len(set(names)) != len(names) or not all(name and name.isprintable() for name in names):
-        raise _LeftOut("its joint names are empty, double or not printable")
+        raise LeftOut("its joint names are empty, double or not printable")
     if positions.shape != (len(names),):
-        raise _LeftOut(f"it has {positions.size} positions for {len(names)} joints")
+        raise LeftOut(f"it has {positions.size} positions for {len(names)} joints")
 
 
 def _command(bag: Bag, topic: str, times: TopicTimes) -> _Command:
@@ -221,13 +241,13 @@ def _command(bag: Bag, topic: str, times: TopicTimes) -> _Command:
     for message in bag.messages([topic]):
         content = message.content
         if len(content.points) != 1:
-            raise _LeftOut(f"it has a trajectory of {len(content.points)} points, but one a message is used")
+            raise LeftOut(f"it has a trajectory of {len(content.points)} points, but one a message is used")
         point, names = content.points[0], list(content.joint_names)
         positions = np.asarray(point.positions, dtype=np.float64)
         _check_names(names, positions)
         order = order or names
         if sorted(names) != sorted(order):
-            raise _LeftOut("its messages command different joints")
+            raise LeftOut("its messages command different joints")
         if np.isfinite(positions).all():
             ahead_ns = point.time_from_start.sec * 10**9 + point.time_from_start.nanosec
             stamps.append(stamp_ns(content, message.log_ns) + ahead_ns)
@@ -235,7 +255,7 @@ def _command(bag: Bag, topic: str, times: TopicTimes) -> _Command:
     # By time, each time once.
     unique, first = np.unique(np.array(stamps, dtype=np.int64), return_index=True)
     if len(unique) < 2:
-        raise _LeftOut("it has fewer than two commands")
+        raise LeftOut("it has fewer than two commands")
     times_s = np.array([seconds(int(stamp - unique[0])) for stamp in unique])
     return _Command(topic, _rate(times.rate_hz), tuple(order), times_s, np.stack(rows)[first])
 
@@ -248,6 +268,7 @@ def _rate(measured_hz: float) -> float:
 
 def _tick(found: _Found) -> float:
     rates = [camera.rate_hz for camera in found.cameras]
+    rates += [sense.rate_hz for sense in found.senses if sense.modality == "depth"]
     slowest = min(rates) if rates else min([TICK_WITHOUT_CAMERA_HZ, *(item.rate_hz for item in found.joints)])
     return float(max(round(slowest), 1))  # whole, as a dataset's fps must be
 
@@ -289,20 +310,6 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _stream_names(topics: list[str]) -> list[str]:
-    names: list[str] = []
-    for topic in topics:
-        parts = [part for part in topic.lower().split("/") if part and part not in _DULL]
-        base = re.sub(r"[^a-z0-9]+", "_", "_".join(parts)).strip("_")
-        base = re.sub(r"_(camera|cam)$", "", base)[:56] or "camera"
-        base = base if base[0].isalpha() else f"camera_{base}"
-        name, number = base, 2
-        while name in names:
-            name, number = f"{base}_{number}", number + 1
-        names.append(name)
-    return names
-
-
 def _text(found: _Found, name: str, tick_hz: float | None) -> str:
     if tick_hz is not None and not (tick_hz >= 1 and float(tick_hz).is_integer()):
         raise EmbodimentError(
@@ -323,12 +330,11 @@ def _text(found: _Found, name: str, tick_hz: float | None) -> str:
         "observation_horizon: 1  # ticks that the policy sees",
         "streams:",
     ]
-    names = _stream_names(
-        [camera.topic for camera in found.cameras] + [joints.topic for joints in found.joints]
-    )
+    topics = [camera.topic for camera in found.cameras] + [joints.topic for joints in found.joints]
+    names = stream_names(topics + [sense.topic for sense in found.senses])
     for camera, stream in zip(found.cameras, names, strict=False):
         lines += _camera_lines(camera, stream, sizes)
-    for measured, stream in zip(found.joints, names[len(found.cameras) :], strict=True):
+    for measured, stream in zip(found.joints, names[len(found.cameras) :], strict=False):
         lines += [
             f"  - name: {stream}",
             "    modality: state",
@@ -336,6 +342,13 @@ def _text(found: _Found, name: str, tick_hz: float | None) -> str:
             f"    joints: [{', '.join(_quoted(item) for item in measured.names)}]",
             "    fields: [position]  # velocity and effort may be added where the driver fills them",
             f"    unit: rad  # {CHECK}: m for a sliding joint",
+        ]
+    for sense, stream in zip(found.senses, names[len(found.cameras) + len(found.joints) :], strict=True):
+        lines += [
+            f"  - name: {stream}",
+            f"    modality: {sense.modality}",
+            *_common_lines(sense.topic, sense.type, sense.rate_hz, sense.modality),
+            *sense_lines(sense),
         ]
     lines += [
         "action:",
@@ -364,12 +377,16 @@ def _text(found: _Found, name: str, tick_hz: float | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _common_lines(topic: str, type_: str, rate_hz: float) -> list[str]:
+def _common_lines(topic: str, type_: str, rate_hz: float, modality: str = "") -> list[str]:
+    if modality == "language":
+        rate_hz, tolerance_s = TEXT_RATE_HZ, TEXT_TOLERANCE_S
+    else:
+        tolerance_s = _tolerance(rate_hz)
     return [
         f"    topic: {topic}",
         f"    type: {type_}",
         f"    rate_hz: {rate_hz:g}",
-        f"    tolerance_s: {_tolerance(rate_hz):g}",
+        f"    tolerance_s: {tolerance_s:g}",
     ]
 
 

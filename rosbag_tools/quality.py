@@ -64,11 +64,15 @@ class Check:
 
 CHECKS: dict[str, Check] = {
     "frozen": Check(
-        "frozen pictures",
-        "Check the camera's driver and cable; leave these episodes out and record them again.",
+        "frozen pictures or senses",
+        "Check the sensor's driver and cable; leave these episodes out and record them again.",
     ),
     "dark": Check("dark pictures", "Check lens cap, light and exposure; record these episodes again."),
     "bright": Check("overexposed pictures", "Lower the exposure or fix it by hand; record these again."),
+    "blind": Check(
+        "depth without distances",
+        "Check the depth camera's range, exposure and projector; record these episodes again.",
+    ),
     "idle": Check(
         "mostly idle",
         "Leave these episodes out, or start the recording just before the motion and stop after it.",
@@ -152,7 +156,8 @@ def _episode_findings(entry: EpisodeQuality) -> list[Finding]:
 
     for view, frozen_s in entry.frozen_s.items():
         if frozen_s >= FROZEN_S:
-            add("frozen", view, f"view {view} stays the same for {frozen_s:.1f} s while the arm moves")
+            kind = "view" if view in entry.dark_share else "stream"
+            add("frozen", view, f"{kind} {view} stays the same for {frozen_s:.1f} s while the arm moves")
     for check, word, shares in (
         ("dark", "dark", entry.dark_share),
         ("bright", "overexposed", entry.bright_share),
@@ -160,6 +165,10 @@ def _episode_findings(entry: EpisodeQuality) -> list[Finding]:
         for view, share in shares.items():
             if share >= DARK_SHARE:
                 add(check, view, f"{share:.0%} of the pictures of view {view} are {word}")
+    for name, share in entry.blind_share.items():
+        if share >= DARK_SHARE:
+            text = f"{share:.0%} of the pictures of depth stream {name} have hardly a distance"
+            add("blind", name, text)
     if entry.idle_share > IDLE_SHARE:
         add("idle", "", f"stands still for {entry.idle_share:.0%} of {entry.duration_s:.1f} s")
     else:

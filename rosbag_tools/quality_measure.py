@@ -7,7 +7,8 @@ threshold serves every joint. They come from neighbouring ticks, so peaks betwee
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ CHANGED_LEVELS = 8
 CHANGED_SHARE = 2e-4
 # Mean grey level 0..255: a covered lens gives less than 16 (video black), a blinded sensor more than 240.
 DARK_LEVEL, BRIGHT_LEVEL = 16.0, 240.0
+# A depth camera that measures less than this share of its pixels sees nothing: too near, too far, or covered.
+BLIND_FILLED = 0.05
 # Within this share of a joint's range from a limit counts as touching it; 0.2 % is 0.7 degrees of a full turn.
 TOUCH_SHARE = 0.002
 # Ticks without motion before one counts as rest: the arm follows its command with a delay.
@@ -64,14 +67,47 @@ def measure_pictures(frames: Iterable[NDArray[np.uint8]]) -> Pictures:
 
 
 @dataclass(frozen=True, slots=True)
+class Sensed:
+    """A depth, wrench or point cloud stream of an episode in two numbers a tick.
+
+    Attributes:
+        same: bool (length,), true where every value is that of the tick before; false for the first.
+        filled: float64 (length,), share of values that are not 0; of depth, of pixels that were measured.
+    """
+
+    same: NDArray[np.bool_]
+    filled: Floats
+
+
+def measure_values(values: NDArray[Any]) -> Sensed:
+    """Measure an episode's values of a stream, (length, ...), one tick at a time: they may be memory-mapped."""
+    same = np.zeros(len(values), dtype=bool)
+    filled = np.zeros(len(values))
+    for tick, value in enumerate(values):
+        same[tick] = tick > 0 and np.array_equal(value, values[tick - 1])
+        filled[tick] = np.count_nonzero(value) / value.size
+    return Sensed(same, filled)
+
+
+@dataclass(frozen=True, slots=True)
 class EpisodeArrays:
-    """What is measured: one episode of n ticks; state (n, D), action (n, Da), pictures by view."""
+    """What is measured: one episode of n ticks.
+
+    Attributes:
+        index, task: of the episode.
+        state, action: (n, D) and (n, Da).
+        pictures: by view.
+        sensed: by depth and point cloud stream, and "wrench".
+        vectors: wrench (n, Dw), and by tactile stream (n, length).
+    """
 
     index: int
     task: str
     state: Floats
     action: Floats
     pictures: dict[str, Pictures]
+    sensed: dict[str, Sensed] = field(default_factory=dict)
+    vectors: dict[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +128,15 @@ class EpisodeQuality:
     frozen_s: dict[str, float]
     dark_share: dict[str, float]
     bright_share: dict[str, float]
+    blind_share: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class DimensionQuality:
-    """One element of state or action over the whole dataset; `lower` and `upper` are the limits, None without."""
+    """One element of state, wrench or action, or a tactile array, over the whole dataset.
+
+    `lower` and `upper` are the limits, None without.
+    """
 
     kind: str
     name: str
@@ -166,6 +206,8 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
         view: _longest_run(moving & (pictures.change < CHANGED_SHARE)) * dt_s
         for view, pictures in episode.pictures.items()
     }
+    frozen |= {name: _longest_run(moving & sensed.same) * dt_s for name, sensed in episode.sensed.items()}
+    depths = [stream.name for stream in robot.streams_of("depth")]
     return EpisodeQuality(
         index=episode.index,
         task=episode.task,
@@ -181,11 +223,16 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
         frozen_s=frozen,
         dark_share={v: float((p.brightness < DARK_LEVEL).mean()) for v, p in episode.pictures.items()},
         bright_share={v: float((p.brightness > BRIGHT_LEVEL).mean()) for v, p in episode.pictures.items()},
+        blind_share={
+            name: float((sensed.filled < BLIND_FILLED).mean())
+            for name, sensed in episode.sensed.items()
+            if name in depths
+        },
     )
 
 
 def measure_dimensions(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> list[DimensionQuality]:
-    """Measure each element of state and action over all episodes."""
+    """Measure each element of state, wrench and action, and each tactile array, over all episodes."""
     state = np.concatenate([episode.state for episode in episodes])
     action = np.concatenate([episode.action for episode in episodes])
     resting = np.concatenate([_resting(robot, episode) for episode in episodes])
@@ -197,6 +244,12 @@ def measure_dimensions(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> 
         if command is not None and resting.any():
             offset = float((state[resting, column] - action[resting, command]).mean())
         found.append(_dimension(robot, "state", name, state[:, column], command, offset))
+    for column, name in enumerate(robot.names_of("wrench")):
+        values = np.concatenate([episode.vectors["wrench"][:, column] for episode in episodes])
+        found.append(_dimension(robot, "wrench", name, values, None, None))
+    for stream in robot.streams_of("tactile"):
+        values = np.concatenate([episode.vectors[stream.name].reshape(-1) for episode in episodes])
+        found.append(_dimension(robot, "tactile", stream.name, values, None, None))
     for column, name in enumerate(robot.action.names):
         found.append(_dimension(robot, "action", name, action[:, column], column, None))
     return found

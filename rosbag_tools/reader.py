@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
-from rosbags.typesys import Stores, get_typestore
+from rosbags.rosbag2 import Reader
+from rosbags.typesys.store import Typestore
 
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation.track import seconds
 from rosbag_tools.errors import BagError, TruncatedBagError
 from rosbag_tools.names import EMBODIMENT_TOPIC, EMBODIMENT_TYPE, KEY_EMBODIMENT
 from rosbag_tools.recovery import RecoveredMcap, is_complete, is_mcap
+from rosbag_tools.storage import METADATA, open_storage
 
 FILE_SUFFIXES = (".mcap", ".db3")
-METADATA = "metadata.yaml"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Bag:
     start_ns: int
     end_ns: int
     recovered: str
-    _reader: AnyReader
+    _reader: Reader
+    _types: Typestore
     _connections: dict[str, list[Connection]] = field(repr=False)
 
     @staticmethod
@@ -93,22 +94,29 @@ class Bag:
             )
         with contextlib.ExitStack() as stack:
             with _one_sentence(place):
-                # Only used when a bag carries no definitions at all, as old sqlite3 bags do.
-                store = get_typestore(Stores.ROS2_KILTED)
-                reader = stack.enter_context(AnyReader([source], default_typestore=store))
+                storage = stack.enter_context(open_storage(source))
+                reader = storage.reader
                 connections: dict[str, list[Connection]] = {}
                 for connection in reader.connections:
                     connections.setdefault(connection.topic, []).append(connection)
-                topics = {name: _topic(place, name, items) for name, items in sorted(connections.items())}
+                topics = {name: Topic(name, type_, 0) for name, type_ in storage.silent.items()}
+                topics |= {name: _topic(place, name, items) for name, items in connections.items()}
+                topics = dict(sorted(topics.items()))
                 count = reader.message_count
-                # The first of one: only rosbag1 recordings come in several. It is a rosbag2 Reader over a storage.
-                storage: Any = reader.readers[0].storage  # type: ignore[union-attr]
-                custom = storage.metadata.custom or {}
                 start_ns, end_ns = (reader.start_time, reader.end_time - 1) if count else (0, 0)
             if not count:
                 raise BagError(f"bag {str(place)!r} has no messages; record it again")
-            texts = {str(key): str(value) for key, value in custom.items()}
-            yield Bag(place, topics, texts, start_ns, end_ns, note, reader, connections)
+            yield Bag(
+                place,
+                topics,
+                dict(storage.custom),
+                start_ns,
+                end_ns,
+                note,
+                reader,
+                storage.types,
+                connections,
+            )
 
     def require(self, name: str, type_: str, purpose: str) -> Topic:
         """The topic of that name and type with at least one message.
@@ -162,7 +170,7 @@ class Bag:
                 if entry is None:
                     break
                 connection, log_ns, data = entry
-                content = self._reader.deserialize(data, connection.msgtype)
+                content = self._types.deserialize_cdr(data, connection.msgtype)
             count += 1
             yield Message(connection.topic, log_ns, content)
         # Damaged bytes can look like records of unknown kind, which a reader must skip: only the count tells.

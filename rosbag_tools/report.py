@@ -6,6 +6,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+# What an action of the dataset is: the command at its tick, or the measured position at the next one.
+ACTION_SOURCES = ("command", "state")
+
 
 @dataclass
 class Dropped:
@@ -23,11 +26,13 @@ class Span:
         start_ns: header-stamp time of its first tick.
         ticks: how many.
         episode_index: its episode in the dataset; -1 if it was too short to keep.
+        task: task text.
     """
 
     start_ns: int
     ticks: int
     episode_index: int
+    task: str
 
 
 @dataclass
@@ -42,9 +47,11 @@ class EpisodeReport:
         kept: ticks in the dataset.
         dropped: stream name to the ticks that it made invalid.
         too_short: whole ticks in spans below the minimum.
+        idle: whole ticks of rests that were cut out.
         restarts: clock jumps, in words.
         spans: the spans, in order.
         refused: stream name to why a message of it did not count.
+        task_changes: where the task's text changed, in words; the episode was split there.
     """
 
     source: str
@@ -57,9 +64,11 @@ class EpisodeReport:
     kept: int = 0
     dropped: dict[str, Dropped] = field(default_factory=dict)
     too_short: int = 0
+    idle: int = 0
     restarts: list[str] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    task_changes: list[str] = field(default_factory=list)
 
     def drop(self, missing: dict[str, str]) -> None:
         """Count a tick that is not whole, for each stream that it lacks."""
@@ -70,9 +79,20 @@ class EpisodeReport:
 
 @dataclass
 class Report:
-    """A whole conversion."""
+    """A whole conversion.
+
+    Attributes:
+        minimum_span_ticks: shorter spans were left out.
+        action_source: what the actions are, see `ACTION_SOURCES`.
+        longest_rest_s: longer rests were cut out; 0 if all were kept.
+        episodes: the recorded episodes.
+        skipped_bags: bag to why it was left out.
+        recovered_bags: what was lost of bags that were cut short, in words.
+    """
 
     minimum_span_ticks: int
+    action_source: str = "command"
+    longest_rest_s: float = 0.0
     episodes: list[EpisodeReport] = field(default_factory=list)
     skipped_bags: dict[str, str] = field(default_factory=dict)
     recovered_bags: list[str] = field(default_factory=list)

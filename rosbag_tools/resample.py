@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,15 +38,22 @@ class Resampler:
     """Takes an episode's messages in log-time order and gives its rows, in order, as soon as they are certain.
 
     Observations go through the `ObservationBuffer` that the robot runs; commands are interpolated at the tick.
+
+    Args:
+        embodiment: the robot.
+        action_source: "command", or "state": then commands are not read, and `next_positions` gives the actions.
+        optional: modalities whose streams may be absent from a row.
     """
 
     embodiment: Embodiment
+    action_source: str = "command"
+    optional: frozenset[str] = frozenset()
     _buffer: ObservationBuffer = field(init=False)
     _commands: CommandTrack = field(init=False)
     _waiting: deque[Tick] = field(default_factory=deque, init=False)
 
     def __post_init__(self) -> None:
-        self._buffer = ObservationBuffer(self.embodiment)
+        self._buffer = ObservationBuffer(self.embodiment, optional=self.optional)
         self._commands = CommandTrack(self.embodiment.action, self.embodiment.tick_hz)
         self._streams: dict[str, list[str]] = {}
         for stream in self.embodiment.streams:
@@ -57,7 +65,8 @@ class Resampler:
     @property
     def topics(self) -> tuple[str, ...]:
         """Topics whose messages `push` takes."""
-        return tuple(dict.fromkeys([*self._streams, self.embodiment.action.topic]))
+        command = [self.embodiment.action.topic] if self.action_source == "command" else []
+        return tuple(dict.fromkeys([*self._streams, *command]))
 
     def push(self, topic: str, message: Any, log_ns: int) -> list[Row]:
         """Take a message; returns the rows that it made certain.
@@ -72,9 +81,9 @@ class Resampler:
             if self._buffer.push_message(name, message, log_ns, defer=True):
                 rows += self._flush()
             self.refused.update(self._buffer.refused())
-        if topic == self.embodiment.action.topic:
+        if topic == self.embodiment.action.topic and self.action_source == "command":
             rows += self._push_command(message, log_ns)
-        while self._waiting and self._commands.settled(self._waiting[0].stamp_ns, log_ns):
+        while self._waiting and self._settled(self._waiting[0].stamp_ns, log_ns):
             rows.append(self._row(self._waiting.popleft()))
         return rows
 
@@ -98,6 +107,9 @@ class Resampler:
         self._commands.push(time_ns, log_ns, vector)
         return rows
 
+    def _settled(self, tick_ns: int, log_ns: int) -> bool:
+        return self.action_source != "command" or self._commands.settled(tick_ns, log_ns)
+
     def _flush(self) -> list[Row]:
         """All waiting rows, with the commands that there are: after them a clock jumped, or the episode ended."""
         rows = [self._row(tick) for tick in self._waiting]
@@ -115,3 +127,31 @@ class Resampler:
             )
             return Row(tick, None, missing)
         return Row(tick, value, missing)
+
+
+def next_positions(embodiment: Embodiment, rows: Iterable[Row]) -> Iterator[Row]:
+    """The same rows, whose action is the measured position of the commanded joints at the tick after.
+
+    An episode's last row has none, nor has a row before a gap: it is missing its action.
+
+    Raises:
+        EmbodimentError: a commanded joint's position is not observed.
+    """
+    indices = embodiment.position_indices()
+    before: Row | None = None
+    for row in rows:
+        missing = {name: reason for name, reason in row.missing.items() if name != ACTION}
+        if before is not None:
+            follows = not missing and not row.tick.restart and row.tick.index == before.tick.index + 1
+            yield _with_action(before, row.tick.state[indices] if follows else None)
+        before = Row(row.tick, None, missing)
+    if before is not None:
+        yield _with_action(before, None)
+
+
+def _with_action(row: Row, action: NDArray[np.float64] | None) -> Row:
+    if action is None:
+        return Row(
+            row.tick, None, {**row.missing, ACTION: "no whole tick comes after it to take the position from"}
+        )
+    return Row(row.tick, action, row.missing)

@@ -2,7 +2,10 @@
 
 A feature's statistics are ``min, max, mean, std, count`` and the quantiles ``q01, q10, q50, q90, q99``; vectors have
 shape (dim,), images, scaled to 0..1 per channel, (3, 1, 1); ``count`` is the number of frames, shape (1,).
-Over episodes, as LeRobot does: exact for all but the quantiles, which are means weighted by count.
+Depth has one of each for all pixels, shape (1, 1), and point clouds one per axis, (1, 3): either broadcasts to
+the feature's own shape, at a thousandth of the size of a figure for every pixel.
+Over episodes, as LeRobot does: exact for all but the quantiles, which are means weighted by count, and depth, whose
+episodes count by their frames although the share of measured pixels may differ.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ FeatureStatistics = dict[str, NDArray[Any]]
 
 # Pictures wider or higher than this are thinned before counting, as LeRobot does (300 px down to about 150).
 _THIN_ABOVE_PX, _THIN_TO_PX = 300, 150
+_QUANTILE_POINTS = 1 << 20
 
 
 def of_vectors(values: NDArray[Any]) -> FeatureStatistics:
@@ -71,6 +75,55 @@ class ImageStatistics:
         shaped: FeatureStatistics = {key: value.reshape(3, 1, 1) for key, value in result.items()}
         shaped["count"] = np.array([self.frames])
         return shaped
+
+
+def of_depth(pictures: NDArray[np.uint16]) -> FeatureStatistics:
+    """Statistics of depth pictures (length, height, width), mm, over the pixels that were measured; else zeros."""
+    histogram = np.zeros(1 << 16, np.int64)
+    for picture in pictures:
+        histogram += np.bincount(picture.reshape(-1), minlength=1 << 16)
+    histogram[0] = 0  # nothing was measured there
+    levels = np.flatnonzero(histogram)
+    counts = histogram[levels]
+    if not len(levels):
+        levels, counts = np.zeros(1, np.int64), np.ones(1, np.int64)
+    mean = (counts @ levels) / counts.sum()
+    result = {
+        "min": levels[0],
+        "max": levels[-1],
+        "mean": mean,
+        "std": np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()),
+    }
+    cumulated = np.cumsum(counts) / counts.sum()
+    for key, quantile in QUANTILES.items():
+        result[key] = levels[np.argmax(cumulated >= quantile - 1e-12)]
+    shaped: FeatureStatistics = {key: np.full((1, 1), float(value)) for key, value in result.items()}
+    shaped["count"] = np.array([len(pictures)])
+    return shaped
+
+
+def of_clouds(clouds: NDArray[np.float32]) -> FeatureStatistics:
+    """Statistics of point clouds (length, points, 3) per axis; quantiles over `_QUANTILE_POINTS` evenly spread."""
+    total = np.zeros((2, 3))
+    count = clouds.shape[0] * clouds.shape[1]
+    for cloud in clouds:
+        total[0] += cloud.sum(axis=0, dtype=np.float64)
+    mean = total[0] / count
+    for cloud in clouds:
+        total[1] += ((cloud - mean) ** 2).sum(axis=0)
+    result: FeatureStatistics = {
+        "min": np.min([cloud.min(axis=0) for cloud in clouds], axis=0),
+        "max": np.max([cloud.max(axis=0) for cloud in clouds], axis=0),
+        "mean": mean,
+        "std": np.sqrt(total[1] / count),
+    }
+    every = -(-count // _QUANTILE_POINTS)
+    sample = clouds.reshape(-1, 3)[::every].astype(np.float64)
+    for key, quantile in QUANTILES.items():
+        result[key] = np.quantile(sample, quantile, axis=0)
+    result = {key: value.astype(np.float64).reshape(1, 3) for key, value in result.items()}
+    result["count"] = np.array([len(clouds)])
+    return result
 
 
 def aggregate(episodes: Sequence[Mapping[str, FeatureStatistics]]) -> dict[str, FeatureStatistics]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +19,8 @@ CODEC, PIXEL_FORMAT = "libx264", "yuv420p"
 # time k / fps is then the k-th packet, with no offset in the container. One thread: the bytes do not depend on the
 # number of cores, and many bags are converted side by side anyway.
 OPTIONS = {"crf": "18", "preset": "veryfast", "g": "5", "bf": "0", "threads": "1"}
+# Frames that wait for an encoder's thread: enough for uneven reading, few enough to stay small.
+AHEAD = 8
 
 
 class SegmentWriter:
@@ -48,6 +52,57 @@ class SegmentWriter:
         """Close and delete the file."""
         self._container.close()
         self.path.unlink(missing_ok=True)
+
+
+class BackgroundWriter:
+    """A `SegmentWriter` in a thread of its own, so that encoding goes on while the next pictures are read.
+
+    FFmpeg lets other threads of Python run while it works. The bytes are the same; at most `AHEAD` frames wait.
+    """
+
+    def __init__(self, path: Path, fps: int, height: int, width: int) -> None:
+        self.path = path
+        self._segment = SegmentWriter(path, fps, height, width)
+        self._queue: queue.Queue[NDArray[np.uint8] | None] = queue.Queue(AHEAD)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="hpt-encoder", daemon=True)
+        self._thread.start()
+
+    def add(self, rgb: NDArray[np.uint8]) -> None:
+        """Hand over the next frame, uint8 RGB (height, width, 3), which must not change any more.
+
+        Raises what encoding an earlier frame raised.
+        """
+        if self._error is not None:
+            raise self._error
+        self._queue.put(rgb)
+
+    def close(self) -> None:
+        """Wait for the encoder and finish the file; raises what encoding raised."""
+        self._stop()
+        if self._error is not None:
+            raise self._error
+        self._segment.close()
+
+    def abort(self) -> None:
+        """Stop and delete the file; may be called after `close` as well."""
+        self._stop()
+        self._segment.abort()
+
+    def _stop(self) -> None:
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (rgb := self._queue.get()) is not None:
+            if self._error is None:
+                try:
+                    self._segment.add(rgb)
+                except (
+                    BaseException
+                ) as error:  # raised in the caller's thread; the rest is only taken off the queue
+                    self._error = error
 
 
 class Concatenation:

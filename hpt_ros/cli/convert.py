@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 HELP = "convert rosbags to a LeRobotDataset v3.0"
+IDLE_S = 2.0  # a person needs about a second to press a button; `hpt quality` points out rests from here on
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,12 +17,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bags", nargs="+", metavar="BAG", help="a rosbag2 folder, an .mcap or .db3 file, or a folder of those"
     )
     add("--embodiment", metavar="FILE", help="embodiment file; left out: the one that the bags carry")
-    add("--out", required=True, metavar="DIR", help="folder of the dataset; it must not exist yet")
+    add(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="folder of the dataset; a new one, unless --overwrite or --append is given",
+    )
     add("--task", default="", metavar="TEXT", help="task text of all episodes, instead of the recorded ones")
     add("--keep-failures", action="store_true", help="also convert episodes marked as failure")
     add("--recover", action="store_true", help="use bags that were cut short as far as they go")
     add("--skip-bad", action="store_true", help="leave out bags that cannot be converted, and report them")
     add("--overwrite", action="store_true", help="replace the dataset at --out")
+    add(
+        "--append",
+        action="store_true",
+        help="add to the dataset at --out the bags that it does not have yet; it is made if it is not there",
+    )
+    add(
+        "--actions",
+        default="command",
+        choices=("command", "state"),
+        help="what an action is: the command at its tick (default), or the measured position at the next one",
+    )
+    add(
+        "--trim-idle",
+        type=float,
+        nargs="?",
+        const=IDLE_S,
+        default=math.inf,
+        metavar="S",
+        help=f"cut out rests longer than S seconds ({IDLE_S:g} if S is left out) but for half a second on either side; "
+        "a rest in the middle splits the episode",
+    )
     add("--workers", type=int, default=1, metavar="N", help="processes that convert side by side (default 1)")
 
 
@@ -47,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
         recover=args.recover,
         workers=args.workers,
         overwrite=args.overwrite,
+        append=args.append,
+        action_source=args.actions,
+        longest_rest_s=args.trim_idle,
     )
     console = Console(stderr=True)
     started = time.monotonic()
@@ -65,6 +96,11 @@ def run(args: argparse.Namespace) -> int:
     )
     for reason, count in report.left_out().items():
         print(f"  {count} recorded episodes left out: {reason}")
+    if idle := sum(entry.idle for entry in report.episodes):
+        print(f"  {idle} ticks of rests longer than {report.longest_rest_s:g} s cut out")
+    for entry in report.episodes:
+        for change in entry.task_changes:
+            print(f"  {entry.source}: split where the task changed {change}")
     for line in report.reasons():
         print(f"  dropped for {line}")
     for path, reason in report.skipped_bags.items():

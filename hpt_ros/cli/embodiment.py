@@ -41,7 +41,8 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     from rich.console import Console
 
     from hpt_ros.errors import HptError
-    from rosbag_tools.first_embodiment import CHECK, DEFAULT_NAME, first_embodiment
+    from rosbag_tools.first_embodiment import DEFAULT_NAME, first_embodiment
+    from rosbag_tools.first_senses import CHECK
     from rosbag_tools.reader import Bag
 
     exists = HptError(

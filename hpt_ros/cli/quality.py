@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hpt_ros.learning.dataset import Dataset
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hpt_ros.learning.dataset import Dataset, Episode
     from rosbag_tools.quality import Finding
-    from rosbag_tools.quality_measure import Pictures
+    from rosbag_tools.quality_measure import Pictures, Sensed
 
 HELP = "check a dataset and write a report of what is wrong with it, as one HTML page"
 
@@ -33,21 +36,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write the page and print the findings per check."""
+    import tempfile
+
+    from hpt_ros.embodiment import Embodiment
+    from hpt_ros.learning.dataset import open_dataset
+
+    _check_out(args.out, args.dataset)
+    embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
+    with tempfile.TemporaryDirectory() as folder:  # a report leaves no copy of depth and point clouds behind
+        _report(args, open_dataset(args.dataset, embodiment, cache_root=folder))
+    return 0
+
+
+def _report(args: argparse.Namespace, dataset: Dataset) -> None:
     import json
 
     import numpy as np
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from hpt_ros.embodiment import Embodiment
-    from hpt_ros.learning.dataset import open_dataset
     from rosbag_tools.quality import CHECKS, assess
     from rosbag_tools.quality_measure import EpisodeArrays
     from rosbag_tools.quality_page import page
 
-    _check_out(args.out, args.dataset)
-    embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
-    dataset = open_dataset(args.dataset, embodiment)
     views = [stream.name for stream in dataset.embodiment.image_streams]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -63,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
             dataset.state[episode.start : episode.stop].astype(np.float64),
             dataset.action[episode.start : episode.stop].astype(np.float64),
             {view: found[place] for view, found in pictures.items()},
+            *_senses(dataset, episode),
         )
         for place, episode in enumerate(dataset.episodes)
     ]
@@ -80,7 +92,24 @@ def run(args: argparse.Namespace) -> int:
     if not quality.findings:
         console.print("nothing found")
     console.print(f"report: {', '.join(str(path) for path in texts)}")
-    return 0
+
+
+def _senses(dataset: Dataset, episode: Episode) -> tuple[dict[str, Sensed], dict[str, NDArray[np.float64]]]:
+    """What `EpisodeArrays` takes of modalities that are neither pictures nor state."""
+    import numpy as np
+
+    from rosbag_tools.quality_measure import measure_values
+
+    sensed, vectors = {}, {}
+    for name, feature in dataset.embodiment.features().items():
+        if name not in dataset.arrays:
+            continue
+        values = dataset.arrays[name][episode.start : episode.stop]
+        if feature.modality in ("depth", "pointcloud", "wrench"):
+            sensed[feature.stream or feature.modality] = measure_values(values)
+        if feature.modality in ("wrench", "tactile"):
+            vectors[feature.stream or feature.modality] = values.astype(np.float64)
+    return sensed, vectors
 
 
 def _listed(found: list[Finding]) -> str:
@@ -120,10 +149,8 @@ def _pictures(dataset: Dataset, view: int, advance: Callable[[], None]) -> list[
     """Measures of one view's pictures, one entry an episode; each video is decoded once, from its beginning."""
     from collections.abc import Iterator
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from hpt_ros.learning.dataset import DatasetError, decode_video
+    from hpt_ros.learning.dataset import decode_video
+    from hpt_ros.learning.errors import DatasetError
     from rosbag_tools.quality_measure import measure_pictures
 
     def counted(path: Path) -> Iterator[NDArray[np.uint8]]:

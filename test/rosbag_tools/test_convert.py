@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from hpt_ros.embodiment import EmbodimentError
-from rosbag_tools.convert import Options, convert, minimum_ticks
+from hpt_ros.embodiment import Embodiment, EmbodimentError
+from rosbag_tools.convert import Options, convert
 from rosbag_tools.errors import BagError, TruncatedBagError
 from rosbag_tools.names import EVENTS_TOPIC, KEY_EMBODIMENT, KEY_OUTCOME, KEY_TASK
+from rosbag_tools.spans import minimum_ticks
 
 MS = 1_000_000
 
@@ -243,3 +244,124 @@ def test_memory_does_not_grow_with_the_bag(robot, tmp_path):
         resampler.push(topic, message, log_ns)
         most = max(most, len(resampler._waiting))
     assert most <= 3
+
+
+def resting(robot, moves, duration_s):
+    """Messages of a recording in which command and arm go on in these stretches of seconds alone."""
+
+    def way(time_s):
+        return sum(float(np.clip(time_s - start, 0.0, stop - start)) for start, stop in moves)
+
+    found = []
+    for topic, log_ns, message in robot.messages(duration_s):
+        if topic in ("/joint_states", "/command"):
+            stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+            make = robot.joints if topic == "/joint_states" else robot.command
+            message = make(way((stamp - robot.start_ns) * 1e-9), stamp)
+        found.append((topic, log_ns, message))
+    return found
+
+
+def ways(out):
+    return [
+        [row["observation.state"][1] for row in rows(out) if row["episode_index"] == index]
+        for index in range(2)
+    ]
+
+
+def test_rests_longer_than_asked_are_cut_out_and_split_the_episode(robot, tmp_path):
+    # Rest of 3 s, motion of 2 s, rest of 4 s, motion of 2 s, rest of 1 s.
+    messages = resting(robot, ((3.0, 5.0), (9.0, 11.0)), 12.0)
+    bag = robot.write(tmp_path / "bag", messages)
+    report = convert([bag], tmp_path / "out", robot.embodiment, Options(longest_rest_s=2.0))
+    (entry,) = report.episodes
+    assert [span.ticks for span in entry.spans if span.episode_index >= 0] == [
+        pytest.approx(30, abs=2),  # half a second, 2 s, half a second
+        pytest.approx(35, abs=2),  # half a second, 2 s, and the last rest, which is short
+    ]
+    assert (
+        entry.kept + entry.idle + entry.too_short + sum(d.ticks for d in entry.dropped.values())
+        >= entry.ticks
+    )
+    assert entry.idle == pytest.approx(25 + 30, abs=3)
+    first, second = ways(tmp_path / "out")
+    assert (first[0], first[-1]) == (pytest.approx(0, abs=1e-4), pytest.approx(2, abs=1e-4))
+    assert (second[0], second[-1]) == (pytest.approx(2, abs=1e-4), pytest.approx(4, abs=1e-4))
+    assert json.loads((tmp_path / "out/meta/hpt/report.json").read_text())["longest_rest_s"] == 2.0
+
+
+def test_without_the_option_every_rest_stays(robot, tmp_path):
+    bag = robot.write(tmp_path / "bag", resting(robot, ((3.0, 5.0),), 8.0))
+    (entry,) = convert([bag], tmp_path / "out", robot.embodiment).episodes
+    assert (entry.idle, entry.kept) == (0, pytest.approx(79, abs=1))
+
+
+def test_pauses_shorter_than_asked_stay_where_they_are(robot, tmp_path):
+    bag = robot.write(tmp_path / "bag", resting(robot, ((1.0, 2.0), (3.5, 5.0)), 6.0))
+    plain = convert([bag], tmp_path / "plain", robot.embodiment)
+    trimmed = convert([bag], tmp_path / "trimmed", robot.embodiment, Options(longest_rest_s=2.0))
+    assert trimmed.kept == plain.kept
+    paths = [path.relative_to(tmp_path / "plain") for path in (tmp_path / "plain").rglob("*.parquet")]
+    assert len(paths) == 3
+    for path in paths:
+        assert (tmp_path / "plain" / path).read_bytes() == (tmp_path / "trimmed" / path).read_bytes()
+
+
+def test_when_nothing_moves_expect_it_said(robot, tmp_path):
+    bag = robot.write(tmp_path / "bag", resting(robot, (), 6.0))
+    with pytest.raises(BagError, match=r"no episode is left.*\d+ ticks of rests that were cut out"):
+        convert([bag], tmp_path / "out", robot.embodiment, Options(longest_rest_s=2.0))
+
+
+def test_actions_may_be_the_next_measured_position(robot, tmp_path):
+    messages = [item for item in robot.messages() if item[0] != "/command"]
+    bag = robot.write(tmp_path / "bag", messages)
+    report = convert([bag], tmp_path / "out", robot.embodiment, Options(action_source="state"))
+    found = rows(tmp_path / "out")
+    states = np.array([row["observation.state"] for row in found])
+    actions = np.array([row["action"] for row in found])
+    # The action's joints are b, a; the state's a, b and then their velocities.
+    np.testing.assert_array_equal(actions[:-1], states[1:, [1, 0]])
+    np.testing.assert_allclose(actions[-1], [states[-1, 1] + 0.1, np.sin(states[-1, 1] + 0.1)], atol=2e-4)
+    (entry,) = report.episodes
+    assert entry.dropped["action"].ticks <= 2
+    assert "no whole tick comes after it" in entry.dropped["action"].first
+    assert json.loads((tmp_path / "out/meta/hpt/report.json").read_text())["action_source"] == "state"
+
+
+def test_a_gap_costs_the_action_before_it(robot, tmp_path):
+    lost = range(15, 19)
+    messages = [
+        item
+        for item in robot.messages(4.0)
+        if item[0] != "/left" or round((item[1] - robot.start_ns) / 1e8) not in lost
+    ]
+    bag = robot.write(tmp_path / "bag", messages)
+    command = convert([bag], tmp_path / "command", robot.embodiment)
+    state = convert([bag], tmp_path / "state", robot.embodiment, Options(action_source="state"))
+    spans = [[span.ticks for span in report.episodes[0].spans] for report in (command, state)]
+    assert len(spans[0]) == 2
+    assert spans[1][0] == spans[0][0] - 1
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (
+            {"action_source": "states"},
+            "action source is 'states', but one of command, state.*did you mean 'state'",
+        ),
+        ({"longest_rest_s": 0.5}, "longest rest is 0.5 s, but at least 1 s"),
+        ({"longest_rest_s": float("nan")}, "longest rest is nan s"),
+    ],
+)
+def test_when_an_option_is_wrong_expect_its_value(options, match):
+    with pytest.raises(BagError, match=match):
+        Options(**options)
+
+
+def test_when_a_joint_is_not_measured_expect_it_named_before_anything_is_written(robot, bag, tmp_path):
+    text = robot.text.replace("joints: [a, b]", "joints: [a]")
+    with pytest.raises(EmbodimentError, match="joint 'b'"):
+        convert([bag], tmp_path / "out", Embodiment.loads(text), Options(action_source="state"))
+    assert listing(tmp_path) == ["bag"]

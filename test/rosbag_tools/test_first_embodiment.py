@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import struct
+
+import cv2
 import numpy as np
 import pytest
 
@@ -10,9 +14,12 @@ from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.learning.dataset import open_dataset
 from rosbag_tools.convert import convert
 from rosbag_tools.errors import BagError
-from rosbag_tools.first_embodiment import CHECK, MARGIN_LEAST, MARGIN_SHARE, first_embodiment
+from rosbag_tools.first_embodiment import MARGIN_LEAST, MARGIN_SHARE, first_embodiment
+from rosbag_tools.first_senses import CHECK
 from rosbag_tools.names import KEY_EMBODIMENT
 from rosbag_tools.reader import Bag
+
+from .test_senses import Senses
 
 
 def made(path, **options):
@@ -96,11 +103,11 @@ def test_pictures_that_cannot_be_decoded_are_left_out_and_said(robot, tmp_path):
     messages = robot.messages()
     for topic, _, message in messages:
         if topic == "/left":
-            message.encoding = "16UC1"
+            message.encoding = "8SC3"
     text = made(robot.write(tmp_path / "bag", messages))
     assert [stream.name for stream in Embodiment.loads(text).image_streams] == ["right"]
     assert "# " in text
-    assert "'16UC1'" in text
+    assert "'8SC3'" in text
 
 
 def test_without_cameras_the_ticks_are_ten_a_second(robot, tmp_path):
@@ -201,3 +208,87 @@ def test_the_bag_itself_keeps_within_the_limits_wherever_its_ticks_fall(robot, t
         assert (peak >= 0.5 * limit).all()  # and the limits are not far off
     assert (action >= found.lower).all()
     assert (action <= found.upper).all()
+
+
+@pytest.fixture(scope="module")
+def senses():
+    return Senses()
+
+
+def test_every_kind_of_topic_becomes_a_stream_that_converts(senses, tmp_path):
+    bag = senses.write(tmp_path / "bag", senses.all_messages())
+    text = made(bag, name="feels")
+    found = Embodiment.loads(text)
+    streams = {stream.topic: stream for stream in found.streams}
+    assert set(streams) == {
+        "/left",
+        "/right",
+        "/joint_states",
+        "/near",
+        "/finger",
+        "/cloud",
+        "/tool",
+        "/task",
+    }
+    assert (streams["/near"].modality, streams["/near"].shape) == ("depth", (12, 16))
+    assert (streams["/finger"].modality, streams["/finger"].shape) == ("tactile", (5,))
+    assert (streams["/cloud"].modality, streams["/cloud"].shape) == ("pointcloud", (6, 3))
+    assert (streams["/tool"].modality, streams["/tool"].dim) == ("wrench", 6)
+    assert streams["/task"].modality == "language"
+    assert (streams["/finger"].rate_hz, streams["/tool"].rate_hz) == (20.0, 50.0)
+    assert f"{CHECK}: touch?" in text
+    convert([bag], tmp_path / "out", found)
+    dataset = open_dataset(tmp_path / "out")
+    assert dataset.tasks == ("pour",)
+    assert dataset.arrays["observation.depth.near"][0, 1, 0] >= 1000
+
+
+def test_sizes_agree_within_a_modality_and_what_cannot_is_left_out(senses, tmp_path):
+    more = []
+    for topic, log_ns, message in senses.all_messages():
+        if topic == "/near":
+            near = copy.copy(message)
+            near.height, near.data = 10, message.data[: 10 * message.step]
+            more.append(("/nearer", log_ns, near))
+        if topic == "/finger":
+            more += [("/thumb", log_ns, message), ("/palm", log_ns, senses.array(np.arange(7)))]
+            more.append(("/uneven", log_ns, senses.array(np.arange(1 + len(more) % 3))))
+        if topic == "/cloud":
+            cloud = copy.copy(message)
+            cloud.width, cloud.row_step, cloud.data = 4, 48, message.data[:48]
+            more.append(("/sparse", log_ns, cloud))
+        if topic == "/task":
+            more += [("/other_task", log_ns, message), ("/chatter", log_ns, message)]
+    senses_types = {topic: senses.topics[of] for topic, of in (
+        ("/nearer", "/near"), ("/thumb", "/finger"), ("/palm", "/finger"), ("/uneven", "/finger"),
+        ("/sparse", "/cloud"), ("/other_task", "/task"), ("/chatter", "/task"),
+    )}  # fmt: skip
+    messages = sorted([*senses.all_messages(), *more], key=lambda item: item[1])
+    text = made(senses.write(tmp_path / "bag", messages, types=senses_types))
+    found = Embodiment.loads(text)
+    sizes = {stream.topic: stream.shape for stream in found.streams}
+    assert sizes["/near"] == sizes["/nearer"] == (10, 16)
+    assert sizes["/cloud"] == sizes["/sparse"] == (4, 3)
+    assert sizes["/finger"] == sizes["/thumb"] == (5,)
+    assert "'/palm': its 7 values are not as many as of the other arrays" in text
+    assert "'/uneven': its messages have 1 to 3 values" in text
+    assert [stream.topic for stream in found.streams_of("language")] == ["/other_task"]
+    assert "'/task': /other_task is taken for the task" in text
+    assert "'/chatter': a text; add it as a language stream" in text
+
+
+@pytest.mark.parametrize("form", ["16UC1; compressedDepth", "32FC1; compressedDepth png"])
+def test_compressed_depth_is_depth_of_its_pictures_size(senses, tmp_path, form):
+    png = cv2.imencode(".png", np.full((20, 30), 700, np.uint16))[1].tobytes()
+    data = np.frombuffer(struct.pack("<iff", 0, 100.0, 50.0) + png, np.uint8)
+    messages = senses.messages()
+    for index in range(30):
+        at_ns = senses.start_ns + index * 100 * 1_000_000
+        message = senses.make(
+            "sensor_msgs/msg/CompressedImage", header=senses.header(at_ns), format=form, data=data
+        )
+        messages.append(("/camera/depth/compressedDepth", at_ns, message))
+    types = {"/camera/depth/compressedDepth": "sensor_msgs/msg/CompressedImage"}
+    bag = senses.write(tmp_path / "bag", sorted(messages, key=lambda item: item[1]), types=types)
+    (stream,) = Embodiment.loads(made(bag)).streams_of("depth")
+    assert stream.shape == (20, 30)

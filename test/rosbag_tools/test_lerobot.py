@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpt_ros.embodiment import Embodiment
 from rosbag_tools.dataset import write_dataset
 
 LEROBOT = "lerobot==0.4.4"
@@ -41,6 +42,10 @@ print(json.dumps({
     "left": [(255 * item["observation.images.left"]).mean().item() for item in items],
     "batch": list(batch["observation.images.right"].shape),
     "mean": dataset.meta.stats["observation.state"]["mean"].tolist(),
+    **{name: np.stack([np.asarray(item[f"observation.{name}"]) for item in items]).tolist()
+       for name in ("depth.near", "pointcloud.cloud", "tactile.finger", "wrench")},
+    "shapes": {name: list(batch[f"observation.{name}"].shape) for name in ("depth.near", "pointcloud.cloud")},
+    "depth mean": np.asarray(dataset.meta.stats["observation.depth.near"]["mean"]).tolist(),
     "selected": len(LeRobotDataset("local/tiny", root=sys.argv[1], video_backend="pyav", episodes=[1])),
 }))
 """
@@ -57,6 +62,19 @@ def lerobot_python(tmp_path_factory):
     return str(python)
 
 
+# A sense of every kind that is no picture.
+STREAMS = """
+  - {name: near, modality: depth, topic: /near, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
+     image: {height: 12, width: 16}}
+  - {name: finger, modality: tactile, topic: /finger, type: std_msgs/msg/Float32MultiArray, rate_hz: 20.0,
+     tolerance_s: 0.15, length: 5}
+  - {name: cloud, modality: pointcloud, topic: /cloud, type: sensor_msgs/msg/PointCloud2, rate_hz: 10.0,
+     tolerance_s: 0.15, points: 6}
+  - {name: tool, modality: wrench, topic: /tool, type: geometry_msgs/msg/WrenchStamped, rate_hz: 50.0,
+     tolerance_s: 0.1}
+action:"""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_lerobot_opens_the_dataset(robot, tmp_path, lerobot_python):
@@ -65,11 +83,19 @@ def test_lerobot_opens_the_dataset(robot, tmp_path, lerobot_python):
     episodes = []
     for number, (length, level) in enumerate(zip(lengths, levels, strict=True)):
         pictures = np.stack([np.full((16, 24, 3), level + 5 * tick, np.uint8) for tick in range(length)])
-        images = {"left": pictures, "right": 255 - pictures}
+        images = {
+            "left": pictures,
+            "right": 255 - pictures,
+            "near": random.integers(0, 1 << 16, (length, 12, 16), np.uint16),
+            "cloud": random.normal(size=(length, 6, 3)),
+            "finger": random.normal(size=(length, 5)),
+            "wrench": random.normal(size=(length, 6)),
+        }
         episodes.append(
             (f"task {number}", images, random.normal(size=(length, 4)), random.normal(size=(length, 2)))
         )
-    out = write_dataset(tmp_path / "tiny", robot.embodiment, episodes)
+    embodiment = Embodiment.loads(robot.text.replace("\naction:", STREAMS))
+    out = write_dataset(tmp_path / "tiny", embodiment, episodes)
     # Not from this repository's folder, nor with its environment's libraries.
     environment = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
     environment |= {"HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -99,3 +125,15 @@ def test_lerobot_opens_the_dataset(robot, tmp_path, lerobot_python):
     np.testing.assert_allclose(seen["left"], expected, atol=2.5)
     assert seen["batch"] == [4, 3, 16, 24]
     np.testing.assert_allclose(seen["mean"], states.mean(axis=0), rtol=1e-5)
+    for name, key in (
+        ("near", "depth.near"),
+        ("cloud", "pointcloud.cloud"),
+        ("finger", "tactile.finger"),
+        ("wrench", "wrench"),
+    ):
+        written = np.concatenate([item[1][name] for item in episodes]).astype(np.float32)
+        np.testing.assert_array_equal(np.array(seen[key], np.float32), written)
+    assert seen["shapes"] == {"depth.near": [4, 12, 16], "pointcloud.cloud": [4, 6, 3]}
+    depth = np.concatenate([item[1]["near"] for item in episodes]).astype(float)
+    # Episodes count by their frames, not by their measured pixels.
+    np.testing.assert_allclose(seen["depth mean"], [[depth[depth > 0].mean()]], rtol=1e-4)

@@ -1,0 +1,301 @@
+"""Bags with every modality: depth, touch, point clouds, wrenches and a task that changes, to a dataset and back."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from hpt_ros.cli.main import main
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.learning import open_dataset
+from rosbag_tools.convert import Options, convert
+from rosbag_tools.dataset import DatasetWriter, write_dataset
+from rosbag_tools.errors import BagError
+from rosbag_tools.names import EVENTS_TOPIC, KEY_TASK
+from rosbag_tools.statistics import of_clouds, of_depth
+
+from .conftest import MS, START_NS, Robot
+
+STREAMS = """
+  - {name: near, modality: depth, topic: /near, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
+     image: {height: 12, width: 16}}
+  - {name: finger, modality: tactile, topic: /finger, type: std_msgs/msg/Float32MultiArray, rate_hz: 20.0,
+     tolerance_s: 0.15, length: 5}
+  - {name: cloud, modality: pointcloud, topic: /cloud, type: sensor_msgs/msg/PointCloud2, rate_hz: 10.0,
+     tolerance_s: 0.15, points: 6}
+  - {name: tool, modality: wrench, topic: /tool, type: geometry_msgs/msg/WrenchStamped, rate_hz: 50.0,
+     tolerance_s: 0.1}
+  - {name: said, modality: language, topic: /task, type: std_msgs/msg/String, rate_hz: 1.0, tolerance_s: 60.0}
+action:"""
+
+
+class Senses(Robot):
+    """The tiny robot with more senses; every value says when it was measured, in ticks or seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = self.text.replace("\naction:", STREAMS)
+        self.embodiment = Embodiment.loads(self.text)
+        self.topics = {  # type: ignore[misc]
+            **self.topics,
+            **{stream.topic: stream.type for stream in self.embodiment.streams},
+        }
+
+    def depth(self, index, stamp_ns):
+        pixels = np.full((12, 16), 1000 + index, "<u2")
+        pixels[0] = 0
+        return self.make(
+            "sensor_msgs/msg/Image",
+            header=self.header(stamp_ns),
+            height=12,
+            width=16,
+            encoding="16UC1",
+            is_bigendian=0,
+            step=32,
+            data=pixels.view(np.uint8).reshape(-1),
+        )
+
+    def array(self, values):
+        layout = self.make("std_msgs/msg/MultiArrayLayout", dim=[], data_offset=0)
+        return self.make("std_msgs/msg/Float32MultiArray", layout=layout, data=np.array(values, np.float32))
+
+    def cloud(self, index, stamp_ns):
+        points = np.arange(18, dtype="<f4").reshape(6, 3) + 100 * index
+        fields = [
+            self.make("sensor_msgs/msg/PointField", name=name, offset=4 * axis, datatype=7, count=1,
+                      INT8=1, UINT8=2, INT16=3, UINT16=4, INT32=5, UINT32=6, FLOAT32=7, FLOAT64=8)
+            for axis, name in enumerate("xyz")
+        ]  # fmt: skip
+        return self.make(
+            "sensor_msgs/msg/PointCloud2",
+            header=self.header(stamp_ns),
+            height=1,
+            width=6,
+            fields=fields,
+            is_bigendian=False,
+            point_step=12,
+            row_step=72,
+            data=points.view(np.uint8).reshape(-1),
+            is_dense=True,
+        )
+
+    def wrench(self, time_s, stamp_ns):
+        force = self.make("geometry_msgs/msg/Vector3", x=time_s, y=2 * time_s, z=0.0)
+        torque = self.make("geometry_msgs/msg/Vector3", x=-time_s, y=0.0, z=1.0)
+        return self.make(
+            "geometry_msgs/msg/WrenchStamped",
+            header=self.header(stamp_ns),
+            wrench=self.make("geometry_msgs/msg/Wrench", force=force, torque=torque),
+        )
+
+    def all_messages(self, duration_s=3.0, tasks=((-30, "pour"),)):
+        """Messages of all topics; tasks as (milliseconds after the start, text)."""
+        found = self.messages(duration_s)
+        for index in range(int(duration_s * 10)):
+            stamp = START_NS + index * 100 * MS - 7 * MS
+            found.append(("/near", stamp + MS, self.depth(index, stamp)))
+            found.append(("/cloud", stamp + 2 * MS, self.cloud(index, stamp)))
+        for index in range(int(duration_s * 20)):
+            # No header: its time is its arrival.
+            found.append(
+                ("/finger", START_NS + index * 50 * MS - 5 * MS, self.array(np.arange(5) + index / 2))
+            )
+        for index in range(int(duration_s * 50)):
+            stamp = START_NS + index * 20 * MS - 15 * MS
+            found.append(("/tool", stamp + MS, self.wrench((stamp - START_NS) * 1e-9, stamp)))
+        found += [("/task", START_NS + at_ms * MS, self.string(text)) for at_ms, text in tasks]
+        return sorted(found, key=lambda item: item[1])
+
+
+@pytest.fixture(scope="module")
+def senses():
+    return Senses()
+
+
+@pytest.fixture(scope="module")
+def converted(senses, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("senses")
+    bag = senses.write(folder / "bag", senses.all_messages())
+    report = convert([bag], folder / "out", senses.embodiment)
+    return open_dataset(folder / "out"), report
+
+
+def test_every_modality_is_that_of_its_tick(converted):
+    dataset, report = converted
+    assert report.kept == dataset.length >= 27
+    tick = np.round(dataset.state[:, 1] * 10).astype(int)  # joint b is the time
+    depth = dataset.arrays["observation.depth.near"]
+    assert (depth[:, 0] == 0).all()
+    np.testing.assert_array_equal(depth[:, 5, 5], 1000 + tick)
+    np.testing.assert_array_equal(dataset.arrays["observation.tactile.finger"][:, 3], 3 + tick)
+    cloud = dataset.arrays["observation.pointcloud.cloud"]
+    np.testing.assert_array_equal(
+        np.sort(cloud[:, :, 0], axis=1) - 100 * tick[:, None], [[0, 3, 6, 9, 12, 15]] * len(tick)
+    )
+    wrench = dataset.arrays["observation.wrench"]
+    assert np.abs(wrench[:, 0] - tick / 10).max() <= 0.02  # the newest of 50 a second
+    np.testing.assert_allclose(wrench[:, [1, 3]], wrench[:, :1] * [[2, -1]], rtol=1e-6)
+    assert (wrench[:, 5] == 1).all()
+    assert dataset.tasks == ("pour",)
+
+
+def test_info_and_statistics_describe_the_new_features(converted):
+    dataset, _ = converted
+    features = json.loads((dataset.root / "meta/info.json").read_text())["features"]
+    assert features["observation.depth.near"] == {
+        "dtype": "uint16",
+        "shape": [12, 16],
+        "names": ["height", "width"],
+    }
+    assert features["observation.pointcloud.cloud"]["shape"] == [6, 3]
+    assert features["observation.tactile.finger"]["names"] == [f"finger.{index}" for index in range(5)]
+    assert features["observation.wrench"]["names"][3] == "tool.torque.x"
+    statistics = json.loads((dataset.root / "meta/stats.json").read_text())
+    assert set(statistics) >= {key for key in features if not key.startswith("observation.images")}
+    depth = dataset.arrays["observation.depth.near"].astype(float)
+    assert statistics["observation.depth.near"]["mean"] == [[pytest.approx(depth[depth > 0].mean())]]
+    assert statistics["observation.depth.near"]["count"] == [dataset.length]
+    cloud = dataset.arrays["observation.pointcloud.cloud"]
+    for key in ("min", "max", "mean", "std"):
+        expected = getattr(cloud.astype(float), key)(axis=(0, 1))
+        np.testing.assert_allclose(statistics["observation.pointcloud.cloud"][key], [expected], rtol=1e-6)
+
+
+def test_depth_statistics_leave_out_what_was_not_measured():
+    pictures = np.array([[[0, 5], [5, 9]], [[0, 0], [1, 0]]], np.uint16)
+    found = of_depth(pictures)
+    seen = np.array([5, 5, 9, 1])
+    for key in ("min", "max", "mean", "std"):
+        assert found[key] == [[pytest.approx(getattr(seen, key)())]]
+    assert found["q50"] == [[5.0]]
+    nothing = of_depth(np.zeros((2, 3, 4), np.uint16))
+    assert all((nothing[key] == 0).all() for key in ("min", "max", "mean", "std", "q99"))
+
+
+def test_cloud_quantiles_are_numpys_own():
+    clouds = np.random.default_rng(0).normal(size=(7, 50, 3)).astype(np.float32)
+    found = of_clouds(clouds)
+    for key, quantile in (("q01", 0.01), ("q50", 0.5), ("q99", 0.99)):
+        expected = np.quantile(clouds.reshape(-1, 3).astype(float), quantile, axis=0)
+        np.testing.assert_allclose(found[key], [expected], rtol=1e-6)
+
+
+def test_any_number_of_workers_gives_the_same_bytes_of_all_modalities(senses, tmp_path):
+    bags = [senses.write(tmp_path / f"bag{i}", senses.all_messages(1.6 + 0.3 * i)) for i in range(2)]
+    one, two = tmp_path / "one", tmp_path / "two"
+    convert(bags, one, senses.embodiment)
+    convert(bags, two, senses.embodiment, Options(workers=2))
+    paths = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
+    assert len(paths) == 9  # nothing of the waiting arrays is left
+    assert paths == sorted(path.relative_to(two) for path in two.rglob("*") if path.is_file())
+    for path in paths:
+        assert (one / path).read_bytes() == (two / path).read_bytes(), path
+
+
+def test_where_the_task_changes_the_episode_is_split(senses, tmp_path, capsys):
+    messages = senses.all_messages(4.0, ((-30, "pour"), (1510, "wipe"), (2505, "wipe")))
+    bag = senses.write(tmp_path / "bag", messages)
+    (tmp_path / "robot.yaml").write_text(senses.text)
+    out = tmp_path / "out"
+    assert main(["convert", str(bag), "--embodiment", str(tmp_path / "robot.yaml"), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "split where the task changed to 'wipe' from 'pour' after 1." in said
+    dataset = open_dataset(out)
+    assert [episode.task for episode in dataset.episodes] == ["pour", "wipe"]
+    first = dataset.episodes[1].start
+    assert dataset.state[first, 1] == pytest.approx(1.6, abs=1e-4)  # the first tick after it was said
+    assert dataset.state[first - 1, 1] == pytest.approx(1.5, abs=1e-4)
+    report = json.loads((out / "meta/hpt/report.json").read_text())
+    assert [span["task"] for span in report["episodes"][0]["spans"]] == ["pour", "wipe"]
+
+
+def test_a_task_said_once_holds_for_later_episodes_of_the_bag(senses, tmp_path):
+    messages = senses.all_messages(5.0, ((-30, "pour"),))
+    for at_ms, kind in ((100, 1), (2000, 2), (2200, 1), (4500, 2)):
+        at_ns = START_NS + at_ms * MS
+        messages.append((EVENTS_TOPIC, at_ns, senses.event(kind, at_ns)))
+    bag = senses.write(tmp_path / "bag", sorted(messages, key=lambda item: item[1]))
+    report = convert([bag], tmp_path / "out", senses.embodiment)
+    assert [span.task for entry in report.episodes for span in entry.spans] == ["pour", "pour"]
+    assert all(not entry.dropped.get("said") for entry in report.episodes)
+
+
+def test_ticks_before_the_first_task_are_dropped_and_said(senses, tmp_path):
+    bag = senses.write(tmp_path / "bag", senses.all_messages(3.0, ((1000, "pour"),)))
+    report = convert([bag], tmp_path / "out", senses.embodiment)
+    assert report.episodes[0].dropped["said"].ticks in (10, 11)
+    assert report.episodes[0].dropped["said"].first == "never seen"
+
+
+def test_a_task_given_by_hand_stands_for_what_was_said_and_needs_no_topic(senses, tmp_path):
+    said = senses.write(tmp_path / "said", senses.all_messages(3.0, ((-30, "pour"), (1510, "wipe"))))
+    silent = senses.write(tmp_path / "silent", senses.all_messages(3.0, ()), custom={KEY_TASK: "recorded"})
+    with pytest.raises(BagError, match="lacks the topic '/task'.*of stream 'said'"):
+        convert([silent], tmp_path / "none", senses.embodiment)
+    report = convert([said, silent], tmp_path / "out", senses.embodiment, Options(task="mine"))
+    assert [span.task for entry in report.episodes for span in entry.spans] == ["mine", "mine"]
+
+
+def arrays(senses, length):
+    random = np.random.default_rng(0)
+    return {
+        "left": np.zeros((length, 16, 24, 3), np.uint8),
+        "right": np.zeros((length, 16, 24, 3), np.uint8),
+        "near": random.integers(0, 1 << 16, (length, 12, 16), np.uint16),
+        "finger": random.normal(size=(length, 5)),
+        "cloud": random.normal(size=(length, 6, 3)).astype(np.float32),
+        "wrench": random.normal(size=(length, 6)),
+    }
+
+
+def test_an_episode_of_several_row_groups_reads_as_one(senses, tmp_path, monkeypatch):
+    monkeypatch.setattr("rosbag_tools.files._GROUP_MB", 1e-3)
+    found = arrays(senses, 9)
+    state = np.arange(36.0).reshape(9, 4)
+    out = write_dataset(tmp_path / "d", senses.embodiment, [("t", found, state, state[:, :2])])
+    file = pq.ParquetFile(out / "data/chunk-000/file-000.parquet")
+    assert file.num_row_groups > 1
+    dataset = open_dataset(out)
+    np.testing.assert_array_equal(dataset.arrays["observation.depth.near"], found["near"])
+    np.testing.assert_array_equal(dataset.arrays["observation.pointcloud.cloud"], found["cloud"])
+    np.testing.assert_array_equal(dataset.state, state)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "match"),
+    [
+        ("near", lambda x: x.astype(np.float32), "'observation.depth.near'.*type float32, but uint16"),
+        ("near", lambda x: x[:, :5], r"'observation.depth.near'.*shape \(5, 16\), but \(12, 16\)"),
+        ("cloud", lambda x: x[:, :, :2], "'observation.pointcloud.cloud'.*shape"),
+        ("wrench", lambda x: x[:, :3], "'observation.wrench'.*shape"),
+    ],
+)
+def test_when_an_array_does_not_fit_expect_its_feature(senses, tmp_path, name, change, match):
+    found = arrays(senses, 3)
+    found[name] = change(found[name])
+    state = np.zeros((3, 4))
+    with pytest.raises(BagError, match=match):
+        write_dataset(tmp_path / "d", senses.embodiment, [("t", found, state, state[:, :2])])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_holds_no_large_array_of_a_running_episode(senses, tmp_path):
+    with DatasetWriter(tmp_path / "d", senses.embodiment) as writer:
+        episode = writer.episode("t")
+        found = arrays(senses, 50)
+        names = {"near": "observation.depth.near", "cloud": "observation.pointcloud.cloud",
+                 "finger": "observation.tactile.finger", "wrench": "observation.wrench",
+                 "left": "observation.images.left", "right": "observation.images.right"}  # fmt: skip
+        for tick in range(50):
+            values = {names[name]: column[tick] for name, column in found.items()}
+            episode.add({**values, "observation.state": np.zeros(4), "action": np.zeros(2)})
+        data = episode.finish()
+        assert set(data.vectors) == {
+            "observation.tactile.finger", "observation.wrench", "observation.state", "action",
+        }  # fmt: skip
+        assert data.arrays["observation.depth.near"].stat().st_size == 50 * 12 * 16 * 2
+        writer.append(data)
+        writer.finish()

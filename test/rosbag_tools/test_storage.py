@@ -1,0 +1,110 @@
+"""Opening bags without what `rosbags` repeats for each: the same content, and the same complaints."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import yaml
+
+from rosbag_tools import storage
+from rosbag_tools.errors import BagError
+from rosbag_tools.names import KEY_TASK
+from rosbag_tools.reader import Bag
+
+
+def content(path):
+    """Everything that a bag says: topics, custom data, times, and each message's topic, time and stamp."""
+    with Bag.open(path) as bag:
+        messages = [(item.topic, item.log_ns, repr(item.content)) for item in bag.messages(list(bag.topics))]
+        return bag.topics, bag.custom, bag.start_ns, bag.end_ns, messages
+
+
+def edit(bag, change):
+    path = bag / "metadata.yaml"
+    metadata = yaml.safe_load(path.read_text())
+    change(metadata["rosbag2_bagfile_information"])
+    path.write_text(yaml.safe_dump(metadata))
+
+
+def test_what_is_read_is_what_rosbags_reads_through_its_metadata(robot, tmp_path, monkeypatch):
+    bag = robot.write(tmp_path / "bag", custom={KEY_TASK: "pour\nslowly"})
+    quick = content(bag)
+    assert quick[1][KEY_TASK] == "pour\nslowly"
+    assert len(quick[4]) > 400
+    monkeypatch.setattr(storage, "_single_mcap", lambda folder, metadata: None)
+    assert content(bag) == quick
+
+
+@pytest.mark.parametrize("compression", ["storage", "message", "file"])
+def test_every_compression_gives_the_same(robot, tmp_path, compression):
+    plain = content(robot.write(tmp_path / "plain"))
+    packed = content(robot.write(tmp_path / "packed", compression=compression))
+    assert packed[4] == plain[4]
+    assert packed[0] == plain[0]
+
+
+def test_bags_of_the_same_robot_share_their_types(robot, tmp_path):
+    one, two = robot.write(tmp_path / "one"), robot.write(tmp_path / "two", robot.messages(1.0))
+    with Bag.open(one) as first, Bag.open(two) as second:
+        assert first._types is second._types
+
+
+def test_a_topic_without_messages_is_told_from_one_that_is_not_there(robot, tmp_path):
+    bag = robot.write(tmp_path / "bag")
+
+    def announce(metadata):
+        silent = dict(metadata["topics_with_message_count"][0])
+        silent["topic_metadata"] = {
+            **silent["topic_metadata"],
+            "name": "/silent",
+            "type": "std_msgs/msg/String",
+        }
+        metadata["topics_with_message_count"].append({**silent, "message_count": 0})
+
+    edit(bag, announce)
+    with Bag.open(bag) as opened:
+        with pytest.raises(BagError, match="'/silent' of the test without a single message"):
+            opened.require("/silent", "std_msgs/msg/String", "the test")
+        with pytest.raises(BagError, match="lacks the topic '/absent'"):
+            opened.require("/absent", "std_msgs/msg/String", "the test")
+        assert list(opened.messages(["/silent"])) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            lambda data: data.update(message_count=7),
+            r"lists 7 messages in its metadata.yaml, but 'bag.mcap' has \d+",
+        ),
+        (lambda data: data.update(relative_file_paths=["gone.mcap"]), "files are missing"),
+        (lambda data: data.update(version=10), "version 10 not supported"),
+        (lambda data: data.update(storage_identifier="tape"), "'tape' not supported"),
+        (lambda data: data.pop("topics_with_message_count"), "key is missing"),
+        (lambda data: data.update(relative_file_paths=["../../bag.db3"]), "files are missing"),
+        (lambda data: data.update(topics_with_message_count=[{}]), "cannot be read"),
+        (lambda data: data.update(topics_with_message_count=3), "cannot be read"),
+    ],
+)
+def test_when_the_metadata_do_not_fit_expect_one_sentence(bag, change, match):
+    edit(bag, change)
+    with pytest.raises(BagError, match=match), Bag.open(bag):
+        pass
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "- 1", "rosbag2_bagfile_information: 3", "a: &a [*a, *a]", "!!python/object:x {}"]
+)
+def test_when_the_metadata_are_no_metadata_expect_one_sentence(bag, text):
+    (bag / "metadata.yaml").write_text(text)
+    with pytest.raises(BagError, match="cannot be read"), Bag.open(bag):
+        pass
+
+
+def test_a_path_in_the_metadata_does_not_leave_the_bag(robot, tmp_path):
+    inner = robot.write(tmp_path / "bag")
+    shutil.copy(inner / "bag.mcap", tmp_path / "outside.mcap")
+    edit(inner, lambda data: data.update(relative_file_paths=["../outside.mcap"]))
+    with pytest.raises(BagError, match="files are missing"), Bag.open(inner):
+        pass
