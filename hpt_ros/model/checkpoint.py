@@ -12,10 +12,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,9 @@ from safetensors.torch import save_file
 from hpt_ros.errors import HptError
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.policy import Policy
-from hpt_ros.model.weights import load_strictly, read_tensors, sha256_of
+from hpt_ros.model.sources import read_tensors, sha256_of
+from hpt_ros.model.weights import load_strictly
+from hpt_ros.model.writing import publish
 from hpt_ros.structured import dump_yaml, field, read_dataclass, read_yaml_file, to_mapping
 
 FORMAT = 1
@@ -85,7 +86,7 @@ def save_checkpoint(
     *,
     embodiment_yaml: str,
     stats: Mapping[str, Any],
-    card: str,
+    card: str | Callable[[str], str],
     metrics: Mapping[str, float] | None = None,
     training: Mapping[str, Any] | None = None,
     half_precision: bool = False,
@@ -100,7 +101,7 @@ def save_checkpoint(
         policy: with statistics set.
         embodiment_yaml: the embodiment file's text.
         stats: statistics of the training data, as plain values for JSON.
-        card: Markdown for people: data, command, commit, metrics.
+        card: Markdown for people: data, command, commit, metrics; or what returns it, given the weight file's hash.
         metrics: figures of the training run, for config.yaml.
         training: the training recipe as plain values, for config.yaml.
         half_precision: store weights as float16; they are cast back to float32 on loading.
@@ -109,7 +110,7 @@ def save_checkpoint(
         HptError: the policy has no statistics, a value does not fit float16, or the folder is not ours to replace.
     """
     target = Path(folder)
-    policy.normaliser.require_ready()
+    policy.require_ready()
     if target.exists() and not (
         target.is_dir() and (not any(target.iterdir()) or (target / CONFIG).is_file())
     ):
@@ -132,8 +133,9 @@ def save_checkpoint(
         (work / CONFIG).write_text(dump_yaml(mapping), encoding="utf-8")
         (work / EMBODIMENT).write_text(embodiment_yaml, encoding="utf-8")
         (work / STATS).write_text(json.dumps(stats, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        (work / CARD).write_text(card, encoding="utf-8")
-        _publish(work)
+        text = card if isinstance(card, str) else card(config.weights.sha256)
+        (work / CARD).write_text(text, encoding="utf-8")
+        publish(work)
         _replace(work, target)
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise CheckpointError(
@@ -165,7 +167,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     }
     policy = Policy(config.policy)
     load_strictly(policy, tensors, what="the policy of config.yaml", file=path / WEIGHTS)
-    policy.normaliser.require_ready()
+    policy.require_ready()
     return Checkpoint(
         policy=policy.eval(),
         config=config.policy,
@@ -234,18 +236,6 @@ def _read_json(file: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise CheckpointError(f"the file {str(file)!r} holds no JSON object; copy the checkpoint again")
     return data
-
-
-def _publish(folder: Path) -> None:
-    """Make the folder readable (mkdtemp and safetensors make theirs private) and have its files on the disk.
-
-    The latter before it gets its name, so that a power cut leaves no empty file in a checkpoint.
-    """
-    folder.chmod(0o755)
-    for file in folder.iterdir():
-        file.chmod(0o644)
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
 
 
 def _replace(work: Path, target: Path) -> None:

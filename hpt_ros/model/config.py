@@ -27,6 +27,18 @@ LANGUAGE = "language"
 MODALITIES = (IMAGE, DEPTH, STATE, WRENCH, TACTILE, POINT_CLOUD, ACTIONS, LANGUAGE)
 MISSING = ("refuse", "drop")
 
+# The sizes that belong to a stem: given exactly when it is there. Of images height and width are left, which
+# precomputed features do without.
+SIZES: Mapping[str, tuple[str, ...]] = {
+    IMAGE: ("views",),
+    DEPTH: ("depth_views", "depth_height", "depth_width"),
+    STATE: ("state_dim",),
+    WRENCH: ("wrench_dim",),
+    TACTILE: ("tactile_arrays", "tactile_values"),
+    POINT_CLOUD: ("clouds", "cloud_points"),
+}
+SMALLEST_IMAGE_PX, SMALLEST_DEPTH_PX = 32, 8
+
 POOLINGS = ("mean", "max", "last", "attentive", "action_token", "no-op")
 
 
@@ -110,6 +122,16 @@ class StemConfig:
             raise ConfigError(
                 f"the stem of {self.modality!r} has no hidden width; give at least one, as [128]"
             )
+        if self.missing not in MISSING:
+            raise ConfigError(
+                f"the stem of {self.modality!r} has missing {self.missing!r}, but one of {', '.join(MISSING)} was "
+                f"expected{did_you_mean(self.missing, MISSING)}; correct it"
+            )
+        if not 0.0 <= self.drop_share <= 0.9:
+            raise ConfigError(
+                f"the stem of {self.modality!r} has the drop_share {self.drop_share:g}, but 0 to 0.9 was expected; "
+                "correct it"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,22 +213,41 @@ class PolicyConfig:
                 f"the policy's stems are for {list(self.modalities)}, but one or more different modalities "
                 "were expected; name each modality once"
             )
-        if (STATE in self.modalities) != (self.state_dim > 0):
+        if self.modalities == (LANGUAGE,):
             raise ConfigError(
-                f"state_dim is {self.state_dim} while the stems are for {list(self.modalities)}; "
-                "give state_dim exactly when there is a state stem"
+                "the policy's only stem is for 'language', which says nothing of where the robot is; add a stem for a "
+                "modality that changes with time, as 'state'"
             )
-        has_images = IMAGE in self.modalities
-        if has_images != (self.views > 0):
-            raise ConfigError(
-                f"views is {self.views} while the stems are for {list(self.modalities)}; "
-                "give views exactly when there is an image stem"
-            )
-        needs_size = has_images and self.image_encoder.kind != "none"
-        if needs_size and min(self.image_height, self.image_width) < 32:
+        for modality, names in SIZES.items():
+            for name in names:
+                value, wanted = getattr(self, name), modality in self.modalities
+                if value < 0 or (value > 0) != wanted:
+                    raise ConfigError(
+                        f"{name} is {value} while the stems are for {list(self.modalities)}; "
+                        f"give {name} exactly when there is {'an' if modality == IMAGE else 'a'} {modality} stem"
+                    )
+        encodes = IMAGE in self.modalities and self.image_encoder.kind != "none"
+        if encodes and min(self.image_height, self.image_width) < SMALLEST_IMAGE_PX:
             raise ConfigError(
                 f"images of {self.image_height}x{self.image_width} pixels (height x width) are too small for the "
-                f"encoder {self.image_encoder.kind!r}; give image_height and image_width of at least 32"
+                f"encoder {self.image_encoder.kind!r}; give image_height and image_width of at least "
+                f"{SMALLEST_IMAGE_PX}"
+            )
+        if DEPTH in self.modalities and min(self.depth_height, self.depth_width) < SMALLEST_DEPTH_PX:
+            raise ConfigError(
+                f"depth pictures of {self.depth_height}x{self.depth_width} pixels (height x width) are too small; "
+                f"give depth_height and depth_width of at least {SMALLEST_DEPTH_PX}"
+            )
+        self._check_tasks()
+
+    def _check_tasks(self) -> None:
+        if self.tasks and LANGUAGE not in self.modalities:
+            raise ConfigError(
+                f"tasks are given while the stems are for {list(self.modalities)}; add a language stem, or give none"
+            )
+        if "" in self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise ConfigError(
+                f"the tasks {list(self.tasks)} hold an empty text, or one twice; give different texts, each once"
             )
 
     def _check_head(self) -> None:
@@ -231,6 +272,11 @@ class PolicyConfig:
     def modalities(self) -> tuple[str, ...]:
         """Modalities in the order of their tokens."""
         return tuple(stem.modality for stem in self.stems)
+
+    @property
+    def optional_modalities(self) -> tuple[str, ...]:
+        """Modalities that may be missing: those whose stem has `missing: drop`."""
+        return tuple(stem.modality for stem in self.stems if stem.missing == "drop")
 
     def with_trunk(self, trunk: TrunkConfig) -> PolicyConfig:
         """Return the same configuration with another trunk."""

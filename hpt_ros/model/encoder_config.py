@@ -9,7 +9,34 @@ from hpt_ros.model.config_error import ConfigError
 from hpt_ros.structured import field
 
 ENCODER_KINDS = ("resnet18", "small_cnn", "timm", "transformers", "none")
+LIBRARY_KINDS = ("timm", "transformers")
 LANGUAGE_KINDS = ("t5", "sentence", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderArchitecture:
+    """What rebuilds a network of timm or transformers without a hub, and what its frames must look like."""
+
+    name: str = field("timm: the architecture; transformers: the model_type")
+    side_px: int = field("frames are resized to a square of this side", minimum=1, unit="px")
+    mean: tuple[float, ...] = field("subtracted from red, green and blue in [0, 1]")
+    std: tuple[float, ...] = field("what these are divided by then", above=0.0)
+    layout: str = field("how features come", choices=("tokens", "channels_first", "channels_last"))
+    cells: int = field("cells of features of one frame", minimum=1)
+    cell_width: int = field("width of a cell", minimum=1)
+    skipped_tokens: int = field("tokens before the cells (class, registers)", default=0, minimum=0)
+    interpolation: str = field("how frames are resized", default="bicubic", choices=("bicubic", "bilinear"))
+    arguments: str = field("what the network is built with: a JSON mapping", default="{}")
+    version: str = field(
+        "the library's, when this was written; another may name weights otherwise", default=""
+    )
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise ConfigError(
+                f"the encoder {self.name!r} has the mean {list(self.mean)} and the std {list(self.std)}, but three "
+                "numbers each were expected (red, green, blue); correct them"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +52,16 @@ class ImageEncoderConfig:
         "timm, transformers: the model's name there (vit_small_patch14_dinov2.lvd142m, facebook/dinov2-small), or a "
         "folder",
         default="",
+    )
+    side_px: int | None = field(
+        "timm, transformers: resize frames to a square of this side, in place of what the model was trained with",
+        default=None,
+        minimum=16,
+        unit="px",
+    )
+    architecture: EncoderArchitecture | None = field(
+        "timm, transformers: what rebuilds the network; filled in from the model when training starts",
+        default=None,
     )
     channels: tuple[int, ...] = field(
         "small_cnn: channels of each stride-2 block; the last is the width of a cell",
@@ -49,10 +86,16 @@ class ImageEncoderConfig:
                 f"small_cnn's channels {list(self.channels)} must be one or more multiples of 8 "
                 "(its GroupNorm has groups of 8 channels); correct them"
             )
-        if (self.kind in ("timm", "transformers")) != bool(self.model):
+        of_library = self.kind in LIBRARY_KINDS
+        if of_library != bool(self.model):
             raise ConfigError(
                 f"the image encoder {self.kind!r} has the model {self.model!r}; give image_encoder.model for the "
                 "encoders 'timm' and 'transformers', and for no other"
+            )
+        if not of_library and (self.side_px is not None or self.architecture is not None):
+            raise ConfigError(
+                f"the image encoder {self.kind!r} has side_px or architecture, which are for the encoders 'timm' and "
+                "'transformers'; leave them out"
             )
         if (self.kind == "none") != (self.cells is not None) or (self.cells is None) != (
             self.cell_width is None

@@ -2,7 +2,7 @@
 
 `ResNet18` follows He et al., "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), table 1, with the
 state-dict names of torchvision, so that a public ImageNet file fits. `SmallCnn` is ours: small enough to train from
-scratch on a CPU.
+scratch on a CPU. Networks of timm and transformers are in `hpt_ros.model.pretrained`.
 
 Frames come as (N, H, W, 3), which is what convolutions take fastest on a CPU; the weights are kept in the same
 channels-last order (in memory only; names and shapes are the usual).
@@ -19,12 +19,15 @@ from torch.nn import functional
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from hpt_ros.model.config import PolicyConfig
+from hpt_ros.model.encoder_config import LIBRARY_KINDS
+from hpt_ros.model.pretrained import LibraryEncoder, library_encoder, require_architecture
 
 # Mean and standard deviation of ImageNet's RGB channels in [0, 1], as torchvision's published weights expect.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 RESNET_SIDE_PX = 224
 GROUP_CHANNELS = 8
+MM_PER_M = 1000.0
 
 
 class BasicBlock(nn.Module):
@@ -93,39 +96,61 @@ class SmallCnn(nn.Module):
     """A light trainable network: one stride-2 block (3x3 convolution, GroupNorm, SiLU) per entry of `channels`.
 
     GroupNorm, not BatchNorm, so that a frame's features depend neither on the batch nor on the mode. Two constant
-    channels with each pixel's row and column in [-1, 1] enter with the colours (Liu et al., CoordConv, arXiv
+    channels with each pixel's row and column in [-1, 1] enter with the frame's own (Liu et al., CoordConv, arXiv
     1807.03247): position within a frame is what a manipulation policy needs most from it.
     """
 
     coordinates: Tensor
 
-    def __init__(self, height: int, width: int, channels: Sequence[int]) -> None:
+    def __init__(self, height: int, width: int, channels: Sequence[int], planes: int = 3) -> None:
+        """Build it for frames of `planes` channels and the given size in pixels."""
         super().__init__()
-        rows, columns = height, width
-        blocks: list[nn.Module] = []
-        for before, after in pairwise((5, *channels)):
-            blocks.append(
+        self.blocks = nn.Sequential(
+            *(
                 nn.Sequential(
                     nn.Conv2d(before, after, 3, 2, 1, bias=False),
                     nn.GroupNorm(after // GROUP_CHANNELS, after),
                     nn.SiLU(),
                 )
+                for before, after in pairwise((planes + 2, *channels))
             )
-            rows, columns = (rows + 1) // 2, (columns + 1) // 2
-        self.blocks = nn.Sequential(*blocks)
+        )
         convert_conv2d_weight_memory_format(self.blocks, torch.channels_last)
-        self.cells = rows * columns
-        self.cell_width = channels[-1]
+        self.cells, self.cell_width = small_cnn_shape(height, width, channels)
         row, column = torch.linspace(-1.0, 1.0, height), torch.linspace(-1.0, 1.0, width)
         grid = torch.stack(torch.meshgrid(row, column, indexing="ij"))[None]
         self.register_buffer("coordinates", grid, persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return cells (N, cells, channels), row by row from the top left, of frames (N, H, W, 3) uint8."""
-        x = frames.permute(0, 3, 1, 2).to(self.coordinates.dtype) / 127.5 - 1.0
+        return self.cells_of(frames.permute(0, 3, 1, 2).to(self.coordinates.dtype) / 127.5 - 1.0)
+
+    def cells_of(self, x: Tensor) -> Tensor:
+        """Return cells (N, cells, channels) of float planes (N, planes, H, W)."""
         x = torch.cat((x, self.coordinates.expand(x.shape[0], -1, -1, -1)), dim=1)
         grid: Tensor = self.blocks(x)
         return grid.flatten(2).transpose(1, 2)
+
+
+class DepthEncoder(nn.Module):
+    """The encoder of all depth cameras, one set of weights, always trained: nothing public fits its two channels.
+
+    The first channel is the distance over `far_m`, at most 1; the second is 1 where something was measured and 0
+    where nothing was. So no measurement differs from a short distance. Its state-dict names are `net.` and then
+    SmallCnn's.
+    """
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.far_mm = config.depth_encoder.far_m * MM_PER_M
+        self.net = SmallCnn(config.depth_height, config.depth_width, config.depth_encoder.channels, planes=2)
+
+    def forward(self, depth: Tensor) -> Tensor:
+        """Return cells (B, T, V, cells, cell_width) of depth (B, T, V, H, W) uint16 in mm, 0 where not measured."""
+        frames = depth.flatten(0, 2).to(self.net.coordinates.dtype)
+        planes = torch.stack(((frames / self.far_mm).clamp(max=1.0), (frames > 0).to(frames.dtype)), dim=1)
+        cells = self.net.cells_of(planes)
+        return cells.reshape(*depth.shape[:3], *cells.shape[1:])
 
 
 class ImageEncoder(nn.Module):
@@ -158,9 +183,11 @@ class ImageEncoder(nn.Module):
             return torch.stack([cells.reshape(batch, horizon, *cells.shape[1:]) for cells in per_view], dim=2)
 
 
-def _frame_encoder(config: PolicyConfig) -> ResNet18 | SmallCnn:
+def _frame_encoder(config: PolicyConfig) -> ResNet18 | SmallCnn | LibraryEncoder:
     if config.image_encoder.kind == "resnet18":
         return ResNet18()
+    if config.image_encoder.kind in LIBRARY_KINDS:
+        return library_encoder(config.image_encoder)
     return SmallCnn(config.image_height, config.image_width, config.image_encoder.channels)
 
 
@@ -171,7 +198,19 @@ def feature_shape(config: PolicyConfig) -> tuple[int, int]:
         return encoder.cells, encoder.cell_width
     if encoder.kind == "resnet18":
         return ResNet18.cells, ResNet18.cell_width
-    rows, columns = config.image_height, config.image_width
-    for _ in encoder.channels:
-        rows, columns = (rows + 1) // 2, (columns + 1) // 2
-    return rows * columns, encoder.channels[-1]
+    if encoder.kind in LIBRARY_KINDS:
+        architecture = require_architecture(encoder)
+        return architecture.cells, architecture.cell_width
+    return small_cnn_shape(config.image_height, config.image_width, encoder.channels)
+
+
+def depth_feature_shape(config: PolicyConfig) -> tuple[int, int]:
+    """Return (cells, cell_width) of one depth picture of one camera as the depth stem reads it."""
+    return small_cnn_shape(config.depth_height, config.depth_width, config.depth_encoder.channels)
+
+
+def small_cnn_shape(height: int, width: int, channels: Sequence[int]) -> tuple[int, int]:
+    """Return (cells, cell_width) that a `SmallCnn` makes of a frame of this size in pixels."""
+    for _ in channels:
+        height, width = (height + 1) // 2, (width + 1) // 2
+    return height * width, channels[-1]

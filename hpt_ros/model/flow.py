@@ -10,29 +10,27 @@ import torch
 from torch import Tensor, nn
 
 from hpt_ros.model.config import PolicyConfig
-from hpt_ros.model.heads import Head
+from hpt_ros.model.noise import NoiseHead, hold_last
 from hpt_ros.model.positions import position_table
 from hpt_ros.model.trunk import Block
 
 TIME_SCALE = (
     1000.0  # t in [0, 1] is spread over as many positions of the sinusoidal table as diffusion has steps
 )
-NOISE_SEED = 0  # of "fixed" noise and of the validation loss
 
 
-class FlowHead(Head):
+class FlowHead(NoiseHead):
     """Velocity network over the chunk's steps, conditioned on one feature, or on an action token per step.
 
     Not part of the released code; layout and names are ours.
     """
 
     frequencies: Tensor
-    noise: Tensor
 
     def __init__(self, config: PolicyConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         head, width = config.head, config.head.flow_width
-        self.steps, self.draws = head.flow_steps, head.flow_noise == "random"
+        self.steps = head.flow_steps
         self.action_in = nn.Linear(config.action_dim, width)
         self.condition = nn.Sequential(nn.LayerNorm(config.trunk.width), nn.Linear(config.trunk.width, width))
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
@@ -41,22 +39,12 @@ class FlowHead(Head):
         self.velocity_out = nn.Linear(width, config.action_dim)
         # Learnable, so that the weights say for how many steps they were trained.
         self.positions = nn.Parameter(position_table(config.action_horizon, width)[None])
-        # Not stored with the weights: each follows from the configuration.
         frequencies = TIME_SCALE ** -torch.linspace(0.0, 1.0, width // 2)
-        self.register_buffer("frequencies", frequencies, persistent=False)
-        chunk = (1, config.action_horizon, config.action_dim)
-        start = torch.zeros(chunk) if head.flow_noise == "zero" else _seeded_noise(chunk)
-        self.register_buffer("noise", start, persistent=False)
+        self.register_buffer("frequencies", frequencies, persistent=False)  # follows from the configuration
 
     def forward(self, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return normalised actions (B, horizon, Da): the end of the flow from the configured, or drawn, noise."""
-        shape = (features.shape[0], *self.noise.shape[1:])
-        if generator is not None:
-            x = torch.randn(shape, generator=generator).to(self.noise.device)
-        elif self.draws:
-            x = torch.randn(shape, device=self.noise.device)
-        else:
-            x = self.noise.expand(shape)
+        x = self.start(features.shape[0], generator)
         condition = self.embed(features)
         for step in range(self.steps):
             t = x.new_full((x.shape[0],), step / self.steps)
@@ -81,31 +69,10 @@ class FlowHead(Head):
     def loss(self, features: Tensor, target: Tensor, is_real: Tensor) -> Tensor:
         """Return the mean squared error of the velocity over the real steps.
 
-        Steps attend to each other, so padding is replaced by the last real action before the path is drawn. Times and
-        noise are torch's random numbers in training, and the same at every call in evaluation mode, so that
-        validation losses compare.
+        Steps attend to each other, so padding is replaced by the last real action before the path is drawn.
         """
         end = hold_last(target, is_real)
-        if self.training:
-            start, t = torch.randn_like(end), torch.rand(end.shape[0], device=end.device)
-        else:
-            generator = torch.Generator().manual_seed(NOISE_SEED)
-            start = torch.randn(end.shape, generator=generator).to(end.device)
-            t = torch.rand(end.shape[0], generator=generator).to(end.device)
+        start, t = self.draw(end)
         x = torch.lerp(start, end, t[:, None, None])
         velocity = self.velocity(x, t, self.embed(features)).to(torch.float32)
         return (velocity - (end - start)).square()[is_real].mean()
-
-
-def hold_last(target: Tensor, is_real: Tensor) -> Tensor:
-    """Return `target` (B, horizon, Da) with each unreal step replaced by the real one before it (or the first)."""
-    steps = torch.arange(target.shape[1], device=target.device)
-    before = torch.where(is_real, steps, -1).cummax(dim=1).values
-    first = is_real.to(torch.int8).argmax(dim=1, keepdim=True)
-    index = torch.where(before < 0, first, before)
-    return target.gather(1, index[:, :, None].expand_as(target))
-
-
-def _seeded_noise(shape: tuple[int, ...]) -> Tensor:
-    generator = torch.Generator(device="cpu").manual_seed(NOISE_SEED)
-    return torch.randn(shape, generator=generator, device="cpu")

@@ -41,7 +41,7 @@ class HeadConfig:
         "which has no such layer and so needs an action as wide as the trunk",
         default=True,
     )
-    kernel: int = field("conv: steps that a convolution sees; odd", default=3, minimum=1)
+    kernel: int = field("conv, diffusion: steps that a convolution sees; odd", default=3, minimum=1)
     modes: int = field("gmm: Gaussians in the mixture", default=5, minimum=1)
     min_std: float = field("gmm: least standard deviation of a normalised action", default=1e-4, above=0.0)
     flow_width: int = field("flow: width of the velocity network", default=128, minimum=2)
@@ -58,7 +58,9 @@ class HeadConfig:
         "diffusion: channels of the 1-D U-Net, one per level; multiples of 8", default=(64, 128), minimum=8
     )
     diffusion_train_steps: int = field("diffusion: noise levels in training (DDPM)", default=100, minimum=2)
-    diffusion_steps: int = field("diffusion: steps from noise to action (DDIM)", default=10, minimum=1)
+    diffusion_steps: int = field(
+        "diffusion: steps from noise to action (DDIM); divides diffusion_train_steps", default=10, minimum=1
+    )
 
     def __post_init__(self) -> None:
         if self.kind not in HEAD_KINDS:
@@ -87,10 +89,10 @@ class HeadConfig:
                 f"the head's diffusion_widths {list(self.diffusion_widths)} must be one or more multiples of 8 "
                 "(its GroupNorm has 8 groups); correct them"
             )
-        if self.diffusion_steps > self.diffusion_train_steps:
+        if self.diffusion_train_steps % self.diffusion_steps:
             raise ConfigError(
-                f"the head's diffusion_steps is {self.diffusion_steps}, but at most its diffusion_train_steps "
-                f"{self.diffusion_train_steps} was expected; lower it"
+                f"the head's diffusion_steps is {self.diffusion_steps}, but a divisor of its diffusion_train_steps "
+                f"{self.diffusion_train_steps} was expected, so that the steps are equally far apart; correct it"
             )
         if self.flow_noise not in FLOW_NOISES:
             raise ConfigError(

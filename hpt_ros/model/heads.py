@@ -164,16 +164,22 @@ class MixtureHead(Head):
 
 def build_head(config: PolicyConfig) -> Head:
     """Build the head that the configuration names."""
-    from hpt_ros.model.flow import FlowHead  # it derives from Head
+    from hpt_ros.model.diffusion import DiffusionHead  # these derive from Head
+    from hpt_ros.model.flow import FlowHead
 
-    kinds: dict[str, type[MlpHead | ConvHead | DecoderHead | MixtureHead | FlowHead]] = {
-        "mlp": MlpHead,
-        "conv": ConvHead,
-        "decoder": DecoderHead,
-        "gmm": MixtureHead,
-        "flow": FlowHead,
-    }
-    return kinds[config.head.kind](config)
+    match config.head.kind:
+        case "mlp":
+            return MlpHead(config)
+        case "conv":
+            return ConvHead(config)
+        case "decoder":
+            return DecoderHead(config)
+        case "gmm":
+            return MixtureHead(config)
+        case "diffusion":
+            return DiffusionHead(config)
+        case _:  # "flow"; the configuration admits no other
+            return FlowHead(config)
 
 
 def _steps_per_feature(config: PolicyConfig) -> int:

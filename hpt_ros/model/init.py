@@ -15,6 +15,7 @@ from torch import nn
 from hpt_ros.model.attention import CrossAttention
 
 TOKEN_STD = 1.0  # queries as large as the entries that they are compared with
+MODALITY_STD = 0.02  # a hint beside the tokens that it is added to, as usual for learnable embeddings
 QUERY_GAIN = 2.0  # so that attention is uneven from the start, and different for each query
 SILU_GAIN = 1.677  # 1 / sqrt(E[silu(x)^2]) for x of the standard normal distribution
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -10,59 +12,105 @@ import torch
 from torch import Tensor
 
 from hpt_ros.errors import HptError, did_you_mean
-from hpt_ros.model.config import IMAGE, STATE, PolicyConfig
-from hpt_ros.model.encoders import feature_shape
+from hpt_ros.model.config import PolicyConfig
 
-IMAGE_FEATURES = "image_features"
+if TYPE_CHECKING:
+    from hpt_ros.model.modality import Modality, Parts
+
+Array: TypeAlias = Tensor | npt.NDArray[np.generic]
+Inputs: TypeAlias = Mapping[str, Array | Sequence[Array] | Sequence[str]]
+
+INTEGERS: Mapping[str, torch.dtype] = {"uint8": torch.uint8, "uint16": torch.uint16, "int64": torch.int64}
 
 
 class InputError(HptError):
     """An array does not fit the policy."""
 
 
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One array that a policy reads: its name, its dtype, and its shape after the axes of batch and time."""
+
+    name: str
+    dtype: str  # "float" (of any precision), or one of INTEGERS
+    tail: tuple[int, ...]
+    axes: tuple[str, ...] = ("B", "T")
+
+
 def check_inputs(
-    config: PolicyConfig, inputs: Mapping[str, Tensor | npt.NDArray[np.generic]], device: torch.device
+    modalities: Mapping[str, Modality],
+    known: Sequence[str],
+    inputs: Inputs,
+    parts: Parts,
+    device: torch.device,
 ) -> dict[str, Tensor]:
     """Return the inputs as tensors on `device`, in a new dict, or raise.
+
+    Args:
+        modalities: those that the policy reads.
+        known: names of the inputs of every modality there is.
+        inputs: as for `Policy`.
+        parts: of the policy, for what a modality looks up (embeddings of tasks).
+        device: where the tensors go.
 
     Raises:
         InputError: a missing or unknown modality, a wrong dtype or shape, differing batch sizes or horizons, a value
             that is no finite number.
     """
-    known = [IMAGE, IMAGE_FEATURES, STATE]
     for name in inputs:
         if name not in known:
             raise InputError(
                 f"the input {name!r} is unknown; known are {', '.join(known)}{did_you_mean(name, known)}"
             )
     arrays: dict[str, Tensor] = {}
-    for modality in config.modalities:
-        arrays.update(_image(config, inputs, device) if modality == IMAGE else _state(config, inputs, device))
-    surplus = [name for name in inputs if name not in arrays]
+    timed: dict[str, Tensor] = {}
+    read: list[str] = []
+    for modality in modalities.values():
+        given = modality.find(inputs)
+        if given is None:
+            continue
+        found = modality.check(given, inputs, parts, device)
+        read.append(given)
+        arrays |= found
+        if modality.in_time:
+            timed |= found
+    surplus = [name for name in inputs if name not in read]
     if surplus:
         raise InputError(
-            f"the input {surplus[0]!r} was passed, but the policy reads {', '.join(arrays)}; leave it out "
+            f"the input {surplus[0]!r} was passed, but the policy reads {', '.join(read)}; leave it out "
             "or use a policy trained with it"
         )
-    first, *others = arrays
-    for name in others:
-        if arrays[name].shape[:2] != arrays[first].shape[:2]:
-            raise InputError(
-                f"the inputs differ in (batch, observations): {first!r} has {tuple(arrays[first].shape[:2])}, "
-                f"{name!r} has {tuple(arrays[name].shape[:2])}; pass equally many"
-            )
+    if not timed:
+        raise InputError(
+            f"the inputs {list(inputs)} hold no observation: every modality that changes with time is missing; "
+            f"pass at least one of {', '.join(m.name for m in modalities.values() if m.in_time)}"
+        )
+    _check_sizes(arrays, timed)
     return arrays
 
 
+def _check_sizes(arrays: Mapping[str, Tensor], timed: Mapping[str, Tensor]) -> None:
+    first, *others = timed
+    for name in others:
+        if timed[name].shape[:2] != timed[first].shape[:2]:
+            raise InputError(
+                f"the inputs differ in (batch, observations): {first!r} has {tuple(timed[first].shape[:2])}, "
+                f"{name!r} has {tuple(timed[name].shape[:2])}; pass equally many"
+            )
+    for name, array in arrays.items():
+        if array.shape[0] != timed[first].shape[0]:
+            raise InputError(
+                f"the inputs differ in batch: {first!r} has {timed[first].shape[0]} samples, {name!r} has "
+                f"{array.shape[0]}; pass equally many"
+            )
+
+
 def check_targets(
-    config: PolicyConfig,
-    action: Tensor | npt.NDArray[np.generic],
-    is_pad: Tensor | npt.NDArray[np.generic],
-    device: torch.device,
+    config: PolicyConfig, action: Array, is_pad: Array, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Return the action chunk as float32 and the mask of real steps as bool, or raise."""
-    target, pad = torch.as_tensor(action, device=device), torch.as_tensor(is_pad, device=device)
-    _check("action", target, (config.action_horizon, config.action_dim), floating=True, batch_axes=("B",))
+    spec = Input("action", "float", (config.action_horizon, config.action_dim), axes=("B",))
+    target, pad = check_array(spec, action, device), torch.as_tensor(is_pad, device=device)
     if pad.dtype != torch.bool or tuple(pad.shape) != tuple(target.shape[:2]):
         raise InputError(
             f"is_pad is {str(pad.dtype).removeprefix('torch.')} {tuple(pad.shape)}, but bool "
@@ -72,76 +120,48 @@ def check_targets(
         raise InputError(
             "every step of the action chunk is padding, so that there is no loss; drop such samples"
         )
-    return target.to(torch.float32), ~pad
+    return target, ~pad
 
 
-def _image(
-    config: PolicyConfig, inputs: Mapping[str, Tensor | npt.NDArray[np.generic]], device: torch.device
-) -> dict[str, Tensor]:
-    if IMAGE_FEATURES in inputs:
-        features = torch.as_tensor(inputs[IMAGE_FEATURES], device=device)
-        _check(IMAGE_FEATURES, features, (config.views, *feature_shape(config)), floating=True)
-        _check_horizon(config, IMAGE_FEATURES, features)
-        return {IMAGE_FEATURES: features.to(torch.float32)}
-    if config.image_encoder.kind == "none":
+def check_array(spec: Input, value: object, device: torch.device) -> Tensor:
+    """Return the array as a tensor on `device` (floats as float32), or raise."""
+    if isinstance(value, Tensor):
+        array = value.to(device)
+    elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        try:
+            array = torch.as_tensor(value, device=device)
+        except (TypeError, ValueError) as error:  # big-endian, or a view that runs backwards
+            raise InputError(
+                f"{spec.name!r} is an array of {value.dtype} that torch cannot read ({error}); pass a copy in the "
+                "machine's byte order, as numpy.array(..., order='C') makes it"
+            ) from error
+    else:
+        kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
         raise InputError(
-            f"the input {IMAGE_FEATURES!r} is missing and the policy has no image encoder; "
-            "pass precomputed features, not images"
+            f"{spec.name!r} is {kind}, but a numpy array or a tensor of numbers was expected; pass one"
         )
-    if IMAGE not in inputs:
+    floating = spec.dtype == "float"
+    fits = array.is_floating_point() if floating else array.dtype == INTEGERS[spec.dtype]
+    start = len(spec.axes)
+    if not fits or array.ndim != start + len(spec.tail) or tuple(array.shape[start:]) != spec.tail:
+        shape = ", ".join((*spec.axes, *map(str, spec.tail))) + ("," if start + len(spec.tail) == 1 else "")
         raise InputError(
-            f"the input {IMAGE!r} is missing, got {list(inputs)}; pass every modality of the policy"
-        )
-    images = torch.as_tensor(inputs[IMAGE], device=device)
-    _check(IMAGE, images, (config.views, config.image_height, config.image_width, 3), floating=False)
-    _check_horizon(config, IMAGE, images)
-    return {IMAGE: images}
-
-
-def _state(
-    config: PolicyConfig, inputs: Mapping[str, Tensor | npt.NDArray[np.generic]], device: torch.device
-) -> dict[str, Tensor]:
-    if STATE not in inputs:
-        raise InputError(
-            f"the input {STATE!r} is missing, got {list(inputs)}; pass every modality of the policy"
-        )
-    state = torch.as_tensor(inputs[STATE], device=device)
-    _check(STATE, state, (config.state_dim,), floating=True)
-    _check_horizon(config, STATE, state)
-    return {STATE: state.to(torch.float32)}
-
-
-def _check(
-    name: str,
-    array: Tensor,
-    tail: tuple[int, ...],
-    *,
-    floating: bool,
-    batch_axes: tuple[str, ...] = ("B", "T"),
-) -> None:
-    good_type = array.is_floating_point() if floating else array.dtype == torch.uint8
-    if (
-        not good_type
-        or array.ndim != len(batch_axes) + len(tail)
-        or tuple(array.shape[len(batch_axes) :]) != tail
-    ):
-        kind = "float" if floating else "uint8"
-        raise InputError(
-            f"{name!r} is {str(array.dtype).removeprefix('torch.')} {tuple(array.shape)}, but {kind} "
-            f"({', '.join((*batch_axes, *map(str, tail)))}) was expected; "
-            "shape it as the policy's embodiment says"
+            f"{spec.name!r} is {str(array.dtype).removeprefix('torch.')} {tuple(array.shape)}, but {spec.dtype} "
+            f"({shape}) was expected; shape it as the policy's embodiment says"
         )
     if array.shape[0] == 0:
-        raise InputError(f"{name!r} has an empty batch; pass at least one sample")
+        raise InputError(f"{spec.name!r} has an empty batch; pass at least one sample")
     if floating and not bool(torch.isfinite(array).all()):
         bad = (~torch.isfinite(array)).nonzero()[0].tolist()
         raise InputError(
-            f"{name!r} holds {array[tuple(bad)].item()} at index {bad}, but finite numbers were expected; "
+            f"{spec.name!r} holds {array[tuple(bad)].item()} at index {bad}, but finite numbers were expected; "
             "mend or drop the sample"
         )
+    return array.to(torch.float32) if floating else array
 
 
-def _check_horizon(config: PolicyConfig, name: str, array: Tensor) -> None:
+def check_horizon(config: PolicyConfig, name: str, array: Tensor) -> None:
+    """Raise unless the array (B, T, ...) has as many steps in time as the policy takes."""
     steps, horizon = array.shape[1], config.observation_horizon
     fewest = 1 if config.horizon_masking else horizon
     if not fewest <= steps <= horizon:

@@ -1,4 +1,4 @@
-"""Limits normalisation of states and actions, with the names of the published files.
+"""Limits normalisation of actions, states and other vectors, with the names of the published files.
 
 Formula (liruiw/HPT at 549433f): scale = 2 / (max - min), offset = -1 - scale * min, so that min maps to -1 and
 max to 1. A dimension whose range is below 1e-4 is only shifted: scale 1, offset -min.
@@ -130,8 +130,13 @@ class Normaliser(nn.Module):
         assert isinstance(module, LimitsNormaliser)
         return module
 
+    @property
+    def dims(self) -> dict[str, int]:
+        """The features, with the dimension of each."""
+        return {name: self[name].dim for name in self.params_dict}
+
     def set_statistics(self, statistics: Mapping[str, Statistics]) -> None:
-        """Take statistics for every feature; keys are "action" and, with a state stem, "state"."""
+        """Take statistics for every feature; keys are exactly those of `dims`."""
         if set(statistics) != set(self.params_dict):
             raise NormaliserError(
                 f"statistics are given for {sorted(statistics)}, but {sorted(self.params_dict)} were expected; "

@@ -10,27 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from hpt_ros.errors import HptError
-from hpt_ros.model.config import IMAGE, STATE, PolicyConfig
-from hpt_ros.model.encoders import ImageEncoder, feature_shape
+from hpt_ros.model.config import DEPTH, IMAGE, PolicyConfig
 from hpt_ros.model.heads import Head, build_head
-from hpt_ros.model.init import TOKEN_STD
-from hpt_ros.model.inputs import check_inputs, check_targets
+from hpt_ros.model.init import MODALITY_STD, TOKEN_STD
+from hpt_ros.model.inputs import Array, Inputs, check_array, check_inputs, check_targets
+from hpt_ros.model.modalities import INPUTS, Pictures, build_modalities
 from hpt_ros.model.normaliser import Normaliser, Statistics
 from hpt_ros.model.pooling import AttentivePooling
 from hpt_ros.model.positions import position_table
 from hpt_ros.model.stems import Stem
+from hpt_ros.model.tasks import TaskTable
 from hpt_ros.model.trunk import Trunk
-
-Array: TypeAlias = Tensor | npt.NDArray[np.generic]
-Inputs: TypeAlias = Mapping[str, Array]
 
 
 class PolicyError(HptError):
@@ -53,41 +48,51 @@ class Policy(nn.Module):
     Inputs are a mapping of arrays (numpy or torch), batch first, in the embodiment's order:
 
     - "image": uint8 RGB (B, T, V, H, W, 3), oldest observation first; or
-    - "image_features": float (B, T, V, cells, width), as `encode_images` gives them, to encode a frame only once;
-    - "state": float (B, T, D), raw units.
+      "image_features": float (B, T, V, cells, width), as `encode_images` gives them, to encode a frame only once;
+    - "depth": uint16 (B, T, V, H, W) in mm, 0 where nothing was measured; or "depth_features", by `encode_depth`;
+    - "state", "wrench": float (B, T, D), raw units;
+    - "tactile": float (B, T, A, n), raw units;
+    - "pointcloud": float (B, T, C, P, 3) in metres; the order of a cloud's points does not matter;
+    - "actions": float (B, T, Da), raw units: the command at the tick before each observed one;
+    - "task": one text per sample, or int64 (B,) indices into the configuration's tasks; or
+      "language": float (B, L, E), an embedding.
 
-    T is the observation horizon; with `horizon_masking` it may be shorter (the newest observations), since the policy
-    was trained for that.
+    Only those of the configuration's stems are read. T is the observation horizon; with `horizon_masking` it may be
+    shorter (the newest observations), since the policy was trained for that. A modality whose stem has `missing: drop`
+    may be left out; its tokens are then left out too, and later ones move up.
     """
 
     def __init__(self, config: PolicyConfig) -> None:
         """Build a policy with random weights and no statistics; load weights afterwards (`hpt_ros.model.weights`)."""
         super().__init__()
         self.config = config
-        width, horizon, name = config.trunk.width, config.observation_horizon, config.embodiment
+        self.modalities = build_modalities(config)
+        width, name = config.trunk.width, config.embodiment
         self.encoders = nn.ModuleDict()
         self.stems = nn.ModuleDict()
+        dims = {"action": config.action_dim}
         for stem in config.stems:
-            if stem.modality == IMAGE:
-                cells, input_width = feature_shape(config)
-                entries = horizon * config.views * cells
-                if config.image_encoder.kind != "none":
-                    self.encoders[IMAGE] = ImageEncoder(config)
-            else:
-                entries, input_width = horizon, config.state_dim
-            self.stems[f"{name}_{stem.modality}"] = Stem(
-                stem, input_width=input_width, entries=entries, width=width
-            )
+            modality = self.modalities[stem.modality]
+            encoder = modality.encoder()
+            if encoder is not None:
+                self.encoders[stem.modality] = encoder
+            self.stems[f"{name}_{stem.modality}"] = Stem(stem, positions=modality.positions(), width=width)
+            if modality.statistic is not None:
+                dims |= [modality.statistic]
+        self.language = (
+            TaskTable(config.tasks, config.language.tokens, config.language.width) if config.tasks else None
+        )
         self.trunk = nn.ModuleDict({"trunk": Trunk(config.trunk)})
         self.heads = nn.ModuleDict({name: build_head(config)})
-        dims = {"action": config.action_dim} | (
-            {"state": config.state_dim} if STATE in config.modalities else {}
-        )
         self.normalizer = nn.ModuleDict({name: Normaliser(dims)})
-        # The published model.pth carries these and its forward pass never reads them: kept, not added.
+        # The published model.pth carries these and its forward pass never reads them: kept, and added only if the
+        # configuration says so.
         self.modalities_tokens = nn.ParameterDict(
             {
-                modality: nn.Parameter(torch.empty(1, 1, width).normal_(std=TOKEN_STD), requires_grad=False)
+                modality: nn.Parameter(
+                    torch.empty(1, 1, width).normal_(std=MODALITY_STD),
+                    requires_grad=config.modality_embedding,
+                )
                 for modality in config.modalities
             }
         )
@@ -103,7 +108,7 @@ class Policy(nn.Module):
             tokens += config.action_horizon
         self.table: Tensor
         self.register_buffer("table", position_table(tokens, width), persistent=False)
-        self._statistics_checked = False
+        self._ready = False
 
     # --- use -----------------------------------------------------------------------------------------------------
 
@@ -122,18 +127,36 @@ class Policy(nn.Module):
         Raises:
             HptError: training mode, missing statistics, or inputs that do not fit the configuration.
         """
-        if self.training:
-            raise PolicyError(
-                "predict was called in training mode, where dropout is on; call policy.eval() first"
-            )
-        actions = self.forward(inputs, generator).to(torch.float32)  # under autocast of lower precision
+        self._require_evaluation()
+        self._require_action_width()
+        return self.act(self.check(inputs), generator)
+
+    def check(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Return what `act` takes: the inputs as tensors on the policy's device, "task" as "language".
+
+        Raises:
+            HptError: missing statistics or embeddings, or inputs that do not fit the configuration.
+        """
+        if not self._ready:
+            self.normaliser.require_ready()
+            self._ready = True
+        return check_inputs(self.modalities, INPUTS, inputs, self, self.device)
+
+    def act(self, arrays: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Tensor:
+        """Return the action chunk (B, horizon, Da), float32, raw units, of arrays as `check` returns them.
+
+        Nothing here depends on the arrays' values or reads them back, and no gradient is kept off: compilers,
+        exporters and CUDA graphs take it. Which arrays are there, and their shapes, say what is computed.
+        """
+        self._require_evaluation()
+        actions = self.head(self._features(arrays)[2], generator).to(torch.float32)  # under autocast
         return self.normaliser["action"].unnormalise(actions)
 
     def loss(self, inputs: Inputs, action: Array, is_pad: Array) -> Tensor:
         """Return the head's loss on normalised actions, over the steps that are no padding.
 
         That is smooth L1 (beta 0.05) for mlp, conv and decoder, the negative log-likelihood per number for gmm, and
-        the squared error of the velocity for flow.
+        the squared error of the velocity for flow, of the denoised action for diffusion.
 
         Args:
             inputs: as for the class.
@@ -141,8 +164,9 @@ class Policy(nn.Module):
             is_pad: bool (B, horizon), true where the step lies beyond the episode's end.
         """
         self._require_action_width()
+        arrays = self._thin(self.check(inputs))
         target, is_real = check_targets(self.config, action, is_pad, self.device)
-        features = self._features(inputs)[2]
+        features = self._features(arrays)[2]
         if features.shape[0] != target.shape[0]:
             raise PolicyError(
                 f"the batch has {features.shape[0]} observations but {target.shape[0]} action chunks; pass as many"
@@ -156,32 +180,24 @@ class Policy(nn.Module):
 
     def stages(self, inputs: Inputs, generator: torch.Generator | None = None) -> Stages:
         """Return every stage of the forward pass, for tests and reports."""
-        tokens, trunk_tokens, features = self._features(inputs)
+        tokens, trunk_tokens, features = self._features(self._thin(self.check(inputs)))
         return Stages(tokens, trunk_tokens, features, self.head(features, generator))
 
-    def _features(self, inputs: Inputs) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    def _features(self, arrays: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Return the tokens of each stem, those of the trunk, and what the head reads."""
-        if not self._statistics_checked:
-            self.normaliser.require_ready()
-            self._statistics_checked = True
-        config, name = self.config, self.config.embodiment
-        arrays = self._mask_horizon(check_inputs(config, inputs, self.device))
+        name = self.config.embodiment
         tokens: dict[str, Tensor] = {}
-        for modality in config.modalities:
-            if modality == STATE:
-                entries = self.normaliser[STATE].normalise(arrays[STATE])
-            else:
-                cells = (
-                    arrays["image_features"]
-                    if "image_features" in arrays
-                    else self.encoders[IMAGE](arrays[IMAGE])
-                )
-                entries = cells.flatten(1, 3)
-            tokens[modality] = self.stems[f"{name}_{modality}"](entries)
+        for key, modality in self.modalities.items():
+            if any(item in arrays for item in modality.names):
+                stem_tokens = self.stems[f"{name}_{key}"](modality.entries(arrays, self))
+                if self.config.modality_embedding:
+                    stem_tokens = stem_tokens + self.modalities_tokens[key]
+                tokens[key] = stem_tokens
         parts = list(tokens.values())
         if name in self.action_tokens:
             parts.append(self.action_tokens[name].expand(parts[0].shape[0], -1, -1))
-        trunk_tokens: Tensor = self.trunk["trunk"](torch.cat(parts, dim=1) + self.table)
+        mixed = torch.cat(parts, dim=1)
+        trunk_tokens: Tensor = self.trunk["trunk"](mixed + self.table[: mixed.shape[1]])
         return tokens, trunk_tokens, self._pool(trunk_tokens)
 
     def encode_images(self, images: Array) -> Tensor:
@@ -189,17 +205,21 @@ class Policy(nn.Module):
 
         T may be anything from 1; a caller that keeps the features of past frames encodes each frame once.
         """
-        if IMAGE not in self.encoders:
-            raise PolicyError("this policy has no image encoder; pass it precomputed 'image_features'")
-        config = self.config
-        array = torch.as_tensor(images, device=self.device)
-        expected = (config.views, config.image_height, config.image_width, 3)
-        if array.dtype != torch.uint8 or array.ndim != 6 or tuple(array.shape[2:]) != expected:
+        return self._encode(IMAGE, images)
+
+    def encode_depth(self, depth: Array) -> Tensor:
+        """Return the "depth_features" (B, T, V, cells, width) of depth (B, T, V, H, W) uint16 in mm, T from 1."""
+        return self._encode(DEPTH, depth)
+
+    def _encode(self, name: str, pictures: Array) -> Tensor:
+        modality = self.modalities.get(name)
+        if not isinstance(modality, Pictures) or name not in self.encoders:
             raise PolicyError(
-                f"encode_images got {str(array.dtype).removeprefix('torch.')} {tuple(array.shape)}, but uint8 "
-                f"(B, T, {', '.join(map(str, expected))}) was expected; shape it as the policy's embodiment says"
+                f"this policy has no {name} encoder; pass it precomputed '{name}_features'"
+                if modality
+                else f"this policy reads no {name}, so it has no {name} encoder; leave it out"
             )
-        features: Tensor = self.encoders[IMAGE](array)
+        features: Tensor = self.encoders[name](check_array(modality.pictures, pictures, self.device))
         return features
 
     # --- parts ---------------------------------------------------------------------------------------------------
@@ -224,14 +244,38 @@ class Policy(nn.Module):
         return module
 
     def set_statistics(self, statistics: Mapping[str, Statistics]) -> None:
-        """Take the training data's statistics: keys "action" and, with a state stem, "state"."""
+        """Take the training data's statistics; keys are "action" and those of the stems (`statistics_needed`)."""
         self.normaliser.set_statistics(statistics)
 
+    @property
+    def statistics_needed(self) -> dict[str, int]:
+        """The features that are normalised, with the dimension of each: "action", "state", "wrench", ..."""
+        return self.normaliser.dims
+
+    def set_task_embeddings(self, embeddings: Tensor) -> None:
+        """Take the embeddings of the configuration's tasks, float (tasks, tokens, width), in their order."""
+        if self.language is None:
+            raise PolicyError(
+                "this policy has no tasks; name them in its configuration, with a language stem"
+            )
+        self.language.set(embeddings)
+
+    def require_ready(self) -> None:
+        """Raise HptError unless the policy has its statistics and the embeddings of its tasks."""
+        self.normaliser.require_ready()
+        if self.language is not None:
+            self.language.require_ready()
+
     def part(self, name: str) -> list[nn.Parameter]:
-        """Return the parameters of one part: "encoders", "stems", "trunk" or "heads" (with pooling, action tokens)."""
+        """Return the parameters of one part.
+
+        They are "encoders", "stems" (with the modality embedding, if it is added), "trunk" and "heads" (with pooling
+        and action tokens).
+        """
+        embedding: list[nn.Module] = [self.modalities_tokens] if self.config.modality_embedding else []
         modules: dict[str, list[nn.Module]] = {
             "encoders": [self.encoders],
-            "stems": [self.stems],
+            "stems": [self.stems, *embedding],
             "trunk": [self.trunk],
             "heads": [self.heads, self.poolings, self.action_tokens],
         }
@@ -246,7 +290,8 @@ class Policy(nn.Module):
             counts[f"stem {modality}"] = _count(self.stems[f"{self.config.embodiment}_{modality}"])
         counts["trunk"] = _count(self.trunk)
         counts["head"] = _count(self.heads) + _count(self.poolings) + _count(self.action_tokens)
-        counts["modality tokens (unused)"] = _count(self.modalities_tokens)
+        unused = "" if self.config.modality_embedding else " (unused)"
+        counts[f"modality tokens{unused}"] = _count(self.modalities_tokens)
         return counts
 
     @classmethod
@@ -267,13 +312,36 @@ class Policy(nn.Module):
                 f"{config.action_dim}; set head.projection to true"
             )
 
-    def _mask_horizon(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
-        """In training keep the last h of T observations, h random in 1..T and the same for all modalities."""
-        if not (self.training and self.config.horizon_masking):
+    def _require_evaluation(self) -> None:
+        if self.training:
+            raise PolicyError(
+                "predict was called in training mode, where dropout is on; call policy.eval() first"
+            )
+
+    def _thin(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+        """In training leave out some of what may be missing on the robot; in evaluation mode leave all as it is.
+
+        With `horizon_masking` the last h of T observations are kept, h random in 1..T and the same for all modalities.
+        A modality with `missing: drop` is left out of a `drop_share` of the batches; if that would leave nothing that
+        changes with time, all modalities are kept.
+        """
+        if not self.training:
             return arrays
-        horizon = next(iter(arrays.values())).shape[1]
-        keep = int(torch.randint(1, horizon + 1, ()))
-        return {name: array[:, horizon - keep :] for name, array in arrays.items()}
+        of = {name: modality for modality in self.modalities.values() for name in modality.names}
+        if self.config.horizon_masking:
+            horizon = next(array.shape[1] for name, array in arrays.items() if of[name].in_time)
+            keep = int(torch.randint(1, horizon + 1, ()))
+            arrays = {
+                name: array[:, horizon - keep :] if of[name].in_time else array
+                for name, array in arrays.items()
+            }
+        shares = {stem.modality: stem.drop_share for stem in self.config.stems if stem.missing == "drop"}
+        kept = {
+            name: array
+            for name, array in arrays.items()
+            if of[name].name not in shares or float(torch.rand(())) >= shares[of[name].name]
+        }
+        return kept if any(of[name].in_time for name in kept) else arrays
 
     def _pool(self, tokens: Tensor) -> Tensor:
         match self.config.pooling:

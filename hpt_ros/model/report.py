@@ -5,25 +5,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from hpt_ros.model.checkpoint import Checkpoint
 from hpt_ros.model.config import (
     IMAGE,
-    STATE,
+    LANGUAGE,
+    MODALITIES,
     TRUNK_SIZES,
     PolicyConfig,
+    StemConfig,
     TrunkConfig,
 )
 from hpt_ros.model.encoder_config import ImageEncoderConfig
-from hpt_ros.model.encoders import feature_shape
-from hpt_ros.model.head_config import HeadConfig
+from hpt_ros.model.head_config import HEAD_NAMES, HeadConfig
+from hpt_ros.model.inputs import Input
+from hpt_ros.model.memory import MEBIBYTE, Memory, memory_of, memory_of_config
+from hpt_ros.model.modalities import Pictures
+from hpt_ros.model.modality import Modality
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.trunk import Trunk
 from hpt_ros.model.weights import LoadReport
 from hpt_ros.structured import dump_yaml
+
+ALL_MODALITIES = "All modalities, HPT-Base with action tokens"
 
 
 def trunk_table() -> str:
@@ -36,38 +41,82 @@ def trunk_table() -> str:
     return "\n".join(lines)
 
 
-def shape_table(config: PolicyConfig) -> str:
-    """Return a Markdown table of the arrays along the data's way for one sample (batch axis B)."""
-    horizon, width = config.observation_horizon, config.trunk.width
-    rows: list[tuple[str, tuple[Any, ...]]] = []
-    for stem in config.stems:
-        if stem.modality == IMAGE:
-            cells, cell_width = feature_shape(config)
-            frame = (config.image_height, config.image_width, 3)
-            if config.image_encoder.kind != "none":
-                rows.append(("image, uint8", (horizon, config.views, *frame)))
-            rows.append(
-                (
-                    f"cells of features ({config.image_encoder.kind})",
-                    (horizon, config.views, cells, cell_width),
-                )
-            )
-            rows.append(("entries of the image stem", (horizon * config.views * cells, cell_width)))
-        elif stem.modality == STATE:
-            rows.append(("state, normalised: entries of the state stem", (horizon, config.state_dim)))
-        rows.append((f"tokens of the {stem.modality} stem", (stem.tokens, width)))
+def modality_table(config: PolicyConfig) -> str:
+    """Return a Markdown table of what a policy reads: each modality's input, entries, tokens and normaliser."""
     with torch.device("meta"):
         policy = Policy(config)
+    rows = []
+    for stem in config.stems:
+        modality = policy.modalities[stem.modality]
+        normaliser = modality.statistic
+        normalised = "none" if normaliser is None else f"limits of `{normaliser[0]}` ({normaliser[1]})"
+        if isinstance(modality, Pictures):
+            normalised = "in the encoder"
+        rows.append(
+            (
+                stem.modality + (" (may be missing)" if stem.missing == "drop" else ""),
+                f"`{_raw(modality).name}` {_type(_raw(modality))} {_shape(config, _raw(modality))}",
+                f"{modality.count} of {modality.width}",
+                str(stem.tokens),
+                normalised,
+            )
+        )
+    rows.append(
+        (
+            "sum",
+            "",
+            "",
+            str(sum(stem.tokens for stem in config.stems)),
+            f"the trunk sees {policy.table.shape[0]}",
+        )
+    )
+    head = [
+        "| modality | input | entries of the stem | tokens | normalised by |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def shape_table(config: PolicyConfig) -> str:
+    """Return a Markdown table of the arrays along the data's way for one sample (batch axis B)."""
+    width = config.trunk.width
+    with torch.device("meta"):
+        policy = Policy(config)
+    rows: list[tuple[str, str]] = []
+    for stem in config.stems:
+        modality = policy.modalities[stem.modality]
+        raw = _raw(modality)
+        rows.append((f"{raw.name}, {_type(raw)}", _shape(config, raw)))
+        if isinstance(modality, Pictures) and modality.has_encoder:
+            kind = config.image_encoder.kind if stem.modality == IMAGE else "small_cnn"
+            rows.append((f"cells of features ({kind})", _shape(config, modality.inputs[0])))
+        rows.append((f"entries of the {stem.modality} stem", _text((modality.count, modality.width))))
+        rows.append((f"tokens of the {stem.modality} stem", _text((stem.tokens, width))))
     tokens = policy.table.shape[0]
     features: dict[str, tuple[int, ...]] = {
         "no-op": (tokens, width),
         "action_token": (config.action_horizon, width),
     }
-    rows.append(("tokens through the trunk", (tokens, width)))
-    rows.append((f"features (pooling {config.pooling})", features.get(config.pooling, (width,))))
-    rows.append((f"action chunk ({config.head.kind} head)", (config.action_horizon, config.action_dim)))
-    lines = ["| array | shape |", "| --- | --- |"]
-    return "\n".join(lines + [f"| {name} | (B, {', '.join(map(str, shape))}) |" for name, shape in rows])
+    rows.append(("tokens through the trunk", _text((tokens, width))))
+    rows.append((f"features (pooling {config.pooling})", _text(features.get(config.pooling, (width,)))))
+    rows.append(
+        (f"action chunk ({config.head.kind} head)", _text((config.action_horizon, config.action_dim)))
+    )
+    return "\n".join(
+        ["| array | shape |", "| --- | --- |", *(f"| {name} | {shape} |" for name, shape in rows)]
+    )
+
+
+def memory_table(config: PolicyConfig) -> str:
+    """Return a Markdown table of a policy's memory with each published trunk; see `hpt_ros.model.memory`."""
+    names = [f"peak of encoding one tick ({name})" for name in _encoders(config)]
+    head = ["trunk", "weights, float32", "weights, bfloat16", *names, "peak of a step from features"]
+    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    for name, size in TRUNK_SIZES.items():
+        memory = memory_of_config(config.with_trunk(size))
+        cells = (memory.weights, memory.weights // 2, *memory.encoders.values(), memory.step)
+        lines.append(f"| {name} | {' | '.join(map(_mebibytes, cells))} |")
+    return "\n".join(lines)
 
 
 def parts_table(config: PolicyConfig) -> str:
@@ -80,15 +129,47 @@ def parts_table(config: PolicyConfig) -> str:
     )
 
 
+def memory_lines(memory: Memory) -> str:
+    """Return a policy's memory as lines, with how the figures come about."""
+    lines = [
+        f"weights: {_mebibytes(memory.weights)} in float32, {_mebibytes(memory.weights // 2)} in bfloat16"
+    ]
+    lines += [
+        f"activations, encoding one tick ({name}): {_mebibytes(peak)}"
+        for name, peak in memory.encoders.items()
+    ]
+    lines.append(f"activations, a step from features: {_mebibytes(memory.step)}")
+    lines.append(
+        "(activations: most bytes of tensors alive at once, counted over one run at batch 1 in float32; what kernels "
+        "and the allocator take comes on top)"
+    )
+    return "\n".join(lines)
+
+
 def checkpoint_report(checkpoint: Checkpoint, *, where: str) -> str:
     """Return what `hpt checkpoint inspect` prints."""
-    weights = checkpoint.weights
+    weights, config = checkpoint.weights, checkpoint.config
+    encoder = config.image_encoder
+    kinds = [
+        f"image encoder: {encoder.kind}{f' {encoder.model}' if encoder.model else ''}, "
+        f"{'shared by all views' if encoder.shared else 'separate per view'}, "
+        f"{'trained' if encoder.trainable else 'frozen'}"
+        if IMAGE in config.modalities
+        else "image encoder: none (no image stem)",
+        f"trunk: width {config.trunk.width}, depth {config.trunk.depth}, {config.trunk.heads} heads",
+        f"pooling: {config.pooling}",
+        f"head: {config.head.kind} ({HEAD_NAMES[config.head.kind]})",
+        f"tasks: {'; '.join(config.tasks) or 'none (no task embeddings)'}",
+    ]
     precision = "float16 (statistics float32)" if weights.half_precision else "float32"
     metrics = "\n".join(f"{name}: {value:g}" for name, value in checkpoint.metrics.items()) or "none recorded"
     sections = [
         f"checkpoint {where}",
         f"embodiment: {checkpoint.config.embodiment}\nweights: {weights.tensors} tensors, {precision}\n"
         f"sha256: {weights.sha256}",
+        "network\n\n" + "\n".join(kinds),
+        "modalities\n\n" + modality_table(config),
+        "memory\n\n" + memory_lines(memory_of(checkpoint.policy)),
         "configuration\n\n" + dump_yaml(checkpoint.config.to_mapping()).rstrip(),
         "parts\n\n" + parts_table(checkpoint.config),
         "data's way\n\n" + shape_table(checkpoint.config),
@@ -98,11 +179,18 @@ def checkpoint_report(checkpoint: Checkpoint, *, where: str) -> str:
 
 
 def verification_report(checkpoint: Checkpoint, *, where: str) -> str:
-    """Return what `hpt checkpoint verify` prints of a checkpoint that `load_checkpoint` accepted."""
+    """Return what `hpt checkpoint verify` prints of a checkpoint that passed all its checks."""
     numbers = sum(value.numel() for value in checkpoint.policy.state_dict().values())
-    return (
-        f"checkpoint {where} is sound: {checkpoint.weights.tensors} tensors, {numbers:,} numbers, all finite, with "
-        f"exactly the names and shapes of config.yaml; sha256 {checkpoint.weights.sha256}"
+    tasks = len(checkpoint.config.tasks)
+    return "\n".join(
+        [
+            f"checkpoint {where} is sound: {checkpoint.weights.tensors} tensors, {numbers:,} numbers, all finite, with "
+            f"exactly the names and shapes of config.yaml; sha256 {checkpoint.weights.sha256}",
+            "embodiment.yaml agrees with config.yaml: name, horizons, and the sizes of "
+            f"{', '.join(checkpoint.config.modalities)} and action",
+            f"stats.json agrees with the normaliser of {', '.join(checkpoint.policy.statistics_needed)}",
+            *([f"the embeddings of all {tasks} tasks are there"] if tasks else []),
+        ]
     )
 
 
@@ -116,7 +204,7 @@ def export_report(trunk: TrunkConfig, report: LoadReport) -> str:
 
 
 def example_configs() -> dict[str, PolicyConfig]:
-    """Return the configurations that docs/model.md shows: HPT-Base as published, and a small one to train on a CPU."""
+    """Return the configurations that docs/model.md shows: HPT-Base as published, a small one, and all modalities."""
     return {
         "HPT-Base, two 480x640 views through a frozen ResNet-18, 7 joints": PolicyConfig(
             embodiment="arm",
@@ -142,14 +230,70 @@ def example_configs() -> dict[str, PolicyConfig]:
             pooling="no-op",
             head=HeadConfig(kind="decoder"),
         ),
+        ALL_MODALITIES: PolicyConfig(
+            embodiment="arm",
+            action_dim=7,
+            action_horizon=16,
+            observation_horizon=2,
+            state_dim=14,
+            views=2,
+            image_height=240,
+            image_width=320,
+            depth_views=1,
+            depth_height=120,
+            depth_width=160,
+            wrench_dim=6,
+            tactile_arrays=2,
+            tactile_values=16,
+            clouds=1,
+            cloud_points=512,
+            tasks=("pour", "wipe"),
+            stems=tuple(
+                StemConfig(modality, tokens=8 if modality == LANGUAGE else 16) for modality in MODALITIES
+            ),
+            modality_embedding=True,
+            pooling="action_token",
+        ),
     }
 
 
 def main() -> None:
     """Print the tables of docs/model.md."""
     print(f"## Sizes of the trunk\n\n{trunk_table()}")
-    for title, config in example_configs().items():
-        print(f"\n## {title}\n\n{shape_table(config)}\n\n{parts_table(config)}")
+    examples = example_configs()
+    for title, config in examples.items():
+        if title == ALL_MODALITIES:
+            print(f"\n## {title}\n\n{modality_table(config)}\n\n{parts_table(config)}")
+        else:
+            print(f"\n## {title}\n\n{shape_table(config)}\n\n{parts_table(config)}")
+    print(f"\n## Memory\n\n{memory_table(next(iter(examples.values())))}")
+
+
+def _raw(modality: Modality) -> Input:
+    """Return the input as it comes from the robot: pictures before features, the task before its embedding."""
+    return modality.inputs[0] if modality.name == LANGUAGE else modality.inputs[-1]
+
+
+def _type(spec: Input) -> str:
+    return "float32" if spec.dtype == "float" else spec.dtype
+
+
+def _shape(config: PolicyConfig, spec: Input) -> str:
+    lead = (config.observation_horizon,) if "T" in spec.axes else ()
+    return _text((*lead, *spec.tail))
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(('B', *map(str, shape)))}{',' if not shape else ''})"
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / MEBIBYTE:,.1f} MiB"
+
+
+def _encoders(config: PolicyConfig) -> list[str]:
+    with torch.device("meta"):
+        return list(Policy(config).encoders)
 
 
 if __name__ == "__main__":

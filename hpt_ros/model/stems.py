@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from hpt_ros.model.attention import CrossAttention
 from hpt_ros.model.config import StemConfig
 from hpt_ros.model.init import TOKEN_STD, start_cross_attention_, start_mlp_
-from hpt_ros.model.positions import position_table
 
 
 class Stem(nn.Module):
@@ -21,17 +20,17 @@ class Stem(nn.Module):
 
     table: Tensor
 
-    def __init__(self, config: StemConfig, *, input_width: int, entries: int, width: int) -> None:
+    def __init__(self, config: StemConfig, *, positions: Tensor, width: int) -> None:
         """Build a stem.
 
         Args:
             config: sizes of the MLP and of the cross-attention.
-            input_width: numbers in one entry (a cell of a feature map, a state).
-            entries: most entries that one sample brings: horizon x views x cells.
+            positions: (K, D), added to the entries; K is the most that one sample brings (horizon x views x cells), D
+                the numbers in one (a cell of a feature map, a state).
             width: width d of the tokens given to the trunk.
         """
         super().__init__()
-        layers: list[nn.Module] = [nn.Linear(input_width, config.widths[0]), nn.SiLU()]
+        layers: list[nn.Module] = [nn.Linear(positions.shape[1], config.widths[0]), nn.SiLU()]
         for before, after in pairwise(config.widths):
             layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.SiLU()]
         self.net = nn.Sequential(*layers, nn.Linear(config.widths[-1], width))
@@ -39,10 +38,10 @@ class Stem(nn.Module):
         self.cross_attention = CrossAttention(width, config.heads, config.head_width, config.dropout)
         start_mlp_(self.net)
         start_cross_attention_(self.cross_attention)
-        self.register_buffer("table", position_table(entries, input_width), persistent=False)
+        self.register_buffer("table", positions, persistent=False)
 
     def forward(self, entries: Tensor) -> Tensor:
-        """Return tokens (B, n, d) of entries (B, K, D), ordered by time, view, cell; positions restart at 0."""
+        """Return tokens (B, n, d) of entries (B, K, D), ordered by time first; fewer of them read the table's start."""
         positioned = entries + self.table[: entries.shape[1]]
         tokens: Tensor = self.cross_attention(self.tokens, self.net(positioned))
         return tokens

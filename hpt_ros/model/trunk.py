@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from hpt_ros.model.config import TrunkConfig
 
@@ -87,10 +88,15 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """The transformer: `depth` blocks and no final LayerNorm."""
+    """The transformer: `depth` blocks and no final LayerNorm. With depth 0 tokens pass as they are.
+
+    Set `checkpointing` to train with less memory: each block's activations are then computed again in the backward
+    pass (with the same random numbers), which costs a second forward pass.
+    """
 
     def __init__(self, config: TrunkConfig) -> None:
         super().__init__()
+        self.checkpointing = False
         last = max(config.depth - 1, 1)
         self.blocks = nn.ModuleList(
             Block(config.width, config.heads, config.drop_path * index / last)
@@ -103,6 +109,7 @@ class Trunk(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (B, N, d), positions already added, to tokens (B, N, d)."""
+        again = self.checkpointing and torch.is_grad_enabled()
         for block in self.blocks:
-            x = block(x)
+            x = checkpoint(block, x, use_reentrant=False) if again else block(x)
         return x

@@ -7,7 +7,6 @@ folders; from a local path or from the Hugging Face hub as ``hf://user/repo[/fil
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
 from collections.abc import Collection, Mapping
@@ -15,26 +14,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hpt_ros.errors import HptError
-from hpt_ros.model.config import TRUNK_SIZES, TrunkConfig
+from hpt_ros.model.config import IMAGE, TRUNK_SIZES, TrunkConfig
+from hpt_ros.model.encoder_config import LIBRARY_KINDS
 from hpt_ros.model.encoders import ImageEncoder, ResNet18
 from hpt_ros.model.policy import Policy
+from hpt_ros.model.published import recorded_heads
+from hpt_ros.model.sources import (
+    ENCODER_FILES,
+    WeightsError,
+    read_metadata,
+    read_tensors,
+    resolve,
+    sha256_of,
+    some,
+)
 
-HUB = "hf://"
 TRUNK_IN_MODEL = "trunk.trunk."  # prefix in model.pth and in our checkpoints
 TRUNK_IN_FILE = "trunk."  # prefix in trunk.pth
-FILES_IN_FOLDER = ("trunk.pth", "trunk.safetensors", "model.safetensors", "model.pth")
 CLASSIFIER = ("fc.weight", "fc.bias")
 # BatchNorm's count of training steps: files older than PyTorch 0.4.1 lack it, and with a momentum nothing reads it.
 COUNTER = "num_batches_tracked"
-NAMES_IN_ERRORS = 4
-
-
-class WeightsError(HptError):
-    """A weight file cannot be read, or does not fit the policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +67,10 @@ def load_trunk(policy: Policy, source: str | Path) -> LoadReport:
     """
     file = resolve(source)
     tensors = read_tensors(file)
-    prefix = TRUNK_IN_MODEL if any(name.startswith(TRUNK_IN_MODEL) for name in tensors) else TRUNK_IN_FILE
-    found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    if not any(name.startswith("blocks.") for name in found):
-        raise WeightsError(
-            f"the file {str(file)!r} holds no HPT trunk (no name starts with 'trunk.blocks.'; it has "
-            f"{_some(tensors)}); give a trunk.pth, a model.pth or a checkpoint"
-        )
+    found, others = trunk_tensors(tensors, file)
     _check_trunk_size(policy.config.trunk, found, file)
     load_strictly(policy.trunk["trunk"], found, what="the trunk", file=file)
-    return _report("trunk", source, file, found, 1)
+    return _report("trunk", source, file, found, 1, others)
 
 
 def load_model(policy: Policy, source: str | Path, *, without: Collection[str] = ()) -> LoadReport:
@@ -109,16 +105,23 @@ def load_model(policy: Policy, source: str | Path, *, without: Collection[str] =
 def load_image_encoder(policy: Policy, source: str | Path) -> LoadReport:
     """Load ImageNet weights with torchvision's names into every ResNet-18 of the policy; the classifier is left out.
 
+    The source is a file, a folder with one of `ENCODER_FILES`, or ``hf://user/repo[/file]``.
+    An encoder of timm or transformers takes its library's files instead (`hpt_ros.model.pretrained_weights`).
+
     Raises:
-        WeightsError: the policy's encoder is no ResNet-18, or the file does not fit.
+        WeightsError: the policy's encoder is of none of these, or the file does not fit.
     """
-    (encoder,) = policy.encoders.values() or (None,)
+    if policy.config.image_encoder.kind in LIBRARY_KINDS:
+        from hpt_ros.model.pretrained_weights import load_library_encoder  # it imports this module
+
+        return load_library_encoder(policy, source)
+    encoder = dict(policy.encoders.items()).get(IMAGE)  # depth has one of its own
     if not isinstance(encoder, ImageEncoder) or not all(isinstance(net, ResNet18) for net in encoder.nets):
         raise WeightsError(
             f"the policy's image encoder is {policy.config.image_encoder.kind!r}, but ImageNet weights need "
             "'resnet18'; set image_encoder.kind, or load no image encoder"
         )
-    file = resolve(source)
+    file = resolve(source, ENCODER_FILES)
     tensors = read_tensors(file)
     left_out = tuple(name for name in CLASSIFIER if name in tensors)
     kept = {name: value for name, value in tensors.items() if name not in CLASSIFIER}
@@ -142,6 +145,10 @@ def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
         raise WeightsError(
             f"the file to export to is {str(path)!r}, but a name ending in .pth or .safetensors was expected; rename it"
         )
+    if not policy.config.trunk.depth:
+        raise WeightsError(
+            "the policy has no trunk (trunk.depth is 0), so there is none to export; take another checkpoint"
+        )
     if path.exists():
         raise WeightsError(f"{str(path)!r} exists already, so it is not replaced; name another file")
     tensors = {
@@ -155,7 +162,7 @@ def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
             if path.suffix == ".pth":
                 torch.save(tensors, work)
             else:
-                save_file(tensors, work, metadata={"format": "pt"})
+                save_file(tensors, work, metadata=trunk_metadata(policy.config.trunk))
             work.chmod(0o644)
             written = read_tensors(work)
             if written.keys() != tensors.keys() or any(
@@ -170,54 +177,14 @@ def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
     return _report("trunk", path, path, tensors, 1)
 
 
-def resolve(source: str | Path) -> Path:
-    """Return the local file of a path, of a folder with one of the known names, or of an ``hf://`` address.
-
-    Raises:
-        WeightsError: nothing there, or the hub cannot be reached.
-    """
-    text = str(source)
-    if text.startswith(HUB):
-        return _download(text)
-    if re.match(r"[a-z]+://", text):
-        raise WeightsError(
-            f"the address {text!r} is neither a path nor hf://user/repo[/file]; download it, or use those"
-        )
-    path = Path(source)
-    if path.is_dir():
-        for name in FILES_IN_FOLDER:
-            if (path / name).is_file():
-                return path / name
-        raise WeightsError(
-            f"the folder {text!r} holds none of {', '.join(FILES_IN_FOLDER)}; give the weight file's path"
-        )
-    if not path.is_file():
-        raise WeightsError(
-            f"the weight file {text!r} does not exist; give an existing path or hf://user/repo[/file]"
-        )
-    return path
-
-
-def read_tensors(file: Path) -> dict[str, Tensor]:
-    """Read a flat mapping of names to tensors from `.safetensors`, or else from a PyTorch file, onto the CPU."""
-    try:
-        data = (
-            load_file(file)
-            if file.suffix == ".safetensors"
-            else torch.load(file, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:  # each damaged format raises its own kind; all mean the same to the user
-        reason = " ".join(str(error).split())[:160]
-        raise WeightsError(
-            f"the weight file {str(file)!r} ({file.stat().st_size} bytes) cannot be read: {reason}; "
-            "it is damaged, cut short or no weight file; fetch it again"
-        ) from error
-    if not isinstance(data, Mapping) or not all(isinstance(value, Tensor) for value in data.values()):
-        raise WeightsError(
-            f"the weight file {str(file)!r} holds a {type(data).__name__} that is no flat mapping of names to tensors; "
-            "give a file saved from a state_dict()"
-        )
-    return dict(data)
+def trunk_metadata(config: TrunkConfig) -> dict[str, str]:
+    """Return what a trunk's `.safetensors` file says beside its tensors, which do not show the number of heads."""
+    return {
+        "format": "pt",
+        "width": str(config.width),
+        "depth": str(config.depth),
+        "heads": str(config.heads),
+    }
 
 
 def load_strictly(
@@ -232,12 +199,19 @@ def load_strictly(
 
     `own` restricts the module's names that the file must hold (default: all of them).
     """
-    own = module.state_dict() if own is None else own
+    check_strictly(module.state_dict() if own is None else own, tensors, what=what, file=file)
+    module.load_state_dict({**module.state_dict(), **tensors}, strict=True)
+
+
+def check_strictly(
+    own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, what: str, file: Path
+) -> None:
+    """Raise unless `tensors` have exactly the names and shapes of `own` (a state dict) and hold finite numbers."""
     missing = [name for name in own if name not in tensors and not name.endswith(COUNTER)]
     unexpected = [name for name in tensors if name not in own]
     if missing or unexpected:
-        lacks = f"lacks {len(missing)} tensors ({_some(missing)})" if missing else ""
-        surplus = f"has {len(unexpected)} tensors too many ({_some(unexpected)})" if unexpected else ""
+        lacks = f"lacks {len(missing)} tensors ({some(missing)})" if missing else ""
+        surplus = f"has {len(unexpected)} tensors too many ({some(unexpected)})" if unexpected else ""
         raise WeightsError(
             f"the file {str(file)!r} does not fit {what}: it {' and '.join(filter(None, (lacks, surplus)))}; "
             "use the configuration that the file was made with"
@@ -248,69 +222,65 @@ def load_strictly(
                 f"the file {str(file)!r} does not fit {what}: {name!r} is {tuple(value.shape)}, but "
                 f"{tuple(own[name].shape)} was expected; use the configuration that the file was made with"
             )
+        if value.is_floating_point() != own[name].is_floating_point():
+            raise WeightsError(
+                f"the file {str(file)!r} does not fit {what}: {name!r} is {_dtype(value)}, but {_dtype(own[name])} was "
+                "expected; fetch it again"
+            )
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise WeightsError(
                 f"the file {str(file)!r} holds values in {name!r} that are no finite numbers; fetch it again"
             )
-    module.load_state_dict({**module.state_dict(), **tensors}, strict=True)
 
 
-def sha256_of(file: Path) -> str:
-    """Return the file's SHA-256 as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _dtype(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
+def trunk_tensors(tensors: Mapping[str, Tensor], file: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Return a file's trunk, named ``blocks.{i}...``, and what else the file holds, by the first part of the names.
+
+    Raises:
+        WeightsError: it holds no trunk.
+    """
+    prefix = TRUNK_IN_MODEL if any(name.startswith(TRUNK_IN_MODEL) for name in tensors) else TRUNK_IN_FILE
+    found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    if not any(name.startswith("blocks.") for name in found):
+        raise WeightsError(
+            f"the file {str(file)!r} holds no HPT trunk (no name starts with 'trunk.blocks.'; it has "
+            f"{some(tensors)}); give a trunk.pth, a model.pth or a checkpoint"
+        )
+    others = dict.fromkeys(name.partition(".")[0] for name in tensors if not name.startswith(prefix))
+    return found, tuple(others)
+
+
+def trunk_size(tensors: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Return (width, depth) of tensors named ``blocks.{i}...``."""
+    depth = 1 + max(
+        (int(name.split(".")[1]) for name in tensors if re.match(r"blocks\.\d+\.", name)), default=-1
+    )
+    norms = [value for name, value in tensors.items() if name.endswith(".norm_1.weight") and value.ndim == 1]
+    return (int(norms[0].shape[0]) if norms else 0), depth
 
 
 def _check_trunk_size(config: TrunkConfig, tensors: Mapping[str, Tensor], file: Path) -> None:
     """Compare the size of a file's trunk with the configuration's, for an error that says the remedy.
 
-    Weights do not show the number of heads. A file of a published width and depth is taken to have the published heads.
+    Weights do not show the number of heads: `recorded_heads` says where it is looked up. Where nothing says it, the
+    configuration's is taken.
     """
-    depth = 1 + max(
-        (int(name.split(".")[1]) for name in tensors if re.match(r"blocks\.\d+\.", name)), default=-1
-    )
-    first = tensors.get("blocks.0.norm_1.weight")
-    width = int(first.shape[0]) if first is not None and first.ndim == 1 else config.width
-    published = next(
-        (n for n, size in TRUNK_SIZES.items() if (size.width, size.depth) == (width, depth)), None
-    )
-    heads = TRUNK_SIZES[published].heads if published else config.heads
+    width, depth = trunk_size(tensors)
+    heads = recorded_heads(file, read_metadata(file), width, depth) or config.heads
     if (width, depth, heads) != (config.width, config.depth, config.heads):
+        published = next(
+            (n for n, s in TRUNK_SIZES.items() if (s.width, s.depth, s.heads) == (width, depth, heads)), None
+        )
         size = f" (the size {published!r})" if published else ""
         raise WeightsError(
             f"the trunk in {str(file)!r} has width {width}, depth {depth} and {heads} heads{size}, but the policy's "
             f"has width {config.width}, depth {config.depth} and {config.heads} heads; "
             "set the policy's trunk to the file's"
         )
-
-
-def _download(address: str) -> Path:
-    parts = address.removeprefix(HUB).split("/")
-    if len(parts) < 2 or not all(re.fullmatch(r"[A-Za-z0-9._-]+", part) and part != ".." for part in parts):
-        raise WeightsError(
-            f"the hub address {address!r} is not of the form hf://user/repo[/file]; correct it"
-        )
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError as error:
-        raise WeightsError(
-            f"{address!r} needs the package huggingface_hub, which is not installed; pip install huggingface_hub, "
-            "or download the file and give its path"
-        ) from error
-    file = "/".join(parts[2:]) or FILES_IN_FOLDER[0]
-    try:
-        return Path(hf_hub_download("/".join(parts[:2]), file))
-    except (
-        Exception
-    ) as error:  # network, authentication, absent repository or file: the hub's own words say which
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(
-            f"{file!r} cannot be fetched from {'/'.join(parts[:2])!r} on the hub: {reason}; "
-            "check the address and the network, or download the file and give its path"
-        ) from error
 
 
 def _report(
@@ -330,8 +300,3 @@ def _report(
         parameters=sum(value.numel() for value in tensors.values()) * copies,
         left_out=left_out,
     )
-
-
-def _some(names: Collection[str]) -> str:
-    shown = list(names)[:NAMES_IN_ERRORS]
-    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")

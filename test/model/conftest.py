@@ -22,6 +22,7 @@ from hpt_ros.model import (
     StemConfig,
     TrunkConfig,
 )
+from hpt_ros.model.encoder_config import LanguageConfig
 
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"
 
@@ -70,6 +71,27 @@ def make_config() -> Callable[..., PolicyConfig]:
     return _config
 
 
+ALL = ("image", "depth", "state", "wrench", "tactile", "pointcloud", "actions", "language")
+
+
+@pytest.fixture
+def every_modality() -> dict[str, Any]:
+    """Changes to the small configuration that give it a stem for every modality there is, two tasks, two arrays."""
+    return {
+        "stems": tuple(StemConfig(name, widths=(24,), tokens=2, heads=2, head_width=8) for name in ALL),
+        "depth_views": 1,
+        "depth_height": 16,
+        "depth_width": 24,
+        "wrench_dim": 6,
+        "tactile_arrays": 2,
+        "tactile_values": 5,
+        "clouds": 2,
+        "cloud_points": 7,
+        "tasks": ("feed the dog", "fetch the bowl"),
+        "language": LanguageConfig(kind="none", tokens=4, width=6),
+    }
+
+
 @pytest.fixture
 def make_policy() -> Callable[..., Policy]:
     """Build a small policy with statistics, in evaluation mode."""
@@ -82,6 +104,8 @@ def make_policy() -> Callable[..., Policy]:
         }
         samples["action"] = samples["action"] * 3.0 + 1.0
         policy.set_statistics({name: Statistics.of(values) for name, values in samples.items()})
+        if policy.language is not None:
+            policy.set_task_embeddings(torch.randn(policy.language.embeddings.shape))
         return policy.eval()
 
     return make
@@ -95,12 +119,27 @@ def make_inputs() -> Callable[..., dict[str, Any]]:
         config: PolicyConfig, *, batch: int = 2, seed: int = 0, steps: int | None = None
     ) -> dict[str, npt.NDArray[Any]]:
         rng = np.random.default_rng(seed)
-        horizon = steps or config.observation_horizon
-        shape = (batch, horizon, config.views, config.image_height, config.image_width, 3)
-        return {
-            "image": rng.integers(0, 256, shape, dtype=np.uint8),
-            "state": rng.normal(size=(batch, horizon, config.state_dim)).astype(np.float32),
+        c, head = config, (batch, steps or config.observation_horizon)
+        shapes = {
+            "image": (c.views, c.image_height, c.image_width, 3),
+            "depth": (c.depth_views, c.depth_height, c.depth_width),
+            "state": (c.state_dim,),
+            "wrench": (c.wrench_dim,),
+            "tactile": (c.tactile_arrays, c.tactile_values),
+            "pointcloud": (c.clouds, c.cloud_points, 3),
+            "actions": (c.action_dim,),
         }
+        kinds = {"image": (256, np.uint8), "depth": (4000, np.uint16)}
+        inputs: dict[str, npt.NDArray[Any]] = {}
+        for name, tail in shapes.items():
+            if name in kinds and name in config.modalities:
+                top, dtype = kinds[name]
+                inputs[name] = rng.integers(0, top, (*head, *tail), dtype=dtype)
+            elif name in config.modalities:
+                inputs[name] = rng.normal(size=(*head, *tail)).astype(np.float32)
+        if "language" in config.modalities:
+            inputs["task"] = rng.permutation(max(batch, len(c.tasks)))[:batch] % len(c.tasks)
+        return inputs
 
     return make
 

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 import yaml
+from published_files import EMBODIMENT
 from safetensors.torch import load_file, save_file
 
 from hpt_ros.cli.main import main
@@ -19,7 +20,9 @@ from hpt_ros.model import (
     save_checkpoint,
 )
 from hpt_ros.model.checkpoint import FILES
-from hpt_ros.model.weights import read_tensors, sha256_of
+from hpt_ros.model.sources import read_tensors, sha256_of
+from hpt_ros.model.verifying import statistics_in
+from hpt_ros.resources import checkpoint_folder
 
 
 @pytest.fixture
@@ -228,13 +231,73 @@ def test_when_inspecting_nothing_expect_exit_status_two(tmp_path, capsys):
     assert "hpt checkpoint: error: the checkpoint" in capsys.readouterr().err
 
 
-def test_when_verified_expect_hash_and_counts(saved, capsys):
-    folder, policy = saved
+@pytest.fixture
+def sound(tmp_path, make_policy):
+    """A checkpoint whose embodiment and statistics are its policy's."""
+    policy = make_policy()
+    text = EMBODIMENT.replace("small_arm", "arm").replace("observation_horizon: 2", "observation_horizon: 3")
+    text = text.replace("joints: [a, b]", "joints: [a, b, c]")
+    stats = {
+        name: {
+            key: getattr(statistics_in(policy, name), key).tolist() for key in ("min", "max", "mean", "std")
+        }
+        for name in policy.statistics_needed
+    }
+    return save_checkpoint(tmp_path / "sound", policy, embodiment_yaml=text, stats=stats, card=""), policy
+
+
+def test_when_verified_expect_hash_and_counts(sound, capsys):
+    folder, policy = sound
     assert main(["checkpoint", "verify", str(folder)]) == 0
     text = " ".join(capsys.readouterr().out.split())
     numbers = sum(value.numel() for value in policy.state_dict().values())
     assert f"is sound: {len(policy.state_dict())} tensors, {numbers:,} numbers, all finite" in text
     assert sha256_of(folder / "model.safetensors") in text
+    assert "embodiment.yaml agrees with config.yaml" in text
+    assert "stats.json agrees with the normaliser of action, state" in text
+
+
+def test_when_the_shipped_checkpoint_is_verified_expect_it_sound(capsys):
+    assert main(["checkpoint", "verify", str(checkpoint_folder("feed_dog"))]) == 0
+    assert "is sound" in capsys.readouterr().out
+
+
+def alter_stats(folder, alter):
+    stats = json.loads((folder / "stats.json").read_text())
+    alter(stats)
+    (folder / "stats.json").write_text(json.dumps(stats))
+
+
+def alter_embodiment(folder, before, after):
+    text = (folder / "embodiment.yaml").read_text()
+    assert text.count(before) == 1
+    (folder / "embodiment.yaml").write_text(text.replace(before, after))
+
+
+SCALE = "normalizer.arm.params_dict.state.scale"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: alter_embodiment(f, "horizon: 4", "horizon: 8"), "has action horizon 4 but its embodiment"),
+        (lambda f: alter_embodiment(f, "[a, b, c]", "[a, c]"), "has state dimension 3 but its embodiment.yaml has 2"),
+        (lambda f: (f / "embodiment.yaml").write_text("{"), "the embodiment of checkpoint"),
+        (lambda f: alter_stats(f, lambda s: s.pop("state")), "stats.json has no statistics of 'state'"),
+        (lambda f: alter_stats(f, lambda s: s.update(state=[1])), "stats.json has no statistics of 'state'"),
+        (lambda f: alter_stats(f, lambda s: s["state"]["min"].pop()), "stats.json has min of 'state' ["),
+        (lambda f: alter_stats(f, lambda s: s["action"].update(max=["x", 1])), "stats.json has max of 'action' []"),
+        (lambda f: alter_stats(f, lambda s: s["action"]["mean"].reverse()), "stats.json has mean of 'action' ["),
+        (lambda f: rewrite_weights(f, lambda t: t[SCALE].mul_(1.01)), "so it was not fitted to limits or was altered"),
+    ],
+)  # fmt: skip
+def test_when_the_files_of_a_checkpoint_disagree_expect_verify_to_say_where(sound, capsys, damage, message):
+    folder, _ = sound
+    damage(folder)
+    assert main(["checkpoint", "verify", str(folder)]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "sound" not in captured.out
 
 
 def rewrite_weights(folder, alter):

@@ -89,7 +89,7 @@ def test_when_parts_do_not_fit_expect_a_sentence(make_config, changes, message):
     [
         (lambda: TrunkConfig(width=30, depth=1, heads=4), r"width 30, depth 1 and 4 heads cannot be built"),
         (lambda: TrunkConfig(width=32, depth=1, heads=0), r"0 heads cannot be built"),
-        (lambda: StemConfig("touch"), r"modality 'touch'.*image, state"),
+        (lambda: StemConfig("touch"), r"modality 'touch', but one of image, depth, state"),
         (lambda: StemConfig("image", widths=()), r"stem of 'image' has no hidden width"),
         (lambda: ImageEncoderConfig(kind="resnet81"), r"'resnet81' is unknown.*did you mean 'resnet18'"),
         (lambda: ImageEncoderConfig(kind="small_cnn", channels=(12,)), r"channels \[12\].*multiples of 8"),

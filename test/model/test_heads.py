@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,9 @@ import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from hpt_ros.model import HeadConfig, PolicyConfig, TrunkConfig
-from hpt_ros.model.flow import FlowHead, hold_last
+from hpt_ros.model.flow import FlowHead
 from hpt_ros.model.heads import ConvHead, Head, MixtureHead, build_head
+from hpt_ros.model.noise import hold_last
 from hpt_ros.model.pooling import AttentivePooling
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -23,7 +26,24 @@ KINDS: dict[str, dict[str, Any]] = {
     "gmm per step": {"pooling": "action_token", "head": HeadConfig(kind="gmm")},
     "flow": {"head": HeadConfig(kind="flow", flow_width=32)},
     "flow per step": {"pooling": "action_token", "head": HeadConfig(kind="flow", flow_width=32)},
+    "diffusion": {"head": HeadConfig(kind="diffusion", diffusion_widths=(16, 32))},
+    "diffusion per step": {
+        "pooling": "action_token",
+        "head": HeadConfig(kind="diffusion", diffusion_widths=(16, 32)),
+    },
 }
+NOISY: dict[str, dict[str, Any]] = {
+    "flow": {"kind": "flow", "flow_width": 32},
+    "diffusion": {"kind": "diffusion", "diffusion_widths": (16, 32)},
+}
+
+
+def those(names: Iterable[str]) -> list[Any]:
+    """Heads to run a test with; those of an extra that is not installed are skipped, and the report says so."""
+    lacking = pytest.mark.skipif(
+        importlib.util.find_spec("diffusers") is None, reason="the extra 'diffusion' is not installed"
+    )
+    return [pytest.param(name, marks=[lacking] if "diffusion" in name else []) for name in names]
 
 
 def alone(
@@ -49,9 +69,9 @@ def alone(
 # --- every head ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
-def test_when_padding_is_nonsense_expect_the_same_loss_and_gradient(make_policy, make_inputs, changes):
-    policy = make_policy(**changes)
+@pytest.mark.parametrize("name", those(KINDS))
+def test_when_padding_is_nonsense_expect_the_same_loss_and_gradient(make_policy, make_inputs, name):
+    policy = make_policy(**KINDS[name])
     inputs = make_inputs(policy.config)
     action = np.random.default_rng(1).normal(size=(2, 4, 2)).astype(np.float32)
     is_pad = np.array([[False, True, False, True], [False, False, False, False]])
@@ -71,9 +91,9 @@ def test_when_padding_is_nonsense_expect_the_same_loss_and_gradient(make_policy,
     assert policy.loss(inputs, shifted, is_pad).item() != losses[0]
 
 
-@pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
-def test_when_run_in_bfloat16_expect_about_the_same_loss(make_policy, make_inputs, changes):
-    policy = make_policy(**changes)
+@pytest.mark.parametrize("name", those(KINDS))
+def test_when_run_in_bfloat16_expect_about_the_same_loss(make_policy, make_inputs, name):
+    policy = make_policy(**KINDS[name])
     inputs, is_pad = make_inputs(policy.config), np.zeros((2, 4), bool)
     action = np.random.default_rng(1).normal(size=(2, 4, 2)).astype(np.float32)
     full = policy.loss(inputs, action, is_pad).item()
@@ -85,27 +105,29 @@ def test_when_run_in_bfloat16_expect_about_the_same_loss(make_policy, make_input
     assert chunk.dtype == torch.float32
 
 
-@pytest.mark.parametrize("kind", ["gmm", "flow"])
+@pytest.mark.parametrize("kind", those(["gmm", "flow", "diffusion"]))
 def test_when_there_are_two_ways_to_act_expect_one_of_them_and_not_their_mean(kind):
     """To the left or to the right of an obstacle, from the same observation; the mean would hit it."""
     torch.manual_seed(3)
-    head = alone(HeadConfig(kind=kind, dropout=0.0, flow_width=32, heads=4), dim=1)
+    head = alone(HeadConfig(kind=kind, dropout=0.0, flow_width=32, heads=4, diffusion_widths=(32, 64)), dim=1)
     features = torch.ones(64, 32)
     side = torch.where(torch.arange(64) % 2 == 0, 1.0, -1.0)
     target = (side[:, None] * torch.tensor([0.2, 0.4, 0.6, 0.8]))[:, :, None]
     is_real = torch.ones(64, 4, dtype=torch.bool)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=2e-3 if kind == "flow" else 5e-3)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=5e-3 if kind == "gmm" else 2e-3)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 250)
     head.train()
     for _ in range(250):
         optimiser.zero_grad()
         head.loss(features, target, is_real).backward()
         optimiser.step()
+        falling.step()
     with torch.no_grad():
         chunks = head.eval()(features, torch.Generator().manual_seed(1))
     errors = torch.stack([(chunks - target[row]).abs().amax(dim=(1, 2)) for row in (0, 1)])
     # Noise close to the border between the two ways ends between them; there is little of it.
     assert (errors.amin(dim=0) < 0.15).float().mean() > 0.75
-    if kind == "flow":  # its draws go both ways
+    if kind != "gmm":  # their draws go both ways
         assert (errors < 0.15).any(dim=1).all()
 
 
@@ -214,11 +236,11 @@ def test_when_flow_loss_is_computed_expect_the_error_of_the_straight_paths_veloc
     assert len(drawn) == 2  # training sees new noise each time
 
 
-def test_when_flow_predicts_expect_noise_as_configured(make_policy, make_inputs):
+@pytest.mark.parametrize("kind", those(NOISY))
+def test_when_a_head_starts_from_noise_expect_it_as_configured(make_policy, make_inputs, kind):
     def chunks(noise: str, count: int = 2) -> list[torch.Tensor]:
         torch.manual_seed(5)
-        head = HeadConfig(kind="flow", flow_width=32, flow_noise=noise)
-        policy = make_policy(head=head)
+        policy = make_policy(head=HeadConfig(**NOISY[kind], flow_noise=noise))
         inputs = make_inputs(policy.config)
         torch.manual_seed(6)
         return [policy.predict(inputs) for _ in range(count)]
@@ -231,10 +253,11 @@ def test_when_flow_predicts_expect_noise_as_configured(make_policy, make_inputs)
     assert torch.equal(fixed[0], chunks("fixed", 1)[0])
 
 
+@pytest.mark.parametrize("kind", those(NOISY))
 def test_when_a_generator_is_given_expect_its_noise_and_the_same_again_from_its_seed(
-    make_policy, make_inputs
+    make_policy, make_inputs, kind
 ):
-    policy = make_policy(head=HeadConfig(kind="flow", flow_width=32))
+    policy = make_policy(head=HeadConfig(**NOISY[kind]))
     inputs = make_inputs(policy.config)
     a, b, c = (policy.predict(inputs, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(a, b)

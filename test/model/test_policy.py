@@ -292,7 +292,7 @@ def test_when_predict_is_called_in_training_expect_a_sentence(make_policy, make_
 def test_when_images_to_encode_do_not_fit_expect_a_sentence(make_policy, make_inputs):
     policy = make_policy()
     with pytest.raises(
-        HptError, match=r"encode_images got uint8 \(2, 3, 1, 32, 48, 3\), but uint8 \(B, T, 2, 32, 48, 3\)"
+        HptError, match=r"'image' is uint8 \(2, 3, 1, 32, 48, 3\), but uint8 \(B, T, 2, 32, 48, 3\)"
     ):
         policy.encode_images(make_inputs(policy.config)["image"][:, :, :1])
 

@@ -16,7 +16,9 @@ from hpt_ros.errors import HptError
 from hpt_ros.model import (
     ImageEncoderConfig,
     Policy,
+    StemConfig,
     TrunkConfig,
+    export_trunk,
     load_image_encoder,
     load_model,
     load_trunk,
@@ -125,6 +127,10 @@ def test_when_a_published_size_is_loaded_with_other_heads_expect_a_sentence(make
             r"fc1\.bias' is \(3,\), but \(256,\)",
         ),
         (
+            lambda t: t.update({"trunk.blocks.0.norm_1.bias": torch.zeros(64, dtype=torch.int64)}),
+            r"norm_1\.bias' is int64, but float32 was expected",
+        ),
+        (
             lambda t: t["trunk.blocks.0.norm_1.bias"].fill_(torch.nan),
             r"norm_1\.bias' that are no finite numbers",
         ),
@@ -201,6 +207,46 @@ def test_when_policy_has_no_resnet_expect_a_sentence(make_policy, trunk_file):
         load_image_encoder(make_policy(), trunk_file)
 
 
+def test_when_imagenet_weights_lie_in_a_folder_beside_a_depth_encoder_expect_them_loaded_and_depth_untouched(
+    make_policy, tmp_path
+):
+    stems = (StemConfig("image"), StemConfig("depth"), StemConfig("state"))
+    policy = make_policy(
+        image_encoder=ImageEncoderConfig(kind="resnet18"),
+        stems=stems, depth_views=1, depth_height=16, depth_width=24,
+    )  # fmt: skip
+    before = [value.clone() for value in policy.encoders["depth"].parameters()]
+    stored = {n: torch.randn(v.shape) for n, v in policy.encoders["image"].nets[0].named_parameters()}
+    stored |= {
+        n: torch.rand(v.shape) for n, v in policy.encoders["image"].nets[0].named_buffers() if "running" in n
+    }
+    save_file(stored, tmp_path / "model.safetensors")
+    report = load_image_encoder(policy, tmp_path)
+    assert report.file.endswith("model.safetensors")
+    assert all(torch.equal(policy.encoders["image"].nets[0].state_dict()[n], v) for n, v in stored.items())
+    assert all(torch.equal(a, b) for a, b in zip(before, policy.encoders["depth"].parameters(), strict=True))
+
+
+def test_when_a_policy_has_no_image_encoder_expect_a_sentence(make_policy, trunk_file):
+    stems = (StemConfig("depth"), StemConfig("state"))
+    sizes = {"depth_views": 1, "depth_height": 16, "depth_width": 24}
+    policy = make_policy(stems=stems, views=0, image_height=0, image_width=0, **sizes)
+    with pytest.raises(HptError, match=r"but ImageNet weights need 'resnet18'"):
+        load_image_encoder(policy, trunk_file)
+
+
+def test_when_a_trunk_comes_from_a_whole_model_expect_what_was_left_out_to_be_said(make_policy, reference):
+    report = load_trunk(tiny_trunk(make_policy), reference("tiny_mlp").weights)
+    assert report.left_out == ("stems", "heads", "normalizer", "modalities_tokens")
+    assert "left out: stems, heads, normalizer, modalities_tokens" in str(report)
+
+
+def test_when_a_policy_has_no_trunk_expect_none_exported(make_policy, tmp_path):
+    policy = make_policy(trunk=TrunkConfig(width=32, depth=0, heads=4))
+    with pytest.raises(HptError, match=r"has no trunk \(trunk\.depth is 0\)"):
+        export_trunk(policy, tmp_path / "trunk.pth")
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -250,7 +296,7 @@ def test_when_nothing_is_there_expect_a_sentence(make_policy, tmp_path):
 HUB_SCRIPT = """
 import sys
 from hpt_ros.errors import HptError
-from hpt_ros.model.weights import resolve
+from hpt_ros.model.sources import resolve
 assert "huggingface_hub" not in sys.modules
 print(resolve("hf://liruiw/hpt-base"))
 try:

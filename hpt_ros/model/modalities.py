@@ -1,0 +1,321 @@
+"""The modalities that there are; each class says how its arrays become entries for the one `Stem`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hpt_ros.model.config import (
+    ACTIONS,
+    DEPTH,
+    IMAGE,
+    LANGUAGE,
+    POINT_CLOUD,
+    STATE,
+    TACTILE,
+    WRENCH,
+    PolicyConfig,
+)
+from hpt_ros.model.encoders import DepthEncoder, ImageEncoder, depth_feature_shape, feature_shape
+from hpt_ros.model.inputs import Input, InputError, Inputs
+from hpt_ros.model.modality import Modality, Parts
+from hpt_ros.model.positions import position_table
+
+# Octaves of the Fourier features of a point. The finest wave is 2^-7 of the workspace's extent along an axis, 16 mm of
+# 2 m: about what a depth camera tells apart there. Mildenhall et al., NeRF (arXiv 2003.08934), eq. 4.
+POINT_OCTAVES = 8
+
+
+class Pictures(Modality):
+    """Pictures that an encoder turns into cells of features, one entry a cell; or these features themselves."""
+
+    dtype: ClassVar[str]
+
+    @property
+    def frame(self) -> tuple[int, ...]:
+        """Shape (V, H, W, ...) of one step's pictures."""
+        raise NotImplementedError
+
+    @property
+    def cells(self) -> tuple[int, int, int]:
+        """Shape (V, cells, width) of one step's features."""
+        raise NotImplementedError
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """Features, or the pictures if the policy has an encoder."""
+        features = Input(self.names[0], "float", self.cells)
+        return (features, self.pictures) if self.has_encoder else (features,)
+
+    @property
+    def pictures(self) -> Input:
+        """What the encoder takes."""
+        return Input(self.name, self.dtype, self.frame)
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether the policy encodes pictures itself."""
+        return True
+
+    @property
+    def count(self) -> int:
+        """Horizon x views x cells."""
+        views, cells, _ = self.cells
+        return self.config.observation_horizon * views * cells
+
+    @property
+    def width(self) -> int:
+        """Width of a cell."""
+        return self.cells[2]
+
+    def entries(self, arrays: Mapping[str, Tensor], parts: Parts) -> Tensor:
+        """Return cells in the order of time, view, cell."""
+        features = self.names[0]
+        cells = arrays[features] if features in arrays else parts.encoders[self.name](arrays[self.name])
+        entries: Tensor = cells.flatten(1, 3)
+        return entries
+
+
+class Image(Pictures):
+    """Camera pictures: "image" uint8 RGB (B, T, V, H, W, 3), or "image_features" float (B, T, V, cells, width)."""
+
+    name = IMAGE
+    names = ("image_features", IMAGE)
+    dtype = "uint8"
+
+    @property
+    def frame(self) -> tuple[int, ...]:
+        """(V, H, W, 3)."""
+        return self.config.views, self.config.image_height, self.config.image_width, 3
+
+    @property
+    def cells(self) -> tuple[int, int, int]:
+        """As the image encoder gives them."""
+        return self.config.views, *feature_shape(self.config)
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether the policy encodes images itself."""
+        return self.config.image_encoder.kind != "none"
+
+    def encoder(self) -> nn.Module | None:
+        """Build the image encoder of the configuration."""
+        return ImageEncoder(self.config) if self.has_encoder else None
+
+    def find(self, inputs: Inputs) -> str | None:
+        """As for every modality, with the remedy for images given to a policy that takes features."""
+        if not self.has_encoder and IMAGE in inputs and self.names[0] not in inputs:
+            raise InputError(
+                f"the input {self.names[0]!r} is missing and the policy has no image encoder; "
+                "pass precomputed features, not images"
+            )
+        return super().find(inputs)
+
+
+class Depth(Pictures):
+    """Depth pictures: "depth" uint16 (B, T, V, H, W) in mm, 0 where nothing was measured; or "depth_features"."""
+
+    name = DEPTH
+    names = ("depth_features", DEPTH)
+    dtype = "uint16"
+
+    @property
+    def frame(self) -> tuple[int, ...]:
+        """(V, H, W)."""
+        return self.config.depth_views, self.config.depth_height, self.config.depth_width
+
+    @property
+    def cells(self) -> tuple[int, int, int]:
+        """As the depth encoder gives them."""
+        return self.config.depth_views, *depth_feature_shape(self.config)
+
+    def encoder(self) -> nn.Module:
+        """Build the depth encoder of the configuration."""
+        return DepthEncoder(self.config)
+
+
+class Vector(Modality):
+    """One vector of numbers per step, normalised by its own statistics: float (B, T, D), one entry a step."""
+
+    feature: ClassVar[str]  # whose normaliser
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The vector."""
+        return (Input(self.name, "float", (self.width,)),)
+
+    @property
+    def count(self) -> int:
+        """The horizon."""
+        return self.config.observation_horizon
+
+    @property
+    def statistic(self) -> tuple[str, int]:
+        """One dimension per number."""
+        return self.feature, self.width
+
+    def entries(self, arrays: Mapping[str, Tensor], parts: Parts) -> Tensor:
+        """Return the normalised vectors."""
+        return parts.normaliser[self.feature].normalise(arrays[self.name])
+
+
+class State(Vector):
+    """Proprioception, raw units."""
+
+    name = feature = STATE
+    names = (STATE,)
+
+    @property
+    def width(self) -> int:
+        """Numbers in a state."""
+        return self.config.state_dim
+
+
+class Wrench(Vector):
+    """Forces and torques, raw units."""
+
+    name = feature = WRENCH
+    names = (WRENCH,)
+
+    @property
+    def width(self) -> int:
+        """Numbers in one step's wrenches."""
+        return self.config.wrench_dim
+
+
+class Actions(Vector):
+    """Commands at the tick before each observed one, raw units; normalised as the actions that are predicted."""
+
+    name = ACTIONS
+    names = (ACTIONS,)
+    feature = "action"
+
+    @property
+    def width(self) -> int:
+        """Numbers in an action."""
+        return self.config.action_dim
+
+
+class Tactile(Modality):
+    """Tactile arrays, float (B, T, A, n) raw units: one entry per step and array, one normaliser for all arrays."""
+
+    name = TACTILE
+    names = (TACTILE,)
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The arrays."""
+        return (Input(TACTILE, "float", (self.config.tactile_arrays, self.config.tactile_values)),)
+
+    @property
+    def count(self) -> int:
+        """Horizon x arrays."""
+        return self.config.observation_horizon * self.config.tactile_arrays
+
+    @property
+    def width(self) -> int:
+        """Values of an array."""
+        return self.config.tactile_values
+
+    @property
+    def statistic(self) -> tuple[str, int]:
+        """One dimension per value."""
+        return TACTILE, self.width
+
+    def entries(self, arrays: Mapping[str, Tensor], parts: Parts) -> Tensor:
+        """Return the normalised arrays in the order of time, array."""
+        return parts.normaliser[TACTILE].normalise(arrays[TACTILE]).flatten(1, 2)
+
+
+class PointCloud(Modality):
+    """Point clouds, float (B, T, C, P, 3) in metres: one entry a point.
+
+    An entry is the point's normalised coordinates p and sin(2^k pi p), cos(2^k pi p) for k = 0 ... POINT_OCTAVES - 1,
+    so that points that are near each other differ to a small network. Points are a set: the position table marks time
+    and cloud, and is the same for all points of one.
+    """
+
+    name = POINT_CLOUD
+    names = (POINT_CLOUD,)
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The points."""
+        return (Input(POINT_CLOUD, "float", (self.config.clouds, self.config.cloud_points, 3)),)
+
+    @property
+    def count(self) -> int:
+        """Horizon x clouds x points."""
+        return self.config.observation_horizon * self.config.clouds * self.config.cloud_points
+
+    @property
+    def width(self) -> int:
+        """3 coordinates, and a sine and a cosine of each per octave."""
+        return 3 * (1 + 2 * POINT_OCTAVES)
+
+    @property
+    def statistic(self) -> tuple[str, int]:
+        """One dimension per axis."""
+        return POINT_CLOUD, 3
+
+    def positions(self) -> Tensor:
+        """Return one row per (time, cloud), repeated for each of its points."""
+        clouds = self.config.observation_horizon * self.config.clouds
+        return position_table(clouds, self.width).repeat_interleave(self.config.cloud_points, dim=0)
+
+    def entries(self, arrays: Mapping[str, Tensor], parts: Parts) -> Tensor:
+        """Return the points' features in the order of time, cloud, point."""
+        points = parts.normaliser[POINT_CLOUD].normalise(arrays[POINT_CLOUD]).flatten(1, 3)
+        angles = torch.cat([points * (math.pi * 2.0**octave) for octave in range(POINT_OCTAVES)], dim=-1)
+        return torch.cat((points, angles.sin(), angles.cos()), dim=-1)
+
+
+class Language(Modality):
+    """The task: "task", one text per sample or int64 (B,) indices into the configuration's tasks, whose embeddings are
+    stored with the policy; or "language" float (B, L, E), an embedding from elsewhere. One entry a row of it."""
+
+    name = LANGUAGE
+    names = ("task", LANGUAGE)
+    in_time = False
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """An index if the policy has tasks, or an embedding."""
+        embedding = Input(LANGUAGE, "float", (self.count, self.width), axes=("B",))
+        return (Input("task", "int64", (), axes=("B",)), embedding) if self.config.tasks else (embedding,)
+
+    @property
+    def count(self) -> int:
+        """Rows of an embedding."""
+        return self.config.language.tokens
+
+    @property
+    def width(self) -> int:
+        """Width of a row."""
+        return self.config.language.width
+
+    def check(self, name: str, inputs: Inputs, parts: Parts, device: torch.device) -> dict[str, Tensor]:
+        """Return the "language" of a task, or as it was passed in."""
+        if name == "task" and parts.language is not None:
+            return {LANGUAGE: parts.language.look_up(inputs[name], device)}
+        return super().check(name, inputs, parts, device)
+
+    def entries(self, arrays: Mapping[str, Tensor], parts: Parts) -> Tensor:
+        """Return the embedding's rows."""
+        return arrays[LANGUAGE]
+
+
+CLASSES: Mapping[str, type[Modality]] = MappingProxyType(
+    {kind.name: kind for kind in (Image, Depth, State, Wrench, Tactile, PointCloud, Actions, Language)}
+)
+INPUTS: tuple[str, ...] = tuple(name for kind in CLASSES.values() for name in reversed(kind.names))
+
+
+def build_modalities(config: PolicyConfig) -> dict[str, Modality]:
+    """Return what the policy reads, in the order of its stems."""
+    return {name: CLASSES[name](config) for name in config.modalities}

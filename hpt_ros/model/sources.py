@@ -1,0 +1,144 @@
+"""Files of weights: where they are found (a path, a folder, the Hugging Face hub), and how they are read.
+
+Pickled files are read with ``weights_only=True``, so that they cannot run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from hpt_ros.errors import HptError
+
+HUB = "hf://"
+FILES_IN_FOLDER = ("trunk.pth", "trunk.safetensors", "model.safetensors", "model.pth")
+# What repositories of encoders on the hub hold (timm's and transformers').
+ENCODER_FILES = ("model.safetensors", "pytorch_model.bin", "resnet18.safetensors", "resnet18.pth")
+NAMES_IN_ERRORS = 4
+
+
+class WeightsError(HptError):
+    """A weight file cannot be read, or does not fit the policy."""
+
+
+def resolve(source: str | Path, names: Sequence[str] = FILES_IN_FOLDER) -> Path:
+    """Return the local file of a path, of a folder with one of `names` (the first wins), or of an ``hf://`` address.
+
+    Raises:
+        WeightsError: nothing there, or the hub cannot be reached.
+    """
+    text = str(source)
+    if text.startswith(HUB):
+        repository, file = split_address(text)
+        return _fetch(repository, (file,) if file else names)
+    if re.match(r"[a-z]+://", text):
+        raise WeightsError(
+            f"the address {text!r} is neither a path nor hf://user/repo[/file]; download it, or use those"
+        )
+    path = Path(source)
+    if path.is_dir():
+        for name in names:
+            if (path / name).is_file():
+                return path / name
+        raise WeightsError(
+            f"the folder {text!r} holds none of {', '.join(names)}; give the weight file's path"
+        )
+    if not path.is_file():
+        raise WeightsError(
+            f"the weight file {text!r} does not exist; give an existing path or hf://user/repo[/file]"
+        )
+    return path
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Return ("user/repo", file within it or "") of an ``hf://`` address.
+
+    Raises:
+        WeightsError: not of the form hf://user/repo[/file].
+    """
+    parts = address.removeprefix(HUB).split("/")
+    if len(parts) < 2 or not all(re.fullmatch(r"[A-Za-z0-9._-]+", part) and part != ".." for part in parts):
+        raise WeightsError(
+            f"the hub address {address!r} is not of the form hf://user/repo[/file]; correct it"
+        )
+    return "/".join(parts[:2]), "/".join(parts[2:])
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Read a flat mapping of names to tensors from `.safetensors`, or else from a PyTorch file, onto the CPU."""
+    try:
+        data = (
+            load_file(file)
+            if file.suffix == ".safetensors"
+            else torch.load(file, map_location="cpu", weights_only=True)
+        )
+    except Exception as error:  # each damaged format raises its own kind; all mean the same to the user
+        reason = " ".join(str(error).split())[:160]
+        raise WeightsError(
+            f"the weight file {str(file)!r} ({file.stat().st_size} bytes) cannot be read: {reason}; "
+            "it is damaged, cut short or no weight file; fetch it again"
+        ) from error
+    if not isinstance(data, Mapping) or not all(isinstance(value, Tensor) for value in data.values()):
+        raise WeightsError(
+            f"the weight file {str(file)!r} holds a {type(data).__name__} that is no flat mapping of names to tensors; "
+            "give a file saved from a state_dict()"
+        )
+    return dict(data)
+
+
+def read_metadata(file: Path) -> dict[str, str]:
+    """Return the text that a `.safetensors` file carries beside its tensors; empty for other files."""
+    if file.suffix != ".safetensors":
+        return {}
+    with safe_open(file, framework="pt") as opened:
+        return dict(opened.metadata() or {})
+
+
+def sha256_of(file: Path) -> str:
+    """Return the file's SHA-256 as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def some(names: Collection[str]) -> str:
+    """Return the first few of `names` for an error's sentence."""
+    shown = list(names)[:NAMES_IN_ERRORS]
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
+
+
+def _fetch(repository: str, names: Sequence[str]) -> Path:
+    """Return the first of `names` that the hub, or its cache on this machine, has."""
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError
+    except ImportError as error:
+        raise WeightsError(
+            f"{HUB}{repository} needs the package huggingface_hub, which is not installed; pip install "
+            "huggingface_hub, or download the file and give its path"
+        ) from error
+    problem: Exception | None = None
+    for name in names:
+        try:
+            return Path(hf_hub_download(repository, name))
+        except EntryNotFoundError as error:  # the next name may be there
+            problem = problem or error
+        except (
+            Exception
+        ) as error:  # network, authentication, absent repository: the hub's own words say which
+            problem = error
+            break
+    reason = " ".join(str(problem).split())[:200]
+    raise WeightsError(
+        f"{' or '.join(map(repr, names))} cannot be fetched from {repository!r} on the hub: {reason}; "
+        "check the address and the network, or download the file and give its path"
+    ) from problem
