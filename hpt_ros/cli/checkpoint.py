@@ -1,48 +1,101 @@
-"""`hpt checkpoint inspect|verify|export PATH`: what a checkpoint folder holds, whether it is sound, and its trunk."""
+"""`hpt checkpoint inspect|verify|import|export|add-task`: what checkpoints hold, and weights of others."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-HELP = "say what a checkpoint holds, verify it, or export its trunk"
+HELP = "say what a checkpoint holds, verify, import, export it, or add a task"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `hpt checkpoint`."""
     actions = parser.add_subparsers(dest="checkpoint_action", metavar="ACTION", required=True)
-    for name, text in (
-        ("inspect", "load a checkpoint strictly and print its configuration, parts, hash and metrics"),
-        (
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text)
+
+    def folder(added: argparse.ArgumentParser) -> None:
+        added.add_argument("path", type=Path, metavar="PATH", help="checkpoint folder")
+
+    folder(
+        action("inspect", "load a checkpoint strictly and print its configuration, parts, hash and metrics")
+    )
+    folder(
+        action(
             "verify",
-            "say that a checkpoint is sound (hash, names, shapes, finite numbers), or fail with status 2",
-        ),
-        ("export", "write a checkpoint's trunk for `hpt finetune --trunk`, here or for another robot"),
-    ):
-        action = actions.add_parser(name, help=text, description=text)
-        action.add_argument("path", type=Path, metavar="PATH", help="checkpoint folder")
-    action.add_argument(
-        "--format", required=True, choices=("trunk",), help="trunk: the layout of a published trunk.pth"
+            "say that a checkpoint is sound (hash, names, shapes, finite numbers, embodiment, statistics, tasks), or "
+            "fail with status 2",
+        )
     )
-    action.add_argument(
-        "--out", required=True, type=Path, metavar="FILE", help="new file, ending in .pth or .safetensors"
+    imported = action("import", "turn published HPT weights into a trunk for --trunk, or into a checkpoint")
+    imported.add_argument(
+        "source", metavar="SOURCE", help="folder with config.yaml and weights, or hf://user/repo"
     )
+    imported.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="new folder")
+    imported.add_argument(
+        "--embodiment",
+        type=Path,
+        metavar="FILE",
+        help="import the whole model.pth as a checkpoint for this robot; without it, the trunk",
+    )
+    imported.add_argument(
+        "--domain", metavar="NAME", help="whose stem and head; needed where the file has several"
+    )
+    imported.add_argument(
+        "--image-encoder",
+        metavar="FILE",
+        help="ImageNet weights of ResNet-18 (path or hf://), which published files lack; or none",
+    )
+    imported.add_argument(
+        "--task",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="task to embed for a language stem (repeatable); the embodiment's by default",
+    )
+    imported.add_argument(
+        "--language-model",
+        metavar="NAME",
+        default="",
+        help="T5 that embeds them: folder, or name on the hub (t5-base by default, as HPT has it)",
+    )
+    exported = action(
+        "export", "write a checkpoint's trunk or whole policy in the layout of published weights"
+    )
+    folder(exported)
+    exported.add_argument(
+        "--format",
+        required=True,
+        choices=("trunk", "model"),
+        help="trunk: a trunk.pth; model: a folder with model.pth and config.yaml",
+    )
+    exported.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="trunk: new file, ending in .pth or .safetensors; model: new folder",
+    )
+    added = action("add-task", "embed another task's text, and write a checkpoint that knows it")
+    folder(added)
+    added.add_argument("--task", required=True, action="append", metavar="TEXT", help="the text (repeatable)")
+    added.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="new checkpoint")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run `hpt checkpoint`; raise HptError if the checkpoint cannot be loaded or the file not be written."""
+    """Run `hpt checkpoint`; raise HptError if something cannot be loaded, does not fit, or cannot be written."""
     from rich.console import Console
 
-    from hpt_ros.model.checkpoint import load_checkpoint
-    from hpt_ros.model.report import checkpoint_report, export_report, verification_report
-    from hpt_ros.model.weights import export_trunk
+    from hpt_ros.cli import checkpoint_actions
 
-    checkpoint = load_checkpoint(args.path)
-    if args.checkpoint_action == "inspect":
-        text = checkpoint_report(checkpoint, where=str(args.path))
-    elif args.checkpoint_action == "verify":
-        text = verification_report(checkpoint, where=str(args.path))
-    else:
-        text = export_report(checkpoint.config.trunk, export_trunk(checkpoint.policy, args.out))
+    texts = {
+        "inspect": checkpoint_actions.inspect,
+        "verify": checkpoint_actions.verify,
+        "import": checkpoint_actions.import_published,
+        "export": checkpoint_actions.export,
+        "add-task": checkpoint_actions.add_task,
+    }
+    text = texts[args.checkpoint_action](args)
     Console(highlight=False, markup=False, soft_wrap=True).print(text)
     return 0

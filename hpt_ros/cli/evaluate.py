@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.finetune import Terminal, checked_device
     from hpt_ros.embodiment import Embodiment, require_match
     from hpt_ros.errors import HptError
-    from hpt_ros.learning import Windows, action_error, open_cache, open_dataset
+    from hpt_ros.learning import Windows, action_error, open_dataset, open_source
     from hpt_ros.model import load_checkpoint
     from hpt_ros.resources import checkpoint_folder
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     robot = Embodiment.loads(
         checkpoint.embodiment_yaml, where=f"checkpoint {args.checkpoint!r}, embodiment.yaml"
     )
-    dataset = open_dataset(args.dataset)
+    dataset = open_dataset(args.dataset, cache_root=args.cache)
     require_match(
         robot,
         dataset.embodiment,
@@ -57,14 +57,10 @@ def run(args: argparse.Namespace) -> int:
     dataset = replace(dataset, embodiment=robot)  # the horizons are the checkpoint's
     with Terminal() as report:
         report.say(f"data: {dataset.summary()}")
-        cache = open_cache(
-            dataset, args.cache, progress=lambda done, total: report.bar("decoding", done, total)
-        )
+        policy = checkpoint.policy.to(device)
+        source = open_source(policy, dataset, args.cache, report)
     windows = Windows.of(dataset.episodes, robot.observation_horizon, robot.action.horizon)
-    policy = checkpoint.policy.to(device)
-    loss, errors = action_error(
-        policy, dataset, cache.frames, windows, np.arange(len(windows)), args.batch_size
-    )
+    loss, errors = action_error(policy, source, windows, np.arange(len(windows)), args.batch_size)
     table = Table(title=f"{folder.name} on {dataset.root.name}: {len(windows)} samples, loss {loss:.5f}")
     table.add_column("step of the chunk")
     table.add_column(f"mean absolute error, {robot.action.unit}", justify="right")

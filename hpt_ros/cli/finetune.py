@@ -43,7 +43,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="pre-trained trunk: trunk.pth, model.pth, a checkpoint, or hf://user/repo[/file]",
     )
-    parser.add_argument("--image-encoder", metavar="FILE", help="ResNet-18 weights with torchvision's names")
+    parser.add_argument(
+        "--image-encoder",
+        metavar="FILE",
+        help="weights of the image encoder: a file, a folder, or hf://user/repo[/file]; of ResNet-18 with "
+        "torchvision's names, or as timm or transformers published them",
+    )
+    parser.add_argument(
+        "--language-model",
+        metavar="FOLDER",
+        help="folder, or name on the Hugging Face hub, of the language model that embeds the tasks; default: the "
+        "recipe's policy.language.model",
+    )
     parser.add_argument("--init", metavar="CHECKPOINT", help="start from all weights of this checkpoint")
     parser.add_argument(
         "--iterations", type=int, metavar="N", help="optimiser steps, instead of the recipe's"
@@ -58,7 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on with the run in OUT, to its recipe's last step"
     )
     parser.add_argument(
-        "--cache", metavar="DIR", help="folder for decoded frames (default: beside the dataset)"
+        "--cache",
+        metavar="DIR",
+        help="folder for decoded frames and cached features (default: beside the dataset)",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default cpu)")
 
@@ -76,10 +89,10 @@ def run(args: argparse.Namespace) -> int:
                 "--resume goes on with the run's own recipe, so --recipe, --set, --iterations and --batch-size "
                 "cannot be given with it; leave them out, or start another run with --init"
             )
-        if args.trunk or args.init or args.image_encoder:
+        if args.trunk or args.init or args.image_encoder or args.language_model:
             raise HptError(
-                "--resume goes on with the run's own weights, so --trunk, --image-encoder and --init cannot be given; "
-                "leave them out"
+                "--resume goes on with the run's own weights, so --trunk, --image-encoder, --language-model and --init "
+                "cannot be given; leave them out"
             )
         recipe = read_recipe(saved_recipe(out), where=f"the run {args.out!r}")
     else:
@@ -93,10 +106,10 @@ def run(args: argparse.Namespace) -> int:
     with Terminal() as report:
         folder = Path(args.dataset) if args.dataset else _converted(args, robot, out, report)
         result = train(
-            open_dataset(folder, robot),
+            open_dataset(folder, robot, cache_root=args.cache),
             recipe,
             out,
-            start=Start(args.trunk, args.image_encoder, args.init),
+            start=Start(args.trunk, args.image_encoder, args.init, args.language_model),
             resume=args.resume,
             cache_root=args.cache,
             device=device,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from hpt_ros.learning.augment import AugmentConfig
-from hpt_ros.learning.cache import FrameCache, open_cache
-from hpt_ros.learning.dataset import Dataset, DatasetError, Episode, open_dataset
+from hpt_ros.learning.cache import FrameCache, open_cache, open_feature_cache
+from hpt_ros.learning.dataset import Dataset, Episode, open_dataset
+from hpt_ros.learning.errors import DatasetError
+from hpt_ros.learning.evaluation import action_error
 from hpt_ros.learning.recipe import PolicyRecipe, Recipe, RecipeError, load_recipe, read_recipe
 from hpt_ros.learning.reporter import Reporter, Silent
-from hpt_ros.learning.samples import Split, Windows, split_episodes
+from hpt_ros.learning.samples import Batch, Split, Windows, gather, split_episodes
+from hpt_ros.learning.source import Source, open_source
 from hpt_ros.learning.start import Start
 from hpt_ros.learning.state import saved_recipe
-from hpt_ros.learning.train import Result, action_error, train
+from hpt_ros.learning.train import Result, train
 
 __all__ = [
     "AugmentConfig",
+    "Batch",
     "Dataset",
     "DatasetError",
     "Episode",
@@ -24,13 +28,17 @@ __all__ = [
     "Reporter",
     "Result",
     "Silent",
+    "Source",
     "Split",
     "Start",
     "Windows",
     "action_error",
+    "gather",
     "load_recipe",
     "open_cache",
     "open_dataset",
+    "open_feature_cache",
+    "open_source",
     "read_recipe",
     "saved_recipe",
     "split_episodes",

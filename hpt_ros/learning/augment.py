@@ -36,6 +36,11 @@ class AugmentConfig:
         minimum=0.0,
     )
 
+    @property
+    def changes_images(self) -> bool:
+        """Whether images are changed at all."""
+        return bool(self.brightness or self.contrast or self.colour or self.shift_px)
+
 
 def augment_images(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     """Change brightness, contrast, colour and position.

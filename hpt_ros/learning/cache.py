@@ -7,23 +7,24 @@ when it is opened, which also brings the frames into the page cache before train
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from hpt_ros.learning.dataset import Dataset, DatasetError, Episode, decode_video
+from hpt_ros.learning.dataset import Dataset, Episode, decode_video
+from hpt_ros.learning.errors import DatasetError
+from hpt_ros.learning.samples import depth_rows
+from hpt_ros.learning.stored import cache_beside, digest_of, open_stored
 
+FRAMES = "frames.bin"
 CACHE_FORMAT = "hpt_ros/frames/1 uint8 rgb24 dataset-size"  # part of the key: change it when decoding changes
-_BLOCK_BYTES = 1 << 24
+FEATURES_FORMAT = "hpt_ros/features/1"
 
 Progress = Callable[[int, int], None]  # (frames done, frames in all)
 Decoder = Callable[[Path, float], Iterator[NDArray[np.uint8]]]
@@ -41,8 +42,7 @@ class FrameCache:
 
 def default_cache_root(dataset: Dataset) -> Path:
     """The folder beside the dataset that holds its caches."""
-    root = dataset.root.absolute()
-    return root.with_name(root.name + ".cache")
+    return cache_beside(dataset.root)
 
 
 def open_cache(
@@ -67,91 +67,121 @@ def open_cache(
     shape = (dataset.length, len(dataset.embodiment.image_streams), *dataset.image_size, 3)
     if shape[1] == 0:
         return FrameCache(folder, np.zeros(shape, dtype=np.uint8), False, "no camera, so no frames to cache")
-    note = "decoded every video once"
-    if folder.exists():
-        problem = _problem(folder, shape)
-        if problem is None:
-            return FrameCache(
-                folder, _map(folder, shape), False, f"used the frames cached in {str(folder)!r}"
-            )
-        note = f"the cache {str(folder)!r} {problem}, so it was built again"
-        shutil.rmtree(folder)
-    try:
-        _build(dataset, folder, shape, progress, decoder)
-    except OSError as error:
-        raise DatasetError(
-            f"the cache {str(folder)!r} cannot be written ({error}); make room or name another folder with --cache"
-        ) from error
-    return FrameCache(folder, _map(folder, shape), True, note)
+    stored = open_stored(
+        folder,
+        FRAMES,
+        np.uint8,
+        CACHE_FORMAT,
+        shape,
+        lambda path: _build(dataset, path, shape, progress, decoder),
+    )
+    note = stored.rebuilt or (
+        "decoded every video once" if stored.built else f"used the frames cached in {str(folder)!r}"
+    )
+    return FrameCache(folder, stored.values, stored.built, note)
 
 
 def dataset_digest(dataset: Dataset) -> str:
     """SHA-256 over the decode settings and the path and content of every file of the dataset."""
-    digest = hashlib.sha256(CACHE_FORMAT.encode())
     views = [stream.name for stream in dataset.embodiment.image_streams]
-    digest.update(json.dumps([views, dataset.image_size]).encode())
-    for path in dataset.files:
-        digest.update(f"\n{path.relative_to(dataset.root).as_posix()} ".encode())
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-    return digest.hexdigest()
+    return digest_of(dataset.files, dataset.root, CACHE_FORMAT, json.dumps([views, dataset.image_size]))
 
 
-def _map(folder: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    return np.memmap(folder / "frames.bin", dtype=np.uint8, mode="r", shape=shape)
+Encode = Callable[[NDArray[Any]], NDArray[Any]]
 
 
-def _problem(folder: Path, shape: tuple[int, ...]) -> str | None:
-    """Why a cache folder cannot be used, or None."""
-    try:
-        card = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
-        size = (folder / "frames.bin").stat().st_size
-    except (OSError, ValueError):
-        return "is incomplete"
-    if (
-        not isinstance(card, dict)
-        or card.get("shape") != list(shape)
-        or size != np.prod(shape, dtype=np.int64)
-    ):
-        return "is incomplete"
-    return (
-        None if card.get("crc32") == _checksum(folder / "frames.bin") else "is damaged (its checksum differs)"
-    )
+def open_feature_cache(
+    dataset: Dataset,
+    frames: NDArray[np.uint8] | None,
+    encode: Encode,
+    key: str,
+    root: str | Path | None = None,
+    *,
+    modality: str = "image",
+    dtype: DTypeLike = np.float32,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+) -> NDArray[Any]:
+    """What a frozen encoder makes of every frame of a dataset, computed once and memory-mapped.
 
+    Args:
+        dataset: an opened dataset.
+        frames: its frames, as `open_cache` gives them; None for depth, which is read from the dataset.
+        encode: pictures of n ticks to features (n, V, cells, width). It is given uint8 (n, V, H, W, 3), or uint16
+            (n, V, H, W) of millimetres for depth; it must not depend on anything that `key` does not name.
+        key: what else the features depend on: a hash of the encoder's weights and settings.
+        root: folder that holds caches; `default_cache_root` if None.
+        modality: "image" or "depth".
+        dtype: float32, or float16 for half the room.
+        batch_size: ticks encoded at a time.
+        progress: called with ticks done and ticks in all.
 
-def _checksum(path: Path) -> int:
-    crc = 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            crc = zlib.crc32(block, crc)
-    return crc
+    Returns:
+        (N, V, cells, width) of `dtype`, read-only.
+
+    Raises:
+        DatasetError: no pictures to encode, features that are not finite in `dtype`, or the cache cannot be written.
+    """
+    count = len(dataset.embodiment.streams_of(modality))
+    if modality not in ("image", "depth") or not count or (modality == "image" and frames is None):
+        raise DatasetError(
+            f"dataset {str(dataset.root)!r} has no pictures of modality {modality!r} to encode; "
+            "train without cached features"
+        )
+
+    def pictures(rows: NDArray[np.int64]) -> NDArray[Any]:
+        return depth_rows(dataset, rows) if frames is None else frames[rows]
+
+    def build(path: Path) -> tuple[int, ...]:
+        values: NDArray[Any] | None = None
+        for start in range(0, dataset.length, batch_size):
+            rows = np.arange(start, min(start + batch_size, dataset.length))
+            found = np.asarray(encode(pictures(rows)))
+            if values is None:
+                values = np.memmap(path, dtype=dtype, mode="w+", shape=(dataset.length, *found.shape[1:]))
+            if found.ndim != 4 or found.shape != (len(rows), count, *values.shape[2:]):
+                raise DatasetError(
+                    f"the {modality} encoder gave features of shape {list(found.shape)} for {len(rows)} ticks of "
+                    f"{count} views, but (ticks, views, cells, width) was expected; train without cached features"
+                )
+            values[start : start + len(rows)] = found
+            if not np.isfinite(values[start : start + len(rows)]).all():
+                raise DatasetError(
+                    f"the {modality} encoder gave features that are no finite {np.dtype(dtype).name} at tick {start} "
+                    "or soon after; check its weights, or cache float32"
+                )
+            if progress is not None:
+                progress(start + len(rows), dataset.length)
+        assert values is not None  # a dataset has at least one tick
+        shape = values.shape
+        del values  # unmapped, and so written
+        return shape
+
+    text = json.dumps([FEATURES_FORMAT, dataset_digest(dataset), modality, np.dtype(dtype).name, key])
+    name = f"features-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    folder = (Path(root) if root is not None else default_cache_root(dataset)) / name
+    stored = open_stored(folder, "features.bin", dtype, text, None, build)
+    if stored.values.shape[:2] != (dataset.length, count):
+        raise DatasetError(
+            f"the cache {str(folder)!r} holds features of shape {list(stored.values.shape)}, but {dataset.length} "
+            f"ticks of {count} views were expected; delete that folder"
+        )
+    return stored.values
 
 
 def _build(
-    dataset: Dataset, folder: Path, shape: tuple[int, ...], progress: Progress | None, decoder: Decoder
-) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
-        frames = np.memmap(work / "frames.bin", dtype=np.uint8, mode="w+", shape=shape)
-        done, total = 0, shape[0] * shape[1]
-        for view in range(shape[1]):
-            for path, episodes in _by_file(dataset, view):
-                for count in _decode_into(dataset, frames, view, path, episodes, decoder):
-                    if progress is not None:
-                        progress(done + count, total)
-                done += sum(episode.length for episode in episodes)
-        frames.flush()
-        del frames
-        card = {"format": CACHE_FORMAT, "shape": list(shape), "crc32": _checksum(work / "frames.bin")}
-        (work / "cache.json").write_text(json.dumps(card) + "\n", encoding="utf-8")
-        with contextlib.suppress(FileExistsError):  # another process was quicker: its content is the same
-            work.rename(folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    dataset: Dataset, path: Path, shape: tuple[int, ...], progress: Progress | None, decoder: Decoder
+) -> tuple[int, ...]:
+    frames = np.memmap(path, dtype=np.uint8, mode="w+", shape=shape)
+    done, total = 0, shape[0] * shape[1]
+    for view in range(shape[1]):
+        for video, episodes in _by_file(dataset, view):
+            for count in _decode_into(dataset, frames, view, video, episodes, decoder):
+                if progress is not None:
+                    progress(done + count, total)
+            done += sum(episode.length for episode in episodes)
+    frames.flush()
+    return shape
 
 
 def _by_file(dataset: Dataset, view: int) -> list[tuple[Path, list[Episode]]]:

@@ -12,8 +12,16 @@ import torch
 from hpt_ros.learning.dataset import Dataset
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.samples import Split
-from hpt_ros.learning.start import Start
+from hpt_ros.learning.start import RANDOM, Start
+from hpt_ros.model.head_config import HEAD_KINDS
 from hpt_ros.structured import dump_yaml
+
+# What each head is trained with, where it is not the smooth L1 of HPT.
+LOSSES = dict.fromkeys(HEAD_KINDS, "smooth L1") | {
+    "gmm": "negative log-likelihood per number",
+    "flow": "squared error of the velocity",
+    "diffusion": "squared error of the denoised action",
+}
 
 
 def write_card(
@@ -21,7 +29,7 @@ def write_card(
 ) -> str:
     """Markdown text; `saved` holds the step and, where there was a validation, its figures."""
     robot = dataset.embodiment
-    tasks = sorted({episode.task for episode in dataset.episodes if episode.task})
+    tasks = [task for task in dataset.tasks if task]
     unit = robot.action.unit
     lines = [
         f"# HPT policy for {robot.name}",
@@ -34,8 +42,8 @@ def write_card(
         f"- episodes: {len(split.train)} to train, {len(split.validation)} to validate "
         f"(indices {', '.join(str(episode.index) for episode in split.validation) or 'none'})",
         f"- tasks: {'; '.join(tasks) or 'none given'}",
-        f"- trunk: {start.trunk or start.init or 'random (from scratch)'}",
-        f"- image encoder: {start.image_encoder or start.init or 'random (from scratch)'}",
+        f"- trunk: {_trunk(recipe, start)}",
+        *_encoders(recipe, start),
         f"- command: `{command or 'called from Python'}`",
         f"- code: {_commit()}; PyTorch {torch.__version__}",
         "",
@@ -44,7 +52,8 @@ def write_card(
     ]
     if "validation_error" in saved:
         lines += [
-            f"- validation loss {saved['validation_loss']:.5f} (smooth L1 on normalised actions)",
+            f"- validation loss {saved['validation_loss']:.5f} "
+            f"({LOSSES[recipe.policy.head.kind]}, on normalised actions)",
             f"- mean absolute action error {saved['validation_error']:.5f} {unit}; per step of the chunk: "
             + ", ".join(f"{error:.4f}" for error in saved["validation_error_per_step"]),
         ]
@@ -52,6 +61,34 @@ def write_card(
         lines.append("- not validated at this step")
     lines += ["", "## Recipe", "```yaml", dump_yaml(recipe_mapping(recipe)).rstrip(), "```", ""]
     return "\n".join(lines)
+
+
+def _trunk(recipe: Recipe, start: Start) -> str:
+    depth = recipe.policy.trunk.depth
+    if not depth:
+        return "none (the baseline without a trunk)"
+    frozen = depth if recipe.freeze_trunk else recipe.freeze_blocks
+    return f"{start.trunk or start.init or RANDOM}{f', {frozen} of {depth} blocks frozen' if frozen else ''}"
+
+
+def _encoders(recipe: Recipe, start: Start) -> list[str]:
+    """One line for each network before the stems."""
+    policy, lines = recipe.policy, []
+    if "image" in policy.modalities:
+        encoder = policy.image_encoder
+        cached = ", features computed once" if recipe.cache_features else ""
+        source = start.image_encoder or start.init or RANDOM
+        state = "trained" if encoder.trainable else "frozen"
+        lines.append(f"- image encoder: {encoder.kind}, {source}, {state}{cached}")
+    if "depth" in policy.modalities:
+        lines.append(f"- depth encoder: {start.init or RANDOM}, trained")
+    if "language" in policy.modalities:
+        model = start.language_model or policy.language.model
+        lines.append(
+            f"- language model: {policy.language.kind}{f' {model}' if model else ''}; the embeddings of the tasks are "
+            "in the checkpoint, so the robot needs no language model"
+        )
+    return lines
 
 
 def _commit() -> str:

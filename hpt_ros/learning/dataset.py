@@ -3,15 +3,16 @@
 Layout (codebase version v3.0, as the `lerobot` package 0.4 writes it): ``meta/info.json`` names the features and the
 path templates of data and videos; ``meta/episodes/**.parquet`` says where each episode's rows and frames are;
 ``data/**.parquet`` holds the vectors of many episodes per file; one mp4 holds the frames of many episodes.
-States and actions are small and held in memory; frames are decoded once, by `hpt_ros.learning.cache`.
+Vectors (state, wrench, tactile, action) are small and held in memory; depth and point clouds are written out once and
+memory-mapped (`hpt_ros.learning.columns`); frames are decoded once, by `hpt_ros.learning.cache`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,17 @@ import av
 import av.error
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, image_feature, require_match
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import did_you_mean
+from hpt_ros.learning.columns import HELD, LARGE, LazyArrays, StoredColumns, read_parquet, read_vectors
+from hpt_ros.learning.errors import DatasetError
 
 VERSION = "v3.0"
-EMBODIMENT_FILE = "meta/hpt/embodiment.yaml"  # this project's addition to the format
-
-
-class DatasetError(HptError):
-    """A dataset folder is incomplete, damaged, of another version or of another robot."""
+EMBODIMENT_FILE = "meta/hpt/embodiment.yaml"  # this project's additions to the format
+REPORT_FILE = "meta/hpt/report.json"
+ACTION_SOURCES = {"command": "commands", "state": "the next measured positions"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,17 @@ class Dataset:
     state: NDArray[np.float32]  # (N, D), raw units
     action: NDArray[np.float32]  # (N, Da), raw units
     files: tuple[Path, ...]  # every file that the content depends on, sorted
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # other features but videos: (N, *shape)
+    action_source: str = ""  # what an action is, see `ACTION_SOURCES`; empty if the dataset does not say
+    tasks: tuple[str, ...] = field(init=False)  # the episodes' task texts, sorted, each once
+    task_index: NDArray[np.int64] = field(init=False)  # (N,), place of each tick's task in `tasks`
+
+    def __post_init__(self) -> None:
+        tasks = tuple(sorted({episode.task for episode in self.episodes}))
+        index = [tasks.index(episode.task) for episode in self.episodes]
+        lengths = [episode.length for episode in self.episodes]
+        object.__setattr__(self, "tasks", tasks)
+        object.__setattr__(self, "task_index", np.repeat(np.array(index, dtype=np.int64), lengths))
 
     @property
     def length(self) -> int:
@@ -88,15 +99,20 @@ class Dataset:
         return (
             f"{len(self.episodes)} episodes, {self.length} ticks at {self.embodiment.tick_hz:g} Hz "
             f"({minutes:.1f} min), views: {views}"
+            + (f", actions: {ACTION_SOURCES[self.action_source]}" if self.action_source == "state" else "")
         )
 
 
-def open_dataset(root: str | Path, embodiment: Embodiment | None = None) -> Dataset:
+def open_dataset(
+    root: str | Path, embodiment: Embodiment | None = None, *, cache_root: str | Path | None = None
+) -> Dataset:
     """Open a dataset and check everything but the pixels.
 
     Args:
         root: the folder that holds ``meta/``.
         embodiment: the robot, for datasets that do not carry `EMBODIMENT_FILE`; must agree with it otherwise.
+        cache_root: folder for depth and point clouds, which are written out and memory-mapped when they are first
+            asked for; a folder beside the dataset if None, as for decoded frames.
 
     Raises:
         DatasetError: a missing or damaged file, another version, features that are not the embodiment's, counts
@@ -107,7 +123,7 @@ def open_dataset(root: str | Path, embodiment: Embodiment | None = None) -> Data
     robot = _embodiment(root, embodiment)
     _check_features(root, info, robot)
     episodes, meta_files = _read_episodes(root, info, robot)
-    state, action, data_files = _read_data(root, info, robot, episodes)
+    state, action, arrays, data_files = _read_data(root, info, robot, episodes, cache_root)
     videos = {span.path for episode in episodes for span in episode.videos}
     for path in sorted(videos):
         if not path.is_file():
@@ -116,7 +132,7 @@ def open_dataset(root: str | Path, embodiment: Embodiment | None = None) -> Data
                 "copy the dataset again or convert its bags again"
             )
     files = tuple(sorted({root / "meta/info.json", *meta_files, *data_files, *videos}))
-    return Dataset(root, robot, episodes, state, action, files)
+    return Dataset(root, robot, episodes, state, action, files, arrays, _action_source(root))
 
 
 def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
@@ -201,6 +217,26 @@ def _embodiment(root: Path, given: Embodiment | None) -> Embodiment:
     return inside
 
 
+def _action_source(root: Path) -> str:
+    """What the conversion says that an action is; a report that does not say is of a time when it was the command."""
+    path = root / REPORT_FILE
+    if not path.is_file():
+        return ""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        source = report.get("action_source", "command" if report else "")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise DatasetError(
+            f"{str(path)!r} cannot be read as a conversion's report ({error}); copy the dataset again"
+        ) from error
+    if source and source not in ACTION_SOURCES:
+        raise DatasetError(
+            f"{str(path)!r} says that actions are {source!r:.60}, but one of {', '.join(ACTION_SOURCES)} was expected; "
+            "train with the version that converted the bags"
+        )
+    return str(source)
+
+
 def _check_features(root: Path, info: dict[str, Any], robot: Embodiment) -> None:
     where = f"dataset {str(root)!r}"
     if abs(float(info["fps"]) - robot.tick_hz) > 1e-6:
@@ -208,15 +244,15 @@ def _check_features(root: Path, info: dict[str, Any], robot: Embodiment) -> None
             f"{where} has fps {info['fps']:g}, but embodiment {robot.name!r} has tick_hz {robot.tick_hz:g}; "
             "convert the bags again with this embodiment"
         )
-    sizes = {
-        (spec.height, spec.width) for stream in robot.image_streams if (spec := stream.image) is not None
-    }
-    if len(sizes) > 1:
-        raise DatasetError(
-            f"{where} has views of the sizes {sorted(sizes)} (height, width), but all views of a policy must have one "
-            "size; give them the same size in the embodiment file and convert again"
-        )
-    names = {"observation.state": list(robot.state_names), "action": list(robot.action.names)}
+    for modality in ("image", "depth"):
+        sizes = {stream.shape[:2] for stream in robot.streams_of(modality)}
+        if len(sizes) > 1:
+            raise DatasetError(
+                f"{where} has {modality} views of the sizes {sorted(sizes)} (height, width), but all views of a policy "
+                "must have one size; give them the same size in the embodiment file and convert again"
+            )
+    names = {f"observation.{modality}": list(robot.names_of(modality)) for modality in ("state", "wrench")}
+    names["action"] = list(robot.action.names)
     for key, wanted in robot.features().items():
         feature = info["features"].get(key)
         if not isinstance(feature, dict):
@@ -266,28 +302,6 @@ def _fill(root: Path, info: dict[str, Any], key: str, **values: int | str) -> Pa
         ) from error
 
 
-def _read_parquet(path: Path, columns: list[str]) -> pa.Table:
-    try:
-        schema = pq.read_schema(path)
-        missing = [name for name in columns if name not in schema.names]
-        if missing:
-            raise DatasetError(
-                f"{str(path)!r} lacks the column {missing[0]!r}; its columns are {', '.join(schema.names[:12])}; "
-                "convert the bags again"
-            )
-        return pq.read_table(path, columns=columns)
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f"the dataset file {str(path)!r} is missing; copy the dataset again or convert its bags again"
-        ) from error
-    except (pa.ArrowException, OSError) as error:
-        first = " ".join(str(error).split())[:200]
-        raise DatasetError(
-            f"{str(path)!r} cannot be read as parquet ({first}); it is damaged or truncated: copy the dataset again or "
-            "convert its bags again"
-        ) from error
-
-
 def _read_episodes(
     root: Path, info: dict[str, Any], robot: Embodiment
 ) -> tuple[tuple[Episode, ...], tuple[Path, ...]]:
@@ -308,7 +322,7 @@ def _read_episodes(
     ]
     for key in keys:
         columns += [f"videos/{key}/{part}" for part in ("chunk_index", "file_index", "from_timestamp")]
-    rows = [row for path in files for row in _read_parquet(path, columns).to_pylist()]
+    rows = [row for path in files for row in read_parquet(path, columns).to_pylist()]
     rows.sort(key=lambda row: int(row["dataset_from_index"]))
     episodes: list[Episode] = []
     expected = 0
@@ -328,6 +342,11 @@ def _read_episodes(
             for key in keys
         )
         tasks = row["tasks"] or [""]
+        if len(tasks) > 1:
+            raise DatasetError(
+                f"dataset {str(root)!r}, episode {row['episode_index']} has the tasks {', '.join(map(repr, tasks))}, "
+                "but one task an episode was expected; split the episode where its task changes"
+            )
         episode = Episode(
             row["episode_index"], row["dataset_from_index"], row["dataset_to_index"], tasks[0], spans
         )
@@ -347,12 +366,18 @@ def _read_episodes(
 
 
 def _read_data(
-    root: Path, info: dict[str, Any], robot: Embodiment, episodes: tuple[Episode, ...]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[Path, ...]]:
+    root: Path,
+    info: dict[str, Any],
+    robot: Embodiment,
+    episodes: tuple[Episode, ...],
+    cache_root: str | Path | None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], Mapping[str, NDArray[Any]], tuple[Path, ...]]:
     # Row order is the global index; the files of v3.0 are numbered in that order.
     files = tuple(sorted((root / "data").glob("*/*.parquet")))
-    columns = ["index", "episode_index", "action"] + (["observation.state"] if robot.state_names else [])
-    tables = [_read_parquet(path, columns) for path in files]
+    features = robot.features()
+    held = [name for name, feature in features.items() if feature.modality in HELD]
+    large = {name: feature for name, feature in features.items() if feature.modality in LARGE}
+    tables = [read_parquet(path, ["index", "episode_index", *held], also=tuple(large)) for path in files]
     total = sum(table.num_rows for table in tables)
     if total != info["total_frames"]:
         raise DatasetError(
@@ -369,31 +394,9 @@ def _read_data(
             f"dataset {str(root)!r} has index {index[wrong]} of episode {episode_index[wrong]} in row {wrong}, but "
             f"index {wrong} of episode {expected[wrong]} was expected; convert the bags again"
         )
-    state = _matrix(root, table, "observation.state", len(robot.state_names), expected)
-    action = _matrix(root, table, "action", robot.action.dim, expected)
-    return state, action, files
-
-
-def _matrix(
-    root: Path, table: pa.Table, name: str, dim: int, episode_index: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    if dim == 0:
-        return np.zeros((table.num_rows, 0), dtype=np.float32)  # an embodiment without proprioception
-    # A vector of one element is stored as a plain number.
-    chunks = [
-        chunk.flatten() if pa.types.is_nested(chunk.type) else chunk for chunk in table.column(name).chunks
-    ]
-    flat = pa.concat_arrays(chunks).to_numpy(zero_copy_only=False)
-    if flat.size != table.num_rows * dim:
-        raise DatasetError(
-            f"dataset {str(root)!r} has {flat.size} values in column {name!r}, but {table.num_rows} rows of {dim} were "
-            "expected; convert the bags again"
-        )
-    values = np.ascontiguousarray(flat, dtype=np.float32).reshape(table.num_rows, dim)
-    if not np.isfinite(values).all():
-        row, column = (int(item) for item in np.argwhere(~np.isfinite(values))[0])
-        raise DatasetError(
-            f"dataset {str(root)!r}, episode {episode_index[row]}, row {row} has {values[row, column]} in column "
-            f"{name!r} at {column}, but finite numbers were expected; remove that episode"
-        )
-    return values
+    vectors = {name: read_vectors(root, table, name, features[name].shape[0], expected) for name in held}
+    action = vectors.pop("action")
+    # An embodiment without proprioception has a state of no numbers.
+    state = vectors.pop("observation.state", np.zeros((total, 0), dtype=np.float32))
+    arrays = LazyArrays(vectors, StoredColumns(root, files, large, total, cache_root))
+    return state, action, arrays, files

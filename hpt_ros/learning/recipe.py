@@ -8,15 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.errors import HptError
 from hpt_ros.learning.augment import AugmentConfig
 from hpt_ros.model.config import (
+    ACTIONS,
+    DEPTH,
+    IMAGE,
+    LANGUAGE,
+    POINT_CLOUD,
+    STATE,
+    TACTILE,
+    WRENCH,
     PolicyConfig,
     StemConfig,
     TrunkConfig,
 )
-from hpt_ros.model.encoder_config import ImageEncoderConfig
+from hpt_ros.model.encoder_config import DepthEncoderConfig, ImageEncoderConfig, LanguageConfig
 from hpt_ros.model.head_config import HeadConfig
 from hpt_ros.structured import field, load_yaml_mapping, read_dataclass, read_yaml_file, to_mapping
 
@@ -34,6 +42,14 @@ class PolicyRecipe:
     image_encoder: ImageEncoderConfig = field(
         "the network before the image stem", default=ImageEncoderConfig()
     )
+    depth_encoder: DepthEncoderConfig = field(
+        "the network before the depth stem", default=DepthEncoderConfig()
+    )
+    language: LanguageConfig = field("what embeds the tasks' texts, once", default=LanguageConfig())
+    modality_embedding: bool = field(
+        "add a learnable vector per modality to its tokens, as the paper says; published weights were trained without",
+        default=True,
+    )
     pooling: str = field(
         "how the trunk's tokens become features; see the policy's configuration", default="mean"
     )
@@ -42,27 +58,74 @@ class PolicyRecipe:
         "in training keep only the last h of T observations, h random in 1..T", default=True
     )
 
-    def for_embodiment(self, embodiment: Embodiment) -> PolicyConfig:
-        """The whole configuration of a policy of this robot."""
-        modalities = {stem.modality for stem in self.stems}
-        images = embodiment.image_streams if "image" in modalities else ()
-        spec = images[0].image if images else None
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities in the order of their tokens."""
+        return tuple(stem.modality for stem in self.stems)
+
+    def for_embodiment(self, embodiment: Embodiment, tasks: Sequence[str] = ()) -> PolicyConfig:
+        """The whole configuration of a policy of this robot.
+
+        Args:
+            embodiment: the robot; it must have streams for every stem.
+            tasks: texts whose embeddings the policy will hold; used with a language stem only.
+
+        Raises:
+            RecipeError: a stem without a stream, or streams of one modality of different sizes.
+            EmbodimentError: a stem for past actions, and a commanded joint whose position is not observed.
+        """
+        if ACTIONS in self.modalities:
+            embodiment.position_indices()  # before the first command, the measured position stands in for it
+        images, depth, tactile, clouds = (
+            self._streams(embodiment, modality) for modality in (IMAGE, DEPTH, TACTILE, POINT_CLOUD)
+        )
         return PolicyConfig(
             embodiment=embodiment.name,
             action_dim=embodiment.action.dim,
             action_horizon=embodiment.action.horizon,
             observation_horizon=embodiment.observation_horizon,
-            state_dim=len(embodiment.state_names) if "state" in modalities else 0,
+            state_dim=sum(stream.dim for stream in self._streams(embodiment, STATE)),
             views=len(images),
-            image_height=spec.height if spec else 0,
-            image_width=spec.width if spec else 0,
+            image_height=images[0].shape[0] if images else 0,
+            image_width=images[0].shape[1] if images else 0,
+            depth_views=len(depth),
+            depth_height=depth[0].shape[0] if depth else 0,
+            depth_width=depth[0].shape[1] if depth else 0,
+            wrench_dim=sum(stream.dim for stream in self._streams(embodiment, WRENCH)),
+            tactile_arrays=len(tactile),
+            tactile_values=tactile[0].dim if tactile else 0,
+            clouds=len(clouds),
+            cloud_points=clouds[0].points if clouds else 0,
+            tasks=tuple(tasks) if LANGUAGE in self.modalities else (),
             trunk=self.trunk,
             stems=self.stems,
             image_encoder=self.image_encoder,
+            depth_encoder=self.depth_encoder,
+            language=self.language,
+            modality_embedding=self.modality_embedding,
             pooling=self.pooling,
             head=self.head,
             horizon_masking=self.horizon_masking,
         )
+
+    def _streams(self, embodiment: Embodiment, modality: str) -> tuple[Stream, ...]:
+        """The streams of a modality that there is a stem for; one size if each is an input of its own."""
+        if modality not in self.modalities:
+            return ()
+        found = tuple(embodiment.streams_of(modality))
+        if not found:
+            there = dict.fromkeys(stream.modality for stream in embodiment.streams)
+            raise RecipeError(
+                f"the recipe has a stem for {modality!r}, but embodiment {embodiment.name!r} has streams for "
+                f"{', '.join(there)} only; take the stem out, or add such a stream and record again"
+            )
+        shapes = {stream.shape for stream in found}
+        if modality not in (STATE, WRENCH) and len(shapes) > 1:
+            raise RecipeError(
+                f"embodiment {embodiment.name!r} has {modality} streams of the sizes {sorted(shapes)}, but a policy "
+                "takes one size; give them the same size in the embodiment file and convert again"
+            )
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +141,18 @@ class Recipe:
         "learning rate of the image encoder, as a multiple of lr", default=1.0, minimum=0.0
     )
     freeze_trunk: bool = field("leave the trunk's weights as they were loaded", default=False)
+    freeze_blocks: int = field(
+        "leave the weights of the trunk's first blocks, this many, as they were loaded", default=0, minimum=0
+    )
+    activation_checkpointing: bool = field(
+        "compute the trunk's blocks again on the way back in place of keeping what they computed: less memory, "
+        "about a third more time",
+        default=False,
+    )
+    cache_features: bool = field(
+        "compute a frozen image encoder's features once and train from these; without changes to the images",
+        default=False,
+    )
     warmup_iterations: int = field("steps over which the learning rate rises", default=0, minimum=0)
     # AdamW with decay 0.05 is the paper's pre-training setting; biases, norms and learnable tokens are not decayed.
     weight_decay: float = field("AdamW's decoupled decay of weight matrices", default=0.05, minimum=0.0)
@@ -111,6 +186,28 @@ class Recipe:
             raise RecipeError(
                 f"the recipe has warmup_iterations {self.warmup_iterations}, but fewer than its iterations "
                 f"{self.iterations} were expected; lower the warm-up or raise the iterations"
+            )
+        depth = self.policy.trunk.depth
+        if self.freeze_blocks > depth or (self.freeze_trunk and self.freeze_blocks):
+            raise RecipeError(
+                f"the recipe has freeze_blocks {self.freeze_blocks} and freeze_trunk {str(self.freeze_trunk).lower()} "
+                f"with a trunk of {depth} blocks; freeze at most {depth} blocks, or the whole trunk, and not both"
+            )
+        if self.cache_features:
+            self._check_cache()
+
+    def _check_cache(self) -> None:
+        encoder = self.policy.image_encoder
+        if IMAGE not in self.policy.modalities or encoder.kind == "none" or encoder.trainable:
+            state = "is trained" if encoder.trainable else "is not there"
+            raise RecipeError(
+                f"the recipe has cache_features, but its image encoder {state}, so there are no features that stay "
+                "the same; set cache_features to false, or policy.image_encoder.trainable to false"
+            )
+        if self.augment.changes_images:
+            raise RecipeError(
+                "the recipe has cache_features and changes the images at random, but cached features are of images as "
+                "they are; set augment's brightness, contrast, colour and shift_px to 0, or cache_features to false"
             )
 
 

@@ -5,13 +5,17 @@ Everything is a pure function of the seed and the step, so a run that is resumed
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.embodiment.schema import stream_feature
 from hpt_ros.embodiment.windows import action_window, observation_window
-from hpt_ros.learning.dataset import Dataset, DatasetError, Episode
+from hpt_ros.learning.dataset import Dataset, Episode
+from hpt_ros.learning.errors import DatasetError
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +95,99 @@ def samples_at(step: int, batch_size: int, count: int, seed: int) -> NDArray[np.
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch in raw units."""
+    """One batch in raw units: what the policy's `loss` takes."""
 
-    image: NDArray[np.uint8]  # (B, T, V, H, W, 3) RGB
-    state: NDArray[np.float32]  # (B, T, D)
+    inputs: dict[str, NDArray[Any]]  # a key per modality, see `gather`
     action: NDArray[np.float32]  # (B, horizon, Da)
     is_pad: NDArray[np.bool_]  # (B, horizon)
 
 
 def gather(
-    dataset: Dataset, frames: NDArray[np.uint8], windows: Windows, samples: NDArray[np.int64]
+    dataset: Dataset,
+    frames: NDArray[np.uint8] | None,
+    windows: Windows,
+    samples: NDArray[np.int64],
+    modalities: Sequence[str],
+    *,
+    features: Mapping[str, NDArray[Any]] | None = None,
 ) -> Batch:
-    """Copy the rows of some samples out of memory and the memory map."""
+    """Copy the rows of some samples out of memory and the memory maps.
+
+    Args:
+        dataset: opened.
+        frames: uint8 (N, V, H, W, 3); may be None where no sample needs it.
+        windows: of the episodes that the samples are of.
+        samples: (B,) indices of `windows`.
+        modalities: the policy's.
+        features: "image" or "depth" to cached features (N, V, cells, width), which stand in for the pictures.
+
+    Returns:
+        Inputs, T ticks each, oldest first: ``image`` uint8 (B, T, V, H, W, 3) or ``image_features``
+        (B, T, V, cells, width); ``depth`` uint16 (B, T, V, H, W) mm or ``depth_features``; ``state`` float32
+        (B, T, D); ``wrench`` float32 (B, T, Dw); ``tactile`` float32 (B, T, A, n); ``pointcloud`` float32
+        (B, T, C, P, 3) m; ``actions`` float32 (B, T, Da), the commands at the tick before each, or what holding would
+        have commanded where there is none; ``task`` int64 (B,), of `Dataset.tasks`, for the modality "language".
+
+    Raises:
+        DatasetError: a modality that the dataset does not have.
+    """
     observed, acted, is_pad = windows.rows(samples)
-    return Batch(frames[observed], dataset.state[observed], dataset.action[acted], is_pad)
+    inputs: dict[str, NDArray[Any]] = {}
+    for modality in modalities:
+        if features is not None and modality in features:
+            inputs[f"{modality}_features"] = features[modality][observed]
+        elif modality == "image" and frames is not None and dataset.embodiment.image_streams:
+            inputs["image"] = frames[observed]
+        elif modality == "state" and dataset.state.shape[1]:
+            inputs["state"] = dataset.state[observed]
+        elif modality == "actions":
+            inputs["actions"] = previous_actions(dataset, observed, windows.first[samples])
+        elif modality == "language":
+            inputs["task"] = dataset.task_index[windows.tick[samples]]
+        elif modality == "wrench" and "observation.wrench" in dataset.arrays:
+            inputs["wrench"] = dataset.arrays["observation.wrench"][observed]
+        elif modality == "depth" and dataset.embodiment.streams_of(modality):
+            inputs["depth"] = depth_rows(dataset, observed)
+        elif modality in ("tactile", "pointcloud") and dataset.embodiment.streams_of(modality):
+            inputs[modality] = _side_by_side(dataset, modality, observed)
+        else:
+            raise DatasetError(
+                f"dataset {str(dataset.root)!r} has nothing for the modality {modality!r} that the policy wants; its "
+                f"features are {', '.join(dataset.embodiment.features())}: take that stem out of the recipe"
+            )
+    return Batch(inputs, dataset.action[acted], is_pad)
+
+
+def previous_actions(
+    dataset: Dataset, observed: NDArray[np.int64], first: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The command at the tick before each observed one, float32 (B, T, Da).
+
+    Before an episode's first tick there was none: then it is the measured position of the commanded joints, which is
+    what holding still would have commanded.
+
+    Args:
+        dataset: opened.
+        observed: rows (B, T).
+        first: first row (B,) of each sample's episode.
+
+    Raises:
+        EmbodimentError: a commanded joint's position is not observed.
+    """
+    at_start = observed == first[:, None]
+    actions: NDArray[np.float32] = dataset.action[np.where(at_start, observed, observed - 1)]
+    positions = dataset.embodiment.position_indices()
+    actions[at_start] = dataset.state[observed[at_start]][:, positions]
+    return actions
+
+
+def depth_rows(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.uint16]:
+    """Depth pictures of some rows of any shape S: uint16 S + (V, H, W), millimetres."""
+    pictures: NDArray[np.uint16] = _side_by_side(dataset, "depth", rows)
+    return pictures
+
+
+def _side_by_side(dataset: Dataset, modality: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Rows of all streams of a modality: rows' shape + (streams, *shape)."""
+    names = [stream_feature(modality, stream.name) for stream in dataset.embodiment.streams_of(modality)]
+    return np.stack([dataset.arrays[name][rows] for name in names], axis=rows.ndim)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
 
 from hpt_ros.embodiment import Embodiment, require_match
 from hpt_ros.errors import HptError
 from hpt_ros.learning.recipe import Recipe
-from hpt_ros.model import Policy, Statistics, load_checkpoint, load_image_encoder, load_trunk
+from hpt_ros.model import Policy, PolicyConfig, Statistics, load_checkpoint, load_image_encoder, load_trunk
+from hpt_ros.model.encoder_config import LIBRARY_KINDS
+from hpt_ros.model.pretrained import complete_image_encoder
 from hpt_ros.structured import differences
+
+RANDOM = "random (from scratch)"
 
 
 class StartError(HptError):
@@ -21,8 +28,30 @@ class Start:
     """Sources of weights: paths or ``hf://user/repo[/file]``; what none of them holds starts at random."""
 
     trunk: str | None = None  # trunk.pth, model.pth or a checkpoint: its trunk alone
-    image_encoder: str | None = None  # ResNet-18 with torchvision's names
+    image_encoder: str | None = (
+        None  # ResNet-18 with torchvision's names, or what timm or transformers published
+    )
     init: str | None = None  # a checkpoint of the same robot and structure: everything but its statistics
+    language_model: str | None = None  # folder or hub name, in place of the one that the recipe names
+
+
+def completed(recipe: Recipe, start: Start) -> Recipe:
+    """Return the recipe with what its image encoder's library knows of the model written into it.
+
+    Saved with the run, it builds the policy again without a hub or a folder; so does the checkpoint to start from, if
+    it is of the same model.
+
+    Raises:
+        HptError: the library is not installed, or does not know the model.
+    """
+    encoder = recipe.policy.image_encoder
+    if "image" not in recipe.policy.modalities or encoder.kind not in LIBRARY_KINDS:
+        return recipe
+    if start.init is not None and encoder.architecture is None:
+        theirs = load_checkpoint(start.init).config.image_encoder
+        if (encoder.kind, encoder.model, encoder.side_px) == (theirs.kind, theirs.model, theirs.side_px):
+            encoder = replace(encoder, architecture=theirs.architecture)
+    return replace(recipe, policy=replace(recipe.policy, image_encoder=complete_image_encoder(encoder)))
 
 
 def build_policy(
@@ -31,11 +60,24 @@ def build_policy(
     statistics: Mapping[str, Statistics],
     start: Start,
     say: Callable[[str], None],
+    tasks: Sequence[str] = (),
+    *,
+    resume: bool = False,
 ) -> Policy:
     """Build the policy, load what `start` names, then set the statistics; says which part came from where.
 
+    Args:
+        recipe: the structure, and what is frozen; `completed`.
+        embodiment: the robot.
+        statistics: of the training data.
+        start: sources of weights.
+        say: takes lines for people.
+        tasks: of the dataset; their texts are embedded here, with a language stem, unless `start.init` knows them.
+        resume: the caller loads all weights afterwards, so nothing is loaded, embedded or said.
+
     Raises:
-        StartError: `init` together with another source, of another structure, or a frozen part without weights.
+        StartError: `init` together with another source, of another structure, a frozen part without weights, or tasks
+            that cannot be embedded.
         HptError: a file that does not fit (`hpt_ros.model.weights`), or another embodiment.
     """
     if start.init is not None and (start.trunk is not None or start.image_encoder is not None):
@@ -43,53 +85,131 @@ def build_policy(
             f"--init {start.init!r} brings all weights, so --trunk and --image-encoder cannot be given with it; "
             "leave one out"
         )
-    _require_weights_for_frozen_parts(recipe, start)
-    policy = Policy(recipe.policy.for_embodiment(embodiment))
+    if not resume:
+        _require_weights_for_frozen_parts(recipe, start)
+    _require_tasks(recipe, tasks)
+    policy = Policy(recipe.policy.for_embodiment(embodiment, tasks))
+    policy.set_statistics(statistics)
+    if resume:
+        return policy
     loaded: dict[str, str] = {}
+    known: dict[str, torch.Tensor] = {}
     if start.init is not None:
-        policy = _from_checkpoint(policy, start.init, embodiment)
+        known = _load_checkpoint(policy, start.init, embodiment)
         loaded = dict.fromkeys(policy.parts(), f"from checkpoint {start.init}")
     if start.trunk is not None:
         loaded["trunk"] = str(load_trunk(policy, start.trunk))
     if start.image_encoder is not None:
         loaded["encoder image"] = str(load_image_encoder(policy, start.image_encoder))
-    policy.set_statistics(statistics)
-    frozen = {"trunk"} if recipe.freeze_trunk else set()
-    if not recipe.policy.image_encoder.trainable:
-        frozen.add("encoder image")
+    frozen = _frozen(recipe)
     for part, count in policy.parts().items():
-        if "unused" not in part:
-            state = ", frozen" if part in frozen else ""
-            say(f"  {part}: {count:,} parameters{state}, {loaded.get(part, 'random (from scratch)')}")
+        if part == "trunk" and not count:
+            say("  trunk: none (the baseline without a trunk)")
+        elif "unused" not in part:
+            say(f"  {part}: {count:,} parameters{frozen.get(part, '')}, {loaded.get(part, RANDOM)}")
+    if policy.language is not None:
+        say(f"  language: {_embed(policy, known, start)}")
     return policy
+
+
+def _frozen(recipe: Recipe) -> dict[str, str]:
+    """Part to what is said of it, for parts that are frozen."""
+    frozen = {"trunk": ", frozen"} if recipe.freeze_trunk else {}
+    if recipe.freeze_blocks:
+        frozen["trunk"] = f", {recipe.freeze_blocks} of {recipe.policy.trunk.depth} blocks frozen"
+    if not recipe.policy.image_encoder.trainable:
+        frozen["encoder image"] = ", frozen"
+    return frozen
 
 
 def _require_weights_for_frozen_parts(recipe: Recipe, start: Start) -> None:
     if start.init is not None:
         return
-    if recipe.freeze_trunk and start.trunk is None:
+    if (recipe.freeze_trunk or recipe.freeze_blocks) and start.trunk is None and recipe.policy.trunk.depth:
+        key, remedy = (
+            ("freeze_trunk: true", "freeze_trunk to false")
+            if recipe.freeze_trunk
+            else (f"freeze_blocks: {recipe.freeze_blocks}", "freeze_blocks to 0")
+        )
         raise StartError(
-            "the recipe freezes the trunk (freeze_trunk: true), but no weights were named for it, so it would stay "
-            "random; add --trunk FILE, or set freeze_trunk to false"
+            f"the recipe freezes the trunk ({key}), but no weights were named for it, so it would stay "
+            f"random; add --trunk FILE, or set {remedy}"
         )
     encoder = recipe.policy.image_encoder
-    uses_images = any(stem.modality == "image" for stem in recipe.policy.stems)
+    uses_images = "image" in recipe.policy.modalities
     if uses_images and encoder.kind != "none" and not encoder.trainable and start.image_encoder is None:
         raise StartError(
             f"the recipe freezes the image encoder {encoder.kind!r} (trainable: false), but no weights were named "
-            "for it, so it would stay random; add --image-encoder FILE, or set policy.image_encoder.trainable to true"
+            "for it, so it would stay random; add --image-encoder with a file, a folder or hf://user/repo, or set "
+            "policy.image_encoder.trainable to true"
         )
 
 
-def _from_checkpoint(policy: Policy, source: str, embodiment: Embodiment) -> Policy:
+def _require_tasks(recipe: Recipe, tasks: Sequence[str]) -> None:
+    if "language" not in recipe.policy.modalities:
+        return
+    if recipe.policy.language.kind == "none":
+        raise StartError(
+            "the recipe has a language stem and the language model 'none', so nothing embeds the dataset's tasks; set "
+            "policy.language.kind to t5 or sentence, or take the stem out"
+        )
+    if not tasks or "" in tasks:
+        raise StartError(
+            "the recipe has a language stem, but the dataset has episodes without a task; name the task when "
+            "recording, or take the stem out"
+        )
+
+
+def _embed(policy: Policy, known: Mapping[str, torch.Tensor], start: Start) -> str:
+    """Set the embeddings of the policy's tasks, and return where they are from, for people."""
+    config = policy.config
+    new = tuple(task for task in config.tasks if task not in known)
+    embeddings, sources = dict(known), []
+    if len(new) < len(config.tasks):
+        sources.append(f"{len(config.tasks) - len(new)} from checkpoint {start.init}")
+    if new:
+        from hpt_ros.model.language import embed_tasks  # only here: it may load a language model
+
+        language = (
+            replace(config.language, model=start.language_model) if start.language_model else config.language
+        )
+        vectors = torch.as_tensor(embed_tasks(language, new), dtype=torch.float32)
+        embeddings |= zip(new, vectors, strict=True)
+        name = f" {language.model}" if language.model else ""
+        sources.append(f"{len(new)} embedded now by {language.kind}{name}")
+    policy.set_task_embeddings(torch.stack([embeddings[task] for task in config.tasks]))
+    count = f"{len(config.tasks)} task{'s' if len(config.tasks) > 1 else ''}"
+    return f"{count}, {' and '.join(sources)}; stored with the policy"
+
+
+def _load_checkpoint(policy: Policy, source: str, embodiment: Embodiment) -> dict[str, torch.Tensor]:
+    """Load all weights but the statistics; returns the embedding of each task that the checkpoint knows.
+
+    The tasks are the data's and whether the image encoder learns is the run's; all else must be the same.
+    """
     checkpoint = load_checkpoint(source)
     theirs = Embodiment.loads(checkpoint.embodiment_yaml, where=f"checkpoint {source!r}, embodiment.yaml")
     require_match(embodiment, theirs, a_name="the dataset", b_name=f"checkpoint {source!r}")
-    found = differences(policy.config.to_mapping(), checkpoint.config.to_mapping())
+    found = differences(_structure(policy.config), _structure(checkpoint.config))
     if found:
-        key, wanted, actual = found[0]
+        key, ours, actual = found[0]
         raise StartError(
-            f"checkpoint {source!r} has {key} = {actual!r:.80}, but the recipe has {wanted!r:.80}; "
+            f"checkpoint {source!r} has {key} = {actual!r:.80}, but the recipe has {ours!r:.80}; "
             "change the recipe's policy to the checkpoint's, or load only its trunk with --trunk"
         )
-    return checkpoint.policy
+    own = policy.state_dict()
+    taken = {
+        name: value
+        for name, value in checkpoint.policy.state_dict().items()
+        if not name.startswith(("language.", "normalizer."))
+    }
+    kept = {name: value for name, value in own.items() if name.startswith(("language.", "normalizer."))}
+    policy.load_state_dict({**taken, **kept}, strict=True)
+    table = checkpoint.policy.language
+    return {} if table is None else dict(zip(checkpoint.config.tasks, table.embeddings, strict=True))
+
+
+def _structure(config: PolicyConfig) -> dict[str, Any]:
+    return replace(
+        config, tasks=(), image_encoder=replace(config.image_encoder, trainable=False)
+    ).to_mapping()

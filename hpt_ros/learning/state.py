@@ -7,6 +7,7 @@ what people use, and are not read here.
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from hpt_ros.errors import HptError
 from hpt_ros.learning.dataset import Dataset
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
+from hpt_ros.learning.start import Start
 from hpt_ros.model import Policy
 from hpt_ros.structured import differences, to_mapping
 
@@ -35,6 +37,7 @@ def save_state(
     dataset: Dataset,
     step: int,
     best: float | None,
+    start: Start,
 ) -> None:
     """Write `FILE` into the run's folder, whole or not at all.
 
@@ -45,6 +48,7 @@ def save_state(
         "format": FORMAT,
         "step": step,
         "best": best,
+        "start": asdict(start),
         "recipe": recipe_mapping(recipe),
         "data": _fingerprint(dataset),
         "policy": policy.state_dict(),
@@ -72,8 +76,8 @@ def load_state(
     optimiser: torch.optim.Optimizer,
     recipe: Recipe,
     dataset: Dataset,
-) -> tuple[int, float | None]:
-    """Restore a run; returns (steps done, best validation error so far).
+) -> tuple[int, float | None, Start]:
+    """Restore a run; returns (steps done, best validation error so far, where its first weights came from).
 
     Raises:
         StateError: nothing to resume, a damaged file, another recipe or another dataset.
@@ -91,7 +95,7 @@ def load_state(
     policy.load_state_dict(state["policy"], strict=True)
     average.load_state_dict(state["average"], strict=True)
     optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"]), state["best"]
+    return int(state["step"]), state["best"], Start(**state.get("start", {}))
 
 
 def saved_recipe(out: Path) -> dict[str, Any]:
@@ -105,7 +109,9 @@ def saved_recipe(out: Path) -> dict[str, Any]:
 
 
 def _fingerprint(dataset: Dataset) -> dict[str, Any]:
+    tasks = {"tasks": list(dataset.tasks)} if any(dataset.tasks) else {}
     return {
+        **tasks,
         "embodiment": to_mapping(dataset.embodiment),
         "episodes": [episode.length for episode in dataset.episodes],
         "action sum": float(dataset.action.sum(dtype="float64")),

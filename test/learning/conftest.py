@@ -117,8 +117,8 @@ def write_dataset(root: Path, lengths: tuple[int, ...] = LENGTHS) -> None:
     (root / "meta/episodes/chunk-000").mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows), root / "meta/episodes/chunk-000/file-000.parquet")
     features: dict[str, dict[str, Any]] = {
-        name: {"dtype": "video" if len(shape) == 3 else "float32", "shape": list(shape), "names": None}
-        for name, shape in robot.features().items()
+        name: {"dtype": feature.dtype, "shape": list(feature.shape), "names": None}
+        for name, feature in robot.features().items()
     }
     features["observation.state"]["names"] = list(robot.state_names)
     features["action"]["names"] = list(robot.action.names)

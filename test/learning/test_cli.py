@@ -74,6 +74,7 @@ def test_resume_uses_the_runs_own_recipe(dataset_folder: Path, tmp_path: Path, r
     [
         (["--resume", "--set", "lr=1"], "--resume goes on with the run's own recipe"),
         (["--resume", "--trunk", "x"], "--resume goes on with the run's own weights"),
+        (["--resume", "--language-model", "x"], "--resume goes on with the run's own weights"),
         (["--resume"], "no run to resume"),
         (["--recipe", "nowhere.yaml"], r"'nowhere\.yaml' does not exist"),
         (["--recipe", "feed_cat"], r"recipes/feed_cat\.yaml was found in none"),

@@ -32,6 +32,8 @@ WAYS = [
     ("gmm", "action_token"),
     ("flow", "attentive"),
     ("flow", "action_token"),
+    ("diffusion", "mean"),
+    ("diffusion", "action_token"),
 ]
 
 
@@ -39,6 +41,8 @@ WAYS = [
 def test_a_head_is_finetuned_saved_loaded_and_run(
     dataset: Dataset, dataset_folder: Path, tmp_path: Path, cache_root: Path, kind: str, pooling: str
 ) -> None:
+    if kind == "diffusion":
+        pytest.importorskip("diffusers", reason="the extra 'diffusion' is not installed")
     recipe = tmp_path / "recipe.yaml"
     quiet = {"brightness": 0.0, "contrast": 0.0, "colour": 0.0, "shift_px": 0}
     recipe.write_text(dump_yaml(recipe_mapping(make_recipe(lr=4e-3, batch_size=16, augment=quiet))))
@@ -47,6 +51,7 @@ def test_a_head_is_finetuned_saved_loaded_and_run(
         *("--recipe", recipe, "--iterations", 60, "--set", "validation_every=60"),
         *("--set", f"policy.head.kind={kind}", "--set", f"policy.pooling={pooling}"),
         *("--set", "policy.head.heads=2", "--set", "policy.head.flow_width=32"),
+        *("--set", "policy.head.diffusion_widths=[16, 32]"),
     ]
     parser = argparse.ArgumentParser()
     finetune.add_arguments(parser)

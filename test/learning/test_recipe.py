@@ -9,9 +9,12 @@ from hpt_ros.errors import HptError
 from hpt_ros.learning import load_recipe
 from hpt_ros.learning.recipe import read_recipe, recipe_mapping
 from hpt_ros.model import Policy, TrunkConfig
+from hpt_ros.model.config import MODALITIES
 from hpt_ros.resources import config_file
 
 from .conftest import make_recipe
+from .many import EMBODIMENT as MANY
+from .many import TASKS
 
 SHIPPED = ("feed_dog", "hpt_base")
 
@@ -24,12 +27,29 @@ def test_shipped_recipes_build_a_policy_of_the_demos_robot(name: str) -> None:
     assert sum(policy.parts().values()) == sum(parameter.numel() for parameter in policy.parameters())
 
 
+def test_the_recipe_of_all_modalities_builds_a_policy_of_a_robot_that_has_them() -> None:
+    recipe = load_recipe(config_file("recipes/multimodal.yaml"))
+    config = recipe.policy.for_embodiment(Embodiment.loads(MANY), TASKS)
+    assert set(config.modalities) == set(MODALITIES)
+    assert config.optional_modalities == ("depth", "wrench", "tactile", "pointcloud")
+    assert Policy(config).part("stems")
+
+
 def test_the_base_recipe_is_what_was_published() -> None:
     recipe = load_recipe(config_file("recipes/hpt_base.yaml"))
     assert recipe.policy.trunk == TrunkConfig.named("base")
     assert (recipe.iterations, recipe.batch_size, recipe.lr) == (20_000, 256, 5e-6)
     assert recipe.policy.image_encoder.kind == "resnet18"
     assert not recipe.policy.image_encoder.trainable
+    assert not recipe.policy.modality_embedding  # the released code never adds it
+
+
+def test_a_trunk_trained_here_gets_a_modality_embedding_by_default() -> None:
+    recipe = load_recipe(config_file("recipes/feed_dog.yaml"))
+    robot = Embodiment.load(config_file("embodiments/feed_dog.yaml"))
+    config = recipe.policy.for_embodiment(robot)
+    assert config.modality_embedding
+    assert all(token.requires_grad for token in Policy(config).modalities_tokens.values())
 
 
 def test_a_recipe_survives_the_way_through_plain_values() -> None:

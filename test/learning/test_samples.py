@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hpt_ros.learning import Dataset, DatasetError, Episode, Windows, split_episodes
 from hpt_ros.learning.samples import gather, samples_at
-from hpt_ros.learning.train import training_statistics
+from hpt_ros.learning.statistics import training_statistics
 
 
 def make_episodes(lengths: list[int]) -> tuple[Episode, ...]:
@@ -106,9 +106,9 @@ def test_a_batch_holds_the_rows_of_its_samples(dataset: Dataset) -> None:
     frames = np.arange(dataset.length, dtype=np.uint8)[:, None, None, None, None] * np.ones(
         (1, 2, 4, 4, 3), np.uint8
     )
-    windows = Windows.of(dataset.episodes, 2, 4)
-    batch = gather(dataset, frames, windows, np.array([0, 11, 12]))  # episode 0 has rows 0 to 11
-    assert batch.image[:, :, 0, 0, 0, 0].tolist() == [[0, 0], [10, 11], [12, 12]]
+    windows = Windows.of(dataset.episodes, 2, 4)  # episode 0 has rows 0 to 11
+    batch = gather(dataset, frames, windows, np.array([0, 11, 12]), ("image", "state"))
+    assert batch.inputs["image"][:, :, 0, 0, 0, 0].tolist() == [[0, 0], [10, 11], [12, 12]]
     assert np.array_equal(batch.action[1], dataset.action[[11, 11, 11, 11]])
     assert batch.is_pad.tolist() == [[False] * 4, [False, True, True, True], [False] * 4]
-    assert np.array_equal(batch.state[2], dataset.state[[12, 12]])
+    assert np.array_equal(batch.inputs["state"][2], dataset.state[[12, 12]])

@@ -14,8 +14,8 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.learning import Dataset, Start, open_cache, open_dataset, train
 from hpt_ros.learning.loader import prefetched
+from hpt_ros.learning.optimiser import ema_decay_at, is_decayed, learning_rate
 from hpt_ros.learning.recipe import PolicyRecipe
-from hpt_ros.learning.train import ema_decay_at, is_decayed, learning_rate
 from hpt_ros.model import load_checkpoint
 from hpt_ros.structured import to_mapping
 

@@ -1,0 +1,111 @@
+"""What `hpt checkpoint` does; each function takes the parsed arguments and returns the text to print."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import HptError
+from hpt_ros.model.adding_tasks import with_tasks
+from hpt_ros.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from hpt_ros.model.exporting import export_model
+from hpt_ros.model.importing import Robot, import_policy, import_trunk, policy_card
+from hpt_ros.model.report import checkpoint_report, export_report, verification_report
+from hpt_ros.model.verifying import require_statistics
+from hpt_ros.model.weights import export_trunk
+from hpt_ros.nodes.agreement import require_agreement
+
+
+def inspect(args: argparse.Namespace) -> str:
+    """Print what a checkpoint is."""
+    return checkpoint_report(load_checkpoint(args.path), where=str(args.path))
+
+
+def verify(args: argparse.Namespace) -> str:
+    """Load a checkpoint strictly and check its files against each other."""
+    checkpoint = load_checkpoint(args.path)
+    robot = _robot_of(checkpoint, args.path)
+    require_agreement(checkpoint.config, robot)
+    require_statistics(checkpoint)
+    return verification_report(checkpoint, where=str(args.path))
+
+
+def import_published(args: argparse.Namespace) -> str:
+    """Turn published weights into a trunk file or a checkpoint."""
+    if args.embodiment is None:
+        for name in ("domain", "image_encoder", "task", "language_model"):
+            if getattr(args, name):
+                raise HptError(
+                    f"--{name.replace('_', '-')} is for a whole policy, but without --embodiment only the trunk is "
+                    "imported; add --embodiment FILE, or leave it out"
+                )
+        return str(import_trunk(args.source, args.out))
+    if args.out.exists():
+        raise HptError(f"{str(args.out)!r} exists already, so it is not replaced; name another folder")
+    robot = Embodiment.load(args.embodiment)
+    imported = import_policy(
+        args.source, _facts(robot, args), domain=args.domain, image_encoder=args.image_encoder
+    )
+    require_agreement(
+        imported.policy.config,
+        robot,
+        policy="the published model",
+        file=f"embodiment file {str(args.embodiment)!r}",
+        remedy="give the file of the robot that it was trained for",
+    )
+    folder = save_checkpoint(
+        args.out,
+        imported.policy,
+        embodiment_yaml=robot.to_yaml(),
+        stats=imported.statistics,
+        card=partial(policy_card, imported),
+    )
+    checkpoint = load_checkpoint(folder)
+    return f"{imported}\nwrote the checkpoint {folder} (model.safetensors sha256 {checkpoint.weights.sha256})"
+
+
+def export(args: argparse.Namespace) -> str:
+    """Write a trunk, or a whole policy, in the published layout."""
+    checkpoint = load_checkpoint(args.path)
+    if args.format == "trunk":
+        return export_report(checkpoint.config.trunk, export_trunk(checkpoint.policy, args.out))
+    return str(export_model(checkpoint.policy, args.out))
+
+
+def add_task(args: argparse.Namespace) -> str:
+    """Write a checkpoint that knows more tasks."""
+    if args.out.exists():
+        raise HptError(f"{str(args.out)!r} exists already, so it is not replaced; name another folder")
+    checkpoint = load_checkpoint(args.path)
+    policy = with_tasks(checkpoint.policy, tuple(args.task))
+    added = f"## Tasks added\n- with `hpt checkpoint add-task`, not trained on: {'; '.join(args.task)}\n"
+    folder = save_checkpoint(
+        args.out,
+        policy,
+        embodiment_yaml=checkpoint.embodiment_yaml,
+        stats=checkpoint.stats,
+        card=f"{checkpoint.card.rstrip()}\n\n{added}",
+        metrics=checkpoint.metrics,
+        training=checkpoint.training,
+        half_precision=checkpoint.weights.half_precision,
+    )
+    return f"wrote {folder}, which knows {len(policy.config.tasks)} tasks: {'; '.join(policy.config.tasks)}"
+
+
+def _robot_of(checkpoint: Checkpoint, path: Path) -> Embodiment:
+    return Embodiment.loads(checkpoint.embodiment_yaml, where=f"the embodiment of checkpoint {str(path)!r}")
+
+
+def _facts(robot: Embodiment, args: argparse.Namespace) -> Robot:
+    """What published weights do not hold; views of different sizes are found by `require_agreement`."""
+    image = robot.image_streams[0].image if robot.image_streams else None
+    return Robot(
+        name=robot.name,
+        views=len(robot.image_streams),
+        image_height=image.height if image else 0,
+        image_width=image.width if image else 0,
+        tasks=tuple(args.task) or ((robot.task,) if robot.task else ()),
+        language_model=args.language_model,
+    )

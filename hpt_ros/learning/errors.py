@@ -1,0 +1,9 @@
+"""What can be wrong with a dataset."""
+
+from __future__ import annotations
+
+from hpt_ros.errors import HptError
+
+
+class DatasetError(HptError):
+    """A dataset folder is incomplete, damaged, of another version or of another robot."""

@@ -1,0 +1,70 @@
+"""Statistics of the training data, which the normaliser takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.embodiment import stream_feature
+from hpt_ros.learning.dataset import Dataset
+from hpt_ros.learning.samples import Split
+from hpt_ros.model import Statistics
+
+BLOCK_ROWS = 1024  # ticks read at a time: an hour of point clouds does not fit into memory
+
+
+def training_statistics(
+    dataset: Dataset, split: Split, modalities: Sequence[str] | None = None
+) -> dict[str, Statistics]:
+    """Statistics over the training episodes alone.
+
+    Args:
+        dataset: opened.
+        split: its `train` episodes count.
+        modalities: the policy's; all that the dataset has if None.
+
+    Returns:
+        "action", and "state", "wrench" (joined vectors), "tactile" (one set for all arrays) and "pointcloud" (one per
+        axis, over all points) where they are among the modalities and in the dataset.
+    """
+    robot = dataset.embodiment
+    statistics = {"action": _over(dataset.action, split)}
+    if dataset.state.shape[1] and (modalities is None or "state" in modalities):
+        statistics["state"] = _over(dataset.state, split)
+    if "observation.wrench" in dataset.arrays and (modalities is None or "wrench" in modalities):
+        statistics["wrench"] = _over(dataset.arrays["observation.wrench"], split)
+    for modality in ("tactile", "pointcloud"):
+        names = [stream_feature(modality, stream.name) for stream in robot.streams_of(modality)]
+        if names and (modalities is None or modality in modalities):
+            statistics[modality] = merged(
+                block for name in names for block in _blocks(dataset.arrays[name], split)
+            )
+    return statistics
+
+
+def merged(blocks: Iterable[NDArray[np.float32]]) -> Statistics:
+    """Statistics of blocks (N_i, D) of samples that together are too many to be held, as if they were one array."""
+    count, low, high = 0, np.array(np.inf), np.array(-np.inf)
+    mean, squares = np.array(0.0), np.array(0.0)
+    for block in blocks:
+        samples = block.astype(np.float64)
+        low, high = np.minimum(low, samples.min(0)), np.maximum(high, samples.max(0))
+        # Chan et al.: the sum of squared distances from the mean, of two parts together.
+        own, total = samples.mean(0), count + len(samples)
+        squares = squares + samples.var(0) * len(samples) + (own - mean) ** 2 * count * len(samples) / total
+        mean, count = mean + (own - mean) * len(samples) / total, total
+    std = np.sqrt(squares / count)
+    return Statistics(*(np.asarray(figure, dtype=np.float32) for figure in (low, high, mean, std)))
+
+
+def _over(values: NDArray[np.float32], split: Split) -> Statistics:
+    return Statistics.of(np.concatenate([values[episode.start : episode.stop] for episode in split.train]))
+
+
+def _blocks(values: NDArray[np.float32], split: Split) -> Iterable[NDArray[np.float32]]:
+    """Samples (N, D) of arrays (ticks, ..., D), a part of an episode at a time."""
+    for episode in split.train:
+        for start in range(episode.start, episode.stop, BLOCK_ROWS):
+            yield values[start : min(start + BLOCK_ROWS, episode.stop)].reshape(-1, values.shape[-1])

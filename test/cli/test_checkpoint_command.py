@@ -1,0 +1,59 @@
+"""`hpt checkpoint` as a user meets it: every action explains itself; a mistake is one sentence, and leaves nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpt_ros.cli.main import main
+
+ACTIONS = ("inspect", "verify", "import", "export", "add-task")
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_when_help_is_asked_expect_what_the_action_does(action, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["checkpoint", action, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: hpt checkpoint {action}" in capsys.readouterr().out
+
+
+def test_when_no_action_is_named_expect_them_listed(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["checkpoint"])
+    assert ended.value.code == 2
+    assert "ACTION" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["inspect", "no_such"], "the checkpoint 'no_such' is no folder"),
+        (["verify", "no_such"], "the checkpoint 'no_such' is no folder"),
+        (["import", "no_such", "--out", "x"], "the weight file 'no_such' does not exist"),
+        (["import", "hf://liruiw", "--out", "x"], "not of the form hf://user/repo"),
+        (["import", "no_such", "--out", "x", "--embodiment", "no.yaml"], "the file 'no.yaml' does not exist"),
+        (["import", "no_such", "--out", "x", "--task", "wipe"], "--task is for a whole policy"),
+        (["export", "no_such", "--format", "model", "--out", "x"], "the checkpoint 'no_such' is no folder"),
+        (["add-task", "no_such", "--task", "wipe", "--out", "x"], "the checkpoint 'no_such' is no folder"),
+    ],
+)
+def test_when_the_user_errs_expect_one_sentence_status_2_and_nothing_written(
+    arguments, sentence, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["checkpoint", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("hpt checkpoint: error: ")
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["import", "x"], ["export", "x", "--out", "y"], ["export", "x", "--format", "other", "--out", "y"], ["add-task"]],
+)  # fmt: skip
+def test_when_an_argument_is_missing_expect_status_2(arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["checkpoint", *arguments])
+    assert ended.value.code == 2

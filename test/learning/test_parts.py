@@ -1,0 +1,256 @@
+"""Which parts learn, from where they start, and what is computed once: frozen blocks, baselines, cached features."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hpt_ros.errors import HptError
+from hpt_ros.learning import Dataset, Start, train
+from hpt_ros.learning.optimiser import build_optimiser, train_mode
+from hpt_ros.learning.recipe import recipe_mapping
+from hpt_ros.learning.source import encoder_digest
+from hpt_ros.model import Policy, Statistics, load_checkpoint
+
+from .conftest import make_recipe
+
+QUIET = {"brightness": 0.0, "contrast": 0.0, "colour": 0.0, "shift_px": 0}
+
+
+class Listener:
+    """Keeps what a run says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.lines.append(sentence)
+
+    def bar(self, label: str, done: int, total: int, note: str = "") -> None:
+        self.lines.append(f"{label} {done}/{total}")
+
+
+def policy_of(**changes: Any) -> dict[str, Any]:
+    mapping: dict[str, Any] = recipe_mapping(make_recipe())["policy"]
+    return mapping | changes
+
+
+def frozen_encoder() -> dict[str, Any]:
+    return policy_of(image_encoder={"kind": "small_cnn", "trainable": False, "channels": [8, 8, 16]})
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(folder).policy.state_dict()
+
+
+def losses(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line.get("loss", line.get("validation_loss")) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def first(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint to start from."""
+    run = tmp_path_factory.mktemp("first") / "run"
+    cache = tmp_path_factory.getbasetemp() / "cache"
+    train(dataset, make_recipe(iterations=2), run, cache_root=cache)
+    return run / "last"
+
+
+# --- frozen blocks ---------------------------------------------------------------------------------------------------
+
+
+def test_when_blocks_are_frozen_expect_these_as_they_were_and_the_others_not(
+    dataset: Dataset, tmp_path: Path, cache_root: Path, first: Path
+) -> None:
+    recipe, listener = make_recipe(iterations=4, freeze_blocks=1, seed=3), Listener()
+    out = tmp_path / "run"
+    train(dataset, recipe, out, start=Start(trunk=str(first)), cache_root=cache_root, report=listener)
+    before, after = weights(first), weights(out / "last")
+    for name, value in before.items():
+        if name.startswith("trunk."):
+            assert torch.equal(value, after[name]) == (".blocks.0." in name), name
+    assert any(line.startswith("  trunk:") and "1 of 2 blocks frozen" in line for line in listener.lines)
+    assert f"- trunk: {first}, 1 of 2 blocks frozen" in load_checkpoint(out / "last").card
+
+
+def test_when_blocks_are_frozen_expect_no_drop_path_in_them(dataset: Dataset) -> None:
+    recipe = make_recipe(freeze_blocks=1)
+    policy = Policy(recipe.policy.for_embodiment(dataset.embodiment))
+    build_optimiser(policy, recipe)
+    train_mode(policy, recipe)
+    assert [block.training for block in policy.get_submodule("trunk.trunk.blocks").children()] == [
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"freeze_blocks": 3},
+            "freeze_blocks 3 and freeze_trunk false with a trunk of 2 blocks; freeze at most 2",
+        ),
+        ({"freeze_blocks": 1, "freeze_trunk": True}, "freeze_blocks 1 and freeze_trunk true .* and not both"),
+    ],
+)
+def test_when_more_is_frozen_than_there_is_expect_one_sentence(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(HptError, match=message):
+        make_recipe(**changes)
+
+
+def test_when_frozen_blocks_have_no_weights_expect_an_error(
+    dataset: Dataset, tmp_path: Path, cache_root: Path
+) -> None:
+    with pytest.raises(HptError, match=r"freezes the trunk \(freeze_blocks: 1\).*set freeze_blocks to 0"):
+        train(dataset, make_recipe(freeze_blocks=1), tmp_path / "run", cache_root=cache_root)
+
+
+def test_when_a_run_with_frozen_parts_is_resumed_expect_its_own_weights_and_sources(
+    dataset: Dataset, tmp_path: Path, cache_root: Path, first: Path
+) -> None:
+    recipe, start = make_recipe(freeze_trunk=True), Start(trunk=str(first))
+    out = tmp_path / "run"
+    train(dataset, recipe, tmp_path / "straight", start=start, cache_root=cache_root)
+    train(dataset, recipe, out, start=start, cache_root=cache_root, stop_after=5)
+    train(dataset, recipe, out, cache_root=cache_root, resume=True)
+    straight, resumed = weights(tmp_path / "straight/last"), weights(out / "last")
+    assert all(torch.equal(value, resumed[name]) for name, value in straight.items())
+    assert f"- trunk: {first}, 2 of 2 blocks frozen" in load_checkpoint(out / "last").card
+
+
+# --- memory and baselines --------------------------------------------------------------------------------------------
+
+
+def test_when_activations_are_computed_again_expect_the_same_weights(
+    dataset: Dataset, tmp_path: Path, cache_root: Path
+) -> None:
+    policy = policy_of(trunk={"width": 32, "depth": 3, "heads": 2, "drop_path": 0.3})
+    for again in (False, True):
+        recipe = make_recipe(iterations=4, policy=policy, activation_checkpointing=again)
+        train(dataset, recipe, tmp_path / str(again), cache_root=cache_root)
+    one, two = (weights(tmp_path / name / "last") for name in ("False", "True"))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+
+
+def test_when_activations_are_computed_again_expect_each_block_run_twice(dataset: Dataset) -> None:
+    recipe = make_recipe(activation_checkpointing=True)
+    policy = Policy(recipe.policy.for_embodiment(dataset.embodiment))
+    policy.set_statistics({name: Statistics.of(np.eye(3)) for name in ("action", "state")})
+    train_mode(policy, recipe)
+    runs: list[int] = []
+    for index, block in enumerate(policy.get_submodule("trunk.trunk.blocks").children()):
+        block.register_forward_pre_hook(lambda *_, index=index: runs.append(index))
+    inputs: dict[str, Any] = {
+        "image": np.zeros((2, 2, 2, 32, 48, 3), np.uint8),
+        "state": np.zeros((2, 2, 3), np.float32),
+    }
+    action, is_pad = np.zeros((2, 4, 3), np.float32), np.zeros((2, 4), bool)
+    policy.loss(inputs, action, is_pad).backward()
+    assert sorted(runs) == [0, 0, 1, 1]
+    runs.clear()
+    policy.eval().predict(inputs)
+    assert runs == [0, 1]
+
+
+def test_the_baseline_without_a_trunk_is_trained_saved_and_loaded(
+    dataset: Dataset, tmp_path: Path, cache_root: Path
+) -> None:
+    policy = policy_of(trunk={"width": 32, "depth": 0, "heads": 2})
+    recipe = make_recipe(iterations=40, lr=4e-3, policy=policy, augment=QUIET)
+    listener = Listener()
+    train(dataset, recipe, tmp_path / "run", cache_root=cache_root, report=listener)
+    assert "  trunk: none (the baseline without a trunk)" in listener.lines
+    assert np.mean(losses(tmp_path / "run")[-4:]) < 0.7 * losses(tmp_path / "run")[0]
+    checkpoint = load_checkpoint(tmp_path / "run/last")
+    assert not any(name.startswith("trunk.") for name in checkpoint.policy.state_dict())
+    assert "- trunk: none (the baseline without a trunk)" in checkpoint.card
+
+
+# --- cached features -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def encoder_run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose image encoder is frozen, to start from; its encoder's weights are random ones."""
+    from hpt_ros.model import save_checkpoint
+
+    recipe = make_recipe(policy=frozen_encoder())
+    torch.manual_seed(11)
+    policy = Policy(recipe.policy.for_embodiment(dataset.embodiment))
+    policy.set_statistics({"action": Statistics.of(dataset.action), "state": Statistics.of(dataset.state)})
+    folder = tmp_path_factory.mktemp("frozen") / "checkpoint"
+    save_checkpoint(
+        folder,
+        policy,
+        embodiment_yaml=dataset.embodiment.to_yaml(),
+        stats={},
+        card="",
+        metrics={},
+        training={},
+    )
+    return folder
+
+
+def test_when_features_are_cached_expect_the_uncached_run(
+    dataset: Dataset, tmp_path: Path, cache_root: Path, encoder_run: Path
+) -> None:
+    start, listener = Start(init=str(encoder_run)), Listener()
+    augment = {**QUIET, "state_noise": 0.01}
+    for cached in (False, True):
+        recipe = make_recipe(policy=frozen_encoder(), augment=augment, cache_features=cached)
+        train(dataset, recipe, tmp_path / str(cached), start=start, cache_root=cache_root, report=listener)
+    one, two = (tmp_path / name for name in ("False", "True"))
+    np.testing.assert_allclose(losses(one), losses(two), rtol=1e-4)
+    two_weights = weights(two / "last")
+    for name, value in weights(one / "last").items():
+        torch.testing.assert_close(value, two_weights[name], rtol=1e-3, atol=1e-4)
+    assert any(line.startswith("features: of every frame once, 24 cells of 16") for line in listener.lines)
+    assert "features computed once" in load_checkpoint(two / "last").card
+    # The second run of the same encoder encodes nothing, and is resumed bit for bit.
+    again = Listener()
+    recipe = make_recipe(policy=frozen_encoder(), augment=augment, cache_features=True)
+    train(dataset, recipe, tmp_path / "parts", start=start, cache_root=cache_root, stop_after=5)
+    train(dataset, recipe, tmp_path / "parts", cache_root=cache_root, resume=True, report=again)
+    assert any(line.startswith("encoding") for line in listener.lines)
+    assert not any(line.startswith("encoding") for line in again.lines)
+    parts = weights(tmp_path / "parts/last")
+    assert all(torch.equal(value, parts[name]) for name, value in two_weights.items())
+
+
+def test_when_the_encoders_weights_or_settings_differ_expect_another_digest(dataset: Dataset) -> None:
+    config = make_recipe(policy=frozen_encoder()).policy.for_embodiment(dataset.embodiment)
+    policy = Policy(config)
+    before = encoder_digest(policy)
+    assert before == encoder_digest(policy)
+    with torch.no_grad():
+        next(policy.encoders["image"].parameters())[0, 0, 0, 0] += 1e-3
+    assert encoder_digest(policy) != before
+    other = policy_of(
+        image_encoder={"kind": "small_cnn", "trainable": False, "shared": False, "channels": [8, 8, 16]}
+    )
+    assert (
+        encoder_digest(Policy(make_recipe(policy=other).policy.for_embodiment(dataset.embodiment))) != before
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"augment": QUIET}, "cache_features, but its image encoder is trained"),
+        ({"policy": frozen_encoder()}, "cache_features and changes the images at random.*shift_px to 0"),
+        (
+            {"policy": policy_of(stems=[{"modality": "state"}], image_encoder={"trainable": False})},
+            "cache_features, but its image encoder is not there",
+        ),
+    ],
+)
+def test_when_features_would_change_expect_one_sentence(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(HptError, match=message):
+        make_recipe(cache_features=True, **changes)
