@@ -15,6 +15,8 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rclpy.action import ActionClient
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
@@ -22,6 +24,7 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, Empty
 from trajectory_msgs.msg import JointTrajectory
 
+from hpt_msgs.action import RunPolicy
 from hpt_msgs.msg import ActionChunk, PolicyStatus
 from hpt_msgs.srv import GetTaskResult
 from hpt_ros.control import State
@@ -64,6 +67,7 @@ class Robot(Node):
         self.position = HOME.copy()
         self.camera_on = self.joints_on = self.follows = True
         self.same_picture, self.pictures = False, 0
+        self.clock_off_s = 0.0  # how far its stamps are from the node's clock
         self.encoding, self.names, self.spoil = "rgb8", list(ROBOT.action.names), False
         self.commands: list[Sent] = []
         self.statuses: list[PolicyStatus] = []
@@ -84,6 +88,10 @@ class Robot(Node):
         )
         self.stop_topic = self.create_publisher(Empty, "/policy_node/stop", 10)
         self.create_service(GetTaskResult, "/sim/task_result", self._on_task_result)
+        # Made here, before anybody spins: rclpy 9.1 adds an action client to its node before it has its lock, and an
+        # executor that meets it then dies. Service clients are kept, so that each is discovered once.
+        self.run_client: Any = ActionClient(self, RunPolicy, "/policy_node/run")
+        self._clients_of: dict[str, Any] = {}
         self.switch = self.create_publisher(Bool, "/deadman", 10)
         self.switch_held: bool | None = None  # None: no messages
         self.create_timer(0.02, self._publish_switch)
@@ -108,7 +116,7 @@ class Robot(Node):
             self.switch.publish(Bool(data=self.switch_held))
 
     def _now(self) -> Time:
-        return self.get_clock().now().to_msg()
+        return (self.get_clock().now() + Duration(seconds=self.clock_off_s)).to_msg()
 
     def _publish_joints(self) -> None:
         if self.joints_on:
@@ -132,7 +140,9 @@ class Robot(Node):
             self.last_camera_ns = stamp.sec * NS + stamp.nanosec
 
     def call(self, kind: Any, name: str, request: Any = None) -> Any:
-        client: Any = self.create_client(kind, f"/policy_node/{name}")
+        if name not in self._clients_of:
+            self._clients_of[name] = self.create_client(kind, f"/policy_node/{name}")
+        client = self._clients_of[name]
         assert client.wait_for_service(timeout_sec=20.0)
         done = threading.Event()
         future = client.call_async(request or kind.Request())
@@ -176,9 +186,12 @@ class Rig:
     policy: Ramp
     node: PolicyNode | None = None
 
-    def start(self, *, active: bool = True, load: bool = True, **values: Any) -> PolicyNode:
+    def start(
+        self, *, active: bool = True, load: bool = True, loaded: LoadedPolicy | None = None, **values: Any
+    ) -> PolicyNode:
         overrides = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
-        loader = (lambda: LoadedPolicy(self.policy, ROBOT, "", ROBOT.observation_horizon)) if load else None
+        ready = loaded or LoadedPolicy(self.policy, ROBOT, "", ROBOT.observation_horizon)
+        loader = (lambda: ready) if load else None
         self.node = PolicyNode(load=loader, context=self.composition.context, parameter_overrides=overrides)
         self.composition.add(self.node)
         if active:
@@ -212,10 +225,10 @@ class Rig:
 
 
 @contextmanager
-def policy_rig() -> Iterator[Rig]:
+def policy_rig(make_robot: Callable[[Any], Robot] = Robot) -> Iterator[Rig]:
     """A robot, and a policy for the node that `start` makes."""
     policy = Ramp()
     with Composition() as composition:
-        robot = composition.add(Robot(composition.context))
+        robot = composition.add(make_robot(composition.context))
         yield Rig(composition, robot, policy)
         policy.released.set()

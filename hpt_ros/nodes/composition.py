@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 import rclpy
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -24,7 +25,7 @@ class Composition:
 
     def __init__(self) -> None:
         self.context = rclpy.Context()
-        self._running: list[tuple[Node, SingleThreadedExecutor, threading.Thread]] = []
+        self._running: list[tuple[Node, SingleThreadedExecutor, threading.Thread, threading.Event]] = []
 
     def __enter__(self) -> Composition:
         rclpy.init(context=self.context, args=[])
@@ -34,8 +35,11 @@ class Composition:
         """Spin `node` (made with ``context=composition.context``) on a thread of its own and return it."""
         executor = SingleThreadedExecutor(context=self.context)
         executor.add_node(node)
-        thread = threading.Thread(target=_spin, args=(executor,), name=f"spin {node.get_name()}", daemon=True)
-        self._running.append((node, executor, thread))
+        closing = threading.Event()
+        thread = threading.Thread(
+            target=_spin, args=(executor, closing), name=f"spin {node.get_name()}", daemon=True
+        )
+        self._running.append((node, executor, thread, closing))
         thread.start()
         return node
 
@@ -53,12 +57,20 @@ class Composition:
         rclpy.try_shutdown(context=self.context)
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
-    with contextlib.suppress(ExternalShutdownException):
-        executor.spin()
+def _spin(executor: SingleThreadedExecutor, closing: threading.Event) -> None:
+    try:
+        with contextlib.suppress(ExternalShutdownException):
+            executor.spin()
+    except InvalidHandle:
+        # rclpy's shutdown can destroy the guard condition that a callback is just about to trigger.
+        if not closing.is_set():
+            raise
 
 
-def _close(node: Node, executor: SingleThreadedExecutor, thread: threading.Thread) -> None:
+def _close(
+    node: Node, executor: SingleThreadedExecutor, thread: threading.Thread, closing: threading.Event
+) -> None:
+    closing.set()
     executor.shutdown(timeout_sec=2.0)
     thread.join(timeout=5.0)
     close = getattr(node, "close", None)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import geometry_msgs.msg
 import sensor_msgs.msg
+import std_msgs.msg
 from builtin_interfaces.msg import Duration, Time
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -15,12 +17,21 @@ from hpt_ros.control import Command
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.nodes.inference import Result
+from hpt_ros.nodes.intake import COSTLY
 
 STREAM_MESSAGES = {
     "sensor_msgs/msg/Image": sensor_msgs.msg.Image,
     "sensor_msgs/msg/CompressedImage": sensor_msgs.msg.CompressedImage,
     "sensor_msgs/msg/JointState": sensor_msgs.msg.JointState,
+    "sensor_msgs/msg/PointCloud2": sensor_msgs.msg.PointCloud2,
+    "geometry_msgs/msg/PoseStamped": geometry_msgs.msg.PoseStamped,
+    "geometry_msgs/msg/TwistStamped": geometry_msgs.msg.TwistStamped,
+    "geometry_msgs/msg/WrenchStamped": geometry_msgs.msg.WrenchStamped,
+    "std_msgs/msg/Float32MultiArray": std_msgs.msg.Float32MultiArray,
+    "std_msgs/msg/Float64MultiArray": std_msgs.msg.Float64MultiArray,
+    "std_msgs/msg/String": std_msgs.msg.String,
 }
+COSTLY_DEPTH, CHEAP_DEPTH = 5, 50  # messages that a subscription queues
 
 
 def to_time(time_ns: int) -> Any:
@@ -38,6 +49,20 @@ def to_joint_trajectory(command: Command, names: Sequence[str], now_ns: int) -> 
     )
     message = JointTrajectory(joint_names=list(names), points=[point])
     message.header.stamp = to_time(now_ns)
+    return message
+
+
+def to_float64_multi_array(command: Command, names: Sequence[str], now_ns: int) -> Any:
+    """std_msgs/Float64MultiArray for forward controllers: the positions in the action's order, without a time."""
+    return std_msgs.msg.Float64MultiArray(data=command.position.tolist())
+
+
+def to_joint_state(command: Command, names: Sequence[str], now_ns: int) -> Any:
+    """sensor_msgs/JointState: positions and velocities, stamped with the time at which the robot is to be there."""
+    message = sensor_msgs.msg.JointState(
+        name=list(names), position=command.position.tolist(), velocity=command.velocity.tolist()
+    )
+    message.header.stamp = to_time(command.time_ns)
     return message
 
 
@@ -65,11 +90,11 @@ def stream_message_type(stream: Stream) -> Any:
 def stream_qos(stream: Stream) -> QoSProfile:
     """Quality of service of a stream's subscription.
 
-    Pictures queue little, since an old one is worth nothing; states of a fast stream must survive a picture's
-    decoding, for the interpolation around a tick.
+    Pictures and clouds queue little, since an old one is worth nothing; states of a fast stream must survive their
+    transport, for the interpolation around a tick.
     """
     reliable = stream.qos == "reliable"
     return QoSProfile(
-        depth=5 if stream.modality == "image" else 50,
+        depth=COSTLY_DEPTH if stream.modality in COSTLY else CHEAP_DEPTH,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
     )

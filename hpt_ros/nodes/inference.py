@@ -1,12 +1,13 @@
-"""The worker thread that owns the policy; the control loop hands it observations and never waits for it."""
+"""The worker thread that owns the policy; others hand it observations and never wait for it."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,15 @@ class Observation:
     Attributes:
         stamp_ns: the newest tick's time.
         inputs: as `hpt_ros.observation.assemble` makes them: "image" uint8 (1, T, V, H, W, 3), "state" float32
-            (1, T, D).
+            (1, T, D), ...
         task: the task's text.
+        keys: indices of the T ticks, oldest first; equal ones are the same tick. Empty: not known.
     """
 
     stamp_ns: int
     inputs: Inputs
     task: str = ""
+    keys: tuple[int, ...] = ()
 
 
 class ChunkPolicy(Protocol):
@@ -38,8 +41,27 @@ class ChunkPolicy(Protocol):
         ...
 
     def reset(self) -> None:
-        """Forget past observations: an episode begins. Runs on the node's thread, while no `predict` runs."""
+        """Forget past observations: an episode begins."""
         ...
+
+
+@runtime_checkable
+class EncodesAhead(Protocol):
+    """A policy that can do a part of its work before a chunk is asked for."""
+
+    def observe(self, observation: Observation) -> None:
+        """Take one new tick (T = 1, one key), so that a later `predict` with its key has less to do."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """When a request's observation got where, steady clock in ns; None where it is not known."""
+
+    arrival_ns: int | None = None  # its newest picture came
+    due_ns: int | None = None  # its tick began to be resolved
+    ready_ns: int | None = None  # its tick was resolved: pictures are decoded
+    submitted_ns: int | None = None  # its arrays were with the worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,38 +72,46 @@ class Request:
         observation: for the policy.
         generation: activation that it belongs to; a result of an older one is thrown away.
         image_stamp_ns: header stamp of its newest image (of its newest sample, without images).
-        arrival_steady_ns: steady time at which that image arrived; None if not known.
+        marks: its way so far.
     """
 
     observation: Observation
     generation: int
     image_stamp_ns: int
-    arrival_steady_ns: int | None = None
+    marks: Marks = Marks()
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a request: a chunk or an error."""
+    """What became of a request: a chunk or an error; `finished_ns` is steady."""
 
     request: Request
     duration_s: float
+    finished_ns: int
     values: NDArray[Any] | None = None
     error: str = ""
 
 
 @dataclass
 class InferenceWorker:
-    """One thread, one request at a time."""
+    """One thread, one request at a time; while there is none it encodes new ticks ahead, oldest first.
+
+    A request never waits for more than the tick that is just being encoded.
+    """
 
     policy: ChunkPolicy
+    ahead_kept: int = 8  # ticks waiting to be encoded; the oldest is dropped, a later `predict` encodes it
     _condition: threading.Condition = field(default_factory=threading.Condition, init=False, repr=False)
     _request: Request | None = field(default=None, init=False)
     _result: Result | None = field(default=None, init=False)
     _busy_since_ns: int | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
+    _forget: bool = field(default=False, init=False)
+    _failed_ahead: str = field(default="", init=False)
     _thread: threading.Thread = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._ahead: deque[Observation] = deque(maxlen=self.ahead_kept)
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
         self._thread.start()
 
@@ -95,11 +125,31 @@ class InferenceWorker:
             self._condition.notify()
             return True
 
+    def encode_ahead(self, observation: Observation) -> None:
+        """Hand over one new tick, to be encoded when nothing else is to do; nothing if the policy cannot."""
+        if isinstance(self.policy, EncodesAhead):
+            with self._condition:
+                self._ahead.append(observation)
+                self._condition.notify()
+
+    def reset(self) -> None:
+        """An episode begins: the policy forgets before its next work, and ticks that wait are dropped."""
+        with self._condition:
+            self._ahead.clear()
+            self._failed_ahead = ""
+            self._forget = True
+
     def take(self) -> Result | None:
         """The finished result, once."""
         with self._condition:
             result, self._result = self._result, None
             return result
+
+    def take_failure(self) -> str:
+        """Why encoding ahead failed since the last call; empty if it did not."""
+        with self._condition:
+            failed, self._failed_ahead = self._failed_ahead, ""
+            return failed
 
     @property
     def idle(self) -> bool:
@@ -118,6 +168,7 @@ class InferenceWorker:
         with self._condition:
             self._closed = True
             self._request = None
+            self._ahead.clear()
             self._condition.notify()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -125,26 +176,46 @@ class InferenceWorker:
     def _work(self) -> None:
         while True:
             with self._condition:
-                while self._request is None and not self._closed:
+                while self._request is None and not self._ahead and not self._closed:
                     self._condition.wait()
-                if self._closed or self._request is None:
+                if self._closed:
                     return
+                forget, self._forget = self._forget, False
                 request, self._request = self._request, None
-            result = self._infer(request)
+                ahead = self._ahead.popleft() if request is None else None
+            if ahead is not None:
+                failed = self._observe(ahead, forget)
+                with self._condition:
+                    self._failed_ahead = self._failed_ahead or failed
+                continue
+            assert request is not None
+            result = self._infer(request, forget)
             with self._condition:
                 self._result, self._busy_since_ns = result, None
 
-    def _infer(self, request: Request) -> Result:
-        start_ns = time.monotonic_ns()
+    def _observe(self, observation: Observation, forget: bool) -> str:
+        assert isinstance(self.policy, EncodesAhead)
         try:
+            if forget:
+                self.policy.reset()
+            self.policy.observe(observation)
+        except Exception as error:
+            return _words(error)
+        return ""
+
+    def _infer(self, request: Request, forget: bool) -> Result:
+        start_ns = time.monotonic_ns()
+        values, error = None, ""
+        try:
+            if forget:
+                self.policy.reset()
             values = np.asarray(self.policy.predict(request.observation), dtype=np.float64)
-        except Exception as error:  # whatever a policy does, the robot is to be stopped in order
-            words = " ".join(str(error).split())[:300] or "no message"
-            return Result(
-                request, _since_s(start_ns), error=f"the policy raised {type(error).__name__}: {words}"
-            )
-        return Result(request, _since_s(start_ns), values=values)
+        except Exception as raised:  # whatever a policy does, the robot is to be stopped in order
+            error = _words(raised)
+        end_ns = time.monotonic_ns()
+        return Result(request, (end_ns - start_ns) / 1e9, end_ns, values, error)
 
 
-def _since_s(start_ns: int) -> float:
-    return (time.monotonic_ns() - start_ns) / 1e9
+def _words(error: Exception) -> str:
+    words = " ".join(str(error).split())[:300] or "no message"
+    return f"the policy raised {type(error).__name__}: {words}"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control import Kinematics
+from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError, did_you_mean
 
 MAX_URDF_BYTES = 8 * 1024 * 1024  # robots with every mesh named stay below 1 MiB
@@ -61,6 +62,25 @@ def read_urdf(text: str, names: Sequence[str]) -> Urdf:
             )
     limits = tuple(_limit(joints[name]) for name in names)
     return Urdf(root.get("name", ""), _kinematics(root, joints, names), limits)
+
+
+def require_limits(robot: Embodiment, urdf: Urdf) -> None:
+    """Raise unless the embodiment file's limits lie within the URDF's.
+
+    Raises:
+        HptError: names the first joint and limit that do not, and both values.
+    """
+    for ours, theirs in zip(robot.action.limits, urdf.limits, strict=True):
+        for what, value, bound, within in (
+            ("lower", ours.lower, theirs.lower, ours.lower >= theirs.lower),
+            ("upper", ours.upper, theirs.upper, ours.upper <= theirs.upper),
+            ("velocity", ours.velocity, theirs.velocity, ours.velocity <= theirs.velocity),
+        ):
+            if not within:
+                raise HptError(
+                    f"embodiment {robot.name!r} has the {what} limit {value:g} for {ours.name!r}, but "
+                    f"robot_description says {bound:g}; narrow the limit in the embodiment file, or correct the URDF"
+                )
 
 
 def _parsed(text: str) -> ElementTree.Element:

@@ -1,29 +1,30 @@
-"""From messages to commands without ROS: observations, worker and controller of one robot, time as an argument."""
+"""From messages to commands without ROS: intake, worker and controller of one robot, time as an argument."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hpt_ros.control import Chunk, Command, ControlConfig, Controller, Limits, StreamRate
+from hpt_ros.control import Command, ControlConfig, Controller, Kinematics, Limits, StreamRate, Watchdog
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.embodiment import Stream
-from hpt_ros.errors import HptError
-from hpt_ros.nodes.inference import InferenceWorker, Observation, Request, Result
-from hpt_ros.nodes.metrics import Metrics
-from hpt_ros.nodes.policies import LoadedPolicy, position_indices
-from hpt_ros.observation import ObservationBuffer, ObservationWindow, Tick, decode, stamp_ns, view_size
+from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.nodes.inference import EncodesAhead, InferenceWorker, Result
+from hpt_ros.nodes.intake import COSTLY, Intake, Verdict, undecodable
+from hpt_ros.nodes.metrics import Metrics, Stages
+from hpt_ros.nodes.policies import LoadedPolicy
+from hpt_ros.nodes.pose import MeasuredPose
+from hpt_ros.observation import decode, stamp_ns, view_size
 
-# A tick older than this part of the tick's period (after it settled) is not worth an inference: the next is nearer. The
-# queue falls to half at the time of an action, which is that of a tick, when the newest one known is a period old.
-FRESH_PART = 0.5
-ARRIVALS_KEPT = 64  # newest messages of a stream whose steady arrival is known; a tick is younger than that
+COUNTERS = (
+    "inputs_lost",  # a stream of an optional modality went stale
+    "messages_overrun",  # messages thrown away because decoding does not keep up
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,55 +36,100 @@ class Step:
         result: an inference that has just finished, or None.
         problem: why its chunk was not taken; empty if it was.
         internal: trace of a fault of ours, which stopped the robot; empty if there was none.
+        complaints: of messages that could not be used: stream name and sentence.
+        lost: sentences about streams that the policy can do without and now must.
     """
 
     command: Command | None
     result: Result | None = None
     problem: str = ""
     internal: str = ""
+    complaints: tuple[tuple[str, str], ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What the other threads had to say in one period."""
+
+    result: Result | None = None
+    problem: str = ""
+    internal: str = ""
+    complaints: tuple[tuple[str, str], ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 class Pilot:
     """One robot, from configuration to cleanup. Not thread-safe: the node locks."""
 
-    def __init__(self, loaded: LoadedPolicy, config: ControlConfig) -> None:
-        """Make an inactive pilot; starts the worker's thread.
+    def __init__(
+        self,
+        loaded: LoadedPolicy,
+        config: ControlConfig,
+        *,
+        clock: Callable[[], int] | None = None,
+        kinematics: Kinematics | None = None,
+        encode_ahead: bool = True,
+    ) -> None:
+        """Make an inactive pilot; starts the threads of the worker and of the intake.
+
+        Args:
+            loaded: the policy.
+            config: of the controller.
+            clock: node time in ns, for the intake; None: only `step` says what time it is.
+            kinematics: of the robot, where the workspace needs it.
+            encode_ahead: whether the worker encodes new ticks while it has nothing else to do.
 
         Raises:
             HptError: the embodiment cannot be driven, e.g. a commanded joint is not observed.
         """
         robot = loaded.embodiment
-        if robot.image_streams:
-            view_size(robot)  # refuses views of different sizes now rather than at the first observation
+        for modality in ("image", "depth"):
+            if robot.streams_of(modality):
+                view_size(robot, modality)  # refuses different sizes now rather than at the first observation
         self.embodiment, self.loaded, self.task = robot, loaded, robot.task
-        self._positions = position_indices(robot)
+        self._pose = MeasuredPose(robot)
+        # A task's text counts until the next one comes, so nobody waits for one. Where the robot is must be known,
+        # even if the policy does without.
+        self._optional = frozenset({*loaded.optional, "language"} - {"state"})
+        rates = {
+            stream.name: StreamRate(stream.name, stream.rate_hz)
+            for stream in robot.streams
+            if stream.modality not in self._optional
+        }
         self.controller = Controller(
             config,
             Limits(robot.lower, robot.upper, robot.max_velocity, robot.max_acceleration),
             robot.action.names,
-            [StreamRate(stream.name, stream.rate_hz) for stream in robot.streams],
+            list(rates.values()),
             rate_hz=config.command_rate_hz or robot.action.rate_hz,
             latency_s=robot.action.latency_s,
+            kinematics=kinematics,
         )
-        self.buffer = ObservationBuffer(robot)
-        self.window = ObservationWindow(robot, loaded.horizon)
+        self._watched = frozenset(rates)
+        self._unwatched = Watchdog(
+            config.watchdog,
+            {stream.name: stream.rate_hz for stream in robot.streams if stream.name not in rates},
+        )
         self.metrics = Metrics()
         self.worker = InferenceWorker(loaded.policy)
-        self.dropped_tick = ""  # why the newest tick is no observation
+        self.intake = Intake(robot, self.worker, horizon=loaded.horizon, optional=self._optional, clock=clock)
+        self.counters = dict.fromkeys(COUNTERS, 0)
+        self.encode_ahead(encode_ahead)
         self._generation = 0
         self._chunks = 0
-        self._requests: dict[int, Request] = {}  # by number of the chunk, until its first command
-        self._fresh_ns = round((self.buffer.settle_s + FRESH_PART * robot.dt_s) * NS_PER_S)
-        self._asked_ns = -1  # tick of the newest request
-        self._states: dict[str, tuple[int, NDArray[Any]]] = {}  # newest of each state stream, with its stamp
-        self._arrivals: dict[str, deque[tuple[int, int]]] = {
-            stream.name: deque(maxlen=ARRIVALS_KEPT) for stream in robot.streams
-        }  # header stamp and steady arrival
-        self._sent: tuple[int, int] | None = None  # ROS and steady time of the last command
+        self._stages = Stages(self.metrics, self.controller.period_ns)
+        self._absent: frozenset[str] = frozenset()
         self._forget()
+
+    def encode_ahead(self, wanted: bool) -> None:
+        """Encode new ticks ahead, or not; a policy that sees one tick only has nothing to gain from it."""
+        able = isinstance(self.loaded.policy, EncodesAhead) and self.loaded.horizon > 1
+        self.intake.encode_ahead = wanted and able
 
     def activate(self, *, enabled: bool) -> None:
         """Begin an episode with nothing remembered; timings go on."""
+        self.counters = dict.fromkeys(COUNTERS, 0)
         self._forget()
         self.controller.activate(enabled=enabled)
 
@@ -93,11 +139,58 @@ class Pilot:
         self._forget()
 
     def close(self) -> bool:
-        """End the worker; False if the policy did not come back."""
+        """End the threads; False if the policy did not come back."""
+        self.intake.close()
         return self.worker.close()
 
+    def task_refusal(self, task: str) -> str:
+        """Why a text cannot be the task, a sentence; empty if it can."""
+        known = self.loaded.tasks
+        if not task.strip():
+            return "the task is empty, but a text was expected; say what the robot is to do"
+        if known and task not in known:
+            listed = ", ".join(repr(name) for name in known[:20]) + (" and more" if len(known) > 20 else "")
+            hint = did_you_mean(task, known) or "; name one of these, or train on it"
+            return f"the task is {task[:200]!r}, but the checkpoint knows {listed}{hint}"
+        return ""
+
+    def set_task(self, task: str) -> str:
+        """Set the task's text; returns why not, a sentence, or nothing."""
+        refused = self.task_refusal(task)
+        if not refused:
+            self.task = task
+        return refused
+
+    def first_task(self, wanted: str, *, needed: bool) -> str:
+        """Take the task that the robot begins with; returns why not, a sentence, or nothing.
+
+        Args:
+            wanted: empty takes the embodiment's, or the only one that the policy knows.
+            needed: whether the policy runs before anybody names a task.
+        """
+        known = self.loaded.tasks
+        task = wanted or self.embodiment.task or (known[0] if len(known) == 1 else "")
+        if (wanted or (needed and known)) and (refused := self.task_refusal(task)):
+            return f"{refused}; the parameter task says what the robot begins with"
+        self.task = "" if self.task_refusal(task) else task
+        return ""
+
+    def stream_ages_s(self, now_ns: int) -> dict[str, float]:
+        """Age of every stream's newest usable message in seconds, NaN if never seen."""
+        watched = self.controller.stream_ages_s(now_ns)
+        return {
+            stream.name: watched[stream.name]
+            if stream.name in watched
+            else self._unwatched.age_s(stream.name, now_ns)
+            for stream in self.embodiment.streams
+        }
+
+    def all_counters(self) -> dict[str, int]:
+        """The controller's counters and the pilot's own, since activation."""
+        return {**self.controller.session.counters, **self.counters}
+
     def message(self, stream: Stream, message: Any, arrival_ns: int) -> str:
-        """Take a message of a stream.
+        """Take a message of a stream. Pictures and point clouds are decoded elsewhere; this never waits for that.
 
         Args:
             stream: of the embodiment.
@@ -105,32 +198,17 @@ class Pilot:
             arrival_ns: node time.
 
         Returns:
-            Why it cannot be used, a sentence; empty if it was taken. Its stream then gets no fresher.
+            Why it cannot be used, a sentence; empty if it was taken. Its stream then gets no fresher. What is wrong
+            inside of a picture or a point cloud is said by a later `step`.
         """
         try:
-            value = decode(stream, message)
-            stamp = stamp_ns(message, arrival_ns)
-            self.buffer.push(stream.name, stamp, arrival_ns, value)
+            self._take(stream, message, arrival_ns)
         except HptError as error:
             self.controller.invalid_message()
             return str(error)
         except Exception as error:  # whatever is in a message, the node goes on
             self.controller.invalid_message()
-            return (
-                f"stream {stream.name!r} (topic {stream.topic}) has a message that cannot be decoded "
-                f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); check the driver"
-            )
-        self.controller.message(stream.name, stamp, arrival_ns)
-        self._arrivals[stream.name].append((stamp, time.monotonic_ns()))
-        if stream.modality == "image":
-            self.metrics.add("image_delay_s", (arrival_ns - stamp) / NS_PER_S)
-            self.controller.guards.frozen.saw(stream.name, value, self.controller.session.measured)
-        else:
-            self._states[stream.name] = (stamp, value)
-            if len(self._states) == len(self.embodiment.state_streams):
-                newest = [self._states[item.name] for item in self.embodiment.state_streams]
-                pose = np.concatenate([values for _, values in newest])[self._positions]
-                self.controller.measured(pose, min(at_ns for at_ns, _ in newest))
+            return undecodable(stream, error)
         return ""
 
     def step(self, now_ns: int) -> Step:
@@ -139,35 +217,93 @@ class Pilot:
         A fault of ours in anything but the controller stops the robot, and the controller goes on to brake it.
         """
         start_ns = time.monotonic_ns()
-        result, problem, internal = None, "", ""
+        heard = _Heard()
         try:
-            result, problem = self._finished(now_ns)
-            self.controller.inference_running(self.worker.busy_s())
-            self._observe(now_ns)
+            self._listen(now_ns, heard)
         except Exception as error:
-            internal = self._failed(error)
+            heard.internal = self._failed(f"{type(error).__name__}: {error}", traceback.format_exc())
         command = self.controller.step(now_ns)
         try:
             if command is not None:
-                self._measure(command, now_ns, start_ns)
-            self._ask(now_ns)
+                self._stages.commanded(command, now_ns, start_ns)
+                self.intake.commanded(command.time_ns, now_ns, command.position)
+            self.intake.look(now_ns, wanted=self.controller.wants_chunk(now_ns), task=self.task)
         except Exception as error:
-            internal = self._failed(error)
+            heard.internal = self._failed(f"{type(error).__name__}: {error}", traceback.format_exc())
         self.metrics.add("control_s", (time.monotonic_ns() - start_ns) / NS_PER_S)
-        return Step(command, result, problem, internal)
+        return Step(command, heard.result, heard.problem, heard.internal, heard.complaints, heard.lost)
 
-    def _failed(self, error: Exception) -> str:
-        self.controller.stop(f"internal error, {type(error).__name__}: {error}")
-        return traceback.format_exc()
+    def _take(self, stream: Stream, message: Any, arrival_ns: int) -> None:
+        stamp = stamp_ns(message, arrival_ns)
+        if stream.modality not in COSTLY:
+            value = decode(stream, message)
+            if stream.modality == "language" and (refused := self.set_task(str(value))):
+                raise HptError(f"stream {stream.name!r} (topic {stream.topic}) was not heeded: {refused}")
+            self.intake.sample(stream, value, stamp, arrival_ns)
+            seen = (stamp, arrival_ns)
+            if stream.modality == "state":
+                seen = self._pose.saw(stream.name, stamp, arrival_ns, value)
+                if (measured := self._pose.newest()) is not None:
+                    self.controller.measured(measured[1], measured[0])
+            if seen[1] >= 0:
+                self._fresh(stream, *seen)
+            return
+        if stream.modality != "pointcloud":
+            # As they came: a driver that repeats its last buffer repeats every byte of it.
+            raw = np.frombuffer(message.data, dtype=np.uint8)
+            self.controller.guards.frozen.saw(stream.name, raw, self.controller.session.measured)
+        if self.intake.message(stream, message, stamp, arrival_ns):
+            self._fresh(stream, stamp, arrival_ns)
+        if stream.modality == "image":
+            self.metrics.add("image_delay_s", (arrival_ns - stamp) / NS_PER_S)
 
-    def _observe(self, now_ns: int) -> None:
-        for tick in self.buffer.ticks_ready(now_ns):
-            if self.window.push(tick):
-                self.dropped_tick = ""
-            else:
-                self.dropped_tick = "; ".join(tick.missing.values())
+    def _fresh(self, stream: Stream, stamp: int, arrival_ns: int) -> None:
+        if stream.name in self._watched:
+            self.controller.message(stream.name, stamp, arrival_ns)
+        else:
+            self._unwatched.saw(stream.name, stamp, arrival_ns)
+
+    def _failed(self, words: str, trace: str) -> str:
+        self.controller.stop(f"internal error, {words}")
+        return trace
+
+    def _listen(self, now_ns: int, heard: _Heard) -> None:
+        """Take what worker and intake have done since the last period."""
+        report = self.intake.report()
+        if report.internal:
+            heard.internal = self._failed(report.internal.splitlines()[0], report.internal)
+        heard.complaints = tuple(self._judged(verdict) for verdict in report.verdicts if verdict.problem)
+        for verdict in report.verdicts:
+            if not verdict.problem:
+                self._fresh(verdict.stream, verdict.stamp_ns, verdict.arrival_ns)
+        self.counters["messages_overrun"] = self.intake.overruns
+        heard.lost = self._newly_absent()
+        heard.result, heard.problem = self._finished(now_ns)
+        self.controller.inference_running(self.worker.busy_s())
+
+    def _judged(self, verdict: Verdict) -> tuple[str, str]:
+        self.controller.invalid_message()
+        return verdict.stream.name, verdict.problem
+
+    def _newly_absent(self) -> tuple[str, ...]:
+        absent = {
+            name: reason
+            for name, reason in self.intake.absent.items()
+            if self.embodiment.stream(name).modality != "language"
+        }
+        lost = tuple(
+            f"stream {name!r} is absent ({reason}); the policy goes on without its modality"
+            for name, reason in absent.items()
+            if name not in self._absent
+        )
+        self._absent = frozenset(absent)
+        self.counters["inputs_lost"] += len(lost)
+        return lost
 
     def _finished(self, now_ns: int) -> tuple[Result | None, str]:
+        if failed := self.worker.take_failure():
+            self.controller.inference_error(failed)
+            return None, failed
         result = self.worker.take()
         if result is None or result.request.generation != self._generation:
             return None, ""
@@ -180,60 +316,14 @@ class Pilot:
             result.request.observation.stamp_ns, self.embodiment.dt_s, result.values, now_ns, self._chunks
         )
         if not problem:
-            self._requests = {self._chunks: result.request, **_newest(self._requests)}
+            self._stages.taken(self._chunks, result)
         return result, problem
-
-    def _ask(self, now_ns: int) -> None:
-        tick = self.window.latest
-        if tick is None or tick.stamp_ns == self._asked_ns or not self.worker.idle:
-            return
-        if now_ns - tick.stamp_ns > self._fresh_ns or not self.controller.wants_chunk(now_ns):
-            return
-        image_ns, arrival_ns = self._newest_input(tick)
-        observation = Observation(tick.stamp_ns, self.window.inputs(), self.task)
-        if self.worker.submit(Request(observation, self._generation, image_ns, arrival_ns)):
-            self._asked_ns = tick.stamp_ns
-
-    def _newest_input(self, tick: Tick) -> tuple[int, int | None]:
-        """Header stamp and steady arrival of the tick's newest image, or of its newest state without images."""
-        streams = self.embodiment.image_streams or self.embodiment.streams
-        name = min((stream.name for stream in streams), key=lambda item: tick.ages_s[item])
-        stamp = tick.stamp_ns - round(tick.ages_s[name] * NS_PER_S)
-        for seen_ns, steady_ns in reversed(self._arrivals[name]):
-            if abs(seen_ns - stamp) <= 1:  # ages are rounded
-                return seen_ns, steady_ns
-        return stamp, None
-
-    def _measure(self, command: Command, now_ns: int, steady_ns: int) -> None:
-        if self._sent is not None:
-            ros_s, steady_s = (now_ns - self._sent[0]) / NS_PER_S, (steady_ns - self._sent[1]) / NS_PER_S
-            self.metrics.add("command_interval_s", ros_s)
-            self.metrics.add("command_interval_steady_s", steady_s)
-            self.metrics.add("command_jitter_s", abs(steady_s - self.controller.period_ns / NS_PER_S))
-        self._sent = (now_ns, steady_ns)
-        request = self._request_of(command.chunk)
-        if request is not None:
-            self.metrics.add("image_to_command_s", (now_ns - request.image_stamp_ns) / NS_PER_S)
-            if request.arrival_steady_ns is not None:
-                waited_ns = time.monotonic_ns() - request.arrival_steady_ns
-                self.metrics.add("image_to_command_steady_s", waited_ns / NS_PER_S)
-
-    def _request_of(self, chunk: Chunk | None) -> Request | None:
-        return None if chunk is None else self._requests.pop(chunk.number, None)
 
     def _forget(self) -> None:
         self._generation += 1
-        self.buffer.reset("the policy node was activated or deactivated")
-        self.window.reset()
-        self.dropped_tick = ""
-        self._asked_ns = -1
-        self._requests.clear()
-        self._states.clear()
-        for arrivals in self._arrivals.values():
-            arrivals.clear()
-        self._sent = None
-
-
-def _newest(requests: dict[int, Request]) -> dict[int, Request]:
-    """At most a few chunks wait for their first command; one that never had it must not stay for ever."""
-    return {number: requests[number] for number in sorted(requests)[-4:]}
+        self.intake.reset(self._generation)
+        self.worker.reset()
+        self._pose.reset()
+        self._unwatched.reset()
+        self._absent = frozenset()
+        self._stages.reset()

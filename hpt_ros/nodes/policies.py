@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,28 +30,16 @@ class LoadedPolicy:
         embodiment: of the robot that it drives.
         checkpoint: its folder; empty for a baseline.
         horizon: observation ticks that it wants.
+        optional: modalities that it can do without.
+        tasks: texts that it knows; empty: it takes any, or heeds none.
     """
 
     policy: ChunkPolicy
     embodiment: Embodiment
     checkpoint: str
     horizon: int
-
-
-def position_indices(embodiment: Embodiment) -> NDArray[np.intp]:
-    """Where in the state vector the measured position of each commanded joint stands, (action dim,).
-
-    Raises:
-        HptError: a commanded joint is not observed, so the node could not know where the robot is.
-    """
-    names = embodiment.state_names
-    for name in embodiment.action.names:
-        if f"{name}.position" not in names:
-            raise HptError(
-                f"embodiment {embodiment.name!r} commands joint {name!r} but no stream has its position; add a "
-                "JointState stream with field position for every commanded joint"
-            )
-    return np.array([names.index(f"{name}.position") for name in embodiment.action.names], dtype=np.intp)
+    optional: frozenset[str] = frozenset()
+    tasks: tuple[str, ...] = ()
 
 
 @dataclass
@@ -61,7 +50,7 @@ class HoldPolicy:
     _index: NDArray[np.intp] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._index = position_indices(self.embodiment)
+        self._index = self.embodiment.position_indices()
 
     def predict(self, observation: Observation) -> NDArray[Any]:
         """The measured pose, repeated."""
@@ -83,7 +72,7 @@ class RandomPolicy:
     _random: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
-        self._index = position_indices(self.embodiment)
+        self._index = self.embodiment.position_indices()
         self._random = np.random.default_rng(self.seed)
 
     def predict(self, observation: Observation) -> NDArray[Any]:
@@ -101,78 +90,85 @@ class RandomPolicy:
 
 
 class CheckpointPolicy:
-    """A trained policy from a checkpoint folder."""
+    """A trained policy from a checkpoint folder; each picture is encoded once, ahead where there is time."""
 
-    def __init__(self, folder: Path, device: str, threads: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: str,
+        threads: int,
+        *,
+        backend: str = "eager",
+        precision: str = "float32",
+    ) -> None:
         """Load strictly and run once, so that the first real inference is as quick as the others.
 
         Raises:
-            HptError: the folder is no checkpoint, is damaged, or the device is not there.
+            HptError: the folder is no checkpoint, is damaged, or cannot be run by the backend or on the device.
         """
         # torch takes seconds to import; the baselines do without.
         import torch
 
         from hpt_ros.model.checkpoint import load_checkpoint
+        from hpt_ros.model.rollout import Rollout
+        from hpt_ros.nodes.agreement import require_agreement
 
-        if threads:
-            torch.set_num_threads(threads)
         checkpoint = load_checkpoint(folder)
         self.embodiment = Embodiment.loads(
             checkpoint.embodiment_yaml, where=f"the embodiment of checkpoint {str(folder)!r}"
         )
+        self.config = checkpoint.config
+        require_agreement(self.config, self.embodiment)
         try:
-            self._policy = checkpoint.policy.to(torch.device(device)).eval()
+            policy = checkpoint.policy.to(torch.device(device)).eval()
         except (RuntimeError, AssertionError) as error:
             words = " ".join(str(error).split())[:200]
             raise HptError(
                 f"the parameter device is {device!r}, which torch cannot use here ({words}); use 'cpu' or a device "
                 "that this machine has"
             ) from error
-        self.config = checkpoint.config
-        self._check()
-        self.predict(self._example())
+        self._rollout = Rollout(policy, backend=backend, precision=precision, threads=threads)
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """Modalities that may be missing, and those that the policy never looks at."""
+        unseen = {stream.modality for stream in self.embodiment.streams} - set(self.config.modalities)
+        return frozenset({*self.config.optional_modalities, *unseen})
 
     def predict(self, observation: Observation) -> NDArray[Any]:
         """The policy's chunk, float32 (horizon, action dim)."""
-        inputs = {name: observation.inputs[name] for name in self.config.modalities}
-        chunk: NDArray[Any] = self._policy.predict(inputs)[0].to("cpu").numpy()
+        inputs: dict[str, Any] = {
+            name: observation.inputs[name] for name in self.config.modalities if name in observation.inputs
+        }
+        if "language" in self.config.modalities and observation.task:
+            inputs["task"] = [observation.task]
+        # Ticks without keys are like no other.
+        keys: Sequence[Hashable] = observation.keys or [
+            object() for _ in range(self.config.observation_horizon)
+        ]
+        chunk: NDArray[Any] = self._rollout.predict(inputs, keys)
         return chunk
 
+    def observe(self, observation: Observation) -> None:
+        """Encode the pictures of one tick, whose chunk, or a later one, will want them."""
+        (key,) = observation.keys
+        self._rollout.observe(observation.inputs, key)
+
     def reset(self) -> None:
-        """Nothing is remembered between observations."""
-
-    def _check(self) -> None:
-        robot, config = self.embodiment, self.config
-        for what, ours, theirs in (
-            ("name", config.embodiment, robot.name),
-            ("action dimension", config.action_dim, robot.action.dim),
-            ("state dimension", config.state_dim, len(robot.state_names)),
-            ("action horizon", config.action_horizon, robot.action.horizon),
-            ("observation horizon", config.observation_horizon, robot.observation_horizon),
-        ):
-            if "state" not in config.modalities and what == "state dimension":
-                continue
-            if ours != theirs:
-                raise HptError(
-                    f"the checkpoint's config.yaml has {what} {ours!r} but its embodiment.yaml has {theirs!r}; the "
-                    "folder was mixed from two checkpoints, copy it again"
-                )
-
-    def _example(self) -> Observation:
-        config = self.config
-        steps, views = config.observation_horizon, config.views
-        inputs: dict[str, NDArray[Any]] = {}
-        if "image" in config.modalities:
-            inputs["image"] = np.zeros(
-                (1, steps, views, config.image_height, config.image_width, 3), np.uint8
-            )
-        if "state" in config.modalities:
-            inputs["state"] = np.zeros((1, steps, config.state_dim), np.float32)
-        return Observation(0, inputs)
+        """Forget the pictures of the episode before."""
+        self._rollout.reset()
 
 
 def load_policy(
-    kind: str, *, checkpoint: str, embodiment_file: str, device: str, threads: int, seed: int
+    kind: str,
+    *,
+    checkpoint: str,
+    embodiment_file: str,
+    device: str = "cpu",
+    threads: int = 0,
+    seed: int = 0,
+    backend: str = "eager",
+    precision: str = "float32",
 ) -> LoadedPolicy:
     """Make the policy that the node's parameters name.
 
@@ -183,6 +179,8 @@ def load_policy(
         device: torch device.
         threads: of torch on the CPU; 0 leaves torch's choice.
         seed: of the random baseline.
+        backend: that computes a checkpoint's policy, of `hpt_ros.model.backends`.
+        precision: that it computes in.
 
     Raises:
         HptError: something is missing, damaged, or of another robot.
@@ -194,13 +192,16 @@ def load_policy(
                 "the parameter checkpoint is empty, but a folder was expected; set it, or set policy to hold or random"
             )
         folder = checkpoint_folder(checkpoint)
-        trained = CheckpointPolicy(folder, device, threads)
+        trained = CheckpointPolicy(folder, device, threads, backend=backend, precision=precision)
         if robot is not None:
             require_match(
                 trained.embodiment, robot,
                 a_name=f"checkpoint {str(folder)!r}", b_name=f"embodiment file {embodiment_file!r}",
             )  # fmt: skip
-        return LoadedPolicy(trained, trained.embodiment, str(folder), trained.config.observation_horizon)
+        config = trained.config
+        return LoadedPolicy(
+            trained, trained.embodiment, str(folder), config.observation_horizon, trained.optional, config.tasks
+        )  # fmt: skip
     if robot is None:
         raise HptError(
             f"the parameter embodiment is empty, but policy is {kind!r}, which needs it; set it to an embodiment file"

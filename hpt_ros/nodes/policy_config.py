@@ -7,6 +7,24 @@ from dataclasses import dataclass
 from hpt_ros.nodes.policies import KINDS
 from hpt_ros.structured import field
 
+# As hpt_ros.model.backends has them, which cannot be asked without importing torch; a test compares.
+BACKENDS = ("eager", "fused", "compile", "onnxruntime", "openvino", "cuda_graph")
+PRECISIONS = ("float32", "bfloat16", "int8")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputsConfig:
+    """Forms in which each command is sent."""
+
+    joint_trajectory: bool = field(
+        "send trajectory_msgs/JointTrajectory on the embodiment's action topic", default=True
+    )
+    float64_multi_array: str = field(
+        "topic for std_msgs/Float64MultiArray, for forward controllers (they never time out); empty: none",
+        default="",
+    )
+    joint_state: str = field("topic for sensor_msgs/JointState; empty: none", default="")
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyNodeConfig:
@@ -22,11 +40,30 @@ class PolicyNodeConfig:
     threads: int = field(
         "threads of torch on the CPU; 0 leaves torch's choice", default=0, minimum=0, maximum=256
     )
+    backend: str = field("what computes the network", default="eager", choices=BACKENDS)
+    precision: str = field(
+        "what the network is computed in; not every backend has every precision",
+        default="float32",
+        choices=PRECISIONS,
+    )
+    encode_ahead: bool = field(
+        "encode each new tick while the policy has nothing else to do, so that a chunk is there sooner; may be set "
+        "while running",
+        default=True,
+    )
+    outputs: OutputsConfig = field("forms of the command", default=OutputsConfig())
+    robot_description: str = field(
+        "the robot's URDF, for a workspace; its limits must not be narrower than the embodiment file's",
+        default="",
+    )
     seed: int = field("seed of the random policy", default=0, minimum=0, maximum=2**31 - 1)
     autostart: bool = field(
         "configure and activate at the start (the node's own executable only)", default=False
     )
     start_on_activate: bool = field("move as soon as active; false waits for a goal of ~/run", default=True)
+    log_decisions: str = field(
+        "folder for a log of every decision, one MCAP bag an activation; empty: none", default=""
+    )
     status_rate_hz: float = field("rate of ~/status", default=10.0, unit="Hz", minimum=0.1, maximum=100.0)
     task_result_service: str = field(
         "hpt_msgs/srv/GetTaskResult asked while ~/run runs, to know success; empty: none", default=""

@@ -4,6 +4,7 @@
 | --- | --- |
 | the embodiment's streams | subscriptions |
 | the embodiment's action topic | trajectory_msgs/JointTrajectory, one point a message |
+| the parameters outputs.* | the same command as std_msgs/Float64MultiArray or sensor_msgs/JointState |
 | ~/status, ~/chunk, /diagnostics | hpt_msgs/PolicyStatus, hpt_msgs/ActionChunk, diagnostic_msgs/DiagnosticArray |
 | ~/set_task, ~/clear_fault, ~/stop | services hpt_msgs/SetTask, hpt_msgs/ClearFault, std_srvs/Trigger |
 | ~/stop | topic std_msgs/Empty: any message stops the robot |
@@ -19,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,31 +30,27 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from std_msgs.msg import Bool
-from trajectory_msgs.msg import JointTrajectory
 
-from hpt_msgs.msg import ActionChunk, PolicyStatus
-from hpt_ros.control import Command, ControlConfig, State
+from hpt_msgs.msg import PolicyStatus
+from hpt_ros.control import ControlConfig, State
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.embodiment import Stream
+from hpt_ros.errors import HptError
 from hpt_ros.nodes import parameters
-from hpt_ros.nodes.conversions import (
-    stream_message_type,
-    stream_qos,
-    to_action_chunk,
-    to_joint_trajectory,
-)
+from hpt_ros.nodes.connections import Connections
+from hpt_ros.nodes.decisions import DecisionLog
 from hpt_ros.nodes.executable import run
 from hpt_ros.nodes.lifecycle import told
+from hpt_ros.nodes.making import make_pilot
 from hpt_ros.nodes.operators import offer_to_operators
-from hpt_ros.nodes.pilot import Pilot
+from hpt_ros.nodes.pilot import Pilot, Step
 from hpt_ros.nodes.policies import LoadedPolicy, load_policy
 from hpt_ros.nodes.policy_config import PolicyNodeConfig
 from hpt_ros.nodes.reporting import to_diagnostics, to_status
 from hpt_ros.nodes.run_action import RunAction
 
 DIAGNOSTICS_PERIOD_S = 1.0  # REP 107: diagnostics at about 1 Hz
+RUN_TIME = frozenset({"task", "encode_ahead"})  # parameters that a configured node takes
 
 
 class PolicyNode(LifecycleNode):
@@ -93,10 +90,9 @@ class PolicyNode(LifecycleNode):
 
         self._status = self.create_publisher(PolicyStatus, "~/status", 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._entities: list[tuple[Callable[[Any], Any], Any]] = []  # made by configure: how to destroy, what
+        self._connections: Connections | None = None
         self._control_timer: Any = None
-        self._commands: Any = None
-        self._chunks: Any = None
+        self._log: DecisionLog | None = None
         offer_to_operators(self)
         self._run = RunAction(self, self._config.task_result_service)
         # Steady: status must go on when simulated time stands still.
@@ -120,7 +116,7 @@ class PolicyNode(LifecycleNode):
     def counters(self) -> dict[str, int]:
         """Counters since activation, by name."""
         with self._lock:
-            return {} if self._pilot is None else dict(self._pilot.controller.session.counters)
+            return {} if self._pilot is None else self._pilot.all_counters()
 
     @property
     def state(self) -> State:
@@ -161,42 +157,39 @@ class PolicyNode(LifecycleNode):
         config = self._config = parameters.read(self, PolicyNodeConfig)
         loaded = self._load() if self._load is not None else load_policy(
             config.policy, checkpoint=config.checkpoint, embodiment_file=config.embodiment,
-            device=config.device, threads=config.threads, seed=config.seed,
+            device=config.device, threads=config.threads, seed=config.seed, backend=config.backend,
+            precision=config.precision,
         )  # fmt: skip
+        pilot = make_pilot(loaded, config, parameters.read(self, ControlConfig), lambda: self.now_ns)
         with self._lock:
-            pilot = self._pilot = Pilot(loaded, parameters.read(self, ControlConfig))
             pilot.controller.latched = self._latched
-            pilot.task = config.task or loaded.embodiment.task
-            robot = loaded.embodiment
-            self._commands = self.create_lifecycle_publisher(JointTrajectory, robot.action.topic, 10)
-            self._chunks = self.create_lifecycle_publisher(ActionChunk, "~/chunk", 10)
-            for publisher in (self._commands, self._chunks):
-                self._entities.append((self.destroy_lifecycle_publisher, publisher))
-            for stream in robot.streams:
-                subscription = self.create_subscription(
-                    stream_message_type(stream),
-                    stream.topic,
-                    partial(self._on_message, stream),
-                    stream_qos(stream),
+            try:
+                self._connections = Connections(
+                    self,
+                    loaded.embodiment,
+                    config.outputs,
+                    pilot.controller.config.deadman.topic,
+                    on_message=self._on_message,
+                    on_deadman=self._on_deadman,
                 )
-                self._entities.append((self.destroy_subscription, subscription))
-            if topic := pilot.controller.config.deadman.topic:
-                # Best effort takes messages of any publisher; one that is lost is missed after deadman.timeout_s.
-                qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-                switch = self.create_subscription(Bool, topic, self._on_deadman, qos)
-                self._entities.append((self.destroy_subscription, switch))
+            except HptError:
+                pilot.close()
+                raise
+            self._pilot = pilot
         source = loaded.checkpoint or f"the {config.policy} policy"
         self.get_logger().info(
-            f"configured for {robot.name} with {source}; commands go to {robot.action.topic}"
+            f"configured for {loaded.embodiment.name} with {source}; commands go to {self._connections.topics}"
         )
         return super().on_configure(state)
 
     @told
     def on_activate(self, state: Any) -> Any:
         """Start control with nothing remembered."""
-        result = super().on_activate(state)
         with self._lock:
             pilot = self._piloted()
+            if folder := self._config.log_decisions:  # first: it may refuse
+                self._log = DecisionLog(Path(folder), self.get_fully_qualified_name(), pilot)
+            result = super().on_activate(state)
             pilot.activate(enabled=self._config.start_on_activate)
             self._complained.clear()
             self._control_timer = self.create_timer(pilot.controller.period_ns / NS_PER_S, self._control)
@@ -256,16 +249,22 @@ class PolicyNode(LifecycleNode):
         while not controller.filter.at_rest and self.context.ok():
             command = controller.step(now_ns)
             if command is not None:  # None if it is less than a period since the timer's last command
-                self._send(command, now_ns)
+                self._connected().send(command, now_ns)
+            if self._log is not None:
+                self._log.step(Step(command), now_ns)
             time.sleep(controller.period_ns / NS_PER_S)
             now_ns = max(self.now_ns, now_ns + controller.period_ns)
         self._pilot.deactivate()
+        log, self._log = self._log, None
+        if log is not None:
+            log.close()
+            if log.failed:
+                self.get_logger().error(f"the log of decisions ended early: {log.failed}")
 
     def _release(self) -> None:
-        for destroy, entity in self._entities:
-            destroy(entity)
-        self._entities.clear()
-        self._commands = self._chunks = None
+        if self._connections is not None:
+            self._connections.close()
+            self._connections = None
         if self._pilot is not None:
             self._latched = self._pilot.controller.latched
             if not self._pilot.close():
@@ -282,19 +281,25 @@ class PolicyNode(LifecycleNode):
             before = pilot.controller.state
             step = pilot.step(now_ns)
             if step.command is not None:
-                self._send(step.command, now_ns)
+                self._connected().send(step.command, now_ns)
+            if self._log is not None:
+                self._log.step(step, now_ns)
             if step.result is not None and not step.problem:
-                self._chunks.publish(to_action_chunk(step.result, pilot.embodiment, now_ns))
-            if step.internal:
-                self._complain("the node", step.internal)
-            if step.problem:
-                self._complain("the policy", step.problem)
+                self._connected().send_chunk(step.result, now_ns)
+            for who, problem in (
+                ("the node", step.internal), ("the policy", step.problem), *step.complaints
+            ):  # fmt: skip
+                if problem:
+                    self._complain(who, problem)
+            for sentence in step.lost:
+                self.get_logger().warning(sentence)
             self._tell(before, pilot)
             self._run.check(pilot, now_ns)
 
-    def _send(self, command: Command, now_ns: int) -> None:
-        names = self._piloted().embodiment.action.names
-        self._commands.publish(to_joint_trajectory(command, names, now_ns))
+    def _connected(self) -> Connections:
+        if self._connections is None:
+            raise RuntimeError("the node is not configured")
+        return self._connections
 
     def _tell(self, before: State, pilot: Pilot) -> None:
         after = pilot.controller.state
@@ -346,12 +351,9 @@ class PolicyNode(LifecycleNode):
     def set_task(self, task: str) -> str:
         """Set the task's text; returns why not, or nothing."""
         with self._lock:
-            if not task.strip():
-                return "the task is empty, but a text was expected; say what the robot is to do"
             if self._pilot is None:
                 return "the node is not configured; configure it first, or set the parameter task"
-            self._pilot.task = task
-            return ""
+            return self._pilot.set_task(task)
 
     def clear_fault(self) -> tuple[bool, str]:
         """Clear what is latched; returns whether, and what or why not."""
@@ -378,8 +380,13 @@ class PolicyNode(LifecycleNode):
     def _on_parameters(self, changes: Sequence[Parameter[Any]]) -> Any:
         wanted = parameters.changed(changes)
         ours = parameters.names(PolicyNodeConfig, ControlConfig) & wanted.keys()
-        if ours == {"task"} and self._pilot is not None:
-            refused = self.set_task(wanted["task"])
+        if self._pilot is not None and ours and ours <= RUN_TIME:
+            refused = parameters.refusal(self, wanted, PolicyNodeConfig)
+            if not refused and "task" in ours:
+                refused = self.set_task(wanted["task"])
+            if not refused and "encode_ahead" in ours:
+                with self._lock:
+                    self._pilot.encode_ahead(wanted["encode_ahead"])
         elif ours and self._pilot is not None:
             refused = (
                 f"the parameter {min(ours)} is read when the node is configured; clean the node up first"

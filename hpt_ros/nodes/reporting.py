@@ -57,7 +57,7 @@ def to_status(pilot: Pilot | None, now_ns: int) -> Any:
     message.task = pilot.task
     message.embodiment = pilot.embodiment.name
     message.checkpoint = pilot.loaded.checkpoint
-    ages = controller.stream_ages_s(now_ns)
+    ages = pilot.stream_ages_s(now_ns)
     message.stream_names, message.stream_ages_s = list(ages), list(ages.values())
     newest = controller.queue.newest
     if newest is not None:
@@ -65,8 +65,8 @@ def to_status(pilot: Pilot | None, now_ns: int) -> Any:
     message.queue_length = controller.queue_length(now_ns)
     message.inference_latency_s = metrics.newest("inference_s")
     message.observation_to_command_s = metrics.recent("image_to_command_s")
-    message.counter_names = list(controller.session.counters)
-    message.counter_values = list(controller.session.counters.values())
+    counters = pilot.all_counters()
+    message.counter_names, message.counter_values = list(counters), list(counters.values())
     return message
 
 
@@ -88,10 +88,11 @@ def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int) -> Any:
     values: dict[str, float | str] = {
         "task": pilot.task,
         "checkpoint": pilot.loaded.checkpoint or type(pilot.loaded.policy).__name__,
-        "newest tick": pilot.dropped_tick or "complete",
-        **{f"age of {name} [s]": age for name, age in controller.stream_ages_s(now_ns).items()},
+        "newest tick": pilot.intake.dropped_tick or _complete(pilot),
+        **{f"age of {name} [s]": age for name, age in pilot.stream_ages_s(now_ns).items()},
         "queue [actions]": controller.queue_length(now_ns),
         "image delay median [s]": metrics.recent("image_delay_s"),
+        "decoding median [s]": metrics.recent("decode_s"),
         "inference median [s]": metrics.recent("inference_s"),
         "inference p95 [s]": metrics.recent("inference_s", 95.0),
         "image to command median [s]": metrics.recent("image_to_command_s"),
@@ -101,13 +102,18 @@ def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int) -> Any:
         "control period's work, median [s]": metrics.recent("control_s"),
         "inference running for [s]": pilot.worker.busy_s(),
         "tracking error": controller.guards.tracking.error,
-        **controller.session.counters,
+        **pilot.all_counters(),
     }
     status.values = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
     if state is State.RUNNING and metrics.recent("command_jitter_s") > JITTER_WARNING * period_s:
         status.level = DiagnosticStatus.WARN
         status.message = f"{state.name}: commands jitter by more than {JITTER_WARNING:.0%} of their period"
     return array
+
+
+def _complete(pilot: Pilot) -> str:
+    absent = ", ".join(pilot.intake.absent)
+    return f"complete but for {absent}" if absent else "complete"
 
 
 def _text(value: float | str) -> str:

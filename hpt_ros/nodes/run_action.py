@@ -117,8 +117,8 @@ class RunAction:
                 refused = "it runs a goal already; cancel that first"
             elif not request.timeout_s > 0.0:
                 refused = f"timeout_s is {request.timeout_s:g}, but more than 0 s was expected"
-            elif not request.task.strip():
-                refused = "the task is empty, but a text was expected"
+            elif node.pilot is not None:
+                refused = node.pilot.task_refusal(request.task)
         if refused:
             node.get_logger().error(f"{node.get_name()} refuses a goal: {refused}")
             return GoalResponse.REJECT
@@ -133,8 +133,11 @@ class RunAction:
                 return RunPolicy.Result(
                     outcome=RunPolicy.Result.CANCELED, message="the node is busy or not active"
                 )
+            refused = node.set_task(goal.request.task)
+            if refused:  # the node was configured anew since it was accepted
+                goal.abort()
+                return RunPolicy.Result(outcome=RunPolicy.Result.CANCELED, message=refused)
             self._run = run
-            node.set_task(goal.request.task)
             node.pilot.controller.enable()
         await run.done
         if run.outcome == RunPolicy.Result.SUCCEEDED:

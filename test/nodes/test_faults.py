@@ -5,15 +5,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from policy_rig import FILE, Rig, policy_rig, wait_for
+import torch
+from policy_rig import FILE, HOME, ROBOT, Rig, policy_rig, wait_for
+from rclpy.node import Node
+from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.control import State
+from hpt_ros.model import Policy, PolicyConfig, Statistics, StemConfig, TrunkConfig, save_checkpoint
+from hpt_ros.nodes.policies import CheckpointPolicy, LoadedPolicy
+
+# A loaded machine may hold any thread for a while; that is not the fault which a test injects.
+PATIENT: dict[str, Any] = {"watchdog__timeout_s": 1.5}
+# Shorter than what is left of a chunk when its observations end, so that the watchdog is first.
+WATCHFUL: dict[str, Any] = {"watchdog__timeout_s": 0.5}
 
 
 @pytest.fixture
@@ -34,7 +45,7 @@ def latched(rig: Rig) -> str:
 
 
 def test_when_joint_states_stop_while_moving_expect_rest_within_limits_and_a_fault(rig):
-    node = rig.start()
+    node = rig.start(**WATCHFUL)
     rig.until_moving()
     rig.robot.joints_on = False
     rig.until(State.HOLDING)
@@ -46,7 +57,7 @@ def test_when_joint_states_stop_while_moving_expect_rest_within_limits_and_a_fau
 
 
 def test_when_a_camera_freezes_while_moving_expect_rest_within_limits_and_a_fault_until_it_lives(rig):
-    node = rig.start(safety__hold_timeout_s=0.3)
+    node = rig.start(**PATIENT, safety__hold_timeout_s=0.3)
     rig.until_moving()
     rig.robot.same_picture = True
     rig.until(State.HOLDING)
@@ -65,7 +76,7 @@ def test_when_a_camera_freezes_while_moving_expect_rest_within_limits_and_a_faul
 def test_when_pictures_repeat_while_nothing_moves_expect_motion_all_the_same(rig):
     rig.robot.same_picture = True
     rig.policy.rad_s = 0.0
-    node = rig.start()
+    node = rig.start(**PATIENT)
     rig.until(State.RUNNING)
     pictures = "a second and a half of the same pictures"
     wait_for(lambda: len(rig.robot.commands) > 150, pictures)
@@ -74,7 +85,7 @@ def test_when_pictures_repeat_while_nothing_moves_expect_motion_all_the_same(rig
 
 
 def test_when_the_robot_does_not_follow_expect_rest_within_limits_and_a_fault_that_names_the_joint(rig):
-    node = rig.start()
+    node = rig.start(**PATIENT)
     rig.until_moving()
     rig.robot.follows = False
     rig.until(State.FAULT)
@@ -86,7 +97,7 @@ def test_when_the_robot_does_not_follow_expect_rest_within_limits_and_a_fault_th
 
 
 def test_when_inference_hangs_while_moving_expect_rest_within_limits_and_a_fault_that_says_so(rig):
-    node = rig.start()
+    node = rig.start(**PATIENT)
     rig.until_moving()
     rig.policy.released.clear()
     rig.until(State.FAULT)
@@ -112,7 +123,7 @@ def test_when_inference_hangs_while_moving_expect_rest_within_limits_and_a_fault
 def test_when_the_policy_fails_while_moving_expect_rest_within_limits_and_a_fault(
     rig, name, value, counter, words
 ):
-    node = rig.start(queue__request_fraction=1.0, safety__max_refused=3)
+    node = rig.start(**PATIENT, queue__request_fraction=1.0, safety__max_refused=3)
     rig.until_moving()
     setattr(rig.policy, name, value)
     rig.until(State.FAULT)
@@ -124,7 +135,7 @@ def test_when_the_policy_fails_while_moving_expect_rest_within_limits_and_a_faul
 
 @pytest.mark.parametrize("how", ["released", "lost"])
 def test_when_the_deadmans_switch_goes_expect_rest_within_limits_and_motion_only_when_held(rig, how):
-    node = rig.start(deadman__topic="/deadman")
+    node = rig.start(**PATIENT, deadman__topic="/deadman")
     wait_for(
         lambda: rig.robot.statuses and "deadman's switch on /deadman" in rig.robot.statuses[-1].fault,
         "the reason in the status",
@@ -141,6 +152,84 @@ def test_when_the_deadmans_switch_goes_expect_rest_within_limits_and_motion_only
     assert len(rig.robot.commands) == sent
     rig.robot.switch_held = True
     rig.until(State.RUNNING)
+    assert node.counters()["faults"] == 0
+
+
+def test_when_decoding_hangs_while_moving_expect_commands_meanwhile_then_rest_within_limits(rig):
+    node = rig.start(**PATIENT)
+    rig.until_moving()
+    go, decode = threading.Event(), node.pilot.intake._decode
+
+    def hanging(*arguments: Any) -> Any:
+        assert go.wait(60.0)
+        return decode(*arguments)
+
+    node.pilot.intake._decode = hanging
+    sent = len(rig.robot.commands)
+    rig.until(State.HOLDING)  # the chunk is used up
+    until_rest(rig)
+    assert len(rig.robot.commands) > sent + 10
+    assert node.counters()["stale_stops"] == 0
+    assert node.counters()["exhausted_stops"] == 1
+    rig.until(State.FAULT)
+    go.set()
+    assert node.clear_fault()[0]
+    rig.until_moving()
+
+
+def test_when_weights_are_nan_expect_nothing_commanded_and_a_fault_that_says_so(rig, tmp_path):
+    torch.manual_seed(0)
+    config = PolicyConfig(
+        embodiment=ROBOT.name, observation_horizon=1, action_horizon=ROBOT.action.horizon, state_dim=7, action_dim=7,
+        stems=(StemConfig(modality="state", tokens=2),), trunk=TrunkConfig(depth=1, width=32, heads=2),
+    )  # fmt: skip
+    policy = Policy(config).eval()
+    statistics = Statistics.of(np.stack([HOME - 0.1, HOME + 0.1]).astype(np.float32))
+    policy.set_statistics({"action": statistics, "state": statistics})
+    folder = save_checkpoint(
+        tmp_path / "broken", policy, embodiment_yaml=ROBOT.to_yaml(), stats={}, card="# a test's"
+    )
+    trained = CheckpointPolicy(folder, "cpu", 1)
+    with torch.no_grad():
+        for weights in trained._rollout.policy.parameters():
+            weights.fill_(torch.nan)
+    node = rig.start(**PATIENT, loaded=LoadedPolicy(trained, ROBOT, str(folder), 1), safety__max_refused=3)
+    rig.until(State.FAULT)
+    assert rig.robot.commands == []
+    assert node.counters()["nonfinite_refused"] == 3
+    assert "has the value nan" in latched(rig)
+
+
+@pytest.mark.parametrize("jump_s", [-30.0, 30.0])
+def test_when_the_robots_clock_jumps_while_moving_expect_rest_within_limits(rig, jump_s):
+    """Its stamps leave the node's clock: behind it they are stale, ahead of it they are no news of now."""
+    node = rig.start(**WATCHFUL)
+    rig.until_moving()
+    rig.robot.clock_off_s = jump_s
+    rig.until(State.HOLDING)
+    until_rest(rig)
+    rig.until(State.FAULT)
+    assert node.counters()["stale_stops"] == 1
+    rig.robot.clock_off_s = 0.0
+
+
+def test_when_a_subscriber_of_the_commands_is_slow_expect_the_others_to_get_every_command(rig):
+    node = rig.start(**PATIENT)
+    slow = rig.composition.add(Node("slow", context=rig.composition.context))
+    got: list[Any] = []
+
+    def crawl(message: Any) -> None:
+        got.append(message)
+        time.sleep(0.2)
+
+    slow.create_subscription(JointTrajectory, ROBOT.action.topic, crawl, 10)
+    wait_for(lambda: got, "the slow one to hear something")
+    rig.until_moving()
+    sent = len(rig.robot.commands)
+    wait_for(lambda: len(rig.robot.commands) > sent + 100, "more commands")
+    rig.check_limits()
+    assert rig.state() is State.RUNNING
+    assert len(got) < 0.5 * len(rig.robot.commands)
     assert node.counters()["faults"] == 0
 
 

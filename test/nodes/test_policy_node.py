@@ -13,7 +13,6 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from policy_rig import FILE, HOME, ROBOT, Rig, policy_rig, wait_for
-from rclpy.action import ActionClient
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_msgs.msg import Empty
@@ -271,7 +270,7 @@ def test_when_the_node_itself_fails_while_moving_expect_rest_within_limits_and_a
     node = rig.start(queue__request_fraction=1.0)
     rig.until_moving()
     with node.lock:
-        setattr(getattr(node.pilot, part), method, None)  # as a programming error would leave it
+        setattr(getattr(node.pilot.intake, part), method, None)  # as a programming error would leave it
     rig.until(State.FAULT)
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
     rig.check_limits()
@@ -365,7 +364,7 @@ def test_run_action_ends_with_its_outcome_and_the_robot_at_rest(rig, end):
         "waiting for a task",
     )
     assert rig.robot.commands == []
-    client: Any = ActionClient(rig.robot, RunPolicy, "/policy_node/run")
+    client = rig.robot.run_client
     assert client.wait_for_server(timeout_sec=20.0)
     feedback: list[Any] = []
     limit_s = 0.5 if end == "timeout" else 60.0

@@ -41,6 +41,7 @@ from hpt_ros.model import (
     save_checkpoint,
 )
 from hpt_ros.nodes.composition import Composition
+from hpt_ros.nodes.inference import EncodesAhead, Observation
 from hpt_ros.nodes.policies import load_policy
 from hpt_ros.nodes.policy_node import PolicyNode
 from hpt_ros.resources import config_file
@@ -263,3 +264,48 @@ def test_when_the_horizons_of_a_checkpoint_disagree_expect_both(checkpoint, tmp_
     (folder / "embodiment.yaml").write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(HptError, match=message):
         load_policy("checkpoint", checkpoint=str(folder), embodiment_file="", device="cpu", threads=1, seed=0)
+
+
+def test_a_tick_encoded_ahead_gives_the_same_chunk_and_its_picture_is_not_looked_at_again(tmp_path):
+    torch.manual_seed(1)
+    robot = replace(ROBOT, observation_horizon=2)
+    config = PolicyConfig(
+        embodiment=robot.name, observation_horizon=2, action_horizon=robot.action.horizon, state_dim=7, action_dim=7,
+        views=2, image_height=96, image_width=128, trunk=TrunkConfig(depth=1, width=32, heads=2),
+        stems=(StemConfig(modality="image", tokens=2), StemConfig(modality="state", tokens=2)),
+        image_encoder=ImageEncoderConfig(kind="small_cnn", channels=(8, 8)),
+    )  # fmt: skip
+    policy = Policy(config).eval()
+    statistics = Statistics.of(np.stack([HOME - 0.05, HOME + 0.05]).astype(np.float32))
+    policy.set_statistics({"action": statistics, "state": statistics})
+    folder = save_checkpoint(
+        tmp_path / "two", policy, embodiment_yaml=robot.to_yaml(), stats={}, card="# a test's"
+    )
+    loaded = load_policy("checkpoint", checkpoint=str(folder), embodiment_file="", threads=1)
+    assert (loaded.horizon, loaded.tasks) == (2, ())
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (1, 2, 2, 96, 128, 3), dtype=np.uint8)
+    state = (HOME + random.normal(size=(1, 2, 7)) * 0.01).astype(np.float32)
+    expected = policy.predict({"image": image, "state": state})[0].numpy()
+    trained = loaded.policy
+    assert isinstance(trained, EncodesAhead)
+    for index in range(2):
+        trained.observe(Observation(0, {"image": image[:, index : index + 1]}, keys=(index,)))
+    unseen = np.zeros_like(image)
+    ahead = trained.predict(Observation(0, {"image": unseen, "state": state}, keys=(0, 1)))
+    np.testing.assert_allclose(ahead, expected, atol=1e-5)
+    trained.reset()
+    fresh = trained.predict(Observation(0, {"image": unseen, "state": state}, keys=(0, 1)))
+    assert np.abs(fresh - expected).max() > 1e-4
+    np.testing.assert_allclose(
+        trained.predict(Observation(0, {"image": image, "state": state})), expected, atol=1e-5
+    )
+
+
+def test_when_a_backend_cannot_be_had_expect_configure_refused_with_a_sentence(checkpoint):
+    with Composition() as composition:
+        node = composition.add(
+            make_node(composition.context, checkpoint=str(checkpoint), backend="eager", precision="int8")
+        )
+        assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+        assert "the backend 'eager' computes in float32, not in 'int8'" in node.refusal

@@ -52,12 +52,16 @@ def test_whatever_a_message_holds_expect_a_sentence_and_a_stream_that_stays_unse
 ):
     header = SimpleNamespace(stamp=SimpleNamespace(sec=NOW // 10**9, nanosec=0)) if stamped else None
     before = pilot.controller.session.counters["invalid_messages"]
-    problem = pilot.message(stream, SimpleNamespace(header=header, **content), NOW)
+    said = pilot.message(stream, SimpleNamespace(header=header, **content), NOW)
+    assert pilot.intake.flush()
+    step = pilot.step(NOW)
+    (problem,) = [said] if said else [words for who, words in step.complaints if who == stream.name]
     assert problem.startswith(f"stream {stream.name!r} (topic {stream.topic})")
     assert "\n" not in problem
+    assert not step.internal
     assert pilot.controller.session.counters["invalid_messages"] == before + 1
     assert stream.name in pilot.controller.guards.watchdog.stale(NOW)
-    assert pilot.step(NOW).command is None
+    assert step.command is None
     assert pilot.controller.state is State.WAITING
 
 

@@ -1,0 +1,163 @@
+"""Injects each fault into the real node while the robot moves, and writes what came of it into docs/safety.md.
+
+``.venv/bin/python test/fault_table.py``
+
+Node and robot talk over the middleware, with the node's default parameters. Times are of the machine that this runs
+on; they are measured, not asserted (test/nodes/test_faults.py asserts what must hold on every machine).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+
+import numpy as np
+from policy_rig import FILE, NS, PERIOD_S, ROBOT, Rig, Sent, policy_rig, wait_for
+
+from hpt_ros.control import State
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "safety.md"
+BEGIN, END = "<!-- faults: written by test/fault_table.py -->", "<!-- end of faults -->"
+# Where a failing policy is to be noticed at once, it is asked at every tick.
+EAGER: dict[str, Any] = {"queue__request_fraction": 1.0, "safety__max_refused": 3}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to the rig while it moves, and with which parameters the node runs."""
+
+    name: str
+    inject: Callable[[Rig], object]
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def _set(who: str, **values: Any) -> Callable[[Rig], None]:
+    def inject(rig: Rig) -> None:
+        for name, value in values.items():
+            setattr(getattr(rig, who), name, value)
+
+    return inject
+
+
+def _hang_decoding(rig: Rig) -> None:
+    assert rig.node is not None
+    assert rig.node.pilot is not None
+    never, intake = threading.Event(), rig.node.pilot.intake
+    intake._decode = lambda *_: never.wait(20.0)
+
+
+def _raise_in_node(rig: Rig) -> None:
+    assert rig.node is not None
+    assert rig.node.pilot is not None
+    rig.node.pilot.intake.window.push = None
+
+
+FAULTS = (
+    Fault("a camera dies", _set("robot", camera_on=False)),
+    Fault("a camera repeats its picture", _set("robot", same_picture=True)),
+    Fault("joint states stop", _set("robot", joints_on=False)),
+    Fault("joint states are NaN", _set("robot", spoil=True)),
+    Fault("pictures of an unknown encoding", _set("robot", encoding="8UC9")),
+    Fault("the robot's clock jumps back 30 s", _set("robot", clock_off_s=-30.0)),
+    Fault("the robot's clock jumps ahead 30 s", _set("robot", clock_off_s=30.0)),
+    Fault("the policy raises", _set("policy", raises=True), EAGER),
+    Fault("the policy hangs", lambda rig: rig.policy.released.clear()),
+    Fault("the policy gives NaN", _set("policy", value=float("nan")), EAGER),
+    Fault("the policy gives a wrong size", _set("policy", shape=(16, 6)), EAGER),
+    Fault("decoding hangs", _hang_decoding),
+    Fault("the node's own code raises", _raise_in_node),
+    Fault("the robot is blocked", _set("robot", follows=False)),
+    Fault("an operator stops it", lambda rig: rig.node and rig.node.stop("an operator stopped it")),
+)
+
+
+def used(sent: list[Sent]) -> str:
+    """The largest parts of the limits that commands used: of position, velocity and acceleration."""
+    path = np.array([command.position for command in sent])
+    middle, half = (ROBOT.upper + ROBOT.lower) / 2, (ROBOT.upper - ROBOT.lower) / 2
+    velocity = np.diff(path, axis=0) / PERIOD_S
+    acceleration = np.diff(velocity, axis=0) / PERIOD_S
+    parts = (
+        np.abs(path - middle) / half, np.abs(velocity) / ROBOT.max_velocity,
+        np.abs(acceleration) / ROBOT.max_acceleration,
+    )  # fmt: skip
+    return " / ".join(f"{part.max():.0%}" for part in parts)
+
+
+def row(fault: Fault) -> str:
+    """One line of the table."""
+    with policy_rig() as rig:
+        node = rig.start(**fault.values)
+        rig.until_moving()
+        injected_ns = node.now_ns
+        fault.inject(rig)
+        rig.until(State.FAULT)
+        wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+        time.sleep(0.2)
+        sent = list(rig.robot.commands)
+        rig.check_limits(sent)
+        assert node.pilot is not None
+        reason = node.pilot.controller.latched
+        still = [c for c in sent if c.stamp_ns > injected_ns and not c.velocity.any()]
+        cruise = np.median([np.abs(c.velocity).max() for c in sent if c.stamp_ns <= injected_ns][-20:])
+        braked_ns = max(c.stamp_ns for c in sent if np.abs(c.velocity).max() > 0.95 * cruise)
+        rig.policy.released.set()
+    noticed_s, still_s = ((at - injected_ns) / NS for at in (braked_ns, still[0].stamp_ns))
+    return f"| {fault.name} | {noticed_s:.2f} | {still_s:.2f} | {used(sent)} | {_short(reason)} |"
+
+
+def killed() -> str:
+    """The line of a node that is killed outright."""
+    with policy_rig() as rig:
+        command = [sys.executable, "-m", "hpt_ros.nodes.policy_node", "--ros-args"]
+        for argument in ("policy:=random", f"embodiment:={FILE}", "autostart:=true"):
+            command += ["-p", argument]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        moving = lambda: rig.robot.commands and np.abs(rig.robot.commands[-1].velocity).max() > 0.1  # noqa: E731
+        wait_for(moving, "motion", 60.0)
+        process.kill()
+        process.wait()
+        time.sleep(1.0)
+        sent = list(rig.robot.commands)
+        rig.check_limits(sent)
+    words = "nothing more is sent: the controller behind it must come to rest"
+    return f"| the node is killed (SIGKILL) | - | - | {used(sent)} | {words} |"
+
+
+def _short(reason: str) -> str:
+    first = reason.replace("|", "/").splitlines()[0]
+    return first if len(first) < 130 else first[:127] + "..."
+
+
+def main() -> int:
+    """Run all and rewrite the table."""
+    lines = [
+        BEGIN,
+        "| fault, while moving | brakes after, s | still after, s | most of a limit used: position / velocity / "
+        "acceleration | why it stands (latched until cleared) |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for fault in FAULTS:
+        lines.append(row(fault))
+        print(lines[-1], flush=True)
+    lines.append(killed())
+    print(lines[-1], flush=True)
+    text = DOCUMENT.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCUMENT.write_text(before + "\n".join([*lines, END]) + after, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Forms of the command, the URDF, the backend's parameters: what configure takes, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from lifecycle_msgs.msg import Transition
+from policy_rig import HOME, ROBOT, Rig, policy_rig, wait_for
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from hpt_ros.control import State
+from hpt_ros.nodes import policy_config
+from hpt_ros.nodes.kinematics import read_urdf
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with policy_rig() as made:
+        yield made
+
+
+def test_encoding_ahead_is_switched_at_run_time_and_what_cannot_change_is_refused_with_a_reason(rig):
+    node = rig.start()
+    for name, value in (("backend", "compile"), ("precision", "bfloat16"), ("outputs.joint_state", "/a")):
+        (late,) = node.set_parameters([Parameter(name, value=value)])
+        assert not late.successful
+        assert (
+            f"the parameter {name} is read when the node is configured; clean the node up first"
+            in late.reason
+        )
+    (switched,) = node.set_parameters([Parameter("encode_ahead", value=False)])
+    assert switched.successful
+    assert not node.pilot.intake.encode_ahead
+    assert "one of eager, fused, compile" in node.describe_parameter("backend").additional_constraints
+
+
+def test_backends_and_precisions_that_there_are_can_be_named():
+    from hpt_ros.model import backends
+
+    assert set(backends.BACKENDS) <= set(policy_config.BACKENDS)
+    assert set(backends.PRECISIONS) == set(policy_config.PRECISIONS)
+
+
+def test_commands_go_out_in_every_form_that_is_asked_for(rig):
+    arrays: list[Float64MultiArray] = []
+    states: list[JointState] = []
+    rig.robot.create_subscription(Float64MultiArray, "/forward", arrays.append, 1000)
+    rig.robot.create_subscription(JointState, "/wanted", states.append, 1000)
+    rig.start(outputs__float64_multi_array="/forward", outputs__joint_state="/wanted")
+    rig.until_moving()
+    sent = wait_for(lambda: rig.robot.commands[5:] and states[5:] and arrays[5:], "all forms") and {
+        tuple(command.position): command for command in rig.robot.commands
+    }
+    assert any(tuple(message.data) in sent for message in arrays)
+    (state,) = [message for message in states if tuple(message.position) in sent][-1:]
+    command = sent[tuple(state.position)]
+    assert state.header.stamp.sec * 10**9 + state.header.stamp.nanosec == command.due_ns
+    assert list(state.name) == list(ROBOT.action.names)
+    np.testing.assert_array_equal(state.velocity, command.velocity)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"joint_trajectory": False}, "the robot would never hear of a command"),
+        ({"joint_state": "/joint_states"}, "commands are to be sent to '/joint_states', also a stream's"),
+        ({"joint_state": "wanted"}, "an absolute ROS 2 name"),
+    ],
+)
+def test_when_outputs_cannot_work_expect_configure_refused_with_a_sentence(rig, values, sentence):
+    node = rig.start(active=False, **{f"outputs__{name}": value for name, value in values.items()})
+    assert not rig.robot.change(Transition.TRANSITION_CONFIGURE)
+    assert sentence in node.refusal
+    assert rig.state() is State.UNCONFIGURED
+
+
+def test_when_a_urdf_is_narrower_than_the_embodiment_file_expect_configure_refused_with_both(rig):
+    joints = "".join(
+        f'<link name="l{number + 1}"/><joint name="{limit.name}" type="revolute"><parent link="l{number}"/>'
+        f'<child link="l{number + 1}"/><origin xyz="0 0 0.1"/><axis xyz="0 1 0"/>'
+        f'<limit lower="{limit.lower}" upper="{limit.upper - 0.5 * (number == 3)}" velocity="9" effort="1"/></joint>'
+        for number, limit in enumerate(ROBOT.action.limits)
+    )
+    urdf = f'<robot name="arm"><link name="l0"/>{joints}</robot>'
+    node = rig.start(active=False, robot_description=urdf)
+    assert not rig.robot.change(Transition.TRANSITION_CONFIGURE)
+    assert (
+        "has the upper limit -0.0698 for 'panda_joint4', but robot_description says -0.5698" in node.refusal
+    )
+
+
+def test_a_workspace_of_a_urdf_holds_on_the_real_node(rig):
+    limits = "".join(
+        f'<link name="l{number + 1}"/><joint name="{limit.name}" type="revolute"><parent link="l{number}"/>'
+        f'<child link="l{number + 1}"/><origin xyz="0.1 0 0.1"/><axis xyz="0 1 0"/>'
+        '<limit lower="-9" upper="9" velocity="9" effort="1"/></joint>'
+        for number, limit in enumerate(ROBOT.action.limits)
+    )
+    urdf = f'<robot name="arm"><link name="l0"/>{limits}</robot>'
+    origins = read_urdf(urdf, ROBOT.action.names).kinematics.origins
+    lowest = float(origins(HOME)[:, 2].min()) - 0.05
+    node = rig.start(robot_description=urdf, workspace__floor_m=lowest)
+    rig.until_moving()
+    wait_for(lambda: node.counters()["workspace_stops"], "the floor")
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.check_limits()
+    for command in rig.robot.commands:
+        assert origins(command.position)[:, 2].min() >= lowest - 1e-6

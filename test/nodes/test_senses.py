@@ -1,0 +1,316 @@
+"""Every modality through the node: the converter's arrays, streams that may go, tasks, and the actions before."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from policy_rig import HOME, Ramp, Rig, policy_rig, wait_for
+from rclpy.parameter import Parameter
+from rclpy.serialization import serialize_message
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+from sensing_rig import NS, SENSING, TASKS, SensingRobot, message_of
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from hpt_msgs.action import RunPolicy
+from hpt_msgs.srv import SetTask
+from hpt_ros.control import ControlConfig, State
+from hpt_ros.nodes.inference import Observation
+from hpt_ros.nodes.pilot import Pilot
+from hpt_ros.nodes.policies import LoadedPolicy
+from hpt_ros.observation import TickGrid, decode_command
+from rosbag_tools.reader import Bag
+from rosbag_tools.resample import Resampler, Row
+
+MS = 1_000_000
+START = 1_700_000_000 * NS
+ACTION = SENSING.action
+
+
+# --- a bag, converted and replayed ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Watching:
+    """Keeps what it is shown, and never moves the robot: its first target is always far away."""
+
+    seen: dict[int, Observation] = field(default_factory=dict)
+    ahead: list[tuple[int, ...]] = field(default_factory=list)
+
+    def predict(self, observation: Observation) -> np.ndarray:
+        self.seen[observation.stamp_ns] = observation
+        return np.tile(SENSING.upper, (ACTION.horizon, 1))
+
+    def observe(self, observation: Observation) -> None:
+        self.ahead.append(observation.keys)
+
+    def reset(self) -> None:
+        pass
+
+
+def recorded_command(seed: int, stamp_ns: int) -> Any:
+    point = JointTrajectoryPoint(positions=np.random.default_rng(seed).normal(size=ACTION.dim).tolist())
+    message = JointTrajectory(joint_names=list(ACTION.names), points=[point])
+    message.header.stamp.sec, message.header.stamp.nanosec = stamp_ns // NS, stamp_ns % NS
+    return message
+
+
+def whole(data: bytes, type_: str, store: Any) -> bytes:
+    """Without the bytes that rclpy leaves after a message, which no recording has."""
+    definition = store.get_msgdef(type_)
+    _, length = definition.deserialize_cdr_le(data[4:], 0, definition.cls, store)
+    return data[: 4 + length]
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of all streams and commands; the skin is silent in between."""
+    random = np.random.default_rng(5)
+    store = get_typestore(Stores.ROS2_KILTED)
+    path: Path = tmp_path_factory.mktemp("bag") / "all"
+    entries: list[tuple[int, str, str, Any]] = []
+    for stream in SENSING.streams:
+        for number in range(int(2 * stream.rate_hz)):
+            stamp = START + round(number * NS / stream.rate_hz) - 3 * MS
+            if stream.name == "skin" and 0.9 < number / stream.rate_hz < 1.4:
+                continue
+            log_ns = stamp + int(random.integers(MS, 15 * MS))
+            entries.append((log_ns, stream.topic, stream.type, message_of(stream, number, stamp)))
+    for number in range(100):
+        stamp = START + number * 20 * MS + 4 * MS
+        type_ = "trajectory_msgs/msg/JointTrajectory"
+        entries.append((stamp + 2 * MS, ACTION.topic, type_, recorded_command(number, stamp)))
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections: dict[str, Any] = {}
+        for log_ns, topic, type_, message in sorted(entries, key=lambda entry: entry[0]):
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, type_, typestore=store)
+            writer.write(connections[topic], log_ns, whole(serialize_message(message), type_, store))
+    return path
+
+
+def converted(bag: Path, optional: frozenset[str]) -> dict[int, Row]:
+    """The converter's rows, by the tick's time."""
+    resampler = Resampler(SENSING, optional=optional)
+    with Bag.open(bag) as opened:
+        rows = [
+            row
+            for message in opened.messages(resampler.topics)
+            for row in resampler.push(message.topic, message.content, message.log_ns)
+        ]
+    return {row.tick.stamp_ns: row for row in [*rows, *resampler.finish()]}
+
+
+def replayed(bag: Path, loaded: LoadedPolicy, *, every: int) -> Pilot:
+    """Put the bag's messages through the node's path; the control loop comes round every so many messages."""
+    pilot = Pilot(loaded, ControlConfig())
+    pilot.activate(enabled=True)
+    topics = {stream.topic: stream for stream in SENSING.streams}
+    with Bag.open(bag) as opened:
+        messages = [*opened.messages([*topics, ACTION.topic])]
+    for number, message in enumerate(messages):
+        if message.topic == ACTION.topic:
+            time_ns, position = decode_command(ACTION, message.content, message.log_ns)
+            pilot.intake.commanded(time_ns, message.log_ns, position)
+        else:
+            assert not pilot.message(topics[message.topic], message.content, message.log_ns)
+        if number % every == 0:
+            step = pilot.step(message.log_ns)
+            assert not step.internal
+            assert step.command is None
+            assert pilot.intake.flush()
+            wait_for(lambda: pilot.worker.busy_s() == 0.0, "the policy")
+    assert pilot.close()
+    return pilot
+
+
+@pytest.mark.parametrize("every", [1, 7])
+def test_a_replayed_bag_gives_the_policy_the_converters_arrays_of_every_modality(bag, every):
+    optional = frozenset({"tactile"})
+    policy = Watching()
+    loaded = LoadedPolicy(policy, SENSING, "", SENSING.observation_horizon, optional)
+    pilot = replayed(bag, loaded, every=every)
+    rows = converted(bag, optional)
+    grid = TickGrid(SENSING.tick_hz)
+    compared = 0
+    for stamp_ns, observation in policy.seen.items():
+        before, now = (grid.time_ns(index) for index in observation.keys)
+        assert now == stamp_ns
+        ticks = [rows[before].tick, rows[now].tick]
+        inputs = observation.inputs
+        for index, tick in enumerate(ticks):
+            for place, stream in enumerate(SENSING.image_streams):
+                np.testing.assert_array_equal(inputs["image"][0, index, place], tick.images[stream.name])
+            for modality, name in (("depth", "far"), ("pointcloud", "cloud"), ("tactile", "skin")):
+                if modality != "tactile" or "tactile" in inputs:
+                    np.testing.assert_array_equal(inputs[modality][0, index, 0], tick.arrays[name])
+            np.testing.assert_array_equal(inputs["state"][0, index], tick.state.astype(np.float32))
+            np.testing.assert_array_equal(inputs["wrench"][0, index], tick.wrench.astype(np.float32))
+            row = rows.get(grid.time_ns(observation.keys[index] - 1))
+            if row is not None and row.action is not None and row.tick.valid:
+                np.testing.assert_array_equal(inputs["actions"][0, index], row.action.astype(np.float32))
+                compared += 1
+        assert ("tactile" in inputs) == all(not tick.absent for tick in ticks)
+        assert inputs["task"].tolist() == [ticks[-1].task]
+    assert compared > 15
+    assert {"tactile" in observation.inputs for observation in policy.seen.values()} == {True, False}
+    valid = [row.tick for row in rows.values() if row.tick.valid]
+    losses = sum(bool(now.absent) and not before.absent for before, now in itertools.pairwise(valid))
+    assert pilot.counters["inputs_lost"] == losses + bool(valid[0].absent) > 0
+    assert all(len(keys) == 1 for keys in policy.ahead)
+
+
+def test_when_a_modality_is_not_optional_expect_no_observation_without_it(bag):
+    policy = Watching()
+    replayed(bag, LoadedPolicy(policy, SENSING, "", SENSING.observation_horizon), every=5)
+    rows = converted(bag, frozenset())
+    assert policy.seen
+    for stamp_ns in policy.seen:
+        assert rows[stamp_ns].tick.valid
+    assert [row.tick for row in rows.values() if "skin" in row.tick.missing]
+
+
+# --- the node itself -----------------------------------------------------------------------------------------------
+
+
+# A loaded machine must not make the skin absent.
+PATIENT = replace(
+    SENSING,
+    streams=tuple(replace(s, tolerance_s=2.0) if s.name == "skin" else s for s in SENSING.streams),
+)
+
+
+class Chooser(Ramp):  # type: ignore[misc]
+    """A ramp that knows its tasks."""
+
+    def loaded(self, *optional: str) -> LoadedPolicy:
+        return LoadedPolicy(self, PATIENT, "", PATIENT.observation_horizon, frozenset(optional), TASKS)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with policy_rig(SensingRobot) as made:
+        made.policy = Chooser(made.policy.rad_s)
+        yield made
+
+
+def newest(rig: Rig) -> Observation:
+    return rig.policy.seen[-1]
+
+
+def test_when_an_optional_stream_dies_expect_motion_without_it_counted_and_said_once(rig, capfd):
+    node = rig.start(
+        loaded=rig.policy.loaded("tactile"),
+        task=TASKS[0],
+        queue__request_fraction=1.0,
+        watchdog__timeout_s=10.0,
+    )
+    rig.until_moving()
+    inputs = newest(rig).inputs
+    assert {name: value.shape[2:] for name, value in inputs.items() if name != "task"} == {
+        "image": (2, 96, 128, 3), "depth": (1, 8, 12), "state": (7,), "wrench": (6,), "tactile": (1, 4),
+        "pointcloud": (1, 5, 3), "actions": (7,),
+    }  # fmt: skip
+    rig.robot.off.add("skin")
+    wait_for(lambda: "tactile" not in newest(rig).inputs, "an observation without the skin")
+    rig.policy.seen.clear()
+    wait_for(lambda: len(rig.policy.seen) > 3, "more of them")
+    assert node.counters()["inputs_lost"] == 1
+    assert node.counters()["stale_stops"] == 0
+    wait_for(
+        lambda: (
+            "inputs_lost" in rig.robot.statuses[-1].counter_names
+            and dict(
+                zip(rig.robot.statuses[-1].counter_names, rig.robot.statuses[-1].counter_values, strict=True)
+            )["inputs_lost"]
+        ),
+        "the loss in the status",
+    )
+    said = "stream 'skin' is absent"
+    assert capfd.readouterr().err.count(said) == 1
+    rig.robot.off.clear()
+    wait_for(lambda: "tactile" in newest(rig).inputs, "the skin again")
+    rig.robot.off.add("skin")
+    wait_for(lambda: node.counters()["inputs_lost"] == 2, "the second loss")
+
+
+def test_when_a_needed_stream_dies_expect_rest_within_limits_and_a_fault(rig):
+    node = rig.start(loaded=rig.policy.loaded("tactile"), task=TASKS[0])
+    rig.until_moving()
+    rig.robot.off.add("wrist_force")
+    rig.until(State.FAULT)
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.check_limits()
+    assert "stream 'wrist_force' is" in node.pilot.controller.latched
+
+
+def test_tasks_that_the_checkpoint_does_not_know_are_refused_by_name(rig):
+    node = rig.start(loaded=rig.policy.loaded(), task=TASKS[0])
+    answer = rig.robot.call(SetTask, "set_task", SetTask.Request(task="feed the dgo"))
+    assert not answer.success
+    assert (
+        "the checkpoint knows 'feed the dog', 'water the cat'; did you mean 'feed the dog'" in answer.message
+    )
+    assert rig.robot.call(SetTask, "set_task", SetTask.Request(task=TASKS[1])).success
+    (refused,) = node.set_parameters([Parameter("task", value="sing")])
+    assert "the task is 'sing', but the checkpoint knows" in refused.reason
+    client = rig.robot.run_client
+    assert client.wait_for_server(timeout_sec=20.0)
+    for task, accepted in (("sing", False), (TASKS[0], True)):
+        sent = client.send_goal_async(RunPolicy.Goal(task=task, timeout_s=60.0))
+        goal = wait_for(lambda sent=sent: sent.done() and sent.result(), "the goal's answer")
+        assert goal.accepted is accepted
+    assert node.pilot.task == TASKS[0]
+
+
+def test_the_language_stream_sets_the_task_and_cannot_name_an_unknown_one(rig):
+    node = rig.start(loaded=rig.policy.loaded(), task=TASKS[0], queue__request_fraction=1.0)
+    rig.until_moving()
+    wait_for(lambda: rig.robot.say("sing") or node.counters()["invalid_messages"], "the refusal")
+    assert node.pilot.task == TASKS[0]
+    wait_for(lambda: rig.robot.say(TASKS[1]) or newest(rig).task == TASKS[1], "the task at the policy")
+    assert rig.state() is State.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"task": "sing"}, "the task is 'sing', but the checkpoint knows 'feed the dog'"),
+        ({}, f"the task is {SENSING.task!r}, but the checkpoint knows"),
+    ],
+)
+def test_when_the_first_task_is_unknown_expect_configure_refused_with_those_known(rig, values, sentence):
+    node = rig.start(active=False, loaded=rig.policy.loaded(), **values)
+    node.trigger_configure()
+    assert sentence in node.refusal
+    assert node.refusal.endswith("the parameter task says what the robot begins with")
+    assert rig.state() is State.UNCONFIGURED
+
+
+def test_previous_actions_are_the_commands_that_were_sent(rig):
+    rig.start(loaded=rig.policy.loaded(), task=TASKS[0], queue__request_fraction=1.0)
+    rig.until_moving()
+    grid = TickGrid(SENSING.tick_hz)
+    rig.policy.seen.clear()
+    wait_for(lambda: len(rig.policy.seen) > 5, "observations while it moves")
+    time.sleep(0.1)  # what was sent arrives
+    due = np.array([sent.due_ns - START for sent in rig.robot.commands], dtype=np.float64)
+    path = np.array([sent.position for sent in rig.robot.commands])
+    compared = 0
+    for observation in rig.policy.seen:
+        for index, key in enumerate(observation.keys):
+            at = float(grid.time_ns(key - 1) - START)
+            if at < due[0]:
+                continue  # nothing was commanded yet
+            compared += 1
+            expected = [np.interp(at, due, path[:, joint]) for joint in range(ACTION.dim)]
+            np.testing.assert_allclose(observation.inputs["actions"][0, index], expected, atol=1e-4)
+    assert compared > 5
+    assert np.abs(path[-1] - HOME).max() > 0.05
