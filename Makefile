@@ -5,6 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
+EXTRAS ?=
+# What the tests run beside the default packages: all extras but rerun, which is large, and timm, since PyPI's
+# torchvision does not load beside a CPU torch.
+TEST_EXTRAS := diffusion export language onnx openvino sentence transformers
+ifneq ($(filter test test-slow,$(MAKECMDGOALS)),)
+  override EXTRAS += $(TEST_EXTRAS)
+endif
 
 # A sourced ROS distribution or another virtual environment must not leak into .venv.
 unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH PYTHONHOME PYTHONPATH ROS_DISTRO \
@@ -19,11 +26,12 @@ export LD_LIBRARY_PATH := $(subst $(space),:,$(filter-out /opt/ros/%,$(subst :,$
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo '  ARGS="..." is passed on, e.g. make demo ARGS="--episodes 3", make test ARGS="test/control -x"'
+	@echo '  EXTRAS="..." are installed too, e.g. make setup EXTRAS="openvino language"; all are in extras.cfg'
 
 setup: ## make or update .venv: ROS 2 Kilted from wheels, pinned packages, hpt_msgs, hpt_ros
 	@command -v $(PYTHON) >/dev/null || { echo "setup: error: $(PYTHON) not found: run 'sudo apt-get install python3 python3-venv python3-dev'" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 7))' || { echo "setup: error: $(PYTHON) is older than Python 3.10: install Python 3.10 to 3.13 and run 'make PYTHON=python3.12 ...'" >&2; exit 1; }
-	@$(PYTHON) tools/setup_env.py
+	@$(PYTHON) tools/setup_env.py $(EXTRAS)
 
 demo: setup ## run the policy on the simulated robot and compare it with two baselines
 	$(BIN)/hpt demo $(ARGS)
@@ -37,7 +45,8 @@ test-slow: setup ## run all tests
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict hpt_ros rosbag_tools tools
+	$(BIN)/mypy --strict hpt_ros rosbag_tools
+	MYPYPATH=tools $(BIN)/mypy --strict tools
 	MYPYPATH=benchmarks $(BIN)/mypy --strict benchmarks
 	$(BIN)/mypy test
 

@@ -1,12 +1,15 @@
 """Package metadata of hpt_ros (ament_python): colcon and pip both read it here.
 
-What it depends on is not repeated here: package.xml names the rosdep keys for a ROS distribution,
-requirements/*.txt pin the wheels for a machine with only pip.
+What it depends on is not repeated here: package.xml names the rosdep keys for a ROS distribution, requirements.txt and
+constraints.txt the wheels for a machine with only pip. The optional extras come from extras.cfg, at the versions of
+constraints.txt.
 """
 
 from __future__ import annotations
 
 import ast
+import configparser
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -32,6 +35,17 @@ def shared(folder: str) -> list[tuple[str, list[str]]]:
     return list(files.items())
 
 
+def extras() -> dict[str, list[str]]:
+    """Each optional extra's packages, pinned."""
+    pins: dict[str, list[str]] = {}
+    for line in Path("constraints.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            pins.setdefault(re.split(r"[=;\s]", line, maxsplit=1)[0], []).append(line)
+    parser = configparser.ConfigParser(allow_no_value=True, delimiters=("=",))
+    parser.read_string(Path("extras.cfg").read_text(encoding="utf-8"))
+    return {extra: [pin for package in parser[extra] for pin in pins[package]] for extra in parser.sections()}
+
+
 setup(
     name=PACKAGE,
     version=version(),
@@ -47,6 +61,7 @@ setup(
         *shared("config"),
     ],
     install_requires=["setuptools"],
+    extras_require=extras(),
     zip_safe=False,
     entry_points={
         "console_scripts": [

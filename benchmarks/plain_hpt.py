@@ -43,11 +43,12 @@ class PlainHpt:
     def __init__(self, policy: Policy) -> None:
         """Take weights and settings of `policy`, which must be of the kind above."""
         config = policy.config
-        self.config, self.name = config, config.embodiment
+        self.config, self.name, self.device = config, config.embodiment, policy.device
         self.weights = {name: tensor.detach().clone() for name, tensor in policy.state_dict().items()}
         self.blocks = nn.ModuleList(
             PlainBlock(config.trunk.width, config.trunk.heads) for _ in range(config.trunk.depth)
-        ).eval()
+        )
+        self.blocks.to(self.device).eval()
         for index, block in enumerate(self.blocks):
             prefix = f"trunk.trunk.blocks.{index}."
             renamed = {
@@ -64,7 +65,7 @@ class PlainHpt:
         """Return the chunk (horizon, Da) after one more observation: images (V, H, W, 3) uint8 and state (D,)."""
         w, config = self.weights, self.config
         self.past.append(self._encode(images))
-        self.states.append(torch.from_numpy(state))
+        self.states.append(torch.from_numpy(state).to(self.device))
         while len(self.past) < config.observation_horizon:
             self.past.appendleft(self.past[0])
             self.states.appendleft(self.states[0])
@@ -73,7 +74,7 @@ class PlainHpt:
         cells = torch.stack(list(self.past)).reshape(1, -1, 512)
         entries = {"image": cells, "state": states[None]}
         tokens = torch.cat([self._stem(name, entries[name]) for name in config.modalities], dim=1)
-        x = tokens + _sinusoids(tokens.shape[1], tokens.shape[2])
+        x = tokens + _sinusoids(tokens.shape[1], tokens.shape[2]).to(self.device)
         for block in self.blocks:
             x = block(x)
         action = self._head(x.mean(dim=1)).reshape(config.action_horizon, config.action_dim)
@@ -83,7 +84,7 @@ class PlainHpt:
     def _stem(self, modality: str, entries: Tensor) -> Tensor:
         key = f"stems.{self.name}_{modality}."
         w = self.weights
-        x = entries + _sinusoids(entries.shape[1], entries.shape[2])
+        x = entries + _sinusoids(entries.shape[1], entries.shape[2]).to(self.device)
         x = functional.linear(x, w[key + "net.0.weight"], w[key + "net.0.bias"])
         x = functional.linear(functional.silu(x), w[key + "net.2.weight"], w[key + "net.2.bias"])
         q = functional.linear(w[key + "tokens"], w[key + "cross_attention.to_q.weight"])
@@ -102,9 +103,10 @@ class PlainHpt:
         return torch.tanh(functional.linear(functional.silu(x), w[key + "6.weight"], w[key + "6.bias"]))
 
     def _encode(self, images: np.ndarray) -> Tensor:
-        x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255.0
+        x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255.0
         x = functional.interpolate(x, (224, 224), mode="bilinear", align_corners=False, antialias=True)
-        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        colours = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], device=self.device)
+        mean, std = colours
         x = (x - mean[:, None, None]) / std[:, None, None]
         x = functional.relu(self._norm("bn1", self._conv("conv1", x, 2, 3)))
         x = functional.max_pool2d(x, 3, 2, 1)

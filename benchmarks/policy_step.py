@@ -1,51 +1,62 @@
-"""One policy step, camera picture in to action out, against a plain transcription of HPT, side by side in one run.
+"""One policy step, camera picture in to action out, of each backend against a plain transcription of HPT.
 
-``.venv/bin/python benchmarks/policy_step.py [--sizes small base large] [--views 1 2] [--steps 30]``
+``.venv/bin/python benchmarks/policy_step.py [--sizes small base large xlarge] [--views 1 2] [--backends fused ...]``
 
 Both encode each new picture once and keep the features of past frames; both have the same weights and must give the
-same actions. They take turns step by step, so that a noisy machine slows both. The ratio is of medians.
+same actions (in float32). They take turns step by step, so that a noisy machine slows both; the ratio is of medians.
+Each row runs in a process of its own, whose memory is measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import json
+import subprocess
 import sys
 import time
-from collections import deque
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from plain_hpt import PlainHpt
+from rich import box
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
+from hpt_ros.errors import HptError
 from hpt_ros.model import ImageEncoderConfig, Policy, PolicyConfig, Statistics, TrunkConfig
+from hpt_ros.model.backends.backend import example_arrays
+from hpt_ros.model.rollout import Rollout
 
 HORIZON, CHUNK, JOINTS, HEIGHT, WIDTH = 4, 8, 7, 480, 640
-SAME = (
-    1e-3  # largest difference of actions within [-1, 1]: float32 sums in another order over up to 32 blocks
-)
+WARM_UP_STEPS = HORIZON
+# Largest difference of float32 actions within [-1, 1]: sums in another order over up to 32 blocks.
+SAME = 1e-3
+BACKENDS = ("eager", "fused", "fused:bfloat16", "compile", "onnxruntime", "openvino", "openvino:bfloat16")
+CUDA_BACKENDS = ("eager", "cuda_graph", "cuda_graph:bfloat16")
+MATRIX = 1024  # side of the matrices by which the machine's rate is measured
 
 
-class OurStep:
-    """The policy as a rollout uses it."""
+@dataclass(frozen=True)
+class Row:
+    """What is measured of one size, number of views and backend; times in milliseconds."""
 
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-        self.past: deque[Tensor] = deque(maxlen=HORIZON)
-        self.states: deque[Tensor] = deque(maxlen=HORIZON)
-
-    def step(self, images: np.ndarray, state: np.ndarray) -> Tensor:
-        """Return the chunk (CHUNK, JOINTS) after one more observation."""
-        with torch.inference_mode():
-            self.past.append(self.policy.encode_images(images[None, None])[0, 0])
-        self.states.append(torch.from_numpy(state))
-        while len(self.past) < HORIZON:
-            self.past.appendleft(self.past[0])
-            self.states.appendleft(self.states[0])
-        features, states = torch.stack(tuple(self.past))[None], torch.stack(tuple(self.states))[None]
-        return self.policy.predict({"image_features": features, "state": states})[0]
+    size: str
+    views: int
+    backend: str
+    plain_ms: float
+    plain_p99_ms: float
+    ours_ms: float
+    ours_p99_ms: float
+    mean_error: float  # of the actions, within [-1, 1], against the plain ones
+    max_error: float
+    load_s: float
+    memory_mb: float
+    gflop: float
+    rate_gflops: float  # of a matrix product, in the row's precision
 
 
 def make_policy(size: str, views: int) -> Policy:
@@ -62,50 +73,146 @@ def make_policy(size: str, views: int) -> Policy:
     return policy
 
 
-def compare(size: str, views: int, steps: int) -> tuple[list[float], list[float], float]:
-    """Seconds of our steps and of the plain ones, and the largest difference between their actions."""
-    policy = make_policy(size, views)
-    ours, plain = OurStep(policy), PlainHpt(policy)
+def measure(size: str, views: int, backend: str, steps: int, device: str) -> Row:
+    """Run one row in this process."""
+    name, _, precision = backend.partition(":")
+    precision = precision or "float32"
+    policy = make_policy(size, views).to(device)
+    gflop = count_gflop(policy)
+    gc.collect()
+    before_mb, start_s = memory_mb(device), time.perf_counter()
+    ours = Rollout(policy, backend=name, precision=precision)
+    load_s = time.perf_counter() - start_s
     random = np.random.default_rng(1)
-    seconds: tuple[list[float], list[float]] = ([], [])
-    difference = 0.0
-    for step in range(steps + 3):
-        images = random.integers(0, 256, (views, HEIGHT, WIDTH, 3), dtype=np.uint8)
-        state = random.uniform(-1.0, 1.0, JOINTS).astype(np.float32)
-        actions = []
-        for act, spent in zip((ours.step, plain.step), seconds, strict=True):
-            start_s = time.perf_counter()
-            actions.append(act(images, state))
-            if step >= 3:  # the first steps warm up
-                spent.append(time.perf_counter() - start_s)
-        difference = max(difference, float((actions[0] - actions[1]).abs().max()))
-    return *seconds, difference
+    images = [random.integers(0, 256, (views, HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(HORIZON)]
+    states = random.uniform(-1.0, 1.0, (steps + WARM_UP_STEPS, JOINTS)).astype(np.float32)
+    run(ours, images, states, 0)
+    memory = memory_mb(device) - before_mb
+    ours.reset()
+    plain = PlainHpt(policy)
+    ours_s, plain_s, errors, rates = [], [], [], []
+    for step in range(steps + WARM_UP_STEPS):
+        start_s = time.perf_counter()
+        chunk = run(ours, images, states, step)
+        middle_s = time.perf_counter()
+        wanted = plain.step(images[step % HORIZON], states[step]).cpu().numpy()
+        end_s = time.perf_counter()
+        if step >= WARM_UP_STEPS:
+            ours_s.append(middle_s - start_s)
+            plain_s.append(end_s - middle_s)
+            errors.append(np.abs(chunk - wanted))
+        rates.append(matrix_gflops(precision, device))
+    plain_ms, ours_ms = np.array(plain_s) * 1e3, np.array(ours_s) * 1e3
+    return Row(
+        size, views, backend,
+        float(np.median(plain_ms)), float(np.percentile(plain_ms, 99)),
+        float(np.median(ours_ms)), float(np.percentile(ours_ms, 99)),
+        float(np.mean(errors)), float(np.max(errors)), load_s, memory, gflop, max(rates),
+    )  # fmt: skip
+
+
+def run(rollout: Rollout, images: list[np.ndarray], states: np.ndarray, step: int) -> np.ndarray:
+    """Return the chunk after one more observation."""
+    keys = [max(tick, 0) for tick in range(step - HORIZON + 1, step + 1)]
+    frames = [images[key % HORIZON] for key in keys]
+    chunk: np.ndarray = rollout.predict({"image": frames, "state": states[keys][None]}, keys)
+    return chunk
+
+
+def count_gflop(policy: Policy) -> float:
+    """Count the multiplications and additions of one step as it is written down, in thousands of millions."""
+    counter = FlopCounterMode(display=False)
+    images = torch.zeros(1, 1, policy.config.views, HEIGHT, WIDTH, 3, dtype=torch.uint8, device=policy.device)
+    with torch.no_grad(), counter:
+        policy.encode_images(images)
+        policy.act(example_arrays(policy))
+    return float(counter.get_total_flops()) / 1e9
+
+
+def matrix_gflops(precision: str, device: str) -> float:
+    """Measure the rate of a matrix product; int8 rows take that of float32, in which their encoders are."""
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    a, b = (torch.ones(MATRIX, MATRIX, dtype=dtype, device=device) for _ in range(2))
+    start_s = time.perf_counter()
+    product = a @ b
+    product[0, 0].item()  # waits for a GPU
+    return 2.0 * MATRIX**3 / (time.perf_counter() - start_s) / 1e9
+
+
+def memory_mb(device: str) -> float:
+    """The process's resident memory, or on a GPU what torch has reserved there."""
+    if device != "cpu":
+        return torch.cuda.memory_reserved() / 1e6
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+def table_of(rows: list[Row], title: str) -> Table:
+    """Lay the rows out."""
+    table = Table(title=title, box=box.MARKDOWN)
+    for column in ("trunk", "views", "backend"):
+        table.add_column(column)
+    for column in (
+        "plain, ms", "ours, ms", "times faster", "action error, mean / max", "load, s", "memory, MB", "of the limit",
+    ):  # fmt: skip
+        table.add_column(column, justify="right")
+    for row in rows:
+        limit_ms = row.gflop / row.rate_gflops * 1e3
+        table.add_row(
+            row.size, str(row.views), row.backend.replace(":", " "),
+            f"{row.plain_ms:.0f} / {row.plain_p99_ms:.0f}", f"{row.ours_ms:.1f} / {row.ours_p99_ms:.0f}",
+            f"{row.plain_ms / row.ours_ms:.2f}", f"{row.mean_error:.0e} / {row.max_error:.0e}",
+            f"{row.load_s:.1f}", f"{row.memory_mb:.0f}", f"{limit_ms / row.ours_ms:.0%}",
+        )  # fmt: skip
+    return table
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", nargs="+", default=["small", "base", "large"])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--sizes", nargs="+", default=["small", "base", "large", "xlarge"])
     parser.add_argument("--views", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--backends", nargs="+", help="name or name:precision; all by default")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--row", help=argparse.SUPPRESS)  # what a process of its own is to measure
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    table = Table(
-        title=f"policy step, {WIDTH}x{HEIGHT} pictures, horizon {HORIZON}, CPU, {args.threads} threads, float32",
-        caption="ms: median / 99th percentile",
-    )
-    for column in ("trunk", "views", "plain, ms", "ours, ms", "times faster", "largest difference"):
-        table.add_column(column, justify="right")
+    if args.row:
+        try:
+            row = measure(**json.loads(args.row), steps=args.steps, device=args.device)
+        except HptError as error:
+            print(f"policy_step.py: error: {error}", file=sys.stderr)
+            return 2
+        print(json.dumps(asdict(row)))
+        return 0
+    rows: list[Row] = []
+    backends = args.backends or (BACKENDS if args.device == "cpu" else CUDA_BACKENDS)
     for size in args.sizes:
         for views in args.views:
-            ours, plain, difference = compare(size, views, args.steps)
-            if difference > SAME:
-                print(f"policy_step.py: error: the actions differ by {difference:g}", file=sys.stderr)
-                return 1
-            cells = [f"{np.median(v) * 1e3:.0f} / {np.percentile(v, 99) * 1e3:.0f}" for v in (plain, ours)]
-            ratio = f"{np.median(plain) / np.median(ours):.2f}"
-            table.add_row(size, str(views), *cells, ratio, f"{difference:.0e}")
-    Console().print(table)
+            for backend in backends:
+                given = json.dumps({"size": size, "views": views, "backend": backend})
+                command = [sys.executable, __file__, "--row", given, "--device", args.device]
+                command += ["--steps", str(args.steps), "--threads", str(args.threads)]
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+                if done.returncode:
+                    return done.returncode
+                row = Row(**json.loads(done.stdout.splitlines()[-1]))
+                rows.append(row)
+                print(
+                    f"{row.size} {row.views} {row.backend}: {row.plain_ms / row.ours_ms:.2f}", file=sys.stderr
+                )
+                if ":" not in backend and row.max_error > SAME:
+                    print(
+                        f"policy_step.py: error: {backend} differs from plain by {row.max_error:g}, at most {SAME:g} "
+                        "was expected",
+                        file=sys.stderr,
+                    )
+                    return 1
+    title = (
+        f"policy step, {WIDTH}x{HEIGHT} pictures, horizon {HORIZON}, {args.device}, {args.threads} threads"
+    )
+    Console(width=160).print(table_of(rows, title))
     return 0
 
 

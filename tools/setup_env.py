@@ -5,6 +5,8 @@ Run by `make`, with any Python 3 of the system and nothing but its standard libr
 of what it was made from, under .venv/setup/ and is skipped while that hash stays the same. What went wrong is said in
 one sentence, with the command that mends it; the whole output is in .venv/setup/log.txt.
 
+Usage: setup_env.py [EXTRA ...] installs these extras of extras.cfg too. Extras once installed are kept up to date.
+
 Environment variables:
     HPT_TORCH_INDEX   package index to take torch from, e.g. https://download.pytorch.org/whl/cpu
     HPT_NO_APT        set to 1: never install system packages, not even as root
@@ -14,7 +16,6 @@ Environment variables:
 from __future__ import annotations
 
 import collections
-import ctypes
 import fcntl
 import hashlib
 import os
@@ -22,12 +23,25 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python's safe-path and isolated modes leave it out
+
+from setup_extras import known_extras, require_known
+from setup_machine import (
+    NEWEST,
+    OLDEST,
+    SetupError,
+    apt_install,
+    check_system,
+    may_use_apt,
+    reexecute_with_a_supported_python,
+    say,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -35,8 +49,8 @@ PYTHON = VENV / "bin" / "python"
 STATE = VENV / "setup"
 LOG = STATE / "log.txt"
 
-OLDEST, NEWEST = (3, 10), (3, 13)  # the ROS wheels exist for CPython 3.10 to 3.13
 HEARTBEAT_S = 10.0
+PACKAGE_FILES = ("setup.py", "setup.cfg", "pyproject.toml", "extras.cfg")  # what hpt_ros's metadata come from
 
 # What a sourced ROS distribution or another Python environment would leak into ours.
 LEAKS = (
@@ -54,15 +68,6 @@ LEAKS = (
     "VIRTUAL_ENV",
     "_ROS_WHEELS_BOOTSTRAP_COMPLETE",
 )
-
-
-class SetupError(Exception):
-    """One sentence: what is wrong, and the command that mends it."""
-
-
-def say(text: str) -> None:
-    """Print a line at once, also into a pipe."""
-    print(text, flush=True)
 
 
 def environment() -> dict[str, str]:
@@ -135,11 +140,17 @@ def digest(*parts: object) -> str:
     return total.hexdigest()
 
 
+def is_done(stamp: str, made_from: str) -> bool:
+    """Whether the stamp says that something was made from these same things."""
+    path = STATE / stamp
+    return path.is_file() and path.read_text() == made_from
+
+
 def step(title: str, stamp: str, made_from: str, work: Callable[[], None]) -> str:
     """Do `work` unless the stamp says that it was done from the same things; return what it was made from."""
-    path = STATE / stamp
-    if path.is_file() and path.read_text() == made_from:
+    if is_done(stamp, made_from):
         return made_from
+    path = STATE / stamp
     path.unlink(missing_ok=True)
     say(f"  {title} ...")
     started = time.monotonic()
@@ -147,130 +158,6 @@ def step(title: str, stamp: str, made_from: str, work: Callable[[], None]) -> st
     path.write_text(made_from)
     say(f"  {title}: done in {time.monotonic() - started:.0f} s")
     return made_from
-
-
-# --- the machine ---------------------------------------------------------------------------------------------------
-
-
-def reexecute_with_a_supported_python() -> None:
-    """Continue under a supported Python if the one that runs this is not.
-
-    Raises:
-        SetupError: there is none on PATH.
-    """
-    if OLDEST <= sys.version_info[:2] <= NEWEST:
-        return
-    for minor in (12, 11, 13, 10):
-        other = shutil.which(f"python3.{minor}")
-        if (
-            other
-            and subprocess.run(
-                [other, "-c", "import venv, ensurepip"], capture_output=True, check=False
-            ).returncode
-            == 0
-        ):
-            say(f"  {sys.executable} is Python {sys.version.split()[0]}; using {other}")
-            os.execv(other, [other, *sys.argv])
-    raise SetupError(
-        f"{sys.executable} is Python {sys.version.split()[0]}, but ROS 2's wheels exist for Python 3.10 to 3.13 only: "
-        "install one of these (on Debian and Ubuntu e.g. 'apt-get install python3.12 python3.12-venv python3.12-dev') "
-        "and run 'make PYTHON=python3.12 ...'"
-    )
-
-
-def loads(library: str) -> bool:
-    """Whether the dynamic linker finds a library."""
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
-
-
-def missing_system_packages() -> dict[str, str]:
-    """What the build and the simulation need from the system and do not find: Debian package -> what it is."""
-    of_system = sys.base_prefix == "/usr"
-    python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    missing = {}
-    for tools, package, why in (
-        ((os.environ.get("CXX") or "g++", "c++", "clang++"), "g++", "a C++ compiler"),
-        (("cmake",), "cmake", "CMake"),
-        (("make",), "make", "make"),
-    ):
-        if not any(shutil.which(tool) for tool in tools):
-            missing[package] = why
-    if not Path(sysconfig.get_paths()["include"], "Python.h").is_file():
-        missing[f"{python}-dev" if of_system else "python-headers"] = "Python's C headers"
-    try:
-        import ensurepip  # noqa: F401
-        import venv  # noqa: F401
-    except ImportError:
-        missing[f"{python}-venv" if of_system else "python-ensurepip"] = "Python's venv and ensurepip"
-    backend = os.environ.get("MUJOCO_GL", "egl")
-    if backend == "egl" and not loads("libEGL.so.1"):
-        missing["libegl1"] = "EGL (off-screen rendering)"
-        missing["libgl1-mesa-dri"] = "Mesa's drivers"
-    if backend == "egl" and not loads("libOpenGL.so.0") and not loads("libGL.so.1"):
-        missing["libopengl0"] = (
-            "OpenGL"  # EGL alone makes contexts, but PyOpenGL wants OpenGL's functions too
-        )
-    if backend == "osmesa" and not loads("libOSMesa.so.8") and not loads("libOSMesa.so.6"):
-        missing["libosmesa6"] = "OSMesa (software rendering)"
-    return missing
-
-
-def may_use_apt() -> bool:
-    """Whether system packages may be installed without asking: as root (a container, CI), unless HPT_NO_APT=1."""
-    return os.geteuid() == 0 and os.environ.get("HPT_NO_APT") != "1" and shutil.which("apt-get") is not None
-
-
-def apt_install(packages: Iterable[str]) -> None:
-    """Install Debian packages.
-
-    Raises:
-        SetupError: apt-get failed.
-    """
-    names = sorted(packages)
-    say(f"  installing system packages as root: {' '.join(names)} (HPT_NO_APT=1 forbids it)")
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "update", "-q"],
-        ["apt-get", "install", "-qy", "--no-install-recommends", *names],
-    ):
-        done = subprocess.run(
-            command,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            sys.stderr.write(done.stdout[-2000:])
-            raise SetupError(f"'{' '.join(command)}' failed with exit status {done.returncode}")
-
-
-def check_system() -> None:
-    """Make sure that compilers, headers and rendering libraries are there.
-
-    Raises:
-        SetupError: something is missing and may not be installed from here.
-    """
-    missing = missing_system_packages()
-    if missing and may_use_apt() and not any(name.startswith("python-") for name in missing):
-        apt_install(missing)
-        missing = missing_system_packages()
-    incomplete = [why for name, why in missing.items() if name.startswith("python-")]
-    if incomplete:
-        raise SetupError(
-            f"{sys.executable} lacks {' and '.join(incomplete)}: "
-            "install a complete Python 3.10 to 3.13 and run 'make PYTHON=/path/to/its/python3 ...'"
-        )
-    if missing:
-        raise SetupError(
-            f"{', '.join(missing.values())} missing on this machine: run 'sudo apt-get install {' '.join(missing)}'"
-        )
 
 
 # --- the steps -----------------------------------------------------------------------------------------------------
@@ -318,18 +205,44 @@ def make_venv() -> None:
         )
 
 
+def pip_install(*arguments: object, what: str) -> None:
+    """Install packages into .venv at the versions of constraints.txt."""
+    constraints = ROOT / "constraints.txt"
+    run(PYTHON, "-m", "pip", "install", "--progress-bar=off", "-c", constraints, *arguments, what=what)
+
+
 def install_packages() -> None:
-    """Install requirements.txt at the versions of constraints.txt."""
-    pip = (PYTHON, "-m", "pip", "install", "--progress-bar=off", "-c", ROOT / "constraints.txt")
+    """Install requirements.txt."""
     index = os.environ.get("HPT_TORCH_INDEX")
     if index:
-        run(*pip, "--index-url", index, "torch", what=f"installing torch from {index}")
+        pip_install("--index-url", index, "torch", what=f"installing torch from {index}")
     elif not Path("/proc/driver/nvidia").exists():
         say(
             "      no NVIDIA GPU seen; HPT_TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes of CUDA"
         )
-    run(*pip, "-r", ROOT / "requirements.txt", what="installing the Python packages")
+    pip_install("-r", ROOT / "requirements.txt", what="installing the Python packages")
     mend_cmake_files()
+
+
+def install_extras(asked: Iterable[str], packages: str) -> None:
+    """Install the extras asked for, and bring those of earlier runs up to date; `packages` is what .venv has else.
+
+    Raises:
+        SetupError: pip failed.
+    """
+    known = known_extras(ROOT / "extras.cfg")
+    wanted = [name for name in known if name in asked or (STATE / f"extra-{name}").is_file()]
+    made_from = {name: digest(packages, *known[name]) for name in wanted}
+    due = [name for name in wanted if not is_done(f"extra-{name}", made_from[name])]
+    names = sorted({package for name in due for package in known[name]})
+    index = os.environ.get("HPT_TORCH_INDEX")
+    if index and "torchvision" in names:  # it must be of the same build as torch
+        pip_install("--index-url", index, "torchvision", what=f"installing torchvision from {index}")
+    if due:
+        say(f"  extras {', '.join(due)} ...")
+        pip_install(*names, what=f"installing the extras {', '.join(due)}")
+    for name in due:
+        (STATE / f"extra-{name}").write_text(made_from[name])
 
 
 def mend_cmake_files() -> None:
@@ -421,6 +334,8 @@ def main() -> int:
     """Make or update .venv; return the exit status."""
     try:
         started = time.monotonic()
+        extras = sys.argv[1:]
+        require_known(extras, known_extras(ROOT / "extras.cfg"))
         usable = venv_is_usable()
         if not usable:
             reexecute_with_a_supported_python()
@@ -444,11 +359,12 @@ def main() -> int:
             step(
                 "hpt_ros, in development mode",
                 "hpt_ros",
-                digest(packages, *(ROOT / name for name in ("setup.py", "setup.cfg", "pyproject.toml"))),
+                digest(packages, *(ROOT / name for name in PACKAGE_FILES)),
                 install_hpt_ros,
             )
             backend = os.environ.get("MUJOCO_GL", "egl")
             step("off-screen rendering", "rendering", digest(packages, backend), check_rendering)
+            install_extras(extras, packages)
         took = time.monotonic() - started
         if took > 5.0:
             say(f"Set-up done in {took:.0f} s")

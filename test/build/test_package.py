@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import configparser
+import importlib.metadata
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,6 +20,7 @@ from packaging.utils import canonicalize_name
 
 import hpt_ros
 import rosbag_tools
+from hpt_ros.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
@@ -29,7 +34,7 @@ ROSDEP = {
     **{name: f"python3-{name}" for name in ("matplotlib", "numpy", "rich", "scipy", "torch", "yaml")},
 }
 WITHOUT_ROSDEP_KEY = {"av", "pyarrow", "safetensors"}  # named in package.xml's comment and CONTRIBUTING.md
-WHEEL = {"cv2": "opencv-python-headless", "rclpy": "ros-rclpy", "yaml": "pyyaml"}
+WHEEL = {"cv2": "opencv-python-headless", "rclpy": "ros-rclpy", "rerun": "rerun-sdk", "yaml": "pyyaml"}
 
 
 def _package_xml(path: Path) -> ElementTree.Element:
@@ -58,6 +63,24 @@ def _constraints() -> list[Requirement]:
     return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
 
 
+def _extras() -> dict[str, list[str]]:
+    parser = configparser.ConfigParser(allow_no_value=True, delimiters=("=",))
+    parser.read_string((ROOT / "extras.cfg").read_text())
+    return {extra: [*parser[extra]] for extra in parser.sections()}
+
+
+def _pins(python: str) -> dict[str, str]:
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}  # the rest as here
+    pins: dict[str, str] = {}
+    for constraint in _constraints():
+        assert re.fullmatch(r"==[\w.]+", str(constraint.specifier)), f"{constraint} is not an exact version"
+        if constraint.marker is None or constraint.marker.evaluate(environment):
+            name = canonicalize_name(constraint.name)
+            assert name not in pins, f"{name} has two versions for Python {python}"
+            pins[name] = str(constraint.specifier).removeprefix("==")
+    return pins
+
+
 def _imported() -> set[str]:
     """Top-level names that the shipped packages and launch files import, the project's own left out."""
     names = set()
@@ -66,6 +89,13 @@ def _imported() -> set[str]:
             found = imports_of(path.read_text(encoding="utf-8"), "hpt_ros.x", is_package=False)
             names |= {name.partition(".")[0] for _, name in found}
     return names - {"hpt_ros", "rosbag_tools", "__future__"} - set(sys.stdlib_module_names)
+
+
+def _of_extras() -> set[str]:
+    """Top-level modules that only extras bring."""
+    wanted = {name for names in _extras().values() for name in names} - set(_requirements())
+    modules = {wheel: module for module, wheel in WHEEL.items()}
+    return {modules.get(name, name.replace("-", "_")) for name in wanted}
 
 
 def test_package_xml_and_setup_py_agree(distribution: Any) -> None:
@@ -142,13 +172,17 @@ def test_package_xml_names_what_the_code_imports() -> None:
     declared = _texts(_package_xml(ROOT / "package.xml"), "depend", "exec_depend")
     imported = _imported()
     assert {"rclpy", "numpy", "torch"} <= imported
-    assert {ROSDEP.get(name, name) for name in imported - WITHOUT_ROSDEP_KEY} <= declared
+    assert {ROSDEP.get(name, name) for name in imported - WITHOUT_ROSDEP_KEY - _of_extras()} <= declared
 
 
 def test_requirements_name_what_the_code_imports() -> None:
     # The messages come with ros-common-interfaces; launch is only in a ROS distribution; hpt_msgs is built here.
     ros = {"launch", "launch_ros", "ament_index_python", "rosidl_runtime_py", "builtin_interfaces"}
-    ours = {name for name in _imported() - ros if not name.endswith(("_msgs", "_srvs", "_interfaces"))}
+    ours = {
+        name
+        for name in _imported() - ros - _of_extras()
+        if not name.endswith(("_msgs", "_srvs", "_interfaces"))
+    }
     assert {canonicalize_name(WHEEL.get(name, name)) for name in ours} <= {
         canonicalize_name(n) for n in _requirements()
     }
@@ -156,20 +190,84 @@ def test_requirements_name_what_the_code_imports() -> None:
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_requirement_has_one_exact_version_for_each_python(python: str) -> None:
-    environment = {"python_version": python, "python_full_version": f"{python}.0"}  # the rest as here
-    pins: dict[str, str] = {}
-    for constraint in _constraints():
-        assert re.fullmatch(r"==[\w.]+", str(constraint.specifier)), f"{constraint} is not an exact version"
-        if constraint.marker is None or constraint.marker.evaluate(environment):
-            name = canonicalize_name(constraint.name)
-            assert name not in pins, f"{name} has two versions for Python {python}"
-            pins[name] = str(constraint.specifier)
-    assert {canonicalize_name(name) for name in _requirements()} <= set(pins)
+    wanted = {*_requirements(), *(name for names in _extras().values() for name in names)}
+    assert {canonicalize_name(name) for name in wanted} <= _pins(python).keys()
+
+
+def _distributions(names: Iterable[str]) -> dict[str, str]:
+    """The installed ones of these and of all that they need: name to version."""
+    found: dict[str, str] = {}
+    waiting = [canonicalize_name(name) for name in names]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        try:
+            distribution = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        found[name] = distribution.version.partition("+")[0]
+        if name != "torch":  # its CUDA build requires its own libraries at its own exact versions
+            needs = [Requirement(line) for line in distribution.requires or ()]
+            waiting += [
+                canonicalize_name(need.name)
+                for need in needs
+                if need.marker is None or need.marker.evaluate({"extra": ""})
+            ]
+    return found
+
+
+def test_everything_installed_is_pinned() -> None:
+    pins = _pins(f"{sys.version_info[0]}.{sys.version_info[1]}")
+    extras = {name for names in _extras().values() for name in names}
+    installed = _distributions([*_requirements(), *extras])
+    assert {"transformers", "openvino", "tokenizers", "huggingface-hub"} <= installed.keys()
+    assert installed == {name: pins.get(name) for name in installed}
+
+
+def test_setup_py_offers_every_extra_with_its_pins(distribution: Any) -> None:
+    offered = {
+        extra: {
+            (canonicalize_name(r.name), str(r.marker or "")): str(r.specifier)
+            for r in map(Requirement, lines)
+        }
+        for extra, lines in distribution.extras_require.items()
+    }
+    pinned = [(canonicalize_name(c.name), str(c.marker or ""), str(c.specifier)) for c in _constraints()]
+    assert offered == {
+        extra: {(name, marker): version for name, marker, version in pinned if name in names}
+        for extra, names in _extras().items()
+    }
+
+
+def test_every_extra_has_its_place() -> None:
+    assert tuple(_extras()) == EXTRAS
+    tested = re.search(r"^TEST_EXTRAS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    assert set(tested) == set(EXTRAS) - {"rerun", "timm"}
+
+
+def _required_extras() -> list[tuple[str, str, str]]:
+    """File, module and extra of each call of require_extra; both are written out, so that they can be checked."""
+    calls = []
+    for path in sorted((ROOT / "hpt_ros").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "require_extra":
+                extra = next(keyword.value for keyword in node.keywords if keyword.arg == "extra")
+                calls.append((path.name, ast.literal_eval(node.args[0]), ast.literal_eval(extra)))
+    return calls
+
+
+def test_an_extra_brings_what_is_imported_of_it() -> None:
+    calls = _required_extras()
+    assert calls
+    for file, module, extra in calls:
+        name = module.partition(".")[0]
+        assert canonicalize_name(WHEEL.get(name, name)) in _extras()[extra], f"{file}: {module}"
 
 
 def test_what_breaks_the_environment_is_not_required() -> None:
-    names = {canonicalize_name(name) for name in _requirements()} | {
-        canonicalize_name(c.name) for c in _constraints()
-    }
-    # The wheel named cv-bridge is another program; torchvision and timm do not import beside a CPU build of torch.
+    names = {canonicalize_name(name) for name in _requirements()}
+    # The wheel named cv-bridge is another program; PyPI's torchvision does not import beside a CPU build of torch.
     assert names.isdisjoint({"cv-bridge", "torchvision", "timm"})
+    assert "cv-bridge" not in {canonicalize_name(c.name) for c in _constraints()}
+    assert [extra for extra, wanted in _extras().items() if "torchvision" in wanted] == ["timm"]

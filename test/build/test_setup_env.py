@@ -19,10 +19,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def setup_env(tmp_path: Path) -> ModuleType:
+def setup_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The tool as a module, of a project folder of its own."""
     (tmp_path / "tools").mkdir()
-    copy = Path(shutil.copy(ROOT / "tools" / "setup_env.py", tmp_path / "tools"))
+    for path in (ROOT / "tools").glob("setup_*.py"):
+        shutil.copy(path, tmp_path / "tools")
+    shutil.copy(ROOT / "extras.cfg", tmp_path)
+    copy = tmp_path / "tools" / "setup_env.py"
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the tool adds its own folder
+    for name in ("setup_machine", "setup_extras"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     spec = importlib.util.spec_from_file_location("setup_env_under_test", copy)
     assert spec is not None
     assert spec.loader is not None
@@ -50,8 +56,8 @@ def test_when_the_compiler_is_missing_expect_its_package_named(setup_env: Module
 def test_when_python_is_too_old_expect_what_to_install(
     setup_env: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(setup_env, "OLDEST", (3, 98))
-    monkeypatch.setattr(setup_env, "NEWEST", (3, 99))
+    monkeypatch.setattr(sys.modules["setup_machine"], "OLDEST", (3, 98))
+    monkeypatch.setattr(sys.modules["setup_machine"], "NEWEST", (3, 99))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
         setup_env.SetupError, match=r"wheels exist for Python 3\.10 to 3\.13 only: install one"
@@ -130,6 +136,71 @@ def test_when_a_distribution_is_sourced_expect_nothing_of_it(
     assert "PYTHONPATH" not in environment
     assert environment["AMENT_PREFIX_PATH"] == str(setup_env.VENV)
     assert environment["LD_LIBRARY_PATH"] == "/usr/local/cuda/lib64"
+
+
+@pytest.fixture
+def installed(setup_env: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What the tool asks pip for, one list a call, in place of pip itself."""
+    calls: list[list[str]] = []
+    monkeypatch.setattr(setup_env, "pip_install", lambda *names, what: calls.append([*map(str, names)]))
+    monkeypatch.delenv("HPT_TORCH_INDEX", raising=False)
+    return calls
+
+
+def test_when_no_extra_is_asked_for_expect_none(setup_env: ModuleType, installed: list[list[str]]) -> None:
+    setup_env.install_extras([], "a")
+    assert installed == []
+
+
+def test_when_an_extra_is_asked_for_expect_it_once_and_again_after_a_change(
+    setup_env: ModuleType, installed: list[list[str]]
+) -> None:
+    openvino = ["onnx", "onnxscript", "openvino"]
+    setup_env.install_extras(["openvino"], "a")
+    setup_env.install_extras(["openvino"], "a")
+    assert installed == [openvino]
+    setup_env.install_extras([], "b")  # other pins: what was installed once is kept up to date
+    assert installed == [openvino, openvino]
+    setup_env.install_extras(["diffusion", "openvino"], "b")
+    assert installed == [openvino, openvino, ["diffusers"]]
+
+
+def test_when_installing_an_extra_fails_expect_it_tried_again(
+    setup_env: ModuleType, installed: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*names: object, what: str) -> None:
+        raise setup_env.SetupError("no")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(setup_env, "pip_install", fail)
+        with pytest.raises(setup_env.SetupError):
+            setup_env.install_extras(["diffusion"], "a")
+    setup_env.install_extras(["diffusion"], "a")
+    assert installed == [["diffusers"]]
+
+
+def test_when_torch_comes_from_an_index_expect_torchvision_from_there(
+    setup_env: ModuleType, installed: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPT_TORCH_INDEX", "https://example.invalid/cpu")
+    setup_env.install_extras(["timm"], "a")
+    assert installed == [
+        ["--index-url", "https://example.invalid/cpu", "torchvision"],
+        ["timm", "torchvision"],
+    ]
+
+
+def test_when_an_extra_is_unknown_expect_the_known_ones(setup_env: ModuleType, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", tmp_path / "tools" / "setup_env.py", "openvin"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "setup: error: the extra 'openvin' is unknown" in done.stderr
+    assert "diffusion, export, language, onnx" in done.stderr
+    assert done.stderr.rstrip().endswith("did you mean 'openvino'?")
 
 
 def test_make_help_lists_every_target() -> None:

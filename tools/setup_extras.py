@@ -1,0 +1,35 @@
+"""The optional extras of extras.cfg: what they are called, and what each installs.
+
+Used by setup_env.py, with nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+from setup_machine import SetupError
+
+
+def known_extras(path: Path) -> dict[str, list[str]]:
+    """Return each extra's packages, from extras.cfg."""
+    parser = configparser.ConfigParser(allow_no_value=True, delimiters=("=",))
+    parser.read_string(path.read_text(encoding="utf-8"))
+    return {name: list(parser[name]) for name in parser.sections()}
+
+
+def require_known(names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse an extra that extras.cfg does not have.
+
+    Raises:
+        SetupError: a name is unknown.
+    """
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, list(known), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise SetupError(
+                f"the extra {name!r} is unknown: use 'make setup EXTRAS=\"...\"' with {', '.join(known)}{hint}"
+            )
