@@ -35,7 +35,7 @@ _ALL_ROOMS = frozenset(
 # Room -> what it may import beside the standard library, itself and the leaves. A name covers what is below it.
 ALLOWED: dict[str, frozenset[str]] = {
     "leaves": frozenset({"yaml"}),
-    "hpt_ros.embodiment": frozenset({"numpy", "yaml"}),
+    "hpt_ros.embodiment": frozenset({"numpy", "scipy", "yaml"}),
     "hpt_ros.observation": frozenset({"cv2", "numpy", "rosbags.image", "hpt_ros.embodiment"}),
     # huggingface_hub: published weights at hf://user/repo; the second line: optional extras
     "hpt_ros.model": frozenset({"huggingface_hub", "numpy", "safetensors", "torch", "yaml"})

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from hpt_ros.embodiment.action import Action, JointLimit, Output, RotationLimit
 from hpt_ros.embodiment.schema import (
     FORMAT,
-    Action,
     Embodiment,
     Feature,
-    JointLimit,
     image_feature,
     require_match,
     stream_feature,
 )
+from hpt_ros.embodiment.space import ActionSpace
 from hpt_ros.embodiment.streams import MODALITIES, EmbodimentError, ImageSpec, Stream
 
 __all__ = [
     "FORMAT",
     "MODALITIES",
     "Action",
+    "ActionSpace",
     "Embodiment",
     "EmbodimentError",
     "Feature",
     "ImageSpec",
     "JointLimit",
+    "Output",
+    "RotationLimit",
     "Stream",
     "image_feature",
     "require_match",

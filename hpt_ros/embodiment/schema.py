@@ -5,7 +5,7 @@ Data only. Units are SI; joint vectors follow the order of names that the file g
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.embodiment.action import Action, check_action, completed, redundant_keys
+from hpt_ros.embodiment.space import ActionSpace
 from hpt_ros.embodiment.streams import (
     JOINED,
     NAME,
@@ -20,7 +22,6 @@ from hpt_ros.embodiment.streams import (
     EmbodimentError,
     Stream,
     check_stream,
-    check_topic,
 )
 from hpt_ros.structured import (
     differences,
@@ -33,43 +34,6 @@ from hpt_ros.structured import (
 )
 
 FORMAT = "hpt_ros/embodiment/1"
-
-ACTION_TYPES = ("trajectory_msgs/msg/JointTrajectory",)
-
-
-@dataclass(frozen=True)
-class JointLimit:
-    """Limits of one commanded dimension, in the action's unit and its derivatives."""
-
-    name: str = field("the action's name")
-    lower: float = field("lowest permitted command")
-    upper: float = field("highest permitted command")
-    velocity: float = field("largest permitted speed", above=0.0)
-    acceleration: float = field("largest permitted acceleration", above=0.0)
-
-
-@dataclass(frozen=True)
-class Action:
-    """What the policy commands, and what a teleoperator commanded while recording."""
-
-    topic: str = field("absolute topic name of the command")
-    type: str = field("message type", choices=ACTION_TYPES)
-    names: tuple[str, ...] = field("commanded joints, in the order of the action vector")
-    limits: tuple[JointLimit, ...] = field("limits, one per name, in the same order")
-    rate_hz: float = field("rate at which commands are sent", unit="Hz", above=0.0, maximum=1000.0)
-    horizon: int = field("ticks in one predicted chunk", minimum=1, maximum=256)
-    kind: str = field("quantity commanded", default="joint_position", choices=("joint_position",))
-    mode: str = field("reference of the values", default="absolute", choices=("absolute",))
-    unit: str = field("unit of the values", default="rad")
-    tolerance_s: float = field("oldest command that still counts at a tick", default=0.1, unit="s", above=0.0)
-    latency_s: float = field(
-        "how far ahead of its time a command is sent", default=0.0, unit="s", minimum=0.0, maximum=2.0
-    )
-
-    @property
-    def dim(self) -> int:
-        """Length of the action vector."""
-        return len(self.names)
 
 
 @dataclass(frozen=True)
@@ -106,7 +70,10 @@ class Embodiment:
 
     def to_yaml(self) -> str:
         """The canonical text; equal embodiments give equal text."""
-        return dump_yaml(to_mapping(self))
+        mapping = to_mapping(self)
+        for key in redundant_keys(self.action):
+            del mapping["action"][key]
+        return dump_yaml(mapping)
 
     @property
     def dt_s(self) -> float:
@@ -137,39 +104,37 @@ class Embodiment:
         return self.names_of("state")
 
     @cached_property
+    def space(self) -> ActionSpace:
+        """The action vector's place among measured states, modes and commands."""
+        return ActionSpace(self.action, self.state_names, self.name, self.tick_hz)
+
+    @cached_property
     def lower(self) -> NDArray[np.float64]:
         """Lowest permitted command, (action dim,), in the action's unit."""
-        return np.array([limit.lower for limit in self.action.limits])
+        return self.space.bounds[0]
 
     @cached_property
     def upper(self) -> NDArray[np.float64]:
         """Highest permitted command, (action dim,), in the action's unit."""
-        return np.array([limit.upper for limit in self.action.limits])
+        return self.space.bounds[1]
 
     @cached_property
     def max_velocity(self) -> NDArray[np.float64]:
-        """Largest speed, (action dim,), in the action's unit per second."""
-        return np.array([limit.velocity for limit in self.action.limits])
+        """Largest rate of change, (action dim,), in the action's unit per second."""
+        return self.space.bounds[2]
 
     @cached_property
     def max_acceleration(self) -> NDArray[np.float64]:
-        """Largest acceleration, (action dim,), in the action's unit per second squared."""
-        return np.array([limit.acceleration for limit in self.action.limits])
+        """Largest second rate of change, (action dim,), in the action's unit per second squared."""
+        return self.space.bounds[3]
 
     def position_indices(self) -> NDArray[np.intp]:
         """Where in the state vector the measured position of each commanded joint stands, (action dim,).
 
         Raises:
-            EmbodimentError: the position of a commanded joint is not observed.
+            EmbodimentError: the position of a commanded joint is not observed, or a command is Cartesian.
         """
-        names = self.state_names
-        for name in self.action.names:
-            if f"{name}.position" not in names:
-                raise EmbodimentError(
-                    f"embodiment {self.name!r} commands joint {name!r} but no stream has its position; add a "
-                    "JointState stream with field position for every commanded joint"
-                )
-        return np.array([names.index(f"{name}.position") for name in self.action.names], dtype=np.intp)
+        return self.space.joint_indices()
 
     def stream(self, name: str) -> Stream:
         """The stream of that name.
@@ -221,11 +186,13 @@ def image_feature(stream_name: str) -> str:
 
 # What a bag does not settle: it holds messages as they came, so these may be chosen anew when it is converted.
 _CHOSEN_AT_CONVERSION = (
-    "tick_hz", "streams.*.image", "streams.*.points", "streams.*.tolerance_s", "action.tolerance_s", "task",
+    "tick_hz", "streams.*.image", "streams.*.points", "streams.*.tolerance_s", "action.tolerance_s",
+    "action.outputs.*.tolerance_s", "action.outputs.*.rotation", "task",
 )  # fmt: skip
 # What a dataset does not settle: it may be chosen anew when a policy is trained.
 _CHOSEN_AT_TRAINING = (
-    "observation_horizon", "action.horizon", "action.limits", "action.rate_hz", "action.latency_s",
+    "observation_horizon", "action.horizon", "action.limits", "action.rate_hz", "action.latency_s", "action.mode",
+    "action.grippers", "action.outputs.*.latency_s", "action.outputs.*.rotation_limit",
     "streams.*.qos", "streams.*.rate_hz", "streams.*.partial",
 )  # fmt: skip
 _NOT_SETTLED = {"all": (), "dataset": _CHOSEN_AT_TRAINING, "bag": _CHOSEN_AT_TRAINING + _CHOSEN_AT_CONVERSION}
@@ -251,6 +218,7 @@ def require_match(a: Embodiment, b: Embodiment, *, a_name: str, b_name: str, set
         # By name, so that the message says which stream or joint, not which index.
         mapping["streams"] = {item["name"]: item for item in mapping["streams"]}
         mapping["action"]["limits"] = {item["name"]: item for item in mapping["action"].get("limits", ())}
+        mapping["action"]["outputs"] = {item["name"]: item for item in mapping["action"]["outputs"]}
         # Order counts too: it fixes views and vector elements.
         mapping["order of streams"] = list(mapping["streams"])
     found = differences(left, right)
@@ -289,10 +257,12 @@ def _checked(data: dict[str, Any], where: str) -> Embodiment:
             "is it an embodiment file of hpt_ros?"
         )
     embodiment = read_dataclass(Embodiment, data, where=where)
+    action = completed(embodiment.action, data["action"], f"{where}, action")
+    embodiment = replace(embodiment, action=action)
     _check_names(embodiment, where)
     for stream in embodiment.streams:
         check_stream(stream, f"{where}, stream {stream.name!r}")
-    _check_action(embodiment.action, f"{where}, action")
+    check_action(embodiment.action, embodiment.streams, f"{where}, action")
     return embodiment
 
 
@@ -333,30 +303,6 @@ def _check_alike(embodiment: Embodiment, where: str) -> None:
         raise EmbodimentError(
             f"{where} has the language streams {names}, but one at most was expected; keep one"
         )
-
-
-def _check_action(action: Action, where: str) -> None:
-    check_topic(action.topic, where)
-    if not action.names:
-        raise EmbodimentError(
-            f"{where} has no names, but at least one commanded joint was expected; list them"
-        )
-    if (twice := _first_duplicate(list(action.names))) is not None:
-        raise EmbodimentError(
-            f"{where} has the name {twice!r} twice, but each joint may stand once; remove one"
-        )
-    limited = tuple(limit.name for limit in action.limits)
-    if limited != action.names:
-        raise EmbodimentError(
-            f"{where} has limits for {list(limited)}, but names are {list(action.names)}; "
-            "give one limit per name in that order"
-        )
-    for limit in action.limits:
-        if limit.lower >= limit.upper:
-            raise EmbodimentError(
-                f"{where}, limit of {limit.name!r} has lower {limit.lower:g} and upper {limit.upper:g}, but "
-                "lower < upper was expected; correct them"
-            )
 
 
 def _first_duplicate(values: list[str]) -> str | None:

@@ -17,10 +17,13 @@ from hpt_ros.model import Policy
 def action_error(
     policy: Policy, source: Source, windows: Windows, samples: NDArray[np.int64], batch_size: int
 ) -> tuple[float, NDArray[np.float64]]:
-    """Loss, and mean absolute error of the chunk's steps (K,) in the action's unit, over some samples.
+    """Loss, and mean error of the chunk's steps (K,) in the action's unit, over some samples.
+
+    The error is of absolute actions, whatever the mode, so that modes can be compared.
 
     The policy must be in evaluation mode; it is given every modality. Steps beyond an episode's end do not count.
     """
+    space = source.dataset.embodiment.space
     absolute = np.zeros(windows.action_horizon)
     counts = np.zeros(windows.action_horizon)
     loss = 0.0
@@ -31,7 +34,9 @@ def action_error(
             loss += float(policy.loss(batch.inputs, batch.action, batch.is_pad)) * len(chosen)
             predicted = policy.predict(batch.inputs).float().cpu().numpy()  # (B, K, A)
         real = ~batch.is_pad  # (B, K)
-        absolute += (np.abs(predicted - batch.action).mean(2) * real).sum(0)
+        # Errors of deltas add up on a robot, so they do here.
+        wanted, given = (space.from_mode(values, batch.state) for values in (batch.action, predicted))
+        absolute += (np.abs(given - wanted).mean(2) * real).sum(0)
         counts += real.sum(0)
     return loss / len(samples), absolute / np.maximum(counts, 1)
 

@@ -74,8 +74,15 @@ class PolicyRecipe:
             RecipeError: a stem without a stream, or streams of one modality of different sizes.
             EmbodimentError: a stem for past actions, and a commanded joint whose position is not observed.
         """
-        if ACTIONS in self.modalities:
-            embodiment.position_indices()  # before the first command, the measured position stands in for it
+        mode = embodiment.action.mode
+        if ACTIONS in self.modalities or mode != "absolute":
+            # What stands in for the command before the first one, and what actions are relative to.
+            embodiment.space.require_measured()
+        if ACTIONS in self.modalities and mode != "absolute":
+            raise RecipeError(
+                f"the recipe has a stem for past actions, which are absolute, but embodiment {embodiment.name!r} has "
+                f"action.mode {mode!r} and one normaliser for both; take the stem out, or set the mode to absolute"
+            )
         images, depth, tactile, clouds = (
             self._streams(embodiment, modality) for modality in (IMAGE, DEPTH, TACTILE, POINT_CLOUD)
         )

@@ -98,8 +98,9 @@ class Batch:
     """One batch in raw units: what the policy's `loss` takes."""
 
     inputs: dict[str, NDArray[Any]]  # a key per modality, see `gather`
-    action: NDArray[np.float32]  # (B, horizon, Da)
+    action: NDArray[np.float32]  # (B, horizon, Da), in the action's mode
     is_pad: NDArray[np.bool_]  # (B, horizon)
+    state: NDArray[np.float32]  # (B, D), at the tick of the first action: what a mode is relative to
 
 
 def gather(
@@ -155,7 +156,31 @@ def gather(
                 f"dataset {str(dataset.root)!r} has nothing for the modality {modality!r} that the policy wants; its "
                 f"features are {', '.join(dataset.embodiment.features())}: take that stem out of the recipe"
             )
-    return Batch(inputs, dataset.action[acted], is_pad)
+    state = dataset.state[windows.tick[samples]]
+    return Batch(inputs, actions_in_mode(dataset, acted, state), is_pad, state)
+
+
+def actions_in_mode(
+    dataset: Dataset, rows: NDArray[np.int64], state: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Chunks as the policy is to predict them; datasets hold absolute actions.
+
+    Args:
+        dataset: opened.
+        rows: of the actions, (B, horizon).
+        state: (B, D), at the tick of the first action.
+
+    Returns:
+        float32 (B, horizon, Da), in the mode of the embodiment's action.
+
+    Raises:
+        EmbodimentError: the mode is not "absolute" and the pose of what is commanded is not observed.
+    """
+    absolute: NDArray[np.float32] = dataset.action[rows]
+    robot = dataset.embodiment
+    if robot.action.mode == "absolute":
+        return absolute
+    return robot.space.to_mode(absolute, state).astype(np.float32)
 
 
 def previous_actions(
@@ -163,8 +188,8 @@ def previous_actions(
 ) -> NDArray[np.float32]:
     """The command at the tick before each observed one, float32 (B, T, Da).
 
-    Before an episode's first tick there was none: then it is the measured position of the commanded joints, which is
-    what holding still would have commanded.
+    Before an episode's first tick there was none: then it is what holding still would have commanded, the measured
+    pose (of twists: zero).
 
     Args:
         dataset: opened.
@@ -172,12 +197,11 @@ def previous_actions(
         first: first row (B,) of each sample's episode.
 
     Raises:
-        EmbodimentError: a commanded joint's position is not observed.
+        EmbodimentError: the pose of what is commanded is not observed.
     """
     at_start = observed == first[:, None]
     actions: NDArray[np.float32] = dataset.action[np.where(at_start, observed, observed - 1)]
-    positions = dataset.embodiment.position_indices()
-    actions[at_start] = dataset.state[observed[at_start]][:, positions]
+    actions[at_start] = dataset.embodiment.space.holding(dataset.state[observed[at_start]])
     return actions
 
 

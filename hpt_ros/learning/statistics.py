@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import stream_feature
 from hpt_ros.learning.dataset import Dataset
-from hpt_ros.learning.samples import Split
+from hpt_ros.learning.samples import Split, Windows, actions_in_mode
 from hpt_ros.model import Statistics
 
 BLOCK_ROWS = 1024  # ticks read at a time: an hour of point clouds does not fit into memory
@@ -26,11 +26,11 @@ def training_statistics(
         modalities: the policy's; all that the dataset has if None.
 
     Returns:
-        "action", and "state", "wrench" (joined vectors), "tactile" (one set for all arrays) and "pointcloud" (one per
-        axis, over all points) where they are among the modalities and in the dataset.
+        "action" (in its mode), and "state", "wrench" (joined vectors), "tactile" (one set for all arrays) and
+        "pointcloud" (one per axis, over all points) where they are among the modalities and in the dataset.
     """
     robot = dataset.embodiment
-    statistics = {"action": _over(dataset.action, split)}
+    statistics = {"action": _actions(dataset, split)}
     if dataset.state.shape[1] and (modalities is None or "state" in modalities):
         statistics["state"] = _over(dataset.state, split)
     if "observation.wrench" in dataset.arrays and (modalities is None or "wrench" in modalities):
@@ -57,6 +57,22 @@ def merged(blocks: Iterable[NDArray[np.float32]]) -> Statistics:
         mean, count = mean + (own - mean) * len(samples) / total, total
     std = np.sqrt(squares / count)
     return Statistics(*(np.asarray(figure, dtype=np.float32) for figure in (low, high, mean, std)))
+
+
+def _actions(dataset: Dataset, split: Split) -> Statistics:
+    """Of actions in their mode: of those that are absolute once each, otherwise of all chunks' real steps."""
+    robot = dataset.embodiment
+    if robot.action.mode == "absolute":
+        return _over(dataset.action, split)
+    windows = Windows.of(split.train, robot.observation_horizon, robot.action.horizon)
+
+    def blocks() -> Iterable[NDArray[np.float32]]:
+        for start in range(0, len(windows), BLOCK_ROWS):
+            samples = np.arange(start, min(start + BLOCK_ROWS, len(windows)), dtype=np.int64)
+            _, acted, is_pad = windows.rows(samples)
+            yield actions_in_mode(dataset, acted, dataset.state[windows.tick[samples]])[~is_pad]
+
+    return merged(blocks())
 
 
 def _over(values: NDArray[np.float32], split: Split) -> Statistics:

@@ -47,14 +47,13 @@ class HoldPolicy:
     """The do-nothing baseline: stay where the newest observation saw the robot."""
 
     embodiment: Embodiment
-    _index: NDArray[np.intp] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._index = self.embodiment.position_indices()
+        self.embodiment.space.require_measured()
 
     def predict(self, observation: Observation) -> NDArray[Any]:
         """The measured pose, repeated."""
-        pose = observation.inputs["state"][0, -1, self._index].astype(np.float64)
+        pose = self.embodiment.space.holding(observation.inputs["state"][0, -1])
         chunk: NDArray[Any] = np.tile(pose, (self.embodiment.action.horizon, 1))
         return chunk
 
@@ -68,17 +67,16 @@ class RandomPolicy:
 
     embodiment: Embodiment
     seed: int = 0
-    _index: NDArray[np.intp] = field(init=False)
     _random: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
-        self._index = self.embodiment.position_indices()
+        self.embodiment.space.require_measured()
         self._random = np.random.default_rng(self.seed)
 
     def predict(self, observation: Observation) -> NDArray[Any]:
         """A straight line within the position limits."""
         robot = self.embodiment
-        pose = observation.inputs["state"][0, -1, self._index].astype(np.float64)
+        pose = robot.space.holding(observation.inputs["state"][0, -1])
         fastest = RANDOM_SPEED * robot.max_velocity
         velocity = self._random.uniform(-fastest, fastest)
         times_s = robot.dt_s * np.arange(robot.action.horizon)
@@ -136,7 +134,7 @@ class CheckpointPolicy:
         return frozenset({*self.config.optional_modalities, *unseen})
 
     def predict(self, observation: Observation) -> NDArray[Any]:
-        """The policy's chunk, float32 (horizon, action dim)."""
+        """The policy's chunk, (horizon, action dim), absolute whatever the mode it was trained in."""
         inputs: dict[str, Any] = {
             name: observation.inputs[name] for name in self.config.modalities if name in observation.inputs
         }
@@ -147,7 +145,11 @@ class CheckpointPolicy:
             object() for _ in range(self.config.observation_horizon)
         ]
         chunk: NDArray[Any] = self._rollout.predict(inputs, keys)
-        return chunk
+        space = self.embodiment.space
+        if space.mode == "absolute":
+            return chunk
+        absolute: NDArray[Any] = space.from_mode(chunk[None], observation.inputs["state"][:, -1])[0]
+        return absolute
 
     def observe(self, observation: Observation) -> None:
         """Encode the pictures of one tick, whose chunk, or a later one, will want them."""

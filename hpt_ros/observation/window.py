@@ -121,9 +121,10 @@ class ObservationWindow:
         self._ticks = deque(maxlen=self._length)
         self._actions = deque(maxlen=self._length)
         try:
-            self._positions: NDArray[np.intp] | None = self.embodiment.position_indices()
+            self.embodiment.space.require_measured()
+            self._measured = True
         except EmbodimentError:
-            self._positions = None  # then "actions" is left out wherever no command is known
+            self._measured = False  # then "actions" is left out wherever no command is known
 
     def push(self, tick: Tick, previous_action: NDArray[np.float64] | None = None) -> bool:
         """Add a tick; True if there is an observation now.
@@ -131,8 +132,8 @@ class ObservationWindow:
         Args:
             tick: the next one.
             previous_action: the command at the tick before, (Da,) in the action's order; None if nothing was
-                commanded. At an episode's first tick there is no action before, whatever is given. Without one the
-                measured position of the commanded joints stands in: what holding would have commanded.
+                commanded. At an episode's first tick there is no action before, whatever is given. Without one, what
+                holding would have commanded stands in: the measured pose.
         """
         if self._ticks and (tick.restart or tick.index != self._ticks[-1].index + 1):
             self.reset()
@@ -142,8 +143,8 @@ class ObservationWindow:
         first = not self._ticks
         self._ticks.append(tick)
         if first or previous_action is None:
-            measured = self._positions is not None and tick.state.size
-            self._actions.append(tick.state[self._positions] if measured else None)
+            measured = self._measured and tick.state.size
+            self._actions.append(self.embodiment.space.holding(tick.state) if measured else None)
         else:
             self._actions.append(self._checked(previous_action))
         return True

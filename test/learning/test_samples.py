@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -112,3 +114,28 @@ def test_a_batch_holds_the_rows_of_its_samples(dataset: Dataset) -> None:
     assert np.array_equal(batch.action[1], dataset.action[[11, 11, 11, 11]])
     assert batch.is_pad.tolist() == [[False] * 4, [False, True, True, True], [False] * 4]
     assert np.array_equal(batch.inputs["state"][2], dataset.state[[12, 12]])
+
+
+@pytest.mark.parametrize("mode", ["delta", "relative"])
+def test_when_the_mode_is_relative_expect_chunks_and_statistics_in_it_and_absolute_data(
+    dataset: Dataset, mode: str
+) -> None:
+    robot = dataset.embodiment
+    moded = replace(dataset, embodiment=replace(robot, action=replace(robot.action, mode=mode)))
+    windows = Windows.of(moded.episodes, 2, 4)
+    samples = np.arange(len(windows))
+    absolute = gather(dataset, None, windows, samples, ("state",))
+    batch = gather(moded, None, windows, samples, ("state",))
+    state = dataset.state[windows.tick]
+    reference = np.repeat(state[:, None], 4, axis=1)
+    if mode == "delta":
+        reference[:, 1:] = absolute.action[:, :-1]
+    np.testing.assert_allclose(batch.action, absolute.action - reference, atol=1e-6)
+    np.testing.assert_allclose(
+        moded.embodiment.space.from_mode(batch.action, batch.state), absolute.action, atol=1e-6
+    )
+    statistics = training_statistics(moded, split_episodes(moded, 0.0, 0))["action"]
+    real = batch.action[~batch.is_pad]
+    np.testing.assert_allclose(statistics.min, real.min(0), atol=1e-7)
+    np.testing.assert_allclose(statistics.max, real.max(0), atol=1e-7)
+    np.testing.assert_allclose(statistics.std, real.std(0), rtol=1e-4)

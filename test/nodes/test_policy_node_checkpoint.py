@@ -80,6 +80,27 @@ def checkpoint(tmp_path_factory) -> Path:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("mode", ["delta", "relative"])
+def test_when_a_checkpoint_has_a_mode_expect_absolute_chunks_for_the_control_room(checkpoint, tmp_path, mode):
+    """The same network; what it gives is taken from the pose that the observation shows."""
+    folder = tmp_path / mode
+    shutil.copytree(checkpoint, folder)
+    robot = replace(ROBOT, action=replace(ROBOT.action, mode=mode))
+    (folder / "embodiment.yaml").write_text(robot.to_yaml(), encoding="utf-8")
+    pose = (HOME + 0.01).astype(np.float32)
+    inputs = {"image": np.zeros((1, 1, 2, 96, 128, 3), np.uint8), "state": pose[None, None]}
+    given, absolute = (
+        load_policy("checkpoint", checkpoint=str(path), embodiment_file="").policy.predict(
+            Observation(0, inputs)
+        )
+        for path in (checkpoint, folder)
+    )
+    moved = np.cumsum(given, axis=0) if mode == "delta" else given
+    np.testing.assert_allclose(absolute, pose + moved, atol=1e-5)
+    with pytest.raises(HptError, match=f"action.mode is {mode} in the first and absolute in the second"):
+        load_policy("checkpoint", checkpoint=str(folder), embodiment_file=str(FILE))
+
+
 # A process of its own takes a while to start.
 wait_for = functools.partial(policy_rig.wait_for, timeout_s=30.0)
 

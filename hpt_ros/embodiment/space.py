@@ -1,0 +1,348 @@
+"""The action vector's place between measured states, the policy's modes and the commands that are limited.
+
+Three spaces:
+
+* the state vector of the observation,
+* the action vector, as datasets hold it: always absolute (joint positions, poses, twists),
+* the control vector, in which commands are blended and limited: joint positions, and for each Cartesian command a pose
+  of position (m) and quaternion x, y, z, w. A twist is integrated to a pose.
+
+A mode other than "absolute" changes what a policy learns and predicts, and nothing else: `to_mode` is applied when
+training samples are gathered, `from_mode` to what a policy gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.embodiment.action import AXES, CARTESIAN_POSE, CARTESIAN_TWIST, Action, Output
+from hpt_ros.embodiment.rotations import (
+    angular_velocity,
+    converted,
+    elements,
+    from_rotation,
+    integrated,
+    to_rotation,
+)
+from hpt_ros.embodiment.streams import EmbodimentError
+
+Floats = NDArray[np.float64]
+Values = NDArray[np.floating[Any]]
+
+_MEASURED_6D = "rotation_6d"  # as PoseStamped streams are decoded
+_QUATERNION = "quaternion"
+
+
+@dataclass(frozen=True)
+class ControlLimits:
+    """Limits of the control vector, (dim,) each; of a quaternion's elements those of the rotation, rad/s, rad/s^2."""
+
+    lower: Floats
+    upper: Floats
+    velocity: Floats
+    acceleration: Floats
+
+
+@dataclass(frozen=True)
+class Part:
+    """One output's places in the vectors."""
+
+    output: Output
+    action: slice
+    control: slice
+
+
+class ActionSpace:
+    """Converts between the spaces of one robot's action. Arrays are float64 unless said otherwise.
+
+    Attributes:
+        parts: the outputs in the order of the action vector.
+        names: of the control vector.
+        turns: where in the control vector each quaternion begins.
+    """
+
+    def __init__(self, action: Action, state_names: tuple[str, ...], embodiment: str, tick_hz: float) -> None:
+        """Look up the places; `embodiment` names the robot in errors."""
+        self._action, self._states, self._embodiment, self._tick_hz = action, state_names, embodiment, tick_hz
+        parts: list[Part] = []
+        names: list[str] = []
+        turns: list[int] = []
+        place = 0
+        for output in action.parts:
+            start = len(names)
+            names += [*output.limited]
+            if output.cartesian:
+                turns.append(len(names))
+                names += [f"{output.name}.{element}" for element in elements(_QUATERNION)]
+            end = place + len(output.elements)
+            parts.append(Part(output, slice(place, end), slice(start, len(names))))
+            place = end
+        self.parts, self.names, self.turns = tuple(parts), tuple(names), tuple(turns)
+        # Columns that a mode changes by plain subtraction.
+        self._plain = np.array(
+            [
+                part.output.kind not in (CARTESIAN_POSE, CARTESIAN_TWIST) and name not in action.grippers
+                for part in parts
+                for name in part.output.elements
+            ],
+            dtype=bool,
+        )
+        self._joints_only = not self.turns
+
+    @property
+    def mode(self) -> str:
+        """The action's."""
+        return self._action.mode
+
+    @cached_property
+    def limits(self) -> ControlLimits:
+        """Of the control vector."""
+        rows = {limit.name: limit for limit in self._action.limits}
+        found: list[tuple[float, float, float, float]] = []
+        for part in self.parts:
+            for name in part.output.limited:
+                limit = rows[name]
+                found.append((limit.lower, limit.upper, limit.velocity, limit.acceleration))
+            if (turn := part.output.rotation_limit) is not None:
+                found += [(-1.0, 1.0, turn.velocity, turn.acceleration)] * 4
+        return ControlLimits(*np.array(found, dtype=np.float64).T)
+
+    @cached_property
+    def bounds(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Lower, upper, largest first and second rate of change of the ACTION vector's elements, to judge data by.
+
+        Exact for joints and positions. Elements of an orientation change by no more than the angular speed
+        (axis-angle: pi / 2 of it); elements of a twist are bounded by the speeds, and change by the accelerations.
+        """
+        rows = {limit.name: limit for limit in self._action.limits}
+        found: list[tuple[float, float, float, float]] = []
+        for part in self.parts:
+            output, turn = part.output, part.output.rotation_limit
+            linear = [rows[name] for name in output.limited]
+            if output.kind == CARTESIAN_TWIST:
+                assert turn is not None
+                speeds = [(limit.velocity, limit.acceleration) for limit in linear]
+                speeds += [(turn.velocity, turn.acceleration)] * 3
+                found += [(-v, v, a, 2.0 * a * self._tick_hz) for v, a in speeds]
+                continue
+            found += [(limit.lower, limit.upper, limit.velocity, limit.acceleration) for limit in linear]
+            if turn is not None:
+                wide = output.rotation == "axis_angle"
+                reach, factor = (np.pi, np.pi / 2.0) if wide else (1.0, 1.0)
+                row = (-reach, reach, turn.velocity * factor, turn.acceleration * factor)
+                found += [row] * len(elements(output.rotation))
+        lower, upper, velocity, acceleration = np.array(found, dtype=np.float64).T
+        return lower, upper, velocity, acceleration
+
+    @cached_property
+    def ahead_s(self) -> Floats:
+        """How much further ahead than the least each element of the control vector is sent, (dim,)."""
+        least = min(part.output.latency_s for part in self.parts)
+        ahead = np.zeros(len(self.names))
+        for part in self.parts:
+            ahead[part.control] = part.output.latency_s - least
+        return ahead
+
+    # --- measured states -------------------------------------------------------------------------------------------
+
+    def joint_indices(self) -> NDArray[np.intp]:
+        """As `Embodiment.position_indices`."""
+        for part in self.parts:
+            if part.output.cartesian:
+                raise EmbodimentError(
+                    f"embodiment {self._embodiment!r} commands {part.output.kind} on {part.output.topic}, but joint "
+                    "positions were expected here; use a robot that is commanded by its joints"
+                )
+        return np.concatenate([self._indices(part) for part in self.parts])
+
+    def require_measured(self) -> None:
+        """Raise EmbodimentError unless the measured pose of everything that is commanded is observed."""
+        for part in self.parts:
+            self._indices(part)
+
+    def measured(self, state: Values) -> Floats:
+        """The measured control vector (..., dim) of states (..., D)."""
+        if self._joints_only:
+            return np.asarray(state[..., self._all_joints], dtype=np.float64)
+        return self._pieces(state, lambda part, found: self._pose(found, _QUATERNION))
+
+    def holding(self, state: Values) -> Floats:
+        """The action (..., action dim) that holds the robot where states (..., D) have it; a twist is zero."""
+        if self._joints_only:
+            return np.asarray(state[..., self._all_joints], dtype=np.float64)
+
+        def piece(part: Part, found: Floats) -> Floats:
+            if part.output.kind == CARTESIAN_TWIST:
+                return np.zeros((len(found), 6))
+            return self._pose(found, part.output.rotation)
+
+        return self._pieces(state, piece)
+
+    # --- modes -----------------------------------------------------------------------------------------------------
+
+    def to_mode(self, actions: Values, state: Values) -> Floats:
+        """Absolute actions as the policy is to predict them.
+
+        A Cartesian pose becomes relative as T_0^-1 T_i: in the tool's frame, so that the same motion is the same
+        numbers wherever it is done (as in UMI, Chi et al., arXiv 2402.10329).
+
+        Args:
+            actions: (B, H, action dim), of neighbouring ticks.
+            state: (B, D), at the tick of the first action.
+        """
+        mode = self._action.mode
+        absolute: Floats = np.asarray(actions, dtype=np.float64)
+        if mode == "absolute":
+            return absolute
+        start = self.holding(state)[:, None]
+        before = np.concatenate([start, absolute[:, :-1]], axis=1)
+        reference = before if mode == "delta" else np.broadcast_to(start, absolute.shape)
+        result = np.where(self._plain, absolute - reference, absolute)
+        for part in self._poses():
+            result[..., part.action] = self._parted(part, absolute, reference)
+        return result
+
+    def from_mode(self, actions: Values, state: Values) -> Floats:
+        """Inverse of `to_mode`: absolute actions (B, H, action dim) of what the policy predicts.
+
+        Numbers that are not finite, or are no orientation, come back as NaN, for the control room to refuse.
+        """
+        mode = self._action.mode
+        given: Floats = np.asarray(actions, dtype=np.float64)
+        if mode == "absolute":
+            return given
+        start = self.holding(state)
+        moved = np.cumsum(given, axis=1) if mode == "delta" else given
+        result = np.where(self._plain, moved + start[:, None], given)
+        for part in self._poses():
+            result[..., part.action] = self._composed(part, given, start)
+        return result
+
+    # --- commands --------------------------------------------------------------------------------------------------
+
+    def to_control(self, actions: Floats, state: Values) -> Floats:
+        """A chunk for the control room.
+
+        Args:
+            actions: (H, action dim), absolute.
+            state: (D,), at the tick of the first action; twists are integrated from the pose in it.
+
+        Returns:
+            (H, dim), or (H + 1, dim) where there are twists: the last one lasts for a tick too. Numbers that are not
+            finite, or are no orientation, come back as NaN, for the control room to refuse.
+        """
+        if self._joints_only:
+            return actions
+        steps = len(actions) + any(part.output.kind == CARTESIAN_TWIST for part in self.parts)
+        result = np.empty((steps, len(self.names)))
+        for part in self.parts:
+            values = actions[:, part.action]
+            if part.output.kind == CARTESIAN_TWIST:
+                start = self.measured(state[None])[0, part.control]
+                result[:, part.control] = integrated(values, start, 1.0 / self._tick_hz)
+                continue
+            if part.output.kind == CARTESIAN_POSE:
+                turned = converted(values[:, 3:], part.output.rotation, _QUATERNION)
+                values = np.concatenate([values[:, :3], turned], axis=1)
+            result[:, part.control] = values[np.minimum(np.arange(steps), len(actions) - 1)]
+        return result
+
+    def to_action(self, position: Floats, velocity: Floats) -> Floats:
+        """The action vector (action dim,) of a command and its velocity, (dim,) each."""
+        if self._joints_only:
+            return position
+        result = np.empty(self._action.dim)
+        for part in self.parts:
+            place, speed = position[part.control], velocity[part.control]
+            if part.output.kind == CARTESIAN_TWIST:
+                result[part.action] = np.concatenate([speed[:3], angular_velocity(place[3:], speed[3:])])
+            elif part.output.kind == CARTESIAN_POSE:
+                turned = converted(place[None, 3:], _QUATERNION, part.output.rotation)[0]
+                result[part.action] = np.concatenate([place[:3], turned])
+            else:
+                result[part.action] = place
+        return result
+
+    def speeds(self, actions: Floats) -> Floats:
+        """Speed between neighbouring actions (n, action dim) as a share of its limit, the largest of all, (n - 1,)."""
+        if len(actions) < 2:
+            return np.zeros(0)
+        _, upper, velocity, _ = self.bounds
+        shares = np.abs(np.diff(actions, axis=0)) * self._tick_hz / velocity
+        for part in self.parts:
+            if part.output.kind == CARTESIAN_TWIST:  # a speed by itself
+                shares[:, part.action] = np.abs(actions[1:, part.action]) / upper[part.action]
+        return np.asarray(shares.max(axis=1))
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _all_joints(self) -> NDArray[np.intp]:
+        return self.joint_indices()
+
+    def _indices(self, part: Part) -> NDArray[np.intp]:
+        """Where in the state vector an output's measured position stands: its joints, or x, y, z and 6-D."""
+        output = part.output
+        if output.cartesian:
+            wanted = [f"{output.pose}.{element}" for element in (*AXES, *elements(_MEASURED_6D))]
+        else:
+            wanted = [f"{name}.position" for name in output.names]
+        for name, column in zip(output.limited, wanted, strict=False):
+            if column not in self._states:
+                raise EmbodimentError(
+                    f"embodiment {self._embodiment!r} commands joint {name!r} but no stream has its position; add a "
+                    "JointState stream with field position for every commanded joint"
+                )
+        return np.array([self._states.index(column) for column in wanted], dtype=np.intp)
+
+    def _pieces(self, state: Values, cartesian: Any) -> Floats:
+        """Side by side: joints as measured, Cartesian outputs by `cartesian` of their measured (N, 9)."""
+        rows = np.asarray(state, dtype=np.float64).reshape(-1, state.shape[-1])
+        found = []
+        for part in self.parts:
+            values = rows[:, self._indices(part)]
+            found.append(cartesian(part, values) if part.output.cartesian else values)
+        joined = np.concatenate(found, axis=1)
+        return joined.reshape(*state.shape[:-1], joined.shape[1])
+
+    def _pose(self, measured: Floats, representation: str) -> Floats:
+        turned = converted(measured[:, 3:], _MEASURED_6D, representation)
+        return np.concatenate([measured[:, :3], turned], axis=1)
+
+    def _poses(self) -> list[Part]:
+        return [part for part in self.parts if part.output.kind == CARTESIAN_POSE]
+
+    def _split(self, part: Part, actions: Floats) -> tuple[Any, Floats, NDArray[np.bool_]]:
+        """scipy Rotation and position (N, 3) of actions (..., action dim), and (N,) where they are a pose."""
+        values = actions[..., part.action].reshape(-1, len(part.output.elements))
+        rotation, good = to_rotation(values[:, 3:], part.output.rotation)
+        return rotation, values[:, :3], good & np.isfinite(values).all(axis=1)
+
+    def _joined(self, part: Part, rotation: Any, position: Floats, good: NDArray[np.bool_]) -> Floats:
+        values = np.concatenate([position, from_rotation(rotation, part.output.rotation)], axis=1)
+        return np.where(good[:, None], values, np.nan)
+
+    def _parted(self, part: Part, actions: Floats, reference: Floats) -> Floats:
+        """Relative poses (B, H, n) of absolute ones and what they are relative to."""
+        rotation, position, good = self._split(part, actions)
+        turn, origin, known = self._split(part, reference)
+        back = turn.inv()
+        found = self._joined(part, back * rotation, back.apply(position - origin), good & known)
+        return found.reshape(*actions.shape[:2], -1)
+
+    def _composed(self, part: Part, actions: Floats, start: Floats) -> Floats:
+        """Absolute poses (B, H, n) of relative ones; inverse of `_parted`."""
+        turn, origin, known = self._split(part, start)
+        found = np.empty((*actions.shape[:2], len(part.output.elements)))
+        for step in range(actions.shape[1]):
+            rotation, position, good = self._split(part, actions[:, step])
+            place, reached, good = origin + turn.apply(position), turn * rotation, good & known
+            found[:, step] = self._joined(part, reached, place, good)
+            if self._action.mode == "delta":
+                turn, origin, known = reached, place, good
+        return found
