@@ -267,7 +267,7 @@ def _check(
                     raise BagError(f"bag {str(path)!r} carries no embodiment; pass --embodiment FILE")
                 require_topics(bag, robot, options)
                 if options.action_source == "state":
-                    robot.position_indices()  # raises, naming the joint whose position is not observed
+                    robot.space.require_positions()  # raises, naming what is not observed
                 jobs.append(Job(number, path, robot, tuple(find_episodes(bag)), options, bag.recovered))
         except (BagError, EmbodimentError) as error:
             if not options.skip_bad:
@@ -285,7 +285,9 @@ def require_topics(bag: Bag, embodiment: Embodiment, options: Options) -> None:
         if stream.modality not in options.optional:
             bag.require(stream.topic, stream.type, f"stream {stream.name!r}")
     if options.action_source == "command":
-        bag.require(embodiment.action.topic, embodiment.action.type, "the action")
+        for output in embodiment.action.parts:
+            what = f"the command {output.name!r}" if embodiment.action.outputs else "the action"
+            bag.require(output.topic, output.type, what)
 
 
 def _run(jobs: Sequence[Job], folder: Path, workers: int) -> Iterator[tuple[Job, Callable[[], Converted]]]:

@@ -56,7 +56,9 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> dict[str, TopicTi
         for stream in embodiment.streams:
             _claim(found, stream.topic, stream.type, stream.rate_hz, f"stream {stream.name}")
         action = embodiment.action
-        _claim(found, action.topic, action.type, action.rate_hz, "action")
+        for output in action.parts:
+            rate_hz = 0.0 if action.grips_only(output) else action.rate_hz
+            _claim(found, output.topic, output.type, rate_hz, output.name)
     return found
 
 

@@ -154,10 +154,7 @@ class DimensionQuality:
 
 def _speed(robot: Embodiment, action: Floats) -> Floats:
     """Largest speed of any joint between neighbouring ticks as a share of its limit, (n - 1,)."""
-    if len(action) < 2:
-        return np.zeros(0)
-    speed: Floats = (np.abs(np.diff(action, axis=0)) * robot.tick_hz / robot.max_velocity).max(axis=1)
-    return speed
+    return robot.space.speeds(action)
 
 
 def _moving(robot: Embodiment, episode: EpisodeArrays) -> NDArray[np.bool_]:

@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.observation import CommandTrack, InvalidSampleError, ObservationBuffer, Tick, decode_command
+from hpt_ros.observation import (
+    CommandTrack,
+    InvalidSampleError,
+    ObservationBuffer,
+    Tick,
+    decode_command,
+    require_frame,
+)
 from hpt_ros.observation.buffer import JUMP_BACK_S
 from hpt_ros.observation.track import nanoseconds
 
@@ -54,19 +61,22 @@ class Resampler:
 
     def __post_init__(self) -> None:
         self._buffer = ObservationBuffer(self.embodiment, optional=self.optional)
-        self._commands = CommandTrack(self.embodiment.action, self.embodiment.tick_hz)
+        self._commands = CommandTrack(self.embodiment)
+        outputs = self.embodiment.action.parts if self.action_source == "command" else ()
+        self._outputs = {output.topic: number for number, output in enumerate(outputs)}
+        # Streams that measure where a Cartesian command's tool is, in its frame.
+        self._framed = {part.pose: part for part in self.embodiment.action.parts if part.cartesian}
         self._streams: dict[str, list[str]] = {}
         for stream in self.embodiment.streams:
             self._streams.setdefault(stream.topic, []).append(stream.name)
-        self._newest_command_ns = -1
+        self._newest_ns: dict[str, int] = {}  # by topic
         self._refused = ""
         self.refused: dict[str, str] = {}
 
     @property
     def topics(self) -> tuple[str, ...]:
         """Topics whose messages `push` takes."""
-        command = [self.embodiment.action.topic] if self.action_source == "command" else []
-        return tuple(dict.fromkeys([*self._streams, *command]))
+        return tuple(dict.fromkeys([*self._streams, *self._outputs]))
 
     def push(self, topic: str, message: Any, log_ns: int) -> list[Row]:
         """Take a message; returns the rows that it made certain.
@@ -78,11 +88,13 @@ class Resampler:
         self._waiting.extend(self._buffer.ticks_ready(log_ns))
         rows = self._flush() if self._buffer.resets != resets else []
         for name in self._streams.get(topic, ()):
+            if name in self._framed:
+                require_frame(self._framed[name], message, f"stream {name!r} (topic {topic})")
             if self._buffer.push_message(name, message, log_ns, defer=True):
                 rows += self._flush()
             self.refused.update(self._buffer.refused())
-        if topic == self.embodiment.action.topic and self.action_source == "command":
-            rows += self._push_command(message, log_ns)
+        if topic in self._outputs:
+            rows += self._push_command(topic, message, log_ns)
         while self._waiting and self._settled(self._waiting[0].stamp_ns, log_ns):
             rows.append(self._row(self._waiting.popleft()))
         return rows
@@ -92,19 +104,20 @@ class Resampler:
         self._waiting.extend(self._buffer.ticks_ready())
         return self._flush()
 
-    def _push_command(self, message: Any, log_ns: int) -> list[Row]:
+    def _push_command(self, topic: str, message: Any, log_ns: int) -> list[Row]:
         rows: list[Row] = []
+        number = self._outputs[topic]
         try:
-            time_ns, vector = decode_command(self.embodiment.action, message, log_ns)
+            time_ns, vector = decode_command(self.embodiment.action.parts[number], message, log_ns)
         except InvalidSampleError as error:
             self._refused = self.refused[ACTION] = str(error)
             return rows
         self._refused = ""
-        if time_ns < self._newest_command_ns - nanoseconds(JUMP_BACK_S):
-            self._buffer.reset(f"the stamps of the commands on {self.embodiment.action.topic} went back")
+        if time_ns < self._newest_ns.get(topic, time_ns) - nanoseconds(JUMP_BACK_S):
+            self._buffer.reset(f"the stamps of the commands on {topic} went back")
             rows = self._flush()
-        self._newest_command_ns = max(self._newest_command_ns, time_ns)
-        self._commands.push(time_ns, log_ns, vector)
+        self._newest_ns[topic] = max(self._newest_ns.get(topic, time_ns), time_ns)
+        self._commands.push(time_ns, log_ns, vector, number)
         return rows
 
     def _settled(self, tick_ns: int, log_ns: int) -> bool:
@@ -115,7 +128,7 @@ class Resampler:
         rows = [self._row(tick) for tick in self._waiting]
         self._waiting.clear()
         self._commands.clear()
-        self._newest_command_ns = -1
+        self._newest_ns.clear()
         return rows
 
     def _row(self, tick: Tick) -> Row:
@@ -130,20 +143,21 @@ class Resampler:
 
 
 def next_positions(embodiment: Embodiment, rows: Iterable[Row]) -> Iterator[Row]:
-    """The same rows, whose action is the measured position of the commanded joints at the tick after.
+    """The same rows, whose action is the measured pose of what is commanded at the tick after.
 
     An episode's last row has none, nor has a row before a gap: it is missing its action.
 
     Raises:
-        EmbodimentError: a commanded joint's position is not observed.
+        EmbodimentError: the pose of what is commanded is not observed, or twists are commanded.
     """
-    indices = embodiment.position_indices()
+    space = embodiment.space
+    space.require_positions()
     before: Row | None = None
     for row in rows:
         missing = {name: reason for name, reason in row.missing.items() if name != ACTION}
         if before is not None:
             follows = not missing and not row.tick.restart and row.tick.index == before.tick.index + 1
-            yield _with_action(before, row.tick.state[indices] if follows else None)
+            yield _with_action(before, space.holding(row.tick.state) if follows else None)
         before = Row(row.tick, None, missing)
     if before is not None:
         yield _with_action(before, None)

@@ -184,11 +184,10 @@ class Spans:
         """Command or arm went faster than `STILL_SHARE` of a limit since the row before."""
         assert before.action is not None
         assert row.action is not None
-        steps = [row.action - before.action]
+        pairs = [(before.action, row.action)]
         if self._measured is not None:
-            steps.append(row.tick.state[self._measured] - before.tick.state[self._measured])
-        slowest = STILL_SHARE * self._embodiment.max_velocity * self._embodiment.dt_s
-        return any(bool((np.abs(step) >= slowest).any()) for step in steps)
+            pairs.append((before.tick.state[self._measured], row.tick.state[self._measured]))
+        return any(bool(self._embodiment.space.speeds(np.stack(pair))[0] >= STILL_SHARE) for pair in pairs)
 
 
 def _measured(embodiment: Embodiment) -> NDArray[np.intp] | None:

@@ -12,14 +12,16 @@ import numpy as np
 
 from hpt_ros.control.chunk import NS_PER_S, Chunk, ChunkError, Vector, shape_refusal
 from hpt_ros.control.config import ControlConfig
+from hpt_ros.control.gate import Gate
 from hpt_ros.control.guards import Guards
 from hpt_ros.control.latency import LatencyWindow
 from hpt_ros.control.queue import ChunkQueue, step_mask
-from hpt_ros.control.safety import Limits, Output, SafetyFilter
+from hpt_ros.control.safety import Limits, Output
 from hpt_ros.control.session import Command, Session, StreamRate
 from hpt_ros.control.start import jump, outside_limits, too_far
 from hpt_ros.control.state_machine import Event, State, next_state
-from hpt_ros.control.workspace import Kinematics, make_fence
+from hpt_ros.control.turning import aligned
+from hpt_ros.control.workspace import Kinematics
 
 
 class Controller:
@@ -40,6 +42,9 @@ class Controller:
         rate_hz: float,
         latency_s: float = 0.0,
         kinematics: Kinematics | None = None,
+        grippers: Sequence[str] = (),
+        ahead_s: Vector | None = None,
+        turns: Sequence[int] = (),
     ) -> None:
         """Make an inactive controller.
 
@@ -50,20 +55,29 @@ class Controller:
             streams: that must be fresh.
             rate_hz: of commands.
             latency_s: how far ahead of its time a command is sent.
-            kinematics: of the robot; needed for a workspace.
+            kinematics: of the robot (of its dimensions that are no quaternion); needed for a workspace.
+            grippers: dimensions that step, beside the configuration's.
+            ahead_s: (dim,) how much further ahead than that each dimension is sent; None: nothing is.
+            turns: where quaternions x, y, z, w begin among the dimensions; the limits of their elements are the
+                rotation's, rad/s and rad/s^2.
 
         Raises:
             HptError: `step_names` or `links` names what there is not, or a workspace without kinematics.
         """
-        step = step_mask(config.queue, names)
-        self.config, self.names = config, tuple(names)
+        step = step_mask(config.queue, names, grippers)
+        self.config, self.names, self._turns = config, tuple(names), tuple(turns)
         self.limits = limits.scaled(config.safety.velocity_scale, config.safety.acceleration_scale)
         self.period_ns = round(NS_PER_S / rate_hz)
         self._lead_ns = self.period_ns + round(latency_s * NS_PER_S)
-        self.queue = ChunkQueue(config.queue, step)
-        self.filter = SafetyFilter(self.limits, self.period_ns / NS_PER_S, step)
-        self.fence = make_fence(config.workspace, kinematics, self.filter)
-        self.guards = Guards(config, names, streams, step)
+        ahead_ns = np.round((np.zeros(limits.dim) if ahead_s is None else ahead_s) * NS_PER_S).astype(
+            np.int64
+        )
+        self.queue = ChunkQueue(config.queue, step, ahead_ns)
+        self.filter = Gate(
+            self.limits, self.period_ns / NS_PER_S, step,
+            turns=turns, workspace=config.workspace, kinematics=kinematics,
+        )  # fmt: skip
+        self.guards = Guards(config, names, streams, step, turns=turns, ahead_ns=self.queue.longest_ns)
         self.latency = LatencyWindow()
         self.state = State.INACTIVE
         self.session = Session()
@@ -114,7 +128,8 @@ class Controller:
 
     def measured(self, position: Vector, stamp_ns: int) -> None:
         """Note the measured pose of the commanded dimensions, (dim,)."""
-        self.session.measured = np.array(position, dtype=np.float64)
+        near = self.filter.position if self.filter.position is not None else self.session.measured
+        self.session.measured = aligned(np.array(position, dtype=np.float64)[None], self._turns, near)[0]
         self.guards.tracking.measured(stamp_ns, self.session.measured)
 
     def inference_running(self, busy_s: float) -> None:
@@ -147,7 +162,8 @@ class Controller:
         if wrong_size:
             return self._refused("wrong_size_refused", wrong_size)
         try:
-            chunk = Chunk(observation_ns, dt_s, values, number)
+            near = self.filter.position if self.filter.position is not None else self.session.measured
+            chunk = Chunk(observation_ns, dt_s, aligned(values, self._turns, near), number)
         except ChunkError as error:
             return self._refused("nonfinite_refused", str(error))
         time_ns = now_ns + self._lead_ns
@@ -175,6 +191,12 @@ class Controller:
         self.session.counters["late_actions_dropped"] += late
         self.session.unused = chunk
         return ""
+
+    def refuse_chunk(self, reason: str) -> str:
+        """Note a chunk of a wrong size, which is none of this robot's; returns why it is not executed."""
+        if not self.state.active or self.state is State.FAULT or not self.session.enabled:
+            return f"a chunk came in state {self.state.name} and is not executed"
+        return self._refused("wrong_size_refused", reason)
 
     def inference_error(self, reason: str) -> None:
         """Note that the policy failed."""
@@ -233,7 +255,7 @@ class Controller:
         if not self.session.enabled or self.state in (State.FAULT, State.INACTIVE, State.UNCONFIGURED):
             return False
         return self.state is not State.RUNNING or self.queue.wants_chunk(
-            now_ns + self._lead_ns, self.latency.high_s
+            now_ns + self._lead_ns + self.queue.longest_ns, self.latency.high_s
         )
 
     def queue_length(self, now_ns: int) -> int:
@@ -278,7 +300,7 @@ class Controller:
         """Why a chunk must not take over from the commands of now; before motion its start is looked at by itself."""
         pose = self.filter.position if self.state is State.RUNNING else None
         reach_s = self.config.safety.jump_reach_s
-        return jump(self.names, chunk, pose, time_ns, self.limits, reach_s, self.queue.step)
+        return jump(self.names, chunk, pose, time_ns, self.limits, reach_s, self.queue, self._turns)
 
     def _late_chunk(self, chunk: Chunk) -> str:
         self.session.counters["chunks_refused_late"] += 1
@@ -367,8 +389,10 @@ class Controller:
             if self.session.waiting_for:
                 return
             pose = np.clip(measured, self.limits.lower, self.limits.upper)
-        target = chunk.at(time_ns).position
-        self.session.waiting_for = too_far(self.names, target, pose, self.limits, safety.start_reach_s)
+        target = self.queue.chunk_at(chunk, time_ns).position
+        self.session.waiting_for = too_far(
+            self.names, target, pose, self.limits, safety.start_reach_s, self._turns
+        )
         if self.session.waiting_for:
             return
         if self.state is State.WAITING:
@@ -385,17 +409,17 @@ class Controller:
             self.session.counters["exhausted_stops"] += 1
             self._hold(Event.EXHAUSTED, f"the chunk is used up and no new one has come{self.session.hung}")
             return None
-        output = self.fence.apply(reference.position, reference.velocity)
+        output = self.filter.apply(reference.position, reference.velocity)
         if output is None:
             self._refused(
                 "nonfinite_refused", f"a target was refused: {self.filter.refusal(reference.position)}"
             )
             return None
         self._count(output)
-        self.session.counters["workspace_stops"] += bool(self.fence.blocked) and not self.session.blocked
-        self.session.blocked = self.fence.blocked
+        self.session.counters["workspace_stops"] += bool(self.filter.blocked) and not self.session.blocked
+        self.session.blocked = self.filter.blocked
         chunk, self.session.unused = self.session.unused, None
-        return Command(time_ns, output.position, output.velocity, chunk)
+        return Command(time_ns, output.position, output.velocity, self.filter.velocity, chunk)
 
     def _count(self, output: Output) -> None:
         self.session.counters["clamped_position"] += output.position_clamped
@@ -412,4 +436,4 @@ class Controller:
         if self.filter.position is None or (self.filter.at_rest and self.state is not State.HOLDING):
             return None
         output = self.filter.brake()
-        return Command(time_ns, output.position, output.velocity)
+        return Command(time_ns, output.position, output.velocity, self.filter.velocity)

@@ -8,7 +8,7 @@ stay continuous.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -31,12 +31,20 @@ def smoothstep(time_ns: int, start_ns: int, span_ns: int) -> tuple[float, float]
     return s * s * (3.0 - 2.0 * s), 6.0 * s * (1.0 - s) * NS_PER_S / span_ns
 
 
-def averaged(chunks: Sequence[tuple[Chunk, int]], time_ns: int, *, fade_ns: int, decay: float) -> Reference:
+def averaged(
+    chunks: Sequence[tuple[Chunk, int]],
+    time_ns: int,
+    at: Callable[[Chunk, int], Reference],
+    *,
+    fade_ns: int,
+    decay: float,
+) -> Reference:
     """The average at a time and its velocity.
 
     Args:
         chunks: (chunk, when it came), oldest first; at least one that has not ended. The oldest counts from the start.
         time_ns: the time.
+        at: a chunk's curve at a time.
         fade_ns: how long a chunk's weight takes to rise and to fall.
         decay: by how much less the next younger chunk weighs: a factor exp(-decay).
     """
@@ -53,7 +61,7 @@ def averaged(chunks: Sequence[tuple[Chunk, int]], time_ns: int, *, fade_ns: int,
         scale = math.exp(-decay * index)
         weight = scale * rise * stays
         rate = scale * (rise_rate * stays + rise * stays_rate)
-        here = chunk.at(time_ns)
+        here = at(chunk, time_ns)
         total, total_rate = total + weight, total_rate + rate
         position += weight * here.position
         velocity += weight * here.velocity + rate * here.position

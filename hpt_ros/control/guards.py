@@ -24,11 +24,17 @@ class Guards:
         names: Sequence[str],
         streams: Sequence[StreamRate],
         step: NDArray[np.bool_],
+        *,
+        turns: Sequence[int] = (),
+        ahead_ns: int = 0,
     ) -> None:
-        """Start with nothing seen; arguments as for `Controller`, `step` (dim,) true for `step_names`."""
+        """Start with nothing seen; arguments as for `Controller`, `step` (dim,) true for what steps.
+
+        `ahead_ns` is how much later than a command's time the last of its dimensions is due.
+        """
         self.watchdog = Watchdog(config.watchdog, {stream.name: stream.rate_hz for stream in streams})
         self.frozen = FrozenPictures(config.watchdog)
-        self.tracking = Tracking(config.tracking, names, step)
+        self.tracking = Tracking(config.tracking, names, step, turns=turns, ahead_ns=ahead_ns)
         self.deadman = Deadman(config.deadman)
 
     def reset(self) -> None:

@@ -15,8 +15,8 @@ from hpt_ros.control.ensemble import averaged, smoothstep
 from hpt_ros.errors import HptError, did_you_mean
 
 
-def step_mask(config: QueueConfig, names: Sequence[str]) -> NDArray[np.bool_]:
-    """(dim,) true for the dimensions that `step_names` names.
+def step_mask(config: QueueConfig, names: Sequence[str], grippers: Sequence[str] = ()) -> NDArray[np.bool_]:
+    """(dim,) true for the grippers and the dimensions that `step_names` names.
 
     Raises:
         HptError: it names a dimension that there is not.
@@ -27,7 +27,7 @@ def step_mask(config: QueueConfig, names: Sequence[str]) -> NDArray[np.bool_]:
                 f"queue.step_names has {name!r}, but the commanded dimensions are {', '.join(names)}"
                 f"{did_you_mean(name, names) or '; correct it'}"
             )
-    return np.array([name in config.step_names for name in names], dtype=bool)
+    return np.array([name in config.step_names or name in grippers for name in names], dtype=bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,27 @@ class ChunkQueue:
     chunk fades in over `fade_s`, position and velocity staying continuous even when chunks come faster than that.
     Dimensions in `step` jump to the new chunk and hold each action until the next one's time.
 
+    Dimensions that are sent further ahead than others (`ahead_ns`) are those of a later time in every chunk; fades and
+    everything else count for all at once.
+
     With `ensemble` the reference is the average of all chunks that have not ended (`hpt_ros.control.ensemble`).
     """
 
-    def __init__(self, config: QueueConfig, step: NDArray[np.bool_]) -> None:
+    def __init__(
+        self, config: QueueConfig, step: NDArray[np.bool_], ahead_ns: NDArray[np.int64] | None = None
+    ) -> None:
         """Start empty.
 
         Args:
             config: fade and request fraction.
             step: (dim,) true for dimensions that are never averaged.
+            ahead_ns: (dim,) how much further ahead than the time asked for; None: nothing is.
         """
         self._config = config
         self.step = step
+        later = np.zeros(step.shape, dtype=np.int64) if ahead_ns is None else ahead_ns
+        self._later = [(int(ns), later == ns) for ns in np.unique(later[later > 0])]
+        self.longest_ns = int(later.max(initial=0))
         self._base: tuple[int, Reference] | None = None
         self._layers: deque[_Layer] = deque()
 
@@ -119,6 +128,18 @@ class ChunkQueue:
             below = self._blend(below, layer, time_ns)
         return below
 
+    def chunk_at(self, chunk: Chunk, time_ns: int) -> Reference:
+        """A chunk's curve at a time, of each dimension at its own; beyond the end it stays where it ends."""
+        reference = chunk.at(time_ns)
+        for ahead_ns, mask in self._later:
+            beyond = time_ns + ahead_ns > chunk.end_ns
+            later = chunk.at(min(time_ns + ahead_ns, chunk.end_ns))
+            reference = Reference(
+                np.where(mask, later.position, reference.position),
+                np.where(mask, 0.0 if beyond else later.velocity, reference.velocity),
+            )
+        return reference
+
     def remaining(self, time_ns: int) -> int:
         """Actions whose time is still to come."""
         newest = self.newest
@@ -149,6 +170,7 @@ class ChunkQueue:
         reference = averaged(
             [(layer.chunk, layer.start_ns) for layer in self._layers if layer.chunk.end_ns >= time_ns],
             time_ns,
+            self.chunk_at,
             fade_ns=round(self._config.fade_s * NS_PER_S),
             decay=self._config.ensemble_decay,
         )
@@ -168,7 +190,7 @@ class ChunkQueue:
     def _blend(self, below: Reference | None, layer: _Layer, time_ns: int) -> Reference:
         if below is not None and time_ns < layer.start_ns:
             return below
-        chunk = layer.chunk.at(time_ns)
+        chunk = self.chunk_at(layer.chunk, time_ns)
         weight, rate = layer.weight(time_ns)
         if below is not None and weight < 1.0:
             chunk = _mixed(below, chunk, weight, rate)
@@ -178,8 +200,11 @@ class ChunkQueue:
         """The reference with the dimensions in `step` as the chunk alone has them."""
         if not self.step.any():
             return reference
+        held = chunk.held_at(time_ns)
+        for ahead_ns, mask in self._later:
+            held = np.where(mask, chunk.held_at(time_ns + ahead_ns), held)
         return Reference(
-            np.where(self.step, chunk.held_at(time_ns), reference.position),
+            np.where(self.step, held, reference.position),
             np.where(self.step, 0.0, reference.velocity),
         )
 

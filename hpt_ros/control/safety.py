@@ -221,8 +221,8 @@ class SafetyFilter:
 
     def _interval(self, last: Vector) -> tuple[Vector, Vector]:
         """Lowest and highest velocity allowed next, (dim,) each; where rounding makes them cross, position wins."""
-        up = _fastest(self.limits.upper - last, self._step_v, self.dt_s)
-        down = -_fastest(last - self.limits.lower, self._step_v, self.dt_s)
+        up = fastest_stop(self.limits.upper - last, self._step_v, self.dt_s)
+        down = -fastest_stop(last - self.limits.lower, self._step_v, self.dt_s)
         low = np.maximum(self._velocity - self._step_v, -self.limits.velocity)
         high = np.minimum(self._velocity + self._step_v, self.limits.velocity)
         return np.clip(low, down, up), np.clip(high, down, up)
@@ -231,7 +231,7 @@ class SafetyFilter:
         """The velocity to ask for: straight towards the target, not faster than one can come to rest on it."""
         relative = wanted - moving
         # The gap before this period's movement of the target, which `moving` takes care of.
-        fastest = _fastest(np.abs(relative) * self.dt_s, CATCH_UP * self._step_v, self.dt_s)
+        fastest = fastest_stop(np.abs(relative) * self.dt_s, CATCH_UP * self._step_v, self.dt_s)
         ratio = np.ones_like(relative)
         np.divide(fastest, np.abs(relative), out=ratio, where=np.abs(relative) > fastest)
         return moving + self._common(ratio) * relative
@@ -278,7 +278,7 @@ class SafetyFilter:
         )
 
 
-def _fastest(room: Vector, step_v: Vector, dt_s: float) -> Vector:
+def fastest_stop(room: Vector, step_v: Vector, dt_s: float) -> Vector:
     """Largest velocity v' of the next period from which one can stop within `room` by losing step_v per period.
 
     With n whole periods of braking to come the way is dt ((n + 1) v' - step_v n (n + 1) / 2), where

@@ -50,12 +50,14 @@ class Command:
     Attributes:
         time_ns: when the robot is to be there.
         position, velocity: (dim,), in the action's unit.
+        moved: (dim,), velocity from the command before to this one, which keeps the acceleration limits too.
         chunk: the chunk that this command is the first to come from, or None.
     """
 
     time_ns: int
     position: Vector
     velocity: Vector
+    moved: Vector
     chunk: Chunk | None = None
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import Chunk, Vector
+from hpt_ros.control.queue import ChunkQueue
 from hpt_ros.control.safety import Limits
+from hpt_ros.control.turning import distances
 
 
 def outside_limits(names: Sequence[str], measured: Vector, limits: Limits, tolerance: float) -> str:
@@ -23,13 +24,21 @@ def outside_limits(names: Sequence[str], measured: Vector, limits: Limits, toler
     )
 
 
-def too_far(names: Sequence[str], target: Vector, pose: Vector, limits: Limits, reach_s: float) -> str:
+def too_far(
+    names: Sequence[str],
+    target: Vector,
+    pose: Vector,
+    limits: Limits,
+    reach_s: float,
+    turns: Sequence[int] = (),
+) -> str:
     """Why the first target (dim,) is too far from the pose (dim,); empty if it is not.
 
-    Near is what each dimension's velocity limit covers in `reach_s`: it suits radians and metres alike.
+    Near is what each dimension's velocity limit covers in `reach_s`: it suits radians and metres alike. `turns` are
+    where quaternions begin, which are as far apart as the angle between them.
     """
     reach = limits.velocity * reach_s
-    away = np.abs(np.clip(target, limits.lower, limits.upper) - pose)
+    away = distances(np.clip(target, limits.lower, limits.upper), pose, turns)
     worst = int(np.argmax(away - reach))
     if away[worst] <= reach[worst]:
         return ""
@@ -47,7 +56,8 @@ def jump(
     time_ns: int,
     limits: Limits,
     reach_s: float,
-    step: NDArray[np.bool_],
+    queue: ChunkQueue,
+    turns: Sequence[int] = (),
 ) -> str:
     """Why a chunk jumps; empty if it does not.
 
@@ -61,12 +71,13 @@ def jump(
         time_ns: when it takes over.
         limits: of the commands.
         reach_s: 0 permits everything.
-        step: (dim,) true for dimensions that may jump (grippers).
+        queue: says at which time each dimension counts, and which may jump (grippers).
+        turns: where quaternions begin.
     """
     if reach_s == 0.0:
         return ""
     to_come = chunk.values[max(chunk.actions_before(time_ns) - 1, 0) :]
-    steps = np.abs(np.diff(to_come, axis=0))
+    steps, step = distances(to_come[1:], to_come[:-1], turns), queue.step
     if steps.size:
         within = limits.velocity * (chunk.dt_s + reach_s)
         excess = np.where(step, -np.inf, steps - within)
@@ -78,7 +89,7 @@ def jump(
             )
     if pose is not None:
         within = limits.velocity * reach_s
-        away = np.abs(chunk.at(time_ns).position - pose)
+        away = distances(queue.chunk_at(chunk, time_ns).position, pose, turns)
         excess = np.where(step, -np.inf, away - within)
         worst = int(np.argmax(excess))
         if excess[worst] > 0.0:

@@ -27,14 +27,28 @@ class Tracking:
         problem: why the robot must stop, a sentence; empty if it need not. Stays until `reset`.
     """
 
-    def __init__(self, config: TrackingConfig, names: Sequence[str], step: NDArray[np.bool_]) -> None:
+    def __init__(
+        self,
+        config: TrackingConfig,
+        names: Sequence[str],
+        step: NDArray[np.bool_],
+        *,
+        turns: Sequence[int] = (),
+        ahead_ns: int = 0,
+    ) -> None:
         """Start with nothing known.
 
         Args:
             config: what is permitted.
             names: of the commanded dimensions.
             step: (dim,) true for dimensions that are left out.
+            turns: where quaternions begin; a measured one has the sign that is near the commands.
+            ahead_ns: how much later than a command's time the last of its dimensions is due.
         """
+        self._scale = np.ones(len(step))
+        for turn in turns:
+            self._scale[turn : turn + 4] = 2.0  # an angle is twice what a quaternion's elements change by
+        self._ahead_ns = ahead_ns
         self._config, self._names, self._step = config, tuple(names), step
         self._commands: deque[tuple[int, Vector]] = deque(maxlen=COMMANDS_KEPT)
         self.reset()
@@ -55,13 +69,13 @@ class Tracking:
         if not self._commands or (self._stamp_ns is not None and stamp_ns <= self._stamp_ns):
             return
         self._stamp_ns = stamp_ns
-        oldest_ns = stamp_ns - round(self._config.lag_s * NS_PER_S)
+        oldest_ns = stamp_ns - round(self._config.lag_s * NS_PER_S) - self._ahead_ns
         # One at or before the window stays: the robot was between it and the next.
         while len(self._commands) > 1 and self._commands[1][0] <= oldest_ns:
             self._commands.popleft()
         commanded = np.stack([command for _, command in self._commands])
         beyond = np.maximum(commanded.min(axis=0) - position, position - commanded.max(axis=0))
-        away = np.where(self._step, 0.0, np.maximum(beyond, 0.0))
+        away = np.where(self._step, 0.0, self._scale * np.maximum(beyond, 0.0))
         worst = int(np.argmax(away))
         self.error = float(away[worst])
         if self.error <= self._config.error:

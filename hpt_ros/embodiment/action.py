@@ -153,10 +153,9 @@ class Action:
             ),
         )  # fmt: skip
 
-    @property
-    def latency_max_s(self) -> float:
-        """Of the outputs' latencies the largest."""
-        return max(part.latency_s for part in self.parts)
+    def grips_only(self, output: Output) -> bool:
+        """Whether an output is grippers alone, which are often commanded only when they are to change."""
+        return bool(output.names) and set(output.names) <= set(self.grippers)
 
 
 # Keys that say the same as `outputs` do.

@@ -116,8 +116,9 @@ class ActionSpace:
     def bounds(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Lower, upper, largest first and second rate of change of the ACTION vector's elements, to judge data by.
 
-        Exact for joints and positions. Elements of an orientation change by no more than the angular speed
-        (axis-angle: pi / 2 of it); elements of a twist are bounded by the speeds, and change by the accelerations.
+        Exact for joints and positions. Elements of an orientation have no limit, so theirs are twice what they can be,
+        and change by no more than the angular speed (axis-angle: pi / 2 of it). Elements of a twist are bounded by
+        the speeds, and change by the accelerations.
         """
         rows = {limit.name: limit for limit in self._action.limits}
         found: list[tuple[float, float, float, float]] = []
@@ -133,7 +134,7 @@ class ActionSpace:
             found += [(limit.lower, limit.upper, limit.velocity, limit.acceleration) for limit in linear]
             if turn is not None:
                 wide = output.rotation == "axis_angle"
-                reach, factor = (np.pi, np.pi / 2.0) if wide else (1.0, 1.0)
+                reach, factor = (2.0 * np.pi, np.pi / 2.0) if wide else (2.0, 1.0)
                 row = (-reach, reach, turn.velocity * factor, turn.acceleration * factor)
                 found += [row] * len(elements(output.rotation))
         lower, upper, velocity, acceleration = np.array(found, dtype=np.float64).T
@@ -164,6 +165,16 @@ class ActionSpace:
         """Raise EmbodimentError unless the measured pose of everything that is commanded is observed."""
         for part in self.parts:
             self._indices(part)
+
+    def require_positions(self) -> None:
+        """Raise EmbodimentError unless the measured pose could be an action itself."""
+        self.require_measured()
+        for part in self.parts:
+            if part.output.kind == CARTESIAN_TWIST:
+                raise EmbodimentError(
+                    f"embodiment {self._embodiment!r} commands twists on {part.output.topic}, which measured poses "
+                    "cannot stand in for; record the commands"
+                )
 
     def measured(self, state: Values) -> Floats:
         """The measured control vector (..., dim) of states (..., D)."""

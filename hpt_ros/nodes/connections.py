@@ -8,24 +8,18 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool, Float64MultiArray
-from trajectory_msgs.msg import JointTrajectory
+from std_msgs.msg import Bool
 
 from hpt_msgs.msg import ActionChunk
 from hpt_ros.control import Command
 from hpt_ros.embodiment import Embodiment, Stream
-from hpt_ros.embodiment.streams import check_topic
-from hpt_ros.errors import HptError
 from hpt_ros.nodes.conversions import (
     stream_message_type,
     stream_qos,
     to_action_chunk,
-    to_float64_multi_array,
-    to_joint_state,
-    to_joint_trajectory,
 )
 from hpt_ros.nodes.inference import Result
+from hpt_ros.nodes.outputs import make_senders
 from hpt_ros.nodes.policy_config import OutputsConfig
 
 COMMANDS_QUEUED = 10
@@ -55,12 +49,12 @@ class Connections:
             on_deadman: called with the switch's message.
 
         Raises:
-            HptError: no output at all, two on one topic, or a topic that is no absolute name.
+            HptError: as of `make_senders`.
         """
         self._node, self._robot = node, robot
-        self._topics = output_topics(robot, outputs)
+        self._senders = make_senders(robot, outputs)
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []  # how to destroy, what
-        self._outputs = [(convert, self._publisher(kind, topic)) for kind, topic, convert in self._topics]
+        self._outputs = [(sender, self._publisher(sender.kind, sender.topic)) for sender in self._senders]
         self._chunks = self._publisher(ActionChunk, "~/chunk")
         for stream in robot.streams:
             subscription = node.create_subscription(
@@ -76,12 +70,12 @@ class Connections:
     @property
     def topics(self) -> str:
         """Where commands go, for people."""
-        return ", ".join(topic for _, topic, _ in self._topics)
+        return ", ".join(sender.topic for sender in self._senders)
 
     def send(self, command: Command, now_ns: int) -> None:
-        """Publish a command in each form."""
-        for convert, publisher in self._outputs:
-            publisher.publish(convert(command, self._robot.action.names, now_ns))
+        """Publish a command on each output."""
+        for sender, publisher in self._outputs:
+            publisher.publish(sender.message(command, now_ns))
 
     def send_chunk(self, result: Result, now_ns: int) -> None:
         """Publish a chunk as the policy gave it."""
@@ -97,33 +91,3 @@ class Connections:
         publisher = self._node.create_lifecycle_publisher(kind, topic, COMMANDS_QUEUED)
         self._entities.append((self._node.destroy_lifecycle_publisher, publisher))
         return publisher
-
-
-def output_topics(robot: Embodiment, outputs: OutputsConfig) -> list[tuple[Any, str, Callable[..., Any]]]:
-    """Message class, topic and conversion of each form of the command.
-
-    Raises:
-        HptError: as for `Connections`.
-    """
-    found: list[tuple[Any, str, Callable[..., Any]]] = []
-    if outputs.joint_trajectory:
-        found.append((JointTrajectory, robot.action.topic, to_joint_trajectory))
-    for name, kind, topic, convert in (
-        ("float64_multi_array", Float64MultiArray, outputs.float64_multi_array, to_float64_multi_array),
-        ("joint_state", JointState, outputs.joint_state, to_joint_state),
-    ):
-        if topic:
-            check_topic(topic, f"the parameter outputs.{name}")
-            found.append((kind, topic, convert))
-    topics = [topic for _, topic, _ in found] + [stream.topic for stream in robot.streams]
-    for topic in topics:
-        if topics.count(topic) > 1 and topic in topics[: len(found)]:
-            raise HptError(
-                f"commands are to be sent to {topic!r}, also a stream's or another output's topic; name another"
-            )
-    if not found:
-        raise HptError(
-            "outputs.joint_trajectory is false and no other output has a topic, so the robot would never hear of a "
-            "command; give outputs.float64_multi_array or outputs.joint_state a topic"
-        )
-    return found

@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | ~/decisions | rcl_interfaces/Log | a state was left, a counter rose, a chunk was taken or refused, an input was lost |
 | ~/chunk | hpt_msgs/ActionChunk | each chunk, refused ones too |
-| the action's topic | trajectory_msgs/JointTrajectory | each command |
+| the topics of the embodiment file's action | the types that it says | each command |
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from rosbags.typesys.store import Typestore
 
 from hpt_ros.control import State
 from hpt_ros.errors import HptError
-from hpt_ros.nodes.conversions import to_action_chunk, to_joint_trajectory, to_time
+from hpt_ros.nodes.conversions import to_action_chunk, to_time
+from hpt_ros.nodes.outputs import robot_senders
 from hpt_ros.nodes.pilot import Pilot, Step
 from rosbag_tools.definitions import installed_types
 from rosbag_tools.errors import BagError
@@ -33,7 +34,6 @@ from rosbag_tools.recording import EpisodeRecording, RecordedTopic
 TYPES = {
     "decisions": "rcl_interfaces/msg/Log",
     "chunk": "hpt_msgs/msg/ActionChunk",
-    "command": "trajectory_msgs/msg/JointTrajectory",
 }
 WAITING_KEPT = 20_000  # messages: more than a minute at 200 a second; then the disk does not keep up
 # Counters that rise all the time; each command and chunk is in the log itself.
@@ -69,9 +69,12 @@ class DecisionLog:
         self._topics = {
             "decisions": f"{self.node}/decisions",
             "chunk": f"{self.node}/chunk",
-            "command": robot.action.topic,
         }
-        self._types: Typestore = installed_types(TYPES.values())
+        self._senders = robot_senders(robot)
+        sent = {sender.topic: sender.type for sender in self._senders}
+        self._topics |= {topic: topic for topic in sent}
+        self._message_types = {self._topics[what]: type_ for what, type_ in TYPES.items()} | sent
+        self._types: Typestore = installed_types(self._message_types.values())
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -83,7 +86,7 @@ class DecisionLog:
         self._recording = EpisodeRecording(
             self.folder,
             f"decisions-{at}",
-            {self._topics[what]: RecordedTopic(type_) for what, type_ in TYPES.items()},
+            {topic: RecordedTopic(type_) for topic, type_ in self._message_types.items()},
             self._types,
             {"hpt_ros_checkpoint": self.pilot.loaded.checkpoint, "hpt_ros_embodiment": robot.to_yaml()},
         )
@@ -125,8 +128,8 @@ class DecisionLog:
             if words:
                 self.say(words, now_ns, Log.WARN)
         if step.command is not None:
-            make = partial(to_joint_trajectory, step.command, robot.action.names, now_ns)
-            self._put("command", now_ns, make)
+            for sender in self._senders:
+                self._put(sender.topic, now_ns, partial(sender.message, step.command, now_ns))
 
     def say(self, words: str, now_ns: int, level: Any = Log.INFO) -> None:
         """Note a decision in words."""
@@ -150,7 +153,8 @@ class DecisionLog:
             if self.failed:
                 continue
             try:
-                self._recording.write(self._topics[what], log_ns, self._serialized(make(), TYPES[what]))
+                topic = self._topics[what]
+                self._recording.write(topic, log_ns, self._serialized(make(), self._message_types[topic]))
             except BagError as error:
                 self.failed = str(error)
         if self.failed:

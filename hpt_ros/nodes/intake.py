@@ -112,7 +112,7 @@ class Intake:
         self._worker, self._clock = worker, clock
         self._grid, self._settle_ns = TickGrid(embodiment.tick_hz), round(SETTLE_S * NS_PER_S)
         self._fresh_ns = round((SETTLE_S + FRESH_PART * embodiment.dt_s) * NS_PER_S)
-        self._commands = CommandTrack(embodiment.action, embodiment.tick_hz)
+        self._commands = CommandTrack(embodiment)
         self._arrivals: dict[str, deque[tuple[int, int]]] = {
             stream.name: deque(maxlen=ARRIVALS_KEPT) for stream in embodiment.streams
         }  # header stamp and steady arrival
@@ -166,10 +166,12 @@ class Intake:
             steady_ns = time.monotonic_ns()
             self._post(partial(self._push, stream, value, stamp_ns, arrival_ns, steady_ns))
 
-    def commanded(self, time_ns: int, now_ns: int, position: NDArray[np.float64]) -> None:
-        """Note a command that was sent, (dim,), and when the robot is to be there."""
+    def commanded(
+        self, time_ns: int, now_ns: int, position: NDArray[np.float64], velocity: NDArray[np.float64]
+    ) -> None:
+        """Note a command that was sent, (dim,) of the control vector, and when the robot is to be there."""
         with self._condition:
-            self._post(partial(self._commands.push, time_ns, now_ns, position))
+            self._post(partial(self._commands.sent, time_ns, now_ns, position, velocity))
 
     def look(self, now_ns: int, *, wanted: bool, task: str) -> None:
         """Say what time it is, whether a chunk is wanted, and for which task."""

@@ -64,13 +64,20 @@ def read_urdf(text: str, names: Sequence[str]) -> Urdf:
     return Urdf(root.get("name", ""), _kinematics(root, joints, names), limits)
 
 
+def commanded_joints(robot: Embodiment) -> list[str]:
+    """Joints that the action moves by their position, in its order."""
+    return [name for part in robot.action.parts for name in part.names]
+
+
 def require_limits(robot: Embodiment, urdf: Urdf) -> None:
     """Raise unless the embodiment file's limits lie within the URDF's.
 
     Raises:
         HptError: names the first joint and limit that do not, and both values.
     """
-    for ours, theirs in zip(robot.action.limits, urdf.limits, strict=True):
+    joints = set(commanded_joints(robot))
+    limits = [limit for limit in robot.action.limits if limit.name in joints]
+    for ours, theirs in zip(limits, urdf.limits, strict=True):
         for what, value, bound, within in (
             ("lower", ours.lower, theirs.lower, ours.lower >= theirs.lower),
             ("upper", ours.upper, theirs.upper, ours.upper <= theirs.upper),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from hpt_ros.control import ControlConfig, Kinematics
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
@@ -42,11 +44,24 @@ def make_pilot(
 
 
 def _kinematics(robot: Embodiment, robot_description: str) -> Kinematics | None:
-    if not robot_description:
-        return None
-    # MuJoCo, which reads the URDF, takes a while to import.
-    from hpt_ros.nodes.kinematics import read_urdf, require_limits
+    known = None
+    if robot_description:
+        # MuJoCo, which reads the URDF, takes a while to import.
+        from hpt_ros.nodes.kinematics import commanded_joints, read_urdf, require_limits
 
-    urdf = read_urdf(robot_description, robot.action.names)
-    require_limits(robot, urdf)
-    return urdf.kinematics
+        urdf = read_urdf(robot_description, commanded_joints(robot))
+        require_limits(robot, urdf)
+        known = urdf.kinematics
+    return _commanded_points(robot) or known
+
+
+def _commanded_points(robot: Embodiment) -> Kinematics | None:
+    """Where Cartesian commands lead, which needs no URDF: the points have the outputs' names. None without any."""
+    space = robot.space
+    outputs = [part for part in space.parts if part.output.cartesian]
+    if not outputs:
+        return None
+    turning = {turn + element for turn in space.turns for element in range(4)}
+    plain = [index for index in range(len(space.names)) if index not in turning]
+    places = np.array([[plain.index(part.control.start + axis) for axis in range(3)] for part in outputs])
+    return Kinematics(tuple(part.output.name for part in outputs), lambda position: position[places])

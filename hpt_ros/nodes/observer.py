@@ -82,7 +82,7 @@ class Observer(Node):
         with self._lock:
             if self._seen is not None:
                 at_ns, values = decode_command(
-                    self._robot.action, message, self.get_clock().now().nanoseconds
+                    self._robot.action.parts[0], message, self.get_clock().now().nanoseconds
                 )
                 self._seen.command_s.append(at_ns * 1e-9 - self._start_s)
                 self._seen.commands_rad.append(values)

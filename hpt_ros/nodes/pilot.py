@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpt_ros.control import Command, ControlConfig, Controller, Kinematics, Limits, StreamRate, Watchdog
-from hpt_ros.control.chunk import NS_PER_S
+from hpt_ros.control.chunk import NS_PER_S, shape_refusal
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import HptError, did_you_mean
-from hpt_ros.nodes.inference import EncodesAhead, InferenceWorker, Result
+from hpt_ros.nodes.inference import EncodesAhead, InferenceWorker, Observation, Result
 from hpt_ros.nodes.intake import COSTLY, Intake, Verdict, undecodable
 from hpt_ros.nodes.metrics import Metrics, Stages
 from hpt_ros.nodes.policies import LoadedPolicy
 from hpt_ros.nodes.pose import MeasuredPose
-from hpt_ros.observation import decode, stamp_ns, view_size
+from hpt_ros.observation import decode, require_frame, stamp_ns, view_size
+from hpt_ros.observation.checks import place
 
 COUNTERS = (
     "inputs_lost",  # a stream of an optional modality went stale
@@ -97,15 +99,21 @@ class Pilot:
             for stream in robot.streams
             if stream.modality not in self._optional
         }
+        space, limits = robot.space, robot.space.limits
         self.controller = Controller(
             config,
-            Limits(robot.lower, robot.upper, robot.max_velocity, robot.max_acceleration),
-            robot.action.names,
+            Limits(limits.lower, limits.upper, limits.velocity, limits.acceleration),
+            space.names,
             list(rates.values()),
             rate_hz=config.command_rate_hz or robot.action.rate_hz,
-            latency_s=robot.action.latency_s,
+            latency_s=min(part.latency_s for part in robot.action.parts),
             kinematics=kinematics,
+            grippers=robot.action.grippers,
+            ahead_s=space.ahead_s,
+            turns=space.turns,
         )
+        # Streams that measure where a Cartesian command's tool is, in its frame.
+        self._framed = {part.pose: part for part in robot.action.parts if part.cartesian}
         self._watched = frozenset(rates)
         self._unwatched = Watchdog(
             config.watchdog,
@@ -226,7 +234,7 @@ class Pilot:
         try:
             if command is not None:
                 self._stages.commanded(command, now_ns, start_ns)
-                self.intake.commanded(command.time_ns, now_ns, command.position)
+                self.intake.commanded(command.time_ns, now_ns, command.position, command.moved)
             self.intake.look(now_ns, wanted=self.controller.wants_chunk(now_ns), task=self.task)
         except Exception as error:
             heard.internal = self._failed(f"{type(error).__name__}: {error}", traceback.format_exc())
@@ -236,6 +244,8 @@ class Pilot:
     def _take(self, stream: Stream, message: Any, arrival_ns: int) -> None:
         stamp = stamp_ns(message, arrival_ns)
         if stream.modality not in COSTLY:
+            if stream.name in self._framed:
+                require_frame(self._framed[stream.name], message, place(stream))
             value = decode(stream, message)
             if stream.modality == "language" and (refused := self.set_task(str(value))):
                 raise HptError(f"stream {stream.name!r} (topic {stream.topic}) was not heeded: {refused}")
@@ -312,12 +322,18 @@ class Pilot:
             self.controller.inference_error(result.error)
             return result, result.error
         self._chunks += 1
-        problem = self.controller.chunk(
-            result.request.observation.stamp_ns, self.embodiment.dt_s, result.values, now_ns, self._chunks
-        )
+        problem = self._chunk(result.request.observation, result.values, now_ns)
         if not problem:
             self._stages.taken(self._chunks, result)
         return result, problem
+
+    def _chunk(self, observation: Observation, values: NDArray[np.float64], now_ns: int) -> str:
+        """Hand a chunk of absolute actions to the controller in its own space; returns why it was refused."""
+        robot = self.embodiment
+        if refused := shape_refusal(values, robot.action.dim):
+            return self.controller.refuse_chunk(refused)
+        control = robot.space.to_control(values, observation.inputs["state"][0, -1])
+        return self.controller.chunk(observation.stamp_ns, robot.dt_s, control, now_ns, self._chunks)
 
     def _forget(self) -> None:
         self._generation += 1

@@ -17,7 +17,8 @@ class OutputsConfig:
     """Forms in which each command is sent."""
 
     joint_trajectory: bool = field(
-        "send trajectory_msgs/JointTrajectory on the embodiment's action topic", default=True
+        "send each command on its topic of the embodiment file, a JointTrajectory or what it says there",
+        default=True,
     )
     float64_multi_array: str = field(
         "topic for std_msgs/Float64MultiArray, for forward controllers (they never time out); empty: none",
@@ -53,7 +54,8 @@ class PolicyNodeConfig:
     )
     outputs: OutputsConfig = field("forms of the command", default=OutputsConfig())
     robot_description: str = field(
-        "the robot's URDF, for a workspace; its limits must not be narrower than the embodiment file's",
+        "the robot's URDF, for a workspace of a robot that is commanded by its joints; its limits must not be narrower "
+        "than the embodiment file's",
         default="",
     )
     seed: int = field("seed of the random policy", default=0, minimum=0, maximum=2**31 - 1)

@@ -1,4 +1,4 @@
-"""The measured position of the commanded joints, from streams of joint states that may come in parts."""
+"""The measured pose of what is commanded, from state streams that may come in parts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class MeasuredPose:
         """Start with nothing measured.
 
         Raises:
-            EmbodimentError: a commanded joint is not observed, so nobody could know where the robot is.
+            EmbodimentError: what is commanded is not observed, so nobody could know where the robot is.
         """
         self._embodiment = embodiment
-        self._positions = embodiment.position_indices()
+        embodiment.space.require_measured()
         self.reset()
 
     def reset(self) -> None:
@@ -46,10 +46,10 @@ class MeasuredPose:
         return feed.track.least_fresh_ns if isinstance(feed.track, MergedTrack) else (stamp_ns, arrival_ns)
 
     def newest(self) -> tuple[int, NDArray[np.float64]] | None:
-        """Stamp of the oldest of the newest samples, and the pose (action dim,); None until all were seen."""
+        """Stamp of the oldest of the newest samples, and the control vector (dim,) of the pose; None before that."""
         found = [feed.newest() for feed in self._feeds.values()]
         known = [item for item in found if item is not None]
         if not known or len(known) < len(found):
             return None
-        pose = np.concatenate([value for _, value in known])[self._positions]
+        pose = self._embodiment.space.measured(np.concatenate([value for _, value in known]))
         return min(stamp_ns for stamp_ns, _ in known), pose

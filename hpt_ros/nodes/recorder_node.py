@@ -93,7 +93,7 @@ class RecorderNode(Node):
                 f"the folder {str(self.out_dir)!r} cannot be made ({error.strerror}); give another one"
             ) from error
         self._needed = {stream.topic: stream.type for stream in self.embodiment.streams}
-        self._needed[self.embodiment.action.topic] = self.embodiment.action.type
+        self._needed |= {output.topic: output.type for output in self.embodiment.action.parts}
         self._extra = [topic for topic in extra if topic]
         self._subscriptions_by_topic: dict[str, tuple[RecordedTopic, Any]] = {}
         self._recording: EpisodeRecording | None = None
@@ -272,8 +272,8 @@ class RecorderNode(Node):
 
     def _expected_rates(self) -> dict[str, float]:
         rates = {stream.topic: stream.rate_hz for stream in self.embodiment.streams}
-        rates[self.embodiment.action.topic] = self.embodiment.action.rate_hz
-        return rates
+        action = self.embodiment.action
+        return rates | {part.topic: action.rate_hz for part in action.parts if not action.grips_only(part)}
 
     def _on_stop(self, request: Any, response: Any) -> Any:
         try:

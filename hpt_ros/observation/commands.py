@@ -1,4 +1,4 @@
-"""Commands that a teleoperator sent, resampled onto ticks: the action half of a dataset's rows (offline only)."""
+"""Commands resampled onto ticks: the action half of a dataset's rows, and what the live policy sees of its past."""
 
 from __future__ import annotations
 
@@ -8,45 +8,111 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Action
+from hpt_ros.embodiment import Embodiment, Output
+from hpt_ros.embodiment.action import CARTESIAN_POSE, CARTESIAN_TWIST
+from hpt_ros.embodiment.rotations import angular_velocity, converted
 from hpt_ros.observation.track import Sample, Track, nanoseconds
+
+# How long a tick waits for a gripper's command of its own time, which is held and so needs none after it.
+HELD_WAIT_S = 0.1
 
 
 @dataclass
 class CommandTrack:
-    """Commands by their time, and their value at a tick: linear between the commands around it.
+    """Commands of every output by their time, and the action at a tick.
 
-    A recording is complete, so a tick may wait for the command after it: `settled` says when waiting is over.
+    Linear between the commands around it, orientations by their 6-D form; grippers hold their last command. A recording
+    is complete, so a tick may wait for the command after it: `settled` says when waiting is over.
     """
 
-    action: Action
-    tick_hz: float
-    _track: Track = field(init=False)
-    _tolerance_ns: int = field(init=False)
+    embodiment: Embodiment
+    _tracks: tuple[Track, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._tolerance_ns = nanoseconds(self.action.tolerance_s)
-        # Ticks wait for at most the tolerance; commands are sent ahead by at most the latency.
-        span_s = 2.0 * self.action.tolerance_s + self.action.latency_s + 2.0 / self.tick_hz
-        self._track = Track(64 + 8 * math.ceil(span_s * self.action.rate_hz))
+        robot = self.embodiment
+        self._parts = robot.space.parts
+        self._grippers = [
+            np.array([name in robot.action.grippers for name in part.output.elements], dtype=bool)
+            for part in self._parts
+        ]
+        self._tolerances_ns = [nanoseconds(part.output.tolerance_s) for part in self._parts]
+        tracks = []
+        for part, grippers in zip(self._parts, self._grippers, strict=True):
+            # Ticks wait for at most this long; commands are sent ahead by at most the latency.
+            span_s = 2.0 * self._wait_s(part.output, grippers) + part.output.latency_s + 2.0 / robot.tick_hz
+            tracks.append(Track(64 + 8 * math.ceil(span_s * robot.action.rate_hz)))
+        self._tracks = tuple(tracks)
+        self._waits_ns = [
+            nanoseconds(self._wait_s(part.output, grippers)) + nanoseconds(part.output.latency_s)
+            for part, grippers in zip(self._parts, self._grippers, strict=True)
+        ]
 
-    def push(self, time_ns: int, arrival_ns: int, vector: NDArray[np.float64]) -> None:
-        """Add a command, as `decode_command` returns it."""
-        self._track.insert(Sample(time_ns, arrival_ns, vector))
+    def push(self, time_ns: int, arrival_ns: int, vector: NDArray[np.float64], part: int = 0) -> None:
+        """Add a command of an output (its place in `Action.parts`), as `decode_command` returns it."""
+        self._tracks[part].insert(Sample(time_ns, arrival_ns, vector))
+
+    def sent(
+        self, time_ns: int, now_ns: int, position: NDArray[np.float64], velocity: NDArray[np.float64]
+    ) -> None:
+        """Add a command that was sent now.
+
+        Args:
+            time_ns: when the robot is to be there; outputs that are sent further ahead are later by that.
+            now_ns: now.
+            position, velocity: (dim,) of the control vector, see `hpt_ros.embodiment.space`.
+        """
+        space = self.embodiment.space
+        for index, part in enumerate(self._parts):
+            place = position[part.control]
+            if part.output.kind == CARTESIAN_POSE:
+                place = np.concatenate(
+                    [place[:3], converted(place[None, 3:], "quaternion", "rotation_6d")[0]]
+                )
+            elif part.output.kind == CARTESIAN_TWIST:
+                rate = velocity[part.control]
+                place = np.concatenate([rate[:3], angular_velocity(place[3:], rate[3:])])
+            ahead_ns = nanoseconds(float(space.ahead_s[part.control.start]))
+            self.push(time_ns + ahead_ns, now_ns, place, index)
 
     def settled(self, tick_ns: int, now_ns: int) -> bool:
         """True once the value at the tick cannot change any more: a command after it is there, or is overdue."""
-        newest = self._track.samples[-1].stamp_ns if self._track.samples else None
-        if newest is not None and newest >= tick_ns:
-            return True
-        return now_ns > tick_ns + self._tolerance_ns + nanoseconds(self.action.latency_s)
+        for track, wait_ns in zip(self._tracks, self._waits_ns, strict=True):
+            newest = track.samples[-1].stamp_ns if track.samples else None
+            if (newest is None or newest < tick_ns) and now_ns <= tick_ns + wait_ns:
+                return False
+        return True
 
     def value_at(self, tick_ns: int) -> NDArray[np.float64] | str:
-        """The command at the tick, float64 (dim,); else why there is none. Ticks must be asked for in order."""
-        value = self._track.interpolated(tick_ns, self._tolerance_ns)
-        self._track.forget_before(tick_ns)
-        return value
+        """The action at the tick, float64 (dim,); else why there is none. Ticks must be asked for in order."""
+        result = np.empty(self.embodiment.action.dim)
+        problem = ""
+        for index, (part, track) in enumerate(zip(self._parts, self._tracks, strict=True)):
+            value = self._value(index, tick_ns)
+            track.forget_before(tick_ns)
+            if isinstance(value, str):
+                named = f"{part.output.name}: " if len(self._parts) > 1 else ""
+                problem = problem or f"{named}{value}"
+            else:
+                result[part.action] = value
+        return problem or result
 
     def clear(self) -> None:
         """Forget all commands, after a clock jumped."""
-        self._track.samples.clear()
+        for track in self._tracks:
+            track.samples.clear()
+
+    def _value(self, index: int, tick_ns: int) -> NDArray[np.float64] | str:
+        track, tolerance_ns, grippers = self._tracks[index], self._tolerances_ns[index], self._grippers[index]
+        before = track.held(tick_ns, tolerance_ns)
+        value = track.interpolated(tick_ns, tolerance_ns)
+        if isinstance(before, str) or isinstance(value, str):
+            return before if isinstance(before, str) else value
+        output = self._parts[index].output
+        if output.kind == CARTESIAN_POSE:
+            turned = converted(value[None, 3:], "rotation_6d", output.rotation)[0]
+            return np.concatenate([value[:3], turned])
+        return np.where(grippers, before.resolve(), value) if grippers.any() else value
+
+    @staticmethod
+    def _wait_s(output: Output, grippers: NDArray[np.bool_]) -> float:
+        return min(output.tolerance_s, HELD_WAIT_S) if grippers.all() else output.tolerance_s

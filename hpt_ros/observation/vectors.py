@@ -1,4 +1,4 @@
-"""Messages that are vectors: joints, poses, twists, wrenches, arrays of numbers; and commands."""
+"""Messages that are vectors: joints, poses, twists, wrenches, arrays of numbers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Action, Stream
+from hpt_ros.embodiment import Stream
 from hpt_ros.errors import did_you_mean
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, finite, place
-from hpt_ros.observation.stamps import stamp_ns, time_ns
 
 
 def decode_joint_state(stream: Stream, message: Any) -> NDArray[np.float64]:
@@ -29,7 +28,7 @@ def decode_joint_state(stream: Stream, message: Any) -> NDArray[np.float64]:
     names = tuple(message.name)
     if stream.partial:
         return _partial_joint_state(stream, message, names, where)
-    order = _order(stream.joints, names, where)
+    order = joint_order(stream.joints, names, where)
     parts = [_field(message, part, names, where)[order] for part in stream.fields]
     return finite(np.concatenate(parts), stream.names, where)
 
@@ -42,7 +41,11 @@ def decode_pose(stream: Stream, message: Any) -> NDArray[np.float64]:
     Raises:
         InvalidSampleError: a value is not finite, or the quaternion is zero.
     """
-    where = place(stream)
+    return pose_vector(message, stream.names, place(stream))
+
+
+def pose_vector(message: Any, names: tuple[str, ...], where: str) -> NDArray[np.float64]:
+    """As `decode_pose`, with the names of the nine numbers and of their place."""
     position, turn = message.pose.position, message.pose.orientation
     quaternion = finite(_numbers(turn, "xyzw"), ("qx", "qy", "qz", "qw"), where)
     largest = np.abs(quaternion).max()
@@ -56,7 +59,7 @@ def decode_pose(stream: Stream, message: Any) -> NDArray[np.float64]:
         1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w),
         2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w),
     )  # fmt: skip
-    return finite(np.concatenate([_numbers(position, "xyz"), columns]), stream.names, where)
+    return finite(np.concatenate([_numbers(position, "xyz"), columns]), names, where)
 
 
 def decode_twist(stream: Stream, message: Any) -> NDArray[np.float64]:
@@ -65,9 +68,14 @@ def decode_twist(stream: Stream, message: Any) -> NDArray[np.float64]:
     Raises:
         InvalidSampleError: a value is not finite.
     """
+    return twist_vector(message, stream.names, place(stream))
+
+
+def twist_vector(message: Any, names: tuple[str, ...], where: str) -> NDArray[np.float64]:
+    """As `decode_twist`, with the names of the six numbers and of their place."""
     twist = message.twist
     values = np.concatenate([_numbers(twist.linear, "xyz"), _numbers(twist.angular, "xyz")])
-    return finite(values, stream.names, place(stream))
+    return finite(values, names, where)
 
 
 def decode_wrench(stream: Stream, message: Any) -> NDArray[np.float64]:
@@ -111,34 +119,6 @@ def decode_array(stream: Stream, message: Any) -> NDArray[Any]:
     return finite(values, stream.names, where)
 
 
-def decode_command(action: Action, message: Any, arrival_ns: int) -> tuple[int, NDArray[np.float64]]:
-    """trajectory_msgs/JointTrajectory of one point to (time in ns, positions float64 (dim,) in the action's order).
-
-    The command's time is header.stamp + time_from_start; a zero stamp means its arrival.
-
-    Raises:
-        DecodeError: a joint is missing, not exactly one point, or no positions.
-        InvalidSampleError: a value is not finite.
-    """
-    where = f"the action (topic {action.topic})"
-    if len(message.points) != 1:
-        raise DecodeError(
-            f"{where} has a trajectory of {len(message.points)} points, but one point per message was expected; let "
-            "the teleoperation send its current target only"
-        )
-    point = message.points[0]
-    names = tuple(message.joint_names)
-    order = _order(action.names, names, where)
-    values = np.asarray(point.positions, dtype=np.float64)
-    if values.shape != (len(names),):
-        raise DecodeError(
-            f"{where} has {values.size} positions for {len(names)} joints, but one for each was expected; correct the "
-            "teleoperation"
-        )
-    time = stamp_ns(message, arrival_ns) + time_ns(point.time_from_start)
-    return time, finite(values[order], action.names, where)
-
-
 def _partial_joint_state(
     stream: Stream, message: Any, names: tuple[str, ...], where: str
 ) -> NDArray[np.float64]:
@@ -169,7 +149,7 @@ def _numbers(point: Any, parts: str) -> NDArray[np.float64]:
 
 
 @functools.lru_cache(maxsize=64)
-def _order(wanted: tuple[str, ...], names: tuple[str, ...], where: str) -> NDArray[np.intp]:
+def joint_order(wanted: tuple[str, ...], names: tuple[str, ...], where: str) -> NDArray[np.intp]:
     """Indices of the wanted joints in a message's names; messages of a topic nearly always repeat their names."""
     for name in wanted:
         if name not in names:

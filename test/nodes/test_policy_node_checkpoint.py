@@ -88,7 +88,10 @@ def test_when_a_checkpoint_has_a_mode_expect_absolute_chunks_for_the_control_roo
     robot = replace(ROBOT, action=replace(ROBOT.action, mode=mode))
     (folder / "embodiment.yaml").write_text(robot.to_yaml(), encoding="utf-8")
     pose = (HOME + 0.01).astype(np.float32)
-    inputs = {"image": np.zeros((1, 1, 2, 96, 128, 3), np.uint8), "state": pose[None, None]}
+    inputs: dict[str, np.ndarray] = {
+        "image": np.zeros((1, 1, 2, 96, 128, 3), np.uint8),
+        "state": pose[None, None],
+    }
     given, absolute = (
         load_policy("checkpoint", checkpoint=str(path), embodiment_file="").policy.predict(
             Observation(0, inputs)

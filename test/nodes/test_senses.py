@@ -117,8 +117,8 @@ def replayed(bag: Path, loaded: LoadedPolicy, *, every: int) -> Pilot:
         messages = [*opened.messages([*topics, ACTION.topic])]
     for number, message in enumerate(messages):
         if message.topic == ACTION.topic:
-            time_ns, position = decode_command(ACTION, message.content, message.log_ns)
-            pilot.intake.commanded(time_ns, message.log_ns, position)
+            time_ns, position = decode_command(ACTION.parts[0], message.content, message.log_ns)
+            pilot.intake.commanded(time_ns, message.log_ns, position, np.zeros_like(position))
         else:
             assert not pilot.message(topics[message.topic], message.content, message.log_ns)
         if number % every == 0:

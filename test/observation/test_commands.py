@@ -11,7 +11,7 @@ MS = 1_000_000
 
 
 def track(robot):
-    return CommandTrack(robot.action, robot.tick_hz)
+    return CommandTrack(robot)
 
 
 def vector(number):

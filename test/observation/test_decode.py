@@ -216,7 +216,7 @@ def test_when_a_value_is_not_finite_expect_invalid_sample(robot, messages, bad):
     with pytest.raises(InvalidSampleError, match="'b.velocity'"):
         decode(robot.stream("joints"), messages.joints(velocity=(0.0, bad)))
     with pytest.raises(InvalidSampleError, match="'a', but a finite number"):
-        decode_command(robot.action, messages.command(positions=(bad, 0.0)), 0)
+        decode_command(robot.action.parts[0], messages.command(positions=(bad, 0.0)), 0)
 
 
 def test_other_joints_may_hold_nonsense(robot, messages):
@@ -227,27 +227,27 @@ def test_other_joints_may_hold_nonsense(robot, messages):
 
 def test_command_is_in_the_actions_order_at_its_own_time(robot, messages):
     message = messages.command(positions=(0.5, -0.25), stamp_ns=3_000_000_000, from_start_ns=20_000_000)
-    time_ns, vector = decode_command(robot.action, message, 99)
+    time_ns, vector = decode_command(robot.action.parts[0], message, 99)
     assert time_ns == 3_020_000_000
     np.testing.assert_array_equal(vector, [-0.25, 0.5])  # names: [b, a]
 
 
 def test_when_the_stamp_is_zero_expect_the_arrival(robot, messages):
     assert stamp_ns(messages.joints(), 77) == 77
-    assert decode_command(robot.action, messages.command(from_start_ns=3), 77)[0] == 80
+    assert decode_command(robot.action.parts[0], messages.command(from_start_ns=3), 77)[0] == 80
 
 
 @pytest.mark.parametrize("points", [0, 2])
 def test_when_a_trajectory_has_not_one_point_expect_error(robot, messages, points):
     with pytest.raises(DecodeError, match=f"{points} points, but one point per message"):
-        decode_command(robot.action, messages.command(points=points), 0)
+        decode_command(robot.action.parts[0], messages.command(points=points), 0)
 
 
 def test_when_a_command_lacks_a_joint_or_positions_expect_error(robot, messages):
     with pytest.raises(DecodeError, match=r"the action \(topic /command\) lacks the joint 'b'"):
-        decode_command(robot.action, messages.command(names=("a", "c")), 0)
+        decode_command(robot.action.parts[0], messages.command(names=("a", "c")), 0)
     with pytest.raises(DecodeError, match="0 positions for 2 joints"):
-        decode_command(robot.action, messages.command(positions=()), 0)
+        decode_command(robot.action.parts[0], messages.command(positions=()), 0)
 
 
 def test_live_rclpy_messages_decode_like_plain_ones(robot, messages, picture):
@@ -265,4 +265,4 @@ def test_live_rclpy_messages_decode_like_plain_ones(robot, messages, picture):
     np.testing.assert_array_equal(decode(robot.stream("joints"), joints), [0.1, 0.2, 1.0, 2.0])
     command = JointTrajectory(joint_names=["a", "b"], points=[JointTrajectoryPoint(positions=[1.0, 2.0])])
     command.header.stamp.sec = 5
-    assert decode_command(robot.action, command, 0)[0] == 5_000_000_000
+    assert decode_command(robot.action.parts[0], command, 0)[0] == 5_000_000_000

@@ -1,0 +1,153 @@
+"""The last gate before commands are sent, over the whole control vector: limits, the workspace, orientations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.control.chunk import Vector
+from hpt_ros.control.config import WorkspaceConfig
+from hpt_ros.control.safety import CATCH_UP, Limits, Output, SafetyFilter
+from hpt_ros.control.turning import SHORTEST, TurnFilter, omega_of, rate_of
+from hpt_ros.control.workspace import Kinematics, make_fence
+
+
+class Gate:
+    """A `SafetyFilter` behind the workspace's fence, and a `TurnFilter` for each orientation.
+
+    Each orientation is slowed by itself, as grippers are: what keeps its direction is the turn, and the way apart.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        dt_s: float,
+        apart: NDArray[np.bool_],
+        *,
+        turns: Sequence[int] = (),
+        workspace: WorkspaceConfig,
+        kinematics: Kinematics | None = None,
+    ) -> None:
+        """Start without a pose; call `reset` before the first target.
+
+        Args:
+            limits: of the control vector; of a quaternion's first element those of its rotation, rad/s and rad/s^2.
+            dt_s: command period.
+            apart: (dim,) true for dimensions with a limit scalar of their own.
+            turns: where in the control vector each quaternion begins.
+            workspace: box and floor.
+            kinematics: of the vector without quaternions; needed for a workspace.
+
+        Raises:
+            HptError: as of `Workspace`.
+        """
+        self.limits, self.dt_s = limits, dt_s
+        self._places = [slice(turn, turn + 4) for turn in turns]
+        self._plain = np.ones(limits.dim, dtype=bool)
+        for place in self._places:
+            self._plain[place] = False
+        plain = self._plain
+        self._filter = SafetyFilter(
+            Limits(
+                limits.lower[plain], limits.upper[plain], limits.velocity[plain], limits.acceleration[plain]
+            ),
+            dt_s,
+            apart[plain],
+        )
+        self._fence = make_fence(workspace, kinematics, self._filter)
+        self._turns = [
+            TurnFilter(float(limits.velocity[turn]), float(limits.acceleration[turn]), dt_s, CATCH_UP)
+            for turn in turns
+        ]
+
+    @property
+    def position(self) -> Vector | None:
+        """The last command, (dim,); None before `reset`."""
+        if self._filter.position is None:
+            return None
+        return self._whole(self._filter.position, [turn.quaternion for turn in self._turns])
+
+    @property
+    def velocity(self) -> Vector:
+        """From the command before the last to the last, (dim,); of a quaternion its rate of change."""
+        return self._whole(
+            self._filter.velocity,
+            [
+                np.zeros(4) if turn.quaternion is None else rate_of(turn.quaternion, turn.omega)
+                for turn in self._turns
+            ],
+        )
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the last two commands were the same."""
+        return self._filter.at_rest and all(turn.at_rest for turn in self._turns)
+
+    @property
+    def blocked(self) -> str:
+        """Why the last target was braked at the workspace's edge; empty if it was not."""
+        return self._fence.blocked
+
+    def reset(self, position: Vector) -> None:
+        """Begin at rest at a pose; what lies outside the position limits is taken to them."""
+        self._filter.reset(position[self._plain])
+        for turn, place in zip(self._turns, self._places, strict=True):
+            turn.reset(position[place])
+
+    def forget(self) -> None:
+        """Forget the pose: no command until `reset`."""
+        self._filter.forget()
+        for turn in self._turns:
+            turn.forget()
+
+    def refusal(self, target: Vector) -> str:
+        """Why a target must not be sent at all; empty if it may be (within limits)."""
+        if np.shape(target) != (self.limits.dim,):
+            return f"it has the shape {np.shape(target)}, but ({self.limits.dim},) was expected"
+        if not np.isfinite(target).all():
+            return f"its dimension {int(np.argmin(np.isfinite(target)))} is not finite"
+        for place in self._places:
+            if target[place] @ target[place] < SHORTEST**2:
+                return f"its quaternion {target[place].round(3).tolist()} is no orientation"
+        return ""
+
+    def apply(self, target: Vector, velocity: Vector) -> Output | None:
+        """As `SafetyFilter.apply`, of the whole vector."""
+        if self.refusal(target):
+            return None
+        output = self._fence.apply(target[self._plain], velocity[self._plain])
+        if output is None or not self._turns:
+            return output
+        known = np.isfinite(velocity).all()
+        found = [
+            turn.apply(target[place], omega_of(target[place], velocity[place]) if known else np.zeros(3))
+            for turn, place in zip(self._turns, self._places, strict=True)
+        ]
+        return Output(
+            self._whole(output.position, [turn.quaternion for turn in found]),
+            self._whole(output.velocity, [rate_of(turn.quaternion, turn.omega) for turn in found]),
+            output.position_clamped,
+            output.velocity_clamped or any(turn.too_fast for turn in found),
+            output.acceleration_clamped or any(turn.too_sudden for turn in found),
+            output.slowed,
+        )
+
+    def brake(self) -> Output:
+        """The next command on the shortest way to rest; at rest, the last command again, bit for bit."""
+        output = self._filter.brake()
+        found = [turn.brake() for turn in self._turns]
+        return Output(
+            self._whole(output.position, [turn.quaternion for turn in found]),
+            self._whole(output.velocity, [rate_of(turn.quaternion, turn.omega) for turn in found]),
+        )
+
+    def _whole(self, plain: Vector, quaternions: Sequence[Vector | None]) -> Vector:
+        if not self._places:
+            return plain
+        result = np.empty(self.limits.dim)
+        result[self._plain] = plain
+        for place, quaternion in zip(self._places, quaternions, strict=True):
+            result[place] = quaternion
+        return result
