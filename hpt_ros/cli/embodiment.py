@@ -80,10 +80,20 @@ def _summary(path: Path) -> str:
     for stream in robot.streams:
         size = f"{stream.image.width}x{stream.image.height}" if stream.image else ", ".join(stream.names)
         lines.append(f"  {stream.name}: {stream.topic} at {stream.rate_hz:g} Hz, {size}")
-    lines.append(f"  action: {action.topic} at {action.rate_hz:g} Hz, chunks of {action.horizon} ticks")
-    for limit in action.limits:
+    limits = {limit.name: limit for limit in action.limits}
+    mode = "" if action.mode == "absolute" else f", {action.mode}"
+    for part in action.parts:
         lines.append(
-            f"    {limit.name}: {limit.lower:g} to {limit.upper:g} {action.unit}, {limit.velocity:g} {action.unit}/s, "
-            f"{limit.acceleration:g} {action.unit}/s^2"
+            f"  {part.name}: {part.topic} at {action.rate_hz:g} Hz, chunks of {action.horizon} ticks, {part.kind}{mode}"
         )
+        unit = "m" if part.cartesian else part.unit
+        for name in part.limited:
+            limit = limits[name]
+            gripper = ", a gripper" if name in action.grippers else ""
+            lines.append(
+                f"    {name}: {limit.lower:g} to {limit.upper:g} {unit}, {limit.velocity:g} {unit}/s, "
+                f"{limit.acceleration:g} {unit}/s^2{gripper}"
+            )
+        if (turn := part.rotation_limit) is not None:
+            lines.append(f"    {part.name} turns: {turn.velocity:g} rad/s, {turn.acceleration:g} rad/s^2")
     return "\n".join(lines)

@@ -1,0 +1,309 @@
+"""Robots with several commands and with Cartesian ones: the real node over real DDS, from the shipped files."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from policy_rig import wait_for
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import qos_profile_sensor_data
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+
+from hpt_ros.control import State
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import HptError
+from hpt_ros.nodes.composition import Composition
+from hpt_ros.nodes.inference import Observation
+from hpt_ros.nodes.outputs import make_senders
+from hpt_ros.nodes.policies import HoldPolicy, LoadedPolicy, RandomPolicy
+from hpt_ros.nodes.policy_config import OutputsConfig
+from hpt_ros.nodes.policy_node import PolicyNode
+from hpt_ros.resources import config_file
+
+NS = 1_000_000_000
+KNUCKLE = "robotiq_85_left_knuckle_joint"
+
+
+def shipped(name: str) -> Embodiment:
+    """A shipped robot without its cameras, which are tested elsewhere."""
+    robot = Embodiment.load(config_file(f"embodiments/{name}.yaml"))
+    streams = tuple(replace(stream, rate_hz=100.0) for stream in robot.streams if stream.modality == "state")
+    return replace(robot, observation_horizon=1, streams=streams)
+
+
+ARM = shipped("ur5e_robotiq")
+SERVO = shipped("ur5e_servo")
+POSES = Embodiment.loads(
+    SERVO.to_yaml()
+    .replace("geometry_msgs/msg/TwistStamped", "geometry_msgs/msg/PoseStamped")
+    .replace("cartesian_twist", "cartesian_pose")
+    .replace("delta_twist_cmds", "pose_target_cmds")
+)
+HOME = np.array([0.0, -1.5, 1.5, -1.5, -1.5, 0.0, 0.1])
+DOWN = Rotation.from_rotvec([np.pi, 0.0, 0.0])
+
+
+class Machine(Node):
+    """Publishes joints and the tool's pose at 100 Hz, and goes where it is told at once."""
+
+    def __init__(self, context: Any) -> None:
+        super().__init__("machine", context=context)
+        self.lock = threading.Lock()
+        self.joints = HOME.copy()
+        self.position, self.turn = np.array([0.1, -0.5, 0.3]), DOWN
+        self.frame = "base"
+        self.arm: list[JointTrajectory] = []
+        self.gripper: list[float] = []
+        self.twists: list[np.ndarray] = []
+        self.poses: list[tuple[np.ndarray, Rotation]] = []
+        self.frames: set[str] = set()
+        arm, gripper = (part.topic for part in ARM.action.parts)
+        self.create_subscription(JointTrajectory, arm, self._on_arm, 1000)
+        self.create_subscription(Float64MultiArray, gripper, self._on_gripper, 1000)
+        self.create_subscription(TwistStamped, SERVO.action.parts[0].topic, self._on_twist, 1000)
+        self.create_subscription(PoseStamped, POSES.action.parts[0].topic, self._on_pose, 1000)
+        self.states = self.create_publisher(JointState, "/joint_states", qos_profile_sensor_data)
+        self.tool = self.create_publisher(PoseStamped, SERVO.streams[0].topic, qos_profile_sensor_data)
+        self.create_timer(0.01, self._publish)
+        self._change = self.create_client(ChangeState, "/policy_node/change_state")
+
+    def _on_arm(self, message: JointTrajectory) -> None:
+        self.arm.append(message)
+        self.joints[:6] = message.points[0].positions
+
+    def _on_gripper(self, message: Float64MultiArray) -> None:
+        (value,) = message.data
+        self.gripper.append(value)
+        self.joints[6] = value
+
+    def _on_twist(self, message: TwistStamped) -> None:
+        twist = message.twist
+        linear = np.array([twist.linear.x, twist.linear.y, twist.linear.z])
+        angular = np.array([twist.angular.x, twist.angular.y, twist.angular.z])
+        self.twists.append(np.concatenate([linear, angular]))
+        self.frames.add(message.header.frame_id)
+        self.position = self.position + linear / SERVO.action.rate_hz
+        self.turn = Rotation.from_rotvec(angular / SERVO.action.rate_hz) * self.turn
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        p, q = message.pose.position, message.pose.orientation
+        self.position, self.turn = np.array([p.x, p.y, p.z]), Rotation.from_quat([q.x, q.y, q.z, q.w])
+        assert np.linalg.norm([q.x, q.y, q.z, q.w]) == pytest.approx(1.0, abs=1e-9)
+        self.poses.append((self.position, self.turn))
+        self.frames.add(message.header.frame_id)
+
+    def _publish(self) -> None:
+        stamp = self.get_clock().now().to_msg()
+        # As two broadcasters would: the arm and the gripper in messages of their own.
+        for names, values in ((ARM.action.names[:6], self.joints[:6]), ([KNUCKLE], self.joints[6:])):
+            message = JointState(name=list(names), position=values.tolist())
+            message.header.stamp = stamp
+            self.states.publish(message)
+        pose = PoseStamped()
+        pose.header.stamp, pose.header.frame_id = stamp, self.frame
+        pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = self.position.tolist()
+        q = pose.pose.orientation
+        q.x, q.y, q.z, q.w = self.turn.as_quat().tolist()
+        self.tool.publish(pose)
+
+    def change(self, transition: int) -> bool:
+        assert self._change.wait_for_service(timeout_sec=20.0)
+        done = threading.Event()
+        future = self._change.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        future.add_done_callback(lambda _: done.set())
+        assert done.wait(20.0)
+        return bool(future.result().success)
+
+
+class Script:
+    """From where the robot is, at a velocity of each action dimension; some are set to a value instead."""
+
+    def __init__(self, robot: Embodiment, velocity: dict[int, float], fixed: dict[int, float]) -> None:
+        self.robot, self.velocity, self.fixed = robot, velocity, fixed
+
+    def predict(self, observation: Observation) -> np.ndarray:
+        chunk = np.tile(
+            self.robot.space.holding(observation.inputs["state"][0, -1]), (self.robot.action.horizon, 1)
+        )
+        times_s = self.robot.dt_s * np.arange(self.robot.action.horizon)
+        for dimension, speed in self.velocity.items():
+            chunk[:, dimension] += speed * times_s
+        for dimension, value in self.fixed.items():
+            chunk[:, dimension] = value
+        return chunk
+
+    def reset(self) -> None:
+        pass
+
+
+@contextmanager
+def running(robot: Embodiment, policy: Any, **values: Any) -> Iterator[tuple[Machine, PolicyNode]]:
+    overrides = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
+    with Composition() as composition:
+        machine = composition.add(Machine(composition.context))
+        node = PolicyNode(
+            load=lambda: LoadedPolicy(policy, robot, "", 1),
+            context=composition.context, parameter_overrides=overrides,
+        )  # fmt: skip
+        composition.add(node)
+        assert machine.change(Transition.TRANSITION_CONFIGURE), node.refusal
+        assert machine.change(Transition.TRANSITION_ACTIVATE), node.refusal
+        yield machine, node
+
+
+def legal(values: np.ndarray, velocity: Any, acceleration: Any, rate_hz: float) -> None:
+    speeds = np.diff(values, axis=0) * rate_hz
+    assert (np.abs(speeds) <= np.asarray(velocity) * (1 + 1e-6) + 1e-9).all()
+    assert (np.abs(np.diff(speeds, axis=0)) * rate_hz <= np.asarray(acceleration) * (1 + 1e-6) + 1e-6).all()
+
+
+def test_when_a_robot_has_an_arm_and_a_gripper_expect_each_commanded_on_its_topic_within_limits() -> None:
+    policy = Script(ARM, {0: 0.3, 3: -0.2}, {6: 0.8})
+    with running(ARM, policy) as (machine, node):
+        wait_for(lambda: machine.joints[0] > 0.25 and machine.joints[6] > 0.79, "motion of both")
+        node.stop("enough")
+        wait_for(lambda: node.pilot is not None and node.pilot.controller.filter.at_rest, "rest")
+        count = wait_for(
+            lambda: len(machine.arm) == len(machine.gripper) and len(machine.arm), "the last commands"
+        )
+        assert node.counters()["commands_sent"] >= count
+        # A closing gripper is limited by itself: it does not slow the arm, nor is it blended.
+        assert node.counters()["clamped_velocity"] > 0
+    path = np.array([message.points[0].positions for message in machine.arm])
+    assert {tuple(message.joint_names) for message in machine.arm} == {ARM.action.names[:6]}
+    legal(path, ARM.max_velocity[:6], ARM.max_acceleration[:6], ARM.action.rate_hz)
+    fingers = np.array(machine.gripper)[:, None]
+    legal(fingers, ARM.max_velocity[6:], ARM.max_acceleration[6:], ARM.action.rate_hz)
+    assert (fingers >= 0.0).all()
+    assert (fingers <= 0.8).all()
+    assert np.diff(fingers[:, 0]).max() * ARM.action.rate_hz == pytest.approx(1.4)
+
+
+def test_when_outputs_have_latencies_expect_each_stamped_and_sent_ahead_by_its_own() -> None:
+    arm, gripper = ARM.action.parts
+    parts = (replace(arm, latency_s=0.05), replace(gripper, latency_s=0.3))
+    robot = replace(ARM, action=replace(ARM.action, outputs=parts))
+    with running(robot, Script(robot, {0: 0.3}, {6: 0.4})) as (machine, node):
+        wait_for(lambda: len(machine.arm) > 50, "commands")
+        np.testing.assert_allclose(robot.space.ahead_s, [0.0] * 6 + [0.25])
+        assert node.pilot is not None
+        assert node.pilot.controller.queue.longest_ns == 250_000_000
+    ahead = [m.points[0].time_from_start.sec + m.points[0].time_from_start.nanosec / NS for m in machine.arm]
+    # A period and the arm's latency ahead; a timer that is late takes from it, never adds.
+    assert np.median(ahead) == pytest.approx(0.06, abs=0.01)
+
+
+def test_when_the_tool_is_moved_by_twists_expect_them_legal_and_zero_in_the_end() -> None:
+    policy = Script(SERVO, {}, {2: 0.1, 5: 0.3, 6: 0.8})
+    with running(SERVO, policy) as (machine, node):
+        wait_for(lambda: machine.position[2] > 0.35, "motion upwards")
+        wait_for(lambda: machine.joints[6] > 0.79, "the gripper closed")
+        assert machine.twists[-1][2] == pytest.approx(0.1, abs=0.02)
+        assert machine.twists[-1][5] == pytest.approx(0.3, abs=0.05)
+        node.stop("enough")
+        wait_for(lambda: not machine.twists[-1].any(), "a zero twist")
+        count = len(machine.twists)
+        wait_for(lambda: node.pilot is not None and node.pilot.controller.filter.at_rest, "rest")
+    assert machine.frames == {"base"}
+    twists = np.array(machine.twists)
+    assert not twists[count - 1 :].any()
+    limits, turn = SERVO.space.limits, SERVO.action.parts[0].rotation_limit
+    assert turn is not None
+    legal(np.cumsum(twists[:, :3], axis=0) / 100.0, limits.velocity[:3], limits.acceleration[:3], 100.0)
+    assert np.linalg.norm(twists[:, 3:], axis=1).max() <= turn.velocity * (1 + 1e-6)
+    change = np.linalg.norm(np.diff(twists[:, 3:], axis=0), axis=1)
+    assert change.max() * SERVO.action.rate_hz <= turn.acceleration * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("goal", ["a floor of the workspace", "the position limits"])
+def test_when_poses_lead_out_expect_them_kept_inside_without_a_urdf(goal: str) -> None:
+    """The policy goes down at 0.2 m/s for ever, and turns at 2 rad/s, which is more than permitted."""
+    floor = 0.2 if goal.startswith("a floor") else -100.0
+    spinning = Spinning(POSES)
+    with running(POSES, spinning, workspace__floor_m=floor) as (machine, node):
+        lowest = max(floor, POSES.lower[2])
+        wait_for(lambda: machine.poses and machine.position[2] < lowest + 0.01, "the lowest place")
+        counters = node.counters()
+        assert counters["workspace_stops" if floor > 0 else "clamped_position"] > 0
+        assert counters["clamped_velocity"] > 0
+    positions = np.array([position for position, _ in machine.poses])
+    assert positions[:, 2].min() >= lowest - 1e-9
+    limits, turn = POSES.space.limits, POSES.action.parts[0].rotation_limit
+    assert turn is not None
+    legal(positions, limits.velocity[:3], limits.acceleration[:3], 100.0)
+    turns = Rotation.concatenate([rotation for _, rotation in machine.poses])
+    omega = (turns[1:] * turns[:-1].inv()).as_rotvec() * 100.0
+    assert np.linalg.norm(omega, axis=1).max() <= turn.velocity * (1 + 1e-6)
+    assert np.linalg.norm(np.diff(omega, axis=0), axis=1).max() * 100.0 <= turn.acceleration * (1 + 1e-5)
+    assert np.linalg.norm(omega, axis=1).max() == pytest.approx(turn.velocity, rel=1e-3)
+    assert machine.frames == {"base"}
+
+
+class Spinning(Script):
+    """Down at 0.2 m/s and round its own axis at 2 rad/s."""
+
+    def __init__(self, robot: Embodiment) -> None:
+        super().__init__(robot, {2: -0.2}, {})
+
+    def predict(self, observation: Observation) -> np.ndarray:
+        chunk = super().predict(observation)
+        steps = 2.0 * self.robot.dt_s * np.arange(len(chunk))
+        tool = observation.inputs["state"][0, -1][3:9]
+        x_axis, y_axis = tool[:3], tool[3:]
+        start = Rotation.from_matrix(np.stack([x_axis, y_axis, np.cross(x_axis, y_axis)], axis=1))
+        for row, angle in zip(chunk, steps, strict=True):
+            matrix = (Rotation.from_rotvec([0, 0, angle]) * start).as_matrix()
+            row[3:9] = np.concatenate([matrix[:, 0], matrix[:, 1]])
+        return chunk
+
+
+def test_when_the_measured_pose_is_in_another_frame_expect_no_motion_and_both_frames_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with running(SERVO, Script(SERVO, {}, {2: 0.1})) as (machine, node):
+        machine.frame = "base_link"  # turned by half a turn about z against base, on Universal Robots' arms
+        wait_for(lambda: node.counters()["invalid_messages"] > 10, "refused poses")
+        wait_for(lambda: node.state is not State.RUNNING, "no motion")
+        assert node.pilot is not None
+        stream = node.pilot.embodiment.streams[0]
+        pose = PoseStamped()
+        pose.header.frame_id = "base_link"
+        problem = node.pilot.message(stream, pose, node.now_ns)
+        assert "has the frame_id 'base_link', but the command 'tool' is in 'base'" in problem
+
+
+@pytest.mark.parametrize("robot", [ARM, SERVO, POSES])
+def test_the_baselines_hold_and_move_robots_of_every_kind(robot: Embodiment) -> None:
+    state = np.concatenate([[0.1, -0.5, 0.3], DOWN.as_matrix()[:, 0], DOWN.as_matrix()[:, 1], [0.2]])
+    state = HOME if robot is ARM else state
+    observation = Observation(0, {"state": state[None, None].astype(np.float32)})
+    hold = HoldPolicy(robot).predict(observation)
+    control = robot.space.to_control(hold, state)
+    np.testing.assert_allclose(
+        np.abs(control), np.abs(np.tile(robot.space.measured(state), (len(control), 1))), atol=1e-6
+    )
+    moved = RandomPolicy(robot, 1).predict(observation)
+    assert np.isfinite(robot.space.to_control(moved, state)).all()
+    assert (robot.space.speeds(moved) <= 0.2 + 1e-6).all()
+
+
+def test_when_a_further_form_cannot_hold_the_command_expect_it_refused() -> None:
+    with pytest.raises(HptError, match=r"outputs.joint_state is '/x', but .* Cartesian commands"):
+        make_senders(SERVO, OutputsConfig(joint_state="/x"))
+    found = make_senders(ARM, OutputsConfig(joint_state="/x"))
+    assert [sender.topic for sender in found] == [part.topic for part in ARM.action.parts] + ["/x"]
+    with pytest.raises(HptError, match="also a stream's or another output's topic"):
+        make_senders(ARM, OutputsConfig(joint_state=ARM.action.parts[1].topic))
