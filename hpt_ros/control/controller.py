@@ -391,7 +391,7 @@ class Controller:
             pose = np.clip(measured, self.limits.lower, self.limits.upper)
         target = self.queue.chunk_at(chunk, time_ns).position
         self.session.waiting_for = too_far(
-            self.names, target, pose, self.limits, safety.start_reach_s, self._turns
+            self.names, target, pose, self.limits, safety.start_reach_s, self._turns, self.queue.step
         )
         if self.session.waiting_for:
             return

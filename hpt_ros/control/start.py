@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import Chunk, Vector
 from hpt_ros.control.queue import ChunkQueue
@@ -31,15 +32,19 @@ def too_far(
     limits: Limits,
     reach_s: float,
     turns: Sequence[int] = (),
+    step: NDArray[np.bool_] | None = None,
 ) -> str:
     """Why the first target (dim,) is too far from the pose (dim,); empty if it is not.
 
     Near is what each dimension's velocity limit covers in `reach_s`: it suits radians and metres alike. `turns` are
-    where quaternions begin, which are as far apart as the angle between them.
+    where quaternions begin, which are as far apart as the angle between them. Dimensions in `step` (grippers) may be
+    far away: to open or close is what they are told first, and their own limits slow them.
     """
     reach = limits.velocity * reach_s
     away = distances(np.clip(target, limits.lower, limits.upper), pose, turns)
-    worst = int(np.argmax(away - reach))
+    worst = int(np.argmax(away - reach if step is None else np.where(step, -np.inf, away - reach)))
+    if step is not None and step[worst]:
+        return ""
     if away[worst] <= reach[worst]:
         return ""
     return (

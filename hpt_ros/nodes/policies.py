@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, require_match
+from hpt_ros.embodiment.action import CARTESIAN_TWIST
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.inference import ChunkPolicy, Observation
 from hpt_ros.resources import checkpoint_folder
@@ -81,6 +82,10 @@ class RandomPolicy:
         velocity = self._random.uniform(-fastest, fastest)
         times_s = robot.dt_s * np.arange(robot.action.horizon)
         chunk: NDArray[Any] = np.clip(pose + times_s[:, None] * velocity, robot.lower, robot.upper)
+        for part in robot.space.parts:
+            if part.output.kind == CARTESIAN_TWIST:  # a velocity itself
+                fastest = RANDOM_SPEED * robot.upper[part.action]
+                chunk[:, part.action] = self._random.uniform(-fastest, fastest)
         return chunk
 
     def reset(self) -> None:
