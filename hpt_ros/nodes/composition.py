@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 import rclpy
+from rclpy.action import ActionClient, ActionServer
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -76,4 +77,19 @@ def _close(
     close = getattr(node, "close", None)
     if close is not None:
         close()
+    destroy(node)
+
+
+def destroy(node: Node) -> None:
+    """Destroy a node with all that it offers.
+
+    rclpy 9.1's `destroy_node` leaves actions, and the services of a lifecycle node's state machine, to the garbage
+    collector. Until that runs, their DDS participant is on the graph, and clients count a service that nobody answers.
+    """
+    for waitable in tuple(node.waitables):
+        if isinstance(waitable, (ActionServer, ActionClient)):
+            waitable.destroy()
     node.destroy_node()
+    state_machine = getattr(node, "_state_machine", None)
+    if state_machine is not None:
+        state_machine.destroy_when_not_in_use()
