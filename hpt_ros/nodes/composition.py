@@ -17,6 +17,37 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 
+class Spinning:
+    """A node that spins on a thread of its own until `close`."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(node)
+        self._closing = False
+        self._thread = threading.Thread(target=self._spin, name=f"spin {node.get_name()}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop spinning, let the node close itself if it can, destroy it."""
+        self._closing = True
+        self._executor.shutdown(timeout_sec=2.0)
+        self._thread.join(timeout=5.0)
+        close = getattr(self.node, "close", None)
+        if close is not None:
+            close()
+        destroy(self.node)
+
+    def _spin(self) -> None:
+        try:
+            with contextlib.suppress(ExternalShutdownException):
+                self._executor.spin()
+        except InvalidHandle:
+            # rclpy's shutdown can destroy the guard condition that a callback is just about to trigger.
+            if not self._closing:
+                raise
+
+
 class Composition:
     """Owns an rclpy context, spins each added node on its own thread, and closes all of it in reverse order.
 
@@ -26,7 +57,7 @@ class Composition:
 
     def __init__(self) -> None:
         self.context = rclpy.Context()
-        self._running: list[tuple[Node, SingleThreadedExecutor, threading.Thread, threading.Event]] = []
+        self._running: list[Spinning] = []
 
     def __enter__(self) -> Composition:
         rclpy.init(context=self.context, args=[])
@@ -34,50 +65,21 @@ class Composition:
 
     def add(self, node: Node) -> Any:
         """Spin `node` (made with ``context=composition.context``) on a thread of its own and return it."""
-        executor = SingleThreadedExecutor(context=self.context)
-        executor.add_node(node)
-        closing = threading.Event()
-        thread = threading.Thread(
-            target=_spin, args=(executor, closing), name=f"spin {node.get_name()}", daemon=True
-        )
-        self._running.append((node, executor, thread, closing))
-        thread.start()
+        self._running.append(Spinning(node))
         return node
 
     def remove(self, node: Node) -> None:
         """Stop and destroy one node before the rest."""
-        (entry,) = [entry for entry in self._running if entry[0] is node]
+        (entry,) = [entry for entry in self._running if entry.node is node]
         self._running.remove(entry)
-        _close(*entry)
+        entry.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         while self._running:
-            _close(*self._running.pop())
+            self._running.pop().close()
         rclpy.try_shutdown(context=self.context)
-
-
-def _spin(executor: SingleThreadedExecutor, closing: threading.Event) -> None:
-    try:
-        with contextlib.suppress(ExternalShutdownException):
-            executor.spin()
-    except InvalidHandle:
-        # rclpy's shutdown can destroy the guard condition that a callback is just about to trigger.
-        if not closing.is_set():
-            raise
-
-
-def _close(
-    node: Node, executor: SingleThreadedExecutor, thread: threading.Thread, closing: threading.Event
-) -> None:
-    closing.set()
-    executor.shutdown(timeout_sec=2.0)
-    thread.join(timeout=5.0)
-    close = getattr(node, "close", None)
-    if close is not None:
-        close()
-    destroy(node)
 
 
 def destroy(node: Node) -> None:

@@ -141,6 +141,7 @@ class Pilot:
     def close(self) -> bool:
         """End the threads; False if the policy did not come back."""
         self.intake.close()
+        self.loaded.close()
         return self.worker.close()
 
     def task_refusal(self, task: str) -> str:

@@ -41,10 +41,10 @@ from hpt_ros.nodes.connections import Connections
 from hpt_ros.nodes.decisions import DecisionLog
 from hpt_ros.nodes.executable import run
 from hpt_ros.nodes.lifecycle import told
-from hpt_ros.nodes.making import make_pilot
+from hpt_ros.nodes.making import make_pilot, obtain
 from hpt_ros.nodes.operators import offer_to_operators
 from hpt_ros.nodes.pilot import Pilot, Step
-from hpt_ros.nodes.policies import LoadedPolicy, load_policy
+from hpt_ros.nodes.policies import LoadedPolicy
 from hpt_ros.nodes.policy_config import PolicyNodeConfig
 from hpt_ros.nodes.reporting import to_diagnostics, to_status
 from hpt_ros.nodes.run_action import RunAction
@@ -155,12 +155,12 @@ class PolicyNode(LifecycleNode):
     def on_configure(self, state: Any) -> Any:
         """Load the policy, make subscriptions and publishers. A mistake is logged as one sentence and refuses."""
         config = self._config = parameters.read(self, PolicyNodeConfig)
-        loaded = self._load() if self._load is not None else load_policy(
-            config.policy, checkpoint=config.checkpoint, embodiment_file=config.embodiment,
-            device=config.device, threads=config.threads, seed=config.seed, backend=config.backend,
-            precision=config.precision,
-        )  # fmt: skip
-        pilot = make_pilot(loaded, config, parameters.read(self, ControlConfig), lambda: self.now_ns)
+        loaded = self._load() if self._load is not None else obtain(self, config)
+        try:
+            pilot = make_pilot(loaded, config, parameters.read(self, ControlConfig), lambda: self.now_ns)
+        except HptError:
+            loaded.close()
+            raise
         with self._lock:
             pilot.controller.latched = self._latched
             try:

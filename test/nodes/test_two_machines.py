@@ -1,0 +1,131 @@
+"""The policy on another machine: two network namespaces, and a cable that is slow, loses packets and is pulled out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cable import Cable, CableError
+from policy_rig import PERIOD_S, ROBOT
+
+from hpt_ros.resources import config_file
+
+RIG = Path(__file__).resolve().parents[1] / "far_rig.py"
+PATIENCE_S = 60.0
+
+
+class Side:
+    """A process in one of the namespaces."""
+
+    def __init__(self, end: str, role: str) -> None:
+        environment = {
+            **os.environ,
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
+            "FASTDDS_DEFAULT_PROFILES_FILE": str(config_file("dds/two_machines.xml")),
+        }
+        command = ["ip", "netns", "exec", end, sys.executable, str(RIG), role]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment,
+        )  # fmt: skip
+
+    def ask(self, word: str = "") -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            pytest.fail(f"the robot's side ended: {self.process.communicate()[1][-2000:]}")
+        found: dict[str, Any] = json.loads(line)
+        assert "refusal" not in found, found["refusal"]
+        return found
+
+    def until(self, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
+        limit = time.monotonic() + PATIENCE_S
+        found: dict[str, Any] = {}
+        while time.monotonic() < limit:
+            found = self.ask()
+            if condition(found):
+                return found
+            time.sleep(0.05)
+        pytest.fail(f"{what} did not happen within {PATIENCE_S:g} s: {found}")
+
+    def end(self) -> None:
+        try:
+            self.process.communicate(timeout=20.0)  # closes its standard input
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+
+
+@pytest.fixture
+def cable() -> Iterator[Cable]:
+    made = Cable()
+    try:
+        made.__enter__()
+    except (CableError, OSError) as error:
+        pytest.skip(f"no network namespaces with TAP devices may be made here: {error}")
+    try:
+        yield made
+    finally:
+        made.__exit__(None, None, None)
+
+
+@pytest.fixture
+def robot(cable: Cable) -> Iterator[Side]:
+    policy, robot = Side(cable.ends[1], "policy"), Side(cable.ends[0], "robot")
+    yield robot
+    robot.end()
+    policy.end()
+
+
+def test_when_the_link_is_slow_lossy_and_then_cut_expect_rest_within_limits_until_cleared(cable, robot):
+    # Every answer of the robot's side checks that all commands so far are within the limits.
+    running = robot.until(lambda now: now["state"] == "RUNNING" and now["moving"], "motion")
+    assert cable.carried > 0
+
+    cable.delay_s = 0.05
+    slow = robot.until(lambda now: now["inference_s"] > 0.1, "an inference there and back")
+    before = slow["counters"]["chunks"]
+    robot.until(
+        lambda now: now["counters"]["chunks"] > before + 2 and now["moving"], "motion over a slow link"
+    )
+    cable.delay_s = 0.0
+
+    cable.loss = 0.05
+    before = robot.ask()["counters"]["chunks"]
+    lossy = robot.until(lambda now: now["counters"]["chunks"] > before + 2, "chunks over a lossy link")
+    assert cable.lost > 0
+    cable.loss = 0.0
+    if lossy["state"] == "FAULT":
+        robot.ask("clear")
+    running = robot.until(lambda now: now["state"] == "RUNNING" and now["moving"], "motion again")
+
+    cable.pulled = True
+    cut_ns = robot.ask()["now_ns"]
+    fault = robot.until(lambda now: now["state"] == "FAULT" and now["still"], "a fault")
+    assert fault["latched"]
+    assert fault["last_moving_ns"] > cut_ns > running["now_ns"]
+    # What it had of the policy when the link went, and the brake: no more.
+    assert fault["only_braked_after_chunk"]
+    braking_s = (ROBOT.max_velocity / ROBOT.max_acceleration).max()
+    assert fault["commands_after_chunk"] <= 2 + braking_s / PERIOD_S
+    assert fault["counters"]["exhausted_stops"] > running["counters"]["exhausted_stops"]
+    sent = fault["commands"]
+
+    cable.pulled = False
+    failed = fault["counters"]["inference_errors"]
+    time.sleep(1.0)  # the link is there again, and nobody has cleared the fault
+    later = robot.ask()
+    assert (later["state"], later["commands"]) == ("FAULT", sent)
+    assert failed > 0
+    robot.ask("clear")
+    robot.until(lambda now: now["state"] == "RUNNING" and now["commands"] > sent and now["moving"], "motion")
