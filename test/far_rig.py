@@ -61,7 +61,13 @@ def robot_side() -> None:
         for line in sys.stdin:
             if line.strip() == "clear":
                 node.clear_fault()
-            print(json.dumps(report(rig) if node.pilot else {"refusal": node.refusal}), flush=True)
+            said = report(rig) if node.pilot else {"refusal": node.refusal}
+            if line.strip() == "path":
+                said["path"] = [
+                    (c.stamp_ns, c.due_ns, c.position.tolist(), c.velocity.tolist())
+                    for c in list(rig.robot.commands)
+                ]
+            print(json.dumps(said), flush=True)
 
 
 def policy_side() -> None:

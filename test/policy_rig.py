@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -232,3 +233,29 @@ def policy_rig(make_robot: Callable[[Any], Robot] = Robot) -> Iterator[Rig]:
         robot = composition.add(make_robot(composition.context))
         yield Rig(composition, robot, policy)
         policy.released.set()
+
+
+def nan_checkpoint(folder: Path) -> LoadedPolicy:
+    """A trained policy, saved below `folder`, whose weights are NaN."""
+    # Imported here, as torch takes seconds.
+    import torch
+
+    from hpt_ros.model import Policy, PolicyConfig, Statistics, StemConfig, TrunkConfig, save_checkpoint
+    from hpt_ros.nodes.policies import CheckpointPolicy
+
+    torch.manual_seed(0)
+    config = PolicyConfig(
+        embodiment=ROBOT.name, observation_horizon=1, action_horizon=ROBOT.action.horizon, state_dim=7, action_dim=7,
+        stems=(StemConfig(modality="state", tokens=2),), trunk=TrunkConfig(depth=1, width=32, heads=2),
+    )  # fmt: skip
+    policy = Policy(config).eval()
+    statistics = Statistics.of(np.stack([HOME - 0.1, HOME + 0.1]).astype(np.float32))
+    policy.set_statistics({"action": statistics, "state": statistics})
+    saved = save_checkpoint(
+        folder / "broken", policy, embodiment_yaml=ROBOT.to_yaml(), stats={}, card="# a test's"
+    )
+    trained = CheckpointPolicy(saved, "cpu", 1)
+    with torch.no_grad():
+        for weights in trained._rollout.policy.parameters():
+            weights.fill_(torch.nan)
+    return LoadedPolicy(trained, ROBOT, str(saved), 1)

@@ -1,7 +1,7 @@
 """A policy that computes on another machine: observations go out over DDS, chunks come back.
 
 The policy node stays with the robot, with its limits, watchdogs and latches; only the arithmetic of the network is
-elsewhere. A link that is cut, slow or lossy is then an inference that fails: the robot uses up its chunk, brakes, holds.
+elsewhere. A link that is cut, slow or lossy is then an inference that fails: the robot uses up its chunk and brakes.
 
 Times never cross: an answer is for the observation of its number, whose stamp is this machine's. The clocks may differ.
 
