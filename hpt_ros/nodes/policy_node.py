@@ -315,12 +315,14 @@ class PolicyNode(LifecycleNode):
             self.get_logger().info(words)
 
     def _on_message(self, stream: Stream, message: Any) -> None:
+        began_s = time.monotonic()
         with self._lock:
             pilot = self._pilot
             now_ns = self.now_ns
             if pilot is None or not pilot.controller.state.active or now_ns == 0:
                 return
             problem = pilot.message(stream, message, now_ns)
+            pilot.metrics.add("message_s", time.monotonic() - began_s)
             if problem:
                 self._complain(stream.name, problem)
 
