@@ -68,6 +68,7 @@ class Robot(Node):
         self.position = HOME.copy()
         self.camera_on = self.joints_on = self.follows = True
         self.same_picture, self.pictures = False, 0
+        self.stamped = True  # of joint states
         self.clock_off_s = 0.0  # how far its stamps are from the node's clock
         self.encoding, self.names, self.spoil = "rgb8", list(ROBOT.action.names), False
         self.commands: list[Sent] = []
@@ -125,7 +126,8 @@ class Robot(Node):
             if self.spoil:
                 position[3] = float("nan")
             message = JointState(name=self.names, position=position)
-            message.header.stamp = self._now()
+            if self.stamped:
+                message.header.stamp = self._now()
             self.joints.publish(message)
 
     def _publish_images(self) -> None:

@@ -56,7 +56,7 @@ def make_pilot(
     )
     refused = pilot.first_task(config.task, needed=config.start_on_activate)
     if refused:
-        pilot.close()
+        pilot.end()
         raise HptError(refused)
     return pilot
 

@@ -38,6 +38,14 @@ class RemoteConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PredictionConfig:
+    """The way that the policy means to go, drawn on ~/predicted_path; needs robot_description."""
+
+    link: str = field("link whose way is drawn; empty: the last one", default="")
+    frame: str = field("frame_id of the path; empty: the root link of robot_description", default="")
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyNodeConfig:
     """What the policy node runs and how it starts; `ControlConfig` says how it moves."""
 
@@ -68,6 +76,7 @@ class PolicyNodeConfig:
         "the robot's URDF, for a workspace; its limits must not be narrower than the embodiment file's",
         default="",
     )
+    prediction: PredictionConfig = field("the predicted way", default=PredictionConfig())
     seed: int = field("seed of the random policy", default=0, minimum=0, maximum=2**31 - 1)
     autostart: bool = field(
         "configure and activate at the start (the node's own executable only)", default=False
