@@ -55,7 +55,8 @@ def report(rig: Rig) -> dict[str, Any]:
 def robot_side() -> None:
     """The robot, and its policy node with a remote policy."""
     with policy_rig() as rig:
-        node = rig.start(active=False, load=False, policy="remote", embodiment=FILE)
+        # A busy machine may hold any thread for a while; it is the link that is to stop the robot.
+        node = rig.start(active=False, load=False, policy="remote", embodiment=FILE, watchdog__timeout_s=5.0)
         node.trigger_configure()
         node.trigger_activate()
         for line in sys.stdin:

@@ -46,13 +46,18 @@ class Side:
         assert "refusal" not in found, found["refusal"]
         return found
 
-    def until(self, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
+    def until(
+        self, condition: Callable[[dict[str, Any]], Any], what: str, *, clearing: bool = False
+    ) -> dict[str, Any]:
+        """Ask until a condition holds; `clearing` clears faults, which a busy machine may bring about by itself."""
         limit = time.monotonic() + PATIENCE_S
         found: dict[str, Any] = {}
         while time.monotonic() < limit:
             found = self.ask()
             if condition(found):
                 return found
+            if clearing and found["state"] == "FAULT":
+                self.ask("clear")
             time.sleep(0.05)
         pytest.fail(f"{what} did not happen within {PATIENCE_S:g} s: {found}")
 

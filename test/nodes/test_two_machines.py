@@ -34,25 +34,24 @@ def robot(cable: Cable) -> Iterator[Side]:
 
 def test_when_the_link_is_slow_lossy_and_then_cut_expect_rest_within_limits_until_cleared(cable, robot):
     # Every answer of the robot's side checks that all commands so far are within the limits.
-    running = robot.until(lambda now: now["state"] == "RUNNING" and now["moving"], "motion")
+    moving = lambda now: now["state"] == "RUNNING" and now["moving"]  # noqa: E731
+    robot.until(moving, "motion", clearing=True)
     assert cable.carried > 0
 
     cable.delay_s = 0.05
-    slow = robot.until(lambda now: now["inference_s"] > 0.1, "an inference there and back")
+    slow = robot.until(lambda now: now["inference_s"] > 0.1, "an inference there and back", clearing=True)
     before = slow["counters"]["chunks"]
     robot.until(
-        lambda now: now["counters"]["chunks"] > before + 2 and now["moving"], "motion over a slow link"
-    )
+        lambda now: now["counters"]["chunks"] > before + 2 and moving(now), "motion over a slow link", clearing=True
+    )  # fmt: skip
     cable.delay_s = 0.0
 
     cable.loss = 0.05
     before = robot.ask()["counters"]["chunks"]
-    lossy = robot.until(lambda now: now["counters"]["chunks"] > before + 2, "chunks over a lossy link")
+    robot.until(lambda now: now["counters"]["chunks"] > before + 2, "chunks over a lossy link", clearing=True)
     assert cable.lost > 0
     cable.loss = 0.0
-    if lossy["state"] == "FAULT":
-        robot.ask("clear")
-    running = robot.until(lambda now: now["state"] == "RUNNING" and now["moving"], "motion again")
+    running = robot.until(moving, "motion again", clearing=True)
 
     cable.pulled = True
     cut_ns = robot.ask()["now_ns"]
@@ -73,4 +72,4 @@ def test_when_the_link_is_slow_lossy_and_then_cut_expect_rest_within_limits_unti
     assert (later["state"], later["commands"]) == ("FAULT", sent)
     assert failed > 0
     robot.ask("clear")
-    robot.until(lambda now: now["state"] == "RUNNING" and now["commands"] > sent and now["moving"], "motion")
+    robot.until(lambda now: now["commands"] > sent and moving(now), "motion once cleared", clearing=True)
