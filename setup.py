@@ -15,7 +15,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 PACKAGE = "hpt_ros"
-NODES = ("policy_node", "recorder_node", "sim_node", "teleop_node")
+NODES = ("inference_node", "policy_node", "recorder_node", "sim_node", "teleop_node")
 
 
 def version() -> str:

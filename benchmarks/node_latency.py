@@ -35,6 +35,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.embodiment import Embodiment, ImageSpec
 from hpt_ros.nodes.composition import Composition
+from hpt_ros.nodes.executable import be_punctual
 from hpt_ros.nodes.policies import HoldPolicy, LoadedPolicy
 from hpt_ros.nodes.policy_node import PolicyNode
 from hpt_ros.resources import config_file
@@ -132,6 +133,65 @@ def run_robot(encoding: str) -> None:
     print(json.dumps(arrivals))
 
 
+def jpeg_s() -> float:
+    """Median time that OpenCV alone takes to decode one picture of each camera."""
+    messages = [_message("compressed", picture) for picture in pictures()]
+    took = []
+    for first, second in zip(messages[::2], messages[1::2], strict=True):
+        for _ in range(4):
+            began = time.perf_counter()
+            for message in (first, second):
+                cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
+            took.append(time.perf_counter() - began)
+    return float(np.median(took))
+
+
+def overhead_s(found: dict[str, NDArray[np.float64]], encoding: str) -> tuple[float, float]:
+    """The node's own work on the way of a picture to its command, median and 99th percentile of the chunks.
+
+    Taking the message, resampling (without the JPEG decoder), assembling, handing to the worker, and the control period
+    that makes the command; not the waits for the tick, for the policy and for the command's period.
+    """
+    names = ("decode_s", "request_s", "worker_wait_s")
+    count = min(found[name].size for name in names)
+    work = np.sum([found[name][-count:] for name in names], axis=0)
+    work = work + np.median(found["message_s"]) + np.median(found["control_s"])
+    if encoding == "compressed":
+        work = work - jpeg_s()
+    return float(np.median(work)), float(np.percentile(work, 99))
+
+
+def summary(rows: list[tuple[str, dict[str, NDArray[np.float64]], tuple[float, float], float]]) -> str:
+    """A Markdown table of all that was measured, in ms."""
+    stages = (
+        "image_delay",
+        "message",
+        "tick_wait",
+        "decode",
+        "request",
+        "worker_wait",
+        "command_wait",
+        "control",
+    )
+    lines = [
+        f"| ms, median / p99 | {' | '.join(title for title, *_ in rows)} |",
+        "| --- |" + " --- |" * len(rows),
+    ]
+
+    def line(name: str, cells: list[str]) -> None:
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+
+    def both(values: NDArray[np.float64]) -> str:
+        median, high = np.percentile(values, [50, 99]) * 1e3
+        return f"{median:.2f} / {high:.2f}"
+
+    for name in (*stages, "image_to_command", "command_jitter", "received_jitter"):
+        line(name.replace("_", " "), [both(found[f"{name}_s"]) for _, found, _, _ in rows])
+    line("**node's own work**", [f"{own[0] * 1e3:.2f} / {own[1] * 1e3:.2f}" for _, _, own, _ in rows])
+    line("CPU, part of one core", [f"{cpu:.0%}" for *_, cpu in rows])
+    return "\n".join(lines)
+
+
 def _cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
@@ -145,6 +205,7 @@ def measure(encoding: str, processes: int, seconds: float) -> dict[str, NDArray[
     if processes == 2:
         command = [sys.executable, __file__, "--robot", encoding]
         other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    be_punctual()  # as the node's own executable
     with Composition() as composition:
         here = None if other else composition.add(Robot(encoding, composition.context))
         node = composition.add(PolicyNode(load=lambda: loaded, context=composition.context))
@@ -186,11 +247,13 @@ def main() -> int:
     if args.robot:
         run_robot(args.robot)
         return 0
+    rows = []
     for encoding in args.encodings:
         for processes in args.processes:
             found = measure(encoding, processes, args.seconds)
             title = f"{encoding}, {processes} process{'es' if processes > 1 else ''}"
             cpu, rate = found.pop("cpu")[0], found.pop("commands_per_s")[0]
+            rows.append((title, found, overhead_s(found, encoding), float(cpu)))
             table = Table(title=f"{title}: {cpu:.0%} of one core, {rate:.1f} commands/s")
             for column in ("ms", "median", "p95", "p99", "largest", "n"):
                 table.add_column(column, justify="left" if column == "ms" else "right")
@@ -201,6 +264,7 @@ def main() -> int:
                         name.removesuffix("_s").replace("_", " "), *(f"{v:.2f}" for v in figures), str(values.size)
                     )  # fmt: skip
             Console(width=100).print(table)
+    print(summary(rows))
     return 0
 
 

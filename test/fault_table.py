@@ -16,13 +16,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 import numpy as np
-from policy_rig import FILE, NS, PERIOD_S, ROBOT, Rig, Sent, policy_rig, wait_for
+from cable import Cable, CableError
+from far_sides import Side
+from policy_rig import FILE, NS, PERIOD_S, ROBOT, Rig, Sent, nan_checkpoint, policy_rig, wait_for
+from rclpy.node import Node
+from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.control import State
 
@@ -94,8 +99,18 @@ def used(sent: list[Sent]) -> str:
     return " / ".join(f"{part.max():.0%}" for part in parts)
 
 
+def line(name: str, sent: list[Sent], injected_ns: int, reason: str) -> str:
+    """A line of the table about a fault that stopped the robot."""
+    still = [c for c in sent if c.stamp_ns > injected_ns and not c.velocity.any()]
+    cruise = np.median([np.abs(c.velocity).max() for c in sent if c.stamp_ns <= injected_ns][-20:])
+    braked_ns = max(c.stamp_ns for c in sent if np.abs(c.velocity).max() > 0.95 * cruise)
+    noticed_s, still_s = ((at - injected_ns) / NS for at in (braked_ns, still[0].stamp_ns))
+    count = sum(injected_ns < c.stamp_ns <= still[0].stamp_ns for c in sent)
+    return f"| {name} | {noticed_s:.2f} | {still_s:.2f} | {count} | {used(sent)} | {_short(reason)} |"
+
+
 def row(fault: Fault) -> str:
-    """One line of the table."""
+    """The line of a fault in one process."""
     with policy_rig() as rig:
         node = rig.start(**fault.values)
         rig.until_moving()
@@ -108,12 +123,53 @@ def row(fault: Fault) -> str:
         rig.check_limits(sent)
         assert node.pilot is not None
         reason = node.pilot.controller.latched
-        still = [c for c in sent if c.stamp_ns > injected_ns and not c.velocity.any()]
-        cruise = np.median([np.abs(c.velocity).max() for c in sent if c.stamp_ns <= injected_ns][-20:])
-        braked_ns = max(c.stamp_ns for c in sent if np.abs(c.velocity).max() > 0.95 * cruise)
         rig.policy.released.set()
-    noticed_s, still_s = ((at - injected_ns) / NS for at in (braked_ns, still[0].stamp_ns))
-    return f"| {fault.name} | {noticed_s:.2f} | {still_s:.2f} | {used(sent)} | {_short(reason)} |"
+    return line(fault.name, sent, injected_ns, reason)
+
+
+def slow_subscriber() -> str:
+    """The line of somebody who takes 0.2 s for each command."""
+    with policy_rig() as rig:
+        slow = rig.composition.add(Node("slow", context=rig.composition.context))
+        slow.create_subscription(JointTrajectory, ROBOT.action.topic, lambda _: time.sleep(0.2), 10)
+        node = rig.start()
+        rig.until_moving()
+        time.sleep(1.5)
+        sent = list(rig.robot.commands)
+        rig.check_limits(sent)
+        given = node.counters()["commands_sent"]
+        assert node.state is State.RUNNING
+    words = f"it does not stop: the robot got {len(sent)} of {given} commands sent meanwhile"
+    return f"| a subscriber of the commands is slow | - | - | {len(sent)} | {used(sent)} | {words} |"
+
+
+def nan_weights() -> str:
+    """The line of a checkpoint whose weights are NaN: there is no motion that could be stopped."""
+    with policy_rig() as rig, TemporaryDirectory() as folder:
+        node = rig.start(loaded=nan_checkpoint(Path(folder)), safety__max_refused=3)
+        rig.until(State.FAULT)
+        assert rig.robot.commands == []
+        assert node.pilot is not None
+        reason = node.pilot.controller.latched
+    return f"| weights are NaN | - | - | 0 | nothing is sent | {_short(reason)} |"
+
+
+def cut_link() -> str:
+    """The line of a policy on another machine when the cable between is pulled out."""
+    name = "the link to the policy's machine is cut"
+    try:
+        with Cable() as cable:
+            policy, robot = Side(cable.ends[1], "policy"), Side(cable.ends[0], "robot")
+            robot.until(lambda now: now["state"] == "RUNNING" and now["moving"], "motion")
+            cable.pulled = True
+            injected_ns = robot.ask()["now_ns"]
+            fault = robot.until(lambda now: now["state"] == "FAULT" and now["still"], "a fault")
+            sent = [Sent(c[0], c[1], np.array(c[2]), np.array(c[3])) for c in robot.ask("path")["path"]]
+            for side in (robot, policy):
+                side.end()
+    except CableError as error:
+        return f"| {name} | - | - | - | - | not measured: {_short(str(error))} |"
+    return line(name, sent, injected_ns, fault["latched"])
 
 
 def killed() -> str:
@@ -127,11 +183,14 @@ def killed() -> str:
         wait_for(moving, "motion", 60.0)
         process.kill()
         process.wait()
+        time.sleep(0.2)  # what was under way arrives
+        count = len(rig.robot.commands)
         time.sleep(1.0)
         sent = list(rig.robot.commands)
+        assert len(sent) == count
         rig.check_limits(sent)
     words = "nothing more is sent: the controller behind it must come to rest"
-    return f"| the node is killed (SIGKILL) | - | - | {used(sent)} | {words} |"
+    return f"| the node is killed (SIGKILL) | - | - | 0 | {used(sent)} | {words} |"
 
 
 def _short(reason: str) -> str:
@@ -143,15 +202,16 @@ def main() -> int:
     """Run all and rewrite the table."""
     lines = [
         BEGIN,
-        "| fault, while moving | brakes after, s | still after, s | most of a limit used: position / velocity / "
-        "acceleration | why it stands (latched until cleared) |",
-        "| --- | --- | --- | --- | --- |",
+        "| fault, while moving | brakes after, s | still after, s | commands until then | most of a limit used: "
+        "position / velocity / acceleration | why it stands (latched until cleared) |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for fault in FAULTS:
         lines.append(row(fault))
         print(lines[-1], flush=True)
-    lines.append(killed())
-    print(lines[-1], flush=True)
+    for special in (cut_link, nan_weights, slow_subscriber, killed):
+        lines.append(special())
+        print(lines[-1], flush=True)
     text = DOCUMENT.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,7 @@ class Robot(Node):
         self.position = HOME.copy()
         self.camera_on = self.joints_on = self.follows = True
         self.same_picture, self.pictures = False, 0
+        self.stamped = True  # of joint states
         self.clock_off_s = 0.0  # how far its stamps are from the node's clock
         self.encoding, self.names, self.spoil = "rgb8", list(ROBOT.action.names), False
         self.commands: list[Sent] = []
@@ -124,7 +126,8 @@ class Robot(Node):
             if self.spoil:
                 position[3] = float("nan")
             message = JointState(name=self.names, position=position)
-            message.header.stamp = self._now()
+            if self.stamped:
+                message.header.stamp = self._now()
             self.joints.publish(message)
 
     def _publish_images(self) -> None:
@@ -232,3 +235,29 @@ def policy_rig(make_robot: Callable[[Any], Robot] = Robot) -> Iterator[Rig]:
         robot = composition.add(make_robot(composition.context))
         yield Rig(composition, robot, policy)
         policy.released.set()
+
+
+def nan_checkpoint(folder: Path) -> LoadedPolicy:
+    """A trained policy, saved below `folder`, whose weights are NaN."""
+    # Imported here, as torch takes seconds.
+    import torch
+
+    from hpt_ros.model import Policy, PolicyConfig, Statistics, StemConfig, TrunkConfig, save_checkpoint
+    from hpt_ros.nodes.policies import CheckpointPolicy
+
+    torch.manual_seed(0)
+    config = PolicyConfig(
+        embodiment=ROBOT.name, observation_horizon=1, action_horizon=ROBOT.action.horizon, state_dim=7, action_dim=7,
+        stems=(StemConfig(modality="state", tokens=2),), trunk=TrunkConfig(depth=1, width=32, heads=2),
+    )  # fmt: skip
+    policy = Policy(config).eval()
+    statistics = Statistics.of(np.stack([HOME - 0.1, HOME + 0.1]).astype(np.float32))
+    policy.set_statistics({"action": statistics, "state": statistics})
+    saved = save_checkpoint(
+        folder / "broken", policy, embodiment_yaml=ROBOT.to_yaml(), stats={}, card="# a test's"
+    )
+    trained = CheckpointPolicy(saved, "cpu", 1)
+    with torch.no_grad():
+        for weights in trained._rollout.policy.parameters():
+            weights.fill_(torch.nan)
+    return LoadedPolicy(trained, ROBOT, str(saved), 1)

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LEAVES = frozenset({"hpt_ros", "hpt_ros.errors", "hpt_ros.extras", "hpt_ros.resources", "hpt_ros.structured"})
 
 _MESSAGES = frozenset(
-    "action_msgs builtin_interfaces diagnostic_msgs geometry_msgs hpt_msgs lifecycle_msgs rcl_interfaces rosgraph_msgs "
+    "action_msgs builtin_interfaces diagnostic_msgs geometry_msgs hpt_msgs lifecycle_msgs nav_msgs rcl_interfaces "
+    "rosgraph_msgs "
     "sensor_msgs std_msgs std_srvs trajectory_msgs unique_identifier_msgs visualization_msgs".split()
 )
 _LIBRARIES = frozenset(

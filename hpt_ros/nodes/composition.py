@@ -11,9 +11,41 @@ from types import TracebackType
 from typing import Any
 
 import rclpy
+from rclpy.action import ActionClient, ActionServer
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+
+
+class Spinning:
+    """A node that spins on a thread of its own until `close`."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(node)
+        self._closing = False
+        self._thread = threading.Thread(target=self._spin, name=f"spin {node.get_name()}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop spinning, let the node close itself if it can, destroy it."""
+        self._closing = True
+        self._executor.shutdown(timeout_sec=2.0)
+        self._thread.join(timeout=5.0)
+        close = getattr(self.node, "close", None)
+        if close is not None:
+            close()
+        destroy(self.node)
+
+    def _spin(self) -> None:
+        try:
+            with contextlib.suppress(ExternalShutdownException):
+                self._executor.spin()
+        except InvalidHandle:
+            # rclpy's shutdown can destroy the guard condition that a callback is just about to trigger.
+            if not self._closing:
+                raise
 
 
 class Composition:
@@ -25,7 +57,7 @@ class Composition:
 
     def __init__(self) -> None:
         self.context = rclpy.Context()
-        self._running: list[tuple[Node, SingleThreadedExecutor, threading.Thread, threading.Event]] = []
+        self._running: list[Spinning] = []
 
     def __enter__(self) -> Composition:
         rclpy.init(context=self.context, args=[])
@@ -33,47 +65,33 @@ class Composition:
 
     def add(self, node: Node) -> Any:
         """Spin `node` (made with ``context=composition.context``) on a thread of its own and return it."""
-        executor = SingleThreadedExecutor(context=self.context)
-        executor.add_node(node)
-        closing = threading.Event()
-        thread = threading.Thread(
-            target=_spin, args=(executor, closing), name=f"spin {node.get_name()}", daemon=True
-        )
-        self._running.append((node, executor, thread, closing))
-        thread.start()
+        self._running.append(Spinning(node))
         return node
 
     def remove(self, node: Node) -> None:
         """Stop and destroy one node before the rest."""
-        (entry,) = [entry for entry in self._running if entry[0] is node]
+        (entry,) = [entry for entry in self._running if entry.node is node]
         self._running.remove(entry)
-        _close(*entry)
+        entry.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         while self._running:
-            _close(*self._running.pop())
+            self._running.pop().close()
         rclpy.try_shutdown(context=self.context)
 
 
-def _spin(executor: SingleThreadedExecutor, closing: threading.Event) -> None:
-    try:
-        with contextlib.suppress(ExternalShutdownException):
-            executor.spin()
-    except InvalidHandle:
-        # rclpy's shutdown can destroy the guard condition that a callback is just about to trigger.
-        if not closing.is_set():
-            raise
+def destroy(node: Node) -> None:
+    """Destroy a node with all that it offers.
 
-
-def _close(
-    node: Node, executor: SingleThreadedExecutor, thread: threading.Thread, closing: threading.Event
-) -> None:
-    closing.set()
-    executor.shutdown(timeout_sec=2.0)
-    thread.join(timeout=5.0)
-    close = getattr(node, "close", None)
-    if close is not None:
-        close()
+    rclpy 9.1's `destroy_node` leaves actions, and the services of a lifecycle node's state machine, to the garbage
+    collector. Until that runs, their DDS participant is on the graph, and clients count a service that nobody answers.
+    """
+    for waitable in tuple(node.waitables):
+        if isinstance(waitable, (ActionServer, ActionClient)):
+            waitable.destroy()
     node.destroy_node()
+    state_machine = getattr(node, "_state_machine", None)
+    if state_machine is not None:
+        state_machine.destroy_when_not_in_use()

@@ -69,6 +69,17 @@ def commanded_joints(robot: Embodiment) -> list[str]:
     return [name for part in robot.action.parts for name in part.names]
 
 
+def root_link(text: str) -> str:
+    """The link that hangs on no joint, in whose frame the others are.
+
+    Raises:
+        HptError: no URDF.
+    """
+    root = _parsed(text)
+    children = {child.get("link") for child in root.findall("joint/child")}
+    return next((name for link in root.findall("link") if (name := link.get("name", "")) not in children), "")
+
+
 def require_limits(robot: Embodiment, urdf: Urdf) -> None:
     """Raise unless the embodiment file's limits lie within the URDF's.
 

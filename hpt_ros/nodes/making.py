@@ -1,17 +1,36 @@
-"""From parameters to a pilot that is ready to be activated."""
+"""From parameters to a policy, and to a pilot that is ready to be activated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+from rclpy.node import Node
 
 from hpt_ros.control import ControlConfig, Kinematics
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.pilot import Pilot
-from hpt_ros.nodes.policies import LoadedPolicy
-from hpt_ros.nodes.policy_config import PolicyNodeConfig
+from hpt_ros.nodes.policies import LoadedPolicy, load_policy
+from hpt_ros.nodes.policy_config import REMOTE, PolicyNodeConfig
+
+
+def obtain(node: Node, config: PolicyNodeConfig) -> LoadedPolicy:
+    """The policy that the node's parameters name: loaded here, or an inference node's.
+
+    Raises:
+        HptError: something is missing, damaged, of another robot, or does not answer.
+    """
+    if config.policy == REMOTE:
+        from hpt_ros.nodes.remote import connect
+
+        return connect(
+            config.remote.node, config.remote.timeout_s, config.embodiment, label=node.get_name(), context=node.context
+        )  # fmt: skip
+    return load_policy(
+        config.policy, checkpoint=config.checkpoint, embodiment_file=config.embodiment, device=config.device,
+        threads=config.threads, seed=config.seed, backend=config.backend, precision=config.precision,
+    )  # fmt: skip
 
 
 def make_pilot(
@@ -38,7 +57,7 @@ def make_pilot(
     )
     refused = pilot.first_task(config.task, needed=config.start_on_activate)
     if refused:
-        pilot.close()
+        pilot.end()
         raise HptError(refused)
     return pilot
 

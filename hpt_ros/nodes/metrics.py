@@ -18,6 +18,7 @@ RECENT = 100  # what status messages look at
 
 NAMES = (
     "image_delay_s",
+    "message_s",
     "tick_wait_s",
     "decode_s",
     "request_s",
@@ -39,6 +40,7 @@ class Metrics:
     | name | from | to | clock |
     | --- | --- | --- | --- |
     | image_delay_s | header stamp of an image | its arrival | ROS |
+    | message_s | the node is handed a message | it is stored, or with the thread that decodes it | steady |
     | tick_wait_s | arrival of a chunk's newest image | its tick has settled and is resolved | steady |
     | decode_s | that | its pictures are decoded and its states interpolated | steady |
     | request_s | that | a chunk is wanted, the inputs are assembled and with the worker | steady |

@@ -90,6 +90,7 @@ class Pilot:
             if robot.streams_of(modality):
                 view_size(robot, modality)  # refuses different sizes now rather than at the first observation
         self.embodiment, self.loaded, self.task = robot, loaded, robot.task
+        self.kinematics = kinematics
         self._pose = MeasuredPose(robot)
         # A task's text counts until the next one comes, so nobody waits for one. Where the robot is must be known,
         # even if the policy does without.
@@ -147,7 +148,12 @@ class Pilot:
         self._forget()
 
     def close(self) -> bool:
-        """End the threads; False if the policy did not come back."""
+        """End the threads and let go of the policy; False if it did not come back."""
+        self.loaded.close()
+        return self.end()
+
+    def end(self) -> bool:
+        """End the threads; the policy stays usable. False if it did not come back."""
         self.intake.close()
         return self.worker.close()
 

@@ -42,6 +42,12 @@ class LoadedPolicy:
     optional: frozenset[str] = frozenset()
     tasks: tuple[str, ...] = ()
 
+    def close(self) -> None:
+        """Let go of what the policy holds, if it holds anything. May be called twice."""
+        close = getattr(self.policy, "close", None)
+        if close is not None:
+            close()
+
 
 @dataclass
 class HoldPolicy:

@@ -10,6 +10,7 @@ from hpt_ros.structured import field
 # As hpt_ros.model.backends has them, which cannot be asked without importing torch; a test compares.
 BACKENDS = ("eager", "fused", "compile", "onnxruntime", "openvino", "cuda_graph")
 PRECISIONS = ("float32", "bfloat16", "int8")
+REMOTE = "remote"  # the policy that an inference node on another machine computes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,28 @@ class OutputsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteConfig:
+    """The inference node that computes when the policy is "remote"."""
+
+    node: str = field("full name of the inference node", default="/inference_node")
+    timeout_s: float = field(
+        "an answer that takes longer is a failed inference", default=0.5, unit="s", above=0.0, maximum=10.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionConfig:
+    """The way that the policy means to go, drawn on ~/predicted_path; needs robot_description."""
+
+    link: str = field("link whose way is drawn; empty: the last one", default="")
+    frame: str = field("frame_id of the path; empty: the root link of robot_description", default="")
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyNodeConfig:
     """What the policy node runs and how it starts; `ControlConfig` says how it moves."""
 
-    policy: str = field("what drives the robot", default="checkpoint", choices=KINDS)
+    policy: str = field("what drives the robot", default="checkpoint", choices=(*KINDS, REMOTE))
     checkpoint: str = field("checkpoint folder, or the name of one shipped with the package", default="")
     embodiment: str = field(
         "embodiment file; with a checkpoint it may be left out, or must match", default=""
@@ -52,12 +71,14 @@ class PolicyNodeConfig:
         "while running",
         default=True,
     )
+    remote: RemoteConfig = field("a policy on another machine", default=RemoteConfig())
     outputs: OutputsConfig = field("forms of the command", default=OutputsConfig())
     robot_description: str = field(
         "the robot's URDF, for a workspace of a robot that is commanded by its joints; its limits must not be narrower "
         "than the embodiment file's",
         default="",
     )
+    prediction: PredictionConfig = field("the predicted way", default=PredictionConfig())
     seed: int = field("seed of the random policy", default=0, minimum=0, maximum=2**31 - 1)
     autostart: bool = field(
         "configure and activate at the start (the node's own executable only)", default=False

@@ -6,6 +6,7 @@
 | the embodiment's action topic | trajectory_msgs/JointTrajectory, one point a message |
 | the parameters outputs.* | the same command as std_msgs/Float64MultiArray or sensor_msgs/JointState |
 | ~/status, ~/chunk, /diagnostics | hpt_msgs/PolicyStatus, hpt_msgs/ActionChunk, diagnostic_msgs/DiagnosticArray |
+| ~/predicted_path | nav_msgs/Path, with a robot_description |
 | ~/set_task, ~/clear_fault, ~/stop | services hpt_msgs/SetTask, hpt_msgs/ClearFault, std_srvs/Trigger |
 | ~/stop | topic std_msgs/Empty: any message stops the robot |
 | the parameter deadman.topic | std_msgs/Bool, true while a person holds the switch |
@@ -36,21 +37,23 @@ from hpt_ros.control import ControlConfig, State
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import HptError
-from hpt_ros.nodes import parameters
+from hpt_ros.nodes import parameters, settings
 from hpt_ros.nodes.connections import Connections
 from hpt_ros.nodes.decisions import DecisionLog
 from hpt_ros.nodes.executable import run
 from hpt_ros.nodes.lifecycle import told
-from hpt_ros.nodes.making import make_pilot
+from hpt_ros.nodes.making import make_pilot, obtain
 from hpt_ros.nodes.operators import offer_to_operators
 from hpt_ros.nodes.pilot import Pilot, Step
-from hpt_ros.nodes.policies import LoadedPolicy, load_policy
+from hpt_ros.nodes.policies import LoadedPolicy
 from hpt_ros.nodes.policy_config import PolicyNodeConfig
-from hpt_ros.nodes.reporting import to_diagnostics, to_status
+from hpt_ros.nodes.prediction import Prediction
+from hpt_ros.nodes.reporting import stream_statuses, to_diagnostics, to_status
 from hpt_ros.nodes.run_action import RunAction
+from hpt_ros.nodes.streams import StreamMonitor
+from hpt_ros.nodes.telling import Teller
 
 DIAGNOSTICS_PERIOD_S = 1.0  # REP 107: diagnostics at about 1 Hz
-RUN_TIME = frozenset({"task", "encode_ahead"})  # parameters that a configured node takes
 
 
 class PolicyNode(LifecycleNode):
@@ -81,7 +84,7 @@ class PolicyNode(LifecycleNode):
         self._pilot: Pilot | None = None
         self._latched = ""  # outlives a cleanup
         self._closed = False
-        self._complained: set[tuple[str, str]] = set()
+        self._teller = Teller(self)
         parameters.declare(self, PolicyNodeConfig)
         parameters.declare(self, ControlConfig)
         self._config = parameters.read(self, PolicyNodeConfig)
@@ -91,6 +94,8 @@ class PolicyNode(LifecycleNode):
         self._status = self.create_publisher(PolicyStatus, "~/status", 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._connections: Connections | None = None
+        self._prediction: Prediction | None = None
+        self._monitor: StreamMonitor | None = None
         self._control_timer: Any = None
         self._log: DecisionLog | None = None
         offer_to_operators(self)
@@ -155,12 +160,12 @@ class PolicyNode(LifecycleNode):
     def on_configure(self, state: Any) -> Any:
         """Load the policy, make subscriptions and publishers. A mistake is logged as one sentence and refuses."""
         config = self._config = parameters.read(self, PolicyNodeConfig)
-        loaded = self._load() if self._load is not None else load_policy(
-            config.policy, checkpoint=config.checkpoint, embodiment_file=config.embodiment,
-            device=config.device, threads=config.threads, seed=config.seed, backend=config.backend,
-            precision=config.precision,
-        )  # fmt: skip
-        pilot = make_pilot(loaded, config, parameters.read(self, ControlConfig), lambda: self.now_ns)
+        loaded = self._load() if self._load is not None else obtain(self, config)
+        try:
+            pilot = make_pilot(loaded, config, parameters.read(self, ControlConfig), lambda: self.now_ns)
+        except HptError:
+            loaded.close()
+            raise
         with self._lock:
             pilot.controller.latched = self._latched
             try:
@@ -175,6 +180,13 @@ class PolicyNode(LifecycleNode):
             except HptError:
                 pilot.close()
                 raise
+            try:
+                self._prediction = Prediction(self, pilot, config)
+            except HptError:
+                self._release()
+                pilot.close()
+                raise
+            self._monitor = StreamMonitor(loaded.embodiment)
             self._pilot = pilot
         source = loaded.checkpoint or f"the {config.policy} policy"
         self.get_logger().info(
@@ -191,7 +203,8 @@ class PolicyNode(LifecycleNode):
                 self._log = DecisionLog(Path(folder), self.get_fully_qualified_name(), pilot)
             result = super().on_activate(state)
             pilot.activate(enabled=self._config.start_on_activate)
-            self._complained.clear()
+            self._watched().reset()
+            self._teller.reset()
             self._control_timer = self.create_timer(pilot.controller.period_ns / NS_PER_S, self._control)
         if pilot.controller.latched:
             self.get_logger().warning(
@@ -265,6 +278,9 @@ class PolicyNode(LifecycleNode):
         if self._connections is not None:
             self._connections.close()
             self._connections = None
+        if self._prediction is not None:
+            self._prediction.close()
+            self._prediction = None
         if self._pilot is not None:
             self._latched = self._pilot.controller.latched
             if not self._pilot.close():
@@ -286,14 +302,17 @@ class PolicyNode(LifecycleNode):
                 self._log.step(step, now_ns)
             if step.result is not None and not step.problem:
                 self._connected().send_chunk(step.result, now_ns)
+                if self._prediction is not None:
+                    self._prediction.draw(now_ns)
             for who, problem in (
                 ("the node", step.internal), ("the policy", step.problem), *step.complaints
             ):  # fmt: skip
                 if problem:
-                    self._complain(who, problem)
+                    self._watched().unusable(who)
+                    self._teller.complain(who, problem)
             for sentence in step.lost:
                 self.get_logger().warning(sentence)
-            self._tell(before, pilot)
+            self._teller.state(before, pilot)
             self._run.check(pilot, now_ns)
 
     def _connected(self) -> Connections:
@@ -301,40 +320,30 @@ class PolicyNode(LifecycleNode):
             raise RuntimeError("the node is not configured")
         return self._connections
 
-    def _tell(self, before: State, pilot: Pilot) -> None:
-        after = pilot.controller.state
-        if after is before:
-            return
-        words = f"{before.name} -> {after.name}"
-        reason = pilot.controller.session.reason
-        if after is State.FAULT:
-            self.get_logger().error(f"{words}: {reason}; mend it, then call ~/clear_fault")
-        elif after is State.HOLDING:
-            self.get_logger().warning(f"{words}: {reason}")
-        else:
-            self.get_logger().info(words)
+    def _watched(self) -> StreamMonitor:
+        if self._monitor is None:
+            raise RuntimeError("the node is not configured")
+        return self._monitor
 
     def _on_message(self, stream: Stream, message: Any) -> None:
+        began_s = time.monotonic()
         with self._lock:
             pilot = self._pilot
             now_ns = self.now_ns
             if pilot is None or not pilot.controller.state.active or now_ns == 0:
                 return
+            if warning := self._watched().saw(stream, message, now_ns):
+                self._teller.warn(stream.name, warning)
             problem = pilot.message(stream, message, now_ns)
+            pilot.metrics.add("message_s", time.monotonic() - began_s)
             if problem:
-                self._complain(stream.name, problem)
+                self._watched().unusable(stream.name)
+                self._teller.complain(stream.name, problem)
 
     def _on_deadman(self, message: Any) -> None:
         with self._lock:
             if self._pilot is not None:
                 self._pilot.controller.guards.deadman.heard(message.data, self.now_ns)
-
-    def _complain(self, who: str, problem: str) -> None:
-        """Log each kind of problem once an activation: a camera's complaint 30 times a second hides all others."""
-        kind = (who, problem[:60])
-        if kind not in self._complained and len(self._complained) < 1000:
-            self._complained.add(kind)
-            self.get_logger().error(f"{problem} (said once; see the counters)")
 
     def _publish_status(self) -> None:
         with self._lock:
@@ -344,7 +353,11 @@ class PolicyNode(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         with self._lock:
             if not self._closed:
-                self._diagnostics.publish(to_diagnostics(self._pilot, self.get_name(), self.now_ns))
+                pilot, now_ns = self._pilot, self.now_ns
+                message = to_diagnostics(pilot, self.get_name(), now_ns)
+                if pilot is not None:
+                    message.status.extend(stream_statuses(pilot, self._watched(), self.get_name(), now_ns))
+                self._diagnostics.publish(message)
 
     # --- operators -------------------------------------------------------------------------------------------------
 
@@ -374,25 +387,25 @@ class PolicyNode(LifecycleNode):
             before = self._pilot.controller.state
             if not self._pilot.controller.stop(reason):
                 return f"latched already: {self._pilot.controller.latched}"
-            self._tell(before, self._pilot)
+            self._teller.state(before, self._pilot)
         return "the robot brakes and stays until ~/clear_fault is called"
 
+    def retune(self, config: PolicyNodeConfig, control: ControlConfig) -> None:
+        """Take other parameters of control, while configured and not active; the policy stays loaded.
+
+        Raises:
+            HptError: the robot cannot be driven so.
+        """
+        old = self._piloted()
+        pilot = make_pilot(old.loaded, config, control, lambda: self.now_ns)
+        pilot.controller.latched, pilot.task = old.controller.latched, old.task
+        old.end()
+        self._pilot, self._config = pilot, config
+        if self._prediction is not None:
+            self._prediction.pilot = pilot
+
     def _on_parameters(self, changes: Sequence[Parameter[Any]]) -> Any:
-        wanted = parameters.changed(changes)
-        ours = parameters.names(PolicyNodeConfig, ControlConfig) & wanted.keys()
-        if self._pilot is not None and ours and ours <= RUN_TIME:
-            refused = parameters.refusal(self, wanted, PolicyNodeConfig)
-            if not refused and "task" in ours:
-                refused = self.set_task(wanted["task"])
-            if not refused and "encode_ahead" in ours:
-                with self._lock:
-                    self._pilot.encode_ahead(wanted["encode_ahead"])
-        elif ours and self._pilot is not None:
-            refused = (
-                f"the parameter {min(ours)} is read when the node is configured; clean the node up first"
-            )
-        else:
-            refused = parameters.refusal(self, wanted, PolicyNodeConfig, ControlConfig)
+        refused = settings.change(self, changes)
         return SetParametersResult(successful=not refused, reason=refused)
 
 

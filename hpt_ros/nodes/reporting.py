@@ -12,6 +12,7 @@ from hpt_ros.control import State
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.nodes.conversions import to_time
 from hpt_ros.nodes.pilot import Pilot
+from hpt_ros.nodes.streams import StreamMonitor
 
 # ros2_control warns when its loop misses its period by 5 % and calls 10 % an error; our loop is Python on a desktop
 # kernel, so only the error bound is worth a warning.
@@ -90,6 +91,7 @@ def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int) -> Any:
         "checkpoint": pilot.loaded.checkpoint or type(pilot.loaded.policy).__name__,
         "newest tick": pilot.intake.dropped_tick or _complete(pilot),
         **{f"age of {name} [s]": age for name, age in pilot.stream_ages_s(now_ns).items()},
+        "commands [Hz]": _rate(metrics.recent("command_interval_s")),
         "queue [actions]": controller.queue_length(now_ns),
         "image delay median [s]": metrics.recent("image_delay_s"),
         "decoding median [s]": metrics.recent("decode_s"),
@@ -111,9 +113,21 @@ def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int) -> Any:
     return array
 
 
+def stream_statuses(pilot: Pilot, monitor: StreamMonitor, node_name: str, now_ns: int) -> list[Any]:
+    """diagnostic_msgs/DiagnosticStatus of each stream; they are not judged while the node is not active."""
+    if not pilot.controller.state.active:
+        return monitor.statuses(node_name, {}, {}, {})
+    stale, absent = pilot.controller.session.stale, dict(pilot.intake.absent)
+    return monitor.statuses(node_name, pilot.stream_ages_s(now_ns), stale, absent)
+
+
 def _complete(pilot: Pilot) -> str:
     absent = ", ".join(pilot.intake.absent)
     return f"complete but for {absent}" if absent else "complete"
+
+
+def _rate(interval_s: float) -> float:
+    return 1.0 / interval_s if interval_s > 0.0 else math.nan
 
 
 def _text(value: float | str) -> str:

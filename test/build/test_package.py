@@ -116,7 +116,7 @@ def test_all_versions_are_one() -> None:
 
 def test_every_entry_point_exists(distribution: Any) -> None:
     scripts = distribution.entry_points["console_scripts"]
-    assert len(scripts) == 5
+    assert len(scripts) == 6
     for script in scripts:
         _, module, function = re.fullmatch(r"(\w+) = ([\w.]+):(\w+)", script).groups()
         source = ROOT / f"{module.replace('.', '/')}.py"

@@ -12,14 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from policy_rig import FILE, HOME, ROBOT, Rig, policy_rig, wait_for
+from policy_rig import FILE, ROBOT, Rig, nan_checkpoint, policy_rig, wait_for
 from rclpy.node import Node
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.control import State
-from hpt_ros.model import Policy, PolicyConfig, Statistics, StemConfig, TrunkConfig, save_checkpoint
-from hpt_ros.nodes.policies import CheckpointPolicy, LoadedPolicy
 
 # A loaded machine may hold any thread for a while; that is not the fault which a test injects.
 PATIENT: dict[str, Any] = {"watchdog__timeout_s": 1.5}
@@ -178,22 +175,7 @@ def test_when_decoding_hangs_while_moving_expect_commands_meanwhile_then_rest_wi
 
 
 def test_when_weights_are_nan_expect_nothing_commanded_and_a_fault_that_says_so(rig, tmp_path):
-    torch.manual_seed(0)
-    config = PolicyConfig(
-        embodiment=ROBOT.name, observation_horizon=1, action_horizon=ROBOT.action.horizon, state_dim=7, action_dim=7,
-        stems=(StemConfig(modality="state", tokens=2),), trunk=TrunkConfig(depth=1, width=32, heads=2),
-    )  # fmt: skip
-    policy = Policy(config).eval()
-    statistics = Statistics.of(np.stack([HOME - 0.1, HOME + 0.1]).astype(np.float32))
-    policy.set_statistics({"action": statistics, "state": statistics})
-    folder = save_checkpoint(
-        tmp_path / "broken", policy, embodiment_yaml=ROBOT.to_yaml(), stats={}, card="# a test's"
-    )
-    trained = CheckpointPolicy(folder, "cpu", 1)
-    with torch.no_grad():
-        for weights in trained._rollout.policy.parameters():
-            weights.fill_(torch.nan)
-    node = rig.start(**PATIENT, loaded=LoadedPolicy(trained, ROBOT, str(folder), 1), safety__max_refused=3)
+    node = rig.start(**PATIENT, loaded=nan_checkpoint(tmp_path), safety__max_refused=3)
     rig.until(State.FAULT)
     assert rig.robot.commands == []
     assert node.counters()["nonfinite_refused"] == 3

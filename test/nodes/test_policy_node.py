@@ -329,7 +329,7 @@ def test_parameters_are_described_ranged_and_refused_when_it_is_too_late(rig):
     assert node.get_parameter("queue.fade_s").value == 0.2
     (late,) = node.set_parameters([Parameter("queue.fade_s", value=0.1)])
     assert not late.successful
-    assert "clean the node up first" in late.reason
+    assert "does not change while the robot may move; deactivate the node first" in late.reason
     (task,) = node.set_parameters([Parameter("task", value="feed the cat")])
     assert task.successful
     assert node.pilot.task == "feed the cat"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
-from hpt_ros.control import State
-from hpt_ros.nodes import policy_config
+from hpt_ros.control import ControlConfig, State
+from hpt_ros.nodes import policy_config, settings
 from hpt_ros.nodes.kinematics import read_urdf
+from hpt_ros.nodes.parameters import names
+from hpt_ros.nodes.policy_config import PolicyNodeConfig
+from hpt_ros.nodes.policy_node import PolicyNode
 
 
 @pytest.fixture
@@ -61,6 +65,82 @@ def test_commands_go_out_in_every_form_that_is_asked_for(rig):
     assert state.header.stamp.sec * 10**9 + state.header.stamp.nanosec == command.due_ns
     assert list(state.name) == list(ROBOT.action.names)
     np.testing.assert_array_equal(state.velocity, command.velocity)
+
+
+def put(node: PolicyNode, **values: Any) -> str:
+    """Set parameters together; returns why that was refused."""
+    wanted = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
+    result = node.set_parameters_atomically(wanted)
+    assert bool(result.reason) is not result.successful
+    return str(result.reason)
+
+
+def test_limits_change_while_the_node_is_not_active_without_loading_the_policy_again(rig):
+    node = rig.start(safety__max_refused=3)
+    rig.until_moving()
+    moving = "the parameter safety.velocity_scale does not change while the robot may move; deactivate the node first"
+    assert put(node, safety__velocity_scale=0.1) == moving
+    assert node.get_parameter("safety.velocity_scale").value == 1.0
+    assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
+    loaded = node.pilot.loaded
+    assert node.set_task("something else") == ""
+    assert put(node, safety__velocity_scale=0.1, start_on_activate=True) == ""
+    assert node.pilot.loaded is loaded
+    assert node.pilot.task == "something else"
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    sent = len(rig.robot.commands)
+    assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
+    wait_for(lambda: len(rig.robot.commands) > sent + 60, "commands")
+    slow = np.abs([command.velocity for command in rig.robot.commands[sent:]]).max(axis=0)
+    assert (slow > 0.0).any()
+    assert (slow <= 0.1 * ROBOT.max_velocity * (1 + 1e-6)).all()
+
+
+def test_what_is_latched_outlives_a_change_of_limits(rig):
+    node = rig.start()
+    node.stop("a test stopped it")
+    rig.until(State.FAULT)
+    assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
+    assert put(node, watchdog__timeout_s=0.5) == ""
+    assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
+    assert rig.state() is State.FAULT
+    assert node.pilot.controller.latched == "a test stopped it"
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"queue__step_names": ["finger"]},
+            "queue.step_names has 'finger', but the commanded dimensions are",
+        ),
+        ({"workspace__floor_m": 0.0}, "robot_description"),
+        (
+            {"safety__velocity_scale": 0.5, "policy": "hold"},
+            "the parameter policy is read when the node is configured",
+        ),
+        ({"deadman__topic": "/held"}, "the parameter deadman.topic is read when the node is configured"),
+        ({"status_rate_hz": 5.0}, "the parameter status_rate_hz is read when the process starts"),
+        ({"task": " "}, "the task is empty"),
+    ],
+)
+def test_when_a_change_cannot_be_made_expect_none_of_it_and_the_reason(rig, values, sentence):
+    node = rig.start(active=False)
+    assert rig.robot.change(Transition.TRANSITION_CONFIGURE)
+    pilot = node.pilot
+    assert sentence in put(node, **values)
+    assert node.pilot is pilot
+    assert node.get_parameter("safety.velocity_scale").value == 1.0
+    assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
+    rig.until(State.RUNNING)
+
+
+def test_every_parameter_of_the_control_room_has_a_time_at_which_it_may_change():
+    control = names(ControlConfig)
+    assert control == (settings.WHILE_INACTIVE | settings.CONNECTED) - {"start_on_activate", "log_decisions"}
+    everything = names(PolicyNodeConfig, ControlConfig)
+    assert everything >= settings.ALWAYS | settings.NEVER | settings.WHILE_INACTIVE | settings.CONNECTED
+    assert not settings.ALWAYS & settings.NEVER & settings.WHILE_INACTIVE
 
 
 @pytest.mark.parametrize(

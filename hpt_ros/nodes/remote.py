@@ -1,0 +1,212 @@
+"""A policy that computes on another machine: observations go out over DDS, chunks come back.
+
+The policy node stays with the robot, with its limits, watchdogs and latches; only the arithmetic of the network is
+elsewhere. A link that is cut, slow or lossy is then an inference that fails: the robot uses up its chunk and brakes.
+
+Times never cross: an answer is for the observation of its number, whose stamp is this machine's. The clocks may differ.
+
+| topic below the inference node's name | type | what |
+| --- | --- | --- |
+| card | std_msgs/String, kept for late comers | JSON: embodiment, checkpoint, horizon, ... (`Card`) |
+| observation, answer | std_msgs/UInt8MultiArray | `hpt_ros.nodes.wire` |
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import threading
+import uuid
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import String, UInt8MultiArray
+
+from hpt_ros.embodiment import Embodiment, require_match
+from hpt_ros.errors import HptError
+from hpt_ros.nodes.composition import Spinning
+from hpt_ros.nodes.inference import Observation
+from hpt_ros.nodes.policies import LoadedPolicy
+from hpt_ros.nodes.wire import pack, unpack
+
+CARD_TIMEOUT_S = 10.0  # discovery over a network takes a second or two
+# Only the newest counts: an answer to an older observation is of no use to anybody.
+NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+KEPT = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What an inference node says of its policy; see `LoadedPolicy`."""
+
+    embodiment: str  # YAML
+    checkpoint: str
+    horizon: int
+    optional: list[str]
+    tasks: list[str]
+
+    def to_message(self) -> Any:
+        """std_msgs/String."""
+        return String(data=json.dumps(asdict(self)))
+
+    @classmethod
+    def of_message(cls, message: Any, where: str) -> Card:
+        """Read it.
+
+        Raises:
+            HptError: it is no card.
+        """
+        try:
+            card = cls(**json.loads(message.data))
+            texts = [card.embodiment, card.checkpoint, *card.optional, *card.tasks]
+            if isinstance(card.horizon, int) and all(isinstance(text, str) for text in texts):
+                return card
+            raise TypeError("a field has another type")
+        except (ValueError, TypeError) as error:
+            raise HptError(
+                f"{where} says of itself what this version of hpt_ros cannot read ({error}); run the same version on "
+                "both machines"
+            ) from error
+
+
+class RemotePolicy:
+    """Asks an inference node for each chunk; `predict` runs on the worker's thread and waits for the answer."""
+
+    def __init__(self, name: str, timeout_s: float, *, label: str, context: Context) -> None:
+        """Connect; a node and a thread of its own take the answers, so that they wait for nobody.
+
+        Args:
+            name: full name of the inference node.
+            timeout_s: an answer that takes longer is a failure.
+            label: of the node that asks.
+            context: of that node.
+        """
+        self._name, self._timeout_s = name, timeout_s
+        self._client, self._number, self._episode = uuid.uuid4().hex, 0, 0
+        self._condition = threading.Condition()
+        self._card: Any = None
+        self._answer: tuple[dict[str, NDArray[Any]], dict[str, Any]] | None = None
+        self._garbled = ""
+        self._closed = False
+        node = Node(
+            f"{label}_remote", context=context, use_global_arguments=False, start_parameter_services=False,
+            enable_rosout=False,
+        )  # fmt: skip
+        self._observations = node.create_publisher(UInt8MultiArray, f"{name}/observation", NEWEST)
+        node.create_subscription(UInt8MultiArray, f"{name}/answer", self._on_answer, NEWEST)
+        node.create_subscription(String, f"{name}/card", self._on_card, KEPT)
+        self._spinning = Spinning(node)
+
+    def card(self, timeout_s: float) -> Card:
+        """What the inference node says of its policy.
+
+        Raises:
+            HptError: it does not say anything in time, or what cannot be read.
+        """
+        with self._condition:
+            if not self._condition.wait_for(lambda: self._card is not None, timeout_s):
+                raise HptError(
+                    f"the parameter remote.node is {self._name!r}, but no inference node of that name was found within "
+                    f"{timeout_s:g} s; start it (ros2 run hpt_ros inference_node), with the same ROS_DOMAIN_ID, and "
+                    "see that the two machines reach one another"
+                )
+            return Card.of_message(self._card, f"the inference node {self._name!r}")
+
+    def predict(self, observation: Observation) -> NDArray[Any]:
+        """The chunk that the inference node answers.
+
+        Raises:
+            HptError: no answer in time, or its policy failed.
+        """
+        with self._condition:
+            self._number += 1
+            self._answer, self._garbled = None, ""
+            facts = {
+                "client": self._client, "number": self._number, "episode": self._episode, "task": observation.task,
+                "stamp_ns": observation.stamp_ns, "keys": list(observation.keys),
+            }  # fmt: skip
+        data = array.array("B", pack(observation.inputs, facts))
+        self._observations.publish(UInt8MultiArray(data=data))
+        arrays, facts = self._answered()
+        if facts.get("error") or "values" not in arrays:
+            raise HptError(f"the inference node {self._name!r}: {facts.get('error') or 'it sent no values'}")
+        return arrays["values"]
+
+    def reset(self) -> None:
+        """An episode begins; the inference node is told with the next observation."""
+        self._episode += 1
+
+    def close(self) -> None:
+        """End a `predict` under way, and the connection. May be called twice."""
+        with self._condition:
+            already, self._closed = self._closed, True
+            self._condition.notify_all()
+        if not already:
+            self._spinning.close()
+
+    def _answered(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        with self._condition:
+            self._condition.wait_for(
+                lambda: self._answer is not None or bool(self._garbled) or self._closed, self._timeout_s
+            )
+            if self._answer is not None:
+                return self._answer
+            raise HptError(
+                self._garbled
+                or f"the inference node {self._name!r} did not answer within {self._timeout_s:g} s; look at it and at "
+                "the network between"
+            )
+
+    def _on_card(self, message: Any) -> None:
+        with self._condition:
+            self._card = message
+            self._condition.notify_all()
+
+    def _on_answer(self, message: Any) -> None:
+        try:
+            arrays, facts = unpack(message.data.tobytes())
+        except HptError as error:
+            with self._condition:
+                self._garbled = str(error)
+                self._condition.notify_all()
+            return
+        with self._condition:
+            if (facts.get("client"), facts.get("number")) == (self._client, self._number):
+                self._answer = (arrays, facts)
+                self._condition.notify_all()
+
+
+def connect(
+    name: str, timeout_s: float, embodiment_file: str, *, label: str, context: Context
+) -> LoadedPolicy:
+    """A policy of an inference node for the robot of an embodiment file; limits are that file's.
+
+    Raises:
+        HptError: no file, no inference node, or one of another robot.
+    """
+    if not embodiment_file:
+        raise HptError(
+            "the parameter embodiment is empty, but policy is 'remote', which needs it: the robot's own side must know "
+            "its limits; set it to an embodiment file"
+        )
+    robot = Embodiment.load(embodiment_file)
+    policy = RemotePolicy(name, timeout_s, label=label, context=context)
+    try:
+        card = policy.card(CARD_TIMEOUT_S)
+        theirs = Embodiment.loads(card.embodiment, where=f"the embodiment of inference node {name!r}")
+        require_match(
+            theirs, robot, a_name=f"inference node {name!r}", b_name=f"embodiment file {embodiment_file!r}"
+        )
+    except HptError:
+        policy.close()
+        raise
+    return LoadedPolicy(
+        policy, robot, f"{card.checkpoint or 'a policy without checkpoint'} on {name}", card.horizon,
+        frozenset(card.optional), tuple(card.tasks),
+    )  # fmt: skip

@@ -1,0 +1,153 @@
+"""How each stream really comes: rate, jitter, delay and gaps, for /diagnostics; and whether its driver stamps it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from hpt_ros.embodiment import Embodiment, Stream
+from hpt_ros.observation.stamps import NS_PER_S, time_ns
+
+KEPT = 100  # newest messages that figures are of
+# Our choice: below this part of its rate a stream is slow, even where it is not stale; cameras fall to half at night.
+SLOW = 0.8
+# A stamp this far ahead of the clock is another clock; below lies what clocks on one network differ by.
+AHEAD_S = 0.02
+
+
+@dataclass(slots=True)
+class _Seen:
+    received: int = 0
+    unusable: int = 0
+    unstamped: int = 0
+    arrivals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT))
+    delays_s: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+
+
+class StreamMonitor:
+    """Told of each message. Not thread-safe: the node locks."""
+
+    def __init__(self, embodiment: Embodiment) -> None:
+        """Start with nothing seen."""
+        self._streams = {stream.name: stream for stream in embodiment.streams}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all."""
+        self._seen = {name: _Seen() for name in self._streams}
+
+    def saw(self, stream: Stream, message: Any, arrival_ns: int) -> str:
+        """Note a message.
+
+        Returns:
+            What an operator should know of it, one sentence; empty if nothing. The same each time: say it once.
+        """
+        seen = self._seen[stream.name]
+        seen.received += 1
+        if seen.arrivals_ns and arrival_ns < seen.arrivals_ns[-1]:
+            seen.arrivals_ns.clear()  # the clock went back
+        seen.arrivals_ns.append(arrival_ns)
+        header = getattr(message, "header", None)
+        stamp = 0 if header is None else time_ns(header.stamp)
+        if stamp:
+            seen.delays_s.append((arrival_ns - stamp) / NS_PER_S)
+            return ""
+        seen.unstamped += 1
+        if header is None:
+            return ""  # its type has no stamp, which the embodiment file's author knows
+        return (
+            f"stream {stream.name!r} (topic {stream.topic}) has messages without a time stamp; their arrival is taken "
+            "for it, which is late by the way to here; let the driver stamp them"
+        )
+
+    def unusable(self, name: str) -> None:
+        """Note that a message could not be used."""
+        if name in self._seen:
+            self._seen[name].unusable += 1
+
+    def statuses(
+        self,
+        node_name: str,
+        ages_s: Mapping[str, float],
+        stale: Mapping[str, str],
+        optional: Mapping[str, str],
+    ) -> list[Any]:
+        """diagnostic_msgs/DiagnosticStatus of each stream.
+
+        Args:
+            node_name: in front of their names.
+            ages_s: of all streams; empty: the node does not listen now.
+            stale: streams that stop the robot, and why.
+            optional: streams that it does without now, and why.
+        """
+        return [
+            self._status(node_name, stream, ages_s.get(name), stale.get(name, ""), optional.get(name, ""))
+            for name, stream in self._streams.items()
+        ]
+
+    def _status(self, node_name: str, stream: Stream, age_s: float | None, stale: str, absent: str) -> Any:
+        seen = self._seen[stream.name]
+        status = DiagnosticStatus(
+            level=DiagnosticStatus.OK, name=f"{node_name}: stream {stream.name}", hardware_id=stream.topic
+        )
+        arrivals = list(seen.arrivals_ns)
+        intervals_s = np.array(
+            [(b - a) / NS_PER_S for a, b in itertools.pairwise(arrivals)], dtype=np.float64
+        )
+        rate_hz = 1.0 / intervals_s.mean() if intervals_s.size and intervals_s.mean() > 0.0 else math.nan
+        delay_s = float(np.median(seen.delays_s)) if seen.delays_s else math.nan
+        status.message = f"{rate_hz:.1f} Hz" if rate_hz == rate_hz else "nothing yet"
+        if age_s is None:
+            status.message = "not listened to: the node is not active"
+        elif stale:
+            status.level, status.message = DiagnosticStatus.ERROR, stale
+        elif absent:
+            status.level, status.message = DiagnosticStatus.WARN, f"absent: {absent}; the policy does without"
+        elif delay_s < -AHEAD_S:
+            status.level = DiagnosticStatus.WARN
+            status.message = f"stamped {-delay_s:.3f} s in the future; synchronise the clocks"
+        elif rate_hz < SLOW * stream.rate_hz and stream.modality != "language":
+            status.level = DiagnosticStatus.WARN
+            status.message = (
+                f"it comes at {rate_hz:.1f} Hz, but {stream.rate_hz:g} Hz were expected; look at the driver, the "
+                "network and this machine's load"
+            )
+        elif seen.unstamped and stream.type.split("/")[-1] not in _WITHOUT_HEADER:
+            status.level = DiagnosticStatus.WARN
+            status.message = f"{seen.unstamped} messages without a time stamp; their arrival was taken for it"
+        values: dict[str, float | int | str] = {
+            "topic": stream.topic,
+            "rate [Hz]": rate_hz,
+            "expected rate [Hz]": stream.rate_hz,
+            "jitter p99 [s]": _high(np.abs(intervals_s - 1.0 / stream.rate_hz)),
+            "age [s]": math.nan if age_s is None else age_s,
+            "delay median [s]": delay_s,
+            "messages": seen.received,
+            "unusable": seen.unusable,
+            "missing among the newest": _missing(intervals_s, stream.rate_hz),
+            "without a stamp": seen.unstamped,
+        }
+        status.values = [
+            KeyValue(key=key, value=f"{value:.6g}" if isinstance(value, float) else str(value))
+            for key, value in values.items()
+        ]
+        return status
+
+
+_WITHOUT_HEADER = ("Float32MultiArray", "Float64MultiArray", "String")
+
+
+def _high(values: Any) -> float:
+    return float(np.percentile(values, 99)) if values.size else math.nan
+
+
+def _missing(intervals_s: Any, rate_hz: float) -> int:
+    """Messages that did not come among the newest, as far as the expected rate tells."""
+    return int(np.maximum(np.round(intervals_s * rate_hz) - 1.0, 0.0).sum())

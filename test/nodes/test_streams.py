@@ -1,0 +1,148 @@
+"""What /diagnostics says of each stream, and of messages that nobody stamped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from policy_rig import NS, ROBOT, Rig, policy_rig, wait_for
+from sensing_rig import SENSING, message_of
+
+from hpt_ros.control import State
+from hpt_ros.nodes.streams import KEPT, StreamMonitor
+
+START = 1_700_000_000 * NS
+CAMERA = ROBOT.stream("front")
+PERIOD = round(NS / CAMERA.rate_hz)
+
+
+def fed(periods: list[float], delay_s: float = 0.01) -> tuple[StreamMonitor, int]:
+    """A monitor that saw pictures so many periods apart, and the time of the last."""
+    monitor, now = StreamMonitor(ROBOT), START
+    for step in [0.0, *periods]:
+        now += round(step * PERIOD)
+        message = message_of(CAMERA, 0, now - round(delay_s * NS))
+        assert monitor.saw(CAMERA, message, now) == ""
+    return monitor, now
+
+
+def front(monitor: StreamMonitor, stale: str = "", absent: str = "", age_s: float | None = 0.01) -> Any:
+    ages = {} if age_s is None else {"front": age_s}
+    found = monitor.statuses(
+        "n", ages, {"front": stale} if stale else {}, {"front": absent} if absent else {}
+    )
+    (status,) = [item for item in found if item.name == "n: stream front"]
+    return SimpleNamespace(
+        level=status.level, message=status.message, values={item.key: item.value for item in status.values}
+    )
+
+
+def test_a_stream_that_comes_as_it_should_is_ok_with_its_figures():
+    status = front(fed([1.0] * 20)[0])
+    assert status.level == DiagnosticStatus.OK
+    assert status.message == f"{CAMERA.rate_hz:.1f} Hz"
+    assert float(status.values["rate [Hz]"]) == pytest.approx(CAMERA.rate_hz)
+    assert float(status.values["jitter p99 [s]"]) == pytest.approx(0.0, abs=1e-9)
+    assert float(status.values["delay median [s]"]) == pytest.approx(0.01)
+    assert status.values["missing among the newest"] == "0"
+    assert status.values["messages"] == "21"
+
+
+def test_messages_that_did_not_come_are_counted_among_the_newest():
+    monitor, _ = fed([1.0] * 10 + [4.0] + [1.0] * 30)
+    assert front(monitor).values["missing among the newest"] == "3"
+    assert front(fed([4.0] + [1.0] * KEPT)[0]).values["missing among the newest"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("periods", "delay_s", "words"),
+    [
+        (
+            [2.0] * 20,
+            0.01,
+            f"it comes at {CAMERA.rate_hz / 2:.1f} Hz, but {CAMERA.rate_hz:g} Hz were expected",
+        ),
+        ([1.0] * 20, -0.5, "stamped 0.500 s in the future; synchronise the clocks"),
+    ],
+)
+def test_when_a_stream_is_slow_or_ahead_expect_a_warning(periods, delay_s, words):
+    status = front(fed(periods, delay_s)[0])
+    assert status.level == DiagnosticStatus.WARN
+    assert words in status.message
+
+
+def test_stale_is_an_error_absent_a_warning_and_inactive_is_neither():
+    monitor, _ = fed([1.0] * 5)
+    assert (front(monitor, stale="too old").level, front(monitor, stale="too old").message) == (
+        DiagnosticStatus.ERROR, "too old",
+    )  # fmt: skip
+    assert front(monitor, absent="too old").level == DiagnosticStatus.WARN
+    assert front(monitor, age_s=None).level == DiagnosticStatus.OK
+    assert front(monitor, age_s=None).message == "not listened to: the node is not active"
+
+
+def test_when_nothing_was_seen_or_the_clock_went_back_expect_no_nonsense():
+    assert math.isnan(float(front(StreamMonitor(ROBOT)).values["rate [Hz]"]))
+    monitor, now = fed([1.0] * 5)
+    monitor.saw(CAMERA, message_of(CAMERA, 0, now - 60 * NS), now - 60 * NS)
+    assert math.isnan(float(front(monitor).values["rate [Hz]"]))
+    assert front(monitor).values["missing among the newest"] == "0"
+
+
+def test_messages_without_a_stamp_are_warned_of_but_not_types_that_have_none():
+    monitor = StreamMonitor(SENSING)
+    message = message_of(CAMERA, 0, 0)
+    warning = monitor.saw(CAMERA, message, START)
+    assert "stream 'front' (topic" in warning
+    assert "without a time stamp; their arrival is taken for it" in warning
+    skin = SENSING.stream("skin")
+    assert monitor.saw(skin, message_of(skin, 0, START), START) == ""
+    found = {item.name: item for item in monitor.statuses("n", {"front": 0.0, "skin": 0.0}, {}, {})}
+    assert found["n: stream front"].level == DiagnosticStatus.WARN
+    assert "1 messages without a time stamp" in found["n: stream front"].message
+    assert found["n: stream skin"].level == DiagnosticStatus.OK
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with policy_rig() as made:
+        yield made
+
+
+def newest(rig: Rig, name: str) -> Any:
+    found = [item for item in rig.robot.diagnostics if item.name == f"policy_node: {name}"]
+    return found[-1] if found else None
+
+
+def test_diagnostics_of_the_node_judge_each_stream_and_name_the_one_that_died(rig):
+    rig.start(active=False)
+    rig.node.trigger_configure()
+    wait_for(lambda: newest(rig, "stream front"), "diagnostics of an inactive node")
+    assert newest(rig, "stream front").level == DiagnosticStatus.OK
+    rig.node.trigger_activate()
+    rig.until_moving()
+    wait_for(lambda: newest(rig, "stream joints").message.endswith(" Hz"), "a rate")
+    assert newest(rig, "stream joints").hardware_id == ROBOT.stream("joints").topic
+    rig.robot.joints_on = False
+    rig.until(State.FAULT)
+    wait_for(lambda: newest(rig, "stream joints").level == DiagnosticStatus.ERROR, "the error")
+    assert "stream 'joints' is" in newest(rig, "stream joints").message
+    rig.robot.encoding = "8UC9"
+    values = lambda: {item.key: item.value for item in newest(rig, "stream front").values}  # noqa: E731
+    wait_for(lambda: int(values()["unusable"]) > 0, "unusable pictures")
+
+
+def test_when_nobody_stamps_the_joint_states_expect_motion_and_one_warning(rig, capfd):
+    rig.robot.stamped = False
+    rig.start()
+    rig.until_moving()
+    rig.check_limits()
+    wait_for(lambda: newest(rig, "stream joints"), "diagnostics")
+    wait_for(lambda: "time stamp" in newest(rig, "stream joints").message, "the warning in the diagnostics")
+    said = capfd.readouterr().err
+    assert said.count("without a time stamp; their arrival is taken for it") == 1
+    assert "[WARN]" in said
