@@ -2,8 +2,7 @@
 
 For a recording of a few seconds, `rosbags` spends longer on opening than on reading: it parses ``metadata.yaml`` with a
 YAML library in Python, and the message definitions anew for each bag. Here the metadata of the usual bag, one MCAP
-file, are read with libyaml and the file is opened by itself; bags with the same definitions share one type store, and
-channels with the same quality of service what was read of it.
+file, are read with libyaml and the file is opened by itself; and bags with the same definitions share one type store.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 
 import yaml
 from rosbags.interfaces import Connection, MessageDefinitionFormat
-from rosbags.rosbag2 import Reader, storage_mcap
+from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -27,9 +26,6 @@ METADATA = "metadata.yaml"
 NEWEST_VERSION = 9  # of the metadata; a newer one may mean something else by a key
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # without libyaml: slower, but the same
 _IDL_SEPARATOR = "=" * 80 + "\n"
-# The quality of service of each channel is YAML again, of which a recording has few different texts. `rosbags` has no
-# other place to put in a memory of those it parsed already; that saves most of the time of opening a bag.
-storage_mcap.get_qos = functools.lru_cache(maxsize=256)(storage_mcap.get_qos)
 
 
 @dataclass(frozen=True)
