@@ -20,6 +20,7 @@ EXTRAS = (
     "openvino",
     "ray",
     "rerun",
+    "rlds",
     "sentence",
     "timm",
     "transformers",
