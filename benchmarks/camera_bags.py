@@ -109,8 +109,7 @@ class Scene:
             cv2.circle(picture, centre, int(height * (0.04 + 0.1 * size)), paint, -1, cv2.LINE_AA)
         top, left = self._random.integers(0, height), self._random.integers(0, width)
         noise = self._noise[top : top + height, left : left + width]
-        result: Any = cv2.add(picture, noise, dtype=cv2.CV_8U)
-        return result
+        return np.asarray(cv2.add(picture, noise, dtype=cv2.CV_8U), dtype=np.uint8)
 
 
 def write_bag(folder: Path, name: str, robot_: Embodiment, duration_s: float, seed: int = 0) -> Path:

@@ -53,24 +53,42 @@ class SourceEpisode:
 
 
 class Source(Protocol):
-    """Another dataset.
+    """Another dataset."""
 
-    Attributes:
-        where: what it is, for messages.
-        fps: rows a second.
-        robot: what it says that its robot is; may be empty.
-        views: names of the views and their size (height, width).
-        state_names, action_names: of the vectors' elements.
-        left_out: columns that are not taken.
-    """
+    @property
+    def where(self) -> str:
+        """What it is, for messages."""
+        ...
 
-    where: str
-    fps: float
-    robot: str
-    views: Mapping[str, tuple[int, int]]
-    state_names: Sequence[str]
-    action_names: Sequence[str]
-    left_out: Sequence[str]
+    @property
+    def fps(self) -> float:
+        """Rows a second."""
+        ...
+
+    @property
+    def robot(self) -> str:
+        """What it says that its robot is; may be empty."""
+        ...
+
+    @property
+    def views(self) -> Mapping[str, tuple[int, int]]:
+        """Names of the views and their size (height, width)."""
+        ...
+
+    @property
+    def state_names(self) -> Sequence[str]:
+        """Names of the state's elements; empty if there is no state."""
+        ...
+
+    @property
+    def action_names(self) -> Sequence[str]:
+        """Names of the action's elements."""
+        ...
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Columns that are not taken."""
+        ...
 
     def episodes(self) -> Iterator[SourceEpisode]:
         """All episodes, in order; may be called more than once."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rosbag_tools.importing import Source
 
 HELP = "import a LeRobot v2.0, v2.1 or v3.0 dataset, or RLDS episodes in TFRecord files"
 
@@ -73,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _source(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _source(args: argparse.Namespace) -> Source:
     from hpt_ros.errors import HptError
     from rosbag_tools.import_lerobot import LeRobotSource
     from rosbag_tools.import_rlds import RldsSource

@@ -41,20 +41,23 @@ class Interrupted(Exception):
     pass
 
 
+class Spy:
+    stop_at = -1  # interrupts before that many bags; -1 for never
+
+
 @pytest.fixture
 def converted(monkeypatch):
-    """Names of the bags that were really converted; `stop_at` interrupts before that many."""
+    """Counts the bags that are really converted, and says their names."""
+    spy, log = Spy(), []
     real = converting.convert_bag
-    log: list[str] = []
 
-    def spy(job, folder):
+    def convert_bag(job, folder):
         if len(log) == spy.stop_at:
             raise Interrupted
         log.append(job.path.name)
         return real(job, folder)
 
-    spy.stop_at = -1
-    monkeypatch.setattr(converting, "convert_bag", spy)
+    monkeypatch.setattr(converting, "convert_bag", convert_bag)
     log_of = lambda: [log.pop(0) for _ in range(len(log))]  # noqa: E731
     return spy, log_of
 
