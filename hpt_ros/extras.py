@@ -12,7 +12,19 @@ from typing import Any, cast
 
 from hpt_ros.errors import HptError
 
-EXTRAS = ("diffusion", "export", "language", "onnx", "openvino", "rerun", "sentence", "timm", "transformers")
+EXTRAS = (
+    "diffusion",
+    "export",
+    "language",
+    "onnx",
+    "openvino",
+    "ray",
+    "rerun",
+    "rlds",
+    "sentence",
+    "timm",
+    "transformers",
+)
 # What OpenVINO's converter reports each of its uses with, over the network, unless it is absent.
 TELEMETRY = "openvino_telemetry"
 

@@ -7,23 +7,28 @@ tick) and the few pictures that wait for their tick, whatever the bag's length.
 
 from __future__ import annotations
 
+import functools
 import math
 import multiprocessing
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import rosbag_tools.opening  # noqa: F401, bags open faster
 from hpt_ros.embodiment import Embodiment, EmbodimentError, require_match
 from hpt_ros.errors import did_you_mean
 from hpt_ros.observation import DecodeError, decode_on_one_thread, stamp_ns
 from hpt_ros.observation.track import seconds
 from rosbag_tools.appending import Earlier, open_earlier
+from rosbag_tools.cluster import run_on_ray
 from rosbag_tools.dataset import DatasetWriter
-from rosbag_tools.episode_writer import EpisodeData
 from rosbag_tools.episodes import Episode, find_episodes
 from rosbag_tools.errors import BagError
+from rosbag_tools.kept import Converted, converted_once, kept_folder, key_of
+from rosbag_tools.leader import LEADER_TYPE, Leader
 from rosbag_tools.reader import Bag, Message, find_bags
 from rosbag_tools.report import ACTION_SOURCES, EpisodeReport, Report
 from rosbag_tools.resample import Resampler, Row, next_positions
@@ -43,10 +48,13 @@ class Options:
         keep_failures: also convert episodes marked as failure.
         skip_bad: leave bags out that cannot be converted, and report them, instead of stopping.
         recover: use bags that were cut short as far as they go.
-        workers: processes.
+        workers: processes on this machine.
+        ray: address of a Ray cluster to convert on instead, see `rosbag_tools.cluster`; empty for none.
+        resume: keep finished bags beside the dataset's place until it is whole, and use those that are there.
         overwrite: replace the dataset that is there.
         append: add to the dataset that is there, if there is one, what it does not have yet.
         action_source: what the actions are, see `ACTION_SOURCES`.
+        leader: the leader arm, for that source.
         longest_rest_s: rests longer than this are cut out, and split the episode; infinite to keep all.
     """
 
@@ -55,9 +63,12 @@ class Options:
     skip_bad: bool = False
     recover: bool = False
     workers: int = 1
+    ray: str = ""
+    resume: bool = False
     overwrite: bool = False
     append: bool = False
     action_source: str = "command"
+    leader: Leader | None = None
     longest_rest_s: float = math.inf
 
     @property
@@ -74,6 +85,15 @@ class Options:
             raise BagError(
                 f"the action source is {self.action_source!r}, but one of {', '.join(ACTION_SOURCES)} was expected"
                 f"{did_you_mean(self.action_source, ACTION_SOURCES) or '; correct it'}"
+            )
+        if (self.leader is not None) != (self.action_source == "leader"):
+            raise BagError(
+                f"the action source is {self.action_source!r} "
+                + (
+                    "without a leader arm's topic; name it with --leader-topic"
+                    if self.leader is None
+                    else f"but a leader arm on {self.leader.topic!r} was named; take --actions leader"
+                )
             )
         if not self.longest_rest_s >= 2 * REST_KEPT_S:
             raise BagError(
@@ -92,14 +112,7 @@ class Job:
     episodes: tuple[Episode, ...]
     options: Options
     note: str  # what was lost, if the bag was recovered
-
-
-@dataclass
-class Converted:
-    """What became of one bag."""
-
-    reports: list[EpisodeReport] = field(default_factory=list)
-    episodes: list[EpisodeData] = field(default_factory=list)
+    kept: Path | None = None  # where the result is kept, with `Options.resume`
 
 
 Progress = Callable[[str, int, int], None]
@@ -129,19 +142,22 @@ def convert(
     """
     chosen = options or Options()
     rest_s = chosen.longest_rest_s
-    report = Report(0, chosen.action_source, rest_s if math.isfinite(rest_s) else 0.0)
+    leader_topic = chosen.leader.topic if chosen.leader else ""
+    report = Report(0, chosen.action_source, rest_s if math.isfinite(rest_s) else 0.0, leader_topic)
     say = progress or (lambda doing, done, total: None)
     paths = find_bags(bags)
     earlier = open_earlier(Path(out)) if chosen.append and Path(out).exists() else None
     if earlier is not None:
         paths = _new(paths, earlier, chosen)
     jobs, robot = _check(paths, embodiment, chosen, report, say)
+    if chosen.resume:
+        jobs = [replace(job, kept=kept_folder(Path(out)) / _key(job)) for job in jobs]
     if earlier is not None:
         earlier = open_earlier(Path(out), robot)
     report.minimum_span_ticks = minimum_ticks(robot)
     with DatasetWriter(out, robot, overwrite=chosen.overwrite, earlier=earlier) as writer:
         before = writer.episodes
-        for done, (job, outcome) in enumerate(_run(jobs, writer.segments, chosen.workers)):
+        for done, (job, outcome) in enumerate(_run(jobs, writer.segments, chosen)):
             say(job.path.name, done, len(jobs))
             converted = _result(job, outcome, report)
             if converted is None:
@@ -159,6 +175,8 @@ def convert(
         if writer.episodes == before:
             raise BagError(_nothing_left(report))
         writer.finish(report.as_mapping())
+    if chosen.resume:
+        shutil.rmtree(kept_folder(Path(out)), ignore_errors=True)
     return report
 
 
@@ -178,6 +196,23 @@ def _new(paths: Sequence[Path], earlier: Earlier, options: Options) -> list[Path
             "--overwrite"
         )
     return new
+
+
+def convert_or_take(job: Job, folder: Path) -> Converted:
+    """Convert one bag into `folder`, or take what an interrupted run made of it."""
+    if job.kept is None:
+        return convert_bag(job, folder)
+    return converted_once(job.kept, folder, functools.partial(convert_bag, job))
+
+
+def _key(job: Job) -> str:
+    """What a bag's result depends on."""
+    options = job.options
+    chosen = (
+        options.task, options.keep_failures, options.recover, options.action_source, options.leader,
+        options.longest_rest_s,
+    )  # fmt: skip
+    return key_of(job.path, repr(chosen), job.embodiment.to_yaml())
 
 
 def convert_bag(job: Job, folder: Path) -> Converted:
@@ -217,19 +252,28 @@ def convert_bag(job: Job, folder: Path) -> Converted:
 def _rows(
     bag: Bag, embodiment: Embodiment, episode: Episode, entry: EpisodeReport, options: Options
 ) -> Iterator[Row]:
-    resampler = Resampler(embodiment, options.action_source, options.optional)
+    leader = options.leader
+    # The leader's positions are taken for the commands that they stood for.
+    source = "command" if leader is not None else options.action_source
+    resampler = Resampler(embodiment, source, options.optional)
+    command = embodiment.action.topic
+    topics = [leader.topic if leader and topic == command else topic for topic in resampler.topics]
     for stream in embodiment.streams_of("language"):
         # Said once, before the episode began.
         earlier = deque(bag.messages([stream.topic], stop_ns=episode.start_ns), maxlen=1)
         for message in earlier:
             yield from resampler.push(message.topic, message.content, episode.start_ns)
-    messages = bag.messages(resampler.topics, start_ns=episode.start_ns, stop_ns=episode.end_ns + 1)
-    unseen = set(resampler.topics)
+    topics = list(dict.fromkeys(topics))
+    messages = bag.messages(topics, start_ns=episode.start_ns, stop_ns=episode.end_ns + 1)
+    unseen = set(topics)
     for message in messages:
         if message.topic in unseen:
             unseen.discard(message.topic)
             _check_clock(bag, message)
         yield from resampler.push(message.topic, message.content, message.log_ns)
+        if leader is not None and message.topic == leader.topic:
+            standing_for = leader.command(embodiment, message.content)
+            yield from resampler.push(command, standing_for, message.log_ns)
     yield from resampler.finish()
     entry.refused = dict(resampler.refused)
 
@@ -284,22 +328,32 @@ def require_topics(bag: Bag, embodiment: Embodiment, options: Options) -> None:
     for stream in embodiment.streams:
         if stream.modality not in options.optional:
             bag.require(stream.topic, stream.type, f"stream {stream.name!r}")
+    if options.leader is not None:
+        options.leader.check(embodiment)
+        bag.require(options.leader.topic, LEADER_TYPE, "the leader arm")
     if options.action_source == "command":
         for output in embodiment.action.parts:
             what = f"the command {output.name!r}" if embodiment.action.outputs else "the action"
             bag.require(output.topic, output.type, what)
 
 
-def _run(jobs: Sequence[Job], folder: Path, workers: int) -> Iterator[tuple[Job, Callable[[], Converted]]]:
+def _run(
+    jobs: Sequence[Job], folder: Path, options: Options
+) -> Iterator[tuple[Job, Callable[[], Converted]]]:
     """Each job and how to get its result, in the order of the jobs."""
+    work = functools.partial(convert_or_take, folder=folder.resolve())
+    workers = options.workers
+    if options.ray:
+        yield from run_on_ray(work, jobs, options.ray)
+        return
     if workers <= 1 or len(jobs) == 1:
         for job in jobs:
-            yield job, lambda job=job: convert_bag(job, folder)  # type: ignore[misc]
+            yield job, functools.partial(work, job)
         return
     # Spawned, not forked: the parent may have threads of OpenCV and FFmpeg.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        futures: list[Future[Converted]] = [pool.submit(convert_bag, job, folder) for job in jobs]
+        futures: list[Future[Converted]] = [pool.submit(work, job) for job in jobs]
         try:
             for job, future in zip(jobs, futures, strict=True):
                 yield job, future.result

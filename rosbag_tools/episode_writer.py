@@ -15,7 +15,7 @@ from hpt_ros.embodiment.schema import Feature, stream_feature
 from hpt_ros.observation import Tick
 from rosbag_tools.errors import BagError
 from rosbag_tools.files import ACTION, STATE, WRENCH, whole_fps
-from rosbag_tools.statistics import FeatureStatistics, ImageStatistics, of_clouds, of_depth, of_vectors
+from rosbag_tools.statistics import FeatureStatistics, of_clouds, of_depth, of_vectors
 from rosbag_tools.video import BackgroundWriter
 
 # Modality to the statistics of its arrays.
@@ -70,14 +70,12 @@ class EpisodeWriter:
         self._features = embodiment.features()
         self._vectors: dict[str, list[NDArray[np.float32]]] = {}
         self._videos: dict[str, BackgroundWriter] = {}
-        self._images: dict[str, ImageStatistics] = {}
         self._files: dict[str, tuple[Path, BinaryIO]] = {}
         fps = whole_fps(embodiment)
         for name, feature in self._features.items():
             if feature.modality == "image":
                 path = folder / f"{stem}-{feature.stream}.mp4"
                 self._videos[name] = BackgroundWriter(path, fps, feature.shape[0], feature.shape[1])
-                self._images[name] = ImageStatistics()
             elif feature.modality in LARGE:
                 path = folder / f"{stem}-{feature.stream}.bin"
                 self._files[name] = path, path.open("wb")
@@ -97,7 +95,6 @@ class EpisodeWriter:
             _check(name, feature, values.get(name))
         for name, video in self._videos.items():
             video.add(values[name])
-            self._images[name].add(values[name])
         for name, (_, file) in self._files.items():
             file.write(np.ascontiguousarray(values[name], dtype=self._features[name].dtype).data)
         for name, vectors in self._vectors.items():
@@ -120,7 +117,7 @@ class EpisodeWriter:
             file.close()
         vectors = {name: np.stack(values) for name, values in self._vectors.items()}
         statistics = {name: of_vectors(values) for name, values in vectors.items()}
-        statistics |= {name: images.result() for name, images in self._images.items()}
+        statistics |= {name: video.statistics.result() for name, video in self._videos.items()}
         for name, (path, _) in self._files.items():
             feature = self._features[name]
             statistics[name] = LARGE[feature.modality](open_array(path, feature, self._length))

@@ -6,8 +6,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-# What an action of the dataset is: the command at its tick, or the measured position at the next one.
-ACTION_SOURCES = ("command", "state")
+# What an action of the dataset is: the command at its tick, the measured position at the next one, or
+# the leader arm's position at its tick.
+ACTION_SOURCES = ("command", "state", "leader")
 
 
 @dataclass
@@ -84,6 +85,7 @@ class Report:
     Attributes:
         minimum_span_ticks: shorter spans were left out.
         action_source: what the actions are, see `ACTION_SOURCES`.
+        leader_topic: topic of the leader arm, if actions are of one.
         longest_rest_s: longer rests were cut out; 0 if all were kept.
         episodes: the recorded episodes.
         skipped_bags: bag to why it was left out.
@@ -93,6 +95,7 @@ class Report:
     minimum_span_ticks: int
     action_source: str = "command"
     longest_rest_s: float = 0.0
+    leader_topic: str = ""
     episodes: list[EpisodeReport] = field(default_factory=list)
     skipped_bags: dict[str, str] = field(default_factory=dict)
     recovered_bags: list[str] = field(default_factory=list)

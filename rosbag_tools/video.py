@@ -10,9 +10,11 @@ from typing import Any, cast
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from rosbag_tools.errors import BagError
+from rosbag_tools.statistics import ImageStatistics
 
 CODEC, PIXEL_FORMAT = "libx264", "yuv420p"
 # crf 18: visually lossless for x264. A key frame every 5 frames keeps random access cheap. No B-frames: the frame at
@@ -35,10 +37,13 @@ class SegmentWriter:
         self._stream.pix_fmt = PIXEL_FORMAT
         self._stream.codec_context.time_base = Fraction(1, fps)
         self._fps = fps
+        # One for all frames: it is costly to set up. The encoder's own would use as many threads as there are cores.
+        self._reformatter = VideoReformatter()
 
     def add(self, rgb: NDArray[np.uint8]) -> None:
         """Encode the next frame, uint8 RGB (height, width, 3)."""
-        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+        picture = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), format="rgb24")  # no copy
+        frame = self._reformatter.reformat(picture, format=PIXEL_FORMAT, threads=1)
         frame.pts, frame.time_base = self.frames, Fraction(1, self._fps)
         self._container.mux(self._stream.encode(frame))
         self.frames += 1
@@ -57,11 +62,13 @@ class SegmentWriter:
 class BackgroundWriter:
     """A `SegmentWriter` in a thread of its own, so that encoding goes on while the next pictures are read.
 
-    FFmpeg lets other threads of Python run while it works. The bytes are the same; at most `AHEAD` frames wait.
+    FFmpeg lets other threads of Python run while it works. The bytes are the same; at most `AHEAD` frames wait. The
+    thread counts what the pictures' statistics need as well; they are whole after `close`.
     """
 
     def __init__(self, path: Path, fps: int, height: int, width: int) -> None:
         self.path = path
+        self.statistics = ImageStatistics()
         self._segment = SegmentWriter(path, fps, height, width)
         self._queue: queue.Queue[NDArray[np.uint8] | None] = queue.Queue(AHEAD)
         self._error: BaseException | None = None
@@ -99,6 +106,7 @@ class BackgroundWriter:
             if self._error is None:
                 try:
                     self._segment.add(rgb)
+                    self.statistics.add(rgb)
                 except (
                     BaseException
                 ) as error:  # raised in the caller's thread; the rest is only taken off the queue

@@ -49,6 +49,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "hpt_ros.sim": frozenset({"mujoco", "numpy", "hpt_ros.embodiment"}),
     "rosbag_tools": frozenset(
         {"av", "numpy", "pyarrow", "rosbags", "yaml", "hpt_ros.embodiment", "hpt_ros.observation"}
+        | {"google.protobuf", "google_crc32c", "ray"}  # optional extras
     ),
     "hpt_ros.nodes": _LIBRARIES | _MESSAGES | (_ALL_ROOMS - {"hpt_ros.cli"}),
     # Every room and library, but for the ROS client itself: only hpt_ros.nodes talks to it.

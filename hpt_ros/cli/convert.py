@@ -36,8 +36,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--actions",
         default="command",
-        choices=("command", "state"),
-        help="what an action is: the command at its tick (default), or the measured position at the next one",
+        choices=("command", "state", "leader"),
+        help="what an action is: the command at its tick (default), the measured position at the next one, or the "
+        "leader arm's position",
+    )
+    add(
+        "--leader-topic",
+        default="",
+        metavar="TOPIC",
+        help="JointState of the leader arm, for --actions leader",
+    )
+    add(
+        "--leader-joints",
+        nargs="+",
+        default=[],
+        metavar="JOINT=LEADERS",
+        help="commanded joints and the leader's joints that stand for them; equal names need not be given",
     )
     add(
         "--trim-idle",
@@ -50,6 +64,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a rest in the middle splits the episode",
     )
     add("--workers", type=int, default=1, metavar="N", help="processes that convert side by side (default 1)")
+    add(
+        "--ray",
+        default="",
+        metavar="ADDRESS",
+        help="convert on a Ray cluster that shares the file system: auto, HOST:PORT, ray://HOST:PORT, or local",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="keep finished bags in a hidden folder beside --out until all is done; the same command goes on there",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.embodiment import Embodiment
     from hpt_ros.errors import HptError
     from rosbag_tools.convert import Options, convert
+    from rosbag_tools.leader import Leader, parse_joints
 
     if args.workers < 1:
         raise HptError(
@@ -74,9 +100,12 @@ def run(args: argparse.Namespace) -> int:
         skip_bad=args.skip_bad,
         recover=args.recover,
         workers=args.workers,
+        ray=args.ray,
+        resume=args.resume,
         overwrite=args.overwrite,
         append=args.append,
         action_source=args.actions,
+        leader=Leader(args.leader_topic, parse_joints(args.leader_joints)) if args.leader_topic else None,
         longest_rest_s=args.trim_idle,
     )
     console = Console(stderr=True)

@@ -1,8 +1,9 @@
 """The two layouts of `hpt export`, written episode by episode, so that memory does not grow with the dataset.
 
 HDF5: robomimic's (https://robomimic.github.io/docs/datasets/overview.html): ``data/demo_i`` with ``actions``,
-``dones``, ``rewards`` and ``obs/*``. Zarr: the replay buffer of diffusion policy (real-stanford/diffusion_policy):
-``data/*`` with all episodes one after another, and ``meta/episode_ends``; in Zarr format 2, which its loader reads.
+``dones``, ``rewards`` and ``obs/*``, and the filter keys ``mask/success`` and ``mask/failure``. Zarr: the replay buffer
+of diffusion policy (real-stanford/diffusion_policy): ``data/*`` with all episodes one after another, and
+``meta/episode_ends``; in Zarr format 2, which its loader reads.
 """
 
 from __future__ import annotations
@@ -67,6 +68,14 @@ def write_hdf5(path: Path, dataset: Dataset, progress: Progress) -> None:
                 for tick, frame in enumerate(frames):
                     stored[tick] = frame
             progress(number + 1, len(dataset.episodes))
+        for outcome in ("success", "failure"):
+            names = [
+                f"demo_{number}"
+                for number, episode in enumerate(dataset.episodes)
+                if outcomes.get(episode.index) == outcome
+            ]
+            if names:
+                file.create_dataset(f"mask/{outcome}", data=np.array(names, dtype="S"))
 
 
 def write_zarr(path: Path, dataset: Dataset, progress: Progress) -> None:

@@ -25,6 +25,7 @@ VERBS = (
     "record",
     "inspect",
     "convert",
+    "import",
     "quality",
     "view",
     "export",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from hpt_ros.errors import HptError
 from hpt_ros.structured import field
@@ -85,7 +86,7 @@ class Stream:
     )
     unit: str = field("unit of the values", default="")
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of a vector's elements: of JointState all joints of the first field first; empty for no vector."""
         if self.type == "sensor_msgs/msg/JointState":

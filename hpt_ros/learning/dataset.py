@@ -30,7 +30,11 @@ from hpt_ros.learning.errors import DatasetError
 VERSION = "v3.0"
 EMBODIMENT_FILE = "meta/hpt/embodiment.yaml"  # this project's additions to the format
 REPORT_FILE = "meta/hpt/report.json"
-ACTION_SOURCES = {"command": "commands", "state": "the next measured positions"}
+ACTION_SOURCES = {
+    "command": "commands",
+    "state": "the next measured positions",
+    "leader": "the leader arm's positions",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,11 @@ class Dataset:
         return (
             f"{len(self.episodes)} episodes, {self.length} ticks at {self.embodiment.tick_hz:g} Hz "
             f"({minutes:.1f} min), views: {views}"
-            + (f", actions: {ACTION_SOURCES[self.action_source]}" if self.action_source == "state" else "")
+            + (
+                f", actions: {ACTION_SOURCES[self.action_source]}"
+                if self.action_source not in ("", "command")
+                else ""
+            )
         )
 
 

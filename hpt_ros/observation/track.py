@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -35,16 +34,19 @@ class TickGrid:
     tick_hz: float
 
     @cached_property
-    def _period(self) -> Fraction:
-        return Fraction(NS_PER_S) / Fraction(repr(self.tick_hz))
+    def _period(self) -> tuple[int, int]:
+        """Numerator and denominator of the period in ns: as exact as fractions, and many times faster."""
+        return (Fraction(NS_PER_S) / Fraction(repr(self.tick_hz))).as_integer_ratio()
 
     def time_ns(self, index: int) -> int:
         """Time of tick `index`, rounded half up."""
-        return math.floor(index * self._period + Fraction(1, 2))
+        numerator, denominator = self._period
+        return (2 * index * numerator + denominator) // (2 * denominator)
 
     def first_at_or_after(self, time_ns: int) -> int:
         """Index of the first tick whose time is not before `time_ns`."""
-        index = math.ceil(time_ns / self._period) - 1
+        numerator, denominator = self._period
+        index = -(-time_ns * denominator // numerator) - 1
         while self.time_ns(index) < time_ns:
             index += 1
         return index

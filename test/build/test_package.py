@@ -34,7 +34,7 @@ ROSDEP = {
     **{name: f"python3-{name}" for name in ("matplotlib", "numpy", "rich", "scipy", "torch", "yaml")},
 }
 WITHOUT_ROSDEP_KEY = {"av", "pyarrow", "safetensors"}  # named in package.xml's comment and CONTRIBUTING.md
-WHEEL = {"cv2": "opencv-python-headless", "rclpy": "ros-rclpy", "rerun": "rerun-sdk", "yaml": "pyyaml"}
+WHEEL = {"google": "protobuf", "cv2": "opencv-python-headless", "rclpy": "ros-rclpy", "rerun": "rerun-sdk", "yaml": "pyyaml"}
 
 
 def _package_xml(path: Path) -> ElementTree.Element:
@@ -249,7 +249,7 @@ def test_every_extra_has_its_place() -> None:
 def _required_extras() -> list[tuple[str, str, str]]:
     """File, module and extra of each call of require_extra; both are written out, so that they can be checked."""
     calls = []
-    for path in sorted((ROOT / "hpt_ros").rglob("*.py")):
+    for path in sorted([*(ROOT / "hpt_ros").rglob("*.py"), *(ROOT / "rosbag_tools").rglob("*.py")]):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "require_extra":
                 extra = next(keyword.value for keyword in node.keywords if keyword.arg == "extra")

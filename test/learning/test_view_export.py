@@ -58,6 +58,14 @@ def test_when_the_recording_was_a_success_expect_a_reward_at_its_end(own_folder,
     report = {"episodes": [{"outcome": "success", "spans": spans}]}
     (own_folder / "meta/hpt/report.json").write_text(json.dumps(report))
     assert main(["export", str(own_folder), str(tmp_path / "t.hdf5")]) == 0
+    with h5py.File(tmp_path / "t.hdf5") as file:
+        assert [name.decode() for name in file["mask/success"]] == ["demo_1"]
+        assert "mask/failure" not in file
+        arguments = json.loads(file["data"].attrs["env_args"])
+        assert {"env_name", "env_type", "env_kwargs"} == set(arguments)
+        assert file["data"].attrs["total"] == sum(
+            file["data"][name].attrs["num_samples"] for name in file["data"]
+        )
     demos = read_hdf5(tmp_path / "t.hdf5")
     assert demos[1]["rewards"].tolist() == [0.0] * 8 + [1.0]
     assert not demos[0]["rewards"].any()

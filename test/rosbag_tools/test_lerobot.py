@@ -50,6 +50,46 @@ print(json.dumps({
 }))
 """
 
+# Trains LeRobot's own ACT, made small and without downloaded weights, and prints the losses.
+TRAINING = """
+import json, sys
+import torch
+from lerobot.configs.types import FeatureType
+from lerobot.datasets.lerobot_dataset import LeRobotDataset, LeRobotDatasetMetadata
+from lerobot.datasets.utils import dataset_to_policy_features
+from lerobot.policies.act.configuration_act import ACTConfig
+from lerobot.policies.act.modeling_act import ACTPolicy
+from lerobot.policies.factory import make_pre_post_processors
+
+torch.manual_seed(0)
+meta = LeRobotDatasetMetadata("local/tiny", root=sys.argv[1])
+features = dataset_to_policy_features(meta.features)
+inputs = {name: item for name, item in features.items() if name == "observation.state" or "images" in name}
+config = ACTConfig(
+    input_features=inputs, output_features={"action": features["action"]}, chunk_size=4, n_action_steps=4,
+    dim_model=32, n_heads=2, dim_feedforward=64, n_encoder_layers=1, n_vae_encoder_layers=1, latent_dim=4,
+    pretrained_backbone_weights=None, device="cpu", optimizer_lr=1e-3,
+)
+policy = ACTPolicy(config)
+before, after = make_pre_post_processors(config, dataset_stats=meta.stats)
+deltas = {"action": [index / meta.fps for index in config.action_delta_indices]}
+dataset = LeRobotDataset("local/tiny", root=sys.argv[1], video_backend="pyav", delta_timestamps=deltas)
+batch = before(next(iter(torch.utils.data.DataLoader(dataset, batch_size=8, shuffle=True))))
+optimiser = torch.optim.AdamW(policy.parameters(), lr=1e-3)
+policy.train()
+losses = []
+for _ in range(12):
+    loss, _ = policy.forward(batch)
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    losses.append(loss.item())
+policy.eval()
+chunk = after(policy.predict_action_chunk(batch))
+print(json.dumps({"losses": losses, "inputs": sorted(inputs), "chunk": list(chunk.shape),
+                  "types": [features[name].type == FeatureType.VISUAL for name in sorted(inputs)]}))
+"""
+
 
 @pytest.fixture(scope="module")
 def lerobot_python(tmp_path_factory):
@@ -75,9 +115,8 @@ STREAMS = """
 action:"""
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_lerobot_opens_the_dataset(robot, tmp_path, lerobot_python):
+def tiny(robot, folder):
+    """A dataset of two episodes with every sense, and its episodes."""
     random = np.random.default_rng(5)
     lengths, levels = (6, 9), (40, 160)
     episodes = []
@@ -95,20 +134,43 @@ def test_lerobot_opens_the_dataset(robot, tmp_path, lerobot_python):
             (f"task {number}", images, random.normal(size=(length, 4)), random.normal(size=(length, 2)))
         )
     embodiment = Embodiment.loads(robot.text.replace("\naction:", STREAMS))
-    out = write_dataset(tmp_path / "tiny", embodiment, episodes)
-    # Not from this repository's folder, nor with its environment's libraries.
+    return write_dataset(folder, embodiment, episodes), episodes
+
+
+def answer(python, script, dataset, folder):
+    """What a script prints last, run in LeRobot's environment: not from this repository's folder, nor its libraries."""
     environment = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
-    environment |= {"HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment |= {"HOME": str(folder), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     result = subprocess.run(
-        [lerobot_python, "-c", textwrap.dedent(SCRIPT), str(out)],
-        cwd=tmp_path,
+        [python, "-c", textwrap.dedent(script), str(dataset)],
+        cwd=folder,
         env=environment,
         check=False,
         capture_output=True,
         text=True,
     )
     assert result.returncode == 0, result.stderr
-    seen = json.loads(result.stdout.splitlines()[-1])
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_lerobot_trains_on_the_dataset(robot, tmp_path, lerobot_python):
+    out, _ = tiny(robot, tmp_path / "tiny")
+    seen = answer(lerobot_python, TRAINING, out, tmp_path)
+    assert seen["inputs"] == ["observation.images.left", "observation.images.right", "observation.state"]
+    assert seen["types"] == [True, True, False]
+    assert seen["chunk"] == [8, 4, 2]
+    assert all(np.isfinite(seen["losses"]))
+    assert seen["losses"][-1] < 0.8 * seen["losses"][0]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_lerobot_opens_the_dataset(robot, tmp_path, lerobot_python):
+    out, episodes = tiny(robot, tmp_path / "tiny")
+    lengths, levels = (6, 9), (40, 160)
+    seen = answer(lerobot_python, SCRIPT, out, tmp_path)
     assert (seen["episodes"], seen["fps"], seen["selected"]) == (2, 10, 9)
     assert seen["tasks"] == ["task 0"] * 6 + ["task 1"] * 9
     states = np.concatenate([item[2] for item in episodes]).astype(np.float32)
