@@ -22,7 +22,7 @@ MOST_CHUNK_BYTES = 512 << 20
 MOST_HELD_BYTES = 1 << 30
 MOST_METADATA_BYTES = 16 << 20
 MOST_NESTING = 50  # of YAML; metadata has 6
-_STEP_BYTES, _FILE_STEP_BYTES, _SMALL_STEP_BYTES = 1 << 20, 1 << 16, 1 << 12
+_STEP_BYTES, _FILE_STEP_BYTES, _SMALL_STEP_BYTES = 4 << 20, 1 << 16, 1 << 12
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # without libyaml: slower, but the same
 
 
@@ -102,8 +102,8 @@ def decompress_file(source: Path, place: Path, most: int) -> bool:
             written += len(part)
             if written > most:
                 raise BagError(
-                    f"file {str(source)!r} becomes more than {most} bytes, which is all that there is room for; it is "
-                    "damaged or hostile, or the disk of the temporary folder is too full"
+                    f"file {str(source)!r} becomes more than {most} bytes, the most that was expected and that there "
+                    "is room for; it is damaged or hostile, or the disk of the temporary folder is too full"
                 )
             file.write(part)
 

@@ -254,8 +254,8 @@ def _topic(path: Path, name: str, connections: Sequence[Connection]) -> Topic:
     types = sorted({connection.msgtype for connection in connections})
     if len(types) > 1:
         raise BagError(
-            f"bag {str(path)!r} has the topic {name!r} with the types {', '.join(types)}, but one was expected; "
-            "record again with one publisher type"
+            f"bag {str(path)!r} has the topic {name[:100]!r} with the types {', '.join(types)[:300]}, but one was "
+            "expected; record again with one publisher type"
         )
     return Topic(name, types[0], sum(connection.msgcount for connection in connections))
 
@@ -268,8 +268,10 @@ def _one_sentence(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except HptError:
-        raise
+    except HptError as error:
+        if str(path) in str(error):
+            raise
+        raise BagError(f"bag {str(path)!r}: {error}") from error
     except Exception as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise BagError(

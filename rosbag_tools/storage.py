@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
-from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.interfaces import Connection, MessageDefinitionFormat, Nodetype
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
@@ -25,7 +25,8 @@ from rosbag_tools.errors import BagError
 from rosbag_tools.parts import METADATA, check_chunks, listed_files, open_files, storage_files
 from rosbag_tools.recovery import has_index, is_complete, is_mcap
 
-MOST_DEFINITION_CHARACTERS = 1 << 20
+# Message definitions beyond this are hostile: the library makes code of each field, and of each element of some arrays.
+MOST_DEFINITION_CHARACTERS, MOST_FIELDS, MOST_ARRAY = 1 << 18, 2000, 1_000_000
 NEWEST_VERSION = 9  # of the metadata; a newer one may mean something else by a key
 _IDL_SEPARATOR = "=" * 80 + "\n"
 
@@ -176,6 +177,12 @@ def _typestore(
                 found.update(get_types_from_idl(part.partition("\n")[2]))
         else:
             found.update(get_types_from_idl(text))
+    for name, (_, fields) in found.items():
+        if len(fields) > MOST_FIELDS or any(_array_length(kind) > MOST_ARRAY for _, kind in fields):
+            raise BagError(
+                f"the bag's definition of {name[:100]} has more than {MOST_FIELDS} fields or an array of more than "
+                f"{MOST_ARRAY} elements; the bag is damaged or hostile: leave it out"
+            )
     store = get_typestore(Stores.EMPTY)
     store.register(found)
     for name, _, _, digest in definitions:
@@ -188,6 +195,10 @@ def _typestore(
                 "damaged: copy or record it again"
             )
     return store
+
+
+def _array_length(kind: Any) -> int:
+    return int(kind[1][1]) if kind[0] == Nodetype.ARRAY else 0
 
 
 guard_rosbags()
