@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import rosbag_tools.opening  # noqa: F401, bags open faster
-from hpt_ros.embodiment import Embodiment, EmbodimentError, require_match
-from hpt_ros.errors import did_you_mean
+from hpt_ros.embodiment import Embodiment, require_match
+from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation import DecodeError, decode_on_one_thread, stamp_ns
 from hpt_ros.observation.track import seconds
 from rosbag_tools.appending import Earlier, open_earlier
@@ -313,7 +313,7 @@ def _check(
                 if options.action_source == "state":
                     robot.space.require_positions()  # raises, naming what is not observed
                 jobs.append(Job(number, path, robot, tuple(find_episodes(bag)), options, bag.recovered))
-        except (BagError, EmbodimentError) as error:
+        except HptError as error:
             if not options.skip_bad:
                 raise
             report.skipped_bags[str(path)] = str(error)
@@ -365,7 +365,7 @@ def _run(
 def _result(job: Job, outcome: Callable[[], Converted], report: Report) -> Converted | None:
     try:
         return outcome()
-    except (BagError, DecodeError) as error:
+    except HptError as error:
         if not job.options.skip_bad:
             if isinstance(error, DecodeError):
                 raise BagError(f"bag {str(job.path)!r}: {error}") from error

@@ -15,6 +15,8 @@ KEY_OPERATOR = "hpt_ros.operator"
 KEY_OUTCOME = "hpt_ros.outcome"
 KEY_NOTE = "hpt_ros.note"
 KEY_EPISODE = "hpt_ros.episode_id"
+# What the recorder warned of, a line each.
+KEY_WARNINGS = "hpt_ros.warnings"
 KEY_VERSION = "hpt_ros.version"
 
 # Outcomes in words, in the order of EpisodeEvent's OUTCOME_* constants.

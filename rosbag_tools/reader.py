@@ -1,6 +1,7 @@
 """Bags as topics and messages in log-time order, whatever their storage; every failure is one sentence.
 
-Reads what `rosbags` reads: rosbag2 folders of version 1 to 9 and single files, MCAP and sqlite3, compressed or not.
+Reads rosbag2 folders of version 1 to 9 and single files, MCAP and sqlite3, split or not, compressed by chunk, message
+or file, and rosbag1 files of version 2.0; what was cut short or has no index as far as it goes.
 """
 
 from __future__ import annotations
@@ -12,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader
-from rosbags.typesys.store import Typestore
 
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation.track import seconds
 from rosbag_tools.errors import BagError, TruncatedBagError
 from rosbag_tools.names import EMBODIMENT_TOPIC, EMBODIMENT_TYPE, KEY_EMBODIMENT
-from rosbag_tools.recovery import RecoveredMcap, is_complete, is_mcap
-from rosbag_tools.storage import METADATA, open_storage
+from rosbag_tools.parts import FILE_ENDINGS, METADATA, cut_file, is_bag_file, is_split, storage_files
+from rosbag_tools.recovery_ros1 import is_bag1
+from rosbag_tools.storage import Storage, open_storage
 
-FILE_SUFFIXES = (".mcap", ".db3")
+_WHAT = f"a rosbag2 folder or a file ending in {', '.join(FILE_ENDINGS[:-1])} or {FILE_ENDINGS[-1]}"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Bag:
         topics: by name; a topic recorded with two types is an error.
         custom: custom data of the bag's metadata.
         start_ns, end_ns: log times of the first and last message.
-        recovered: what was lost, in one sentence, if the bag had no end; else empty.
+        recovered: what was lost, in one sentence, if the bag had no end or no index; else empty.
     """
 
     path: Path
@@ -61,8 +61,7 @@ class Bag:
     start_ns: int
     end_ns: int
     recovered: str
-    _reader: Reader
-    _types: Typestore
+    _storage: Storage
     _connections: dict[str, list[Connection]] = field(repr=False)
 
     @staticmethod
@@ -71,7 +70,7 @@ class Bag:
         """Open a bag.
 
         Args:
-            path: a rosbag2 folder, or a single .mcap or .db3 file.
+            path: a rosbag2 folder, or a single file of one of `FILE_ENDINGS`.
             recover: read a bag that was cut short as far as it goes, instead of raising.
 
         Raises:
@@ -79,23 +78,17 @@ class Bag:
             BagError: it is not there, or not a bag that can be read.
         """
         place = Path(path)
-        source, cut = _source(place)
+        cut = _cut(place)
         if cut and not recover:
             raise TruncatedBagError(
                 f"bag {str(place)!r} was cut short (no end of file in {cut.name!r}; was the recorder killed, or the "
                 "copy interrupted?); pass --recover to use what is whole, or copy it again"
             )
-        note = ""
-        if cut:
-            source = RecoveredMcap(cut)
-            note = (
-                f"bag {str(place)!r} was cut short: recovered {source.kept_bytes} bytes, "
-                f"lost the last {source.lost_bytes} and its metadata"
-            )
         with contextlib.ExitStack() as stack:
             with _one_sentence(place):
-                storage = stack.enter_context(open_storage(source))
+                storage = stack.enter_context(open_storage(place, recover=recover))
                 reader = storage.reader
+                note = storage.note and f"bag {str(place)!r}{' was cut short' if cut else ''}: {storage.note}"
                 connections: dict[str, list[Connection]] = {}
                 for connection in reader.connections:
                     connections.setdefault(connection.topic, []).append(connection)
@@ -106,17 +99,7 @@ class Bag:
                 start_ns, end_ns = (reader.start_time, reader.end_time - 1) if count else (0, 0)
             if not count:
                 raise BagError(f"bag {str(place)!r} has no messages; record it again")
-            yield Bag(
-                place,
-                topics,
-                dict(storage.custom),
-                start_ns,
-                end_ns,
-                note,
-                reader,
-                storage.types,
-                connections,
-            )
+            yield Bag(place, topics, dict(storage.custom), start_ns, end_ns, note, storage, connections)
 
     def require(self, name: str, type_: str, purpose: str) -> Topic:
         """The topic of that name and type with at least one message.
@@ -159,7 +142,7 @@ class Bag:
         wanted = [connection for name in topics for connection in self._connections.get(name, ())]
         if not wanted:
             return
-        raw = self._reader.messages(connections=wanted, start=start_ns, stop=stop_ns)
+        raw = self._storage.reader.messages(connections=wanted, start=start_ns, stop=stop_ns)
         everything = (start_ns is None or start_ns <= self.start_ns) and (
             stop_ns is None or stop_ns > self.end_ns
         )
@@ -170,7 +153,7 @@ class Bag:
                 if entry is None:
                     break
                 connection, log_ns, data = entry
-                content = self._types.deserialize_cdr(data, connection.msgtype)
+                content = self._storage.deserialize(data, connection.msgtype)
             count += 1
             yield Message(connection.topic, log_ns, content)
         # Damaged bytes can look like records of unknown kind, which a reader must skip: only the count tells.
@@ -183,7 +166,7 @@ class Bag:
 
     def log_times(self) -> Iterator[tuple[str, int]]:
         """Topic and log time of every message, without deserialising."""
-        raw = self._reader.messages()
+        raw = self._storage.reader.messages(self._storage.reader.connections)
         while True:
             with _one_sentence(self.path):
                 entry = next(raw, None)
@@ -209,64 +192,70 @@ class Bag:
 
 
 def find_bags(paths: Sequence[str | Path]) -> list[Path]:
-    """Bags among paths, each a bag or a folder of bags; in the order given, folders by name.
+    """Bags among paths, each a bag, a folder with bags at any depth, or a pattern; in the order given, folders by name.
+
+    Args:
+        paths: a pattern has ``*``, ``?``, ``[...]`` or ``**``, as in a shell, and is only one if no such path exists.
 
     Raises:
         BagError: a path is missing or holds no bag.
     """
     found: list[Path] = []
     for path in map(Path, paths):
+        matches = [path]
         if not path.exists():
-            raise BagError(
-                f"the bag {str(path)!r} does not exist; give a rosbag2 folder, an .mcap or a .db3 file"
-            )
-        inside = [path] if _is_bag(path) else []
-        if not inside and path.is_dir():
-            inside = sorted(child for child in path.iterdir() if _is_bag(child))
+            # Not by glob.glob, whose ** follows links.
+            matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+            if not matches:
+                raise BagError(f"the bag {str(path)!r} does not exist; give {_WHAT}")
+        inside = [bag for match in matches for bag in _bags_in(match)]
         if not inside:
             raise BagError(
-                f"{str(path)!r} is no bag and holds none; give a rosbag2 folder (with {METADATA}), an .mcap or a .db3 "
-                "file, or a folder of those"
+                f"{str(path)!r} is no bag and holds none; give {_WHAT} (a folder has {METADATA}), or a folder of those"
             )
-        found += inside
+        found += [bag for bag in inside if bag not in found]
     return found
 
 
+def _bags_in(path: Path) -> list[Path]:
+    if _is_bag(path):
+        return [path]
+    if not path.is_dir():
+        return []
+    # Not through links, which may lead back up.
+    children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
+    return [
+        bag for child in children if not (child.is_dir() and child.is_symlink()) for bag in _bags_in(child)
+    ]
+
+
 def _is_bag(path: Path) -> bool:
-    if path.is_dir():
-        # One storage file and no metadata is what a killed recorder leaves.
-        return (path / METADATA).is_file() or len(_storage_files(path)) == 1
-    return path.suffix in FILE_SUFFIXES
+    if not path.is_dir():
+        return is_bag_file(path)
+    if (path / METADATA).is_file():
+        return True
+    # No metadata is what a killed recorder leaves; but then there is nothing else.
+    files = storage_files(path)
+    alone = len(files) == 1 and not any(child.is_dir() for child in path.iterdir())
+    return (alone and not is_bag1(files[0])) or is_split(files)
 
 
-def _storage_files(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.suffix in FILE_SUFFIXES and child.is_file())
-
-
-def _source(path: Path) -> tuple[Any, Path | None]:
-    """What to hand to rosbags, and the MCAP file that was cut short, if one was."""
+def _cut(path: Path) -> Path | None:
+    """The file that was cut short, if one was; raises BagError where there is no bag."""
     if not path.exists():
-        raise BagError(
-            f"the bag {str(path)!r} does not exist; give a rosbag2 folder, an .mcap or a .db3 file"
-        )
+        raise BagError(f"the bag {str(path)!r} does not exist; give {_WHAT}")
     if not _is_bag(path):
-        raise BagError(
-            f"{str(path)!r} is no bag; give a rosbag2 folder (with {METADATA}), an .mcap or a .db3 file"
-        )
-    files = _storage_files(path) if path.is_dir() else [path]
+        raise BagError(f"{str(path)!r} is no bag; give {_WHAT} (a folder has {METADATA})")
     with _one_sentence(path):
-        cut = next((file for file in files if is_mcap(file) and not is_complete(file)), None)
-    if path.is_dir() and not (path / METADATA).is_file():
-        return files[0], cut
-    return path, cut
+        return cut_file(storage_files(path) if path.is_dir() else [path])
 
 
 def _topic(path: Path, name: str, connections: Sequence[Connection]) -> Topic:
     types = sorted({connection.msgtype for connection in connections})
     if len(types) > 1:
         raise BagError(
-            f"bag {str(path)!r} has the topic {name!r} with the types {', '.join(types)}, but one was expected; "
-            "record again with one publisher type"
+            f"bag {str(path)!r} has the topic {name[:100]!r} with the types {', '.join(types)[:300]}, but one was "
+            "expected; record again with one publisher type"
         )
     return Topic(name, types[0], sum(connection.msgcount for connection in connections))
 
@@ -279,8 +268,10 @@ def _one_sentence(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except HptError:
-        raise
+    except HptError as error:
+        if str(path) in str(error):
+            raise
+        raise BagError(f"bag {str(path)!r}: {error}") from error
     except Exception as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise BagError(

@@ -8,8 +8,10 @@ metadata; `hpt convert --recover` reads the rest.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +26,7 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys.store import Typestore
 
 import rosbag_tools
@@ -36,6 +38,7 @@ from rosbag_tools.names import KEY_VERSION
 FLUSH_S = 1.0
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _NO_TIME = QosTime(0, 0)
+_CHUNK_OPCODE = 0x06  # of MCAP
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,37 @@ class EpisodeRecording:
         with self._one_sentence():
             for key, value in metadata.items():
                 self._writer.set_custom_data(key, value)
+            storage: Any = self._writer.storage
             self._writer.close()
+            self._check(storage.path)
         return self.path
+
+    def _check(self, file: Path) -> None:
+        """Force the file to disk, and raise BagError unless every chunk is there and the counts are those written.
+
+        Chunks are not decompressed: the index says what they hold, and their heads on the disk say that they are there.
+        """
+        with file.open("r+b") as stored:
+            os.fsync(stored.fileno())
+        with Reader(file) as reader, file.open("rb") as stored:
+            there = dict.fromkeys(self.counts, 0)
+            names = {connection.id: connection.topic for connection in reader.connections}
+            index: Any = reader.storage
+            for chunk in index.chunks:
+                stored.seek(chunk.chunk_start_offset)
+                head = struct.unpack("<BQ", stored.read(9))
+                if head != (_CHUNK_OPCODE, chunk.chunk_length - 9):
+                    raise BagError(
+                        f"bag {str(self.path)!r} lacks the chunk at byte {chunk.chunk_start_offset}; check the disk"
+                    )
+                for number, count in chunk.channel_count.items():
+                    there[names[number]] += count
+        for topic, count in self.counts.items():
+            if there[topic] != count:
+                raise BagError(
+                    f"bag {str(self.path)!r} has {there[topic]} messages of {topic}, but {count} were written; copy "
+                    "what you need of it with --recover, and check the disk"
+                )
 
     def discard(self) -> None:
         """Stop and delete the bag."""

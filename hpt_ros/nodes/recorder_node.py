@@ -11,6 +11,8 @@ from __future__ import annotations
 import datetime
 import functools
 import importlib
+import math
+import shutil
 import sys
 import uuid
 from collections.abc import Sequence
@@ -18,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.context import Context
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -36,12 +40,16 @@ from rosbag_tools.definitions import installed_types
 from rosbag_tools.rates import RateWatch
 from rosbag_tools.recording import EpisodeRecording, RecordedTopic
 
-# Messages that may wait while one is written: a second of joint states at 1 kHz.
-QUEUE_DEPTH = 1000
+# What may wait while one message is written: this long a stretch of a topic, in this many messages.
+QUEUE_S, LEAST_DEPTH, MOST_DEPTH = 2.0, 10, 1000
 # How often the graph is looked at for new publishers, in wall time.
 LOOK_S = 0.25
 # Over how much log time a stream's rate is measured before it is compared with the embodiment file.
 RATE_WINDOW_S = 2.0
+# An episode ends, whole, when there is less room than this: its index and metadata need some.
+KEEP_FREE_MB = 200
+MOST_WARNINGS = 50
+_MB = 1 << 20
 
 
 class RecorderNode(Node):
@@ -75,6 +83,11 @@ class RecorderNode(Node):
         super().__init__("recorder_node", context=context, parameter_overrides=parameter_overrides or [])
         path: str = self.declare_parameter("embodiment", "").value
         folder: str = self.declare_parameter("out_dir", str(out_dir)).value
+        self._keep_free_mb: int = self.declare_parameter(
+            "keep_free_mb",
+            KEEP_FREE_MB,
+            ParameterDescriptor(description="an episode ends when less is free, in MiB"),
+        ).value
         extra: list[str] = self.declare_parameter("extra_topics", list(extra_topics) or [""]).value
         if embodiment is None and not path:
             raise HptError(
@@ -98,8 +111,10 @@ class RecorderNode(Node):
         self._subscriptions_by_topic: dict[str, tuple[RecordedTopic, Any]] = {}
         self._recording: EpisodeRecording | None = None
         self._rates: RateWatch | None = None
+        self._missed: dict[str, int] = {}
+        self._warnings: list[str] = []
         self._task, self._operator = "", ""
-        self._last_ns = 0
+        self._last_ns = self._started_ns = 0
         self._events = self.create_publisher(EpisodeEvent, names.EVENTS_TOPIC, 10)
         self.create_service(StartEpisode, "~/start_episode", self._on_start)
         self.create_service(StopEpisode, "~/stop_episode", self._on_stop)
@@ -138,7 +153,29 @@ class RecorderNode(Node):
             self._subscribe(topic, type_)
         if self._recording is not None and self._rates is not None:
             for warning in self._rates.check(self._now_ns()):
-                self.get_logger().warning(warning)
+                self._warn(warning)
+            if (free_mb := self._free_mb()) < self._keep_free_mb:
+                self.get_logger().error(f"{self.out_dir} has {free_mb} MiB free; the episode ends here")
+                self._end("the disk was full", max(self._now_ns(), self._last_ns))
+
+    def _warn(self, text: str) -> None:
+        """Say it now, and keep it for the bag."""
+        self.get_logger().warning(text)
+        if len(self._warnings) < MOST_WARNINGS:
+            after_s = (self._now_ns() - self._started_ns) * 1e-9
+            self._warnings.append(f"after {after_s:.1f} s: {text}")
+
+    def _free_mb(self) -> int:
+        return shutil.disk_usage(self.out_dir).free // _MB
+
+    def _on_missed(self, topic: str, info: Any) -> None:
+        """The middleware gave up messages of a topic."""
+        if self._recording is not None and topic in self._recording.counts:
+            if topic not in self._missed:
+                self._warn(
+                    f"{topic} loses messages on the way here; see docs/data.md on recording without loss"
+                )
+            self._missed[topic] = self._missed.get(topic, 0) + info.total_count_change
 
     def _subscribe(self, topic: str, type_: str) -> None:
         publishers = self.get_publishers_info_by_topic(topic)
@@ -158,7 +195,7 @@ class RecorderNode(Node):
             self.destroy_subscription(known[1])
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
-            depth=QUEUE_DEPTH,
+            depth=self._depth(topic),
             reliability=ReliabilityPolicy.RELIABLE if wanted.reliable else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if wanted.latched else DurabilityPolicy.VOLATILE,
         )
@@ -171,8 +208,17 @@ class RecorderNode(Node):
             )
             return
         take = functools.partial(self._on_message, topic)
-        subscription = self.create_subscription(message_type, topic, take, profile, raw=True)
+        events = SubscriptionEventCallbacks(message_lost=functools.partial(self._on_missed, topic))
+        subscription = self.create_subscription(
+            message_type, topic, take, profile, raw=True, event_callbacks=events
+        )
         self._subscriptions_by_topic[topic] = (wanted, subscription)
+
+    def _depth(self, topic: str) -> int:
+        rate_hz = self._expected_rates().get(topic, math.inf)
+        return (
+            MOST_DEPTH if rate_hz * QUEUE_S >= MOST_DEPTH else max(LEAST_DEPTH, math.ceil(rate_hz * QUEUE_S))
+        )
 
     def _on_message(self, topic: str, data: bytes) -> None:
         if self._recording is None or topic not in self._recording.counts:
@@ -186,7 +232,7 @@ class RecorderNode(Node):
             return
         self._write(topic, now_ns, data)
         if self._rates is not None:
-            self._rates.count(topic)
+            self._rates.count(topic, now_ns)
 
     def _write(self, topic: str, log_ns: int, data: bytes) -> None:
         assert self._recording is not None
@@ -249,6 +295,11 @@ class RecorderNode(Node):
                 self.get_logger().warning(
                     f"nobody publishes the extra topic {topic}; it is not in this episode"
                 )
+        if (free_mb := self._free_mb()) < 2 * self._keep_free_mb:
+            raise HptError(
+                f"{self.out_dir} has {free_mb} MiB free, but {2 * self._keep_free_mb} were expected (twice "
+                "keep_free_mb); make room, or record elsewhere"
+            )
         topics = {topic: entry for topic, (entry, _) in self._subscriptions_by_topic.items()}
         topics[names.EVENTS_TOPIC] = RecordedTopic(names.EVENTS_TYPE)
         topics[names.EMBODIMENT_TOPIC] = RecordedTopic(names.EMBODIMENT_TYPE, latched=True)
@@ -263,6 +314,7 @@ class RecorderNode(Node):
         types = installed_types(entry.type for entry in topics.values())
         recording = EpisodeRecording(self.out_dir, name, topics, types, metadata)
         self._recording, self._task, self._operator, self._last_ns = recording, task, operator, now_ns
+        self._started_ns, self._missed, self._warnings = now_ns, {}, []
         self._rates = RateWatch(self._expected_rates(), now_ns, RATE_WINDOW_S)
         self._tell(EpisodeEvent.STARTED, now_ns)
         text = serialize_message(String(data=self.embodiment.to_yaml()))
@@ -309,6 +361,10 @@ class RecorderNode(Node):
             raise
         empty = [topic for topic in self._needed if not counts.get(topic)]
         words = ", ".join(f"{topic} {counts[topic]}" for topic in sorted(counts))
+        if self._missed:
+            words += "; LOST on the way " + ", ".join(
+                f"{topic} {lost}" for topic, lost in self._missed.items()
+            )
         if empty:
             words += f"; NOTHING came on {', '.join(empty)}"
             self.get_logger().warning(f"nothing came on {', '.join(empty)} during {path.name}")
@@ -322,7 +378,13 @@ class RecorderNode(Node):
         if self._recording is None:
             raise HptError(f"the end of {str(recording.path)!r} could not be written; read it with --recover")
         try:
-            path = recording.finish({names.KEY_OUTCOME: names.OUTCOMES[outcome], names.KEY_NOTE: note})
+            path = recording.finish(
+                {
+                    names.KEY_OUTCOME: names.OUTCOMES[outcome],
+                    names.KEY_NOTE: note,
+                    names.KEY_WARNINGS: "\n".join(self._warnings),
+                }
+            )
         finally:
             self._recording, self._rates = None, None
         return path, dict(recording.counts)

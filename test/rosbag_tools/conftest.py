@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
+from rosbags.rosbag1 import Writer as Bag1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -182,6 +184,35 @@ class Robot:
                 if topic not in connections:
                     connections[topic] = writer.add_connection(topic, topics[topic], typestore=self.store)
                 writer.write(connections[topic], log_ns, self.store.serialize_cdr(message, topics[topic]))
+        return path
+
+    def write_ros1(self, path, messages=None, *, compression="", chunk_bytes=20_000):
+        """Write the same as a rosbag1 file and return its path."""
+        store = get_typestore(Stores.ROS1_NOETIC)
+        store.register({names.EVENTS_TYPE: self.store.fielddefs[names.EVENTS_TYPE]})
+
+        def converted(value):
+            if isinstance(value, list):
+                return [converted(item) for item in value]
+            if not hasattr(value, "__msgtype__"):
+                return value
+            kind = store.types[value.__msgtype__]
+            fields = [field.name for field in dataclasses.fields(kind)]
+            return kind(**{name: 0 if name == "seq" else converted(getattr(value, name)) for name in fields})
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer = Bag1Writer(path)
+        writer.chunk_threshold = chunk_bytes
+        if compression:
+            writer.set_compression(Bag1Writer.CompressionFormat[compression.upper()])
+        connections = {}
+        with writer:
+            for topic, log_ns, message in self.messages() if messages is None else messages:
+                type_ = self.topics[topic]
+                if topic not in connections:
+                    connections[topic] = writer.add_connection(topic, type_, typestore=store)
+                data = store.serialize_ros1(converted(message), type_)
+                writer.write(connections[topic], log_ns, data)
         return path
 
     def cut(self, path, share=0.6):

@@ -141,15 +141,61 @@ def test_when_a_type_is_not_installed_expect_it_named(name):
         installed_types([name])
 
 
+def count(watch, topic, start_ns, stop_ns, rate_hz):
+    for index in range(round((stop_ns - start_ns) / SECOND * rate_hz)):
+        watch.count(topic, start_ns + round(index * SECOND / rate_hz))
+
+
 def test_rates_are_compared_window_by_window():
-    watch = RateWatch({"/a": 10.0, "/b": 100.0}, 0, 2.0)
-    for _ in range(20):
-        watch.count("/a")
-    for _ in range(159):
-        watch.count("/b")
+    watch = RateWatch({"/a": 10.0, "/b": 100.0, "/c": 10.0}, 0, 2.0)
+    count(watch, "/a", 0, 2 * SECOND, 10)
+    count(watch, "/b", 0, 2 * SECOND, 79)
+    count(watch, "/c", 0, 2 * SECOND, 20)
     assert watch.check(2 * SECOND - 1) == []
     assert watch.check(2 * SECOND) == [
-        "/b comes at 79.5 Hz, but the embodiment file says 100 Hz; check its node and the network"
+        "/b comes at 79.0 Hz, but the embodiment file says 100 Hz; check its node and the network",
+        "/c comes at 20.0 Hz, but the embodiment file says 10 Hz; check its node, or whether two nodes publish it",
     ]
-    assert watch.check(3 * SECOND) == []
-    assert [text.split()[0] for text in watch.check(4 * SECOND)] == ["/a", "/b"]
+    for topic, rate_hz in watch.expected_hz.items():
+        count(watch, topic, 2 * SECOND, 4 * SECOND, rate_hz)
+    assert watch.check(4 * SECOND) == []
+
+
+def test_a_topic_that_falls_silent_is_told_at_once_and_once():
+    watch = RateWatch({"/a": 5.0, "/b": 100.0}, 0, 10.0)
+    count(watch, "/a", 0, SECOND, 5)
+    count(watch, "/b", 0, SECOND, 100)
+    assert watch.check(SECOND + SECOND // 4) == []
+    assert watch.check(SECOND + 6 * SECOND // 10) == [
+        "/b is silent for 0.6 s; check its node and the network"
+    ]
+    assert watch.check(SECOND + 7 * SECOND // 10) == []
+    assert watch.check(2 * SECOND) == ["/a is silent for 1.2 s; check its node and the network"]
+    watch.count("/b", 2 * SECOND)
+    assert watch.check(2 * SECOND) == ["/b comes again"]
+
+
+def test_when_the_file_has_other_counts_than_were_written_expect_error(robot, tmp_path):
+    written = recording(robot, tmp_path)
+    for topic, log_ns, message in robot.messages(0.5):
+        if topic in written.counts:
+            written.write(topic, log_ns, serialized(robot, topic, message))
+    written.counts["/left"] += 1  # as if one had been written and was not
+    with pytest.raises(
+        BagError, match=r"e1' has 5 messages of /left, but 6 were written; copy what you need"
+    ):
+        written.finish({})
+
+
+def test_when_a_chunk_is_not_on_the_disk_expect_error(robot, tmp_path):
+    written = recording(robot, tmp_path)
+    for topic, log_ns, message in robot.messages(2.5):
+        if topic in written.counts:
+            written.write(topic, log_ns, serialized(robot, topic, message))
+    with written.path.joinpath("e1.mcap").open("r+b") as file:  # the disk forgot it
+        head = file.read(17)
+        file.seek(17 + int.from_bytes(head[9:], "little"))
+        assert file.read(1) == b"\x06"
+        file.write(bytes(2000))
+    with pytest.raises(BagError, match=r"e1' lacks the chunk at byte \d+; check the disk"):
+        written.finish({})

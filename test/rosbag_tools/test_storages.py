@@ -1,0 +1,308 @@
+"""Bags of every kind that recorders leave: rosbag1, split, compressed, without index or metadata, cut short."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import yaml
+
+from rosbag_tools.convert import Options, convert
+from rosbag_tools.errors import BagError, TruncatedBagError
+from rosbag_tools.reader import Bag, find_bags
+from rosbag_tools.recovery import MAGIC
+
+TOPICS = ["/left", "/joint_states", "/command"]
+
+
+def expected(messages):
+    return [(topic, log_ns) for topic, log_ns, _ in messages if topic in TOPICS]
+
+
+def read(path, *, recover=False):
+    """Topic and log time of the messages, and what the bag says of itself."""
+    with Bag.open(path, recover=recover) as bag:
+        return [(item.topic, item.log_ns) for item in bag.messages(TOPICS)], bag.recovered
+
+
+def split(robot, folder, messages, *, parts=3, **how):
+    """A bag of several files, as rosbag2 splits one."""
+    folder.mkdir()
+    size = -(-len(messages) // parts)
+    whole = {}
+    for number in range(parts):
+        part = robot.write(folder / f"part{number}", messages[number * size : (number + 1) * size], **how)
+        about = yaml.safe_load((part / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+        (file,) = [path for path in part.iterdir() if path.name != "metadata.yaml"]
+        endings = "".join(file.suffixes)
+        file.rename(folder / f"{folder.name}_{number}{endings}")
+        shutil.rmtree(part)
+        about["relative_file_paths"] = [f"{folder.name}_{number}{endings}"]
+        if not whole:
+            whole = about
+            continue
+        whole["relative_file_paths"] += about["relative_file_paths"]
+        whole["message_count"] += about["message_count"]
+        end = about["starting_time"]["nanoseconds_since_epoch"] + about["duration"]["nanoseconds"]
+        whole["duration"]["nanoseconds"] = end - whole["starting_time"]["nanoseconds_since_epoch"]
+        counts = {item["topic_metadata"]["name"]: item for item in whole["topics_with_message_count"]}
+        for item in about["topics_with_message_count"]:
+            counts[item["topic_metadata"]["name"]]["message_count"] += item["message_count"]
+    (folder / "metadata.yaml").write_text(yaml.safe_dump({"rosbag2_bagfile_information": whole}))
+    return folder
+
+
+@pytest.mark.parametrize("compression", ["", "bz2", "lz4"])
+def test_rosbag1_reads_as_rosbag2(robot, tmp_path, compression):
+    messages = robot.messages(2.0)
+    path = robot.write_ros1(tmp_path / "a.bag", messages, compression=compression)
+    found, note = read(path)
+    assert (found, note) == (expected(messages), "")
+    with Bag.open(path) as bag:
+        assert bag.topics["/left"].type == "sensor_msgs/msg/Image"
+        (first, *_) = bag.messages(["/joint_states"])
+    wanted = next(message for topic, _, message in messages if topic == "/joint_states")
+    np.testing.assert_array_equal(first.content.position, wanted.position)
+    assert first.content.header.stamp.nanosec == wanted.header.stamp.nanosec
+
+
+def test_rosbag1_and_rosbag2_convert_to_the_same(robot, tmp_path):
+    import pyarrow.parquet as pq
+
+    messages = robot.messages(3.0)
+    bags = [robot.write_ros1(tmp_path / "a.bag", messages), robot.write(tmp_path / "b", messages)]
+    tables = []
+    for number, bag in enumerate(bags):
+        assert convert([bag], tmp_path / f"out{number}", robot.embodiment).kept > 20
+        tables.append(pq.read_table(tmp_path / f"out{number}/data/chunk-000/file-000.parquet"))
+    assert tables[0].equals(tables[1])
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"compression": "storage"},
+        {"compression": "file"},
+        {"compression": "message"},
+        {"storage": "sqlite3"},
+        {"storage": "sqlite3", "compression": "file"},
+        {"storage": "sqlite3", "compression": "message"},
+    ],
+)
+def test_split_bags_read_as_one(robot, tmp_path, how):
+    messages = robot.messages(3.0)
+    bag = split(robot, tmp_path / "bag", messages, **how)
+    assert find_bags([tmp_path]) == [bag]
+    found, note = read(bag)
+    assert (found, note) == (expected(messages), "")
+    with Bag.open(bag) as opened:
+        assert opened.topics["/joint_states"].count == 150
+        assert (opened.start_ns, opened.end_ns) == (messages[0][1], messages[-1][1])
+    (bag / "metadata.yaml").unlink()  # the recorder was killed
+    assert find_bags([tmp_path]) == [bag]
+    assert read(bag, recover=True)[0] == expected(messages)
+
+
+@pytest.mark.parametrize("metadata", [True, False])
+@pytest.mark.parametrize("how", [{}, {"compression": "file"}, {"storage": "sqlite3"}])
+def test_a_split_bag_whose_last_file_is_cut_is_recovered_with_all_the_others(robot, tmp_path, how, metadata):
+    messages = robot.messages(3.0)
+    bag = split(robot, tmp_path / "bag", messages, **how)
+    last = max(path for path in bag.iterdir() if path.name != "metadata.yaml")
+    last.write_bytes(last.read_bytes()[: int(0.7 * last.stat().st_size)])
+    if not metadata:
+        (bag / "metadata.yaml").unlink()
+    with pytest.raises(BagError, match="--recover"):
+        read(bag)
+    found, note = read(bag, recover=True)
+    assert found == expected(messages)[: len(found)]
+    # A small compressed file is one block: all or nothing of it.
+    least = 0.66 if how.get("compression") else 0.68
+    assert least * len(expected(messages)) < len(found) < len(expected(messages))
+    assert "recovered" in note or "left out" in note
+    assert "bag_2" in note
+
+
+def test_when_a_file_of_a_split_bag_is_missing_expect_it_named(robot, tmp_path):
+    bag = split(robot, tmp_path / "bag", robot.messages(3.0))
+    (bag / "bag_1.mcap").unlink()
+    with pytest.raises(BagError, match=r"lacks bag_1\.mcap, which its metadata\.yaml names; copy it again"):
+        read(bag)
+    found, note = read(bag, recover=True)
+    assert len(found) > 100
+    assert "1 of its files are missing" in note
+
+
+def active(path):
+    """A rosbag1 file as its recorder leaves it when it is killed: no index, and none in the first record."""
+    data = bytearray(path.read_bytes())
+    place = data.index(b"index_pos=") + len(b"index_pos=")
+    end = int.from_bytes(data[place : place + 8], "little")
+    data[place : place + 8] = bytes(8)
+    for name in (b"conn_count=", b"chunk_count="):
+        at = data.index(name) + len(name)
+        data[at : at + 4] = bytes(4)
+    found = path.with_name(f"{path.name}.active")
+    found.write_bytes(data[:end])
+    path.unlink()
+    return found
+
+
+@pytest.mark.parametrize("compression", ["", "bz2", "lz4"])
+def test_a_rosbag1_without_index_is_recovered_whole(robot, tmp_path, compression):
+    messages = robot.messages(2.0)
+    path = active(robot.write_ros1(tmp_path / "a.bag", messages, compression=compression))
+    with pytest.raises(TruncatedBagError, match=r"a\.bag\.active.*--recover"):
+        read(path)
+    found, note = read(path, recover=True)
+    assert found == expected(messages)
+    assert "lost 0" in note
+
+
+@pytest.mark.parametrize("compression", ["", "lz4"])
+def test_a_rosbag1_cut_anywhere_is_recovered_up_to_the_cut(robot, tmp_path, compression):
+    messages = robot.messages(1.0)
+    data = robot.write_ros1(tmp_path / "a.bag", messages, compression=compression).read_bytes()
+    place = tmp_path / "cut.bag"
+    counts = []
+    for length in range(0, len(data), 701):
+        place.write_bytes(data[:length])
+        try:
+            found, _ = read(place, recover=True)
+        except BagError:
+            found = []
+        assert found == expected(messages)[: len(found)]
+        counts.append(len(found))
+    assert counts == sorted(counts)
+    assert counts[-1] == len(expected(messages))
+    assert len(set(counts)) > (2 if compression else 12)  # LZ4 gives whole blocks
+
+
+def test_a_sqlite3_file_that_was_cut_is_recovered_up_to_the_cut(robot, tmp_path):
+    messages = robot.messages(8.0)
+    bag = robot.write(tmp_path / "bag", messages, storage="sqlite3")
+    (file,) = bag.glob("*.db3")
+    data = file.read_bytes()
+    counts = []
+    for share in (0.4, 0.6, 0.8, 0.95):
+        file.write_bytes(data[: int(share * len(data))])
+        with pytest.raises(TruncatedBagError, match=r"bag\.db3.*--recover"):
+            read(bag)
+        found, note = read(bag, recover=True)
+        assert found == expected(messages)[: len(found)]
+        assert "was cut short: recovered" in note
+        counts.append(len(found))
+    assert counts == sorted(set(counts))
+    assert counts[0] > 10
+
+
+@pytest.mark.parametrize("journal", ["WAL", "DELETE"])
+def test_a_sqlite3_recorder_that_was_killed_leaves_what_it_had_committed(robot, tmp_path, journal):
+    bag = robot.write(tmp_path / "bag", robot.messages(1.0), storage="sqlite3")
+    (file,) = bag.glob("*.db3")
+    (bag / "metadata.yaml").unlink()
+    code = f"""
+        import os, signal, sqlite3
+        database = sqlite3.connect({str(file)!r})
+        database.execute("PRAGMA journal_mode={journal}")
+        database.execute("PRAGMA cache_size=2")
+        row = database.execute("SELECT topic_id, timestamp, data FROM messages ORDER BY id DESC").fetchone()
+        later = "INSERT INTO messages(topic_id, timestamp, data) VALUES (?, ?, ?)"
+        database.executemany(later, [(row[0], row[1] + n + 1, row[2]) for n in range(50)])
+        database.commit()
+        database.executemany(later, [(row[0], row[1] + 100 + n, bytes(5000)) for n in range(500)])
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    before = sorted(bag.iterdir())
+    with pytest.raises(TruncatedBagError, match="--recover"):
+        read(bag)
+    with Bag.open(bag, recover=True) as opened:
+        times = [item[1] for item in opened.log_times()]
+    assert len(times) == len(robot.messages(1.0)) + 50
+    assert times == sorted(times)
+    assert sorted(bag.iterdir()) == before  # SQLite's own recovery happens in a copy
+
+
+def without_summary(path, *, chunks=True):
+    """Make an MCAP file as rosbag2's profile fastwrite does: no summary, and on request no chunks."""
+    data = path.read_bytes()
+    kept, place = bytearray(MAGIC), len(MAGIC)
+    while data[place] != 0x0F:
+        length = int.from_bytes(data[place + 1 : place + 9], "little")
+        content = data[place + 9 : place + 9 + length]
+        if data[place] == 0x06 and not chunks:
+            size = int.from_bytes(content[28:32], "little")
+            assert size == 0  # not compressed
+            kept += content[40:]
+        elif data[place] != 0x07 or chunks:
+            kept += data[place : place + 9 + length]
+        place += 9 + length
+    kept += b"\x0f" + (4).to_bytes(8, "little") + bytes(4)
+    kept += b"\x02" + (20).to_bytes(8, "little") + bytes(20) + MAGIC
+    path.write_bytes(kept)
+
+
+@pytest.mark.parametrize("chunks", [True, False])
+def test_an_mcap_file_without_index_and_out_of_order_reads_in_order(robot, tmp_path, chunks):
+    messages = robot.messages(2.0)
+    written = list(messages)
+    for index in range(0, len(written) - 1, 2):  # as several publishers' messages come
+        written[index], written[index + 1] = written[index + 1], written[index]
+    bag = robot.write(tmp_path / "bag", written)
+    (file,) = bag.glob("*.mcap")
+    without_summary(file, chunks=chunks)
+    found, note = read(bag)
+    assert found == expected(messages)
+    assert "has no index" in note
+
+
+def test_when_metadata_are_empty_expect_recovery_without_them(robot, tmp_path):
+    bag = robot.write(tmp_path / "bag")
+    (bag / "metadata.yaml").write_text("")  # a power failure
+    with pytest.raises(BagError, match=r"its metadata\.yaml is damaged .*--recover"):
+        read(bag)
+    found, note = read(bag, recover=True)
+    assert found == expected(robot.messages())
+    assert "metadata.yaml is damaged" in note
+
+
+def test_folders_at_any_depth_and_patterns_are_searched(robot, tmp_path):
+    messages = robot.messages(0.1)
+    one = robot.write(tmp_path / "all" / "monday" / "a", messages)
+    two = robot.write_ros1(tmp_path / "all" / "monday" / "b.bag", messages)
+    three = robot.write(tmp_path / "all" / "tuesday" / "c", messages)
+    (tmp_path / "all" / "tuesday" / "loop").symlink_to(tmp_path / "all")
+    assert find_bags([tmp_path / "all"]) == [one, two, three]
+    assert find_bags([tmp_path / "all" / "*" / "a", tmp_path / "all"]) == [one, two, three]
+    assert find_bags([f"{tmp_path}/**/*.bag"]) == [two]
+    with pytest.raises(BagError, match=r"x\*' does not exist"):
+        find_bags([tmp_path / "all" / "x*"])
+
+
+def test_a_recovered_bag_converts(robot, tmp_path):
+    path = active(robot.write_ros1(tmp_path / "a.bag", robot.messages(3.0)))
+    report = convert([path], tmp_path / "out", robot.embodiment, Options(recover=True))
+    assert report.kept > 20
+    assert "a.bag.active" in report.recovered_bags[0]
+
+
+def test_a_bag_without_definitions_uses_the_standard_ones(robot, tmp_path):
+    """Old sqlite3 bags have none."""
+    bag = robot.write(tmp_path / "bag", storage="sqlite3")
+    (file,) = bag.glob("*.db3")
+    with sqlite3.connect(file) as database:
+        database.execute("DROP TABLE message_definitions")
+        database.execute("DROP TABLE schema")
+    database.close()
+    (bag / "metadata.yaml").unlink()
+    with Bag.open(bag) as opened:
+        assert next(iter(opened.messages(["/joint_states"]))).content.name == ["b", "a"]
