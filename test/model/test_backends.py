@@ -176,8 +176,8 @@ def test_when_a_backend_is_loaded_expect_the_policys_own_modules_unchanged(make_
 def rounding_bound(conv: WinogradConv, kernel: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Return how far float32 may be from the exact result, for each output, as `conv` writes them.
 
-    An inner product of n terms is off by at most n u |a| |b|, u = 2^-24, in whatever order it is summed (Higham, Accuracy
-    and Stability of Numerical Algorithms, section 3.1), and by sqrt(n) u |a| |b| with near certainty (Higham and Mary,
+    An inner product of n terms is off by at most n u |a| |b|, u = 2^-24, in whatever order it is summed (Higham,
+    Accuracy and Stability of Numerical Algorithms, section 3.1), and by sqrt(n) u |a| |b| with near certainty (Higham and Mary,
     SIAM J. Sci. Comput. 41, 2019). Here three follow each other, with a rounded kernel and a sum added at the end, so
     that n adds up, and |a| |b| is the same algorithm on absolute values: hundreds of times a direct one's for m = 4.
     """
