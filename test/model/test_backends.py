@@ -177,9 +177,10 @@ def rounding_bound(conv: WinogradConv, kernel: torch.Tensor, rows: torch.Tensor)
     """Return how far float32 may be from the exact result, for each output, as `conv` writes them.
 
     An inner product of n terms is off by at most n u |a| |b|, u = 2^-24, in whatever order it is summed (Higham,
-    Accuracy and Stability of Numerical Algorithms, section 3.1), and by sqrt(n) u |a| |b| with near certainty (Higham and Mary,
-    SIAM J. Sci. Comput. 41, 2019). Here three follow each other, with a rounded kernel and a sum added at the end, so
-    that n adds up, and |a| |b| is the same algorithm on absolute values: hundreds of times a direct one's for m = 4.
+    Accuracy and Stability of Numerical Algorithms, section 3.1), and by sqrt(n) u |a| |b| with near certainty (Higham
+    and Mary, SIAM J. Sci. Comput. 41, 2019). Here three follow each other, with a rounded kernel and a sum added at
+    the end, so that n adds up. |a| |b| is the same algorithm on absolute values: for m = 4 hundreds of times what a
+    direct convolution has.
     """
     channels_out, channels_in = kernel.shape[:2]
     absolute = copy.copy(conv)
