@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import sys
 
 import numpy as np
@@ -16,7 +17,7 @@ from hpt_ros.model.backends import BACKENDS, Backend, BackendError, load_backend
 from hpt_ros.model.backends.backend import example_arrays
 from hpt_ros.model.backends.resize import resize_for
 from hpt_ros.model.backends.resnet import FoldedResNet18, FusedResNet18
-from hpt_ros.model.backends.winograd import Tiling, WinogradConv
+from hpt_ros.model.backends.winograd import Tiling, WinogradConv, _matrices
 from hpt_ros.model.encoders import ResNet18
 from hpt_ros.model.modalities import Pictures
 from hpt_ros.model.rollout import Rollout
@@ -172,6 +173,26 @@ def test_when_a_backend_is_loaded_expect_the_policys_own_modules_unchanged(make_
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 
+def rounding_bound(conv: WinogradConv, kernel: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return how far float32 may be from the exact result, for each output, as `conv` writes them.
+
+    An inner product of n terms is off by at most n u |a| |b|, u = 2^-24, in whatever order it is summed (Higham,
+    Accuracy and Stability of Numerical Algorithms, section 3.1), and by sqrt(n) u |a| |b| with near certainty (Higham
+    and Mary, SIAM J. Sci. Comput. 41, 2019). Here three follow each other, with a rounded kernel and a sum added at
+    the end, so that n adds up. |a| |b| is the same algorithm on absolute values: for m = 4 hundreds of times what a
+    direct convolution has.
+    """
+    channels_out, channels_in = kernel.shape[:2]
+    absolute = copy.copy(conv)
+    absolute.to_input, absolute.to_output = conv.to_input.abs().double(), conv.to_output.abs().double()
+    flat = _matrices(conv.tiling.m)[1].abs() @ kernel.double().abs().reshape(-1, 9).T
+    absolute.kernel = flat.reshape(-1, channels_out, channels_in).transpose(1, 2)
+    bound = torch.empty(conv.tiling.rows, channels_out, dtype=torch.float64)
+    absolute(rows.abs().double(), bound)
+    terms = 2 * len(conv.to_input) + channels_in + 2
+    return terms**0.5 * 2.0**-24 * bound
+
+
 @settings(max_examples=25, deadline=None)
 @given(side=st.integers(3, 15), m=st.sampled_from([2, 4]), frames=st.integers(1, 3), seed=st.integers(0, 99))
 def test_when_winograd_convolves_expect_the_convolution(side, m, frames, seed):
@@ -179,17 +200,24 @@ def test_when_winograd_convolves_expect_the_convolution(side, m, frames, seed):
     x = torch.randn(frames, 5, side, side, generator=generator)
     kernel = torch.randn(6, 5, 3, 3, generator=generator)
     tiling = Tiling(side, m, frames)
+
+    def maps(rows: torch.Tensor) -> torch.Tensor:
+        return rows.index_select(0, tiling.pixels()).reshape(frames, side, side, 6).permute(0, 3, 1, 2)
+
     rows = torch.cat((x.permute(0, 2, 3, 1).reshape(-1, 5), torch.zeros(1, 5)))
     tiled = rows.index_select(0, torch.cat((tiling.outputs_of_tiles(), torch.tensor([len(rows) - 1]))))
-    expected = functional.conv2d(x, kernel, padding=1)
+    expected = functional.conv2d(x.double(), kernel.double(), padding=1)
     for given_rows, is_tiled in ((rows, False), (tiled, True)):
         out = torch.empty(tiling.rows, 6)
-        WinogradConv(kernel, tiling, tiled=is_tiled)(given_rows, out)
-        maps = out.index_select(0, tiling.pixels()).reshape(frames, side, side, 6).permute(0, 3, 1, 2)
-        torch.testing.assert_close(maps, expected, rtol=0, atol=1e-4)
-        WinogradConv(kernel, tiling, tiled=is_tiled)(given_rows, out, add=True)
-        maps = out.index_select(0, tiling.pixels()).reshape(frames, side, side, 6).permute(0, 3, 1, 2)
-        torch.testing.assert_close(maps, 2.0 * expected, rtol=0, atol=2e-4)
+        conv = WinogradConv(kernel, tiling, tiled=is_tiled)
+        bound = maps(rounding_bound(conv, kernel, given_rows))
+        assert float(bound.max()) < 1e-3 * float(
+            expected.abs().max()
+        )  # a wrong pixel or weight is far outside
+        conv(given_rows, out)
+        assert ((maps(out) - expected).abs() <= bound).all()
+        conv(given_rows, out, add=True)
+        assert ((maps(out) - 2.0 * expected).abs() <= 2.0 * bound).all()
 
 
 @pytest.mark.parametrize("size", [(480, 640), (96, 128), (224, 224), (225, 1000)])
