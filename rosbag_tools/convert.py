@@ -29,6 +29,7 @@ from rosbag_tools.episodes import Episode, find_episodes
 from rosbag_tools.errors import BagError
 from rosbag_tools.kept import Converted, converted_once, kept_folder, key_of
 from rosbag_tools.leader import LEADER_TYPE, Leader
+from rosbag_tools.progress import Progress, Teller, Watch, told_in
 from rosbag_tools.reader import Bag, Message, find_bags
 from rosbag_tools.report import ACTION_SOURCES, EpisodeReport, Report
 from rosbag_tools.resample import Resampler, Row, next_positions
@@ -113,9 +114,12 @@ class Job:
     options: Options
     note: str  # what was lost, if the bag was recovered
     kept: Path | None = None  # where the result is kept, with `Options.resume`
+    told: Path | None = None  # folder in which it tells how far it is
 
-
-Progress = Callable[[str, int, int], None]
+    @property
+    def length_s(self) -> float:
+        """Seconds of recording in its episodes."""
+        return sum(seconds(episode.end_ns - episode.start_ns) for episode in self.episodes)
 
 
 def convert(
@@ -132,7 +136,8 @@ def convert(
         out: the dataset's folder; it appears when all is done.
         embodiment: the robot; the one that the bags carry if None.
         options: see `Options`.
-        progress: called with what is being done, how many bags are done, and how many there are.
+        progress: called with what is being done, something about it, how much is done, and how much there is: bags
+            while they are checked, then seconds of recording. Also from another thread.
 
     Raises:
         BagError: a bag is bad, bags are of different robots, or nothing is left to write.
@@ -144,7 +149,7 @@ def convert(
     rest_s = chosen.longest_rest_s
     leader_topic = chosen.leader.topic if chosen.leader else ""
     report = Report(0, chosen.action_source, rest_s if math.isfinite(rest_s) else 0.0, leader_topic)
-    say = progress or (lambda doing, done, total: None)
+    say = progress or (lambda *words: None)
     paths = find_bags(bags)
     earlier = open_earlier(Path(out)) if chosen.append and Path(out).exists() else None
     if earlier is not None:
@@ -157,27 +162,33 @@ def convert(
     report.minimum_span_ticks = minimum_ticks(robot)
     with DatasetWriter(out, robot, overwrite=chosen.overwrite, earlier=earlier) as writer:
         before = writer.episodes
-        for done, (job, outcome) in enumerate(_run(jobs, writer.segments, chosen)):
-            say(job.path.name, done, len(jobs))
-            converted = _result(job, outcome, report)
-            if converted is None:
-                continue
-            episodes = iter(converted.episodes)
-            for entry in converted.reports:
-                for index, span in enumerate(entry.spans):
-                    if span.ticks >= report.minimum_span_ticks:
-                        entry.spans[index] = replace(span, episode_index=writer.episodes)
-                        writer.append(next(episodes))
-            report.episodes += converted.reports
-            if job.note:
-                report.recovered_bags.append(job.note)
-        say("writing", len(jobs), len(jobs))
+        jobs = [replace(job, told=writer.segments.resolve()) for job in jobs]
+        watch = Watch(writer.segments, {job.number: job.length_s for job in jobs}, say)
+        with watch.looking():
+            for job, outcome in _run(jobs, writer.segments, chosen):
+                if (converted := _result(job, outcome, report)) is not None:
+                    _append(writer, job, converted, report)
+                watch.finished_one()
+        say("writing", "", 1, 1)
         if writer.episodes == before:
             raise BagError(_nothing_left(report))
         writer.finish(report.as_mapping())
     if chosen.resume:
         shutil.rmtree(kept_folder(Path(out)), ignore_errors=True)
     return report
+
+
+def _append(writer: DatasetWriter, job: Job, converted: Converted, report: Report) -> None:
+    """Add what became of one bag."""
+    episodes = iter(converted.episodes)
+    for entry in converted.reports:
+        for index, span in enumerate(entry.spans):
+            if span.ticks >= report.minimum_span_ticks:
+                entry.spans[index] = replace(span, episode_index=writer.episodes)
+                writer.append(next(episodes))
+    report.episodes += converted.reports
+    if job.note:
+        report.recovered_bags.append(job.note)
 
 
 def _new(paths: Sequence[Path], earlier: Earlier, options: Options) -> list[Path]:
@@ -223,6 +234,8 @@ def convert_bag(job: Job, folder: Path) -> Converted:
     """
     decode_on_one_thread()  # bags are converted side by side
     result = Converted()
+    teller = Teller(told_in(job.told or folder, job.number))
+    earlier_s = 0.0
     with Bag.open(job.path, recover=job.options.recover) as bag:
         for number, episode in enumerate(job.episodes):
             options = job.options
@@ -242,10 +255,12 @@ def convert_bag(job: Job, folder: Path) -> Converted:
                 try:
                     for row in rows:
                         spans.add(row)
+                        teller.reached(earlier_s + seconds(row.tick.stamp_ns - episode.start_ns))
                     result.episodes += spans.finish()
                 except BaseException:
                     spans.abort()
                     raise
+            earlier_s += seconds(episode.end_ns - episode.start_ns)
     return result
 
 
@@ -297,7 +312,7 @@ def _check(
     robot = given
     robot_of = "the embodiment file"
     for number, path in enumerate(paths):
-        say(f"checking {path.name}", number, len(paths))
+        say("checking", path.name, number, len(paths))
         try:
             with Bag.open(path, recover=options.recover) as bag:
                 text = bag.embodiment_text()

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     import time
 
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from hpt_ros.embodiment import Embodiment
     from hpt_ros.errors import HptError
@@ -110,12 +110,18 @@ def run(args: argparse.Namespace) -> int:
     )
     console = Console(stderr=True)
     started = time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("converting", total=None)
 
-        def show(doing: str, done: int, total: int) -> None:
-            progress.update(task, description=doing, completed=done, total=total)
+        shown = ""
+
+        def show(doing: str, note: str, done: float, total: float) -> None:
+            nonlocal shown
+            if doing != shown:  # time left is counted anew
+                shown = doing
+                progress.reset(task, total=total)
+            progress.update(task, description=f"{doing} {note}", completed=done, total=total)
 
         report = convert(args.bags, args.out, embodiment, options, show)
     elapsed_s = time.monotonic() - started

@@ -142,9 +142,11 @@ def _converted(args: argparse.Namespace, robot: Embodiment | None, out: Path, re
         )
     if robot is None:
         raise HptError("--bags needs the robot that they are of; add --embodiment FILE")
-    convert(
-        args.bags, folder, robot, progress=lambda _, done, total: report.bar("converting bags", done, total)
-    )
+
+    def show(doing: str, note: str, done: float, total: float) -> None:
+        report.bar(doing, round(done), max(round(total), 1), note)
+
+    convert(args.bags, folder, robot, progress=show)
     return folder
 
 
@@ -194,6 +196,7 @@ class Terminal:
             console=self._console,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._tenths: dict[str, int] = {}
 
     def __enter__(self) -> Terminal:
         if self._console.is_terminal:
@@ -212,7 +215,9 @@ class Terminal:
     def bar(self, label: str, done: int, total: int, note: str = "") -> None:
         """Move the bar; without a terminal, print a line at every tenth."""
         if not self._console.is_terminal:
-            if done * 10 // total != max(done - 1, 0) * 10 // total:
+            tenth = done * 10 // total
+            if tenth != self._tenths.get(label, 0):
+                self._tenths[label] = tenth
                 self.say(f"{label} {done}/{total} {note}".rstrip())
             return
         if label not in self._tasks:
