@@ -9,9 +9,6 @@ the node's clock, so it is simulated time under ``use_sim_time``.
 from __future__ import annotations
 
 import datetime
-import functools
-import importlib
-import math
 import shutil
 import sys
 import uuid
@@ -22,10 +19,8 @@ from typing import Any
 import rclpy
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.context import Context
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from std_msgs.msg import String
 
@@ -34,14 +29,13 @@ from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.recorder_controls import HELP, Keyboard, RecorderControls
+from hpt_ros.nodes.recorder_topics import RecorderTopics
 from hpt_ros.nodes.spinning import run_node
 from rosbag_tools import names
 from rosbag_tools.definitions import installed_types
 from rosbag_tools.rates import RateWatch
 from rosbag_tools.recording import EpisodeRecording, RecordedTopic
 
-# What may wait while one message is written: this long a stretch of a topic, in this many messages.
-QUEUE_S, LEAST_DEPTH, MOST_DEPTH = 2.0, 10, 1000
 # How often the graph is looked at for new publishers, in wall time.
 LOOK_S = 0.25
 # Over how much log time a stream's rate is measured before it is compared with the embodiment file.
@@ -108,10 +102,10 @@ class RecorderNode(Node):
         self._needed = {stream.topic: stream.type for stream in self.embodiment.streams}
         self._needed |= {output.topic: output.type for output in self.embodiment.action.parts}
         self._extra = [topic for topic in extra if topic]
-        self._subscriptions_by_topic: dict[str, tuple[RecordedTopic, Any]] = {}
+        self.topics = RecorderTopics(self, self._expected_rates(), self._on_message, self._on_lost)
         self._recording: EpisodeRecording | None = None
         self._rates: RateWatch | None = None
-        self._missed: dict[str, int] = {}
+        self._lost: dict[str, int] = {}
         self._warnings: list[str] = []
         self._task, self._operator = "", ""
         self._last_ns = self._started_ns = 0
@@ -150,7 +144,7 @@ class RecorderNode(Node):
     def _look(self) -> None:
         """Subscribe to what has come to be published, and check the rates of what is being recorded."""
         for topic, type_ in [*self._needed.items(), *((topic, "") for topic in self._extra)]:
-            self._subscribe(topic, type_)
+            self.topics.look(topic, type_)
         if self._recording is not None and self._rates is not None:
             for warning in self._rates.check(self._now_ns()):
                 self._warn(warning)
@@ -168,57 +162,14 @@ class RecorderNode(Node):
     def _free_mb(self) -> int:
         return shutil.disk_usage(self.out_dir).free // _MB
 
-    def _on_missed(self, topic: str, info: Any) -> None:
+    def _on_lost(self, topic: str, count: int) -> None:
         """The middleware gave up messages of a topic."""
         if self._recording is not None and topic in self._recording.counts:
-            if topic not in self._missed:
+            if topic not in self._lost:
                 self._warn(
                     f"{topic} loses messages on the way here; see docs/data.md on recording without loss"
                 )
-            self._missed[topic] = self._missed.get(topic, 0) + info.total_count_change
-
-    def _subscribe(self, topic: str, type_: str) -> None:
-        publishers = self.get_publishers_info_by_topic(topic)
-        if not publishers:
-            return
-        offered = [info.qos_profile for info in publishers]
-        wanted = RecordedTopic(
-            type=type_ or publishers[0].topic_type,
-            # One best-effort publisher would not reach a reliable subscription, and so on.
-            reliable=all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered),
-            latched=all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered),
-        )
-        known = self._subscriptions_by_topic.get(topic)
-        if known is not None and known[0] == wanted:
-            return
-        if known is not None:
-            self.destroy_subscription(known[1])
-        profile = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST,
-            depth=self._depth(topic),
-            reliability=ReliabilityPolicy.RELIABLE if wanted.reliable else ReliabilityPolicy.BEST_EFFORT,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL if wanted.latched else DurabilityPolicy.VOLATILE,
-        )
-        try:
-            message_type = _message_class(wanted.type)
-        except (ImportError, AttributeError) as error:
-            self.get_logger().error(
-                f"topic {topic} has the type {wanted.type}, which is not installed ({error}); it is not recorded",
-                once=True,
-            )
-            return
-        take = functools.partial(self._on_message, topic)
-        events = SubscriptionEventCallbacks(message_lost=functools.partial(self._on_missed, topic))
-        subscription = self.create_subscription(
-            message_type, topic, take, profile, raw=True, event_callbacks=events
-        )
-        self._subscriptions_by_topic[topic] = (wanted, subscription)
-
-    def _depth(self, topic: str) -> int:
-        rate_hz = self._expected_rates().get(topic, math.inf)
-        return (
-            MOST_DEPTH if rate_hz * QUEUE_S >= MOST_DEPTH else max(LEAST_DEPTH, math.ceil(rate_hz * QUEUE_S))
-        )
+            self._lost[topic] = self._lost.get(topic, 0) + count
 
     def _on_message(self, topic: str, data: bytes) -> None:
         if self._recording is None or topic not in self._recording.counts:
@@ -239,9 +190,14 @@ class RecorderNode(Node):
         try:
             self._recording.write(topic, log_ns, data)
         except HptError as error:
-            self.get_logger().error(f"{error}; the episode ends here")
-            self._recording.abort()
-            self._recording = None
+            self.get_logger().error(
+                f"{error}; the episode ends here: what was written of it is read with --recover"
+            )
+            cut, self._recording, self._rates = self._recording, None, None
+            cut.abort()
+            self._events.publish(
+                self._event(cut.name, EpisodeEvent.STOPPED, log_ns, note="the bag could not be written")
+            )
         self._last_ns = log_ns
 
     def _on_start(self, request: Any, response: Any) -> Any:
@@ -291,7 +247,7 @@ class RecorderNode(Node):
                     f"{type_}; correct one of them"
                 )
         for topic in self._extra:
-            if topic not in self._subscriptions_by_topic:
+            if topic not in self.topics.known:
                 self.get_logger().warning(
                     f"nobody publishes the extra topic {topic}; it is not in this episode"
                 )
@@ -300,7 +256,7 @@ class RecorderNode(Node):
                 f"{self.out_dir} has {free_mb} MiB free, but {2 * self._keep_free_mb} were expected (twice "
                 "keep_free_mb); make room, or record elsewhere"
             )
-        topics = {topic: entry for topic, (entry, _) in self._subscriptions_by_topic.items()}
+        topics = dict(self.topics.known)
         topics[names.EVENTS_TOPIC] = RecordedTopic(names.EVENTS_TYPE)
         topics[names.EMBODIMENT_TOPIC] = RecordedTopic(names.EMBODIMENT_TYPE, latched=True)
         moment = datetime.datetime.now(datetime.timezone.utc)
@@ -314,12 +270,13 @@ class RecorderNode(Node):
         types = installed_types(entry.type for entry in topics.values())
         recording = EpisodeRecording(self.out_dir, name, topics, types, metadata)
         self._recording, self._task, self._operator, self._last_ns = recording, task, operator, now_ns
-        self._started_ns, self._missed, self._warnings = now_ns, {}, []
+        self._started_ns, self._lost, self._warnings = now_ns, {}, []
         self._rates = RateWatch(self._expected_rates(), now_ns, RATE_WINDOW_S)
         self._tell(EpisodeEvent.STARTED, now_ns)
         text = serialize_message(String(data=self.embodiment.to_yaml()))
-        self._write(names.EMBODIMENT_TOPIC, now_ns, text)
-        if self._recording is None:
+        if self.recording:
+            self._write(names.EMBODIMENT_TOPIC, now_ns, text)
+        if not self.recording:
             raise HptError(f"the bag {str(recording.path)!r} cannot be written; check the disk's space")
 
     def _expected_rates(self) -> dict[str, float]:
@@ -361,9 +318,9 @@ class RecorderNode(Node):
             raise
         empty = [topic for topic in self._needed if not counts.get(topic)]
         words = ", ".join(f"{topic} {counts[topic]}" for topic in sorted(counts))
-        if self._missed:
+        if self._lost:
             words += "; LOST on the way " + ", ".join(
-                f"{topic} {lost}" for topic, lost in self._missed.items()
+                f"{topic} {lost}" for topic, lost in self._lost.items()
             )
         if empty:
             words += f"; NOTHING came on {', '.join(empty)}"
@@ -416,25 +373,24 @@ class RecorderNode(Node):
     def _tell(self, event: int, at_ns: int, outcome: int = 0, note: str = "") -> None:
         """Publish an event and write it into the bag."""
         assert self._recording is not None
+        message = self._event(self._recording.name, event, at_ns, outcome, note)
+        self._events.publish(message)
+        self._write(names.EVENTS_TOPIC, at_ns, serialize_message(message))
+
+    def _event(self, name: str, event: int, at_ns: int, outcome: int = 0, note: str = "") -> EpisodeEvent:
         message = EpisodeEvent(
             event=event,
-            episode_id=self._recording.name,
+            episode_id=name,
             task=self._task,
             operator_name=self._operator,
             outcome=outcome,
             note=note,
         )
         message.header.stamp = rclpy.time.Time(nanoseconds=at_ns).to_msg()
-        self._events.publish(message)
-        self._write(names.EVENTS_TOPIC, at_ns, serialize_message(message))
+        return message
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
-
-
-def _message_class(type_: str) -> Any:
-    package, _, name = type_.partition("/msg/")
-    return getattr(importlib.import_module(f"{package}.msg"), name)
 
 
 def main(args: list[str] | None = None) -> int:
