@@ -98,6 +98,11 @@ class Robot(Node):
                 )
 
 
+def connected(*publishers):
+    """Wait until somebody listens to each: only then does the first message count."""
+    until(lambda: all(publisher.get_subscription_count() for publisher in publishers))
+
+
 def stamp(ns):
     return Time(sec=ns // 10**9, nanosec=ns % 10**9)
 

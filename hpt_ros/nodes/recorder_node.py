@@ -8,6 +8,7 @@ the node's clock, so it is simulated time under ``use_sim_time``.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import shutil
 import sys
@@ -29,7 +30,7 @@ from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.recorder_controls import HELP, Keyboard, RecorderControls
-from hpt_ros.nodes.recorder_topics import RecorderTopics
+from hpt_ros.nodes.recorder_topics import RecorderTopics, promised_rates
 from hpt_ros.nodes.spinning import run_node
 from rosbag_tools import names
 from rosbag_tools.definitions import installed_types
@@ -44,6 +45,7 @@ RATE_WINDOW_S = 2.0
 KEEP_FREE_MB = 200
 MOST_WARNINGS = 50
 _MB = 1 << 20
+_EMPTY = "the recorder's parameter {!r} is empty; set it to the"
 
 
 class RecorderNode(Node):
@@ -77,20 +79,13 @@ class RecorderNode(Node):
         super().__init__("recorder_node", context=context, parameter_overrides=parameter_overrides or [])
         path: str = self.declare_parameter("embodiment", "").value
         folder: str = self.declare_parameter("out_dir", str(out_dir)).value
-        self._keep_free_mb: int = self.declare_parameter(
-            "keep_free_mb",
-            KEEP_FREE_MB,
-            ParameterDescriptor(description="an episode ends when less is free, in MiB"),
-        ).value
+        about = ParameterDescriptor(description="an episode ends when less is free, in MiB")
+        self._keep_free_mb: int = self.declare_parameter("keep_free_mb", KEEP_FREE_MB, about).value
         extra: list[str] = self.declare_parameter("extra_topics", list(extra_topics) or [""]).value
         if embodiment is None and not path:
-            raise HptError(
-                "the recorder's parameter 'embodiment' is empty; set it to the path of an embodiment file"
-            )
+            raise HptError(f"{_EMPTY.format('embodiment')} path of an embodiment file")
         if not folder:
-            raise HptError(
-                "the recorder's parameter 'out_dir' is empty; set it to the folder that bags go to"
-            )
+            raise HptError(f"{_EMPTY.format('out_dir')} folder that bags go to")
         self.embodiment = Embodiment.load(path) if embodiment is None else embodiment
         self.out_dir = Path(folder).expanduser()
         try:
@@ -102,13 +97,14 @@ class RecorderNode(Node):
         self._needed = {stream.topic: stream.type for stream in self.embodiment.streams}
         self._needed |= {output.topic: output.type for output in self.embodiment.action.parts}
         self._extra = [topic for topic in extra if topic]
-        self.topics = RecorderTopics(self, self._expected_rates(), self._on_message, self._on_lost)
+        self._rates_hz = promised_rates(self.embodiment)
+        self.topics = RecorderTopics(self, self._rates_hz, self._on_message, self._on_lost)
         self._recording: EpisodeRecording | None = None
         self._rates: RateWatch | None = None
         self._lost: dict[str, int] = {}
         self._warnings: list[str] = []
         self._task, self._operator = "", ""
-        self._last_ns = self._started_ns = 0
+        self._last_ns = self._started_ns = self._unchecked_bytes = 0
         self._events = self.create_publisher(EpisodeEvent, names.EVENTS_TOPIC, 10)
         self.create_service(StartEpisode, "~/start_episode", self._on_start)
         self.create_service(StopEpisode, "~/stop_episode", self._on_stop)
@@ -136,10 +132,8 @@ class RecorderNode(Node):
 
     def _end(self, note: str, at_ns: int) -> None:
         """End the episode without anybody having asked."""
-        try:
+        with contextlib.suppress(HptError):
             self._finish(EpisodeEvent.OUTCOME_UNKNOWN, note, at_ns)
-        except HptError as error:
-            self.get_logger().error(str(error))
 
     def _look(self) -> None:
         """Subscribe to what has come to be published, and check the rates of what is being recorded."""
@@ -148,9 +142,7 @@ class RecorderNode(Node):
         if self._recording is not None and self._rates is not None:
             for warning in self._rates.check(self._now_ns()):
                 self._warn(warning)
-            if (free_mb := self._free_mb()) < self._keep_free_mb:
-                self.get_logger().error(f"{self.out_dir} has {free_mb} MiB free; the episode ends here")
-                self._end("the disk was full", max(self._now_ns(), self._last_ns))
+            self._check_room()
 
     def _warn(self, text: str) -> None:
         """Say it now, and keep it for the bag."""
@@ -158,6 +150,12 @@ class RecorderNode(Node):
         if len(self._warnings) < MOST_WARNINGS:
             after_s = (self._now_ns() - self._started_ns) * 1e-9
             self._warnings.append(f"after {after_s:.1f} s: {text}")
+
+    def _check_room(self) -> None:
+        self._unchecked_bytes = 0
+        if self._recording is not None and (free_mb := self._free_mb()) < self._keep_free_mb:
+            self.get_logger().error(f"{self.out_dir} has {free_mb} MiB free; the episode ends here")
+            self._end("the disk was full", max(self._now_ns(), self._last_ns))
 
     def _free_mb(self) -> int:
         return shutil.disk_usage(self.out_dir).free // _MB
@@ -184,6 +182,10 @@ class RecorderNode(Node):
         self._write(topic, now_ns, data)
         if self._rates is not None:
             self._rates.count(topic, now_ns)
+        # A burst must not use up the room that is kept before the timer looks.
+        self._unchecked_bytes += len(data)
+        if 4 * self._unchecked_bytes > self._keep_free_mb * _MB:
+            self._check_room()
 
     def _write(self, topic: str, log_ns: int, data: bytes) -> None:
         assert self._recording is not None
@@ -195,9 +197,9 @@ class RecorderNode(Node):
             )
             cut, self._recording, self._rates = self._recording, None, None
             cut.abort()
-            self._events.publish(
-                self._event(cut.name, EpisodeEvent.STOPPED, log_ns, note="the bag could not be written")
-            )
+            if self.context.ok():
+                why = "the bag could not be written"
+                self._events.publish(self._event(cut.name, EpisodeEvent.STOPPED, log_ns, note=why))
         self._last_ns = log_ns
 
     def _on_start(self, request: Any, response: Any) -> Any:
@@ -234,23 +236,9 @@ class RecorderNode(Node):
                 "the simulated clock has not begun (nothing on /clock); start the simulation first"
             )
         self._look()
-        lacking = [topic for topic in self._needed if not self.get_publishers_info_by_topic(topic)]
-        if lacking:
-            raise HptError(
-                f"nobody publishes {', '.join(lacking)}; start their nodes, or correct the embodiment file"
-            )
-        for topic, type_ in self._needed.items():
-            offered = {info.topic_type for info in self.get_publishers_info_by_topic(topic)}
-            if offered != {type_}:
-                raise HptError(
-                    f"topic {topic} is published as {', '.join(sorted(offered))}, but the embodiment file says "
-                    f"{type_}; correct one of them"
-                )
-        for topic in self._extra:
-            if topic not in self.topics.known:
-                self.get_logger().warning(
-                    f"nobody publishes the extra topic {topic}; it is not in this episode"
-                )
+        self.topics.require(self._needed)
+        for topic in set(self._extra) - self.topics.known.keys():
+            self.get_logger().warning(f"nobody publishes the extra topic {topic}; it is not in this episode")
         if (free_mb := self._free_mb()) < 2 * self._keep_free_mb:
             raise HptError(
                 f"{self.out_dir} has {free_mb} MiB free, but {2 * self._keep_free_mb} were expected (twice "
@@ -271,18 +259,13 @@ class RecorderNode(Node):
         recording = EpisodeRecording(self.out_dir, name, topics, types, metadata)
         self._recording, self._task, self._operator, self._last_ns = recording, task, operator, now_ns
         self._started_ns, self._lost, self._warnings = now_ns, {}, []
-        self._rates = RateWatch(self._expected_rates(), now_ns, RATE_WINDOW_S)
+        self._rates = RateWatch(self._rates_hz, now_ns, RATE_WINDOW_S)
         self._tell(EpisodeEvent.STARTED, now_ns)
         text = serialize_message(String(data=self.embodiment.to_yaml()))
         if self.recording:
             self._write(names.EMBODIMENT_TOPIC, now_ns, text)
         if not self.recording:
             raise HptError(f"the bag {str(recording.path)!r} cannot be written; check the disk's space")
-
-    def _expected_rates(self) -> dict[str, float]:
-        rates = {stream.topic: stream.rate_hz for stream in self.embodiment.streams}
-        action = self.embodiment.action
-        return rates | {part.topic: action.rate_hz for part in action.parts if not action.grips_only(part)}
 
     def _on_stop(self, request: Any, response: Any) -> Any:
         try:
@@ -311,17 +294,11 @@ class RecorderNode(Node):
             raise HptError("no episode is being recorded; start one first")
         if outcome >= len(names.OUTCOMES):
             raise HptError(f"the outcome is {outcome}, but 0 to {len(names.OUTCOMES) - 1} was expected")
-        try:
-            path, counts = self._finish(outcome, note, max(self._now_ns(), self._last_ns))
-        except HptError as error:
-            self.get_logger().error(str(error))
-            raise
+        path, counts = self._finish(outcome, note, max(self._now_ns(), self._last_ns))
         empty = [topic for topic in self._needed if not counts.get(topic)]
         words = ", ".join(f"{topic} {counts[topic]}" for topic in sorted(counts))
         if self._lost:
-            words += "; LOST on the way " + ", ".join(
-                f"{topic} {lost}" for topic, lost in self._lost.items()
-            )
+            words += "; LOST on the way " + ", ".join(f"{topic} {lost}" for topic, lost in self._lost.items())
         if empty:
             words += f"; NOTHING came on {', '.join(empty)}"
             self.get_logger().warning(f"nothing came on {', '.join(empty)} during {path.name}")
@@ -342,6 +319,9 @@ class RecorderNode(Node):
                     names.KEY_WARNINGS: "\n".join(self._warnings),
                 }
             )
+        except HptError as error:
+            self.get_logger().error(str(error))
+            raise
         finally:
             self._recording, self._rates = None, None
         return path, dict(recording.counts)
@@ -374,7 +354,10 @@ class RecorderNode(Node):
         """Publish an event and write it into the bag."""
         assert self._recording is not None
         message = self._event(self._recording.name, event, at_ns, outcome, note)
-        self._events.publish(message)
+        if (
+            self.context.ok()
+        ):  # after Ctrl-C there is nobody to tell any more, but the bag must still be ended
+            self._events.publish(message)
         self._write(names.EVENTS_TOPIC, at_ns, serialize_message(message))
 
     def _event(self, name: str, event: int, at_ns: int, outcome: int = 0, note: str = "") -> EpisodeEvent:

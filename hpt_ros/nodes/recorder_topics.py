@@ -12,6 +12,8 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import HptError
 from rosbag_tools.recording import RecordedTopic
 
 # What may wait while one message is written: this long a stretch of a topic, in this many messages.
@@ -32,6 +34,13 @@ def as_offered(type_: str, offered: Sequence[QoSProfile]) -> RecordedTopic:
 def queue_depth(rate_hz: float) -> int:
     """Messages that may wait, for a topic of this rate; infinite for one whose rate is unknown."""
     return MOST_DEPTH if rate_hz * QUEUE_S >= MOST_DEPTH else max(LEAST_DEPTH, math.ceil(rate_hz * QUEUE_S))
+
+
+def promised_rates(embodiment: Embodiment) -> dict[str, float]:
+    """Rates in Hz that an embodiment file promises, by topic; a gripper's commands come when they like."""
+    rates = {stream.topic: stream.rate_hz for stream in embodiment.streams}
+    action = embodiment.action
+    return rates | {part.topic: action.rate_hz for part in action.parts if not action.grips_only(part)}
 
 
 class RecorderTopics:
@@ -57,6 +66,23 @@ class RecorderTopics:
         self._not_installed: set[str] = set()
         self.known: dict[str, RecordedTopic] = {}
 
+    def require(self, needed: Mapping[str, str]) -> None:
+        """Raise HptError unless every topic is published, with the type that is given for it."""
+        offered = {
+            topic: {publisher.topic_type for publisher in self._node.get_publishers_info_by_topic(topic)}
+            for topic in needed
+        }
+        if lacking := [topic for topic, types in offered.items() if not types]:
+            raise HptError(
+                f"nobody publishes {', '.join(lacking)}; start their nodes, or correct the embodiment file"
+            )
+        for topic, type_ in needed.items():
+            if offered[topic] != {type_}:
+                raise HptError(
+                    f"topic {topic} is published as {', '.join(sorted(offered[topic]))}, but the embodiment file says "
+                    f"{type_}; correct one of them"
+                )
+
     def look(self, topic: str, type_: str = "") -> None:
         """Subscribe to a topic if somebody publishes it, anew if it is offered otherwise than before.
 
@@ -64,7 +90,11 @@ class RecorderTopics:
             topic: its name.
             type_: message type; empty for whatever is published.
         """
-        publishers = self._node.get_publishers_info_by_topic(topic)
+        publishers = [
+            publisher
+            for publisher in self._node.get_publishers_info_by_topic(topic)
+            if type_ in ("", publisher.topic_type)  # `require` tells of other types
+        ]
         if not publishers:
             return  # an old subscription stays: the publisher may come back
         wanted = as_offered(

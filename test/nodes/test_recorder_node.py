@@ -21,6 +21,7 @@ from rosbag_tools.convert import convert
 from rosbag_tools.episodes import find_episodes
 from rosbag_tools.reader import Bag
 
+
 @pytest.fixture
 def graph(tmp_path):
     with Composition() as composition:
@@ -167,6 +168,18 @@ def test_calls_at_the_wrong_moment_are_refused(graph):
     quiet = robot.call(StopEpisode)
     assert quiet.success
     assert "NOTHING came on /eye, /joint_states, /command" in quiet.message
+
+
+def test_when_a_topic_has_another_type_expect_refusal_with_both(graph):
+    robot, recorder = graph(with_camera=False)
+    robot.create_publisher(String, "/eye", 10)
+    until(lambda: recorder.get_publishers_info_by_topic("/eye"))
+    answer = robot.call(StartEpisode)
+    assert not answer.success
+    assert (
+        "/eye is published as std_msgs/msg/String, but the embodiment file says sensor_msgs/msg/Image; "
+        in answer.message
+    )
 
 
 def test_when_the_simulated_clock_has_not_begun_expect_refusal(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
-from recording_rig import TEXT, until
+from recording_rig import TEXT, connected, until
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
@@ -58,10 +58,6 @@ def graph(tmp_path):
             )
         )
         yield composition, robot, recorder
-
-
-def connected(*publishers):
-    until(lambda: all(publisher.get_subscription_count() for publisher in publishers))
 
 
 def stored(path, topic):
