@@ -73,7 +73,7 @@ def recover_mcap(path: Path) -> Recovered:
     if not found.began:
         raise ValueError("not even its first record is whole")
     lost = found.lost if is_complete(path) else found.lost + size - end
-    return Recovered(View(path, end, rest + found.written(end + len(rest))), size - lost, lost)
+    return Recovered(View(path, end, rest + found.written(end + len(rest))), lost)
 
 
 def whole_records_end(path: Path) -> int:
