@@ -21,7 +21,7 @@ WORDS = {
 
 
 def profiles(values):
-    times = {name: FOREVER for name in ("deadline", "lifespan", "liveliness_lease_duration")}
+    times = dict.fromkeys(("deadline", "lifespan", "liveliness_lease_duration"), FOREVER)
     return [{**values, **times, "avoid_ros_namespace_conventions": False}]
 
 
