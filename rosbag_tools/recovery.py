@@ -76,17 +76,6 @@ def recover_mcap(path: Path) -> Recovered:
     return Recovered(View(path, end, rest + found.written(end + len(rest))), lost)
 
 
-def whole_records_end(path: Path) -> int:
-    """Offset behind the last whole record of the data section."""
-    size, end = path.stat().st_size, len(MAGIC)
-    with path.open("rb") as file:
-        for _, start, length in _records(file, size):
-            if start + length > size:
-                break
-            end = start + length
-    return end
-
-
 def _records(file: BinaryIO, size: int) -> Iterator[tuple[int, int, int]]:
     """Opcode, and start and length of the content, of each record of the data section; the last may not be whole."""
     place = len(MAGIC)

@@ -64,14 +64,15 @@ def cut(rows, longest_rest_s):
     for episode, span in zip(episodes, kept, strict=True):
         first = span.start_ns // 100_000_000
         want = [rows[first + step].tick.state[0] for step in range(span.ticks)]
-        np.testing.assert_array_equal(episode.vectors[STATE][:, 0], np.float32(want))
+        np.testing.assert_array_equal(episode.vectors[STATE][:, 0], np.array(want, np.float32))
     return [(span.start_ns // 100_000_000, span.ticks) for span in kept], entry
 
 
 def described(rows, longest):
     """The same in plain words: whole stretches of one task, less the insides of their long rests."""
     whole = [row for row in rows if not row.missing]
-    stretches, before = [], None
+    stretches: list[list[Row]] = []
+    before: Row | None = None
     for row in whole:
         follows = before is not None and row.tick.index == before.tick.index + 1
         if not follows or row.tick.task != before.tick.task:

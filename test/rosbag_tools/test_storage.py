@@ -81,7 +81,10 @@ def test_a_topic_without_messages_is_told_from_one_that_is_not_there(robot, tmp_
         (lambda data: data.update(relative_file_paths=["gone.mcap"]), "lacks gone.mcap, which its metadata"),
         (lambda data: data.update(relative_file_paths=[]), "names no files"),
         (lambda data: data.update(version=10), "version 10, but 1 to 9 was expected"),
-        (lambda data: data.update(relative_file_paths=["../../bag.db3"]), "lacks bag.db3, which its metadata"),
+        (
+            lambda data: data.update(relative_file_paths=["../../bag.db3"]),
+            "lacks bag.db3, which its metadata",
+        ),
         (lambda data: data.update(topics_with_message_count=[{}]), "cannot be read"),
         (lambda data: data.update(topics_with_message_count=3), "cannot be read"),
     ],
