@@ -39,7 +39,9 @@ from hpt_ros.embodiment import Embodiment
 
 HEIGHT, WIDTH = 480, 640
 CAMERA_HZ, JOINT_HZ = 30, 100
-PICTURES = 16  # different ones, published in turn
+PICTURES = (
+    64  # published in turn; no two within one chunk of the bag, which would make them small, are the same
+)
 TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 JOINTS = ["j1", "j2", "j3", "j4", "j5", "j6", "gripper"]
 
@@ -153,7 +155,8 @@ def publish(load: Load, pipe: Connection) -> None:
                 time.sleep(wait_s)
             late_s = max(late_s, -wait_s)
             if index < load.cameras:
-                tell(cameras[index], messages[len(stamps[f"/cam{index}"]) % len(messages)])
+                at_picture = len(stamps[f"/cam{index}"]) + index * len(messages) // load.cameras
+                tell(cameras[index], messages[at_picture % len(messages)])
             else:
                 tell(*((joints, state) if index == load.cameras else (command, order)))
             due[index] = (at + due[index][1], due[index][1])

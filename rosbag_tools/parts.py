@@ -184,6 +184,7 @@ def _open_file(file: Path, *, recover: bool, notes: list[str]) -> Iterator[Any]:
                 )
             file = place
         source: Any = file
+        lost = -1  # bytes, of a file that was cut short
         if not _whole(file):
             if not recover:
                 raise BagError(f"file {name!r} was cut short; pass --recover to use what is whole")
@@ -195,8 +196,7 @@ def _open_file(file: Path, *, recover: bool, notes: list[str]) -> Iterator[Any]:
                 yield reader
                 return
             found = recover_mcap(file) if is_mcap(file) else recover_bag1(file)
-            notes.append(f"recovered {found.kept_bytes} bytes of {name!r}, lost {found.lost_bytes}")
-            source = found.source
+            source, lost = found.source, found.lost_bytes
         elif is_mcap(file) and not has_index(file):
             found = recover_mcap(file)
             notes.append(f"file {name!r} has no index: it was looked through")
@@ -204,6 +204,9 @@ def _open_file(file: Path, *, recover: bool, notes: list[str]) -> Iterator[Any]:
                 notes.append(f"{found.lost_bytes} bytes of {name!r} are damaged and left out")
             source = found.source
         reader = stack.enter_context(Bag1Reader(source) if is_bag1(file) else Reader(source))
+        if lost >= 0:
+            rest = "what follows them" if lost else "nothing"
+            notes.append(f"recovered {reader.message_count} messages of {name!r}, and lost {rest}")
         if isinstance(reader, Bag1Reader):
             _guard_bag1(reader)
         else:

@@ -73,18 +73,7 @@ def recover_mcap(path: Path) -> Recovered:
     if not found.began:
         raise ValueError("not even its first record is whole")
     lost = found.lost if is_complete(path) else found.lost + size - end
-    return Recovered(View(path, end, rest + found.written(end + len(rest))), size - lost, lost)
-
-
-def whole_records_end(path: Path) -> int:
-    """Offset behind the last whole record of the data section."""
-    size, end = path.stat().st_size, len(MAGIC)
-    with path.open("rb") as file:
-        for _, start, length in _records(file, size):
-            if start + length > size:
-                break
-            end = start + length
-    return end
+    return Recovered(View(path, end, rest + found.written(end + len(rest))), lost)
 
 
 def _records(file: BinaryIO, size: int) -> Iterator[tuple[int, int, int]]:

@@ -108,7 +108,7 @@ def recover_bag1(path: Path) -> Recovered:
         head = file.read(first.start) + _padded(fields, first.end - first.start)
     stop = max(stop, first.end)
     lost = found.lost + max(0, size - max(place, stop))
-    return Recovered(View(path, stop, tail, head, ".bag"), size - lost, lost)
+    return Recovered(View(path, stop, tail, head, ".bag"), lost)
 
 
 @dataclass

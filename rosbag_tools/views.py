@@ -49,12 +49,10 @@ class Recovered:
 
     Attributes:
         source: what to hand to a reader.
-        kept_bytes: of the file, in what is whole.
-        lost_bytes: of the file, in what is not.
+        lost_bytes: of the file, in what is not whole.
     """
 
     source: Any
-    kept_bytes: int
     lost_bytes: int
 
 

@@ -8,10 +8,8 @@ the node's clock, so it is simulated time under ``use_sim_time``.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import functools
-import importlib
-import math
 import shutil
 import sys
 import uuid
@@ -22,10 +20,8 @@ from typing import Any
 import rclpy
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.context import Context
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from std_msgs.msg import String
 
@@ -34,14 +30,13 @@ from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.recorder_controls import HELP, Keyboard, RecorderControls
+from hpt_ros.nodes.recorder_topics import RecorderTopics, promised_rates
 from hpt_ros.nodes.spinning import run_node
 from rosbag_tools import names
 from rosbag_tools.definitions import installed_types
 from rosbag_tools.rates import RateWatch
 from rosbag_tools.recording import EpisodeRecording, RecordedTopic
 
-# What may wait while one message is written: this long a stretch of a topic, in this many messages.
-QUEUE_S, LEAST_DEPTH, MOST_DEPTH = 2.0, 10, 1000
 # How often the graph is looked at for new publishers, in wall time.
 LOOK_S = 0.25
 # Over how much log time a stream's rate is measured before it is compared with the embodiment file.
@@ -50,6 +45,7 @@ RATE_WINDOW_S = 2.0
 KEEP_FREE_MB = 200
 MOST_WARNINGS = 50
 _MB = 1 << 20
+_EMPTY = "the recorder's parameter {!r} is empty; set it to the"
 
 
 class RecorderNode(Node):
@@ -83,20 +79,13 @@ class RecorderNode(Node):
         super().__init__("recorder_node", context=context, parameter_overrides=parameter_overrides or [])
         path: str = self.declare_parameter("embodiment", "").value
         folder: str = self.declare_parameter("out_dir", str(out_dir)).value
-        self._keep_free_mb: int = self.declare_parameter(
-            "keep_free_mb",
-            KEEP_FREE_MB,
-            ParameterDescriptor(description="an episode ends when less is free, in MiB"),
-        ).value
+        about = ParameterDescriptor(description="an episode ends when less is free, in MiB")
+        self._keep_free_mb: int = self.declare_parameter("keep_free_mb", KEEP_FREE_MB, about).value
         extra: list[str] = self.declare_parameter("extra_topics", list(extra_topics) or [""]).value
         if embodiment is None and not path:
-            raise HptError(
-                "the recorder's parameter 'embodiment' is empty; set it to the path of an embodiment file"
-            )
+            raise HptError(f"{_EMPTY.format('embodiment')} path of an embodiment file")
         if not folder:
-            raise HptError(
-                "the recorder's parameter 'out_dir' is empty; set it to the folder that bags go to"
-            )
+            raise HptError(f"{_EMPTY.format('out_dir')} folder that bags go to")
         self.embodiment = Embodiment.load(path) if embodiment is None else embodiment
         self.out_dir = Path(folder).expanduser()
         try:
@@ -108,13 +97,14 @@ class RecorderNode(Node):
         self._needed = {stream.topic: stream.type for stream in self.embodiment.streams}
         self._needed |= {output.topic: output.type for output in self.embodiment.action.parts}
         self._extra = [topic for topic in extra if topic]
-        self._subscriptions_by_topic: dict[str, tuple[RecordedTopic, Any]] = {}
+        self._rates_hz = promised_rates(self.embodiment)
+        self.topics = RecorderTopics(self, self._rates_hz, self._on_message, self._on_lost)
         self._recording: EpisodeRecording | None = None
         self._rates: RateWatch | None = None
-        self._missed: dict[str, int] = {}
+        self._lost: dict[str, int] = {}
         self._warnings: list[str] = []
         self._task, self._operator = "", ""
-        self._last_ns = self._started_ns = 0
+        self._last_ns = self._started_ns = self._unchecked_bytes = 0
         self._events = self.create_publisher(EpisodeEvent, names.EVENTS_TOPIC, 10)
         self.create_service(StartEpisode, "~/start_episode", self._on_start)
         self.create_service(StopEpisode, "~/stop_episode", self._on_stop)
@@ -142,21 +132,17 @@ class RecorderNode(Node):
 
     def _end(self, note: str, at_ns: int) -> None:
         """End the episode without anybody having asked."""
-        try:
+        with contextlib.suppress(HptError):
             self._finish(EpisodeEvent.OUTCOME_UNKNOWN, note, at_ns)
-        except HptError as error:
-            self.get_logger().error(str(error))
 
     def _look(self) -> None:
         """Subscribe to what has come to be published, and check the rates of what is being recorded."""
         for topic, type_ in [*self._needed.items(), *((topic, "") for topic in self._extra)]:
-            self._subscribe(topic, type_)
+            self.topics.look(topic, type_)
         if self._recording is not None and self._rates is not None:
             for warning in self._rates.check(self._now_ns()):
                 self._warn(warning)
-            if (free_mb := self._free_mb()) < self._keep_free_mb:
-                self.get_logger().error(f"{self.out_dir} has {free_mb} MiB free; the episode ends here")
-                self._end("the disk was full", max(self._now_ns(), self._last_ns))
+            self._check_room()
 
     def _warn(self, text: str) -> None:
         """Say it now, and keep it for the bag."""
@@ -165,60 +151,23 @@ class RecorderNode(Node):
             after_s = (self._now_ns() - self._started_ns) * 1e-9
             self._warnings.append(f"after {after_s:.1f} s: {text}")
 
+    def _check_room(self) -> None:
+        self._unchecked_bytes = 0
+        if self._recording is not None and (free_mb := self._free_mb()) < self._keep_free_mb:
+            self.get_logger().error(f"{self.out_dir} has {free_mb} MiB free; the episode ends here")
+            self._end("the disk was full", max(self._now_ns(), self._last_ns))
+
     def _free_mb(self) -> int:
         return shutil.disk_usage(self.out_dir).free // _MB
 
-    def _on_missed(self, topic: str, info: Any) -> None:
+    def _on_lost(self, topic: str, count: int) -> None:
         """The middleware gave up messages of a topic."""
         if self._recording is not None and topic in self._recording.counts:
-            if topic not in self._missed:
+            if topic not in self._lost:
                 self._warn(
                     f"{topic} loses messages on the way here; see docs/data.md on recording without loss"
                 )
-            self._missed[topic] = self._missed.get(topic, 0) + info.total_count_change
-
-    def _subscribe(self, topic: str, type_: str) -> None:
-        publishers = self.get_publishers_info_by_topic(topic)
-        if not publishers:
-            return
-        offered = [info.qos_profile for info in publishers]
-        wanted = RecordedTopic(
-            type=type_ or publishers[0].topic_type,
-            # One best-effort publisher would not reach a reliable subscription, and so on.
-            reliable=all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered),
-            latched=all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered),
-        )
-        known = self._subscriptions_by_topic.get(topic)
-        if known is not None and known[0] == wanted:
-            return
-        if known is not None:
-            self.destroy_subscription(known[1])
-        profile = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST,
-            depth=self._depth(topic),
-            reliability=ReliabilityPolicy.RELIABLE if wanted.reliable else ReliabilityPolicy.BEST_EFFORT,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL if wanted.latched else DurabilityPolicy.VOLATILE,
-        )
-        try:
-            message_type = _message_class(wanted.type)
-        except (ImportError, AttributeError) as error:
-            self.get_logger().error(
-                f"topic {topic} has the type {wanted.type}, which is not installed ({error}); it is not recorded",
-                once=True,
-            )
-            return
-        take = functools.partial(self._on_message, topic)
-        events = SubscriptionEventCallbacks(message_lost=functools.partial(self._on_missed, topic))
-        subscription = self.create_subscription(
-            message_type, topic, take, profile, raw=True, event_callbacks=events
-        )
-        self._subscriptions_by_topic[topic] = (wanted, subscription)
-
-    def _depth(self, topic: str) -> int:
-        rate_hz = self._expected_rates().get(topic, math.inf)
-        return (
-            MOST_DEPTH if rate_hz * QUEUE_S >= MOST_DEPTH else max(LEAST_DEPTH, math.ceil(rate_hz * QUEUE_S))
-        )
+            self._lost[topic] = self._lost.get(topic, 0) + count
 
     def _on_message(self, topic: str, data: bytes) -> None:
         if self._recording is None or topic not in self._recording.counts:
@@ -233,15 +182,24 @@ class RecorderNode(Node):
         self._write(topic, now_ns, data)
         if self._rates is not None:
             self._rates.count(topic, now_ns)
+        # A burst must not use up the room that is kept before the timer looks.
+        self._unchecked_bytes += len(data)
+        if 4 * self._unchecked_bytes > self._keep_free_mb * _MB:
+            self._check_room()
 
     def _write(self, topic: str, log_ns: int, data: bytes) -> None:
         assert self._recording is not None
         try:
             self._recording.write(topic, log_ns, data)
         except HptError as error:
-            self.get_logger().error(f"{error}; the episode ends here")
-            self._recording.abort()
-            self._recording = None
+            self.get_logger().error(
+                f"{error}; the episode ends here: what was written of it is read with --recover"
+            )
+            cut, self._recording, self._rates = self._recording, None, None
+            cut.abort()
+            if self.context.ok():
+                why = "the bag could not be written"
+                self._events.publish(self._event(cut.name, EpisodeEvent.STOPPED, log_ns, note=why))
         self._last_ns = log_ns
 
     def _on_start(self, request: Any, response: Any) -> Any:
@@ -278,29 +236,15 @@ class RecorderNode(Node):
                 "the simulated clock has not begun (nothing on /clock); start the simulation first"
             )
         self._look()
-        lacking = [topic for topic in self._needed if not self.get_publishers_info_by_topic(topic)]
-        if lacking:
-            raise HptError(
-                f"nobody publishes {', '.join(lacking)}; start their nodes, or correct the embodiment file"
-            )
-        for topic, type_ in self._needed.items():
-            offered = {info.topic_type for info in self.get_publishers_info_by_topic(topic)}
-            if offered != {type_}:
-                raise HptError(
-                    f"topic {topic} is published as {', '.join(sorted(offered))}, but the embodiment file says "
-                    f"{type_}; correct one of them"
-                )
-        for topic in self._extra:
-            if topic not in self._subscriptions_by_topic:
-                self.get_logger().warning(
-                    f"nobody publishes the extra topic {topic}; it is not in this episode"
-                )
+        self.topics.require(self._needed)
+        for topic in set(self._extra) - self.topics.known.keys():
+            self.get_logger().warning(f"nobody publishes the extra topic {topic}; it is not in this episode")
         if (free_mb := self._free_mb()) < 2 * self._keep_free_mb:
             raise HptError(
                 f"{self.out_dir} has {free_mb} MiB free, but {2 * self._keep_free_mb} were expected (twice "
                 "keep_free_mb); make room, or record elsewhere"
             )
-        topics = {topic: entry for topic, (entry, _) in self._subscriptions_by_topic.items()}
+        topics = dict(self.topics.known)
         topics[names.EVENTS_TOPIC] = RecordedTopic(names.EVENTS_TYPE)
         topics[names.EMBODIMENT_TOPIC] = RecordedTopic(names.EMBODIMENT_TYPE, latched=True)
         moment = datetime.datetime.now(datetime.timezone.utc)
@@ -314,18 +258,14 @@ class RecorderNode(Node):
         types = installed_types(entry.type for entry in topics.values())
         recording = EpisodeRecording(self.out_dir, name, topics, types, metadata)
         self._recording, self._task, self._operator, self._last_ns = recording, task, operator, now_ns
-        self._started_ns, self._missed, self._warnings = now_ns, {}, []
-        self._rates = RateWatch(self._expected_rates(), now_ns, RATE_WINDOW_S)
+        self._started_ns, self._lost, self._warnings = now_ns, {}, []
+        self._rates = RateWatch(self._rates_hz, now_ns, RATE_WINDOW_S)
         self._tell(EpisodeEvent.STARTED, now_ns)
         text = serialize_message(String(data=self.embodiment.to_yaml()))
-        self._write(names.EMBODIMENT_TOPIC, now_ns, text)
-        if self._recording is None:
+        if self.recording:
+            self._write(names.EMBODIMENT_TOPIC, now_ns, text)
+        if not self.recording:
             raise HptError(f"the bag {str(recording.path)!r} cannot be written; check the disk's space")
-
-    def _expected_rates(self) -> dict[str, float]:
-        rates = {stream.topic: stream.rate_hz for stream in self.embodiment.streams}
-        action = self.embodiment.action
-        return rates | {part.topic: action.rate_hz for part in action.parts if not action.grips_only(part)}
 
     def _on_stop(self, request: Any, response: Any) -> Any:
         try:
@@ -354,17 +294,11 @@ class RecorderNode(Node):
             raise HptError("no episode is being recorded; start one first")
         if outcome >= len(names.OUTCOMES):
             raise HptError(f"the outcome is {outcome}, but 0 to {len(names.OUTCOMES) - 1} was expected")
-        try:
-            path, counts = self._finish(outcome, note, max(self._now_ns(), self._last_ns))
-        except HptError as error:
-            self.get_logger().error(str(error))
-            raise
+        path, counts = self._finish(outcome, note, max(self._now_ns(), self._last_ns))
         empty = [topic for topic in self._needed if not counts.get(topic)]
         words = ", ".join(f"{topic} {counts[topic]}" for topic in sorted(counts))
-        if self._missed:
-            words += "; LOST on the way " + ", ".join(
-                f"{topic} {lost}" for topic, lost in self._missed.items()
-            )
+        if self._lost:
+            words += "; LOST on the way " + ", ".join(f"{topic} {lost}" for topic, lost in self._lost.items())
         if empty:
             words += f"; NOTHING came on {', '.join(empty)}"
             self.get_logger().warning(f"nothing came on {', '.join(empty)} during {path.name}")
@@ -385,6 +319,9 @@ class RecorderNode(Node):
                     names.KEY_WARNINGS: "\n".join(self._warnings),
                 }
             )
+        except HptError as error:
+            self.get_logger().error(str(error))
+            raise
         finally:
             self._recording, self._rates = None, None
         return path, dict(recording.counts)
@@ -416,25 +353,27 @@ class RecorderNode(Node):
     def _tell(self, event: int, at_ns: int, outcome: int = 0, note: str = "") -> None:
         """Publish an event and write it into the bag."""
         assert self._recording is not None
+        message = self._event(self._recording.name, event, at_ns, outcome, note)
+        if (
+            self.context.ok()
+        ):  # after Ctrl-C there is nobody to tell any more, but the bag must still be ended
+            self._events.publish(message)
+        self._write(names.EVENTS_TOPIC, at_ns, serialize_message(message))
+
+    def _event(self, name: str, event: int, at_ns: int, outcome: int = 0, note: str = "") -> EpisodeEvent:
         message = EpisodeEvent(
             event=event,
-            episode_id=self._recording.name,
+            episode_id=name,
             task=self._task,
             operator_name=self._operator,
             outcome=outcome,
             note=note,
         )
         message.header.stamp = rclpy.time.Time(nanoseconds=at_ns).to_msg()
-        self._events.publish(message)
-        self._write(names.EVENTS_TOPIC, at_ns, serialize_message(message))
+        return message
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
-
-
-def _message_class(type_: str) -> Any:
-    package, _, name = type_.partition("/msg/")
-    return getattr(importlib.import_module(f"{package}.msg"), name)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from typing import Any
 
 import numpy as np
 import pytest
-from builtin_interfaces.msg import Time
-from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image, JointState, Joy
+from recording_rig import BEST_EFFORT, TEXT, Robot, until
+from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import String
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from hpt_msgs.msg import EpisodeEvent
 from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
@@ -26,98 +20,6 @@ from hpt_ros.nodes.recorder_node import RecorderNode
 from rosbag_tools.convert import convert
 from rosbag_tools.episodes import find_episodes
 from rosbag_tools.reader import Bag
-
-TEXT = """
-format: hpt_ros/embodiment/1
-name: tiny
-task: push the button
-tick_hz: 10.0
-streams:
-  - {name: eye, modality: image, topic: /eye, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
-     image: {height: 16, width: 24}}
-  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 50.0,
-     tolerance_s: 0.1, joints: [a], fields: [position]}
-action:
-  topic: /command
-  type: trajectory_msgs/msg/JointTrajectory
-  names: [a]
-  rate_hz: 50.0
-  horizon: 4
-  limits: [{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}]
-"""
-BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-WAIT_S = 20.0
-
-
-class Robot(Node):
-    """Publishes on request, in simulated time that it also publishes."""
-
-    def __init__(self, context, *, with_camera=True):
-        super().__init__("robot", context=context)
-        self.clock_publisher = self.create_publisher(Clock, "/clock", 10)
-        self.eye = self.create_publisher(Image, "/eye", BEST_EFFORT) if with_camera else None
-        self.joints = self.create_publisher(JointState, "/joint_states", 10)
-        self.command = self.create_publisher(JointTrajectory, "/command", 10)
-        self.notes = self.create_publisher(String, "/notes", LATCHED)
-        self.events: list[EpisodeEvent] = []
-        self.create_subscription(EpisodeEvent, "/hpt/episode_events", self.events.append, 10)
-        self.asked: dict[Any, Any] = {
-            kind: self.create_client(kind, f"/recorder_node/{name}")
-            for kind, name in (
-                (StartEpisode, "start_episode"),
-                (StopEpisode, "stop_episode"),
-                (DiscardEpisode, "discard_episode"),
-            )
-        }
-
-    def call(self, kind, **fields):
-        client = self.asked[kind]
-        assert client.wait_for_service(timeout_sec=WAIT_S)
-        done = threading.Event()
-        future = client.call_async(kind.Request(**fields))
-        future.add_done_callback(lambda _: done.set())
-        assert done.wait(WAIT_S), f"{kind.__name__} gave no answer"
-        return future.result()
-
-    def tell_time(self, ns):
-        self.clock_publisher.publish(Clock(clock=stamp(ns)))
-
-    def play(self, recorder, start_s, stop_s):
-        """Publish the streams from start to stop in simulated time, waiting for the recorder's clock each time."""
-        for index in range(round(start_s * 50), round(stop_s * 50)):
-            now_ns = index * 20_000_000
-            until(lambda now_ns=now_ns: self.tell_time(now_ns) or recorder._now_ns() == now_ns)
-            value = index / 50
-            if index % 5 == 0 and self.eye is not None:
-                picture = Image(
-                    height=16, width=24, step=72, encoding="rgb8", data=bytes([index % 200]) * 1152
-                )
-                picture.header.stamp = stamp(now_ns)
-                self.eye.publish(picture)
-            state = JointState(name=["a"], position=[value])
-            state.header.stamp = stamp(now_ns)
-            self.joints.publish(state)
-            command = JointTrajectory(joint_names=["a"], points=[JointTrajectoryPoint(positions=[-value])])
-            command.header.stamp = stamp(now_ns)
-            self.command.publish(command)
-            if recorder.recording:
-                want = recorder._recording.counts["/joint_states"]
-                until(
-                    lambda want=want: not recorder.recording or recorder._recording.counts["/command"] >= want
-                )
-
-
-def stamp(ns):
-    return Time(sec=ns // 10**9, nanosec=ns % 10**9)
-
-
-def until(condition):
-    """Wait until the condition holds; what it waits for is the middleware, which has its own clock."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "timed out"
-        time.sleep(0.001)
 
 
 @pytest.fixture
@@ -139,7 +41,7 @@ def graph(tmp_path):
                 )
             )
             if with_camera:
-                until(lambda: len(recorder._subscriptions_by_topic) >= 3)
+                until(lambda: len(recorder.topics.known) >= 3)
                 # Only when both ends are matched does the first message count.
                 until(
                     lambda: all(p.get_subscription_count() for p in (robot.eye, robot.joints, robot.command))
@@ -200,7 +102,7 @@ def test_an_episode_is_recorded_as_it_was_published(graph, tmp_path):
 
 def test_when_a_stream_has_no_publisher_expect_refusal_naming_it(graph, tmp_path):
     robot, recorder = graph(with_camera=False)
-    until(lambda: len(recorder._subscriptions_by_topic) >= 2)
+    until(lambda: len(recorder.topics.known) >= 2)
     answer = robot.call(StartEpisode, task="pour")
     assert not answer.success
     assert "nobody publishes /eye; start their nodes" in answer.message
@@ -268,6 +170,18 @@ def test_calls_at_the_wrong_moment_are_refused(graph):
     assert "NOTHING came on /eye, /joint_states, /command" in quiet.message
 
 
+def test_when_a_topic_has_another_type_expect_refusal_with_both(graph):
+    robot, recorder = graph(with_camera=False)
+    robot.create_publisher(String, "/eye", 10)
+    until(lambda: recorder.get_publishers_info_by_topic("/eye"))
+    answer = robot.call(StartEpisode)
+    assert not answer.success
+    assert (
+        "/eye is published as std_msgs/msg/String, but the embodiment file says sensor_msgs/msg/Image; "
+        in answer.message
+    )
+
+
 def test_when_the_simulated_clock_has_not_begun_expect_refusal(tmp_path):
     with Composition() as composition:
         robot = composition.add(Robot(composition.context))
@@ -300,7 +214,7 @@ def test_when_the_recorder_is_closed_while_recording_expect_a_whole_bag(tmp_path
         robot = composition.add(Robot(composition.context))
         recorder = RecorderNode(Embodiment.loads(TEXT), tmp_path, context=composition.context)
         composition.add(recorder)
-        until(lambda: len(recorder._subscriptions_by_topic) >= 3)
+        until(lambda: len(recorder.topics.known) >= 3)
         started = robot.call(StartEpisode)
         assert started.success, started.message
         composition.remove(recorder)

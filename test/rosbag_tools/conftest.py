@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -196,7 +196,7 @@ class Robot:
                 return [converted(item) for item in value]
             if not hasattr(value, "__msgtype__"):
                 return value
-            kind = store.types[value.__msgtype__]
+            kind: Any = store.types[value.__msgtype__]
             fields = [field.name for field in dataclasses.fields(kind)]
             return kind(**{name: 0 if name == "seq" else converted(getattr(value, name)) for name in fields})
 
