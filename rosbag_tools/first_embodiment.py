@@ -127,7 +127,7 @@ def _why(found: _Found) -> str:
 
 def _look(bag: Bag) -> _Found:
     found = _Found()
-    for topic, times in sorted(inspect(bag).items()):
+    for topic, times in sorted(inspect(bag).topics.items()):
         if times.type not in (*IMAGE_TYPES, STATE_TYPE, ACTION_TYPE, *SENSE_TYPES):
             continue
         try:

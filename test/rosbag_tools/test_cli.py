@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 
 from hpt_ros.cli import convert as convert_verb
-from hpt_ros.cli import inspect as inspect_verb
-from rosbag_tools.names import KEY_EMBODIMENT
 
 
 def listing(folder):
@@ -21,7 +19,7 @@ def hpt(capsys):
 
     from hpt_ros.errors import HptError
 
-    verbs = {"convert": convert_verb, "inspect": inspect_verb}
+    verbs = {"convert": convert_verb}
 
     def run(verb, *arguments):
         parser = argparse.ArgumentParser()
@@ -73,42 +71,3 @@ def test_when_out_exists_expect_status_2(hpt, bag, embodiment_file, tmp_path):
 def test_when_workers_is_zero_expect_status_2(hpt, bag, tmp_path):
     status, _, error = hpt("convert", bag, "--out", tmp_path / "out", "--workers", 0)
     assert (status, "--workers is 0" in error) == (2, True)
-
-
-def test_inspect_shows_topics_and_use(hpt, robot, tmp_path):
-    bag = robot.write(tmp_path / "bag", custom={KEY_EMBODIMENT: robot.text})
-    status, out, _ = hpt("inspect", bag)
-    assert status == 0
-    lines = {line.split()[1]: line for line in out.splitlines() if line.startswith("│")}
-    assert "stream left" in lines["/left"]
-    assert " 30 " in lines["/left"]
-    assert "action" in lines["/command"]
-    assert "stream" not in lines["/unused"]
-    assert "episode (whole bag)" in out
-
-
-def test_inspect_points_out_what_is_missing_or_slow(hpt, robot, embodiment_file, tmp_path):
-    messages = [item for item in robot.messages() if item[0] != "/right"]
-    seen = 0
-    kept = []
-    for item in messages:
-        seen += item[0] == "/joint_states"
-        if item[0] != "/joint_states" or seen % 2:
-            kept.append(item)
-    bag = robot.write(tmp_path / "bag", kept)
-    status, out, _ = hpt("inspect", bag, "--embodiment", embodiment_file)
-    assert status == 1
-    lines = {line.split()[1]: line for line in out.splitlines() if line.startswith("│")}
-    assert "missing" in lines["/right"]
-    assert "slower than 50 Hz" in lines["/joint_states"]
-
-
-def test_inspect_recovers_a_cut_bag_and_says_so(hpt, robot, tmp_path):
-    messages = robot.messages(8.0)
-    for topic, _, message in messages:
-        if topic == "/unused":
-            message.data = "x" * 6000
-    bag = robot.cut(robot.write(tmp_path / "bag", messages))
-    status, out, _ = hpt("inspect", bag)
-    assert status == 0
-    assert "was cut short: recovered" in " ".join(out.split())
