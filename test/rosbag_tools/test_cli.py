@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import av
 import pytest
 
 from hpt_ros.cli import convert as convert_verb
+from hpt_ros.cli.main import main
+from rosbag_tools.names import KEY_EMBODIMENT
 
 
 def listing(folder):
@@ -71,3 +74,35 @@ def test_when_out_exists_expect_status_2(hpt, bag, embodiment_file, tmp_path):
 def test_when_workers_is_zero_expect_status_2(hpt, bag, tmp_path):
     status, _, error = hpt("convert", bag, "--out", tmp_path / "out", "--workers", 0)
     assert (status, "--workers is 0" in error) == (2, True)
+
+
+def test_an_episode_of_a_bag_is_viewed_as_it_would_be_converted(robot, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    messages = [
+        item
+        for item in robot.messages(6.0)
+        if not (item[0] == "/left" and 2.0 < seconds_of(robot, item) < 3.0)
+    ]
+    robot.write(tmp_path / "press", messages, custom={KEY_EMBODIMENT: robot.text})
+    assert main(["view", "press", "--episode", "1", "--film", "second.mp4"]) == 0
+    with av.open("second.mp4") as film:
+        count = sum(1 for _ in film.decode(video=0))
+    assert 25 <= count <= 30  # the three seconds after the gap
+    assert listing(tmp_path) == ["press", "second.mp4"]
+
+
+def seconds_of(robot, item):
+    return (item[1] - robot.start_ns) * 1e-9
+
+
+def test_when_a_viewed_bag_has_no_embodiment_expect_it_asked_for(bag, tmp_path, capsys):
+    assert main(["view", str(bag), "--film", str(tmp_path / "film.mp4")]) == 2
+    assert "--embodiment" in capsys.readouterr().err
+    assert not (tmp_path / "film.mp4").exists()
+
+
+def test_when_what_is_viewed_is_neither_expect_a_sentence(tmp_path, embodiment_file, capsys):
+    assert main(["view", str(tmp_path)]) == 2
+    assert "meta/info.json" in capsys.readouterr().err
+    assert main(["view", str(tmp_path), "--embodiment", str(embodiment_file)]) == 2
+    assert "which is no bag" in capsys.readouterr().err
