@@ -99,7 +99,7 @@ def marked_lines(text: str) -> list[tuple[int, str]]:
 def _tick(found: Found) -> float:
     rates = [camera.rate_hz for camera in found.cameras]
     rates += [sense.rate_hz for sense in found.senses if sense.modality == "depth"]
-    others = [item.rate_hz for item in (*found.joints, *found.poses)]
+    others = [joints.rate_hz for joints in found.joints] + [pose.rate_hz for pose in found.poses]
     slowest = min(rates) if rates else min([TICK_WITHOUT_CAMERA_HZ, *others])
     return float(max(round(slowest), 1))  # whole, as a dataset's fps must be
 
