@@ -75,9 +75,7 @@ def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> Sense:
         LeftOut: nothing, and why.
     """
     if type_ in POSE_TYPES:
-        raise LeftOut(
-            "a pose or twist may be the robot's or an object's; add it as a state stream if it is observed"
-        )
+        raise LeftOut("a twist may be the robot's or an object's; add it as a state stream if it is observed")
     if type_ == TEXT_TYPE:
         words = topic.lower().replace("/", "_").split("_")
         if topic == EMBODIMENT_TOPIC or not any(word in TASK_WORDS for word in words):

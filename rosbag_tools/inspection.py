@@ -1,34 +1,71 @@
-"""What is in a bag: topics, rates and gaps, and what an embodiment file would use of it."""
+"""What is in a bag: topics, rates, gaps, sizes, times between streams, and what an embodiment file would use of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import did_you_mean
 from hpt_ros.observation.track import seconds
 from rosbag_tools.reader import Bag
+
+Integers = NDArray[np.int64]
+
+# A topic slower than this share of the file's rate is pointed out; UMI's and rosbag2's own jitter stay above it.
+SLOW_SHARE = 0.9
+# Two messages further apart than this many usual intervals have lost at least one between them.
+GAP_PERIODS = 2.5
+# A clock that is this far off is no delay of a network or a driver.
+CLOCK_OFF_S = 1.0
+# More than this behind its stamp, a sample is often not there when its tick is resolved (0.02 s after it).
+LATE_S = 0.1
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+MISSING, EMPTY = "missing", "no messages"
 
 
 @dataclass
 class TopicTimes:
-    """One topic's log times.
+    """One topic's messages. Times between messages are of header stamps where there are any, else of log times.
 
     Attributes:
         type: message type.
         count: messages read.
+        size_bytes: of all of them, uncompressed.
         first_ns, last_ns: log times; -1 if there is no message.
-        largest_gap_s: longest time between two messages, in seconds; 0 with fewer than two.
+        period_s: median time between two messages; 0 with fewer than two.
+        jitter_s: standard deviation of that time, of intervals without a gap.
+        largest_gap_s: longest time between two messages; 0 with fewer than two.
+        gap_at_s: when it began, since the bag's first message.
+        gaps: how often two messages were further apart than `GAP_PERIODS` periods.
+        delay_s: median of log time less header stamp; None without stamps.
+        skew_s, worst_skew_s: median and 95th percentile of the distance from a message of the reference topic to the
+            nearest one of this topic; None where there is nothing to compare.
         used_by: what the embodiment file takes it for; empty if it does not.
-        note: what is wrong with it for that use; empty if nothing is.
+        notes: what is wrong with it.
     """
 
     type: str
     count: int = 0
+    size_bytes: int = 0
     first_ns: int = -1
     last_ns: int = -1
+    period_s: float = 0.0
+    jitter_s: float = 0.0
     largest_gap_s: float = 0.0
+    gap_at_s: float = 0.0
+    gaps: int = 0
+    delay_s: float | None = None
+    skew_s: float | None = None
+    worst_skew_s: float | None = None
     used_by: str = ""
-    note: str = ""
+    notes: list[str] = field(default_factory=list)
 
     @property
     def rate_hz(self) -> float:
@@ -37,40 +74,151 @@ class TopicTimes:
         return (self.count - 1) / seconds(span_ns) if self.count > 1 and span_ns > 0 else 0.0
 
 
-# A topic slower than this share of the file's rate is pointed out; UMI's and rosbag2's own jitter stay above it.
-SLOW_SHARE = 0.9
+@dataclass
+class Inspection:
+    """A whole bag.
+
+    Attributes:
+        topics: by name; with an embodiment also those that it wants and the bag lacks.
+        reference: the topic that skews are measured from; empty if there is none.
+        unused: topics with messages that the embodiment file does not take; empty without one.
+    """
+
+    topics: dict[str, TopicTimes]
+    reference: str = ""
+    unused: list[str] = field(default_factory=list)
+
+    @property
+    def lacks(self) -> bool:
+        """Whether something that the embodiment file wants is missing, empty or of another type."""
+        return any(
+            note.startswith((MISSING, EMPTY, "type is"))
+            for entry in self.topics.values()
+            for note in entry.notes
+        )
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        topics = {
+            name: {**dataclasses.asdict(entry), "rate_hz": entry.rate_hz}
+            for name, entry in self.topics.items()
+        }
+        return {"topics": topics, "reference": self.reference, "unused": self.unused}
 
 
-def inspect(bag: Bag, embodiment: Embodiment | None = None) -> dict[str, TopicTimes]:
-    """Topics of a bag by name; with an embodiment also the topics that it wants and the bag lacks."""
+def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
+    """Measure every topic of a bag, and compare with what an embodiment file wants."""
     found = {name: TopicTimes(topic.type) for name, topic in bag.topics.items()}
-    for name, log_ns in bag.log_times():
-        entry = found[name]
-        if entry.count:
-            entry.largest_gap_s = max(entry.largest_gap_s, seconds(log_ns - entry.last_ns))
-        else:
-            entry.first_ns = log_ns
-        entry.last_ns = log_ns
+    times = {name: array("q") for name in found}
+    delays = {name: array("q") for name in found}
+    for record in bag.records():
+        entry = found[record.topic]
+        if not entry.count:
+            entry.first_ns = record.log_ns
+        entry.last_ns = record.log_ns
         entry.count += 1
+        entry.size_bytes += record.size_bytes
+        times[record.topic].append(record.log_ns if record.stamp_ns is None else record.stamp_ns)
+        if record.stamp_ns is not None:
+            delays[record.topic].append(record.log_ns - record.stamp_ns)
+    stamps = {name: np.frombuffer(values, np.int64) for name, values in times.items() if len(values)}
+    for name, values in stamps.items():
+        _intervals(found[name], values, bag.start_ns)
+        if len(delays[name]):
+            found[name].delay_s = float(np.median(delays[name])) * 1e-9
+    result = Inspection(found)
     if embodiment is not None:
-        for stream in embodiment.streams:
-            _claim(found, stream.topic, stream.type, stream.rate_hz, f"stream {stream.name}")
-        action = embodiment.action
-        for output in action.parts:
-            rate_hz = 0.0 if action.grips_only(output) else action.rate_hz
-            _claim(found, output.topic, output.type, rate_hz, output.name)
-    return found
+        _claims(found, embodiment)
+        result.unused = [name for name, entry in found.items() if entry.count and not entry.used_by]
+    result.reference = _reference(found)
+    if result.reference:
+        for name, values in stamps.items():
+            if found[name].rate_hz > 0:
+                _skew(found[name], stamps[result.reference], values)
+    _point_out_clocks(found)
+    return result
 
 
-def _claim(found: dict[str, TopicTimes], topic: str, type_: str, rate_hz: float, purpose: str) -> None:
+def _intervals(entry: TopicTimes, stamps_ns: Integers, start_ns: int) -> None:
+    if len(stamps_ns) < 2:
+        return
+    ordered = np.sort(stamps_ns)  # messages of two publishers may overtake one another
+    between = np.diff(ordered) * 1e-9
+    entry.period_s = float(np.median(between))
+    whole = between <= GAP_PERIODS * entry.period_s
+    entry.gaps = int((~whole).sum()) if entry.period_s > 0 else 0
+    entry.jitter_s = float(between[whole].std()) if whole.any() else 0.0
+    largest = int(between.argmax())
+    entry.largest_gap_s = float(between[largest])
+    entry.gap_at_s = float(ordered[largest] - start_ns) * 1e-9
+
+
+def _reference(found: Mapping[str, TopicTimes]) -> str:
+    """The slowest camera, which sets the ticks; without one the slowest topic that comes at least once a second."""
+    steady = [name for name, entry in found.items() if entry.rate_hz >= 1.0 and entry.type]
+    used = [name for name in steady if found[name].used_by] or steady
+    cameras = [name for name in used if found[name].type in IMAGE_TYPES]
+    return min(cameras or used, key=lambda name: (found[name].rate_hz, name), default="")
+
+
+def _skew(entry: TopicTimes, reference_ns: Integers, stamps_ns: Integers) -> None:
+    ordered = np.sort(stamps_ns)
+    after = np.searchsorted(ordered, reference_ns).clip(1, len(ordered) - 1)
+    distance = np.minimum(np.abs(reference_ns - ordered[after - 1]), np.abs(ordered[after] - reference_ns))
+    entry.skew_s = float(np.median(distance)) * 1e-9
+    entry.worst_skew_s = float(np.percentile(distance, 95)) * 1e-9
+
+
+def _claims(found: dict[str, TopicTimes], embodiment: Embodiment) -> None:
+    for stream in embodiment.streams:
+        tolerance_s = None if stream.modality == "language" else stream.tolerance_s
+        rate_hz = 0.0 if stream.modality == "language" else stream.rate_hz
+        _claim(found, stream.topic, stream.type, rate_hz, tolerance_s, f"stream {stream.name}")
+    action = embodiment.action
+    for output in action.parts:
+        held = action.grips_only(output)
+        rate_hz = 0.0 if held else action.rate_hz
+        purpose = output.name if output.name == "action" else f"output {output.name}"
+        _claim(found, output.topic, output.type, rate_hz, None if held else output.tolerance_s, purpose)
+
+
+def _claim(
+    found: dict[str, TopicTimes],
+    topic: str,
+    type_: str,
+    rate_hz: float,
+    tolerance_s: float | None,
+    purpose: str,
+) -> None:
     if topic not in found:
-        found[topic] = TopicTimes(type_, used_by=purpose, note="missing")
+        there = [name for name, entry in found.items() if entry.type == type_ and entry.count]
+        hint = did_you_mean(topic, there) or (f"; of its type: {', '.join(there[:4])}" if there else "")
+        found[topic] = TopicTimes(type_, used_by=purpose, notes=[f"{MISSING}{hint}"])
         return
     entry = found[topic]
     entry.used_by = f"{entry.used_by}, {purpose}" if entry.used_by else purpose
     if entry.type != type_:
-        entry.note = f"type, but {type_} is expected"
+        entry.notes.append(f"type is {entry.type}, expected {type_}")
     elif entry.count == 0:
-        entry.note = "no messages"
-    elif entry.rate_hz < SLOW_SHARE * rate_hz:
-        entry.note = f"slower than {rate_hz:g} Hz"
+        entry.notes.append(EMPTY)
+    else:
+        if entry.rate_hz < SLOW_SHARE * rate_hz:
+            entry.notes.append(f"slower than {rate_hz:g} Hz")
+        if tolerance_s is not None and entry.largest_gap_s > tolerance_s:
+            entry.notes.append(
+                f"gap of {entry.largest_gap_s:.2f} s at {entry.gap_at_s:.2f} s is longer than the tolerance of "
+                f"{tolerance_s:g} s: ticks are lost there"
+            )
+
+
+def _point_out_clocks(found: Mapping[str, TopicTimes]) -> None:
+    for entry in found.values():
+        if entry.delay_s is None:
+            continue
+        if abs(entry.delay_s) > CLOCK_OFF_S:
+            entry.notes.append(
+                f"stamps are {abs(entry.delay_s):.3g} s {'behind' if entry.delay_s > 0 else 'ahead of'} their arrival: "
+                "two clocks; synchronise the machines, or record with --use-sim-time"
+            )
+        elif entry.used_by and entry.delay_s > LATE_S:
+            entry.notes.append(f"arrives {entry.delay_s * 1e3:.0f} ms after its stamp")

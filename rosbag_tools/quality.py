@@ -40,8 +40,17 @@ DUPLICATE_SHARE = 1e-4
 # honest demonstration quiet. The MAD is at least this share of the median, so that equal episodes are no trap.
 OUTLIER_Z, MAD_FLOOR = 5.0, 0.02
 OUTLIER_EPISODES = 8  # fewer give no spread to speak of
+# A recording that lost a twentieth of its ticks has a fault that more recordings will have too.
+DROPPED_SHARE = 0.05
+# A sample older than one tick belongs to the observation before; two views further apart than half a tick show two
+# different moments.
+OLD_TICKS, APART_TICKS = 1.0, 0.5
 # A standard deviation below this share of the range (of 1 where there is none) is no variance at all.
 ZERO_SHARE = 1e-5
+
+
+# error: teaches what is wrong; warning: costs quality; note: a person should look.
+SEVERITIES = ("error", "warning", "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,54 +65,80 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What is looked for, and what to do when it is found."""
+    """What is looked for, what to do when it is found, and how bad it is (one of `SEVERITIES`)."""
 
     title: str
     remedy: str
+    severity: str
 
 
 CHECKS: dict[str, Check] = {
     "frozen": Check(
         "frozen pictures or senses",
         "Check the sensor's driver and cable; leave these episodes out and record them again.",
+        "error",
     ),
-    "dark": Check("dark pictures", "Check lens cap, light and exposure; record these episodes again."),
-    "bright": Check("overexposed pictures", "Lower the exposure or fix it by hand; record these again."),
+    "dark": Check(
+        "dark pictures", "Check lens cap, light and exposure; record these episodes again.", "error"
+    ),
+    "bright": Check(
+        "overexposed pictures", "Lower the exposure or fix it by hand; record these again.", "warning"
+    ),
     "blind": Check(
         "depth without distances",
         "Check the depth camera's range, exposure and projector; record these episodes again.",
+        "error",
+    ),
+    "dropped": Check(
+        "ticks lost in the recording",
+        "See which stream was late or missing with hpt inspect on the bag; mend its rate, network or tolerance_s.",
+        "warning",
+    ),
+    "skew": Check(
+        "streams out of step",
+        "Run that sensor faster, stamp at exposure, or synchronise the machines' clocks; then record again.",
+        "error",
     ),
     "idle": Check(
         "mostly idle",
         "Leave these episodes out, or start the recording just before the motion and stop after it.",
+        "warning",
     ),
     "idle_edge": Check(
         "long rest at start or end",
         "Start and stop the recorder nearer to the motion, or cut the bag with markers.",
+        "note",
     ),
     "velocity": Check(
         "command faster than the limit",
         "Teleoperate more slowly, or correct the velocity limit in the embodiment file if the robot allows more.",
+        "warning",
     ),
     "jerk": Check(
         "jerky command",
         "Look for dropped commands or jumps of the teleoperation device; filter it or record again.",
+        "warning",
     ),
     "limit": Check(
         "position limit touched",
         "Keep away from the limits while recording, or correct them in the embodiment file.",
+        "warning",
     ),
     "offset": Check(
         "state and command differ at rest",
         "Check joint order, sign, unit and calibration: state and command should mean the same.",
+        "error",
     ),
-    "duplicate": Check("duplicate episodes", "Leave one of each pair out: copies count twice in training."),
+    "duplicate": Check(
+        "duplicate episodes", "Leave one of each pair out: copies count twice in training.", "warning"
+    ),
     "outlier": Check(
-        "unlike the others", "Look at these episodes; leave them out if the task went differently."
+        "unlike the others", "Look at these episodes; leave them out if the task went differently.", "note"
     ),
     "constant": Check(
         "dimension that never changes",
         "Take it out of the embodiment file, or check that the driver fills it; it teaches nothing.",
+        "warning",
     ),
 }
 
@@ -122,6 +157,10 @@ class Quality:
         """Findings of one check."""
         return [finding for finding in self.findings if finding.check == check]
 
+    def count(self, severity: str) -> int:
+        """Findings of one severity."""
+        return sum(CHECKS[finding.check].severity == severity for finding in self.findings)
+
     def as_mapping(self) -> dict[str, Any]:
         """Plain values, for JSON; with the checks and their remedies."""
         return {
@@ -139,7 +178,7 @@ def assess(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> Quality:
     """
     measured = [measure_episode(robot, episode) for episode in episodes]
     dimensions = measure_dimensions(robot, episodes)
-    findings = [finding for entry in measured for finding in _episode_findings(entry)]
+    findings = [finding for entry in measured for finding in _episode_findings(robot, entry)]
     findings += _duplicates(robot, episodes)
     findings += _outliers(robot, episodes, measured)
     findings += _dimension_findings(robot, dimensions)
@@ -148,7 +187,7 @@ def assess(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> Quality:
     return Quality(robot.name, robot.tick_hz, measured, dimensions, findings)
 
 
-def _episode_findings(entry: EpisodeQuality) -> list[Finding]:
+def _episode_findings(robot: Embodiment, entry: EpisodeQuality) -> list[Finding]:
     found: list[Finding] = []
 
     def add(check: str, subject: str, text: str) -> None:
@@ -185,7 +224,25 @@ def _episode_findings(entry: EpisodeQuality) -> list[Finding]:
         )
     if entry.limit_share > 0:
         add("limit", "", f"{entry.limit_share:.1%} of the commands lie at or beyond a position limit")
+    for name, share in entry.dropped_share.items():
+        if share >= DROPPED_SHARE:
+            add("dropped", name, f"{share:.0%} of its recording's ticks were lost for {name}")
+    _skews(robot, entry, add)
     return found
+
+
+def _skews(robot: Embodiment, entry: EpisodeQuality, add: Callable[[str, str, str], None]) -> None:
+    """States are interpolated to the tick and a task holds; every other stream's sample is as old as it is."""
+    held = [stream.name for stream in robot.streams if stream.modality not in ("state", "language")]
+    for name in held:
+        if (age_s := entry.age_s.get(name, 0.0)) > OLD_TICKS * robot.dt_s:
+            add("skew", name, f"{name} is {age_s * 1e3:.0f} ms old at its ticks on average, more than a tick")
+    views = {s.name: entry.age_s[s.name] for s in robot.image_streams if s.name in entry.age_s}
+    if views:
+        newest, oldest = min(views, key=views.__getitem__), max(views, key=views.__getitem__)
+        apart_s = views[oldest] - views[newest]
+        if apart_s > APART_TICKS * robot.dt_s:
+            add("skew", oldest, f"{oldest} is {apart_s * 1e3:.0f} ms behind {newest} on average")
 
 
 def _duplicates(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> list[Finding]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +33,9 @@ TOUCH_SHARE = 0.002
 # Ticks without motion before one counts as rest: the arm follows its command with a delay.
 REST_TICKS = 3
 BINS = 24
+# Points of an episode's course of speed in the report.
+COURSE_POINTS = 48
+THUMBNAIL_PX = 112
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,16 @@ def measure_pictures(frames: Iterable[NDArray[np.uint8]]) -> Pictures:
     return Pictures(np.array(brightness), np.array(change))
 
 
+def thumbnail(frame: NDArray[np.uint8]) -> bytes:
+    """A small JPEG of an RGB picture (height, width, 3), `THUMBNAIL_PX` wide at most."""
+    scale = min(1.0, THUMBNAIL_PX / frame.shape[1])
+    size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
+    small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    done, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 70])
+    assert done
+    return data.tobytes()
+
+
 @dataclass(frozen=True, slots=True)
 class Sensed:
     """A depth, wrench or point cloud stream of an episode in two numbers a tick.
@@ -90,6 +104,21 @@ def measure_values(values: NDArray[Any]) -> Sensed:
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the conversion said of the recording that an episode is from.
+
+    Attributes:
+        ticks: of the recording.
+        dropped: stream name to ticks that it cost.
+        ages_s: stream name to the mean age of its newest sample at a tick.
+    """
+
+    ticks: int
+    dropped: dict[str, int]
+    ages_s: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class EpisodeArrays:
     """What is measured: one episode of n ticks.
 
@@ -99,6 +128,7 @@ class EpisodeArrays:
         pictures: by view.
         sensed: by depth and point cloud stream, and "wrench".
         vectors: wrench (n, Dw), and by tactile stream (n, length).
+        recorded: what is known of its recording; None for a dataset that was not converted from bags.
     """
 
     index: int
@@ -108,11 +138,15 @@ class EpisodeArrays:
     pictures: dict[str, Pictures]
     sensed: dict[str, Sensed] = field(default_factory=dict)
     vectors: dict[str, Floats] = field(default_factory=dict)
+    recorded: Recorded | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeQuality:
-    """One episode in numbers; shares are 0..1, speeds are shares of the limits and may exceed 1."""
+    """One episode in numbers; shares are 0..1, speeds are shares of the limits and may exceed 1.
+
+    `course` is the largest speed within each of `COURSE_POINTS` equal parts of the episode, or fewer of a short one.
+    """
 
     index: int
     task: str
@@ -129,6 +163,9 @@ class EpisodeQuality:
     dark_share: dict[str, float]
     bright_share: dict[str, float]
     blind_share: dict[str, float]
+    dropped_share: dict[str, float]
+    age_s: dict[str, float]
+    course: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +242,7 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
     }
     frozen |= {name: _longest_run(moving & sensed.same) * dt_s for name, sensed in episode.sensed.items()}
     depths = [stream.name for stream in robot.streams_of("depth")]
+    recorded, speed = episode.recorded, _speed(robot, action)
     return EpisodeQuality(
         index=episode.index,
         task=episode.task,
@@ -212,7 +250,7 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
         idle_share=float(still.mean()) if still.size else 1.0,
         idle_start_s=float(idle_start * dt_s),
         idle_end_s=float(idle_end * dt_s),
-        peak_velocity=_peak(_speed(robot, action)),
+        peak_velocity=_peak(speed),
         peak_acceleration=_peak(acceleration),
         peak_jerk=_peak(jerk),
         limit_share=float(touched.mean()),
@@ -225,7 +263,17 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
             for name, sensed in episode.sensed.items()
             if name in depths
         },
+        dropped_share={}
+        if recorded is None
+        else {n: count / recorded.ticks for n, count in recorded.dropped.items()},
+        age_s={} if recorded is None else dict(recorded.ages_s),
+        course=_course(speed),
     )
+
+
+def _course(speed: Floats) -> list[float]:
+    parts = np.array_split(speed, min(COURSE_POINTS, len(speed))) if len(speed) else []
+    return [round(float(part.max()), 3) for part in parts]
 
 
 def measure_dimensions(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> list[DimensionQuality]:

@@ -7,12 +7,13 @@ or file, and rosbag1 files of version 2.0; what was cut short or has no index as
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rosbags.interfaces import Connection
+from rosbags.interfaces import Connection, Nodetype
 
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation.track import seconds
@@ -41,6 +42,27 @@ class Message:
     topic: str
     log_ns: int
     content: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message of a bag without its content.
+
+    Attributes:
+        topic: its topic.
+        log_ns: log time.
+        size_bytes: of the message, uncompressed.
+        stamp_ns: its header's stamp; None without a header, and for a stamp of 0, which says "now".
+    """
+
+    topic: str
+    log_ns: int
+    size_bytes: int
+    stamp_ns: int | None
+
+
+# A message that begins with a header, as rosbags describes its first field.
+_HEADER = (Nodetype.NAME, "std_msgs/msg/Header")
 
 
 @dataclass
@@ -164,15 +186,21 @@ class Bag:
                 "it is damaged: copy or record it again"
             )
 
-    def log_times(self) -> Iterator[tuple[str, int]]:
-        """Topic and log time of every message, without deserialising."""
+    def records(self) -> Iterator[Record]:
+        """Every message's topic, times and size, in the order of log time, without deserialising."""
         raw = self._storage.reader.messages(self._storage.reader.connections)
+        stamped: dict[str, bool] = {}
         while True:
             with _one_sentence(self.path):
                 entry = next(raw, None)
-            if entry is None:
-                return
-            yield entry[0].topic, entry[1]
+                if entry is None:
+                    return
+                connection, log_ns, data = entry
+                if connection.msgtype not in stamped:
+                    fields = self._storage.types.fielddefs[connection.msgtype][1]
+                    stamped[connection.msgtype] = bool(fields) and fields[0][1] == _HEADER
+                stamp_ns = _stamp_ns(data, self._storage.ros1) if stamped[connection.msgtype] else None
+            yield Record(connection.topic, log_ns, len(data), stamp_ns)
 
     def embodiment_text(self) -> str:
         """The embodiment file's text that the recorder left in the bag; empty if there is none."""
@@ -238,6 +266,18 @@ def _is_bag(path: Path) -> bool:
     files = storage_files(path)
     alone = len(files) == 1 and not any(child.is_dir() for child in path.iterdir())
     return (alone and not is_bag1(files[0])) or is_split(files)
+
+
+def _stamp_ns(data: Any, ros1: bool) -> int | None:
+    """The stamp of a message that begins with a std_msgs/Header.
+
+    CDR begins with 4 bytes, of which the second tells the byte order; ROS 1 is little-endian and has 4 bytes of a
+    sequence number there.
+    """
+    head = bytes(data[:12])
+    order = "<" if ros1 or head[1] & 1 else ">"
+    sec, nanosec = struct.unpack_from(f"{order}II", head, 4)
+    return sec * 10**9 + nanosec or None
 
 
 def _cut(path: Path) -> Path | None:

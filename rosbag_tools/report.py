@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +55,8 @@ class EpisodeReport:
         spans: the spans, in order.
         refused: stream name to why a message of it did not count.
         task_changes: where the task's text changed, in words; the episode was split there.
+        whole: ticks that lacked nothing.
+        ages_s: stream name to the mean age of its newest sample at those ticks.
     """
 
     source: str
@@ -70,6 +74,16 @@ class EpisodeReport:
     spans: list[Span] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     task_changes: list[str] = field(default_factory=list)
+    whole: int = 0
+    ages_s: dict[str, float] = field(default_factory=dict)
+
+    def take(self, ages_s: Mapping[str, float]) -> None:
+        """Count a whole tick and the ages of its samples; an absent stream has none."""
+        self.whole += 1
+        for name, age_s in ages_s.items():
+            if math.isfinite(age_s):
+                mean_s = self.ages_s.get(name, 0.0)
+                self.ages_s[name] = mean_s + (age_s - mean_s) / self.whole
 
     def drop(self, missing: dict[str, str]) -> None:
         """Count a tick that is not whole, for each stream that it lacks."""

@@ -93,6 +93,7 @@ class Spans:
         if row.missing:
             self._entry.drop(row.missing)
             return
+        self._entry.take(row.tick.ages_s)
         task = self._forced_task or row.tick.task or self._default_task
         if task != self._task:
             if last is not None:

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     init.add_argument(
         "--tick-hz", type=float, metavar="N", help="rate of observations; left out: the slowest camera's"
     )
-    text = "load an embodiment file and say what is in it"
+    text = "load an embodiment file and say what is in it; exit status 1 if lines are marked to be filled in"
     check = actions.add_parser("check", help=text, description=text)
     check.add_argument("file", type=Path, metavar="FILE", help="embodiment file")
 
@@ -33,8 +33,22 @@ def run(args: argparse.Namespace) -> int:
     if args.embodiment_action == "init":
         _init(args, console.print)
     else:
-        console.print(_summary(args.file))
+        return _check(args.file, console.print)
     return 0
+
+
+def _check(file: Path, say: Callable[[str], None]) -> int:
+    """Say what is in a file and what is still to be filled in; 1 if there is something."""
+    from rosbag_tools.first_text import marked_lines
+
+    say(_summary(file))
+    marked = marked_lines(file.read_text(encoding="utf-8"))
+    if not marked:
+        return 0
+    say(f"still to be looked at and filled in, {len(marked)} lines; take the mark away when done:")
+    for number, content in marked:
+        say(f"  line {number}: {content}")
+    return 1
 
 
 def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
@@ -43,6 +57,7 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     from hpt_ros.errors import HptError
     from rosbag_tools.first_embodiment import DEFAULT_NAME, first_embodiment
     from rosbag_tools.first_senses import CHECK
+    from rosbag_tools.first_text import marked_lines
     from rosbag_tools.reader import Bag
 
     exists = HptError(
@@ -63,7 +78,7 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
             f"--out {str(args.out)!r} cannot be written ({error.strerror}); give another place"
         ) from error
     say(_summary(args.out))
-    say(f"wrote {args.out}; look at the {text.count(CHECK) - 1} places marked {CHECK}, the limits above all")
+    say(f"wrote {args.out}; look at the {len(marked_lines(text))} lines marked {CHECK}, the limits above all")
     if carried:
         say("the bag carries the embodiment file that it was recorded with: `hpt convert` needs no other")
 

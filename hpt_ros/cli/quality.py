@@ -58,15 +58,18 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> None:
     from rosbag_tools.quality import CHECKS, assess
     from rosbag_tools.quality_measure import EpisodeArrays
     from rosbag_tools.quality_page import page
+    from rosbag_tools.quality_recorded import read_recorded
 
     views = [stream.name for stream in dataset.embodiment.image_streams]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("pictures", total=dataset.length * len(views))
+        thumbnails: dict[tuple[int, str], list[bytes]] = {}
         pictures = {
-            view: _pictures(dataset, number, lambda: progress.advance(bar))
+            view: _pictures(dataset, number, lambda: progress.advance(bar), thumbnails)
             for number, view in enumerate(views)
         }
+    recorded = read_recorded(dataset.root)
     arrays = [
         EpisodeArrays(
             episode.index,
@@ -75,11 +78,12 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> None:
             dataset.action[episode.start : episode.stop].astype(np.float64),
             {view: found[place] for view, found in pictures.items()},
             *_senses(dataset, episode),
+            recorded.get(episode.index),
         )
         for place, episode in enumerate(dataset.episodes)
     ]
     quality = assess(dataset.embodiment, arrays)
-    texts = {args.out: page(quality, str(args.dataset))}
+    texts = {args.out: page(quality, str(args.dataset), thumbnails)}
     if args.json:
         texts[args.out.with_suffix(".json")] = json.dumps(quality.as_mapping(), indent=1) + "\n"
     for path, text in texts.items():
@@ -88,7 +92,7 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> None:
     console.print(dataset.summary())
     for key, check in CHECKS.items():
         if found := quality.of(key):
-            console.print(f"{check.title}: {len(found)}; {_listed(found)}")
+            console.print(f"{check.severity}: {check.title}: {len(found)}; {_listed(found)}")
     if not quality.findings:
         console.print("nothing found")
     console.print(f"report: {', '.join(str(path) for path in texts)}")
@@ -145,16 +149,31 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
-def _pictures(dataset: Dataset, view: int, advance: Callable[[], None]) -> list[Pictures]:
-    """Measures of one view's pictures, one entry an episode; each video is decoded once, from its beginning."""
+def _pictures(
+    dataset: Dataset, view: int, advance: Callable[[], None], thumbnails: dict[tuple[int, str], list[bytes]]
+) -> list[Pictures]:
+    """Measures of one view's pictures, one entry an episode; each video is decoded once, from its beginning.
+
+    `thumbnails` gets each episode's first, middle and last picture.
+    """
     from collections.abc import Iterator
 
     from hpt_ros.learning.dataset import decode_video
     from hpt_ros.learning.errors import DatasetError
-    from rosbag_tools.quality_measure import measure_pictures
+    from rosbag_tools.quality_measure import measure_pictures, thumbnail
+
+    name = dataset.embodiment.image_streams[view].name
+    # Number of a frame within its video to the episode that shows it.
+    wanted: dict[Path, dict[int, int]] = {}
+    for episode in dataset.episodes:
+        span, last = episode.videos[view], episode.length - 1
+        for tick in sorted({0, last // 2, last}):
+            wanted.setdefault(span.path, {})[span.first_frame + tick] = episode.index
 
     def counted(path: Path) -> Iterator[NDArray[np.uint8]]:
-        for frame in decode_video(path, dataset.embodiment.tick_hz):
+        for number, frame in enumerate(decode_video(path, dataset.embodiment.tick_hz)):
+            if number in wanted[path]:
+                thumbnails.setdefault((wanted[path][number], name), []).append(thumbnail(frame))
             advance()
             yield frame
 

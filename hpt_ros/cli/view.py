@@ -1,4 +1,4 @@
-"""`hpt view DATASET`: look at one episode, in Rerun where it is installed, else as a film."""
+"""`hpt view`: look at one episode of a dataset or a bag, in Rerun where it is installed, else as a film."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ from hpt_ros.extras import require_extra
 if TYPE_CHECKING:
     from hpt_ros.learning import Dataset, Episode
 
-HELP = "open an episode of a dataset in Rerun, or write it as a film"
+HELP = "open an episode of a dataset or a bag in Rerun, or write it as a film"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "dataset", metavar="DATASET", help="LeRobotDataset v3.0 folder, as `hpt convert` writes it"
+        "source",
+        metavar="DATASET|BAG",
+        help="LeRobotDataset v3.0 folder, as `hpt convert` writes it, or a bag, shown as it would be converted",
+    )
+    parser.add_argument(
+        "--embodiment",
+        metavar="FILE",
+        help="for a bag: its embodiment file; left out: the one that it carries",
     )
     parser.add_argument(
         "--episode", type=int, default=0, metavar="N", help="number of the episode (default 0)"
@@ -35,14 +42,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show the episode; returns 0."""
-    from hpt_ros.cli.finetune import Terminal
+    import tempfile
+
     from hpt_ros.learning import open_dataset
 
-    dataset = open_dataset(args.dataset)
-    episode = _episode(dataset, args.episode)
-    has_rerun = importlib.util.find_spec("rerun") is not None
     if args.save:
         require_extra("rerun", extra="rerun", what=f"--save {args.save!r}")
+    source = Path(args.source)
+    if is_bag(source):
+        with tempfile.TemporaryDirectory() as folder:
+            dataset = open_dataset(_converted(source, args.embodiment, Path(folder)))
+            _show(dataset, args)
+    elif args.embodiment:
+        raise HptError(
+            f"--embodiment is given for {args.source!r}, which is no bag; a dataset carries its own: leave it out"
+        )
+    else:
+        _show(open_dataset(source), args)
+    return 0
+
+
+def _show(dataset: Dataset, args: argparse.Namespace) -> None:
+    from hpt_ros.cli.finetune import Terminal
+
+    episode = _episode(dataset, args.episode)
+    has_rerun = importlib.util.find_spec("rerun") is not None
     with Terminal() as report:
         ticks = _reported(_ticks(dataset, episode), episode.length, report)
         if args.film or not has_rerun:
@@ -57,7 +81,31 @@ def run(args: argparse.Namespace) -> int:
             path = _new_file(args.save, ".rrd") if args.save else None
             show(dataset, episode, ticks, path)
     print(f"wrote {path}" if path else "sent the episode to the Rerun viewer")
-    return 0
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path holds a bag; a dataset's folder never does."""
+    from rosbag_tools.errors import BagError
+    from rosbag_tools.reader import find_bags
+
+    if (path / "meta" / "info.json").exists():
+        return False
+    try:
+        return bool(find_bags([path]))
+    except BagError:  # what it is instead, opening it as a dataset says
+        return False
+
+
+def _converted(bag: Path, embodiment_file: str | None, folder: Path) -> Path:
+    """A dataset of one bag, within `folder`; named after the bag, as its films are."""
+    from hpt_ros.embodiment import Embodiment
+    from rosbag_tools.convert import Options, convert
+
+    embodiment = Embodiment.load(embodiment_file) if embodiment_file else None
+    place = folder / bag.stem
+    # Failures are what one wants to look at, and a bag that was cut short is still worth it.
+    convert([bag], place, embodiment, Options(keep_failures=True, recover=True))
+    return place
 
 
 def _episode(dataset: Dataset, number: int) -> Episode:

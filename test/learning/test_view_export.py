@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from hpt_ros.cli.main import main
-from hpt_ros.learning import open_cache
+from hpt_ros.learning import open_cache, open_dataset
+from rosbag_tools.dataset import write_dataset
 
 h5py = pytest.importorskip("h5py")
 
@@ -158,3 +159,41 @@ def test_when_a_rerun_recording_is_wanted_without_rerun_expect_what_to_install(
 def test_when_saved_for_rerun_expect_a_recording(dataset_folder, tmp_path):
     assert main(["view", str(dataset_folder), "--save", str(tmp_path / "t.rrd")]) == 0
     assert (tmp_path / "t.rrd").read_bytes()[:4] == b"RRF2"
+
+
+@pytest.mark.parametrize("form", ["hdf5", "zarr"])
+def test_when_exported_arrays_become_a_dataset_again_expect_state_and_action_bit_for_bit(
+    form, dataset, dataset_folder, tmp_path
+):
+    pytest.importorskip("zarr")
+    out = tmp_path / f"tiny.{form}"
+    assert main(["export", str(dataset_folder), str(out)]) == 0
+    arrays = read_hdf5(out) if form == "hdf5" else read_zarr(out)
+    views = [stream.name for stream in dataset.embodiment.image_streams]
+    episodes = [
+        (
+            episode.task,
+            {view: arrays[place][view] for view in views},
+            arrays[place]["state"],
+            arrays[place]["action"],
+        )
+        for place, episode in enumerate(dataset.episodes)
+    ]
+    again = open_dataset(write_dataset(tmp_path / "again", dataset.embodiment, episodes))
+    assert again.state.dtype == dataset.state.dtype
+    assert np.array_equal(again.state, dataset.state)
+    assert np.array_equal(again.action, dataset.action)
+    assert [(e.start, e.stop, e.task) for e in again.episodes] == [
+        (e.start, e.stop, e.task) for e in dataset.episodes
+    ]
+
+
+def read_zarr(path):
+    import zarr
+
+    root = zarr.open_group(str(path), mode="r")
+    ends = root["meta/episode_ends"][:].tolist()
+    return [
+        {name: root[f"data/{name}"][start:stop] for name in ("action", "state", "front", "wrist")}
+        for start, stop in zip([0, *ends[:-1]], ends, strict=True)
+    ]

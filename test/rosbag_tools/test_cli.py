@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import av
 import pytest
 
 from hpt_ros.cli import convert as convert_verb
-from hpt_ros.cli import inspect as inspect_verb
+from hpt_ros.cli.main import main
 from rosbag_tools.names import KEY_EMBODIMENT
 
 
@@ -21,7 +22,7 @@ def hpt(capsys):
 
     from hpt_ros.errors import HptError
 
-    verbs = {"convert": convert_verb, "inspect": inspect_verb}
+    verbs = {"convert": convert_verb}
 
     def run(verb, *arguments):
         parser = argparse.ArgumentParser()
@@ -75,40 +76,33 @@ def test_when_workers_is_zero_expect_status_2(hpt, bag, tmp_path):
     assert (status, "--workers is 0" in error) == (2, True)
 
 
-def test_inspect_shows_topics_and_use(hpt, robot, tmp_path):
-    bag = robot.write(tmp_path / "bag", custom={KEY_EMBODIMENT: robot.text})
-    status, out, _ = hpt("inspect", bag)
-    assert status == 0
-    lines = {line.split()[1]: line for line in out.splitlines() if line.startswith("│")}
-    assert "stream left" in lines["/left"]
-    assert " 30 " in lines["/left"]
-    assert "action" in lines["/command"]
-    assert "stream" not in lines["/unused"]
-    assert "episode (whole bag)" in out
+def test_an_episode_of_a_bag_is_viewed_as_it_would_be_converted(robot, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    messages = [
+        item
+        for item in robot.messages(6.0)
+        if not (item[0] == "/left" and 2.0 < seconds_of(robot, item) < 3.0)
+    ]
+    robot.write(tmp_path / "press", messages, custom={KEY_EMBODIMENT: robot.text})
+    assert main(["view", "press", "--episode", "1", "--film", "second.mp4"]) == 0
+    with av.open("second.mp4") as film:
+        count = sum(1 for _ in film.decode(video=0))
+    assert 25 <= count <= 30  # the three seconds after the gap
+    assert listing(tmp_path) == ["press", "second.mp4"]
 
 
-def test_inspect_points_out_what_is_missing_or_slow(hpt, robot, embodiment_file, tmp_path):
-    messages = [item for item in robot.messages() if item[0] != "/right"]
-    seen = 0
-    kept = []
-    for item in messages:
-        seen += item[0] == "/joint_states"
-        if item[0] != "/joint_states" or seen % 2:
-            kept.append(item)
-    bag = robot.write(tmp_path / "bag", kept)
-    status, out, _ = hpt("inspect", bag, "--embodiment", embodiment_file)
-    assert status == 1
-    lines = {line.split()[1]: line for line in out.splitlines() if line.startswith("│")}
-    assert "missing" in lines["/right"]
-    assert "slower than 50 Hz" in lines["/joint_states"]
+def seconds_of(robot, item):
+    return (item[1] - robot.start_ns) * 1e-9
 
 
-def test_inspect_recovers_a_cut_bag_and_says_so(hpt, robot, tmp_path):
-    messages = robot.messages(8.0)
-    for topic, _, message in messages:
-        if topic == "/unused":
-            message.data = "x" * 6000
-    bag = robot.cut(robot.write(tmp_path / "bag", messages))
-    status, out, _ = hpt("inspect", bag)
-    assert status == 0
-    assert "was cut short: recovered" in " ".join(out.split())
+def test_when_a_viewed_bag_has_no_embodiment_expect_it_asked_for(bag, tmp_path, capsys):
+    assert main(["view", str(bag), "--film", str(tmp_path / "film.mp4")]) == 2
+    assert "--embodiment" in capsys.readouterr().err
+    assert not (tmp_path / "film.mp4").exists()
+
+
+def test_when_what_is_viewed_is_neither_expect_a_sentence(tmp_path, embodiment_file, capsys):
+    assert main(["view", str(tmp_path)]) == 2
+    assert "meta/info.json" in capsys.readouterr().err
+    assert main(["view", str(tmp_path), "--embodiment", str(embodiment_file)]) == 2
+    assert "which is no bag" in capsys.readouterr().err

@@ -14,7 +14,8 @@ from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.learning.dataset import open_dataset
 from rosbag_tools.convert import convert
 from rosbag_tools.errors import BagError
-from rosbag_tools.first_embodiment import MARGIN_LEAST, MARGIN_SHARE, first_embodiment
+from rosbag_tools.first_embodiment import first_embodiment
+from rosbag_tools.first_limits import MARGIN_LEAST, MARGIN_SHARE
 from rosbag_tools.first_senses import CHECK
 from rosbag_tools.names import KEY_EMBODIMENT
 from rosbag_tools.reader import Bag
@@ -49,8 +50,13 @@ def test_it_converts_the_same_bag_and_training_opens_the_result(bag, tmp_path, c
     file, out = tmp_path / "first.yaml", tmp_path / "dataset"
     assert main(["embodiment", "init", str(bag), "--out", str(file)]) == 0
     assert f"marked {CHECK}" in capsys.readouterr().out
+    assert main(["embodiment", "check", str(file)]) == 1
+    said = capsys.readouterr().out
+    assert "my_robot: ticks at 10 Hz" in said
+    for left in ("tick_hz: 10.0", 'name: "a", lower', 'name: "b", lower', "topic: /command"):
+        assert left in said, left
+    file.write_text(file.read_text().replace(CHECK, "looked at"))
     assert main(["embodiment", "check", str(file)]) == 0
-    assert "my_robot: ticks at 10 Hz" in capsys.readouterr().out
     assert main(["convert", str(bag), "--embodiment", str(file), "--out", str(out)]) == 0
     dataset = open_dataset(out)
     assert dataset.length >= 28
@@ -76,7 +82,7 @@ def test_limits_are_the_range_seen_with_a_margin_and_the_peaks(robot, tmp_path):
 def test_what_was_guessed_is_marked(bag):
     text = made(bag)
     marked = [line for line in text.splitlines() if CHECK in line]
-    for word in ("tick_hz", "unit", "topic", "limits"):
+    for word in ("tick_hz", "unit", "topic", "velocity"):
         assert any(word in line for line in marked), word
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from html.parser import HTMLParser
 
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 from hpt_ros.cli.main import main
 from hpt_ros.embodiment import Embodiment
 from rosbag_tools.dataset import write_dataset
-from rosbag_tools.quality import CHECKS, OUTLIER_Z, assess, robust_z
-from rosbag_tools.quality_measure import EpisodeArrays, Pictures, measure_pictures
-from rosbag_tools.quality_page import page
+from rosbag_tools.quality import CHECKS, DROPPED_SHARE, OUTLIER_Z, SEVERITIES, assess, robust_z
+from rosbag_tools.quality_measure import EpisodeArrays, Pictures, Recorded, measure_pictures, thumbnail
+from rosbag_tools.quality_page import MOST_PICTURES, page
 
 ROBOT = Embodiment.loads("""
 format: hpt_ros/embodiment/1
@@ -252,7 +253,7 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.seen.add(tag)
         self.values += [(tag, key, value) for key, value in attrs]
-        if tag != "meta":
+        if tag not in ("meta", "img", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -266,13 +267,21 @@ def test_the_page_is_self_contained_and_escapes_names():
     made = made_episodes()
     for spoil in (idle, duplicate, constant):
         spoil(made)
-    text = page(assess(ROBOT, in_memory(made)), "<script>alert(1)</script>")
+    picture = thumbnail(made[0]["pictures"][0])
+    hostile = '"><script>alert(1)</script>'
+    pictures = {(number, hostile): [picture] * 3 for number in range(len(made))}
+    episodes = [dataclasses.replace(entry, task=hostile) for entry in in_memory(made)]
+    text = page(assess(ROBOT, episodes), hostile, pictures)
     tags = Tags()
     tags.feed(text)
     assert tags.open == []
     assert "svg" in tags.seen
-    assert not tags.seen & {"script", "link", "img", "iframe"}
-    assert not [item for item in tags.values if item[1] in ("href", "src")]
+    assert not tags.seen & {"script", "link", "iframe", "object"}
+    places = [value for _, key, value in tags.values if key in ("href", "src")]
+    assert all(place.startswith(("#e", "data:image/jpeg;base64,")) for place in places)
+    assert [place for place in places if place.startswith("data:")]
+    assert "url(" not in text
+    assert "@import" not in text
     for check in ("idle", "duplicate", "constant"):
         assert CHECKS[check].title in text
 
@@ -323,3 +332,99 @@ def test_three_of_a_kind_are_two_duplicates():
     made = made_episodes()
     made[2] = made[7] = made[11]
     assert [finding.episode for finding in assess(ROBOT, in_memory(made)).of("duplicate")] == [7, 11]
+
+
+def rest_at_start(made):
+    """More than two seconds of rest before the motion."""
+    for key in ("action", "state"):
+        made[3][key] = np.concatenate([np.repeat(made[3][key][:1], 22, axis=0), made[3][key]])
+
+
+def test_a_long_rest_before_the_motion_is_found_and_a_short_one_is_not():
+    made = made_episodes()
+    assert assess(ROBOT, in_memory(made)).of("idle_edge") == []
+    rest_at_start(made)
+    found = assess(ROBOT, in_memory(made)).of("idle_edge")
+    assert [(finding.episode, finding.subject) for finding in found] == [(3, "start")]
+
+
+def recorded_as(**changed):
+    plain = Recorded(100, {}, {"top": 0.02, "joints": 0.01})
+    nothing = in_memory(made_episodes())
+    return [
+        dataclasses.replace(entry, recorded=dataclasses.replace(plain, **changed) if place == 5 else plain)
+        for place, entry in enumerate(nothing)
+    ]
+
+
+def test_ticks_lost_in_the_recording_are_found_from_a_twentieth_on():
+    few, many = round(100 * DROPPED_SHARE) - 1, round(100 * DROPPED_SHARE)
+    assert assess(ROBOT, recorded_as(dropped={"top": few})).of("dropped") == []
+    (finding,) = assess(ROBOT, recorded_as(dropped={"top": many})).of("dropped")
+    assert (finding.episode, finding.subject) == (5, "top")
+
+
+def test_a_stream_older_than_a_tick_is_out_of_step_and_a_state_is_not():
+    assert assess(ROBOT, recorded_as(ages_s={"top": 0.09, "joints": 0.3})).of("skew") == []
+    (finding,) = assess(ROBOT, recorded_as(ages_s={"top": 0.11, "joints": 0.01})).of("skew")
+    assert (finding.episode, finding.subject) == (5, "top")
+
+
+def test_two_views_of_different_moments_are_out_of_step():
+    text = ROBOT.to_yaml().replace("streams:\n", "streams:\n" + SECOND, 1)
+    two = Embodiment.loads(text)
+    for apart_s, count in ((0.04, 0), (0.06, 1)):
+        episodes = recorded_as(ages_s={"top": 0.02, "side": 0.02 + apart_s})
+        found = assess(two, episodes).of("skew")
+        assert [finding.subject for finding in found] == ["side"] * count
+
+
+SECOND = """- {name: side, modality: image, topic: /side, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
+   image: {height: 48, width: 64}}
+"""
+
+
+def test_what_the_conversion_said_of_the_recordings_is_read(tmp_path):
+    folder = write(tmp_path / "dataset", made_episodes())
+    spans = [{"start_ns": 0, "ticks": 40, "episode_index": 7}]
+    entry = {
+        "ticks": 60,
+        "dropped": {"top": {"ticks": 20, "first": "late"}},
+        "ages_s": {"top": 0.2},
+        "spans": spans,
+    }
+    file = folder / "meta/hpt/report.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps({"action_source": "command", "episodes": [entry]}))
+    report = assessed(folder, tmp_path / "report.html")
+    assert where(report, "dropped") == [(7, "top")]
+    assert where(report, "skew") == [(7, "top")]
+    file.write_text(json.dumps({"action_source": "command", "episodes": [{"ticks": 3, "spans": 5}]}))
+    assert main(["quality", str(folder), "--out", str(tmp_path / "report.html")]) == 2
+
+
+def test_the_verdict_is_of_the_worst_finding_and_every_check_has_a_severity():
+    assert {check.severity for check in CHECKS.values()} == set(SEVERITIES)
+    made = made_episodes()
+    assert "Nothing found" in page(assess(ROBOT, in_memory(made)), "x")
+    duplicate(made)
+    assert "look at the warnings" in page(assess(ROBOT, in_memory(made)), "x")
+    offset(made)
+    quality = assess(ROBOT, in_memory(made))
+    assert "Mend the errors" in page(quality, "x")
+    assert quality.count("error") + quality.count("warning") + quality.count("note") == len(quality.findings)
+
+
+def test_a_large_dataset_gives_a_page_that_stays_small():
+    made = made_episodes() * 40
+    picture = thumbnail(made[0]["pictures"][0])
+    pictures = {(number, view): [picture] * 3 for number in range(len(made)) for view in ("top", "side")}
+    text = page(assess(ROBOT, in_memory(made)), "x", pictures)
+    assert text.count("<img ") <= MOST_PICTURES
+    assert text.count('class="card') > len(made)
+
+
+def test_a_thumbnail_is_small_whatever_the_picture():
+    noise = np.random.default_rng(1).integers(0, 255, (480, 640, 3)).astype(np.uint8)
+    assert len(thumbnail(noise)) < 10_000
+    assert thumbnail(np.zeros((8, 8, 3), np.uint8))[:2] == b"\xff\xd8"

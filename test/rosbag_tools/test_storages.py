@@ -226,7 +226,7 @@ def test_a_sqlite3_recorder_that_was_killed_leaves_what_it_had_committed(robot, 
     with pytest.raises(TruncatedBagError, match="--recover"):
         read(bag)
     with Bag.open(bag, recover=True) as opened:
-        times = [item[1] for item in opened.log_times()]
+        times = [record.log_ns for record in opened.records()]
     assert len(times) == len(robot.messages(1.0)) + 50
     assert times == sorted(times)
     assert sorted(bag.iterdir()) == before  # SQLite's own recovery happens in a copy

@@ -1,0 +1,236 @@
+"""The text of a first embodiment file, with a mark wherever a person must look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hpt_ros.embodiment import FORMAT
+from hpt_ros.embodiment.action import CARTESIAN_TWIST
+from rosbag_tools.first_commands import POSE_TYPE, STATE_TYPE, Command, Joints, Pose
+from rosbag_tools.first_limits import MARGIN_LEAST, MARGIN_SHARE, joint_limits, quoted, tool_limits
+from rosbag_tools.first_senses import CHECK, Sense, sense_lines, stream_names
+
+# The oldest sample that counts: one and a half periods, and no less than this, for the jitter of slow machines.
+TOLERANCE_PERIODS, TOLERANCE_LEAST_S = 1.5, 0.1
+# A gripper's command is often sent only when it is to change, and holds until then.
+HELD_TOLERANCE_S = 5.0
+# Ticks without a camera to set them; ten a second is what teleoperation data is commonly resampled to.
+TICK_WITHOUT_CAMERA_HZ = 10.0
+# A task is said when it changes, and holds until then.
+TEXT_RATE_HZ, TEXT_TOLERANCE_S = 0.1, 60.0
+# A chunk of about 1.6 s, as ACT and HPT use for manipulation, at least four ticks.
+CHUNK_S, CHUNK_LEAST, CHUNK_MOST = 1.6, 4, 256
+# Faster than an embodiment file allows.
+MOST_RATE_HZ = 1000.0
+
+
+@dataclass
+class Camera:
+    """A topic of colour pictures."""
+
+    topic: str
+    type: str
+    rate_hz: float
+    height: int
+    width: int
+
+
+@dataclass
+class Found:
+    """What a bag has for an embodiment file."""
+
+    cameras: list[Camera] = field(default_factory=list)
+    joints: list[Joints] = field(default_factory=list)
+    poses: list[Pose] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    senses: list[Sense] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def first_text(found: Found, name: str, tick_hz: float | None) -> str:
+    """The file's text.
+
+    Args:
+        found: what the bag has; at least one command and one topic to observe.
+        name: the embodiment's name.
+        tick_hz: rate of observations; the slowest camera's if None.
+    """
+    tick = tick_hz or _tick(found)
+    lines = [
+        f"# A first embodiment file, made from what is in a bag. Look at every line marked {CHECK}, and take the mark",
+        "# away, before the robot runs a policy; `hpt embodiment check` lists those that are left.",
+        f"format: {FORMAT}",
+        f"name: {quoted(name)}",
+        'description: ""  # one line for people',
+        'task: ""  # what the episodes do, used where the recorder left no task',
+        f"tick_hz: {tick:.1f}  # {CHECK}: rate of observations; the slowest camera's unless chosen",
+        "observation_horizon: 1  # ticks that the policy sees",
+        "streams:",
+    ]
+    blocks = _streams(found)
+    names = stream_names([topic for topic, _ in blocks])
+    streams = dict(zip((topic for topic, _ in blocks), names, strict=True))
+    for topic, block in blocks:
+        lines += [f"  - name: {streams[topic]}", *block]
+    lines += _action(found, streams, tick)
+    if found.left_out:
+        lines.append("# Topics that were left out:")
+        lines += [
+            f"#   {topic!r}: {' '.join(reason.split())[:200]}" for topic, reason in found.left_out.items()
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def marked_lines(text: str) -> list[tuple[int, str]]:
+    """What a person has not looked at yet: number and content of each line with a mark.
+
+    Comments of whole lines explain marks and are none.
+    """
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        content, mark, note = line.partition(f"# {CHECK}")
+        if mark and content.strip():
+            shown = content.strip().removeprefix("- ")
+            found.append((number, f"{shown[:100]}{note[:160]}" if note else shown[:160]))
+    return found
+
+
+def _tick(found: Found) -> float:
+    rates = [camera.rate_hz for camera in found.cameras]
+    rates += [sense.rate_hz for sense in found.senses if sense.modality == "depth"]
+    others = [joints.rate_hz for joints in found.joints] + [pose.rate_hz for pose in found.poses]
+    slowest = min(rates) if rates else min([TICK_WITHOUT_CAMERA_HZ, *others])
+    return float(max(round(slowest), 1))  # whole, as a dataset's fps must be
+
+
+def _streams(found: Found) -> list[tuple[str, list[str]]]:
+    """Topic and lines of each stream, without its name."""
+    sizes = {(camera.height, camera.width) for camera in found.cameras}
+    blocks = [(camera.topic, _camera(camera, sizes)) for camera in found.cameras]
+    for measured in found.joints:
+        lines = [
+            "    modality: state",
+            *_common(measured.topic, STATE_TYPE, measured.rate_hz),
+            f"    joints: [{', '.join(quoted(item) for item in measured.names)}]",
+            "    fields: [position]  # velocity and effort may be added where the driver fills them",
+            f"    unit: rad  # {CHECK}: m for a sliding joint",
+        ]
+        if measured.partial:
+            lines.append("    partial: true  # each message has only some of the joints")
+        blocks.append((measured.topic, lines))
+    for pose in found.poses:
+        note = f"    unit: m  # {CHECK}: the pose of the tool, in frame {quoted(pose.frame_id)}?"
+        lines = ["    modality: state", *_common(pose.topic, POSE_TYPE, pose.rate_hz), note]
+        blocks.append((pose.topic, lines))
+    for sense in found.senses:
+        common = _common(sense.topic, sense.type, sense.rate_hz, sense.modality)
+        blocks.append((sense.topic, [f"    modality: {sense.modality}", *common, *sense_lines(sense)]))
+    return blocks
+
+
+def _common(topic: str, type_: str, rate_hz: float, modality: str = "") -> list[str]:
+    if modality == "language":
+        rate_hz, tolerance_s = TEXT_RATE_HZ, TEXT_TOLERANCE_S
+    else:
+        tolerance_s = _tolerance(rate_hz)
+    return [
+        f"    topic: {topic}",
+        f"    type: {type_}",
+        f"    rate_hz: {rate_hz:g}",
+        f"    tolerance_s: {tolerance_s:g}",
+    ]
+
+
+def _tolerance(rate_hz: float) -> float:
+    return round(max(TOLERANCE_PERIODS / rate_hz, TOLERANCE_LEAST_S), 3)
+
+
+def _camera(camera: Camera, sizes: set[tuple[int, int]]) -> list[str]:
+    # All views of a policy have one size, and H.264 asks for even numbers.
+    height, width = (min(max(edge - edge % 2, 8), 4096) for edge in min(sizes))
+    note = f"stored size; the camera gives {camera.width}x{camera.height}"
+    if len(sizes) > 1:
+        note = f"{CHECK}: {note}; all views have one size, the smallest camera's"
+    return [
+        "    modality: image",
+        *_common(camera.topic, camera.type, camera.rate_hz),
+        f"    image: {{height: {height}, width: {width}}}  # {note}",
+    ]
+
+
+def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
+    commands = found.commands
+    arms = [command for command in commands if not command.grips_only] or commands
+    rate_hz = min(max(command.rate_hz for command in arms), MOST_RATE_HZ)
+    grippers = [name for command in commands for name in command.grippers]
+    single = len(commands) == 1 and not commands[0].cartesian
+    lines = [
+        "action:",
+        f"  rate_hz: {rate_hz:g}",
+        f"  horizon: {min(max(round(CHUNK_S * tick_hz), CHUNK_LEAST), CHUNK_MOST)}  # ticks that the policy predicts",
+        "  mode: absolute  # or relative, delta: chosen when a policy is trained; datasets are the same",
+    ]
+    if grippers:
+        listed = ", ".join(quoted(name) for name in grippers)
+        lines.append(f"  grippers: [{listed}]  # {CHECK}: joints that open and close, by their names")
+    if single:
+        lines += [f"  {line}" for line in _output(commands[0])]
+    else:
+        lines.append("  outputs:")
+    limits: list[str] = []
+    measured = {name: course for item in found.joints for name, course in item.courses.items()}
+    for command, name in zip(commands, _output_names(commands), strict=True):
+        turns = ""
+        if command.cartesian:
+            (pose,) = (item for item in found.poses if item.topic == command.pose)
+            rows, turns = tool_limits(command, name, pose.positions, tick_hz)
+            limits += rows
+        else:
+            limits += joint_limits(command, measured, tick_hz)
+        if not single:
+            lines.append(f"    - name: {name}")
+            lines += [f"      {line}" for line in _output(command)]
+        if command.cartesian:
+            lines += [f"      pose: {streams[command.pose]}", f"      rotation_limit: {turns}"]
+    return [
+        *lines,
+        "  # These limits are guessed from one bag. lower and upper: the range seen, widened by "
+        f"{MARGIN_SHARE:.0%} of it (at least",
+        f"  # {MARGIN_LEAST:g}) on either side. velocity and acceleration: the peaks between ticks. Put the robot's "
+        "own numbers",
+        "  # here (data sheet, joint_limits.yaml) before a policy moves it.",
+        "  limits:",
+        *limits,
+    ]
+
+
+def _output(command: Command) -> list[str]:
+    lines = [f"topic: {command.topic}  # {CHECK}: the topic that moves the robot", f"type: {command.type}"]
+    tolerance = f"tolerance_s: {_tolerance(command.rate_hz):g}"
+    if command.grips_only and command.largest_gap_s > TOLERANCE_LEAST_S:
+        held_s = max(HELD_TOLERANCE_S, round(1.5 * command.largest_gap_s, 1))
+        tolerance = f"tolerance_s: {held_s:g}  # sent only when it is to change"
+    if command.cartesian:
+        unit = "m/s" if command.kind == CARTESIAN_TWIST else "m"
+        return [
+            *lines,
+            f"kind: {command.kind}",
+            f"frame_id: {quoted(command.frame_id)}",
+            f"unit: {unit}",
+            tolerance,
+        ]
+    names = f"names: [{', '.join(quoted(item) for item in command.names)}]"
+    if command.guessed:
+        names += f"  # {CHECK}: {command.guessed}"
+    return [*lines, names, f"unit: rad  # {CHECK}: m for a sliding joint", tolerance]
+
+
+def _output_names(commands: Sequence[Command]) -> list[str]:
+    """Short names; those of the topics where there are several of a kind."""
+    kinds = ["tool" if item.cartesian else "gripper" if item.grips_only else "arm" for item in commands]
+    others = stream_names([item.topic for item in commands])
+    return [
+        kind if kinds.count(kind) == 1 and kind not in others else other
+        for kind, other in zip(kinds, others, strict=True)
+    ]
