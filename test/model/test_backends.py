@@ -17,7 +17,7 @@ from hpt_ros.model.backends import BACKENDS, Backend, BackendError, load_backend
 from hpt_ros.model.backends.backend import example_arrays
 from hpt_ros.model.backends.resize import resize_for
 from hpt_ros.model.backends.resnet import FoldedResNet18, FusedResNet18
-from hpt_ros.model.backends.winograd import Tiling, WinogradConv, _matrices
+from hpt_ros.model.backends.winograd import Scratch, Tiling, WinogradConv, _matrices
 from hpt_ros.model.encoders import ResNet18
 from hpt_ros.model.modalities import Pictures
 from hpt_ros.model.rollout import Rollout
@@ -184,6 +184,7 @@ def rounding_bound(conv: WinogradConv, kernel: torch.Tensor, rows: torch.Tensor)
     """
     channels_out, channels_in = kernel.shape[:2]
     absolute = copy.copy(conv)
+    absolute.scratch = Scratch(conv.tiling, max(channels_in, channels_out), torch.float64)
     absolute.to_input, absolute.to_output = conv.to_input.abs().double(), conv.to_output.abs().double()
     flat = _matrices(conv.tiling.m)[1].abs() @ kernel.double().abs().reshape(-1, 9).T
     absolute.kernel = flat.reshape(-1, channels_out, channels_in).transpose(1, 2)
@@ -209,7 +210,7 @@ def test_when_winograd_convolves_expect_the_convolution(side, m, frames, seed):
     expected = functional.conv2d(x.double(), kernel.double(), padding=1)
     for given_rows, is_tiled in ((rows, False), (tiled, True)):
         out = torch.empty(tiling.rows, 6)
-        conv = WinogradConv(kernel, tiling, tiled=is_tiled)
+        conv = WinogradConv(kernel, tiling, Scratch(tiling, 6), tiled=is_tiled)
         bound = maps(rounding_bound(conv, kernel, given_rows))
         assert float(bound.max()) < 1e-3 * float(
             expected.abs().max()
