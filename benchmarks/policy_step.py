@@ -35,7 +35,9 @@ HORIZON, CHUNK, JOINTS, HEIGHT, WIDTH = 4, 8, 7, 480, 640
 WARM_UP_STEPS = HORIZON
 # Largest difference of float32 actions within [-1, 1]: sums in another order over up to 32 blocks.
 SAME = 1e-3
-BACKENDS = ("eager", "fused", "fused:bfloat16", "compile", "onnxruntime", "openvino", "openvino:bfloat16")
+BACKENDS = (
+    "eager", "fused", "fused:bfloat16", "compile", "onnxruntime", "onnxruntime:int8", "openvino", "openvino:bfloat16",
+)  # fmt: skip
 CUDA_BACKENDS = ("eager", "cuda_graph", "cuda_graph:bfloat16")
 MATRIX = 1024  # side of the matrices by which the machine's rate is measured
 

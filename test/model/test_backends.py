@@ -13,7 +13,7 @@ from torch.nn import functional
 from hpt_ros.errors import HptError
 from hpt_ros.extras import MissingExtraError
 from hpt_ros.model import HeadConfig, ImageEncoderConfig, Policy, StemConfig, TrunkConfig
-from hpt_ros.model.backends import BACKENDS, Backend, BackendError, load_backend
+from hpt_ros.model.backends import BACKENDS, Backend, BackendError, choose_backend, load_backend
 from hpt_ros.model.backends.backend import example_arrays
 from hpt_ros.model.backends.resize import resize_for
 from hpt_ros.model.backends.resnet import FoldedResNet18, FusedResNet18
@@ -309,6 +309,32 @@ def test_when_threads_are_given_expect_torch_to_have_them(make_policy):
     assert torch.get_num_threads() == 2
     load_backend("eager", make_policy(), threads=0)
     assert torch.get_num_threads() == 2
+
+
+def test_when_the_backend_is_auto_expect_the_prepared_policy_on_a_cpu(make_policy):
+    policy = make_policy()
+    assert load_backend("auto", policy).name == "fused"
+    assert load_backend("auto", policy, precision="bfloat16").name == "fused"
+    assert load_backend("eager", policy).name == "eager"
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "name"),
+    [
+        ("cpu", "float32", "fused"), ("cpu", "bfloat16", "fused"), ("cpu", "int8", "onnxruntime"),
+        ("cuda", "float32", "eager"), ("cuda", "bfloat16", "cuda_graph"), ("mps", "float32", "eager"),
+    ],
+)  # fmt: skip
+def test_when_auto_chooses_expect_device_and_precision_to_decide(device, precision, name):
+    assert choose_backend(torch.device(device), precision) == name
+
+
+def test_when_auto_needs_an_extra_that_is_missing_expect_that_said(make_policy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(
+        MissingExtraError, match=r"the backend 'onnxruntime' needs .*onnxruntime.*not installed"
+    ):
+        load_backend("auto", make_policy(), precision="int8")
 
 
 def test_when_backends_are_listed_expect_the_plain_one_first():

@@ -26,9 +26,10 @@ class Backend(ABC):
     What comes back belongs to the backend and holds until its next call; copy what is to last longer.
     """
 
-    def __init__(self, policy: Policy, *, precision: str) -> None:
-        """Take a policy in evaluation mode, with statistics."""
+    def __init__(self, policy: Policy, name: str, *, precision: str) -> None:
+        """Take a policy in evaluation mode, with statistics, and the backend's own name."""
         self.policy = policy
+        self.name = name
         self.precision = precision
 
     @property

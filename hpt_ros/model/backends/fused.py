@@ -27,13 +27,13 @@ class FusedBackend(Backend):
     stems, head, other encoders, and the actions' scale stay float32.
     """
 
-    def __init__(self, policy: Policy, *, precision: str) -> None:
+    def __init__(self, policy: Policy, name: str, *, precision: str) -> None:
         """Prepare the policy.
 
         Raises:
             BackendError: the policy is on no CPU.
         """
-        super().__init__(policy, precision=precision)
+        super().__init__(policy, name, precision=precision)
         if policy.device.type != "cpu":
             raise BackendError(
                 f"the backend 'fused' is for the CPU, but the policy is on {str(policy.device)!r}; use the backend "
