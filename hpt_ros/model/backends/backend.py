@@ -54,6 +54,14 @@ class Backend(ABC):
             arrays: as `Policy.check` returns them, batch 1, with features in place of pictures.
         """
 
+    def require_cpu(self) -> None:
+        """Raise BackendError where the policy is on another device than the CPU."""
+        if self.device.type != "cpu":
+            raise BackendError(
+                f"the backend {self.name!r} is for the CPU, but the policy is on {str(self.device)!r}; use the backend "
+                "'eager' or 'cuda_graph' there"
+            )
+
     def warm_up(self) -> None:
         """Compute one step of zeros, and one without each modality that may be missing, so that no later call is slow.
 

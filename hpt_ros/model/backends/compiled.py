@@ -26,11 +26,7 @@ class CompileBackend(Backend):
             BackendError: the policy is on no CPU, or there is no C++ compiler.
         """
         super().__init__(policy, name, precision=precision)
-        if policy.device.type != "cpu":
-            raise BackendError(
-                f"the backend 'compile' is for the CPU, but the policy is on {str(policy.device)!r}; use the backend "
-                "'eager' or 'cuda_graph' there"
-            )
+        self.require_cpu()
         wanted = os.environ.get("CXX")
         if not any(shutil.which(compiler) for compiler in ((wanted,) if wanted else COMPILERS)):
             raise BackendError(

@@ -35,11 +35,7 @@ class ExportedBackend(Backend):
             BackendError: the policy is on no CPU, or its head draws random noise.
         """
         super().__init__(policy, name, precision=precision)
-        if policy.device.type != "cpu":
-            raise BackendError(
-                f"the backend {self.name!r} is for the CPU, but the policy is on {str(policy.device)!r}; use the "
-                "backend 'eager' or 'cuda_graph' there"
-            )
+        self.require_cpu()
         if isinstance(policy.head, NoiseHead) and policy.head.draws:
             raise BackendError(
                 f"the backend {self.name!r} cannot draw the noise that head.flow_noise 'random' asks for; set it to "

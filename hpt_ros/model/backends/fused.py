@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from hpt_ros.model.backends.backend import Backend, BackendError
+from hpt_ros.model.backends.backend import Backend
 from hpt_ros.model.backends.resize import resize_for
 from hpt_ros.model.backends.resnet import FoldedResNet18, FusedResNet18
 from hpt_ros.model.backends.trunk import FusedTrunk
@@ -34,11 +34,7 @@ class FusedBackend(Backend):
             BackendError: the policy is on no CPU.
         """
         super().__init__(policy, name, precision=precision)
-        if policy.device.type != "cpu":
-            raise BackendError(
-                f"the backend 'fused' is for the CPU, but the policy is on {str(policy.device)!r}; use the backend "
-                "'eager' or 'cuda_graph' there"
-            )
+        self.require_cpu()
         self._prepared = with_fused_trunk(policy, DTYPES[precision])
         self._encoders = {name: frame_encoder(policy, name, DTYPES[precision]) for name in policy.encoders}
 
