@@ -222,7 +222,9 @@ def test_when_a_policy_is_drawn_at_random_expect_its_plain_transcription(seed):
         actions = policy.predict(inputs).numpy()
         for index in range(2):
             expected = plain_answer(policy, inputs, index)
-            np.testing.assert_allclose(actions[index], expected, rtol=0, atol=2e-5, err_msg=str(config))
+            # float32 against float64, of actions that not every head bounds
+            atol = 5e-5 * max(1.0, float(np.abs(expected).max()))
+            np.testing.assert_allclose(actions[index], expected, rtol=0, atol=atol, err_msg=str(config))
 
 
 def test_when_the_transcription_gets_the_reference_weights_expect_the_reference_action(reference):
