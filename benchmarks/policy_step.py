@@ -1,10 +1,12 @@
 """One policy step, camera picture in to action out, of each backend against a plain transcription of HPT.
 
-``.venv/bin/python benchmarks/policy_step.py [--sizes small base large xlarge] [--views 1 2] [--backends fused ...]``
+``.venv/bin/python benchmarks/policy_step.py [--sizes small base large xlarge] [--views 1 2] [--backends fused ...]
+[--rows FILE]``
 
 Both encode each new picture once and keep the features of past frames; both have the same weights and must give the
 same actions (in float32). They take turns step by step, so that a noisy machine slows both; the ratio is of medians.
-Each row runs in a process of its own, whose memory is measured.
+Each row runs in a process of its own, whose memory is measured. With ``--rows`` each is kept in a file when it is done,
+and none that is there is measured again: the whole table may be made in parts, and an interruption loses one row.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ HORIZON, CHUNK, JOINTS, HEIGHT, WIDTH = 4, 8, 7, 480, 640
 WARM_UP_STEPS = HORIZON
 # Largest difference of float32 actions within [-1, 1]: sums in another order over up to 32 blocks.
 SAME = 1e-3
-BACKENDS = ("eager", "fused", "fused:bfloat16", "compile", "onnxruntime", "openvino", "openvino:bfloat16")
+BACKENDS = (
+    "eager", "fused", "fused:bfloat16", "compile", "onnxruntime", "onnxruntime:int8", "openvino", "openvino:bfloat16",
+)  # fmt: skip
 CUDA_BACKENDS = ("eager", "cuda_graph", "cuda_graph:bfloat16")
 MATRIX = 1024  # side of the matrices by which the machine's rate is measured
 
@@ -175,6 +179,9 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--rows", type=Path, help="file of rows: what is measured is added, what is there is not measured"
+    )
     parser.add_argument("--row", help=argparse.SUPPRESS)  # what a process of its own is to measure
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -186,11 +193,15 @@ def main() -> int:
             return 2
         print(json.dumps(asdict(row)))
         return 0
-    rows: list[Row] = []
+    known = args.rows.read_text().splitlines() if args.rows and args.rows.exists() else []
+    rows = [Row(**json.loads(line)) for line in known]
+    there = {(row.size, row.views, row.backend) for row in rows}
     backends = args.backends or (BACKENDS if args.device == "cpu" else CUDA_BACKENDS)
     for size in args.sizes:
         for views in args.views:
             for backend in backends:
+                if (size, views, backend) in there:
+                    continue
                 given = json.dumps({"size": size, "views": views, "backend": backend})
                 command = [sys.executable, __file__, "--row", given, "--device", args.device]
                 command += ["--steps", str(args.steps), "--threads", str(args.threads)]
@@ -199,6 +210,9 @@ def main() -> int:
                     return done.returncode
                 row = Row(**json.loads(done.stdout.splitlines()[-1]))
                 rows.append(row)
+                if args.rows:
+                    with args.rows.open("a") as file:
+                        file.write(done.stdout.splitlines()[-1] + "\n")
                 print(
                     f"{row.size} {row.views} {row.backend}: {row.plain_ms / row.ours_ms:.2f}", file=sys.stderr
                 )

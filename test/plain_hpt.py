@@ -30,6 +30,8 @@ class PlainHpt:
     pooling: str
     action_shape: tuple[int, int]
     adds_modality_tokens: bool = False
+    head_kind: str = "mlp"  # or conv, decoder, gmm
+    head_heads: int = 0  # of the decoder's cross-attention
 
     def act(self, arrays: Mapping[str, Vector]) -> Vector:
         """The raw action chunk (horizon, Da) of one sample; what is not in `arrays` is left out."""
@@ -99,10 +101,10 @@ class PlainHpt:
         low, high = self.limits("action")
         return low + (x + 1.0) / 2.0 * (high - low)
 
-    def cross_attention(self, prefix: str, queries: Vector, context: Vector) -> Vector:
+    def cross_attention(self, prefix: str, queries: Vector, context: Vector, heads: int = 0) -> Vector:
         q = queries @ self.tensors[f"{prefix}to_q.weight"].T
         keys, values = np.split(context @ self.tensors[f"{prefix}to_kv.weight"].T, 2, axis=1)
-        mixed = attend(q, keys, values, self.stem_heads)
+        mixed = attend(q, keys, values, heads or self.stem_heads)
         return mixed @ self.tensors[f"{prefix}to_out.weight"].T + self.tensors[f"{prefix}to_out.bias"]
 
     # --- trunk and head ----------------------------------------------------------------------------------------------
@@ -119,23 +121,78 @@ class PlainHpt:
         return x + y @ w["mlp.fc2.weight"].T + w["mlp.fc2.bias"]
 
     def head(self, tokens: Vector) -> Vector:
-        """The MLP head on pooled tokens; with action tokens on each one."""
-        horizon, _ = self.action_shape
-        pooled = {
-            "mean": lambda: tokens.mean(axis=0),
-            "max": lambda: tokens.max(axis=0),
-            "last": lambda: tokens[-1],
-            "action_token": lambda: tokens[-horizon:],
-        }[self.pooling]()
-        w = {
-            key.removeprefix(f"heads.{self.domain}.net."): value
-            for key, value in self.tensors.items()
-            if key.startswith(f"heads.{self.domain}.net.")
+        """The normalised action chunk."""
+        pooled = self.pool(tokens)
+        kind = {"mlp": self.mlp, "conv": self.convolution, "decoder": self.decoder, "gmm": self.mixture}
+        return kind[self.head_kind](pooled).reshape(self.action_shape)
+
+    def pool(self, tokens: Vector) -> Vector:
+        """One feature (d,), one a step (horizon, d), or all tokens."""
+        match self.pooling:
+            case "mean":
+                return tokens.mean(axis=0)
+            case "max":
+                return tokens.max(axis=0)
+            case "last":
+                return tokens[-1]
+            case "attentive":
+                query = self.tensors[f"poolings.{self.domain}.query"][0]
+                prefix = f"poolings.{self.domain}.cross_attention."
+                return self.cross_attention(prefix, query, tokens, self.trunk_heads)[0]
+            case "action_token":
+                return tokens[-self.action_shape[0] :]
+            case _:
+                return tokens
+
+    def of_head(self, part: str) -> dict[str, Vector]:
+        prefix = f"heads.{self.domain}.{part}"
+        return {
+            key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)
         }
+
+    def hidden(self, pooled: Vector) -> Vector:
+        """The published MLP head up to its last layer."""
+        w = self.of_head("net.")
         x = silu(pooled @ w["0.weight"].T + w["0.bias"])
         x = x @ w["2.weight"].T + w["2.bias"]  # 3 is the dropout
-        x = silu(layer_norm(x, w["4.weight"], w["4.bias"], 1e-5))
-        return np.tanh(x @ w["6.weight"].T + w["6.bias"]).reshape(self.action_shape)
+        return silu(layer_norm(x, w["4.weight"], w["4.bias"], 1e-5))
+
+    def mlp(self, pooled: Vector) -> Vector:
+        w = self.of_head("net.")
+        return np.tanh(self.hidden(pooled) @ w["6.weight"].T + w["6.bias"])
+
+    def convolution(self, steps: Vector) -> Vector:
+        """Each layer: of every step and its neighbours, zero outside, a weighted sum."""
+        w, x = self.of_head("net."), steps
+        layers = sorted({int(key.split(".")[0]) for key in w})
+        for layer in layers:
+            kernel, bias = w[f"{layer}.weight"], w[f"{layer}.bias"]  # (out, in, size)
+            reach = kernel.shape[2] // 2
+            out = np.zeros((len(x), len(bias))) + bias
+            for step in range(len(x)):
+                for offset in range(-reach, reach + 1):
+                    if 0 <= step + offset < len(x):
+                        out[step] += kernel[:, :, offset + reach] @ x[step + offset]
+            x = np.tanh(out) if layer == layers[-1] else silu(out)
+        return x
+
+    def decoder(self, tokens: Vector) -> Vector:
+        """Queries, one a step, over an MLP of the tokens; then a projection, where there is one."""
+        w = self.of_head("")
+        context = silu(tokens @ w["mlp.0.weight"].T + w["mlp.0.bias"]) @ w["mlp.2.weight"].T + w["mlp.2.bias"]
+        prefix = f"heads.{self.domain}.cross_attention."
+        steps = self.cross_attention(prefix, w["tokens"][0], context, self.head_heads)
+        return steps @ w["out_proj.weight"].T + w["out_proj.bias"] if "out_proj.weight" in w else steps
+
+    def mixture(self, pooled: Vector) -> Vector:
+        """The mean of the mode that is most probable; a mode is a whole chunk."""
+        w, hidden = self.of_head(""), self.hidden(pooled)
+        logits = (hidden if hidden.ndim == 1 else hidden.mean(axis=0)) @ w["logits.weight"].T + w[
+            "logits.bias"
+        ]
+        horizon, dim = self.action_shape
+        means = np.tanh(hidden @ w["mean.weight"].T + w["mean.bias"]).reshape(horizon, len(logits), dim)
+        return means[:, int(np.argmax(logits))]
 
 
 def table(positions: int, width: int) -> Vector:

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         metavar="FILE",
         help=f"recipe file, or the name of a shipped one: feed_dog (small, from scratch), hpt_base "
-        f"(published trunk); default {DEFAULT_RECIPE}, or the run's own with --resume",
+        f"(published trunk), multimodal (every modality); default {DEFAULT_RECIPE}, or the run's own with --resume",
     )
     parser.add_argument(
         "--trunk",

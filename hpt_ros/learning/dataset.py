@@ -9,8 +9,6 @@ memory-mapped (`hpt_ros.learning.columns`); frames are decoded once, by `hpt_ros
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,19 +20,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Embodiment, image_feature, require_match
-from hpt_ros.errors import did_you_mean
+from hpt_ros.embodiment import Embodiment, image_feature
 from hpt_ros.learning.columns import HELD, LARGE, LazyArrays, StoredColumns, read_parquet, read_vectors
+from hpt_ros.learning.description import (
+    ACTION_SOURCES,
+    check_features,
+    fill_path,
+    read_action_source,
+    read_embodiment,
+    read_info,
+)
 from hpt_ros.learning.errors import DatasetError
-
-VERSION = "v3.0"
-EMBODIMENT_FILE = "meta/hpt/embodiment.yaml"  # this project's additions to the format
-REPORT_FILE = "meta/hpt/report.json"
-ACTION_SOURCES = {
-    "command": "commands",
-    "state": "the next measured positions",
-    "leader": "the leader arm's positions",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +114,7 @@ def open_dataset(
 
     Args:
         root: the folder that holds ``meta/``.
-        embodiment: the robot, for datasets that do not carry `EMBODIMENT_FILE`; must agree with it otherwise.
+        embodiment: the robot, for datasets that do not carry one; must agree with it otherwise.
         cache_root: folder for depth and point clouds, which are written out and memory-mapped when they are first
             asked for; a folder beside the dataset if None, as for decoded frames.
 
@@ -127,9 +123,9 @@ def open_dataset(
             that do not fit.
     """
     root = Path(root)
-    info = _read_info(root)
-    robot = _embodiment(root, embodiment)
-    _check_features(root, info, robot)
+    info = read_info(root)
+    robot = read_embodiment(root, embodiment)
+    check_features(root, info, robot)
     episodes, meta_files = _read_episodes(root, info, robot)
     state, action, arrays, data_files = _read_data(root, info, robot, episodes, cache_root)
     videos = {span.path for episode in episodes for span in episode.videos}
@@ -140,7 +136,7 @@ def open_dataset(
                 "copy the dataset again or convert its bags again"
             )
     files = tuple(sorted({root / "meta/info.json", *meta_files, *data_files, *videos}))
-    return Dataset(root, robot, episodes, state, action, files, arrays, _action_source(root))
+    return Dataset(root, robot, episodes, state, action, files, arrays, read_action_source(root))
 
 
 def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
@@ -164,149 +160,6 @@ def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
         raise DatasetError(
             f"video {str(path)!r} cannot be decoded ({first}); it is damaged or truncated: copy the dataset again or "
             "convert its bags again"
-        ) from error
-
-
-def _read_info(root: Path) -> dict[str, Any]:
-    if not root.is_dir():
-        raise DatasetError(
-            f"the dataset folder {str(root)!r} does not exist; give the folder that holds 'meta/info.json'"
-        )
-    path = root / "meta/info.json"
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f"{str(root)!r} has no 'meta/info.json', so it is no LeRobot dataset; give a dataset folder, "
-            "or bags with --bags"
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(
-            f"{str(path)!r} cannot be read as JSON ({error}); copy the dataset again"
-        ) from error
-    if not isinstance(info, dict):
-        raise DatasetError(
-            f"{str(path)!r} is a {type(info).__name__}, but a JSON object was expected; copy the dataset again"
-        )
-    version = info.get("codebase_version")
-    if version != VERSION:
-        raise DatasetError(
-            f"dataset {str(root)!r} has codebase_version {version!r}, but {VERSION!r} was expected; convert it with "
-            "lerobot's convert_dataset_v21_to_v30, or convert its bags again"
-        )
-    for key, kind in (("features", dict), ("data_path", str), ("fps", (int, float)), ("total_frames", int)):
-        if not isinstance(info.get(key), kind):
-            raise DatasetError(
-                f"{str(path)!r} has {key} = {info.get(key)!r:.80}, which format {VERSION} does not allow; "
-                "copy the dataset again"
-            )
-    return info
-
-
-def _embodiment(root: Path, given: Embodiment | None) -> Embodiment:
-    path = root / EMBODIMENT_FILE
-    if not path.is_file():
-        if given is None:
-            raise DatasetError(
-                f"dataset {str(root)!r} has no {EMBODIMENT_FILE!r}; name the robot with --embodiment FILE, "
-                "or convert its bags with `hpt convert`"
-            )
-        return given
-    inside = Embodiment.load(path)
-    if given is not None:
-        require_match(
-            given,
-            inside,
-            a_name="the embodiment file given",
-            b_name=f"dataset {str(root)!r}",
-            settled="dataset",
-        )
-        return given
-    return inside
-
-
-def _action_source(root: Path) -> str:
-    """What the conversion says that an action is; a report that does not say is of a time when it was the command."""
-    path = root / REPORT_FILE
-    if not path.is_file():
-        return ""
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        source = report.get("action_source", "command" if report else "")
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise DatasetError(
-            f"{str(path)!r} cannot be read as a conversion's report ({error}); copy the dataset again"
-        ) from error
-    if source and source not in ACTION_SOURCES:
-        raise DatasetError(
-            f"{str(path)!r} says that actions are {source!r:.60}, but one of {', '.join(ACTION_SOURCES)} was expected; "
-            "train with the version that converted the bags"
-        )
-    return str(source)
-
-
-def _check_features(root: Path, info: dict[str, Any], robot: Embodiment) -> None:
-    where = f"dataset {str(root)!r}"
-    if abs(float(info["fps"]) - robot.tick_hz) > 1e-6:
-        raise DatasetError(
-            f"{where} has fps {info['fps']:g}, but embodiment {robot.name!r} has tick_hz {robot.tick_hz:g}; "
-            "convert the bags again with this embodiment"
-        )
-    for modality in ("image", "depth"):
-        sizes = {stream.shape[:2] for stream in robot.streams_of(modality)}
-        if len(sizes) > 1:
-            raise DatasetError(
-                f"{where} has {modality} views of the sizes {sorted(sizes)} (height, width), but all views of a policy "
-                "must have one size; give them the same size in the embodiment file and convert again"
-            )
-    names = {f"observation.{modality}": list(robot.names_of(modality)) for modality in ("state", "wrench")}
-    names["action"] = list(robot.action.names)
-    for key, wanted in robot.features().items():
-        feature = info["features"].get(key)
-        if not isinstance(feature, dict):
-            raise DatasetError(
-                f"{where} lacks the feature {key!r} of embodiment {robot.name!r}; its features are "
-                f"{', '.join(info['features'])}{did_you_mean(key, info['features'])}"
-            )
-        dtype, shape = wanted.dtype, wanted.shape
-        if feature.get("dtype") != dtype or tuple(feature.get("shape", ())) != shape:
-            raise DatasetError(
-                f"{where} has feature {key!r} of dtype {feature.get('dtype')!r} and shape {feature.get('shape')}, but "
-                f"embodiment {robot.name!r} has {dtype!r} and {list(shape)}; use files of the same robot"
-            )
-        found = _flat_names(feature.get("names"))
-        if key in names and found is not None and found != names[key]:
-            raise DatasetError(
-                f"{where} has {key} names {found}, but embodiment {robot.name!r} has {names[key]}; order counts: "
-                "use files of the same robot"
-            )
-
-
-def _flat_names(names: Any) -> list[str] | None:
-    # LeRobot allows a list, or a mapping of one group name to a list.
-    if isinstance(names, dict) and len(names) == 1:
-        (names,) = names.values()
-    return [str(name) for name in names] if isinstance(names, list) else None
-
-
-def _inside(root: Path, relative: str) -> Path:
-    """Path of a file that data names; it must not leave the folder. Symbolic links are kept: hub caches use them."""
-    path = Path(os.path.normpath(root / relative))
-    if not path.is_relative_to(Path(os.path.normpath(root))):
-        raise DatasetError(
-            f"dataset {str(root)!r} names the file {relative!r} outside its own folder; do not use this dataset"
-        )
-    return path
-
-
-def _fill(root: Path, info: dict[str, Any], key: str, **values: int | str) -> Path:
-    template = info.get(key)
-    try:
-        return _inside(root, str(template).format(**values))
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise DatasetError(
-            f"dataset {str(root)!r} has {key} = {template!r}, which cannot be filled in with {', '.join(values)}; "
-            "copy the dataset again"
         ) from error
 
 
@@ -337,7 +190,7 @@ def _read_episodes(
     for row in rows:
         spans = tuple(
             VideoSpan(
-                _fill(
+                fill_path(
                     root,
                     info,
                     "video_path",

@@ -129,6 +129,19 @@ def parts_table(config: PolicyConfig) -> str:
     )
 
 
+def sizes_table(config: PolicyConfig) -> str:
+    """Return a Markdown table of the parameters of each part of a policy with each published trunk, the sums last."""
+    columns: list[dict[str, int]] = []
+    for size in TRUNK_SIZES.values():
+        with torch.device("meta"):
+            columns.append(Policy(config.with_trunk(size)).parts())
+    lines = [f"| part | {' | '.join(TRUNK_SIZES)} |", f"|{' --- |' * (1 + len(columns))}"]
+    for part in columns[0]:
+        lines.append(f"| {part} | {' | '.join(f'{counts[part]:,}' for counts in columns)} |")
+    sums = (sum(counts.values()) for counts in columns)
+    return "\n".join([*lines, f"| sum | {' | '.join(f'{count:,}' for count in sums)} |"])
+
+
 def memory_lines(memory: Memory) -> str:
     """Return a policy's memory as lines, with how the figures come about."""
     lines = [
@@ -266,7 +279,8 @@ def main() -> None:
             print(f"\n## {title}\n\n{modality_table(config)}\n\n{parts_table(config)}")
         else:
             print(f"\n## {title}\n\n{shape_table(config)}\n\n{parts_table(config)}")
-    print(f"\n## Memory\n\n{memory_table(next(iter(examples.values())))}")
+    first = next(iter(examples.values()))
+    print(f"\n## Parameters with each trunk\n\n{sizes_table(first)}\n\n## Memory\n\n{memory_table(first)}")
 
 
 def _raw(modality: Modality) -> Input:

@@ -42,7 +42,9 @@ class InferenceNodeConfig:
     threads: int = field(
         "threads of torch on the CPU; 0 leaves torch's choice", default=0, minimum=0, maximum=256
     )
-    backend: str = field("what computes the network", default="eager", choices=BACKENDS)
+    backend: str = field(
+        "what computes the network; auto: fused on a CPU, eager elsewhere", default="auto", choices=BACKENDS
+    )
     precision: str = field("what the network is computed in", default="float32", choices=PRECISIONS)
     seed: int = field("seed of the random policy", default=0, minimum=0, maximum=2**31 - 1)
 
@@ -85,7 +87,7 @@ class InferenceNode(Node):
         )  # fmt: skip
         self._cards.publish(card.to_message())
         self.get_logger().info(
-            f"ready for {loaded.embodiment.name} with {loaded.checkpoint or config.policy}"
+            f"ready for {loaded.embodiment.name} with {loaded.checkpoint or config.policy}{loaded.computed_by}"
         )
 
     def _on_observation(self, message: Any) -> None:

@@ -33,6 +33,7 @@ class LoadedPolicy:
         horizon: observation ticks that it wants.
         optional: modalities that it can do without.
         tasks: texts that it knows; empty: it takes any, or heeds none.
+        computed_by: backend, precision and device, as words for a log; empty for a baseline.
     """
 
     policy: ChunkPolicy
@@ -41,6 +42,7 @@ class LoadedPolicy:
     horizon: int
     optional: frozenset[str] = frozenset()
     tasks: tuple[str, ...] = ()
+    computed_by: str = ""
 
     def close(self) -> None:
         """Let go of what the policy holds, if it holds anything. May be called twice."""
@@ -107,7 +109,7 @@ class CheckpointPolicy:
         device: str,
         threads: int,
         *,
-        backend: str = "eager",
+        backend: str = "auto",
         precision: str = "float32",
     ) -> None:
         """Load strictly and run once, so that the first real inference is as quick as the others.
@@ -137,6 +139,9 @@ class CheckpointPolicy:
                 "that this machine has"
             ) from error
         self._rollout = Rollout(policy, backend=backend, precision=precision, threads=threads)
+        self.computed_by = (
+            f", computed by the backend {self._rollout.backend.name} in {precision} on {device}"
+        )
 
     @property
     def optional(self) -> frozenset[str]:
@@ -180,7 +185,7 @@ def load_policy(
     device: str = "cpu",
     threads: int = 0,
     seed: int = 0,
-    backend: str = "eager",
+    backend: str = "auto",
     precision: str = "float32",
 ) -> LoadedPolicy:
     """Make the policy that the node's parameters name.
@@ -213,7 +218,8 @@ def load_policy(
             )  # fmt: skip
         config = trained.config
         return LoadedPolicy(
-            trained, trained.embodiment, str(folder), config.observation_horizon, trained.optional, config.tasks
+            trained, trained.embodiment, str(folder), config.observation_horizon, trained.optional, config.tasks,
+            trained.computed_by,
         )  # fmt: skip
     if robot is None:
         raise HptError(

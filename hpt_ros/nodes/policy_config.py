@@ -8,7 +8,7 @@ from hpt_ros.nodes.policies import KINDS
 from hpt_ros.structured import field
 
 # As hpt_ros.model.backends has them, which cannot be asked without importing torch; a test compares.
-BACKENDS = ("eager", "fused", "compile", "onnxruntime", "openvino", "cuda_graph")
+BACKENDS = ("auto", "eager", "fused", "compile", "onnxruntime", "openvino", "cuda_graph")
 PRECISIONS = ("float32", "bfloat16", "int8")
 REMOTE = "remote"  # the policy that an inference node on another machine computes
 
@@ -60,7 +60,9 @@ class PolicyNodeConfig:
     threads: int = field(
         "threads of torch on the CPU; 0 leaves torch's choice", default=0, minimum=0, maximum=256
     )
-    backend: str = field("what computes the network", default="eager", choices=BACKENDS)
+    backend: str = field(
+        "what computes the network; auto: fused on a CPU, eager elsewhere", default="auto", choices=BACKENDS
+    )
     precision: str = field(
         "what the network is computed in; not every backend has every precision",
         default="float32",

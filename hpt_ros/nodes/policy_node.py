@@ -190,7 +190,8 @@ class PolicyNode(LifecycleNode):
             self._pilot = pilot
         source = loaded.checkpoint or f"the {config.policy} policy"
         self.get_logger().info(
-            f"configured for {loaded.embodiment.name} with {source}; commands go to {self._connections.topics}"
+            f"configured for {loaded.embodiment.name} with {source}{loaded.computed_by}; "
+            f"commands go to {self._connections.topics}"
         )
         return super().on_configure(state)
 

@@ -13,11 +13,11 @@ from torch.nn import functional
 from hpt_ros.errors import HptError
 from hpt_ros.extras import MissingExtraError
 from hpt_ros.model import HeadConfig, ImageEncoderConfig, Policy, StemConfig, TrunkConfig
-from hpt_ros.model.backends import BACKENDS, Backend, BackendError, load_backend
+from hpt_ros.model.backends import BACKENDS, Backend, BackendError, choose_backend, load_backend
 from hpt_ros.model.backends.backend import example_arrays
 from hpt_ros.model.backends.resize import resize_for
 from hpt_ros.model.backends.resnet import FoldedResNet18, FusedResNet18
-from hpt_ros.model.backends.winograd import Tiling, WinogradConv, _matrices
+from hpt_ros.model.backends.winograd import Scratch, Tiling, WinogradConv, _matrices
 from hpt_ros.model.encoders import ResNet18
 from hpt_ros.model.modalities import Pictures
 from hpt_ros.model.rollout import Rollout
@@ -184,6 +184,7 @@ def rounding_bound(conv: WinogradConv, kernel: torch.Tensor, rows: torch.Tensor)
     """
     channels_out, channels_in = kernel.shape[:2]
     absolute = copy.copy(conv)
+    absolute.scratch = Scratch(conv.tiling, max(channels_in, channels_out), torch.float64)
     absolute.to_input, absolute.to_output = conv.to_input.abs().double(), conv.to_output.abs().double()
     flat = _matrices(conv.tiling.m)[1].abs() @ kernel.double().abs().reshape(-1, 9).T
     absolute.kernel = flat.reshape(-1, channels_out, channels_in).transpose(1, 2)
@@ -209,7 +210,7 @@ def test_when_winograd_convolves_expect_the_convolution(side, m, frames, seed):
     expected = functional.conv2d(x.double(), kernel.double(), padding=1)
     for given_rows, is_tiled in ((rows, False), (tiled, True)):
         out = torch.empty(tiling.rows, 6)
-        conv = WinogradConv(kernel, tiling, tiled=is_tiled)
+        conv = WinogradConv(kernel, tiling, Scratch(tiling, 6), tiled=is_tiled)
         bound = maps(rounding_bound(conv, kernel, given_rows))
         assert float(bound.max()) < 1e-3 * float(
             expected.abs().max()
@@ -308,6 +309,32 @@ def test_when_threads_are_given_expect_torch_to_have_them(make_policy):
     assert torch.get_num_threads() == 2
     load_backend("eager", make_policy(), threads=0)
     assert torch.get_num_threads() == 2
+
+
+def test_when_the_backend_is_auto_expect_the_prepared_policy_on_a_cpu(make_policy):
+    policy = make_policy()
+    assert load_backend("auto", policy).name == "fused"
+    assert load_backend("auto", policy, precision="bfloat16").name == "fused"
+    assert load_backend("eager", policy).name == "eager"
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "name"),
+    [
+        ("cpu", "float32", "fused"), ("cpu", "bfloat16", "fused"), ("cpu", "int8", "onnxruntime"),
+        ("cuda", "float32", "eager"), ("cuda", "bfloat16", "cuda_graph"), ("mps", "float32", "eager"),
+    ],
+)  # fmt: skip
+def test_when_auto_chooses_expect_device_and_precision_to_decide(device, precision, name):
+    assert choose_backend(torch.device(device), precision) == name
+
+
+def test_when_auto_needs_an_extra_that_is_missing_expect_that_said(make_policy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(
+        MissingExtraError, match=r"the backend 'onnxruntime' needs .*onnxruntime.*not installed"
+    ):
+        load_backend("auto", make_policy(), precision="int8")
 
 
 def test_when_backends_are_listed_expect_the_plain_one_first():

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import torch
 
-from hpt_ros.model import HeadConfig, StemConfig, load_checkpoint, save_checkpoint
+from hpt_ros.model import HeadConfig, Policy, StemConfig, load_checkpoint, save_checkpoint
 from hpt_ros.model.report import (
     ALL_MODALITIES,
     checkpoint_report,
@@ -14,6 +14,7 @@ from hpt_ros.model.report import (
     modality_table,
     parts_table,
     shape_table,
+    sizes_table,
     trunk_table,
 )
 
@@ -26,7 +27,19 @@ def test_when_the_model_changes_expect_docs_with_the_same_figures():
     for title, config in example_configs().items():
         table = modality_table(config) if title == ALL_MODALITIES else shape_table(config)
         assert f"## {title}\n\n{table}\n\n{parts_table(config)}" in text
-    assert memory_table(next(iter(example_configs().values()))) in text
+    first = next(iter(example_configs().values()))
+    assert sizes_table(first) in text
+    assert memory_table(first) in text
+
+
+def test_when_a_trunk_changes_expect_the_table_of_sizes_to_sum_up_what_is_built():
+    config = next(iter(example_configs().values()))
+    *_, sums = sizes_table(config).splitlines()
+    with torch.device("meta"):
+        numbers = sum(value.numel() for value in Policy(config).parameters())
+    cells = [cell.strip() for cell in sums.split("|")]
+    assert cells[1] == "sum"
+    assert cells[3] == f"{numbers:,}"  # base, as the configuration has it
 
 
 def test_when_the_model_changes_expect_its_picture_drawn_anew():

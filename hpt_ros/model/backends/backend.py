@@ -26,9 +26,10 @@ class Backend(ABC):
     What comes back belongs to the backend and holds until its next call; copy what is to last longer.
     """
 
-    def __init__(self, policy: Policy, *, precision: str) -> None:
-        """Take a policy in evaluation mode, with statistics."""
+    def __init__(self, policy: Policy, name: str, *, precision: str) -> None:
+        """Take a policy in evaluation mode, with statistics, and the backend's own name."""
         self.policy = policy
+        self.name = name
         self.precision = precision
 
     @property
@@ -52,6 +53,14 @@ class Backend(ABC):
         Args:
             arrays: as `Policy.check` returns them, batch 1, with features in place of pictures.
         """
+
+    def require_cpu(self) -> None:
+        """Raise BackendError where the policy is on another device than the CPU."""
+        if self.device.type != "cpu":
+            raise BackendError(
+                f"the backend {self.name!r} is for the CPU, but the policy is on {str(self.device)!r}; use the backend "
+                "'eager' or 'cuda_graph' there"
+            )
 
     def warm_up(self) -> None:
         """Compute one step of zeros, and one without each modality that may be missing, so that no later call is slow.

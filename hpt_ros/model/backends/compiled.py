@@ -19,18 +19,14 @@ COMPILERS = ("g++", "c++", "clang++")
 class CompileBackend(Backend):
     """Encoders as in the backend 'fused'; stems, trunk and head through torch.compile with constants frozen."""
 
-    def __init__(self, policy: Policy, *, precision: str) -> None:
+    def __init__(self, policy: Policy, name: str, *, precision: str) -> None:
         """Compile.
 
         Raises:
             BackendError: the policy is on no CPU, or there is no C++ compiler.
         """
-        super().__init__(policy, precision=precision)
-        if policy.device.type != "cpu":
-            raise BackendError(
-                f"the backend 'compile' is for the CPU, but the policy is on {str(policy.device)!r}; use the backend "
-                "'eager' or 'cuda_graph' there"
-            )
+        super().__init__(policy, name, precision=precision)
+        self.require_cpu()
         wanted = os.environ.get("CXX")
         if not any(shutil.which(compiler) for compiler in ((wanted,) if wanted else COMPILERS)):
             raise BackendError(

@@ -20,13 +20,13 @@ WARM_UP_CALLS = 3  # before recording, as torch's documentation asks for
 class CudaGraphBackend(Backend):
     """As the backend 'fused' on an NVIDIA GPU, in bfloat16 the same parts, without Winograd, as recorded graphs."""
 
-    def __init__(self, policy: Policy, *, precision: str) -> None:
+    def __init__(self, policy: Policy, name: str, *, precision: str) -> None:
         """Prepare the policy; what acts is recorded when it is first asked for.
 
         Raises:
             BackendError: the policy is on no CUDA device.
         """
-        super().__init__(policy, precision=precision)
+        super().__init__(policy, name, precision=precision)
         if policy.device.type != "cuda":
             raise BackendError(
                 f"the backend 'cuda_graph' is for NVIDIA GPUs, but the policy is on {str(policy.device)!r}; move it "

@@ -23,23 +23,19 @@ Graph: TypeAlias = Callable[[Sequence[Tensor]], Tensor]
 class ExportedBackend(Backend):
     """One graph per encoder, and one to act per set of inputs; shapes are fixed.
 
-    ResNet-18 in float32 is computed as by the backend 'fused': its Winograd convolutions took 22 ms for two frames where
-    the runtimes' took 24 and 27 (two cores with AVX-512). In bfloat16 it is a graph, and pictures are resized in torch,
-    since the runtimes' antialiased resizing is slower or missing.
+    ResNet-18 in float32 is computed as by the backend 'fused': its Winograd convolutions took 22 ms for two frames
+    where the runtimes' took 24 and 27 (two cores with AVX-512). In bfloat16 it is a graph, and pictures are resized in
+    torch, since the runtimes' antialiased resizing is slower or missing.
     """
 
-    def __init__(self, policy: Policy, *, precision: str) -> None:
+    def __init__(self, policy: Policy, name: str, *, precision: str) -> None:
         """Export the encoders; what acts is exported when it is first asked for.
 
         Raises:
             BackendError: the policy is on no CPU, or its head draws random noise.
         """
-        super().__init__(policy, precision=precision)
-        if policy.device.type != "cpu":
-            raise BackendError(
-                f"the backend {self.name!r} is for the CPU, but the policy is on {str(policy.device)!r}; use the "
-                "backend 'eager' or 'cuda_graph' there"
-            )
+        super().__init__(policy, name, precision=precision)
+        self.require_cpu()
         if isinstance(policy.head, NoiseHead) and policy.head.draws:
             raise BackendError(
                 f"the backend {self.name!r} cannot draw the noise that head.flow_noise 'random' asks for; set it to "
@@ -47,11 +43,6 @@ class ExportedBackend(Backend):
             )
         self._graphs: dict[tuple[str, ...], Graph] = {}
         self._encoders = {name: self._encoder(name) for name in policy.encoders}
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The backend's name."""
 
     @abstractmethod
     def build(self, module: nn.Module, example: tuple[Tensor, ...], *, encodes: bool) -> Graph:

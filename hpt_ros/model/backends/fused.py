@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from hpt_ros.model.backends.backend import Backend, BackendError
+from hpt_ros.model.backends.backend import Backend
 from hpt_ros.model.backends.resize import resize_for
 from hpt_ros.model.backends.resnet import FoldedResNet18, FusedResNet18
 from hpt_ros.model.backends.trunk import FusedTrunk
@@ -27,18 +27,14 @@ class FusedBackend(Backend):
     stems, head, other encoders, and the actions' scale stay float32.
     """
 
-    def __init__(self, policy: Policy, *, precision: str) -> None:
+    def __init__(self, policy: Policy, name: str, *, precision: str) -> None:
         """Prepare the policy.
 
         Raises:
             BackendError: the policy is on no CPU.
         """
-        super().__init__(policy, precision=precision)
-        if policy.device.type != "cpu":
-            raise BackendError(
-                f"the backend 'fused' is for the CPU, but the policy is on {str(policy.device)!r}; use the backend "
-                "'eager' or 'cuda_graph' there"
-            )
+        super().__init__(policy, name, precision=precision)
+        self.require_cpu()
         self._prepared = with_fused_trunk(policy, DTYPES[precision])
         self._encoders = {name: frame_encoder(policy, name, DTYPES[precision]) for name in policy.encoders}
 

@@ -25,9 +25,7 @@ class OnnxRuntimeBackend(ExportedBackend):
     one's range as it comes (dynamic quantisation, no calibration data); encoders stay float32.
     """
 
-    name = "onnxruntime"
-
-    def __init__(self, policy: Policy, *, precision: str) -> None:
+    def __init__(self, policy: Policy, name: str, *, precision: str) -> None:
         """As `ExportedBackend`.
 
         Raises:
@@ -39,7 +37,7 @@ class OnnxRuntimeBackend(ExportedBackend):
         require_extra("onnxscript", extra="onnx", what=what)
         if precision == "int8":
             self._quantisation: Any = require_extra("onnxruntime.quantization", extra="onnx", what=what)
-        super().__init__(policy, precision=precision)
+        super().__init__(policy, name, precision=precision)
 
     def build(self, module: nn.Module, example: tuple[Tensor, ...], *, encodes: bool) -> Graph:
         """As `ExportedBackend.build`."""

@@ -20,9 +20,7 @@ HINTS = {"float32": "f32", "bfloat16": "bf16"}
 class OpenVinoBackend(ExportedBackend):
     """Graphs in OpenVINO."""
 
-    name = "openvino"
-
-    def __init__(self, policy: Policy, *, precision: str) -> None:
+    def __init__(self, policy: Policy, name: str, *, precision: str) -> None:
         """As `ExportedBackend`.
 
         Raises:
@@ -35,7 +33,7 @@ class OpenVinoBackend(ExportedBackend):
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
-        super().__init__(policy, precision=precision)
+        super().__init__(policy, name, precision=precision)
 
     def build(self, module: nn.Module, example: tuple[Tensor, ...], *, encodes: bool) -> Graph:
         """As `ExportedBackend.build`."""

@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from hpt_ros.model.backends.resize import resize_for
-from hpt_ros.model.backends.winograd import Tiling, WinogradConv
+from hpt_ros.model.backends.winograd import Scratch, Tiling, WinogradConv
 from hpt_ros.model.encoders import BasicBlock, ResNet18
 
 # Tile side m by side of the map. 4 needs the fewest multiplications; on small maps with many channels its kernels, four
@@ -107,7 +107,7 @@ class _Layer:
             self.entry = _fuse(*blocks[0].pop(0))
             self.shortcut = _fuse(first.downsample[0], first.downsample[1])
         plain = self.entry is not None  # an entry's maps come in plain order
-        constant = torch.zeros(channels)
+        constant, scratch = torch.zeros(channels), Scratch(tiling, channels)
         self.blocks: list[list[tuple[WinogradConv, Tensor]]] = []
         for block in blocks:
             convs, inner = [], constant if len(block) == 2 else torch.zeros(channels)
@@ -117,7 +117,7 @@ class _Layer:
                 inner = fused.bias + fused.weight.sum((2, 3)) @ inner
                 if index == len(block) - 1:
                     constant = inner = inner + constant
-                convs.append((WinogradConv(fused.weight, tiling, tiled=not plain), -inner))
+                convs.append((WinogradConv(fused.weight, tiling, scratch, tiled=not plain), -inner))
                 plain = False
             self.blocks.append(convs)
         self.constant = constant
@@ -127,6 +127,7 @@ class _Layer:
             self.to_tiles.clamp_(max=tiling.frames * tiling.side**2 - 1)
         self.plain = torch.zeros(tiling.frames * tiling.side**2 + 1, channels)
         self.main, self.inner = (torch.zeros(tiling.rows + 1, channels) for _ in range(2))
+        self.out = torch.empty(len(self.to_pixels), channels)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Compute the layer."""
@@ -145,8 +146,8 @@ class _Layer:
                 rows = self.inner
             last(rows, self.main[:-1], add=True)
             _rectify(self.main, floor)
-        out = self.main.index_select(0, self.to_pixels).add_(self.constant)
-        return out.reshape(self.shape).permute(0, 3, 1, 2)
+        torch.index_select(self.main, 0, self.to_pixels, out=self.out).add_(self.constant)
+        return self.out.view(self.shape).permute(0, 3, 1, 2)
 
 
 def _rows(maps: Tensor) -> Tensor:

@@ -108,10 +108,23 @@ class Tiling:
         return torch.where(outside, last, row).flatten()
 
 
+class Scratch:
+    """Where convolutions on maps of one tiling and number of channels leave what is between their steps.
+
+    One serves all convolutions of a layer, which follow each other, so that it stays in the cache, and nothing is
+    allocated in a step.
+    """
+
+    def __init__(self, tiling: Tiling, channels: int, dtype: torch.dtype = torch.float32) -> None:
+        """Make room for tiles of at most `channels` channels."""
+        size = (tiling.m + 2) ** 2 * tiling.tiles * channels
+        self.gathered, self.spread = (torch.empty(size, dtype=dtype) for _ in range(2))
+
+
 class WinogradConv:
     """A 3x3 convolution, stride 1, zero padding, on maps in tile order."""
 
-    def __init__(self, kernel: Tensor, tiling: Tiling, *, tiled: bool) -> None:
+    def __init__(self, kernel: Tensor, tiling: Tiling, scratch: Scratch, *, tiled: bool) -> None:
         """Prepare a kernel (C_out, C_in, 3, 3) for maps of `tiling`, which come in tile order or in plain order."""
         self.to_input, to_kernel, self.to_output = _matrices(tiling.m)
         channels_out, channels_in = kernel.shape[:2]
@@ -121,14 +134,22 @@ class WinogradConv:
         )
         self.index = tiling.inputs_of_tiles(tiled=tiled)
         self.tiling = tiling
+        self.scratch = scratch
 
     def __call__(self, rows: Tensor, out: Tensor, *, add: bool = False) -> None:
         """Convolve rows (R + 1, C_in), the last of which lies outside; write to, or add to, `out` (rows, C_out)."""
-        tiles = rows.index_select(0, self.index).reshape(len(self.to_input), -1)
-        spread = (self.to_input @ tiles).reshape(len(self.to_input), self.tiling.tiles, -1)
-        product = torch.bmm(spread, self.kernel).reshape(len(self.to_input), -1)
+        positions, tiles = len(self.to_input), self.tiling.tiles
+        channels_in, channels_out = self.kernel.shape[1:]
+        count_in, count_out = positions * tiles * channels_in, positions * tiles * channels_out
+        gathered, spread = self.scratch.gathered[:count_in], self.scratch.spread[:count_in]
+        torch.index_select(rows, 0, self.index, out=gathered.view(-1, channels_in))
+        torch.mm(self.to_input, gathered.view(positions, -1), out=spread.view(positions, -1))
+        product = self.scratch.gathered[:count_out]  # over what has been read
+        torch.bmm(
+            spread.view(positions, tiles, -1), self.kernel, out=product.view(positions, tiles, channels_out)
+        )
         flat = out.view(len(self.to_output), -1)
         if add:
-            flat.addmm_(self.to_output, product)
+            flat.addmm_(self.to_output, product.view(positions, -1))
         else:
-            torch.mm(self.to_output, product, out=flat)
+            torch.mm(self.to_output, product.view(positions, -1), out=flat)
