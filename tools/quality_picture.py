@@ -35,7 +35,12 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        record_demonstrations(DEMONSTRATIONS, folder / "bags", real_time_factor=RECORDING_SPEED)
+        record_demonstrations(
+            DEMONSTRATIONS,
+            folder / "bags",
+            real_time_factor=RECORDING_SPEED,
+            report=lambda name, _: print(name, flush=True),
+        )
         bags = sorted(path.parent for path in (folder / "bags").rglob("metadata.yaml"))
         spoil(bags[2], 0.5, 1.0, freeze=True)
         spoil(bags[5], 0.1, 0.25, freeze=False)
