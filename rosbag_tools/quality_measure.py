@@ -20,10 +20,11 @@ Floats = NDArray[np.float64]
 
 # Slower than this share of every velocity limit is standing still: above encoder noise, below any wanted motion.
 STILL_SHARE = 0.01
-# A picture counts as the one before if fewer than this share of its pixels changed by more than so many grey levels:
-# H.264 at the converter's quality and a camera's noise stay below 8 levels.
-CHANGED_LEVELS = 8
-CHANGED_SHARE = 2e-4
+# A picture counts as the same if fewer than this share of its pixels changed by more than so many grey levels. A frozen
+# camera of the simulated scene, through the converter's H.264, stays below 0.1 % (sharp edges jump where key frames
+# are encoded anew), and its moving arm changes more than 0.8 % from one tick to the next.
+CHANGED_LEVELS = 16
+CHANGED_SHARE = 2e-3
 # Mean grey level 0..255: a covered lens gives less than 16 (video black), a blinded sensor more than 240.
 DARK_LEVEL, BRIGHT_LEVEL = 16.0, 240.0
 # A depth camera that measures less than this share of its pixels sees nothing: too near, too far, or covered.
@@ -44,7 +45,8 @@ class Pictures:
 
     Attributes:
         brightness: float64 (length,), mean grey level 0..255.
-        change: float64 (length,), share of pixels that differ from the picture before; NaN for the first.
+        change: float64 (length,), share of pixels that differ from the last picture that was not the same as those
+            before it, so that slow motion adds up; NaN for the first.
     """
 
     brightness: Floats
@@ -66,7 +68,8 @@ def measure_pictures(frames: Iterable[NDArray[np.uint8]]) -> Pictures:
         grey = frame.mean(axis=2).astype(np.int16)
         brightness.append(float(grey.mean()))
         change.append(np.nan if before is None else float((np.abs(grey - before) > CHANGED_LEVELS).mean()))
-        before = grey
+        if not change[-1] < CHANGED_SHARE:
+            before = grey
     return Pictures(np.array(brightness), np.array(change))
 
 

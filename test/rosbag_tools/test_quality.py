@@ -15,7 +15,14 @@ from hpt_ros.cli.main import main
 from hpt_ros.embodiment import Embodiment
 from rosbag_tools.dataset import write_dataset
 from rosbag_tools.quality import CHECKS, DROPPED_SHARE, OUTLIER_Z, SEVERITIES, assess, robust_z
-from rosbag_tools.quality_measure import EpisodeArrays, Pictures, Recorded, measure_pictures, thumbnail
+from rosbag_tools.quality_measure import (
+    CHANGED_SHARE,
+    EpisodeArrays,
+    Pictures,
+    Recorded,
+    measure_pictures,
+    thumbnail,
+)
 from rosbag_tools.quality_page import MOST_PICTURES, page
 
 ROBOT = Embodiment.loads("""
@@ -89,6 +96,7 @@ def idle(made):
     for key in ("action", "state"):
         made[4][key][:24] = made[4][key][24]
         made[4][key][24:] = made[4][key][24] + (made[1][key][: len(made[4][key]) - 24] - made[1][key][0])
+    made[4]["pictures"] = drawn(made[4]["action"], np.random.default_rng(6))
 
 
 def duplicate(made):
@@ -428,3 +436,25 @@ def test_a_thumbnail_is_small_whatever_the_picture():
     noise = np.random.default_rng(1).integers(0, 255, (480, 640, 3)).astype(np.uint8)
     assert len(thumbnail(noise)) < 10_000
     assert thumbnail(np.zeros((8, 8, 3), np.uint8))[:2] == b"\xff\xd8"
+
+
+def test_a_camera_that_stops_before_a_scene_with_sharp_edges_is_found_through_the_video(tmp_path):
+    # Sharp edges jump where the codec begins anew, every few pictures.
+    made = made_episodes()
+    random = np.random.default_rng(8)
+    texture = np.kron(random.integers(20, 235, (24, 32)), np.ones((2, 2)))[..., None].astype(np.uint8)
+    for entry in made:
+        square = entry["pictures"] == 220
+        entry["pictures"] = np.where(square, entry["pictures"], np.repeat(texture[None], len(square), 0))
+    freeze(made)
+    report = assessed(write(tmp_path / "dataset", made), tmp_path / "report.html")
+    assert where(report, "frozen") == [(2, "top")]
+
+
+def test_motion_too_slow_to_see_from_tick_to_tick_adds_up():
+    frames = np.full((30, 60, 80, 3), 80, np.uint8)
+    for tick, frame in enumerate(frames):
+        frame[30, : 2 * tick] = 200  # two pixels of 4800 a tick: 0.04 %
+    change = measure_pictures(frames).change
+    runs = np.diff(np.flatnonzero(np.concatenate([[True], change[1:] >= CHANGED_SHARE, [True]])))
+    assert runs.max() <= 6
