@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,7 +35,6 @@ REST_TICKS = 3
 BINS = 24
 # Points of an episode's course of speed in the report.
 COURSE_POINTS = 48
-THUMBNAIL_PX = 112
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +69,6 @@ def measure_pictures(frames: Iterable[NDArray[np.uint8]]) -> Pictures:
         if not change[-1] < CHANGED_SHARE:
             before = grey
     return Pictures(np.array(brightness), np.array(change))
-
-
-def thumbnail(frame: NDArray[np.uint8]) -> bytes:
-    """A small JPEG of an RGB picture (height, width, 3), `THUMBNAIL_PX` wide at most."""
-    scale = min(1.0, THUMBNAIL_PX / frame.shape[1])
-    size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
-    small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-    done, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 70])
-    assert done
-    return data.tobytes()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_ros.cli.main import main
+from hpt_ros.cli.quality_thumbnail import thumbnail
 from hpt_ros.embodiment import Embodiment
 from rosbag_tools.dataset import write_dataset
 from rosbag_tools.quality import CHECKS, OUTLIER_Z, SEVERITIES, assess, robust_z
@@ -20,7 +21,6 @@ from rosbag_tools.quality_measure import (
     EpisodeArrays,
     Pictures,
     measure_pictures,
-    thumbnail,
 )
 from rosbag_tools.quality_page import MOST_PICTURES, page
 
