@@ -92,7 +92,8 @@ def marked_lines(text: str) -> list[tuple[int, str]]:
         content, mark, note = line.partition(f"# {CHECK}")
         if mark and content.strip():
             shown = content.strip().removeprefix("- ")
-            found.append((number, f"{shown[:100]}{note[:160]}" if note else shown[:160]))
+            note = note.removeprefix(":").strip()
+            found.append((number, f"{shown[:140]}  ({note[:160]})" if note else shown[:140]))
     return found
 
 

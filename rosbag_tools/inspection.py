@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import did_you_mean
 from hpt_ros.observation.track import seconds
+from rosbag_tools.names import EMBODIMENT_TOPIC, EVENTS_TOPIC
 from rosbag_tools.reader import Bag
 
 Integers = NDArray[np.int64]
@@ -26,6 +27,10 @@ GAP_PERIODS = 2.5
 CLOCK_OFF_S = 1.0
 # More than this behind its stamp, a sample is often not there when its tick is resolved (0.02 s after it).
 LATE_S = 0.1
+# A topic that begins or ends this much within the bag was started late, or was lost.
+SILENT_S = 1.0
+# Below this rate a topic is events, of which no skew can be said.
+STEADY_HZ = 1.0
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 MISSING, EMPTY = "missing", "no messages"
 
@@ -128,12 +133,15 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
             found[name].delay_s = float(np.median(delays[name])) * 1e-9
     result = Inspection(found)
     if embodiment is not None:
-        _claims(found, embodiment)
-        result.unused = [name for name, entry in found.items() if entry.count and not entry.used_by]
+        _claims(found, embodiment, bag)
+        own = (EMBODIMENT_TOPIC, EVENTS_TOPIC)  # the recorder's
+        result.unused = [
+            name for name, entry in found.items() if entry.count and not entry.used_by and name not in own
+        ]
     result.reference = _reference(found)
     if result.reference:
         for name, values in stamps.items():
-            if found[name].rate_hz > 0:
+            if found[name].rate_hz >= STEADY_HZ:
                 _skew(found[name], stamps[result.reference], values)
     _point_out_clocks(found)
     return result
@@ -155,7 +163,7 @@ def _intervals(entry: TopicTimes, stamps_ns: Integers, start_ns: int) -> None:
 
 def _reference(found: Mapping[str, TopicTimes]) -> str:
     """The slowest camera, which sets the ticks; without one the slowest topic that comes at least once a second."""
-    steady = [name for name, entry in found.items() if entry.rate_hz >= 1.0 and entry.type]
+    steady = [name for name, entry in found.items() if entry.rate_hz >= STEADY_HZ]
     used = [name for name in steady if found[name].used_by] or steady
     cameras = [name for name in used if found[name].type in IMAGE_TYPES]
     return min(cameras or used, key=lambda name: (found[name].rate_hz, name), default="")
@@ -169,17 +177,21 @@ def _skew(entry: TopicTimes, reference_ns: Integers, stamps_ns: Integers) -> Non
     entry.worst_skew_s = float(np.percentile(distance, 95)) * 1e-9
 
 
-def _claims(found: dict[str, TopicTimes], embodiment: Embodiment) -> None:
+def _claims(found: dict[str, TopicTimes], embodiment: Embodiment, bag: Bag) -> None:
     for stream in embodiment.streams:
         tolerance_s = None if stream.modality == "language" else stream.tolerance_s
         rate_hz = 0.0 if stream.modality == "language" else stream.rate_hz
         _claim(found, stream.topic, stream.type, rate_hz, tolerance_s, f"stream {stream.name}")
+        if tolerance_s is not None:
+            _point_out_silence(found[stream.topic], bag)
     action = embodiment.action
     for output in action.parts:
         held = action.grips_only(output)
         rate_hz = 0.0 if held else action.rate_hz
         purpose = output.name if output.name == "action" else f"output {output.name}"
         _claim(found, output.topic, output.type, rate_hz, None if held else output.tolerance_s, purpose)
+        if not held:
+            _point_out_silence(found[output.topic], bag)
 
 
 def _claim(
@@ -209,6 +221,16 @@ def _claim(
                 f"gap of {entry.largest_gap_s:.2f} s at {entry.gap_at_s:.2f} s is longer than the tolerance of "
                 f"{tolerance_s:g} s: ticks are lost there"
             )
+
+
+def _point_out_silence(entry: TopicTimes, bag: Bag) -> None:
+    if not entry.count:
+        return
+    before_s, after_s = seconds(entry.first_ns - bag.start_ns), seconds(bag.end_ns - entry.last_ns)
+    if before_s > SILENT_S:
+        entry.notes.append(f"begins {before_s:.1f} s after the bag does")
+    if after_s > SILENT_S:
+        entry.notes.append(f"ends {after_s:.1f} s before the bag does")
 
 
 def _point_out_clocks(found: Mapping[str, TopicTimes]) -> None:

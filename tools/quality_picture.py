@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 
 import cv2
-import numpy as np
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -35,15 +34,18 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        record_demonstrations(DEMONSTRATIONS, folder / "bags", real_time_factor=RECORDING_SPEED)
+        record_demonstrations(
+            DEMONSTRATIONS,
+            folder / "bags",
+            real_time_factor=RECORDING_SPEED,
+            report=lambda name, _: print(name, flush=True),
+        )
         bags = sorted(path.parent for path in (folder / "bags").rglob("metadata.yaml"))
         spoil(bags[2], 0.5, 1.0, freeze=True)
         spoil(bags[5], 0.1, 0.25, freeze=False)
         shot = photograph(folder, browser)
         data = cv2.imread(str(shot))
-        # 128 colours are enough for a page, and a third of the bytes.
-        levels = np.round(data / 255.0 * 15) / 15 * 255
-        cv2.imwrite(str(PICTURE), levels.astype(np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+        cv2.imwrite(str(PICTURE), data, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     print(f"{PICTURE}: {PICTURE.stat().st_size / 1000:.0f} kB")
     return 0
 

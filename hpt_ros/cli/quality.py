@@ -158,9 +158,10 @@ def _pictures(
     """
     from collections.abc import Iterator
 
+    from hpt_ros.cli.quality_thumbnail import thumbnail
     from hpt_ros.learning.dataset import decode_video
     from hpt_ros.learning.errors import DatasetError
-    from rosbag_tools.quality_measure import measure_pictures, thumbnail
+    from rosbag_tools.quality_measure import measure_pictures
 
     name = dataset.embodiment.image_streams[view].name
     # Number of a frame within its video to the episode that shows it.

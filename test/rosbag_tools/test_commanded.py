@@ -19,7 +19,8 @@ from rosbag_tools.convert import convert
 from rosbag_tools.first_embodiment import first_embodiment
 from rosbag_tools.reader import Bag
 
-from .commanded import START_NS, Commanded, arm_at, grip_at, place_at, turn_at
+from .commanded import Commanded, arm_at, grip_at, place_at, turn_at
+from .conftest import START_NS
 
 COMMAND_AHEAD_S = 0.01  # a command's value is of its stamp and this much
 

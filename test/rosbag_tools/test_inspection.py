@@ -172,3 +172,27 @@ def test_control_codes_of_a_task_are_not_printed(robot, tmp_path, capsys):
 )  # fmt: skip
 def test_sizes_have_few_digits(count, text):
     assert verb.bytes_text(count) == text
+
+
+def test_a_camera_that_dies_on_the_way_and_one_that_starts_late_are_pointed_out(robot, tmp_path, capsys):
+    messages = [
+        (topic, log_ns, message)
+        for topic, log_ns, message in robot.messages(6.0)
+        if not (topic == "/left" and log_ns > robot.start_ns + 3 * S)
+        and not (topic == "/right" and log_ns < robot.start_ns + 2 * S)
+    ]
+    assert main(["inspect", str(carrying(robot, tmp_path / "bag", messages))]) == 0
+    out = capsys.readouterr().out
+    assert "CHECK stream left: /left: ends 3.0 s before the bag does" in out
+    assert "CHECK stream right: /right: begins 2." in out
+    assert "ok    stream joints" in out
+
+
+def test_the_recorders_own_topics_are_no_unused_ones_and_events_have_no_skew(robot, tmp_path):
+    start, end = robot.start_ns, robot.start_ns + 2 * S
+    marks = [("/hpt/episode_events", at, robot.event(kind, at)) for kind, at in ((1, start), (2, end))]
+    path = robot.write(tmp_path / "bag", sorted([*robot.messages(), *marks], key=lambda item: item[1]))
+    found = looked(path, robot.embodiment)
+    assert found.unused == ["/unused"]
+    assert found.topics["/hpt/episode_events"].skew_s is None
+    assert found.topics["/left"].skew_s is not None

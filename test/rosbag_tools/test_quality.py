@@ -12,10 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_ros.cli.main import main
+from hpt_ros.cli.quality_thumbnail import thumbnail
 from hpt_ros.embodiment import Embodiment
 from rosbag_tools.dataset import write_dataset
-from rosbag_tools.quality import CHECKS, DROPPED_SHARE, OUTLIER_Z, SEVERITIES, assess, robust_z
-from rosbag_tools.quality_measure import EpisodeArrays, Pictures, Recorded, measure_pictures, thumbnail
+from rosbag_tools.quality import CHECKS, OUTLIER_Z, SEVERITIES, assess, robust_z
+from rosbag_tools.quality_measure import (
+    CHANGED_SHARE,
+    EpisodeArrays,
+    Pictures,
+    measure_pictures,
+)
 from rosbag_tools.quality_page import MOST_PICTURES, page
 
 ROBOT = Embodiment.loads("""
@@ -89,6 +95,7 @@ def idle(made):
     for key in ("action", "state"):
         made[4][key][:24] = made[4][key][24]
         made[4][key][24:] = made[4][key][24] + (made[1][key][: len(made[4][key]) - 24] - made[1][key][0])
+    made[4]["pictures"] = drawn(made[4]["action"], np.random.default_rng(6))
 
 
 def duplicate(made):
@@ -348,61 +355,6 @@ def test_a_long_rest_before_the_motion_is_found_and_a_short_one_is_not():
     assert [(finding.episode, finding.subject) for finding in found] == [(3, "start")]
 
 
-def recorded_as(**changed):
-    plain = Recorded(100, {}, {"top": 0.02, "joints": 0.01})
-    nothing = in_memory(made_episodes())
-    return [
-        dataclasses.replace(entry, recorded=dataclasses.replace(plain, **changed) if place == 5 else plain)
-        for place, entry in enumerate(nothing)
-    ]
-
-
-def test_ticks_lost_in_the_recording_are_found_from_a_twentieth_on():
-    few, many = round(100 * DROPPED_SHARE) - 1, round(100 * DROPPED_SHARE)
-    assert assess(ROBOT, recorded_as(dropped={"top": few})).of("dropped") == []
-    (finding,) = assess(ROBOT, recorded_as(dropped={"top": many})).of("dropped")
-    assert (finding.episode, finding.subject) == (5, "top")
-
-
-def test_a_stream_older_than_a_tick_is_out_of_step_and_a_state_is_not():
-    assert assess(ROBOT, recorded_as(ages_s={"top": 0.09, "joints": 0.3})).of("skew") == []
-    (finding,) = assess(ROBOT, recorded_as(ages_s={"top": 0.11, "joints": 0.01})).of("skew")
-    assert (finding.episode, finding.subject) == (5, "top")
-
-
-def test_two_views_of_different_moments_are_out_of_step():
-    text = ROBOT.to_yaml().replace("streams:\n", "streams:\n" + SECOND, 1)
-    two = Embodiment.loads(text)
-    for apart_s, count in ((0.04, 0), (0.06, 1)):
-        episodes = recorded_as(ages_s={"top": 0.02, "side": 0.02 + apart_s})
-        found = assess(two, episodes).of("skew")
-        assert [finding.subject for finding in found] == ["side"] * count
-
-
-SECOND = """- {name: side, modality: image, topic: /side, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
-   image: {height: 48, width: 64}}
-"""
-
-
-def test_what_the_conversion_said_of_the_recordings_is_read(tmp_path):
-    folder = write(tmp_path / "dataset", made_episodes())
-    spans = [{"start_ns": 0, "ticks": 40, "episode_index": 7}]
-    entry = {
-        "ticks": 60,
-        "dropped": {"top": {"ticks": 20, "first": "late"}},
-        "ages_s": {"top": 0.2},
-        "spans": spans,
-    }
-    file = folder / "meta/hpt/report.json"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps({"action_source": "command", "episodes": [entry]}))
-    report = assessed(folder, tmp_path / "report.html")
-    assert where(report, "dropped") == [(7, "top")]
-    assert where(report, "skew") == [(7, "top")]
-    file.write_text(json.dumps({"action_source": "command", "episodes": [{"ticks": 3, "spans": 5}]}))
-    assert main(["quality", str(folder), "--out", str(tmp_path / "report.html")]) == 2
-
-
 def test_the_verdict_is_of_the_worst_finding_and_every_check_has_a_severity():
     assert {check.severity for check in CHECKS.values()} == set(SEVERITIES)
     made = made_episodes()
@@ -428,3 +380,25 @@ def test_a_thumbnail_is_small_whatever_the_picture():
     noise = np.random.default_rng(1).integers(0, 255, (480, 640, 3)).astype(np.uint8)
     assert len(thumbnail(noise)) < 10_000
     assert thumbnail(np.zeros((8, 8, 3), np.uint8))[:2] == b"\xff\xd8"
+
+
+def test_a_camera_that_stops_before_a_scene_with_sharp_edges_is_found_through_the_video(tmp_path):
+    # Sharp edges jump where the codec begins anew, every few pictures.
+    made = made_episodes()
+    random = np.random.default_rng(8)
+    texture = np.kron(random.integers(20, 235, (24, 32)), np.ones((2, 2)))[..., None].astype(np.uint8)
+    for entry in made:
+        square = entry["pictures"] == 220
+        entry["pictures"] = np.where(square, entry["pictures"], np.repeat(texture[None], len(square), 0))
+    freeze(made)
+    report = assessed(write(tmp_path / "dataset", made), tmp_path / "report.html")
+    assert where(report, "frozen") == [(2, "top")]
+
+
+def test_motion_too_slow_to_see_from_tick_to_tick_adds_up():
+    frames = np.full((30, 60, 80, 3), 80, np.uint8)
+    for tick, frame in enumerate(frames):
+        frame[30, : 2 * tick] = 200  # two pixels of 4800 a tick: 0.04 %
+    change = measure_pictures(frames).change
+    runs = np.diff(np.flatnonzero(np.concatenate([[True], change[1:] >= CHANGED_SHARE, [True]])))
+    assert runs.max() <= 6
