@@ -365,13 +365,9 @@ class RecorderNode(Node):
 
     def _event(self, name: str, event: int, at_ns: int, outcome: int = 0, note: str = "") -> EpisodeEvent:
         message = EpisodeEvent(
-            event=event,
-            episode_id=name,
-            task=self._task,
-            operator_name=self._operator,
-            outcome=outcome,
-            note=note,
-        )
+            event=event, episode_id=name, task=self._task, operator_name=self._operator,
+            outcome=outcome, note=note,
+        )  # fmt: skip
         message.header.stamp = rclpy.time.Time(nanoseconds=at_ns).to_msg()
         return message
 
