@@ -103,6 +103,13 @@ def connected(*publishers):
     until(lambda: all(publisher.get_subscription_count() for publisher in publishers))
 
 
+def on_its_thread(node, work, *arguments):
+    """Call something of a node as its own callbacks do, and return the result."""
+    task = node.executor.create_task(work, *arguments)
+    until(task.done)
+    return task.result()
+
+
 def stamp(ns):
     return Time(sec=ns // 10**9, nanosec=ns % 10**9)
 

@@ -13,9 +13,7 @@ IDLE_S = 2.0  # a person needs about a second to press a button; `hpt quality` p
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add = parser.add_argument
-    add(
-        "bags", nargs="+", metavar="BAG", help="a rosbag2 folder, an .mcap or .db3 file, or a folder of those"
-    )
+    add("bags", nargs="+", metavar="BAG", help="a rosbag1 or rosbag2 bag, a folder of those, or a pattern")
     add("--embodiment", metavar="FILE", help="embodiment file; left out: the one that the bags carry")
     add(
         "--out",

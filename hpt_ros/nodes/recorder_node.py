@@ -52,7 +52,8 @@ class RecorderNode(Node):
     """The recorder.
 
     It subscribes to a topic as soon as somebody publishes it and with the quality of service that they offer, so that
-    an episode begins with its first message; between episodes messages are dropped unread.
+    an episode begins with its first message; between episodes messages are dropped unread. What latched topics said
+    before an episode is in it too.
 
     Parameters of the node, for those left out here: ``embodiment`` (path of the file), ``out_dir``, ``extra_topics``.
 
@@ -209,8 +210,8 @@ class RecorderNode(Node):
             response.message = str(error)
             return response
         assert self._recording is not None
-        response.success = True
         response.episode_id, response.bag_path = self._recording.name, str(self._recording.path)
+        response.success = True
         return response
 
     def start_episode(self, task: str = "", operator: str = "") -> None:
@@ -262,9 +263,11 @@ class RecorderNode(Node):
         self._rates = RateWatch(self._rates_hz, now_ns, RATE_WINDOW_S)
         self._tell(EpisodeEvent.STARTED, now_ns)
         text = serialize_message(String(data=self.embodiment.to_yaml()))
-        if self.recording:
+        if self.recording:  # else the disk was full already
             self._write(names.EMBODIMENT_TOPIC, now_ns, text)
-        if not self.recording:
+        if self.recording:
+            self.topics.renew()
+        else:
             raise HptError(f"the bag {str(recording.path)!r} cannot be written; check the disk's space")
 
     def _on_stop(self, request: Any, response: Any) -> Any:
@@ -362,13 +365,9 @@ class RecorderNode(Node):
 
     def _event(self, name: str, event: int, at_ns: int, outcome: int = 0, note: str = "") -> EpisodeEvent:
         message = EpisodeEvent(
-            event=event,
-            episode_id=name,
-            task=self._task,
-            operator_name=self._operator,
-            outcome=outcome,
-            note=note,
-        )
+            event=event, episode_id=name, task=self._task, operator_name=self._operator,
+            outcome=outcome, note=note,
+        )  # fmt: skip
         message.header.stamp = rclpy.time.Time(nanoseconds=at_ns).to_msg()
         return message
 

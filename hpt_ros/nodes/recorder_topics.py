@@ -103,13 +103,23 @@ class RecorderTopics:
         if self.known.get(topic) == wanted or topic in self._not_installed:
             return
         try:
-            message_type = _message_class(wanted.type)
+            self._subscribe(topic, wanted)
         except (ImportError, AttributeError) as error:
             self._not_installed.add(topic)
             self._node.get_logger().error(
                 f"topic {topic} has the type {wanted.type}, which is not installed ({error}); it is not recorded"
             )
-            return
+
+    def renew(self) -> None:
+        """Subscribe anew to latched topics, so that what they said before an episode (a task, a static transform) is
+        delivered once more, into its bag.
+        """
+        for topic, entry in self.known.items():
+            if entry.latched:
+                self._subscribe(topic, entry)
+
+    def _subscribe(self, topic: str, wanted: RecordedTopic) -> None:
+        message_type = _message_class(wanted.type)
         if topic in self._subscriptions:
             self._node.destroy_subscription(self._subscriptions[topic])
         self._subscriptions[topic] = self._node.create_subscription(

@@ -55,16 +55,17 @@ def graph(tmp_path):
 
 def test_an_episode_is_recorded_as_it_was_published(graph, tmp_path):
     robot, recorder = graph(extra=["/notes"])
-    robot.notes.publish(String(data="before"))  # latched; but nobody was recording
+    robot.notes.publish(String(data="before"))  # latched, so it holds in the episode too
     robot.play(recorder, 1.0, 1.2)
     started = robot.call(StartEpisode, task="pour", operator_name="ann")
     assert started.success, started.message
+    until(lambda: recorder._recording.counts["/notes"] == 1)
     robot.notes.publish(String(data="during"))
     robot.play(recorder, 1.2, 3.6)
     until(lambda: recorder._recording.counts["/eye"] == 24)
     until(lambda: recorder._recording.counts["/joint_states"] == 120)
     until(lambda: recorder._recording.counts["/command"] == 120)
-    until(lambda: recorder._recording.counts["/notes"] == 1)
+    until(lambda: recorder._recording.counts["/notes"] == 2)
     stopped = robot.call(StopEpisode, outcome=EpisodeEvent.OUTCOME_SUCCESS, note="nice")
     assert stopped.success, stopped.message
     assert stopped.bag_path == started.bag_path
@@ -93,7 +94,7 @@ def test_an_episode_is_recorded_as_it_was_published(graph, tmp_path):
         <= 40_000_000
         for item in joints
     )
-    assert [item.content.data for item in messages if item.topic == "/notes"] == ["during"]
+    assert [item.content.data for item in messages if item.topic == "/notes"] == ["before", "during"]
 
     report = convert([stopped.bag_path], tmp_path / "dataset")
     assert report.episodes[0].task == "pour"

@@ -16,7 +16,7 @@ import pytest
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from recording_rig import TEXT, Robot, connected, until
+from recording_rig import TEXT, Robot, connected, on_its_thread, until
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
@@ -111,8 +111,8 @@ def test_when_a_write_fails_for_want_of_space_expect_the_rest_readable_and_the_r
         assert Embodiment.loads(bag.embodiment_text()) == Embodiment.loads(TEXT)
     for file in Path(path).iterdir():
         file.unlink()
-    recorder.start_episode()
-    kept, counts, _ = recorder.stop_episode(EpisodeEvent.OUTCOME_SUCCESS)
+    on_its_thread(recorder, recorder.start_episode)
+    kept, counts, _ = on_its_thread(recorder, recorder.stop_episode, EpisodeEvent.OUTCOME_SUCCESS)
     assert counts["/hpt/episode_events"] == 2
     with Bag.open(kept) as bag:
         assert len(find_episodes(bag)) == 1
