@@ -299,6 +299,15 @@ def test_when_the_head_draws_noise_expect_export_refused(make_policy, name):
         load_backend(name, policy)
 
 
+def test_when_the_head_is_one_that_openvino_crashes_on_expect_it_refused(make_policy):
+    needs("openvino")
+    pytest.importorskip("diffusers")
+    policy = make_policy(head=HeadConfig(kind="diffusion"))
+    with pytest.raises(BackendError, match=r"'openvino' cannot compile the diffusion head; use .*'fused'"):
+        load_backend("openvino", policy)
+    assert_like_eager(load_backend("fused", policy), policy)
+
+
 def test_when_the_policy_has_no_statistics_expect_it_refused(make_config):
     with pytest.raises(HptError, match="has no statistics yet"):
         load_backend("fused", Policy(make_config()).eval())

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hpt_ros.extras import require_extra
+from hpt_ros.model.backends.backend import BackendError
 from hpt_ros.model.backends.exported import ExportedBackend, Graph, plain_example
 from hpt_ros.model.policy import Policy
 
@@ -24,8 +25,14 @@ class OpenVinoBackend(ExportedBackend):
         """As `ExportedBackend`.
 
         Raises:
+            BackendError: the head is a diffusion head.
             MissingExtraError: OpenVINO is not installed.
         """
+        if policy.config.head.kind == "diffusion":
+            # OpenVINO 2026.4 ends the whole process (segmentation fault) when it compiles the head's 1-D U-Net.
+            raise BackendError(
+                f"the backend {name!r} cannot compile the diffusion head; use the backend 'fused' or 'onnxruntime'"
+            )
         self._library: Any = require_extra("openvino", extra="openvino", what="the backend 'openvino'")
         self._core = self._library.Core()
         self._options = {
