@@ -250,6 +250,28 @@ def test_when_chunk_is_used_up_expect_braking_within_limits_then_hold():
     rig.check_limits()
 
 
+def test_when_inferences_fail_until_the_chunk_is_used_up_expect_the_last_failure_in_every_reason():
+    rig = Rig(ControlConfig(safety=SafetyConfig(max_refused=100))).run()
+    rig.controller.inference_error("node '/gpu' was silent")
+    while rig.state() is State.RUNNING:
+        rig.tick()
+    words = "the chunk is used up and no new one has come; the last failure of the policy: "
+    assert rig.controller.session.reason == f"{words}node '/gpu' was silent"
+    rig.controller.inference_error("node '/gpu' was silent again")
+    assert rig.controller.session.missing(0, "", braking=False).endswith("'/gpu' was silent again")
+    rig.tick(110)
+    assert rig.controller.latched == f"held for more than 1 s: {words}node '/gpu' was silent again"
+
+
+def test_when_a_good_chunk_came_after_a_failure_expect_it_forgotten():
+    rig = Rig().run()
+    rig.controller.inference_error("out of cheese")
+    assert rig.chunk() == ""
+    while rig.state() is State.RUNNING:
+        rig.tick()
+    assert rig.controller.session.reason == "the chunk is used up and no new one has come"
+
+
 def test_when_half_is_used_expect_a_request_and_the_new_chunk_taken_over_without_a_jump():
     rig = Rig().run(slope=0.5)
     asked = 0

@@ -139,12 +139,12 @@ def test_when_neither_has_a_limit_or_both_contradict_expect_a_sentence(left_out,
 def test_the_baseline_moves_within_the_urdfs_limits_and_without_a_urdf_it_is_refused(tmp_path):
     file = tmp_path / "arm.yaml"
     file.write_text(FILE, encoding="utf-8")
-    keys = {"checkpoint": "", "embodiment_file": str(file)}
-    assert load_policy("random", **keys, robot_description=URDF).embodiment.max_velocity[0] == 3.0
+    loaded = load_policy("random", checkpoint="", embodiment_file=str(file), robot_description=URDF)
+    assert loaded.embodiment.max_velocity[0] == 3.0
     with pytest.raises(
         HptError, match="leaves the lower limit of 'shoulder' to robot_description, which is not given"
     ):
-        load_policy("random", **keys)
+        load_policy("random", checkpoint="", embodiment_file=str(file))
 
 
 def test_hpt_embodiment_check_shows_what_is_left_out_and_with_a_urdf_its_limits(tmp_path, capsys):
