@@ -162,7 +162,10 @@ class Controller:
         except ChunkError as error:
             return self._refused("nonfinite_refused", str(error))
         time_ns = now_ns + self._grid.lead_ns
-        jumps = self._jump(chunk, time_ns)
+        # From the commands of now; before motion its start is looked at by itself.
+        pose = self.filter.position if self.state is State.RUNNING else None
+        reach_s = self.config.safety.jump_reach_s
+        jumps = jump(self.names, chunk, pose, time_ns, self.limits, reach_s, self.queue, self._turns)
         if jumps:
             return self._refused("jumps_refused", jumps)
         self.session.policy.good()
@@ -292,12 +295,6 @@ class Controller:
         if policy.in_a_row >= self.config.safety.max_refused:
             self._event(Event.ERROR, f"{policy.in_a_row} failures of the policy in a row, the last: {reason}")
         return reason
-
-    def _jump(self, chunk: Chunk, time_ns: int) -> str:
-        """Why a chunk must not take over from the commands of now; before motion its start is looked at by itself."""
-        pose = self.filter.position if self.state is State.RUNNING else None
-        reach_s = self.config.safety.jump_reach_s
-        return jump(self.names, chunk, pose, time_ns, self.limits, reach_s, self.queue, self._turns)
 
     def _late_chunk(self, chunk: Chunk) -> str:
         self.session.counters["chunks_refused_late"] += 1

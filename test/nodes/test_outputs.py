@@ -109,7 +109,7 @@ def test_when_poses_lead_out_expect_them_kept_inside_without_a_urdf(goal: str) -
     assert machine.frames == {"base"}
 
 
-class Spinning(Script):
+class Spinning(Script):  # type: ignore[misc]
     """Down at 0.2 m/s and round its own axis at 2 rad/s."""
 
     def __init__(self, robot: Embodiment) -> None:
