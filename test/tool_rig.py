@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from trajectory_msgs.msg import JointTrajectory
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.nodes.composition import Composition
 from hpt_ros.nodes.inference import Observation
+from hpt_ros.nodes.inference_node import InferenceNode
 from hpt_ros.nodes.policies import LoadedPolicy
 from hpt_ros.nodes.policy_node import PolicyNode
 from hpt_ros.resources import config_file
@@ -145,12 +147,20 @@ class Script:
 
 
 @contextmanager
-def running(robot: Embodiment, policy: Any, **values: Any) -> Iterator[tuple[Machine, PolicyNode]]:
+def running(
+    robot: Embodiment, policy: Any, *, far_file: Path | None = None, **values: Any
+) -> Iterator[tuple[Machine, PolicyNode]]:
+    """A machine and an active node; with `far_file`, the robot's embodiment file, the policy is an inference node's."""
     overrides = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
     with Composition() as composition:
         machine = composition.add(Machine(composition.context))
+        loaded = LoadedPolicy(policy, robot, "", 1)
+        if far_file is not None:
+            far_file.write_text(robot.to_yaml(), encoding="utf-8")
+            composition.add(InferenceNode(load=lambda: loaded, context=composition.context))
+            overrides += [Parameter("policy", value="remote"), Parameter("embodiment", value=str(far_file))]
         node = PolicyNode(
-            load=lambda: LoadedPolicy(policy, robot, "", 1),
+            load=None if far_file is not None else lambda: loaded,
             context=composition.context, parameter_overrides=overrides,
         )  # fmt: skip
         composition.add(node)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
+from lifecycle_msgs.msg import Transition
 from policy_rig import wait_for
 from scipy.spatial.transform import Rotation
 from tool_rig import ARM, DOWN, HOME, NS, POSES, SERVO, Script, running
@@ -19,6 +21,7 @@ from hpt_ros.nodes.inference import Observation
 from hpt_ros.nodes.outputs import make_senders
 from hpt_ros.nodes.policies import HoldPolicy, RandomPolicy
 from hpt_ros.nodes.policy_config import OutputsConfig
+from rosbag_tools.reader import Bag
 
 
 def legal(values: np.ndarray, velocity: Any, acceleration: Any, rate_hz: float) -> None:
@@ -164,3 +167,26 @@ def test_when_a_further_form_cannot_hold_the_command_expect_it_refused() -> None
     assert [sender.topic for sender in found] == [part.topic for part in ARM.action.parts] + ["/x"]
     with pytest.raises(HptError, match="also a stream's or another output's topic"):
         make_senders(ARM, OutputsConfig(joint_state=ARM.action.parts[1].topic))
+
+
+@pytest.mark.parametrize("robot", [SERVO, POSES], ids=["twists", "poses"])
+def test_a_remote_policy_moves_a_tool_and_a_gripper_and_the_log_has_every_command(
+    robot: Embodiment, tmp_path: Path
+) -> None:
+    policy = Script(
+        robot, {2: 0.1} if robot is POSES else {}, {2: 0.1, 6: 0.8} if robot is SERVO else {9: 0.8}
+    )
+    values = {"log_decisions": str(tmp_path / "logs"), "remote__timeout_s": 2.0}
+    with running(robot, policy, far_file=tmp_path / "robot.yaml", **values) as (machine, node):
+        wait_for(lambda: machine.position[2] > 0.32 and machine.joints[6] > 0.5, "motion of both")
+        node.stop("enough")
+        wait_for(lambda: node.pilot is not None and node.pilot.controller.filter.at_rest, "rest")
+        assert machine.change(Transition.TRANSITION_DEACTIVATE)
+        sent = machine.twists if robot is SERVO else machine.poses
+        wait_for(lambda: len(sent) == len(machine.gripper), "the last commands")
+    (folder,) = (tmp_path / "logs").iterdir()
+    with Bag.open(folder) as bag:
+        counts = {part.topic: len(list(bag.messages([part.topic]))) for part in robot.action.parts}
+        words = [entry.content.msg for entry in bag.messages(["/policy_node/decisions"])]
+    assert set(counts.values()) == {len(sent)}
+    assert "RUNNING -> FAULT: enough" in words
