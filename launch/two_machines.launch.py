@@ -7,8 +7,8 @@ chunks and commands nothing. Set FASTDDS_DEFAULT_PROFILES_FILE to config/dds/two
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
-from launch.conditions import LaunchConfigurationEquals
-from launch.substitutions import LaunchConfiguration
+from launch.conditions import IfCondition
+from launch.substitutions import EqualsSubstitution, LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
@@ -42,7 +42,7 @@ def generate_launch_description() -> LaunchDescription:
                 executable="inference_node",
                 name="inference_node",
                 output="screen",
-                condition=LaunchConfigurationEquals("side", "policy"),
+                condition=IfCondition(EqualsSubstitution(LaunchConfiguration("side"), "policy")),
                 parameters=[{name: _text(name) for name in ("checkpoint", "embodiment", "device")}],
             ),
             LifecycleNode(
@@ -51,7 +51,7 @@ def generate_launch_description() -> LaunchDescription:
                 name="policy_node",
                 namespace="",
                 output="screen",
-                condition=LaunchConfigurationEquals("side", "robot"),
+                condition=IfCondition(EqualsSubstitution(LaunchConfiguration("side"), "robot")),
                 parameters=[
                     {
                         "policy": "remote",

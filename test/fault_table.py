@@ -195,7 +195,7 @@ def killed() -> str:
 
 def _short(reason: str) -> str:
     first = reason.replace("|", "/").splitlines()[0]
-    return first if len(first) < 130 else first[:127] + "..."
+    return first if len(first) < 200 else first[:197] + "..."
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import cv2
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
@@ -45,6 +46,7 @@ def main() -> int:
         spoil(bags[5], 0.1, 0.25, freeze=False)
         shot = photograph(folder, browser)
         data = cv2.imread(str(shot))
+        assert data is not None, shot
         cv2.imwrite(str(PICTURE), data, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     print(f"{PICTURE}: {PICTURE.stat().st_size / 1000:.0f} kB")
     return 0
@@ -95,10 +97,10 @@ def spoil(bag: Path, start: float, stop: float, *, freeze: bool) -> None:
             if connection.topic == camera and start <= share <= stop:
                 if not freeze:
                     continue
-                message = store.deserialize_cdr(data, connection.msgtype)
+                message: Any = store.deserialize_cdr(data, connection.msgtype)
                 held = message.data if held is None else held
                 message.data = held
-                data = store.serialize_cdr(message, connection.msgtype)
+                data = bytes(store.serialize_cdr(message, connection.msgtype))
             writer.write(topics[connection.id], log_ns, data)
     shutil.rmtree(bag)
     spoiled.rename(bag)

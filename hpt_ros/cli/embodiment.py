@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hpt_ros.embodiment import Embodiment
 
 HELP = "make a first embodiment file from a bag, or check one"
+LEFT_OUT = "robot_description's"  # a limit that the robot's URDF gives
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "load an embodiment file and say what is in it; exit status 1 if lines are marked to be filled in"
     check = actions.add_parser("check", help=text, description=text)
     check.add_argument("file", type=Path, metavar="FILE", help="embodiment file")
+    check.add_argument(
+        "--urdf",
+        type=Path,
+        metavar="FILE",
+        help="the robot's URDF: gives the limits that the file leaves out",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,15 +44,15 @@ def run(args: argparse.Namespace) -> int:
     if args.embodiment_action == "init":
         _init(args, console.print)
     else:
-        return _check(args.file, console.print)
+        return _check(args.file, args.urdf, console.print)
     return 0
 
 
-def _check(file: Path, say: Callable[[str], None]) -> int:
+def _check(file: Path, urdf: Path | None, say: Callable[[str], None]) -> int:
     """Say what is in a file and what is still to be filled in; 1 if there is something."""
     from rosbag_tools.first_text import marked_lines
 
-    say(_summary(file))
+    say(_summary(file, urdf))
     marked = marked_lines(file.read_text(encoding="utf-8"))
     if not marked:
         return 0
@@ -83,10 +94,25 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
         say("the bag carries the embodiment file that it was recorded with: `hpt convert` needs no other")
 
 
-def _summary(path: Path) -> str:
+def _described(robot: Embodiment, urdf: Path) -> Embodiment:
+    from hpt_ros.errors import HptError
+    from hpt_ros.nodes.policies import described
+
+    try:
+        text = urdf.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HptError(
+            f"--urdf {str(urdf)!r} cannot be read as text ({error}); give a URDF, xacro's output"
+        ) from error
+    return described(robot, text)[0]
+
+
+def _summary(path: Path, urdf: Path | None = None) -> str:
     from hpt_ros.embodiment import Embodiment
 
     robot = Embodiment.load(path)
+    if urdf is not None:
+        robot = _described(robot, urdf)
     action = robot.action
     lines = [
         f"{robot.name}: ticks at {robot.tick_hz:g} Hz, observation horizon {robot.observation_horizon}, "
@@ -105,10 +131,17 @@ def _summary(path: Path) -> str:
         for name in part.limited:
             limit = limits[name]
             gripper = ", a gripper" if name in action.grippers else ""
+            lower, upper, speed = (
+                f"{value:g}" if value is not None else f"({LEFT_OUT})"
+                for value in (limit.lower, limit.upper, limit.velocity)
+            )
             lines.append(
-                f"    {name}: {limit.lower:g} to {limit.upper:g} {unit}, {limit.velocity:g} {unit}/s, "
-                f"{limit.acceleration:g} {unit}/s^2{gripper}"
+                f"    {name}: {lower} to {upper} {unit}, {speed} {unit}/s, {limit.acceleration:g} {unit}/s^2{gripper}"
             )
         if (turn := part.rotation_limit) is not None:
             lines.append(f"    {part.name} turns: {turn.velocity:g} rad/s, {turn.acceleration:g} rad/s^2")
+    if any(limit.missing for limit in action.limits):
+        lines.append(
+            "  robot_description: the robot's URDF, a parameter of the policy node; --urdf shows its limits"
+        )
     return "\n".join(lines)

@@ -13,11 +13,12 @@ import numpy as np
 from hpt_ros.control.chunk import NS_PER_S, Chunk, ChunkError, Vector, shape_refusal
 from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.gate import Gate
+from hpt_ros.control.grid import Grid
 from hpt_ros.control.guards import Guards
 from hpt_ros.control.latency import LatencyWindow
 from hpt_ros.control.queue import ChunkQueue, step_mask
-from hpt_ros.control.safety import Limits, Output
-from hpt_ros.control.session import Command, Session, StreamRate
+from hpt_ros.control.safety import Limits
+from hpt_ros.control.session import USED_UP, Command, Session, StreamRate
 from hpt_ros.control.start import jump, outside_limits, too_far
 from hpt_ros.control.state_machine import Event, State, next_state
 from hpt_ros.control.turning import aligned
@@ -68,7 +69,7 @@ class Controller:
         self.config, self.names, self._turns = config, tuple(names), tuple(turns)
         self.limits = limits.scaled(config.safety.velocity_scale, config.safety.acceleration_scale)
         self.period_ns = round(NS_PER_S / rate_hz)
-        self._lead_ns = self.period_ns + round(latency_s * NS_PER_S)
+        self._grid = Grid(self.period_ns, self.period_ns + round(latency_s * NS_PER_S))
         ahead_ns = np.round((np.zeros(limits.dim) if ahead_s is None else ahead_s) * NS_PER_S).astype(
             np.int64
         )
@@ -134,14 +135,8 @@ class Controller:
 
     def inference_running(self, busy_s: float) -> None:
         """Note for how long the present inference has been under way; 0 if there is none."""
-        longest_s = self.config.safety.inference_timeout_s
-        if busy_s <= longest_s:
-            self.session.hung = ""
-        elif not self.session.hung:
-            self.session.counters["inferences_hung"] += 1
-            self.session.hung = (
-                f"; the policy has not come back from an inference for more than {longest_s:g} s"
-            )
+        hung = self.session.policy.running(busy_s, self.config.safety.inference_timeout_s)
+        self.session.counters["inferences_hung"] += hung
 
     def chunk(self, observation_ns: int, dt_s: float, values: Vector, now_ns: int, number: int = 0) -> str:
         """Take a chunk from the policy.
@@ -156,8 +151,8 @@ class Controller:
         Returns:
             Why it was refused, a sentence; empty if it was taken.
         """
-        if not self.state.active or self.state is State.FAULT or not self.session.enabled:
-            return f"a chunk came in state {self.state.name} and is not executed"
+        if unwanted := self._unwanted():
+            return unwanted
         wrong_size = shape_refusal(values, len(self.names))
         if wrong_size:
             return self._refused("wrong_size_refused", wrong_size)
@@ -166,11 +161,14 @@ class Controller:
             chunk = Chunk(observation_ns, dt_s, aligned(values, self._turns, near), number)
         except ChunkError as error:
             return self._refused("nonfinite_refused", str(error))
-        time_ns = now_ns + self._lead_ns
-        jumps = self._jump(chunk, time_ns)
+        time_ns = now_ns + self._grid.lead_ns
+        # From the commands of now; before motion its start is looked at by itself.
+        pose = self.filter.position if self.state is State.RUNNING else None
+        reach_s = self.config.safety.jump_reach_s
+        jumps = jump(self.names, chunk, pose, time_ns, self.limits, reach_s, self.queue, self._turns)
         if jumps:
             return self._refused("jumps_refused", jumps)
-        self.session.refused_in_a_row = 0
+        self.session.policy.good()
         self.session.counters["chunks"] += 1
         self.latency.add((now_ns - observation_ns) / NS_PER_S)
         if chunk.end_ns <= time_ns:
@@ -194,9 +192,7 @@ class Controller:
 
     def refuse_chunk(self, reason: str) -> str:
         """Note a chunk of a wrong size, which is none of this robot's; returns why it is not executed."""
-        if not self.state.active or self.state is State.FAULT or not self.session.enabled:
-            return f"a chunk came in state {self.state.name} and is not executed"
-        return self._refused("wrong_size_refused", reason)
+        return self._unwanted() or self._refused("wrong_size_refused", reason)
 
     def inference_error(self, reason: str) -> None:
         """Note that the policy failed."""
@@ -218,7 +214,7 @@ class Controller:
             return f"there is no fault to clear in state {self.state.name}"
         if not self.filter.at_rest:
             return "the robot is still braking; clear the fault when it is at rest"
-        self.session.refused_in_a_row = 0
+        self.session.policy.good()
         self.guards.cleared()
         self.latched = ""
         self._event(Event.CLEAR, "")
@@ -233,9 +229,10 @@ class Controller:
         if self.session.last_now_ns is not None and now_ns < self.session.last_now_ns:
             self._clock_back()
         self.session.last_now_ns = now_ns
-        time_ns = self._grid(now_ns)
+        time_ns, gap = self._grid.due(now_ns, self.session.last_time_ns)
         if time_ns is None:
             return None
+        self.session.counters["command_gaps"] += gap
         self._guard(now_ns)
         if self.state in (State.WAITING, State.HOLDING):
             self._try_to_run(time_ns, self.guards.deadman.released(now_ns))
@@ -255,12 +252,12 @@ class Controller:
         if not self.session.enabled or self.state in (State.FAULT, State.INACTIVE, State.UNCONFIGURED):
             return False
         return self.state is not State.RUNNING or self.queue.wants_chunk(
-            now_ns + self._lead_ns + self.queue.longest_ns, self.latency.high_s
+            now_ns + self._grid.lead_ns + self.queue.longest_ns, self.latency.high_s
         )
 
     def queue_length(self, now_ns: int) -> int:
         """Actions still to come."""
-        return self.queue.remaining(now_ns + self._lead_ns)
+        return self.queue.remaining(now_ns + self._grid.lead_ns)
 
     def stream_ages_s(self, now_ns: int) -> Mapping[str, float]:
         """Age of every stream's newest usable message in seconds, NaN if never seen."""
@@ -286,39 +283,23 @@ class Controller:
             self.queue.clear()
             self.session.pending = self.session.unused = None
 
+    def _unwanted(self) -> str:
+        if self.state.active and self.state is not State.FAULT and self.session.enabled:
+            return ""
+        return f"a chunk came in state {self.state.name} and is not executed"
+
     def _refused(self, counter: str, reason: str) -> str:
         self.session.counters[counter] += 1
-        self.session.refused_in_a_row += 1
-        if self.session.refused_in_a_row >= self.config.safety.max_refused:
-            self._event(
-                Event.ERROR,
-                f"{self.session.refused_in_a_row} failures of the policy in a row, the last: {reason}",
-            )
+        policy = self.session.policy
+        policy.failed(reason)
+        if policy.in_a_row >= self.config.safety.max_refused:
+            self._event(Event.ERROR, f"{policy.in_a_row} failures of the policy in a row, the last: {reason}")
         return reason
-
-    def _jump(self, chunk: Chunk, time_ns: int) -> str:
-        """Why a chunk must not take over from the commands of now; before motion its start is looked at by itself."""
-        pose = self.filter.position if self.state is State.RUNNING else None
-        reach_s = self.config.safety.jump_reach_s
-        return jump(self.names, chunk, pose, time_ns, self.limits, reach_s, self.queue, self._turns)
 
     def _late_chunk(self, chunk: Chunk) -> str:
         self.session.counters["chunks_refused_late"] += 1
         self.session.counters["late_actions_dropped"] += chunk.horizon
         return chunk.late_words()
-
-    def _grid(self, now_ns: int) -> int | None:
-        """Time of this period's command; None if the timer came a whole period early."""
-        fresh = now_ns + self._lead_ns
-        if self.session.last_time_ns is None:
-            return fresh
-        time_ns = self.session.last_time_ns + self.period_ns
-        if time_ns > fresh + self.period_ns:
-            return None
-        if time_ns < fresh - self.period_ns // 2:
-            self.session.counters["command_gaps"] += 1
-            return fresh
-        return time_ns
 
     def _clock_back(self) -> None:
         self.session.counters["clock_jumps"] += 1
@@ -353,30 +334,17 @@ class Controller:
             self.session.hold_since_ns = now_ns
         longest_s = self.config.safety.hold_timeout_s
         if now_ns - self.session.hold_since_ns > longest_s * NS_PER_S:
-            reason = self.session.reason.removesuffix(self.session.hung) + self.session.hung
-            self._event(Event.HOLD_TIMEOUT, f"held for more than {longest_s:g} s: {reason}")
+            self._event(
+                Event.HOLD_TIMEOUT, f"held for more than {longest_s:g} s: {self.session.held_because()}"
+            )
 
     def _try_to_run(self, time_ns: int, released: str) -> None:
         """Go to RUNNING if everything is there; otherwise say what is missing."""
-        chunk = self.session.pending
-        if not self.session.enabled:
-            self.session.waiting_for = "a task"
-        elif self.session.stale:
-            self.session.pending = None
-            self.session.waiting_for = "; ".join(self.session.stale.values())
-        elif released:
-            self.session.waiting_for = released
-        elif self.session.measured is None:
-            self.session.waiting_for = "the measured pose"
-        elif chunk is None:
-            self.session.waiting_for = f"the policy's first chunk{self.session.hung}"
-        elif chunk.end_ns <= time_ns:
-            self.session.pending = None
-            self.session.waiting_for = "a chunk that is not late"
-        elif not self.filter.at_rest and self.state is State.WAITING:
-            self.session.waiting_for = "the robot to come to rest"
-        else:
-            self._start(chunk, self.session.measured, time_ns)
+        braking = not self.filter.at_rest and self.state is State.WAITING
+        self.session.waiting_for = self.session.missing(time_ns, released, braking=braking)
+        chunk, measured = self.session.pending, self.session.measured
+        if not self.session.waiting_for and chunk is not None and measured is not None:
+            self._start(chunk, measured, time_ns)
 
     def _start(self, chunk: Chunk, measured: Vector, time_ns: int) -> None:
         safety = self.config.safety
@@ -407,7 +375,7 @@ class Controller:
         reference = self.queue.at(time_ns)
         if reference is None:
             self.session.counters["exhausted_stops"] += 1
-            self._hold(Event.EXHAUSTED, f"the chunk is used up and no new one has come{self.session.hung}")
+            self._hold(Event.EXHAUSTED, USED_UP + self.session.policy.excuse)
             return None
         output = self.filter.apply(reference.position, reference.velocity)
         if output is None:
@@ -415,17 +383,11 @@ class Controller:
                 "nonfinite_refused", f"a target was refused: {self.filter.refusal(reference.position)}"
             )
             return None
-        self._count(output)
+        self.session.limited(output)
         self.session.counters["workspace_stops"] += bool(self.filter.blocked) and not self.session.blocked
         self.session.blocked = self.filter.blocked
         chunk, self.session.unused = self.session.unused, None
         return Command(time_ns, output.position, output.velocity, self.filter.velocity, chunk)
-
-    def _count(self, output: Output) -> None:
-        self.session.counters["clamped_position"] += output.position_clamped
-        self.session.counters["clamped_velocity"] += output.velocity_clamped
-        self.session.counters["clamped_acceleration"] += output.acceleration_clamped
-        self.session.counters["slowed_before_limit"] += output.slowed
 
     def _brake(self, time_ns: int) -> Command | None:
         """Brake to rest. HOLDING then repeats the pose; WAITING and FAULT then send nothing.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hpt_ros.control.chunk import Chunk, Vector
+from hpt_ros.control.health import PolicyHealth
+from hpt_ros.control.safety import Output
 
 COUNTERS = (
     "commands_sent",
@@ -33,6 +35,8 @@ COUNTERS = (
     "clock_jumps",
     "faults",
 )
+
+USED_UP = "the chunk is used up and no new one has come"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,47 @@ class Session:
     stale: dict[str, str] = field(default_factory=dict)
     measured: Vector | None = None
     blocked: str = ""  # why the robot is braked at the workspace's edge while RUNNING
-    hung: str = ""  # what is to be said about an inference that does not come back
+    policy: PolicyHealth = field(default_factory=PolicyHealth)
     pending: Chunk | None = None  # newest chunk while not RUNNING
     unused: Chunk | None = None  # newest chunk that no command came from yet
-    refused_in_a_row: int = 0
     hold_since_ns: int | None = None
     last_now_ns: int | None = None
     last_time_ns: int | None = None  # of the last command
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
+
+    def limited(self, output: Output) -> None:
+        """Count the limits that acted on a command."""
+        self.counters["clamped_position"] += output.position_clamped
+        self.counters["clamped_velocity"] += output.velocity_clamped
+        self.counters["clamped_acceleration"] += output.acceleration_clamped
+        self.counters["slowed_before_limit"] += output.slowed
+
+    def missing(self, time_ns: int, released: str, *, braking: bool) -> str:
+        """What keeps the robot from running, in words; empty if nothing does. A chunk that is of no use is dropped.
+
+        Args:
+            time_ns: of the command that would be the first.
+            released: why the deadman's switch does not permit motion; empty if it does.
+            braking: whether the robot must come to rest first.
+        """
+        if not self.enabled:
+            return "a task"
+        if self.stale:
+            self.pending = None
+            return "; ".join(self.stale.values())
+        if released:
+            return released
+        if self.measured is None:
+            return "the measured pose"
+        if self.pending is None:
+            return f"the policy's first chunk{self.policy.excuse}"
+        if self.pending.end_ns <= time_ns:
+            self.pending = None
+            return "a chunk that is not late"
+        return "the robot to come to rest" if braking else ""
+
+    def held_because(self) -> str:
+        """Why HOLDING, with what is known of the policy by now: more may be than when it began."""
+        if self.reason.startswith(USED_UP):
+            return USED_UP + self.policy.excuse
+        return self.reason + self.policy.hung

@@ -30,17 +30,30 @@ TOLERANCE_S = 0.1
 JUMPING_FRAMES = ("map", "earth")
 TWIST_ELEMENTS = ("vx", "vy", "vz", "wx", "wy", "wz")
 AXES = ("x", "y", "z")
+URDF_KEYS = ("lower", "upper", "velocity")  # limits that a URDF has too
+DEFAULT_RATE_HZ = 100.0  # the command rate that most arms' position controllers are run at
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JointLimit:
-    """Limits of one commanded dimension, in the action's unit and its derivatives."""
+    """Limits of one commanded dimension, in the action's unit and its derivatives.
+
+    A joint's lower, upper and velocity may be left out, for the robot's URDF to give (`with_limits`). It has no
+    acceleration.
+    """
 
     name: str = field("the action's name")
-    lower: float = field("lowest permitted command")
-    upper: float = field("highest permitted command")
-    velocity: float = field("largest permitted speed", above=0.0)
+    lower: float | None = field("lowest permitted command; left out: robot_description's", default=None)
+    upper: float | None = field("highest permitted command; left out: robot_description's", default=None)
+    velocity: float | None = field(
+        "largest permitted speed; left out: robot_description's", default=None, above=0.0
+    )
     acceleration: float = field("largest permitted acceleration", above=0.0)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Keys that are left out."""
+        return tuple(key for key in URDF_KEYS if getattr(self, key) is None)
 
 
 @dataclass(frozen=True)
@@ -101,7 +114,7 @@ class Output:
         return tuple(f"{self.name}.{axis}" for axis in AXES) if self.cartesian else self.names
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Action:
     """What the policy commands, and what a teleoperator commanded while recording.
 
@@ -112,7 +125,9 @@ class Action:
     limits: tuple[JointLimit, ...] = field(
         "limits: one per joint and per axis of a Cartesian position, in the order of the commands"
     )
-    rate_hz: float = field("rate at which commands are sent", unit="Hz", above=0.0, maximum=1000.0)
+    rate_hz: float = field(
+        "rate at which commands are sent", default=DEFAULT_RATE_HZ, unit="Hz", above=0.0, maximum=1000.0
+    )
     horizon: int = field("ticks in one predicted chunk", minimum=1, maximum=256)
     topic: str = field("absolute topic name of the command", default="")
     type: str = field("message type", default="", choices=("", *OUTPUT_TYPES[JOINT_POSITION]))
@@ -218,8 +233,14 @@ def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> Non
             f"{where} has limits for {list(limited)}, but names are {list(wanted)}; "
             "give one limit per name in that order"
         )
+    axes = {name for output in action.parts if output.cartesian for name in output.limited}
     for limit in action.limits:
-        if limit.lower >= limit.upper:
+        if limit.name in axes and limit.missing:
+            raise EmbodimentError(
+                f"{where}, limit of {limit.name!r} lacks the key {limit.missing[0]!r}, which only joints may leave "
+                "to a URDF; add it"
+            )
+        if limit.lower is not None and limit.upper is not None and limit.lower >= limit.upper:
             raise EmbodimentError(
                 f"{where}, limit of {limit.name!r} has lower {limit.lower:g} and upper {limit.upper:g}, but "
                 "lower < upper was expected; correct them"

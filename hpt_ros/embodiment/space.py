@@ -101,13 +101,15 @@ class ActionSpace:
 
     @cached_property
     def limits(self) -> ControlLimits:
-        """Of the control vector."""
-        rows = {limit.name: limit for limit in self._action.limits}
+        """Of the control vector.
+
+        Raises:
+            EmbodimentError: a limit is left to a URDF, and there was none (`hpt_ros.nodes.kinematics.with_limits`).
+        """
+        rows = self._rows
         found: list[tuple[float, float, float, float]] = []
         for part in self.parts:
-            for name in part.output.limited:
-                limit = rows[name]
-                found.append((limit.lower, limit.upper, limit.velocity, limit.acceleration))
+            found += [rows[name] for name in part.output.limited]
             if (turn := part.output.rotation_limit) is not None:
                 found += [(-1.0, 1.0, turn.velocity, turn.acceleration)] * 4
         return ControlLimits(*np.array(found, dtype=np.float64).T)
@@ -120,18 +122,18 @@ class ActionSpace:
         and change by no more than the angular speed (axis-angle: pi / 2 of it). Elements of a twist are bounded by
         the speeds, and change by the accelerations.
         """
-        rows = {limit.name: limit for limit in self._action.limits}
+        rows = self._rows
         found: list[tuple[float, float, float, float]] = []
         for part in self.parts:
             output, turn = part.output, part.output.rotation_limit
             linear = [rows[name] for name in output.limited]
             if output.kind == CARTESIAN_TWIST:
                 assert turn is not None
-                speeds = [(limit.velocity, limit.acceleration) for limit in linear]
+                speeds = [row[2:] for row in linear]
                 speeds += [(turn.velocity, turn.acceleration)] * 3
                 found += [(-v, v, a, 2.0 * a * self._tick_hz) for v, a in speeds]
                 continue
-            found += [(limit.lower, limit.upper, limit.velocity, limit.acceleration) for limit in linear]
+            found += linear
             if turn is not None:
                 wide = output.rotation == "axis_angle"
                 reach, factor = (2.0 * np.pi, np.pi / 2.0) if wide else (2.0, 1.0)
@@ -291,6 +293,20 @@ class ActionSpace:
         return np.asarray(shares.max(axis=1))
 
     # --- inside ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _rows(self) -> dict[str, tuple[float, float, float, float]]:
+        """Lower, upper, velocity and acceleration by the limit's name."""
+        found = {}
+        for limit in self._action.limits:
+            if limit.lower is None or limit.upper is None or limit.velocity is None:
+                raise EmbodimentError(
+                    f"embodiment {self._embodiment!r} leaves the {limit.missing[0]} limit of {limit.name!r} to "
+                    "robot_description, which is not given here; give that parameter the robot's URDF, or write the "
+                    "limit into the embodiment file"
+                )
+            found[limit.name] = (limit.lower, limit.upper, limit.velocity, limit.acceleration)
+        return found
 
     @cached_property
     def _all_joints(self) -> NDArray[np.intp]:

@@ -12,6 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.errors import HptError
+
 Inputs = Mapping[str, NDArray[Any]]
 
 
@@ -218,4 +220,6 @@ class InferenceWorker:
 
 def _words(error: Exception) -> str:
     words = " ".join(str(error).split())[:300] or "no message"
+    if isinstance(error, HptError):  # a sentence by itself
+        return words
     return f"the policy raised {type(error).__name__}: {words}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 from xml.etree import ElementTree
 
 import mujoco
@@ -81,7 +82,7 @@ def root_link(text: str) -> str:
 
 
 def require_limits(robot: Embodiment, urdf: Urdf) -> None:
-    """Raise unless the embodiment file's limits lie within the URDF's.
+    """Raise unless the limits that the embodiment file gives lie within the URDF's.
 
     Raises:
         HptError: names the first joint and limit that do not, and both values.
@@ -89,16 +90,42 @@ def require_limits(robot: Embodiment, urdf: Urdf) -> None:
     joints = set(commanded_joints(robot))
     limits = [limit for limit in robot.action.limits if limit.name in joints]
     for ours, theirs in zip(limits, urdf.limits, strict=True):
-        for what, value, bound, within in (
-            ("lower", ours.lower, theirs.lower, ours.lower >= theirs.lower),
-            ("upper", ours.upper, theirs.upper, ours.upper <= theirs.upper),
-            ("velocity", ours.velocity, theirs.velocity, ours.velocity <= theirs.velocity),
+        for what, value, bound, sign in (
+            ("lower", ours.lower, theirs.lower, -1),
+            ("upper", ours.upper, theirs.upper, 1),
+            ("velocity", ours.velocity, theirs.velocity, 1),
         ):
-            if not within:
+            if value is not None and sign * value > sign * bound:
                 raise HptError(
                     f"embodiment {robot.name!r} has the {what} limit {value:g} for {ours.name!r}, but "
                     f"robot_description says {bound:g}; narrow the limit in the embodiment file, or correct the URDF"
                 )
+
+
+def with_limits(robot: Embodiment, urdf: Urdf) -> Embodiment:
+    """The robot with the limits that its embodiment file leaves out, as the URDF has them.
+
+    Raises:
+        HptError: the URDF has no such limit either, or one that contradicts the file's.
+    """
+    of_joint = dict(zip(commanded_joints(robot), urdf.limits, strict=True))
+    found = []
+    for limit in robot.action.limits:
+        given = {key: getattr(of_joint[limit.name], key) for key in limit.missing}
+        for key, value in given.items():
+            if not np.isfinite(value):
+                raise HptError(
+                    f"neither embodiment {robot.name!r} nor robot_description has the {key} limit of {limit.name!r}; "
+                    "write it into the embodiment file"
+                )
+        limit = replace(limit, **given)
+        if not cast(float, limit.lower) < cast(float, limit.upper):
+            raise HptError(
+                f"{limit.name!r} has lower {limit.lower:g} and upper {limit.upper:g} in embodiment {robot.name!r} and "
+                "robot_description together, but lower < upper was expected; correct one of them"
+            )
+        found.append(limit)
+    return replace(robot, action=replace(robot.action, limits=tuple(found)))
 
 
 def _parsed(text: str) -> ElementTree.Element:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from rclpy.node import Node
@@ -11,7 +12,7 @@ from hpt_ros.control import ControlConfig, Kinematics
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.pilot import Pilot
-from hpt_ros.nodes.policies import LoadedPolicy, load_policy
+from hpt_ros.nodes.policies import LoadedPolicy, described, load_policy
 from hpt_ros.nodes.policy_config import REMOTE, PolicyNodeConfig
 
 
@@ -30,6 +31,7 @@ def obtain(node: Node, config: PolicyNodeConfig) -> LoadedPolicy:
     return load_policy(
         config.policy, checkpoint=config.checkpoint, embodiment_file=config.embodiment, device=config.device,
         threads=config.threads, seed=config.seed, backend=config.backend, precision=config.precision,
+        robot_description=config.robot_description,
     )  # fmt: skip
 
 
@@ -45,14 +47,15 @@ def make_pilot(
         clock: node time in ns.
 
     Raises:
-        HptError: the robot cannot be driven so, a URDF that contradicts the embodiment file, or a task that the policy
-            does not know.
+        HptError: the robot cannot be driven so, a URDF that contradicts the embodiment file, a limit that neither has,
+            or a task that the policy does not know.
     """
+    robot, known = described(loaded.embodiment, config.robot_description)
     pilot = Pilot(
-        loaded,
+        loaded if robot == loaded.embodiment else replace(loaded, embodiment=robot),
         control,
         clock=clock,
-        kinematics=_kinematics(loaded.embodiment, config.robot_description),
+        kinematics=_commanded_points(robot) or known,
         encode_ahead=config.encode_ahead,
     )
     refused = pilot.first_task(config.task, needed=config.start_on_activate)
@@ -60,18 +63,6 @@ def make_pilot(
         pilot.end()
         raise HptError(refused)
     return pilot
-
-
-def _kinematics(robot: Embodiment, robot_description: str) -> Kinematics | None:
-    known = None
-    if robot_description:
-        # MuJoCo, which reads the URDF, takes a while to import.
-        from hpt_ros.nodes.kinematics import commanded_joints, read_urdf, require_limits
-
-        urdf = read_urdf(robot_description, commanded_joints(robot))
-        require_limits(robot, urdf)
-        known = urdf.kinematics
-    return _commanded_points(robot) or known
 
 
 def _commanded_points(robot: Embodiment) -> Kinematics | None:

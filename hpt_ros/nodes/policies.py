@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.control import Kinematics
 from hpt_ros.embodiment import Embodiment, require_match
 from hpt_ros.embodiment.action import CARTESIAN_TWIST
 from hpt_ros.errors import HptError
@@ -80,14 +81,14 @@ class RandomPolicy:
 
     def __post_init__(self) -> None:
         self.embodiment.space.require_measured()
+        self._speed = RANDOM_SPEED * self.embodiment.max_velocity
         self._random = np.random.default_rng(self.seed)
 
     def predict(self, observation: Observation) -> NDArray[Any]:
         """A straight line within the position limits."""
         robot = self.embodiment
         pose = robot.space.holding(observation.inputs["state"][0, -1])
-        fastest = RANDOM_SPEED * robot.max_velocity
-        velocity = self._random.uniform(-fastest, fastest)
+        velocity = self._random.uniform(-self._speed, self._speed)
         times_s = robot.dt_s * np.arange(robot.action.horizon)
         chunk: NDArray[Any] = np.clip(pose + times_s[:, None] * velocity, robot.lower, robot.upper)
         for part in robot.space.parts:
@@ -177,6 +178,26 @@ class CheckpointPolicy:
         self._rollout.reset()
 
 
+def described(robot: Embodiment, robot_description: str) -> tuple[Embodiment, Kinematics | None]:
+    """A robot with the limits that its embodiment file leaves out, and where its links are, from a URDF.
+
+    Args:
+        robot: as its embodiment file has it.
+        robot_description: URDF; empty: the robot itself, and None.
+
+    Raises:
+        HptError: no URDF of this robot, one that contradicts the file, or a limit that neither has.
+    """
+    if not robot_description:
+        return robot, None
+    # MuJoCo, which reads the URDF, takes a while to import.
+    from hpt_ros.nodes.kinematics import commanded_joints, read_urdf, require_limits, with_limits
+
+    urdf = read_urdf(robot_description, commanded_joints(robot))
+    require_limits(robot, urdf)
+    return with_limits(robot, urdf), urdf.kinematics
+
+
 def load_policy(
     kind: str,
     *,
@@ -187,6 +208,7 @@ def load_policy(
     seed: int = 0,
     backend: str = "auto",
     precision: str = "float32",
+    robot_description: str = "",
 ) -> LoadedPolicy:
     """Make the policy that the node's parameters name.
 
@@ -199,6 +221,7 @@ def load_policy(
         seed: of the random baseline.
         backend: that computes a checkpoint's policy, of `hpt_ros.model.backends`.
         precision: that it computes in.
+        robot_description: URDF with the limits that an embodiment file leaves out, which the baselines move within.
 
     Raises:
         HptError: something is missing, damaged, or of another robot.
@@ -225,5 +248,6 @@ def load_policy(
         raise HptError(
             f"the parameter embodiment is empty, but policy is {kind!r}, which needs it; set it to an embodiment file"
         )
+    robot, _ = described(robot, robot_description)
     policy: ChunkPolicy = HoldPolicy(robot) if kind == "hold" else RandomPolicy(robot, seed)
     return LoadedPolicy(policy, robot, "", robot.observation_horizon)

@@ -40,10 +40,12 @@ class RemoteConfig:
 
 @dataclass(frozen=True, slots=True)
 class PredictionConfig:
-    """The way that the policy means to go, drawn on ~/predicted_path; needs robot_description."""
+    """The way that the policy means to go, drawn on ~/predicted_path; of joints it needs robot_description."""
 
-    link: str = field("link whose way is drawn; empty: the last one", default="")
-    frame: str = field("frame_id of the path; empty: the root link of robot_description", default="")
+    link: str = field("link, or Cartesian output, whose way is drawn; empty: the last one", default="")
+    frame: str = field(
+        "frame_id of the path; empty: the root link of robot_description, or the output's frame", default=""
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,8 @@ class PolicyNodeConfig:
     remote: RemoteConfig = field("a policy on another machine", default=RemoteConfig())
     outputs: OutputsConfig = field("forms of the command", default=OutputsConfig())
     robot_description: str = field(
-        "the robot's URDF, for a workspace of a robot that is commanded by its joints; its limits must not be narrower "
-        "than the embodiment file's",
+        "the robot's URDF, for limits that the embodiment file leaves out, and for a workspace of a robot that is "
+        "commanded by its joints; its limits must not be narrower than the embodiment file's",
         default="",
     )
     prediction: PredictionConfig = field("the predicted way", default=PredictionConfig())

@@ -1,12 +1,12 @@
-"""The policy on a robot: a lifecycle node from observed topics to limited joint commands.
+"""The policy on a robot: a lifecycle node from observed topics to limited commands.
 
 | interface | type |
 | --- | --- |
 | the embodiment's streams | subscriptions |
-| the embodiment's action topic | trajectory_msgs/JointTrajectory, one point a message |
+| the embodiment's outputs | what it says, e.g. trajectory_msgs/JointTrajectory of one point |
 | the parameters outputs.* | the same command as std_msgs/Float64MultiArray or sensor_msgs/JointState |
 | ~/status, ~/chunk, /diagnostics | hpt_msgs/PolicyStatus, hpt_msgs/ActionChunk, diagnostic_msgs/DiagnosticArray |
-| ~/predicted_path | nav_msgs/Path, with a robot_description |
+| ~/predicted_path | nav_msgs/Path, with a robot_description or Cartesian commands |
 | ~/set_task, ~/clear_fault, ~/stop | services hpt_msgs/SetTask, hpt_msgs/ClearFault, std_srvs/Trigger |
 | ~/stop | topic std_msgs/Empty: any message stops the robot |
 | the parameter deadman.topic | std_msgs/Bool, true while a person holds the switch |
@@ -25,14 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from hpt_msgs.msg import PolicyStatus
 from hpt_ros.control import ControlConfig, State
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.embodiment import Stream
@@ -48,12 +45,10 @@ from hpt_ros.nodes.pilot import Pilot, Step
 from hpt_ros.nodes.policies import LoadedPolicy
 from hpt_ros.nodes.policy_config import PolicyNodeConfig
 from hpt_ros.nodes.prediction import Prediction
-from hpt_ros.nodes.reporting import stream_statuses, to_diagnostics, to_status
+from hpt_ros.nodes.reports import Reports
 from hpt_ros.nodes.run_action import RunAction
 from hpt_ros.nodes.streams import StreamMonitor
 from hpt_ros.nodes.telling import Teller
-
-DIAGNOSTICS_PERIOD_S = 1.0  # REP 107: diagnostics at about 1 Hz
 
 
 class PolicyNode(LifecycleNode):
@@ -91,8 +86,6 @@ class PolicyNode(LifecycleNode):
         parameters.read(self, ControlConfig)
         self.add_on_set_parameters_callback(self._on_parameters)
 
-        self._status = self.create_publisher(PolicyStatus, "~/status", 10)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._connections: Connections | None = None
         self._prediction: Prediction | None = None
         self._monitor: StreamMonitor | None = None
@@ -100,10 +93,7 @@ class PolicyNode(LifecycleNode):
         self._log: DecisionLog | None = None
         offer_to_operators(self)
         self._run = RunAction(self, self._config.task_result_service)
-        # Steady: status must go on when simulated time stands still.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0 / self._config.status_rate_hz, self._publish_status, clock=steady)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
+        self._reports = Reports(self, self._config.status_rate_hz)
 
     # --- for whoever composes the node -----------------------------------------------------------------------------
 
@@ -135,6 +125,11 @@ class PolicyNode(LifecycleNode):
         return self._pilot
 
     @property
+    def monitor(self) -> StreamMonitor | None:
+        """What watches the streams' rates while configured."""
+        return self._monitor
+
+    @property
     def lock(self) -> threading.RLock:
         """Guards the pilot."""
         return self._lock
@@ -150,6 +145,7 @@ class PolicyNode(LifecycleNode):
             if self._closed:
                 return
             self._closed = True
+            self._reports.close()
             self._run.end_all()
             self._stand_down()
             self._release()
@@ -171,7 +167,7 @@ class PolicyNode(LifecycleNode):
             try:
                 self._connections = Connections(
                     self,
-                    loaded.embodiment,
+                    pilot.embodiment,
                     config.outputs,
                     pilot.controller.config.deadman.topic,
                     on_message=self._on_message,
@@ -186,7 +182,7 @@ class PolicyNode(LifecycleNode):
                 self._release()
                 pilot.close()
                 raise
-            self._monitor = StreamMonitor(loaded.embodiment)
+            self._monitor = StreamMonitor(pilot.embodiment)
             self._pilot = pilot
         source = loaded.checkpoint or f"the {config.policy} policy"
         self.get_logger().info(
@@ -345,20 +341,6 @@ class PolicyNode(LifecycleNode):
         with self._lock:
             if self._pilot is not None:
                 self._pilot.controller.guards.deadman.heard(message.data, self.now_ns)
-
-    def _publish_status(self) -> None:
-        with self._lock:
-            if not self._closed:
-                self._status.publish(to_status(self._pilot, self.now_ns))
-
-    def _publish_diagnostics(self) -> None:
-        with self._lock:
-            if not self._closed:
-                pilot, now_ns = self._pilot, self.now_ns
-                message = to_diagnostics(pilot, self.get_name(), now_ns)
-                if pilot is not None:
-                    message.status.extend(stream_statuses(pilot, self._watched(), self.get_name(), now_ns))
-                self._diagnostics.publish(message)
 
     # --- operators -------------------------------------------------------------------------------------------------
 

@@ -1,10 +1,12 @@
-"""Where the policy means to go, for RViz and Foxglove: the way of one link over the newest chunk, as nav_msgs/Path.
+"""Where the policy means to go, for RViz and Foxglove: the way of the newest chunk, as nav_msgs/Path.
 
-It needs a model of the robot: the parameter robot_description. Without one nothing is drawn, and the log says so.
+Of a Cartesian command it is the way of its pose. Of joints it is that of one link, which needs a model of the robot,
+the parameter robot_description: without one nothing is drawn, and the log says so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +14,7 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Path
 from rclpy.lifecycle import LifecycleNode
 
-from hpt_ros.control import Kinematics
-from hpt_ros.control.chunk import NS_PER_S, Chunk
+from hpt_ros.control.chunk import NS_PER_S, Chunk, Vector
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.nodes.conversions import to_time
 from hpt_ros.nodes.pilot import Pilot
@@ -25,50 +26,60 @@ class Drawing:
     """How chunks become paths.
 
     Attributes:
-        kinematics: of the robot.
-        link: index of the link among its links.
-        frame_id: that its origins are in.
+        place: x, y, z in m, and where it is known the quaternion x, y, z, w, of a control vector (dim,).
+        frame_id: that they are in.
     """
 
-    kinematics: Kinematics
-    link: int
+    place: Callable[[Vector], Vector]
     frame_id: str
 
     def path(self, chunk: Chunk, now_ns: int) -> Any:
-        """nav_msgs/Path of a chunk of joint positions: a pose for each action, stamped with its time, not turned."""
+        """nav_msgs/Path of a chunk: a pose for each action, stamped with its time; not turned where a link is drawn."""
         message = Path()
         message.header.frame_id, message.header.stamp = self.frame_id, to_time(now_ns)
         for number, action in enumerate(chunk.values):
-            at = self.kinematics.origins(action)[self.link]
+            values = [float(value) for value in self.place(action)]
             pose = PoseStamped()
             pose.header.frame_id = self.frame_id
             pose.header.stamp = to_time(chunk.observation_ns + round(number * chunk.dt_s * NS_PER_S))
-            pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = (float(value) for value in at)
+            pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = values[:3]
+            if len(values) > 3:
+                turn = pose.pose.orientation
+                turn.x, turn.y, turn.z, turn.w = values[3:]
             message.poses.append(pose)
         return message
 
 
 def drawing_of(pilot: Pilot, config: PolicyNodeConfig) -> Drawing | None:
-    """How to draw for this robot; None without a robot_description.
+    """How to draw for this robot; None for joints without a robot_description.
 
     Raises:
-        HptError: a link that the robot does not have.
+        HptError: a link that the robot does not have, or an output that is not Cartesian.
     """
-    if not config.robot_description or pilot.kinematics is None:
+    wanted, frame = config.prediction.link, config.prediction.frame
+    poses = {part.output.name: part for part in pilot.embodiment.space.parts if part.output.cartesian}
+    if poses:
+        chosen = poses[_known(wanted, tuple(poses), "Cartesian outputs of the embodiment file")]
+        return Drawing(lambda action: action[chosen.control], frame or chosen.output.frame_id)
+    kinematics = pilot.kinematics
+    if not config.robot_description or kinematics is None:
         return None
     from hpt_ros.nodes.kinematics import root_link
 
-    links, wanted = pilot.kinematics.links, config.prediction.link
-    if wanted and wanted not in links:
-        raise HptError(
-            f"the parameter prediction.link is {wanted!r}, but the moving links of robot_description are "
-            f"{', '.join(links)[:300]}{did_you_mean(wanted, links) or '; name one of these'}"
-        )
+    link = kinematics.links.index(_known(wanted, kinematics.links, "moving links of robot_description"))
     return Drawing(
-        pilot.kinematics,
-        links.index(wanted) if wanted else len(links) - 1,
-        config.prediction.frame or root_link(config.robot_description),
+        lambda action: kinematics.origins(action)[link], frame or root_link(config.robot_description)
     )
+
+
+def _known(wanted: str, names: tuple[str, ...], what: str) -> str:
+    """The name wanted, or the last."""
+    if wanted and wanted not in names:
+        raise HptError(
+            f"the parameter prediction.link is {wanted!r}, but the {what} are "
+            f"{', '.join(names)[:300]}{did_you_mean(wanted, names) or '; name one of these'}"
+        )
+    return wanted or names[-1]
 
 
 class Prediction:
@@ -94,8 +105,7 @@ class Prediction:
         chunk = controller.queue.newest or controller.session.pending
         if self._drawing is None or chunk is None or not self._paths.get_subscription_count():
             return
-        if chunk.values.shape[1] == len(self.pilot.embodiment.action.names):
-            self._paths.publish(self._drawing.path(chunk, now_ns))
+        self._paths.publish(self._drawing.path(chunk, now_ns))
 
     def close(self) -> None:
         """Let go of the publisher."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import array
 import json
 import threading
+import time
 import uuid
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -92,6 +93,7 @@ class RemotePolicy:
         self._condition = threading.Condition()
         self._card: Any = None
         self._answer: tuple[dict[str, NDArray[Any]], dict[str, Any]] | None = None
+        self._answered_s: float | None = None  # steady time of the last answer
         self._garbled = ""
         self._closed = False
         node = Node(
@@ -157,11 +159,18 @@ class RemotePolicy:
             )
             if self._answer is not None:
                 return self._answer
-            raise HptError(
-                self._garbled
-                or f"the inference node {self._name!r} did not answer within {self._timeout_s:g} s; look at it and at "
-                "the network between"
-            )
+            raise HptError(self._garbled or self._silence())
+
+    def _silence(self) -> str:
+        last = (
+            "it never did"
+            if self._answered_s is None
+            else f"{time.monotonic() - self._answered_s:.1f} s ago it did"
+        )
+        return (
+            f"the inference node {self._name!r} did not answer within {self._timeout_s:g} s ({last}); look at it and "
+            "at the network between"
+        )
 
     def _on_card(self, message: Any) -> None:
         with self._condition:
@@ -178,7 +187,7 @@ class RemotePolicy:
             return
         with self._condition:
             if (facts.get("client"), facts.get("number")) == (self._client, self._number):
-                self._answer = (arrays, facts)
+                self._answer, self._answered_s = (arrays, facts), time.monotonic()
                 self._condition.notify_all()
 
 

@@ -176,6 +176,31 @@ def test_when_dimension_is_a_gripper_expect_each_action_held_and_never_averaged(
     assert seen == {0.0, 1.0}
 
 
+@settings(max_examples=50)
+@given(values, st.integers(0, 250), st.integers(1, 250), st.booleans())
+def test_when_a_dimension_is_sent_further_ahead_expect_it_that_much_earlier_and_the_others_as_without(
+    rows, ahead_ms, step_ms, gripper
+):
+    step, chunk = np.array([False, gripper]), Chunk(5 * S, DT_S, rows)
+    ahead_ns = np.array([0, ahead_ms * 1_000_000])
+    queue, plain = ChunkQueue(QueueConfig(), step, ahead_ns), ChunkQueue(QueueConfig(), step)
+    assert queue.longest_ns == ahead_ms * 1_000_000
+    for one in (queue, plain):
+        one.start(chunk, 5 * S - 10 * S, np.zeros(2), np.zeros(2))  # its fade is long over
+    for time_ns in range(5 * S, chunk.end_ns + 1, step_ms * 1_000_000):
+        reference, usual = queue.at(time_ns), plain.at(time_ns)
+        assert reference is not None
+        assert usual is not None
+        assert reference.position[0] == usual.position[0]
+        assert reference.velocity[0] == usual.velocity[0]
+        later_ns = time_ns + int(ahead_ns[1])
+        curve = chunk.at(min(later_ns, chunk.end_ns))
+        expected = chunk.held_at(later_ns)[1] if gripper else curve.position[1]
+        assert reference.position[1] == expected
+        # Beyond the chunk's end nothing moves on.
+        assert reference.velocity[1] == (0.0 if gripper or later_ns > chunk.end_ns else curve.velocity[1])
+
+
 def test_when_ensembled_expect_acts_average_of_all_chunks():
     decay = 0.7
     queue = ChunkQueue(

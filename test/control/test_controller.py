@@ -6,112 +6,19 @@ import re
 
 import numpy as np
 import pytest
+from control_rig import DT_S, MS, PERIOD_S, START, Rig, S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpt_ros.control import (
-    Command,
     ControlConfig,
-    Controller,
     Kinematics,
-    Limits,
     QueueConfig,
     SafetyConfig,
     State,
-    StreamRate,
     WorkspaceConfig,
 )
 from hpt_ros.errors import HptError
-
-S = 1_000_000_000
-MS = 1_000_000
-START = 1_000 * S
-DT_S = 0.1
-LIMITS = Limits(np.full(2, -2.0), np.full(2, 2.0), np.full(2, 2.0), np.full(2, 10.0))
-PERIOD_S = 0.01
-
-
-class Rig:
-    """A controller, its streams and a clock that only moves when told."""
-
-    def __init__(
-        self,
-        config: ControlConfig | None = None,
-        latency_s: float = 0.0,
-        kinematics: Kinematics | None = None,
-    ) -> None:
-        self.controller = Controller(
-            config or ControlConfig(),
-            LIMITS,
-            ("a", "b"),
-            (StreamRate("camera", 10.0), StreamRate("joints", 100.0)),
-            rate_hz=100.0,
-            latency_s=latency_s,
-            kinematics=kinematics,
-        )
-        self.now = START
-        self.sent: list[Command] = []
-        self.starts: list[
-            tuple[int, np.ndarray]
-        ] = []  # first command after silence: its number, the measured pose
-        self.camera_on = self.joints_on = True
-        self.told: np.ndarray | None = None  # the command of the last period
-        self.pose = np.array([0.5, -0.5])
-        self.follows = True  # commands, where there are any
-        self.turned = np.zeros(2)  # how far off it is
-
-    def state(self) -> State:
-        return self.controller.state
-
-    @property
-    def counters(self) -> dict[str, int]:
-        return self.controller.session.counters
-
-    def tick(self, count: int = 1, ms: int = 10) -> Command | None:
-        command = None
-        for _ in range(count):
-            self.now += ms * MS
-            if self.camera_on and self.now % (100 * MS) == 0:
-                self.controller.message("camera", self.now, self.now)
-            if self.joints_on:
-                self.controller.message("joints", self.now, self.now)
-                self.controller.measured(self.measured() + self.turned, self.now)
-            measured = self.measured() + self.turned
-            command = self.controller.step(self.now)
-            if command is not None and self.told is None:
-                self.starts.append((len(self.sent), measured))
-            self.told = None if command is None else command.position
-            if command is not None:
-                self.sent.append(command)
-        return command
-
-    def measured(self) -> np.ndarray:
-        return self.told if self.follows and self.told is not None else self.pose
-
-    def chunk(self, slope: float = 0.2, horizon: int = 16, age_ms: int = 20) -> str:
-        rows = self.pose + slope * DT_S * np.arange(horizon)[:, None]
-        return self.controller.chunk(self.now - age_ms * MS, DT_S, rows, self.now)
-
-    def run(self, slope: float = 0.2) -> Rig:
-        self.controller.activate()
-        self.tick(10)
-        assert self.chunk(slope) == ""
-        self.tick()
-        assert self.state() is State.RUNNING, self.controller.session.waiting_for
-        return self
-
-    def check_limits(self) -> None:
-        """Each stretch of commands begins at the measured pose and keeps the limits to its end."""
-        assert bool(self.sent) == bool(self.starts)
-        ends = [*(number for number, _ in self.starts), len(self.sent)][1:]
-        for (first, measured), end in zip(self.starts, ends, strict=True):
-            path = np.array([command.position for command in self.sent[first:end]])
-            velocity = np.diff(path, axis=0) / PERIOD_S
-            acceleration = np.diff(velocity, axis=0) / PERIOD_S
-            assert (np.abs(path[0] - np.clip(measured, -2.0, 2.0)) <= 2.0 * PERIOD_S).all()
-            assert (np.abs(path) <= 2.0).all()
-            assert (np.abs(velocity) <= 2.0 * (1 + 1e-6)).all()
-            assert (np.abs(acceleration) <= 10.0 * (1 + 1e-6)).all()
 
 
 def test_when_not_active_expect_no_command():
@@ -248,6 +155,28 @@ def test_when_chunk_is_used_up_expect_braking_within_limits_then_hold():
     assert "used up" in rig.controller.session.reason
     assert rig.controller.filter.at_rest
     rig.check_limits()
+
+
+def test_when_inferences_fail_until_the_chunk_is_used_up_expect_the_last_failure_in_every_reason():
+    rig = Rig(ControlConfig(safety=SafetyConfig(max_refused=100))).run()
+    rig.controller.inference_error("node '/gpu' was silent")
+    while rig.state() is State.RUNNING:
+        rig.tick()
+    words = "the chunk is used up and no new one has come; the last failure of the policy: "
+    assert rig.controller.session.reason == f"{words}node '/gpu' was silent"
+    rig.controller.inference_error("node '/gpu' was silent again")
+    assert rig.controller.session.missing(0, "", braking=False).endswith("'/gpu' was silent again")
+    rig.tick(110)
+    assert rig.controller.latched == f"held for more than 1 s: {words}node '/gpu' was silent again"
+
+
+def test_when_a_good_chunk_came_after_a_failure_expect_it_forgotten():
+    rig = Rig().run()
+    rig.controller.inference_error("out of cheese")
+    assert rig.chunk() == ""
+    while rig.state() is State.RUNNING:
+        rig.tick()
+    assert rig.controller.session.reason == "the chunk is used up and no new one has come"
 
 
 def test_when_half_is_used_expect_a_request_and_the_new_chunk_taken_over_without_a_jump():

@@ -358,4 +358,4 @@ def test_when_a_slow_inference_comes_back_expect_it_forgotten_and_the_next_count
     assert rig.counters["inferences_hung"] == 2
     rig.busy_s = 0.0
     rig.tick()
-    assert rig.controller.session.hung == ""
+    assert rig.controller.session.policy.hung == ""

@@ -206,3 +206,39 @@ def test_when_only_joint_states_may_be_partial_expect_others_refused(data: dict[
     ):
         read(changed(data, ("streams", 0, "partial"), True))
     assert read(changed(data, ("streams", 2, "partial"), True)).streams[2].partial
+
+
+def test_when_the_rate_of_commands_is_left_out_expect_100_hz(data: dict[str, Any]) -> None:
+    del data["action"]["rate_hz"]
+    assert read(data).action.rate_hz == 100.0
+    assert "rate_hz: 100.0" in read(data).to_yaml()
+
+
+def test_when_limits_are_left_to_a_urdf_expect_the_file_read_and_the_first_said_when_they_are_needed(
+    data: dict[str, Any],
+) -> None:
+    for key in ("lower", "velocity"):
+        del data["action"]["limits"][2][key]
+    robot = read(data)
+    assert robot.action.limits[2].missing == ("lower", "velocity")
+    assert Embodiment.loads(robot.to_yaml()) == robot
+    for needed in (lambda: robot.lower, lambda: robot.space.limits):
+        with pytest.raises(
+            EmbodimentError, match="leaves the lower limit of 'panda_joint3' to robot_description"
+        ):
+            needed()
+
+
+def test_when_an_acceleration_is_left_out_expect_error_since_no_urdf_has_one(data: dict[str, Any]) -> None:
+    del data["action"]["limits"][2]["acceleration"]
+    with pytest.raises(StructureError, match="lacks the key 'acceleration'"):
+        read(data)
+
+
+def test_when_a_limit_of_a_cartesian_axis_is_left_out_expect_error() -> None:
+    servo = yaml.safe_load((FEED_DOG.parent / "ur5e_servo.yaml").read_text())
+    del servo["action"]["limits"][1]["velocity"]
+    with pytest.raises(
+        EmbodimentError, match="'tool.y' lacks the key 'velocity', which only joints may leave"
+    ):
+        read(servo)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,5 +54,6 @@ def test_when_launched_expect_the_simulator_and_an_active_policy() -> None:
     try:
         subprocess.run([sys.executable, "-c", code], timeout=120, check=True, env=os.environ)
     finally:
-        launched.terminate()
+        # To the whole session, as a terminal's Ctrl-C: a signal to `ros2` alone would leave the nodes running.
+        os.killpg(launched.pid, signal.SIGINT)
         launched.wait(timeout=60)

@@ -8,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from hpt_ros.cli.main import main
+from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.kinematics import read_urdf
+from hpt_ros.nodes.policies import described, load_policy
 
 URDF = """<?xml version="1.0"?>
 <robot name="arm">
@@ -84,3 +87,78 @@ def test_limits_are_those_of_the_urdf_in_the_order_asked_for():
 def test_when_the_urdf_is_wrong_expect_a_sentence(text, names, words):
     with pytest.raises(HptError, match=words):
         read_urdf(text, names)
+
+
+FILE = """
+format: hpt_ros/embodiment/1
+name: arm
+tick_hz: 10.0
+streams:
+  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 100.0,
+     tolerance_s: 0.1, joints: [shoulder, elbow, slide], fields: [position]}
+action:
+  topic: /command
+  type: trajectory_msgs/msg/JointTrajectory
+  names: [shoulder, elbow, slide]
+  horizon: 4
+  limits:
+    - {name: shoulder, upper: 1.0, acceleration: 9.0}
+    - {name: elbow, lower: -3.0, upper: 3.0, velocity: 2.0, acceleration: 9.0}
+    - {name: slide, velocity: 0.5, acceleration: 2.0}
+"""
+
+
+def test_limits_that_the_file_leaves_out_are_the_urdfs_and_the_others_the_files():
+    robot, kinematics = described(Embodiment.loads(FILE), URDF)
+    np.testing.assert_array_equal(robot.lower, [-2.0, -3.0, 0.0])
+    np.testing.assert_array_equal(robot.upper, [1.0, 3.0, 0.2])
+    np.testing.assert_array_equal(robot.max_velocity, [3.0, 2.0, 0.5])
+    np.testing.assert_array_equal(robot.max_acceleration, [9.0, 9.0, 2.0])
+    assert kinematics is not None
+    assert described(robot, URDF)[0] == robot  # once more changes nothing
+
+
+@pytest.mark.parametrize(
+    ("left_out", "urdf", "words"),
+    [
+        (", velocity: 0.5", URDF, "neither embodiment 'arm' nor robot_description has the velocity limit of 'slide'"),
+        ("lower: -3.0, ", URDF, "nor robot_description has the lower limit of 'elbow'"),
+        (
+            "", URDF.replace('lower="-2" upper="1.5"', 'lower="1.2" upper="1.5"'),
+            "'shoulder' has lower 1.2 and upper 1 in embodiment 'arm' and robot_description together",
+        ),
+        ("", URDF.replace('upper="1.5"', 'upper="0.5"'), "has the upper limit 1 for 'shoulder', but .* says 0.5"),
+    ],
+)  # fmt: skip
+def test_when_neither_has_a_limit_or_both_contradict_expect_a_sentence(left_out, urdf, words):
+    robot = Embodiment.loads(FILE.replace(left_out, ""))
+    with pytest.raises(HptError, match=words):
+        described(robot, urdf)
+
+
+def test_the_baseline_moves_within_the_urdfs_limits_and_without_a_urdf_it_is_refused(tmp_path):
+    file = tmp_path / "arm.yaml"
+    file.write_text(FILE, encoding="utf-8")
+    loaded = load_policy("random", checkpoint="", embodiment_file=str(file), robot_description=URDF)
+    assert loaded.embodiment.max_velocity[0] == 3.0
+    with pytest.raises(
+        HptError, match="leaves the lower limit of 'shoulder' to robot_description, which is not given"
+    ):
+        load_policy("random", checkpoint="", embodiment_file=str(file))
+
+
+def test_hpt_embodiment_check_shows_what_is_left_out_and_with_a_urdf_its_limits(tmp_path, capsys):
+    file, urdf = tmp_path / "arm.yaml", tmp_path / "arm.urdf"
+    file.write_text(FILE, encoding="utf-8")
+    urdf.write_text(URDF, encoding="utf-8")
+    assert main(["embodiment", "check", str(file)]) == 0
+    assert (
+        "shoulder: (robot_description's) to 1 rad, (robot_description's) rad/s, 9 rad/s^2"
+        in capsys.readouterr().out
+    )
+    assert main(["embodiment", "check", str(file), "--urdf", str(urdf)]) == 0
+    said = capsys.readouterr().out
+    assert "shoulder: -2 to 1 rad, 3 rad/s, 9 rad/s^2" in said
+    assert "robot_description" not in said
+    assert main(["embodiment", "check", str(file), "--urdf", str(tmp_path / "none")]) == 2
+    assert "--urdf" in capsys.readouterr().err

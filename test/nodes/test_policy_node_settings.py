@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
-from policy_rig import HOME, ROBOT, Rig, policy_rig, wait_for
+from policy_rig import HOME, PERIOD_S, ROBOT, Rig, policy_rig, wait_for
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -17,6 +18,7 @@ from hpt_ros.control import ControlConfig, State
 from hpt_ros.nodes import policy_config, settings
 from hpt_ros.nodes.kinematics import read_urdf
 from hpt_ros.nodes.parameters import names
+from hpt_ros.nodes.policies import LoadedPolicy
 from hpt_ros.nodes.policy_config import PolicyNodeConfig
 from hpt_ros.nodes.policy_node import PolicyNode
 
@@ -171,6 +173,34 @@ def test_when_a_urdf_is_narrower_than_the_embodiment_file_expect_configure_refus
     assert (
         "has the upper limit -0.0698 for 'panda_joint4', but robot_description says -0.5698" in node.refusal
     )
+
+
+def test_when_limits_are_left_to_the_urdf_expect_the_node_to_keep_them(rig):
+    limits = tuple(replace(limit, lower=None, upper=None, velocity=None) for limit in ROBOT.action.limits)
+    robot = replace(ROBOT, action=replace(ROBOT.action, limits=limits))
+    joints = "".join(
+        f'<link name="l{number + 1}"/><joint name="{limit.name}" type="revolute"><parent link="l{number}"/>'
+        f'<child link="l{number + 1}"/><axis xyz="0 1 0"/>'
+        f'<limit lower="{limit.lower}" upper="{limit.upper}" velocity="0.25" effort="1"/></joint>'
+        for number, limit in enumerate(ROBOT.action.limits)
+    )
+    loaded = LoadedPolicy(rig.policy, robot, "", robot.observation_horizon)
+    node = rig.start(loaded=loaded, robot_description=f'<robot name="arm"><link name="l0"/>{joints}</robot>')
+    wait_for(lambda: rig.robot.commands and rig.robot.commands[-1].velocity.max() > 0.24, "motion")
+    wait_for(
+        lambda: node.counters()["clamped_velocity"] > 10, "velocity limits in use"
+    )  # the policy wants 0.4
+    rig.check_limits()
+    path = np.array([command.position for command in rig.robot.commands])
+    assert np.abs(np.diff(path, axis=0)).max() / PERIOD_S <= 0.25 * (1 + 1e-6)
+
+
+def test_when_limits_are_left_to_a_urdf_that_is_not_there_expect_configure_refused(rig):
+    limits = tuple(replace(limit, velocity=None) for limit in ROBOT.action.limits)
+    robot = replace(ROBOT, action=replace(ROBOT.action, limits=limits))
+    node = rig.start(active=False, loaded=LoadedPolicy(rig.policy, robot, "", robot.observation_horizon))
+    assert not rig.robot.change(Transition.TRANSITION_CONFIGURE)
+    assert "leaves the velocity limit of 'panda_joint1' to robot_description" in node.refusal
 
 
 def test_a_workspace_of_a_urdf_holds_on_the_real_node(rig):

@@ -10,9 +10,12 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from nav_msgs.msg import Path
 from policy_rig import NS, ROBOT, Rig, policy_rig, wait_for
+from scipy.spatial.transform import Rotation
+from tool_rig import POSES, Script, running
 
 from hpt_ros.control import State
 from hpt_ros.nodes.kinematics import read_urdf, root_link
+from hpt_ros.nodes.policies import LoadedPolicy
 
 LINKS = "".join(
     f'<link name="l{number + 1}"/><joint name="{limit.name}" type="revolute"><parent link="l{number}"/>'
@@ -82,3 +85,33 @@ def test_when_the_link_is_unknown_expect_configure_refused_and_then_nothing_left
 
 def test_the_root_link_is_the_one_on_no_joint():
     assert root_link(URDF) == "l0"
+
+
+def test_of_a_cartesian_command_the_path_is_its_poses_in_its_frame_without_a_urdf():
+    policy = Script(POSES, {0: 0.05, 2: 0.1}, {})
+    with running(POSES, policy) as (machine, node):
+        paths: list[Any] = []
+        machine.create_subscription(Path, "/policy_node/predicted_path", paths.append, 10)
+        wait_for(lambda: len(paths) > 2, "paths")
+        assert node.state is State.RUNNING
+    path = paths[-1]
+    assert path.header.frame_id == "base"
+    assert len(path.poses) == POSES.action.horizon
+    places = np.array([[getattr(pose.pose.position, axis) for axis in "xyz"] for pose in path.poses])
+    np.testing.assert_allclose(
+        np.diff(places, axis=0) * POSES.tick_hz, np.tile([0.05, 0.0, 0.1], (len(places) - 1, 1)), atol=1e-6
+    )
+    for pose in path.poses:
+        turn = pose.pose.orientation
+        away = Rotation.from_quat([turn.x, turn.y, turn.z, turn.w]) * machine.turn.inv()
+        assert away.magnitude() < 1e-3
+
+
+def test_when_an_output_to_be_drawn_is_unknown_expect_configure_refused_with_the_names():
+    with policy_rig() as rig:
+        loaded = LoadedPolicy(Script(POSES, {}, {}), POSES, "", 1)
+        node = rig.start(active=False, loaded=loaded, prediction__link="tol")
+        assert not rig.robot.change(Transition.TRANSITION_CONFIGURE)
+        assert (
+            "'tol', but the Cartesian outputs of the embodiment file are tool; did you mean" in node.refusal
+        )

@@ -210,3 +210,25 @@ def test_pixels_are_those_of_cv_bridge():
             )
             theirs = cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
             np.testing.assert_array_equal(decode(CAMERA, message), theirs, err_msg=encoding)
+
+
+@pytest.mark.parametrize("padding", [1, 7])
+@pytest.mark.parametrize("encoding", sorted(ENCODINGS))
+def test_rows_padded_by_step_are_the_same_picture_in_every_encoding(encoding, padding):
+    rows = HEIGHT * 3 // 2 if encoding in ("nv12", "nv21") else HEIGHT
+    content = np.random.default_rng(7).integers(0, 256, (rows, WIDTH * ENCODINGS[encoding]), dtype=np.uint8)
+    plain, padded = (
+        decode(CAMERA, image(content, encoding)),
+        decode(CAMERA, image(content, encoding, padding=padding)),
+    )
+    np.testing.assert_array_equal(padded, plain)
+    assert plain.std() > 0
+
+
+def test_yuyv_is_uyvy_with_its_bytes_swapped_colours_included():
+    content = np.random.default_rng(8).integers(0, 256, (HEIGHT, WIDTH, 2), dtype=np.uint8)
+    swapped = np.ascontiguousarray(content[:, :, ::-1])
+    for uyvy, yuyv in (("uyvy", "yuyv"), ("yuv422", "yuv422_yuy2")):
+        np.testing.assert_array_equal(
+            decode(CAMERA, image(content, uyvy)), decode(CAMERA, image(swapped, yuyv))
+        )
