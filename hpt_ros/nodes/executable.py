@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +12,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from hpt_ros.errors import HptError
+from hpt_ros.nodes.spinning import ended_by_signals
 
 # Python hands its lock from one thread to another no sooner than this; its own 5 ms is half a command period of 100 Hz,
 # which a command waits while pictures are resampled. 0.5 ms took the 99th percentile of jitter from 2.4-3.0 ms to
@@ -37,12 +36,8 @@ def run(name: str, make: Callable[[], Any], args: Sequence[str] | None = None) -
     Returns:
         Exit status: 0, or 2 with a sentence on stderr when the node could not be made or started.
     """
-    # rclpy's own handlers would close the context before the robot is braked, and Python's would raise in the middle of
-    # a command. These only say that it is time.
     be_punctual()
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+    ended = ended_by_signals()
     rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = make()

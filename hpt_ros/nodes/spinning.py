@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from hpt_ros.errors import HptError
+
+
+def ended_by_signals() -> threading.Event:
+    """An event that SIGINT and SIGTERM set; for `rclpy.init` without handlers of its own.
+
+    rclpy's handlers close the context first, so a node could neither brake, nor write its end, nor say so, and a wait that
+    began at that moment raises; Python's would raise in the middle of a callback.
+    """
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    return ended
 
 
 def run_node(make: Callable[[], Node], name: str, args: Sequence[str] | None = None) -> int:
@@ -22,13 +37,17 @@ def run_node(make: Callable[[], Node], name: str, args: Sequence[str] | None = N
         name: of the executable, for the sentence about a mistake (exit status 2).
         args: command line for rclpy; the process's own if None.
     """
-    rclpy.init(args=None if args is None else list(args))
+    ended = ended_by_signals()
+    rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    executor = SingleThreadedExecutor()
     node: Node | None = None
     try:
         node = make()
         getattr(node, "start", _nothing)()
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
+        executor.add_node(node)
+        while not ended.is_set():
+            executor.spin_once(timeout_sec=0.1)
+    except ExternalShutdownException:
         pass
     except HptError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
@@ -36,6 +55,7 @@ def run_node(make: Callable[[], Node], name: str, args: Sequence[str] | None = N
     finally:
         if node is not None:
             getattr(node, "close", _nothing)()
+            executor.shutdown()
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
