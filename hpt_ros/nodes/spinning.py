@@ -18,8 +18,8 @@ from hpt_ros.errors import HptError
 def ended_by_signals() -> threading.Event:
     """An event that SIGINT and SIGTERM set; for `rclpy.init` without handlers of its own.
 
-    rclpy's handlers close the context first, so a node could neither brake, nor write its end, nor say so, and a wait that
-    began at that moment raises; Python's would raise in the middle of a callback.
+    rclpy's handlers close the context first, so a node could neither brake, nor write its end, nor say so, and a wait
+    that begins at that moment raises; Python's would raise in the middle of a callback.
     """
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
