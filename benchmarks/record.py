@@ -166,7 +166,7 @@ def publish(load: Load, pipe: Connection) -> None:
 
 def call(node: Node, kind: Any, name: str, **fields: Any) -> Any:
     """Call a service of the recorder."""
-    client = node.create_client(kind, f"/recorder_node/{name}")
+    client: Any = node.create_client(kind, f"/recorder_node/{name}")
     if not client.wait_for_service(timeout_sec=20.0):
         raise RuntimeError(f"the recorder's service {name} did not come")
     future = client.call_async(kind.Request(**fields))
