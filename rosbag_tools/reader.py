@@ -61,6 +61,8 @@ class Record:
     stamp_ns: int | None
 
 
+# The year 2116. Later log times are damage, and so far from a stamp that the difference may leave 64 bits.
+NEWEST_LOG_NS = 1 << 62
 # A message that begins with a header, as rosbags describes its first field.
 _HEADER = (Nodetype.NAME, "std_msgs/msg/Header")
 
@@ -121,6 +123,8 @@ class Bag:
                 start_ns, end_ns = (reader.start_time, reader.end_time - 1) if count else (0, 0)
             if not count:
                 raise BagError(f"bag {str(place)!r} has no messages; record it again")
+            _require_time(place, start_ns)
+            _require_time(place, end_ns)
             yield Bag(place, topics, dict(storage.custom), start_ns, end_ns, note, storage, connections)
 
     def require(self, name: str, type_: str, purpose: str) -> Topic:
@@ -175,6 +179,7 @@ class Bag:
                 if entry is None:
                     break
                 connection, log_ns, data = entry
+                _require_time(self.path, log_ns)
                 content = self._storage.deserialize(data, connection.msgtype)
             count += 1
             yield Message(connection.topic, log_ns, content)
@@ -196,6 +201,7 @@ class Bag:
                 if entry is None:
                     return
                 connection, log_ns, data = entry
+                _require_time(self.path, log_ns)
                 if connection.msgtype not in stamped:
                     fields = self._storage.types.fielddefs[connection.msgtype][1]
                     stamped[connection.msgtype] = bool(fields) and fields[0][1] == _HEADER
@@ -288,6 +294,14 @@ def _cut(path: Path) -> Path | None:
         raise BagError(f"{str(path)!r} is no bag; give {_WHAT} (a folder has {METADATA})")
     with _one_sentence(path):
         return cut_file(storage_files(path) if path.is_dir() else [path])
+
+
+def _require_time(path: Path, log_ns: int) -> None:
+    if not 0 <= log_ns <= NEWEST_LOG_NS:
+        raise BagError(
+            f"bag {str(path)!r} has the log time {log_ns} ns, but 0 to {NEWEST_LOG_NS} were expected; it is damaged: "
+            "copy or record it again"
+        )
 
 
 def _topic(path: Path, name: str, connections: Sequence[Connection]) -> Topic:

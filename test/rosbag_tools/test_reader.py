@@ -7,7 +7,7 @@ import pytest
 
 from rosbag_tools.errors import BagError, TruncatedBagError
 from rosbag_tools.names import KEY_EMBODIMENT
-from rosbag_tools.reader import Bag, find_bags
+from rosbag_tools.reader import NEWEST_LOG_NS, Bag, find_bags
 from rosbag_tools.recovery import is_complete
 
 
@@ -177,6 +177,17 @@ def test_when_records_vanish_in_damaged_bytes_expect_the_counts(robot, tmp_path)
         Bag.open(path) as bag,
     ):
         list(bag.messages(["/left", "/joint_states"]))
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_when_a_log_time_is_impossible_expect_it_said(robot, tmp_path, storage):
+    *usual, (topic, _, message) = robot.messages(1.0)
+    bag = robot.write(tmp_path / "bag", [*usual, (topic, NEWEST_LOG_NS + 1, message)], storage=storage)
+    with (
+        pytest.raises(BagError, match=rf"bag' has the log time {NEWEST_LOG_NS + 1} ns, but 0 to"),
+        Bag.open(bag),
+    ):
+        pass
 
 
 def test_require_names_what_is_wrong(robot, tmp_path):
