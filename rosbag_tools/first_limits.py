@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,12 @@ from rosbag_tools.first_senses import CHECK
 MARGIN_SHARE, MARGIN_LEAST = 0.1, 0.05
 # A joint that stood still gives no speed; limits must be above 0.
 SLOWEST = 0.01
+
+
+def widened(low: Any, high: Any) -> tuple[Any, Any]:
+    """Position limits for a range that was seen; numbers, or arrays of them."""
+    margin = np.maximum(MARGIN_SHARE * (high - low), MARGIN_LEAST)
+    return low - margin, high + margin
 
 
 def quoted(text: str) -> str:
@@ -82,9 +89,9 @@ def _up(value: float) -> float:
 
 
 def _line(name: str, low: float, high: float, speed: float, change: float) -> str:
-    margin = max(MARGIN_SHARE * (high - low), MARGIN_LEAST)
+    lower, upper = widened(low, high)
     return (
-        f"    - {{name: {quoted(name)}, lower: {low - margin:.4f}, upper: {high + margin:.4f}, "
+        f"    - {{name: {quoted(name)}, lower: {lower:.4f}, upper: {upper:.4f}, "
         f"velocity: {_up(speed):.4f}, acceleration: {_up(change):.4f}}}  # {CHECK}"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -172,8 +173,17 @@ def stream_names(topics: list[str]) -> list[str]:
         base = re.sub(r"[^a-z0-9]+", "_", "_".join(parts)).strip("_")
         base = re.sub(r"_(camera|cam)$", "", base)[:56] or "camera"
         base = base if base[0].isalpha() else f"camera_{base}"
-        name, number = base, 2
-        while name in names:
-            name, number = f"{base}_{number}", number + 1
-        names.append(name)
-    return names
+        names.append(base)
+    return unique_names(names)
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The names, with a number behind those that stand more than once."""
+    found: list[str] = []
+    for name in names:
+        number, candidate = 1, name
+        while candidate in found:
+            number += 1
+            candidate = f"{name}_{number}"
+        found.append(candidate)
+    return found

@@ -97,6 +97,11 @@ def marked_lines(text: str) -> list[tuple[int, str]]:
     return found
 
 
+def chunk_ticks(tick_hz: float) -> int:
+    """Ticks of a chunk, for want of a better choice."""
+    return min(max(round(CHUNK_S * tick_hz), CHUNK_LEAST), CHUNK_MOST)
+
+
 def _tick(found: Found) -> float:
     rates = [camera.rate_hz for camera in found.cameras]
     rates += [sense.rate_hz for sense in found.senses if sense.modality == "depth"]
@@ -169,7 +174,7 @@ def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
     lines = [
         "action:",
         f"  rate_hz: {rate_hz:g}",
-        f"  horizon: {min(max(round(CHUNK_S * tick_hz), CHUNK_LEAST), CHUNK_MOST)}  # ticks that the policy predicts",
+        f"  horizon: {chunk_ticks(tick_hz)}  # ticks that the policy predicts",
         "  mode: absolute  # or relative, delta: chosen when a policy is trained; datasets are the same",
     ]
     if grippers:

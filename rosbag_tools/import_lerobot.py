@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import ImageSpec, Stream
 from rosbag_tools.errors import BagError
 from rosbag_tools.files import ACTION, EMBODIMENT_PATH, STATE
-from rosbag_tools.importing import Picture, SourceEpisode, plain_name, unique_names
+from rosbag_tools.first_senses import unique_names
+from rosbag_tools.importing import Picture, SourceEpisode, plain_name
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 IMAGES = "observation.images."

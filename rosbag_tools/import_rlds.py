@@ -21,7 +21,8 @@ from hpt_ros.embodiment import ImageSpec, Stream
 from hpt_ros.errors import did_you_mean
 from hpt_ros.extras import require_extra
 from rosbag_tools.errors import BagError
-from rosbag_tools.importing import Picture, SourceEpisode, plain_name, unique_names
+from rosbag_tools.first_senses import unique_names
+from rosbag_tools.importing import Picture, SourceEpisode, plain_name
 
 STEPS = "steps/"
 _FIRST = "steps/is_first"

@@ -23,11 +23,9 @@ from hpt_ros.errors import HptError
 from rosbag_tools.dataset import DatasetWriter
 from rosbag_tools.errors import BagError
 from rosbag_tools.files import ACTION, STATE
+from rosbag_tools.first_limits import SLOWEST, widened
+from rosbag_tools.first_text import chunk_ticks
 
-# Limits of a made embodiment: the range that was seen, wider by this share and at least by this much on either side.
-MARGIN_SHARE, MARGIN_LEAST = 0.1, 0.05
-SLOWEST = 0.01  # a dimension that never changed gives no speed, and limits must be above 0
-CHUNK_S = 1.6  # as ACT and HPT use
 MODEL = "a model of the data it was imported with; not for a robot: topics and limits are made up"
 
 Picture = NDArray[np.uint8]
@@ -211,12 +209,12 @@ def made_embodiment(source: Source, name: str = "", size: tuple[int, int] | None
             pull = np.maximum(pull, np.abs(np.diff(rate, axis=0) * source.fps).max(axis=0))
     if not np.isfinite(lower).all():
         raise BagError(f"{source.where} has no episode with finite actions; mend the dataset")
-    margin = np.maximum(MARGIN_SHARE * (upper - lower), MARGIN_LEAST)
+    lower, upper = widened(lower, upper)
     limits = [
         {
             "name": element,
-            "lower": float(lower[index] - margin[index]),
-            "upper": float(upper[index] + margin[index]),
+            "lower": float(lower[index]),
+            "upper": float(upper[index]),
             "velocity": float(max(speed[index], SLOWEST)),
             "acceleration": float(max(pull[index], SLOWEST)),
         }
@@ -253,7 +251,7 @@ def made_embodiment(source: Source, name: str = "", size: tuple[int, int] | None
             "unit": "unknown",
             "names": list(source.action_names),
             "rate_hz": float(source.fps),
-            "horizon": max(4, min(256, round(CHUNK_S * source.fps))),
+            "horizon": chunk_ticks(source.fps),
             "limits": limits,
         },
     }
@@ -266,18 +264,6 @@ def plain_name(text: str) -> str:
     """The nearest name that an embodiment or a stream may have: small letters, digits and underscores."""
     plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
     return (plain if plain[:1].isalpha() else f"x_{plain}")[:60].rstrip("_")
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """The names, with a number behind those that stand more than once."""
-    found: list[str] = []
-    for name in names:
-        number, candidate = 1, name
-        while candidate in found:
-            number += 1
-            candidate = f"{name}_{number}"
-        found.append(candidate)
-    return found
 
 
 def _check_fit(source: Source, robot: Embodiment) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rosbag_tools.bounded import MOST_CHUNK_BYTES, decompress_as_far_as_it_goes, decompress_chunk
-from rosbag_tools.views import Recovered, View
+from rosbag_tools.views import Recovered, View, begins_with
 
 MAGIC = b"\x89MCAP0\r\n"
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
@@ -26,11 +26,7 @@ _NO_TIME = (1 << 63) - 1
 
 def is_mcap(path: Path) -> bool:
     """True if the file begins like MCAP."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
+    return begins_with(path, MAGIC)
 
 
 def is_complete(path: Path) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rosbag_tools.bounded import MOST_CHUNK_BYTES, decompress, decompress_as_far_as_it_goes
-from rosbag_tools.views import Recovered, View
+from rosbag_tools.views import Recovered, View, begins_with
 
 MAGIC = b"#ROSBAG V2.0\n"
 _MESSAGE, _BAG, _INDEX, _CHUNK, _CHUNK_INFO, _CONNECTION = 2, 3, 4, 5, 6, 7
@@ -42,11 +42,7 @@ class _Record:
 
 def is_bag1(path: Path) -> bool:
     """True if the file begins like rosbag1, of whatever version."""
-    try:
-        with path.open("rb") as file:
-            return file.read(9) == MAGIC[:9]
-    except OSError:
-        return False
+    return begins_with(path, MAGIC[:9])
 
 
 def bag1_is_complete(path: Path) -> bool:

@@ -22,6 +22,7 @@ from rosbags.interfaces import (
 )
 
 from rosbag_tools.bounded import MOST_CHUNK_BYTES
+from rosbag_tools.views import begins_with
 
 MAGIC = b"SQLite format 3\0"
 _SIDECARS = ("-wal", "-journal", "-shm")
@@ -30,11 +31,7 @@ _FORMATS = {"ros2msg": MessageDefinitionFormat.MSG, "ros2idl": MessageDefinition
 
 def is_sqlite3(path: Path) -> bool:
     """True if the file begins like SQLite."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
+    return begins_with(path, MAGIC)
 
 
 def sqlite3_is_complete(path: Path) -> bool:

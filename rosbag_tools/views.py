@@ -8,6 +8,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 
+def begins_with(path: Path, magic: bytes) -> bool:
+    """True if the file is there and these are its first bytes."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(magic)) == magic
+    except OSError:
+        return False
+
+
 class View:
     """Stands in for the path of a file; nothing is copied.
 

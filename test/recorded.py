@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sensing_rig import NS, SENSING, message_of
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from hpt_ros.nodes.inference import Observation
+from hpt_ros.observation import Tick
 from rosbag_tools.reader import Bag
 from rosbag_tools.resample import Resampler, Row
 
@@ -89,3 +91,16 @@ def converted(bag: Path, optional: frozenset[str]) -> dict[int, Row]:
             for row in resampler.push(message.topic, message.content, message.log_ns)
         ]
     return {row.tick.stamp_ns: row for row in [*rows, *resampler.finish()]}
+
+
+def require_inputs(inputs: Mapping[str, np.ndarray], ticks: Sequence[Tick]) -> None:
+    """What a policy was shown is what the converter has at these ticks, number for number."""
+    for index, tick in enumerate(ticks):
+        for view, stream in enumerate(SENSING.image_streams):
+            np.testing.assert_array_equal(inputs["image"][0, index, view], tick.images[stream.name])
+        for modality, name in (("depth", "far"), ("pointcloud", "cloud"), ("tactile", "skin")):
+            if modality != "tactile" or "tactile" in inputs:
+                np.testing.assert_array_equal(inputs[modality][0, index, 0], tick.arrays[name])
+        np.testing.assert_array_equal(inputs["state"][0, index], tick.state.astype(np.float32))
+        np.testing.assert_array_equal(inputs["wrench"][0, index], tick.wrench.astype(np.float32))
+    assert ("tactile" in inputs) == all(not tick.absent for tick in ticks)

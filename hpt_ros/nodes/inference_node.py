@@ -1,6 +1,6 @@
 """A policy for a robot on another machine: takes observations, answers with chunks. It commands nothing.
 
-Parameters are those of `InferenceNodeConfig`, topics those of `hpt_ros.nodes.remote`. The robot's side runs the policy
+Parameters are those of `PolicyChoice`, topics those of `hpt_ros.nodes.remote`. The robot's side runs the policy
 node with ``policy:=remote``; docs/safety.md says what happens when the link fails.
 """
 
@@ -10,7 +10,6 @@ import array
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,32 +20,11 @@ from std_msgs.msg import String, UInt8MultiArray
 from hpt_ros.errors import HptError
 from hpt_ros.nodes import parameters
 from hpt_ros.nodes.inference import Observation
-from hpt_ros.nodes.policies import KINDS, LoadedPolicy, load_policy
-from hpt_ros.nodes.policy_config import BACKENDS, PRECISIONS
+from hpt_ros.nodes.policies import LoadedPolicy
+from hpt_ros.nodes.policy_config import PolicyChoice
 from hpt_ros.nodes.remote import KEPT, NEWEST, Card
 from hpt_ros.nodes.spinning import run_node
 from hpt_ros.nodes.wire import pack, unpack
-from hpt_ros.structured import field
-
-
-@dataclass(frozen=True, slots=True)
-class InferenceNodeConfig:
-    """What the inference node computes."""
-
-    policy: str = field("what answers", default="checkpoint", choices=KINDS)
-    checkpoint: str = field("checkpoint folder, or the name of one shipped with the package", default="")
-    embodiment: str = field(
-        "embodiment file; with a checkpoint it may be left out, or must match", default=""
-    )
-    device: str = field("torch device of the network", default="cpu")
-    threads: int = field(
-        "threads of torch on the CPU; 0 leaves torch's choice", default=0, minimum=0, maximum=256
-    )
-    backend: str = field(
-        "what computes the network; auto: fused on a CPU, eager elsewhere", default="auto", choices=BACKENDS
-    )
-    precision: str = field("what the network is computed in", default="float32", choices=PRECISIONS)
-    seed: int = field("seed of the random policy", default=0, minimum=0, maximum=2**31 - 1)
 
 
 class InferenceNode(Node):
@@ -70,12 +48,9 @@ class InferenceNode(Node):
             HptError: the policy cannot be loaded.
         """
         super().__init__(name, **node_arguments)
-        parameters.declare(self, InferenceNodeConfig)
-        config = parameters.read(self, InferenceNodeConfig)
-        self._loaded = load() if load is not None else load_policy(
-            config.policy, checkpoint=config.checkpoint, embodiment_file=config.embodiment, device=config.device,
-            threads=config.threads, seed=config.seed, backend=config.backend, precision=config.precision,
-        )  # fmt: skip
+        parameters.declare(self, PolicyChoice)
+        config = parameters.read(self, PolicyChoice)
+        self._loaded = load() if load is not None else config.load()
         self._episode: tuple[Any, Any] | None = None
         self._answers = self.create_publisher(UInt8MultiArray, "~/answer", NEWEST)
         self._cards = self.create_publisher(String, "~/card", KEPT)

@@ -12,7 +12,7 @@ from hpt_ros.control import ControlConfig, Kinematics
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.pilot import Pilot
-from hpt_ros.nodes.policies import LoadedPolicy, described, load_policy
+from hpt_ros.nodes.policies import LoadedPolicy, described
 from hpt_ros.nodes.policy_config import REMOTE, PolicyNodeConfig
 
 
@@ -28,11 +28,7 @@ def obtain(node: Node, config: PolicyNodeConfig) -> LoadedPolicy:
         return connect(
             config.remote.node, config.remote.timeout_s, config.embodiment, label=node.get_name(), context=node.context
         )  # fmt: skip
-    return load_policy(
-        config.policy, checkpoint=config.checkpoint, embodiment_file=config.embodiment, device=config.device,
-        threads=config.threads, seed=config.seed, backend=config.backend, precision=config.precision,
-        robot_description=config.robot_description,
-    )  # fmt: skip
+    return config.load(config.robot_description)
 
 
 def make_pilot(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpt_ros.nodes.policies import KINDS
+from hpt_ros.nodes.policies import KINDS, LoadedPolicy, load_policy
 from hpt_ros.structured import field
 
 # As hpt_ros.model.backends has them, which cannot be asked without importing torch; a test compares.
@@ -49,15 +49,14 @@ class PredictionConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyNodeConfig:
-    """What the policy node runs and how it starts; `ControlConfig` says how it moves."""
+class PolicyChoice:
+    """Which policy computes here, and with what."""
 
-    policy: str = field("what drives the robot", default="checkpoint", choices=(*KINDS, REMOTE))
+    policy: str = field("what answers", default="checkpoint", choices=KINDS)
     checkpoint: str = field("checkpoint folder, or the name of one shipped with the package", default="")
     embodiment: str = field(
         "embodiment file; with a checkpoint it may be left out, or must match", default=""
     )
-    task: str = field("the task's text; empty takes the embodiment's; may be set while running", default="")
     device: str = field("torch device of the network", default="cpu")
     threads: int = field(
         "threads of torch on the CPU; 0 leaves torch's choice", default=0, minimum=0, maximum=256
@@ -70,6 +69,23 @@ class PolicyNodeConfig:
         default="float32",
         choices=PRECISIONS,
     )
+    seed: int = field("seed of the random policy", default=0, minimum=0, maximum=2**31 - 1)
+
+    def load(self, robot_description: str = "") -> LoadedPolicy:
+        """The policy; as `load_policy`."""
+        return load_policy(
+            self.policy, checkpoint=self.checkpoint, embodiment_file=self.embodiment, device=self.device,
+            threads=self.threads, seed=self.seed, backend=self.backend, precision=self.precision,
+            robot_description=robot_description,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyNodeConfig(PolicyChoice):
+    """What the policy node runs and how it starts; `ControlConfig` says how it moves."""
+
+    policy: str = field("what drives the robot", default="checkpoint", choices=(*KINDS, REMOTE))
+    task: str = field("the task's text; empty takes the embodiment's; may be set while running", default="")
     encode_ahead: bool = field(
         "encode each new tick while the policy has nothing else to do, so that a chunk is there sooner; may be set "
         "while running",
@@ -83,7 +99,6 @@ class PolicyNodeConfig:
         default="",
     )
     prediction: PredictionConfig = field("the predicted way", default=PredictionConfig())
-    seed: int = field("seed of the random policy", default=0, minimum=0, maximum=2**31 - 1)
     autostart: bool = field(
         "configure and activate at the start (the node's own executable only)", default=False
     )

@@ -27,6 +27,12 @@ def ended_by_signals() -> threading.Event:
     return ended
 
 
+def spin_until(ended: threading.Event, executor: SingleThreadedExecutor) -> None:
+    """Spin until the event is set, which is noticed within a tenth of a second."""
+    while not ended.is_set():
+        executor.spin_once(timeout_sec=0.1)
+
+
 def run_node(make: Callable[[], Node], name: str, args: Sequence[str] | None = None) -> int:
     """Make a node, spin it until the process is interrupted, close it; returns the exit status.
 
@@ -45,8 +51,7 @@ def run_node(make: Callable[[], Node], name: str, args: Sequence[str] | None = N
         node = make()
         getattr(node, "start", _nothing)()
         executor.add_node(node)
-        while not ended.is_set():
-            executor.spin_once(timeout_sec=0.1)
+        spin_until(ended, executor)
     except ExternalShutdownException:
         pass
     except HptError as error:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hpt_ros.nodes.inference_node import InferenceNodeConfig
 from hpt_ros.nodes.parameters import names
-from hpt_ros.nodes.policy_config import PolicyNodeConfig
+from hpt_ros.nodes.policy_config import PolicyChoice, PolicyNodeConfig
 
 LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "two_machines.launch.py"
 TREE = ast.parse(LAUNCH_FILE.read_text(encoding="utf-8"))
@@ -30,7 +29,7 @@ def test_executables_are_installed_and_parameters_exist() -> None:
     }
     assert given == {"policy", "remote.node", "embodiment", "task", "autostart"}
     assert given <= names(PolicyNodeConfig)
-    assert {"checkpoint", "embodiment", "device"} <= names(InferenceNodeConfig)
+    assert {"checkpoint", "embodiment", "device"} <= names(PolicyChoice)
 
 
 def test_when_launch_is_there_expect_the_arguments_to_be_shown() -> None:

@@ -17,8 +17,9 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.learning import open_cache, open_dataset
 from rosbag_tools.dataset import write_dataset
 from rosbag_tools.errors import BagError
+from rosbag_tools.first_senses import unique_names
 from rosbag_tools.import_lerobot import LeRobotSource
-from rosbag_tools.importing import import_dataset, plain_name, unique_names
+from rosbag_tools.importing import import_dataset, plain_name
 from rosbag_tools.video import SegmentWriter
 
 HEIGHT, WIDTH, FPS = 16, 24, 10
