@@ -119,6 +119,20 @@ class Controller:
         self.session.pending = None
         self._event(Event.PAUSE, "")
 
+    def clock_jumped(self, reason: str) -> None:
+        """Brake, hold and forget every observation: ROS time, which names them, was set.
+
+        Control time, on which commands and ages are, goes on. Motion resumes with fresh streams and a new chunk.
+
+        Args:
+            reason: what happened, a sentence's worth.
+        """
+        self.session.counters["clock_jumps"] += 1
+        self.session.pending = None
+        self.guards.forget_stamps()
+        self._event(Event.CLOCK_JUMP, reason)
+        self.session.hold_since_ns = None
+
     def message(self, stream: str, stamp_ns: int, arrival_ns: int) -> None:
         """Note a usable message of a stream."""
         self.guards.watchdog.saw(stream, stamp_ns, arrival_ns)
@@ -227,7 +241,9 @@ class Controller:
         if not self.state.active:
             return None
         if self.session.last_now_ns is not None and now_ns < self.session.last_now_ns:
-            self._clock_back()
+            self.session.last_time_ns = None
+            self.guards.deadman.reset()
+            self.clock_jumped("control time went back")
         self.session.last_now_ns = now_ns
         time_ns, gap = self._grid.due(now_ns, self.session.last_time_ns)
         if time_ns is None:
@@ -300,14 +316,6 @@ class Controller:
         self.session.counters["chunks_refused_late"] += 1
         self.session.counters["late_actions_dropped"] += chunk.horizon
         return chunk.late_words()
-
-    def _clock_back(self) -> None:
-        self.session.counters["clock_jumps"] += 1
-        self.session.last_time_ns = None
-        self.session.pending = None
-        self.guards.clock_back()
-        self._event(Event.CLOCK_BACK, "ROS time went back")
-        self.session.hold_since_ns = None
 
     def _guard(self, now_ns: int) -> None:
         """Look at what must stop motion, apart from the policy itself."""

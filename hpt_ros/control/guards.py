@@ -39,14 +39,14 @@ class Guards:
 
     def reset(self) -> None:
         """Forget everything."""
-        self.clock_back()
+        self.forget_stamps()
         self.frozen.reset()
+        self.deadman.reset()
 
-    def clock_back(self) -> None:
-        """Forget all times."""
+    def forget_stamps(self) -> None:
+        """Forget what is known by stamps of messages; the deadman's switch is known by arrival."""
         self.watchdog.reset()
         self.tracking.reset()
-        self.deadman.reset()
 
     def cleared(self) -> None:
         """An operator has looked: a camera that repeats its picture at rest must not keep the robot for ever."""

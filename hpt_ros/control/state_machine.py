@@ -34,7 +34,7 @@ class Event(str, Enum):
     READY = "ready"  # all streams fresh, a chunk is there, its target is near the pose
     STALE = "stale"  # a stream is older than its timeout
     EXHAUSTED = "exhausted"  # the newest chunk is used up
-    CLOCK_BACK = "clock_back"  # ROS time went back
+    CLOCK_JUMP = "clock_jump"  # ROS time was set, back or forward
     PAUSE = "pause"  # the task is over (its action goal ended), or the deadman's switch is released
     HOLD_TIMEOUT = "hold_timeout"  # held for too long
     ERROR = "error"  # too many refused chunks or failed inferences in a row, or the robot does not follow
@@ -56,7 +56,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.HOLDING, Event.READY): State.RUNNING,
         (State.RUNNING, Event.STALE): State.HOLDING,
         (State.RUNNING, Event.EXHAUSTED): State.HOLDING,
-        (State.RUNNING, Event.CLOCK_BACK): State.HOLDING,
+        (State.RUNNING, Event.CLOCK_JUMP): State.HOLDING,
         (State.RUNNING, Event.PAUSE): State.WAITING,
         (State.HOLDING, Event.PAUSE): State.WAITING,
         (State.HOLDING, Event.HOLD_TIMEOUT): State.FAULT,

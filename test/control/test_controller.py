@@ -416,6 +416,25 @@ def test_when_ros_time_goes_back_expect_braking_hold_and_nothing_old_used():
     rig.check_limits()
 
 
+def test_when_ros_time_jumps_expect_braking_hold_and_motion_again_with_fresh_streams_and_a_new_chunk():
+    rig = Rig().run(slope=0.5)
+    rig.tick(60)
+    rig.controller.clock_jumped("ROS time jumped forward by 5 s")
+    rig.tick()
+    assert rig.state() is State.HOLDING
+    assert rig.controller.session.reason == "ROS time jumped forward by 5 s"
+    assert rig.counters["clock_jumps"] == 1
+    rig.tick(20)
+    assert rig.controller.filter.at_rest
+    # Control time goes on: the braking commands lie on the grid of those before.
+    assert np.unique(np.diff([command.time_ns for command in rig.sent])) == [10 * MS]
+    assert rig.counters["command_gaps"] == 0
+    assert rig.chunk() == ""
+    rig.tick(60)
+    assert rig.state() is State.RUNNING
+    rig.check_limits()
+
+
 def test_when_timer_jitters_expect_commands_one_period_apart():
     rig = Rig().run(slope=0.5)
     for ms in [8, 13, 9, 11, 12, 7, 10, 14, 6, 10] * 3:

@@ -64,11 +64,6 @@ def a_chunk(rig: Rig) -> None:
     rig.tick()
 
 
-def time_back(rig: Rig) -> None:
-    rig.now -= 10**9
-    rig.tick()
-
-
 def silence(rig: Rig) -> None:
     rig.joints_on = False
     rig.tick(25)
@@ -85,7 +80,7 @@ DO: dict[Event, Callable[[Rig], object]] = {
     Event.READY: a_chunk,
     Event.STALE: silence,
     Event.EXHAUSTED: lambda rig: rig.tick(160),
-    Event.CLOCK_BACK: time_back,
+    Event.CLOCK_JUMP: lambda rig: rig.controller.clock_jumped("the clock was set"),
     Event.PAUSE: lambda rig: rig.controller.disable(),
     Event.HOLD_TIMEOUT: lambda rig: rig.tick(110),
     Event.ERROR: two_failures,
