@@ -68,6 +68,8 @@ class Controller:
         step = step_mask(config.queue, names, grippers)
         self.config, self.names, self._turns = config, tuple(names), tuple(turns)
         self.limits = limits.scaled(config.safety.velocity_scale, config.safety.acceleration_scale)
+        # How far away a target may be is about the policy, which was trained at full speed: not scaled.
+        self._reach_limits = limits
         self.period_ns = round(NS_PER_S / rate_hz)
         self._grid = Grid(self.period_ns, self.period_ns + round(latency_s * NS_PER_S))
         ahead_ns = np.round((np.zeros(limits.dim) if ahead_s is None else ahead_s) * NS_PER_S).astype(
@@ -179,7 +181,7 @@ class Controller:
         # From the commands of now; before motion its start is looked at by itself.
         pose = self.filter.position if self.state is State.RUNNING else None
         reach_s = self.config.safety.jump_reach_s
-        jumps = jump(self.names, chunk, pose, time_ns, self.limits, reach_s, self.queue, self._turns)
+        jumps = jump(self.names, chunk, pose, time_ns, self._reach_limits, reach_s, self.queue, self._turns)
         if jumps:
             return self._refused("jumps_refused", jumps)
         self.session.policy.good()
@@ -367,7 +369,7 @@ class Controller:
             pose = np.clip(measured, self.limits.lower, self.limits.upper)
         target = self.queue.chunk_at(chunk, time_ns).position
         self.session.waiting_for = too_far(
-            self.names, target, pose, self.limits, safety.start_reach_s, self._turns, self.queue.step
+            self.names, target, pose, self._reach_limits, safety.start_reach_s, self._turns, self.queue.step
         )
         if self.session.waiting_for:
             return

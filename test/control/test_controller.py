@@ -51,6 +51,23 @@ def test_when_a_stream_was_never_seen_expect_waiting_and_why(missing):
     assert f"stream {missing!r} was never seen" in rig.controller.session.waiting_for
 
 
+def test_when_speed_is_scaled_down_expect_the_same_chunks_taken_and_a_tenth_of_the_speed():
+    """How far away a target may be is about the policy, which was trained at full speed."""
+    scaled = SafetyConfig(velocity_scale=0.1, acceleration_scale=0.25)
+    rig = Rig(ControlConfig(safety=scaled))
+    rig.controller.activate()
+    rig.tick(10)
+    rows = rig.pose + 0.25 + 0.9 * DT_S * np.arange(16)[:, None]  # within 0.15 s at 2 rad/s, not at 0.2 rad/s
+    assert rig.controller.chunk(rig.now - 20 * MS, DT_S, rows, rig.now) == ""
+    rig.tick(30)
+    assert rig.state() is State.RUNNING, rig.controller.session.waiting_for
+    rows = rows + 0.3 * 0.9  # the policy goes on as it was trained; the robot is far behind
+    assert rig.controller.chunk(rig.now - 20 * MS, DT_S, rows, rig.now) == ""
+    rig.tick(50)
+    speed = np.abs(np.diff([command.position for command in rig.sent], axis=0)) / PERIOD_S
+    assert 0.1 < speed.max() <= 0.2 * (1 + 1e-6)
+
+
 def test_when_first_target_is_far_from_the_pose_expect_waiting_and_why():
     rig = Rig()
     rig.controller.activate()

@@ -56,7 +56,7 @@ def test_first_motion_parameters_exist_and_are_within_their_ranges():
     from hpt_ros.structured import read_dataclass
 
     text = (ROOT / "config" / "safety" / "first_motion.yaml").read_text(encoding="utf-8")
-    given = yaml.safe_load(text)["/policy_node"]["ros__parameters"]
+    given = yaml.safe_load(text)["/**"]["ros__parameters"]
     del given["start_on_activate"]  # of the node, not of the control room
     nested: dict[str, dict[str, object]] = {}
     for name, value in given.items():

@@ -17,6 +17,7 @@ from policy_rig import ROBOT, Rig, policy_rig, wait_for
 from hpt_ros.control import ControlConfig
 from hpt_ros.nodes import remote
 from hpt_ros.resources import config_file
+from hpt_ros.sim.jtc_config import JtcConfig
 
 POLICY = ElementTree.parse(config_file("sros2/feed_dog.policy.xml")).getroot()
 
@@ -86,6 +87,11 @@ def test_the_controllers_limits_are_switched_on_and_agree_with_the_policy_nodes(
     given = document[name]["ros__parameters"]
     assert tuple(given["joints"]) == ROBOT.action.names
     assert given["allow_nonzero_velocity_at_trajectory_end"] is True
+    assert given["interpolate_from_desired_state"] is True
+    assert given["allow_trajectory_replacement"] is False
+    config, rate_hz = JtcConfig.load(config_file("controllers/feed_dog.yaml"))  # knows every parameter of it
+    assert config.active_cmd_timeout_s == given["cmd_timeout"]
+    assert rate_hz == manager["update_rate"]
     constraints = given["constraints"]
     # A timeout that is not longer than goal_time is ignored by the controller.
     assert given["cmd_timeout"] > constraints["goal_time"] > 0.0

@@ -1,0 +1,207 @@
+"""A joint trajectory and how joint_trajectory_controller samples it: linear, cubic or quintic between its points.
+
+After ros2_controllers' trajectory.cpp (`Trajectory::sample`, `interpolate_between_points`), which is the same in
+2.54.0 (Humble), 4.42.1 (Jazzy), 5.17.0 (Kilted) and 6.9.0 (Rolling, August 2026) but for details that do not matter
+here (effort, points without positions). The polynomials are the ones that meet the position, the velocity and, if
+both points have one, the acceleration of both ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+NS_PER_S: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class JointState:
+    """What joints do or are to do at one moment.
+
+    Attributes:
+        positions: (N,) rad or m.
+        velocities: (N,) per second; None: not known, and not used in interpolation.
+        accelerations: (N,) per second squared; None as for velocities.
+    """
+
+    positions: Array
+    velocities: Array | None = None
+    accelerations: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrajectoryPoint:
+    """One point of a trajectory.
+
+    Attributes:
+        time_from_start_ns: when it is to be reached, after the trajectory's start.
+        state: what the joints are to do there, in the order of the trajectory's names.
+    """
+
+    time_from_start_ns: int
+    state: JointState
+
+
+@dataclass(frozen=True, slots=True)
+class JointTrajectory:
+    """trajectory_msgs/JointTrajectory as arrays.
+
+    Attributes:
+        stamp_ns: when it starts, on the controller's clock; 0: when the controller first samples it.
+        names: of the joints, in any order.
+        points: at increasing times.
+    """
+
+    stamp_ns: int
+    names: tuple[str, ...]
+    points: tuple[TrajectoryPoint, ...]
+
+    @property
+    def duration_ns(self) -> int:
+        """Time of the last point after the start."""
+        return self.points[-1].time_from_start_ns
+
+    @classmethod
+    def of(cls, message: Any) -> JointTrajectory:
+        """From any object with the fields of trajectory_msgs/msg/JointTrajectory."""
+        stamp = message.header.stamp
+
+        def values(field: Sequence[float]) -> Array | None:
+            return np.array(field, dtype=np.float64) if len(field) else None
+
+        return cls(
+            stamp.sec * NS_PER_S + stamp.nanosec,
+            tuple(message.joint_names),
+            tuple(
+                TrajectoryPoint(
+                    point.time_from_start.sec * NS_PER_S + point.time_from_start.nanosec,
+                    JointState(
+                        np.array(point.positions, dtype=np.float64),
+                        values(point.velocities),
+                        values(point.accelerations),
+                    ),
+                )
+                for point in message.points
+            ),
+        )
+
+
+def interpolate(start: JointState, end: JointState, elapsed_s: float, duration_s: float) -> JointState:
+    """The state `elapsed_s` after `start` on the way to `end`, which is reached after `duration_s`.
+
+    Linear where one of the two has no velocity, cubic where both have, quintic where both have an acceleration too.
+    """
+    p0, p1, t = start.positions, end.positions, elapsed_s
+    zero = np.zeros_like(p0)
+    if start.velocities is None or end.velocities is None:
+        slope = (p1 - p0) / duration_s if duration_s else zero
+        return JointState(p0 + slope * t, slope, zero)
+    v0, v1 = start.velocities, end.velocities
+    if start.accelerations is None or end.accelerations is None:
+        coefficients = [p0, v0, zero, zero]
+        if duration_s:
+            away, d = p1 - p0, duration_s
+            coefficients[2] = (3.0 * away - (2.0 * v0 + v1) * d) / d**2
+            coefficients[3] = (-2.0 * away + (v0 + v1) * d) / d**3
+    else:
+        a0, a1 = start.accelerations, end.accelerations
+        coefficients = [p0, v0, 0.5 * a0, zero, zero, zero]
+        if duration_s:
+            away, d = p1 - p0, duration_s
+            coefficients[3] = (20.0 * away - (12.0 * v0 + 8.0 * v1) * d + (a1 - 3.0 * a0) * d**2) / (
+                2.0 * d**3
+            )
+            coefficients[4] = (-30.0 * away + (16.0 * v0 + 14.0 * v1) * d + (3.0 * a0 - 2.0 * a1) * d**2) / (
+                2.0 * d**4
+            )
+            coefficients[5] = (12.0 * away - 6.0 * (v0 + v1) * d + (a1 - a0) * d**2) / (2.0 * d**5)
+    powers = range(len(coefficients))
+    return JointState(
+        sum((c * t**n for n, c in zip(powers, coefficients, strict=True)), zero),
+        sum((n * c * t ** (n - 1) for n, c in zip(powers, coefficients, strict=True) if n), zero),
+        sum(
+            (n * (n - 1) * c * t ** (n - 2) for n, c in zip(powers, coefficients, strict=True) if n > 1), zero
+        ),
+    )
+
+
+class SampledTrajectory:
+    """A trajectory under way: where it starts in time, and from which state it is entered.
+
+    Args:
+        trajectory: its joints in the controller's order.
+        splines: False gives the next point instead of interpolating (`interpolation_method: none`).
+    """
+
+    def __init__(self, trajectory: JointTrajectory, *, splines: bool = True) -> None:
+        self.points = trajectory.points
+        self.start_ns = trajectory.stamp_ns
+        self.sampled = False
+        self._splines = splines
+        self._before_ns = 0
+        self._before: JointState | None = None
+
+    def enter(self, time_ns: int, state: JointState, wraps: npt.NDArray[np.bool_] | None = None) -> None:
+        """Set the state before the first point.
+
+        Velocities and accelerations that the first point has and `state` lacks are taken as zero. Joints in `wraps`
+        (continuous ones) are entered from the turn nearest to the first point.
+        """
+        first = self.points[0].state
+        size = state.positions.size
+        if state.velocities is None and first.velocities is not None:
+            state = dataclasses.replace(state, velocities=np.zeros(size))
+        if state.accelerations is None and first.accelerations is not None:
+            state = dataclasses.replace(state, accelerations=np.zeros(size))
+        if wraps is not None and wraps.any():
+            away = first.positions - state.positions
+            short = np.remainder(away + np.pi, 2.0 * np.pi) - np.pi
+            ambiguous = np.abs(np.abs(short) - np.pi) < 1e-9
+            short = np.where(ambiguous, np.copysign(np.abs(short), away), short)
+            state = dataclasses.replace(
+                state, positions=np.where(wraps, first.positions - short, state.positions)
+            )
+        self._before_ns, self._before = time_ns, state
+
+    def sample(self, time_ns: int) -> tuple[JointState, int] | None:
+        """The state at `time_ns` and the number of the next point (that of points: it is past the last one).
+
+        The first call starts a trajectory whose stamp is 0. None: the time is before the state that it is entered
+        from.
+        """
+        if not self.sampled:
+            self.sampled = True
+            if self.start_ns == 0:
+                self.start_ns = time_ns
+        if self._before is None or time_ns < self._before_ns:
+            return None
+        since_ns = time_ns - self.start_ns
+        first = self.points[0]
+        if since_ns < first.time_from_start_ns:
+            if not self._splines:
+                return self._before, 0
+            elapsed_ns = time_ns - self._before_ns
+            whole_ns = self.start_ns + first.time_from_start_ns - self._before_ns
+            return interpolate(self._before, first.state, elapsed_ns / NS_PER_S, whole_ns / NS_PER_S), 0
+        last = len(self.points) - 1
+        for index in range(last):
+            a, b = self.points[index], self.points[index + 1]
+            if since_ns < b.time_from_start_ns:
+                if not self._splines:
+                    return b.state, index + 1
+                elapsed_ns = since_ns - a.time_from_start_ns
+                whole_ns = b.time_from_start_ns - a.time_from_start_ns
+                return interpolate(a.state, b.state, elapsed_ns / NS_PER_S, whole_ns / NS_PER_S), index + 1
+        end = self.points[last].state
+        zero = np.zeros_like(end.positions)
+        return JointState(
+            end.positions,
+            zero if end.velocities is None else end.velocities,
+            zero if end.accelerations is None else end.accelerations,
+        ), last + 1
