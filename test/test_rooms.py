@@ -46,7 +46,8 @@ ALLOWED: dict[str, frozenset[str]] = {
         {"av", "numpy", "pyarrow", "torch", "yaml", "hpt_ros.embodiment", "hpt_ros.model"}
     ),
     "hpt_ros.control": frozenset({"numpy"}),
-    "hpt_ros.sim": frozenset({"mujoco", "numpy", "hpt_ros.embodiment"}),
+    # triton: hpt_ros/sim/engine.py
+    "hpt_ros.sim": frozenset({"mujoco", "numpy", "triton", "hpt_ros.embodiment"}),
     "rosbag_tools": frozenset(
         {"av", "numpy", "pyarrow", "rosbags", "yaml", "hpt_ros.embodiment", "hpt_ros.observation"}
         | {"google.protobuf", "google_crc32c", "ray"}  # optional extras
@@ -99,6 +100,17 @@ def _modules() -> list[tuple[str, Path]]:
 def test_a_module_imports_only_what_its_room_may(module: str, path: Path) -> None:
     found = violations(path.read_text(encoding="utf-8"), module, is_package=path.name == "__init__.py")
     assert not found, "\n".join(found)
+
+
+def test_only_the_engine_imports_mujoco() -> None:
+    # What has to happen before the first import of MuJoCo in a process is done there.
+    importing = {
+        module
+        for module, path in _modules()
+        for _, name in imports_of(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
+        if name.partition(".")[0] == "mujoco"
+    }
+    assert importing == {"hpt_ros.sim.engine"}
 
 
 def test_every_folder_of_the_packages_is_a_room() -> None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import cast
 from xml.etree import ElementTree
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control import Kinematics
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.sim.engine import mujoco
 
 MAX_URDF_BYTES = 8 * 1024 * 1024  # robots with every mesh named stay below 1 MiB
 # MuJoCo wants a mass for what moves; kinematics does not use it.

@@ -6,21 +6,16 @@ Physics knows nothing of tasks, episodes or ROS (the split of dm_control: Physic
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
 
-if sys.platform == "linux":
-    # Must be chosen before mujoco is imported: draw without a display, unless the user has chosen otherwise.
-    os.environ.setdefault("MUJOCO_GL", "egl")
-
-import mujoco
 import numpy as np
 import numpy.typing as npt
 
 from hpt_ros.errors import HptError
+from hpt_ros.sim.engine import mujoco
 from hpt_ros.sim.panda import JOINT_NAMES, LOWER_RAD, UPPER_RAD
 
 Array = npt.NDArray[np.float64]
