@@ -5,7 +5,6 @@ This is how the demo runs where there is no `launch`: the same node classes, the
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from types import TracebackType
 from typing import Any
@@ -16,6 +15,8 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
+from hpt_ros.nodes.failing import go_on
+
 
 class Spinning:
     """A node that spins on a thread of its own until `close`."""
@@ -24,13 +25,13 @@ class Spinning:
         self.node = node
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
-        self._closing = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._spin, name=f"spin {node.get_name()}", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop spinning, let the node close itself if it can, destroy it."""
-        self._closing = True
+        self._closing.set()
         self._executor.shutdown(timeout_sec=2.0)
         self._thread.join(timeout=5.0)
         close = getattr(self.node, "close", None)
@@ -39,13 +40,21 @@ class Spinning:
         destroy(self.node)
 
     def _spin(self) -> None:
-        try:
-            with contextlib.suppress(ExternalShutdownException):
+        node: Any = self.node
+        while not self._closing.is_set():
+            try:
                 self._executor.spin()
-        except InvalidHandle:
-            # rclpy's shutdown can destroy the guard condition that a callback is just about to trigger.
-            if not self._closing:
-                raise
+            except ExternalShutdownException:
+                return
+            except Exception as error:
+                # rclpy's shutdown can destroy the guard condition that a callback is just about to trigger.
+                if self._closing.is_set() and isinstance(error, InvalidHandle):
+                    return
+                if not hasattr(node, "on_internal_error"):
+                    raise
+                if not go_on(node, error):
+                    node.close()  # brakes
+                    return
 
 
 class Composition:

@@ -12,7 +12,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from hpt_ros.errors import HptError
-from hpt_ros.nodes.spinning import ended_by_signals, spin_until
+from hpt_ros.nodes.spinning import INTERNAL_ERROR, ended_by_signals, spin_until
 
 # Python hands its lock from one thread to another no sooner than this; its own 5 ms is half a command period of 100 Hz,
 # which a command waits while pictures are resampled. 0.5 ms took the 99th percentile of jitter from 2.4-3.0 ms to
@@ -34,7 +34,8 @@ def run(name: str, make: Callable[[], Any], args: Sequence[str] | None = None) -
         args: of the command line; None takes the process's.
 
     Returns:
-        Exit status: 0, or 2 with a sentence on stderr when the node could not be made or started.
+        Exit status: 0, 2 with a sentence on stderr when the node could not be made or started, or 1 when it braked
+        and ended because of an internal error.
     """
     be_punctual()
     ended = ended_by_signals()
@@ -53,8 +54,7 @@ def run(name: str, make: Callable[[], Any], args: Sequence[str] | None = None) -
                 if transition() != TransitionCallbackReturn.SUCCESS:
                     print(f"{name}: error: {node.refusal}", file=sys.stderr)
                     return 2
-        spin_until(ended, executor)
-        return 0
+        return INTERNAL_ERROR * (not spin_until(ended, executor, node))
     finally:
         node.close()
         executor.shutdown()

@@ -38,6 +38,7 @@ from hpt_ros.nodes import parameters, settings
 from hpt_ros.nodes.connections import Connections
 from hpt_ros.nodes.decisions import DecisionLog
 from hpt_ros.nodes.executable import run
+from hpt_ros.nodes.failing import answer_always
 from hpt_ros.nodes.lifecycle import told
 from hpt_ros.nodes.making import make_pilot, obtain
 from hpt_ros.nodes.operators import offer_to_operators
@@ -78,7 +79,7 @@ class PolicyNode(LifecycleNode):
         self._lock = threading.RLock()
         self._pilot: Pilot | None = None
         self._latched = ""  # outlives a cleanup
-        self._closed = False
+        self._closed = self._failing = False
         self._teller = Teller(self)
         parameters.declare(self, PolicyNodeConfig)
         parameters.declare(self, ControlConfig)
@@ -94,6 +95,7 @@ class PolicyNode(LifecycleNode):
         offer_to_operators(self)
         self._run = RunAction(self, self._config.task_result_service)
         self._reports = Reports(self, self._config.status_rate_hz)
+        answer_always(self)
 
     # --- for whoever composes the node -----------------------------------------------------------------------------
 
@@ -354,6 +356,7 @@ class PolicyNode(LifecycleNode):
     def clear_fault(self) -> tuple[bool, str]:
         """Clear what is latched; returns whether, and what or why not."""
         with self._lock:
+            self._failing = False
             if self._pilot is None:
                 self._latched = ""
                 return True, "the node is not configured; nothing is latched now"
@@ -372,6 +375,17 @@ class PolicyNode(LifecycleNode):
                 return f"latched already: {self._pilot.controller.latched}"
             self._teller.state(before, self._pilot)
         return "the robot brakes and stays until ~/clear_fault is called"
+
+    def on_internal_error(self, message: str) -> bool:
+        """Brake and latch after an exception that left a callback; returns whether the node may go on.
+
+        Once: if the control loop itself fails, or things fail again and again, whoever spins closes the node, and
+        `close` brakes by a loop of its own.
+        """
+        with self._lock:
+            again, self._failing = self._failing, True
+            self.stop(message)
+        return not again
 
     def retune(self, config: PolicyNodeConfig, control: ControlConfig) -> None:
         """Take other parameters of control, while configured and not active; the policy stays loaded.

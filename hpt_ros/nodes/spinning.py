@@ -13,6 +13,9 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from hpt_ros.errors import HptError
+from hpt_ros.nodes.failing import go_on
+
+INTERNAL_ERROR = 1  # exit status
 
 
 def ended_by_signals() -> threading.Event:
@@ -27,10 +30,21 @@ def ended_by_signals() -> threading.Event:
     return ended
 
 
-def spin_until(ended: threading.Event, executor: SingleThreadedExecutor) -> None:
-    """Spin until the event is set, which is noticed within a tenth of a second."""
+def spin_until(ended: threading.Event, executor: SingleThreadedExecutor, node: Node) -> bool:
+    """Spin until the event is set, which is noticed within a tenth of a second.
+
+    Returns:
+        True; or False if the node cannot go on after an exception that left a callback, which was logged.
+    """
     while not ended.is_set():
-        executor.spin_once(timeout_sec=0.1)
+        try:
+            executor.spin_once(timeout_sec=0.1)
+        except ExternalShutdownException:
+            return True
+        except Exception as error:
+            if not go_on(node, error):
+                return False
+    return True
 
 
 def run_node(make: Callable[[], Node], name: str, args: Sequence[str] | None = None) -> int:
@@ -51,9 +65,7 @@ def run_node(make: Callable[[], Node], name: str, args: Sequence[str] | None = N
         node = make()
         getattr(node, "start", _nothing)()
         executor.add_node(node)
-        spin_until(ended, executor)
-    except ExternalShutdownException:
-        pass
+        return INTERNAL_ERROR * (not spin_until(ended, executor, node))
     except HptError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 2
@@ -63,7 +75,6 @@ def run_node(make: Callable[[], Node], name: str, args: Sequence[str] | None = N
             executor.shutdown()
             node.destroy_node()
         rclpy.try_shutdown()
-    return 0
 
 
 def _nothing() -> None:

@@ -1,0 +1,117 @@
+"""Whatever raises in a callback of the node: the robot brakes within its limits, it is said, callers are answered."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from lifecycle_msgs.msg import Transition
+from policy_rig import Rig, policy_rig, wait_for
+from rclpy.lifecycle import LifecycleNodeMixin, TransitionCallbackReturn
+
+from hpt_msgs.srv import ClearFault, SetTask
+from hpt_ros.control import State
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with policy_rig() as made:
+        yield made
+
+
+def jazzys_change_state(self, transition_id):
+    """As rclpy 7.1 has it: no `except` round the transition."""
+    self._state_machine.trigger_transition_by_id(transition_id, True)
+    return TransitionCallbackReturn.SUCCESS
+
+
+@pytest.mark.parametrize("change", [None, jazzys_change_state])
+@pytest.mark.parametrize("transition", [Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP, 250])
+def test_when_a_transition_does_not_fit_expect_refused_and_the_robot_moving_on(
+    rig, monkeypatch, change, transition
+):
+    rig.start()
+    rig.until_moving()
+    if change is not None:
+        monkeypatch.setattr(LifecycleNodeMixin, "_LifecycleNodeMixin__change_state", change)
+    assert not rig.robot.change(transition)
+    sent = len(rig.robot.commands)
+    wait_for(lambda: len(rig.robot.commands) > sent + 20, "further commands")
+    assert rig.state() is State.RUNNING
+    rig.check_limits()
+
+
+def test_when_a_service_raises_while_moving_expect_an_answer_rest_and_a_latch_that_clears(
+    rig, monkeypatch, capfd
+):
+    node = rig.start()
+    rig.until_moving()
+    monkeypatch.setattr(node, "set_task", lambda task: {}["no such key"])
+    answer = rig.robot.call(SetTask, "set_task", SetTask.Request(task="wipe"))
+    assert not answer.success
+    assert answer.message.startswith("internal error, KeyError: 'no such key'")
+    rig.until(State.FAULT)
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.check_limits()
+    assert node.pilot.controller.latched == answer.message
+    assert "Traceback" in capfd.readouterr().err
+    monkeypatch.undo()
+    wait_for(lambda: rig.robot.call(ClearFault, "clear_fault").success, "clearing")
+    rig.until(State.RUNNING)
+
+
+def test_when_a_subscription_raises_while_moving_expect_rest_and_a_latch(rig, monkeypatch):
+    node = rig.start()
+    rig.until_moving()
+    broken = threading.Event()
+
+    def saw(*_: object) -> str:
+        if broken.is_set():
+            broken.clear()
+            raise RuntimeError("out of cheese")
+        return ""
+
+    monkeypatch.setattr(node.monitor, "saw", saw)
+    broken.set()
+    rig.until(State.FAULT)
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.check_limits()
+    assert node.pilot.controller.latched.startswith("internal error, RuntimeError: out of cheese")
+
+
+def test_when_the_control_timer_raises_again_and_again_expect_braked_by_close(rig, monkeypatch):
+    node = rig.start()
+    rig.until_moving()
+    monkeypatch.setattr(node._teller, "state", SimpleNamespace())  # not to be called
+    wait_for(lambda: node._closed, "the end of the node")
+    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.check_limits()
+
+
+PROCESS = """
+import sys, threading
+from hpt_ros.nodes import policy_node
+from hpt_ros.nodes.executable import run
+
+class Broken(policy_node.PolicyNode):
+    def __init__(self):
+        super().__init__()
+        self.create_timer(0.05, self.fail)
+
+    def fail(self):
+        raise RuntimeError("out of cheese")
+
+sys.exit(run("policy_node", Broken, ["policy_node"]))
+"""
+
+
+def test_when_an_executable_cannot_go_on_expect_a_sentence_and_status_1():
+    done = subprocess.run(
+        [sys.executable, "-c", PROCESS], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert "internal error, RuntimeError: out of cheese" in done.stderr
