@@ -34,9 +34,10 @@ from hpt_ros.errors import HptError
 from hpt_ros.nodes import parameters
 from hpt_ros.nodes.spinning import run_node
 from hpt_ros.sim.disturbance import Disturbance
-from hpt_ros.sim.follower import Point, TrajectoryFollower
+from hpt_ros.sim.follower import TrajectoryFollower
 from hpt_ros.sim.physics import VIDEO_QUALITY, Physics, Renderer, whole_steps
 from hpt_ros.sim.task import FeedDogTask
+from hpt_ros.sim.trajectory import JointTrajectory as Trajectory
 from hpt_ros.structured import field
 
 START_S: Final = 10  # simulated time begins here; 0 would mean "no time yet" to other nodes
@@ -132,7 +133,7 @@ class SimNode(Node):
         self._task.reset(self._settings.seed)
         self._physics.start_clock(float(START_S))
         self._now_ns = START_S * 1_000_000_000
-        self._follower = TrajectoryFollower(self._physics.joint_positions_rad)
+        self._follower = TrajectoryFollower(self._physics.joint_positions_rad, 1.0 / self._physics.timestep_s)
         self._disturbance = Disturbance(self._settings.disturbance_rad, self._settings.seed)
         self._requests: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._unseen: list[Future[None]] = []
@@ -175,21 +176,8 @@ class SimNode(Node):
     # -- callbacks, on the executor's thread ----------------------------------------------------------------------
 
     def _on_trajectory(self, message: JointTrajectory) -> None:
-        stamp = message.header.stamp
-        base_s = stamp.sec + stamp.nanosec * 1e-9
-
-        def take() -> None:
-            now_s = self._now_ns * 1e-9
-            start_s = (
-                base_s if base_s > 0.0 else now_s
-            )  # a zero stamp means "now", as for joint_trajectory_controller
-            points = [
-                Point(start_s + p.time_from_start.sec + p.time_from_start.nanosec * 1e-9, p.positions)
-                for p in message.points
-            ]
-            self._follower.command(now_s, message.joint_names, points)
-
-        future = self._ask(take)
+        trajectory = Trajectory.of(message)
+        future = self._ask(lambda: self._follower.command(self._now_ns, trajectory))
         future.add_done_callback(self._log_refusal)
 
     def _log_refusal(self, future: Future[Any]) -> None:
@@ -312,10 +300,15 @@ class SimNode(Node):
     def _advance(self) -> None:
         physics = self._physics
         offset = self._disturbance.step(TICK_NS * 1e-9, float(physics.site_position("scoop_lip")[2]))
-        now_s = self._now_ns * 1e-9
+        step_ns = TICK_NS // self._tick_steps
         for step in range(1, self._tick_steps + 1):
-            physics.set_targets(self._follower.target(now_s + step * physics.timestep_s) + offset)
+            target = self._follower.target(
+                self._now_ns + step * step_ns, physics.joint_positions_rad, physics.joint_velocities_rad_s
+            )
+            physics.set_targets(target + offset)
             physics.step()
+        if gave_up := self._follower.gave_up():
+            self.get_logger().warning(f"the arm's controller holds: {gave_up}", throttle_duration_sec=1.0)
         self._now_ns += TICK_NS
 
     def _reset(self, seed: int) -> Future[None]:

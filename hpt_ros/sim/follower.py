@@ -1,16 +1,20 @@
-"""What the arm's controller does with commands: a joint trajectory controller in small, with time as an argument."""
+"""The simulated arm's controller: joint_trajectory_controller with the shipped file, and counts of its messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.resources import config_file
+from hpt_ros.sim.controllers import TrajectoryController
+from hpt_ros.sim.jtc_config import JtcConfig
 from hpt_ros.sim.panda import JOINT_NAMES, LOWER_RAD, UPPER_RAD, VELOCITY_RAD_S
+from hpt_ros.sim.trajectory import NS_PER_S, JointState, JointTrajectory, TrajectoryPoint
 
 Array = npt.NDArray[np.float64]
 
@@ -19,14 +23,15 @@ _VELOCITY_SLACK: Final = 1.01  # rounding of message times is no violation
 
 @dataclass(slots=True)
 class FollowerCounters:
-    """What happened to the commands so far; each is a count of messages.
+    """What happened to the messages so far; each is a count of messages, the last of events.
 
     Attributes:
-        accepted: commands taken.
-        refused: commands refused as malformed.
-        late: commands whose last point's time had passed when they came; the arm goes there at once.
-        position_limit: accepted commands with a point outside a joint's position limits (it is cut at the limit).
-        velocity_limit: accepted commands that ask more of a joint than its velocity limit (followed as they are).
+        accepted: messages taken.
+        refused: messages refused as malformed.
+        late: messages refused because their last point's time had passed when they came.
+        position_limit: accepted messages with a point outside a joint's position limits (it is cut at the limit).
+        velocity_limit: accepted messages that ask more of a joint than its velocity limit (followed as they are).
+        given_up: times that the controller gave up a trajectory: timeout, tolerances.
     """
 
     accepted: int = 0
@@ -34,91 +39,86 @@ class FollowerCounters:
     late: int = 0
     position_limit: int = 0
     velocity_limit: int = 0
+    given_up: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One point of a command.
-
-    Attributes:
-        time_s: when it is to be reached.
-        positions_rad: joint angles (7,), in the order of the command's names.
-    """
-
-    time_s: float
-    positions_rad: Sequence[float] | Array
-
-
-@dataclass(slots=True)
 class TrajectoryFollower:
-    """Turns joint trajectories into a target for each moment.
-
-    From where the target is when a command comes, it goes in straight lines (in joint space) through the command's
-    points, reaching each at its time, and then holds the last one. A new command replaces what is left of the old.
+    """Turns joint trajectories into a target for each cycle, as config/controllers/feed_dog.yaml has it.
 
     Args:
-        hold_rad: the target before any command (7,).
+        hold_rad: joint angles (7,) to hold before any message.
+        rate_hz: of `target`'s calls.
     """
 
-    hold_rad: Array
-    counters: FollowerCounters = field(default_factory=FollowerCounters)
-    _times_s: Array = field(init=False)
-    _points_rad: Array = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.reset(self.hold_rad)
+    def __init__(self, hold_rad: Array, rate_hz: float) -> None:
+        config, _ = JtcConfig.load(config_file("controllers/feed_dog.yaml"))
+        self.counters = FollowerCounters()
+        self._config, self._rate_hz = config, rate_hz
+        self.reset(hold_rad)
 
     def reset(self, hold_rad: Array) -> None:
-        """Forget all commands and hold these joint angles (7,)."""
-        self._times_s = np.zeros(1)
-        self._points_rad = np.array(hold_rad, dtype=np.float64)[None]
+        """Forget all messages and hold these joint angles (7,), as a controller that is started there."""
+        self._controller = TrajectoryController(self._config, rate_hz=self._rate_hz)
+        self._controller.activate(hold_rad, np.zeros(len(JOINT_NAMES)))
+        self._target = np.array(hold_rad, dtype=np.float64)
 
-    def target(self, time_s: float) -> Array:
-        """The target at this moment (7,), rad."""
-        times = self._times_s
-        if time_s >= times[-1]:
-            return np.array(self._points_rad[-1])
-        after = int(np.searchsorted(times, time_s, side="right"))
-        if after == 0:
-            return np.array(self._points_rad[0])
-        share = (time_s - times[after - 1]) / (times[after] - times[after - 1])
-        return np.asarray((1.0 - share) * self._points_rad[after - 1] + share * self._points_rad[after])
+    def target(self, now_ns: int, position_rad: Array, velocity_rad_s: Array) -> Array:
+        """The target (7,) of the cycle at `now_ns`, rad, from what is measured (7,)."""
+        self._target = self._controller.update(now_ns, position_rad, velocity_rad_s)
+        return self._target
 
-    def command(self, now_s: float, names: Sequence[str], points: Sequence[Point]) -> None:
-        """Take a new command.
+    def gave_up(self) -> str:
+        """Why the controller gave a trajectory up since the last call; empty if it did not."""
+        events, self._controller.events = self._controller.events, []
+        self.counters.given_up += len(events)
+        return ", ".join(what for _, what in events)
 
-        Args:
-            now_s: the present moment.
-            names: the joints, all seven, in any order.
-            points: at least one, at increasing times.
+    def command(self, now_ns: int, message: JointTrajectory) -> None:
+        """Take a message with all seven joints in any order.
 
         Raises:
-            HptError: wrong names or sizes, a number that is not finite, times that do not increase; the old command
-                goes on.
+            HptError: wrong names or sizes, a number that is not finite, times that do not increase, or all points are
+                past; the old message goes on.
         """
         try:
-            order, times, values = _checked(names, points)
+            columns = _checked(message)
         except HptError:
             self.counters.refused += 1
             raise
-        values = values[:, order]
-        start = self.target(now_s)
+        values = np.array([point.state.positions[columns] for point in message.points])
         inside = np.clip(values, LOWER_RAD, UPPER_RAD)
-        self.counters.position_limit += int((inside != values).any())
+        points = tuple(
+            TrajectoryPoint(
+                point.time_from_start_ns,
+                JointState(
+                    row, _taken(point.state.velocities, columns), _taken(point.state.accelerations, columns)
+                ),
+            )
+            for point, row in zip(message.points, inside, strict=True)
+        )
+        reason = self._controller.receive(JointTrajectory(message.stamp_ns, JOINT_NAMES, points), now_ns)
+        if reason:
+            late = message.stamp_ns and message.stamp_ns + message.duration_ns < now_ns
+            self.counters.late += bool(late)
+            self.counters.refused += not late
+            raise HptError(f"the arm's controller refused a joint trajectory: {reason}; correct the sender")
         self.counters.accepted += 1
-        ahead = times > now_s
-        if not ahead.any():
-            self.counters.late += 1
-            self._times_s, self._points_rad = np.array([now_s]), inside[-1:]
-            return
-        self._times_s = np.concatenate([[now_s], times[ahead]])
-        self._points_rad = np.concatenate([start[None], inside[ahead]])
-        speed = np.abs(np.diff(self._points_rad, axis=0)) / np.diff(self._times_s)[:, None]
+        self.counters.position_limit += int((inside != values).any())
+        start_ns = (message.stamp_ns or now_ns) - now_ns
+        times = np.array([start_ns + point.time_from_start_ns for point in points]) / NS_PER_S
+        ahead = times > 0.0
+        path = np.concatenate([self._target[None], inside[ahead]])
+        speed = np.abs(np.diff(path, axis=0)) / np.diff(np.concatenate([[0.0], times[ahead]]))[:, None]
         self.counters.velocity_limit += int((speed > _VELOCITY_SLACK * VELOCITY_RAD_S).any())
 
 
-def _checked(names: Sequence[str], points: Sequence[Point]) -> tuple[list[int], Array, Array]:
-    """The column of each joint, the times (P,) and the positions (P, 7) of a command, or an HptError."""
+def _taken(values: Array | None, columns: Sequence[int]) -> Array | None:
+    return None if values is None else values[list(columns)]
+
+
+def _checked(message: JointTrajectory) -> list[int]:
+    """The column of each joint in a message, or an HptError."""
+    names, points = message.names, message.points
     for name in names:
         if name not in JOINT_NAMES:
             raise HptError(
@@ -133,21 +133,27 @@ def _checked(names: Sequence[str], points: Sequence[Point]) -> tuple[list[int], 
     if not points:
         raise HptError("the joint trajectory has no points, but at least one was expected; send one point")
     for index, point in enumerate(points):
-        if len(point.positions_rad) != len(names):
-            raise HptError(
-                f"point {index} of the joint trajectory has {len(point.positions_rad)} positions for {len(names)} "
-                "joints; send one position for each joint"
-            )
-    times = np.array([point.time_s for point in points], dtype=np.float64)
-    values = np.array([point.positions_rad for point in points], dtype=np.float64)
-    if not np.isfinite(values).all():
-        index, column = np.argwhere(~np.isfinite(values))[0]
-        raise HptError(
-            f"point {index} of the joint trajectory wants {names[column]} at {values[index, column]}, but a finite "
-            "angle in rad was expected; the command is refused"
-        )
-    if (np.diff(times) <= 0).any():
+        state = point.state
+        for what, values in (
+            ("positions", state.positions),
+            ("velocities", state.velocities),
+            ("accelerations", state.accelerations),
+        ):
+            if values is None:
+                continue
+            if values.size != len(names):
+                raise HptError(
+                    f"point {index} of the joint trajectory has {values.size} {what} for {len(names)} joints; send "
+                    f"one of the {what} for each joint"
+                )
+            if not np.isfinite(values).all():
+                (column, *_) = np.flatnonzero(~np.isfinite(values))
+                raise HptError(
+                    f"point {index} of the joint trajectory wants {names[column]} at {values[column]} ({what}), but a "
+                    "finite number was expected; the command is refused"
+                )
+    if (np.diff([point.time_from_start_ns for point in points]) <= 0).any():
         raise HptError(
             "the times of the joint trajectory's points do not increase; give each point a later time_from_start"
         )
-    return [list(names).index(name) for name in JOINT_NAMES], times, values
+    return [names.index(name) for name in JOINT_NAMES]
