@@ -1,11 +1,15 @@
-"""From messages to commands without ROS: intake, worker and controller of one robot, time as an argument."""
+"""From messages to commands without ROS: intake, worker and controller of one robot, time as an argument.
+
+Messages, ticks and observations are named by ROS time, which may be set; the controller lives on control time, which
+may not (`hpt_ros.control.clock`). The pilot stands between them: it takes and gives ROS time.
+"""
 
 from __future__ import annotations
 
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +26,9 @@ from hpt_ros.nodes.policies import LoadedPolicy
 from hpt_ros.nodes.pose import MeasuredPose
 from hpt_ros.observation import decode, require_frame, stamp_ns, view_size
 from hpt_ros.observation.checks import place
+
+# Longest time that a message with the old clock's stamp may take to come, ours: what is later is stale in any case.
+LONGEST_FLIGHT_S = 0.25
 
 COUNTERS = (
     "inputs_lost",  # a stream of an optional modality went stale
@@ -62,7 +69,11 @@ class _Heard:
 
 
 class Pilot:
-    """One robot, from configuration to cleanup. Not thread-safe: the node locks."""
+    """One robot, from configuration to cleanup. Not thread-safe: the node locks.
+
+    Attributes:
+        ahead_ns: ROS time less control time, set by whoever reads the clocks; 0 where both are one.
+    """
 
     def __init__(
         self,
@@ -124,6 +135,11 @@ class Pilot:
         self.worker = InferenceWorker(loaded.policy)
         self.intake = Intake(robot, self.worker, horizon=loaded.horizon, optional=self._optional, clock=clock)
         self.counters = dict.fromkeys(COUNTERS, 0)
+        self.ahead_ns = 0
+        # After a jump of ROS time, messages that were stamped before it are still under way. One that takes longer than
+        # its stream's tolerance is of no use to a tick anyway.
+        tolerances_s = (item.tolerance_s for item in robot.streams if item.modality != "language")
+        self._flight_ns = round(min(max(tolerances_s), LONGEST_FLIGHT_S) * NS_PER_S)
         self.encode_ahead(encode_ahead)
         self._generation = 0
         self._chunks = 0
@@ -146,6 +162,29 @@ class Pilot:
         """Forget everything; a chunk still being computed will be thrown away."""
         self.controller.deactivate()
         self._forget()
+
+    def clock_jumped(self, reason: str, now_ns: int) -> None:
+        """Brake, hold, and forget all observations: their stamps and those to come are of two clocks.
+
+        Args:
+            reason: what happened, a sentence's worth.
+            now_ns: ROS time; `ahead_ns` is set already.
+        """
+        self._forget()
+        self._unclear_until_ns = self.to_control(now_ns) + self._flight_ns
+        self.controller.clock_jumped(reason)
+
+    def to_control(self, ros_ns: int) -> int:
+        """Control time of a ROS time."""
+        return ros_ns - self.ahead_ns
+
+    def to_ros(self, control_ns: int) -> int:
+        """ROS time of a control time."""
+        return control_ns + self.ahead_ns
+
+    def on_ros_time(self, command: Command) -> Command:
+        """A command of the controller, due at a ROS time."""
+        return replace(command, time_ns=self.to_ros(command.time_ns))
 
     def close(self) -> bool:
         """End the threads and let go of the policy; False if it did not come back."""
@@ -190,7 +229,8 @@ class Pilot:
         return ""
 
     def stream_ages_s(self, now_ns: int) -> dict[str, float]:
-        """Age of every stream's newest usable message in seconds, NaN if never seen."""
+        """Age of every stream's newest usable message in seconds at a ROS time, NaN if never seen."""
+        now_ns = self.to_control(now_ns)
         watched = self.controller.stream_ages_s(now_ns)
         return {
             stream.name: watched[stream.name]
@@ -209,12 +249,15 @@ class Pilot:
         Args:
             stream: of the embodiment.
             message: its message.
-            arrival_ns: node time.
+            arrival_ns: ROS time.
 
         Returns:
-            Why it cannot be used, a sentence; empty if it was taken. Its stream then gets no fresher. What is wrong
+            Why it cannot be used, a sentence; empty if it was taken, or if it may be stamped by the clock as it was
+            before a jump, and is not. Its stream then gets no fresher. What is wrong
             inside of a picture or a point cloud is said by a later `step`.
         """
+        if stream.modality != "language" and self.to_control(arrival_ns) < self._unclear_until_ns:
+            return ""
         try:
             self._take(stream, message, arrival_ns)
         except HptError as error:
@@ -226,7 +269,7 @@ class Pilot:
         return ""
 
     def step(self, now_ns: int) -> Step:
-        """One control period: never waits for the policy.
+        """One control period: never waits for the policy. Takes ROS time, and its command is due at a ROS time.
 
         A fault of ours in anything but the controller stops the robot, and the controller goes on to brake it.
         """
@@ -236,12 +279,15 @@ class Pilot:
             self._listen(now_ns, heard)
         except Exception as error:
             heard.internal = self._failed(f"{type(error).__name__}: {error}", traceback.format_exc())
-        command = self.controller.step(now_ns)
+        command = self.controller.step(self.to_control(now_ns))
         try:
             if command is not None:
+                command = self.on_ros_time(command)
                 self._stages.commanded(command, now_ns, start_ns)
                 self.intake.commanded(command.time_ns, now_ns, command.position, command.moved)
-            self.intake.look(now_ns, wanted=self.controller.wants_chunk(now_ns), task=self.task)
+            self.intake.look(
+                now_ns, wanted=self.controller.wants_chunk(self.to_control(now_ns)), task=self.task
+            )
         except Exception as error:
             heard.internal = self._failed(f"{type(error).__name__}: {error}", traceback.format_exc())
         self.metrics.add("control_s", (time.monotonic_ns() - start_ns) / NS_PER_S)
@@ -260,7 +306,7 @@ class Pilot:
             if stream.modality == "state":
                 seen = self._pose.saw(stream.name, stamp, arrival_ns, value)
                 if (measured := self._pose.newest()) is not None:
-                    self.controller.measured(measured[1], measured[0])
+                    self.controller.measured(measured[1], self.to_control(measured[0]))
             if seen[1] >= 0:
                 self._fresh(stream, *seen)
             return
@@ -274,6 +320,7 @@ class Pilot:
             self.metrics.add("image_delay_s", (arrival_ns - stamp) / NS_PER_S)
 
     def _fresh(self, stream: Stream, stamp: int, arrival_ns: int) -> None:
+        stamp, arrival_ns = self.to_control(stamp), self.to_control(arrival_ns)
         if stream.name in self._watched:
             self.controller.message(stream.name, stamp, arrival_ns)
         else:
@@ -339,10 +386,15 @@ class Pilot:
         if refused := shape_refusal(values, robot.action.dim):
             return self.controller.refuse_chunk(refused)
         control = robot.space.to_control(values, observation.inputs["state"][0, -1])
-        return self.controller.chunk(observation.stamp_ns, robot.dt_s, control, now_ns, self._chunks)
+        return self.controller.chunk(
+            self.to_control(observation.stamp_ns), robot.dt_s, control, self.to_control(now_ns), self._chunks
+        )
 
     def _forget(self) -> None:
         self._generation += 1
+        self._unclear_until_ns = -(
+            2**63
+        )  # control time before which a message may have the stamp of another clock
         self.intake.reset(self._generation)
         self.worker.reset()
         self._pose.reset()

@@ -31,25 +31,26 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from hpt_ros.control import ControlConfig, State
-from hpt_ros.control.chunk import NS_PER_S
+from hpt_ros.control.clock import Instant
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import HptError
 from hpt_ros.nodes import parameters, settings
 from hpt_ros.nodes.connections import Connections
+from hpt_ros.nodes.control_loop import ControlLoop
 from hpt_ros.nodes.decisions import DecisionLog
 from hpt_ros.nodes.executable import run
 from hpt_ros.nodes.failing import answer_always
 from hpt_ros.nodes.lifecycle import told
 from hpt_ros.nodes.making import make_pilot, obtain
 from hpt_ros.nodes.operators import offer_to_operators
-from hpt_ros.nodes.pilot import Pilot, Step
+from hpt_ros.nodes.pilot import Pilot
 from hpt_ros.nodes.policies import LoadedPolicy
 from hpt_ros.nodes.policy_config import PolicyNodeConfig
 from hpt_ros.nodes.prediction import Prediction
 from hpt_ros.nodes.reports import Reports
 from hpt_ros.nodes.run_action import RunAction
 from hpt_ros.nodes.streams import StreamMonitor
-from hpt_ros.nodes.telling import Teller
+from hpt_ros.nodes.telling import Kind, Teller
 
 
 class PolicyNode(LifecycleNode):
@@ -80,7 +81,7 @@ class PolicyNode(LifecycleNode):
         self._pilot: Pilot | None = None
         self._latched = ""  # outlives a cleanup
         self._closed = self._failing = False
-        self._teller = Teller(self)
+        self.teller = Teller(self.get_logger())
         parameters.declare(self, PolicyNodeConfig)
         parameters.declare(self, ControlConfig)
         self._config = parameters.read(self, PolicyNodeConfig)
@@ -90,8 +91,7 @@ class PolicyNode(LifecycleNode):
         self._connections: Connections | None = None
         self._prediction: Prediction | None = None
         self._monitor: StreamMonitor | None = None
-        self._control_timer: Any = None
-        self._log: DecisionLog | None = None
+        self._loop = ControlLoop(self)
         offer_to_operators(self)
         self._run = RunAction(self, self._config.task_result_service)
         self._reports = Reports(self, self._config.status_rate_hz)
@@ -149,7 +149,7 @@ class PolicyNode(LifecycleNode):
             self._closed = True
             self._reports.close()
             self._run.end_all()
-            self._stand_down()
+            self._loop.stop()
             self._release()
 
     # --- lifecycle -------------------------------------------------------------------------------------------------
@@ -198,13 +198,13 @@ class PolicyNode(LifecycleNode):
         """Start control with nothing remembered."""
         with self._lock:
             pilot = self._piloted()
-            if folder := self._config.log_decisions:  # first: it may refuse
-                self._log = DecisionLog(Path(folder), self.get_fully_qualified_name(), pilot)
+            folder = self._config.log_decisions  # first: it may refuse
+            log = DecisionLog(Path(folder), self.get_fully_qualified_name(), pilot) if folder else None
             result = super().on_activate(state)
             pilot.activate(enabled=self._config.start_on_activate)
             self._watched().reset()
-            self._teller.reset()
-            self._control_timer = self.create_timer(pilot.controller.period_ns / NS_PER_S, self._control)
+            self.teller.reset()
+            self._loop.start(log)
         if pilot.controller.latched:
             self.get_logger().warning(
                 f"activated, but latched: {pilot.controller.latched}; call ~/clear_fault"
@@ -216,7 +216,7 @@ class PolicyNode(LifecycleNode):
         """Brake within the limits, stop and forget everything."""
         with self._lock:
             self._run.end_all()
-            self._stand_down()
+            self._loop.stop()
         return super().on_deactivate(state)
 
     @told
@@ -231,7 +231,7 @@ class PolicyNode(LifecycleNode):
         """As deactivate and cleanup."""
         with self._lock:
             self._run.end_all()
-            self._stand_down()
+            self._loop.stop()
             self._release()
         return super().on_shutdown(state)
 
@@ -239,7 +239,7 @@ class PolicyNode(LifecycleNode):
     def on_error(self, state: Any) -> Any:
         """A transition failed by a fault of ours: let go of everything, back to unconfigured."""
         with self._lock:
-            self._stand_down()
+            self._loop.stop()
             self._release()
         return TransitionCallbackReturn.SUCCESS
 
@@ -247,31 +247,6 @@ class PolicyNode(LifecycleNode):
         if self._pilot is None:
             raise RuntimeError("the node is not configured")
         return self._pilot
-
-    def _stand_down(self) -> None:
-        """Brake on steady time, since node time may stand still; then forget everything."""
-        if self._control_timer is not None:
-            self.destroy_timer(self._control_timer)
-            self._control_timer = None
-        if self._pilot is None or not self._pilot.controller.state.active:
-            return
-        controller = self._pilot.controller
-        controller.disable()
-        now_ns = max(self.now_ns, controller.session.last_now_ns or 0)
-        while not controller.filter.at_rest and self.context.ok():
-            command = controller.step(now_ns)
-            if command is not None:  # None if it is less than a period since the timer's last command
-                self._connected().send(command, now_ns)
-            if self._log is not None:
-                self._log.step(Step(command), now_ns)
-            time.sleep(controller.period_ns / NS_PER_S)
-            now_ns = max(self.now_ns, now_ns + controller.period_ns)
-        self._pilot.deactivate()
-        log, self._log = self._log, None
-        if log is not None:
-            log.close()
-            if log.failed:
-                self.get_logger().error(f"the log of decisions ended early: {log.failed}")
 
     def _release(self) -> None:
         if self._connections is not None:
@@ -288,33 +263,31 @@ class PolicyNode(LifecycleNode):
 
     # --- control ---------------------------------------------------------------------------------------------------
 
-    def _control(self) -> None:
-        with self._lock:
-            pilot, now_ns = self._pilot, self.now_ns
-            if pilot is None or now_ns == 0:  # 0: simulated time has not begun
-                return
-            before = pilot.controller.state
-            step = pilot.step(now_ns)
-            if step.command is not None:
-                self._connected().send(step.command, now_ns)
-            if self._log is not None:
-                self._log.step(step, now_ns)
-            if step.result is not None and not step.problem:
-                self._connected().send_chunk(step.result, now_ns)
-                if self._prediction is not None:
-                    self._prediction.draw(now_ns)
-            for who, problem in (
-                ("the node", step.internal), ("the policy", step.problem), *step.complaints
-            ):  # fmt: skip
-                if problem:
-                    self._watched().unusable(who)
-                    self._teller.complain(who, problem)
-            for sentence in step.lost:
-                self.get_logger().warning(sentence)
-            self._teller.state(before, pilot)
-            self._run.check(pilot, now_ns)
+    def time(self) -> Instant:
+        """This moment on control time and on ROS time, with the lock held; a jump of ROS time is dealt with first."""
+        return self._loop.now()
 
-    def _connected(self) -> Connections:
+    @property
+    def standstill(self) -> str:
+        """Why simulated time does not go on, a sentence's worth; empty if it does."""
+        return self._loop.standstill
+
+    def draw(self, now_ns: int) -> None:
+        """Publish the way of the newest chunk."""
+        if self._prediction is not None:
+            self._prediction.draw(now_ns)
+
+    def check_run(self, pilot: Pilot, control_ns: int) -> None:
+        """Look whether the goal of ~/run has ended."""
+        self._run.check(pilot, control_ns)
+
+    def unusable(self, kind: Kind, who: str, problem: str) -> None:
+        """Count and log what could not be used."""
+        self._watched().unusable(who)
+        self.teller.complain(kind, who, problem)
+
+    def connected(self) -> Connections:
+        """What a configured node is connected to."""
         if self._connections is None:
             raise RuntimeError("the node is not configured")
         return self._connections
@@ -328,21 +301,22 @@ class PolicyNode(LifecycleNode):
         began_s = time.monotonic()
         with self._lock:
             pilot = self._pilot
-            now_ns = self.now_ns
-            if pilot is None or not pilot.controller.state.active or now_ns == 0:
+            if pilot is None or not pilot.controller.state.active:
+                return
+            now_ns = self.time().ros_ns
+            if now_ns == 0:  # simulated time has not begun
                 return
             if warning := self._watched().saw(stream, message, now_ns):
-                self._teller.warn(stream.name, warning)
+                self.teller.warn(Kind.UNSTAMPED, stream.name, warning)
             problem = pilot.message(stream, message, now_ns)
             pilot.metrics.add("message_s", time.monotonic() - began_s)
             if problem:
-                self._watched().unusable(stream.name)
-                self._teller.complain(stream.name, problem)
+                self.unusable(Kind.UNUSABLE, stream.name, problem)
 
     def _on_deadman(self, message: Any) -> None:
         with self._lock:
             if self._pilot is not None:
-                self._pilot.controller.guards.deadman.heard(message.data, self.now_ns)
+                self._pilot.controller.guards.deadman.heard(message.data, self.time().control_ns)
 
     # --- operators -------------------------------------------------------------------------------------------------
 
@@ -373,7 +347,7 @@ class PolicyNode(LifecycleNode):
             before = self._pilot.controller.state
             if not self._pilot.controller.stop(reason):
                 return f"latched already: {self._pilot.controller.latched}"
-            self._teller.state(before, self._pilot)
+            self.teller.state(before, self._pilot)
         return "the robot brakes and stays until ~/clear_fault is called"
 
     def on_internal_error(self, message: str) -> bool:

@@ -7,7 +7,7 @@ the parameter robot_description: without one nothing is drawn, and the log says 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
@@ -105,7 +105,8 @@ class Prediction:
         chunk = controller.queue.newest or controller.session.pending
         if self._drawing is None or chunk is None or not self._paths.get_subscription_count():
             return
-        self._paths.publish(self._drawing.path(chunk, now_ns))
+        named = replace(chunk, observation_ns=self.pilot.to_ros(chunk.observation_ns))
+        self._paths.publish(self._drawing.path(named, now_ns))
 
     def close(self) -> None:
         """Let go of the publisher."""

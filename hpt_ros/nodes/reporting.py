@@ -28,10 +28,15 @@ _LEVELS = {
 }
 
 
-def why(pilot: Pilot) -> str:
-    """Why the robot does not move on the policy's behalf; empty while it does."""
+def why(pilot: Pilot, standstill: str = "") -> str:
+    """Why the robot does not move on the policy's behalf; empty while it does.
+
+    `standstill` is why time does not go on, a sentence's worth.
+    """
     controller = pilot.controller
     session = controller.session
+    if standstill and controller.state in (State.WAITING, State.HOLDING):
+        return standstill
     if controller.state is State.WAITING:
         return f"waiting for {session.waiting_for}" if session.waiting_for else ""
     if controller.state is State.HOLDING:
@@ -43,7 +48,7 @@ def why(pilot: Pilot) -> str:
     return controller.latched
 
 
-def to_status(pilot: Pilot | None, now_ns: int) -> Any:
+def to_status(pilot: Pilot | None, now_ns: int, standstill: str = "") -> Any:
     """hpt_msgs/PolicyStatus; without a pilot the node is unconfigured."""
     message = PolicyStatus()
     message.header.stamp = to_time(now_ns)
@@ -54,7 +59,7 @@ def to_status(pilot: Pilot | None, now_ns: int) -> Any:
         return message
     controller, metrics = pilot.controller, pilot.metrics
     message.state, message.state_name = int(controller.state), controller.state.name
-    message.fault = why(pilot)
+    message.fault = why(pilot, standstill)
     message.task = pilot.task
     message.embodiment = pilot.embodiment.name
     message.checkpoint = pilot.loaded.checkpoint
@@ -62,8 +67,8 @@ def to_status(pilot: Pilot | None, now_ns: int) -> Any:
     message.stream_names, message.stream_ages_s = list(ages), list(ages.values())
     newest = controller.queue.newest
     if newest is not None:
-        message.chunk_age_s = (now_ns - newest.observation_ns) / NS_PER_S
-    message.queue_length = controller.queue_length(now_ns)
+        message.chunk_age_s = (pilot.to_control(now_ns) - newest.observation_ns) / NS_PER_S
+    message.queue_length = controller.queue_length(pilot.to_control(now_ns))
     message.inference_latency_s = metrics.newest("inference_s")
     message.observation_to_command_s = metrics.recent("image_to_command_s")
     counters = pilot.all_counters()
@@ -71,7 +76,7 @@ def to_status(pilot: Pilot | None, now_ns: int) -> Any:
     return message
 
 
-def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int) -> Any:
+def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int, standstill: str = "") -> Any:
     """diagnostic_msgs/DiagnosticArray of one entry: state, ages, latencies, jitter and every counter."""
     state = State.UNCONFIGURED if pilot is None else pilot.controller.state
     status = DiagnosticStatus(
@@ -83,7 +88,7 @@ def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int) -> Any:
         return array
     status.hardware_id = pilot.embodiment.name
     controller, metrics = pilot.controller, pilot.metrics
-    reason = why(pilot)
+    reason = why(pilot, standstill)
     status.message = f"{state.name}: {reason}" if reason else state.name
     period_s = controller.period_ns / NS_PER_S
     values: dict[str, float | str] = {
@@ -92,7 +97,7 @@ def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int) -> Any:
         "newest tick": pilot.intake.dropped_tick or _complete(pilot),
         **{f"age of {name} [s]": age for name, age in pilot.stream_ages_s(now_ns).items()},
         "commands [Hz]": _rate(metrics.recent("command_interval_s")),
-        "queue [actions]": controller.queue_length(now_ns),
+        "queue [actions]": controller.queue_length(pilot.to_control(now_ns)),
         "image delay median [s]": metrics.recent("image_delay_s"),
         "decoding median [s]": metrics.recent("decode_s"),
         "inference median [s]": metrics.recent("inference_s"),

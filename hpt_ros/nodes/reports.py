@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType
 
 from hpt_msgs.msg import PolicyStatus
+from hpt_ros.nodes.clocks import steady_timer
 from hpt_ros.nodes.reporting import stream_statuses, to_diagnostics, to_status
 
 if TYPE_CHECKING:
@@ -25,9 +25,8 @@ class Reports:
         self._status = node.create_publisher(PolicyStatus, "~/status", 10)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Steady: status must go on when simulated time stands still.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        node.create_timer(1.0 / status_rate_hz, self._publish_status, clock=steady)
-        node.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
+        steady_timer(node, 1.0 / status_rate_hz, self._publish_status)
+        steady_timer(node, DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
 
     def close(self) -> None:
         """Say nothing more; the node's lock is held."""
@@ -36,15 +35,18 @@ class Reports:
     def _publish_status(self) -> None:
         with self._node.lock:
             if not self._closed:
-                self._status.publish(to_status(self._node.pilot, self._node.now_ns))
+                now_ns = self._node.time().ros_ns
+                self._status.publish(to_status(self._node.pilot, now_ns, self._node.standstill))
 
     def _publish_diagnostics(self) -> None:
         node = self._node
         with node.lock:
             if self._closed:
                 return
-            message = to_diagnostics(node.pilot, node.get_name(), node.now_ns)
+            # The full name: two robots of one graph have a node of the same name each.
+            name, now_ns = node.get_fully_qualified_name(), node.time().ros_ns
+            message = to_diagnostics(node.pilot, name, now_ns, node.standstill)
             if node.pilot is not None and node.monitor is not None:
-                statuses = stream_statuses(node.pilot, node.monitor, node.get_name(), node.now_ns)
+                statuses = stream_statuses(node.pilot, node.monitor, name, now_ns)
                 message.status.extend(statuses)
             self._diagnostics.publish(message)

@@ -25,7 +25,7 @@ FEEDBACK_PERIOD_S = 0.5  # of feedback, and of asking whether the task is done
 class _Run:
     goal: Any
     done: Future[None]
-    began_ns: int | None = None  # node time at the first look
+    began_ns: int | None = None  # control time at the first look
     looked_steady_s: float = 0.0
     success: bool = False
     outcome: int = 0
@@ -58,7 +58,7 @@ class RunAction:
             self._results = node.create_client(GetTaskResult, task_result_service)
 
     def check(self, pilot: Pilot, now_ns: int) -> None:
-        """Look whether the goal has ended."""
+        """Look whether the goal has ended, at a control time."""
         run = self._run
         if run is None:
             return

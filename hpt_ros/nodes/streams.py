@@ -43,6 +43,12 @@ class StreamMonitor:
         """Forget all."""
         self._seen = {name: _Seen() for name in self._streams}
 
+    def clock_jumped(self) -> None:
+        """Forget times; what came is still counted."""
+        for seen in self._seen.values():
+            seen.arrivals_ns.clear()
+            seen.delays_s.clear()
+
     def saw(self, stream: Stream, message: Any, arrival_ns: int) -> str:
         """Note a message.
 

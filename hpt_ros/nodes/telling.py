@@ -1,32 +1,51 @@
-"""What the policy node tells its operators in the log: changes of state, and each kind of problem once."""
+"""What the policy node logs for its operators: changes of state, each kind of problem once and then counted."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
-
-from rclpy.node import Node
 
 from hpt_ros.control import State
 from hpt_ros.nodes.pilot import Pilot
 
-KINDS_KEPT = 1000  # of problems that were told; more are not told
+AGAIN_S = 10.0  # a problem that lasts is logged again after this long, ours: not hidden, and no flood
+
+
+class Kind(str, Enum):
+    """Kinds of problems. Repeats are counted by kind and by whose problem it is, whatever the sentence says."""
+
+    CLOCK = "clock"
+    UNUSABLE = "unusable"  # a message that could not be used
+    UNSTAMPED = "unstamped"
+    AHEAD = "ahead"  # stamps of another clock
+    POLICY = "policy"  # a chunk that was not taken, an inference that failed
+    INTERNAL = "internal"
+    LOST = "lost"  # a stream that the policy can do without
+
+
+@dataclass(slots=True)
+class _Logged:
+    at_s: float
+    repeats: int = 0
 
 
 class Teller:
     """Not thread-safe: the node locks."""
 
-    def __init__(self, node: Node) -> None:
-        """Tell through the node's logger."""
-        self._log: Any = node.get_logger()
-        self._told: set[tuple[str, str]] = set()
+    def __init__(self, log: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        """Log through a node's logger; `clock` is a steady one, in seconds."""
+        self._log, self._clock = log, clock
+        self._logged: dict[tuple[str, str], _Logged] = {}
 
     def reset(self) -> None:
-        """An activation begins: problems are told again."""
-        self._told.clear()
+        """An activation begins: problems are logged at once again."""
+        self._logged.clear()
 
     def state(self, before: State, pilot: Pilot) -> None:
-        """Tell of a change of state, with the reason."""
+        """Log a change of state, with the reason."""
         after = pilot.controller.state
         if after is before:
             return
@@ -39,17 +58,23 @@ class Teller:
         else:
             self._log.info(words)
 
-    def complain(self, who: str, problem: str) -> None:
-        """Tell of a problem as an error, once an activation."""
-        self._once(who, f"{problem} (said once; see the counters)", lambda words: self._log.error(words))
+    def complain(self, kind: Kind, who: str, problem: str) -> None:
+        """Log a problem as an error: at once, and while it repeats every `AGAIN_S` with how often it did."""
+        self._counted(kind, who, problem, lambda words: self._log.error(words))
 
-    def warn(self, who: str, problem: str) -> None:
-        """Tell of a problem as a warning, once an activation."""
-        self._once(who, f"{problem} (said once)", lambda words: self._log.warning(words))
+    def warn(self, kind: Kind, who: str, problem: str) -> None:
+        """Log a problem as a warning, as often as `complain`."""
+        self._counted(kind, who, problem, lambda words: self._log.warning(words))
 
-    def _once(self, who: str, words: str, log: Callable[[str], Any]) -> None:
+    def _counted(self, kind: Kind, who: str, words: str, log: Callable[[str], Any]) -> None:
         """A camera's complaint 30 times a second would hide all others."""
-        kind = (who, words[:60])
-        if kind not in self._told and len(self._told) < KINDS_KEPT:
-            self._told.add(kind)
+        now_s, key = self._clock(), (kind.value, who)
+        logged = self._logged.get(key)
+        if logged is None:
+            self._logged[key] = _Logged(now_s)
             log(words)
+            return
+        logged.repeats += 1
+        if now_s - logged.at_s >= AGAIN_S:
+            log(f"{words} ({logged.repeats} of this kind in the last {now_s - logged.at_s:.0f} s)")
+            self._logged[key] = _Logged(now_s)

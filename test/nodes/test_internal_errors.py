@@ -86,7 +86,7 @@ def test_when_a_subscription_raises_while_moving_expect_rest_and_a_latch(rig, mo
 def test_when_the_control_timer_raises_again_and_again_expect_braked_by_close(rig, monkeypatch):
     node = rig.start()
     rig.until_moving()
-    monkeypatch.setattr(node._teller, "state", SimpleNamespace())  # not to be called
+    monkeypatch.setattr(node.teller, "state", SimpleNamespace())  # not to be called
     wait_for(lambda: node._closed, "the end of the node")
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
     rig.check_limits()

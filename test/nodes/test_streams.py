@@ -114,7 +114,7 @@ def rig() -> Iterator[Rig]:
 
 
 def newest(rig: Rig, name: str) -> Any:
-    found = [item for item in rig.robot.diagnostics if item.name == f"policy_node: {name}"]
+    found = [item for item in rig.robot.diagnostics if item.name == f"/policy_node: {name}"]
     return found[-1] if found else None
 
 

@@ -1,0 +1,85 @@
+"""A node's clocks: control time for what it does, ROS time for what it names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from hpt_ros.control.clock import ControlClock, Instant, Reading
+
+# Two clocks read further apart than this are read again: another thread or process ran in between.
+TOGETHER_NS = 200_000
+TRIES = 3
+
+
+def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Any:
+    """A timer that nobody's setting of a clock, and no paused simulation, can stop."""
+    return node.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+
+def paced_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Any:
+    """A timer that follows simulated time where there is one, and a steady clock otherwise."""
+    if simulated(node):
+        return node.create_timer(period_s, callback)
+    return steady_timer(node, period_s, callback)
+
+
+def simulated(node: Node) -> bool:
+    """Whether the node's time is simulated."""
+    clock: Any = node.get_clock()
+    return bool(clock.ros_time_is_active)
+
+
+class NodeClock:
+    """Reads a node's clocks together. Not thread-safe: the node locks."""
+
+    def __init__(self, node: Node) -> None:
+        """Begin with nothing read."""
+        self._node = node
+        self._clock = ControlClock()
+
+    def now(self) -> Instant:
+        """This moment, and what happened to ROS time since the call before."""
+        reading = self._read()
+        for _ in range(TRIES - 1):
+            if reading.error_ns <= TOGETHER_NS:
+                break
+            reading = self._read()
+        return self._clock.read(reading)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the node's time is simulated."""
+        return simulated(self._node)
+
+    @property
+    def begun(self) -> bool:
+        """False while time is simulated and nobody has said what time it is."""
+        return self._clock.begun
+
+    @property
+    def still_s(self) -> float:
+        """For how long ROS time has stood still."""
+        return self._clock.still_s(time.monotonic_ns())
+
+    def advance(self, by_ns: int) -> None:
+        """Let control time go on although simulated time stands still."""
+        self._clock.advance(by_ns)
+
+    def _read(self) -> Reading:
+        before_ns = time.monotonic_ns()
+        ros_ns = int(self._node.get_clock().now().nanoseconds)
+        after_ns = time.monotonic_ns()
+        return Reading(after_ns, ros_ns, self.simulated, after_ns - before_ns, _asleep_ns())
+
+
+def _asleep_ns() -> int:
+    """How long the machine has slept since it started; 0 where the system does not say."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0
+    monotonic_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - monotonic_ns

@@ -1,0 +1,203 @@
+"""What happens in an active policy node, period by period: clocks, commands, their log, and the braking at the end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from hpt_ros.control import State
+from hpt_ros.control.chunk import NS_PER_S
+from hpt_ros.control.clock import Instant
+from hpt_ros.nodes.clocks import NodeClock, paced_timer, steady_timer
+from hpt_ros.nodes.decisions import DecisionLog
+from hpt_ros.nodes.pilot import Pilot, Step
+from hpt_ros.nodes.telling import Kind
+
+if TYPE_CHECKING:
+    from hpt_ros.nodes.policy_node import PolicyNode
+
+# Simulated time that stands still for longer is a pause, not a slow simulation, ours: twice the longest interval of
+# /clock that we know (Gazebo at a hundredth of real time and its default 10 ms of simulated time a message).
+PAUSED_S = 2.0
+# ... but a robot that brakes is not left without commands for that long. Those of a simulation that is only slow must
+# not come faster than its time, so this is longer than the interval of /clock at a twentieth of real time.
+BRAKE_STILL_S = 0.25
+
+
+class ControlLoop:
+    """Steps the pilot once a command period while the node is active. Its methods need the node's lock.
+
+    Without simulated time the timer is steady: setting the system clock neither stops nor hurries it. With it, the
+    timer follows simulated time, and a steady one looks whether that goes on.
+    """
+
+    def __init__(self, node: PolicyNode) -> None:
+        """Make a loop that does not run."""
+        self._node = node
+        self._clock = NodeClock(node)
+        self._timers: list[Any] = []
+        self._simulated = False
+        self._paused = False
+        self._log: DecisionLog | None = None
+
+    # --- time ------------------------------------------------------------------------------------------------------
+
+    def now(self) -> Instant:
+        """This moment; a jump of ROS time since the last call is dealt with first."""
+        instant = self._clock.now()
+        node, pilot = self._node, self._node.pilot
+        if pilot is None:
+            return instant
+        pilot.ahead_ns = instant.ahead_ns
+        if instant.jump and pilot.controller.state.active:
+            self._interrupt(pilot, instant.jump, instant)
+            node.teller.warn(Kind.CLOCK, "", instant.jump)
+        return instant
+
+    @property
+    def standstill(self) -> str:
+        """Why time does not go on, a sentence's worth; empty if it does."""
+        if not self._clock.simulated:
+            return ""
+        if not self._clock.begun:
+            publishers = self._node.count_publishers("/clock")
+            whose = f"no message came of its {publishers} publishers" if publishers else "it has no publisher"
+            return (
+                f"simulated time has not begun: nothing comes on /clock ({whose}); start the simulator or the bag "
+                "(ros2 bag play --clock), or set use_sim_time to false"
+            )
+        if self._clock.still_s > PAUSED_S:
+            return (
+                f"simulated time stands still since {self._clock.still_s:.0f} s: no new time comes on /clock; "
+                "let the simulation go on"
+            )
+        return ""
+
+    # --- from activation to deactivation ---------------------------------------------------------------------------
+
+    def start(self, log: DecisionLog | None) -> None:
+        """Begin to step the pilot, which is active."""
+        self._log = log
+        self._paused = False
+        self.now()
+        self._make_timers()
+
+    def stop(self) -> None:
+        """Brake on steady time, since node time may stand still; then forget everything."""
+        self._end_timers()
+        node, pilot = self._node, self._node.pilot
+        if pilot is None or not pilot.controller.state.active:
+            return
+        controller, period_ns = pilot.controller, pilot.controller.period_ns
+        controller.disable()
+        instant = self.now()
+        while not controller.filter.at_rest and node.context.ok():
+            command = controller.step(instant.control_ns)
+            if command is not None:  # None if it is less than a period since the timer's last command
+                command = pilot.on_ros_time(command)
+                node.connected().send(command, instant.ros_ns)
+            if self._log is not None:
+                self._log.step(Step(command), instant.ros_ns)
+            time.sleep(period_ns / NS_PER_S)
+            instant = self._period_after(instant, period_ns)
+        pilot.deactivate()
+        log, self._log = self._log, None
+        if log is not None:
+            log.close()
+            if log.failed:
+                node.get_logger().error(f"the log of decisions ended early: {log.failed}")
+
+    def _period_after(self, before: Instant, period_ns: int) -> Instant:
+        """Now, at least a period later on control time: simulated time may be slow, or stand still."""
+        instant = self._clock.now()
+        missing_ns = before.control_ns + period_ns - instant.control_ns
+        if missing_ns > 0 and self._clock.simulated:
+            self._clock.advance(missing_ns)
+            instant = self._clock.now()
+        if self._node.pilot is not None:
+            self._node.pilot.ahead_ns = instant.ahead_ns
+        return instant
+
+    def _make_timers(self) -> None:
+        self._end_timers()
+        pilot = self._node.pilot
+        assert pilot is not None
+        period_s = pilot.controller.period_ns / NS_PER_S
+        self._simulated = self._clock.simulated
+        self._timers = [paced_timer(self._node, period_s, self._on_timer)]
+        if self._simulated:
+            self._timers.append(steady_timer(self._node, period_s, self._supervise))
+
+    def _end_timers(self) -> None:
+        while self._timers:
+            self._node.destroy_timer(self._timers.pop())
+
+    # --- once a period ---------------------------------------------------------------------------------------------
+
+    def _on_timer(self) -> None:
+        with self._node.lock:
+            pilot = self._node.pilot
+            if pilot is None:
+                return
+            if self._clock.simulated is not self._simulated:
+                self._make_timers()
+            instant = self.now()
+            if self._clock.begun:
+                self._step(pilot, instant)
+
+    def _supervise(self) -> None:
+        """On steady time: what must happen although simulated time stands still."""
+        with self._node.lock:
+            pilot = self._node.pilot
+            if pilot is None:
+                return
+            if self._clock.simulated is not self._simulated:
+                self._make_timers()
+                return
+            instant = self.now()
+            state, still_s = pilot.controller.state, self._clock.still_s
+            if still_s <= PAUSED_S:
+                self._paused = False
+            elif not self._paused and self._clock.begun:
+                self._paused = True
+                if state is State.RUNNING:
+                    words = f"simulated time stands still since {still_s:.1f} s"
+                    self._interrupt(pilot, words, instant)
+            if (
+                self._clock.begun
+                and still_s > BRAKE_STILL_S
+                and pilot.controller.state is not State.RUNNING
+                and not pilot.controller.filter.at_rest
+            ):
+                self._clock.advance(pilot.controller.period_ns)
+                self._step(pilot, self.now())
+
+    def _interrupt(self, pilot: Pilot, reason: str, instant: Instant) -> None:
+        before = pilot.controller.state
+        pilot.clock_jumped(reason, instant.ros_ns)
+        if self._node.monitor is not None:
+            self._node.monitor.clock_jumped()
+        self._node.teller.state(before, pilot)
+
+    def _step(self, pilot: Pilot, instant: Instant) -> None:
+        node, now_ns = self._node, instant.ros_ns
+        before = pilot.controller.state
+        step = pilot.step(now_ns)
+        connections = node.connected()
+        if step.command is not None:
+            connections.send(step.command, now_ns)
+        if self._log is not None:
+            self._log.step(step, now_ns)
+        if step.result is not None and not step.problem:
+            connections.send_chunk(step.result, now_ns)
+            node.draw(now_ns)
+        if step.internal:
+            node.unusable(Kind.INTERNAL, "the node", step.internal)
+        if step.problem:
+            node.unusable(Kind.POLICY, "the policy", step.problem)
+        for stream, problem in step.complaints:
+            node.unusable(Kind.UNUSABLE, stream, problem)
+        for sentence in step.lost:
+            node.teller.warn(Kind.LOST, sentence, sentence)
+        node.teller.state(before, pilot)
+        node.check_run(pilot, instant.control_ns)
