@@ -2,7 +2,13 @@
 # With a ROS distribution (sourced /opt/ros/...), use rosdep and colcon instead: see CONTRIBUTING.md.
 
 PYTHON ?= python3
-BIN := .venv/bin
+DISTRO ?= kilted# or jazzy: ROS 2's wheels
+LIBS ?= pinned# or noble: NumPy, OpenCV, SciPy ... as Ubuntu 24.04 has them
+# Environments lie side by side: .venv, .venv-jazzy, .venv-jazzy-noble (venv_name() in tools/setup_pins.py).
+VENV := $(subst .venv-kilted/,.venv/,.venv-$(DISTRO)$(if $(filter-out pinned,$(LIBS)),-$(LIBS))/)
+VENV := $(VENV:/=)
+SUFFIX := $(VENV:.venv%=%)
+BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 EXTRAS ?=
@@ -21,17 +27,18 @@ space := $(empty) $(empty)
 export LD_LIBRARY_PATH := $(subst $(space),:,$(filter-out /opt/ros/%,$(subst :,$(space),$(LD_LIBRARY_PATH))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format build clean
+.PHONY: help setup demo test test-slow test-noble lint format build clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo '  ARGS="..." is passed on, e.g. make demo ARGS="--episodes 3", make test ARGS="test/control -x"'
+	@echo '  DISTRO=jazzy takes ROS 2 Jazzy instead of Kilted, LIBS=noble the library versions of Ubuntu 24.04; each in its own .venv'
 	@echo '  EXTRAS="..." are installed too, e.g. make setup EXTRAS="openvino language"; all are in extras.cfg'
 
-setup: ## make or update .venv: ROS 2 Kilted from wheels, pinned packages, hpt_msgs, hpt_ros
+setup: ## make or update .venv: ROS 2 from wheels, pinned packages, hpt_msgs, hpt_ros
 	@command -v $(PYTHON) >/dev/null || { echo "setup: error: $(PYTHON) not found: run 'sudo apt-get install python3 python3-venv python3-dev'" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 7))' || { echo "setup: error: $(PYTHON) is older than Python 3.10: install Python 3.10 to 3.13 and run 'make PYTHON=python3.12 ...'" >&2; exit 1; }
-	@$(PYTHON) tools/setup_env.py $(EXTRAS)
+	@HPT_DISTRO=$(DISTRO) HPT_LIBS=$(LIBS) $(PYTHON) tools/setup_env.py $(EXTRAS)
 
 demo: setup ## run the policy on the simulated robot and compare it with two baselines
 	$(BIN)/hpt demo $(ARGS)
@@ -41,6 +48,9 @@ test: setup ## run the tests, but for the slow ones
 
 test-slow: setup ## run all tests
 	$(PYTEST) --timeout=1800 $(ARGS)
+
+test-noble: ## run the tests with ROS 2 Jazzy and the NumPy, OpenCV, SciPy ... of Ubuntu 24.04 (wants Python 3.10 to 3.12)
+	$(MAKE) test DISTRO=jazzy LIBS=noble
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
@@ -55,10 +65,10 @@ format: setup ## let ruff format and mend what it can
 	$(BIN)/ruff format .
 
 build: setup ## colcon build of hpt_msgs and hpt_ros into install/ (then: source install/setup.bash)
-	PATH="$(CURDIR)/$(BIN):$$PATH" AMENT_PREFIX_PATH=$(CURDIR)/.venv CMAKE_PREFIX_PATH=$(CURDIR)/.venv \
-	  $(BIN)/colcon build \
+	PATH="$(CURDIR)/$(BIN):$$PATH" AMENT_PREFIX_PATH=$(CURDIR)/$(VENV) CMAKE_PREFIX_PATH=$(CURDIR)/$(VENV) \
+	  $(BIN)/colcon build --build-base build$(SUFFIX) --install-base install$(SUFFIX) \
 	  --cmake-args -DCMAKE_BUILD_TYPE=Release -DPython3_EXECUTABLE=$(CURDIR)/$(BIN)/python $(ARGS)
 
-clean: ## remove .venv and everything built
-	rm -rf .venv build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+clean: ## remove every .venv and everything built
+	rm -rf .venv .venv-* build build-* install install-* log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -path ./.git -prune -o -name __pycache__ -type d -print0 | xargs -0r rm -rf

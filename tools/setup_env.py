@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the development environment in .venv: ROS 2 Kilted from wheels, pinned packages, hpt_msgs, hpt_ros.
+"""Make the development environment in .venv: ROS 2 from wheels, pinned packages, hpt_msgs, hpt_ros.
 
 Run by `make`, with any Python 3 of the system and nothing but its standard library. Each step keeps a stamp, the hash
 of what it was made from, under .venv/setup/ and is skipped while that hash stays the same. What went wrong is said in
@@ -8,6 +8,8 @@ one sentence, with the command that mends it; the whole output is in .venv/setup
 Usage: setup_env.py [EXTRA ...] installs these extras of extras.cfg too. Extras once installed are kept up to date.
 
 Environment variables:
+    HPT_DISTRO        kilted (default, in .venv) or jazzy (in .venv-jazzy)
+    HPT_LIBS          pinned (default) or noble: NumPy, OpenCV, SciPy ... of Ubuntu 24.04 (in .venv-DISTRO-noble)
     HPT_TORCH_INDEX   package index to take torch from, e.g. https://download.pytorch.org/whl/cpu
     HPT_NO_APT        set to 1: never install system packages, not even as root
     MUJOCO_GL         how the simulation renders: egl (default), osmesa, glfw, or disable (skips the check)
@@ -42,12 +44,16 @@ from setup_machine import (
     reexecute_with_a_supported_python,
     say,
 )
+from setup_pins import DISTROS, LIBRARIES, merged_constraints, require_one_of, requirement_files, venv_name
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
+DISTRO = os.environ.get("HPT_DISTRO") or DISTROS[0]
+LIBS = os.environ.get("HPT_LIBS") or "pinned"
+VENV = ROOT / venv_name(DISTRO, LIBS)
 PYTHON = VENV / "bin" / "python"
 STATE = VENV / "setup"
 LOG = STATE / "log.txt"
+CONSTRAINTS = STATE / "constraints.txt"  # of this environment: what the tests hold against what is installed
 
 HEARTBEAT_S = 10.0
 PACKAGE_FILES = ("setup.py", "setup.cfg", "pyproject.toml", "extras.cfg")  # what hpt_ros's metadata come from
@@ -187,9 +193,9 @@ def venv_is_usable() -> bool:
 def make_venv() -> None:
     """Create .venv, or create it anew where it belongs to another folder or is broken."""
     if VENV.exists():
-        say("  .venv was made in another folder or is broken: making it anew")
+        say(f"  {VENV.name} was made in another folder or is broken: making it anew")
         shutil.rmtree(VENV)
-    say(f"  making .venv with {sys.executable} (Python {sys.version.split()[0]})")
+    say(f"  making {VENV.name} with {sys.executable} (Python {sys.version.split()[0]})")
     done = subprocess.run(
         [sys.executable, "-m", "venv", str(VENV)],
         capture_output=True,
@@ -206,13 +212,12 @@ def make_venv() -> None:
 
 
 def pip_install(*arguments: object, what: str) -> None:
-    """Install packages into .venv at the versions of constraints.txt."""
-    constraints = ROOT / "constraints.txt"
-    run(PYTHON, "-m", "pip", "install", "--progress-bar=off", "-c", constraints, *arguments, what=what)
+    """Install packages into .venv at the pinned versions."""
+    run(PYTHON, "-m", "pip", "install", "--progress-bar=off", "-c", CONSTRAINTS, *arguments, what=what)
 
 
 def install_packages() -> None:
-    """Install requirements.txt."""
+    """Install the ROS wheels of the distribution and requirements.txt."""
     index = os.environ.get("HPT_TORCH_INDEX")
     if index:
         pip_install("--index-url", index, "torch", what=f"installing torch from {index}")
@@ -220,7 +225,8 @@ def install_packages() -> None:
         say(
             "      no NVIDIA GPU seen; HPT_TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes of CUDA"
         )
-    pip_install("-r", ROOT / "requirements.txt", what="installing the Python packages")
+    files = [word for path in requirement_files(ROOT, DISTRO) for word in ("-r", path)]
+    pip_install(*files, what="installing the Python packages")
     mend_cmake_files()
 
 
@@ -336,6 +342,8 @@ def main() -> int:
         started = time.monotonic()
         extras = sys.argv[1:]
         require_known(extras, known_extras(ROOT / "extras.cfg"))
+        require_one_of("DISTRO", DISTRO, DISTROS)
+        require_one_of("LIBS", LIBS, LIBRARIES)
         usable = venv_is_usable()
         if not usable:
             reexecute_with_a_supported_python()
@@ -349,10 +357,11 @@ def main() -> int:
         with (STATE / "lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # one `make` at a time
             interpreter = (STATE / "venv").read_text()
+            CONSTRAINTS.write_text(merged_constraints(ROOT, LIBS), encoding="utf-8")
             packages = step(
-                "Python packages: ROS 2 Kilted, torch, MuJoCo and tools",
+                f"Python packages: ROS 2 {DISTRO.capitalize()}, torch, MuJoCo and tools",
                 "packages",
-                digest(interpreter, ROOT / "requirements.txt", ROOT / "constraints.txt"),
+                digest(interpreter, *requirement_files(ROOT, DISTRO), CONSTRAINTS),
                 install_packages,
             )
             step("hpt_msgs", "messages", digest(packages, ROOT / "hpt_msgs"), build_messages)

@@ -11,7 +11,6 @@ from typing import Any
 
 import rclpy
 from rclpy.action import ActionClient, ActionServer
-from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -31,9 +30,11 @@ class Spinning:
 
     def close(self) -> None:
         """Stop spinning, let the node close itself if it can, destroy it."""
+        # Joined before the executor ends: a shutdown from another thread pulls the guard condition away from a callback
+        # that is just about to trigger it (InvalidHandle in rclpy 9, AttributeError in rclpy 7).
         self._closing.set()
-        self._executor.shutdown(timeout_sec=2.0)
         self._thread.join(timeout=5.0)
+        self._executor.shutdown(timeout_sec=2.0)
         close = getattr(self.node, "close", None)
         if close is not None:
             close()
@@ -43,13 +44,10 @@ class Spinning:
         node: Any = self.node
         while not self._closing.is_set():
             try:
-                self._executor.spin()
+                self._executor.spin_once(timeout_sec=0.1)
             except ExternalShutdownException:
                 return
             except Exception as error:
-                # rclpy's shutdown can destroy the guard condition that a callback is just about to trigger.
-                if self._closing.is_set() and isinstance(error, InvalidHandle):
-                    return
                 if not hasattr(node, "on_internal_error"):
                     raise
                 if not go_on(node, error):

@@ -55,7 +55,8 @@ ENCODINGS = {
     **{name: 2 * channels for name, (channels, _) in _SIXTEEN_BITS.items()},
 }
 
-_COMPRESSED_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+# OpenCV decodes to BGR; its flag for RGB came after the 4.6 of Ubuntu 24.04.
+_COMPRESSED_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def decode_compressed_image(stream: Stream, message: Any) -> NDArray[np.uint8]:
         InvalidSampleError: neither JPEG nor PNG, or cut short.
     """
     data = np.frombuffer(message.data, dtype=np.uint8)
-    return resized_by_area(stream, decompressed(place(stream), data, _COMPRESSED_FLAGS, str(message.format)))
+    bgr = decompressed(place(stream), data, _COMPRESSED_FLAGS, str(message.format))
+    return resized_by_area(stream, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
 def _from_sixteen_bits(rows: NDArray[np.uint8], width: int, encoding: str, big_endian: bool) -> Any:

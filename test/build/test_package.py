@@ -7,6 +7,7 @@ import configparser
 import importlib.metadata
 import re
 import sys
+import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import rosbag_tools
 from hpt_ros.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[2]
+SITE = sysconfig.get_paths()["purelib"]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
 # Imported name -> rosdep key, and -> requirement, where they differ from the name.
@@ -53,14 +55,17 @@ def distribution(monkeypatch: pytest.MonkeyPatch) -> Any:
     return run_setup("setup.py", script_args=["--quiet"], stop_after="commandline")
 
 
+def _lines(path: Path) -> list[Requirement]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [Requirement(line.partition(" #")[0]) for line in lines if line.strip() and not line.startswith("#")]
+
+
 def _requirements() -> list[str]:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    return [requirement.name for requirement in _lines(ROOT / "requirements.txt")]
 
 
 def _constraints() -> list[Requirement]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+    return _lines(ROOT / "constraints.txt")
 
 
 def _extras() -> dict[str, list[str]]:
@@ -69,10 +74,10 @@ def _extras() -> dict[str, list[str]]:
     return {extra: [*parser[extra]] for extra in parser.sections()}
 
 
-def _pins(python: str) -> dict[str, str]:
+def _pins(python: str, constraints: Iterable[Requirement]) -> dict[str, str]:
     environment = {"python_version": python, "python_full_version": f"{python}.0"}  # the rest as here
     pins: dict[str, str] = {}
-    for constraint in _constraints():
+    for constraint in constraints:
         assert re.fullmatch(r"==[\w.]+", str(constraint.specifier)), f"{constraint} is not an exact version"
         if constraint.marker is None or constraint.marker.evaluate(environment):
             name = canonicalize_name(constraint.name)
@@ -177,8 +182,8 @@ def test_package_xml_names_what_the_code_imports() -> None:
 
 
 def test_requirements_name_what_the_code_imports() -> None:
-    # The messages come with ros-common-interfaces; launch is only in a ROS distribution; hpt_msgs is built here.
-    ros = {"launch", "launch_ros", "ament_index_python", "rosidl_runtime_py", "builtin_interfaces"}
+    # ROS 2 has files of its own; launch is only in a ROS distribution; hpt_msgs is built here.
+    ros = {"launch", "launch_ros", "rclpy", "ament_index_python", "rosidl_runtime_py", "builtin_interfaces"}
     ours = {
         name
         for name in _imported() - ros - _of_extras()
@@ -192,7 +197,15 @@ def test_requirements_name_what_the_code_imports() -> None:
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_requirement_has_one_exact_version_for_each_python(python: str) -> None:
     wanted = {*_requirements(), *(name for names in _extras().values() for name in names)}
-    assert {canonicalize_name(name) for name in wanted} <= _pins(python).keys()
+    assert {canonicalize_name(name) for name in wanted} <= _pins(python, _constraints()).keys()
+
+
+@pytest.mark.parametrize("distro", ["jazzy", "kilted"])
+def test_the_ros_wheels_of_a_distribution_are_all_pinned_and_apart_from_the_rest(distro: str) -> None:
+    wheels = _pins("3.12", _lines(ROOT / f"requirements-{distro}.txt"))
+    assert {"ros-rclpy", "ros-rmw-fastrtps-cpp", "ros-common-interfaces", "ros-ament-cmake"} <= wheels.keys()
+    assert all(name.startswith("ros-") for name in wheels)
+    assert not [constraint.name for constraint in _constraints() if constraint.name.startswith("ros-")]
 
 
 def _distributions(names: Iterable[str]) -> dict[str, str]:
@@ -219,10 +232,18 @@ def _distributions(names: Iterable[str]) -> dict[str, str]:
 
 
 def test_everything_installed_is_pinned() -> None:
-    pins = _pins(f"{sys.version_info[0]}.{sys.version_info[1]}")
+    merged = Path(sys.prefix, "setup", "constraints.txt")  # by tools/setup_env.py
+    if not merged.is_file():
+        pytest.skip("this environment was not made by `make setup`")
+    ros = {distribution.name for distribution in importlib.metadata.distributions(path=[SITE])}
+    ros = {canonicalize_name(name) for name in ros if name.startswith(("ros-", "ros_"))}
+    rclpy = importlib.metadata.version("ros-rclpy")
+    distro = next(d for d in ("jazzy", "kilted") if f"ros-rclpy=={rclpy}" in (ROOT / f"requirements-{d}.txt").read_text())
+    wheels = _lines(ROOT / f"requirements-{distro}.txt")
+    pins = _pins(f"{sys.version_info[0]}.{sys.version_info[1]}", [*_lines(merged), *wheels])
     extras = {name for names in _extras().values() for name in names}
-    installed = _distributions([*_requirements(), *extras])
-    assert {"transformers", "openvino", "tokenizers", "huggingface-hub"} <= installed.keys()
+    installed = _distributions([*_requirements(), *ros, *extras])
+    assert {"transformers", "openvino", "tokenizers", "huggingface-hub", "ros-rcl"} <= installed.keys()
     assert installed == {name: pins.get(name) for name in installed}
 
 

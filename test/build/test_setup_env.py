@@ -27,7 +27,7 @@ def setup_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     shutil.copy(ROOT / "extras.cfg", tmp_path)
     copy = tmp_path / "tools" / "setup_env.py"
     monkeypatch.setattr(sys, "path", [*sys.path])  # the tool adds its own folder
-    for name in ("setup_machine", "setup_extras"):
+    for name in ("setup_machine", "setup_extras", "setup_pins"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     spec = importlib.util.spec_from_file_location("setup_env_under_test", copy)
     assert spec is not None
@@ -207,5 +207,5 @@ def test_make_help_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())
     done = subprocess.run(["make", "-C", str(ROOT), "help"], capture_output=True, text=True, check=True)
-    assert {"setup", "demo", "test", "test-slow", "lint", "format", "build", "clean", "help"} == targets
+    assert {"setup", "demo", "test", "test-slow", "test-noble", "lint", "format", "build", "clean", "help"} == targets
     assert set(re.findall(r"^  make ([a-z-]+) ", done.stdout, re.MULTILINE)) == targets

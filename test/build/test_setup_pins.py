@@ -1,0 +1,90 @@
+"""tools/setup_pins.py: which versions an environment gets, and where environments lie."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def pins(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The tool as a module."""
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    for name in ("setup_machine", "setup_pins"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module("setup_pins")
+
+
+def _requirements(text: str) -> list[Requirement]:
+    return [Requirement(line) for line in text.splitlines() if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("distro", ["kilted", "jazzy"])
+@pytest.mark.parametrize("libraries", ["pinned", "noble"])
+def test_make_and_the_tool_put_an_environment_into_one_place(
+    pins: ModuleType, distro: str, libraries: str
+) -> None:
+    done = subprocess.run(
+        ["make", "-n", "-C", str(ROOT), "demo", f"DISTRO={distro}", f"LIBS={libraries}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"{pins.venv_name(distro, libraries)}/bin/hpt demo" in done.stdout
+    assert f"HPT_DISTRO={distro} HPT_LIBS={libraries} python3 tools/setup_env.py" in done.stdout
+
+
+def test_environments_lie_side_by_side(pins: ModuleType) -> None:
+    names = [pins.venv_name(distro, libraries) for distro in pins.DISTROS for libraries in pins.LIBRARIES]
+    assert names[0] == ".venv"
+    assert len(set(names)) == 4
+
+
+@pytest.mark.parametrize("variable", ["DISTRO", "LIBS"])
+def test_when_a_name_is_unknown_expect_the_known_ones(variable: str) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "setup_env.py"],
+        env={"PATH": "/usr/bin:/bin", f"HPT_{variable}": "humble"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"setup: error: {variable}=humble is unknown: use {variable}= one of " in done.stderr
+    assert not (ROOT / ".venv-humble").exists()
+
+
+def test_when_a_later_layer_names_a_package_expect_its_versions_alone(
+    pins: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "constraints.txt").write_text(
+        '# all\nnumpy==2.4.6; python_version >= "3.11"\nnumpy==2.2.6; python_version < "3.11"\nPyYAML==6.0.3\n'
+    )
+    (tmp_path / "later.txt").write_text("Numpy==1.26.4  # Noble's\n")
+    monkeypatch.setitem(pins.LIBRARIES, "noble", ("constraints.txt", "later.txt"))
+    assert pins.merged_constraints(tmp_path, "pinned").splitlines()[1:] == [
+        'numpy==2.4.6; python_version >= "3.11"',
+        'numpy==2.2.6; python_version < "3.11"',
+        "PyYAML==6.0.3",
+    ]
+    assert pins.merged_constraints(tmp_path, "noble").splitlines()[1:] == ["Numpy==1.26.4", "PyYAML==6.0.3"]
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12"])
+def test_the_libraries_of_noble_have_one_version_each(pins: ModuleType, python: str) -> None:
+    here = {"python_version": python}
+    found = [r for r in _requirements(pins.merged_constraints(ROOT, "noble")) if not r.marker or r.marker.evaluate(here)]
+    versions = {canonicalize_name(r.name): str(r.specifier) for r in found}
+    assert len(versions) == len(found)
+    assert versions["numpy"] == "==1.26.4"
+    assert versions["opencv-python-headless"] == "==4.6.0.66"
+    assert versions["torch"] == "==2.13.0"
