@@ -1,4 +1,4 @@
-"""Libraries that only some need: installed as extras, imported only when named.
+"""Libraries that may be absent: optional extras, imported only when named, and ROS 2.
 
 What an extra consists of is in extras.cfg, its versions are in constraints.txt.
 """
@@ -25,6 +25,8 @@ EXTRAS = (
     "timm",
     "transformers",
 )
+_ROS = frozenset({"ament_index_python", "launch", "launch_ros", "rclpy", "rosidl_runtime_py"})
+_ROS_INTERFACES = ("_msgs", "_srvs", "_interfaces")
 # What OpenVINO's converter reports each of its uses with, over the network, unless it is absent.
 TELEMETRY = "openvino_telemetry"
 
@@ -62,3 +64,25 @@ def require_extra(module: str, *, extra: str, what: str) -> ModuleType:
             f"{what} needs {module!r}, which is installed but cannot be imported ({reason}); "
             f"install the versions that belong together with {command} in hpt_ros's source folder"
         ) from error
+
+
+def missing_module(error: ModuleNotFoundError, *, what: str) -> HptError | None:
+    """Explain why `what` cannot be imported, or return None where a module of hpt_ros itself is missing (a bug).
+
+    Args:
+        error: of an import.
+        what: what was imported for, e.g. "'hpt run'".
+    """
+    package = (error.name or "").partition(".")[0]
+    if not package or package in ("hpt_ros", "rosbag_tools"):
+        return None
+    if package in _ROS or package.endswith(_ROS_INTERFACES):
+        return HptError(
+            f"{what} needs ROS 2, and this Python has no module {error.name!r}; source a Jazzy or Kilted workspace in "
+            "which colcon has built hpt_msgs and hpt_ros, or run 'make setup' in hpt_ros's source folder, which takes "
+            "ROS 2 from wheels"
+        )
+    return HptError(
+        f"{what} needs the package {package!r}, which is not installed; install hpt_ros with what it needs, by "
+        "'pip install .' in its source folder, or, beside a ROS distribution, as docs/installation.md says"
+    )

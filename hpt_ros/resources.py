@@ -1,35 +1,41 @@
-"""Where the files that ship with the package lie: configuration and the demo's checkpoint."""
+"""The files that ship inside the package: configuration and the demo's checkpoint.
+
+They are package data (``hpt_ros/config`` is a link to the source tree's ``config``), so that they are found however
+the package is installed: in a prefix, with ``pip install --user``, in development mode, by colcon, or in a zip file.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
+import atexit
+import functools
+import shutil
+import tempfile
+from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpt_ros.errors import HptError, did_you_mean
 
-_PACKAGE = Path(__file__).resolve().parent
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable  # at this name from Python 3.11 on
 
 
 def config_file(relative: str) -> Path:
     """Path of a shipped file below ``config/``, e.g. ``"embodiments/feed_dog.yaml"``.
 
-    Looks beside the source tree first (development install), then in the ``share`` folder of this Python's prefix
-    and of each ROS prefix, where an installed package keeps it.
-
     Raises:
-        HptError: the file is in none of them.
+        HptError: there is none, with the closest one that there is.
     """
-    prefixes = [sys.prefix, *filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep))]
-    folders = [
-        _PACKAGE.parent / "config",
-        *(Path(prefix) / "share" / "hpt_ros" / "config" for prefix in prefixes),
-    ]
-    for folder in folders:
-        if (folder / relative).is_file():
-            return folder / relative
-    looked = ", ".join(str(folder) for folder in folders)
-    raise HptError(f"the shipped file config/{relative} was found in none of {looked}; install hpt_ros again")
+    folder = _shipped("config")
+    known = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    if relative in known:
+        return folder / relative
+    kind = relative.partition("/")[0]
+    similar = [name for name in known if name.startswith(f"{kind}/")] or known
+    raise HptError(
+        f"no file config/{relative} ships with the package; use one of {', '.join(similar) or 'none'}"
+        f"{did_you_mean(relative, similar)}"
+    )
 
 
 def checkpoint_folder(name_or_path: str) -> Path:
@@ -44,7 +50,7 @@ def checkpoint_folder(name_or_path: str) -> Path:
     if path.is_dir():
         return path
     shipped = {
-        folder.name: folder for folder in (_PACKAGE / "data").glob("*") if (folder / "config.yaml").is_file()
+        folder.name: folder for folder in _shipped("data").glob("*") if (folder / "config.yaml").is_file()
     }
     if name_or_path in shipped:
         return shipped[name_or_path]
@@ -53,3 +59,25 @@ def checkpoint_folder(name_or_path: str) -> Path:
         f"the checkpoint {name_or_path!r} is neither a folder nor shipped with the package (shipped: {known}); "
         f"give a folder that 'hpt finetune' wrote{did_you_mean(name_or_path, shipped)}"
     )
+
+
+@functools.cache
+def _shipped(name: str) -> Path:
+    """A folder of the package on disk; out of a zip file it is unpacked, once, until the process ends."""
+    folder = resources.files("hpt_ros") / name
+    if isinstance(folder, Path):
+        return folder
+    target = Path(tempfile.mkdtemp(prefix=f"hpt_ros_{name}_"))
+    atexit.register(shutil.rmtree, target, ignore_errors=True)
+    _unpack(folder, target)
+    return target
+
+
+def _unpack(folder: Traversable, target: Path) -> None:
+    """Copy a folder; importlib.resources.as_file does so only from Python 3.12 on."""
+    target.mkdir(exist_ok=True)
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            _unpack(entry, target / entry.name)
+        else:
+            (target / entry.name).write_bytes(entry.read_bytes())

@@ -14,9 +14,21 @@ def test_when_a_file_ships_expect_its_path() -> None:
     assert config_file("embodiments/feed_dog.yaml").is_file()
 
 
-def test_when_a_file_does_not_ship_expect_the_places_looked_at() -> None:
-    with pytest.raises(HptError, match="config/embodiments/nobody.yaml was found in none of"):
-        config_file("embodiments/nobody.yaml")
+def test_when_a_file_does_not_ship_expect_those_that_do() -> None:
+    with pytest.raises(
+        HptError,
+        match=r"no file config/embodiments/feed_dgo\.yaml ships.* embodiments/ur5e_servo\.yaml; "
+        r"did you mean 'embodiments/feed_dog\.yaml'\?$",
+    ):
+        config_file("embodiments/feed_dgo.yaml")
+
+
+@pytest.mark.parametrize(
+    "relative", ["../pyproject.toml", "embodiments/../../setup.py", "/etc/passwd", "", ".", ".."]
+)
+def test_when_a_name_leaves_the_folder_expect_it_refused(relative: str) -> None:
+    with pytest.raises(HptError, match="ships with the package"):
+        config_file(relative)
 
 
 def test_when_a_checkpoint_is_unknown_expect_what_is_known() -> None:

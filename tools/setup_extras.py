@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import configparser
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from setup_machine import SetupError
 
 
 def known_extras(path: Path) -> dict[str, list[str]]:
-    """Return each extra's packages, from extras.cfg."""
-    parser = configparser.ConfigParser(allow_no_value=True, delimiters=("=",))
+    """Return the names of each extra's packages, from extras.cfg; their ranges are for pip, set-up has pins."""
+    parser = configparser.ConfigParser(allow_no_value=True, delimiters=("\0",))
     parser.read_string(path.read_text(encoding="utf-8"))
-    return {name: list(parser[name]) for name in parser.sections()}
+    return {extra: [re.split(r"[^\w.-]", line)[0] for line in parser[extra]] for extra in parser.sections()}
 
 
 def require_known(names: Iterable[str], known: Iterable[str]) -> None:

@@ -51,7 +51,8 @@ def venv_name(distro: str, libraries: str) -> str:
 
 def requirement_files(root: Path, distro: str) -> list[Path]:
     """Files that say what an environment holds: the ROS wheels, at their versions, and everything else."""
-    return [root / f"requirements-{distro}.txt", root / "requirements.txt"]
+    names = (f"requirements-{distro}.txt", "requirements-runtime.txt", "requirements.txt")
+    return [root / name for name in names]
 
 
 def pin_lines(text: str) -> dict[str, list[str]]:

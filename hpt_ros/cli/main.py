@@ -15,6 +15,7 @@ from importlib import metadata
 from types import ModuleType
 
 from hpt_ros.errors import HptError
+from hpt_ros.extras import missing_module
 
 # Order of use: look, record, convert, train, run. Each name is a module in this folder with HELP, add_arguments
 # and run.
@@ -61,6 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(status)
     except HptError as error:
         print(f"hpt {namespace.verb}: error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        explained = missing_module(error, what=f"'hpt {namespace.verb}'")
+        if explained is None:
+            raise
+        print(f"hpt {namespace.verb}: error: {explained}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"hpt {namespace.verb}: interrupted", file=sys.stderr)

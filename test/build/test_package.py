@@ -18,6 +18,7 @@ import setuptools  # noqa: F401 - provides distutils on Python 3.12 and newer
 from module_imports import imports_of
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import hpt_ros
 import rosbag_tools
@@ -36,7 +37,13 @@ ROSDEP = {
     **{name: f"python3-{name}" for name in ("matplotlib", "numpy", "rich", "scipy", "torch", "yaml")},
 }
 WITHOUT_ROSDEP_KEY = {"av", "pyarrow", "safetensors"}  # named in package.xml's comment and CONTRIBUTING.md
-WHEEL = {"google": "protobuf", "cv2": "opencv-python-headless", "rclpy": "ros-rclpy", "rerun": "rerun-sdk", "yaml": "pyyaml"}
+WHEEL = {
+    "google": "protobuf",
+    "cv2": "opencv-python-headless",
+    "rclpy": "ros-rclpy",
+    "rerun": "rerun-sdk",
+    "yaml": "pyyaml",
+}
 
 
 def _package_xml(path: Path) -> ElementTree.Element:
@@ -56,22 +63,31 @@ def distribution(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def _lines(path: Path) -> list[Requirement]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [Requirement(line.partition(" #")[0]) for line in lines if line.strip() and not line.startswith("#")]
+    lines = [line.partition(" #")[0] for line in path.read_text(encoding="utf-8").splitlines()]
+    return [Requirement(line) for line in lines if line.strip() and not line.startswith(("#", "-r ", "-c "))]
+
+
+def _runtime() -> list[Requirement]:
+    return _lines(ROOT / "requirements-runtime.txt")
 
 
 def _requirements() -> list[str]:
-    return [requirement.name for requirement in _lines(ROOT / "requirements.txt")]
+    assert "\n-r requirements-runtime.txt\n" in (ROOT / "requirements.txt").read_text()
+    return [requirement.name for requirement in (*_lines(ROOT / "requirements.txt"), *_runtime())]
 
 
 def _constraints() -> list[Requirement]:
     return _lines(ROOT / "constraints.txt")
 
 
-def _extras() -> dict[str, list[str]]:
-    parser = configparser.ConfigParser(allow_no_value=True, delimiters=("=",))
+def _extra_ranges() -> dict[str, list[Requirement]]:
+    parser = configparser.ConfigParser(allow_no_value=True, delimiters=("\0",))
     parser.read_string((ROOT / "extras.cfg").read_text())
-    return {extra: [*parser[extra]] for extra in parser.sections()}
+    return {extra: [Requirement(line) for line in parser[extra]] for extra in parser.sections()}
+
+
+def _extras() -> dict[str, list[str]]:
+    return {extra: [line.name for line in lines] for extra, lines in _extra_ranges().items()}
 
 
 def _pins(python: str, constraints: Iterable[Requirement]) -> dict[str, str]:
@@ -247,19 +263,34 @@ def test_everything_installed_is_pinned() -> None:
     assert installed == {name: pins.get(name) for name in installed}
 
 
-def test_setup_py_offers_every_extra_with_its_pins(distribution: Any) -> None:
-    offered = {
-        extra: {
-            (canonicalize_name(r.name), str(r.marker or "")): str(r.specifier)
-            for r in map(Requirement, lines)
-        }
-        for extra, lines in distribution.extras_require.items()
-    }
-    pinned = [(canonicalize_name(c.name), str(c.marker or ""), str(c.specifier)) for c in _constraints()]
-    assert offered == {
-        extra: {(name, marker): version for name, marker, version in pinned if name in names}
-        for extra, names in _extras().items()
-    }
+def test_setup_py_declares_what_it_needs_as_ranges(distribution: Any) -> None:
+    # A wheel without requirements ended in a traceback in a fresh environment; one with pins goes with nothing else.
+    assert [*map(Requirement, distribution.install_requires)] == _runtime()
+    assert not [
+        line for line in _runtime() if line.name.startswith("ros-")
+    ]  # wheels beside a distribution's ROS
+    offered = {extra: [*map(Requirement, lines)] for extra, lines in distribution.extras_require.items()}
+    assert {"pytest", "pytest-timeout", "hypothesis"} <= {line.name for line in offered.pop("test")}
+    assert offered == _extra_ranges()
+
+
+def test_every_range_begins_at_the_oldest_version_tested() -> None:
+    pinned: dict[str, set[Version]] = {}
+    for file in ROOT.glob("constraints*.txt"):
+        for line in _lines(file):
+            if (version := str(line.specifier)).startswith("=="):
+                pinned.setdefault(canonicalize_name(line.name), set()).add(Version(version[2:]))
+    for line in [*_runtime(), *(line for lines in _extra_ranges().values() for line in lines)]:
+        pins = pinned[canonicalize_name(line.name)]
+        assert all(line.specifier.contains(pin) for pin in pins), (
+            f"{line} leaves out a version that is tested: {pins}"
+        )
+        bounds = {part.operator: Version(part.version) for part in line.specifier}
+        assert bounds.keys() == {">=", "<"}, f"{line} is no range"
+        lower = bounds[">="].release
+        assert lower == min(pins).release[: len(lower)], (
+            f"{line} promises more than what is tested: {min(pins)}"
+        )
 
 
 def test_every_extra_has_its_place() -> None:
