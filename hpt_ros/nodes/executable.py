@@ -6,13 +6,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.signals import SignalHandlerOptions
 
 from hpt_ros.errors import HptError
-from hpt_ros.nodes.spinning import INTERNAL_ERROR, ended_by_signals, spin_until
+from hpt_ros.nodes.spinning import INTERNAL_ERROR, process, spin_until
 
 # Python hands its lock from one thread to another no sooner than this; its own 5 ms is half a command period of 100 Hz,
 # which a command waits while pictures are resampled. 0.5 ms took the 99th percentile of jitter from 2.4-3.0 ms to
@@ -25,12 +23,12 @@ def be_punctual() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 
-def run(name: str, make: Callable[[], Any], args: Sequence[str] | None = None) -> int:
-    """Spin a lifecycle node until SIGINT or SIGTERM, then `close` it.
+def run(name: str, make: Callable[..., Any], args: Sequence[str] | None = None) -> int:
+    """Spin a lifecycle node until the process is to end, then `close` it.
 
     Args:
         name: in front of errors.
-        make: makes the node, which has `close`, `refusal` and the parameter `autostart`.
+        make: makes the node in the `context` that it is given; it has `close`, `refusal` and the parameter `autostart`.
         args: of the command line; None takes the process's.
 
     Returns:
@@ -38,25 +36,24 @@ def run(name: str, make: Callable[[], Any], args: Sequence[str] | None = None) -
         and ended because of an internal error.
     """
     be_punctual()
-    ended = ended_by_signals()
-    rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        node = make()
-    except HptError as error:
-        print(f"{name}: error: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        if node.get_parameter("autostart").value:
-            for transition in (node.trigger_configure, node.trigger_activate):
-                if transition() != TransitionCallbackReturn.SUCCESS:
-                    print(f"{name}: error: {node.refusal}", file=sys.stderr)
-                    return 2
-        return INTERNAL_ERROR * (not spin_until(ended, executor, node))
-    finally:
-        node.close()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
+    with process(args) as (context, ended):
+        try:
+            node = make(context=context)
+        except HptError as error:
+            print(f"{name}: error: {error}", file=sys.stderr)
+            return 2
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        try:
+            if node.get_parameter("autostart").value:
+                for transition in (node.trigger_configure, node.trigger_activate):
+                    if ended.is_set():
+                        break
+                    if transition() != TransitionCallbackReturn.SUCCESS:
+                        print(f"{name}: error: {node.refusal}", file=sys.stderr)
+                        return 2
+            return INTERNAL_ERROR * (not spin_until(ended, executor, node))
+        finally:
+            node.close()
+            executor.shutdown()
+            node.destroy_node()

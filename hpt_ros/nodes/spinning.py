@@ -1,33 +1,104 @@
-"""How an executable runs its one node."""
+"""How an executable runs its one node, and how it ends: whatever ends it, the node is closed first."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import get_default_context
 
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.failing import go_on
+from hpt_ros.nodes.terminal import unhindered_output
 
 INTERNAL_ERROR = 1  # exit status
 
+# Every signal that ends a process unless it is handled (signal(7)), but for SIGKILL, which cannot be, and those of a
+# crash. SIGHUP comes when an ssh session or a terminal goes, SIGQUIT from a key and from supervisors. Python ignores
+# SIGPIPE and SIGXFSZ by itself: the write fails instead.
+ENDING = (
+    "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGXCPU",
+    "SIGPOLL", "SIGPWR", "SIGSTKFLT",
+)  # fmt: skip
+# Every signal that stops a process unless it is handled, but for SIGSTOP: a node that is stopped sends nothing, and
+# does not brake. A key (SIGTSTP), or a background process that reads or writes a terminal.
+STOPPING = ("SIGTSTP", "SIGTTIN", "SIGTTOU")
+
 
 def ended_by_signals() -> threading.Event:
-    """An event that SIGINT and SIGTERM set; for `rclpy.init` without handlers of its own.
+    """An event that every signal sets that would end the process; for `rclpy.init` without handlers of its own.
 
     rclpy's handlers close the context first, so a node could neither brake, nor write its end, nor say so, and a wait
-    that begins at that moment raises; Python's would raise in the middle of a callback.
+    that begins at that moment raises; Python's would raise in the middle of a callback. A second signal changes
+    nothing: braking goes on.
     """
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+    _handle(ENDING, lambda *_: ended.set())
+    _handle(STOPPING, signal.SIG_IGN)
     return ended
+
+
+def _handle(names: Sequence[str], handler: Any) -> None:
+    for name in names:
+        if hasattr(signal, name):  # SIGSTKFLT from Python 3.11 on
+            signal.signal(getattr(signal, name), handler)
+
+
+class OwnContext(rclpy.Context):  # type: ignore[misc, unused-ignore]
+    """A context that is shut down by whoever runs the node alone.
+
+    A node cannot publish through a context that is shut down, so it could not brake. If anybody else asks for it, the
+    node is ended first.
+    """
+
+    def __init__(self, ended: threading.Event) -> None:
+        """Set `ended` when somebody asks for the shutdown."""
+        super().__init__()
+        self._ended = ended
+
+    def shutdown(self) -> None:
+        """Ask for the end."""
+        self._ended.set()
+
+    def try_shutdown(self) -> None:
+        """Ask for the end."""
+        self._ended.set()
+
+    def end(self) -> None:
+        """Shut down in fact."""
+        super().try_shutdown()
+
+
+@contextlib.contextmanager
+def process(args: Sequence[str] | None) -> Iterator[tuple[OwnContext, threading.Event]]:
+    """What a node needs around it: a context, and an event that says that the process is to end.
+
+    The default context is there too, for code that uses it; if it is shut down, the process is to end.
+
+    Args:
+        args: command line for rclpy; the process's own if None.
+    """
+    with unhindered_output():
+        ended = ended_by_signals()
+        context = OwnContext(ended)
+        words = None if args is None else list(args)
+        try:
+            rclpy.init(args=words, context=context, signal_handler_options=SignalHandlerOptions.NO)
+            rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+            get_default_context().on_shutdown(ended.set)
+            yield context, ended
+        finally:
+            _handle(ENDING, signal.SIG_IGN)  # Python itself restores the default before it has ended
+            context.end()
+            rclpy.try_shutdown()
 
 
 def spin_until(ended: threading.Event, executor: SingleThreadedExecutor, node: Node) -> bool:
@@ -47,34 +118,32 @@ def spin_until(ended: threading.Event, executor: SingleThreadedExecutor, node: N
     return True
 
 
-def run_node(make: Callable[[], Node], name: str, args: Sequence[str] | None = None) -> int:
-    """Make a node, spin it until the process is interrupted, close it; returns the exit status.
+def run_node(make: Callable[..., Any], name: str, args: Sequence[str] | None = None) -> int:
+    """Make a node, spin it until the process is to end, close it; returns the exit status.
 
     A node's own `start` is called before, and its `close` after, where it has them.
 
     Args:
-        make: makes the node once rclpy is there.
+        make: makes the node, in the `context` that it is given.
         name: of the executable, for the sentence about a mistake (exit status 2).
         args: command line for rclpy; the process's own if None.
     """
-    ended = ended_by_signals()
-    rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
-    executor = SingleThreadedExecutor()
-    node: Node | None = None
-    try:
-        node = make()
-        getattr(node, "start", _nothing)()
-        executor.add_node(node)
-        return INTERNAL_ERROR * (not spin_until(ended, executor, node))
-    except HptError as error:
-        print(f"{name}: error: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if node is not None:
-            getattr(node, "close", _nothing)()
-            executor.shutdown()
-            node.destroy_node()
-        rclpy.try_shutdown()
+    with process(args) as (context, ended):
+        executor = SingleThreadedExecutor(context=context)
+        node: Node | None = None
+        try:
+            node = make(context=context)
+            getattr(node, "start", _nothing)()
+            executor.add_node(node)
+            return INTERNAL_ERROR * (not spin_until(ended, executor, node))
+        except HptError as error:
+            print(f"{name}: error: {error}", file=sys.stderr)
+            return 2
+        finally:
+            if node is not None:
+                getattr(node, "close", _nothing)()
+                executor.shutdown()
+                node.destroy_node()
 
 
 def _nothing() -> None:

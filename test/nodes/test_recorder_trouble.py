@@ -263,7 +263,7 @@ def test_when_a_quota_stops_the_writing_expect_it_said_and_the_rest_readable(com
         assert bag.topics["/joint_states"].count > 10
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_when_the_recorder_is_interrupted_while_recording_expect_a_whole_bag(composition, tmp_path, number):
     driver = Driver(composition)
     shell = Shell(tmp_path)
