@@ -11,7 +11,9 @@ the build folder, where nothing else of the source tree is.
 from __future__ import annotations
 
 import ast
+import os
 import re
+import sys
 from pathlib import Path
 
 import setuptools
@@ -61,6 +63,22 @@ def extras() -> dict[str, list[str]]:
     }
 
 
+def require_messages() -> None:
+    """Refuse a colcon build that overlooked hpt_msgs: it would succeed, and every node end at its import."""
+    python_path, prefixes = (
+        os.environ.get(name, "").split(os.pathsep) for name in ("PYTHONPATH", "AMENT_PREFIX_PATH")
+    )
+    by_colcon = "prefix_override" in {Path(folder).name for folder in python_path}
+    if not by_colcon or not {"install", "develop"} & set(sys.argv) or "--uninstall" in sys.argv:
+        return
+    if not any(Path(prefix, "share/hpt_msgs/package.xml").is_file() for prefix in prefixes if prefix):
+        sys.exit(
+            "hpt_ros: error: the package hpt_msgs is not built: it lies below hpt_ros, where colcon does not look by "
+            f"itself; in the workspace, run 'colcon build --base-paths src {ROOT / 'hpt_msgs'}'"
+        )
+
+
+require_messages()
 metadata: dict[str, object] = {}
 if int(setuptools.__version__.split(".")[0]) >= 77:  # PEP 639; Ubuntu 24.04 has 68
     metadata["license_expression"] = "Apache-2.0"
@@ -74,7 +92,6 @@ setuptools.setup(
     author="hpt_ros maintainers",
     author_email="maintainers@users.noreply.r-seed-12c3830a.example",
     license="Apache-2.0",
-    license_files=["LICENSE"],
     project_urls={
         "HPT (paper)": "https://arxiv.org/abs/2409.20537",
         "HPT (code)": "https://github.com/liruiw/HPT",

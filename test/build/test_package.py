@@ -6,6 +6,7 @@ import ast
 import configparser
 import importlib.metadata
 import re
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import catkin_pkg.changelog
+import catkin_pkg.package
 import pytest
 import setuptools  # noqa: F401 - provides distutils on Python 3.12 and newer
 from module_imports import imports_of
@@ -195,6 +198,49 @@ def test_package_xml_names_what_the_code_imports() -> None:
     imported = _imported()
     assert {"rclpy", "numpy", "torch"} <= imported
     assert {ROSDEP.get(name, name) for name in imported - WITHOUT_ROSDEP_KEY - _of_extras()} <= declared
+
+
+def test_package_xml_names_nothing_that_the_code_does_not_import() -> None:
+    declared = _texts(_package_xml(ROOT / "package.xml"), "depend", "exec_depend")
+    assert declared == declared & {ROSDEP.get(name, name) for name in _imported()}
+    interfaces = [
+        path.read_text()
+        for folder in ("msg", "srv", "action")
+        for path in (ROOT / "hpt_msgs" / folder).iterdir()
+    ]
+    used = {name for text in interfaces for name in re.findall(r"^(\w+)/\w+ ", text, re.MULTILINE)}
+    # action_msgs: every action is made with its goal identifiers and states
+    assert _texts(_package_xml(ROOT / "hpt_msgs" / "package.xml"), "depend") == used | {"action_msgs"}
+
+
+@pytest.mark.parametrize("folder", ["", "hpt_msgs"])
+def test_package_xml_is_complete(folder: str) -> None:
+    package, complaints = catkin_pkg.package.parse_package(str(ROOT / folder)), []
+    package.validate(warnings=complaints)
+    assert complaints == []
+    assert package.licenses[0].file == "LICENSE"
+    assert (ROOT / folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    assert package.urls
+    assert package.authors
+
+
+@pytest.mark.parametrize("folder", ["", "hpt_msgs"])
+def test_the_maintainer_exists(folder: str) -> None:
+    log = subprocess.run(["git", "log", "--format=%ae"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if log.returncode:
+        pytest.skip("the source tree is no git checkout: nothing says who made it")
+    people = (ROOT / folder / "package.xml").read_text()
+    assert set(re.findall(r'email="(.*?)"', people)) <= set(log.stdout.split())
+
+
+@pytest.mark.parametrize("folder", ["", "hpt_msgs"])
+def test_changelogs_for_bloom_hold_the_versions_of_the_changelog(folder: str) -> None:
+    theirs = catkin_pkg.changelog.get_changelog_from_path(str(ROOT / folder), folder or "hpt_ros")
+    ours = re.findall(r"^## (\S+) - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert ours
+    released = {version: date for version, date in ours if date != "unreleased"}
+    assert {str(version): str(date.date()) for version, date, _ in theirs.foreach_version()} == released
+    assert ("\nForthcoming\n---" in theirs.rst) == ("unreleased" in dict(ours).values())
 
 
 def test_requirements_name_what_the_code_imports() -> None:
