@@ -27,7 +27,7 @@ space := $(empty) $(empty)
 export LD_LIBRARY_PATH := $(subst $(space),:,$(filter-out /opt/ros/%,$(subst :,$(space),$(LD_LIBRARY_PATH))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-noble lint format build clean
+.PHONY: help setup demo test test-slow test-noble lint format build dist clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -52,13 +52,20 @@ test-slow: setup ## run all tests
 test-noble: ## run the tests with ROS 2 Jazzy and the NumPy, OpenCV, SciPy ... of Ubuntu 24.04 (wants Python 3.10 to 3.12)
 	$(MAKE) test DISTRO=jazzy LIBS=noble
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy, schemas of workflows and templates, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict hpt_ros rosbag_tools
 	MYPYPATH=tools $(BIN)/mypy --strict tools
 	MYPYPATH=benchmarks $(BIN)/mypy --strict benchmarks
 	$(BIN)/mypy test
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/hadolint Dockerfile
 
 format: setup ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix-only .
@@ -68,6 +75,10 @@ build: setup ## colcon build of hpt_msgs and hpt_ros into install/ (then: source
 	PATH="$(CURDIR)/$(BIN):$$PATH" AMENT_PREFIX_PATH=$(CURDIR)/$(VENV) CMAKE_PREFIX_PATH=$(CURDIR)/$(VENV) \
 	  $(BIN)/colcon build --build-base build$(SUFFIX) --install-base install$(SUFFIX) \
 	  --cmake-args -DCMAKE_BUILD_TYPE=Release -DPython3_EXECUTABLE=$(CURDIR)/$(BIN)/python $(ARGS)
+
+dist: setup ## source distribution and wheel into dist/
+	rm -rf dist
+	$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist'); build_meta.build_wheel('dist')"
 
 clean: ## remove every .venv and everything built
 	rm -rf .venv .venv-* build build-* install install-* log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

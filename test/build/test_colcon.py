@@ -16,11 +16,11 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-PREFIX = Path(sys.prefix)
+PREFIXES = os.environ.get("AMENT_PREFIX_PATH") or sys.prefix  # where this run has its hpt_msgs from
 
 
-def _colcon(verb: str, folder: Path, *arguments: object, messages: Path | str = PREFIX) -> subprocess.CompletedProcess[str]:
-    """A verb of colcon on hpt_ros alone; `messages` is the prefix in which hpt_msgs is looked for."""
+def _colcon(verb: str, folder: Path, *arguments: object, messages: Path | str = PREFIXES) -> subprocess.CompletedProcess[str]:
+    """A verb of colcon on hpt_ros alone; `messages` are the prefixes in which hpt_msgs is looked for."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COLCON_"))}
     env["AMENT_PREFIX_PATH"] = str(messages)
     command = (

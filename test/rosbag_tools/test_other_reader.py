@@ -7,14 +7,17 @@ import io
 import numpy as np
 import pytest
 import yaml
-from mcap.reader import NonSeekingReader, make_reader
-from mcap_ros2.decoder import DecoderFactory
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from rosbag_tools.definitions import installed_types
 from rosbag_tools.names import EVENTS_TOPIC, EVENTS_TYPE, KEY_OUTCOME, KEY_TASK, KEY_VERSION
 from rosbag_tools.recording import EpisodeRecording, RecordedTopic
+
+mcap = pytest.importorskip("mcap.reader", reason="the package mcap comes from PyPI only")
+mcap_ros2 = pytest.importorskip(
+    "mcap_ros2.decoder", reason="the package mcap-ros2-support comes from PyPI only"
+)
 
 TOPICS = ("/left", "/joint_states", "/command", EVENTS_TOPIC)
 
@@ -43,7 +46,7 @@ def recorded(robot, sent, tmp_path_factory):
 
 def test_the_mcap_package_finds_schemas_counts_and_every_byte(robot, sent, recorded):
     with (recorded / "e1.mcap").open("rb") as file:
-        reader = make_reader(file, validate_crcs=True)
+        reader = mcap.make_reader(file, validate_crcs=True)
         assert reader.get_header().profile == "ros2"
         summary = reader.get_summary()
         found = [
@@ -67,7 +70,7 @@ def test_the_mcap_package_finds_schemas_counts_and_every_byte(robot, sent, recor
 
 def test_the_mcap_package_decodes_messages_by_the_definitions_in_the_file(sent, recorded):
     with (recorded / "e1.mcap").open("rb") as file:
-        reader = make_reader(file, decoder_factories=[DecoderFactory()])
+        reader = mcap.make_reader(file, decoder_factories=[mcap_ros2.DecoderFactory()])
         found = [(channel.topic, decoded) for _, channel, _, decoded in reader.iter_decoded_messages()]
     for (topic, decoded), (_, _, message) in zip(found, sent, strict=True):
         if topic == EVENTS_TOPIC:
@@ -86,7 +89,7 @@ def test_the_mcap_package_decodes_messages_by_the_definitions_in_the_file(sent, 
 def test_the_mcap_package_reads_it_from_a_stream_without_the_index(sent, recorded):
     """As from a pipe; what a killed recorder leaves is read so too."""
     data = (recorded / "e1.mcap").read_bytes()
-    reader = NonSeekingReader(io.BytesIO(data))
+    reader = mcap.NonSeekingReader(io.BytesIO(data))
     assert sum(1 for _ in reader.iter_messages(log_time_order=False)) == len(sent)
 
 
