@@ -12,6 +12,7 @@ from hpt_ros.nodes.clocks import NodeClock, paced_timer, steady_timer
 from hpt_ros.nodes.decisions import DecisionLog
 from hpt_ros.nodes.pilot import Pilot, Step
 from hpt_ros.nodes.telling import Kind
+from hpt_ros.nodes.waiting import cycle
 
 if TYPE_CHECKING:
     from hpt_ros.nodes.policy_node import PolicyNode
@@ -171,6 +172,8 @@ class ControlLoop:
             ):
                 self._clock.advance(pilot.controller.period_ns)
                 self._step(pilot, self.now())
+            if not self._clock.begun or self._paused:
+                self._node.teller.waiting(pilot.controller.state, lambda: self._node.reason(instant.ros_ns))
 
     def _interrupt(self, pilot: Pilot, reason: str, instant: Instant) -> None:
         before = pilot.controller.state
@@ -200,4 +203,7 @@ class ControlLoop:
         for sentence in step.lost:
             node.teller.warn(Kind.LOST, sentence, sentence)
         node.teller.state(before, pilot)
+        node.teller.waiting(pilot.controller.state, lambda: node.reason(now_ns))
+        if before is not pilot.controller.state is State.HOLDING and (slow := cycle(pilot)):
+            node.teller.warn(Kind.LATENCY, "the policy", slow)
         node.check_run(pilot, instant.control_ns)

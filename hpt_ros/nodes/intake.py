@@ -78,7 +78,7 @@ class Intake:
 
     Attributes:
         buffer, window: of this thread; others may look at them while `flush` says that nothing is under way.
-        dropped_tick: why the newest tick is no observation; empty if it is one.
+        missing: stream name to the reason why the newest tick is no observation; empty if it is one.
         overruns: messages thrown away because too many waited.
         absent: stream name to the reason why it is absent from the newest tick.
     """
@@ -105,7 +105,7 @@ class Intake:
         self.embodiment = embodiment
         self.buffer = ObservationBuffer(embodiment, optional=optional)
         self.window = ObservationWindow(embodiment, horizon)
-        self.dropped_tick = ""
+        self.missing: dict[str, str] = {}
         self.overruns = 0
         self.absent: dict[str, str] = {}
         self.encode_ahead = False
@@ -199,7 +199,7 @@ class Intake:
             self._verdicts.clear()
             self._restarts.clear()
             self._looked_ns, self._wanted = None, False
-            self._internal, self.dropped_tick, self.absent = "", "", {}
+            self._internal, self.missing, self.absent = "", {}, {}
             self.overruns = 0
             self._generation = generation
             self._post(self._forget)
@@ -337,9 +337,9 @@ class Intake:
     def _observed(self, tick: Tick) -> bool:
         command = self._commands.value_at(self._grid.time_ns(tick.index - 1))
         if not self.window.push(tick, None if isinstance(command, str) else command):
-            self.dropped_tick = "; ".join(tick.missing.values())
+            self.missing = dict(tick.missing)
             return False
-        self.dropped_tick, self.absent = "", dict(tick.absent)
+        self.missing, self.absent = {}, dict(tick.absent)
         return True
 
     def _ask(self, now_ns: int, task: str) -> Tick | None:

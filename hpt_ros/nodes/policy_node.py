@@ -47,10 +47,12 @@ from hpt_ros.nodes.pilot import Pilot
 from hpt_ros.nodes.policies import LoadedPolicy
 from hpt_ros.nodes.policy_config import PolicyNodeConfig
 from hpt_ros.nodes.prediction import Prediction
+from hpt_ros.nodes.publishers import Publishers
 from hpt_ros.nodes.reports import Reports
 from hpt_ros.nodes.run_action import RunAction
 from hpt_ros.nodes.streams import StreamMonitor
 from hpt_ros.nodes.telling import Kind, Teller
+from hpt_ros.nodes.waiting import NOTHING, Reason, reason, stale_streams
 
 
 class PolicyNode(LifecycleNode):
@@ -92,6 +94,7 @@ class PolicyNode(LifecycleNode):
         self._prediction: Prediction | None = None
         self._monitor: StreamMonitor | None = None
         self._loop = ControlLoop(self)
+        self._sources = Publishers(self)
         offer_to_operators(self)
         self._run = RunAction(self, self._config.task_result_service)
         self._reports = Reports(self, self._config.status_rate_hz)
@@ -272,6 +275,18 @@ class PolicyNode(LifecycleNode):
         """Why simulated time does not go on, a sentence's worth; empty if it does."""
         return self._loop.standstill
 
+    def reason(self, now_ns: int) -> Reason:
+        """Why the robot does not move on the policy's behalf, in WAITING and HOLDING; with the lock held."""
+        if self._pilot is None:
+            return NOTHING
+        return reason(self._pilot, self._monitor, self.standstill, now_ns, self._sources.silence)
+
+    def stale_streams(self) -> dict[str, Reason]:
+        """The streams that stop the robot, and why; with the lock held."""
+        if self._pilot is None:
+            return {}
+        return stale_streams(self._pilot, self._monitor, self._sources.silence)
+
     def draw(self, now_ns: int) -> None:
         """Publish the way of the newest chunk."""
         if self._prediction is not None:
@@ -283,7 +298,7 @@ class PolicyNode(LifecycleNode):
 
     def unusable(self, kind: Kind, who: str, problem: str) -> None:
         """Count and log what could not be used."""
-        self._watched().unusable(who)
+        self._watched().unusable(who, problem)
         self.teller.complain(kind, who, problem)
 
     def connected(self) -> Connections:

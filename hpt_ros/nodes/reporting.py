@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -13,6 +14,7 @@ from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.nodes.conversions import to_time
 from hpt_ros.nodes.pilot import Pilot
 from hpt_ros.nodes.streams import StreamMonitor
+from hpt_ros.nodes.waiting import NOTHING, Reason
 
 # ros2_control warns when its loop misses its period by 5 % and calls 10 % an error; our loop is Python on a desktop
 # kernel, so only the error bound is worth a warning.
@@ -28,27 +30,27 @@ _LEVELS = {
 }
 
 
-def why(pilot: Pilot, standstill: str = "") -> str:
+def why(pilot: Pilot, reason: Reason = NOTHING) -> str:
     """Why the robot does not move on the policy's behalf; empty while it does.
 
-    `standstill` is why time does not go on, a sentence's worth.
+    `reason` is what it waits for, in WAITING and HOLDING.
     """
     controller = pilot.controller
-    session = controller.session
-    if standstill and controller.state in (State.WAITING, State.HOLDING):
-        return standstill
     if controller.state is State.WAITING:
-        return f"waiting for {session.waiting_for}" if session.waiting_for else ""
+        return _coded(reason)
     if controller.state is State.HOLDING:
-        return (
-            f"{session.reason}; waiting for {session.waiting_for}" if session.waiting_for else session.reason
-        )
+        held = controller.session.held_because()
+        return f"{held}; {_coded(reason)}" if reason and held not in reason.text else _coded(reason) or held
     if controller.state is State.RUNNING:
         return ""
     return controller.latched
 
 
-def to_status(pilot: Pilot | None, now_ns: int, standstill: str = "") -> Any:
+def _coded(reason: Reason) -> str:
+    return f"{reason.text} [{reason.code.value}]" if reason else ""
+
+
+def to_status(pilot: Pilot | None, now_ns: int, reason: Reason = NOTHING) -> Any:
     """hpt_msgs/PolicyStatus; without a pilot the node is unconfigured."""
     message = PolicyStatus()
     message.header.stamp = to_time(now_ns)
@@ -59,7 +61,7 @@ def to_status(pilot: Pilot | None, now_ns: int, standstill: str = "") -> Any:
         return message
     controller, metrics = pilot.controller, pilot.metrics
     message.state, message.state_name = int(controller.state), controller.state.name
-    message.fault = why(pilot, standstill)
+    message.fault = why(pilot, reason)
     message.task = pilot.task
     message.embodiment = pilot.embodiment.name
     message.checkpoint = pilot.loaded.checkpoint
@@ -76,7 +78,7 @@ def to_status(pilot: Pilot | None, now_ns: int, standstill: str = "") -> Any:
     return message
 
 
-def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int, standstill: str = "") -> Any:
+def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int, reason: Reason = NOTHING) -> Any:
     """diagnostic_msgs/DiagnosticArray of one entry: state, ages, latencies, jitter and every counter."""
     state = State.UNCONFIGURED if pilot is None else pilot.controller.state
     status = DiagnosticStatus(
@@ -88,13 +90,15 @@ def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int, standstill:
         return array
     status.hardware_id = pilot.embodiment.name
     controller, metrics = pilot.controller, pilot.metrics
-    reason = why(pilot, standstill)
-    status.message = f"{state.name}: {reason}" if reason else state.name
+    words = why(pilot, reason)
+    status.message = f"{state.name}: {words}" if words else state.name
     period_s = controller.period_ns / NS_PER_S
     values: dict[str, float | str] = {
         "task": pilot.task,
         "checkpoint": pilot.loaded.checkpoint or type(pilot.loaded.policy).__name__,
-        "newest tick": pilot.intake.dropped_tick or _complete(pilot),
+        "reason": reason.code.value,
+        "newest tick": "; ".join(f"{name}: {words}" for name, words in pilot.intake.missing.items())
+        or _complete(pilot),
         **{f"age of {name} [s]": age for name, age in pilot.stream_ages_s(now_ns).items()},
         "commands [Hz]": _rate(metrics.recent("command_interval_s")),
         "queue [actions]": controller.queue_length(pilot.to_control(now_ns)),
@@ -118,12 +122,14 @@ def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int, standstill:
     return array
 
 
-def stream_statuses(pilot: Pilot, monitor: StreamMonitor, node_name: str, now_ns: int) -> list[Any]:
+def stream_statuses(
+    pilot: Pilot, monitor: StreamMonitor, node_name: str, now_ns: int, stale: Mapping[str, Reason]
+) -> list[Any]:
     """diagnostic_msgs/DiagnosticStatus of each stream; they are not judged while the node is not active."""
     if not pilot.controller.state.active:
         return monitor.statuses(node_name, {}, {}, {})
-    stale, absent = pilot.controller.session.stale, dict(pilot.intake.absent)
-    return monitor.statuses(node_name, pilot.stream_ages_s(now_ns), stale, absent)
+    said = {name: _coded(reason) for name, reason in stale.items()}
+    return monitor.statuses(node_name, pilot.stream_ages_s(now_ns), said, dict(pilot.intake.absent))
 
 
 def _complete(pilot: Pilot) -> str:

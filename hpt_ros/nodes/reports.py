@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from hpt_msgs.msg import PolicyStatus
 from hpt_ros.nodes.clocks import steady_timer
 from hpt_ros.nodes.reporting import stream_statuses, to_diagnostics, to_status
+from hpt_ros.nodes.telling import Kind
 
 if TYPE_CHECKING:
     from hpt_ros.nodes.policy_node import PolicyNode
@@ -36,7 +37,7 @@ class Reports:
         with self._node.lock:
             if not self._closed:
                 now_ns = self._node.time().ros_ns
-                self._status.publish(to_status(self._node.pilot, now_ns, self._node.standstill))
+                self._status.publish(to_status(self._node.pilot, now_ns, self._node.reason(now_ns)))
 
     def _publish_diagnostics(self) -> None:
         node = self._node
@@ -45,8 +46,11 @@ class Reports:
                 return
             # The full name: two robots of one graph have a node of the same name each.
             name, now_ns = node.get_fully_qualified_name(), node.time().ros_ns
-            message = to_diagnostics(node.pilot, name, now_ns, node.standstill)
+            message = to_diagnostics(node.pilot, name, now_ns, node.reason(now_ns))
             if node.pilot is not None and node.monitor is not None:
-                statuses = stream_statuses(node.pilot, node.monitor, name, now_ns)
+                statuses = stream_statuses(node.pilot, node.monitor, name, now_ns, node.stale_streams())
                 message.status.extend(statuses)
+                if node.pilot.controller.state.active:
+                    for stream, (kind, words) in node.monitor.warnings().items():
+                        node.teller.warn(Kind(kind), stream, words)
             self._diagnostics.publish(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,15 +12,22 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, Stream
+from hpt_ros.nodes.publishers import transport_hint
 from hpt_ros.observation.stamps import NS_PER_S, time_ns
 
 KEPT = 100  # newest messages that figures are of
 # Our choice: below this part of its rate a stream is slow, even where it is not stale; cameras fall to half at night.
 SLOW = 0.8
+REFUSED_FOR_S = 3.0  # a stream whose last refused message is older sends nothing any more
+SLOW_AFTER = 10  # intervals that a rate is judged by: fewer are a beginning
 # A stamp this far ahead of the clock is another clock; below lies what clocks on one network differ by.
 AHEAD_S = 0.02
+# A robot's states come within a millisecond or two, so their stamps tell clocks apart better. What is ahead is another
+# clock's: commands stamped by this machine's lie in the past of that robot's controller, which may drop them.
+STATE_AHEAD_S = 0.002
 
 
 @dataclass(slots=True)
@@ -27,6 +35,8 @@ class _Seen:
     received: int = 0
     unusable: int = 0
     unstamped: int = 0
+    problem: str = ""  # why the newest message that could not be used could not
+    problem_s: float = -math.inf  # steady time of it
     arrivals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT))
     delays_s: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
 
@@ -73,10 +83,60 @@ class StreamMonitor:
             "for it, which is late by the way to here; let the driver stamp them"
         )
 
-    def unusable(self, name: str) -> None:
-        """Note that a message could not be used."""
+    def unusable(self, name: str, problem: str) -> None:
+        """Note that a message could not be used, and why."""
         if name in self._seen:
             self._seen[name].unusable += 1
+            self._seen[name].problem, self._seen[name].problem_s = problem, time.monotonic()
+
+    def received(self, name: str) -> int:
+        """How many messages came."""
+        return self._seen[name].received
+
+    def refused(self, name: str) -> str:
+        """Why the newest messages of a stream that is stale could not be used; empty if they could, or none come."""
+        seen = self._seen[name]
+        return seen.problem if time.monotonic() - seen.problem_s < REFUSED_FOR_S else ""
+
+    def delay_s(self, name: str) -> float:
+        """Median time from stamp to arrival of the newest messages; NaN if that is not known."""
+        delays_s = self._seen[name].delays_s
+        return float(np.median(delays_s)) if delays_s else math.nan
+
+    def warnings(self) -> dict[str, tuple[str, str]]:
+        """What an operator should know although the robot may move: stream name to a kind and a sentence."""
+        found: dict[str, tuple[str, str]] = {}
+        for name, stream in self._streams.items():
+            if ahead := self._ahead(stream):
+                found[name] = ("ahead", f"stream {name!r} is {ahead}")
+            elif slow := self._slow(stream):
+                found[name] = ("slow", f"stream {name!r} (topic {stream.topic}): {slow}")
+        return found
+
+    def _ahead(self, stream: Stream) -> str:
+        ahead_s = -self.delay_s(stream.name)
+        if stream.modality == "state" and ahead_s > STATE_AHEAD_S:
+            return (
+                f"stamped {ahead_s:.3f} s in the future: the robot's clock is ahead of this machine's, and its "
+                "controller may drop commands as late; synchronise the clocks"
+            )
+        return f"stamped {ahead_s:.3f} s in the future; synchronise the clocks" if ahead_s > AHEAD_S else ""
+
+    def _slow(self, stream: Stream) -> str:
+        intervals_s = self._intervals_s(stream.name)
+        if stream.modality == "language" or len(intervals_s) < SLOW_AFTER:
+            return ""
+        rate_hz = _rate_hz(intervals_s)
+        if not rate_hz < SLOW * stream.rate_hz:
+            return ""
+        return (
+            f"it comes at {rate_hz:.1f} Hz, but {stream.rate_hz:g} Hz were expected; look at the driver, the network "
+            f"and this machine's load{transport_hint(stream)}"
+        )
+
+    def _intervals_s(self, name: str) -> NDArray[np.float64]:
+        arrivals = self._seen[name].arrivals_ns
+        return np.array([(b - a) / NS_PER_S for a, b in itertools.pairwise(arrivals)], dtype=np.float64)
 
     def statuses(
         self,
@@ -103,12 +163,8 @@ class StreamMonitor:
         status = DiagnosticStatus(
             level=DiagnosticStatus.OK, name=f"{node_name}: stream {stream.name}", hardware_id=stream.topic
         )
-        arrivals = list(seen.arrivals_ns)
-        intervals_s = np.array(
-            [(b - a) / NS_PER_S for a, b in itertools.pairwise(arrivals)], dtype=np.float64
-        )
-        rate_hz = 1.0 / intervals_s.mean() if intervals_s.size and intervals_s.mean() > 0.0 else math.nan
-        delay_s = float(np.median(seen.delays_s)) if seen.delays_s else math.nan
+        intervals_s = self._intervals_s(stream.name)
+        rate_hz, delay_s = _rate_hz(intervals_s), self.delay_s(stream.name)
         status.message = f"{rate_hz:.1f} Hz" if rate_hz == rate_hz else "nothing yet"
         if age_s is None:
             status.message = "not listened to: the node is not active"
@@ -116,15 +172,8 @@ class StreamMonitor:
             status.level, status.message = DiagnosticStatus.ERROR, stale
         elif absent:
             status.level, status.message = DiagnosticStatus.WARN, f"absent: {absent}; the policy does without"
-        elif delay_s < -AHEAD_S:
-            status.level = DiagnosticStatus.WARN
-            status.message = f"stamped {-delay_s:.3f} s in the future; synchronise the clocks"
-        elif rate_hz < SLOW * stream.rate_hz and stream.modality != "language":
-            status.level = DiagnosticStatus.WARN
-            status.message = (
-                f"it comes at {rate_hz:.1f} Hz, but {stream.rate_hz:g} Hz were expected; look at the driver, the "
-                "network and this machine's load"
-            )
+        elif warning := self._ahead(stream) or self._slow(stream):
+            status.level, status.message = DiagnosticStatus.WARN, warning
         elif seen.unstamped and stream.type.split("/")[-1] not in _WITHOUT_HEADER:
             status.level = DiagnosticStatus.WARN
             status.message = f"{seen.unstamped} messages without a time stamp; their arrival was taken for it"
@@ -148,6 +197,10 @@ class StreamMonitor:
 
 
 _WITHOUT_HEADER = ("Float32MultiArray", "Float64MultiArray", "String")
+
+
+def _rate_hz(intervals_s: NDArray[np.float64]) -> float:
+    return float(1.0 / intervals_s.mean()) if intervals_s.size and intervals_s.mean() > 0.0 else math.nan
 
 
 def _high(values: Any) -> float:

@@ -10,7 +10,10 @@ from typing import Any
 
 from hpt_ros.control import State
 from hpt_ros.nodes.pilot import Pilot
+from hpt_ros.nodes.waiting import Code, Reason
 
+# States change within a second of an activation, and between chunks; what lasts longer is worth a line, ours.
+WAITED_S = 1.0
 AGAIN_S = 10.0  # a problem that lasts is logged again after this long, ours: not hidden, and no flood
 
 
@@ -24,6 +27,9 @@ class Kind(str, Enum):
     POLICY = "policy"  # a chunk that was not taken, an inference that failed
     INTERNAL = "internal"
     LOST = "lost"  # a stream that the policy can do without
+    LATENCY = "latency"  # a policy that is slower than its chunks
+    SLOW = "slow"  # a stream that comes less often than it should
+    IMAGE = "image"  # images of another shape than the policy's
 
 
 @dataclass(slots=True)
@@ -39,10 +45,37 @@ class Teller:
         """Log through a node's logger; `clock` is a steady one, in seconds."""
         self._log, self._clock = log, clock
         self._logged: dict[tuple[str, str], _Logged] = {}
+        self._waits_since_s: float | None = None
 
     def reset(self) -> None:
         """An activation begins: problems are logged at once again."""
         self._logged.clear()
+        self._waits_since_s = None
+
+    def waiting(self, state: State, find: Callable[[], Reason]) -> None:
+        """Log why the robot does not move: each reason once it has lasted, and every `AGAIN_S` for as long as it does.
+
+        Args:
+            state: of the controller.
+            find: finds the reason; called only if there may be something to log.
+        """
+        now_s = self._clock()
+        if state not in (State.WAITING, State.HOLDING):
+            self._waits_since_s = None
+            return
+        if self._waits_since_s is None:
+            self._waits_since_s = now_s
+        if now_s - self._waits_since_s < WAITED_S:
+            return
+        self._waits_since_s = now_s - WAITED_S / 2.0  # twice a second is often enough
+        if not (reason := find()):
+            return
+        key = (reason.code.value, reason.subject)
+        logged = self._logged.get(key)
+        if logged is None or now_s - logged.at_s >= AGAIN_S:
+            self._logged[key] = _Logged(now_s)
+            log = self._log.info if reason.code in (Code.TASK, Code.RELEASED) else self._log.warning
+            log(f"{state.name}: {reason.text} [{reason.code.value}]")
 
     def state(self, before: State, pilot: Pilot) -> None:
         """Log a change of state, with the reason."""

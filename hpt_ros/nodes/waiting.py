@@ -1,0 +1,207 @@
+"""Why the robot does not move: one code and one sentence with its remedy, the same in log, status and diagnostics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from hpt_ros.control import State
+from hpt_ros.embodiment import Stream
+from hpt_ros.nodes.pilot import Pilot
+from hpt_ros.nodes.publishers import Silence
+from hpt_ros.nodes.streams import StreamMonitor
+
+# Stamps further off than this are of another kind of clock: simulated time, time since the start of a device.
+OTHER_CLOCK_S = 1e8
+
+
+class Code(str, Enum):
+    """Why the robot does not move on the policy's behalf, beside `Silence`. What is logged is counted by it."""
+
+    NONE = ""
+    CLOCK = "clock"  # simulated time has not begun, or stands still
+    TASK = "task"
+    STREAM_REFUSED = "stream_refused"
+    STREAM_STALE = "stream_stale"
+    STREAM_AHEAD = "stream_ahead"
+    STREAM_OTHER_CLOCK = "stream_other_clock"
+    STREAM_FROZEN = "stream_frozen"
+    RELEASED = "enabling_switch"
+    POSE = "pose"
+    TICK = "observation"  # no complete one: a stream is later than its tolerance
+    POLICY = "policy"  # it fails, or does not come back
+    HORIZON = "horizon"
+    CHUNK_LATE = "chunk_late"
+    CHUNK = "chunk"
+    BRAKING = "braking"
+    START = "start"  # the pose, or how far the first target is
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why the robot does not move.
+
+    Attributes:
+        code: of the reason.
+        text: one sentence, with the remedy; empty while it moves.
+        subject: what it is about, e.g. a stream's name.
+    """
+
+    code: Code | Silence
+    text: str
+    subject: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.text)
+
+
+NOTHING = Reason(Code.NONE, "")
+Silences = Callable[[Stream], tuple[Silence, str]]
+
+
+def reason(
+    pilot: Pilot, monitor: StreamMonitor | None, standstill: str, now_ns: int, silence: Silences | None = None
+) -> Reason:
+    """Why the robot does not move, in WAITING and HOLDING; nothing in other states.
+
+    Args:
+        pilot: of the node.
+        monitor: what it knows of the streams' messages.
+        standstill: why time does not go on; empty if it does.
+        now_ns: ROS time.
+        silence: asks the graph why nothing comes of a stream; None: nobody is asked.
+    """
+    controller = pilot.controller
+    session = controller.session
+    if controller.state not in (State.WAITING, State.HOLDING):
+        return NOTHING
+    if standstill:
+        return Reason(Code.CLOCK, standstill)
+    if not session.enabled:
+        return Reason(Code.TASK, "waiting for a task; send a goal to ~/run, or set start_on_activate")
+    if session.stale:
+        found = list(stale_streams(pilot, monitor, silence).values())
+        text = "; ".join(item.text for item in found)
+        return Reason(found[0].code, text, ", ".join(item.subject for item in found))
+    if released := controller.guards.deadman.released(pilot.to_control(now_ns)):
+        return Reason(Code.RELEASED, f"waiting for {released}")
+    if session.measured is None:
+        return Reason(
+            Code.POSE, "waiting for the measured pose: no joint state or pose has come with all of it"
+        )
+    if session.pending is None:
+        return _chunk(pilot, monitor)
+    if controller.state is State.WAITING and not controller.filter.at_rest:
+        return Reason(Code.BRAKING, "waiting for the robot to come to rest")
+    if session.waiting_for:
+        return Reason(Code.START, f"waiting for {session.waiting_for}")
+    return NOTHING
+
+
+def stale_streams(
+    pilot: Pilot, monitor: StreamMonitor | None, silence: Silences | None = None
+) -> dict[str, Reason]:
+    """Why each stream that stops the robot does so; arguments as for `reason`."""
+    return {
+        name: _stream(pilot.embodiment.stream(name), said, pilot, monitor, silence)
+        for name, said in pilot.controller.session.stale.items()
+    }
+
+
+def _stream(
+    stream: Stream, said: str, pilot: Pilot, monitor: StreamMonitor | None, silence: Silences | None
+) -> Reason:
+    """Why a stream is stale; `said` is what the watchdog says."""
+    if stream.name in pilot.controller.guards.frozen.frozen():
+        return Reason(Code.STREAM_FROZEN, f"{said}; restart its driver", stream.name)
+    refused = "" if monitor is None else monitor.refused(stream.name)
+    if refused:
+        return Reason(
+            Code.STREAM_REFUSED, f"stream {stream.name!r} sends messages, but {refused}", stream.name
+        )
+    delay_s = math.nan if monitor is None else monitor.delay_s(stream.name)
+    if abs(delay_s) > OTHER_CLOCK_S:
+        return Reason(
+            Code.STREAM_OTHER_CLOCK,
+            f"stream {stream.name!r} is stamped by another clock than this node's, {delay_s:.0f} s off; set "
+            "use_sim_time for all nodes or for none, and let the driver stamp with ROS time",
+            stream.name,
+        )
+    if monitor is not None and not monitor.received(stream.name):
+        if silence is None:
+            return Reason(Silence.SILENT, said, stream.name)
+        code, text = silence(stream)
+        return Reason(code, text, stream.name)
+    if delay_s < 0.0:
+        return Reason(Code.STREAM_AHEAD, said, stream.name)
+    return Reason(Code.STREAM_STALE, f"{said}; look at its driver and the network", stream.name)
+
+
+def _chunk(pilot: Pilot, monitor: StreamMonitor | None) -> Reason:
+    """Why there is no chunk to run."""
+    controller, robot = pilot.controller, pilot.embodiment
+    session, waiting = controller.session, "waiting for the policy's first chunk"
+    if controller.state is State.HOLDING:
+        waiting = f"{session.held_because()}; waiting for a new chunk"
+    if session.policy.excuse:
+        return Reason(Code.POLICY, f"{waiting}{session.policy.excuse}")
+    if pilot.intake.missing:
+        return _incomplete(pilot, monitor, waiting)
+    horizon_s = (robot.action.horizon - 1) * robot.dt_s
+    if session.counters["chunks_refused_late"]:
+        if robot.action.horizon == 1:
+            return Reason(
+                Code.HORIZON,
+                f"{waiting}: its chunks hold one action, for the time of the observation, so each comes too late; "
+                "train with a horizon of 2 or more",
+            )
+        late_s = controller.latency.high_s
+        if not late_s < 0.5 * horizon_s:
+            return Reason(
+                Code.CHUNK_LATE,
+                f"{waiting}: chunks come {late_s:.3f} s after their observation, and their {robot.action.horizon} "
+                f"actions cover {horizon_s:g} s; make the policy faster, or train with a longer horizon",
+            )
+    busy_s = pilot.worker.busy_s()
+    if busy_s > 1.0:
+        return Reason(Code.CHUNK, f"{waiting}, which it has been computing for {busy_s:.0f} s")
+    return Reason(Code.CHUNK, waiting)
+
+
+def _incomplete(pilot: Pilot, monitor: StreamMonitor | None, waiting: str) -> Reason:
+    late: list[str] = []
+    for name in pilot.intake.missing:
+        tolerance_s = pilot.embodiment.stream(name).tolerance_s
+        delay_s = math.nan if monitor is None else monitor.delay_s(name)
+        if delay_s > tolerance_s:
+            late.append(
+                f"stream {name!r} comes {delay_s:.3f} s after its stamp, later than its tolerance of "
+                f"{tolerance_s:g} s"
+            )
+    if late:
+        remedy = (
+            "make the camera or its driver faster, or raise tolerance_s in the embodiment file if the policy was "
+            "trained on observations as old"
+        )
+        return Reason(Code.TICK, f"{waiting}: {'; '.join(late)}; {remedy}", ", ".join(pilot.intake.missing))
+    listed = "; ".join(f"stream {name!r}: {why}" for name, why in pilot.intake.missing.items())
+    return Reason(
+        Code.TICK, f"{waiting}: no observation is complete: {listed}", ", ".join(pilot.intake.missing)
+    )
+
+
+def cycle(pilot: Pilot) -> str:
+    """Why the robot goes on and off for want of chunks, a sentence; empty if its policy is fast enough.
+
+    A chunk must come before the one in use ends, so what the policy takes must be less than what a chunk covers.
+    """
+    robot, high_s = pilot.embodiment, pilot.controller.latency.high_s
+    horizon_s = (robot.action.horizon - 1) * robot.dt_s
+    if high_s < 0.5 * horizon_s:
+        return ""
+    return (
+        f"the policy's chunks come {high_s:.3f} s after their observation, more than half of the {horizon_s:g} s that "
+        "they cover, so the robot runs out of them; make the policy faster, or train with a longer horizon"
+    )
