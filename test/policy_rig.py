@@ -69,6 +69,7 @@ class Robot(Node):
         self.camera_on = self.joints_on = self.follows = True
         self.same_picture, self.pictures = False, 0
         self.stamped = True  # of joint states
+        self.size = (96, 128)  # of images: height and width
         self.clock_off_s = 0.0  # how far its stamps are from the node's clock
         self.encoding, self.names, self.spoil = "rgb8", list(ROBOT.action.names), False
         self.commands: list[Sent] = []
@@ -135,9 +136,10 @@ class Robot(Node):
             stamp = self._now()
             self.pictures += not self.same_picture
             for publisher in self.cameras:
-                message = Image(height=96, width=128, step=128 * 3, encoding=self.encoding)
+                height, width = self.size
+                message = Image(height=height, width=width, step=width * 3, encoding=self.encoding)
                 # A real camera's noise: no picture comes twice.
-                message.data = self.pictures.to_bytes(4, "little") + bytes(96 * 128 * 3 - 4)
+                message.data = self.pictures.to_bytes(4, "little") + bytes(height * width * 3 - 4)
                 message.header.stamp = stamp
                 publisher.publish(message)
             self.last_camera_ns = stamp.sec * NS + stamp.nanosec

@@ -215,6 +215,10 @@ class Controller:
         if self.state.active:
             self._refused("inference_errors", reason)
 
+    def fail(self, reason: str) -> None:
+        """Brake and latch: what the robot's world sends is not what the policy was made for."""
+        self._event(Event.ERROR, reason)
+
     def stop(self, reason: str = "an operator stopped the robot") -> bool:
         """Brake and latch; pressed while INACTIVE it latches too. Returns False if something was latched already."""
         if self.latched:

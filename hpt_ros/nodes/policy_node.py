@@ -323,6 +323,10 @@ class PolicyNode(LifecycleNode):
                 return
             if warning := self._watched().saw(stream, message, now_ns):
                 self.teller.warn(Kind.UNSTAMPED, stream.name, warning)
+            if changed := self._watched().resized(stream, message):
+                before = pilot.controller.state
+                pilot.controller.fail(changed)
+                self.teller.state(before, pilot)
             problem = pilot.message(stream, message, now_ns)
             pilot.metrics.add("message_s", time.monotonic() - began_s)
             if problem:

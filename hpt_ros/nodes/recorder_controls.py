@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
-from rclpy.clock import Clock, ClockType
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 
 from hpt_msgs.msg import EpisodeEvent
 from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.nodes.clocks import steady_timer
 
 # Word -> what it does; "start" takes the task's text after it.
 WORDS = ("start", "success", "failure", "stop", "discard")
@@ -132,7 +132,7 @@ class RecorderControls:
         node.create_subscription(String, "~/command", lambda message: self._do(str(message.data)), 10)
         if self._buttons:
             node.create_subscription(Joy, topic, self._on_joy, qos_profile_sensor_data)
-        node.create_timer(KEYS_S, self._typed, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady_timer(node, KEYS_S, self._typed)
 
     def _do(self, command: str) -> None:
         refusal = obey(self._node, command)

@@ -27,8 +27,10 @@ from std_msgs.msg import String
 
 from hpt_msgs.msg import EpisodeEvent
 from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
+from hpt_ros.control.clock import Instant
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
+from hpt_ros.nodes.clocks import NodeClock, steady_timer
 from hpt_ros.nodes.recorder_controls import HELP, Keyboard, RecorderControls
 from hpt_ros.nodes.recorder_topics import RecorderTopics, promised_rates
 from hpt_ros.nodes.spinning import run_node
@@ -105,15 +107,15 @@ class RecorderNode(Node):
         self._lost: dict[str, int] = {}
         self._warnings: list[str] = []
         self._task, self._operator = "", ""
-        self._last_ns = self._started_ns = self._unchecked_bytes = 0
+        self._last_ns = self._started_ns = self._unchecked_bytes = 0  # ROS time, control time
+        self._time = NodeClock(self)
         self._events = self.create_publisher(EpisodeEvent, names.EVENTS_TOPIC, 10)
         self.create_service(StartEpisode, "~/start_episode", self._on_start)
         self.create_service(StopEpisode, "~/stop_episode", self._on_stop)
         self.create_service(DiscardEpisode, "~/discard_episode", self._on_discard)
         self.controls = RecorderControls(self)
         # Wall time: publishers must be found also while a simulation is paused.
-        wall = rclpy.clock.Clock(clock_type=rclpy.clock.ClockType.STEADY_TIME)
-        self.create_timer(LOOK_S, self._look, clock=wall)
+        steady_timer(self, LOOK_S, self._look)
         self.get_logger().info(
             f"records {self.embodiment.name} into {self.out_dir}; waiting for ~/start_episode"
         )
@@ -141,7 +143,10 @@ class RecorderNode(Node):
         for topic, type_ in [*self._needed.items(), *((topic, "") for topic in self._extra)]:
             self.topics.look(topic, type_)
         if self._recording is not None and self._rates is not None:
-            for warning in self._rates.check(self._now_ns()):
+            instant = self._time.now()
+            if self._jumped(instant):
+                return
+            for warning in self._rates.check(instant.control_ns):
                 self._warn(warning)
             self._check_room()
 
@@ -149,7 +154,7 @@ class RecorderNode(Node):
         """Say it now, and keep it for the bag."""
         self.get_logger().warning(text)
         if len(self._warnings) < MOST_WARNINGS:
-            after_s = (self._now_ns() - self._started_ns) * 1e-9
+            after_s = (self._time.now().control_ns - self._started_ns) * 1e-9
             self._warnings.append(f"after {after_s:.1f} s: {text}")
 
     def _check_room(self) -> None:
@@ -173,20 +178,30 @@ class RecorderNode(Node):
     def _on_message(self, topic: str, data: bytes) -> None:
         if self._recording is None or topic not in self._recording.counts:
             return
-        now_ns = self._now_ns()
-        if now_ns < self._last_ns:
-            self.get_logger().error(
-                f"the clock went back by {(self._last_ns - now_ns) * 1e-9:.3f} s while recording; the episode ends here"
-            )
-            self._end("the clock went back", self._last_ns)
+        instant = self._time.now()
+        if self._jumped(instant):
             return
+        now_ns = instant.ros_ns
         self._write(topic, now_ns, data)
         if self._rates is not None:
-            self._rates.count(topic, now_ns)
+            self._rates.count(topic, instant.control_ns)
         # A burst must not use up the room that is kept before the timer looks.
         self._unchecked_bytes += len(data)
         if 4 * self._unchecked_bytes > self._keep_free_mb * _MB:
             self._check_room()
+
+    def _jumped(self, instant: Instant) -> bool:
+        """End the episode if its clock was set: stamps before and after cannot be compared.
+
+        Simulated time may leap: a simulation that is fast, or a recorder that was busy, looks the same.
+        """
+        back_s = (self._last_ns - instant.ros_ns) * 1e-9
+        words = f"the clock went back by {back_s:.3f} s" if back_s > 0.0 else instant.jump
+        if not words or (back_s <= 0.0 and self._time.simulated):
+            return False
+        self.get_logger().error(f"{words} while recording; the episode ends here")
+        self._end("the clock went back" if back_s > 0.0 else words, self._last_ns)
+        return True
 
     def _write(self, topic: str, log_ns: int, data: bytes) -> None:
         assert self._recording is not None
@@ -259,8 +274,8 @@ class RecorderNode(Node):
         types = installed_types(entry.type for entry in topics.values())
         recording = EpisodeRecording(self.out_dir, name, topics, types, metadata)
         self._recording, self._task, self._operator, self._last_ns = recording, task, operator, now_ns
-        self._started_ns, self._lost, self._warnings = now_ns, {}, []
-        self._rates = RateWatch(self._rates_hz, now_ns, RATE_WINDOW_S)
+        self._started_ns, self._lost, self._warnings = self._time.now().control_ns, {}, []
+        self._rates = RateWatch(self._rates_hz, self._started_ns, RATE_WINDOW_S)
         self._tell(EpisodeEvent.STARTED, now_ns)
         text = serialize_message(String(data=self.embodiment.to_yaml()))
         if self.recording:  # else the disk was full already
@@ -372,7 +387,7 @@ class RecorderNode(Node):
         return message
 
     def _now_ns(self) -> int:
-        return int(self.get_clock().now().nanoseconds)
+        return self._time.now().ros_ns
 
 
 def main(args: list[str] | None = None) -> int:

@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.nodes.publishers import transport_hint
+from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.stamps import NS_PER_S, time_ns
 
 KEPT = 100  # newest messages that figures are of
 # Our choice: below this part of its rate a stream is slow, even where it is not stale; cameras fall to half at night.
 SLOW = 0.8
+# Width by height differs by less between sensors of one shape (1280x960 binned, 1292x964 in full).
+DISTORTED = 0.02
 REFUSED_FOR_S = 3.0  # a stream whose last refused message is older sends nothing any more
 SLOW_AFTER = 10  # intervals that a rate is judged by: fewer are a beginning
 # A stamp this far ahead of the clock is another clock; below lies what clocks on one network differ by.
@@ -37,6 +40,7 @@ class _Seen:
     unstamped: int = 0
     problem: str = ""  # why the newest message that could not be used could not
     problem_s: float = -math.inf  # steady time of it
+    size: tuple[int, int] | None = None  # height and width of its images as they come
     arrivals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT))
     delays_s: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
 
@@ -83,6 +87,36 @@ class StreamMonitor:
             "for it, which is late by the way to here; let the driver stamp them"
         )
 
+    def resized(self, stream: Stream, message: Any) -> str:
+        """Look at the size of an image; returns why the robot must stop, a sentence, if it changed.
+
+        A driver that was started again with another profile, or digital zoom, shows the policy another view.
+        """
+        if stream.image is None:
+            return ""
+        seen, size = self._seen[stream.name], image_size(message)
+        before, seen.size = seen.size, size or seen.size
+        if size is None or before is None or size == before:
+            return ""
+        return (
+            f"the images of stream {stream.name!r} (topic {stream.topic}) changed from {before[1]}x{before[0]} to "
+            f"{size[1]}x{size[0]} pixels; restore the camera's profile, or clear the fault if the view is the same"
+        )
+
+    def distorted(self, stream: Stream) -> str:
+        """What an operator should know of the shape of a stream's images, one sentence; empty if nothing."""
+        size, wanted = self._seen[stream.name].size, stream.image
+        if size is None or wanted is None or not min(size):
+            return ""
+        stretch = (wanted.width / wanted.height) / (size[1] / size[0])
+        if abs(stretch - 1.0) <= DISTORTED:
+            return ""
+        return (
+            f"the images of stream {stream.name!r} are {size[1]}x{size[0]} pixels and become {wanted.width}x"
+            f"{wanted.height}: what they show is {max(stretch, 1.0 / stretch) - 1.0:.0%} too "
+            f"{'wide' if stretch > 1.0 else 'high'}; the policy must have been trained on images of the same shape"
+        )
+
     def unusable(self, name: str, problem: str) -> None:
         """Note that a message could not be used, and why."""
         if name in self._seen:
@@ -111,6 +145,8 @@ class StreamMonitor:
                 found[name] = ("ahead", f"stream {name!r} is {ahead}")
             elif slow := self._slow(stream):
                 found[name] = ("slow", f"stream {name!r} (topic {stream.topic}): {slow}")
+            elif distorted := self.distorted(stream):
+                found[name] = ("image", distorted)
         return found
 
     def _ahead(self, stream: Stream) -> str:
@@ -172,7 +208,7 @@ class StreamMonitor:
             status.level, status.message = DiagnosticStatus.ERROR, stale
         elif absent:
             status.level, status.message = DiagnosticStatus.WARN, f"absent: {absent}; the policy does without"
-        elif warning := self._ahead(stream) or self._slow(stream):
+        elif warning := self._ahead(stream) or self._slow(stream) or self.distorted(stream):
             status.level, status.message = DiagnosticStatus.WARN, warning
         elif seen.unstamped and stream.type.split("/")[-1] not in _WITHOUT_HEADER:
             status.level = DiagnosticStatus.WARN

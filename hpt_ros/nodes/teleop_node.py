@@ -23,6 +23,8 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from hpt_ros.errors import HptError
 from hpt_ros.nodes import parameters
+from hpt_ros.nodes.clocks import NodeClock, paced_timer
+from hpt_ros.nodes.conversions import to_time
 from hpt_ros.nodes.spinning import run_node
 from hpt_ros.sim.panda import JOINT_NAMES
 from hpt_ros.sim.teleoperator import NO_VARIATION, ScriptedTeleoperator, Variation
@@ -69,7 +71,8 @@ class TeleopNode(Node):
         self._bowl_xy_m: np.ndarray | None = None
         self._joints_rad: dict[str, float] = {}
         self._plan: ScriptedTeleoperator | None = None
-        self._start_ns = 0
+        self._start_ns = 0  # control time
+        self._time = NodeClock(self)
 
         latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
         self._commands = self.create_publisher(JointTrajectory, "/arm_controller/joint_trajectory", 20)
@@ -77,7 +80,7 @@ class TeleopNode(Node):
         self.create_subscription(PoseStamped, "/sim/bowl_pose", self._on_bowl, latched)
         self.create_subscription(JointState, "/joint_states", self._on_joints, 10)
         self.create_service(Trigger, "~/start", self._on_start)
-        self.create_timer(1.0 / self._settings.rate_hz, self._on_timer)
+        paced_timer(self, 1.0 / self._settings.rate_hz, self._on_timer)
 
     def close(self) -> None:
         """Stop commanding; idempotent."""
@@ -102,7 +105,7 @@ class TeleopNode(Node):
             return response
         self._demonstrations += 1
         self._done.publish(Bool(data=False))
-        self._start_ns = self.get_clock().now().nanoseconds
+        self._start_ns = self._time.now().control_ns
         self._plan = plan
         response.success, response.message = (
             True,
@@ -128,11 +131,11 @@ class TeleopNode(Node):
     def _on_timer(self) -> None:
         if self._plan is None:
             return
-        now = self.get_clock().now()
-        time_s = (now.nanoseconds - self._start_ns) * 1e-9
+        now = self._time.now()
+        time_s = (now.control_ns - self._start_ns) * 1e-9
         lead_s = self._settings.lead_s
         message = JointTrajectory(joint_names=list(JOINT_NAMES))
-        message.header.stamp = now.to_msg()
+        message.header.stamp = to_time(now.ros_ns)
         reach = Duration(sec=int(lead_s), nanosec=round(lead_s % 1.0 * 1e9))
         point = JointTrajectoryPoint(
             positions=self._plan.target(time_s + lead_s).tolist(), time_from_start=reach

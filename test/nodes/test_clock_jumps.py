@@ -20,6 +20,7 @@ from policy_rig import FILE, PERIOD_S, ROBOT, Rig, policy_rig, wait_for
 from std_srvs.srv import Trigger
 
 from hpt_msgs.srv import ClearFault
+from rosbag_tools.reader import Bag
 
 SHIM = Path(__file__).resolve().parents[1] / "data" / "clock_shim.c"
 DAY_S = 86_400.0
@@ -39,6 +40,7 @@ class ShiftedNode:
         # Patient, for machines that are busy: what is tested is not how long HOLDING may last.
         patient = ["safety.hold_timeout_s:=10.0", "tracking.duration_s:=5.0", "watchdog.timeout_s:=1.5"]
         arguments = ["policy:=random", f"embodiment:={FILE}", "autostart:=true", *patient]
+        arguments += [f"log_decisions:={folder / 'decisions'}"]
         command = [sys.executable, "-m", "hpt_ros.nodes.policy_node", "--ros-args"]
         command += [word for argument in arguments for word in ("-p", argument)]
         environment = {**os.environ, "LD_PRELOAD": str(shim), "CLOCK_SHIFT": str(numbers)}
@@ -99,10 +101,18 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shifted(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShiftedNode]:
     with policy_rig() as rig:
-        made = ShiftedNode(rig, shim, tmp_path_factory.mktemp("shifted"))
+        folder = tmp_path_factory.mktemp("shifted")
+        made = ShiftedNode(rig, shim, folder)
         yield made
         made.close()
         assert made.process.returncode == 0
+        # Each log of decisions is whole, though its times went back.
+        for path in (folder / "decisions").iterdir():
+            with Bag.open(path) as bag:
+                assert bag.topics["/policy_node/decisions"].count > 0
+                assert len(list(bag.messages([*bag.topics]))) == sum(
+                    topic.count for topic in bag.topics.values()
+                )
 
 
 @pytest.mark.parametrize("step_s", [-5.0, -0.52, -0.02, 0.02, 0.5, 5.0, -DAY_S, DAY_S])

@@ -182,6 +182,31 @@ def test_when_weights_are_nan_expect_nothing_commanded_and_a_fault_that_says_so(
     assert "has the value nan" in latched(rig)
 
 
+def test_when_the_size_of_images_changes_while_moving_expect_rest_within_limits_and_a_fault(rig):
+    node = rig.start(**PATIENT)
+    rig.until_moving()
+    rig.robot.size = (192, 256)
+    rig.until(State.FAULT)
+    until_rest(rig)
+    assert "changed from 128x96 to 256x192 pixels" in latched(rig)
+    assert node.clear_fault()[0]
+    rig.until_moving()
+
+
+def test_when_images_are_of_another_shape_than_the_policys_expect_a_warning(rig, capfd):
+    rig.robot.size = (72, 128)
+    rig.start(**PATIENT)
+    rig.until_moving()
+    log = ""
+
+    def logged() -> bool:
+        nonlocal log
+        log += capfd.readouterr().err
+        return "are 128x72 pixels and become 128x96: what they show is 33% too high" in log
+
+    wait_for(logged, "the warning")
+
+
 @pytest.mark.parametrize("jump_s", [-30.0, 30.0])
 def test_when_the_robots_clock_jumps_while_moving_expect_rest_within_limits(rig, jump_s):
     """Its stamps leave the node's clock: behind it they are stale, ahead of it they are no news of now."""
