@@ -166,7 +166,7 @@ class Stream:
     def _infer(self, now_ns: int) -> None:
         if self._chunk is not None and now_ns >= self._chunk[0]:
             tick_ns, self._chunk = self._chunk[1], None
-            times = (tick_ns - START_NS) / NS_PER_S + TICK_S * np.arange(HORIZON)
+            times = (tick_ns - START_NS) / NS_PER_S + TICK_S * np.arange(HORIZON, dtype=np.float64)
             self.room.chunk(tick_ns, TICK_S, self.plan.at(times), now_ns)
         if self._chunk is None and self.room.wants_chunk(now_ns):
             tick_ns = now_ns - (now_ns - START_NS) % round(TICK_S * NS_PER_S)
