@@ -252,4 +252,4 @@ def _existing(path: Path) -> Path:
 
 
 def _step_seed(seed: int, step: int, use: int) -> int:
-    return int(np.random.SeedSequence([seed, step, use]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, step, use]).generate_state(1, np.uint64)[0]) >> 1
