@@ -133,6 +133,23 @@ def read_dataclass(cls: type[T], data: object, *, where: str) -> T:
     return cls(**values)
 
 
+def read_value(item: dataclasses.Field[Any], hint: Any, value: object, *, where: str) -> Any:
+    """Check one value as `read_dataclass` would for a field.
+
+    Args:
+        item: the field, declared with `field`.
+        hint: its resolved type.
+        value: as from YAML.
+        where: the value's name in error messages.
+
+    Raises:
+        StructureError: a wrong type, or a value outside the declared range.
+    """
+    found = _convert(hint, value, where)
+    _check_range(found, item.metadata, where)
+    return found
+
+
 def to_mapping(instance: Any) -> dict[str, Any]:
     """Turn a dataclass into plain dicts, lists and scalars that YAML can hold; inverse of `read_dataclass`.
 

@@ -34,6 +34,7 @@ from rosbag_tools.reader import Bag, Message, find_bags
 from rosbag_tools.report import ACTION_SOURCES, EpisodeReport, Report
 from rosbag_tools.resample import Resampler, Row, next_positions
 from rosbag_tools.spans import REST_KEPT_S, Spans, minimum_ticks
+from rosbag_tools.topic_names import named_in
 
 # Stamps and log times further apart than this are of different clocks.
 CLOCKS_APART_S = 60.0
@@ -57,6 +58,7 @@ class Options:
         action_source: what the actions are, see `ACTION_SOURCES`.
         leader: the leader arm, for that source.
         longest_rest_s: rests longer than this are cut out, and split the episode; infinite to keep all.
+        namespace: that the embodiment's relative topics lie in; None finds it in each bag.
     """
 
     task: str = ""
@@ -71,6 +73,7 @@ class Options:
     action_source: str = "command"
     leader: Leader | None = None
     longest_rest_s: float = math.inf
+    namespace: str | None = None
 
     @property
     def optional(self) -> frozenset[str]:
@@ -221,7 +224,7 @@ def _key(job: Job) -> str:
     options = job.options
     chosen = (
         options.task, options.keep_failures, options.recover, options.action_source, options.leader,
-        options.longest_rest_s,
+        options.longest_rest_s, options.namespace,
     )  # fmt: skip
     return key_of(job.path, repr(chosen), job.embodiment.to_yaml())
 
@@ -324,10 +327,11 @@ def _check(
                     known.add(text)
                 if robot is None:
                     raise BagError(f"bag {str(path)!r} carries no embodiment; pass --embodiment FILE")
-                require_topics(bag, robot, options)
+                named = named_in(bag, robot, options.namespace)
+                require_topics(bag, named, options)
                 if options.action_source == "state":
                     robot.space.require_positions()  # raises, naming what is not observed
-                jobs.append(Job(number, path, robot, tuple(find_episodes(bag)), options, bag.recovered))
+                jobs.append(Job(number, path, named, tuple(find_episodes(bag)), options, bag.recovered))
         except HptError as error:
             if not options.skip_bad:
                 raise

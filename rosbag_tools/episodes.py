@@ -56,18 +56,13 @@ class Episode:
 def find_episodes(bag: Bag) -> list[Episode]:
     """Episodes of a bag in their order: between its markers, or the whole bag if it has none.
 
-    A marker is a message on ``/hpt/episode_events``. An episode that never ended (the recorder was killed) reaches to
-    the bag's end, or to the next one's start.
+    A marker is a message on ``/hpt/episode_events``, or on that topic in a namespace if only one is there. An episode
+    that never ended (the recorder was killed) reaches to the bag's end, or to the next one's start.
     """
-    topic = bag.topics.get(EVENTS_TOPIC)
-    if topic is not None and topic.type != EVENTS_TYPE:
-        raise BagError(
-            f"bag {str(bag.path)!r} has the topic {EVENTS_TOPIC!r} with type {topic.type}, but {EVENTS_TYPE} was "
-            "expected; rename that topic"
-        )
+    topic = _events_topic(bag)
     found: list[Episode] = []
     running: Episode | None = None
-    for message in bag.messages([EVENTS_TOPIC]):
+    for message in bag.messages([topic]):
         event = message.content
         if event.event == STARTED:
             if running is not None:
@@ -94,6 +89,21 @@ def find_episodes(bag: Bag) -> list[Episode]:
     if running is not None:
         found.append(running)
     return found or [_whole(bag)]
+
+
+def _events_topic(bag: Bag) -> str:
+    topic = bag.topics.get(EVENTS_TOPIC)
+    if topic is not None and topic.type != EVENTS_TYPE:
+        raise BagError(
+            f"bag {str(bag.path)!r} has the topic {EVENTS_TOPIC!r} with type {topic.type}, but {EVENTS_TYPE} was "
+            "expected; rename that topic"
+        )
+    named = [
+        name
+        for name, entry in bag.topics.items()
+        if name.endswith(EVENTS_TOPIC) and entry.type == EVENTS_TYPE
+    ]
+    return named[0] if topic is None and len(named) == 1 else EVENTS_TOPIC
 
 
 def _whole(bag: Bag) -> Episode:

@@ -17,6 +17,8 @@ KEY_NOTE = "hpt_ros.note"
 KEY_EPISODE = "hpt_ros.episode_id"
 # What the recorder warned of, a line each.
 KEY_WARNINGS = "hpt_ros.warnings"
+# Topic names of the embodiment file and what they stood for while recording (namespace, remappings), JSON.
+KEY_TOPICS = "hpt_ros.topics"
 KEY_VERSION = "hpt_ros.version"
 
 # Outcomes in words, in the order of EpisodeEvent's OUTCOME_* constants.

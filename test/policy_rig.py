@@ -30,6 +30,7 @@ from hpt_msgs.msg import ActionChunk, PolicyStatus
 from hpt_msgs.srv import GetTaskResult
 from hpt_ros.control import State
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.streams import in_namespace
 from hpt_ros.nodes.composition import Composition
 from hpt_ros.nodes.inference import Observation
 from hpt_ros.nodes.policies import LoadedPolicy
@@ -38,6 +39,7 @@ from hpt_ros.resources import config_file
 
 ROBOT = Embodiment.load(config_file("embodiments/feed_dog.yaml"))
 FILE = str(config_file("embodiments/feed_dog.yaml"))
+COMMANDS = in_namespace(ROBOT.action.topic)  # where a node outside of any namespace commands
 HOME = (ROBOT.lower + ROBOT.upper) / 2
 PERIOD_S = 1.0 / ROBOT.action.rate_hz
 NS = 1_000_000_000
@@ -63,8 +65,8 @@ class Sent:
 class Robot(Node):
     """Joint states at 100 Hz and two cameras at 10 Hz; goes where it is told at once."""
 
-    def __init__(self, context: Any) -> None:
-        super().__init__("robot", context=context)
+    def __init__(self, context: Any, namespace: str = "") -> None:
+        super().__init__("robot", context=context, namespace=namespace)
         self.position = HOME.copy()
         self.camera_on = self.joints_on = self.follows = True
         self.same_picture, self.pictures = False, 0
@@ -84,16 +86,16 @@ class Robot(Node):
         ]
         self.joints = self.create_publisher(JointState, ROBOT.state_streams[0].topic, qos_profile_sensor_data)
         self.create_subscription(JointTrajectory, ROBOT.action.topic, self._on_command, 1000)
-        self.create_subscription(PolicyStatus, "/policy_node/status", self.statuses.append, 100)
-        self.create_subscription(ActionChunk, "/policy_node/chunk", self.chunks.append, 100)
+        self.create_subscription(PolicyStatus, "policy_node/status", self.statuses.append, 100)
+        self.create_subscription(ActionChunk, "policy_node/chunk", self.chunks.append, 100)
         self.create_subscription(
             DiagnosticArray, "/diagnostics", lambda m: self.diagnostics.extend(m.status), 100
         )
-        self.stop_topic = self.create_publisher(Empty, "/policy_node/stop", 10)
-        self.create_service(GetTaskResult, "/sim/task_result", self._on_task_result)
+        self.stop_topic = self.create_publisher(Empty, "policy_node/stop", 10)
+        self.create_service(GetTaskResult, "sim/task_result", self._on_task_result)
         # Made here, before anybody spins: rclpy 9.1 adds an action client to its node before it has its lock, and an
         # executor that meets it then dies. Service clients are kept, so that each is discovered once.
-        self.run_client: Any = ActionClient(self, RunPolicy, "/policy_node/run")
+        self.run_client: Any = ActionClient(self, RunPolicy, "policy_node/run")
         self._clients_of: dict[str, Any] = {}
         self.switch = self.create_publisher(Bool, "/deadman", 10)
         self.switch_held: bool | None = None  # None: no messages
@@ -146,7 +148,7 @@ class Robot(Node):
 
     def call(self, kind: Any, name: str, request: Any = None) -> Any:
         if name not in self._clients_of:
-            self._clients_of[name] = self.create_client(kind, f"/policy_node/{name}")
+            self._clients_of[name] = self.create_client(kind, f"policy_node/{name}")
         client = self._clients_of[name]
         assert client.wait_for_service(timeout_sec=20.0)
         done = threading.Event()

@@ -16,6 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("bags", nargs="+", metavar="BAG", help="a rosbag1 or rosbag2 bag, a folder of those, or a pattern")
     add("--embodiment", metavar="FILE", help="embodiment file; left out: the one that the bags carry")
     add(
+        "--namespace",
+        metavar="NAME",
+        help="namespace of the embodiment's relative topics; left out: each bag's",
+    )
+    add(
         "--out",
         required=True,
         metavar="DIR",
@@ -105,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
         action_source=args.actions,
         leader=Leader(args.leader_topic, parse_joints(args.leader_joints)) if args.leader_topic else None,
         longest_rest_s=args.trim_idle,
+        namespace=args.namespace,
     )
     console = Console(stderr=True)
     started = time.monotonic()

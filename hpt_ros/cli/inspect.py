@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embodiment", metavar="FILE", help="embodiment file; left out: the one that each bag carries"
     )
+    parser.add_argument(
+        "--namespace",
+        metavar="NAME",
+        help="namespace of the embodiment's relative topics; left out: the bag's",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
@@ -53,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     found: list[dict[str, Any]] = []
     for path in paths:
         try:
-            found.append(_one(str(path), embodiment, None if args.json else console))
+            found.append(_one(str(path), embodiment, args.namespace, None if args.json else console))
         except BagError as error:
             if len(paths) == 1:
                 raise
@@ -74,16 +79,21 @@ def run(args: argparse.Namespace) -> int:
     return 2 if bad else int(any(entry["lacks"] for entry in found))
 
 
-def _one(path: str, embodiment: Embodiment | None, console: Console | None) -> dict[str, Any]:
+def _one(
+    path: str, embodiment: Embodiment | None, namespace: str | None, console: Console | None
+) -> dict[str, Any]:
     """Inspect a bag, print it if there is a console, and return it for JSON."""
     from hpt_ros.embodiment import Embodiment
     from rosbag_tools.episodes import find_episodes
     from rosbag_tools.inspection import inspect
     from rosbag_tools.reader import Bag
+    from rosbag_tools.topic_names import named_in
 
     with Bag.open(path, recover=True) as bag:
         if embodiment is None and (text := bag.embodiment_text()):
             embodiment = Embodiment.loads(text, where=f"the embodiment in bag {path!r}")
+        if embodiment is not None:
+            embodiment = named_in(bag, embodiment, namespace)
         inspection = inspect(bag, embodiment)
         episodes = [
             {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hpt_ros.embodiment.rotations import REPRESENTATIONS, elements
-from hpt_ros.embodiment.streams import NAME, EmbodimentError, Stream, check_topic
+from hpt_ros.embodiment.streams import NAME, EmbodimentError, Stream, check_topic, in_namespace
 from hpt_ros.structured import field
 
 MODES = ("absolute", "delta", "relative")
@@ -69,7 +69,7 @@ class Output:
     """One topic on which a part of the action is commanded."""
 
     name: str = field("short name, such as arm or gripper")
-    topic: str = field("absolute topic name of the command")
+    topic: str = field("topic name of the command; a relative one lies in the namespace of the node")
     type: str = field("message type", choices=ACTION_TYPES)
     kind: str = field("quantity commanded", default=JOINT_POSITION, choices=tuple(OUTPUT_TYPES))
     names: tuple[str, ...] = field(
@@ -129,7 +129,9 @@ class Action:
         "rate at which commands are sent", default=DEFAULT_RATE_HZ, unit="Hz", above=0.0, maximum=1000.0
     )
     horizon: int = field("ticks in one predicted chunk", minimum=1, maximum=256)
-    topic: str = field("absolute topic name of the command", default="")
+    topic: str = field(
+        "topic name of the command; a relative one lies in the namespace of the node", default=""
+    )
     type: str = field("message type", default="", choices=("", *OUTPUT_TYPES[JOINT_POSITION]))
     names: tuple[str, ...] = field("commanded joints, in the order of the action vector", default=())
     kind: str = field("quantity commanded", default=JOINT_POSITION, choices=(JOINT_POSITION,))
@@ -218,7 +220,7 @@ def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> Non
         _check_output(output, streams, named)
     for kind, values in (
         ("output name", [output.name for output in action.parts]),
-        ("topic", [output.topic for output in action.parts]),
+        ("topic", [in_namespace(output.topic) for output in action.parts]),
         ("name", list(action.names)),
     ):
         for index, value in enumerate(values):

@@ -5,6 +5,7 @@ Data only. Units are SI; joint vectors follow the order of names that the file g
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from hpt_ros.embodiment.streams import (
     EmbodimentError,
     Stream,
     check_stream,
+    in_namespace,
 )
 from hpt_ros.structured import (
     differences,
@@ -74,6 +76,22 @@ class Embodiment:
         for key in redundant_keys(self.action):
             del mapping["action"][key]
         return dump_yaml(mapping)
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """Every topic to its message type: of the streams, then of the commands."""
+        found = {stream.topic: stream.type for stream in self.streams}
+        return found | {output.topic: output.type for output in self.action.parts}
+
+    def with_topics(self, resolve: Callable[[str], str]) -> Embodiment:
+        """The same robot with every topic name resolved, e.g. by `in_namespace` or a node."""
+        action = self.action
+        outputs = tuple(replace(output, topic=resolve(output.topic)) for output in action.outputs)
+        return replace(
+            self,
+            streams=tuple(replace(stream, topic=resolve(stream.topic)) for stream in self.streams),
+            action=replace(action, outputs=outputs, topic=resolve(action.topic) if action.topic else ""),
+        )
 
     @property
     def dt_s(self) -> float:
@@ -199,7 +217,8 @@ _NOT_SETTLED = {"all": (), "dataset": _CHOSEN_AT_TRAINING, "bag": _CHOSEN_AT_TRA
 
 
 def require_match(a: Embodiment, b: Embodiment, *, a_name: str, b_name: str, settled: str = "all") -> None:
-    """Raise unless two embodiments agree in everything that matters; descriptions never do.
+    """Raise unless two embodiments agree in everything that matters; descriptions never do, and a relative topic is
+    the same as the absolute one that it is outside of any namespace.
 
     Args:
         a, b: the embodiments.
@@ -210,7 +229,7 @@ def require_match(a: Embodiment, b: Embodiment, *, a_name: str, b_name: str, set
     Raises:
         EmbodimentError: names the first field that differs and both values.
     """
-    left, right = to_mapping(a), to_mapping(b)
+    left, right = to_mapping(a.with_topics(in_namespace)), to_mapping(b.with_topics(in_namespace))
     for mapping in (left, right):
         mapping.pop("description", None)
         for path in _NOT_SETTLED[settled]:
@@ -278,7 +297,7 @@ def _check_names(embodiment: Embodiment, where: str) -> None:
         )
     for kind, values in (
         ("stream name", [stream.name for stream in embodiment.streams]),
-        ("stream topic", [stream.topic for stream in embodiment.streams]),
+        ("stream topic", [in_namespace(stream.topic) for stream in embodiment.streams]),
         *((f"{modality} element", list(embodiment.names_of(modality))) for modality in JOINED),
     ):
         if (twice := _first_duplicate(values)) is not None:

@@ -44,8 +44,9 @@ _ELEMENTS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-# ROS 2 names: absolute, segments of letters, digits and underscores that do not begin with a digit.
-_TOPIC = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
+# ROS 2 names, absolute or relative: segments of letters, digits and underscores that do not begin with a digit. Private
+# ones ("~/x") lie below each node's own name, so the recorder and the policy node would not mean the same topic.
+_TOPIC = re.compile(r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 class EmbodimentError(HptError):
@@ -66,7 +67,7 @@ class Stream:
 
     name: str = field("short name, used in feature names")
     modality: str = field("which stem takes it", choices=MODALITIES)
-    topic: str = field("absolute topic name")
+    topic: str = field("topic name; a relative one lies in the namespace of the node")
     type: str = field("message type", choices=tuple(STREAM_TYPES))
     rate_hz: float = field("rate at which messages are expected", unit="Hz", above=0.0, maximum=10_000.0)
     tolerance_s: float = field("oldest sample that still counts at a tick", unit="s", above=0.0, maximum=60.0)
@@ -153,9 +154,14 @@ def check_stream(stream: Stream, where: str) -> None:
 
 
 def check_topic(topic: str, where: str) -> None:
-    """Raise EmbodimentError for a text that is no absolute ROS 2 name."""
+    """Raise EmbodimentError for a text that is no absolute or relative ROS 2 name."""
     if len(topic) > 255 or not _TOPIC.fullmatch(topic):
         raise EmbodimentError(
-            f"{where} has the topic {topic[:80]!r}, but an absolute ROS 2 name such as "
-            "'/camera/image_raw' was expected; correct it"
+            f"{where} has the topic {topic[:80]!r}, but a ROS 2 name such as 'camera/image_raw' (in the node's "
+            "namespace) or '/camera/image_raw' was expected; correct it"
         )
+
+
+def in_namespace(topic: str, namespace: str = "/") -> str:
+    """The absolute name of a topic for a node in a namespace; https://design.ros2.org/articles/topic_and_service_names.html."""
+    return topic if topic.startswith("/") else f"{namespace.rstrip('/')}/{topic}"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
 from std_msgs.msg import Bool
 
 from hpt_msgs.msg import ActionChunk
 from hpt_ros.control import Command
 from hpt_ros.embodiment import Embodiment, Stream
+from hpt_ros.errors import HptError
 from hpt_ros.nodes.conversions import (
     stream_message_type,
     stream_qos,
@@ -20,6 +25,7 @@ from hpt_ros.nodes.conversions import (
 )
 from hpt_ros.nodes.inference import Result
 from hpt_ros.nodes.outputs import make_senders
+from hpt_ros.nodes.parameters import QOS_OVERRIDES
 from hpt_ros.nodes.policy_config import OutputsConfig
 
 COMMANDS_QUEUED = 10
@@ -42,35 +48,45 @@ class Connections:
 
         Args:
             node: that talks.
-            robot: says which streams and which command's topic.
+            robot: says which streams and which command's topic, by the names of its file.
             outputs: further forms of the command.
             deadman_topic: of the deadman's switch; empty if there is none.
             on_message: called with a stream and its message.
             on_deadman: called with the switch's message.
 
         Raises:
-            HptError: as of `make_senders`.
+            HptError: as of `make_senders`, or an override of a quality of service that cannot be used. Nothing stays
+                connected then, nor after any other exception.
         """
         self._node, self._robot = node, robot
-        self._senders = make_senders(robot, outputs)
+        self._senders = make_senders(robot, outputs, node.resolve_topic_name)
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []  # how to destroy, what
+        try:
+            self._connect(deadman_topic, on_message, on_deadman)
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(
+        self, deadman_topic: str, on_message: Callable[[Stream, Any], None], on_deadman: Callable[[Any], None]
+    ) -> None:
         self._outputs = [(sender, self._publisher(sender.kind, sender.topic)) for sender in self._senders]
         self._chunks = self._publisher(ActionChunk, "~/chunk")
-        for stream in robot.streams:
-            subscription = node.create_subscription(
-                stream_message_type(stream), stream.topic, partial(on_message, stream), stream_qos(stream)
+        for stream in self._robot.streams:
+            # rcl applies remappings to the name that it is given, once; people are told the topic that it became.
+            told = replace(stream, topic=self._node.resolve_topic_name(stream.topic))
+            self._subscribe(
+                stream_message_type(stream), stream.topic, partial(on_message, told), stream_qos(stream)
             )
-            self._entities.append((node.destroy_subscription, subscription))
         if deadman_topic:
             # Best effort takes messages of any publisher; one that is lost is missed after deadman.timeout_s.
             qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-            switch = node.create_subscription(Bool, deadman_topic, on_deadman, qos)
-            self._entities.append((node.destroy_subscription, switch))
+            self._subscribe(Bool, deadman_topic, on_deadman, qos)
 
     @property
     def topics(self) -> str:
         """Where commands go, for people."""
-        return ", ".join(sender.topic for sender in self._senders)
+        return ", ".join(publisher.topic_name for _, publisher in self._outputs)
 
     def send(self, command: Command, now_ns: int) -> None:
         """Publish a command on each output."""
@@ -88,6 +104,36 @@ class Connections:
         self._entities.clear()
 
     def _publisher(self, kind: Any, topic: str) -> Any:
-        publisher = self._node.create_lifecycle_publisher(kind, topic, COMMANDS_QUEUED)
+        with _unusable_overrides(topic):
+            publisher = self._node.create_lifecycle_publisher(
+                kind,
+                topic,
+                COMMANDS_QUEUED,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
         self._entities.append((self._node.destroy_lifecycle_publisher, publisher))
         return publisher
+
+    def _subscribe(self, kind: Any, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> None:
+        with _unusable_overrides(topic):
+            subscription = self._node.create_subscription(
+                kind,
+                topic,
+                callback,
+                qos,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+        self._entities.append((self._node.destroy_subscription, subscription))
+
+
+@contextmanager
+def _unusable_overrides(topic: str) -> Iterator[None]:
+    """Say what is wrong with parameters ``qos_overrides.TOPIC...``: rclpy raises whatever comes."""
+    try:
+        yield
+    except (RuntimeError, ParameterException, InvalidQosOverridesError) as error:
+        words = " ".join(str(error).split())
+        raise HptError(
+            f"a quality of service for {topic} cannot be used ({words}); correct the parameters "
+            f"{QOS_OVERRIDES}{topic}.*"
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from hpt_ros.errors import HptError
+from hpt_ros.nodes.parameter_files import require_addressed
 from hpt_ros.nodes.spinning import INTERNAL_ERROR, process, spin_until
 
 # Python hands its lock from one thread to another no sooner than this; its own 5 ms is half a command period of 100 Hz,
@@ -36,24 +38,30 @@ def run(name: str, make: Callable[..., Any], args: Sequence[str] | None = None) 
         and ended because of an internal error.
     """
     be_punctual()
-    with process(args) as (context, ended):
-        try:
+    try:
+        with process(args) as (context, ended):
             node = make(context=context)
-        except HptError as error:
-            print(f"{name}: error: {error}", file=sys.stderr)
-            return 2
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        try:
-            if node.get_parameter("autostart").value:
-                for transition in (node.trigger_configure, node.trigger_activate):
-                    if ended.is_set():
-                        break
-                    if transition() != TransitionCallbackReturn.SUCCESS:
-                        print(f"{name}: error: {node.refusal}", file=sys.stderr)
-                        return 2
-            return INTERNAL_ERROR * (not spin_until(ended, executor, node))
-        finally:
-            node.close()
-            executor.shutdown()
-            node.destroy_node()
+            try:
+                require_addressed(node, sys.argv if args is None else args)
+                return _spin(node, SingleThreadedExecutor(context=context), ended)
+            finally:
+                node.close()
+                node.destroy_node()
+    except HptError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _spin(node: Any, executor: SingleThreadedExecutor, ended: threading.Event) -> int:
+    executor.add_node(node)
+    try:
+        if node.get_parameter("autostart").value:
+            for transition in (node.trigger_configure, node.trigger_activate):
+                if ended.is_set():
+                    break
+                if transition() != TransitionCallbackReturn.SUCCESS:
+                    raise HptError(node.refusal)
+        return INTERNAL_ERROR * (not spin_until(ended, executor, node))
+    finally:
+        node.close()
+        executor.shutdown()

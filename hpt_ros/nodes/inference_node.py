@@ -20,6 +20,7 @@ from std_msgs.msg import String, UInt8MultiArray
 from hpt_ros.errors import HptError
 from hpt_ros.nodes import parameters
 from hpt_ros.nodes.inference import Observation
+from hpt_ros.nodes.parameters import StrictParameters
 from hpt_ros.nodes.policies import LoadedPolicy
 from hpt_ros.nodes.policy_config import PolicyChoice
 from hpt_ros.nodes.remote import KEPT, NEWEST, Card
@@ -27,7 +28,7 @@ from hpt_ros.nodes.spinning import run_node
 from hpt_ros.nodes.wire import pack, unpack
 
 
-class InferenceNode(Node):
+class InferenceNode(StrictParameters, Node):
     """See the module. An answer has the number of its observation, so a late one confuses nobody."""
 
     def __init__(
@@ -48,7 +49,8 @@ class InferenceNode(Node):
             HptError: the policy cannot be loaded.
         """
         super().__init__(name, **node_arguments)
-        parameters.declare(self, PolicyChoice)
+        parameters.declare(self, PolicyChoice, read_only=None)
+        parameters.require_known(self)
         config = parameters.read(self, PolicyChoice)
         self._loaded = load() if load is not None else config.load()
         self._episode: tuple[Any, Any] | None = None

@@ -18,12 +18,14 @@ def told(transition: Transition) -> Transition:
     """Wrap a transition's callback so that its errors are told; rclpy alone makes them ERROR without a word.
 
     An `HptError` is logged as its sentence and gives FAILURE: the node stays in the state it was in. Anything else is
-    our fault: its trace is logged and the node goes through error processing. The node's `refusal` gets the sentence.
+    our fault: its trace is logged and the node goes through error processing. The node's `refusal` gets the sentence,
+    and keeps it through that.
     """
 
     @wraps(transition)
     def wrapper(self: Any, state: Any) -> Any:
-        self.refusal = ""
+        if transition.__name__ != "on_error":
+            self.refusal = ""
         try:
             return transition(self, state)
         except HptError as error:
@@ -31,7 +33,7 @@ def told(transition: Transition) -> Transition:
             self.get_logger().error(self.refusal)
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
-            self.refusal = f"{type(error).__name__}: {error}"
+            self.refusal = f"internal error, {type(error).__name__}: {' '.join(str(error).split())}"
             self.get_logger().error(traceback.format_exc())
             return TransitionCallbackReturn.ERROR
 

@@ -10,6 +10,7 @@ from rclpy.node import Node
 
 from hpt_ros.control import ControlConfig, Kinematics
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.streams import in_namespace
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.pilot import Pilot
 from hpt_ros.nodes.policies import LoadedPolicy, described
@@ -25,14 +26,17 @@ def obtain(node: Node, config: PolicyNodeConfig) -> LoadedPolicy:
     if config.policy == REMOTE:
         from hpt_ros.nodes.remote import connect
 
-        return connect(
-            config.remote.node, config.remote.timeout_s, config.embodiment, label=node.get_name(), context=node.context
-        )  # fmt: skip
+        name = in_namespace(config.remote.node, node.get_namespace())
+        return connect(name, config.remote.timeout_s, config.embodiment, node=node)
     return config.load(config.robot_description)
 
 
 def make_pilot(
-    loaded: LoadedPolicy, config: PolicyNodeConfig, control: ControlConfig, clock: Callable[[], int]
+    loaded: LoadedPolicy,
+    config: PolicyNodeConfig,
+    control: ControlConfig,
+    clock: Callable[[], int],
+    resolve: Callable[[str], str],
 ) -> Pilot:
     """Make the pilot of a policy.
 
@@ -41,12 +45,13 @@ def make_pilot(
         config: the node's parameters.
         control: those of the control room.
         clock: node time in ns.
+        resolve: gives a topic's absolute name by the node's namespace and remappings; the pilot speaks of those.
 
     Raises:
         HptError: the robot cannot be driven so, a URDF that contradicts the embodiment file, a limit that neither has,
             or a task that the policy does not know.
     """
-    robot, known = described(loaded.embodiment, config.robot_description)
+    robot, known = described(loaded.embodiment.with_topics(resolve), config.robot_description)
     pilot = Pilot(
         loaded if robot == loaded.embodiment else replace(loaded, embodiment=robot),
         control,

@@ -16,7 +16,7 @@ from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.embodiment import Embodiment, Output
 from hpt_ros.embodiment.rotations import angular_velocity
 from hpt_ros.embodiment.space import Part
-from hpt_ros.embodiment.streams import check_topic
+from hpt_ros.embodiment.streams import check_topic, in_namespace
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.conversions import (
     to_float64_multi_array,
@@ -41,7 +41,7 @@ class Sender:
     """One topic that commands go to.
 
     Attributes:
-        topic: absolute name.
+        topic: name, as the file or the parameter has it.
         type: of the message, as text.
         kind: the message's class.
         message: makes it of a whole command and the time now, in ns.
@@ -58,11 +58,18 @@ def robot_senders(robot: Embodiment) -> list[Sender]:
     return [_sender(robot, part) for part in robot.space.parts]
 
 
-def make_senders(robot: Embodiment, outputs: OutputsConfig) -> list[Sender]:
+def make_senders(
+    robot: Embodiment, outputs: OutputsConfig, resolve: Callable[[str], str] = in_namespace
+) -> list[Sender]:
     """Those of the embodiment file, if they are wanted, and further forms of the command.
 
+    Args:
+        robot: the robot.
+        outputs: which forms.
+        resolve: gives a topic's absolute name by the node's namespace and remappings.
+
     Raises:
-        HptError: no output at all, two on one topic, a topic that is no absolute name, or a further form of a command
+        HptError: no output at all, two on one topic, a text that is no name of a topic, or a further form of a command
             that is not of joints alone.
     """
     found = robot_senders(robot) if outputs.joint_trajectory else []
@@ -79,7 +86,8 @@ def make_senders(robot: Embodiment, outputs: OutputsConfig) -> list[Sender]:
                 "which that message cannot hold; leave it empty"
             )
         found.append(_joint_sender(topic, type_, robot.action.names))
-    topics = [sender.topic for sender in found] + [stream.topic for stream in robot.streams]
+    own = [sender.topic for sender in found]
+    topics = [resolve(topic) for topic in own + [stream.topic for stream in robot.streams]]
     for topic in topics:
         if topics.count(topic) > 1 and topic in topics[: len(found)]:
             raise HptError(

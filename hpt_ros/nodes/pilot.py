@@ -214,6 +214,11 @@ class Pilot:
             self.task = task
         return refused
 
+    def default_task(self) -> str:
+        """The embodiment's task, or the only one that the policy knows; empty if there is neither."""
+        known = self.loaded.tasks
+        return self.embodiment.task or (known[0] if len(known) == 1 else "")
+
     def first_task(self, wanted: str, *, needed: bool) -> str:
         """Take the task that the robot begins with; returns why not, a sentence, or nothing.
 
@@ -221,9 +226,8 @@ class Pilot:
             wanted: empty takes the embodiment's, or the only one that the policy knows.
             needed: whether the policy runs before anybody names a task.
         """
-        known = self.loaded.tasks
-        task = wanted or self.embodiment.task or (known[0] if len(known) == 1 else "")
-        if (wanted or (needed and known)) and (refused := self.task_refusal(task)):
+        task = wanted or self.default_task()
+        if (wanted or (needed and self.loaded.tasks)) and (refused := self.task_refusal(task)):
             return f"{refused}; the parameter task says what the robot begins with"
         self.task = "" if self.task_refusal(task) else task
         return ""

@@ -32,7 +32,10 @@ class OutputsConfig:
 class RemoteConfig:
     """The inference node that computes when the policy is "remote"."""
 
-    node: str = field("full name of the inference node", default="/inference_node")
+    node: str = field(
+        "name of the inference node; a relative one lies in the namespace of this node",
+        default="inference_node",
+    )
     timeout_s: float = field(
         "an answer that takes longer is a failed inference", default=0.5, unit="s", above=0.0, maximum=10.0
     )

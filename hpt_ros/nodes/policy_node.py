@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ from rclpy.parameter import Parameter
 from hpt_ros.control import ControlConfig, State
 from hpt_ros.control.clock import Instant
 from hpt_ros.embodiment import Stream
-from hpt_ros.errors import HptError
 from hpt_ros.nodes import parameters, settings
 from hpt_ros.nodes.connections import Connections
 from hpt_ros.nodes.control_loop import ControlLoop
@@ -43,6 +43,7 @@ from hpt_ros.nodes.failing import answer_always
 from hpt_ros.nodes.lifecycle import told
 from hpt_ros.nodes.making import make_pilot, obtain
 from hpt_ros.nodes.operators import offer_to_operators
+from hpt_ros.nodes.parameters import StrictParameters
 from hpt_ros.nodes.pilot import Pilot
 from hpt_ros.nodes.policies import LoadedPolicy
 from hpt_ros.nodes.policy_config import PolicyNodeConfig
@@ -55,7 +56,7 @@ from hpt_ros.nodes.telling import Kind, Teller
 from hpt_ros.nodes.waiting import NOTHING, Reason, reason, stale_streams
 
 
-class PolicyNode(LifecycleNode):
+class PolicyNode(StrictParameters, LifecycleNode):
     """See the module. Make it in any process, with its own executor (`Composition.add`), and call `close` at the end.
 
     Attributes:
@@ -84,8 +85,10 @@ class PolicyNode(LifecycleNode):
         self._latched = ""  # outlives a cleanup
         self._closed = self._failing = False
         self.teller = Teller(self.get_logger())
-        parameters.declare(self, PolicyNodeConfig)
+        parameters.declare(self, PolicyNodeConfig, read_only=settings.NEVER)
         parameters.declare(self, ControlConfig)
+        parameters.require_known(self)
+        settings.require_names(self)
         self._config = parameters.read(self, PolicyNodeConfig)
         parameters.read(self, ControlConfig)
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -160,39 +163,33 @@ class PolicyNode(LifecycleNode):
     @told
     def on_configure(self, state: Any) -> Any:
         """Load the policy, make subscriptions and publishers. A mistake is logged as one sentence and refuses."""
-        config = self._config = parameters.read(self, PolicyNodeConfig)
-        loaded = self._load() if self._load is not None else obtain(self, config)
-        try:
-            pilot = make_pilot(loaded, config, parameters.read(self, ControlConfig), lambda: self.now_ns)
-        except HptError:
-            loaded.close()
-            raise
-        with self._lock:
-            pilot.controller.latched = self._latched
-            try:
-                self._connections = Connections(
-                    self,
-                    pilot.embodiment,
-                    config.outputs,
-                    pilot.controller.config.deadman.topic,
-                    on_message=self._on_message,
-                    on_deadman=self._on_deadman,
-                )
-            except HptError:
-                pilot.close()
-                raise
-            try:
-                self._prediction = Prediction(self, pilot, config)
-            except HptError:
-                self._release()
-                pilot.close()
-                raise
-            self._monitor = StreamMonitor(pilot.embodiment)
-            self._pilot = pilot
+        config, control = parameters.read(self, PolicyNodeConfig), parameters.read(self, ControlConfig)
+        with ExitStack() as made:  # whatever fails, nothing of it stays
+            loaded = self._load() if self._load is not None else obtain(self, config)
+            made.callback(loaded.close)
+            pilot = make_pilot(loaded, config, control, lambda: self.now_ns, self.resolve_topic_name)
+            made.callback(pilot.end)
+            connections = Connections(
+                self,
+                loaded.embodiment,
+                config.outputs,
+                control.deadman.topic,
+                on_message=self._on_message,
+                on_deadman=self._on_deadman,
+            )
+            made.callback(connections.close)
+            prediction = Prediction(self, pilot, config)
+            made.callback(prediction.close)
+            parameters.require_known(self, qos=True)
+            with self._lock:
+                pilot.controller.latched = self._latched
+                self._config, self._pilot, self._monitor = config, pilot, StreamMonitor(pilot.embodiment)
+                self._connections, self._prediction = connections, prediction
+            made.pop_all()
         source = loaded.checkpoint or f"the {config.policy} policy"
         self.get_logger().info(
             f"configured for {loaded.embodiment.name} with {source}{loaded.computed_by}; "
-            f"commands go to {self._connections.topics}"
+            f"commands go to {connections.topics}"
         )
         return super().on_configure(state)
 
@@ -242,6 +239,7 @@ class PolicyNode(LifecycleNode):
     def on_error(self, state: Any) -> Any:
         """A transition failed by a fault of ours: let go of everything, back to unconfigured."""
         with self._lock:
+            self._run.end_all()
             self._loop.stop()
             self._release()
         return TransitionCallbackReturn.SUCCESS
@@ -387,7 +385,7 @@ class PolicyNode(LifecycleNode):
             HptError: the robot cannot be driven so.
         """
         old = self._piloted()
-        pilot = make_pilot(old.loaded, config, control, lambda: self.now_ns)
+        pilot = make_pilot(old.loaded, config, control, lambda: self.now_ns, self.resolve_topic_name)
         pilot.controller.latched, pilot.task = old.controller.latched, old.task
         old.end()
         self._pilot, self._config = pilot, config

@@ -10,9 +10,9 @@ import termios
 import threading
 import tty
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Joy
 from std_msgs.msg import String
@@ -20,6 +20,7 @@ from std_msgs.msg import String
 from hpt_msgs.msg import EpisodeEvent
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.nodes.clocks import steady_timer
+from hpt_ros.structured import field
 
 # Word -> what it does; "start" takes the task's text after it.
 WORDS = ("start", "success", "failure", "stop", "discard")
@@ -34,7 +35,28 @@ KEYS: Mapping[str, str] = {
 HELP = """topic /recorder_node/command (std_msgs/String): start [task], success, failure, stop, discard; or the services
 keys: space or s start, y success, n failure, e stop with unknown outcome, x discard; Ctrl-C ends the recorder"""
 NO_BUTTON = -1
+MOST_BUTTONS = 64
 KEYS_S = 0.05  # how often typed keys are looked at
+
+
+def _button(word: str) -> Any:
+    return field(
+        f"button for {word}; {NO_BUTTON}: none",
+        default=NO_BUTTON,
+        minimum=NO_BUTTON,
+        maximum=MOST_BUTTONS - 1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class JoyConfig:
+    """Index of a joystick's button for each of `WORDS`."""
+
+    start: int = _button("start")
+    success: int = _button("success")
+    failure: int = _button("failure")
+    stop: int = _button("stop")
+    discard: int = _button("discard")
 
 
 class Recorder(Protocol):
@@ -106,32 +128,20 @@ class Buttons:
 class RecorderControls:
     """Topic, joystick and keys of one recorder node.
 
-    Parameters of the node: ``operator``; ``joy_topic``; ``joy.<word>``, the index of the button for each word, -1 for
-    none. Where start and success share a button it starts and, while recording, ends with success.
+    Where start and success share a button it starts and, while recording, ends with success.
     """
 
-    def __init__(self, node: Any) -> None:
-        """Declare the parameters and subscribe; the joystick only if a button has a word."""
+    def __init__(self, node: Any, joy_topic: str, joy: JoyConfig) -> None:
+        """Subscribe; to the joystick only if a button has a word."""
         self._node = node
-        self.operator: str = node.declare_parameter(
-            "operator", "", ParameterDescriptor(description="who teleoperates; kept in each bag")
-        ).value
-        topic: str = node.declare_parameter(
-            "joy_topic", "/joy", ParameterDescriptor(description="topic of the joystick, sensor_msgs/Joy")
-        ).value
         self.keys: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._buttons: dict[str, Buttons] = {}
-        for word in WORDS:
-            about = ParameterDescriptor(
-                description=f"button for {word}; -1: none",
-                integer_range=[IntegerRange(from_value=NO_BUTTON, to_value=63, step=1)],
-            )
-            index: int = node.declare_parameter(f"joy.{word}", NO_BUTTON, about).value
-            if index != NO_BUTTON:
-                self._buttons[word] = Buttons({index: word})
+        buttons = {word: getattr(joy, word) for word in WORDS}
+        self._buttons = {
+            word: Buttons({index: word}) for word, index in buttons.items() if index != NO_BUTTON
+        }
         node.create_subscription(String, "~/command", lambda message: self._do(str(message.data)), 10)
         if self._buttons:
-            node.create_subscription(Joy, topic, self._on_joy, qos_profile_sensor_data)
+            node.create_subscription(Joy, joy_topic, self._on_joy, qos_profile_sensor_data)
         steady_timer(node, KEYS_S, self._typed)
 
     def _do(self, command: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import shutil
 import sys
 import uuid
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -29,8 +29,12 @@ from hpt_msgs.msg import EpisodeEvent
 from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from hpt_ros.control.clock import Instant
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.streams import check_topic
 from hpt_ros.errors import HptError
+from hpt_ros.nodes import parameters
 from hpt_ros.nodes.clocks import NodeClock, steady_timer
+from hpt_ros.nodes.parameters import StrictParameters
+from hpt_ros.nodes.recorder_config import RecorderParameters
 from hpt_ros.nodes.recorder_controls import HELP, Keyboard, RecorderControls
 from hpt_ros.nodes.recorder_topics import RecorderTopics, promised_rates
 from hpt_ros.nodes.spinning import run_node
@@ -43,21 +47,19 @@ from rosbag_tools.recording import EpisodeRecording, RecordedTopic
 LOOK_S = 0.25
 # Over how much log time a stream's rate is measured before it is compared with the embodiment file.
 RATE_WINDOW_S = 2.0
-# An episode ends, whole, when there is less room than this: its index and metadata need some.
-KEEP_FREE_MB = 200
 MOST_WARNINGS = 50
 _MB = 1 << 20
 _EMPTY = "the recorder's parameter {!r} is empty; set it to the"
 
 
-class RecorderNode(Node):
+class RecorderNode(StrictParameters, Node):
     """The recorder.
 
     It subscribes to a topic as soon as somebody publishes it and with the quality of service that they offer, so that
     an episode begins with its first message; between episodes messages are dropped unread. What latched topics said
     before an episode is in it too.
 
-    Parameters of the node, for those left out here: ``embodiment`` (path of the file), ``out_dir``, ``extra_topics``.
+    Its parameters (`RecorderParameters`) count for those left out here.
 
     Args:
         embodiment: the robot.
@@ -80,11 +82,11 @@ class RecorderNode(Node):
         parameter_overrides: list[Any] | None = None,
     ) -> None:
         super().__init__("recorder_node", context=context, parameter_overrides=parameter_overrides or [])
-        path: str = self.declare_parameter("embodiment", "").value
-        folder: str = self.declare_parameter("out_dir", str(out_dir)).value
-        about = ParameterDescriptor(description="an episode ends when less is free, in MiB")
-        self._keep_free_mb: int = self.declare_parameter("keep_free_mb", KEEP_FREE_MB, about).value
-        extra: list[str] = self.declare_parameter("extra_topics", list(extra_topics) or [""]).value
+        given = {"out_dir": str(out_dir), "extra_topics": tuple(extra_topics)}
+        parameters.declare(self, RecorderParameters, read_only=None, defaults=given)
+        parameters.require_known(self)
+        config = parameters.read(self, RecorderParameters)
+        path, folder, self._keep_free_mb = config.embodiment, config.out_dir, config.keep_free_mb
         if embodiment is None and not path:
             raise HptError(f"{_EMPTY.format('embodiment')} path of an embodiment file")
         if not folder:
@@ -97,11 +99,14 @@ class RecorderNode(Node):
             raise HptError(
                 f"the folder {str(self.out_dir)!r} cannot be made ({error.strerror}); give another one"
             ) from error
-        self._needed = {stream.topic: stream.type for stream in self.embodiment.streams}
-        self._needed |= {output.topic: output.type for output in self.embodiment.action.parts}
-        self._extra = [topic for topic in extra if topic]
-        self._rates_hz = promised_rates(self.embodiment)
+        for topic in config.extra_topics:
+            check_topic(topic, "the parameter extra_topics")
+        self._rates_hz: dict[str, float] = {}
         self.topics = RecorderTopics(self, self._rates_hz, self._on_message, self._on_lost)
+        robot = self.embodiment.with_topics(self.topics.resolve)
+        self._rates_hz.update(promised_rates(robot))
+        self._needed = robot.topics
+        self._extra = [self.topics.resolve(topic) for topic in config.extra_topics]
         self._recording: EpisodeRecording | None = None
         self._rates: RateWatch | None = None
         self._lost: dict[str, int] = {}
@@ -109,11 +114,12 @@ class RecorderNode(Node):
         self._task, self._operator = "", ""
         self._last_ns = self._started_ns = self._unchecked_bytes = 0  # ROS time, control time
         self._time = NodeClock(self)
-        self._events = self.create_publisher(EpisodeEvent, names.EVENTS_TOPIC, 10)
+        self._events = self.create_publisher(EpisodeEvent, names.EVENTS_TOPIC.lstrip("/"), 10)
         self.create_service(StartEpisode, "~/start_episode", self._on_start)
         self.create_service(StopEpisode, "~/stop_episode", self._on_stop)
         self.create_service(DiscardEpisode, "~/discard_episode", self._on_discard)
-        self.controls = RecorderControls(self)
+        self.operator = config.operator
+        self.controls = RecorderControls(self, config.joy_topic, config.joy)
         # Wall time: publishers must be found also while a simulation is paused.
         steady_timer(self, LOOK_S, self._look)
         self.get_logger().info(
@@ -236,7 +242,7 @@ class RecorderNode(Node):
             HptError: one is running, a topic of the embodiment file has no publisher, or the disk refuses.
         """
         try:
-            self._start(task or self.embodiment.task, operator or self.controls.operator)
+            self._start(task or self.embodiment.task, operator or self.operator)
         except HptError as error:
             self.get_logger().error(f"start refused: {error}")
             raise
@@ -267,6 +273,7 @@ class RecorderNode(Node):
         name = f"{moment:%Y%m%dT%H%M%SZ}_{uuid.uuid4().hex[:8]}"
         metadata = {
             names.KEY_EMBODIMENT: self.embodiment.to_yaml(),
+            names.KEY_TOPICS: json.dumps(self._topic_names()),
             names.KEY_EPISODE: name,
             names.KEY_TASK: task,
             names.KEY_OPERATOR: operator,
@@ -284,6 +291,10 @@ class RecorderNode(Node):
             self.topics.renew()
         else:
             raise HptError(f"the bag {str(recording.path)!r} cannot be written; check the disk's space")
+
+    def _topic_names(self) -> dict[str, str]:
+        """Topics of the embodiment file and what they stand for here."""
+        return {name: self.resolve_topic_name(name) for name in self.embodiment.topics}
 
     def _on_stop(self, request: Any, response: Any) -> Any:
         try:

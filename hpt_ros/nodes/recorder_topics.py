@@ -48,7 +48,7 @@ class RecorderTopics:
 
     Args:
         node: which subscribes.
-        rates_hz: promised rates by topic, which say how many messages may wait.
+        rates_hz: promised rates by absolute topic, which say how many messages may wait; may be filled later.
         on_message: called with a topic and a message's bytes (CDR, with its four bytes of encapsulation).
         on_lost: called with a topic and how many of its messages the middleware gave up.
     """
@@ -62,9 +62,16 @@ class RecorderTopics:
     ) -> None:
         self._node, self._rates_hz = node, rates_hz
         self._on_message, self._on_lost = on_message, on_lost
+        self._asked: dict[str, str] = {}  # absolute name to the one that rcl is given, which it remaps once
         self._subscriptions: dict[str, Any] = {}
         self._not_installed: set[str] = set()
         self.known: dict[str, RecordedTopic] = {}
+
+    def resolve(self, name: str) -> str:
+        """The absolute name of a topic, by the node's namespace and remappings; what all else here is called with."""
+        topic = self._node.resolve_topic_name(name)
+        self._asked[topic] = name
+        return topic
 
     def require(self, needed: Mapping[str, str]) -> None:
         """Raise HptError unless every topic is published, with the type that is given for it."""
@@ -124,7 +131,7 @@ class RecorderTopics:
             self._node.destroy_subscription(self._subscriptions[topic])
         self._subscriptions[topic] = self._node.create_subscription(
             message_type,
-            topic,
+            self._asked.get(topic, topic),
             functools.partial(self._on_message, topic),
             QoSProfile(
                 history=HistoryPolicy.KEEP_LAST,

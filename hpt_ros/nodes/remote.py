@@ -22,7 +22,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from numpy.typing import NDArray
-from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String, UInt8MultiArray
@@ -79,14 +78,13 @@ class Card:
 class RemotePolicy:
     """Asks an inference node for each chunk; `predict` runs on the worker's thread and waits for the answer."""
 
-    def __init__(self, name: str, timeout_s: float, *, label: str, context: Context) -> None:
+    def __init__(self, name: str, timeout_s: float, *, asker: Node) -> None:
         """Connect; a node and a thread of its own take the answers, so that they wait for nobody.
 
         Args:
             name: full name of the inference node.
             timeout_s: an answer that takes longer is a failure.
-            label: of the node that asks.
-            context: of that node.
+            asker: the node that asks.
         """
         self._name, self._timeout_s = name, timeout_s
         self._client, self._number, self._episode = uuid.uuid4().hex, 0, 0
@@ -97,8 +95,8 @@ class RemotePolicy:
         self._garbled = ""
         self._closed = False
         node = Node(
-            f"{label}_remote", context=context, use_global_arguments=False, start_parameter_services=False,
-            enable_rosout=False,
+            f"{asker.get_name()}_remote", context=asker.context, namespace=asker.get_namespace(),
+            use_global_arguments=False, start_parameter_services=False, enable_rosout=False,
         )  # fmt: skip
         self._observations = node.create_publisher(UInt8MultiArray, f"{name}/observation", NEWEST)
         node.create_subscription(UInt8MultiArray, f"{name}/answer", self._on_answer, NEWEST)
@@ -191,9 +189,7 @@ class RemotePolicy:
                 self._condition.notify_all()
 
 
-def connect(
-    name: str, timeout_s: float, embodiment_file: str, *, label: str, context: Context
-) -> LoadedPolicy:
+def connect(name: str, timeout_s: float, embodiment_file: str, *, node: Node) -> LoadedPolicy:
     """A policy of an inference node for the robot of an embodiment file; limits are that file's.
 
     Raises:
@@ -205,7 +201,7 @@ def connect(
             "its limits; set it to an embodiment file"
         )
     robot = Embodiment.load(embodiment_file)
-    policy = RemotePolicy(name, timeout_s, label=label, context=context)
+    policy = RemotePolicy(name, timeout_s, asker=node)
     try:
         card = policy.card(CARD_TIMEOUT_S)
         theirs = Embodiment.loads(card.embodiment, where=f"the embodiment of inference node {name!r}")

@@ -20,7 +20,6 @@ import cv2
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -32,6 +31,7 @@ from trajectory_msgs.msg import JointTrajectory
 from hpt_msgs.srv import GetTaskResult, ResetScene
 from hpt_ros.errors import HptError
 from hpt_ros.nodes import parameters
+from hpt_ros.nodes.parameters import StrictParameters
 from hpt_ros.nodes.spinning import run_node
 from hpt_ros.sim.disturbance import Disturbance
 from hpt_ros.sim.follower import TrajectoryFollower
@@ -81,8 +81,8 @@ class _Camera:
     def __init__(self, node: Node, name: str) -> None:
         self.name = name
         self._frame = f"{name}_camera_optical_frame"
-        self._raw = node.create_publisher(Image, f"/{name}_camera/image_raw", 5)
-        self._jpeg = node.create_publisher(CompressedImage, f"/{name}_camera/image_raw/compressed", 5)
+        self._raw = node.create_publisher(Image, f"{name}_camera/image_raw", 5)
+        self._jpeg = node.create_publisher(CompressedImage, f"{name}_camera/image_raw/compressed", 5)
 
     def publish(self, renderer: Renderer, stamp: Time, jpeg_quality: int) -> None:
         raw, jpeg = self._raw.get_subscription_count() > 0, self._jpeg.get_subscription_count() > 0
@@ -110,7 +110,7 @@ class _Camera:
             self._jpeg.publish(compressed)
 
 
-class SimNode(Node):
+class SimNode(StrictParameters, Node):
     """The scene `feed_dog` on the ROS graph; call `start` to let time run, `close` before `destroy_node`.
 
     Publishes /clock, /joint_states, /front_camera, /wrist_camera and /picture_camera (image_raw and
@@ -119,12 +119,21 @@ class SimNode(Node):
     """
 
     def __init__(
-        self, *, context: Context | None = None, parameter_overrides: Sequence[Parameter[Any]] | None = None
+        self,
+        *,
+        context: Context | None = None,
+        namespace: str = "",
+        parameter_overrides: Sequence[Parameter[Any]] | None = None,
     ) -> None:
-        super().__init__("sim_node", context=context, parameter_overrides=list(parameter_overrides or ()))
-        parameters.declare(self, SimParameters)
+        super().__init__(
+            "sim_node",
+            context=context,
+            namespace=namespace,
+            parameter_overrides=list(parameter_overrides or ()),
+        )
+        parameters.declare(self, SimParameters, read_only=None)
+        parameters.require_known(self)
         self._settings = parameters.read(self, SimParameters)
-        self.add_on_set_parameters_callback(self._on_set_parameters)
         self._physics = Physics()
         self._tick_steps = whole_steps(
             TICK_NS * 1e-9, self._physics.timestep_s, what="period of joint_states"
@@ -142,15 +151,15 @@ class SimNode(Node):
         self._thread = threading.Thread(target=self._run, name="physics", daemon=True)
 
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10)
-        self._joint_publisher = self.create_publisher(JointState, "/joint_states", 20)
+        self._joint_publisher = self.create_publisher(JointState, "joint_states", 20)
         latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-        self._bowl_publisher = self.create_publisher(PoseStamped, "/sim/bowl_pose", latched)
+        self._bowl_publisher = self.create_publisher(PoseStamped, "sim/bowl_pose", latched)
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._cameras = [_Camera(self, "front"), _Camera(self, "wrist")]
         self._picture = _Camera(self, "picture")
-        self.create_subscription(JointTrajectory, "/arm_controller/joint_trajectory", self._on_trajectory, 20)
-        self.create_service(ResetScene, "/sim/reset_scene", self._on_reset)
-        self.create_service(GetTaskResult, "/sim/task_result", self._on_result)
+        self.create_subscription(JointTrajectory, "arm_controller/joint_trajectory", self._on_trajectory, 20)
+        self.create_service(ResetScene, "sim/reset_scene", self._on_reset)
+        self.create_service(GetTaskResult, "sim/task_result", self._on_result)
 
     def start(self) -> None:
         """Let simulated time run.
@@ -184,11 +193,6 @@ class SimNode(Node):
         error = future.exception()
         if isinstance(error, HptError) and not self._stop.is_set():
             self.get_logger().warning(str(error), throttle_duration_sec=1.0)
-
-    def _on_set_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
-        fixed = sorted(change.name for change in changes if change.name in parameters.names(SimParameters))
-        reason = f"{', '.join(fixed)} cannot change while {self.get_name()} runs; start it again with the new value"
-        return SetParametersResult(successful=not fixed, reason=reason if fixed else "")
 
     def _on_reset(self, request: ResetScene.Request, response: ResetScene.Response) -> ResetScene.Response:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from rclpy.utilities import get_default_context
 
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.failing import go_on
+from hpt_ros.nodes.parameter_files import require_addressed
 from hpt_ros.nodes.terminal import unhindered_output
 
 INTERNAL_ERROR = 1  # exit status
@@ -85,13 +87,16 @@ def process(args: Sequence[str] | None) -> Iterator[tuple[OwnContext, threading.
 
     Args:
         args: command line for rclpy; the process's own if None.
+
+    Raises:
+        HptError: what follows ``--ros-args`` cannot be read: a parameter, a remapping, a file.
     """
     with unhindered_output():
         ended = ended_by_signals()
         context = OwnContext(ended)
         words = None if args is None else list(args)
         try:
-            rclpy.init(args=words, context=context, signal_handler_options=SignalHandlerOptions.NO)
+            _begin(words, context)
             rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
             get_default_context().on_shutdown(ended.set)
             yield context, ended
@@ -99,6 +104,17 @@ def process(args: Sequence[str] | None) -> Iterator[tuple[OwnContext, threading.
             _handle(ENDING, signal.SIG_IGN)  # Python itself restores the default before it has ended
             context.end()
             rclpy.try_shutdown()
+
+
+def _begin(words: list[str] | None, context: OwnContext) -> None:
+    try:
+        rclpy.init(args=words, context=context, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # RCLError, UnknownROSArgsError, ...: rclpy's have no class in common
+        reason = re.sub(r", at \S+:\d+|failed to initialize rcl: ", "", " ".join(str(error).split()))
+        raise HptError(
+            f"the arguments after --ros-args cannot be read: {reason.rstrip('.')}; write '-p name:=value', "
+            "'-r from:=to' or '--params-file file.yaml'"
+        ) from error
 
 
 def spin_until(ended: threading.Event, executor: SingleThreadedExecutor, node: Node) -> bool:
@@ -128,22 +144,24 @@ def run_node(make: Callable[..., Any], name: str, args: Sequence[str] | None = N
         name: of the executable, for the sentence about a mistake (exit status 2).
         args: command line for rclpy; the process's own if None.
     """
-    with process(args) as (context, ended):
-        executor = SingleThreadedExecutor(context=context)
-        node: Node | None = None
-        try:
-            node = make(context=context)
-            getattr(node, "start", _nothing)()
-            executor.add_node(node)
-            return INTERNAL_ERROR * (not spin_until(ended, executor, node))
-        except HptError as error:
-            print(f"{name}: error: {error}", file=sys.stderr)
-            return 2
-        finally:
-            if node is not None:
-                getattr(node, "close", _nothing)()
-                executor.shutdown()
-                node.destroy_node()
+    try:
+        with process(args) as (context, ended):
+            executor = SingleThreadedExecutor(context=context)
+            node: Node | None = None
+            try:
+                node = make(context=context)
+                require_addressed(node, sys.argv if args is None else args)
+                getattr(node, "start", _nothing)()
+                executor.add_node(node)
+                return INTERNAL_ERROR * (not spin_until(ended, executor, node))
+            finally:
+                if node is not None:
+                    getattr(node, "close", _nothing)()
+                    executor.shutdown()
+                    node.destroy_node()
+    except HptError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return 2
 
 
 def _nothing() -> None:

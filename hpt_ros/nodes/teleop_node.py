@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import PoseStamped
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -25,6 +24,7 @@ from hpt_ros.errors import HptError
 from hpt_ros.nodes import parameters
 from hpt_ros.nodes.clocks import NodeClock, paced_timer
 from hpt_ros.nodes.conversions import to_time
+from hpt_ros.nodes.parameters import StrictParameters
 from hpt_ros.nodes.spinning import run_node
 from hpt_ros.sim.panda import JOINT_NAMES
 from hpt_ros.sim.teleoperator import NO_VARIATION, ScriptedTeleoperator, Variation
@@ -51,7 +51,7 @@ class TeleopParameters:
     )
 
 
-class TeleopNode(Node):
+class TeleopNode(StrictParameters, Node):
     """Plays one scripted demonstration each time `~/start` (std_srvs/Trigger) is called.
 
     Needs /sim/bowl_pose and /joint_states; publishes one-point joint trajectories to /arm_controller/joint_trajectory
@@ -60,13 +60,17 @@ class TeleopNode(Node):
     """
 
     def __init__(
-        self, *, context: Context | None = None, parameter_overrides: Sequence[Parameter[Any]] | None = None
+        self,
+        *,
+        context: Context | None = None,
+        namespace: str = "",
+        parameter_overrides: Sequence[Parameter[Any]] | None = None,
     ) -> None:
         overrides = [Parameter("use_sim_time", value=True), *(parameter_overrides or ())]
-        super().__init__("teleop_node", context=context, parameter_overrides=overrides)
-        parameters.declare(self, TeleopParameters)
+        super().__init__("teleop_node", context=context, namespace=namespace, parameter_overrides=overrides)
+        parameters.declare(self, TeleopParameters, read_only=None)
+        parameters.require_known(self)
         self._settings = parameters.read(self, TeleopParameters)
-        self.add_on_set_parameters_callback(self._on_set_parameters)
         self._demonstrations = 0
         self._bowl_xy_m: np.ndarray | None = None
         self._joints_rad: dict[str, float] = {}
@@ -75,21 +79,16 @@ class TeleopNode(Node):
         self._time = NodeClock(self)
 
         latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-        self._commands = self.create_publisher(JointTrajectory, "/arm_controller/joint_trajectory", 20)
+        self._commands = self.create_publisher(JointTrajectory, "arm_controller/joint_trajectory", 20)
         self._done = self.create_publisher(Bool, "~/done", latched)
-        self.create_subscription(PoseStamped, "/sim/bowl_pose", self._on_bowl, latched)
-        self.create_subscription(JointState, "/joint_states", self._on_joints, 10)
+        self.create_subscription(PoseStamped, "sim/bowl_pose", self._on_bowl, latched)
+        self.create_subscription(JointState, "joint_states", self._on_joints, 10)
         self.create_service(Trigger, "~/start", self._on_start)
         paced_timer(self, 1.0 / self._settings.rate_hz, self._on_timer)
 
     def close(self) -> None:
         """Stop commanding; idempotent."""
         self._plan = None
-
-    def _on_set_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
-        fixed = sorted(change.name for change in changes if change.name in parameters.names(TeleopParameters))
-        reason = f"{', '.join(fixed)} cannot change while {self.get_name()} runs; start it again with the new value"
-        return SetParametersResult(successful=not fixed, reason=reason if fixed else "")
 
     def _on_bowl(self, message: PoseStamped) -> None:
         self._bowl_xy_m = np.array([message.pose.position.x, message.pose.position.y])

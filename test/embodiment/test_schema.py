@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError, require_match
+from hpt_ros.embodiment.streams import in_namespace
 from hpt_ros.errors import HptError
 from hpt_ros.structured import StructureError, to_mapping
 
@@ -70,7 +71,10 @@ def test_features_follow_the_order_of_the_file() -> None:
         (("format",), "hpt_ros/embodiment/9", "format 'hpt_ros/embodiment/9'"),
         (("name",), "../evil", "lower-case letter"),
         (("streams",), [], "no streams"),
-        (("streams", 0, "topic"), "front camera", "absolute ROS 2 name"),
+        (("streams", 0, "topic"), "front camera", "a ROS 2 name such as"),
+        (("streams", 0, "topic"), "front//camera", "a ROS 2 name such as"),
+        (("streams", 0, "topic"), "~/camera", "a ROS 2 name such as"),
+        (("streams", 0, "topic"), "joint_states", "stream topic '/joint_states' twice"),
         (("streams", 0, "modality"), "imge", "did you mean 'image'"),
         (("streams", 0, "modality"), "state", "has type sensor_msgs/msg/Image and modality 'state'"),
         (("streams", 0, "image"), None, "lacks the key 'image'"),
@@ -242,3 +246,19 @@ def test_when_a_limit_of_a_cartesian_axis_is_left_out_expect_error() -> None:
         EmbodimentError, match="'tool.y' lacks the key 'velocity', which only joints may leave"
     ):
         read(servo)
+
+
+def test_a_relative_topic_and_the_absolute_one_that_it_is_outside_of_namespaces_agree(
+    data: dict[str, Any],
+) -> None:
+    relative = Embodiment.loads(yaml.safe_dump(data))
+    absolute = relative.with_topics(in_namespace)
+    assert relative.to_yaml() != absolute.to_yaml()
+    require_match(relative, absolute, a_name="a", b_name="b")
+    assert relative.with_topics(lambda topic: in_namespace(topic, "/cell/left")).topics == {
+        f"/cell/left/{topic}": type_ for topic, type_ in relative.topics.items()
+    }
+    with pytest.raises(EmbodimentError, match="topic is /cell/front_camera/image_raw in the first"):
+        require_match(
+            relative.with_topics(lambda topic: in_namespace(topic, "/cell")), absolute, a_name="a", b_name="b"
+        )

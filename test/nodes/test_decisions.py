@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
-from policy_rig import NS, ROBOT, Rig, policy_rig, wait_for
+from policy_rig import COMMANDS, NS, Rig, policy_rig, wait_for
 
 from hpt_ros.control import State
 from rosbag_tools.reader import Bag
@@ -41,7 +41,7 @@ def test_each_activation_has_a_bag_of_all_commands_chunks_and_reasons(rig, tmp_p
     assert "wrong_size_refused: 1" in words
     assert any(" -> FAULT: 10 failures of the policy in a row" in entry for entry in words)
     with Bag.open(first) as bag:
-        commands = [message.content for message in bag.messages([ROBOT.action.topic])]
+        commands = [message.content for message in bag.messages([COMMANDS])]
         chunks = [message.content for message in bag.messages(["/policy_node/chunk"])]
         assert bag.custom["hpt_ros_dropped"] == "0"
     logged = {

@@ -16,6 +16,7 @@ from tool_rig import ARM, DOWN, HOME, NS, POSES, SERVO, Script, running
 
 from hpt_ros.control import State
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.streams import in_namespace
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.inference import Observation
 from hpt_ros.nodes.outputs import make_senders
@@ -186,7 +187,9 @@ def test_a_remote_policy_moves_a_tool_and_a_gripper_and_the_log_has_every_comman
         wait_for(lambda: len(sent) == len(machine.gripper), "the last commands")
     (folder,) = (tmp_path / "logs").iterdir()
     with Bag.open(folder) as bag:
-        counts = {part.topic: len(list(bag.messages([part.topic]))) for part in robot.action.parts}
+        counts = {
+            part.topic: len(list(bag.messages([in_namespace(part.topic)]))) for part in robot.action.parts
+        }
         words = [entry.content.msg for entry in bag.messages(["/policy_node/decisions"])]
     assert set(counts.values()) == {len(sent)}
     assert "RUNNING -> FAULT: enough" in words

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from policy_rig import FILE, HOME, ROBOT, Rig, policy_rig, wait_for
+from policy_rig import COMMANDS, FILE, HOME, ROBOT, Rig, policy_rig, wait_for
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_msgs.msg import Empty
@@ -82,7 +82,7 @@ def test_lifecycle_by_services_from_start_to_end_and_round_again(rig):
         assert rig.robot.change(Transition.TRANSITION_CLEANUP)
         assert rig.state() is State.UNCONFIGURED
         topics = {name for name, _ in node.get_publisher_names_and_types_by_node("policy_node", "/")}
-        assert ROBOT.action.topic not in topics
+        assert COMMANDS not in topics
     assert rig.robot.change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
 
 

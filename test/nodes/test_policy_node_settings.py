@@ -150,7 +150,7 @@ def test_every_parameter_of_the_control_room_has_a_time_at_which_it_may_change()
     [
         ({"joint_trajectory": False}, "the robot would never hear of a command"),
         ({"joint_state": "/joint_states"}, "commands are to be sent to '/joint_states', also a stream's"),
-        ({"joint_state": "wanted"}, "an absolute ROS 2 name"),
+        ({"joint_state": "joint_states"}, "commands are to be sent to '/joint_states', also a stream's"),
     ],
 )
 def test_when_outputs_cannot_work_expect_configure_refused_with_a_sentence(rig, values, sentence):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
 from nav_msgs.msg import Path
-from policy_rig import NS, ROBOT, Rig, policy_rig, wait_for
+from policy_rig import COMMANDS, NS, ROBOT, Rig, policy_rig, wait_for
 from scipy.spatial.transform import Rotation
 from tool_rig import POSES, Script, running
 
@@ -80,7 +80,7 @@ def test_when_the_link_is_unknown_expect_configure_refused_and_then_nothing_left
     assert not rig.robot.change(Transition.TRANSITION_CONFIGURE)
     assert "prediction.link is 'l33', but the moving links of robot_description are l1, l2" in node.refusal
     topics = {name for name, _ in node.get_publisher_names_and_types_by_node("policy_node", "/")}
-    assert ROBOT.action.topic not in topics
+    assert COMMANDS not in topics
 
 
 def test_the_root_link_is_the_one_on_no_joint():

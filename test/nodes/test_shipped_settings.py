@@ -12,9 +12,10 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from policy_rig import ROBOT, Rig, policy_rig, wait_for
+from policy_rig import COMMANDS, ROBOT, Rig, policy_rig, wait_for
 
 from hpt_ros.control import ControlConfig
+from hpt_ros.embodiment.streams import in_namespace
 from hpt_ros.nodes import remote
 from hpt_ros.resources import config_file
 from hpt_ros.sim.jtc_config import JtcConfig
@@ -43,7 +44,7 @@ def rig() -> Iterator[Rig]:
 def test_of_all_enclaves_only_the_policy_node_may_publish_commands():
     enclaves = [enclave.get("path", "") for enclave in POLICY.findall("enclaves/enclave")]
     assert len(enclaves) == len(set(enclaves)) > 3
-    commanding = [path for path in enclaves if ROBOT.action.topic in allowed(path, "topics", "publish")]
+    commanding = [path for path in enclaves if COMMANDS in allowed(path, "topics", "publish")]
     assert commanding == ["/hpt/policy_node"]
     assert "*" not in ElementTree.tostring(POLICY, encoding="unicode").replace("<!--", "").replace("-->", "")
 
@@ -61,8 +62,8 @@ def test_the_policy_node_may_do_all_that_it_does(rig):
     assert {name for name in served if "/_action/" not in name} <= allowed(own, "services", "reply")
     runs = {name.split("/_action/")[0] for name in published | served if "/_action/" in name}
     assert runs == allowed(own, "actions", "execute")
-    assert ROBOT.action.topic in published
-    assert {stream.topic for stream in ROBOT.streams} <= allowed("/robot", "topics", "publish")
+    assert COMMANDS in published
+    assert {in_namespace(stream.topic) for stream in ROBOT.streams} <= allowed("/robot", "topics", "publish")
 
 
 def test_a_remote_policy_may_talk_to_its_inference_node_and_not_more():
@@ -82,7 +83,7 @@ def test_the_controllers_limits_are_switched_on_and_agree_with_the_policy_nodes(
     document = yaml.safe_load(config_file("controllers/feed_dog.yaml").read_text(encoding="utf-8"))
     manager = document["controller_manager"]["ros__parameters"]
     (name,) = [key for key, value in manager.items() if isinstance(value, dict)]
-    assert ROBOT.action.topic == f"/{name}/joint_trajectory"
+    assert f"/{name}/joint_trajectory" == COMMANDS
     assert manager["enforce_command_limits"] is True
     given = document[name]["ros__parameters"]
     assert tuple(given["joints"]) == ROBOT.action.names

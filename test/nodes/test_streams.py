@@ -126,7 +126,7 @@ def test_diagnostics_of_the_node_judge_each_stream_and_name_the_one_that_died(ri
     rig.node.trigger_activate()
     rig.until_moving()
     wait_for(lambda: newest(rig, "stream joints").message.endswith(" Hz"), "a rate")
-    assert newest(rig, "stream joints").hardware_id == ROBOT.stream("joints").topic
+    assert newest(rig, "stream joints").hardware_id == "/joint_states"
     rig.robot.joints_on = False
     rig.until(State.FAULT)
     wait_for(lambda: newest(rig, "stream joints").level == DiagnosticStatus.ERROR, "the error")

@@ -1,0 +1,60 @@
+"""Whether the parameter files of a command line are meant for the node that is started with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+
+from hpt_ros.errors import HptError
+from hpt_ros.structured import read_yaml_file
+
+_PARAMETERS = "ros__parameters"
+
+
+def require_addressed(node: Node, arguments: Sequence[str]) -> None:
+    """Refuse a file that has parameters for a node of this name in another namespace only: rcl would pass it over.
+
+    Files with nothing for a node of this name, as for other nodes of a launch file, are none of our business.
+
+    Args:
+        node: the node.
+        arguments: of its process.
+
+    Raises:
+        HptError: names the file, its sections and the one that would have been right.
+    """
+    name, own = node.get_name(), node.get_fully_qualified_name()
+    files = [Path(arguments[at + 1]) for at, word in enumerate(arguments[:-1]) if word == "--params-file"]
+    for file in files:
+        found = list(_sections(read_yaml_file(file)))
+        ours = [section for section in found if section.rpartition("/")[2] == name]
+        if ours and not any(matches(section, own) for section in found):
+            raise HptError(
+                f"the parameter file {str(file)!r} has parameters for {', '.join(ours)}, but this node is {own}, so "
+                f"none of them would count; write /**/{name}: in the file, which is this node in every namespace"
+            )
+
+
+def matches(section: str, node: str) -> bool:
+    """Whether a section of a parameter file (``/**/policy_node``) is for the node of a full name; as rcl compares.
+
+    ``*`` stands for one part of a name, ``**`` for any number of them.
+    """
+    pattern = ""
+    for part in section.strip("/").split("/"):
+        pattern += {"**": "(/[^/]+)*", "*": "/[^/]+"}.get(part, f"/{re.escape(part)}")
+    return re.fullmatch(pattern, node) is not None
+
+
+def _sections(content: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """Full names that have parameters; namespaces may be levels of their own."""
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            place = f"{above}/{str(key).strip('/')}"
+            if _PARAMETERS in value:
+                yield place
+            yield from _sections({k: v for k, v in value.items() if k != _PARAMETERS}, place)

@@ -1,0 +1,188 @@
+"""Two robots in one graph: names by the rules of ROS, so that each node commands its own arm only."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lifecycle_msgs.msg import Transition
+from policy_rig import HOME, ROBOT, Ramp, Robot, wait_for
+
+from hpt_ros.control import State
+from hpt_ros.nodes.composition import Composition
+from hpt_ros.nodes.parameter_files import matches
+from hpt_ros.nodes.policies import LoadedPolicy
+from hpt_ros.nodes.policy_node import PolicyNode
+from hpt_ros.nodes.sim_node import SimNode
+from hpt_ros.nodes.teleop_node import TeleopNode
+from hpt_ros.resources import config_file
+
+COMMANDS = "/arm_controller/joint_trajectory"
+
+
+def start(composition: Composition, robot: Robot, policy: Ramp, **arguments: Any) -> PolicyNode:
+    loaded = LoadedPolicy(policy, ROBOT, "", ROBOT.observation_horizon)
+    node = PolicyNode(load=lambda: loaded, context=composition.context, **arguments)
+    composition.add(node)
+    assert robot.change(Transition.TRANSITION_CONFIGURE), node.refusal
+    assert robot.change(Transition.TRANSITION_ACTIVATE), node.refusal
+    return node
+
+
+def test_when_two_robots_share_a_graph_expect_each_commanded_by_its_own_node_only():
+    slow, fast = Ramp(0.1), Ramp(0.4)
+    with Composition() as composition:
+        left = composition.add(Robot(composition.context, "/cell/left"))
+        right = composition.add(Robot(composition.context, "/cell/right"))
+        right.position = HOME + 0.2
+        nodes = [
+            start(composition, left, slow, namespace="/cell/left"),
+            start(composition, right, fast, namespace="/cell/right"),
+        ]
+        wait_for(lambda: len(left.commands) > 50 and len(right.commands) > 50, "commands to both")
+        assert [node.state for node in nodes] == [State.RUNNING, State.RUNNING]
+        assert (
+            left.count_publishers(f"/cell/left{COMMANDS}")
+            == right.count_publishers(f"/cell/right{COMMANDS}")
+            == 1
+        )
+        assert left.count_publishers(COMMANDS) == left.count_subscribers("/joint_states") == 0
+        for robot, began in ((left, HOME), (right, HOME + 0.2)):
+            np.testing.assert_allclose(robot.commands[0].position, began, atol=0.05)
+        nodes[0].stop("only this one")
+        wait_for(lambda: nodes[0].state is State.FAULT, "its stop")
+        assert nodes[1].state is State.RUNNING
+        wait_for(lambda: left.statuses[-1].fault == "only this one", "its status")
+        assert right.statuses[-1].fault == ""
+
+
+def test_when_topics_are_remapped_expect_absolute_and_relative_names_to_follow_once():
+    """A chain of remappings is followed once, as everywhere in ROS: a camera is not sent through two of them."""
+    from dataclasses import replace
+
+    absolute = replace(
+        ROBOT,
+        streams=tuple(replace(item, topic=f"/{item.topic}") for item in ROBOT.streams[:1])
+        + ROBOT.streams[1:],
+    )
+    front, wrist, joints = (stream.topic for stream in ROBOT.streams)
+    rules = [f"/{front}:=/a", f"{wrist}:=/b", f"{joints}:=measured", "/a:=/wrong", f"{COMMANDS}:=/arm/go"]
+    with Composition() as composition:
+        loaded = LoadedPolicy(Ramp(), absolute, "", 1)
+        node = PolicyNode(
+            load=lambda: loaded, context=composition.context, namespace="/left",
+            cli_args=["--ros-args", *(word for rule in rules for word in ("-r", rule))],
+        )  # fmt: skip
+        composition.add(node)
+        node.trigger_configure()
+        heard = {item.topic_name for item in node.subscriptions}
+        assert {"/a", "/b", "/left/measured"} <= heard
+        assert node.pilot is not None
+        assert [stream.topic for stream in node.pilot.embodiment.streams] == ["/a", "/b", "/left/measured"]
+        assert f"/left{COMMANDS}" in {item.topic_name for item in node.publishers}
+
+
+def test_when_remapping_makes_a_stream_of_the_command_expect_configure_refused():
+    with Composition() as composition:
+        loaded = LoadedPolicy(Ramp(), ROBOT, "", 1)
+        rule = f"joint_states:={COMMANDS}"
+        node = PolicyNode(
+            load=lambda: loaded, context=composition.context, cli_args=["--ros-args", "-r", rule]
+        )
+        composition.add(node)
+        node.trigger_configure()
+        assert f"commands are to be sent to '{COMMANDS}', also a stream's" in node.refusal
+
+
+@pytest.mark.parametrize("namespace", ["", "/robot1", "/cell/robot1"])
+def test_the_simulated_robot_and_its_teleoperator_lie_in_their_namespace(namespace):
+    with Composition() as composition:
+        sim = SimNode(context=composition.context, namespace=namespace)
+        teleop = TeleopNode(context=composition.context, namespace=namespace)
+        try:
+            nodes: tuple[Any, ...] = (sim, teleop)
+            named = [item.topic_name for node in nodes for item in (*node.publishers, *node.subscriptions)]
+            shared = {"/clock", "/diagnostics", "/parameter_events", "/rosout"}
+            assert [
+                topic for topic in named if topic not in shared and not topic.startswith(f"{namespace}/")
+            ] == []
+            assert named.count(f"{namespace}{COMMANDS}") == 2
+            assert f"{namespace}/sim/reset_scene" in [item.service_name for item in sim.services]
+        finally:
+            sim.close()
+            for node in (sim, teleop):
+                node.destroy_node()
+
+
+@pytest.mark.parametrize(
+    ("section", "node", "same"),
+    [
+        ("/**", "/a/b/policy_node", True), ("/**/policy_node", "/policy_node", True),
+        ("/**/policy_node", "/a/b/policy_node", True), ("/*/policy_node", "/a/policy_node", True),
+        ("/*/policy_node", "/policy_node", False), ("/*/policy_node", "/a/b/policy_node", False),
+        ("policy_node", "/policy_node", True), ("/policy_node", "/a/policy_node", False),
+        ("/a/policy_node", "/a/policy_node", True), ("/a/**/policy_node", "/a/policy_node", True),
+    ],
+)  # fmt: skip
+def test_sections_of_parameter_files_are_compared_as_rcl_does(section, node, same, tmp_path):
+    import rclpy
+    from rclpy.node import Node
+
+    assert matches(section, node) is same
+    file = tmp_path / "file.yaml"
+    file.write_text(f"{section}: {{ros__parameters: {{x: 1}}}}\n")
+    namespace, _, name = node.rpartition("/")
+    context = rclpy.Context()
+    rclpy.init(context=context, args=["--ros-args", "--params-file", str(file)])
+    try:
+        made = Node(name, namespace=namespace or "/", context=context)
+        assert ("x" in made._parameter_overrides) is same
+        made.destroy_node()
+    finally:
+        rclpy.try_shutdown(context=context)
+
+
+def run_policy_node(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "hpt_ros.nodes.policy_node",
+        "--ros-args",
+        "--log-level",
+        "fatal",
+        *arguments,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_when_a_parameter_file_is_for_this_node_without_its_namespace_expect_it_refused(tmp_path: Path):
+    file = tmp_path / "safety.yaml"
+    file.write_text("/policy_node:\n  ros__parameters: {safety.velocity_scale: 0.1}\n")
+    ended = run_policy_node("-r", "__ns:=/robot1", "--params-file", str(file))
+    assert ended.returncode == 2
+    assert "has parameters for /policy_node, but this node is /robot1/policy_node" in ended.stderr
+    assert "write /**/policy_node: in the file" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "file", sorted(config_file("safety/first_motion.yaml").parent.glob("*.yaml")), ids=lambda file: file.name
+)
+def test_every_shipped_parameter_file_applies_in_any_namespace(file):
+    import yaml
+
+    given = yaml.safe_load(file.read_text())
+    with Composition() as composition:
+        for namespace in ("/", "/robot1", "/cell/robot1"):
+            node = PolicyNode(
+                context=composition.context,
+                cli_args=["--ros-args", "-r", f"__ns:={namespace}", "--params-file", str(file)],
+            )
+            for section in given.values():
+                for name, value in section["ros__parameters"].items():
+                    assert node.get_parameter(name).value == value
+            node.close()
+            node.destroy_node()
