@@ -103,17 +103,28 @@ def test_the_controllers_limits_are_switched_on_and_agree_with_the_policy_nodes(
         assert constraints[joint]["goal"] > 0.0
 
 
-@pytest.mark.parametrize("name", ["fastdds.xml", "two_machines.xml"])
-def test_fast_dds_takes_the_profiles(name):
+def said_with_profiles(path: Path) -> str:
+    """What Fast DDS has to say when a node is made with these profiles."""
     code = (
         "import rclpy; rclpy.init(); node = rclpy.create_node('profiled');"
         "node.create_publisher(__import__('std_msgs.msg').msg.Empty, 'a', 1); node.destroy_node(); rclpy.shutdown()"
     )
-    environment = {**os.environ, "FASTDDS_DEFAULT_PROFILES_FILE": str(config_file(f"dds/{name}"))}
+    environment = {**os.environ, "FASTDDS_DEFAULT_PROFILES_FILE": str(path)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    return f"exit {done.returncode}" * bool(done.returncode) + done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["fastdds.xml", "two_machines.xml"])
+def test_fast_dds_takes_the_profiles_and_says_so_of_ones_that_are_wrong(name, tmp_path):
+    shipped = config_file(f"dds/{name}")
+    assert said_with_profiles(shipped) == ""
+    wrong = tmp_path / "wrong.xml"
+    wrong.write_text(
+        shipped.read_text(encoding="utf-8").replace("participant", "partycipant"), encoding="utf-8"
+    )
+    assert "XML" in said_with_profiles(wrong)
 
 
 def test_every_part_of_a_quality_declaration_is_there():
