@@ -12,16 +12,18 @@ class PolicyHealth:
     Attributes:
         in_a_row: refused chunks and failed inferences since the last good chunk.
         hung: what to say of an inference that does not come back; empty if there is none.
+        unasked: what to say of observations that are not complete, so that it is not asked; empty if they are.
     """
 
     in_a_row: int = 0
     hung: str = ""
+    unasked: str = ""
     _failed: str = ""
 
     @property
     def excuse(self) -> str:
         """Why no chunk comes, as the end of a sentence; empty if nothing is known."""
-        return self.hung or self._failed
+        return self.hung or self._failed or self.unasked
 
     def failed(self, reason: str) -> None:
         """Note a refused chunk or a failed inference."""

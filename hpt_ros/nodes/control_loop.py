@@ -51,8 +51,9 @@ class ControlLoop:
             return instant
         pilot.ahead_ns = instant.ahead_ns
         if instant.jump and pilot.controller.state.active:
+            if pilot.controller.state is not State.RUNNING:  # else its change of state is logged
+                node.teller.warn(Kind.CLOCK, "", instant.jump)
             self._interrupt(pilot, instant.jump, instant)
-            node.teller.warn(Kind.CLOCK, "", instant.jump)
         return instant
 
     @property

@@ -30,7 +30,7 @@ def run(name: str, make: Callable[..., Any], args: Sequence[str] | None = None) 
 
     Args:
         name: in front of errors.
-        make: makes the node in the `context` that it is given; it has `close`, `refusal` and the parameter `autostart`.
+        make: makes the node, in the default context; it has `close`, `refusal` and the parameter `autostart`.
         args: of the command line; None takes the process's.
 
     Returns:
@@ -40,7 +40,7 @@ def run(name: str, make: Callable[..., Any], args: Sequence[str] | None = None) 
     be_punctual()
     try:
         with process(args) as (context, ended):
-            node = make(context=context)
+            node = make()
             try:
                 require_addressed(node, sys.argv if args is None else args)
                 return _spin(node, SingleThreadedExecutor(context=context), ended)

@@ -347,6 +347,8 @@ class Pilot:
         heard.lost = self._newly_absent()
         heard.result, heard.problem = self._finished(now_ns)
         self.controller.inference_running(self.worker.busy_s())
+        missing = "; ".join(f"stream {name!r}: {why}" for name, why in self.intake.missing.items())
+        self.controller.session.policy.unasked = f"; no observation is complete: {missing}" if missing else ""
 
     def _judged(self, verdict: Verdict) -> tuple[str, str]:
         self.controller.invalid_message()

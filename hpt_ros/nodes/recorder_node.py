@@ -412,10 +412,8 @@ def run(
     """As `main`, for `hpt record`, with the keys of the terminal; says how episodes are started and ended."""
     overrides = [Parameter("use_sim_time", value=sim_time), Parameter("operator", value=operator)]
 
-    def make(context: Context) -> RecorderNode:
-        node = RecorderNode(
-            embodiment, out_dir, extra_topics=extra_topics, context=context, parameter_overrides=overrides
-        )
+    def make() -> RecorderNode:
+        node = RecorderNode(embodiment, out_dir, extra_topics=extra_topics, parameter_overrides=overrides)
         keys = sys.stdin.isatty()
         print(HELP if keys else HELP.partition("\n")[0], flush=True)
         if keys:

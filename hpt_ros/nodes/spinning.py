@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import rclpy
+from rclpy import utilities
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import get_default_context
 
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.failing import go_on
@@ -81,9 +81,7 @@ class OwnContext(rclpy.Context):  # type: ignore[misc, unused-ignore]
 
 @contextlib.contextmanager
 def process(args: Sequence[str] | None) -> Iterator[tuple[OwnContext, threading.Event]]:
-    """What a node needs around it: a context, and an event that says that the process is to end.
-
-    The default context is there too, for code that uses it; if it is shut down, the process is to end.
+    """What a node needs around it: a default context of its own, and an event that says that the process is to end.
 
     Args:
         args: command line for rclpy; the process's own if None.
@@ -93,17 +91,18 @@ def process(args: Sequence[str] | None) -> Iterator[tuple[OwnContext, threading.
     """
     with unhindered_output():
         ended = ended_by_signals()
+        # rclpy has no way to choose the default context, in which nodes are made that name none.
         context = OwnContext(ended)
+        default: Any = utilities
+        default.g_default_context = context
         words = None if args is None else list(args)
         try:
             _begin(words, context)
-            rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-            get_default_context().on_shutdown(ended.set)
             yield context, ended
         finally:
             _handle(ENDING, signal.SIG_IGN)  # Python itself restores the default before it has ended
             context.end()
-            rclpy.try_shutdown()
+            default.g_default_context = None
 
 
 def _begin(words: list[str] | None, context: OwnContext) -> None:
@@ -140,7 +139,7 @@ def run_node(make: Callable[..., Any], name: str, args: Sequence[str] | None = N
     A node's own `start` is called before, and its `close` after, where it has them.
 
     Args:
-        make: makes the node, in the `context` that it is given.
+        make: makes the node, in the default context.
         name: of the executable, for the sentence about a mistake (exit status 2).
         args: command line for rclpy; the process's own if None.
     """
@@ -149,7 +148,7 @@ def run_node(make: Callable[..., Any], name: str, args: Sequence[str] | None = N
             executor = SingleThreadedExecutor(context=context)
             node: Node | None = None
             try:
-                node = make(context=context)
+                node = make()
                 require_addressed(node, sys.argv if args is None else args)
                 getattr(node, "start", _nothing)()
                 executor.add_node(node)

@@ -12,6 +12,7 @@ from hpt_ros.embodiment import Stream
 from hpt_ros.nodes.pilot import Pilot
 from hpt_ros.nodes.publishers import Silence
 from hpt_ros.nodes.streams import StreamMonitor
+from hpt_ros.observation.buffer import SETTLE_S
 
 # Stamps further off than this are of another kind of clock: simulated time, time since the start of a device.
 OTHER_CLOCK_S = 1e8
@@ -145,10 +146,10 @@ def _chunk(pilot: Pilot, monitor: StreamMonitor | None) -> Reason:
     session, waiting = controller.session, "waiting for the policy's first chunk"
     if controller.state is State.HOLDING:
         waiting = f"{session.held_because()}; waiting for a new chunk"
+    if pilot.intake.missing:
+        return _incomplete(pilot, monitor)
     if session.policy.excuse:
         return Reason(Code.POLICY, f"{waiting}{session.policy.excuse}")
-    if pilot.intake.missing:
-        return _incomplete(pilot, monitor, waiting)
     horizon_s = (robot.action.horizon - 1) * robot.dt_s
     if session.counters["chunks_refused_late"]:
         if robot.action.horizon == 1:
@@ -170,25 +171,26 @@ def _chunk(pilot: Pilot, monitor: StreamMonitor | None) -> Reason:
     return Reason(Code.CHUNK, waiting)
 
 
-def _incomplete(pilot: Pilot, monitor: StreamMonitor | None, waiting: str) -> Reason:
+def _incomplete(pilot: Pilot, monitor: StreamMonitor | None) -> Reason:
     late: list[str] = []
     for name in pilot.intake.missing:
-        tolerance_s = pilot.embodiment.stream(name).tolerance_s
+        stream = pilot.embodiment.stream(name)
         delay_s = math.nan if monitor is None else monitor.delay_s(name)
-        if delay_s > tolerance_s:
+        oldest_s = delay_s - SETTLE_S + 1.0 / stream.rate_hz
+        if oldest_s > stream.tolerance_s:
             late.append(
-                f"stream {name!r} comes {delay_s:.3f} s after its stamp, later than its tolerance of "
-                f"{tolerance_s:g} s"
+                f"stream {name!r} comes {delay_s:.3f} s after its stamp, {stream.rate_hz:g} times a second, so a tick "
+                f"may find it {oldest_s:.3f} s old, later than its tolerance of {stream.tolerance_s:g} s"
             )
-    if late:
-        remedy = (
-            "make the camera or its driver faster, or raise tolerance_s in the embodiment file if the policy was "
-            "trained on observations as old"
-        )
-        return Reason(Code.TICK, f"{waiting}: {'; '.join(late)}; {remedy}", ", ".join(pilot.intake.missing))
     listed = "; ".join(f"stream {name!r}: {why}" for name, why in pilot.intake.missing.items())
+    remedy = (
+        "; make the camera or its driver faster, or raise tolerance_s in the embodiment file if the policy was "
+        "trained on observations as old"
+    )
+    words = "; ".join(late) + remedy if late else listed
+    subject = ", ".join(pilot.intake.missing)
     return Reason(
-        Code.TICK, f"{waiting}: no observation is complete: {listed}", ", ".join(pilot.intake.missing)
+        Code.TICK, f"waiting for the policy's chunk, but no observation is complete: {words}", subject
     )
 
 

@@ -98,8 +98,8 @@ from hpt_ros.nodes import policy_node
 from hpt_ros.nodes.executable import run
 
 class Broken(policy_node.PolicyNode):
-    def __init__(self, context):
-        super().__init__(context=context)
+    def __init__(self):
+        super().__init__()
         self.create_timer(0.05, self.fail)
 
     def fail(self):

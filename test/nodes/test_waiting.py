@@ -100,6 +100,16 @@ def test_when_messages_are_refused_expect_that_and_not_never_seen(rig, capfd):
     assert "never seen" not in fault(rig)
 
 
+def test_when_a_camera_becomes_later_than_its_tolerance_expect_the_latched_fault_to_say_so(capfd):
+    with policy_rig(LateCamera) as rig:
+        rig.robot.late_s = 0.0
+        rig.start(watchdog__timeout_s=1.5)
+        rig.until_moving()
+        rig.robot.late_s = 0.2
+        rig.until(State.FAULT)
+        assert "no observation is complete: stream 'front'" in rig.node.pilot.controller.latched
+
+
 class LateCamera(Robot):  # type: ignore[misc]
     """Its images come a fifth of a second after their stamp."""
 
