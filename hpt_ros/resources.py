@@ -38,6 +38,24 @@ def config_file(relative: str) -> Path:
     )
 
 
+def config_path(kind: str, name_or_path: str | Path) -> Path:
+    """Path of a configuration file: a path, or the name of a shipped one, e.g. ``"feed_dog"``.
+
+    A file that exists wins over a shipped name; a name has neither folder nor ending.
+
+    Args:
+        kind: folder below ``config/``: "embodiments", "recipes" or "safety".
+        name_or_path: what the user gave.
+
+    Raises:
+        HptError: a name, but of no shipped file.
+    """
+    path = Path(name_or_path)
+    if path.exists() or path.suffix or len(path.parts) != 1:
+        return path
+    return config_file(f"{kind}/{path}.yaml")
+
+
 def checkpoint_folder(name_or_path: str) -> Path:
     """Folder of a checkpoint: a path, or the name of one shipped with the package (``"feed_dog"``).
 

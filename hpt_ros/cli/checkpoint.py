@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-HELP = "say what a checkpoint holds, verify, import, export it, or add a task"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `hpt checkpoint`."""
@@ -16,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return actions.add_parser(name, help=text, description=text)
 
     def folder(added: argparse.ArgumentParser) -> None:
-        added.add_argument("path", type=Path, metavar="PATH", help="checkpoint folder")
+        added.add_argument("path", metavar="CHECKPOINT", help="folder, or a shipped name, e.g. feed_dog")
 
     folder(
         action("inspect", "load a checkpoint strictly and print its configuration, parts, hash and metrics")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from pathlib import Path
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
@@ -16,20 +15,21 @@ from hpt_ros.model.report import checkpoint_report, export_report, verification_
 from hpt_ros.model.verifying import require_statistics
 from hpt_ros.model.weights import export_trunk
 from hpt_ros.nodes.agreement import require_agreement
+from hpt_ros.resources import checkpoint_folder
 
 
 def inspect(args: argparse.Namespace) -> str:
     """Print what a checkpoint is."""
-    return checkpoint_report(load_checkpoint(args.path), where=str(args.path))
+    return checkpoint_report(load_checkpoint(checkpoint_folder(args.path)), where=args.path)
 
 
 def verify(args: argparse.Namespace) -> str:
     """Load a checkpoint strictly and check its files against each other."""
-    checkpoint = load_checkpoint(args.path)
+    checkpoint = load_checkpoint(checkpoint_folder(args.path))
     robot = _robot_of(checkpoint, args.path)
     require_agreement(checkpoint.config, robot)
     require_statistics(checkpoint)
-    return verification_report(checkpoint, where=str(args.path))
+    return verification_report(checkpoint, where=args.path)
 
 
 def import_published(args: argparse.Namespace) -> str:
@@ -68,7 +68,7 @@ def import_published(args: argparse.Namespace) -> str:
 
 def export(args: argparse.Namespace) -> str:
     """Write a trunk, or a whole policy, in the published layout."""
-    checkpoint = load_checkpoint(args.path)
+    checkpoint = load_checkpoint(checkpoint_folder(args.path))
     if args.format == "trunk":
         return export_report(checkpoint.config.trunk, export_trunk(checkpoint.policy, args.out))
     return str(export_model(checkpoint.policy, args.out))
@@ -78,7 +78,7 @@ def add_task(args: argparse.Namespace) -> str:
     """Write a checkpoint that knows more tasks."""
     if args.out.exists():
         raise HptError(f"{str(args.out)!r} exists already, so it is not replaced; name another folder")
-    checkpoint = load_checkpoint(args.path)
+    checkpoint = load_checkpoint(checkpoint_folder(args.path))
     policy = with_tasks(checkpoint.policy, tuple(args.task))
     added = f"## Tasks added\n- with `hpt checkpoint add-task`, not trained on: {'; '.join(args.task)}\n"
     folder = save_checkpoint(
@@ -94,8 +94,8 @@ def add_task(args: argparse.Namespace) -> str:
     return f"wrote {folder}, which knows {len(policy.config.tasks)} tasks: {'; '.join(policy.config.tasks)}"
 
 
-def _robot_of(checkpoint: Checkpoint, path: Path) -> Embodiment:
-    return Embodiment.loads(checkpoint.embodiment_yaml, where=f"the embodiment of checkpoint {str(path)!r}")
+def _robot_of(checkpoint: Checkpoint, path: str) -> Embodiment:
+    return Embodiment.loads(checkpoint.embodiment_yaml, where=f"the embodiment of checkpoint {path!r}")
 
 
 def _facts(robot: Embodiment, args: argparse.Namespace) -> Robot:

@@ -6,7 +6,6 @@ import argparse
 import math
 from pathlib import Path
 
-HELP = "convert rosbags to a LeRobotDataset v3.0"
 IDLE_S = 2.0  # a person needs about a second to press a button; `hpt quality` points out rests from here on
 
 
@@ -66,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"cut out rests longer than S seconds ({IDLE_S:g} if S is left out) but for half a second on either side; "
         "a rest in the middle splits the episode",
     )
-    add("--workers", type=int, default=1, metavar="N", help="processes that convert side by side (default 1)")
+    add("--workers", type=int, default=1, metavar="N", help="processes that convert side by side")
     add(
         "--ray",
         default="",
@@ -84,9 +83,7 @@ def run(args: argparse.Namespace) -> int:
     """Convert and print what was kept and why the rest was not."""
     import time
 
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
+    from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Embodiment
     from hpt_ros.errors import HptError
     from rosbag_tools.convert import Options, convert
@@ -112,20 +109,11 @@ def run(args: argparse.Namespace) -> int:
         longest_rest_s=args.trim_idle,
         namespace=args.namespace,
     )
-    console = Console(stderr=True)
     started = time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("converting", total=None)
-
-        shown = ""
+    with Terminal() as terminal:
 
         def show(doing: str, note: str, done: float, total: float) -> None:
-            nonlocal shown
-            if doing != shown:  # time left is counted anew
-                shown = doing
-                progress.reset(task, total=total)
-            progress.update(task, description=f"{doing} {note}", completed=done, total=total)
+            terminal.bar(doing, round(done), max(round(total), 1), note)
 
         report = convert(args.bags, args.out, embodiment, options, show)
     elapsed_s = time.monotonic() - started

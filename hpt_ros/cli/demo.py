@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
     from hpt_ros.nodes.demo import DemoSettings
 
-HELP = "let a checkpoint feed the dog in simulation, beside two baselines, and print how well it went"
 
 # Seconds of wall time on two cores, from the runs in docs/demo.md; only for the sentence before the start.
 EPISODE_S = 11.0
@@ -31,21 +29,17 @@ RECORDING_SPEED = 2.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
+    parser.add_argument("--episodes", type=int, default=10, metavar="N", help="of each player")
     parser.add_argument(
-        "--episodes", type=int, default=10, metavar="N", help="of each player (default: %(default)s)"
+        "checkpoint", nargs="?", default="feed_dog", metavar="CHECKPOINT", help="folder, or a shipped name"
     )
-    parser.add_argument(
-        "--checkpoint", default="feed_dog", help="folder, or a shipped name (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("hpt_demo"), metavar="DIR", help="for results (default: %(default)s)"
-    )
+    parser.add_argument("--out", type=Path, default=Path("hpt_demo"), metavar="DIR", help="for results")
     parser.add_argument(
         "--seed",
         type=int,
         default=1000,
         metavar="N",
-        help="of the first scene (default: %(default)s)",
+        help="of the first scene",
     )
     parser.add_argument("--no-baselines", action="store_true", help="let only the policy play")
     parser.add_argument(
@@ -58,10 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=100,
         metavar="N",
-        help="with --full: to record (default: %(default)s)",
+        help="with --full: to record",
     )
     parser.add_argument(
-        "--recipe", metavar="FILE", help="with --full: training recipe (default: the shipped feed_dog)"
+        "--recipe", metavar="FILE", help="with --full: training recipe, or a shipped name (default: feed_dog)"
     )
     parser.add_argument("--iterations", type=int, metavar="N", help="with --full: instead of the recipe's")
 
@@ -90,9 +84,10 @@ def run(args: argparse.Namespace) -> int:
 def _make_checkpoint(args: argparse.Namespace, console: Console) -> Path:
     """Record, convert and finetune into ``--out``; returns the checkpoint's folder."""
     from hpt_ros.cli.main import main as hpt
+    from hpt_ros.cli.terminal import Terminal
     from hpt_ros.learning import load_recipe
     from hpt_ros.nodes.demo import record_demonstrations
-    from hpt_ros.resources import config_file
+    from hpt_ros.resources import config_file, config_path
 
     if args.demonstrations < 2:
         raise HptError(
@@ -106,7 +101,7 @@ def _make_checkpoint(args: argparse.Namespace, console: Console) -> Path:
             raise HptError(
                 f"{str(folder)!r} exists already, from an earlier --full; remove it or give another --out"
             )
-    recipe_path = args.recipe or str(config_file("recipes/feed_dog.yaml"))
+    recipe_path = str(config_path("recipes", args.recipe or "feed_dog"))
     iterations = args.iterations or load_recipe(recipe_path, (), iterations=None, batch_size=None).iterations
     players = 1 if args.no_baselines else 3
     minutes = [
@@ -119,17 +114,19 @@ def _make_checkpoint(args: argparse.Namespace, console: Console) -> Path:
         f"{args.demonstrations} demonstrations, 1 to convert them, {minutes[1]:.0f} to train {iterations} steps, "
         f"{minutes[2]:.0f} to play {players * args.episodes} episodes"
     )
-    with _progress(console, "recording demonstrations", args.demonstrations) as advance:
+    with Terminal() as terminal:
+        done = itertools.count(1)
+        terminal.bar("recording demonstrations", 0, args.demonstrations)
 
         def recorded(_: str, result: Any) -> None:
             if result.success:
-                advance()
+                terminal.bar("recording demonstrations", next(done), args.demonstrations)
 
         record_demonstrations(args.demonstrations, bags, real_time_factor=RECORDING_SPEED, report=recorded)
     embodiment = str(config_file("embodiments/feed_dog.yaml"))
     for verb in (
         ["convert", str(bags), "--embodiment", embodiment, "--out", str(dataset), "--workers", "2"],
-        ["finetune", "--dataset", str(dataset), "--out", str(training), "--recipe", recipe_path]
+        ["finetune", str(dataset), "--out", str(training), "--recipe", recipe_path]
         + (["--iterations", str(args.iterations)] if args.iterations else []),
     ):
         console.print(f"[bold]hpt {' '.join(verb)}[/bold]", highlight=False)
@@ -143,6 +140,7 @@ def _make_checkpoint(args: argparse.Namespace, console: Console) -> Path:
 
 def _play(settings: DemoSettings, out: Path, console: Console) -> None:
     from hpt_ros.cli import demo_report
+    from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Embodiment
     from hpt_ros.nodes.demo import play
     from hpt_ros.resources import checkpoint_folder
@@ -151,8 +149,12 @@ def _play(settings: DemoSettings, out: Path, console: Console) -> None:
     robot = Embodiment.load(folder / "embodiment.yaml")
     players = 3 if settings.baselines else 1
     started_s = time.monotonic()
-    with _progress(console, "playing episodes", players * settings.episodes) as advance:
-        scores, seen = play(settings, lambda *_: advance())
+    with Terminal() as terminal:
+        done, total = itertools.count(1), players * settings.episodes
+        terminal.bar("playing episodes", 0, total)
+        scores, seen = play(
+            settings, lambda player, _: terminal.bar("playing episodes", next(done), total, player)
+        )
     table = demo_report.score_table(scores)
     console.print(table)
     about = {
@@ -172,23 +174,3 @@ def _play(settings: DemoSettings, out: Path, console: Console) -> None:
             demo_report.write_video(out / "episode.mp4", seen.pictures)
             written.append(out / "episode.mp4")
     console.print(f"saved: {', '.join(str(path) for path in written)}", highlight=False)
-
-
-@contextmanager
-def _progress(console: Console, title: str, total: int) -> Iterator[Any]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left:"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda: progress.advance(task)

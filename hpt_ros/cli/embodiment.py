@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hpt_ros.embodiment import Embodiment
 
-HELP = "make a first embodiment file from a bag, or check one"
 LEFT_OUT = "robot_description's"  # a limit that the robot's URDF gives
 
 

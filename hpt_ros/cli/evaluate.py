@@ -5,24 +5,18 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-HELP = "measure a checkpoint's action error on a dataset"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "--checkpoint", required=True, metavar="DIR", help="checkpoint folder, or the name of a shipped one"
+        "checkpoint", metavar="CHECKPOINT", help="folder, or the name of a shipped one, e.g. feed_dog"
     )
-    parser.add_argument(
-        "--dataset", required=True, metavar="DIR", help="LeRobotDataset v3.0 folder of the same robot"
-    )
+    parser.add_argument("dataset", metavar="DATASET", help="LeRobotDataset v3.0 folder of the same robot")
     parser.add_argument(
         "--cache", metavar="DIR", help="folder for decoded frames (default: beside the dataset)"
     )
-    parser.add_argument(
-        "--batch-size", type=int, default=64, metavar="N", help="samples at a time (default 64)"
-    )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default cpu)")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="samples at a time")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,7 +25,8 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from hpt_ros.cli.finetune import Terminal, checked_device
+    from hpt_ros.cli.finetune import checked_device
+    from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Embodiment, require_match
     from hpt_ros.errors import HptError
     from hpt_ros.learning import Windows, action_error, open_dataset, open_source

@@ -1,4 +1,4 @@
-"""`hpt export DATASET OUT --format hdf5|zarr`: a dataset for other trainers."""
+"""`hpt export DATASET --out OUT.hdf5|OUT.zarr`: a dataset for other trainers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 from hpt_ros.errors import HptError
 
-HELP = "write a dataset as HDF5 (robomimic's layout) or Zarr (diffusion policy's layout)"
 FORMATS = {"hdf5": ".hdf5", "zarr": ".zarr"}
 
 
@@ -17,14 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "dataset", metavar="DATASET", help="LeRobotDataset v3.0 folder, as `hpt convert` writes it"
     )
-    parser.add_argument("out", metavar="OUT", help="new file ending in .hdf5, or new folder ending in .zarr")
-    parser.add_argument("--format", choices=tuple(FORMATS), help="default: what OUT's ending says")
+    parser.add_argument(
+        "--out", required=True, metavar="PATH", help="new file ending in .hdf5, or new folder ending in .zarr"
+    )
+    parser.add_argument("--format", choices=tuple(FORMATS), help="default: what the ending of --out says")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the file so that it is there whole or not at all; returns 0."""
     from hpt_ros.cli.export_formats import write_hdf5, write_zarr
-    from hpt_ros.cli.finetune import Terminal
+    from hpt_ros.cli.terminal import Terminal
     from hpt_ros.learning import open_dataset
 
     out = Path(args.out)

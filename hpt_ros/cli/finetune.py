@@ -6,29 +6,28 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from hpt_ros.errors import HptError
 
 if TYPE_CHECKING:
+    from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Embodiment
 
-HELP = "train a policy from a dataset or from bags"
 DEFAULT_RECIPE = "feed_dog"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--dataset", metavar="DIR", help="LeRobotDataset v3.0 folder, as `hpt convert` writes it"
+    parser.add_argument(
+        "data",
+        nargs="+",
+        metavar="DATASET|BAG",
+        help="LeRobotDataset v3.0 folder, as `hpt convert` writes it, or bags to convert first, into OUT/dataset",
     )
-    source.add_argument("--bags", nargs="+", metavar="BAG", help="bags to convert first, into OUT/dataset")
-    parser.add_argument("--embodiment", metavar="FILE", help="the robot; needed with --bags")
+    parser.add_argument(
+        "--embodiment", metavar="FILE", help="the robot's file, or a shipped name; left out: the data's own"
+    )
     parser.add_argument(
         "--out", required=True, metavar="RUN", help="folder for checkpoints (last/, best/) and metrics.jsonl"
     )
@@ -73,13 +72,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for decoded frames and cached features (default: beside the dataset)",
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default cpu)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train; returns 0, or 130 when interrupted (the run is saved then)."""
+    from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Embodiment
     from hpt_ros.learning import Start, load_recipe, open_dataset, read_recipe, saved_recipe, train
+    from hpt_ros.resources import config_path
 
     device = checked_device(args.device)
     out = Path(args.out)
@@ -97,19 +98,19 @@ def run(args: argparse.Namespace) -> int:
         recipe = read_recipe(saved_recipe(out), where=f"the run {args.out!r}")
     else:
         recipe = load_recipe(
-            recipe_path(args.recipe or DEFAULT_RECIPE),
+            config_path("recipes", args.recipe or DEFAULT_RECIPE),
             args.set,
             iterations=args.iterations,
             batch_size=args.batch_size,
         )
     robot = Embodiment.load(args.embodiment) if args.embodiment else None
     with Terminal() as report:
-        folder = Path(args.dataset) if args.dataset else _converted(args, robot, out, report)
+        folder = Path(args.data[0]) if _is_dataset(args.data) else _converted(args, robot, out, report)
         result = train(
             open_dataset(folder, robot, cache_root=args.cache),
             recipe,
             out,
-            start=Start(args.trunk, args.image_encoder, args.init, args.language_model),
+            start=Start(_named(args.trunk), args.image_encoder, _named(args.init), args.language_model),
             resume=args.resume,
             cache_root=args.cache,
             device=device,
@@ -128,6 +129,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _named(checkpoint: str | None) -> str | None:
+    """A shipped checkpoint's folder, if that is what is named; what it is instead, loading it explains."""
+    from hpt_ros.resources import checkpoint_folder
+
+    try:
+        return None if checkpoint is None else str(checkpoint_folder(checkpoint))
+    except HptError:
+        return checkpoint
+
+
+def _is_dataset(data: list[str]) -> bool:
+    """Whether the data are one dataset; what is neither that nor bags, opening it as a dataset explains."""
+    from hpt_ros.cli.view import is_bag
+
+    return len(data) == 1 and not is_bag(Path(data[0]))
+
+
 def _converted(args: argparse.Namespace, robot: Embodiment | None, out: Path, report: Terminal) -> Path:
     """Convert the bags into OUT/dataset, or use what an interrupted run converted there."""
     from rosbag_tools.convert import convert
@@ -137,26 +155,15 @@ def _converted(args: argparse.Namespace, robot: Embodiment | None, out: Path, re
         if args.resume:
             return folder
         raise HptError(
-            f"{str(folder)!r} exists already; train from it with --dataset {shlex.quote(str(folder))} and "
+            f"{str(folder)!r} exists already; train from it with 'hpt finetune {shlex.quote(str(folder))}' and "
             "another --out, or go on with its run with --resume"
         )
-    if robot is None:
-        raise HptError("--bags needs the robot that they are of; add --embodiment FILE")
 
     def show(doing: str, note: str, done: float, total: float) -> None:
         report.bar(doing, round(done), max(round(total), 1), note)
 
-    convert(args.bags, folder, robot, progress=show)
+    convert(args.data, folder, robot, progress=show)
     return folder
-
-
-def recipe_path(name_or_path: str) -> Path:
-    """Path of a recipe file; a bare name means a shipped one."""
-    from hpt_ros.resources import config_file
-
-    if Path(name_or_path).exists() or "/" in name_or_path or name_or_path.endswith((".yaml", ".yml")):
-        return Path(name_or_path)
-    return config_file(f"recipes/{name_or_path}.yaml")
 
 
 def checked_device(name: str) -> str:
@@ -180,46 +187,3 @@ def checked_device(name: str) -> str:
             "PyTorch, or train with --device cpu"
         )
     return name
-
-
-class Terminal:
-    """Lines and live bars on the terminal; plain lines where the output is no terminal."""
-
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console()
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=self._console,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._tenths: dict[str, int] = {}
-
-    def __enter__(self) -> Terminal:
-        if self._console.is_terminal:
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def say(self, sentence: str) -> None:
-        """Print the line above the bars."""
-        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-
-    def bar(self, label: str, done: int, total: int, note: str = "") -> None:
-        """Move the bar; without a terminal, print a line at every tenth."""
-        if not self._console.is_terminal:
-            tenth = done * 10 // total
-            if tenth != self._tenths.get(label, 0):
-                self._tenths[label] = tenth
-                self.say(f"{label} {done}/{total} {note}".rstrip())
-            return
-        if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(label, total=total, note=note)
-        self._progress.update(self._tasks[label], completed=done, total=total, note=note)

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rosbag_tools.importing import Source
 
-HELP = "import a LeRobot v2.0, v2.1 or v3.0 dataset, or RLDS episodes in TFRecord files"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -31,14 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["action"],
         metavar="COLUMN",
-        help="RLDS: columns that make the action (default action)",
+        help="RLDS: columns that make the action",
     )
     add(
         "--state",
         nargs="*",
         default=["observation/state"],
         metavar="COLUMN",
-        help="RLDS: columns that make the state, or none (default observation/state)",
+        help="RLDS: columns that make the state, or none",
     )
     add("--skip-bad", action="store_true", help="leave episodes out that cannot be used, and report them")
     add("--overwrite", action="store_true", help="replace the dataset at --out")
@@ -46,18 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import and print what was taken; returns 0."""
-    from rich.console import Console
-    from rich.progress import Progress, TextColumn, TimeElapsedColumn
-
+    from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Embodiment
     from rosbag_tools.importing import import_dataset
 
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     size = _size(args.size) if args.size else None
     source = _source(args)
-    columns = (TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading vectors", total=None)
+    with Terminal() as terminal:
+        terminal.bar("importing episodes", 0, None)
         report = import_dataset(
             source,
             args.out,
@@ -67,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
             task=args.task,
             overwrite=args.overwrite,
             skip_bad=args.skip_bad,
-            progress=lambda done: progress.update(task, description=f"{done} episodes"),
+            progress=lambda done: terminal.bar("importing episodes", done, None),
         )
     print(f"{Path(args.out)}: {report.episodes} episodes, {report.rows} ticks at {source.fps:g} Hz")
     if source.left_out:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from rosbag_tools.quality import Finding
     from rosbag_tools.quality_measure import Pictures, Sensed
 
-HELP = "check a dataset and write a report of what is wrong with it, as one HTML page"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -49,25 +47,28 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace, dataset: Dataset) -> None:
+    import itertools
     import json
 
     import numpy as np
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from hpt_ros.cli.terminal import Terminal
     from rosbag_tools.quality import CHECKS, assess
     from rosbag_tools.quality_measure import EpisodeArrays
     from rosbag_tools.quality_page import page
     from rosbag_tools.quality_recorded import read_recorded
 
     views = [stream.name for stream in dataset.embodiment.image_streams]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("pictures", total=dataset.length * len(views))
+    with Terminal() as terminal:
+        frames = itertools.count(1)
+
+        def advance() -> None:
+            terminal.bar("reading images", next(frames), dataset.length * len(views))
+
         thumbnails: dict[tuple[int, str], list[bytes]] = {}
         pictures = {
-            view: _pictures(dataset, number, lambda: progress.advance(bar), thumbnails)
-            for number, view in enumerate(views)
+            view: _pictures(dataset, number, advance, thumbnails) for number, view in enumerate(views)
         }
     recorded = read_recorded(dataset.root)
     arrays = [

@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-HELP = "run a checkpoint on a robot as a ROS 2 node, configured and activated at once"
+from hpt_ros.cli.ros_options import add_ros_options, parameter, ros_arguments
+
+NODE = "policy_node"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder, or a shipped name such as feed_dog")
-    parser.add_argument(
-        "--embodiment", metavar="FILE", help="the robot's file; must agree with the checkpoint's"
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", help="folder, or a shipped name such as feed_dog")
+    add(
+        "--embodiment",
+        metavar="FILE",
+        help="the robot's file, or a shipped name; must agree with the checkpoint's",
     )
-    parser.add_argument("--task", default="", help="task text (default: the embodiment's)")
-    parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
-    parser.add_argument("--sim-time", action="store_true", help="use simulated time from /clock")
-    parser.add_argument("--inactive", action="store_true", help="wait for lifecycle transitions from outside")
-    parser.add_argument(
-        "--param",
-        action="append",
-        default=[],
-        metavar="NAME:=VALUE",
-        help="any parameter of the node; may be repeated",
-    )
+    add("--task", metavar="TEXT", help="task text (default: the embodiment's)")
+    add("--device", help="torch device (default: cpu)")
+    add("--backend", help="what computes the network (default: auto)")
+    add("--inactive", action="store_true", help="wait for lifecycle transitions from outside")
+    add_ros_options(parser, NODE)
 
 
 def run(args: argparse.Namespace) -> int:
     """Spin the policy node until it is interrupted; returns its exit status."""
+    ros = ros_arguments(args, NODE)
+    given = {name: getattr(args, name) for name in ("checkpoint", "embodiment", "task", "device", "backend")}
+    settings = [parameter(name, value) for name, value in given.items() if value]
+    settings.append(f"autostart:={str(not args.inactive).lower()}")
+
     from hpt_ros.nodes.policy_node import main
 
-    settings = [
-        # rcl reads values as YAML, of which JSON is a part: quoted, a folder called 123 or a task with a colon is text.
-        f"checkpoint:={json.dumps(args.checkpoint)}",
-        f"device:={json.dumps(args.device)}",
-        f"use_sim_time:={str(args.sim_time).lower()}",
-        f"autostart:={str(not args.inactive).lower()}",
-        *([f"embodiment:={json.dumps(args.embodiment)}"] if args.embodiment else []),
-        *([f"task:={json.dumps(args.task)}"] if args.task else []),
-        *args.param,
-    ]
-    return main(["hpt", "--ros-args", *(part for setting in settings for part in ("-p", setting))])
+    return main(["hpt", "--ros-args", *(part for setting in settings for part in ("-p", setting)), *ros])

@@ -15,7 +15,8 @@ from hpt_ros.extras import require_extra
 if TYPE_CHECKING:
     from hpt_ros.learning import Dataset, Episode
 
-HELP = "open an episode of a dataset or a bag in Rerun, or write it as a film"
+
+ENDINGS = (".mp4", ".rrd")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,13 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="for a bag: its embodiment file; left out: the one that it carries",
     )
+    parser.add_argument("--episode", type=int, default=0, metavar="N", help="number of the episode")
     parser.add_argument(
-        "--episode", type=int, default=0, metavar="N", help="number of the episode (default 0)"
-    )
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--film", metavar="FILE", help="write an MP4 film, whether Rerun is installed or not")
-    how.add_argument(
-        "--save", metavar="FILE", help="write a Rerun recording (.rrd) instead of opening the viewer"
+        "--out",
+        metavar="FILE",
+        help="write an MP4 film (.mp4) or a Rerun recording (.rrd); left out: Rerun's viewer where it is installed, "
+        "else a film in the current folder",
     )
 
 
@@ -46,8 +46,13 @@ def run(args: argparse.Namespace) -> int:
 
     from hpt_ros.learning import open_dataset
 
-    if args.save:
-        require_extra("rerun", extra="rerun", what=f"--save {args.save!r}")
+    ending = Path(args.out).suffix if args.out else ""
+    if args.out and ending not in ENDINGS:
+        raise HptError(
+            f"--out is {args.out!r}, but a name ending in {' or '.join(ENDINGS)} was expected; rename it"
+        )
+    if ending == ".rrd":
+        require_extra("rerun", extra="rerun", what=f"--out {args.out!r}")
     source = Path(args.source)
     if is_bag(source):
         with tempfile.TemporaryDirectory() as folder:
@@ -63,22 +68,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(dataset: Dataset, args: argparse.Namespace) -> None:
-    from hpt_ros.cli.finetune import Terminal
+    from hpt_ros.cli.terminal import Terminal
 
     episode = _episode(dataset, args.episode)
     has_rerun = importlib.util.find_spec("rerun") is not None
     with Terminal() as report:
         ticks = _reported(_ticks(dataset, episode), episode.length, report)
-        if args.film or not has_rerun:
+        if (args.out or ("" if has_rerun else ".mp4")).endswith(".mp4"):
             from hpt_ros.cli.view_film import write_film
 
-            film = _new_file(args.film or f"{dataset.root.name}-episode-{episode.index}.mp4", ".mp4")
+            film = _new_file(args.out or f"{dataset.root.name}-episode-{episode.index}.mp4")
             write_film(film, dataset, episode, ticks)
             path: Path | None = film
         else:
             from hpt_ros.cli.view_rerun import show
 
-            path = _new_file(args.save, ".rrd") if args.save else None
+            path = _new_file(args.out) if args.out else None
             show(dataset, episode, ticks, path)
     print(f"wrote {path}" if path else "sent the episode to the Rerun viewer")
 
@@ -118,12 +123,8 @@ def _episode(dataset: Dataset, number: int) -> Episode:
     )
 
 
-def _new_file(name: str, ending: str) -> Path:
+def _new_file(name: str) -> Path:
     path = Path(name)
-    if path.suffix != ending:
-        raise HptError(
-            f"the file to write is {name!r}, but a name ending in {ending} was expected; rename it"
-        )
     if not path.absolute().parent.is_dir():
         raise HptError(f"the folder of {name!r} does not exist; make it, or name another file")
     return path

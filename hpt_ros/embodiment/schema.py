@@ -25,6 +25,7 @@ from hpt_ros.embodiment.streams import (
     check_stream,
     in_namespace,
 )
+from hpt_ros.resources import config_path
 from hpt_ros.structured import (
     differences,
     dump_yaml,
@@ -59,11 +60,15 @@ class Embodiment:
     def load(path: str | Path) -> Embodiment:
         """Read and check an embodiment file.
 
+        Args:
+            path: of the file, or the name of a shipped one, e.g. "feed_dog".
+
         Raises:
+            HptError: a name, but of no shipped file.
             StructureError: unreadable, not YAML, wrong keys or types.
             EmbodimentError: fields that contradict one another.
         """
-        return _checked(read_yaml_file(Path(path)), f"embodiment file {str(path)!r}")
+        return _checked(read_yaml_file(config_path("embodiments", path)), f"embodiment file {str(path)!r}")
 
     @staticmethod
     def loads(text: str, *, where: str = "embodiment text") -> Embodiment:

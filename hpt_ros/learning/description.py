@@ -37,7 +37,7 @@ def read_info(root: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise DatasetError(
             f"{str(root)!r} has no 'meta/info.json', so it is no LeRobot dataset; give a dataset folder, "
-            "or bags with --bags"
+            "or name the bags themselves"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(

@@ -407,10 +407,18 @@ def main(args: list[str] | None = None) -> int:
 
 
 def run(
-    embodiment: Embodiment, out_dir: str, *, extra_topics: Sequence[str], operator: str, sim_time: bool
+    embodiment: Embodiment,
+    out_dir: str,
+    *,
+    extra_topics: Sequence[str],
+    operator: str,
+    ros_arguments: Sequence[str],
 ) -> int:
-    """As `main`, for `hpt record`, with the keys of the terminal; says how episodes are started and ended."""
-    overrides = [Parameter("use_sim_time", value=sim_time), Parameter("operator", value=operator)]
+    """As `main`, for `hpt record`, with the keys of the terminal; says how episodes are started and ended.
+
+    `ros_arguments` are what stands behind --ros-args.
+    """
+    overrides = [Parameter("operator", value=operator)] if operator else []
 
     def make() -> RecorderNode:
         node = RecorderNode(embodiment, out_dir, extra_topics=extra_topics, parameter_overrides=overrides)
@@ -420,4 +428,4 @@ def run(
             Keyboard(node.controls.keys.put).start()
         return node
 
-    return run_node(make, "hpt record", ["hpt"])
+    return run_node(make, "hpt record", ["hpt", "--ros-args", *ros_arguments])

@@ -37,7 +37,7 @@ ROSDEP = {
     "huggingface_hub": "python3-huggingface-hub-pip",
     "mujoco": "python3-mujoco-pip",
     "rosbags": "python3-rosbags-pip",
-    **{name: f"python3-{name}" for name in ("matplotlib", "numpy", "rich", "scipy", "torch", "yaml")},
+    **{name: f"python3-{name}" for name in ("argcomplete", "matplotlib", "numpy", "rich", "scipy", "torch", "yaml")},
 }
 WITHOUT_ROSDEP_KEY = {"av", "pyarrow", "safetensors"}  # named in package.xml's comment and CONTRIBUTING.md
 WHEEL = {

@@ -21,20 +21,26 @@ def test_when_no_action_is_named_expect_them_listed(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["checkpoint"])
     assert ended.value.code == 2
-    assert "ACTION" in capsys.readouterr().err
+    assert ", ".join(ACTIONS) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["inspect", "no_such"], "the checkpoint 'no_such' is no folder"),
-        (["verify", "no_such"], "the checkpoint 'no_such' is no folder"),
+        (["inspect", "no_such"], "the checkpoint 'no_such' is neither a folder nor"),
+        (["verify", "no_such"], "the checkpoint 'no_such' is neither a folder nor"),
         (["import", "no_such", "--out", "x"], "the weight file 'no_such' does not exist"),
         (["import", "hf://liruiw", "--out", "x"], "not of the form hf://user/repo"),
         (["import", "no_such", "--out", "x", "--embodiment", "no.yaml"], "the file 'no.yaml' does not exist"),
         (["import", "no_such", "--out", "x", "--task", "wipe"], "--task is for a whole policy"),
-        (["export", "no_such", "--format", "model", "--out", "x"], "the checkpoint 'no_such' is no folder"),
-        (["add-task", "no_such", "--task", "wipe", "--out", "x"], "the checkpoint 'no_such' is no folder"),
+        (
+            ["export", "no_such", "--format", "model", "--out", "x"],
+            "the checkpoint 'no_such' is neither a folder nor",
+        ),
+        (
+            ["add-task", "no_such", "--task", "wipe", "--out", "x"],
+            "the checkpoint 'no_such' is neither a folder nor",
+        ),
     ],
 )
 def test_when_the_user_errs_expect_one_sentence_status_2_and_nothing_written(
@@ -43,7 +49,7 @@ def test_when_the_user_errs_expect_one_sentence_status_2_and_nothing_written(
     monkeypatch.chdir(tmp_path)
     assert main(["checkpoint", *arguments]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("hpt checkpoint: error: ")
+    assert error.startswith(f"hpt checkpoint {arguments[0]}: error: ")
     assert sentence in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

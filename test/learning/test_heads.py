@@ -47,7 +47,7 @@ def test_a_head_is_finetuned_saved_loaded_and_run(
     quiet = {"brightness": 0.0, "contrast": 0.0, "colour": 0.0, "shift_px": 0}
     recipe.write_text(dump_yaml(recipe_mapping(make_recipe(lr=4e-3, batch_size=16, augment=quiet))))
     words = [
-        *("--dataset", dataset_folder, "--out", tmp_path / "run", "--cache", cache_root),
+        *(dataset_folder, "--out", tmp_path / "run", "--cache", cache_root),
         *("--recipe", recipe, "--iterations", 60, "--set", "validation_every=60"),
         *("--set", f"policy.head.kind={kind}", "--set", f"policy.pooling={pooling}"),
         *("--set", "policy.head.heads=2", "--set", "policy.head.flow_width=32"),

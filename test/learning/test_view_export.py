@@ -38,7 +38,7 @@ def test_when_exported_to_hdf5_expect_every_episode_as_training_reads_it(
     dataset, dataset_folder, cache_root, tmp_path
 ):
     out = tmp_path / "tiny.hdf5"
-    assert main(["export", str(dataset_folder), str(out)]) == 0
+    assert main(["export", str(dataset_folder), "--out", str(out)]) == 0
     frames = open_cache(dataset, cache_root).frames
     demos = read_hdf5(out)
     assert len(demos) == len(dataset.episodes)
@@ -58,7 +58,7 @@ def test_when_the_recording_was_a_success_expect_a_reward_at_its_end(own_folder,
     spans = [{"start_ns": 0, "ticks": 9, "episode_index": 1}]
     report = {"episodes": [{"outcome": "success", "spans": spans}]}
     (own_folder / "meta/hpt/report.json").write_text(json.dumps(report))
-    assert main(["export", str(own_folder), str(tmp_path / "t.hdf5")]) == 0
+    assert main(["export", str(own_folder), "--out", str(tmp_path / "t.hdf5")]) == 0
     with h5py.File(tmp_path / "t.hdf5") as file:
         assert [name.decode() for name in file["mask/success"]] == ["demo_1"]
         assert "mask/failure" not in file
@@ -77,7 +77,7 @@ def test_when_exported_to_zarr_expect_all_rows_and_the_ends_of_episodes(
 ):
     zarr = pytest.importorskip("zarr")
     out = tmp_path / "tiny.zarr"
-    assert main(["export", str(dataset_folder), str(out)]) == 0
+    assert main(["export", str(dataset_folder), "--out", str(out)]) == 0
     root = zarr.open_group(str(out), mode="r")
     assert root.metadata.zarr_format == 2
     assert root["meta/episode_ends"][:].tolist() == [episode.stop for episode in dataset.episodes]
@@ -93,7 +93,7 @@ def test_when_the_disk_fails_on_the_way_expect_nothing_left(dataset_folder, own_
     video.write_bytes(video.read_bytes()[:2000])
     out = tmp_path / "new"
     out.mkdir()
-    assert main(["export", str(own_folder), str(out / "t.hdf5")]) == 2
+    assert main(["export", str(own_folder), "--out", str(out / "t.hdf5")]) == 2
     assert "cannot be decoded" in capsys.readouterr().err
     assert list(out.iterdir()) == []
 
@@ -101,9 +101,12 @@ def test_when_the_disk_fails_on_the_way_expect_nothing_left(dataset_folder, own_
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["export", "{data}", "out.npz"], "the format of 'out.npz' is not known"),
-        (["export", "{data}", "nowhere/out.hdf5"], "the folder of 'nowhere/out.hdf5' does not exist"),
-        (["view", "{data}", "--film", "film.avi"], "a name ending in .mp4 was expected"),
+        (["export", "{data}", "--out", "out.npz"], "the format of 'out.npz' is not known"),
+        (
+            ["export", "{data}", "--out", "nowhere/out.hdf5"],
+            "the folder of 'nowhere/out.hdf5' does not exist",
+        ),
+        (["view", "{data}", "--out", "film.avi"], "a name ending in .mp4 or .rrd was expected"),
         (["view", "{data}", "--episode", "9"], "--episode is 9, but dataset .* has the episodes 0 to 5"),
     ],
 )
@@ -121,7 +124,7 @@ def test_when_asked_for_what_cannot_be_expect_a_sentence_and_status_2(
 def test_when_out_exists_expect_it_left_alone(dataset_folder, tmp_path, capsys):
     out = tmp_path / "t.hdf5"
     out.write_text("mine")
-    assert main(["export", str(dataset_folder), str(out)]) == 2
+    assert main(["export", str(dataset_folder), "--out", str(out)]) == 2
     assert "exists already" in capsys.readouterr().err
     assert out.read_text() == "mine"
 
@@ -130,7 +133,7 @@ def test_when_viewed_as_a_film_expect_a_frame_a_tick_with_the_views_above_a_movi
     dataset, dataset_folder, tmp_path
 ):
     film = tmp_path / "film.mp4"
-    assert main(["view", str(dataset_folder), "--episode", "2", "--film", str(film)]) == 0
+    assert main(["view", str(dataset_folder), "--episode", "2", "--out", str(film)]) == 0
     with av.open(str(film)) as container:
         assert container.streams.video[0].average_rate == 10
         shown = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
@@ -149,7 +152,7 @@ def test_when_viewed_as_a_film_expect_a_frame_a_tick_with_the_views_above_a_movi
 def test_when_a_rerun_recording_is_wanted_without_rerun_expect_what_to_install(
     dataset_folder, tmp_path, capsys
 ):
-    assert main(["view", str(dataset_folder), "--save", str(tmp_path / "t.rrd")]) == 2
+    assert main(["view", str(dataset_folder), "--out", str(tmp_path / "t.rrd")]) == 2
     assert "make setup EXTRAS=rerun" in capsys.readouterr().err
 
 
@@ -157,7 +160,7 @@ def test_when_a_rerun_recording_is_wanted_without_rerun_expect_what_to_install(
     importlib.util.find_spec("rerun") is None, reason="Rerun is not installed: the extra rerun"
 )
 def test_when_saved_for_rerun_expect_a_recording(dataset_folder, tmp_path):
-    assert main(["view", str(dataset_folder), "--save", str(tmp_path / "t.rrd")]) == 0
+    assert main(["view", str(dataset_folder), "--out", str(tmp_path / "t.rrd")]) == 0
     assert (tmp_path / "t.rrd").read_bytes()[:4] == b"RRF2"
 
 
@@ -167,7 +170,7 @@ def test_when_exported_arrays_become_a_dataset_again_expect_state_and_action_bit
 ):
     pytest.importorskip("zarr")
     out = tmp_path / f"tiny.{form}"
-    assert main(["export", str(dataset_folder), str(out)]) == 0
+    assert main(["export", str(dataset_folder), "--out", str(out)]) == 0
     arrays = read_hdf5(out) if form == "hdf5" else read_zarr(out)
     views = [stream.name for stream in dataset.embodiment.image_streams]
     episodes = [

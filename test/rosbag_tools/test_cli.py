@@ -84,7 +84,7 @@ def test_an_episode_of_a_bag_is_viewed_as_it_would_be_converted(robot, tmp_path,
         if not (item[0] == "/left" and 2.0 < seconds_of(robot, item) < 3.0)
     ]
     robot.write(tmp_path / "press", messages, custom={KEY_EMBODIMENT: robot.text})
-    assert main(["view", "press", "--episode", "1", "--film", "second.mp4"]) == 0
+    assert main(["view", "press", "--episode", "1", "--out", "second.mp4"]) == 0
     with av.open("second.mp4") as film:
         count = sum(1 for _ in film.decode(video=0))
     assert 25 <= count <= 30  # the three seconds after the gap
@@ -96,7 +96,7 @@ def seconds_of(robot, item):
 
 
 def test_when_a_viewed_bag_has_no_embodiment_expect_it_asked_for(bag, tmp_path, capsys):
-    assert main(["view", str(bag), "--film", str(tmp_path / "film.mp4")]) == 2
+    assert main(["view", str(bag), "--out", str(tmp_path / "film.mp4")]) == 2
     assert "--embodiment" in capsys.readouterr().err
     assert not (tmp_path / "film.mp4").exists()
 

@@ -1,0 +1,145 @@
+"""Options of the verbs that run a node, and what they are for rcl.
+
+`ros2 run` has them behind --ros-args; here they are options of their own, and --ros-args still passes all that follows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hpt_ros.errors import HptError, did_you_mean
+
+LEVELS = ("debug", "info", "warn", "error", "fatal")
+_NAME = r"[A-Za-z_]\w*(\.\w+)*"
+
+
+def add_ros_options(parser: argparse.ArgumentParser, node: str) -> None:
+    """Declare the options; `node` is the node's usual name."""
+    parser.set_defaults(ros_args=[])
+    add = parser.add_argument_group("ROS").add_argument
+    add("--sim-time", action="store_true", help="use simulated time from /clock")
+    add("--param", action="append", default=[], metavar="NAME:=VALUE", help="a parameter; may be repeated")
+    add(
+        "--params-file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="parameters from a YAML file, or a shipped one by its name, e.g. first_motion; may be repeated",
+    )
+    add("--namespace", metavar="NAME", help="namespace of the node, e.g. robot1")
+    add("--name", metavar="NAME", help=f"name of the node (default: {node})")
+    add("--remap", action="append", default=[], metavar="FROM:=TO", help="another name; may be repeated")
+    add(
+        "--log-level",
+        metavar="LEVEL",
+        help=f"{', '.join(LEVELS)}; of one logger: NAME:=LEVEL (default: info)",
+    )
+    add("--ros-args", nargs="...", help="all that follows goes to rcl as it is")
+
+
+def ros_arguments(args: argparse.Namespace, node: str) -> list[str]:
+    """What these options are for rcl, without the leading --ros-args.
+
+    Args:
+        args: parsed.
+        node: the node's usual name.
+
+    Raises:
+        HptError: a value of another form; a file that is not there, or that has nothing for this node.
+    """
+    namespace = "/" + (args.namespace or "").strip("/")
+    if not re.fullmatch(r"/|(/[A-Za-z_]\w*)+", namespace):
+        raise HptError(
+            f"--namespace is {args.namespace!r}, but a name such as robot1 or cell/left was expected"
+        )
+    name = args.name or node
+    if not re.fullmatch(r"[A-Za-z_]\w*", name):
+        raise HptError(f"--name is {args.name!r}, but letters, digits and underscores were expected")
+    full_name = f"{namespace.rstrip('/')}/{name}"
+    return [
+        *(part for file in args.params_file for part in ("--params-file", str(_file(file, full_name)))),
+        *(["-p", "use_sim_time:=true"] if args.sim_time else []),
+        *(part for setting in args.param for part in ("-p", _setting(setting))),
+        *(["-r", f"__ns:={namespace}"] if args.namespace else []),
+        *(["-r", f"__node:={name}"] if args.name else []),
+        *(part for rule in args.remap for part in ("-r", _rule(rule))),
+        *(["--log-level", _level(args.log_level)] if args.log_level else []),
+        *args.ros_args,
+    ]
+
+
+def parameter(name: str, value: str) -> str:
+    """A text as a parameter; quoted, a folder called 123 or a task with a colon stays text.
+
+    rcl reads values as YAML, of which JSON is a part.
+    """
+    return f"{name}:={json.dumps(value)}"
+
+
+def _setting(text: str) -> str:
+    name, assigned, value = text.partition(":=")
+    if not (assigned and value and re.fullmatch(_NAME, name)):
+        wrong = re.fullmatch(rf"({_NAME})=(.*)", text, re.DOTALL)
+        remedy = f"write --param {wrong[1]}:={wrong[3]}" if wrong else "correct it"
+        raise HptError(
+            f"--param is {text!r}, but NAME:=VALUE was expected, e.g. safety.velocity_scale:=0.1; {remedy}"
+        )
+    return text
+
+
+def _rule(text: str) -> str:
+    old, assigned, new = text.partition(":=")
+    if not (assigned and old.strip() and new.strip()):
+        raise HptError(
+            f"--remap is {text!r}, but FROM:=TO was expected, e.g. /joint_states:=/left/joint_states"
+        )
+    return text
+
+
+def _level(text: str) -> str:
+    level = text.rpartition(":=")[2]
+    if level.lower() not in LEVELS:
+        raise HptError(
+            f"--log-level is {text!r}, but one of {', '.join(LEVELS)} was expected{did_you_mean(level, LEVELS)}"
+        )
+    return text
+
+
+def _file(name: str, node: str) -> Path:
+    """The file's path, if some of it is for the node; rcl would say nothing."""
+    from hpt_ros.resources import config_path
+    from hpt_ros.structured import read_yaml_file
+
+    path = config_path("safety", name)
+    nodes = list(_nodes(read_yaml_file(path)))
+    if not any(re.fullmatch(_pattern(pattern), node) for pattern in nodes):
+        raise HptError(
+            f"--params-file is {name!r}, which has parameters of {', '.join(nodes) or 'no node'}, but none of {node}; "
+            f"name it /** or {node} there"
+        )
+    return path
+
+
+def _nodes(mapping: object, above: str = "") -> Iterator[str]:
+    """Names of the nodes in a parameters file; namespaces may be keys above them."""
+    if isinstance(mapping, dict):
+        for key, inside in mapping.items():
+            if isinstance(inside, dict) and "ros__parameters" in inside:
+                yield f"{above}/{str(key).lstrip('/')}"
+            else:
+                yield from _nodes(inside, f"{above}/{str(key).strip('/')}")
+
+
+def _pattern(name: str) -> str:
+    """A regular expression: * stands for one part of a name, ** for any number of parts.
+
+    https://docs.ros.org/en/jazzy/How-To-Guides/Node-arguments.html, "Parameters from a file"
+    """
+    parts = [
+        {"**": "(/[^/]+)*", "*": "/[^/]+"}.get(part, "/" + re.escape(part)) for part in name.split("/")[1:]
+    ]
+    return "".join(parts)
