@@ -54,7 +54,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     ),
     "hpt_ros.nodes": _LIBRARIES | _MESSAGES | (_ALL_ROOMS - {"hpt_ros.cli"}),
     # Every room and library, but for the ROS client itself: only hpt_ros.nodes talks to it.
-    "hpt_ros.cli": (_LIBRARIES - {"rclpy"}) | {"h5py", "rerun", "zarr"} | _ALL_ROOMS,
+    "hpt_ros.cli": (_LIBRARIES - {"rclpy"}) | {"argcomplete", "h5py", "rerun", "zarr"} | _ALL_ROOMS,
 }
 
 
@@ -62,6 +62,8 @@ def room_of(module: str) -> str:
     """The room that a module belongs to, e.g. "hpt_ros.control" for "hpt_ros.control.limits"."""
     if module in LEAVES:
         return "leaves"
+    if module == "hpt_ros.__main__":
+        return "hpt_ros.cli"
     for room in _ALL_ROOMS:
         if module == room or module.startswith(f"{room}."):
             return room

@@ -232,8 +232,8 @@ def test_when_only_what_is_declared_is_there_expect_every_offline_verb(offline: 
         "inspect bags/bag0",
         "convert bags --embodiment tiny.yaml --out dataset",
         "quality dataset --out report.html",
-        "finetune --dataset dataset --out run --recipe ./tiny_recipe.yaml",
-        "evaluate --checkpoint run/best --dataset dataset",
+        "finetune dataset --out run --recipe ./tiny_recipe.yaml",
+        "evaluate run/best dataset",
         "checkpoint inspect run/best",
         "checkpoint verify run/best",
     ):
