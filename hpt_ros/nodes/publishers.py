@@ -47,16 +47,17 @@ class Publishers:
         return found[1]
 
     def _look(self, stream: Stream) -> tuple[Silence, str]:
-        subject = f"stream {stream.name!r} (topic {stream.topic})"
+        topic = self._node.resolve_topic_name(stream.topic)
+        subject = f"stream {stream.name!r} (topic {topic})"
         publishers = self._node.get_publishers_info_by_topic(stream.topic)
         if not publishers:
-            return Silence.NO_PUBLISHER, f"{subject} has no publisher; {self._similar(stream)}"
+            return Silence.NO_PUBLISHER, f"{subject} has no publisher; {self._similar(stream, topic)}"
         fitting = [item for item in publishers if item.topic_type == stream.type]
         if not fitting:
             types = ", ".join(sorted({item.topic_type for item in publishers}))
             return Silence.WRONG_TYPE, (
                 f"{subject} is published as {types}, but {stream.type} was expected; correct the type in the "
-                f"embodiment file, or the topic: {self._similar(stream)}"
+                f"embodiment file, or the topic: {self._similar(stream, topic)}"
             )
         if all(_incompatible(item.qos_profile, stream) for item in fitting):
             return Silence.WRONG_QOS, (
@@ -68,14 +69,14 @@ class Publishers:
             f"{transport_hint(stream)}"
         )
 
-    def _similar(self, stream: Stream) -> str:
+    def _similar(self, stream: Stream, topic: str) -> str:
         """Which topics may be meant, as the end of a sentence."""
         known = {
             name: types for name, types in self._node.get_topic_names_and_types() if name != stream.topic
         }
         same_type = [name for name, types in known.items() if stream.type in types]
-        near = difflib.get_close_matches(stream.topic, known, n=NAMED, cutoff=0.6)
-        near += [name for name in known if name.startswith(f"{stream.topic}/") and name not in near]
+        near = difflib.get_close_matches(topic, known, n=NAMED, cutoff=0.6)
+        near += [name for name in known if name.startswith(f"{topic}/") and name not in near]
         chosen = list(dict.fromkeys([*(name for name in near if name in same_type), *same_type, *near]))
         listed = ", ".join(f"{name} ({', '.join(known[name])})" for name in chosen[:NAMED])
         return f"similar topics are {listed}" if listed else "no topic is similar; start its driver"
