@@ -77,7 +77,7 @@ build: setup ## colcon build of hpt_msgs and hpt_ros into install/ (then: source
 	  --cmake-args -DCMAKE_BUILD_TYPE=Release -DPython3_EXECUTABLE=$(CURDIR)/$(BIN)/python $(ARGS)
 
 dist: setup ## source distribution and wheel into dist/
-	rm -rf dist
+	rm -rf dist build/lib build/bdist.*
 	$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist'); build_meta.build_wheel('dist')"
 
 clean: ## remove every .venv and everything built
