@@ -255,6 +255,18 @@ def test_when_ros_is_absent_expect_the_way_to_it(words: str, offline: Path, tmp_
     assert "make setup" in sentence
 
 
+def test_when_nothing_else_is_installed_expect_help_and_a_sentence(wheel: Path, tmp_path: Path) -> None:
+    bin_folder = _make_venv(tmp_path / "venv", wheel, with_requirements=False)
+    for words in ("--help", "--version", "convert --help", "finetune --help", "run --help"):
+        shown = _run(bin_folder / "hpt", *words.split(), cwd=tmp_path)
+        assert shown.returncode == 0, f"hpt {words}: {shown.stderr}"
+    for words in ("inspect bag", "convert bag --embodiment x.yaml --out y", "checkpoint inspect feed_dog"):
+        done = _run(bin_folder / "hpt", *words.split(), cwd=tmp_path)
+        assert done.returncode == 2, f"hpt {words}: {done.stderr}"
+        (sentence,) = done.stderr.splitlines()
+        assert "which is not installed; install hpt_ros with what it needs" in sentence
+
+
 def test_when_it_is_installed_for_one_user_expect_its_files(wheel: Path, tmp_path: Path) -> None:
     base = getattr(sys, "_base_executable", sys.executable)  # a virtual environment has no user's folder
     variables = {"PYTHONUSERBASE": str(tmp_path / "user")}
