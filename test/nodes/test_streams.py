@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,6 +74,25 @@ def test_when_a_stream_is_slow_or_ahead_expect_a_warning(periods, delay_s, words
     status = front(fed(periods, delay_s)[0])
     assert status.level == DiagnosticStatus.WARN
     assert words in status.message
+
+
+@pytest.mark.parametrize(("type_", "profile", "hinted"), [
+    ("sensor_msgs/msg/Image", "", True),
+    ("sensor_msgs/msg/Image", "fastdds.xml", False),
+    ("sensor_msgs/msg/CompressedImage", "", False),
+])  # fmt: skip
+def test_when_raw_images_are_slow_without_a_profile_of_fast_dds_expect_it_named(
+    monkeypatch, type_, profile, hinted
+):
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", profile)
+    camera = replace(CAMERA, type=type_)
+    monitor, now = StreamMonitor(replace(ROBOT, streams=(camera, *ROBOT.streams[1:]))), START
+    for _ in range(20):
+        now += round(2.0 * NS / camera.rate_hz)
+        monitor.saw(camera, message_of(CAMERA, 0, now), now)
+    (kind, words) = monitor.warnings()["front"]
+    assert kind == "slow"
+    assert ("config/dds/fastdds.xml" in words) is hinted
 
 
 def test_stale_is_an_error_absent_a_warning_and_inactive_is_neither():
