@@ -27,7 +27,7 @@ space := $(empty) $(empty)
 export LD_LIBRARY_PATH := $(subst $(space),:,$(filter-out /opt/ros/%,$(subst :,$(space),$(LD_LIBRARY_PATH))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-noble lint format build dist clean
+.PHONY: help setup demo test test-slow test-nodes test-noble lint format build dist clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,9 @@ test: setup ## run the tests, but for the slow ones
 
 test-slow: setup ## run all tests
 	$(PYTEST) --timeout=1800 $(ARGS)
+
+test-nodes: setup ## run the tests of nodes, messages and launch files: what differs between ROS distributions
+	$(PYTEST) -m "not slow" test/nodes test/build/test_messages.py test/launch $(ARGS)
 
 test-noble: ## run the tests with ROS 2 Jazzy and the NumPy, OpenCV, SciPy ... of Ubuntu 24.04 (wants Python 3.10 to 3.12)
 	$(MAKE) test DISTRO=jazzy LIBS=noble

@@ -10,7 +10,8 @@ Usage: setup_env.py [EXTRA ...] installs these extras of extras.cfg too. Extras 
 Environment variables:
     HPT_DISTRO        kilted (default, in .venv) or jazzy (in .venv-jazzy)
     HPT_LIBS          pinned (default) or noble: NumPy, OpenCV, SciPy ... of Ubuntu 24.04 (in .venv-DISTRO-noble)
-    HPT_TORCH_INDEX   package index to take torch from, e.g. https://download.pytorch.org/whl/cpu
+    HPT_TORCH         auto (default: the CPU build where no NVIDIA GPU is seen and it can be had), cpu or cuda
+    HPT_TORCH_INDEX   package index to take torch from, e.g. https://download.pytorch.org/whl/cu126 for an older driver
     HPT_NO_APT        set to 1: never install system packages, not even as root
     MUJOCO_GL         how the simulation renders: egl (default), osmesa, glfw, or disable (skips the check)
 """
@@ -33,6 +34,7 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python's safe-path and isolated modes leave it out
 
+import setup_torch
 from setup_extras import known_extras, require_known
 from setup_machine import (
     NEWEST,
@@ -88,11 +90,11 @@ def environment() -> dict[str, str]:
     return env
 
 
-def run(*command: object, what: str) -> None:
+def run(*command: object, what: str, quiet: bool = False) -> None:
     """Run a command with its output in the log, saying every now and then that it still runs.
 
     Raises:
-        SetupError: it failed; the log's last lines are printed before.
+        SetupError: it failed; unless `quiet`, the log's last lines are printed before.
     """
     words = [str(word) for word in command]
     started = time.monotonic()
@@ -127,7 +129,7 @@ def run(*command: object, what: str) -> None:
             say(f"      {time.monotonic() - started:4.0f} s  {last[:100]}")
         status = process.wait()
     if status:
-        sys.stderr.write("".join(tail))
+        sys.stderr.write("" if quiet else "".join(tail))
         raise SetupError(f"{what} failed with exit status {status}; see {LOG}")
 
 
@@ -211,22 +213,36 @@ def make_venv() -> None:
         )
 
 
-def pip_install(*arguments: object, what: str) -> None:
+def pip_install(*arguments: object, what: str, quiet: bool = False) -> None:
     """Install packages into .venv at the pinned versions."""
-    run(PYTHON, "-m", "pip", "install", "--progress-bar=off", "-c", CONSTRAINTS, *arguments, what=what)
+    pip = (PYTHON, "-m", "pip", "install", "--progress-bar=off", "-c", CONSTRAINTS)
+    run(*pip, *arguments, what=what, quiet=quiet)
+
+
+def torch_before() -> str:
+    """The index that torch came from last time, "pypi" for the ordinary one, "" if .venv has none."""
+    record = STATE / "torch"
+    if record.is_file():
+        return record.read_text()
+    return "pypi" if any(VENV.glob("lib/python*/site-packages/torch-*.dist-info")) else ""
+
+
+def torch_index() -> str | None:
+    """The index that torch was taken from; None for the ordinary one."""
+    before = torch_before()
+    return None if before in ("", "pypi") else before
 
 
 def install_packages() -> None:
-    """Install the ROS wheels of the distribution and requirements.txt."""
-    index = os.environ.get("HPT_TORCH_INDEX")
-    if index:
-        pip_install("--index-url", index, "torch", what=f"installing torch from {index}")
-    elif not Path("/proc/driver/nvidia").exists():
-        say(
-            "      no NVIDIA GPU seen; HPT_TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes of CUDA"
-        )
+    """Install torch, the ROS wheels of the distribution and requirements.txt."""
+    before = torch_before()
+    source = setup_torch.choose(os.environ, gpu=setup_torch.gpu_seen(), before=before)
+    say(f"      {setup_torch.announce(source, shutil.disk_usage(VENV).free)}")
+    anew = before not in ("", source.index or "pypi")
+    taken_from = setup_torch.install(source, "torch", pip_install, anew=anew)
     files = [word for path in requirement_files(ROOT, DISTRO) for word in ("-r", path)]
     pip_install(*files, what="installing the Python packages")
+    (STATE / "torch").write_text(taken_from)
     mend_cmake_files()
 
 
@@ -241,11 +257,11 @@ def install_extras(asked: Iterable[str], packages: str) -> None:
     made_from = {name: digest(packages, *known[name]) for name in wanted}
     due = [name for name in wanted if not is_done(f"extra-{name}", made_from[name])]
     names = sorted({package for name in due for package in known[name]})
-    index = os.environ.get("HPT_TORCH_INDEX")
-    if index and "torchvision" in names:  # it must be of the same build as torch
-        pip_install("--index-url", index, "torchvision", what=f"installing torchvision from {index}")
     if due:
         say(f"  extras {', '.join(due)} ...")
+        if "torchvision" in names:  # it must be of the same build as torch
+            source = setup_torch.TorchSource(torch_index(), optional=False, reason="as torch")
+            setup_torch.install(source, "torchvision", pip_install, anew=False)
         pip_install(*names, what=f"installing the extras {', '.join(due)}")
     for name in due:
         (STATE / f"extra-{name}").write_text(made_from[name])
@@ -342,6 +358,9 @@ def main() -> int:
         started = time.monotonic()
         extras = sys.argv[1:]
         require_known(extras, known_extras(ROOT / "extras.cfg"))
+        setup_torch.choose(
+            os.environ, gpu=False, before=""
+        )  # refuses what it cannot use before anything is done
         require_one_of("DISTRO", DISTRO, DISTROS)
         require_one_of("LIBS", LIBS, LIBRARIES)
         usable = venv_is_usable()
@@ -361,7 +380,9 @@ def main() -> int:
             packages = step(
                 f"Python packages: ROS 2 {DISTRO.capitalize()}, torch, MuJoCo and tools",
                 "packages",
-                digest(interpreter, *requirement_files(ROOT, DISTRO), CONSTRAINTS),
+                digest(
+                    interpreter, *requirement_files(ROOT, DISTRO), CONSTRAINTS, *setup_torch.asked(os.environ)
+                ),
                 install_packages,
             )
             step("hpt_msgs", "messages", digest(packages, ROOT / "hpt_msgs"), build_messages)

@@ -305,7 +305,7 @@ def test_everything_installed_is_pinned() -> None:
     pins = _pins(f"{sys.version_info[0]}.{sys.version_info[1]}", [*_lines(merged), *wheels])
     extras = {name for names in _extras().values() for name in names}
     installed = _distributions([*_requirements(), *ros, *extras])
-    assert {"transformers", "openvino", "tokenizers", "huggingface-hub", "ros-rcl"} <= installed.keys()
+    assert {"huggingface-hub", "torch", "ros-rcl"} <= installed.keys()
     assert installed == {name: pins.get(name) for name in installed}
 
 

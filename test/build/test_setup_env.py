@@ -27,7 +27,7 @@ def setup_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     shutil.copy(ROOT / "extras.cfg", tmp_path)
     copy = tmp_path / "tools" / "setup_env.py"
     monkeypatch.setattr(sys, "path", [*sys.path])  # the tool adds its own folder
-    for name in ("setup_machine", "setup_extras", "setup_pins"):
+    for name in ("setup_machine", "setup_extras", "setup_pins", "setup_torch"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     spec = importlib.util.spec_from_file_location("setup_env_under_test", copy)
     assert spec is not None
@@ -142,8 +142,9 @@ def test_when_a_distribution_is_sourced_expect_nothing_of_it(
 def installed(setup_env: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What the tool asks pip for, one list a call, in place of pip itself."""
     calls: list[list[str]] = []
-    monkeypatch.setattr(setup_env, "pip_install", lambda *names, what: calls.append([*map(str, names)]))
-    monkeypatch.delenv("HPT_TORCH_INDEX", raising=False)
+    monkeypatch.setattr(
+        setup_env, "pip_install", lambda *names, what, quiet=False: calls.append([*map(str, names)])
+    )
     return calls
 
 
@@ -168,7 +169,7 @@ def test_when_an_extra_is_asked_for_expect_it_once_and_again_after_a_change(
 def test_when_installing_an_extra_fails_expect_it_tried_again(
     setup_env: ModuleType, installed: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*names: object, what: str) -> None:
+    def fail(*names: object, what: str, quiet: bool = False) -> None:
         raise setup_env.SetupError("no")
 
     with monkeypatch.context() as broken:
@@ -180,12 +181,12 @@ def test_when_installing_an_extra_fails_expect_it_tried_again(
 
 
 def test_when_torch_comes_from_an_index_expect_torchvision_from_there(
-    setup_env: ModuleType, installed: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    setup_env: ModuleType, installed: list[list[str]]
 ) -> None:
-    monkeypatch.setenv("HPT_TORCH_INDEX", "https://example.invalid/cpu")
+    (setup_env.STATE / "torch").write_text("https://example.invalid/cpu")
     setup_env.install_extras(["timm"], "a")
     assert installed == [
-        ["--index-url", "https://example.invalid/cpu", "torchvision"],
+        ["--no-deps", "--index-url", "https://example.invalid/cpu", "torchvision"],
         ["timm", "torchvision"],
     ]
 
@@ -207,5 +208,5 @@ def test_make_help_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())
     done = subprocess.run(["make", "-C", str(ROOT), "help"], capture_output=True, text=True, check=True)
-    assert {"setup", "demo", "test", "test-slow", "test-noble", "lint", "format", "build", "clean", "help"} == targets
+    assert {"setup", "demo", "test", "test-slow", "test-nodes", "test-noble", "lint", "format", "build", "dist", "clean", "help"} == targets
     assert set(re.findall(r"^  make ([a-z-]+) ", done.stdout, re.MULTILINE)) == targets
