@@ -257,7 +257,7 @@ class Controller:
         self.session.counters["command_gaps"] += gap
         self._guard(now_ns)
         if self.state in (State.WAITING, State.HOLDING):
-            self._try_to_run(time_ns, self.guards.deadman.released(now_ns))
+            self._try_to_run(time_ns, self.guards.link.unheard or self.guards.deadman.released(now_ns))
         command = self._run(time_ns) if self.state is State.RUNNING else None
         if self.state is State.HOLDING:
             self._check_hold(now_ns)
@@ -331,9 +331,15 @@ class Controller:
         if self.state in (State.RUNNING, State.HOLDING) and guards.deadman.released(now_ns):
             counters["deadman_stops"] += 1
             self._event(Event.PAUSE, "")
+        if self.state is not State.FAULT and guards.link.contested:
+            counters["contested_stops"] += 1
+            self._event(Event.ERROR, guards.link.contested)
         if self.state is not State.FAULT and guards.tracking.problem:
             counters["tracking_stops"] += 1
             self._event(Event.ERROR, guards.tracking.problem)
+        if self.state is State.RUNNING and guards.link.unheard:
+            counters["unheard_stops"] += 1
+            self._hold(Event.STALE, f"commands reach nobody, they want {guards.link.unheard}")
         if self.state is State.RUNNING and self.session.stale:
             counters["stale_stops"] += 1
             counters["frozen_stops"] += bool(frozen)

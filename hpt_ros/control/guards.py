@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.deadman import Deadman
 from hpt_ros.control.frozen import FrozenPictures
+from hpt_ros.control.link import CommandLink
 from hpt_ros.control.session import Command, StreamRate
 from hpt_ros.control.tracking import Tracking
 from hpt_ros.control.watchdog import Watchdog
@@ -36,6 +37,7 @@ class Guards:
         self.frozen = FrozenPictures(config.watchdog)
         self.tracking = Tracking(config.tracking, names, step, turns=turns, ahead_ns=ahead_ns)
         self.deadman = Deadman(config.deadman)
+        self.link = CommandLink()  # forgets nothing: what the graph shows is no matter of an activation
 
     def reset(self) -> None:
         """Forget everything."""

@@ -28,6 +28,8 @@ COUNTERS = (
     "frozen_stops",
     "tracking_stops",
     "deadman_stops",
+    "unheard_stops",
+    "contested_stops",
     "inferences_hung",
     "exhausted_stops",
     "operator_stops",

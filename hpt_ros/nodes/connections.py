@@ -16,8 +16,10 @@ from std_msgs.msg import Bool
 
 from hpt_msgs.msg import ActionChunk
 from hpt_ros.control import Command
+from hpt_ros.control.link import CommandLink
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.errors import HptError
+from hpt_ros.nodes.command_graph import CommandGraph
 from hpt_ros.nodes.conversions import (
     stream_message_type,
     stream_qos,
@@ -58,7 +60,7 @@ class Connections:
             HptError: as of `make_senders`, or an override of a quality of service that cannot be used. Nothing stays
                 connected then, nor after any other exception.
         """
-        self._node, self._robot = node, robot
+        self._node, self._robot, self._permitted = node, robot, outputs.permitted_publishers
         self._senders = make_senders(robot, outputs, node.resolve_topic_name)
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []  # how to destroy, what
         try:
@@ -71,6 +73,8 @@ class Connections:
         self, deadman_topic: str, on_message: Callable[[Stream, Any], None], on_deadman: Callable[[Any], None]
     ) -> None:
         self._outputs = [(sender, self._publisher(sender.kind, sender.topic)) for sender in self._senders]
+        commanding = [publisher for _, publisher in self._outputs]
+        self._graph = CommandGraph(self._node, commanding, self._permitted)
         self._chunks = self._publisher(ActionChunk, "~/chunk")
         for stream in self._robot.streams:
             # rcl applies remappings to the name that it is given, once; people are told the topic that it became.
@@ -87,6 +91,10 @@ class Connections:
     def topics(self) -> str:
         """Where commands go, for people."""
         return ", ".join(publisher.topic_name for _, publisher in self._outputs)
+
+    def look(self, link: CommandLink) -> None:
+        """Tell who takes the commands and who else sends some; once a period."""
+        self._graph.look(link)
 
     def send(self, command: Command, now_ns: int) -> None:
         """Publish a command on each output."""

@@ -186,8 +186,9 @@ class ControlLoop:
     def _step(self, pilot: Pilot, instant: Instant) -> None:
         node, now_ns = self._node, instant.ros_ns
         before = pilot.controller.state
-        step = pilot.step(now_ns)
         connections = node.connected()
+        connections.look(pilot.controller.guards.link)
+        step = pilot.step(now_ns)
         if step.command is not None:
             connections.send(step.command, now_ns)
         if self._log is not None:

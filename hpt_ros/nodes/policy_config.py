@@ -26,6 +26,11 @@ class OutputsConfig:
         default="",
     )
     joint_state: str = field("topic for sensor_msgs/JointState; empty: none", default="")
+    permitted_publishers: tuple[str, ...] = field(
+        "full names of nodes that may publish on the topics of the commands too; any other one is a fault. /**/NAME is "
+        "of any namespace",
+        default=(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
