@@ -32,12 +32,12 @@ class Event(str, Enum):
     ACTIVATE_LATCHED = "activate_latched"  # lifecycle, but a fault or an operator's stop was not cleared
     DEACTIVATE = "deactivate"  # lifecycle
     READY = "ready"  # all streams fresh, a chunk is there, its target is near the pose
-    STALE = "stale"  # a stream is older than its timeout
+    STALE = "stale"  # a stream is older than its timeout, or commands have no subscriber
     EXHAUSTED = "exhausted"  # the newest chunk is used up
     CLOCK_JUMP = "clock_jump"  # ROS time was set, back or forward
     PAUSE = "pause"  # the task is over (its action goal ended), or the deadman's switch is released
     HOLD_TIMEOUT = "hold_timeout"  # held for too long
-    ERROR = "error"  # too many refused chunks or failed inferences in a row, or the robot does not follow
+    ERROR = "error"  # refused chunks or failed inferences in a row, a robot that does not follow, or another commander
     STOP = "stop"  # an operator's stop
     CLEAR = "clear"  # an operator clears the fault
 

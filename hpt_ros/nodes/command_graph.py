@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
 from hpt_ros.control.link import CommandLink, CommandTopic
 from hpt_ros.nodes.parameter_files import matches
 
 # A look at the whole graph takes about 0.13 ms a topic (rclpy 9.1.2, Fast DDS), the count of matched subscribers 1 us:
-# the one is asked for each 0.2 s, the other each period.
+# the one is asked for each 0.2 s and when the other changes, which is asked for each period.
 LOOK_S = 0.2
 # Nodes that subscribe to commands and move nothing: recorders, and tools that show. `ros2 topic echo` is _ros2cli_PID.
 OBSERVERS = ("recorder_node", "rosbag2_recorder", "foxglove_bridge", "rosbridge_websocket", "plotjuggler")
@@ -28,31 +29,28 @@ class CommandGraph:
     def __init__(self, node: Node, publishers: Sequence[Any], permitted: Sequence[str]) -> None:
         """Look for `node`, whose commands go out by `publishers`; `permitted` are full names of nodes, or patterns."""
         self._node, self._publishers, self._permitted = node, tuple(publishers), tuple(permitted)
-        self._looked_s = -LOOK_S
+        self._looked_s, self._matched = 0.0, [-1]  # nothing yet
         self._found: dict[str, tuple[bool, tuple[str, ...], tuple[str, ...]]] = {}
         self._unnamed: set[str] = set()  # topics with a publisher without a name at the last look
 
     def look(self, link: CommandLink) -> None:
         """Tell `link` what there is now; once a period."""
-        now_s = time.monotonic()
-        if now_s - self._looked_s >= LOOK_S:
-            self._looked_s = now_s
-            self._found = {
-                topic: self._ask(topic) for topic in (item.topic_name for item in self._publishers)
-            }
+        now_s, matched = time.monotonic(), [item.get_subscription_count() for item in self._publishers]
+        if matched != self._matched or now_s - self._looked_s >= LOOK_S:
+            self._matched, self._looked_s = matched, now_s
+            self._found = {publisher.topic_name: self._ask(publisher) for publisher in self._publishers}
         topics = []
-        for publisher in self._publishers:
+        for publisher, count in zip(self._publishers, matched, strict=True):
             mover, listening, rivals = self._found[publisher.topic_name]
-            matched = publisher.get_subscription_count() > 0
-            topics.append(CommandTopic(publisher.topic_name, matched and mover, listening, rivals))
+            topics.append(CommandTopic(publisher.topic_name, count > 0 and mover, listening, rivals))
         link.saw(topics)
 
-    def _ask(self, topic: str) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
+    def _ask(self, publisher: Any) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
         """Whether a subscriber may move the robot, all subscribers, and who else publishes."""
-        heard = [_full_name(info) for info in self._node.get_subscriptions_info_by_topic(topic)]
-        mover = not heard or any(
-            not _observes(name) for name in heard
-        )  # the graph may lag behind what is matched
+        topic = publisher.topic_name
+        infos = self._node.get_subscriptions_info_by_topic(topic)
+        heard = [_full_name(info) for info in infos]
+        mover = any(_receives(info, publisher) and not _observes(_full_name(info)) for info in infos)
         sources = Counter(_full_name(info) for info in self._node.get_publishers_info_by_topic(topic))
         sources.subtract({self._node.get_fully_qualified_name(): 1})  # a twin of the same name is another
         rivals = [
@@ -77,6 +75,18 @@ class CommandGraph:
 
 def _full_name(info: Any) -> str:
     return f"{str(info.node_namespace).rstrip('/')}/{info.node_name}"
+
+
+def _receives(info: Any, publisher: Any) -> bool:
+    """Whether a subscription's quality of service fits ours, in what usually does not; the middleware sees to the rest.
+
+    rclpy's `qos_check_compatible` compares discovered deadlines (infinite) with unset ones, and finds none compatible.
+    """
+    wanted, offered = info.qos_profile, publisher.qos_profile
+    return not (
+        (wanted.reliability == ReliabilityPolicy.RELIABLE != offered.reliability)
+        or (wanted.durability == DurabilityPolicy.TRANSIENT_LOCAL != offered.durability)
+    )
 
 
 def _observes(name: str) -> bool:
