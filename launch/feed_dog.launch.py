@@ -37,6 +37,11 @@ def generate_launch_description() -> LaunchDescription:
                 description="embodiment file; it must agree with the checkpoint's",
             ),
             DeclareLaunchArgument(
+                "deployment",
+                default_value="",
+                description="deployment file with the facts of this cell, over the embodiment; empty: none",
+            ),
+            DeclareLaunchArgument(
                 "task", default_value="", description="task text; empty: the embodiment's own"
             ),
             DeclareLaunchArgument(
@@ -70,6 +75,7 @@ def generate_launch_description() -> LaunchDescription:
                         "use_sim_time": use_sim_time,
                         "checkpoint": ParameterValue(LaunchConfiguration("checkpoint"), value_type=str),
                         "embodiment": ParameterValue(LaunchConfiguration("embodiment"), value_type=str),
+                        "deployment": ParameterValue(LaunchConfiguration("deployment"), value_type=str),
                         "task": ParameterValue(LaunchConfiguration("task"), value_type=str),
                         "threads": ParameterValue(LaunchConfiguration("threads"), value_type=int),
                         "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),

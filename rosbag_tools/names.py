@@ -10,6 +10,8 @@ EMBODIMENT_TYPE = "std_msgs/msg/String"
 
 # Keys of a bag's custom data (rosbag2 metadata version 6 and later).
 KEY_EMBODIMENT = "hpt_ros.embodiment"
+# Deployment file of the cell that it was recorded in: what its topics and joints are called there.
+KEY_DEPLOYMENT = "hpt_ros.deployment"
 KEY_TASK = "hpt_ros.task"
 KEY_OPERATOR = "hpt_ros.operator"
 KEY_OUTCOME = "hpt_ros.outcome"

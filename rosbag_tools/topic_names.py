@@ -7,13 +7,14 @@ from collections import Counter
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import check_topic, in_namespace
+from rosbag_tools.cells import as_recorded
 from rosbag_tools.errors import BagError
 from rosbag_tools.names import KEY_TOPICS
 from rosbag_tools.reader import Bag
 
 
 def named_in(bag: Bag, embodiment: Embodiment, namespace: str | None = None) -> Embodiment:
-    """The embodiment with the topic names of one bag.
+    """The embodiment with the names of one bag: those of its cell's deployment, then those that its topics stood for.
 
     The recorder notes which topic each name stood for, remapped or not. Without that note (`ros2 bag record`), relative
     names all lie in one namespace: the one in which most of them are found with their types.
@@ -26,6 +27,7 @@ def named_in(bag: Bag, embodiment: Embodiment, namespace: str | None = None) -> 
     Raises:
         BagError: several namespaces have as many of the topics.
     """
+    embodiment = as_recorded(bag, embodiment)
     types = embodiment.topics
     if namespace is not None:
         check_topic(namespace.strip("/") or "root", "the option --namespace")

@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the robot's URDF: gives the limits that the file leaves out",
     )
+    check.add_argument(
+        "--deployment", type=Path, metavar="FILE", help="facts of a cell: shows the robot as it is there"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,15 +46,15 @@ def run(args: argparse.Namespace) -> int:
     if args.embodiment_action == "init":
         _init(args, console.print)
     else:
-        return _check(args.file, args.urdf, console.print)
+        return _check(args.file, args.urdf, args.deployment, console.print)
     return 0
 
 
-def _check(file: Path, urdf: Path | None, say: Callable[[str], None]) -> int:
+def _check(file: Path, urdf: Path | None, deployment: Path | None, say: Callable[[str], None]) -> int:
     """Say what is in a file and what is still to be filled in; 1 if there is something."""
     from rosbag_tools.first_text import marked_lines
 
-    say(_summary(file, urdf))
+    say(_summary(file, urdf, deployment))
     marked = marked_lines(file.read_text(encoding="utf-8"))
     if not marked:
         return 0
@@ -106,10 +109,14 @@ def _described(robot: Embodiment, urdf: Path) -> Embodiment:
     return described(robot, text)[0]
 
 
-def _summary(path: Path, urdf: Path | None = None) -> str:
-    from hpt_ros.embodiment import Embodiment
+def _summary(path: Path, urdf: Path | None = None, deployment: Path | None = None) -> str:
+    from hpt_ros.embodiment import Deployment, Embodiment, deployed_fields
 
     robot = Embodiment.load(path)
+    changed: tuple[str, ...] = ()
+    if deployment is not None:
+        cell = Deployment.load(deployment).over(robot, where=f"deployment file {str(deployment)!r}")
+        changed, robot = deployed_fields(robot, cell), cell
     if urdf is not None:
         robot = _described(robot, urdf)
     action = robot.action
@@ -143,4 +150,7 @@ def _summary(path: Path, urdf: Path | None = None) -> str:
         lines.append(
             "  robot_description: the robot's URDF, a parameter of the policy node; --urdf shows its limits"
         )
+    if deployment is not None:
+        lines.append(f"  deployment: {len(changed)} fields differ from the embodiment file")
+        lines += [f"    {line}" for line in changed]
     return "\n".join(lines)

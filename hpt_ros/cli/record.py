@@ -14,6 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embodiment", required=True, metavar="FILE", help="the robot's file, or a shipped name"
     )
+    parser.add_argument(
+        "--deployment",
+        metavar="FILE",
+        help="facts of this cell, over the embodiment: names of topics and joints",
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder that bags go to")
     parser.add_argument("--topic", action="append", default=[], metavar="NAME", help="also record this topic")
     parser.add_argument("--operator", default="", metavar="NAME", help="who teleoperates; kept in each bag")
@@ -24,10 +29,12 @@ def run(args: argparse.Namespace) -> int:
     """Spin the recorder until it is interrupted; a running episode is kept."""
     ros = ros_arguments(args, NODE)
 
-    from hpt_ros.embodiment import Embodiment
+    from hpt_ros.embodiment import Deployment, Embodiment
     from hpt_ros.nodes import recorder_node
 
     embodiment = Embodiment.load(args.embodiment)
+    deployment = Deployment.load(args.deployment) if args.deployment else None
     return recorder_node.run(
-        embodiment, args.out, extra_topics=args.topic, operator=args.operator, ros_arguments=ros
-    )
+        embodiment, args.out, extra_topics=args.topic, operator=args.operator, ros_arguments=ros,
+        deployment=deployment,
+    )  # fmt: skip

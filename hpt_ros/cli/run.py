@@ -16,7 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--embodiment",
         metavar="FILE",
-        help="the robot's file, or a shipped name; must agree with the checkpoint's",
+        help="the robot's file, or a shipped name; may differ from the checkpoint's as a deployment may",
+    )
+    add(
+        "--deployment",
+        metavar="FILE",
+        help="facts of this cell, over the embodiment: names, rates, tighter limits",
     )
     add("--task", metavar="TEXT", help="task text (default: the embodiment's)")
     add("--device", help="torch device (default: cpu)")
@@ -28,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Spin the policy node until it is interrupted; returns its exit status."""
     ros = ros_arguments(args, NODE)
-    given = {name: getattr(args, name) for name in ("checkpoint", "embodiment", "task", "device", "backend")}
+    given = {
+        name: getattr(args, name)
+        for name in ("checkpoint", "embodiment", "deployment", "task", "device", "backend")
+    }
     settings = [parameter(name, value) for name, value in given.items() if value]
     settings.append(f"autostart:={str(not args.inactive).lower()}")
 

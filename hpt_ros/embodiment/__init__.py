@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hpt_ros.embodiment.action import Action, JointLimit, Output, RotationLimit
+from hpt_ros.embodiment.deployment import Deployment, deployed_fields, require_deployable
 from hpt_ros.embodiment.schema import (
     FORMAT,
     Embodiment,
@@ -19,6 +20,7 @@ __all__ = [
     "MODALITIES",
     "Action",
     "ActionSpace",
+    "Deployment",
     "Embodiment",
     "EmbodimentError",
     "Feature",
@@ -27,7 +29,9 @@ __all__ = [
     "Output",
     "RotationLimit",
     "Stream",
+    "deployed_fields",
     "image_feature",
+    "require_deployable",
     "require_match",
     "stream_feature",
 ]

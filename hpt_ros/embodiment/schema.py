@@ -234,17 +234,8 @@ def require_match(a: Embodiment, b: Embodiment, *, a_name: str, b_name: str, set
     Raises:
         EmbodimentError: names the first field that differs and both values.
     """
-    left, right = to_mapping(a.with_topics(in_namespace)), to_mapping(b.with_topics(in_namespace))
-    for mapping in (left, right):
-        mapping.pop("description", None)
-        for path in _NOT_SETTLED[settled]:
-            _remove(mapping, path.split("."))
-        # By name, so that the message says which stream or joint, not which index.
-        mapping["streams"] = {item["name"]: item for item in mapping["streams"]}
-        mapping["action"]["limits"] = {item["name"]: item for item in mapping["action"].get("limits", ())}
-        mapping["action"]["outputs"] = {item["name"]: item for item in mapping["action"]["outputs"]}
-        # Order counts too: it fixes views and vector elements.
-        mapping["order of streams"] = list(mapping["streams"])
+    left = comparable(a.with_topics(in_namespace), _NOT_SETTLED[settled])
+    right = comparable(b.with_topics(in_namespace), _NOT_SETTLED[settled])
     found = differences(left, right)
     if found:
         key, in_a, in_b = found[0]
@@ -253,6 +244,21 @@ def require_match(a: Embodiment, b: Embodiment, *, a_name: str, b_name: str, set
             f"{a_name} and {b_name} are of different embodiments: {key} is {_short(in_a)} in the first and "
             f"{_short(in_b)} in the second{more}; use files of the same robot"
         )
+
+
+def comparable(embodiment: Embodiment, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """An embodiment as a mapping whose items go by name, so that a difference says which stream or joint, not which
+    index; without its description and the dotted paths in `without`."""
+    mapping = to_mapping(embodiment)
+    mapping.pop("description", None)
+    for path in without:
+        _remove(mapping, path.split("."))
+    mapping["streams"] = {item["name"]: item for item in mapping["streams"]}
+    mapping["action"]["limits"] = {item["name"]: item for item in mapping["action"].get("limits", ())}
+    mapping["action"]["outputs"] = {item["name"]: item for item in mapping["action"]["outputs"]}
+    # Order counts too: it fixes views and vector elements.
+    mapping["order of streams"] = list(mapping["streams"])
+    return mapping
 
 
 def _remove(mapping: dict[str, Any], path: list[str]) -> None:

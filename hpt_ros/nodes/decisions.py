@@ -88,7 +88,11 @@ class DecisionLog:
             f"decisions-{at}",
             {topic: RecordedTopic(type_) for topic, type_ in self._message_types.items()},
             self._types,
-            {"hpt_ros_checkpoint": self.pilot.loaded.checkpoint, "hpt_ros_embodiment": robot.to_yaml()},
+            {
+                "hpt_ros_checkpoint": self.pilot.loaded.checkpoint,
+                "hpt_ros_embodiment": robot.to_yaml(),
+                "hpt_ros_deployment": "\n".join(self.pilot.loaded.deployed),
+            },
         )
         self._state: State = State.INACTIVE
         self._counters: dict[str, int] = {}  # the pilot begins to count at activation

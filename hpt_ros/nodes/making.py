@@ -27,8 +27,10 @@ def obtain(node: Node, config: PolicyNodeConfig) -> LoadedPolicy:
         from hpt_ros.nodes.remote import connect
 
         name = in_namespace(config.remote.node, node.get_namespace())
-        return connect(name, config.remote.timeout_s, config.embodiment, node=node)
-    return config.load(config.robot_description)
+        return connect(
+            name, config.remote.timeout_s, config.embodiment, node=node, deployment_file=config.deployment
+        )
+    return config.load(config.robot_description, config.deployment)
 
 
 def make_pilot(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control import Kinematics
-from hpt_ros.embodiment import Embodiment, require_match
+from hpt_ros.embodiment import Deployment, Embodiment, deployed_fields, require_deployable
 from hpt_ros.embodiment.action import CARTESIAN_TWIST
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.inference import ChunkPolicy, Observation
@@ -35,6 +35,7 @@ class LoadedPolicy:
         optional: modalities that it can do without.
         tasks: texts that it knows; empty: it takes any, or heeds none.
         computed_by: backend, precision and device, as words for a log; empty for a baseline.
+        deployed: what this cell changes of the embodiment that the policy was made with, a line each.
     """
 
     policy: ChunkPolicy
@@ -44,6 +45,7 @@ class LoadedPolicy:
     optional: frozenset[str] = frozenset()
     tasks: tuple[str, ...] = ()
     computed_by: str = ""
+    deployed: tuple[str, ...] = ()
 
     def close(self) -> None:
         """Let go of what the policy holds, if it holds anything. May be called twice."""
@@ -198,6 +200,17 @@ def described(robot: Embodiment, robot_description: str) -> tuple[Embodiment, Ki
     return with_limits(robot, urdf), urdf.kinematics
 
 
+def deployed_robot(robot: Embodiment, deployment_file: str) -> Embodiment:
+    """A robot as a deployment file has it; itself if the name is empty.
+
+    Raises:
+        HptError: an unusable file, or one that does not fit the robot.
+    """
+    if not deployment_file:
+        return robot
+    return Deployment.load(deployment_file).over(robot, where=f"deployment file {deployment_file!r}")
+
+
 def load_policy(
     kind: str,
     *,
@@ -209,19 +222,21 @@ def load_policy(
     backend: str = "auto",
     precision: str = "float32",
     robot_description: str = "",
+    deployment_file: str = "",
 ) -> LoadedPolicy:
     """Make the policy that the node's parameters name.
 
     Args:
         kind: one of `KINDS`.
         checkpoint: folder or shipped name, for "checkpoint".
-        embodiment_file: must match the checkpoint's if given; needed for the baselines.
+        embodiment_file: may differ from the checkpoint's in what a deployment may change; needed for the baselines.
         device: torch device.
         threads: of torch on the CPU; 0 leaves torch's choice.
         seed: of the random baseline.
         backend: that computes a checkpoint's policy, of `hpt_ros.model.backends`.
         precision: that it computes in.
         robot_description: URDF with the limits that an embodiment file leaves out, which the baselines move within.
+        deployment_file: facts of this cell, over the embodiment; empty: none.
 
     Raises:
         HptError: something is missing, damaged, or of another robot.
@@ -234,20 +249,25 @@ def load_policy(
             )
         folder = checkpoint_folder(checkpoint)
         trained = CheckpointPolicy(folder, device, threads, backend=backend, precision=precision)
+        here = trained.embodiment
         if robot is not None:
-            require_match(
-                trained.embodiment, robot,
-                a_name=f"checkpoint {str(folder)!r}", b_name=f"embodiment file {embodiment_file!r}",
-            )  # fmt: skip
+            here = require_deployable(
+                here,
+                robot,
+                a_name=f"checkpoint {str(folder)!r}",
+                b_name=f"embodiment file {embodiment_file!r}",
+            )
+        here = deployed_robot(here, deployment_file)
         config = trained.config
         return LoadedPolicy(
-            trained, trained.embodiment, str(folder), config.observation_horizon, trained.optional, config.tasks,
-            trained.computed_by,
+            trained, here, str(folder), config.observation_horizon, trained.optional, config.tasks,
+            trained.computed_by, deployed_fields(trained.embodiment, here),
         )  # fmt: skip
     if robot is None:
         raise HptError(
             f"the parameter embodiment is empty, but policy is {kind!r}, which needs it; set it to an embodiment file"
         )
-    robot, _ = described(robot, robot_description)
-    policy: ChunkPolicy = HoldPolicy(robot) if kind == "hold" else RandomPolicy(robot, seed)
-    return LoadedPolicy(policy, robot, "", robot.observation_horizon)
+    cell = deployed_robot(robot, deployment_file)
+    here, _ = described(cell, robot_description)
+    policy: ChunkPolicy = HoldPolicy(here) if kind == "hold" else RandomPolicy(here, seed)
+    return LoadedPolicy(policy, here, "", here.observation_horizon, deployed=deployed_fields(robot, cell))

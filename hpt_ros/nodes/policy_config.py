@@ -63,7 +63,8 @@ class PolicyChoice:
     policy: str = field("what answers", default="checkpoint", choices=KINDS)
     checkpoint: str = field("checkpoint folder, or the name of one shipped with the package", default="")
     embodiment: str = field(
-        "embodiment file; with a checkpoint it may be left out, or must match", default=""
+        "embodiment file; with a checkpoint it may be left out, or differ in what a deployment may change",
+        default="",
     )
     device: str = field("torch device of the network", default="cpu")
     threads: int = field(
@@ -79,12 +80,12 @@ class PolicyChoice:
     )
     seed: int = field("seed of the random policy", default=0, minimum=0, maximum=2**31 - 1)
 
-    def load(self, robot_description: str = "") -> LoadedPolicy:
+    def load(self, robot_description: str = "", deployment: str = "") -> LoadedPolicy:
         """The policy; as `load_policy`."""
         return load_policy(
             self.policy, checkpoint=self.checkpoint, embodiment_file=self.embodiment, device=self.device,
             threads=self.threads, seed=self.seed, backend=self.backend, precision=self.precision,
-            robot_description=robot_description,
+            robot_description=robot_description, deployment_file=deployment,
         )  # fmt: skip
 
 
@@ -93,6 +94,11 @@ class PolicyNodeConfig(PolicyChoice):
     """What the policy node runs and how it starts; `ControlConfig` says how it moves."""
 
     policy: str = field("what drives the robot", default="checkpoint", choices=(*KINDS, REMOTE))
+    deployment: str = field(
+        "deployment file with the facts of this cell, over the embodiment: names, rates, latencies, tighter limits; "
+        "empty: none",
+        default="",
+    )
     task: str = field("the task's text; empty takes the embodiment's; may be set while running", default="")
     encode_ahead: bool = field(
         "encode each new tick while the policy has nothing else to do, so that a chunk is there sooner; may be set "

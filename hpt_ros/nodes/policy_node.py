@@ -191,6 +191,8 @@ class PolicyNode(StrictParameters, LifecycleNode):
             f"configured for {loaded.embodiment.name} with {source}{loaded.computed_by}; "
             f"commands go to {connections.topics}"
         )
+        if loaded.deployed:
+            self.get_logger().info(f"this cell changes {'; '.join(loaded.deployed)}")
         return super().on_configure(state)
 
     @told

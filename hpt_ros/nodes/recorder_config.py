@@ -16,6 +16,7 @@ class RecorderParameters:
     """ROS parameters of the node."""
 
     embodiment: str = field("path of the robot's embodiment file", default="")
+    deployment: str = field("path of a deployment file with the facts of this cell; empty: none", default="")
     out_dir: str = field("folder that bags go to; made if it is not there", default="")
     keep_free_mb: int = field(
         "an episode ends when less than this is free on its disk", default=KEEP_FREE_MB, unit="MiB",

@@ -28,7 +28,7 @@ from std_msgs.msg import String
 from hpt_msgs.msg import EpisodeEvent
 from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from hpt_ros.control.clock import Instant
-from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment import Deployment, Embodiment
 from hpt_ros.embodiment.streams import check_topic
 from hpt_ros.errors import HptError
 from hpt_ros.nodes import parameters
@@ -63,6 +63,7 @@ class RecorderNode(StrictParameters, Node):
 
     Args:
         embodiment: the robot.
+        deployment: facts of this cell: what its topics and joints are called; None: as the embodiment has them.
         out_dir: folder that bags go to; made if it is not there.
         extra_topics: further topics to record, of whatever type they have.
         context: rclpy context.
@@ -80,6 +81,7 @@ class RecorderNode(StrictParameters, Node):
         extra_topics: Sequence[str] = (),
         context: Context | None = None,
         parameter_overrides: list[Any] | None = None,
+        deployment: Deployment | None = None,
     ) -> None:
         super().__init__("recorder_node", context=context, parameter_overrides=parameter_overrides or [])
         given = {"out_dir": str(out_dir), "extra_topics": tuple(extra_topics)}
@@ -87,11 +89,16 @@ class RecorderNode(StrictParameters, Node):
         parameters.require_known(self)
         config = parameters.read(self, RecorderParameters)
         path, folder, self._keep_free_mb = config.embodiment, config.out_dir, config.keep_free_mb
+        cell = config.deployment
         if embodiment is None and not path:
             raise HptError(f"{_EMPTY.format('embodiment')} path of an embodiment file")
         if not folder:
             raise HptError(f"{_EMPTY.format('out_dir')} folder that bags go to")
         self.embodiment = Embodiment.load(path) if embodiment is None else embodiment
+        if deployment is None and cell:
+            deployment = Deployment.load(cell)
+        self.deployment = deployment
+        self._here = self.embodiment if deployment is None else deployment.over(self.embodiment)
         self.out_dir = Path(folder).expanduser()
         try:
             self.out_dir.mkdir(parents=True, exist_ok=True)
@@ -103,7 +110,7 @@ class RecorderNode(StrictParameters, Node):
             check_topic(topic, "the parameter extra_topics")
         self._rates_hz: dict[str, float] = {}
         self.topics = RecorderTopics(self, self._rates_hz, self._on_message, self._on_lost)
-        robot = self.embodiment.with_topics(self.topics.resolve)
+        robot = self._here.with_topics(self.topics.resolve)
         self._rates_hz.update(promised_rates(robot))
         self._needed = robot.topics
         self._extra = [self.topics.resolve(topic) for topic in config.extra_topics]
@@ -278,6 +285,8 @@ class RecorderNode(StrictParameters, Node):
             names.KEY_TASK: task,
             names.KEY_OPERATOR: operator,
         }
+        if self.deployment is not None:
+            metadata[names.KEY_DEPLOYMENT] = self.deployment.to_yaml()
         types = installed_types(entry.type for entry in topics.values())
         recording = EpisodeRecording(self.out_dir, name, topics, types, metadata)
         self._recording, self._task, self._operator, self._last_ns = recording, task, operator, now_ns
@@ -294,7 +303,7 @@ class RecorderNode(StrictParameters, Node):
 
     def _topic_names(self) -> dict[str, str]:
         """Topics of the embodiment file and what they stand for here."""
-        return {name: self.resolve_topic_name(name) for name in self.embodiment.topics}
+        return {name: self.resolve_topic_name(name) for name in self._here.topics}
 
     def _on_stop(self, request: Any, response: Any) -> Any:
         try:
@@ -413,6 +422,7 @@ def run(
     extra_topics: Sequence[str],
     operator: str,
     ros_arguments: Sequence[str],
+    deployment: Deployment | None = None,
 ) -> int:
     """As `main`, for `hpt record`, with the keys of the terminal; says how episodes are started and ended.
 
@@ -421,7 +431,13 @@ def run(
     overrides = [Parameter("operator", value=operator)] if operator else []
 
     def make() -> RecorderNode:
-        node = RecorderNode(embodiment, out_dir, extra_topics=extra_topics, parameter_overrides=overrides)
+        node = RecorderNode(
+            embodiment,
+            out_dir,
+            extra_topics=extra_topics,
+            parameter_overrides=overrides,
+            deployment=deployment,
+        )
         keys = sys.stdin.isatty()
         print(HELP if keys else HELP.partition("\n")[0], flush=True)
         if keys:

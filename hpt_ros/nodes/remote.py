@@ -26,11 +26,11 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String, UInt8MultiArray
 
-from hpt_ros.embodiment import Embodiment, require_match
+from hpt_ros.embodiment import Embodiment, deployed_fields, require_deployable
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.composition import Spinning
 from hpt_ros.nodes.inference import Observation
-from hpt_ros.nodes.policies import LoadedPolicy
+from hpt_ros.nodes.policies import LoadedPolicy, deployed_robot
 from hpt_ros.nodes.wire import pack, unpack
 
 CARD_TIMEOUT_S = 10.0  # discovery over a network takes a second or two
@@ -189,8 +189,10 @@ class RemotePolicy:
                 self._condition.notify_all()
 
 
-def connect(name: str, timeout_s: float, embodiment_file: str, *, node: Node) -> LoadedPolicy:
-    """A policy of an inference node for the robot of an embodiment file; limits are that file's.
+def connect(
+    name: str, timeout_s: float, embodiment_file: str, *, node: Node, deployment_file: str = ""
+) -> LoadedPolicy:
+    """A policy of an inference node for the robot of an embodiment file; limits are that file's, or the deployment's.
 
     Raises:
         HptError: no file, no inference node, or one of another robot.
@@ -205,13 +207,14 @@ def connect(name: str, timeout_s: float, embodiment_file: str, *, node: Node) ->
     try:
         card = policy.card(CARD_TIMEOUT_S)
         theirs = Embodiment.loads(card.embodiment, where=f"the embodiment of inference node {name!r}")
-        require_match(
+        robot = require_deployable(
             theirs, robot, a_name=f"inference node {name!r}", b_name=f"embodiment file {embodiment_file!r}"
         )
+        robot = deployed_robot(robot, deployment_file)
     except HptError:
         policy.close()
         raise
     return LoadedPolicy(
         policy, robot, f"{card.checkpoint or 'a policy without checkpoint'} on {name}", card.horizon,
-        frozenset(card.optional), tuple(card.tasks),
+        frozenset(card.optional), tuple(card.tasks), deployed=deployed_fields(theirs, robot),
     )  # fmt: skip

@@ -96,6 +96,7 @@ def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int, reason: Rea
     values: dict[str, float | str] = {
         "task": pilot.task,
         "checkpoint": pilot.loaded.checkpoint or type(pilot.loaded.policy).__name__,
+        "deployment": "; ".join(pilot.loaded.deployed),
         "reason": reason.code.value,
         "newest tick": "; ".join(f"{name}: {words}" for name, words in pilot.intake.missing.items())
         or _complete(pilot),

@@ -1,0 +1,28 @@
+"""What the topics and joints of an embodiment are called in one bag: the recorder leaves its deployment there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hpt_ros.embodiment import Deployment, Embodiment
+from rosbag_tools.names import KEY_DEPLOYMENT
+from rosbag_tools.reader import Bag
+
+
+def as_recorded(bag: Bag, robot: Embodiment) -> Embodiment:
+    """The robot with the names, rates and tolerances of the cell that a bag was recorded in; its limits stay.
+
+    Vectors keep their order, so that bags of several cells give one dataset.
+
+    Raises:
+        EmbodimentError: the bag's deployment does not fit the robot.
+        StructureError: it is no deployment.
+    """
+    text = bag.custom.get(KEY_DEPLOYMENT, "")
+    if not text:
+        return robot
+    where = f"the deployment in bag {str(bag.path)!r}"
+    # Tighter limits are the cell's; data are judged by the robot's.
+    return replace(Deployment.loads(text, where=where), limits=None, rotation_limits=None).over(
+        robot, where=where
+    )

@@ -1,0 +1,146 @@
+"""A deployment file on the nodes: a recorder and a policy node of a cell whose names are not the embodiment's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rclpy.parameter import Parameter
+from recording_rig import TEXT, Robot, connected, until
+
+from hpt_msgs.srv import StartEpisode, StopEpisode
+from hpt_ros.cli.main import main
+from hpt_ros.embodiment import Deployment, Embodiment
+from hpt_ros.errors import HptError
+from hpt_ros.nodes.composition import Composition
+from hpt_ros.nodes.policies import load_policy
+from hpt_ros.nodes.policy_node import PolicyNode
+from hpt_ros.nodes.recorder_node import RecorderNode
+from rosbag_tools.convert import convert
+from rosbag_tools.inspection import inspect
+from rosbag_tools.reader import Bag
+from rosbag_tools.topic_names import named_in
+
+FEED_DOG = Path(__file__).parents[2] / "config" / "embodiments" / "feed_dog.yaml"
+# What the robot was called where its policy was made; in this cell it is as `recording_rig.Robot` publishes.
+TRAINED = (
+    TEXT.replace("topic: /", "topic: /elsewhere/")
+    .replace("[a]", "[joint]")
+    .replace("name: a,", "name: joint,")
+)
+CELL = """
+format: hpt_ros/deployment/1
+embodiment: tiny
+joints: {joint: a}
+streams: {eye: {topic: /eye}, joints: {topic: /joint_states}}
+outputs: {action: {topic: /command}}
+limits: {joint: {velocity: 0.5}}
+"""
+LEFT = """
+format: hpt_ros/deployment/1
+joint_prefix: left_
+streams: {joints: {topic: /left/joint_states}}
+outputs: {action: {topic: /left/command, latency_s: 0.02}}
+limits: {panda_joint1: {acceleration: 10.0}}
+"""
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> str:
+    path = tmp_path / "left.yaml"
+    path.write_text(LEFT)
+    return str(path)
+
+
+def test_when_the_recorder_has_a_deployment_expect_its_bag_to_convert_by_the_trained_names(tmp_path):
+    with Composition() as composition:
+        robot = composition.add(Robot(composition.context))
+        recorder = composition.add(
+            RecorderNode(
+                Embodiment.loads(TRAINED),
+                tmp_path / "bags",
+                context=composition.context,
+                parameter_overrides=[Parameter("use_sim_time", value=True)],
+                deployment=Deployment.loads(CELL),
+            )
+        )
+        until(lambda: len(recorder.topics.known) >= 3)
+        connected(robot.eye, robot.joints, robot.command)
+        robot.play(recorder, 1.0, 1.2)
+        assert robot.call(StartEpisode).success
+        robot.play(recorder, 1.2, 3.0)
+        stopped = robot.call(StopEpisode)
+    with Bag.open(stopped.bag_path) as bag:
+        assert Embodiment.loads(bag.embodiment_text()) == Embodiment.loads(TRAINED)
+        assert Deployment.loads(bag.custom["hpt_ros.deployment"]) == Deployment.loads(CELL)
+        assert not inspect(bag, named_in(bag, Embodiment.loads(TRAINED))).lacks
+    convert([stopped.bag_path], tmp_path / "dataset")
+    info = (tmp_path / "dataset" / "meta" / "info.json").read_text()
+    assert '"joint.position"' in info
+    assert '"a.position"' not in info
+
+
+def test_when_a_baseline_has_a_deployment_expect_the_robot_of_the_cell(left):
+    loaded = load_policy("hold", checkpoint="", embodiment_file=str(FEED_DOG), deployment_file=left)
+    robot = loaded.embodiment
+    assert robot.action.topic == "/left/command"
+    assert robot.action.names[0] == "left_panda_joint1"
+    assert robot.max_acceleration[0] == 10.0
+    assert "action.limits.panda_joint1.acceleration: 15.0 -> 10.0" in loaded.deployed
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("topic: joint_states", "topic: /robot2/joint_states"),
+        ("panda_joint", "left_panda_joint"),
+        ("acceleration: 15.0", "acceleration: 10.0"),
+        ("rate_hz: 50.0", "rate_hz: 50.0\n  latency_s: 0.02"),
+    ],
+)
+def test_when_the_embodiment_file_states_the_cell_expect_the_checkpoint_driven_so(tmp_path, old, new):
+    path = tmp_path / "cell.yaml"
+    path.write_text(FEED_DOG.read_text().replace(old, new))
+    loaded = load_policy("checkpoint", checkpoint="feed_dog", embodiment_file=str(path))
+    try:
+        assert loaded.embodiment.streams == Embodiment.load(path).streams
+        assert loaded.embodiment.action == Embodiment.load(path).action
+        assert loaded.deployed
+    finally:
+        loaded.close()
+
+
+def test_when_a_limit_is_wider_than_the_checkpoints_expect_both_values(tmp_path):
+    path = tmp_path / "wider.yaml"
+    path.write_text(FEED_DOG.read_text().replace("acceleration: 15.0", "acceleration: 16.0"))
+    with pytest.raises(
+        HptError, match=r"acceleration limit 16 of 'panda_joint1'.* wider than the embodiment's 15"
+    ):
+        load_policy("checkpoint", checkpoint="feed_dog", embodiment_file=str(path))
+
+
+def test_when_the_node_is_configured_expect_the_topics_of_the_cell(left):
+    with Composition() as composition:
+        node = composition.add(
+            PolicyNode(
+                context=composition.context,
+                parameter_overrides=[
+                    Parameter("policy", value="hold"),
+                    Parameter("embodiment", value=str(FEED_DOG)),
+                    Parameter("deployment", value=left),
+                ],
+            )
+        )
+        node.trigger_configure()
+        assert not node.refusal
+        assert node.count_publishers("/left/command") == 1
+        assert node.count_publishers("/arm_controller/joint_trajectory") == 0
+        assert node.count_subscribers("/left/joint_states") == 1
+
+
+def test_when_a_file_is_checked_with_a_deployment_expect_what_it_changes(left, capsys):
+    assert main(["embodiment", "check", str(FEED_DOG), "--deployment", left]) == 0
+    told = capsys.readouterr().out
+    assert "/left/command" in told
+    assert "10 rad/s^2" in told
+    assert "streams.joints.topic: joint_states -> /left/joint_states" in told
