@@ -2,39 +2,54 @@
 
 With ``sim:=true`` (the default) it starts the simulated robot beside the policy node, on simulated time; with
 ``sim:=false`` only the policy node, for a robot that already publishes what the embodiment file names. The policy
-node is configured and activated by itself; it moves the robot only when every stream is fresh.
+node is configured and activated by itself; it moves the robot only when every stream is fresh. When a node ends, the
+launch ends, with status 1 if the node failed.
 """
 
+from typing import Any
+
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
-from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import LifecycleNode, Node
-from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+
+from hpt_ros.nodes.launching import common_arguments, given, node
+
+
+def _nodes(context: Any) -> list[Any]:
+    def value(name: str) -> str:
+        return str(LaunchConfiguration(name).perform(context))
+
+    sim = value("sim") == "true"
+    parameters = {
+        **given(context, "checkpoint", "embodiment", "deployment", "task", "device", "backend"),
+        "use_sim_time": (value("use_sim_time") or value("sim")) == "true",
+        "threads": int(value("threads")),
+        "autostart": value("autostart") == "true",
+    }
+    simulator = [node(context, "sim_node", {"seed": int(value("seed"))})] if sim else []
+    return [*simulator, node(context, "policy_node", parameters)]
 
 
 def generate_launch_description() -> LaunchDescription:
-    share = FindPackageShare("hpt_ros")
-    sim = LaunchConfiguration("sim")
-    use_sim_time = ParameterValue(sim, value_type=bool)
+    yes_no = ["true", "false"]
     return LaunchDescription(
         [
             DeclareLaunchArgument(
-                "sim",
-                default_value="true",
-                choices=["true", "false"],
-                description="start the simulated robot",
+                "sim", default_value="true", choices=yes_no, description="start the simulated robot"
             ),
             DeclareLaunchArgument(
-                "checkpoint",
-                default_value="feed_dog",
-                description="checkpoint folder; 'feed_dog' is the one shipped with the package",
+                "use_sim_time",
+                default_value="",
+                choices=["", *yes_no],
+                description="time from /clock; empty: as sim",
+            ),
+            DeclareLaunchArgument(
+                "checkpoint", default_value="feed_dog", description="checkpoint folder, or a shipped name"
             ),
             DeclareLaunchArgument(
                 "embodiment",
-                default_value=PathJoinSubstitution([share, "config", "embodiments", "feed_dog.yaml"]),
-                description="embodiment file; it must agree with the checkpoint's",
+                default_value="feed_dog",
+                description="embodiment file, or a shipped name; it must agree with the checkpoint's",
             ),
             DeclareLaunchArgument(
                 "deployment",
@@ -43,6 +58,10 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 "task", default_value="", description="task text; empty: the embodiment's own"
+            ),
+            DeclareLaunchArgument("device", default_value="", description="torch device; empty: cpu"),
+            DeclareLaunchArgument(
+                "backend", default_value="", description="what computes the network; empty: auto"
             ),
             DeclareLaunchArgument(
                 "threads",
@@ -53,34 +72,10 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "autostart",
                 default_value="true",
-                choices=["true", "false"],
+                choices=yes_no,
                 description="configure and activate the policy node at once",
             ),
-            Node(
-                package="hpt_ros",
-                executable="sim_node",
-                name="sim_node",
-                output="screen",
-                condition=IfCondition(sim),
-                parameters=[{"seed": ParameterValue(LaunchConfiguration("seed"), value_type=int)}],
-            ),
-            LifecycleNode(
-                package="hpt_ros",
-                executable="policy_node",
-                name="policy_node",
-                namespace="",
-                output="screen",
-                parameters=[
-                    {
-                        "use_sim_time": use_sim_time,
-                        "checkpoint": ParameterValue(LaunchConfiguration("checkpoint"), value_type=str),
-                        "embodiment": ParameterValue(LaunchConfiguration("embodiment"), value_type=str),
-                        "deployment": ParameterValue(LaunchConfiguration("deployment"), value_type=str),
-                        "task": ParameterValue(LaunchConfiguration("task"), value_type=str),
-                        "threads": ParameterValue(LaunchConfiguration("threads"), value_type=int),
-                        "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
-                    }
-                ],
-            ),
+            *common_arguments(),
+            OpaqueFunction(function=_nodes),
         ]
     )

@@ -5,19 +5,34 @@ chunks and commands nothing. Set FASTDDS_DEFAULT_PROFILES_FILE to config/dds/two
 "Two machines".
 """
 
+from typing import Any
+
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
-from launch.conditions import IfCondition
-from launch.substitutions import EqualsSubstitution, LaunchConfiguration
-from launch_ros.actions import LifecycleNode, Node
-from launch_ros.parameter_descriptions import ParameterValue
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+
+from hpt_ros.nodes.launching import common_arguments, given, node
 
 
-def _text(name: str) -> ParameterValue:
-    return ParameterValue(LaunchConfiguration(name), value_type=str)
+def _nodes(context: Any) -> list[Any]:
+    def value(name: str) -> str:
+        return str(LaunchConfiguration(name).perform(context))
+
+    clock = {"use_sim_time": value("use_sim_time") == "true"}
+    if value("side") == "policy":
+        chosen = given(context, "checkpoint", "embodiment", "device", "backend")
+        return [node(context, "inference_node", {**clock, **chosen})]
+    parameters = {
+        **clock,
+        **given(context, "embodiment", "task"),
+        "policy": "remote",
+        "autostart": value("autostart") == "true",
+    }
+    return [node(context, "policy_node", parameters)]
 
 
 def generate_launch_description() -> LaunchDescription:
+    yes_no = ["true", "false"]
     return LaunchDescription(
         [
             DeclareLaunchArgument("side", choices=["robot", "policy"], description="which machine this is"),
@@ -27,40 +42,25 @@ def generate_launch_description() -> LaunchDescription:
                 description="embodiment file; the robot's side needs it, and it must agree with the checkpoint's",
             ),
             DeclareLaunchArgument("checkpoint", default_value="", description="checkpoint folder (policy)"),
-            DeclareLaunchArgument("device", default_value="cpu", description="torch device (policy)"),
+            DeclareLaunchArgument(
+                "device", default_value="", description="torch device; empty: cpu (policy)"
+            ),
+            DeclareLaunchArgument(
+                "backend", default_value="", description="what computes the network; empty: auto (policy)"
+            ),
             DeclareLaunchArgument(
                 "task", default_value="", description="task text (robot); empty: the embodiment's own"
             ),
             DeclareLaunchArgument(
+                "use_sim_time", default_value="false", choices=yes_no, description="time from /clock"
+            ),
+            DeclareLaunchArgument(
                 "autostart",
                 default_value="true",
-                choices=["true", "false"],
+                choices=yes_no,
                 description="configure and activate the policy node at once (robot)",
             ),
-            Node(
-                package="hpt_ros",
-                executable="inference_node",
-                name="inference_node",
-                output="screen",
-                condition=IfCondition(EqualsSubstitution(LaunchConfiguration("side"), "policy")),
-                parameters=[{name: _text(name) for name in ("checkpoint", "embodiment", "device")}],
-            ),
-            LifecycleNode(
-                package="hpt_ros",
-                executable="policy_node",
-                name="policy_node",
-                namespace="",
-                output="screen",
-                condition=IfCondition(EqualsSubstitution(LaunchConfiguration("side"), "robot")),
-                parameters=[
-                    {
-                        "policy": "remote",
-                        "remote.node": "/inference_node",
-                        "embodiment": _text("embodiment"),
-                        "task": _text("task"),
-                        "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
-                    }
-                ],
-            ),
+            *common_arguments(),
+            OpaqueFunction(function=_nodes),
         ]
     )

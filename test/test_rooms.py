@@ -52,7 +52,10 @@ ALLOWED: dict[str, frozenset[str]] = {
         {"av", "numpy", "pyarrow", "rosbags", "yaml", "hpt_ros.embodiment", "hpt_ros.observation"}
         | {"google.protobuf", "google_crc32c", "ray"}  # optional extras
     ),
-    "hpt_ros.nodes": _LIBRARIES | _MESSAGES | (_ALL_ROOMS - {"hpt_ros.cli"}),
+    "hpt_ros.nodes": _LIBRARIES
+    | {"launch", "launch_ros"}  # of a ROS distribution: launching.py, for the launch files
+    | _MESSAGES
+    | (_ALL_ROOMS - {"hpt_ros.cli"}),
     # Every room and library, but for the ROS client itself: only hpt_ros.nodes talks to it.
     "hpt_ros.cli": (_LIBRARIES - {"rclpy"}) | {"argcomplete", "h5py", "rerun", "zarr"} | _ALL_ROOMS,
 }

@@ -30,7 +30,7 @@ def run(name: str, make: Callable[..., Any], args: Sequence[str] | None = None) 
 
     Args:
         name: in front of errors.
-        make: makes the node, in the default context; it has `close`, `refusal` and the parameter `autostart`.
+        make: makes the node in the default context; it has `close`, `refusal`, `may_come` and a parameter `autostart`.
         args: of the command line; None takes the process's.
 
     Returns:
@@ -57,10 +57,11 @@ def _spin(node: Any, executor: SingleThreadedExecutor, ended: threading.Event) -
     try:
         if node.get_parameter("autostart").value:
             for transition in (node.trigger_configure, node.trigger_activate):
-                if ended.is_set():
-                    break
-                if transition() != TransitionCallbackReturn.SUCCESS:
-                    raise HptError(node.refusal)
+                while not ended.is_set() and transition() != TransitionCallbackReturn.SUCCESS:
+                    if not node.may_come:
+                        raise HptError(node.refusal)
+                    node.get_logger().warning("waits for it, and tries again")
+                    executor.spin_once(timeout_sec=0.1)
         return INTERNAL_ERROR * (not spin_until(ended, executor, node))
     finally:
         node.close()

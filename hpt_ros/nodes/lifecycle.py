@@ -14,22 +14,26 @@ from hpt_ros.errors import HptError
 Transition = TypeVar("Transition", bound=Callable[..., Any])
 
 
+class NotThereYetError(HptError):
+    """Something that this node needs is not there, but may come by itself: another machine starts later."""
+
+
 def told(transition: Transition) -> Transition:
     """Wrap a transition's callback so that its errors are told; rclpy alone makes them ERROR without a word.
 
     An `HptError` is logged as its sentence and gives FAILURE: the node stays in the state it was in. Anything else is
     our fault: its trace is logged and the node goes through error processing. The node's `refusal` gets the sentence,
-    and keeps it through that.
+    and keeps it through that; its `may_come` says whether the same may succeed later.
     """
 
     @wraps(transition)
     def wrapper(self: Any, state: Any) -> Any:
         if transition.__name__ != "on_error":
-            self.refusal = ""
+            self.refusal, self.may_come = "", False
         try:
             return transition(self, state)
         except HptError as error:
-            self.refusal = str(error)
+            self.refusal, self.may_come = str(error), isinstance(error, NotThereYetError)
             self.get_logger().error(self.refusal)
             return TransitionCallbackReturn.FAILURE
         except Exception as error:

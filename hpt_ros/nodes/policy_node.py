@@ -78,7 +78,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             node_arguments: of rclpy's Node, e.g. context, parameter_overrides.
         """
         super().__init__(name, **node_arguments)
-        self.refusal = ""
+        self.refusal, self.may_come = "", False
         self._load = load
         self._lock = threading.RLock()
         self._pilot: Pilot | None = None

@@ -30,6 +30,7 @@ from hpt_ros.embodiment import Embodiment, deployed_fields, require_deployable
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.composition import Spinning
 from hpt_ros.nodes.inference import Observation
+from hpt_ros.nodes.lifecycle import NotThereYetError
 from hpt_ros.nodes.policies import LoadedPolicy, deployed_robot
 from hpt_ros.nodes.wire import pack, unpack
 
@@ -107,11 +108,12 @@ class RemotePolicy:
         """What the inference node says of its policy.
 
         Raises:
-            HptError: it does not say anything in time, or what cannot be read.
+            NotThereYetError: it does not say anything in time.
+            HptError: it says what cannot be read.
         """
         with self._condition:
             if not self._condition.wait_for(lambda: self._card is not None, timeout_s):
-                raise HptError(
+                raise NotThereYetError(
                     f"the parameter remote.node is {self._name!r}, but no inference node of that name was found within "
                     f"{timeout_s:g} s; start it (ros2 run hpt_ros inference_node), with the same ROS_DOMAIN_ID, and "
                     "see that the two machines reach one another"

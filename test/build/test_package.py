@@ -156,7 +156,7 @@ def test_every_executable_of_a_launch_file_is_installed(distribution: Any) -> No
     named = {
         name
         for path in (ROOT / "launch").glob("*.py")
-        for name in re.findall(r'executable="(\w+)"', path.read_text())
+        for name in re.findall(r'node\(context, "(\w+)"', path.read_text())
     }
     assert named
     assert named <= installed

@@ -17,7 +17,7 @@ def test_the_launch_file_names_only_what_setup_installs() -> None:
     setup = (LAUNCH_FILE.parents[1] / "setup.py").read_text()
     text = LAUNCH_FILE.read_text()
     for executable in ("sim_node", "policy_node"):
-        assert f'executable="{executable}"' in text
+        assert f'node(context, "{executable}"' in text
         assert f'"{executable}"' in setup
 
 
@@ -33,8 +33,27 @@ def test_when_launch_is_there_expect_the_arguments_to_be_shown() -> None:
         check=False,
     )
     assert ros2.returncode == 0, ros2.stderr
-    for argument in ("sim", "checkpoint", "embodiment", "task", "threads", "seed", "autostart"):
+    for argument in (
+        *("sim", "checkpoint", "embodiment", "task", "device", "backend", "threads", "seed", "autostart"),
+        *("use_sim_time", "params_file", "namespace", "log_level"),
+    ):
         assert f"'{argument}'" in ros2.stdout
+
+
+def test_when_a_node_fails_expect_the_launch_to_end_with_a_status() -> None:
+    pytest.importorskip(
+        "launch_ros", reason="launch_ros comes with a ROS distribution; pip has no wheel of it"
+    )
+    ros2 = subprocess.run(
+        ["ros2", "launch", str(LAUNCH_FILE), "sim:=true", "checkpoint:=no_such"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ros2.returncode == 1
+    assert "'no_such' is neither a folder nor shipped" in ros2.stdout + ros2.stderr
+    assert "ended with status 2" in ros2.stdout + ros2.stderr
 
 
 @pytest.mark.slow

@@ -20,16 +20,22 @@ def test_executables_are_installed_and_parameters_exist() -> None:
     texts = {node.value for node in ast.walk(TREE) if isinstance(node, ast.Constant)}
     assert {"inference_node", "policy_node"} <= texts
     assert '"inference_node"' in setup
-    given = {
+    parameters = {
         key.value
         for node in ast.walk(TREE)
         if isinstance(node, ast.Dict)
         for key in node.keys
         if isinstance(key, ast.Constant)
     }
-    assert given == {"policy", "remote.node", "embodiment", "task", "autostart"}
-    assert given <= names(PolicyNodeConfig)
-    assert {"checkpoint", "embodiment", "device"} <= names(PolicyChoice)
+    assert parameters == {"use_sim_time", "policy", "autostart"}
+    passed = [
+        {word.value for word in call.args if isinstance(word, ast.Constant)}
+        for call in ast.walk(TREE)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "given"
+    ]
+    assert sorted(map(len, passed)) == [2, 4]
+    assert min(passed, key=len) | parameters - {"use_sim_time"} <= names(PolicyNodeConfig)
+    assert max(passed, key=len) <= names(PolicyChoice)
 
 
 def test_when_launch_is_there_expect_the_arguments_to_be_shown() -> None:
@@ -44,5 +50,8 @@ def test_when_launch_is_there_expect_the_arguments_to_be_shown() -> None:
         check=False,
     )
     assert shown.returncode == 0, shown.stderr
-    for argument in ("side", "checkpoint", "embodiment", "device", "task", "autostart"):
+    for argument in (
+        *("side", "checkpoint", "embodiment", "device", "backend", "task", "autostart"),
+        *("use_sim_time", "params_file", "namespace", "log_level"),
+    ):
         assert f"'{argument}'" in shown.stdout

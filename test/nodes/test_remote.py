@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -167,3 +171,34 @@ def test_when_the_robots_side_has_no_embodiment_file_expect_configure_refused(ri
     node = rig.start(active=False, load=False, policy="remote")
     assert not rig.robot.change(Transition.TRANSITION_CONFIGURE)
     assert "the parameter embodiment is empty, but policy is 'remote'" in node.refusal
+
+
+def test_when_the_inference_node_starts_later_expect_waiting_and_then_the_robots_side_ready() -> None:
+    environment = os.environ | {"RCUTILS_LOGGING_USE_STDOUT": "1", "PYTHONUNBUFFERED": "1"}
+
+    def started(executable: str, **values: str) -> subprocess.Popen[str]:
+        settings = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
+        return subprocess.Popen(
+            [sys.executable, "-m", f"hpt_ros.nodes.{executable}", "--ros-args", *settings],
+            stdout=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+
+    def until(process: subprocess.Popen[str], words: str) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if words in line:
+                return
+        pytest.fail(f"{words!r} was never said")
+
+    with started("policy_node", policy="remote", embodiment="feed_dog", autostart="true") as robot:
+        try:
+            until(robot, "no inference node of that name was found")
+            until(robot, "waits for it, and tries again")
+            with started("inference_node", policy="hold", embodiment="feed_dog") as policy:
+                try:
+                    until(robot, "configured for feed_dog")
+                finally:
+                    policy.send_signal(signal.SIGINT)
+        finally:
+            robot.send_signal(signal.SIGINT)
+    assert (robot.returncode, policy.returncode) == (0, 0)
