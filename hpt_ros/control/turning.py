@@ -172,6 +172,15 @@ class TurnFilter:
         omega = self.omega * (left / speed)
         return self._send(turned(last, omega * self._dt_s), omega)
 
+    def way_to_rest(self) -> Vector:
+        """The orientations that `brake` would make from here on, up to the first that stands still, (n, 4), n >= 1."""
+        before = self.quaternion, self.omega
+        way = [self.brake().quaternion]
+        while not self.at_rest:
+            way.append(self.brake().quaternion)
+        self.quaternion, self.omega = before
+        return np.array(way)
+
     def _pose(self) -> Vector:
         if self.quaternion is None:
             raise RuntimeError("TurnFilter.reset comes before the first target")

@@ -18,6 +18,7 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from policy_rig import FILE, PERIOD_S, ROBOT, Rig, policy_rig, wait_for
 from std_srvs.srv import Trigger
+from support.told import peaks
 
 from hpt_msgs.srv import ClearFault
 from rosbag_tools.reader import Bag
@@ -71,11 +72,9 @@ class ShiftedNode:
     def require_rest(self, since: int) -> None:
         """Commands go on within the limits, from one to the next, until the robot rests."""
         wait_for(lambda: any(not item.velocity.any() for item in self.robot.commands[since:]), "rest")
-        path = np.array([item.position for item in self.robot.commands[max(since - 20, 0) :]])
-        velocity = np.diff(path, axis=0) / PERIOD_S
-        assert (np.abs(velocity) <= ROBOT.max_velocity * (1 + 1e-6)).all()
-        acceleration = np.diff(velocity, axis=0) / PERIOD_S
-        assert (np.abs(acceleration) <= ROBOT.max_acceleration * (1 + 1e-6)).all()
+        velocity, acceleration = peaks(self.robot.commands[max(since - 20, 0) :], PERIOD_S)
+        assert (velocity <= ROBOT.max_velocity * (1 + 1e-6)).all()
+        assert (acceleration <= ROBOT.max_acceleration * (1 + 1e-6)).all()
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGINT)
