@@ -132,11 +132,12 @@ class ControlClock:
         passed_ns = max(now.steady_ns - last.steady_ns, 0)
         self._control_ns += passed_ns
         moved_ns = now.ros_ns - self._control_ns - self._ahead_ns
-        if abs(moved_ns) > STEP_S * NS_PER_S + now.error_ns:
+        most_ns = round(passed_ns * FOLLOWED)
+        # What was not followed yet, and as much gradual adjustment as there may be since the reading before, is no step.
+        if abs(moved_ns) > max(STEP_S * NS_PER_S, UNMOVED_NS + most_ns) + now.error_ns:
             self._ahead_ns += moved_ns
             way = "forward" if moved_ns > 0 else "back"
             return f"the system clock was set {way} by {abs(moved_ns) / NS_PER_S:.3f} s"
         if abs(moved_ns) > UNMOVED_NS + now.error_ns:
-            most_ns = round(passed_ns * FOLLOWED)
             self._ahead_ns += max(-most_ns, min(most_ns, moved_ns))
         return ""
