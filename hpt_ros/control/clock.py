@@ -133,7 +133,7 @@ class ControlClock:
         self._control_ns += passed_ns
         moved_ns = now.ros_ns - self._control_ns - self._ahead_ns
         most_ns = round(passed_ns * FOLLOWED)
-        # What was not followed yet, and as much gradual adjustment as there may be since the reading before, is no step.
+        # What was not followed yet is no step, nor as much gradual adjustment as there may be since the reading before.
         if abs(moved_ns) > max(STEP_S * NS_PER_S, UNMOVED_NS + most_ns) + now.error_ns:
             self._ahead_ns += moved_ns
             way = "forward" if moved_ns > 0 else "back"
