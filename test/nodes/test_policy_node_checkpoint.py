@@ -190,7 +190,7 @@ def test_when_a_checkpoint_is_loaded_expect_its_chunks_as_commands_on_simulated_
 
 
 def test_when_checkpoint_is_of_another_robot_expect_configure_refused_naming_the_field(checkpoint, tmp_path):
-    other = replace(ROBOT, action=replace(ROBOT.action, rate_hz=33.0))
+    other = replace(ROBOT, tick_hz=5.0)
     file = tmp_path / "other.yaml"
     file.write_text(other.to_yaml(), encoding="utf-8")
     with Composition() as composition:
@@ -199,7 +199,7 @@ def test_when_checkpoint_is_of_another_robot_expect_configure_refused_naming_the
         )
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
         assert (
-            f"are of different embodiments: action.rate_hz is {ROBOT.action.rate_hz} in the first and 33.0"
+            f"are of different embodiments: tick_hz is {ROBOT.tick_hz} in the first and 5.0"
             in node.refusal
         )
         assert node.state is State.UNCONFIGURED
