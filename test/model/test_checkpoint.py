@@ -228,7 +228,7 @@ def test_when_inspected_expect_embodiment_parts_hash_and_metrics(saved, capsys):
 
 def test_when_inspecting_nothing_expect_exit_status_two(tmp_path, capsys):
     assert main(["checkpoint", "inspect", str(tmp_path / "nothing")]) == 2
-    assert "hpt checkpoint: error: the checkpoint" in capsys.readouterr().err
+    assert "hpt checkpoint inspect: error: the checkpoint" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -329,7 +329,7 @@ def test_when_an_unsound_checkpoint_is_verified_expect_a_sentence_and_status_two
     damage(folder)
     assert main(["checkpoint", "verify", str(folder)]) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith("hpt checkpoint: error: ")
+    assert captured.err.startswith("hpt checkpoint verify: error: ")
     assert message in captured.err
     assert "sound" not in captured.out
 

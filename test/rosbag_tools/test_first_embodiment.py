@@ -188,7 +188,7 @@ def test_when_a_file_is_wrong_expect_check_to_say_so(tmp_path, capsys):
     file.write_text("format: other\n")
     assert main(["embodiment", "check", str(file)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("hpt embodiment: error: ")
+    assert error.startswith("hpt embodiment check: error: ")
     assert "has format 'other'" in error
 
 

@@ -79,7 +79,7 @@ def test_messages_that_repeat_what_was_sent_are_followed_without_a_step(robot):
     for number in range(50):
         robot.until(10.0 + 0.02 * number)
         points = [
-            (0.02 * index, START_RAD + speed * 0.02 * (number - 2 + index), np.full(7, speed))
+            (0.02 * index, START_RAD + speed * 0.02 * (number - 2 + index), np.full(7, speed * (index < 5)))
             for index in range(6)
         ]
         robot.take(*points, stamp_s=10.0 + 0.02 * (number - 2))
