@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from hpt_ros.errors import HptError, did_you_mean
@@ -111,35 +110,15 @@ def _level(text: str) -> str:
 
 def _file(name: str, node: str) -> Path:
     """The file's path, if some of it is for the node; rcl would say nothing."""
+    from hpt_ros.nodes.parameter_files import matches, sections
     from hpt_ros.resources import config_path
     from hpt_ros.structured import read_yaml_file
 
     path = config_path("safety", name)
-    nodes = list(_nodes(read_yaml_file(path)))
-    if not any(re.fullmatch(_pattern(pattern), node) for pattern in nodes):
+    nodes = list(sections(read_yaml_file(path)))
+    if not any(matches(section, node) for section in nodes):
         raise HptError(
             f"--params-file is {name!r}, which has parameters of {', '.join(nodes) or 'no node'}, but none of {node}; "
             f"name it /** or {node} there"
         )
     return path
-
-
-def _nodes(mapping: object, above: str = "") -> Iterator[str]:
-    """Names of the nodes in a parameters file; namespaces may be keys above them."""
-    if isinstance(mapping, dict):
-        for key, inside in mapping.items():
-            if isinstance(inside, dict) and "ros__parameters" in inside:
-                yield f"{above}/{str(key).lstrip('/')}"
-            else:
-                yield from _nodes(inside, f"{above}/{str(key).strip('/')}")
-
-
-def _pattern(name: str) -> str:
-    """A regular expression: * stands for one part of a name, ** for any number of parts.
-
-    https://docs.ros.org/en/jazzy/How-To-Guides/Node-arguments.html, "Parameters from a file"
-    """
-    parts = [
-        {"**": "(/[^/]+)*", "*": "/[^/]+"}.get(part, "/" + re.escape(part)) for part in name.split("/")[1:]
-    ]
-    return "".join(parts)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from rclpy.node import Node
+from typing import TYPE_CHECKING, Any
 
 from hpt_ros.errors import HptError
 from hpt_ros.structured import read_yaml_file
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
 
 _PARAMETERS = "ros__parameters"
 
@@ -30,7 +31,7 @@ def require_addressed(node: Node, arguments: Sequence[str]) -> None:
     name, own = node.get_name(), node.get_fully_qualified_name()
     files = [Path(arguments[at + 1]) for at, word in enumerate(arguments[:-1]) if word == "--params-file"]
     for file in files:
-        found = list(_sections(read_yaml_file(file)))
+        found = list(sections(read_yaml_file(file)))
         ours = [section for section in found if section.rpartition("/")[2] == name]
         if ours and not any(matches(section, own) for section in found):
             raise HptError(
@@ -50,11 +51,11 @@ def matches(section: str, node: str) -> bool:
     return re.fullmatch(pattern, node) is not None
 
 
-def _sections(content: Mapping[str, Any], above: str = "") -> Iterator[str]:
+def sections(content: Mapping[str, Any], above: str = "") -> Iterator[str]:
     """Full names that have parameters; namespaces may be levels of their own."""
     for key, value in content.items():
         if isinstance(value, Mapping):
             place = f"{above}/{str(key).strip('/')}"
             if _PARAMETERS in value:
                 yield place
-            yield from _sections({k: v for k, v in value.items() if k != _PARAMETERS}, place)
+            yield from sections({k: v for k, v in value.items() if k != _PARAMETERS}, place)
