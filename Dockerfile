@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 # hpt_ros in a ROS distribution. Build arguments choose it, and the build of PyTorch:
 #   docker build -t hpt_ros .                                     Jazzy, CPU
 #   docker build -t hpt_ros --build-arg ROS_DISTRO=kilted --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .

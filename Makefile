@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 # hpt_ros without a ROS distribution: every target sets up .venv by itself first. `make help` lists them.
 # With a ROS distribution (sourced /opt/ros/...), use rosdep and colcon instead: see CONTRIBUTING.md.
 

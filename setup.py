@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Package metadata of hpt_ros (ament_python): colcon and pip both read it here.
 
 What it depends on is written down once: requirements-runtime.txt and extras.cfg name ranges, constraints.txt the exact

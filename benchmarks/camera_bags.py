@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Bags of cameras for the benchmarks: a scene that moves, with the grain of a sensor, as JPEG or raw.
 
 What a picture shows decides how long its coding takes, so it has what a tabletop has: smooth shades, texture, a

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Conversion against its parts, side by side in one run: ``.venv/bin/python benchmarks/convert.py [BAG...]``.
 
 Rows: reading with `rosbags` alone (the floor), decoding alone, encoding alone, and `hpt convert` with one and two

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Two cameras of 640x480 at 30 Hz into the policy node, commands at 100 Hz out: latency by stage, jitter, CPU share.
 
 ``.venv/bin/python benchmarks/node_latency.py [--encodings raw compressed] [--processes 2 1] [--seconds 15]``

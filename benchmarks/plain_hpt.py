@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """HPT's forward pass written down plainly in eager PyTorch, as the yardstick of `policy_step.py`.
 
 It follows the paper's computation step by step with stock modules, nothing done for speed, except that it keeps

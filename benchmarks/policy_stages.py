@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Where the time of a step goes, backend 'fused', float32: ``.venv/bin/python benchmarks/policy_stages.py``.
 
 The stages of ResNet-18 run in order, then what acts, as in a step; each row is the median over the steps, beside the

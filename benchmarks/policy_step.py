@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """One policy step, camera picture in to action out, of each backend against a plain transcription of HPT.
 
 ``.venv/bin/python benchmarks/policy_step.py [--sizes small base large xlarge] [--views 1 2] [--backends fused ...]

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """How much the recorder takes without loss: ``.venv/bin/python benchmarks/record.py``.
 
 `hpt record` runs as a process of its own, as a user starts it; a second process publishes cameras, joint states and

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Libraries that may be absent: optional extras, imported only when named, and ROS 2.
 
 What an extra consists of is in extras.cfg, its versions are in constraints.txt.

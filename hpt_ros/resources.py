@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The files that ship inside the package: configuration and the demo's checkpoint.
 
 They are package data (``hpt_ros/config`` is a link to the source tree's ``config``), so that they are found however

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Strict reading of frozen dataclasses from plain mappings (YAML), and back.
 
 One set of dataclasses is the schema of the embodiment file, of the policy's configuration, of the training recipe

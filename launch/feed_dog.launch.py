@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Feed the dog: `ros2 launch hpt_ros feed_dog.launch.py sim:=true`.
 
 With ``sim:=true`` (the default) it starts the simulated robot beside the policy node, on simulated time; with

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A policy that computes on another machine: `side:=robot` beside the robot, `side:=policy` where the GPU is.
 
 The robot's side runs the policy node with all its limits and watchdogs; the other only answers observations with

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What is in a dataset that episodes are appended to: its records, and its files, which stay as they are.
 
 New episodes go into new files, so nothing that is there is read again or rewritten but the small files of ``meta``; and

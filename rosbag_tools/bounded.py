@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Decompression and YAML that a hostile file cannot blow up: every size is bounded before it is believed.
 
 A few kilobytes of zstd, LZ4 or bzip2 can become terabytes, and a size that a file claims is only a claim. `rosbags`

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What the topics and joints of an embodiment are called in one bag: the recorder leaves its deployment there."""
 
 from __future__ import annotations

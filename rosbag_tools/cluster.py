@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Conversion on a Ray cluster: bags go to its machines, results come back in the order of the bags.
 
 Ray is optional and imported only when it is asked for. Every machine must see bags and the dataset's folder under the

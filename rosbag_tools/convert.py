@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Bags to a LeRobotDataset v3.0: checked first, converted bag by bag, appended in order.
 
 Each bag is converted by itself, in this process or in a pool, to rows and encoded video segments; only the appending

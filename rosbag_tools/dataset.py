@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Writes LeRobotDataset v3.0 folders: parquet rows, mp4 videos, meta; atomically.
 
 Layout (https://huggingface.co/docs/lerobot/lerobot-dataset-v3): many episodes share a file;

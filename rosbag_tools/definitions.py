@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Message definitions of the installed ROS packages, so that a bag explains itself."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """An episode on its way into a dataset: vectors in memory, pictures in the encoder, other large arrays on disk."""
 
 from __future__ import annotations

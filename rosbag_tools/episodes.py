@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Where a bag's episodes begin and end, and what is known about them."""
 
 from __future__ import annotations

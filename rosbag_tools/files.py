@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The files of a LeRobotDataset v3.0: where they lie, and how each kind is written."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Which topics of a bag command the robot, and what the measured joints and poses say about them."""
 
 from __future__ import annotations

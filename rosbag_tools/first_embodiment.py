@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A first embodiment file from what is in a bag: as far as data can tell, with a mark wherever a person must look.
 
 Rates, sizes, joints and topics are measured. Limits are not in a bag: they are guessed from how far and how fast the

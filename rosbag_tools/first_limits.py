@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Limits guessed from how far and how fast the robot went in one bag."""
 
 from __future__ import annotations

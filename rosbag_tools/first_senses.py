@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What a first embodiment file says of topics that are neither colour cameras nor joints."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The text of a first embodiment file, with a mark wherever a person must look."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """LeRobotDataset v2.0, v2.1 and v3.0, as the `lerobot` package wrote them, for import.
 
 v2 (https://huggingface.co/docs/lerobot): a parquet file and videos for each episode, ``meta/episodes.jsonl`` and

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """RLDS episodes (Open X-Embodiment) in TFRecord files, as TensorFlow Datasets wrote them, read without TensorFlow.
 
 A record is one episode: a `tf.train.Example` whose features are the columns of its steps, flattened, e.g.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Datasets of others to a dataset of this project, so that a policy can be pre-trained on them.
 
 What a source gives is pictures, one state vector, one action vector and a task text. Other columns are left out, and

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What is in a bag: topics, rates, gaps, sizes, times between streams, and what an embodiment file would use of it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Finished bags of a conversion that was interrupted, so that the same command goes on where it was.
 
 One folder a bag lies in a hidden folder beside the dataset's place: its video segments and large arrays, its vectors

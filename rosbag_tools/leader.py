@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Actions from a leader arm: the joints that a person moved, read as the command that they stood for.
 
 Teleoperation with a leader arm (GELLO, ALOHA) sends the follower where the leader is. Where the command itself was not

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Names that the recorder puts into bags and the converter looks for."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Opening many bags of one robot without parsing the same texts for each of them.
 
 The quality of service of each channel is a text of YAML, which `rosbags` parses in Python: most of the time that

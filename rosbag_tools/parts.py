@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The files that a bag is made of, opened one by one and read as one.
 
 A rosbag2 folder may be split into several files, each of them compressed, with messages that are compressed; a recorder

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """How far bags that are converted side by side have come, in seconds of recording.
 
 Workers may be threads, processes or machines that share the file system, so each tells through a small file of its own,

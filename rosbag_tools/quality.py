@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Is a dataset fit to learn from? Says what is wrong with it, and what to do about that."""
 
 from __future__ import annotations

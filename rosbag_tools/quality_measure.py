@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Episodes, pictures and dimensions of a dataset in numbers; what to think of them is in `rosbag_tools.quality`.
 
 Works on arrays; who calls it reads the files. Speeds are shares of the embodiment file's limits, so that one

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Draws a quality report as one HTML page that needs nothing else: no script, plots as inline SVG, pictures inside.
 
 Every text of the dataset (tasks, joint and view names) is escaped: it may come from anywhere.

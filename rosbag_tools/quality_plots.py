@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Small plots as inline SVG, in the page's colours (classes of its style sheet)."""
 
 from __future__ import annotations

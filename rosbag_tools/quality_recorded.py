@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What the conversion's report says of the recordings that a dataset's episodes are from."""
 
 from __future__ import annotations

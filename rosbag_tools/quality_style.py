@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The quality page's style sheet; light and dark, wide and narrow."""
 
 STYLE = """

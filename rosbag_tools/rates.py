@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Watches that topics come at the rate that the embodiment file promises."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Bags as topics and messages in log-time order, whatever their storage; every failure is one sentence.
 
 Reads rosbag2 folders of version 1 to 9 and single files, MCAP and sqlite3, split or not, compressed by chunk, message

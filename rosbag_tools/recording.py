@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """One episode on its way into a rosbag2 MCAP bag: serialized messages straight through, never deserialised.
 
 The file is safe against a killed process as far as whole chunks go: one is written every second of log time, and the

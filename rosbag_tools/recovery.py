@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """MCAP files without an end or an index, as a view that a reader accepts; nothing is copied.
 
 A recorder that was killed, or a copy that was cut short, leaves records without summary and footer. The view is the

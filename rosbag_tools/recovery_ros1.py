@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """rosbag1 files (version 2.0) without an index, as a view that a reader accepts; nothing is copied.
 
 A recorder writes the index last, and then its place into the file's first record, so one that was killed (its file is

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """rosbag2 sqlite3 files that were cut short, or whose recorder was killed: read row by row as far as it goes."""
 
 from __future__ import annotations

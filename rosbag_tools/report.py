@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What a conversion did with each episode: ``meta/hpt/report.json``."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Messages of an episode to dataset rows: an observation and the command at the same tick."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Cuts an episode's rows into the stretches that become episodes of the dataset, and writes them."""
 
 from __future__ import annotations

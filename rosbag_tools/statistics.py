@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Statistics of features per episode and over all, in the form that LeRobotDataset v3.0 keeps them.
 
 A feature's statistics are ``min, max, mean, std, count`` and the quantiles ``q01, q10, q50, q90, q99``; vectors have

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Opens the storage of a rosbag2 bag through `rosbags`, without what that repeats for every bag.
 
 For a recording of a few seconds, `rosbags` spends longer on opening than on reading: it parses ``metadata.yaml`` with a

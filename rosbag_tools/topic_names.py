@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Which of a bag's topics an embodiment file means by its relative names."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """H.264 video of a dataset: frames in, one segment a span; segments appended to a file without encoding again."""
 
 from __future__ import annotations

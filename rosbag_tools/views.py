@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A file as a reader should see it: other bytes at its beginning, a part of it, other bytes at its end."""
 
 from __future__ import annotations

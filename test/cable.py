@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Two network namespaces and a cable between them that delays, loses and can be pulled out.
 
 Each end is a TAP device; a thread of the test carries Ethernet frames from one to the other. So it works on kernels

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What every test runs under: a DDS domain of its own, this machine only, off-screen rendering."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A controller over injected time, with two streams and a robot that goes where it is told."""
 
 from __future__ import annotations

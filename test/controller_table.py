@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What each model of a controller tells its motors of our stream, written into docs/safety.md.
 
 ``.venv/bin/python test/controller_table.py`` (a minute or two; over injected time, the same on every machine)

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """How often a healthy robot is stopped for nothing, written into docs/safety.md.
 
 ``.venv/bin/python test/false_stops.py`` (about a quarter of an hour; ``--hours 0.1 --minutes 0.5`` is quicker)

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The two sides of test_two_machines, a process each: ``far_rig.py robot`` and ``far_rig.py policy``.
 
 The robot's side is the robot of policy_rig with the policy node. It reads one word a line, does it, and answers with a

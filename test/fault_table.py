@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Injects each fault into the real node while the robot moves, and writes what came of it into docs/safety.md.
 
 ``.venv/bin/python test/fault_table.py``

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Bags that were made to do harm, each named after what it tries."""
 
 from __future__ import annotations

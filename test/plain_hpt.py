@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """HPT written down once more, plainly and in numpy, for tests of parity: it shares no code with hpt_ros.model.
 
 Everything is in double precision and one sample at a time, straight from the description of the network: what goes in

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Folders as the released HPT code publishes them, made by hand, and what its network computes of their weights.
 
 Nothing here uses hpt_ros: the names are those of the reference files, the sums are written out from the paper's code.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Two seconds of every sense in a bag, what the converter makes of it, and a policy that keeps what it is shown."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A small robot that publishes in simulated time, for tests of the recorder on real DDS."""
 
 from __future__ import annotations

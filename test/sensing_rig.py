@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A robot with every sense: the arm of policy_rig with a depth camera, wrench, skin, point cloud and a task's topic."""
 
 from __future__ import annotations

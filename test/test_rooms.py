@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Which room may import what: no import goes up the table of rooms (CONTRIBUTING.md).
 
 The modules are parsed, not imported, so that imports inside functions count as well.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Every file below config/ is run by a test against what it is for."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Draw the pictures of the README and docs anew: ``.venv/bin/python tools/draw_pictures.py [model | demo]``."""
 
 from __future__ import annotations

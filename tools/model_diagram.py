@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The picture of docs/model.md: the way of the data through a policy, with the shapes of the built network.
 
 ``.venv/bin/python tools/draw_pictures.py model`` writes it. Every number in it is read from the policy that

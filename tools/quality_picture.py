@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Draw docs/pictures/quality.png: ``.venv/bin/python tools/quality_picture.py``, about two minutes; needs chromium.
 
 Records the scripted teleoperator in the simulated scene, spoils two of its bags as hardware does (a camera that stops,

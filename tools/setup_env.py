@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Make the development environment in .venv: ROS 2 from wheels, pinned packages, hpt_msgs, hpt_ros.
 
 Run by `make`, with any Python 3 of the system and nothing but its standard library. Each step keeps a stamp, the hash

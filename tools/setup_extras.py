@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The optional extras of extras.cfg: what they are called, and what each installs.
 
 Used by setup_env.py, with nothing but the standard library.

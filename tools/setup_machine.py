@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What the machine must have before .venv can be made: a supported Python, compilers, headers, EGL.
 
 Used by setup_env.py, with any Python 3 of the system and nothing but its standard library.

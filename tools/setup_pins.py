@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Which versions an environment gets: the pins of a ROS distribution, and layers of all others.
 
 Used by setup_env.py, with any Python 3 of the system and nothing but its standard library.

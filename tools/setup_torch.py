@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Which build of torch an environment gets, and where from.
 
 Used by setup_env.py, with any Python 3 of the system and nothing but its standard library.

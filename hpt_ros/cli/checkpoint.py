@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt checkpoint inspect|verify|import|export|add-task`: what checkpoints hold, and weights of others."""
 
 from __future__ import annotations

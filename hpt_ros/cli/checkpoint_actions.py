@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What `hpt checkpoint` does; each function takes the parsed arguments and returns the text to print."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt completion SHELL`: what completes verbs and options in a shell."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt convert`: bags to a LeRobotDataset v3.0."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt demo`: the simulated robot feeds the dog, over real ROS 2 middleware, and the figures are printed."""
 
 from __future__ import annotations

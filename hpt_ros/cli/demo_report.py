@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What `hpt demo` leaves behind: the table, the figures as JSON, the plot and the video of one episode."""
 
 from __future__ import annotations

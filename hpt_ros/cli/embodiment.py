@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt embodiment init BAG` and `hpt embodiment check FILE`: embodiment files."""
 
 from __future__ import annotations

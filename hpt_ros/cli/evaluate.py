@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt evaluate`: how far a checkpoint's actions are from those of a dataset, without a robot."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt export DATASET --out OUT.hdf5|OUT.zarr`: a dataset for other trainers."""
 
 from __future__ import annotations

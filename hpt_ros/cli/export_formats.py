@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The two layouts of `hpt export`, written episode by episode, so that memory does not grow with the dataset.
 
 HDF5: robomimic's (https://robomimic.github.io/docs/datasets/overview.html): ``data/demo_i`` with ``actions``,

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt finetune`: train a policy of one robot from a dataset or straight from bags."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt import`: datasets of others (LeRobot v2 and v3, RLDS) to a dataset to pre-train on."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Entry point of `hpt`: finds the verb, runs it, and turns errors into exit statuses.
 
 Exit status 0: done. 1: the work itself came to a bad end that is not a mistake of the caller's (a verb says which).

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The parsers of `hpt`: argparse with guesses, shown defaults, no abbreviations, and verbs that are loaded when named.
 
 Why argparse and not typer or tyro: docs/decisions/0013-command-line.md.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Options of the verbs that run a node, and what they are for rcl.
 
 `ros2 run` has them behind --ros-args; here they are options of their own, and --ros-args still passes all that follows.

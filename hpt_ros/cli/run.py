@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt run`: runs the policy node, where there is no `ros2 launch`."""
 
 from __future__ import annotations

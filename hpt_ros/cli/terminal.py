@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Progress on the terminal, and as plain lines where there is none."""
 
 from __future__ import annotations

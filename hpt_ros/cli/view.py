@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt view`: look at one episode of a dataset or a bag, in Rerun where it is installed, else as a film."""
 
 from __future__ import annotations

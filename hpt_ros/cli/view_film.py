@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """An episode as a film: its views side by side, below them action and state over time with a moving line."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """An episode in Rerun (https://rerun.io): pictures, state and action on one timeline."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Everything between the policy's chunks and the commands: pure state machines, time is an argument."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A chunk of actions with times, and the smooth curve through it."""
 
 from __future__ import annotations

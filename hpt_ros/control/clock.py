@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Control time, which nobody can set, and where ROS time lies on it.
 
 Commands, ages and watchdogs are on control time; ROS time only names messages. Without simulated time, control time is

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Configuration of the control room: each default exists here and nowhere else; ROS parameters are made from it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The controller: states, watchdog, chunk queue and safety filter as one pure state machine.
 
 The caller (a ROS node, a test) passes times, messages' stamps and chunks in, calls `step` once per command period and

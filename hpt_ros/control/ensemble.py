@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Temporal ensembling: an average of all chunks that say something about a time, instead of the newest alone.
 
 Zhao et al., arXiv 2304.13705 (ACT), weigh chunk i by exp(-decay * i), i counted from the oldest. Here each chunk's

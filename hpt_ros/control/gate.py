@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The last gate before commands are sent, over the whole control vector: limits, the workspace, orientations."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The times of commands: a grid of their own, one period apart, however late the caller's timer is."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What watches the robot and its inputs, apart from the policy itself."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What is known of the policy itself: whether it fails, and whether it comes back."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Whether the commands have exactly one source and somebody who takes them, as the graph shows it."""
 
 from __future__ import annotations

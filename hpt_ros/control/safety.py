@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The last gate before a command is sent: nothing beyond a limit passes, and nothing within the limits is touched."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What a controller takes in, gives out and remembers from one activation to its end."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Conditions on a chunk and on the pose under which motion may start or go on."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The controller's states as one table; docs/safety.md prints it and a test compares the two."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Orientations in the control room: unit quaternions x, y, z, w, limited in angular speed and acceleration.
 
 A reference is blended between quaternions as between any vectors, since neighbouring ones are nearly the same; the sign

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The workspace: a box that named parts of the robot stay in, and a floor that no moving part goes below.
 
 For robots that are commanded by their joints, where a box is no limit of a dimension. Where the parts are is the

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The embodiment file: what recording, converting, training and running agree on about one robot."""
 
 from __future__ import annotations

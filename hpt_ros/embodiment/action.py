@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The action: which topics command the robot, with which messages, and within which limits."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The deployment file: facts of one cell, laid over the embodiment that a policy was trained with.
 
 A checkpoint's embodiment says what its policy sees and means. Where the same robot stands elsewhere, other facts

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Orientations in an action vector: quaternion, axis-angle or 6-D, converted by scipy.
 
 Quaternions are x, y, z, w as in ROS. Axis-angle is the rotation vector, axis times angle in rad. 6-D is the first two

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The embodiment file's schema: one robot, as recording, converting, training and running must agree on it.
 
 Data only. Units are SI; joint vectors follow the order of names that the file gives.

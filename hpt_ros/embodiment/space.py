@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The action vector's place between measured states, the policy's modes and the commands that are limited.
 
 Three spaces:

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Streams of an embodiment: the message types, what each is decoded to, and the names of vector elements."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Which ticks a sample looks at: the one index rule of training and of the live policy.
 
 Ticks of an episode (offline) or since activation (live) are numbered without gaps. Both sides take the last

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Learning: dataset reader, frame cache, samples, augmentation, recipe and the training loop."""
 
 from __future__ import annotations

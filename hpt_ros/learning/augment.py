@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Random changes to a training batch: light and colour of the images, small shifts, noise on the state.
 
 All randomness comes from the generator passed in. Every frame of one sample and view gets the same change, since the

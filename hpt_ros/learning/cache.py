@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Decoded frames on disk, memory-mapped, so that an epoch never decodes video twice.
 
 The cache is named after what it was made from: the SHA-256 of the dataset's files and of the decode settings. It is

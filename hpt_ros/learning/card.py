@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The card of a checkpoint: what it is and how it was made, for people."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Columns of a dataset's parquet files as arrays: small ones in memory, large ones on disk.
 
 Depth pictures and point clouds of an hour do not fit into memory, and parquet cannot be read in random order. They are

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What a LeRobotDataset v3.0 says of itself: ``meta/info.json`` and this project's files beside it, checked."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """How far a policy's actions are from those of a dataset."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Ctrl-C as a request: the first one ends the loop after its step, a second one at once."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A background thread that makes the next batches while the network works on this one."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """metrics.jsonl: one line of figures per log or validation."""
 
 from __future__ import annotations

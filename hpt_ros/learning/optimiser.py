@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What is learned and how fast: frozen parts, parameter groups, the learning rate's course, the averaged weights."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The training recipe: everything that a run depends on besides its data, in frozen dataclasses."""
 
 from __future__ import annotations

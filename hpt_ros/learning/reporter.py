@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What a training run tells people: sentences and progress. `hpt finetune` shows them on the terminal."""
 
 from __future__ import annotations

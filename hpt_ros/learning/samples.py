@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Which samples there are, in which order they are drawn, and the batch that they make.
 
 Everything is a pure function of the seed and the step, so a run that is resumed draws what it would have drawn.

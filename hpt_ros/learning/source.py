@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Where a policy's batches come from: a dataset, its decoded frames or a frozen encoder's features of them."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Where a run's first weights come from; every source is loaded last, strictly, and said."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What a run needs to go on: weights, averaged weights, optimiser, step. Tensors and plain containers only.
 
 One file that is replaced in one go, so that it is always consistent in itself; the checkpoint folders beside it are

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """One large array on disk, memory-mapped: its folder is whole or absent, and its checksum is verified when opened.
 
 The folder's name says what the array was made from, so an array that is there is the one that would be made again.

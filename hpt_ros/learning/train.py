@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The training loop: reads top to bottom in the order in which it runs.
 
 Shapes: B batch, T observation horizon, V views, H x W pixels, D state, K action horizon (chunk), A action dimensions.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Stems, trunk, heads, normaliser, the policy and its checkpoints."""
 
 from hpt_ros.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A policy that knows more tasks: their texts are embedded, and all else stays as it is."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Cross-attention from learnable tokens, as in HPT's stems and decoder head."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoint folders: a policy with everything that running it needs.
 
 | file | what it holds |

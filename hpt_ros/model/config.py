@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Configuration of the policy: what is built, in frozen dataclasses that YAML reads and writes.
 
 The defaults are those of HPT (arXiv 2409.20537 and its public code, liruiw/HPT at 549433f); each exists once, here.

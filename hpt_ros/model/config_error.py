@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The error of a policy's configuration, for all files that hold parts of it."""
 
 from __future__ import annotations

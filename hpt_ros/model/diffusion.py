@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Diffusion head: trained by denoising (DDPM), acts by few deterministic steps from noise to chunk (DDIM).
 
 Sources: Ho et al., arXiv 2006.11239 (DDPM); Song et al., arXiv 2010.02502 (DDIM). Levels of noise and the numbers of

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Configuration of what stands before the stems: encoders of images, of depth, and of the task's text."""
 
 from __future__ import annotations

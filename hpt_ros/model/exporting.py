@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A policy in the layout of published weights: a folder with `model.pth` and `config.yaml`, and its image encoder."""
 
 from __future__ import annotations

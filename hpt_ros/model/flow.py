@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Flow matching head: noise is carried to an action chunk along a learned velocity field.
 
 Linear path of Lipman et al. (arXiv 2210.02747, with no noise left at the end): x_t = (1 - t) x_0 + t x_1 with noise

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Action heads: features of the trunk to a chunk of normalised actions, and the loss that each is trained with."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Published weights to this project's: a trunk file, or a whole checkpoint. Everything is loaded, or said."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Starting weights of what is trained from scratch: stems and the decoder head.
 
 The released code starts tokens at a standard deviation of 0.02 and leaves PyTorch's Linear default, which shrinks a

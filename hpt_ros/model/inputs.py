@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Checks of what is passed into a policy; each error names what was expected and what came."""
 
 from __future__ import annotations

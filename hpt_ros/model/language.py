@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The tasks' texts to embeddings, once, when a training starts; they are stored with the policy.
 
 So a robot needs no language model, and the libraries (extras "language" and "sentence") are imported only here.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The layout of a published `model.pth`: its names in ours and back, and the configuration that it stands for.
 
 Source: liruiw/HPT at 549433f. Stems are `stems.{domain}_{modality}`, heads `heads.{domain}`, normalisers

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Memory that a policy takes: its weights, and the most activations that are alive at once during a step.
 
 Activations are counted, not measured: every tensor that an operation returns, from when it is made until nothing holds

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The modalities that there are; each class says how its arrays become entries for the one `Stem`."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What a modality is to a policy: arrays that are checked, and the entries (B, K, D) that its stem reads."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What heads that make an action chunk out of noise have in common."""
 
 from __future__ import annotations

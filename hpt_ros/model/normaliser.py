@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Limits normalisation of actions, states and other vectors, with the names of the published files.
 
 Formula (liruiw/HPT at 549433f): scale = 2 / (max - min), offset = -1 - scale * min, so that min maps to -1 and

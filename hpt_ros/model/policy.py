@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The policy: observations in raw units to a chunk of actions in raw units.
 
 The way of the data is that of HPT (see docs/model.md): encoder, stem per modality, trunk, pooling, head, between a

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Pooling with weights of its own; the other ways to pool need none and are in the policy."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The fixed sinusoidal position table that HPT adds before its stems and before its trunk."""
 
 from __future__ import annotations

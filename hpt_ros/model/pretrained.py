@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Image encoders of timm and transformers, imported only when a configuration names them.
 
 `complete_image_encoder` looks at the named model once, when a training starts, and stores what rebuilds it; from then

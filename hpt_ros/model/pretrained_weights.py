@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Weights of image encoders that timm and transformers build: strictly, and with a report, as all weights are."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Folders of published HPT weights: where their files are, and what their configuration says.
 
 The released code (liruiw/HPT at 549433f) saves its whole Hydra configuration as `config.yaml`, with references such as

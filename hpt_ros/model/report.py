@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Figures about the model: sizes of the trunk, shapes along the data's way, what a checkpoint holds.
 
 `python -m hpt_ros.model.report` prints those of docs/model.md.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A policy at work on a robot: one observation after the other, each picture encoded once.
 
 A window of T ticks moves on by one tick at a time, so that T - 1 of its frames have been seen before. Their features

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Files of weights: where they are found (a path, a folder, the Hugging Face hub), and how they are read.
 
 Pickled files are read with ``weights_only=True``, so that they cannot run code.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Stems: one per modality and embodiment; each turns any number of inputs into a fixed number of tokens."""
 
 from __future__ import annotations

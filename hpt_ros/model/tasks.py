@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The tasks that a policy knows: each one's text was embedded once, so that a robot needs no language model."""
 
 from __future__ import annotations

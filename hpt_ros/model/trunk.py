@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The shared transformer trunk, with the parameter names of a published `trunk.pth`.
 
 Source: liruiw/HPT at 549433f (pre-LN blocks, biases on every projection, one learnable key and value per block).

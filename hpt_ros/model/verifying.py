@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Checks of a policy's statistics: against the limits that they are made of, and against a checkpoint's stats.json."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Loading weights: strictly, after construction, and with a report of what came from the file.
 
 Files are published HPT weights (`trunk.pth`, `model.pth`), the same names in safetensors, or this project's checkpoint

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Writing folders and files so that they are there whole or not at all."""
 
 from __future__ import annotations

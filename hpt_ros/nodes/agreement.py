@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Whether a policy and an embodiment file are of one robot: names, dimensions, horizons and sizes of all modalities."""
 
 from __future__ import annotations

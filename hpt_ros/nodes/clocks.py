@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A node's clocks: control time for what it does, ROS time for what it names."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Who takes the commands and who else sends some: what the graph shows of the topics that a policy node commands."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Several nodes in one process, each on an executor thread of its own.
 
 This is how the demo runs where there is no `launch`: the same node classes, the same DDS topics between them.

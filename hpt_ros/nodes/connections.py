@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What a configured policy node is connected to: streams, the deadman's switch, the robot's commands and chunks."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What happens in an active policy node, period by period: clocks, commands, their log, and the braking at the end."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Between the control room's arrays and ROS messages, one function a message."""
 
 from __future__ import annotations

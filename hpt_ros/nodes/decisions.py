@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A log of what the policy node decided, and why: one MCAP bag an activation, written off the control loop.
 
 | topic | type | when |

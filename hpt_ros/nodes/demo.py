@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The demo's graph: simulated robot, policy, and with `--full` teleoperator and recorder, in one process.
 
 The nodes are the ones that `ros2 run` starts, and they talk over the middleware as they would between machines.

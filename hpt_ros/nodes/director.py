@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Asks the nodes of a demo for things, and waits for the answers in simulated time.
 
 Everything goes through the services and topics that a person would use from the shell.

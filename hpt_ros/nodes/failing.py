@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What becomes of an exception that leaves a callback of a node.
 
 rclpy lets it out of the executor, which ends the process or the thread that spins, and leaves a service's client

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The worker thread that owns the policy; others hand it observations and never wait for it."""
 
 from __future__ import annotations

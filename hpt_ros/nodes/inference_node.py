@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A policy for a robot on another machine: takes observations, answers with chunks. It commands nothing.
 
 Parameters are those of `PolicyChoice`, topics those of `hpt_ros.nodes.remote`. The robot's side runs the policy

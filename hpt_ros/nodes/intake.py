@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The thread between messages and the policy's worker: it decodes, resamples, assembles and asks.
 
 A picture of 640x480 takes milliseconds to decode. The node's own thread hands messages on as they are, so that neither

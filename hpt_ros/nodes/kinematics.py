@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A robot's URDF: where its links are, and its joints' limits. Forward kinematics is MuJoCo's, which reads URDF."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What the launch files share: arguments that every node takes, and a node's end that ends the launch.
 
 Imported by `launch/*.launch.py`, where a ROS distribution's `launch` is installed.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """From parameters to a policy, and to a pilot that is ready to be activated."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Timings that the node keeps for reports; bounded, oldest forgotten."""
 
 from __future__ import annotations

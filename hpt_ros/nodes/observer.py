@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Watches one episode as an outsider would: pictures, commands and measured joints from their topics."""
 
 from __future__ import annotations

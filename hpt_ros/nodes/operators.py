@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What the policy node offers to operators: the task, the stop and the clearing of faults."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The robot's commands as ROS messages: one sender for each output of the embodiment file, and for further forms."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Whether the parameter files of a command line are meant for the node that is started with them."""
 
 from __future__ import annotations

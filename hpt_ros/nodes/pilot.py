@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """From messages to commands without ROS: intake, worker and controller of one robot, time as an argument.
 
 Messages, ticks and observations are named by ROS time, which may be set; the controller lives on control time, which

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The policies that the node can run: a checkpoint, and two baselines that go through the same node and limits."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The policy on a robot: a lifecycle node from observed topics to limited commands.
 
 | interface | type |

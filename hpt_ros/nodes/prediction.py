@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Where the policy means to go, for RViz and Foxglove: the way of the newest chunk, as nav_msgs/Path.
 
 Of a Cartesian command it is the way of its pose. Of joints it is that of one link, which needs a model of the robot,

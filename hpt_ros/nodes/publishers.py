@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Why no message of a stream comes, as far as the ROS graph tells: nobody publishes it, or not so that it is heard."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Ways to start and end episodes beside the services: words on a topic, buttons of a joystick, keys of a terminal."""
 
 from __future__ import annotations

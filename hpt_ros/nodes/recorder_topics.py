@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What the recorder subscribes to, and how: each topic as its publishers offer it, as serialized bytes."""
 
 from __future__ import annotations

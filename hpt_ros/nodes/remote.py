@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A policy that computes on another machine: observations go out over DDS, chunks come back.
 
 The policy node stays with the robot, with its limits, watchdogs and latches; only the arithmetic of the network is

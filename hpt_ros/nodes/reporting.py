@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """PolicyStatus and /diagnostics from what the node knows."""
 
 from __future__ import annotations

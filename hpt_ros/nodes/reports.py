@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The policy node's regular word of itself: ~/status and /diagnostics."""
 
 from __future__ import annotations

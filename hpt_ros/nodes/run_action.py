@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The action ~/run: let the policy work on one task until it succeeds, time is up, it faults or it is cancelled."""
 
 from __future__ import annotations

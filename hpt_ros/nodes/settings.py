@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Which parameters of the policy node may change when; each change is made, or refused with a reason.
 
 | parameters | may change |

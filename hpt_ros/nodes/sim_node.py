@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The simulated robot as a ROS 2 node: it publishes what a robot's drivers would, and takes joint trajectories.
 
 A thread of its own owns the physics and the GL contexts and paces simulated time; callbacks hand it requests and wait.

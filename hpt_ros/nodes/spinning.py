@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """How an executable runs its one node, and how it ends: whatever ends it, the node is closed first."""
 
 from __future__ import annotations

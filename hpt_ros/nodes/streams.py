@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """How each stream really comes: rate, jitter, delay and gaps, for /diagnostics; and whether its driver stamps it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The scripted teleoperator as a ROS 2 node: it commands the arm through the topic that a person's device would use."""
 
 from __future__ import annotations

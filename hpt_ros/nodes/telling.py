@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What the policy node logs for its operators: changes of state, each kind of problem once and then counted."""
 
 from __future__ import annotations

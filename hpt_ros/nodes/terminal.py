@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Standard output of a process that must not wait for whoever reads it.
 
 A terminal whose network is gone, Ctrl-S, or a paused `less` stop a writer once some kilobytes wait, and a node that

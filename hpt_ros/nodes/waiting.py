@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Why the robot does not move: one code and one sentence with its remedy, the same in log, status and diagnostics."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Observations and answers as bytes, for a policy on another machine: safetensors with a few facts beside the arrays.
 
 Nothing in these bytes is code: safetensors holds numbers, and the facts are JSON.

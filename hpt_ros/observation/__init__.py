@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Messages to arrays and arrays to ticks: one code path for bags and for the live robot."""
 
 from __future__ import annotations

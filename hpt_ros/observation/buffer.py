@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Streams of stamped samples in, observations on a regular grid of ticks out: one code path for bags and live.
 
 Rules (docs/data.md says why):

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What all decoders share: their errors, and the check for finite values."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Commands resampled onto ticks: the action half of a dataset's rows, and what the live policy sees of its past."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Messages to arrays: the only place where a stream's message becomes numbers.
 
 Every function takes any object that has the message's fields, so that messages that `rosbags` read from a bag and

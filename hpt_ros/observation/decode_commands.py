@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Messages that command a robot to arrays: the same for a teleoperator's in a bag and for our own."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Depth pictures to uint16 millimetres, 0 where nothing was measured.
 
 Resized by the nearest pixel: a mean across an edge would be a distance at which there is nothing.

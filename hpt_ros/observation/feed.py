@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What is known of one stream: its samples, and how fresh they are."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The size of an image as its camera sends it, without decoding it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Colour pictures to RGB. Of the conversions those of 8 bits are `rosbags.image`'s, which are OpenCV's."""
 
 from __future__ import annotations

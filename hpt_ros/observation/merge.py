@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Joint states of one topic that come in parts, such as arm and gripper in messages of their own, as one vector.
 
 Each part (a set of joints that came together) keeps samples of its own, so that a joint is interpolated between the

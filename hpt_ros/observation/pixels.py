@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Bytes of pictures: rows of raw ones, sizes of compressed ones before they are decoded, and nearest pixels."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Point clouds to a fixed number of points that lie far apart."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """One observation of all streams at one time, or why there is none."""
 
 from __future__ import annotations

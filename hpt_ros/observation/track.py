@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Samples of one stream in the order of their stamps, and the two ways to ask for a value at a time."""
 
 from __future__ import annotations

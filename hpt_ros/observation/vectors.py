@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Messages that are vectors: joints, poses, twists, wrenches, arrays of numbers."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Ticks to the policy's inputs.
 
 Which ticks the policy sees is `hpt_ros.embodiment.windows`' rule, shared with training: the last T of the episode, its

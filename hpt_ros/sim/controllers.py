@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Models of the controllers that a robot runs behind us, with time as an argument: what they tell the motors.
 
 `TrajectoryController` is joint_trajectory_controller with a position command interface, written after reading

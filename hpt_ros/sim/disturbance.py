@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A declared disturbance of the arm: smooth random offsets between the commanded and the executed targets.
 
 Demonstrations recorded under it contain recoveries: the command on the topic stays the clean one, seen from

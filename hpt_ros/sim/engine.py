@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """MuJoCo, imported the one safe way: every module that needs it does `from hpt_ros.sim.engine import mujoco`.
 
 Two things have to be settled before MuJoCo is imported, and the first import in a process decides for all later ones:

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Physics and Task put together for code without ROS: reset, then one step for each command."""
 
 from __future__ import annotations

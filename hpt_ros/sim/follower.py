@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The simulated arm's controller: joint_trajectory_controller with the shipped file, and counts of its messages."""
 
 from __future__ import annotations

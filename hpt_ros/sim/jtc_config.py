@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Parameters of joint_trajectory_controller, read from a controllers file of ros2_control, for the model of it."""
 
 from __future__ import annotations

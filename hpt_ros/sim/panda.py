@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The Franka Panda's published kinematics and limits, and inverse kinematics for a tool on its flange.
 
 Source of every number in this file: "Robot and interface specifications" in Franka's FCI documentation

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The task `feed_dog`: where things stand at the start, and whether the dog has been fed."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A scripted teleoperator: it scoops kibble from the bin and pours it into the bowl.
 
 It stands for the person who demonstrates: it knows the bowl's place (privileged; a policy must see it) and speaks

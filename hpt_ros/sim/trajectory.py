@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A joint trajectory and how joint_trajectory_controller samples it: linear, cubic or quintic between its points.
 
 After ros2_controllers' trajectory.cpp (`Trajectory::sample`, `interpolate_between_points`), which is the same in

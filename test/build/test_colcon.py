@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """colcon builds, links and tests the package, and says so where hpt_msgs was overlooked.
 
 Pinned: `--symlink-install` ended in FileNotFoundError, since setup.py read files relative to the build folder;

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """hpt_ros.extras: what it says when a library of an optional extra is absent or broken."""
 
 from __future__ import annotations

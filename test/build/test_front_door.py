@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Workflows, images, development containers, hooks and citation call and name only what is here.
 
 They cannot run on the machine of a test; their schemas are checked by `make lint`.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """hpt_msgs: the interfaces that were agreed on, and their way over the real middleware."""
 
 from __future__ import annotations

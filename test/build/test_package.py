@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The package's metadata agree: package.xml, setup.py, requirements.txt, constraints.txt and the code itself."""
 
 from __future__ import annotations

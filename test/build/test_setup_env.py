@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """tools/setup_env.py: what it says on a machine that lacks something, and when it does work again."""
 
 from __future__ import annotations

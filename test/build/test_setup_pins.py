@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """tools/setup_pins.py: which versions an environment gets, and where environments lie."""
 
 from __future__ import annotations

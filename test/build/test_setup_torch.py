@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """tools/setup_torch.py: which build of torch, from where; with pip itself and package indexes on this machine."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The built wheel, in an environment that has only what it declares: without ROS, and without anything at all."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt checkpoint` as a user meets it: every action explains itself; a mistake is one sentence, and leaves nothing."""
 
 from __future__ import annotations

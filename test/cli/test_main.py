@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The `hpt` command as a user meets it: verbs, mistakes, exit statuses."""
 
 from __future__ import annotations

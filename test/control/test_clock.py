@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Control time never goes back, whatever ROS time does, and every step of ROS time is noticed."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The controller over injected time: every transition, and what is commanded on the way."""
 
 from __future__ import annotations

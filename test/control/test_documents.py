@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """docs/safety.md says what the code does: defaults, counters and tests that exist."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Tracking, frozen pictures, the deadman's switch and hung inference over injected time."""
 
 from __future__ import annotations

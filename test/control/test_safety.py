@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """No sequence of targets gets a command beyond a limit; what is within the limits is not touched."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Whatever happens to a robot with an arm, a gripper and a hand that is commanded by its pose: commands stay legal."""
 
 from __future__ import annotations

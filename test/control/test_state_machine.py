@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The table of states: every pair, and that the document prints the same."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Every transition of the table, brought about in the real controller over injected time."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The workspace: no command, and no way to rest from one, leaves it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The deployment file: what a cell may change of an embodiment, and what it may not."""
 
 from __future__ import annotations

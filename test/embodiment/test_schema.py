@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The embodiment file: reading, checking, comparing."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Modes and the spaces of an action: inverse of each other, and never a number out of nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Streams of every modality: what the file must say of them, and the features that they become."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The launch file, run for real wherever a ROS distribution's `launch` can be imported."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A small dataset in the LeRobotDataset v3.0 layout, made once per session and copied by tests that damage it."""
 
 from __future__ import annotations

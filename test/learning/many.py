@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A robot with every modality, and a small dataset of it in which each modality alone shows where to go."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Datasets of every modality: what is written is what `gather` gives, and large arrays stay on disk."""
 
 from __future__ import annotations

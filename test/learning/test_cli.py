@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The verbs `finetune` and `evaluate`, called as the command line calls them."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Every head and pooling through the whole way: finetune, checkpoint, and the policy that the robot's node runs."""
 
 from __future__ import annotations

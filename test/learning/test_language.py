@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Tasks in words: embedded once when training starts, stored with the policy, known again later."""
 
 from __future__ import annotations

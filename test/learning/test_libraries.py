@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Finetuning with models of the transformers library: a tiny DINOv2 sees, a tiny T5 reads; both made here."""
 
 from __future__ import annotations

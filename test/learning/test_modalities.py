@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Every modality through the whole way: dataset, training, checkpoint, and the policy that is loaded from it."""
 
 from __future__ import annotations

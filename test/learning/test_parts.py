@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Which parts learn, from where they start, and what is computed once: frozen blocks, baselines, cached features."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt view` and `hpt export`: what others see of a dataset is what training reads."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Small policies and inputs for the tests of the model."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`Policy.act`: the part of a step that compilers, exporters and CUDA graphs take."""
 
 from __future__ import annotations

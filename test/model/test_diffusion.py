@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The diffusion head: diffusers' noise levels and steps, a U-Net for any number of steps, and what it can learn."""
 
 from __future__ import annotations

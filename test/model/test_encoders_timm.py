@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Image encoders of timm, with the real library; skipped where it is not installed (`make setup EXTRAS=timm`)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Image encoders of transformers, with the real library: a tiny random DINOv2 stands for the published one."""
 
 from __future__ import annotations

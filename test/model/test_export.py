@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt checkpoint export --format model`: the published layout, which `import` reads back."""
 
 from __future__ import annotations

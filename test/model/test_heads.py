@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Each head computes what its definition says, and learns what a head of its kind can."""
 
 from __future__ import annotations

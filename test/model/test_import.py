@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt checkpoint import` with an embodiment: a published model becomes a checkpoint that acts as before."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt checkpoint import` without an embodiment: the trunk of published weights, and its number of heads."""
 
 from __future__ import annotations

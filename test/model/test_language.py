@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Embeddings of the tasks' texts, by the real libraries: a tiny T5 made here, and the real all-MiniLM-L6-v2."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The network and its starting weights learn from pictures what a manipulation policy needs most: where a thing is."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Modalities that may be missing, and the embedding that tells modalities apart."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The network equals the public HPT code on the reference vectors, and its own plain transcription elsewhere."""
 
 from __future__ import annotations

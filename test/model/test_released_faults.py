@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The eight faults of HPT's released code (liruiw/HPT at 549433f), and the tests that show them absent here.
 
 Tests of other files are named in `SHOWN_BY`, and a test keeps the names right; the tests below add what those lack.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The real node, a process of its own, while its clock is set or its machine sleeps."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Nodes of one process: when they end, nothing of them stays on the graph."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The log of decisions: everything that was sent and why, in a bag that any reader opens."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The demo's graph on the real middleware: simulator, director, observer, recorder and teleoperator in one process."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A deployment file on the nodes: a recorder and a policy node of a cell whose names are not the embodiment's."""
 
 from __future__ import annotations

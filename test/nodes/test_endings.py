@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """However the policy node's process ends, and whatever happens to its terminal, the robot is braked first."""
 
 from __future__ import annotations

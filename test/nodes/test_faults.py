@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Faults injected into the real node while it moves: what is commanded stays within limits and ends at rest."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The shipped parameters for first motion, with the shipped checkpoint on the simulated robot, as users start them."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The worker's thread and the intake's, without ROS: order of work, forgetting, bounds."""
 
 from __future__ import annotations

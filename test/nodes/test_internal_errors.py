@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Whatever raises in a callback of the node: the robot brakes within its limits, it is said, callers are answered."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A URDF's links and limits, against a plain computation of the same chain."""
 
 from __future__ import annotations

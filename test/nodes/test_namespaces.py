@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Two robots in one graph: names by the rules of ROS, so that each node commands its own arm only."""
 
 from __future__ import annotations

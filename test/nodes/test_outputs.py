@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Robots with several commands and with Cartesian ones: the real node over real DDS, from the shipped files."""
 
 from __future__ import annotations

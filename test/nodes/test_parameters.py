@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What may be given to a node at its start, and set while it runs; over the services that `ros2 param` uses."""
 
 from __future__ import annotations

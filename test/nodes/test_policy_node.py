@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The policy node over real DDS, with a robot that publishes what drivers would and follows commands."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The policy node with a real, tiny checkpoint; as a process of its own; and on simulated time."""
 
 from __future__ import annotations

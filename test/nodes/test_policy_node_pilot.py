@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The pilot without ROS: what messages may hold, and embodiments that it refuses."""
 
 from __future__ import annotations

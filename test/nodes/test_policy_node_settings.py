@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Forms of the command, the URDF, the backend's parameters: what configure takes, and what it refuses."""
 
 from __future__ import annotations

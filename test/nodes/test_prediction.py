@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The predicted way of a link, against the node's own chunks and a plain computation of the robot."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Words, buttons and keys that start and end episodes."""
 
 from __future__ import annotations

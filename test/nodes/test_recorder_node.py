@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The recorder on real DDS: what was published is in the bag, and the services tell the truth."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The recorder subscribes as publishers offer, and writes their bytes as they are."""
 
 from __future__ import annotations

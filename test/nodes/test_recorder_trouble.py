@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What goes wrong while an episode is recorded: full disks, lost topics and messages, a killed process."""
 
 from __future__ import annotations

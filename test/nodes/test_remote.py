@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A policy in another process of the graph: what crosses, what is refused, and what a failing one does to the robot."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A bag replayed over the middleware into the node: its policy sees the arrays that the converter writes."""
 
 from __future__ import annotations

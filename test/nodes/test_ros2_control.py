@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The real ros2_control with mock hardware and the shipped controllers file, and our stream. Needs a ROS distribution.
 
 Written from the documentation of Jazzy and Kilted (control.ros.org: controller_manager, mock_components,

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Every modality through the node: the converter's arrays, streams that may go, tasks, and the actions before."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The checkpoint that ships with the package: whole, small, of the shipped robot, and able to feed the dog."""
 
 from __future__ import annotations

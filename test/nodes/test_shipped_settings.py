@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Files shipped for the robot's side: what they say agrees with the embodiment, the parameters and the real node."""
 
 from __future__ import annotations

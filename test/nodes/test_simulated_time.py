@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The real node on simulated time that never begins, pauses, is reset, or leaps."""
 
 from __future__ import annotations

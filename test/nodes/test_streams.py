@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What /diagnostics says of each stream, and of messages that nobody stamped."""
 
 from __future__ import annotations

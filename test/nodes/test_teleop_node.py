@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The scripted teleoperator on real DDS, with the simulated robot."""
 
 from __future__ import annotations

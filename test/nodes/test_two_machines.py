@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The policy on another machine: two network namespaces, and a cable that is slow, loses packets and is pulled out."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Messages as plain objects: the observation room takes anything that has a message's fields."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Writes cv_bridge_pixels.npz: random pictures of every encoding that cv_bridge knows, and what it makes of them.
 
 Run with the Python of a machine that has cv_bridge (ROS distribution or Debian's python3-cv-bridge). The file in the

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Sizes of images without decoding them, against what OpenCV writes and whatever else comes."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Encodings beyond eight bits a channel, planes, and pictures that claim more than they hold."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Every modality through the buffer, and one answer for messages from a bag and from the robot."""
 
 from __future__ import annotations

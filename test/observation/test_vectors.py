@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Poses, twists, wrenches, arrays of numbers and texts."""
 
 from __future__ import annotations

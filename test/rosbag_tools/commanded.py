@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Bags of a robot that is commanded in several ways: an arm with a gripper, and a tool by its pose or its twist."""
 
 from __future__ import annotations

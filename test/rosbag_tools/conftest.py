@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A small robot, its messages, and bags of them in every storage."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Appending: new bags join a dataset, what was there stays byte for byte, and nothing is half done."""
 
 from __future__ import annotations

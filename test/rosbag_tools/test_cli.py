@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The verbs as a shell runs them: what they print and their exit status."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Conversion on Ray: a real cluster of this machine alone. Slow: it takes a while to start."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Bags of robots with several outputs, or a commanded tool, all the way: dataset, training in each mode, and a policy
 that answers in absolute actions."""
 

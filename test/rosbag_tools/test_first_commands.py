@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A first embodiment file of a robot with several commands: each kind is proposed, and the file converts its bag."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A first embodiment file from a bag: it says what is there, marks what it guessed, and converts the bag."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Damaged bags: one sentence and the bag left out, never a crash, a hang, a large allocation or a wrong file.
 
 The damage is drawn from fixed seeds: bits flipped anywhere, files cut at any place and at every record's boundary,

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Import of LeRobot v2.1 and v3.0 datasets: vectors exactly, pictures at their rows, and an embodiment of the data."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Import of RLDS episodes: records encoded here by hand, byte by byte, after the documents of both formats."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """`hpt inspect`: what a bag holds is said, whatever is wrong with it, within 80 columns."""
 
 from __future__ import annotations

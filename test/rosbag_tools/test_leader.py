@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Actions from a leader arm, whose joints have names of their own."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """LeRobot itself opens what is written here. Slow: it wants an environment of its own, of several gigabytes.
 
 HPT_LEROBOT_PYTHON may name a Python that has it already.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A bag of ours as others see it: the `mcap` package's reader, and `rosbags` with the metadata of rosbag2."""
 
 from __future__ import annotations

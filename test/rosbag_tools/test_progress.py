@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """How far a conversion is, in seconds of recording, whoever works on it."""
 
 from __future__ import annotations

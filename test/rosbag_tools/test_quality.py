@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The quality report: what is wrong with a dataset is found, and nothing is found in a good one."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Quality report: what the conversion said of the recordings, ticks that were lost and streams out of step."""
 
 from __future__ import annotations

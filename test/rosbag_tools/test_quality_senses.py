@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The quality report of depth, touch, wrenches and point clouds."""
 
 from __future__ import annotations

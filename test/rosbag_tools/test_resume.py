@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A conversion that was interrupted goes on where it was, and ends with the very same bytes."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Bags as `ros2 bag record` leaves them: no embodiment, no markers, and the metadata of each ROS 2 distribution."""
 
 from __future__ import annotations

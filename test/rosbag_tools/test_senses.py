@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Bags with every modality: depth, touch, point clouds, wrenches and a task that changes, to a dataset and back."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Cutting an episode at gaps, at changes of task and at rests, against a plain description of what should stay."""
 
 from __future__ import annotations

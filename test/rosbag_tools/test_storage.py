@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Opening bags without what `rosbags` repeats for each: the same content, and the same complaints."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Bags of every kind that recorders leave: rosbag1, split, compressed, without index or metadata, cut short."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Relative topics of an embodiment file in bags of robots in namespaces, recorded by us or by `ros2 bag record`."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Encoding in a thread gives the same bytes, passes errors on, and leaves nothing behind."""
 
 from __future__ import annotations

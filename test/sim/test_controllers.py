@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Models of controllers: sampling, replacement, refusals, timeouts and tolerances, as documented for each release."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """MuJoCo is imported after triton, whose LLVM does not bear that of Mesa's software renderer before it.
 
 Pinned: PyTorch's CUDA build, whose first optimiser step imports triton, ended the process that had rendered before

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The simulated arm's controller: it runs the shipped controllers file, counts messages, refuses them in sentences."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The arm's kinematics and limits against Franka's published numbers, computed here a second time."""
 
 from __future__ import annotations

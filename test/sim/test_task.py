@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The task: resets, success, and that doing nothing is none."""
 
 from __future__ import annotations

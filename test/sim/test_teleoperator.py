@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The scripted teleoperator: limits, smoothness, variation, and a path that can be cloned."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """A model of an arm between its controller's commands and what its encoders say, with time as an argument.
 
 What rigs that follow at once leave out: a lag (first order), a dead time, gravity that pulls the arm below its command,

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """An arm behind a model of its controller, which runs at its own rate and phase; and what was asked of its motors."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The real control room between a timer that is late and an arm that lags behind a model of its controller.
 
 Lock step over injected time: one call of the timer after the other, and the robot's cycles in between.

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """How late a ROS timer calls on a real machine: recorded by this file's command, replayed over injected time.
 
 ``.venv/bin/python test/support/timer_traces.py`` records both traces again, half a minute each, into

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Ways to compute a policy's step, behind one interface; `load_backend` makes one by name.
 
 | name | what it is | needs | float32 actions differ from eager's |

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What a backend is: the two halves of a policy step, encoding a frame and acting on a window, computed somehow."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """torch.compile: what acts becomes C++ for this CPU, built at the first load on a machine and kept for the next."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """CUDA graphs: each of encoding and acting is recorded once, and replayed as one launch."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The policy's own modules, as they were trained; the measure of the other backends."""
 
 from __future__ import annotations

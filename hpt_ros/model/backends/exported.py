@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The policy as graphs that another runtime computes: what the backends onnxruntime and openvino share."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Eager torch on a policy prepared for one robot on a CPU. Nothing to install, nothing to compile."""
 
 from __future__ import annotations

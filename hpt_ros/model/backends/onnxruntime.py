@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """ONNX Runtime: the exported graphs as ONNX, in its CPU kernels."""
 
 from __future__ import annotations

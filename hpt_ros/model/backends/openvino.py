@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """OpenVINO: compiles the exported graphs for the CPU at hand; in bfloat16 it uses the CPU's matrix units (AMX)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Antialiased bilinear resizing as products with narrow bands of the matrix that it is.
 
 Resizing is linear along each axis, and each output pixel reads few neighbours, so that a group of output pixels reads a

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """ResNet-18 prepared for one number of frames of one size on a CPU: what does not depend on the picture, done once.
 
 Batch normalisation is folded into the convolutions, resizing and colour normalisation are two matrix products, and

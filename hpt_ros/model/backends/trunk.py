@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The trunk prepared for one sample at a time: the same sums in fewer steps."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """3x3 convolutions by Winograd's algorithm (Lavin and Gray, arXiv 1509.09308), out of matrix products alone.
 
 F(m x m, 3 x 3) makes a tile of m x m outputs out of t x t inputs, t = m + 2, with t^2 multiplications per pair of
