@@ -27,8 +27,9 @@ os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 import numpy as np
 from cable import Cable, CableError
 from far_sides import Side
-from policy_rig import FILE, NS, PERIOD_S, ROBOT, Rig, Sent, nan_checkpoint, policy_rig, wait_for
+from policy_rig import FILE, NS, PERIOD_S, ROBOT, Rig, nan_checkpoint, policy_rig, wait_for
 from rclpy.node import Node
+from support.told import Sent, peaks
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.control import State
@@ -92,22 +93,20 @@ def used(sent: list[Sent]) -> str:
     """The largest parts of the limits that commands used: of position, velocity and acceleration."""
     path = np.array([command.position for command in sent])
     middle, half = (ROBOT.upper + ROBOT.lower) / 2, (ROBOT.upper - ROBOT.lower) / 2
-    velocity = np.diff(path, axis=0) / PERIOD_S
-    acceleration = np.diff(velocity, axis=0) / PERIOD_S
+    velocity, acceleration = peaks(sent, PERIOD_S)
     parts = (
-        np.abs(path - middle) / half, np.abs(velocity) / ROBOT.max_velocity,
-        np.abs(acceleration) / ROBOT.max_acceleration,
+        np.abs(path - middle) / half, velocity / ROBOT.max_velocity, acceleration / ROBOT.max_acceleration
     )  # fmt: skip
     return " / ".join(f"{part.max():.0%}" for part in parts)
 
 
 def line(name: str, sent: list[Sent], injected_ns: int, reason: str) -> str:
     """A line of the table about a fault that stopped the robot."""
-    still = [c for c in sent if c.stamp_ns > injected_ns and not c.velocity.any()]
-    cruise = np.median([np.abs(c.velocity).max() for c in sent if c.stamp_ns <= injected_ns][-20:])
-    braked_ns = max(c.stamp_ns for c in sent if np.abs(c.velocity).max() > 0.95 * cruise)
-    noticed_s, still_s = ((at - injected_ns) / NS for at in (braked_ns, still[0].stamp_ns))
-    count = sum(injected_ns < c.stamp_ns <= still[0].stamp_ns for c in sent)
+    still = [c for c in sent if c.due_ns > injected_ns and not c.velocity.any()]
+    cruise = np.median([np.abs(c.velocity).max() for c in sent if c.due_ns <= injected_ns][-20:])
+    braked_ns = max(c.due_ns for c in sent if np.abs(c.velocity).max() > 0.95 * cruise)
+    noticed_s, still_s = ((at - injected_ns) / NS for at in (braked_ns, still[0].due_ns))
+    count = sum(injected_ns < c.due_ns <= still[0].due_ns for c in sent)
     return f"| {name} | {noticed_s:.2f} | {still_s:.2f} | {count} | {used(sent)} | {_short(reason)} |"
 
 

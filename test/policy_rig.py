@@ -25,6 +25,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, Empty
+from support.told import Sent, peaks, told
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_msgs.action import RunPolicy
@@ -54,14 +55,6 @@ def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -
             return value
         time.sleep(0.01)
     pytest.fail(f"{what} did not happen within {timeout_s} s")
-
-
-@dataclass
-class Sent:
-    stamp_ns: int
-    due_ns: int
-    position: np.ndarray
-    velocity: np.ndarray
 
 
 class Robot(Node):
@@ -110,13 +103,10 @@ class Robot(Node):
         return response
 
     def _on_command(self, message: JointTrajectory) -> None:
-        (point,) = message.points
-        stamp_ns = message.header.stamp.sec * NS + message.header.stamp.nanosec
-        due_ns = stamp_ns + point.time_from_start.sec * NS + point.time_from_start.nanosec
         assert list(message.joint_names) == list(ROBOT.action.names)
-        self.commands.append(Sent(stamp_ns, due_ns, np.array(point.positions), np.array(point.velocities)))
+        self.commands.append(told(message, PERIOD_S))
         if self.follows:
-            self.position = np.array(point.positions)
+            self.position = self.commands[-1].position
 
     def _publish_switch(self) -> None:
         if self.switch_held is not None:
@@ -215,6 +205,13 @@ class Rig:
     def until(self, state: State) -> None:
         wait_for(lambda: self.state() is state, f"state {state.name}")
 
+    def until_rest(self) -> None:
+        """Until the robot was told to rest, and got all that was sent."""
+        pilot = self.node.pilot if self.node is not None else None
+        wait_for(lambda: pilot is None or pilot.controller.at_rest, "rest")
+        wait_for(lambda: not self.robot.commands[-1].velocity.any(), "rest at the robot")
+        time.sleep(0.1)
+
     def until_moving(self) -> None:
         self.until(State.RUNNING)
         wait_for(
@@ -226,11 +223,9 @@ class Rig:
         path = np.array([command.position for command in commands])
         assert (path >= ROBOT.lower).all()
         assert (path <= ROBOT.upper).all()
-        velocity = np.diff(path, axis=0) / PERIOD_S
-        assert (np.abs(velocity) <= ROBOT.max_velocity * (1 + 1e-6)).all()
-        assert (np.abs(np.diff(velocity, axis=0) / PERIOD_S) <= ROBOT.max_acceleration * (1 + 1e-6)).all()
-        # Commands are due a period apart or more, so those are bounds of what the robot really does.
-        assert np.diff([command.due_ns for command in commands]).min(initial=NS) >= round(PERIOD_S * NS)
+        velocity, acceleration = peaks(commands, PERIOD_S)
+        assert (velocity <= ROBOT.max_velocity * (1 + 1e-6)).all()
+        assert (acceleration <= ROBOT.max_acceleration * (1 + 1e-6)).all()
 
 
 @contextmanager

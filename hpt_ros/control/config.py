@@ -171,6 +171,11 @@ class ControlConfig:
     command_rate_hz: float = field(
         "rate of commands; 0 takes the embodiment's", default=0.0, unit="Hz", minimum=0.0, maximum=1000.0
     )
+    lead_margin_s: float = field(
+        "commands are fixed this much longer ahead than their period, or by the output's latency if that is more: what "
+        "transport and a late timer may take before the robot begins to brake by itself",
+        default=0.02, unit="s", minimum=0.0, maximum=1.0,
+    )  # fmt: skip
     queue: QueueConfig = field("chunks", default=QueueConfig())
     safety: SafetyConfig = field("limits", default=SafetyConfig())
     watchdog: WatchdogConfig = field("stale streams", default=WatchdogConfig())

@@ -45,7 +45,7 @@ class Gate:
         Raises:
             HptError: as of `Workspace`.
         """
-        self.limits, self.dt_s = limits, dt_s
+        self.limits, self.dt_s, self.turns = limits, dt_s, tuple(turns)
         self._places = [slice(turn, turn + 4) for turn in turns]
         self._plain = np.ones(limits.dim, dtype=bool)
         for place in self._places:
@@ -145,6 +145,26 @@ class Gate:
             self._whole(output.velocity, [rate_of(turn.quaternion, turn.omega) for turn in found]),
         )
 
+    def way_to_rest(self) -> Vector:
+        """The commands that `brake` would make from here on, up to the first that stands still, (n, dim), n >= 1."""
+        plain = self._filter.way_to_rest()
+        if not self._turns:
+            return plain
+        turns = [turn.way_to_rest() for turn in self._turns]
+        count = max(len(plain), *(len(turn) for turn in turns))
+        way = np.empty((count, self.limits.dim))
+        way[:, self._plain] = _padded(plain, count)
+        for turn, place in zip(turns, self._places, strict=True):
+            way[:, place] = _padded(turn, count)
+        return way
+
+    def normalised(self, position: Vector) -> Vector:
+        """A mixture of commands (dim,), within position limits to the last bit, with quaternions of length 1."""
+        position = np.clip(position, self.limits.lower, self.limits.upper)
+        for place in self._places:
+            position[place] /= np.linalg.norm(position[place])
+        return position
+
     def _whole(self, plain: Vector, quaternions: Sequence[Vector | None]) -> Vector:
         if not self._places:
             return plain
@@ -153,3 +173,8 @@ class Gate:
         for place, quaternion in zip(self._places, quaternions, strict=True):
             result[place] = quaternion
         return result
+
+
+def _padded(way: Vector, count: int) -> Vector:
+    """(count, dim): the last row again and again."""
+    return np.concatenate([way, np.repeat(way[-1:], count - len(way), axis=0)])

@@ -13,7 +13,7 @@ from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.deadman import Deadman
 from hpt_ros.control.frozen import FrozenPictures
 from hpt_ros.control.link import CommandLink
-from hpt_ros.control.session import Command, StreamRate
+from hpt_ros.control.session import StreamRate
 from hpt_ros.control.tracking import Tracking
 from hpt_ros.control.watchdog import Watchdog
 
@@ -56,10 +56,3 @@ class Guards:
         """An operator has looked: a camera that repeats its picture at rest must not keep the robot for ever."""
         self.frozen.reset()
         self.tracking.reset()
-
-    def sent(self, command: Command | None) -> None:
-        """Note this period's command; None: the robot is at rest and may be moved by other means."""
-        if command is None:
-            self.tracking.reset()
-        else:
-            self.tracking.commanded(command.time_ns, command.position)

@@ -22,14 +22,27 @@ CATCH_UP = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Limits:
-    """Limits of each commanded dimension, (dim,) each: action's unit, per second, per second squared."""
+    """Limits of each commanded dimension, (dim,) each: action's unit, per second, per second squared.
+
+    Attributes:
+        jerk: (dim,) per second cubed, infinite where there is none; None: there is none at all.
+    """
 
     lower: Vector
     upper: Vector
     velocity: Vector
     acceleration: Vector
+    jerk: Vector | None = None
 
     def __post_init__(self) -> None:
+        if self.jerk is not None:
+            jerk = np.array(self.jerk, dtype=np.float64)
+            if jerk.shape != np.shape(self.lower) or not (jerk > 0.0).all():
+                raise HptError(
+                    f"limits have jerk {jerk.tolist()}, but one number above 0 per dimension was expected; correct it"
+                )
+            jerk.setflags(write=False)
+            object.__setattr__(self, "jerk", jerk)
         for name in ("lower", "upper", "velocity", "acceleration"):
             value = np.array(getattr(self, name), dtype=np.float64)
             if value.shape != np.shape(self.lower) or value.ndim != 1 or not np.isfinite(value).all():
@@ -45,7 +58,15 @@ class Limits:
 
     def scaled(self, velocity: float, acceleration: float) -> Limits:
         """These limits with that part of the velocities and accelerations."""
-        return Limits(self.lower, self.upper, self.velocity * velocity, self.acceleration * acceleration)
+        return Limits(
+            self.lower, self.upper, self.velocity * velocity, self.acceleration * acceleration, self.jerk
+        )
+
+    def taps(self, period_s: float) -> int:
+        """Of a moving average of commands that keeps the jerk limits, 1 where there are none (`MotionPlan`)."""
+        if self.jerk is None:
+            return 1
+        return max(1, int(np.ceil((2.0 * self.acceleration / (self.jerk * period_s)).max() - 1e-9)))
 
     @property
     def dim(self) -> int:
@@ -215,6 +236,15 @@ class SafetyFilter:
         velocity = np.where(np.abs(velocity) <= self._slack, 0.0, velocity)
         position = np.clip(last + velocity * self.dt_s, self.limits.lower, self.limits.upper)
         return self._send(position, velocity, velocity)
+
+    def way_to_rest(self) -> Vector:
+        """The commands that `brake` would make from here on, up to the first that stands still, (n, dim), n >= 1."""
+        last = self._pose()
+        count = int(np.ceil((np.abs(self._velocity) / self._step_v).max(initial=0.0) - TOLERANCE))
+        left = np.abs(self._velocity) - np.arange(1, count + 2)[:, None] * self._step_v
+        velocities = np.sign(self._velocity) * np.where(left <= self._slack, 0.0, left)
+        way = last + np.cumsum(velocities, axis=0) * self.dt_s
+        return np.asarray(np.clip(way, self.limits.lower, self.limits.upper))
 
     def _pose(self) -> Vector:
         if self._position is None:

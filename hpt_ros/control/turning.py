@@ -174,6 +174,19 @@ class TurnFilter:
         omega = self.omega * (left / speed)
         return self._send(turned(last, omega * self._dt_s), omega)
 
+    def way_to_rest(self) -> Vector:
+        """The orientations that `brake` would make from here on, up to the first that stands still, (n, 4), n >= 1."""
+        last, speed = self._pose(), _length(self.omega)
+        if speed == 0.0:
+            return last[None]
+        left = speed - np.arange(1, int(np.ceil(speed / self._step_v)) + 2) * self._step_v
+        angles = np.cumsum(np.where(left <= self._velocity * TOLERANCE, 0.0, left)) * self._dt_s
+        # All about one axis, from the last orientation: the quaternion product with it, for all angles at once.
+        axis, sine, cosine = self.omega / speed, np.sin(angles / 2.0)[:, None], np.cos(angles / 2.0)[:, None]
+        vector = sine * (axis * last[3] + np.cross(axis, last[:3])) + cosine * last[:3]
+        way = np.concatenate([vector, cosine * last[3] - sine * (axis @ last[:3])], axis=1)
+        return np.asarray(way / np.linalg.norm(way, axis=1)[:, None])
+
     def _pose(self) -> Vector:
         if self.quaternion is None:
             raise RuntimeError("TurnFilter.reset comes before the first target")

@@ -95,7 +95,7 @@ class ControlLoop:
         controller, period_ns = pilot.controller, pilot.controller.period_ns
         controller.disable()
         instant = self.now()
-        while not controller.filter.at_rest and node.context.ok():
+        while not controller.at_rest and node.context.ok():
             command = controller.step(instant.control_ns)
             if command is not None:  # None if it is less than a period since the timer's last command
                 command = pilot.on_ros_time(command)
@@ -171,7 +171,7 @@ class ControlLoop:
                 self._clock.begun
                 and still_s > BRAKE_STILL_S
                 and pilot.controller.state is not State.RUNNING
-                and not pilot.controller.filter.at_rest
+                and not pilot.controller.at_rest
             ):
                 self._clock.advance(pilot.controller.period_ns)
                 self._step(pilot, self.now())

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
 import geometry_msgs.msg
+import numpy as np
 import sensor_msgs.msg
 import std_msgs.msg
 from builtin_interfaces.msg import Duration, Time
@@ -17,6 +19,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from hpt_msgs.msg import ActionChunk
 from hpt_ros.control import Command
 from hpt_ros.control.chunk import NS_PER_S
+from hpt_ros.control.plan import PAST_S
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.nodes.inference import Result
 from hpt_ros.nodes.intake import COSTLY
@@ -41,16 +44,48 @@ def to_time(time_ns: int) -> Any:
     return Time(sec=time_ns // NS_PER_S, nanosec=time_ns % NS_PER_S)
 
 
-def to_joint_trajectory(command: Command, names: Sequence[str], now_ns: int) -> Any:
-    """trajectory_msgs/JointTrajectory of one point: be there at header.stamp + time_from_start, at that velocity."""
-    ahead_ns = max(command.time_ns - now_ns, 0)
-    point = JointTrajectoryPoint(
-        positions=command.position.tolist(),
-        velocities=command.velocity.tolist(),
-        time_from_start=Duration(sec=ahead_ns // NS_PER_S, nanosec=ahead_ns % NS_PER_S),
-    )
-    message = JointTrajectory(joint_names=list(names), points=[point])
-    message.header.stamp = to_time(now_ns)
+def to_joint_trajectory(
+    command: Command, names: Sequence[str], now_ns: int, *, stamp_zero: bool = False
+) -> Any:
+    """trajectory_msgs/JointTrajectory of the command's curve, see `hpt_ros.control.curve`.
+
+    From shortly before now, as it was told then, to rest, with velocities and accelerations. header.stamp is the first
+    point's time: the controller is inside of it whenever it gets the message (decision 0015).
+
+    Args:
+        command: what is told.
+        names: (dim,) of the joints.
+        now_ns: now, on the clock of the command's times.
+        stamp_zero: header.stamp is 0, so the controller counts from when it first looks at the message, on whatever
+            clock it has. It then begins with the first point after now, and is late by its way there.
+    """
+    if stamp_zero:
+        knots, start_ns = command.curve.knots(now_ns), now_ns
+        coming = slice(int(np.searchsorted(knots.times_ns, now_ns, side="right")), None)
+    else:
+        knots, coming = command.curve.knots(now_ns - round(PAST_S * NS_PER_S)), slice(None)
+        start_ns = int(knots.times_ns[0])
+    if coming.start == len(knots.times_ns):
+        coming = slice(-1, None)  # at rest for long
+    points = [
+        JointTrajectoryPoint(
+            # As arrays, whose elements rclpy need not look at one by one.
+            positions=array("d", position.tobytes()),
+            velocities=array("d", velocity.tobytes()),
+            accelerations=array("d", acceleration.tobytes()),
+            time_from_start=Duration(sec=from_start // NS_PER_S, nanosec=from_start % NS_PER_S),
+        )
+        for from_start, position, velocity, acceleration in zip(
+            np.maximum(knots.times_ns[coming] - start_ns, 0).tolist(),
+            knots.positions[coming],
+            knots.velocities[coming],
+            knots.accelerations[coming],
+            strict=True,
+        )
+    ]
+    message = JointTrajectory(joint_names=list(names), points=points)
+    if not stamp_zero:
+        message.header.stamp = to_time(start_ns)
     return message
 
 

@@ -113,11 +113,11 @@ def to_pose_stamped(command: Command, output: Output, now_ns: int) -> Any:
 
 
 def to_twist_stamped(command: Command, output: Output, now_ns: int) -> Any:
-    """geometry_msgs/TwistStamped: the velocity of the limited pose from the command before to this one; from now on."""
+    """geometry_msgs/TwistStamped: the velocity of the limited pose when this command is due; from now on."""
     message = geometry_msgs.msg.TwistStamped()
     message.header.frame_id, message.header.stamp = output.frame_id, to_time(now_ns)
-    _fill(message.twist.linear, "xyz", command.moved[:3])
-    _fill(message.twist.angular, "xyz", angular_velocity(command.position[3:], command.moved[3:]))
+    _fill(message.twist.linear, "xyz", command.velocity[:3])
+    _fill(message.twist.angular, "xyz", angular_velocity(command.position[3:], command.velocity[3:]))
     return message
 
 
@@ -126,9 +126,7 @@ def _sender(robot: Embodiment, part: Part) -> Sender:
     ahead_ns = round(float(robot.space.ahead_s[place.start]) * NS_PER_S)
 
     def own(command: Command) -> Command:
-        return Command(
-            command.time_ns + ahead_ns, command.position[place], command.velocity[place], command.moved[place]
-        )
+        return command.of(place, ahead_ns)
 
     if output.type == "geometry_msgs/msg/PoseStamped":
         return Sender(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -186,7 +186,7 @@ class Pilot:
 
     def on_ros_time(self, command: Command) -> Command:
         """A command of the controller, due at a ROS time."""
-        return replace(command, time_ns=self.to_ros(command.time_ns))
+        return command.later(self.ahead_ns)
 
     def close(self) -> bool:
         """End the threads and let go of the policy; False if it did not come back."""
@@ -289,8 +289,9 @@ class Pilot:
         try:
             if command is not None:
                 command = self.on_ros_time(command)
+                self.metrics.add("lead_s", self.controller.session.margin_s)
                 self._stages.commanded(command, now_ns, start_ns)
-                self.intake.commanded(command.time_ns, now_ns, command.position, command.moved)
+                self.intake.commanded(command.time_ns, now_ns, command.position, command.velocity)
             self.intake.look(
                 now_ns, wanted=self.controller.wants_chunk(self.to_control(now_ns)), task=self.task
             )

@@ -5,7 +5,7 @@
 | interface | type |
 | --- | --- |
 | the embodiment's streams | subscriptions |
-| the embodiment's outputs | what it says, e.g. trajectory_msgs/JointTrajectory of one point |
+| the embodiment's outputs | what it says, e.g. trajectory_msgs/JointTrajectory, which ends at rest |
 | the parameters outputs.* | the same command as std_msgs/Float64MultiArray or sensor_msgs/JointState |
 | ~/status, ~/chunk, /diagnostics | hpt_msgs/PolicyStatus, hpt_msgs/ActionChunk, diagnostic_msgs/DiagnosticArray |
 | ~/predicted_path | nav_msgs/Path, with a robot_description or Cartesian commands |
@@ -391,6 +391,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         old = self._piloted()
         pilot = make_pilot(old.loaded, config, control, lambda: self.now_ns, self.resolve_topic_name)
         pilot.controller.latched, pilot.task = old.controller.latched, old.task
+        pilot.controller.succeed(old.controller)
         old.end()
         self._pilot, self._config = pilot, config
         if self._prediction is not None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,14 +42,32 @@ def decode_command(output: Output, message: Any, arrival_ns: int) -> Decoded:
 
 
 def _trajectory(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded:
-    if len(message.points) != 1:
+    """Of one point its time and place; of several, which say where to be when, the curve's place on arrival."""
+    if not message.points:
         raise DecodeError(
-            f"{where} has a trajectory of {len(message.points)} points, but one point per message was expected; let "
-            "the teleoperation send its current target only"
+            f"{where} has a trajectory without points, but at least one was expected; correct the teleoperation"
         )
-    point = message.points[0]
-    values = _positions(output, message.joint_names, point.positions, where)
-    return stamp_ns(message, arrival_ns) + time_ns(point.time_from_start), values
+    start_ns = stamp_ns(message, arrival_ns)
+    times_ns = [start_ns + time_ns(point.time_from_start) for point in message.points]
+    last = bisect_right(times_ns, arrival_ns) - 1
+    if not 0 <= last < len(times_ns) - 1:
+        last = max(last, 0)
+        return times_ns[last], _positions(output, message.joint_names, message.points[last].positions, where)
+    before, after = message.points[last : last + 2]
+    span_s = (times_ns[last + 1] - times_ns[last]) / 1e9
+    u = (arrival_ns - times_ns[last]) / 1e9 / span_s
+    here = _positions(output, message.joint_names, before.positions, where)
+    there = _positions(output, message.joint_names, after.positions, where)
+    value = here + u * (there - here)
+    if len(before.velocities) and len(after.velocities):
+        # The cubic that has both points' velocities, as joint_trajectory_controller's splines.
+        rates = [
+            _positions(output, message.joint_names, point.velocities, where) for point in (before, after)
+        ]
+        rise = there - here
+        low, high = rates[0] * span_s - rise, rates[1] * span_s - rise
+        value += u * (1.0 - u) * ((1.0 - u) * low - u * high)
+    return arrival_ns, value
 
 
 def _joint_state(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded:

@@ -34,6 +34,12 @@ def rig() -> Iterator[Rig]:
 
 def until_rest(rig: Rig) -> None:
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    if rig.state() in (State.WAITING, State.FAULT):  # HOLDING goes on telling where it holds
+        wait_for(
+            lambda: rig.node is not None and rig.node.pilot is not None and rig.node.pilot.controller.at_rest,
+            "rest told to its end",
+        )
+        time.sleep(0.1)  # what was sent arrives
     rig.check_limits()
 
 

@@ -93,10 +93,13 @@ def test_when_camera_dies_while_moving_expect_braking_from_its_timeout_on_within
     rig.until_moving()
     rig.robot.camera_on = False
     rig.until(State.HOLDING)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
-    timeout_ns = rig.robot.last_camera_ns + 250_000_000
-    after = [np.abs(command.velocity) for command in rig.robot.commands if command.stamp_ns > timeout_ns]
+    # What is fixed by then is not changed any more: the lead, and the curve's periods.
+    assert node.pilot is not None
+    plan = node.pilot.controller.plan
+    fixed_ns = rig.robot.last_camera_ns + 250_000_000 + plan.lead_ns + 5 * plan.period_ns
+    after = [np.abs(command.velocity) for command in rig.robot.commands if command.due_ns > fixed_ns]
     assert len(after) > 3
     for before, now in itertools.pairwise(after):
         assert (now <= before + 1e-9).all()
@@ -116,7 +119,7 @@ def test_when_fault_is_cleared_expect_motion_again_only_then(rig):
     rig.until_moving()
     rig.robot.joints_on = False
     rig.until(State.FAULT)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.robot.joints_on = True
     sent = len(rig.robot.commands)
     time.sleep(0.3)
@@ -145,7 +148,7 @@ def test_when_an_operator_stops_expect_rest_within_limits_and_latched_over_react
     else:
         assert rig.robot.call(Trigger, "stop").success
     rig.until(State.FAULT)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
     sent = len(rig.robot.commands)
     assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
@@ -177,7 +180,7 @@ def test_when_deactivated_while_moving_expect_rest_and_when_activated_nothing_re
     node = rig.start()
     rig.until_moving()
     assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
     time.sleep(0.1)
     sent = len(rig.robot.commands)
@@ -230,7 +233,7 @@ def test_when_policy_raises_while_moving_expect_rest_within_limits(rig):
     rig.until_moving()
     rig.policy.raises = True
     rig.until(State.FAULT)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
     assert node.counters()["inference_errors"] == 3
     assert "raised RuntimeError: out of cheese" in node.pilot.controller.latched
@@ -241,7 +244,7 @@ def test_when_policy_hangs_while_moving_expect_rest_within_limits_when_the_chunk
     rig.until_moving()
     rig.policy.released.clear()
     rig.until(State.HOLDING)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
     assert node.counters()["exhausted_stops"] == 1
 
@@ -274,7 +277,7 @@ def test_when_the_node_itself_fails_while_moving_expect_rest_within_limits_and_a
     with node.lock:
         setattr(getattr(node.pilot.intake, part), method, None)  # as a programming error would leave it
     rig.until(State.FAULT)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
     assert node.pilot.controller.latched.startswith("internal error, TypeError")
 
@@ -397,7 +400,7 @@ def test_run_action_ends_with_its_outcome_and_the_robot_at_rest(rig, end):
     }[end]
     assert result.outcome == expected, result.message
     assert result.elapsed_s > 0.0
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
     assert feedback
     refused = client.send_goal_async(RunPolicy.Goal(task="", timeout_s=1.0))
@@ -408,5 +411,5 @@ def test_when_closed_while_moving_expect_the_robot_braked(rig):
     node = rig.start()
     rig.until_moving()
     rig.composition.remove(node)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()

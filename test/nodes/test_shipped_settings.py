@@ -89,7 +89,7 @@ def test_the_controllers_limits_are_switched_on_and_agree_with_the_policy_nodes(
     assert manager["enforce_command_limits"] is True
     given = document[name]["ros__parameters"]
     assert tuple(given["joints"]) == ROBOT.action.names
-    assert given["allow_nonzero_velocity_at_trajectory_end"] is True
+    assert given["allow_nonzero_velocity_at_trajectory_end"] is False
     assert given["interpolate_from_desired_state"] is True
     assert given["allow_trajectory_replacement"] is False
     config, rate_hz = JtcConfig.load(config_file("controllers/feed_dog.yaml"))  # knows every parameter of it
