@@ -116,6 +116,9 @@ class Controller:
         """
         self._event(Event.DEACTIVATE, "")
         self.plan.finish()
+        if self.plan.position is not None:
+            # It goes there without being told again, and is looked for there when motion begins again.
+            self.guards.tracking.commanded(self.plan.rest_ns, self.plan.position)
         self._stood = True
         counters = self.session.counters
         self._forget()

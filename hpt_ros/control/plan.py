@@ -17,6 +17,8 @@ from hpt_ros.control.gate import Gate
 PAST_S = 0.02
 # Until the robot's controller has a message that was sent, ours: DDS on one machine takes 1 ms, a controller's cycle 2.
 TRANSPORT_S = 0.005
+# Control points that are always there: with the way to rest and its end again, a curve's four are exceeded.
+LEAST_KEPT = 4
 
 
 class MotionPlan:
@@ -45,8 +47,7 @@ class MotionPlan:
         self._gate, self.period_ns, self.lead_ns, self._taps = gate, period_ns, lead_ns, taps
         self._past_ns = round(PAST_S * NS_PER_S)
         self._transport_ns = min(round(TRANSPORT_S * NS_PER_S), lead_ns - period_ns)
-        longest = (self._past_ns + lead_ns) // period_ns + 8
-        self._controls: deque[Vector] = deque(maxlen=longest)
+        self._controls: deque[Vector] = deque()
         self._passed: deque[Vector] = deque(maxlen=taps)  # by the gate, newest last
         self._last_ns = 0  # of the last control point
         self._rest_ns = 0  # from when on the curve stands, if it is not moved any further
@@ -121,13 +122,15 @@ class MotionPlan:
 
     def catch_up(self, now_ns: int) -> int:
         """Go along the way to rest as far as the robot has been on it by now; returns by how many control points."""
+        self._forget_before(now_ns)
         reached_ns = now_ns + self._transport_ns
         count = 0
         while (away_ns := reached_ns - self.fixed_until_ns) > 0:
             if self.at_rest and self._rest_ns < reached_ns - self._past_ns - 4 * self.period_ns:
                 # It stands, and stood for as long as a message says anything about.
-                self._last_ns += -(-away_ns // self.period_ns) * self.period_ns
-                self._controls.extend([self._controls[-1]] * (self._controls.maxlen or 0))
+                periods = -(-away_ns // self.period_ns)
+                self._last_ns += periods * self.period_ns
+                self._controls = deque([self._controls[-1]] * len(self._controls))
                 break
             moving = not self.at_rest
             self._gate.brake()
@@ -171,6 +174,14 @@ class MotionPlan:
             np.concatenate([np.array(self._controls), way, way[-1:]]),
             self._gate.turns,
         )
+
+    def _forget_before(self, now_ns: int) -> None:
+        """Drop the control points that no message says anything about any more, but not the last few."""
+        first_ns = self._last_ns - (len(self._controls) - 1) * self.period_ns
+        # A moment depends on the control point before the one before it.
+        old = (now_ns - self._past_ns - first_ns) // self.period_ns - 3
+        for _ in range(min(old, len(self._controls) - LEAST_KEPT)):
+            self._controls.popleft()
 
     def _averaged(self, positions: list[Vector]) -> Vector:
         if self._taps == 1 or all(np.array_equal(each, positions[-1]) for each in positions):
