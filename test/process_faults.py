@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """Rows of the fault table about the node's process, its timer and the enabling switch; the robot lags."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """What controllers tell their motors of our stream: the shipped file in each release, late timers, lagging arms."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
 """The robot of policy_rig, but it lags behind its commands as an arm does, and its encoders are noisy."""
 
 from __future__ import annotations
