@@ -75,6 +75,21 @@ def _second_commander(rig: Rig) -> None:
     other.create_publisher(JointTrajectory, COMMANDS, 10)
 
 
+def _controller_ends(rig: Rig) -> None:
+    # A recorder goes on listening, which moves nothing; so the table has what was sent.
+    recorder = rig.composition.add(Node("recorder_node", context=rig.composition.context))
+    gone = threading.Event()
+    recorder.create_subscription(
+        JointTrajectory,
+        COMMANDS,
+        lambda message: rig.robot._on_command(message) if gone.is_set() else None,
+        1000,
+    )
+    time.sleep(0.3)
+    gone.set()
+    rig.robot.destroy_subscription(rig.robot.controller)
+
+
 FAULTS = (
     Fault("a camera dies", _set("robot", camera_on=False)),
     Fault("a camera repeats its picture", _set("robot", same_picture=True)),
@@ -91,7 +106,7 @@ FAULTS = (
     Fault("the node's own code raises", _raise_in_node),
     Fault("the robot is blocked", _set("robot", follows=False)),
     Fault("somebody else commands it too", _second_commander),
-    Fault("its controller ends", lambda rig: rig.robot.destroy_subscription(rig.robot.controller)),
+    Fault("its controller ends", _controller_ends),
     Fault("an operator stops it", lambda rig: rig.node and rig.node.stop("an operator stopped it")),
 )
 
