@@ -124,11 +124,12 @@ def used(sent: list[Sent]) -> str:
 
 def line(name: str, sent: list[Sent], injected_ns: int, reason: str) -> str:
     """A line of the table about a fault that stopped the robot."""
-    still = [c for c in sent if c.due_ns > injected_ns and not c.velocity.any()]
-    cruise = np.median([np.abs(c.velocity).max() for c in sent if c.due_ns <= injected_ns][-20:])
-    braked_ns = max(c.due_ns for c in sent if np.abs(c.velocity).max() > 0.95 * cruise)
-    noticed_s, still_s = ((at - injected_ns) / NS for at in (braked_ns, still[0].due_ns))
-    count = sum(injected_ns < c.due_ns <= still[0].due_ns for c in sent)
+    still = next(k for k, c in enumerate(sent) if c.due_ns > injected_ns and not c.velocity.any())
+    braked = still
+    while braked and np.abs(sent[braked - 1].velocity).max() > np.abs(sent[braked].velocity).max():
+        braked -= 1
+    noticed_s, still_s = ((sent[at].due_ns - injected_ns) / NS for at in (braked, still))
+    count = sum(injected_ns < c.due_ns <= sent[still].due_ns for c in sent)
     return f"| {name} | {noticed_s:.2f} | {still_s:.2f} | {count} | {used(sent)} | {_short(reason)} |"
 
 
@@ -183,7 +184,9 @@ def cut_link() -> str:
     try:
         with Cable() as cable:
             policy, robot = Side(cable.ends[1], "policy"), Side(cable.ends[0], "robot")
-            robot.until(lambda now: now["state"] == "RUNNING" and now["moving"], "motion")
+            robot.until(
+                lambda now: now["state"] == "RUNNING" and now["moving"] and now["commands"] > 30, "motion"
+            )
             cable.pulled = True
             injected_ns = robot.ask()["now_ns"]
             fault = robot.until(lambda now: now["state"] == "FAULT" and now["still"], "a fault")
