@@ -37,7 +37,7 @@ from hpt_ros.nodes import parameters
 from hpt_ros.nodes.clocks import NodeClock, steady_timer
 from hpt_ros.nodes.parameters import StrictParameters
 from hpt_ros.nodes.recorder_config import RecorderParameters
-from hpt_ros.nodes.recorder_controls import HELP, Keyboard, RecorderControls
+from hpt_ros.nodes.recorder_controls import Keyboard, RecorderControls, controls_help
 from hpt_ros.nodes.recorder_topics import RecorderTopics, promised_rates
 from hpt_ros.nodes.spinning import run_node
 from rosbag_tools import names
@@ -441,7 +441,7 @@ def run(
             deployment=deployment,
         )
         keys = sys.stdin.isatty()
-        print(HELP if keys else HELP.partition("\n")[0], flush=True)
+        print(controls_help(node, keys=keys), flush=True)
         if keys:
             Keyboard(node.controls.keys.put).start()
         return node
