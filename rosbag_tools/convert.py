@@ -355,7 +355,7 @@ def require_topics(bag: Bag, embodiment: Embodiment, options: Options) -> None:
     if options.action_source == "command":
         for output in embodiment.action.parts:
             what = f"the command {output.name!r}" if embodiment.action.outputs else "the action"
-            bag.require(output.topic, output.type, what)
+            bag.require(output.recorded_as.topic, output.recorded_as.type, what)
 
 
 def _run(

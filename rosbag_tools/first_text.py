@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hpt_ros.embodiment import FORMAT
-from hpt_ros.embodiment.action import CARTESIAN_TWIST
+from hpt_ros.embodiment.kinds import CARTESIAN_TWIST
 from rosbag_tools.first_commands import POSE_TYPE, STATE_TYPE, Command, Joints, Pose
 from rosbag_tools.first_limits import MARGIN_LEAST, MARGIN_SHARE, joint_limits, quoted, tool_limits
 from rosbag_tools.first_senses import CHECK, Sense, sense_lines, stream_names

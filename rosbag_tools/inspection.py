@@ -191,9 +191,10 @@ def _claims(found: dict[str, TopicTimes], embodiment: Embodiment, bag: Bag) -> N
         held = action.grips_only(output)
         rate_hz = 0.0 if held else action.rate_hz
         purpose = output.name if output.name == "action" else f"output {output.name}"
-        _claim(found, output.topic, output.type, rate_hz, None if held else output.tolerance_s, purpose)
+        recorded = output.recorded_as
+        _claim(found, recorded.topic, recorded.type, rate_hz, None if held else output.tolerance_s, purpose)
         if not held:
-            _point_out_silence(found[output.topic], bag)
+            _point_out_silence(found[recorded.topic], bag)
 
 
 def _claim(

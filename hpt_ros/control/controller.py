@@ -67,6 +67,7 @@ class Controller:
             HptError: `step_names` or `links` names what there is not, or a workspace without kinematics.
         """
         step = step_mask(config.queue, names, grippers)
+        step[list(limits.rates)] = True
         self.config, self.names, self._turns = config, tuple(names), tuple(turns)
         self.limits = limits.scaled(config.safety.velocity_scale, config.safety.acceleration_scale)
         # How far away a target may be is about the policy, which was trained at full speed: not scaled.
@@ -76,7 +77,7 @@ class Controller:
         ahead_ns = np.round((np.zeros(limits.dim) if ahead_s is None else ahead_s) * NS_PER_S).astype(
             np.int64
         )
-        self.queue = ChunkQueue(config.queue, step, ahead_ns)
+        self.queue = ChunkQueue(config.queue, step, ahead_ns, limits.rates)
         self.filter = Gate(
             self.limits, self.period_ns / NS_PER_S, step,
             turns=turns, workspace=config.workspace, kinematics=kinematics,

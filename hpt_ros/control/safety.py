@@ -26,6 +26,8 @@ class Limits:
 
     Attributes:
         jerk: (dim,) per second cubed, infinite where there is none; None: there is none at all.
+        rates: dimensions that are velocities themselves (a base's): lower and upper are of the velocity, `velocity` is
+            the largest acceleration, and at rest they are zero.
     """
 
     lower: Vector
@@ -33,6 +35,7 @@ class Limits:
     velocity: Vector
     acceleration: Vector
     jerk: Vector | None = None
+    rates: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.jerk is not None:
@@ -58,9 +61,14 @@ class Limits:
 
     def scaled(self, velocity: float, acceleration: float) -> Limits:
         """These limits with that part of the velocities and accelerations."""
+        own = np.ones(self.dim)
+        own[list(self.rates)] = velocity
+        first, second = np.full(self.dim, velocity), np.full(self.dim, acceleration)
+        first[list(self.rates)] = acceleration
         return Limits(
-            self.lower, self.upper, self.velocity * velocity, self.acceleration * acceleration, self.jerk
-        )
+            self.lower * own, self.upper * own, self.velocity * first, self.acceleration * second, self.jerk,
+            self.rates,
+        )  # fmt: skip
 
     def taps(self, period_s: float) -> int:
         """Of a moving average of commands that keeps the jerk limits, 1 where there are none (`MotionPlan`)."""

@@ -216,7 +216,7 @@ class Deployment:
 def joint_names(robot: Embodiment) -> tuple[str, ...]:
     """Names of all joints that are observed or commanded, each once."""
     names = [joint for stream in robot.streams for joint in stream.joints]
-    return tuple(dict.fromkeys(names + [name for part in robot.action.parts for name in part.names]))
+    return tuple(dict.fromkeys(names + [name for part in robot.action.parts for name in part.joints]))
 
 
 def require_deployable(trained: Embodiment, robot: Embodiment, *, a_name: str, b_name: str) -> Embodiment:

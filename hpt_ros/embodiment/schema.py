@@ -86,14 +86,15 @@ class Embodiment:
 
     @property
     def topics(self) -> dict[str, str]:
-        """Every topic to its message type: of the streams, then of the commands."""
+        """Every topic to its message type: of the streams, then of the commands as they are recorded."""
         found = {stream.topic: stream.type for stream in self.streams}
-        return found | {output.topic: output.type for output in self.action.parts}
+        recorded = [output.recorded_as for output in self.action.parts]
+        return found | {item.topic: item.type for item in recorded}
 
     def with_topics(self, resolve: Callable[[str], str]) -> Embodiment:
         """The same robot with every topic name resolved, e.g. by `in_namespace` or a node."""
         action = self.action
-        outputs = tuple(replace(output, topic=resolve(output.topic)) for output in action.outputs)
+        outputs = tuple(output.with_topic(resolve) for output in action.outputs)
         return replace(
             self,
             streams=tuple(replace(stream, topic=resolve(stream.topic)) for stream in self.streams),

@@ -21,6 +21,7 @@ STREAM_TYPES: Mapping[str, tuple[str, ...]] = {
     "geometry_msgs/msg/PoseStamped": ("state",),
     "geometry_msgs/msg/TwistStamped": ("state",),
     "geometry_msgs/msg/WrenchStamped": ("wrench", "state"),
+    "nav_msgs/msg/Odometry": ("state",),
     "std_msgs/msg/Float32MultiArray": ("tactile", "state"),
     "std_msgs/msg/Float64MultiArray": ("tactile", "state"),
     "std_msgs/msg/String": ("language",),
@@ -32,14 +33,19 @@ PER_STREAM: Mapping[str, str] = {
     "image": "video", "depth": "uint16", "tactile": "float32", "pointcloud": "float32",
 }  # fmt: skip
 JOINT_FIELDS = ("position", "velocity", "effort")
+ODOMETRY_FIELDS = ("pose", "twist")
+_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "sensor_msgs/msg/JointState": JOINT_FIELDS, "nav_msgs/msg/Odometry": ODOMETRY_FIELDS,
+}  # fmt: skip
 _ARRAYS = ("std_msgs/msg/Float32MultiArray", "std_msgs/msg/Float64MultiArray")
 # Elements of messages that are a vector by themselves. An orientation becomes the first two columns of its rotation
 # matrix: continuous, unlike quaternions and angles (Zhou et al., arXiv 1812.07035), so that it can be interpolated.
+_POSE = ("x", "y", "z", "r11", "r21", "r31", "r12", "r22", "r32")
+_TWIST = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
+_ODOMETRY: Mapping[str, tuple[str, ...]] = {"pose": _POSE, "twist": _TWIST}
 _ELEMENTS: Mapping[str, tuple[str, ...]] = {
-    "geometry_msgs/msg/PoseStamped": ("x", "y", "z", "r11", "r21", "r31", "r12", "r22", "r32"),
-    "geometry_msgs/msg/TwistStamped": (
-        "linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z",
-    ),
+    "geometry_msgs/msg/PoseStamped": _POSE,
+    "geometry_msgs/msg/TwistStamped": _TWIST,
     "geometry_msgs/msg/WrenchStamped": (
         "force.x", "force.y", "force.z", "torque.x", "torque.y", "torque.z",
     ),
@@ -78,7 +84,11 @@ class Stream:
     )
     image: ImageSpec | None = field("stored size, for images and depth", default=None)
     joints: tuple[str, ...] = field("joint names in the order of the vector, for JointState", default=())
-    fields: tuple[str, ...] = field("JointState fields taken, in order", default=(), choices=JOINT_FIELDS)
+    fields: tuple[str, ...] = field(
+        "what is taken of a message, in order: position, velocity, effort of JointState; pose, twist of Odometry",
+        default=(),
+        choices=(*JOINT_FIELDS, *ODOMETRY_FIELDS),
+    )
     partial: bool = field(
         "messages may hold some of the joints only, such as arm and gripper in turn; they are merged, for JointState",
         default=False,
@@ -94,6 +104,8 @@ class Stream:
         """Names of a vector's elements: of JointState all joints of the first field first; empty for no vector."""
         if self.type == "sensor_msgs/msg/JointState":
             return tuple(f"{joint}.{part}" for part in self.fields for joint in self.joints)
+        if self.type == "nav_msgs/msg/Odometry":
+            return tuple(f"{self.name}.{element}" for part in self.fields for element in _ODOMETRY[part])
         if self.type in _ARRAYS:
             return tuple(f"{self.name}.{index}" for index in range(self.length))
         return tuple(f"{self.name}.{element}" for element in _ELEMENTS.get(self.type, ()))
@@ -140,10 +152,16 @@ def check_stream(stream: Stream, where: str) -> None:
         raise EmbodimentError(
             f"{where} is a state stream and needs 'joints' and 'fields' and no 'image'; correct it"
         )
+    for index, name in enumerate(stream.fields):
+        known = _FIELDS.get(stream.type, ())
+        if known and (name not in known or name in stream.fields[:index]):
+            raise EmbodimentError(
+                f"{where} has the field {name!r}, but each of {', '.join(known)} once at most was expected; correct it"
+            )
     needed = {
         "image": pictured,
         "joints": jointed,
-        "fields": jointed,
+        "fields": stream.type in _FIELDS,
         "length": stream.type in _ARRAYS,
         "points": stream.modality == "pointcloud",
     }

@@ -69,7 +69,7 @@ def read_urdf(text: str, names: Sequence[str]) -> Urdf:
 
 def commanded_joints(robot: Embodiment) -> list[str]:
     """Joints that the action moves by their position, in its order."""
-    return [name for part in robot.action.parts for name in part.names]
+    return [name for part in robot.action.parts for name in part.joints]
 
 
 def root_link(text: str) -> str:

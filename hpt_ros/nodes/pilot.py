@@ -116,7 +116,7 @@ class Pilot:
         space, limits = robot.space, robot.space.limits
         self.controller = Controller(
             config,
-            Limits(limits.lower, limits.upper, limits.velocity, limits.acceleration),
+            Limits(limits.lower, limits.upper, limits.velocity, limits.acceleration, rates=space.rates),
             space.names,
             list(rates.values()),
             rate_hz=config.command_rate_hz or robot.action.rate_hz,

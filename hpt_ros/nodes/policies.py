@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.control import Kinematics
 from hpt_ros.embodiment import Deployment, Embodiment, deployed_fields, require_deployable
-from hpt_ros.embodiment.action import CARTESIAN_TWIST
+from hpt_ros.embodiment.kinds import VELOCITIES
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.inference import ChunkPolicy, Observation
 from hpt_ros.resources import checkpoint_folder
@@ -96,9 +96,9 @@ class RandomPolicy:
         times_s = robot.dt_s * np.arange(robot.action.horizon)
         chunk: NDArray[Any] = np.clip(pose + times_s[:, None] * velocity, robot.lower, robot.upper)
         for part in robot.space.parts:
-            if part.output.kind == CARTESIAN_TWIST:  # a velocity itself
-                fastest = RANDOM_SPEED * robot.upper[part.action]
-                chunk[:, part.action] = self._random.uniform(-fastest, fastest)
+            if part.output.kind in VELOCITIES:  # a velocity itself
+                slowest, fastest = (RANDOM_SPEED * bound[part.action] for bound in (robot.lower, robot.upper))
+                chunk[:, part.action] = self._random.uniform(slowest, fastest)
         return chunk
 
     def reset(self) -> None:

@@ -178,6 +178,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
                 control.deadman.topic,
                 on_message=self._on_message,
                 on_deadman=self._on_deadman,
+                on_goal=self._on_goal,
             )
             made.callback(connections.close)
             prediction = Prediction(self, pilot, config)
@@ -338,6 +339,10 @@ class PolicyNode(StrictParameters, LifecycleNode):
         with self._lock:
             if self._pilot is not None:
                 self._pilot.controller.guards.deadman.heard(message.data, self.time().control_ns)
+
+    def _on_goal(self, output: str, problem: str) -> None:
+        with self._lock:
+            self.teller.warn(Kind.GOAL, output, problem)
 
     # --- operators -------------------------------------------------------------------------------------------------
 

@@ -42,7 +42,9 @@ def promised_rates(embodiment: Embodiment) -> dict[str, float]:
     """Rates in Hz that an embodiment file promises, by topic; a gripper's commands come when they like."""
     rates = {stream.topic: stream.rate_hz for stream in embodiment.streams}
     action = embodiment.action
-    return rates | {part.topic: action.rate_hz for part in action.parts if not action.grips_only(part)}
+    return rates | {
+        part.recorded_as.topic: action.rate_hz for part in action.parts if not action.grips_only(part)
+    }
 
 
 class RecorderTopics:

@@ -31,6 +31,7 @@ class Kind(str, Enum):
     LOST = "lost"  # a stream that the policy can do without
     LATENCY = "latency"  # a policy that is slower than its chunks
     SLOW = "slow"  # a stream that comes less often than it should
+    GOAL = "goal"  # an action's goal was rejected, aborted or canceled
     IMAGE = "image"  # images of another shape than the policy's
 
 

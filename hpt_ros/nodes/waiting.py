@@ -39,6 +39,7 @@ class Code(str, Enum):
     CHUNK_LATE = "chunk_late"
     CHUNK = "chunk"
     BRAKING = "braking"
+    ACTION_SERVER = "action_server"  # of an output that is an action, there is none
     START = "start"  # the pose, or how far the first target is
 
 
@@ -88,6 +89,8 @@ def reason(
         found = list(stale_streams(pilot, monitor, silence).values())
         text = "; ".join(item.text for item in found)
         return Reason(found[0].code, text, ", ".join(item.subject for item in found))
+    if unserved := controller.guards.link.unserved:
+        return Reason(Code.ACTION_SERVER, f"waiting for {unserved}")
     if released := controller.guards.deadman.released(pilot.to_control(now_ns)):
         return Reason(Code.RELEASED, f"waiting for {released}")
     if session.measured is None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, Output
-from hpt_ros.embodiment.action import CARTESIAN_POSE, CARTESIAN_TWIST
+from hpt_ros.embodiment.kinds import CARTESIAN_POSE, CARTESIAN_TWIST, JOINT_VELOCITY
 from hpt_ros.embodiment.rotations import angular_velocity, converted
 from hpt_ros.observation.track import Sample, Track, nanoseconds
 
@@ -73,6 +73,8 @@ class CommandTrack:
             elif part.output.kind == CARTESIAN_TWIST:
                 rate = velocity[part.control]
                 place = np.concatenate([rate[:3], angular_velocity(place[3:], rate[3:])])
+            elif part.output.kind == JOINT_VELOCITY:
+                place = velocity[part.control]
             ahead_ns = nanoseconds(float(space.ahead_s[part.control.start]))
             self.push(time_ns + ahead_ns, now_ns, place, index)
 

@@ -172,7 +172,7 @@ def test_the_baselines_hold_and_move_robots_of_every_kind(robot: Embodiment) -> 
 
 
 def test_when_a_further_form_cannot_hold_the_command_expect_it_refused() -> None:
-    with pytest.raises(HptError, match=r"outputs.joint_state is '/x', but .* Cartesian commands"):
+    with pytest.raises(HptError, match=r"outputs.joint_state is '/x', but .* commands of cartesian_twist"):
         make_senders(SERVO, OutputsConfig(joint_state="/x"))
     found = make_senders(ARM, OutputsConfig(joint_state="/x"))
     assert [sender.topic for sender in found] == [part.topic for part in ARM.action.parts] + ["/x"]
