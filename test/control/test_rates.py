@@ -63,7 +63,9 @@ def test_a_controller_of_a_base_drives_it_and_tells_it_zero_when_it_ends(
         if command is not None:
             told.append(command.position)
             times.append(now)
-            np.testing.assert_array_equal(command.curve.controls[-1], 0.0)  # whoever follows it stands in the end
+            np.testing.assert_array_equal(
+                command.curve.controls[-1], 0.0
+            )  # whoever follows it stands in the end
         now += PERIOD_NS
 
     for _ in range(10):
