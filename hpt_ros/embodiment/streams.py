@@ -105,7 +105,9 @@ class Stream:
         if self.type == "sensor_msgs/msg/JointState":
             return tuple(f"{joint}.{part}" for part in self.fields for joint in self.joints)
         if self.type == "nav_msgs/msg/Odometry":
-            return tuple(f"{self.name}.{element}" for part in self.fields for element in _ODOMETRY.get(part, ()))
+            return tuple(
+                f"{self.name}.{element}" for part in self.fields for element in _ODOMETRY.get(part, ())
+            )
         if self.type in _ARRAYS:
             return tuple(f"{self.name}.{index}" for index in range(self.length))
         return tuple(f"{self.name}.{element}" for element in _ELEMENTS.get(self.type, ()))

@@ -19,6 +19,7 @@ from hpt_ros.control.plan import PAST_S
 from hpt_ros.embodiment import Embodiment, Output
 from hpt_ros.embodiment.action import RECORDED_TYPE, SINGLE
 from hpt_ros.embodiment.commands import COMMANDS, Sending
+from hpt_ros.embodiment.commands.joint_jog import DISPLACEMENTS
 from hpt_ros.embodiment.kinds import BASE_VELOCITY, JOINT_POSITION, JOINT_VELOCITY
 from hpt_ros.embodiment.space import Part
 from hpt_ros.embodiment.streams import check_topic, in_namespace
@@ -65,7 +66,12 @@ class Sender:
         return self.output.command.encode(self.own(command), self.output, sending)
 
     def stands(self, command: Command) -> bool:
-        """Whether a whole command tells it a velocity that is zero, so that hearing it again changes nothing."""
+        """Whether a whole command tells it a velocity that is zero, so that hearing it again changes nothing.
+
+        A displacement does: it is done each time that it is told.
+        """
+        if self.output.jog == DISPLACEMENTS:
+            return False
         told = self.own(command)
         values = {BASE_VELOCITY: told.position, JOINT_VELOCITY: told.velocity}.get(self.output.kind)
         return values is not None and not np.any(values)

@@ -241,7 +241,18 @@ def test_jogged_joints_move_within_their_limits_of_position_too(form: str) -> No
         wait_for(lambda: arm.joints[1] < -0.4, "motion of the other")
         node.stop("enough")
         wait_for(lambda: node.pilot is not None and node.pilot.controller.at_rest, "rest")
-        wait_for(lambda: not np.any(getattr(arm.told[-1], form)), "a zero")
+        if form == "velocities":
+            wait_for(lambda: not np.any(arm.told[-1].velocities), "a zero")
+        time.sleep(0.3)
+        count, place = len(arm.told), arm.joints
+        time.sleep(0.3)
+        assert len(arm.told) == count
+        assert (arm.joints == place).all()
+        # Telling a last displacement again would move it on.
+        last = (
+            np.abs([message.displacements for message in arm.told[-3:]]) if form == "displacements" else 0.0
+        )
+        assert np.max(last) < 0.001
         assert arm.joints[0] < 0.55  # of a robot that adds up what it is told, late and early
     per_s = np.array([getattr(message, form) for message in arm.told])
     per_s = per_s / 0.01 if form == "displacements" else per_s
