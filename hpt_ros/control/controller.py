@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S, Chunk, ChunkError, Vector, shape_refusal
 from hpt_ros.control.config import ControlConfig
@@ -47,6 +48,7 @@ class Controller:
         grippers: Sequence[str] = (),
         ahead_s: Vector | None = None,
         turns: Sequence[int] = (),
+        wraps: NDArray[np.bool_] | None = None,
     ) -> None:
         """Make an inactive controller.
 
@@ -62,12 +64,14 @@ class Controller:
             ahead_s: (dim,) how much further ahead than that each dimension is sent; None: nothing is.
             turns: where quaternions x, y, z, w begin among the dimensions; the limits of their elements are the
                 rotation's, rad/s and rad/s^2.
+            wraps: (dim,) true for angles of continuous joints: what is given of them counts within half a turn of what
+                the robot was told, and commands count turns; None: there are none.
 
         Raises:
             HptError: `step_names` or `links` names what there is not, or a workspace without kinematics.
         """
         step = step_mask(config.queue, names, grippers)
-        self.config, self.names, self._turns = config, tuple(names), tuple(turns)
+        self.config, self.names, self._turns, self._wraps = config, tuple(names), tuple(turns), wraps
         self.limits = limits.scaled(config.safety.velocity_scale, config.safety.acceleration_scale)
         # How far away a target may be is about the policy, which was trained at full speed: not scaled.
         self._reach_limits = limits
@@ -159,8 +163,7 @@ class Controller:
 
     def measured(self, position: Vector, stamp_ns: int) -> None:
         """Note the measured pose of the commanded dimensions, (dim,)."""
-        near = self.filter.position if self.filter.position is not None else self.session.measured
-        self.session.measured = aligned(np.array(position, dtype=np.float64)[None], self._turns, near)[0]
+        self.session.measured = self._aligned(np.array(position, dtype=np.float64)[None])[0]
         self.guards.tracking.measured(stamp_ns, self.session.measured)
         self._beginning.stillness.measured(stamp_ns, self.session.measured)
 
@@ -188,8 +191,7 @@ class Controller:
         if wrong_size:
             return self._refused("wrong_size_refused", wrong_size)
         try:
-            near = self.filter.position if self.filter.position is not None else self.session.measured
-            chunk = Chunk(observation_ns, dt_s, aligned(values, self._turns, near), number)
+            chunk = Chunk(observation_ns, dt_s, self._aligned(values), number)
         except ChunkError as error:
             return self._refused("nonfinite_refused", str(error))
         time_ns = self._target_ns(now_ns)
@@ -316,6 +318,11 @@ class Controller:
         self.guards.reset()
         self._beginning.stillness.reset()
         self.session = Session()
+
+    def _aligned(self, values: Vector) -> Vector:
+        """Values (H, dim) with the signs and turns of what the robot was told last, or else of where it is."""
+        near = self.filter.position if self.filter.position is not None else self.session.measured
+        return aligned(values, self._turns, near, self._wraps)
 
     def _target_ns(self, now_ns: int) -> int:
         """For which time a target is asked for next."""

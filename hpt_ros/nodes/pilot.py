@@ -116,7 +116,7 @@ class Pilot:
         space, limits = robot.space, robot.space.limits
         self.controller = Controller(
             config,
-            Limits(limits.lower, limits.upper, limits.velocity, limits.acceleration),
+            Limits(limits.lower, limits.upper, limits.velocity, limits.acceleration, limits.jerk),
             space.names,
             list(rates.values()),
             rate_hz=config.command_rate_hz or robot.action.rate_hz,
@@ -125,6 +125,7 @@ class Pilot:
             grippers=robot.action.grippers,
             ahead_s=space.ahead_s,
             turns=space.turns,
+            wraps=space.wraps,
         )
         # Streams that measure where a Cartesian command's tool is, in its frame.
         self._framed = {part.pose: part for part in robot.action.parts if part.cartesian}
