@@ -11,7 +11,6 @@ on; they are measured, not asserted (test/nodes/test_faults.py asserts what must
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -25,10 +24,12 @@ os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 import numpy as np
+import process_faults
 from cable import Cable, CableError
 from far_sides import Side
-from policy_rig import FILE, NS, PERIOD_S, ROBOT, Rig, nan_checkpoint, policy_rig, wait_for
+from policy_rig import NS, PERIOD_S, ROBOT, Rig, nan_checkpoint, policy_rig, wait_for
 from rclpy.node import Node
+from support.lagging_robot import LaggingRobot
 from support.told import Sent, peaks
 from trajectory_msgs.msg import JointTrajectory
 
@@ -111,8 +112,8 @@ def line(name: str, sent: list[Sent], injected_ns: int, reason: str) -> str:
 
 
 def row(fault: Fault) -> str:
-    """The line of a fault in one process."""
-    with policy_rig() as rig:
+    """The line of a fault in one process; the robot lags behind its commands."""
+    with policy_rig(LaggingRobot) as rig:
         node = rig.start(**fault.values)
         rig.until_moving()
         injected_ns = node.now_ns
@@ -173,27 +174,6 @@ def cut_link() -> str:
     return line(name, sent, injected_ns, fault["latched"])
 
 
-def killed() -> str:
-    """The line of a node that is killed outright."""
-    with policy_rig() as rig:
-        command = [sys.executable, "-m", "hpt_ros.nodes.policy_node", "--ros-args"]
-        for argument in ("policy:=random", f"embodiment:={FILE}", "autostart:=true"):
-            command += ["-p", argument]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        moving = lambda: rig.robot.commands and np.abs(rig.robot.commands[-1].velocity).max() > 0.1  # noqa: E731
-        wait_for(moving, "motion", 60.0)
-        process.kill()
-        process.wait()
-        time.sleep(0.2)  # what was under way arrives
-        count = len(rig.robot.commands)
-        time.sleep(1.0)
-        sent = list(rig.robot.commands)
-        assert len(sent) == count
-        rig.check_limits(sent)
-    words = "nothing more is sent: the controller behind it must come to rest"
-    return f"| the node is killed (SIGKILL) | - | - | 0 | {used(sent)} | {words} |"
-
-
 def _short(reason: str) -> str:
     first = reason.replace("|", "/").splitlines()[0]
     return first if len(first) < 200 else first[:197] + "..."
@@ -210,7 +190,7 @@ def main() -> int:
     for fault in FAULTS:
         lines.append(row(fault))
         print(lines[-1], flush=True)
-    for special in (cut_link, nan_weights, slow_subscriber, killed):
+    for special in (cut_link, nan_weights, slow_subscriber, *process_faults.rows(used)):
         lines.append(special())
         print(lines[-1], flush=True)
     text = DOCUMENT.read_text(encoding="utf-8")

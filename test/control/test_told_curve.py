@@ -92,7 +92,20 @@ class Life:
 happenings = st.lists(
     st.tuples(
         st.sampled_from(
-            ["go on", "late", "early", "chunk", "slip", "stop", "task", "again", "jump", "nan", "silence"]
+            [
+                "go on",
+                "late",
+                "early",
+                "lost",
+                "chunk",
+                "slip",
+                "stop",
+                "task",
+                "again",
+                "jump",
+                "nan",
+                "silence",
+            ]
         ),
         st.integers(1, 30),
         st.floats(-8, 8),
@@ -107,6 +120,9 @@ happenings = st.lists(
 )
 @example([("slip", 6, 1.0)] * 5, 100, 0.02, 0.0)
 @example([("late", 4, 1.0), ("chunk", 5, 2.0)] * 4, 50, 0.0, 0.0)
+# Deactivated in motion, and moved on before the way to rest is over; then told from where it came to rest.
+@example([("go on", 27, 4.0), ("again", 7, 0.0), ("again", 6, -4.0)], 20, 0.02, 0.0)
+@example([("chunk", 19, 2.0), ("again", 19, 2.0), ("chunk", 30, 1.0)], 0, 0.02, 0.0)
 def test_whatever_happens_in_its_life_expect_the_robot_told_one_legal_curve_and_a_grip_kept(
     events: list[tuple[str, int, float]], lag_ms: int, sag: float, noise: float
 ) -> None:
@@ -117,6 +133,10 @@ def test_whatever_happens_in_its_life_expect_the_robot_told_one_legal_curve_and_
             life.tick(10 + 2 * count)
         elif kind == "early":
             life.tick(2)
+        elif kind == "lost":
+            sent = list(life.sent)
+            life.tick()
+            life.sent[:] = sent
         elif kind == "chunk":
             life.chunk(slope)
         elif kind == "slip":

@@ -201,8 +201,7 @@ def test_when_checkpoint_is_of_another_robot_expect_configure_refused_naming_the
         )
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
         assert (
-            f"are of different embodiments: tick_hz is {ROBOT.tick_hz} in the first and 5.0"
-            in node.refusal
+            f"are of different embodiments: tick_hz is {ROBOT.tick_hz} in the first and 5.0" in node.refusal
         )
         assert node.state is State.UNCONFIGURED
 
