@@ -35,7 +35,11 @@ class Guards:
 
         `ahead_ns` is how much later than a command's time the last of its dimensions is due.
         """
-        self.watchdog = Watchdog(config.watchdog, {stream.name: stream.rate_hz for stream in streams})
+        self.watchdog = Watchdog(
+            config.watchdog,
+            {stream.name: stream.rate_hz for stream in streams},
+            [stream.name for stream in streams if stream.holds],
+        )
         self.frozen = FrozenPictures(config.watchdog)
         self.tracking = Tracking(config.tracking, names, step, turns=turns, ahead_ns=ahead_ns)
         self.deadman = Deadman(config.deadman)

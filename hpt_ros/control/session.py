@@ -46,10 +46,11 @@ USED_UP = "the chunk is used up and no new one has come"
 
 @dataclass(frozen=True, slots=True)
 class StreamRate:
-    """An observed stream and the rate at which it is expected."""
+    """An observed stream and the rate at which it is expected; with `holds`, only while it moves."""
 
     name: str
     rate_hz: float
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

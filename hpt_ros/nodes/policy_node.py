@@ -318,10 +318,13 @@ class PolicyNode(StrictParameters, LifecycleNode):
         began_s = time.monotonic()
         with self._lock:
             pilot = self._pilot
-            if pilot is None or not pilot.controller.state.active:
+            if pilot is None or not (pilot.controller.state.active or stream.holds):
                 return
             now_ns = self.time().ros_ns
             if now_ns == 0:  # simulated time has not begun
+                return
+            if not pilot.controller.state.active:
+                pilot.keep(stream, message, now_ns)
                 return
             if warning := self._watched().saw(stream, message, now_ns):
                 self.teller.warn(Kind.UNSTAMPED, stream.name, warning)
@@ -391,7 +394,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         old = self._piloted()
         pilot = make_pilot(old.loaded, config, control, lambda: self.now_ns, self.resolve_topic_name)
         pilot.controller.latched, pilot.task = old.controller.latched, old.task
-        pilot.controller.succeed(old.controller)
+        pilot.succeed(old)
         old.end()
         self._pilot, self._config = pilot, config
         if self._prediction is not None:

@@ -28,6 +28,7 @@ class Code(str, Enum):
     TASK = "task"
     STREAM_REFUSED = "stream_refused"
     STREAM_STALE = "stream_stale"
+    STREAM_PART = "stream_part"  # messages come, but a joint was in none of them
     STREAM_AHEAD = "stream_ahead"
     STREAM_OTHER_CLOCK = "stream_other_clock"
     STREAM_FROZEN = "stream_frozen"
@@ -137,6 +138,14 @@ def _stream(
             return Reason(Silence.SILENT, said, stream.name)
         code, text = silence(stream)
         return Reason(code, text, stream.name)
+    if unseen := pilot.unseen(stream.name):
+        move = "; move it once, since it is published only while it moves" if stream.holds else ""
+        return Reason(
+            Code.STREAM_PART,
+            f"stream {stream.name!r} (topic {stream.topic}) has messages, but none had {', '.join(unseen)}"
+            f"{move or '; start what publishes it, or correct the joints in the embodiment file'}",
+            stream.name,
+        )
     if delay_s < 0.0:
         return Reason(Code.STREAM_AHEAD, said, stream.name)
     return Reason(Code.STREAM_STALE, f"{said}; look at its driver and the network", stream.name)
