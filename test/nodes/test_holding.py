@@ -40,14 +40,18 @@ class TwoPublishers(Robot):  # type: ignore[misc]
         self.last = self.create_publisher(JointState, ROBOT.state_streams[0].topic, 10)
 
     def _publish_joints(self) -> None:
-        message = JointState(name=self.names[:-1], position=self.position[:-1].tolist())
-        message.header.stamp = self._now()
-        self.joints.publish(message)
+        self.arm.advance(time.monotonic_ns(), self.goal)
+        self.measured = self.arm.measured()
+        self.joints.publish(self._message(slice(0, -1)))
 
     def moved(self) -> None:
-        message = JointState(name=self.names[-1:], position=self.position[-1:].tolist())
+        self.reported = float(self.measured[-1])
+        self.last.publish(self._message(slice(-1, None)))
+
+    def _message(self, part: slice) -> Any:
+        message = JointState(name=self.names[part], position=self.measured[part].tolist())
         message.header.stamp = self._now()
-        self.last.publish(message)
+        return message
 
 
 class Still(Ramp):  # type: ignore[misc]
@@ -66,7 +70,7 @@ def rig():
 
 
 def test_when_a_joint_was_published_once_before_activation_expect_the_robot_to_run_and_again(rig) -> None:
-    policy = Still(0.2)
+    policy = Still(0.4)
     node = rig.start(active=False, loaded=LoadedPolicy(policy, HOLDING, "", HOLDING.observation_horizon))
     assert rig.robot.change(Transition.TRANSITION_CONFIGURE)
     wait_for(lambda: rig.robot.last.get_subscription_count() > 0, "a subscription")
@@ -79,11 +83,11 @@ def test_when_a_joint_was_published_once_before_activation_expect_the_robot_to_r
         time.sleep(0.5)
         assert rig.state() is State.RUNNING
         assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
-    np.testing.assert_allclose(policy.seen[-1].inputs["state"][0, -1, -1], rig.robot.position[-1], atol=1e-6)
+    np.testing.assert_allclose(policy.seen[-1].inputs["state"][0, -1, -1], rig.robot.reported, atol=1e-6)
 
 
 def test_when_it_was_never_published_expect_the_robot_to_wait(rig) -> None:
-    node = rig.start(loaded=LoadedPolicy(Still(0.2), HOLDING, "", HOLDING.observation_horizon))
+    node = rig.start(loaded=LoadedPolicy(Still(0.4), HOLDING, "", HOLDING.observation_horizon))
     wait_for(lambda: any(f"none had {SILENT}" in status.fault for status in rig.robot.statuses), "the reason")
     assert node.state is State.WAITING
     rig.robot.moved()
