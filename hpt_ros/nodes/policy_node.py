@@ -12,6 +12,7 @@
 | ~/set_task, ~/clear_fault, ~/stop | services hpt_msgs/SetTask, hpt_msgs/ClearFault, std_srvs/Trigger |
 | ~/stop | topic std_msgs/Empty: any message stops the robot |
 | the parameter deadman.topic | std_msgs/Bool, true while a person holds the switch |
+| the parameter speed_scaling.topic | std_msgs/Float64, the robot's own speed scaling |
 | ~/run | action hpt_msgs/RunPolicy |
 
 docs/safety.md says what it guarantees.
@@ -178,6 +179,8 @@ class PolicyNode(StrictParameters, LifecycleNode):
                 control.deadman.topic,
                 on_message=self._on_message,
                 on_deadman=self._on_deadman,
+                speed_topic=control.speed_scaling.topic,
+                on_speed=self._on_speed,
             )
             made.callback(connections.close)
             prediction = Prediction(self, pilot, config)
@@ -341,6 +344,11 @@ class PolicyNode(StrictParameters, LifecycleNode):
         with self._lock:
             if self._pilot is not None:
                 self._pilot.controller.guards.deadman.heard(message.data, self.time().control_ns)
+
+    def _on_speed(self, message: Any) -> None:
+        with self._lock:
+            if self._pilot is not None:
+                self._pilot.controller.guards.pace.heard(message.data)
 
     # --- operators -------------------------------------------------------------------------------------------------
 

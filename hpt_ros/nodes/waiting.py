@@ -33,6 +33,7 @@ class Code(str, Enum):
     STREAM_OTHER_CLOCK = "stream_other_clock"
     STREAM_FROZEN = "stream_frozen"
     RELEASED = "enabling_switch"
+    SPEED = "speed_scaling"  # the robot's own speed is 0, or not known
     POSE = "pose"
     TICK = "observation"  # no complete one: a stream is later than its tolerance
     POLICY = "policy"  # it fails, or does not come back
@@ -91,6 +92,8 @@ def reason(
         return Reason(found[0].code, text, ", ".join(item.subject for item in found))
     if released := controller.guards.deadman.released(pilot.to_control(now_ns)):
         return Reason(Code.RELEASED, f"waiting for {released}")
+    if stopped := controller.guards.pace.stopped:
+        return Reason(Code.SPEED, f"waiting for {stopped}")
     if session.measured is None:
         return Reason(
             Code.POSE, "waiting for the measured pose: no joint state or pose has come with all of it"
