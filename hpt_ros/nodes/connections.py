@@ -14,7 +14,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, Float64
 
 from hpt_msgs.msg import ActionChunk
 from hpt_ros.control import Command
@@ -51,6 +51,8 @@ class Connections:
         on_message: Callable[[Stream, Any], None],
         on_deadman: Callable[[Any], None],
         on_goal: Callable[[str, str], None],
+        speed_topic: str = "",
+        on_speed: Callable[[Any], None] = lambda message: None,
     ) -> None:
         """Connect; on the thread of the node's executor.
 
@@ -62,6 +64,8 @@ class Connections:
             on_message: called with a stream and its message.
             on_deadman: called with the switch's message.
             on_goal: called with an output's name and a sentence, when one of its goals failed.
+            speed_topic: of the robot's speed scaling; empty if there is none.
+            on_speed: called with its message.
 
         Raises:
             HptError: as of `make_senders`, or an override of a quality of service that cannot be used. Nothing stays
@@ -75,6 +79,13 @@ class Connections:
         self._zeros = 0  # of a command that stands, still to be repeated
         try:
             self._connect(deadman_topic, on_message, on_deadman, on_goal)
+            if speed_topic:
+                self._subscribe(
+                    Float64,
+                    speed_topic,
+                    on_speed,
+                    QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
+                )
         except BaseException:
             self.close()
             raise

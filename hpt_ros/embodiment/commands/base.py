@@ -56,6 +56,8 @@ class Told(Protocol):
     def velocity(self) -> Floats: ...  # noqa: D102
     @property
     def curve(self) -> Curve: ...  # noqa: D102
+    @property
+    def pace(self) -> float: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ def encode(told: Told, output: Output, sending: Sending) -> Any:
     """From shortly before now, as it was told then, to rest, with velocities and accelerations.
 
     header.stamp is the first point's time: the controller is inside of it whenever it gets the message (decision 0015).
-    With `stamp_zero` it begins with the first point after now, and is late by its way to the controller.
+    For a controller that scales time by the robot's own speed, times from now are as much shorter, so that it goes
+    along the curve as told. With `stamp_zero` it begins with the first point after now, and is late by its way there.
     """
     point_of = sending.interface("trajectory_msgs/msg/JointTrajectoryPoint")
     duration = sending.interface("builtin_interfaces/msg/Duration")
@@ -34,6 +35,10 @@ def encode(told: Told, output: Output, sending: Sending) -> Any:
         start_ns = int(knots.times_ns[0])
     if coming.start == len(knots.times_ns):
         coming = slice(-1, None)  # at rest for long
+    pace, times_ns = told.pace, knots.times_ns[coming]
+    if pace != 1.0:
+        times_ns = now_ns + np.round((times_ns - now_ns) * pace).astype(np.int64)
+        start_ns = start_ns if sending.stamp_zero else int(times_ns[0])
     points = [
         point_of(
             positions=doubles(position),
@@ -42,10 +47,10 @@ def encode(told: Told, output: Output, sending: Sending) -> Any:
             time_from_start=duration(sec=from_start // NS_PER_S, nanosec=from_start % NS_PER_S),
         )
         for from_start, position, velocity, acceleration in zip(
-            np.maximum(knots.times_ns[coming] - start_ns, 0).tolist(),
+            np.maximum(times_ns - start_ns, 0).tolist(),
             knots.positions[coming],
-            knots.velocities[coming],
-            knots.accelerations[coming],
+            knots.velocities[coming] / pace,
+            knots.accelerations[coming] / pace**2,
             strict=True,
         )
     ]
