@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import geometry_msgs.msg
@@ -55,9 +56,9 @@ class Sender:
     message: Callable[[Command, int], Any]
 
 
-def robot_senders(robot: Embodiment) -> list[Sender]:
-    """One for each output of the embodiment file, in its order."""
-    return [_sender(robot, part) for part in robot.space.parts]
+def robot_senders(robot: Embodiment, *, stamp_zero: bool = False) -> list[Sender]:
+    """One for each output of the embodiment file, in its order; `stamp_zero` as of `to_joint_trajectory`."""
+    return [_sender(robot, part, stamp_zero) for part in robot.space.parts]
 
 
 def make_senders(
@@ -74,7 +75,7 @@ def make_senders(
         HptError: no output at all, two on one topic, a text that is no name of a topic, or a further form of a command
             that is not of joints alone.
     """
-    found = robot_senders(robot) if outputs.joint_trajectory else []
+    found = robot_senders(robot, stamp_zero=outputs.stamp_zero) if outputs.joint_trajectory else []
     for name, topic, type_ in (
         ("float64_multi_array", outputs.float64_multi_array, "std_msgs/msg/Float64MultiArray"),
         ("joint_state", outputs.joint_state, "sensor_msgs/msg/JointState"),
@@ -121,7 +122,7 @@ def to_twist_stamped(command: Command, output: Output, now_ns: int) -> Any:
     return message
 
 
-def _sender(robot: Embodiment, part: Part) -> Sender:
+def _sender(robot: Embodiment, part: Part, stamp_zero: bool) -> Sender:
     output, place = part.output, part.control
     ahead_ns = round(float(robot.space.ahead_s[place.start]) * NS_PER_S)
 
@@ -139,6 +140,8 @@ def _sender(robot: Embodiment, part: Part) -> Sender:
             lambda command, now_ns: to_twist_stamped(own(command), output, now_ns),
         )  # fmt: skip
     kind, convert = JOINT_MESSAGES[output.type]
+    if stamp_zero and kind is JointTrajectory:
+        convert = partial(to_joint_trajectory, stamp_zero=True)
     return Sender(
         output.topic, output.type, kind, lambda command, now_ns: convert(own(command), output.names, now_ns)
     )

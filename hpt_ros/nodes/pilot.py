@@ -8,6 +8,7 @@ may not (`hpt_ros.control.clock`). The pilot stands between them: it takes and g
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Callable
@@ -289,7 +290,8 @@ class Pilot:
         try:
             if command is not None:
                 command = self.on_ros_time(command)
-                self.metrics.add("lead_s", self.controller.session.margin_s)
+                if math.isfinite(lead_s := self.controller.session.margin_s):
+                    self.metrics.add("lead_s", lead_s)
                 self._stages.commanded(command, now_ns, start_ns)
                 self.intake.commanded(command.time_ns, now_ns, command.position, command.velocity)
             self.intake.look(

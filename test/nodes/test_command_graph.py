@@ -54,6 +54,9 @@ def test_when_nobody_takes_the_commands_expect_waiting_with_the_topic_and_holdin
     mistaken.create_subscription(JointTrajectory, COMMANDS, lambda _: None, latched)
     wait_for(lambda: "/mistaken" in reason(rig), "the other quality of service")
     assert node.state is State.WAITING
+    rig.robot.statuses.clear()
+    wait_for(lambda: rig.robot.statuses, "the status")
+    assert rig.robot.statuses[-1].fault.endswith("[command_unheard]")
     taker = other(rig, "controller")
     taking = taker.create_subscription(JointTrajectory, COMMANDS, lambda _: None, 10)
     rig.until(State.RUNNING)
