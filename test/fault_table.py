@@ -27,9 +27,8 @@ import numpy as np
 import process_faults
 from cable import Cable, CableError
 from far_sides import Side
-from policy_rig import NS, PERIOD_S, ROBOT, Rig, nan_checkpoint, policy_rig, wait_for
+from policy_rig import COMMANDS, NS, PERIOD_S, ROBOT, Rig, nan_checkpoint, policy_rig, wait_for
 from rclpy.node import Node
-from support.lagging_robot import LaggingRobot
 from support.told import Sent, peaks
 from trajectory_msgs.msg import JointTrajectory
 
@@ -71,6 +70,11 @@ def _raise_in_node(rig: Rig) -> None:
     rig.node.pilot.intake.window.push = None
 
 
+def _second_commander(rig: Rig) -> None:
+    other = rig.composition.add(Node("other", context=rig.composition.context))
+    other.create_publisher(JointTrajectory, COMMANDS, 10)
+
+
 FAULTS = (
     Fault("a camera dies", _set("robot", camera_on=False)),
     Fault("a camera repeats its picture", _set("robot", same_picture=True)),
@@ -86,6 +90,8 @@ FAULTS = (
     Fault("decoding hangs", _hang_decoding),
     Fault("the node's own code raises", _raise_in_node),
     Fault("the robot is blocked", _set("robot", follows=False)),
+    Fault("somebody else commands it too", _second_commander),
+    Fault("its controller ends", lambda rig: rig.robot.destroy_subscription(rig.robot.controller)),
     Fault("an operator stops it", lambda rig: rig.node and rig.node.stop("an operator stopped it")),
 )
 
@@ -113,7 +119,7 @@ def line(name: str, sent: list[Sent], injected_ns: int, reason: str) -> str:
 
 def row(fault: Fault) -> str:
     """The line of a fault in one process; the robot lags behind its commands."""
-    with policy_rig(LaggingRobot) as rig:
+    with policy_rig() as rig:
         node = rig.start(**fault.values)
         rig.until_moving()
         injected_ns = node.now_ns

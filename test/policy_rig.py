@@ -25,6 +25,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, Empty
+from support.arm import COBOT, Arm
 from support.told import Sent, peaks, told
 from trajectory_msgs.msg import JointTrajectory
 
@@ -58,11 +59,11 @@ def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -
 
 
 class Robot(Node):
-    """Joint states at 100 Hz and two cameras at 10 Hz; goes where it is told at once."""
+    """Joint states at 100 Hz and two cameras at 10 Hz; lags, sags, and is measured with noise."""
 
     def __init__(self, context: Any, namespace: str = "") -> None:
         super().__init__("robot", context=context, namespace=namespace)
-        self.position = HOME.copy()
+        self.place(HOME)
         self.camera_on = self.joints_on = self.follows = True
         self.same_picture, self.pictures = False, 0
         self.stamped = True  # of joint states
@@ -80,7 +81,9 @@ class Robot(Node):
             for stream in ROBOT.image_streams
         ]
         self.joints = self.create_publisher(JointState, ROBOT.state_streams[0].topic, qos_profile_sensor_data)
-        self.create_subscription(JointTrajectory, ROBOT.action.topic, self._on_command, 1000)
+        self.controller: Any = self.create_subscription(
+            JointTrajectory, ROBOT.action.topic, self._on_command, 1000
+        )
         self.create_subscription(PolicyStatus, "policy_node/status", self.statuses.append, 100)
         self.create_subscription(ActionChunk, "policy_node/chunk", self.chunks.append, 100)
         self.create_subscription(
@@ -98,6 +101,12 @@ class Robot(Node):
         self.create_timer(0.01, self._publish_joints)
         self.create_timer(0.1, self._publish_images)
 
+    def place(self, position: np.ndarray) -> None:
+        """Put it there by hand, (7,) rad."""
+        self.arm = Arm(COBOT, position, time.monotonic_ns())
+        self.goal = position - COBOT.sag
+        self.measured = position.copy()  # as published last
+
     def _on_task_result(self, request: Any, response: Any) -> Any:
         response.success = self.task_done
         return response
@@ -105,8 +114,7 @@ class Robot(Node):
     def _on_command(self, message: JointTrajectory) -> None:
         assert list(message.joint_names) == list(ROBOT.action.names)
         self.commands.append(told(message, PERIOD_S))
-        if self.follows:
-            self.position = self.commands[-1].position
+        self.goal = self.commands[-1].position
 
     def _publish_switch(self) -> None:
         if self.switch_held is not None:
@@ -116,8 +124,11 @@ class Robot(Node):
         return (self.get_clock().now() + Duration(seconds=self.clock_off_s)).to_msg()
 
     def _publish_joints(self) -> None:
+        # Where it does not follow it is held fast.
+        self.arm.advance(time.monotonic_ns(), self.goal if self.follows else self.arm.position - COBOT.sag)
         if self.joints_on:
-            position = self.position.tolist()
+            self.measured = self.arm.measured()
+            position = self.measured.tolist()
             if self.spoil:
                 position[3] = float("nan")
             message = JointState(name=self.names, position=position)

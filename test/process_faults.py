@@ -18,8 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from policy_rig import FILE, NS, Rig, policy_rig, wait_for
-from support.lagging_robot import LaggingRobot
+from policy_rig import FILE, NS, Rig, Robot, policy_rig, wait_for
 
 from hpt_ros.control import State
 from hpt_ros.sim.trajectory import JointTrajectory
@@ -27,7 +26,7 @@ from hpt_ros.sim.trajectory import JointTrajectory
 SHIM = Path(__file__).resolve().parent / "data" / "clock_shim.c"
 
 
-class Recording(LaggingRobot):  # type: ignore[misc]
+class Recording(Robot):  # type: ignore[misc]
     """Keeps the last message whole."""
 
     def _on_command(self, message: Any) -> None:
@@ -69,7 +68,7 @@ def ended(number: signal.Signals, used: Callable[..., str]) -> str:
 
 def slipped(used: Callable[..., str]) -> str:
     """The line of an enabling switch that is let go for 60 ms, ten times."""
-    with policy_rig(LaggingRobot) as rig:
+    with policy_rig() as rig:
         rig.robot.switch_held = True
         node = rig.start(deadman__topic="/deadman")
         rig.until_moving()
@@ -87,7 +86,7 @@ def slipped(used: Callable[..., str]) -> str:
 
 def late(used: Callable[..., str]) -> str:
     """The line of a process that stands still for 60 ms, ten times."""
-    with policy_rig(LaggingRobot) as rig:
+    with policy_rig() as rig:
         node = rig.start()
         rig.until_moving()
         library = ctypes.PyDLL(None)  # unlike CDLL, it keeps Python's lock: no thread of the process runs
@@ -101,13 +100,36 @@ def late(used: Callable[..., str]) -> str:
     return f"| the node stands still for 60 ms, ten times | - | - | - | {used(sent)} | {words} |"
 
 
+def lost(used: Callable[..., str]) -> str:
+    """The line of a network that loses one message in ten."""
+
+    class Losing(Robot):  # type: ignore[misc]
+        number = dropped = 0
+
+        def _on_command(self, message: Any) -> None:
+            self.number += 1
+            if self.number % 10 == 0:
+                self.dropped += 1
+            else:
+                super()._on_command(message)
+
+    with policy_rig(Losing) as rig:
+        node = rig.start()
+        rig.until_moving()
+        time.sleep(2.0)
+        sent, robot = list(rig.robot.commands), rig.robot
+        gaps, state = node.counters()["command_gaps"], node.state.name
+    words = f"it does not stop ({state}): {robot.dropped} of {robot.number} messages lost, {gaps} gaps"
+    return f"| one command message in ten is lost | - | - | - | {used(sent)} | {words} |"
+
+
 def clock_set(by_s: float, used: Callable[..., str]) -> str:
     """The line of a machine whose system clock is set while the robot moves."""
     name = f"the system clock is set {'forward' if by_s > 0 else 'back'} by {abs(by_s):g} s"
     compiler = shutil.which("gcc")
     if compiler is None:
         return f"| {name} | - | - | - | - | not measured: it needs gcc |"
-    with TemporaryDirectory() as folder, policy_rig(LaggingRobot) as rig:
+    with TemporaryDirectory() as folder, policy_rig() as rig:
         shim, numbers = Path(folder) / "shim.so", Path(folder) / "shifts"
         subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", str(shim), str(SHIM), "-ldl"], check=True)
         numbers.write_bytes(bytes(16))
@@ -135,6 +157,7 @@ def rows(used: Callable[..., str]) -> list[Callable[[], str]]:
         lambda: clock_set(5.0, used),
         lambda: slipped(used),
         lambda: late(used),
+        lambda: lost(used),
         lambda: ended(signal.SIGTERM, used),
         lambda: ended(signal.SIGHUP, used),
         lambda: ended(signal.SIGKILL, used),

@@ -23,6 +23,8 @@ KINDS = ("checkpoint", "hold", "random")
 
 # The random baseline's speed, as part of the velocity limits: it moves visibly within an episode. Our choice.
 RANDOM_SPEED = 0.2
+# What the hold baseline takes for lag, sag and noise rather than for a move by hand, rad or m or units. Our choice.
+NEARBY = 0.05
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,29 @@ class LoadedPolicy:
 
 @dataclass
 class HoldPolicy:
-    """The do-nothing baseline: stay where the newest observation saw the robot."""
+    """The do-nothing baseline: stay where the robot was seen.
+
+    An arm that sags is seen a little below what it was told, each time again, so what is held changes only where the
+    robot is further than `NEARBY` from it: somebody moved it.
+    """
 
     embodiment: Embodiment
+    _held: NDArray[Any] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.embodiment.space.require_measured()
 
     def predict(self, observation: Observation) -> NDArray[Any]:
-        """The measured pose, repeated."""
+        """The held pose, repeated."""
         pose = self.embodiment.space.holding(observation.inputs["state"][0, -1])
-        chunk: NDArray[Any] = np.tile(pose, (self.embodiment.action.horizon, 1))
+        if self._held is None or np.abs(pose - self._held).max() > NEARBY:
+            self._held = pose
+        chunk: NDArray[Any] = np.tile(self._held, (self.embodiment.action.horizon, 1))
         return chunk
 
     def reset(self) -> None:
-        """Nothing is remembered."""
+        """Hold where the robot is seen next."""
+        self._held = None
 
 
 @dataclass

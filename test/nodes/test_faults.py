@@ -97,7 +97,7 @@ def test_when_the_robot_does_not_follow_expect_rest_within_limits_and_a_fault_th
     until_rest(rig)
     assert node.counters()["tracking_stops"] == 1
     assert "from what it was commanded" in latched(rig)
-    stuck = rig.robot.position
+    stuck = rig.robot.measured
     assert np.abs(rig.robot.commands[-1].position - stuck).max() < 0.5
 
 

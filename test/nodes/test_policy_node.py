@@ -185,7 +185,8 @@ def test_when_deactivated_while_moving_expect_rest_and_when_activated_nothing_re
     time.sleep(0.1)
     sent = len(rig.robot.commands)
     rig.policy.released.clear()  # no new chunk, so anything sent would be an old one
-    moved = rig.robot.position = HOME + 0.3  # by hand
+    moved = HOME + 0.3
+    rig.robot.place(moved)
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
     wait_for(lambda: not node.pilot.worker.idle, "the policy to be asked")
     time.sleep(0.3)
@@ -296,10 +297,11 @@ def test_when_first_target_is_far_away_expect_waiting_and_the_status_says_why(ri
 @pytest.mark.parametrize("policy", ["hold", "random"])
 def test_baselines_go_through_the_same_limits(rig, policy):
     rig.start(load=False, policy=policy, embodiment=FILE)
-    wait_for(lambda: len(rig.robot.commands) > 50, "commands")
+    wait_for(lambda: len(rig.robot.commands) > 150, "commands")
     rig.check_limits()
-    moved = np.abs(rig.robot.commands[-1].position - HOME).max()
-    assert moved < 1e-6 if policy == "hold" else moved > 1e-3
+    # The arm sags, and is measured with noise: it begins where it was seen, and does not creep from there.
+    moved = np.abs(rig.robot.commands[-1].position - rig.robot.commands[75].position).max()
+    assert moved < 1e-9 if policy == "hold" else moved > 1e-3
 
 
 @pytest.mark.parametrize(
