@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from policy_rig import ROBOT, Ramp, Rig, Robot, policy_rig, wait_for
+from policy_rig import PERIOD_S, ROBOT, Ramp, Rig, Robot, policy_rig, wait_for
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage
 
@@ -194,7 +194,8 @@ def test_when_commands_are_sent_too_late_expect_a_warning_that_names_the_margin(
     def logged() -> bool:
         nonlocal log
         with node.lock:
-            time.sleep(0.03)  # late by more than the margin
+            time.sleep(2.5 * PERIOD_S)  # late by more than the margin of a period
+        time.sleep(5 * PERIOD_S)
         log += capfd.readouterr().err
         said = [item.message for item in rig.robot.diagnostics if item.name.endswith(": policy")]
         return "raise lead_margin_s" in log and any("[lead]" in words for words in said)
