@@ -92,7 +92,8 @@ def test_when_another_node_is_permitted_expect_motion(rig, permitted):
     rig.until_moving()
     wait_for(lambda: rig.robot.count_publishers(COMMANDS) == 2, "the other publisher")
     time.sleep(0.5)  # more than two looks
-    assert node.state is State.RUNNING
+    assert node.state is not State.FAULT
+    assert not node.pilot.controller.guards.link.contested
 
 
 def test_a_link_that_was_told_nothing_stops_nothing_and_all_that_is_wrong_is_said():
