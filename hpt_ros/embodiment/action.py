@@ -41,7 +41,7 @@ class JointLimit:
     """Limits of one commanded dimension, in the action's unit and its derivatives.
 
     A joint's lower, upper and velocity may be left out, for the robot's URDF to give (`with_limits`). It has no
-    acceleration.
+    acceleration. A continuous joint has no lower and upper at all.
     """
 
     name: str = field("the action's name")
@@ -51,11 +51,16 @@ class JointLimit:
         "largest permitted speed; left out: robot_description's", default=None, above=0.0
     )
     acceleration: float = field("largest permitted acceleration", above=0.0)
+    jerk: float | None = field("largest permitted jerk; left out: none", default=None, above=0.0)
+    continuous: bool = field(
+        "the joint turns without end, and a turn further is the same position; in rad", default=False
+    )
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Keys that are left out."""
-        return tuple(key for key in URDF_KEYS if getattr(self, key) is None)
+        """Keys that are left out, and are needed."""
+        needed = ("velocity",) if self.continuous else URDF_KEYS
+        return tuple(key for key in needed if getattr(self, key) is None)
 
 
 @dataclass(frozen=True)

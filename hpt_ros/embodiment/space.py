@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.angles import shortest, unwrapped
 from hpt_ros.embodiment.action import AXES, CARTESIAN_POSE, CARTESIAN_TWIST, Action, Output
 from hpt_ros.embodiment.rotations import (
     angular_velocity,
@@ -42,12 +43,16 @@ _QUATERNION = "quaternion"
 
 @dataclass(frozen=True)
 class ControlLimits:
-    """Limits of the control vector, (dim,) each; of a quaternion's elements those of the rotation, rad/s, rad/s^2."""
+    """Limits of the control vector, (dim,) each; of a quaternion's elements those of the rotation, rad/s, rad/s^2.
+
+    A continuous joint's position is without limits, -inf and inf. Jerk is inf where there is none, None if nowhere.
+    """
 
     lower: Floats
     upper: Floats
     velocity: Floats
     acceleration: Floats
+    jerk: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -66,11 +71,14 @@ class ActionSpace:
         parts: the outputs in the order of the action vector.
         names: of the control vector.
         turns: where in the control vector each quaternion begins.
+        wraps: (dim,) true for the angles of continuous joints in the control vector.
+        angles: (action dim,) true for them in the action vector.
     """
 
     def __init__(self, action: Action, state_names: tuple[str, ...], embodiment: str, tick_hz: float) -> None:
         """Look up the places; `embodiment` names the robot in errors."""
         self._action, self._states, self._embodiment, self._tick_hz = action, state_names, embodiment, tick_hz
+        self._continuous = frozenset(limit.name for limit in action.limits if limit.continuous)
         parts: list[Part] = []
         names: list[str] = []
         turns: list[int] = []
@@ -94,12 +102,36 @@ class ActionSpace:
             ],
             dtype=bool,
         )
+        self.angles = np.array([name in self._continuous for name in action.names], dtype=bool)
+        self.wraps = np.array([name in self._continuous for name in names], dtype=bool)
         self._joints_only = not self.turns
 
     @property
     def mode(self) -> str:
         """The action's."""
         return self._action.mode
+
+    @property
+    def predicted_as_held(self) -> bool:
+        """Whether what a policy predicts is the action itself: `to_mode` and `from_mode` change nothing."""
+        return self.mode == "absolute" and not self.angles.any()
+
+    def shortest(self, changes: Floats) -> Floats:
+        """Differences (..., action dim) of actions, of continuous joints the short way round."""
+        if not self.angles.any():
+            return changes
+        return np.where(self.angles, shortest(changes), changes)
+
+    def within_turn(self, action: Floats) -> Floats:
+        """An action (..., action dim) with the angles of continuous joints from -pi to pi."""
+        return self.shortest(action)
+
+    def counted(self, actions: Values) -> Floats:
+        """Actions (n, action dim) of ticks in a row, with turns of continuous joints counted on from the first."""
+        values = np.array(actions, dtype=np.float64)
+        if self.angles.any() and len(values):
+            values[:, self.angles] = unwrapped(values[:, self.angles], values[0, self.angles])
+        return values
 
     @cached_property
     def limits(self) -> ControlLimits:
@@ -114,21 +146,27 @@ class ActionSpace:
             found += [rows[name] for name in part.output.limited]
             if (turn := part.output.rotation_limit) is not None:
                 found += [(-1.0, 1.0, turn.velocity, turn.acceleration)] * 4
-        return ControlLimits(*np.array(found, dtype=np.float64).T)
+        jerks = {limit.name: limit.jerk for limit in self._action.limits if limit.jerk is not None}
+        jerk = np.array([jerks.get(name, np.inf) for name in self.names]) if jerks else None
+        lower, upper, velocity, acceleration = np.array(found, dtype=np.float64).T
+        return ControlLimits(lower, upper, velocity, acceleration, jerk)
 
     @cached_property
     def bounds(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Lower, upper, largest first and second rate of change of the ACTION vector's elements, to judge data by.
 
-        Exact for joints and positions. Elements of an orientation have no limit, so theirs are twice what they can be,
-        and change by no more than the angular speed (axis-angle: pi / 2 of it). Elements of a twist are bounded by
-        the speeds, and change by the accelerations.
+        Exact for joints and positions; continuous joints are from -pi to pi. Elements of an orientation have no limit,
+        so theirs are twice what they can be, and change by no more than the angular speed (axis-angle: pi / 2 of it).
+        Elements of a twist are bounded by the speeds, and change by the accelerations.
         """
         rows = self._rows
         found: list[tuple[float, float, float, float]] = []
         for part in self.parts:
             output, turn = part.output, part.output.rotation_limit
-            linear = [rows[name] for name in output.limited]
+            linear = [
+                (-np.pi, np.pi, *rows[name][2:]) if name in self._continuous else rows[name]
+                for name in output.limited
+            ]
             if output.kind == CARTESIAN_TWIST:
                 assert turn is not None
                 speeds = [row[2:] for row in linear]
@@ -163,7 +201,23 @@ class ActionSpace:
                     f"embodiment {self._embodiment!r} commands {part.output.kind} on {part.output.topic}, but joint "
                     "positions were expected here; use a robot that is commanded by its joints"
                 )
+        if self._continuous:
+            raise EmbodimentError(
+                f"embodiment {self._embodiment!r} commands continuous joints ({', '.join(sorted(self._continuous))}), "
+                "of which cosine and sine are observed, but joint positions were expected; use a robot without them"
+            )
         return np.concatenate([self._indices(part) for part in self.parts])
+
+    @property
+    def joints_measured(self) -> bool:
+        """Whether joints alone are commanded, and the position of each is observed."""
+        if any(part.output.cartesian for part in self.parts):
+            return False
+        try:
+            self.require_measured()
+        except EmbodimentError:
+            return False
+        return True
 
     def require_measured(self) -> None:
         """Raise EmbodimentError unless the measured pose of everything that is commanded is observed."""
@@ -181,14 +235,14 @@ class ActionSpace:
                 )
 
     def measured(self, state: Values) -> Floats:
-        """The measured control vector (..., dim) of states (..., D)."""
-        if self._joints_only:
+        """The measured control vector (..., dim) of states (..., D); angles of continuous joints from -pi to pi."""
+        if self._plain_joints:
             return np.asarray(state[..., self._all_joints], dtype=np.float64)
         return self._pieces(state, lambda part, found: self._pose(found, _QUATERNION))
 
     def holding(self, state: Values) -> Floats:
         """The action (..., action dim) that holds the robot where states (..., D) have it; a twist is zero."""
-        if self._joints_only:
+        if self._plain_joints:
             return np.asarray(state[..., self._all_joints], dtype=np.float64)
 
         def piece(part: Part, found: Floats) -> Floats:
@@ -204,7 +258,8 @@ class ActionSpace:
         """Absolute actions as the policy is to predict them.
 
         A Cartesian pose becomes relative as T_0^-1 T_i: in the tool's frame, so that the same motion is the same
-        numbers wherever it is done (as in UMI, Chi et al., arXiv 2402.10329).
+        numbers wherever it is done (as in UMI, Chi et al., arXiv 2402.10329). A continuous joint has no absolute
+        position without a seam, so it is relative where others are absolute; a chunk may hold several turns.
 
         Args:
             actions: (B, H, action dim), of neighbouring ticks.
@@ -212,12 +267,19 @@ class ActionSpace:
         """
         mode = self._action.mode
         absolute: Floats = np.asarray(actions, dtype=np.float64)
-        if mode == "absolute":
+        if self.predicted_as_held:
             return absolute
         start = self.holding(state)[:, None]
+        if self.angles.any():
+            absolute = absolute.copy()
+            angles = unwrapped(absolute[..., self.angles], start[:, 0, self.angles])
+            absolute[..., self.angles] = angles
         before = np.concatenate([start, absolute[:, :-1]], axis=1)
         reference = before if mode == "delta" else np.broadcast_to(start, absolute.shape)
-        result = np.where(self._plain, absolute - reference, absolute)
+        plain = self.angles if mode == "absolute" else self._plain
+        result = np.where(plain, absolute - reference, absolute)
+        if mode == "absolute":
+            return result
         for part in self._poses():
             result[..., part.action] = self._parted(part, absolute, reference)
         return result
@@ -225,15 +287,19 @@ class ActionSpace:
     def from_mode(self, actions: Values, state: Values) -> Floats:
         """Inverse of `to_mode`: absolute actions (B, H, action dim) of what the policy predicts.
 
-        Numbers that are not finite, or are no orientation, come back as NaN, for the control room to refuse.
+        Numbers that are not finite, or are no orientation, come back as NaN, for the control room to refuse. Angles of
+        continuous joints count on from the measured one, beyond -pi to pi.
         """
         mode = self._action.mode
         given: Floats = np.asarray(actions, dtype=np.float64)
-        if mode == "absolute":
+        if self.predicted_as_held:
             return given
         start = self.holding(state)
         moved = np.cumsum(given, axis=1) if mode == "delta" else given
-        result = np.where(self._plain, moved + start[:, None], given)
+        plain = self.angles if mode == "absolute" else self._plain
+        result = np.where(plain, moved + start[:, None], given)
+        if mode == "absolute":
+            return result
         for part in self._poses():
             result[..., part.action] = self._composed(part, given, start)
         return result
@@ -288,7 +354,7 @@ class ActionSpace:
         if len(actions) < 2:
             return np.zeros(0)
         _, upper, velocity, _ = self.bounds
-        shares = np.abs(np.diff(actions, axis=0)) * self._tick_hz / velocity
+        shares = np.abs(self.shortest(np.diff(actions, axis=0))) * self._tick_hz / velocity
         for part in self.parts:
             if part.output.kind == CARTESIAN_TWIST:  # a speed by itself
                 shares[:, part.action] = np.abs(actions[1:, part.action]) / upper[part.action]
@@ -301,27 +367,41 @@ class ActionSpace:
         """Lower, upper, velocity and acceleration by the limit's name."""
         found = {}
         for limit in self._action.limits:
-            if limit.lower is None or limit.upper is None or limit.velocity is None:
+            lower, upper = (-np.inf, np.inf) if limit.continuous else (limit.lower, limit.upper)
+            if lower is None or upper is None or limit.velocity is None:
                 raise EmbodimentError(
                     f"embodiment {self._embodiment!r} leaves the {limit.missing[0]} limit of {limit.name!r} to "
                     "robot_description, which is not given here; give that parameter the robot's URDF, or write the "
                     "limit into the embodiment file"
                 )
-            found[limit.name] = (limit.lower, limit.upper, limit.velocity, limit.acceleration)
+            found[limit.name] = (lower, upper, limit.velocity, limit.acceleration)
         return found
+
+    @property
+    def _plain_joints(self) -> bool:
+        """Whether the measured pose is elements of the state as they are."""
+        return self._joints_only and not self._continuous
 
     @cached_property
     def _all_joints(self) -> NDArray[np.intp]:
         return self.joint_indices()
 
     def _indices(self, part: Part) -> NDArray[np.intp]:
-        """Where in the state vector an output's measured position stands: its joints, or x, y, z and 6-D."""
+        """Where in the state vector an output's measured position stands: its joints, or x, y, z and 6-D.
+
+        Of continuous joints cosine and sine, one after the other.
+        """
         output = part.output
         if output.cartesian:
             wanted = [f"{output.pose}.{element}" for element in (*AXES, *elements(_MEASURED_6D))]
         else:
-            wanted = [f"{name}.position" for name in output.names]
-        for name, column in zip(output.limited, wanted, strict=False):
+            wanted = [
+                f"{name}.position{element}"
+                for name in output.names
+                for element in ((".cos", ".sin") if name in self._continuous else ("",))
+            ]
+        for column in wanted:
+            name = output.name if output.cartesian else column.rpartition(".position")[0]
             if column not in self._states:
                 raise EmbodimentError(
                     f"embodiment {self._embodiment!r} commands joint {name!r} but no stream has its position; add a "
@@ -330,14 +410,25 @@ class ActionSpace:
         return np.array([self._states.index(column) for column in wanted], dtype=np.intp)
 
     def _pieces(self, state: Values, cartesian: Any) -> Floats:
-        """Side by side: joints as measured, Cartesian outputs by `cartesian` of their measured (N, 9)."""
+        """Side by side: joints' positions, Cartesian outputs by `cartesian` of their measured (N, 9)."""
         rows = np.asarray(state, dtype=np.float64).reshape(-1, state.shape[-1])
         found = []
         for part in self.parts:
             values = rows[:, self._indices(part)]
-            found.append(cartesian(part, values) if part.output.cartesian else values)
+            found.append(cartesian(part, values) if part.output.cartesian else self._positions(part, values))
         joined = np.concatenate(found, axis=1)
         return joined.reshape(*state.shape[:-1], joined.shape[1])
+
+    def _positions(self, part: Part, measured: Floats) -> Floats:
+        """Positions (N, n) of joints, of which continuous ones are measured as cosine and sine."""
+        mask = self.wraps[part.control]
+        if not mask.any():
+            return measured
+        starts = np.concatenate([[0], np.cumsum(1 + mask)[:-1]])
+        result = measured[:, starts]
+        cosines = starts[mask]
+        result[:, mask] = np.arctan2(measured[:, cosines + 1], measured[:, cosines])
+        return result
 
     def _pose(self, measured: Floats, representation: str) -> Floats:
         turned = converted(measured[:, 3:], _MEASURED_6D, representation)

@@ -45,6 +45,8 @@ _ELEMENTS: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
+_ANGLE = (".cos", ".sin")  # of a continuous joint's position, which has no seam so
+
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # ROS 2 names, absolute or relative: segments of letters, digits and underscores that do not begin with a digit. Private
 # ones ("~/x") lie below each node's own name, so the recorder and the policy node would not mean the same topic.
@@ -83,6 +85,15 @@ class Stream:
         "messages may hold some of the joints only, such as arm and gripper in turn; they are merged, for JointState",
         default=False,
     )
+    continuous: tuple[str, ...] = field(
+        "joints that turn without end: the vector has cosine and sine of their positions, for JointState",
+        default=(),
+    )
+    holds: tuple[str, ...] = field(
+        "joints that are published only while they move, such as a gripper: their last value holds, however old it is, "
+        "for JointState",
+        default=(),
+    )
     length: int = field("values of one message, for MultiArray", default=0, minimum=0, maximum=65_536)
     points: int = field(
         "points kept of one message, for PointCloud2; chosen far apart", default=0, minimum=0, maximum=16_384
@@ -93,10 +104,29 @@ class Stream:
     def names(self) -> tuple[str, ...]:
         """Names of a vector's elements: of JointState all joints of the first field first; empty for no vector."""
         if self.type == "sensor_msgs/msg/JointState":
-            return tuple(f"{joint}.{part}" for part in self.fields for joint in self.joints)
+            return tuple(
+                f"{joint}.{part}{element}"
+                for part in self.fields
+                for joint in self.joints
+                for element in (_ANGLE if part == "position" and joint in self.continuous else ("",))
+            )
         if self.type in _ARRAYS:
             return tuple(f"{self.name}.{index}" for index in range(self.length))
         return tuple(f"{self.name}.{element}" for element in _ELEMENTS.get(self.type, ()))
+
+    def elements_of(self, joints: tuple[str, ...]) -> tuple[bool, ...]:
+        """Of each element of a JointState's vector whether it is of one of these joints, (dim,)."""
+        return tuple(
+            joint in joints
+            for part in self.fields
+            for joint in self.joints
+            for _ in (_ANGLE if part == "position" and joint in self.continuous else ("",))
+        )
+
+    @property
+    def holding(self) -> bool:
+        """Whether all of it holds: then silence says nothing."""
+        return bool(self.joints) and set(self.joints) == set(self.holds)
 
     @property
     def dim(self) -> int:
@@ -139,6 +169,17 @@ def check_stream(stream: Stream, where: str) -> None:
     if jointed and (stream.image is not None or not stream.joints or not stream.fields):
         raise EmbodimentError(
             f"{where} is a state stream and needs 'joints' and 'fields' and no 'image'; correct it"
+        )
+    for name in stream.holds:
+        if name not in stream.joints:
+            raise EmbodimentError(
+                f"{where} has {name!r} in holds, but one of its joints ({', '.join(stream.joints) or 'none'}) was "
+                "expected; correct it"
+            )
+    if stream.holds and not (stream.holding or stream.partial):
+        raise EmbodimentError(
+            f"{where} holds {', '.join(stream.holds)} and not its other joints, so that messages have some joints "
+            "only; add partial: true"
         )
     needed = {
         "image": pictured,

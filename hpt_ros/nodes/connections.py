@@ -14,7 +14,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, Float64
 
 from hpt_msgs.msg import ActionChunk
 from hpt_ros.control import Command
@@ -47,6 +47,8 @@ class Connections:
         *,
         on_message: Callable[[Stream, Any], None],
         on_deadman: Callable[[Any], None],
+        speed_topic: str = "",
+        on_speed: Callable[[Any], None] = lambda message: None,
     ) -> None:
         """Connect.
 
@@ -57,6 +59,8 @@ class Connections:
             deadman_topic: of the deadman's switch; empty if there is none.
             on_message: called with a stream and its message.
             on_deadman: called with the switch's message.
+            speed_topic: of the robot's speed scaling; empty if there is none.
+            on_speed: called with its message.
 
         Raises:
             HptError: as of `make_senders`, or an override of a quality of service that cannot be used. Nothing stays
@@ -67,6 +71,13 @@ class Connections:
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []  # how to destroy, what
         try:
             self._connect(deadman_topic, on_message, on_deadman)
+            if speed_topic:
+                self._subscribe(
+                    Float64,
+                    speed_topic,
+                    on_speed,
+                    QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
+                )
         except BaseException:
             self.close()
             raise

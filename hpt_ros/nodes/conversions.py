@@ -50,7 +50,8 @@ def to_joint_trajectory(
     """trajectory_msgs/JointTrajectory of the command's curve, see `hpt_ros.control.curve`.
 
     From shortly before now, as it was told then, to rest, with velocities and accelerations. header.stamp is the first
-    point's time: the controller is inside of it whenever it gets the message (decision 0015).
+    point's time: the controller is inside of it whenever it gets the message (decision 0015). For a controller that
+    scales time by the robot's own speed, times from now are as much shorter, so that it goes along the curve as told.
 
     Args:
         command: what is told.
@@ -67,6 +68,10 @@ def to_joint_trajectory(
         start_ns = int(knots.times_ns[0])
     if coming.start == len(knots.times_ns):
         coming = slice(-1, None)  # at rest for long
+    pace, times_ns = command.pace, knots.times_ns[coming]
+    if pace != 1.0:
+        times_ns = now_ns + np.round((times_ns - now_ns) * pace).astype(np.int64)
+        start_ns = start_ns if stamp_zero else int(times_ns[0])
     points = [
         JointTrajectoryPoint(
             # As arrays, whose elements rclpy need not look at one by one.
@@ -76,10 +81,10 @@ def to_joint_trajectory(
             time_from_start=Duration(sec=from_start // NS_PER_S, nanosec=from_start % NS_PER_S),
         )
         for from_start, position, velocity, acceleration in zip(
-            np.maximum(knots.times_ns[coming] - start_ns, 0).tolist(),
+            np.maximum(times_ns - start_ns, 0).tolist(),
             knots.positions[coming],
-            knots.velocities[coming],
-            knots.accelerations[coming],
+            knots.velocities[coming] / pace,
+            knots.accelerations[coming] / pace**2,
             strict=True,
         )
     ]

@@ -104,7 +104,8 @@ class RandomPolicy:
         pose = robot.space.holding(observation.inputs["state"][0, -1])
         velocity = self._random.uniform(-self._speed, self._speed)
         times_s = robot.dt_s * np.arange(robot.action.horizon)
-        chunk: NDArray[Any] = np.clip(pose + times_s[:, None] * velocity, robot.lower, robot.upper)
+        line = pose + times_s[:, None] * velocity
+        chunk: NDArray[Any] = np.where(robot.space.angles, line, np.clip(line, robot.lower, robot.upper))
         for part in robot.space.parts:
             if part.output.kind == CARTESIAN_TWIST:  # a velocity itself
                 fastest = RANDOM_SPEED * robot.upper[part.action]
@@ -177,7 +178,7 @@ class CheckpointPolicy:
         ]
         chunk: NDArray[Any] = self._rollout.predict(inputs, keys)
         space = self.embodiment.space
-        if space.mode == "absolute":
+        if space.predicted_as_held:
             return chunk
         absolute: NDArray[Any] = space.from_mode(chunk[None], observation.inputs["state"][:, -1])[0]
         return absolute

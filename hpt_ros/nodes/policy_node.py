@@ -12,6 +12,7 @@
 | ~/set_task, ~/clear_fault, ~/stop | services hpt_msgs/SetTask, hpt_msgs/ClearFault, std_srvs/Trigger |
 | ~/stop | topic std_msgs/Empty: any message stops the robot |
 | the parameter deadman.topic | std_msgs/Bool, true while a person holds the switch |
+| the parameter speed_scaling.topic | std_msgs/Float64, the robot's own speed scaling |
 | ~/run | action hpt_msgs/RunPolicy |
 
 docs/safety.md says what it guarantees.
@@ -178,6 +179,8 @@ class PolicyNode(StrictParameters, LifecycleNode):
                 control.deadman.topic,
                 on_message=self._on_message,
                 on_deadman=self._on_deadman,
+                speed_topic=control.speed_scaling.topic,
+                on_speed=self._on_speed,
             )
             made.callback(connections.close)
             prediction = Prediction(self, pilot, config)
@@ -318,10 +321,13 @@ class PolicyNode(StrictParameters, LifecycleNode):
         began_s = time.monotonic()
         with self._lock:
             pilot = self._pilot
-            if pilot is None or not pilot.controller.state.active:
+            if pilot is None or not (pilot.controller.state.active or stream.holds):
                 return
             now_ns = self.time().ros_ns
             if now_ns == 0:  # simulated time has not begun
+                return
+            if not pilot.controller.state.active:
+                pilot.keep(stream, message, now_ns)
                 return
             if warning := self._watched().saw(stream, message, now_ns):
                 self.teller.warn(Kind.UNSTAMPED, stream.name, warning)
@@ -338,6 +344,11 @@ class PolicyNode(StrictParameters, LifecycleNode):
         with self._lock:
             if self._pilot is not None:
                 self._pilot.controller.guards.deadman.heard(message.data, self.time().control_ns)
+
+    def _on_speed(self, message: Any) -> None:
+        with self._lock:
+            if self._pilot is not None:
+                self._pilot.controller.guards.pace.heard(message.data)
 
     # --- operators -------------------------------------------------------------------------------------------------
 
@@ -391,7 +402,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         old = self._piloted()
         pilot = make_pilot(old.loaded, config, control, lambda: self.now_ns, self.resolve_topic_name)
         pilot.controller.latched, pilot.task = old.controller.latched, old.task
-        pilot.controller.succeed(old.controller)
+        pilot.succeed(old)
         old.end()
         self._pilot, self._config = pilot, config
         if self._prediction is not None:

@@ -101,7 +101,7 @@ def to_status(pilot: Pilot | None, now_ns: int, reason: Reason = NOTHING) -> Any
     message.checkpoint = pilot.loaded.checkpoint
     ages = pilot.stream_ages_s(now_ns)
     message.stream_names, message.stream_ages_s = list(ages), list(ages.values())
-    newest = controller.queue.newest
+    newest = controller.session.taken
     if newest is not None:
         message.chunk_age_s = (pilot.to_control(now_ns) - newest.observation_ns) / NS_PER_S
     message.queue_length = controller.queue_length(pilot.to_control(now_ns))

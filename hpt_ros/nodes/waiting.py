@@ -28,11 +28,13 @@ class Code(str, Enum):
     TASK = "task"
     STREAM_REFUSED = "stream_refused"
     STREAM_STALE = "stream_stale"
+    STREAM_PART = "stream_part"  # messages come, but a joint was in none of them
     STREAM_AHEAD = "stream_ahead"
     STREAM_OTHER_CLOCK = "stream_other_clock"
     STREAM_FROZEN = "stream_frozen"
     UNHEARD = "command_unheard"  # no subscriber on the command topic
     RELEASED = "enabling_switch"
+    SPEED = "speed_scaling"  # the robot's own speed is 0, or not known
     POSE = "pose"
     TICK = "observation"  # no complete one: a stream is later than its tolerance
     POLICY = "policy"  # it fails, or does not come back
@@ -99,6 +101,8 @@ def reason(
         return Reason(Code.UNHEARD, f"waiting for {unheard}")
     if released := controller.guards.deadman.released(pilot.to_control(now_ns)):
         return Reason(Code.RELEASED, f"waiting for {released}")
+    if stopped := controller.guards.pace.stopped:
+        return Reason(Code.SPEED, f"waiting for {stopped}")
     if session.measured is None:
         return Reason(
             Code.POSE, "waiting for the measured pose: no joint state or pose has come with all of it"
@@ -151,6 +155,14 @@ def _stream(
             return Reason(Silence.SILENT, said, stream.name)
         code, text = silence(stream)
         return Reason(code, text, stream.name)
+    if unseen := pilot.unseen(stream.name):
+        move = "; move it once, since it is published only while it moves" if stream.holds else ""
+        return Reason(
+            Code.STREAM_PART,
+            f"stream {stream.name!r} (topic {stream.topic}) has messages, but none had {', '.join(unseen)}"
+            f"{move or '; start what publishes it, or correct the joints in the embodiment file'}",
+            stream.name,
+        )
     if delay_s < 0.0:
         return Reason(Code.STREAM_AHEAD, said, stream.name)
     # One that comes, but late, is stale between two of its messages and not after each: the reason stays the same.

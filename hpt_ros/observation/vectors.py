@@ -20,7 +20,8 @@ def decode_joint_state(stream: Stream, message: Any) -> NDArray[np.float64]:
     """sensor_msgs/JointState to the stream's vector, float64 (dim,): its fields of its joints, in the file's order.
 
     Joints may come in any order and further joints may be there. Where the stream is partial, joints may lack; their
-    elements are NaN, which is no value that a joint in the message can have.
+    elements are NaN, which is no value that a joint in the message can have. Of a continuous joint's position the
+    vector has cosine and sine, so that it is the same whether a driver reports it from -pi to pi or over many turns.
 
     Raises:
         DecodeError: a joint is missing, or a field is not filled for every joint.
@@ -31,8 +32,11 @@ def decode_joint_state(stream: Stream, message: Any) -> NDArray[np.float64]:
     if stream.partial:
         return _partial_joint_state(stream, message, names, where)
     order = joint_order(stream.joints, names, where)
-    parts = [_field(message, part, names, where)[order] for part in stream.fields]
-    return finite(np.concatenate(parts), stream.names, where)
+    parts = [
+        finite(_field(message, part, names, where)[order], _labels(stream.joints, part), where)
+        for part in stream.fields
+    ]
+    return _vector(stream, parts)
 
 
 def decode_pose(stream: Stream, message: Any) -> NDArray[np.float64]:
@@ -125,15 +129,35 @@ def _partial_joint_state(
     stream: Stream, message: Any, names: tuple[str, ...], where: str
 ) -> NDArray[np.float64]:
     here = [(index, names.index(joint)) for index, joint in enumerate(stream.joints) if joint in names]
-    result = np.full(stream.dim, np.nan)
     if not here:  # of another driver on the same topic
-        return result
+        return np.full(stream.dim, np.nan)
     targets, sources = np.array(here).T
-    for number, part in enumerate(stream.fields):
-        elements = targets + number * len(stream.joints)
-        values = _field(message, part, names, where)[sources]
-        result[elements] = finite(values, tuple(stream.names[index] for index in elements), where)
-    return result
+    labels = tuple(stream.joints[index] for index in targets)
+    parts = []
+    for part in stream.fields:
+        values = np.full(len(stream.joints), np.nan)
+        values[targets] = finite(_field(message, part, names, where)[sources], _labels(labels, part), where)
+        parts.append(values)
+    return _vector(stream, parts)
+
+
+@functools.lru_cache(maxsize=64)
+def _labels(joints: tuple[str, ...], part: str) -> tuple[str, ...]:
+    return tuple(f"{joint}.{part}" for joint in joints)
+
+
+def _vector(stream: Stream, parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The stream's vector of its joints' fields, (joints,) each."""
+    if stream.continuous:
+        angles = np.array([joint in stream.continuous for joint in stream.joints])
+        place = stream.fields.index("position")
+        counts = 1 + angles
+        position = np.repeat(parts[place], counts)
+        cosines = (np.cumsum(counts) - counts)[angles]
+        position[cosines] = np.cos(parts[place][angles])
+        position[cosines + 1] = np.sin(parts[place][angles])
+        parts = [*parts[:place], position, *parts[place + 1 :]]
+    return np.concatenate(parts)
 
 
 def _field(message: Any, part: str, names: tuple[str, ...], where: str) -> NDArray[np.float64]:
