@@ -138,7 +138,13 @@ class Pilot:
         )
         self.metrics = Metrics()
         self.worker = InferenceWorker(loaded.policy)
-        self.intake = Intake(robot, self.worker, horizon=loaded.horizon, optional=self._optional, clock=clock)
+        try:
+            self.intake = Intake(
+                robot, self.worker, horizon=loaded.horizon, optional=self._optional, clock=clock
+            )
+        except BaseException:
+            self.worker.close()  # its thread would stay
+            raise
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.ahead_ns = 0
         # After a jump of ROS time, messages that were stamped before it are still under way. One that takes longer than
