@@ -39,12 +39,14 @@ class Sender:
         part: its dimensions of a whole command; None: all.
         ahead_ns: how much later than a command it is due.
         kind: the class of its messages, or of the action.
+        stamp_zero: as of `Sending`.
     """
 
     output: Output
     part: slice | None
     ahead_ns: int
     kind: Any
+    stamp_zero: bool = False
 
     @property
     def topic(self) -> str:
@@ -62,7 +64,7 @@ class Sender:
 
     def message(self, command: Command, now_ns: int) -> Any:
         """The message, or the goal, of a whole command at the time now, in ns."""
-        sending = Sending(interface, now_ns, PAST_NS)
+        sending = Sending(interface, now_ns, PAST_NS, self.stamp_zero)
         return self.output.command.encode(self.own(command), self.output, sending)
 
     def stands(self, command: Command) -> bool:
@@ -85,13 +87,13 @@ class Sender:
         return Sender(output, self.part, self.ahead_ns, interface(RECORDED_TYPE))
 
 
-def robot_senders(robot: Embodiment) -> list[Sender]:
-    """One for each output of the embodiment file, in its order.
+def robot_senders(robot: Embodiment, *, stamp_zero: bool = False) -> list[Sender]:
+    """One for each output of the embodiment file, in its order; `stamp_zero` as of `Sending`.
 
     Raises:
         MissingInterfaceError: a type is not installed.
     """
-    return [_sender(robot, part) for part in robot.space.parts]
+    return [_sender(robot, part, stamp_zero) for part in robot.space.parts]
 
 
 def make_senders(
@@ -108,7 +110,7 @@ def make_senders(
         HptError: no output at all, two on one topic, a text that is no name of a topic, or a further form of a command
             that is not of joints alone.
     """
-    found = robot_senders(robot) if outputs.joint_trajectory else []
+    found = robot_senders(robot, stamp_zero=outputs.stamp_zero) if outputs.joint_trajectory else []
     for name, topic, type_ in (
         ("float64_multi_array", outputs.float64_multi_array, "std_msgs/msg/Float64MultiArray"),
         ("joint_state", outputs.joint_state, "sensor_msgs/msg/JointState"),
@@ -137,10 +139,10 @@ def make_senders(
     return found
 
 
-def _sender(robot: Embodiment, part: Part) -> Sender:
+def _sender(robot: Embodiment, part: Part, stamp_zero: bool) -> Sender:
     ahead_ns = round(float(robot.space.ahead_s[part.control.start]) * NS_PER_S)
     kind = command_interface(part.output.type, f"embodiment {robot.name!r}, output {part.output.name!r},")
-    return Sender(part.output, part.control, ahead_ns, kind)
+    return Sender(part.output, part.control, ahead_ns, kind, stamp_zero)
 
 
 def _joint_sender(robot: Embodiment, topic: str, type_: str) -> Sender:

@@ -9,6 +9,7 @@ may not (`hpt_ros.control.clock`). The pilot stands between them: it takes and g
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import traceback
 from collections.abc import Callable
@@ -139,7 +140,13 @@ class Pilot:
         )
         self.metrics = Metrics()
         self.worker = InferenceWorker(loaded.policy)
-        self.intake = Intake(robot, self.worker, horizon=loaded.horizon, optional=self._optional, clock=clock)
+        try:
+            self.intake = Intake(
+                robot, self.worker, horizon=loaded.horizon, optional=self._optional, clock=clock
+            )
+        except BaseException:
+            self.worker.close()  # its thread would stay
+            raise
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.ahead_ns = 0
         # After a jump of ROS time, messages that were stamped before it are still under way. One that takes longer than
@@ -312,7 +319,8 @@ class Pilot:
         try:
             if command is not None:
                 command = self.on_ros_time(command)
-                self.metrics.add("lead_s", self.controller.session.margin_s)
+                if math.isfinite(lead_s := self.controller.session.margin_s):
+                    self.metrics.add("lead_s", lead_s)
                 self._stages.commanded(command, now_ns, start_ns)
                 self.intake.commanded(command.time_ns, now_ns, command.position, command.velocity)
             self.intake.look(

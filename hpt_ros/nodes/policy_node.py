@@ -287,11 +287,11 @@ class PolicyNode(StrictParameters, LifecycleNode):
             return NOTHING
         return reason(self._pilot, self._monitor, self.standstill, now_ns, self._sources.silence)
 
-    def stale_streams(self) -> dict[str, Reason]:
+    def stale_streams(self, now_ns: int) -> dict[str, Reason]:
         """The streams that stop the robot, and why; with the lock held."""
         if self._pilot is None:
             return {}
-        return stale_streams(self._pilot, self._monitor, self._sources.silence)
+        return stale_streams(self._pilot, self._monitor, now_ns, self._sources.silence)
 
     def draw(self, now_ns: int) -> None:
         """Publish the way of the newest chunk."""
