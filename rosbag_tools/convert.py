@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import rosbag_tools.opening  # noqa: F401, bags open faster
-from hpt_ros.embodiment import Embodiment, require_match
+from hpt_ros.embodiment import Deployment, Embodiment, require_match
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation import DecodeError, decode_on_one_thread, stamp_ns
 from hpt_ros.observation.track import seconds
@@ -61,6 +61,7 @@ class Options:
         leader: the leader arm, for that source.
         longest_rest_s: rests longer than this are cut out, and split the episode; infinite to keep all.
         namespace: that the embodiment's relative topics lie in; None finds it in each bag.
+        deployment: of the cell, for bags that do not carry it.
     """
 
     task: str = ""
@@ -76,6 +77,7 @@ class Options:
     leader: Leader | None = None
     longest_rest_s: float = math.inf
     namespace: str | None = None
+    deployment: Deployment | None = None
 
     @property
     def optional(self) -> frozenset[str]:
@@ -329,7 +331,7 @@ def _check(
                     known.add(text)
                 if robot is None:
                     raise BagError(f"bag {str(path)!r} carries no embodiment; pass --embodiment FILE")
-                named = named_in(bag, robot, options.namespace)
+                named = named_in(bag, robot, options.namespace, options.deployment)
                 require_topics(bag, named, options)
                 if options.action_source == "state":
                     robot.space.require_positions()  # raises, naming what is not observed
@@ -355,7 +357,7 @@ def require_topics(bag: Bag, embodiment: Embodiment, options: Options) -> None:
     if options.action_source == "command":
         for output in embodiment.action.parts:
             what = f"the command {output.name!r}" if embodiment.action.outputs else "the action"
-            bag.require(output.topic, output.type, what)
+            bag.require(output.recorded_as.topic, output.recorded_as.type, what)
 
 
 def _run(

@@ -36,11 +36,11 @@ class Rig:
         )
         self.now = START
         self.sent: list[Command] = []
-        self.starts: list[
-            tuple[int, np.ndarray]
-        ] = []  # first command after silence: its number, the measured pose
+        self.elapsed_s: list[float] = []  # of each command, when it was sent: this clock is never set
+        self.starts: list[int] = []  # numbers of commands where motion began from the measured pose
+        self._elapsed = 0.0
+        self._stays: np.ndarray | None = None  # where it was told to be, until it is moved by hand
         self.camera_on = self.joints_on = True
-        self.told: np.ndarray | None = None  # the command of the last period
         self.pose = np.array([0.5, -0.5])
         self.follows = True  # commands, where there are any
         self.turned = np.zeros(2)  # how far off it is
@@ -56,6 +56,7 @@ class Rig:
         command = None
         for _ in range(count):
             self.now += ms * MS
+            self._elapsed += ms / 1000
             if self.camera_on and self.now % (100 * MS) == 0:
                 self.controller.message("camera", self.now, self.now)
             if self.joints_on:
@@ -63,15 +64,31 @@ class Rig:
                 self.controller.measured(self.measured() + self.turned, self.now)
             measured = self.measured() + self.turned
             command = self.controller.step(self.now)
-            if command is not None and self.told is None:
-                self.starts.append((len(self.sent), measured))
-            self.told = None if command is None else command.position
             if command is not None:
+                last = self.sent[-1].position if self.sent else None
+                away = np.abs(np.clip(measured, -2.0, 2.0) - command.position).max()
+                if last is None or (np.abs(last - measured).max() > 0.2 and away < 1e-6):
+                    self.starts.append(len(self.sent))
                 self.sent.append(command)
+                self.elapsed_s.append(self._elapsed)
+                self._stays = command.position
         return command
 
+    @property
+    def pose(self) -> np.ndarray:
+        return self._pose
+
+    @pose.setter
+    def pose(self, pose: np.ndarray) -> None:
+        self._pose, self._stays = pose, None
+
     def measured(self) -> np.ndarray:
-        return self.told if self.follows and self.told is not None else self.pose
+        return self._stays if self.follows and self._stays is not None else self.pose
+
+    def rest(self) -> None:
+        """Until the robot was told to rest."""
+        while not self.controller.at_rest:
+            self.tick()
 
     def chunk(self, slope: float = 0.2, horizon: int = 16, age_ms: int = 20) -> str:
         rows = self.pose + slope * DT_S * np.arange(horizon)[:, None]
@@ -86,14 +103,17 @@ class Rig:
         return self
 
     def check_limits(self) -> None:
-        """Each stretch of commands begins at the measured pose and keeps the limits to its end."""
+        """All that was told keeps the limits over the times at which it was told, silences included.
+
+        But for where motion begins from a measured pose: the robot was far from what it was told.
+        """
         assert bool(self.sent) == bool(self.starts)
-        ends = [*(number for number, _ in self.starts), len(self.sent)][1:]
-        for (first, measured), end in zip(self.starts, ends, strict=True):
+        ends = [*self.starts, len(self.sent)][1:]
+        for first, end in zip(self.starts, ends, strict=True):
             path = np.array([command.position for command in self.sent[first:end]])
-            velocity = np.diff(path, axis=0) / PERIOD_S
-            acceleration = np.diff(velocity, axis=0) / PERIOD_S
-            assert (np.abs(path[0] - np.clip(measured, -2.0, 2.0)) <= 2.0 * PERIOD_S).all()
+            spans = np.diff(self.elapsed_s[first:end])[:, None]
+            velocity = np.diff(path, axis=0) / spans
+            acceleration = np.diff(velocity, axis=0) / ((spans[1:] + spans[:-1]) / 2.0)
             assert (np.abs(path) <= 2.0).all()
             assert (np.abs(velocity) <= 2.0 * (1 + 1e-6)).all()
             assert (np.abs(acceleration) <= 10.0 * (1 + 1e-6)).all()

@@ -24,7 +24,7 @@ from hpt_ros.sim.controllers import HUMBLE, JAZZY, ROLLING, ForwardController, T
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "safety.md"
 BEGIN, END = "<!-- controllers: written by test/controller_table.py -->", "<!-- end of controllers -->"
-SECONDS, RATE_HZ = 20.0, 50.0
+SECONDS, RATE_HZ = 12.0, 50.0
 LAGS_S = (0.0, 0.014, 0.04, 0.1)
 ONE = np.ones(1)
 LIMITS = Limits(-1.7628 * ONE, 1.7628 * ONE, 2.175 * ONE, 7.5 * ONE)

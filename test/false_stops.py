@@ -25,7 +25,7 @@ os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 import numpy as np
 from far_rig import Swing
 from policy_rig import ROBOT, policy_rig
-from support.arm import ArmModel
+from support.arm import COBOT
 from support.stream import START_NS, Delays, Plan, Stream, shipped_controller
 from support.timer_traces import TRACES, calls_ns, lateness_ns
 
@@ -40,7 +40,6 @@ LIMITS = Limits(ROBOT.lower, ROBOT.upper, ROBOT.max_velocity, ROBOT.max_accelera
 # Joints that swing through a third of a radian, each at its own pace: up to 0.6 rad/s, as the demo's.
 PACES = 1.0 + 0.15 * np.arange(SIZE)
 SWING = Plan("swing", lambda t: (ROBOT.lower + ROBOT.upper) / 2 + 0.3 * np.sin(t[:, None] * PACES))
-ARM = ArmModel(lag_s=0.04, dead_time_s=0.01, sag=-0.005, noise=0.0005, step=0.0002)
 DELAYS = Delays(transport_s=0.002, camera_s=0.04, inference_s=0.06, lost=0.001)
 
 
@@ -48,7 +47,7 @@ def replayed(trace: str, hours: float, seed: int = 0) -> Stream:
     """A healthy robot in lock step."""
     return Stream(
         shipped_controller(JAZZY, [f"joint{number}" for number in range(SIZE)]),
-        ARM,
+        COBOT,
         LIMITS,
         rate_hz=ROBOT.action.rate_hz,
         plan=SWING,

@@ -11,7 +11,6 @@ on; they are measured, not asserted (test/nodes/test_faults.py asserts what must
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -25,10 +24,12 @@ os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 import numpy as np
+import process_faults
 from cable import Cable, CableError
 from far_sides import Side
-from policy_rig import FILE, NS, PERIOD_S, ROBOT, Rig, Sent, nan_checkpoint, policy_rig, wait_for
+from policy_rig import COMMANDS, NS, PERIOD_S, ROBOT, Rig, nan_checkpoint, policy_rig, wait_for
 from rclpy.node import Node
+from support.told import Sent, peaks
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.control import State
@@ -69,6 +70,11 @@ def _raise_in_node(rig: Rig) -> None:
     rig.node.pilot.intake.window.push = None
 
 
+def _second_commander(rig: Rig) -> None:
+    other = rig.composition.add(Node("other", context=rig.composition.context))
+    other.create_publisher(JointTrajectory, COMMANDS, 10)
+
+
 FAULTS = (
     Fault("a camera dies", _set("robot", camera_on=False)),
     Fault("a camera repeats its picture", _set("robot", same_picture=True)),
@@ -84,6 +90,8 @@ FAULTS = (
     Fault("decoding hangs", _hang_decoding),
     Fault("the node's own code raises", _raise_in_node),
     Fault("the robot is blocked", _set("robot", follows=False)),
+    Fault("somebody else commands it too", _second_commander),
+    Fault("its controller ends", lambda rig: rig.robot.destroy_subscription(rig.robot.controller)),
     Fault("an operator stops it", lambda rig: rig.node and rig.node.stop("an operator stopped it")),
 )
 
@@ -92,27 +100,25 @@ def used(sent: list[Sent]) -> str:
     """The largest parts of the limits that commands used: of position, velocity and acceleration."""
     path = np.array([command.position for command in sent])
     middle, half = (ROBOT.upper + ROBOT.lower) / 2, (ROBOT.upper - ROBOT.lower) / 2
-    velocity = np.diff(path, axis=0) / PERIOD_S
-    acceleration = np.diff(velocity, axis=0) / PERIOD_S
+    velocity, acceleration = peaks(sent, PERIOD_S)
     parts = (
-        np.abs(path - middle) / half, np.abs(velocity) / ROBOT.max_velocity,
-        np.abs(acceleration) / ROBOT.max_acceleration,
+        np.abs(path - middle) / half, velocity / ROBOT.max_velocity, acceleration / ROBOT.max_acceleration
     )  # fmt: skip
     return " / ".join(f"{part.max():.0%}" for part in parts)
 
 
 def line(name: str, sent: list[Sent], injected_ns: int, reason: str) -> str:
     """A line of the table about a fault that stopped the robot."""
-    still = [c for c in sent if c.stamp_ns > injected_ns and not c.velocity.any()]
-    cruise = np.median([np.abs(c.velocity).max() for c in sent if c.stamp_ns <= injected_ns][-20:])
-    braked_ns = max(c.stamp_ns for c in sent if np.abs(c.velocity).max() > 0.95 * cruise)
-    noticed_s, still_s = ((at - injected_ns) / NS for at in (braked_ns, still[0].stamp_ns))
-    count = sum(injected_ns < c.stamp_ns <= still[0].stamp_ns for c in sent)
+    still = [c for c in sent if c.due_ns > injected_ns and not c.velocity.any()]
+    cruise = np.median([np.abs(c.velocity).max() for c in sent if c.due_ns <= injected_ns][-20:])
+    braked_ns = max(c.due_ns for c in sent if np.abs(c.velocity).max() > 0.95 * cruise)
+    noticed_s, still_s = ((at - injected_ns) / NS for at in (braked_ns, still[0].due_ns))
+    count = sum(injected_ns < c.due_ns <= still[0].due_ns for c in sent)
     return f"| {name} | {noticed_s:.2f} | {still_s:.2f} | {count} | {used(sent)} | {_short(reason)} |"
 
 
 def row(fault: Fault) -> str:
-    """The line of a fault in one process."""
+    """The line of a fault in one process; the robot lags behind its commands."""
     with policy_rig() as rig:
         node = rig.start(**fault.values)
         rig.until_moving()
@@ -174,27 +180,6 @@ def cut_link() -> str:
     return line(name, sent, injected_ns, fault["latched"])
 
 
-def killed() -> str:
-    """The line of a node that is killed outright."""
-    with policy_rig() as rig:
-        command = [sys.executable, "-m", "hpt_ros.nodes.policy_node", "--ros-args"]
-        for argument in ("policy:=random", f"embodiment:={FILE}", "autostart:=true"):
-            command += ["-p", argument]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        moving = lambda: rig.robot.commands and np.abs(rig.robot.commands[-1].velocity).max() > 0.1  # noqa: E731
-        wait_for(moving, "motion", 60.0)
-        process.kill()
-        process.wait()
-        time.sleep(0.2)  # what was under way arrives
-        count = len(rig.robot.commands)
-        time.sleep(1.0)
-        sent = list(rig.robot.commands)
-        assert len(sent) == count
-        rig.check_limits(sent)
-    words = "nothing more is sent: the controller behind it must come to rest"
-    return f"| the node is killed (SIGKILL) | - | - | 0 | {used(sent)} | {words} |"
-
-
 def _short(reason: str) -> str:
     first = reason.replace("|", "/").splitlines()[0]
     return first if len(first) < 200 else first[:197] + "..."
@@ -211,7 +196,7 @@ def main() -> int:
     for fault in FAULTS:
         lines.append(row(fault))
         print(lines[-1], flush=True)
-    for special in (cut_link, nan_weights, slow_subscriber, killed):
+    for special in (cut_link, nan_weights, slow_subscriber, *process_faults.rows(used)):
         lines.append(special())
         print(lines[-1], flush=True)
     text = DOCUMENT.read_text(encoding="utf-8")

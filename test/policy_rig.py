@@ -25,6 +25,8 @@ from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, Empty
+from support.arm import COBOT, Arm
+from support.told import Sent, peaks, told
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_msgs.action import RunPolicy
@@ -56,20 +58,12 @@ def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -
     pytest.fail(f"{what} did not happen within {timeout_s} s")
 
 
-@dataclass
-class Sent:
-    stamp_ns: int
-    due_ns: int
-    position: np.ndarray
-    velocity: np.ndarray
-
-
 class Robot(Node):
-    """Joint states at 100 Hz and two cameras at 10 Hz; goes where it is told at once."""
+    """Joint states at 100 Hz and two cameras at 10 Hz; lags, sags, and is measured with noise."""
 
     def __init__(self, context: Any, namespace: str = "") -> None:
         super().__init__("robot", context=context, namespace=namespace)
-        self.position = HOME.copy()
+        self.place(HOME)
         self.camera_on = self.joints_on = self.follows = True
         self.same_picture, self.pictures = False, 0
         self.stamped = True  # of joint states
@@ -87,7 +81,9 @@ class Robot(Node):
             for stream in ROBOT.image_streams
         ]
         self.joints = self.create_publisher(JointState, ROBOT.state_streams[0].topic, qos_profile_sensor_data)
-        self.create_subscription(JointTrajectory, ROBOT.action.topic, self._on_command, 1000)
+        self.controller: Any = self.create_subscription(
+            JointTrajectory, ROBOT.action.topic, self._on_command, 1000
+        )
         self.create_subscription(PolicyStatus, "policy_node/status", self.statuses.append, 100)
         self.create_subscription(ActionChunk, "policy_node/chunk", self.chunks.append, 100)
         self.create_subscription(
@@ -105,18 +101,20 @@ class Robot(Node):
         self.create_timer(0.01, self._publish_joints)
         self.create_timer(0.1, self._publish_images)
 
+    def place(self, position: np.ndarray) -> None:
+        """Put it there by hand, (7,) rad."""
+        self.arm = Arm(COBOT, position, time.monotonic_ns())
+        self.goal = position - COBOT.sag
+        self.measured = position.copy()  # as published last
+
     def _on_task_result(self, request: Any, response: Any) -> Any:
         response.success = self.task_done
         return response
 
     def _on_command(self, message: JointTrajectory) -> None:
-        (point,) = message.points
-        stamp_ns = message.header.stamp.sec * NS + message.header.stamp.nanosec
-        due_ns = stamp_ns + point.time_from_start.sec * NS + point.time_from_start.nanosec
         assert list(message.joint_names) == list(ROBOT.action.names)
-        self.commands.append(Sent(stamp_ns, due_ns, np.array(point.positions), np.array(point.velocities)))
-        if self.follows:
-            self.position = np.array(point.positions)
+        self.commands.append(told(message, PERIOD_S))
+        self.goal = self.commands[-1].position
 
     def _publish_switch(self) -> None:
         if self.switch_held is not None:
@@ -126,8 +124,11 @@ class Robot(Node):
         return (self.get_clock().now() + Duration(seconds=self.clock_off_s)).to_msg()
 
     def _publish_joints(self) -> None:
+        # Where it does not follow it is held fast.
+        self.arm.advance(time.monotonic_ns(), self.goal if self.follows else self.arm.position - COBOT.sag)
         if self.joints_on:
-            position = self.position.tolist()
+            self.measured = self.arm.measured()
+            position = self.measured.tolist()
             if self.spoil:
                 position[3] = float("nan")
             message = JointState(name=self.names, position=position)
@@ -215,6 +216,13 @@ class Rig:
     def until(self, state: State) -> None:
         wait_for(lambda: self.state() is state, f"state {state.name}")
 
+    def until_rest(self) -> None:
+        """Until the robot was told to rest, and got all that was sent."""
+        pilot = self.node.pilot if self.node is not None else None
+        wait_for(lambda: pilot is None or pilot.controller.at_rest, "rest")
+        wait_for(lambda: not self.robot.commands[-1].velocity.any(), "rest at the robot")
+        time.sleep(0.1)
+
     def until_moving(self) -> None:
         self.until(State.RUNNING)
         wait_for(
@@ -226,11 +234,9 @@ class Rig:
         path = np.array([command.position for command in commands])
         assert (path >= ROBOT.lower).all()
         assert (path <= ROBOT.upper).all()
-        velocity = np.diff(path, axis=0) / PERIOD_S
-        assert (np.abs(velocity) <= ROBOT.max_velocity * (1 + 1e-6)).all()
-        assert (np.abs(np.diff(velocity, axis=0) / PERIOD_S) <= ROBOT.max_acceleration * (1 + 1e-6)).all()
-        # Commands are due a period apart or more, so those are bounds of what the robot really does.
-        assert np.diff([command.due_ns for command in commands]).min(initial=NS) >= round(PERIOD_S * NS)
+        velocity, acceleration = peaks(commands, PERIOD_S)
+        assert (velocity <= ROBOT.max_velocity * (1 + 1e-6)).all()
+        assert (acceleration <= ROBOT.max_acceleration * (1 + 1e-6)).all()
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from rclpy.qos import qos_profile_sensor_data
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
+from support.told import told
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.embodiment import Embodiment
@@ -67,6 +68,8 @@ class Machine(Node):
         self.arm: list[JointTrajectory] = []
         self.gripper: list[float] = []
         self.twists: list[np.ndarray] = []
+        self.twist_times_ns: list[int] = []  # stamps
+        self.pose_times_ns: list[int] = []
         self.poses: list[tuple[np.ndarray, Rotation]] = []
         self.frames: set[str] = set()
         arm, gripper = (part.topic for part in ARM.action.parts)
@@ -81,7 +84,7 @@ class Machine(Node):
 
     def _on_arm(self, message: JointTrajectory) -> None:
         self.arm.append(message)
-        self.joints[:6] = message.points[0].positions
+        self.joints[:6] = told(message, 1.0 / ARM.action.rate_hz).position
 
     def _on_gripper(self, message: Float64MultiArray) -> None:
         (value,) = message.data
@@ -92,6 +95,7 @@ class Machine(Node):
         twist = message.twist
         linear = np.array([twist.linear.x, twist.linear.y, twist.linear.z])
         angular = np.array([twist.angular.x, twist.angular.y, twist.angular.z])
+        self.twist_times_ns.append(message.header.stamp.sec * NS + message.header.stamp.nanosec)
         self.twists.append(np.concatenate([linear, angular]))
         self.frames.add(message.header.frame_id)
         self.position = self.position + linear / SERVO.action.rate_hz
@@ -101,6 +105,7 @@ class Machine(Node):
         p, q = message.pose.position, message.pose.orientation
         self.position, self.turn = np.array([p.x, p.y, p.z]), Rotation.from_quat([q.x, q.y, q.z, q.w])
         assert np.linalg.norm([q.x, q.y, q.z, q.w]) == pytest.approx(1.0, abs=1e-9)
+        self.pose_times_ns.append(message.header.stamp.sec * NS + message.header.stamp.nanosec)
         self.poses.append((self.position, self.turn))
         self.frames.add(message.header.frame_id)
 

@@ -143,8 +143,10 @@ def _summary(path: Path, urdf: Path | None = None, deployment: Path | None = Non
                 f"{value:g}" if value is not None else f"({LEFT_OUT})"
                 for value in (limit.lower, limit.upper, limit.velocity)
             )
+            reach = "without end" if limit.continuous else f"{lower} to {upper} {unit}"
+            jerk = "" if limit.jerk is None else f", {limit.jerk:g} {unit}/s^3"
             lines.append(
-                f"    {name}: {lower} to {upper} {unit}, {speed} {unit}/s, {limit.acceleration:g} {unit}/s^2{gripper}"
+                f"    {name}: {reach}, {speed} {unit}/s, {limit.acceleration:g} {unit}/s^2{jerk}{gripper}"
             )
         if (turn := part.rotation_limit) is not None:
             lines.append(f"    {part.name} turns: {turn.velocity:g} rad/s, {turn.acceleration:g} rad/s^2")

@@ -141,6 +141,22 @@ class DeadmanConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeedScalingConfig:
+    """The robot's own speed scaling, such as a speed slider: commands are told at that part of the speed."""
+
+    topic: str = field(
+        "topic of std_msgs/Float64 with the robot's speed scaling; empty: it always moves at full speed",
+        default="",
+    )
+    full: float = field("the value at full speed", default=100.0, above=0.0, maximum=1000.0)
+    trajectories: bool = field(
+        "whether the robot's trajectory controller scales the time of trajectories itself, as "
+        "scaled_joint_trajectory_controller does",
+        default=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class WorkspaceConfig:
     """Where the robot may be; needs the parameter robot_description."""
 
@@ -171,9 +187,15 @@ class ControlConfig:
     command_rate_hz: float = field(
         "rate of commands; 0 takes the embodiment's", default=0.0, unit="Hz", minimum=0.0, maximum=1000.0
     )
+    lead_margin_s: float = field(
+        "commands are fixed this much longer ahead than their period, or by the output's latency if that is more: what "
+        "transport and a late timer may take before the robot begins to brake by itself",
+        default=0.02, unit="s", minimum=0.0, maximum=1.0,
+    )  # fmt: skip
     queue: QueueConfig = field("chunks", default=QueueConfig())
     safety: SafetyConfig = field("limits", default=SafetyConfig())
     watchdog: WatchdogConfig = field("stale streams", default=WatchdogConfig())
     tracking: TrackingConfig = field("distance from the commands", default=TrackingConfig())
     deadman: DeadmanConfig = field("deadman's switch", default=DeadmanConfig())
+    speed_scaling: SpeedScalingConfig = field("the robot's own speed scaling", default=SpeedScalingConfig())
     workspace: WorkspaceConfig = field("where the robot may be", default=WorkspaceConfig())

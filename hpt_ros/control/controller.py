@@ -9,30 +9,35 @@ sends what it returns. Nothing here reads a clock, sleeps or talks to anybody.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S, Chunk, ChunkError, Vector, shape_refusal
 from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.gate import Gate
-from hpt_ros.control.grid import Grid
 from hpt_ros.control.guards import Guards
 from hpt_ros.control.latency import LatencyWindow
+from hpt_ros.control.pace import STOPPED
+from hpt_ros.control.plan import MotionPlan
 from hpt_ros.control.queue import ChunkQueue, step_mask
 from hpt_ros.control.safety import Limits
 from hpt_ros.control.session import USED_UP, Command, Session, StreamRate
-from hpt_ros.control.start import jump, outside_limits, too_far
+from hpt_ros.control.start import Beginning, jump, too_far
 from hpt_ros.control.state_machine import Event, State, next_state
 from hpt_ros.control.turning import aligned
 from hpt_ros.control.workspace import Kinematics
+
+# Least scaling that a robot's lag is stretched by, ours: at a tenth of the speed it may lag ten times as long.
+SLOWEST = 0.1
 
 
 class Controller:
     """One robot's controller, from INACTIVE on.
 
-    Commands lie on a grid of their own: each is for one command period after the one before, however late the caller's
-    timer was. So the limits hold between the times that the robot is told, not between a timer's calls. A caller that
-    was away for more than half a period starts the grid anew from now.
+    What the robot is told is one curve over its life (`hpt_ros.control.plan`), within the limits at every moment,
+    however late the caller's timer is and whatever activations, stops and pauses lie between.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Controller:
         grippers: Sequence[str] = (),
         ahead_s: Vector | None = None,
         turns: Sequence[int] = (),
+        wraps: NDArray[np.bool_] | None = None,
     ) -> None:
         """Make an inactive controller.
 
@@ -63,25 +69,34 @@ class Controller:
             ahead_s: (dim,) how much further ahead than that each dimension is sent; None: nothing is.
             turns: where quaternions x, y, z, w begin among the dimensions; the limits of their elements are the
                 rotation's, rad/s and rad/s^2.
+            wraps: (dim,) true for angles of continuous joints: what is given of them counts within half a turn of what
+                the robot was told, and commands count turns; None: there are none.
 
         Raises:
             HptError: `step_names` or `links` names what there is not, or a workspace without kinematics.
         """
         step = step_mask(config.queue, names, grippers)
-        self.config, self.names, self._turns = config, tuple(names), tuple(turns)
+        step[list(limits.rates)] = True
+        self.config, self.names, self._turns, self._wraps = config, tuple(names), tuple(turns), wraps
         self.limits = limits.scaled(config.safety.velocity_scale, config.safety.acceleration_scale)
         # How far away a target may be is about the policy, which was trained at full speed: not scaled.
         self._reach_limits = limits
         self.period_ns = round(NS_PER_S / rate_hz)
-        self._grid = Grid(self.period_ns, self.period_ns + round(latency_s * NS_PER_S))
+        self._ahead_ns = self.period_ns + round(latency_s * NS_PER_S)
         ahead_ns = np.round((np.zeros(limits.dim) if ahead_s is None else ahead_s) * NS_PER_S).astype(
             np.int64
         )
-        self.queue = ChunkQueue(config.queue, step, ahead_ns)
+        self.queue = ChunkQueue(config.queue, step, ahead_ns, limits.rates)
         self.filter = Gate(
             self.limits, self.period_ns / NS_PER_S, step,
             turns=turns, workspace=config.workspace, kinematics=kinematics,
         )  # fmt: skip
+        lead_ns = self.period_ns + round(max(latency_s, config.lead_margin_s) * NS_PER_S)
+        self.plan = MotionPlan(
+            self.filter, self.period_ns, lead_ns, self.limits.taps(self.period_ns / NS_PER_S)
+        )
+        self._beginning = Beginning(names, limits, config.safety.pose_tolerance, step, config.tracking.lag_s)
+        self._stood = True  # the last command, and all that was told with it
         self.guards = Guards(config, names, streams, step, turns=turns, ahead_ns=self.queue.longest_ns)
         self.latency = LatencyWindow()
         self.state = State.INACTIVE
@@ -92,7 +107,7 @@ class Controller:
     # --- events ----------------------------------------------------------------------------------------------------
 
     def activate(self, *, enabled: bool = True) -> None:
-        """Go to WAITING with nothing remembered: no chunk, no pose, no message seen before this.
+        """Go to WAITING with nothing remembered but what the robot was told last: no chunk, no message seen before.
 
         What is latched stays so: then to FAULT.
 
@@ -104,11 +119,17 @@ class Controller:
         self._event(Event.ACTIVATE_LATCHED if self.latched else Event.ACTIVATE, self.latched)
 
     def deactivate(self) -> None:
-        """Stop sending and forget everything but the counters, at once.
+        """Stop sending and forget everything but the counters and what the robot was told last, at once.
 
-        Call `disable`, then `step` until it gives None, to brake first.
+        A robot that was told points in time comes to rest as it was told. Call `disable`, then `step` until `at_rest`,
+        for one that was not.
         """
         self._event(Event.DEACTIVATE, "")
+        self.plan.finish()
+        if self.plan.position is not None:
+            # It goes there without being told again, and is looked for there when motion begins again.
+            self.guards.tracking.commanded(self.plan.rest_ns, self.plan.position)
+        self._stood = True
         counters = self.session.counters
         self._forget()
         self.session.counters = counters
@@ -134,6 +155,7 @@ class Controller:
         self.session.counters["clock_jumps"] += 1
         self.session.pending = None
         self.guards.forget_stamps()
+        self._beginning.stillness.reset()
         self._event(Event.CLOCK_JUMP, reason)
         self.session.hold_since_ns = None
 
@@ -147,9 +169,9 @@ class Controller:
 
     def measured(self, position: Vector, stamp_ns: int) -> None:
         """Note the measured pose of the commanded dimensions, (dim,)."""
-        near = self.filter.position if self.filter.position is not None else self.session.measured
-        self.session.measured = aligned(np.array(position, dtype=np.float64)[None], self._turns, near)[0]
+        self.session.measured = self._aligned(np.array(position, dtype=np.float64)[None])[0]
         self.guards.tracking.measured(stamp_ns, self.session.measured)
+        self._beginning.stillness.measured(stamp_ns, self.session.measured)
 
     def inference_running(self, busy_s: float) -> None:
         """Note for how long the present inference has been under way; 0 if there is none."""
@@ -175,21 +197,22 @@ class Controller:
         if wrong_size:
             return self._refused("wrong_size_refused", wrong_size)
         try:
-            near = self.filter.position if self.filter.position is not None else self.session.measured
-            chunk = Chunk(observation_ns, dt_s, aligned(values, self._turns, near), number)
+            chunk = Chunk(observation_ns, dt_s, self._aligned(values), number)
         except ChunkError as error:
             return self._refused("nonfinite_refused", str(error))
-        time_ns = now_ns + self._grid.lead_ns
+        # The queue is on plan time, which passes at the robot's own speed.
+        planned = self._planned(chunk)
+        time_ns = self._target_ns(now_ns)
         # From the commands of now; before motion its start is looked at by itself.
         pose = self.filter.position if self.state is State.RUNNING else None
         reach_s = self.config.safety.jump_reach_s
-        jumps = jump(self.names, chunk, pose, time_ns, self._reach_limits, reach_s, self.queue, self._turns)
+        jumps = jump(self.names, planned, pose, time_ns, self._reach_limits, reach_s, self.queue, self._turns)
         if jumps:
             return self._refused("jumps_refused", jumps)
         self.session.policy.good()
         self.session.counters["chunks"] += 1
         self.latency.add((now_ns - observation_ns) / NS_PER_S)
-        if chunk.end_ns <= time_ns:
+        if planned.end_ns <= time_ns:
             return self._late_chunk(chunk)
         if chunk.observation_ns > now_ns + dt_s * NS_PER_S:
             # It would be held, and look unused, until its time comes.
@@ -200,12 +223,11 @@ class Controller:
                 self.session.pending = chunk
             return ""
         # From the last command on, so that the next one has a part of it already.
-        sent_ns = self.session.last_time_ns if self.session.last_time_ns is not None else time_ns
-        late = self.queue.merge(chunk, max(sent_ns, time_ns - self.period_ns))
+        late = self.queue.merge(planned, self._target_ns(now_ns, -self.period_ns))
         if late is None:
             return self._late_chunk(chunk)
         self.session.counters["late_actions_dropped"] += late
-        self.session.unused = chunk
+        self.session.unused = self.session.taken = chunk
         return ""
 
     def refuse_chunk(self, reason: str) -> str:
@@ -249,39 +271,57 @@ class Controller:
         if not self.state.active:
             return None
         if self.session.last_now_ns is not None and now_ns < self.session.last_now_ns:
-            self.session.last_time_ns = None
+            back_ns = now_ns - self.session.last_now_ns - self.period_ns
+            self.plan.shift(back_ns)
+            self.guards.pace.shift(back_ns)
+            self.session.sent_ns = None
             self.guards.deadman.reset()
             self.clock_jumped("control time went back")
         self.session.last_now_ns = now_ns
-        time_ns, gap = self._grid.due(now_ns, self.session.last_time_ns)
-        if time_ns is None:
-            return None
-        self.session.counters["command_gaps"] += gap
+        if self.plan.known:
+            self.session.margin_s = (self.plan.fixed_until_ns - now_ns) / NS_PER_S
+            self.session.counters["command_gaps"] += self.plan.catch_up(now_ns) > 0
         self._guard(now_ns)
+        guards = self.guards
         if self.state in (State.WAITING, State.HOLDING):
-            self._try_to_run(time_ns, self.guards.link.unheard or self.guards.deadman.released(now_ns))
-        command = self._run(time_ns) if self.state is State.RUNNING else None
+            self._try_to_run(
+                now_ns, guards.link.unheard or guards.deadman.released(now_ns) or guards.pace.stopped
+            )
+        while self.plan.known and self.plan.due(now_ns):
+            time_ns = self.plan.next_ns + self.plan.delay_ns
+            guards.pace.advance(time_ns, self._fastest_change)
+            if not (self.state is State.RUNNING and self._run(time_ns)):
+                self.filter.brake()
+            self.plan.extend()
         if self.state is State.HOLDING:
             self._check_hold(now_ns)
-        if command is None:
-            command = self._brake(time_ns)
-        # Silence ends the grid: what comes after it is no gap.
-        self.session.last_time_ns = None if command is None else command.time_ns
-        self.guards.sent(command)
-        self.session.counters["commands_sent"] += command is not None
-        return command
+        return self._command(now_ns)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the robot was told to rest, with its last command and everything that went with it."""
+        return self._stood
+
+    def succeed(self, other: Controller) -> None:
+        """Go on from what the robot was told last by another controller of it, which is not active any more."""
+        position = other.plan.position
+        if position is not None:
+            self.plan.begin(other.plan.rest_ns, position)
+            self.guards.tracking.commanded(other.plan.rest_ns, position)
+            self.guards.tracking.reset()
+        self.guards.pace.succeed(other.guards.pace)
 
     def wants_chunk(self, now_ns: int) -> bool:
         """Whether the policy should be asked for a chunk."""
         if not self.session.enabled or self.state in (State.FAULT, State.INACTIVE, State.UNCONFIGURED):
             return False
         return self.state is not State.RUNNING or self.queue.wants_chunk(
-            now_ns + self._grid.lead_ns + self.queue.longest_ns, self.latency.high_s
+            self._target_ns(now_ns) + self.queue.longest_ns, self.latency.high_s
         )
 
     def queue_length(self, now_ns: int) -> int:
         """Actions still to come."""
-        return self.queue.remaining(now_ns + self._grid.lead_ns)
+        return self.queue.remaining(self._target_ns(now_ns))
 
     def stream_ages_s(self, now_ns: int) -> Mapping[str, float]:
         """Age of every stream's newest usable message in seconds, NaN if never seen."""
@@ -291,9 +331,35 @@ class Controller:
 
     def _forget(self) -> None:
         self.queue.clear()
-        self.filter.forget()
         self.guards.reset()
+        self._beginning.stillness.reset()
         self.session = Session()
+
+    def _aligned(self, values: Vector) -> Vector:
+        """Values (H, dim) with the signs and turns of what the robot was told last, or else of where it is."""
+        near = self.filter.position if self.filter.position is not None else self.session.measured
+        return aligned(values, self._turns, near, self._wraps)
+
+    def _target_ns(self, now_ns: int, later_ns: int = 0) -> int:
+        """For which plan time a target is asked for next, or that much later."""
+        next_ns = max(self.plan.next_ns, self.plan.first_ns(now_ns) - 2 * self.period_ns)
+        time_ns = (next_ns if self.plan.known else self.plan.first_ns(now_ns)) + self.plan.delay_ns
+        return self.guards.pace.plan_ns(time_ns + later_ns)
+
+    def _planned(self, chunk: Chunk) -> Chunk:
+        """The chunk on plan time."""
+        observation_ns = self.guards.pace.plan_ns(chunk.observation_ns)
+        return (
+            chunk if observation_ns == chunk.observation_ns else replace(chunk, observation_ns=observation_ns)
+        )
+
+    @property
+    def _fastest_change(self) -> float:
+        """Most change of the pace per second with which the present motion keeps its acceleration limits."""
+        velocity = np.abs(self.filter.velocity)
+        moving = velocity > 0.0
+        ratios = self.limits.acceleration[moving] / velocity[moving]
+        return float(ratios.min(initial=np.inf)) * max(self.guards.pace.rate, STOPPED)
 
     def _event(self, event: Event, reason: str) -> None:
         before, self.state = self.state, next_state(self.state, event)
@@ -305,7 +371,7 @@ class Controller:
             self.session.counters["faults"] += 1
         if self.state is not State.RUNNING:
             self.queue.clear()
-            self.session.pending = self.session.unused = None
+            self.session.pending = self.session.unused = self.session.taken = None
 
     def _unwanted(self) -> str:
         if self.state.active and self.state is not State.FAULT and self.session.enabled:
@@ -330,6 +396,12 @@ class Controller:
         counters, guards = self.session.counters, self.guards
         frozen = guards.frozen.frozen()
         self.session.stale = {**guards.watchdog.stale(now_ns), **frozen}
+        guards.tracking.slowness = 1.0 / max(guards.pace.wanted, SLOWEST)
+        if guards.pace.stopped:
+            guards.tracking.reset()  # it cannot follow, not even while it is told to brake
+            if self.state in (State.RUNNING, State.HOLDING):
+                counters["scaling_stops"] += 1
+                self._event(Event.PAUSE, "")
         if self.state in (State.RUNNING, State.HOLDING) and guards.deadman.released(now_ns):
             counters["deadman_stops"] += 1
             self._event(Event.PAUSE, "")
@@ -360,64 +432,81 @@ class Controller:
                 Event.HOLD_TIMEOUT, f"held for more than {longest_s:g} s: {self.session.held_because()}"
             )
 
-    def _try_to_run(self, time_ns: int, released: str) -> None:
+    def _try_to_run(self, now_ns: int, released: str) -> None:
         """Go to RUNNING if everything is there; otherwise say what is missing."""
-        braking = not self.filter.at_rest and self.state is State.WAITING
-        self.session.waiting_for = self.session.missing(time_ns, released, braking=braking)
+        braking = not self.plan.at_rest and self.plan.known and self.state is State.WAITING
+        self.session.waiting_for = self.session.missing(self._target_ns(now_ns), released, braking=braking)
         chunk, measured = self.session.pending, self.session.measured
         if not self.session.waiting_for and chunk is not None and measured is not None:
-            self._start(chunk, measured, time_ns)
+            self.session.waiting_for = self._start(chunk, measured, now_ns)
 
-    def _start(self, chunk: Chunk, measured: Vector, time_ns: int) -> None:
-        safety = self.config.safety
+    def _start(self, chunk: Chunk, measured: Vector, now_ns: int) -> str:
+        """Go to RUNNING; returns why not yet."""
+        wait_ns = None
         pose = self.filter.position if self.state is State.HOLDING else None
         if pose is None:
-            # Nothing was sent since WAITING began, or somebody may have moved the robot: begin where it is.
-            self.session.waiting_for = outside_limits(
-                self.names, measured, self.limits, safety.pose_tolerance
-            )
-            if self.session.waiting_for:
-                return
-            pose = np.clip(measured, self.limits.lower, self.limits.upper)
-        target = self.queue.chunk_at(chunk, time_ns).position
-        self.session.waiting_for = too_far(
-            self.names, target, pose, self._reach_limits, safety.start_reach_s, self._turns, self.queue.step
-        )
-        if self.session.waiting_for:
-            return
-        if self.state is State.WAITING:
-            self.filter.reset(pose)
+            origin = self._beginning.origin(now_ns, measured, self.plan, self.guards.tracking)
+            if isinstance(origin, str):
+                return origin
+            pose, wait_ns = origin.pose, origin.wait_ns
+        pace = self.guards.pace
+        planned = self._planned(chunk)
+        target = self.queue.chunk_at(planned, pace.plan_ns(now_ns + self._ahead_ns)).position
+        reach_s = self.config.safety.start_reach_s
+        if far := too_far(
+            self.names, target, pose, self._reach_limits, reach_s, self._turns, self.queue.step
+        ):
+            return far
+        if wait_ns is not None:
+            self.plan.begin(now_ns, pose, wait_ns)
         self._event(Event.READY, "")
-        # One period back: at that time the robot is at the last command.
-        late = self.queue.start(chunk, time_ns - self.period_ns, pose, self.filter.velocity)
+        # At the time of the last control point the robot is there.
+        time_ns = pace.plan_ns(self.plan.last_ns + self.plan.delay_ns)
+        late = self.queue.start(planned, time_ns, pose, self.filter.velocity / max(pace.rate, STOPPED))
         self.session.counters["late_actions_dropped"] += late
-        self.session.pending, self.session.unused = None, chunk
+        self.session.pending, self.session.unused, self.session.taken = None, chunk, chunk
+        return ""
 
-    def _run(self, time_ns: int) -> Command | None:
-        reference = self.queue.at(time_ns)
+    def _run(self, time_ns: int) -> bool:
+        """Let the gate make the command for a time; False if it is to brake instead."""
+        pace = self.guards.pace
+        reference = self.queue.at(pace.plan_ns(time_ns))
         if reference is None:
             self.session.counters["exhausted_stops"] += 1
             self._hold(Event.EXHAUSTED, USED_UP + self.session.policy.excuse)
-            return None
-        output = self.filter.apply(reference.position, reference.velocity)
+            return False
+        output = self.filter.apply(reference.position, reference.velocity * pace.rate)
         if output is None:
             self._refused(
                 "nonfinite_refused", f"a target was refused: {self.filter.refusal(reference.position)}"
             )
-            return None
+            return False
         self.session.limited(output)
         self.session.counters["workspace_stops"] += bool(self.filter.blocked) and not self.session.blocked
         self.session.blocked = self.filter.blocked
-        chunk, self.session.unused = self.session.unused, None
-        return Command(time_ns, output.position, output.velocity, self.filter.velocity, chunk)
+        self.session.used, self.session.unused = self.session.unused or self.session.used, None
+        return True
 
-    def _brake(self, time_ns: int) -> Command | None:
-        """Brake to rest. HOLDING then repeats the pose; WAITING and FAULT then send nothing.
+    def _command(self, now_ns: int) -> Command | None:
+        """What is sent now. HOLDING repeats the pose; WAITING and FAULT send nothing once at rest.
 
         So that a person can move the robot by other means after a fault, and a controller with a timeout does not let
         go while the policy is expected back.
         """
-        if self.filter.position is None or (self.filter.at_rest and self.state is not State.HOLDING):
+        session = self.session
+        if not self.plan.known or (self._stood and self.state not in (State.RUNNING, State.HOLDING)):
+            session.sent_ns = None
+            self.guards.tracking.reset()
             return None
-        output = self.filter.brake()
-        return Command(time_ns, output.position, output.velocity, self.filter.velocity)
+        if session.sent_ns is not None and now_ns - session.sent_ns < self.period_ns // 2:
+            return None  # the timer came twice
+        time_ns, curve = now_ns + self._ahead_ns, self.plan.curve()
+        here = curve.at(time_ns)
+        self._stood = self.plan.at_rest and self.plan.rest_ns <= time_ns
+        scaling = self.config.speed_scaling
+        pace = max(self.guards.pace.wanted, SLOWEST) if scaling.topic and scaling.trajectories else 1.0
+        command = Command(time_ns, here.position, here.velocity, curve, now_ns, session.used, pace)
+        session.used, session.sent_ns = None, now_ns
+        session.counters["commands_sent"] += 1
+        self.guards.tracking.commanded(time_ns, here.position)
+        return command

@@ -13,7 +13,8 @@ from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.deadman import Deadman
 from hpt_ros.control.frozen import FrozenPictures
 from hpt_ros.control.link import CommandLink
-from hpt_ros.control.session import Command, StreamRate
+from hpt_ros.control.pace import Pace
+from hpt_ros.control.session import StreamRate
 from hpt_ros.control.tracking import Tracking
 from hpt_ros.control.watchdog import Watchdog
 
@@ -35,10 +36,15 @@ class Guards:
 
         `ahead_ns` is how much later than a command's time the last of its dimensions is due.
         """
-        self.watchdog = Watchdog(config.watchdog, {stream.name: stream.rate_hz for stream in streams})
+        self.watchdog = Watchdog(
+            config.watchdog,
+            {stream.name: stream.rate_hz for stream in streams},
+            [stream.name for stream in streams if stream.holds],
+        )
         self.frozen = FrozenPictures(config.watchdog)
         self.tracking = Tracking(config.tracking, names, step, turns=turns, ahead_ns=ahead_ns)
         self.deadman = Deadman(config.deadman)
+        self.pace = Pace(config.speed_scaling)  # nor does the robot's own speed
         self.link = CommandLink()  # forgets nothing: what the graph shows is no matter of an activation
 
     def reset(self) -> None:
@@ -56,10 +62,3 @@ class Guards:
         """An operator has looked: a camera that repeats its picture at rest must not keep the robot for ever."""
         self.frozen.reset()
         self.tracking.reset()
-
-    def sent(self, command: Command | None) -> None:
-        """Note this period's command; None: the robot is at rest and may be moved by other means."""
-        if command is None:
-            self.tracking.reset()
-        else:
-            self.tracking.commanded(command.time_ns, command.position)

@@ -18,21 +18,44 @@ TOLERANCE = 1e-9
 # Part of the acceleration limit that is used to catch up with a reference that ran away; the rest lets the reference
 # itself accelerate meanwhile. Our choice.
 CATCH_UP = 0.5
+# Up to where numbers of a dimension without position limits are exact enough for its other limits, ours: a joint at
+# 3 rad/s is there after 9 hours in one direction.
+ENDLESS = 1e5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Limits:
-    """Limits of each commanded dimension, (dim,) each: action's unit, per second, per second squared."""
+    """Limits of each commanded dimension, (dim,) each: action's unit, per second, per second squared.
+
+    A dimension without position limits, such as a continuous joint, has lower -inf and upper inf.
+
+    Attributes:
+        jerk: (dim,) per second cubed, infinite where there is none; None: there is none at all.
+        rates: dimensions that are velocities themselves (a base's): lower and upper are of the velocity, `velocity` is
+            the largest acceleration, and at rest they are zero.
+    """
 
     lower: Vector
     upper: Vector
     velocity: Vector
     acceleration: Vector
+    jerk: Vector | None = None
+    rates: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.jerk is not None:
+            jerk = np.array(self.jerk, dtype=np.float64)
+            if jerk.shape != np.shape(self.lower) or not (jerk > 0.0).all():
+                raise HptError(
+                    f"limits have jerk {jerk.tolist()}, but one number above 0 per dimension was expected; correct it"
+                )
+            jerk.setflags(write=False)
+            object.__setattr__(self, "jerk", jerk)
         for name in ("lower", "upper", "velocity", "acceleration"):
             value = np.array(getattr(self, name), dtype=np.float64)
-            if value.shape != np.shape(self.lower) or value.ndim != 1 or not np.isfinite(value).all():
+            unlimited = value == {"lower": -np.inf, "upper": np.inf}.get(name, np.nan)
+            good = np.isfinite(value) | unlimited
+            if value.shape != np.shape(self.lower) or value.ndim != 1 or not good.all():
                 raise HptError(
                     f"limits have {name} {value.tolist()}, but one finite number per dimension was expected; correct it"
                 )
@@ -45,7 +68,20 @@ class Limits:
 
     def scaled(self, velocity: float, acceleration: float) -> Limits:
         """These limits with that part of the velocities and accelerations."""
-        return Limits(self.lower, self.upper, self.velocity * velocity, self.acceleration * acceleration)
+        own = np.ones(self.dim)
+        own[list(self.rates)] = velocity
+        first, second = np.full(self.dim, velocity), np.full(self.dim, acceleration)
+        first[list(self.rates)] = acceleration
+        return Limits(
+            self.lower * own, self.upper * own, self.velocity * first, self.acceleration * second, self.jerk,
+            self.rates,
+        )  # fmt: skip
+
+    def taps(self, period_s: float) -> int:
+        """Of a moving average of commands that keeps the jerk limits, 1 where there are none (`MotionPlan`)."""
+        if self.jerk is None:
+            return 1
+        return max(1, int(np.ceil((2.0 * self.acceleration / (self.jerk * period_s)).max() - 1e-9)))
 
     @property
     def dim(self) -> int:
@@ -117,7 +153,8 @@ class SafetyFilter:
         self.limits, self.dt_s = limits, dt_s
         self._apart = np.zeros(limits.dim, dtype=bool) if apart is None else apart
         self._step_v = limits.acceleration * dt_s  # largest change of velocity per command
-        rounding = 4.0 * np.finfo(float).eps * np.maximum(np.abs(limits.lower), np.abs(limits.upper)) / dt_s
+        reach = np.maximum(np.abs(limits.lower), np.abs(limits.upper))
+        rounding = 4.0 * np.finfo(float).eps * np.where(np.isfinite(reach), reach, ENDLESS) / dt_s
         self._slack = TOLERANCE * self._step_v + rounding
         self._position: Vector | None = None
         self._velocity = np.zeros(limits.dim)
@@ -216,6 +253,15 @@ class SafetyFilter:
         position = np.clip(last + velocity * self.dt_s, self.limits.lower, self.limits.upper)
         return self._send(position, velocity, velocity)
 
+    def way_to_rest(self) -> Vector:
+        """The commands that `brake` would make from here on, up to the first that stands still, (n, dim), n >= 1."""
+        last = self._pose()
+        count = int(np.ceil((np.abs(self._velocity) / self._step_v).max(initial=0.0) - TOLERANCE))
+        left = np.abs(self._velocity) - np.arange(1, count + 2)[:, None] * self._step_v
+        velocities = np.sign(self._velocity) * np.where(left <= self._slack, 0.0, left)
+        way = last + np.cumsum(velocities, axis=0) * self.dt_s
+        return np.asarray(np.clip(way, self.limits.lower, self.limits.upper))
+
     def _pose(self) -> Vector:
         if self._position is None:
             raise RuntimeError("SafetyFilter.reset comes before the first target")
@@ -286,6 +332,7 @@ def fastest_stop(room: Vector, step_v: Vector, dt_s: float) -> Vector:
     With n whole periods of braking to come the way is dt ((n + 1) v' - step_v n (n + 1) / 2), where
     n step_v <= v' < (n + 1) step_v; n is the largest integer with step_v dt n (n + 1) / 2 <= room.
     """
-    room = np.maximum(room, 0.0)
+    endless = np.isinf(room)
+    room = np.where(endless, 0.0, np.maximum(room, 0.0))
     n = np.floor((np.sqrt(1.0 + 8.0 * room / (step_v * dt_s)) - 1.0) / 2.0)
-    return np.asarray((room / dt_s + step_v * n * (n + 1.0) / 2.0) / (n + 1.0))
+    return np.where(endless, np.inf, (room / dt_s + step_v * n * (n + 1.0) / 2.0) / (n + 1.0))

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hpt_ros.control.chunk import Chunk, Vector
+from hpt_ros.control.curve import Curve
 from hpt_ros.control.health import PolicyHealth
 from hpt_ros.control.safety import Output
 
@@ -30,6 +31,7 @@ COUNTERS = (
     "frozen_stops",
     "tracking_stops",
     "deadman_stops",
+    "scaling_stops",
     "unheard_stops",
     "contested_stops",
     "inferences_hung",
@@ -45,28 +47,49 @@ USED_UP = "the chunk is used up and no new one has come"
 
 @dataclass(frozen=True, slots=True)
 class StreamRate:
-    """An observed stream and the rate at which it is expected."""
+    """An observed stream and the rate at which it is expected; with `holds`, only while it moves."""
 
     name: str
     rate_hz: float
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Command:
-    """Where the robot is to be, and when.
+    """Where the robot is to be, and when: one point, for whoever takes one alone, and the curve that it lies on.
 
     Attributes:
-        time_ns: when the robot is to be there.
-        position, velocity: (dim,), in the action's unit.
-        moved: (dim,), velocity from the command before to this one, which keeps the acceleration limits too.
+        time_ns: when the robot is to be there: a period, and the output's latency, after now.
+        position, velocity: (dim,), in the action's unit; the curve's at that time.
+        curve: all that the robot is told now: from the past to rest.
+        now_ns: when it was made.
         chunk: the chunk that this command is the first to come from, or None.
+        pace: how fast the robot's controller goes along a trajectory that it is sent.
     """
 
     time_ns: int
     position: Vector
     velocity: Vector
-    moved: Vector
+    curve: Curve
+    now_ns: int
     chunk: Chunk | None = None
+    pace: float = 1.0
+
+    def later(self, by_ns: int) -> Command:
+        """The same on another clock, which is ahead by that."""
+        return replace(
+            self, time_ns=self.time_ns + by_ns, curve=self.curve.later(by_ns), now_ns=self.now_ns + by_ns
+        )
+
+    def of(self, part: slice, ahead_ns: int = 0) -> Command:
+        """Of some dimensions, which are due that much later."""
+        return replace(
+            self,
+            time_ns=self.time_ns + ahead_ns,
+            position=self.position[part],
+            velocity=self.velocity[part],
+            curve=self.curve.of(part).later(ahead_ns),
+        )
 
 
 @dataclass(slots=True)
@@ -82,9 +105,14 @@ class Session:
     policy: PolicyHealth = field(default_factory=PolicyHealth)
     pending: Chunk | None = None  # newest chunk while not RUNNING
     unused: Chunk | None = None  # newest chunk that no command came from yet
+    taken: Chunk | None = None  # newest chunk of the queue, by control time
+    used: Chunk | None = None  # newest chunk that a command comes from, until that is sent
+    margin_s: float = float(
+        "nan"
+    )  # for how long the robot had been told of its motion when the last period began
     hold_since_ns: int | None = None
     last_now_ns: int | None = None
-    last_time_ns: int | None = None  # of the last command
+    sent_ns: int | None = None  # when the last command was made
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
 
     def limited(self, output: Output) -> None:

@@ -5,19 +5,109 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.control.chunk import Chunk, Vector
+from hpt_ros.control.chunk import NS_PER_S, Chunk, Vector
+from hpt_ros.control.plan import TRANSPORT_S, MotionPlan
 from hpt_ros.control.queue import ChunkQueue
 from hpt_ros.control.safety import Limits
+from hpt_ros.control.stillness import MOVING, Stillness
+from hpt_ros.control.tracking import Tracking
 from hpt_ros.control.turning import distances
 
+# A robot's controller that holds it elsewhere is given at most this long to come to where motion begins, ours.
+LONGEST_WAIT_S = 0.5
 
-def outside_limits(names: Sequence[str], measured: Vector, limits: Limits, tolerance: float) -> str:
-    """Why the measured pose (dim,) is too far outside the position limits to start from; empty if it is not."""
-    beyond = np.maximum(limits.lower - measured, measured - limits.upper)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Origin:
+    """Where motion begins.
+
+    Attributes:
+        pose: (dim,).
+        wait_ns: how long the robot's controller is given to come there; None: it is where it was told to be.
+    """
+
+    pose: Vector
+    wait_ns: int | None
+
+
+class Beginning:
+    """Says where motion begins after a silence: from the last command while the robot is there, as far as it ever is.
+
+    A robot lags behind its commands, and gravity keeps it a little below them, so the measured pose is another than the
+    last command even where nothing happened. Only a robot that is far from it, or was never told anything, begins where
+    it is measured, and only once it rests there. Grippers keep what they were told always: one that holds an object
+    never arrives.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        limits: Limits,
+        tolerance: float,
+        step: NDArray[np.bool_],
+        silence_s: float,
+    ) -> None:
+        """Start with nothing known.
+
+        Args:
+            names: of the dimensions.
+            limits: of the commands, unscaled.
+            tolerance: how far outside its position limits, or where it is told to be first, the robot may be.
+            step: (dim,) true for grippers.
+            silence_s: after more than this its controller may have been told otherwise meanwhile.
+        """
+        self._names, self._limits, self._tolerance, self._step = tuple(names), limits, tolerance, step
+        self._silence_ns = round(silence_s * NS_PER_S)
+        self.stillness = Stillness(names, MOVING * limits.velocity, step)
+
+    def origin(self, now_ns: int, measured: Vector, plan: MotionPlan, tracking: Tracking) -> Origin | str:
+        """Where motion begins now, or why it must not yet, a sentence's worth.
+
+        Args:
+            now_ns: now.
+            measured: (dim,), newest measured pose.
+            plan: what was told.
+            tracking: knows how far the robot may be from that.
+        """
+        last = plan.position
+        if last is not None and tracking.near(now_ns, measured):
+            if now_ns - plan.rest_ns <= self._silence_ns:
+                return Origin(last, None)
+            # Its controller may hold it where it is, having been restarted, or where it was told to be.
+            return Origin(last, self._wait_ns(np.where(self._step, 0.0, np.abs(last - measured))))
+        if last is not None and plan.rest_ns + round(TRANSPORT_S * NS_PER_S) > now_ns:
+            return "the robot to come to rest"
+        if moving := self.stillness.moving(now_ns):
+            return moving
+        pose = self.stillness.pose
+        if outside := outside_limits(self._names, pose, self._limits, self._tolerance, self._step):
+            return outside
+        away = np.full(pose.size, self._tolerance)
+        if last is not None:
+            pose = np.where(self._step, last, pose)
+            away = np.maximum(away, np.abs(last - pose))
+        return Origin(np.clip(pose, self._limits.lower, self._limits.upper), self._wait_ns(away))
+
+    def _wait_ns(self, away: Vector) -> int:
+        """Time of a cubic from rest to rest over a distance (dim,) within the limits: 3 d / (2 v) and sqrt(6 d / a)."""
+        limits = self._limits
+        wait_s = np.maximum(1.5 * away / limits.velocity, np.sqrt(6.0 * away / limits.acceleration))
+        return round(min(float(np.where(self._step, 0.0, wait_s).max()), LONGEST_WAIT_S) * NS_PER_S)
+
+
+def outside_limits(
+    names: Sequence[str], measured: Vector, limits: Limits, tolerance: float, step: NDArray[np.bool_]
+) -> str:
+    """Why the measured pose (dim,) is too far outside the position limits to start from; empty if it is not.
+
+    Grippers (`step`) do not count: a fully closed one reads a little more than it can be told.
+    """
+    beyond = np.where(step, -np.inf, np.maximum(limits.lower - measured, measured - limits.upper))
     worst = int(np.argmax(beyond))
     if beyond[worst] <= tolerance:
         return ""

@@ -24,9 +24,13 @@ class Tracking:
     the range of those commands. Dimensions that step, such as grippers, are left out: one that holds an object never
     arrives.
 
+    The commands are kept over silences, as what the robot was last told (`near`), but then nothing is judged: somebody
+    may move it by other means.
+
     Attributes:
         error: of the newest measurement, the largest of all dimensions, in the action's unit; NaN if nothing is known.
         problem: why the robot must stop, a sentence; empty if it need not. Stays until `reset`.
+        slowness: how many times longer it may lag, because its own speed is scaled.
     """
 
     def __init__(
@@ -53,31 +57,28 @@ class Tracking:
         self._ahead_ns = ahead_ns
         self._config, self._names, self._step = config, tuple(names), step
         self._commands: deque[tuple[int, Vector]] = deque(maxlen=COMMANDS_KEPT)
+        self._judging = False
+        self.slowness = 1.0
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: nothing is commanded, and the robot may be moved by other means."""
-        self._commands.clear()
+        """Judge nothing until the next command: the robot may be moved by other means, or stamps are unclear."""
+        self._judging = False
         self._stamp_ns: int | None = None
         self._since_ns: int | None = None
         self.error, self.problem = float("nan"), ""
 
     def commanded(self, time_ns: int, position: Vector) -> None:
         """Note a command (dim,) and when the robot is to be there."""
+        self._judging = True
         self._commands.append((time_ns, position))
 
     def measured(self, stamp_ns: int, position: Vector) -> None:
         """Compare a measured pose (dim,); one that is not newer than the last, or before any command, says nothing."""
-        if not self._commands or (self._stamp_ns is not None and stamp_ns <= self._stamp_ns):
+        if not self._judging or (self._stamp_ns is not None and stamp_ns <= self._stamp_ns):
             return
         self._stamp_ns = stamp_ns
-        oldest_ns = stamp_ns - round(self._config.lag_s * NS_PER_S) - self._ahead_ns
-        # One at or before the window stays: the robot was between it and the next.
-        while len(self._commands) > 1 and self._commands[1][0] <= oldest_ns:
-            self._commands.popleft()
-        commanded = np.stack([command for _, command in self._commands])
-        beyond = np.maximum(commanded.min(axis=0) - position, position - commanded.max(axis=0))
-        away = np.where(self._step, 0.0, self._scale * np.maximum(beyond, 0.0))
+        away = self._away(stamp_ns, position)
         worst = int(np.argmax(away))
         self.error = float(away[worst])
         if self.error <= self._config.error:
@@ -91,3 +92,17 @@ class Tracking:
                 f"commanded, and some joint has been more than {self._config.error:g} away for more than "
                 f"{self._config.duration_s:g} s; see what blocks the robot or whether its controller listens"
             )
+
+    def near(self, stamp_ns: int, position: Vector) -> bool:
+        """Whether a robot measured at a pose (dim,) is where it was last told to be, as far as a robot ever is."""
+        return bool(self._commands) and bool((self._away(stamp_ns, position) <= self._config.error).all())
+
+    def _away(self, stamp_ns: int, position: Vector) -> Vector:
+        """Distance (dim,) of a measured pose from the range of the commands since `lag_s` before it."""
+        oldest_ns = stamp_ns - round(self.slowness * self._config.lag_s * NS_PER_S) - self._ahead_ns
+        # One at or before the window stays: the robot was between it and the next.
+        while len(self._commands) > 1 and self._commands[1][0] <= oldest_ns:
+            self._commands.popleft()
+        commanded = np.stack([command for _, command in self._commands])
+        beyond = np.maximum(commanded.min(axis=0) - position, position - commanded.max(axis=0))
+        return np.asarray(np.where(self._step, 0.0, self._scale * np.maximum(beyond, 0.0)))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.angles import unwrapped
 from hpt_ros.control.chunk import Vector
 from hpt_ros.control.safety import TOLERANCE, fastest_stop
 
@@ -61,11 +62,19 @@ def omega_of(quaternion: Vector, rate: Vector) -> Vector:
     return np.asarray(2.0 * product(rate, inverse)[:3])
 
 
-def aligned(values: Vector, turns: Sequence[int], start: Vector | None) -> Vector:
-    """The same values (H, dim) with each quaternion's sign near the one before, the first near `start`'s (dim,)."""
-    if not turns:
+def aligned(
+    values: Vector, turns: Sequence[int], start: Vector | None, wraps: NDArray[np.bool_] | None = None
+) -> Vector:
+    """The same values (H, dim), each near the one before and the first near `start` (dim,).
+
+    Of a quaternion the sign is chosen, of an angle in `wraps` (dim,) the turn. `start` None leaves the first as it is.
+    """
+    angles = wraps is not None and wraps.any()
+    if not turns and not angles:
         return values
     result = values.copy()
+    if wraps is not None and angles:
+        result[:, wraps] = unwrapped(values[:, wraps], (values[0] if start is None else start)[wraps])
     for turn in turns:
         place = slice(turn, turn + 4)
         before = start[place] if start is not None else result[0, place]
@@ -173,6 +182,19 @@ class TurnFilter:
             return self._send(last if speed == 0.0 else last.copy(), np.zeros(3))
         omega = self.omega * (left / speed)
         return self._send(turned(last, omega * self._dt_s), omega)
+
+    def way_to_rest(self) -> Vector:
+        """The orientations that `brake` would make from here on, up to the first that stands still, (n, 4), n >= 1."""
+        last, speed = self._pose(), _length(self.omega)
+        if speed == 0.0:
+            return last[None]
+        left = speed - np.arange(1, int(np.ceil(speed / self._step_v)) + 2) * self._step_v
+        angles = np.cumsum(np.where(left <= self._velocity * TOLERANCE, 0.0, left)) * self._dt_s
+        # All about one axis, from the last orientation: the quaternion product with it, for all angles at once.
+        axis, sine, cosine = self.omega / speed, np.sin(angles / 2.0)[:, None], np.cos(angles / 2.0)[:, None]
+        vector = sine * (axis * last[3] + np.cross(axis, last[:3])) + cosine * last[:3]
+        way = np.concatenate([vector, cosine * last[3] - sine * (axis @ last[:3])], axis=1)
+        return np.asarray(way / np.linalg.norm(way, axis=1)[:, None])
 
     def _pose(self) -> Vector:
         if self.quaternion is None:

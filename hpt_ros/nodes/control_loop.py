@@ -83,6 +83,7 @@ class ControlLoop:
         """Begin to step the pilot, which is active."""
         self._log = log
         self._paused = False
+        self._node.connected().begin()
         self.now()
         self._make_timers()
 
@@ -95,7 +96,7 @@ class ControlLoop:
         controller, period_ns = pilot.controller, pilot.controller.period_ns
         controller.disable()
         instant = self.now()
-        while not controller.filter.at_rest and node.context.ok():
+        while not controller.at_rest and node.context.ok():
             command = controller.step(instant.control_ns)
             if command is not None:  # None if it is less than a period since the timer's last command
                 command = pilot.on_ros_time(command)
@@ -104,6 +105,9 @@ class ControlLoop:
                 self._log.step(Step(command), instant.ros_ns)
             time.sleep(period_ns / NS_PER_S)
             instant = self._period_after(instant, period_ns)
+        while node.context.ok() and node.connected().repeat_zeros(instant.ros_ns):
+            time.sleep(period_ns / NS_PER_S)
+            instant = self._clock.now()
         pilot.deactivate()
         log, self._log = self._log, None
         if log is not None:
@@ -171,7 +175,7 @@ class ControlLoop:
                 self._clock.begun
                 and still_s > BRAKE_STILL_S
                 and pilot.controller.state is not State.RUNNING
-                and not pilot.controller.filter.at_rest
+                and not pilot.controller.at_rest
             ):
                 self._clock.advance(pilot.controller.period_ns)
                 self._step(pilot, self.now())
@@ -193,6 +197,8 @@ class ControlLoop:
         step = pilot.step(now_ns)
         if step.command is not None:
             connections.send(step.command, now_ns)
+        else:
+            connections.repeat_zeros(now_ns)
         if self._log is not None:
             self._log.step(step, now_ns)
         if step.result is not None and not step.problem:

@@ -8,18 +8,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import geometry_msgs.msg
+import nav_msgs.msg
 import sensor_msgs.msg
 import std_msgs.msg
-from builtin_interfaces.msg import Duration, Time
+from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from hpt_msgs.msg import ActionChunk
 from hpt_ros.control import Command
 from hpt_ros.control.chunk import NS_PER_S
-from hpt_ros.embodiment import Embodiment, Stream
+from hpt_ros.control.plan import PAST_S
+from hpt_ros.embodiment import Embodiment, Output, Stream
+from hpt_ros.embodiment.commands import Sending, joint_trajectory
 from hpt_ros.nodes.inference import Result
 from hpt_ros.nodes.intake import COSTLY
+from hpt_ros.nodes.interfaces import interface
 
 STREAM_MESSAGES = {
     "sensor_msgs/msg/Image": sensor_msgs.msg.Image,
@@ -29,6 +32,7 @@ STREAM_MESSAGES = {
     "geometry_msgs/msg/PoseStamped": geometry_msgs.msg.PoseStamped,
     "geometry_msgs/msg/TwistStamped": geometry_msgs.msg.TwistStamped,
     "geometry_msgs/msg/WrenchStamped": geometry_msgs.msg.WrenchStamped,
+    "nav_msgs/msg/Odometry": nav_msgs.msg.Odometry,
     "std_msgs/msg/Float32MultiArray": std_msgs.msg.Float32MultiArray,
     "std_msgs/msg/Float64MultiArray": std_msgs.msg.Float64MultiArray,
     "std_msgs/msg/String": std_msgs.msg.String,
@@ -41,31 +45,20 @@ def to_time(time_ns: int) -> Any:
     return Time(sec=time_ns // NS_PER_S, nanosec=time_ns % NS_PER_S)
 
 
-def to_joint_trajectory(command: Command, names: Sequence[str], now_ns: int) -> Any:
-    """trajectory_msgs/JointTrajectory of one point: be there at header.stamp + time_from_start, at that velocity."""
-    ahead_ns = max(command.time_ns - now_ns, 0)
-    point = JointTrajectoryPoint(
-        positions=command.position.tolist(),
-        velocities=command.velocity.tolist(),
-        time_from_start=Duration(sec=ahead_ns // NS_PER_S, nanosec=ahead_ns % NS_PER_S),
-    )
-    message = JointTrajectory(joint_names=list(names), points=[point])
-    message.header.stamp = to_time(now_ns)
-    return message
+def to_joint_trajectory(
+    command: Command, names: Sequence[str], now_ns: int, *, stamp_zero: bool = False
+) -> Any:
+    """trajectory_msgs/JointTrajectory of a command of joints, see `hpt_ros.embodiment.commands.joint_trajectory`.
 
-
-def to_float64_multi_array(command: Command, names: Sequence[str], now_ns: int) -> Any:
-    """std_msgs/Float64MultiArray for forward controllers: the positions in the action's order, without a time."""
-    return std_msgs.msg.Float64MultiArray(data=command.position.tolist())
-
-
-def to_joint_state(command: Command, names: Sequence[str], now_ns: int) -> Any:
-    """sensor_msgs/JointState: positions and velocities, stamped with the time at which the robot is to be there."""
-    message = sensor_msgs.msg.JointState(
-        name=list(names), position=command.position.tolist(), velocity=command.velocity.tolist()
-    )
-    message.header.stamp = to_time(command.time_ns)
-    return message
+    Args:
+        command: what is told.
+        names: (dim,) of the joints.
+        now_ns: now, on the clock of the command's times.
+        stamp_zero: header.stamp is 0, see `Sending`.
+    """
+    output = Output("joints", "joint_trajectory", joint_trajectory.COMMAND.type, names=tuple(names))
+    sending = Sending(interface, now_ns, round(PAST_S * NS_PER_S), stamp_zero)
+    return joint_trajectory.encode(command, output, sending)
 
 
 def to_action_chunk(result: Result, embodiment: Embodiment, now_ns: int) -> Any:

@@ -33,6 +33,7 @@ NAMES = (
     "command_interval_steady_s",
     "command_jitter_s",
     "control_s",
+    "lead_s",
 )
 
 
@@ -55,6 +56,7 @@ class Metrics:
     | command_interval_steady_s | a command sent | the next command sent | steady |
     | command_jitter_s | that interval | less the period, without sign | steady |
     | control_s | control timer called | control timer done | steady |
+    | lead_s | control timer called | when the robot begins to brake, without a further command | steady |
     """
 
     def __init__(self) -> None:

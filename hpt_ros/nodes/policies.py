@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.control import Kinematics
 from hpt_ros.embodiment import Deployment, Embodiment, deployed_fields, require_deployable
-from hpt_ros.embodiment.action import CARTESIAN_TWIST
+from hpt_ros.embodiment.kinds import VELOCITIES
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.inference import ChunkPolicy, Observation
 from hpt_ros.resources import checkpoint_folder
@@ -23,6 +23,8 @@ KINDS = ("checkpoint", "hold", "random")
 
 # The random baseline's speed, as part of the velocity limits: it moves visibly within an episode. Our choice.
 RANDOM_SPEED = 0.2
+# What the hold baseline takes for lag, sag and noise rather than for a move by hand, rad or m or units. Our choice.
+NEARBY = 0.05
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,29 @@ class LoadedPolicy:
 
 @dataclass
 class HoldPolicy:
-    """The do-nothing baseline: stay where the newest observation saw the robot."""
+    """The do-nothing baseline: stay where the robot was seen.
+
+    An arm that sags is seen a little below what it was told, each time again, so what is held changes only where the
+    robot is further than `NEARBY` from it: somebody moved it.
+    """
 
     embodiment: Embodiment
+    _held: NDArray[Any] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.embodiment.space.require_measured()
 
     def predict(self, observation: Observation) -> NDArray[Any]:
-        """The measured pose, repeated."""
+        """The held pose, repeated."""
         pose = self.embodiment.space.holding(observation.inputs["state"][0, -1])
-        chunk: NDArray[Any] = np.tile(pose, (self.embodiment.action.horizon, 1))
+        if self._held is None or np.abs(pose - self._held).max() > NEARBY:
+            self._held = pose
+        chunk: NDArray[Any] = np.tile(self._held, (self.embodiment.action.horizon, 1))
         return chunk
 
     def reset(self) -> None:
-        """Nothing is remembered."""
+        """Hold where the robot is seen next."""
+        self._held = None
 
 
 @dataclass
@@ -94,11 +104,12 @@ class RandomPolicy:
         pose = robot.space.holding(observation.inputs["state"][0, -1])
         velocity = self._random.uniform(-self._speed, self._speed)
         times_s = robot.dt_s * np.arange(robot.action.horizon)
-        chunk: NDArray[Any] = np.clip(pose + times_s[:, None] * velocity, robot.lower, robot.upper)
+        line = pose + times_s[:, None] * velocity
+        chunk: NDArray[Any] = np.where(robot.space.angles, line, np.clip(line, robot.lower, robot.upper))
         for part in robot.space.parts:
-            if part.output.kind == CARTESIAN_TWIST:  # a velocity itself
-                fastest = RANDOM_SPEED * robot.upper[part.action]
-                chunk[:, part.action] = self._random.uniform(-fastest, fastest)
+            if part.output.kind in VELOCITIES:  # a velocity itself
+                slowest, fastest = (RANDOM_SPEED * bound[part.action] for bound in (robot.lower, robot.upper))
+                chunk[:, part.action] = self._random.uniform(slowest, fastest)
         return chunk
 
     def reset(self) -> None:
@@ -167,7 +178,7 @@ class CheckpointPolicy:
         ]
         chunk: NDArray[Any] = self._rollout.predict(inputs, keys)
         space = self.embodiment.space
-        if space.mode == "absolute":
+        if space.predicted_as_held:
             return chunk
         absolute: NDArray[Any] = space.from_mode(chunk[None], observation.inputs["state"][:, -1])[0]
         return absolute

@@ -5,13 +5,14 @@
 | interface | type |
 | --- | --- |
 | the embodiment's streams | subscriptions |
-| the embodiment's outputs | what it says, e.g. trajectory_msgs/JointTrajectory of one point |
+| the embodiment's outputs | what it says, e.g. trajectory_msgs/JointTrajectory, which ends at rest |
 | the parameters outputs.* | the same command as std_msgs/Float64MultiArray or sensor_msgs/JointState |
 | ~/status, ~/chunk, /diagnostics | hpt_msgs/PolicyStatus, hpt_msgs/ActionChunk, diagnostic_msgs/DiagnosticArray |
 | ~/predicted_path | nav_msgs/Path, with a robot_description or Cartesian commands |
 | ~/set_task, ~/clear_fault, ~/stop | services hpt_msgs/SetTask, hpt_msgs/ClearFault, std_srvs/Trigger |
 | ~/stop | topic std_msgs/Empty: any message stops the robot |
 | the parameter deadman.topic | std_msgs/Bool, true while a person holds the switch |
+| the parameter speed_scaling.topic | std_msgs/Float64, the robot's own speed scaling |
 | ~/run | action hpt_msgs/RunPolicy |
 
 docs/safety.md says what it guarantees.
@@ -178,6 +179,9 @@ class PolicyNode(StrictParameters, LifecycleNode):
                 control.deadman.topic,
                 on_message=self._on_message,
                 on_deadman=self._on_deadman,
+                on_goal=self._on_goal,
+                speed_topic=control.speed_scaling.topic,
+                on_speed=self._on_speed,
             )
             made.callback(connections.close)
             prediction = Prediction(self, pilot, config)
@@ -283,11 +287,11 @@ class PolicyNode(StrictParameters, LifecycleNode):
             return NOTHING
         return reason(self._pilot, self._monitor, self.standstill, now_ns, self._sources.silence)
 
-    def stale_streams(self) -> dict[str, Reason]:
+    def stale_streams(self, now_ns: int) -> dict[str, Reason]:
         """The streams that stop the robot, and why; with the lock held."""
         if self._pilot is None:
             return {}
-        return stale_streams(self._pilot, self._monitor, self._sources.silence)
+        return stale_streams(self._pilot, self._monitor, now_ns, self._sources.silence)
 
     def draw(self, now_ns: int) -> None:
         """Publish the way of the newest chunk."""
@@ -318,10 +322,13 @@ class PolicyNode(StrictParameters, LifecycleNode):
         began_s = time.monotonic()
         with self._lock:
             pilot = self._pilot
-            if pilot is None or not pilot.controller.state.active:
+            if pilot is None or not (pilot.controller.state.active or stream.holds):
                 return
             now_ns = self.time().ros_ns
             if now_ns == 0:  # simulated time has not begun
+                return
+            if not pilot.controller.state.active:
+                pilot.keep(stream, message, now_ns)
                 return
             if warning := self._watched().saw(stream, message, now_ns):
                 self.teller.warn(Kind.UNSTAMPED, stream.name, warning)
@@ -338,6 +345,15 @@ class PolicyNode(StrictParameters, LifecycleNode):
         with self._lock:
             if self._pilot is not None:
                 self._pilot.controller.guards.deadman.heard(message.data, self.time().control_ns)
+
+    def _on_goal(self, output: str, problem: str) -> None:
+        with self._lock:
+            self.teller.warn(Kind.GOAL, output, problem)
+
+    def _on_speed(self, message: Any) -> None:
+        with self._lock:
+            if self._pilot is not None:
+                self._pilot.controller.guards.pace.heard(message.data)
 
     # --- operators -------------------------------------------------------------------------------------------------
 
@@ -391,6 +407,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         old = self._piloted()
         pilot = make_pilot(old.loaded, config, control, lambda: self.now_ns, self.resolve_topic_name)
         pilot.controller.latched, pilot.task = old.controller.latched, old.task
+        pilot.succeed(old)
         old.end()
         self._pilot, self._config = pilot, config
         if self._prediction is not None:

@@ -30,7 +30,10 @@ class Kind(str, Enum):
     INTERNAL = "internal"
     LOST = "lost"  # a stream that the policy can do without
     LATENCY = "latency"  # a policy that is slower than its chunks
+    LEAD = "lead"  # commands come so late that the robot may brake by itself
+    CLOCKS = "clocks"  # the robot's clock is not ours
     SLOW = "slow"  # a stream that comes less often than it should
+    GOAL = "goal"  # an action's goal was rejected, aborted or canceled
     IMAGE = "image"  # images of another shape than the policy's
 
 

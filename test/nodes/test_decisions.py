@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
-from policy_rig import COMMANDS, NS, Rig, policy_rig, wait_for
+from policy_rig import COMMANDS, PERIOD_S, Rig, policy_rig, wait_for
+from support.told import told
 
 from hpt_ros.control import State
 from rosbag_tools.reader import Bag
@@ -46,12 +47,11 @@ def test_each_activation_has_a_bag_of_all_commands_chunks_and_reasons(rig, tmp_p
         commands = [message.content for message in bag.messages([COMMANDS])]
         chunks = [message.content for message in bag.messages(["/policy_node/chunk"])]
         assert bag.custom["hpt_ros_dropped"] == "0"
-    logged = {
-        c.header.stamp.sec * NS + c.header.stamp.nanosec: np.array(c.points[0].positions) for c in commands
-    }
     wait_for(lambda: len(rig.robot.commands) == len(commands), "all commands at the robot")
-    for sent in rig.robot.commands:
-        np.testing.assert_array_equal(logged[sent.stamp_ns], sent.position)
+    for sent, command in zip(rig.robot.commands, commands, strict=True):
+        logged = told(command, PERIOD_S)
+        assert logged.stamp_ns == sent.stamp_ns
+        np.testing.assert_array_equal(logged.position, sent.position)
     assert {chunk.dim for chunk in chunks} == {6, 7}
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
     assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)

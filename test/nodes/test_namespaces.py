@@ -40,7 +40,7 @@ def test_when_two_robots_share_a_graph_expect_each_commanded_by_its_own_node_onl
     with Composition() as composition:
         left = composition.add(Robot(composition.context, "/cell/left"))
         right = composition.add(Robot(composition.context, "/cell/right"))
-        right.position = HOME + 0.2
+        right.place(HOME + 0.2)
         nodes = [
             start(composition, left, slow, namespace="/cell/left"),
             start(composition, right, fast, namespace="/cell/right"),

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import Transition
 from policy_rig import wait_for
 from scipy.spatial.transform import Rotation
+from support.told import peaks, told
 from tool_rig import ARM, DOWN, HOME, NS, POSES, SERVO, Script, running
 
 from hpt_ros.control import State
@@ -27,10 +27,10 @@ from hpt_ros.nodes.policy_config import OutputsConfig
 from rosbag_tools.reader import Bag
 
 
-def legal(values: np.ndarray, velocity: Any, acceleration: Any, rate_hz: float) -> None:
-    speeds = np.diff(values, axis=0) * rate_hz
-    assert (np.abs(speeds) <= np.asarray(velocity) * (1 + 1e-6) + 1e-9).all()
-    assert (np.abs(np.diff(speeds, axis=0)) * rate_hz <= np.asarray(acceleration) * (1 + 1e-6) + 1e-6).all()
+def spans(times_ns: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds between neighbours (n - 1, 1), and between the middles of those (n - 2, 1)."""
+    between = np.diff(times_ns)[:, None] / NS
+    return between, (between[1:] + between[:-1]) / 2.0
 
 
 def test_when_a_robot_has_an_arm_and_a_gripper_expect_each_commanded_on_its_topic_within_limits() -> None:
@@ -38,21 +38,37 @@ def test_when_a_robot_has_an_arm_and_a_gripper_expect_each_commanded_on_its_topi
     with running(ARM, policy) as (machine, node):
         wait_for(lambda: machine.joints[0] > 0.25 and machine.joints[6] > 0.79, "motion of both")
         node.stop("enough")
-        wait_for(lambda: node.pilot is not None and node.pilot.controller.filter.at_rest, "rest")
+        wait_for(lambda: node.pilot is not None and node.pilot.controller.at_rest, "rest")
         count = wait_for(
             lambda: len(machine.arm) == len(machine.gripper) and len(machine.arm), "the last commands"
         )
         assert node.counters()["commands_sent"] >= count
         # A closing gripper is limited by itself: it does not slow the arm, nor is it blended.
         assert node.counters()["clamped_velocity"] > 0
-    path = np.array([message.points[0].positions for message in machine.arm])
+    velocity, acceleration = peaks([told(message, 1 / ARM.action.rate_hz) for message in machine.arm], 0.01)
     assert {tuple(message.joint_names) for message in machine.arm} == {ARM.action.names[:6]}
-    legal(path, ARM.max_velocity[:6], ARM.max_acceleration[:6], ARM.action.rate_hz)
+    assert (velocity <= ARM.max_velocity[:6] * (1 + 1e-6)).all()
+    assert (acceleration <= ARM.max_acceleration[:6] * (1 + 1e-6)).all()
     fingers = np.array(machine.gripper)[:, None]
-    legal(fingers, ARM.max_velocity[6:], ARM.max_acceleration[6:], ARM.action.rate_hz)
     assert (fingers >= 0.0).all()
     assert (fingers <= 0.8).all()
-    assert np.diff(fingers[:, 0]).max() * ARM.action.rate_hz == pytest.approx(1.4)
+    # A controller without times is told where to be when it is told: the timer's jitter is in single steps.
+    spread = np.quantile((fingers[10:, 0] - fingers[:-10, 0]) * ARM.action.rate_hz / 10, 0.9)
+    assert 1.0 < spread < 1.4 * 1.2
+
+
+def test_when_stamps_are_to_be_zero_expect_trajectories_that_begin_now_and_end_at_rest() -> None:
+    with running(ARM, Script(ARM, {0: 0.3}, {}), outputs__stamp_zero=True) as (machine, _):
+        wait_for(lambda: len(machine.arm) > 50, "commands")
+    for message in machine.arm:
+        times_ns = [
+            point.time_from_start.sec * NS + point.time_from_start.nanosec for point in message.points
+        ]
+        assert message.header.stamp.sec == message.header.stamp.nanosec == 0
+        assert times_ns[0] > 0
+        assert (np.diff(times_ns) > 0).all()
+        assert not np.any(message.points[-1].velocities)
+    assert any(np.any(message.points[0].velocities) for message in machine.arm)
 
 
 def test_when_outputs_have_latencies_expect_each_stamped_and_sent_ahead_by_its_own() -> None:
@@ -64,9 +80,9 @@ def test_when_outputs_have_latencies_expect_each_stamped_and_sent_ahead_by_its_o
         np.testing.assert_allclose(robot.space.ahead_s, [0.0] * 6 + [0.25])
         assert node.pilot is not None
         assert node.pilot.controller.queue.longest_ns == 250_000_000
-    ahead = [m.points[0].time_from_start.sec + m.points[0].time_from_start.nanosec / NS for m in machine.arm]
-    # A period and the arm's latency ahead; a timer that is late takes from it, never adds.
-    assert np.median(ahead) == pytest.approx(0.06, abs=0.01)
+        lead_s = [value for value in node.metrics()["lead_s"] if np.isfinite(value)]
+    # Before each period at least the arm's latency is fixed, and at most the jitter of a period more.
+    assert 0.05 <= np.median(lead_s) <= 0.08
 
 
 def test_when_the_tool_is_moved_by_twists_expect_them_legal_and_zero_in_the_end() -> None:
@@ -74,21 +90,22 @@ def test_when_the_tool_is_moved_by_twists_expect_them_legal_and_zero_in_the_end(
     with running(SERVO, policy) as (machine, node):
         wait_for(lambda: machine.position[2] > 0.35, "motion upwards")
         wait_for(lambda: machine.joints[6] > 0.79, "the gripper closed")
-        assert machine.twists[-1][2] == pytest.approx(0.1, abs=0.02)
-        assert machine.twists[-1][5] == pytest.approx(0.3, abs=0.05)
+        wait_for(lambda: np.abs(machine.twists[-1][[2, 5]] - [0.1, 0.3]).max() < 0.02, "the policy's twist")
         node.stop("enough")
         wait_for(lambda: not machine.twists[-1].any(), "a zero twist")
         count = len(machine.twists)
-        wait_for(lambda: node.pilot is not None and node.pilot.controller.filter.at_rest, "rest")
+        wait_for(lambda: node.pilot is not None and node.pilot.controller.at_rest, "rest")
     assert machine.frames == {"base"}
     twists = np.array(machine.twists)
     assert not twists[count - 1 :].any()
     limits, turn = SERVO.space.limits, SERVO.action.parts[0].rotation_limit
     assert turn is not None
-    legal(np.cumsum(twists[:, :3], axis=0) / 100.0, limits.velocity[:3], limits.acceleration[:3], 100.0)
+    between, _ = spans(machine.twist_times_ns)
+    assert (np.abs(twists[:, :3]) <= limits.velocity[:3] * (1 + 1e-6)).all()
+    assert (np.abs(np.diff(twists[:, :3], axis=0)) <= limits.acceleration[:3] * between * (1 + 1e-6)).all()
     assert np.linalg.norm(twists[:, 3:], axis=1).max() <= turn.velocity * (1 + 1e-6)
     change = np.linalg.norm(np.diff(twists[:, 3:], axis=0), axis=1)
-    assert change.max() * SERVO.action.rate_hz <= turn.acceleration * (1 + 1e-6)
+    assert (change <= turn.acceleration * between[:, 0] * (1 + 1e-5)).all()
 
 
 @pytest.mark.parametrize("goal", ["a floor of the workspace", "the position limits"])
@@ -106,11 +123,16 @@ def test_when_poses_lead_out_expect_them_kept_inside_without_a_urdf(goal: str) -
     assert positions[:, 2].min() >= lowest - 1e-9
     limits, turn = POSES.space.limits, POSES.action.parts[0].rotation_limit
     assert turn is not None
-    legal(positions, limits.velocity[:3], limits.acceleration[:3], 100.0)
+    between, middle = spans(machine.pose_times_ns)
+    speeds = np.diff(positions, axis=0) / between
+    assert (np.abs(speeds) <= limits.velocity[:3] * (1 + 1e-6)).all()
+    assert (np.abs(np.diff(speeds, axis=0)) <= limits.acceleration[:3] * middle * (1 + 1e-6) + 1e-9).all()
     turns = Rotation.concatenate([rotation for _, rotation in machine.poses])
-    omega = (turns[1:] * turns[:-1].inv()).as_rotvec() * 100.0
+    omega = (turns[1:] * turns[:-1].inv()).as_rotvec() / between
     assert np.linalg.norm(omega, axis=1).max() <= turn.velocity * (1 + 1e-6)
-    assert np.linalg.norm(np.diff(omega, axis=0), axis=1).max() * 100.0 <= turn.acceleration * (1 + 1e-5)
+    assert (
+        np.linalg.norm(np.diff(omega, axis=0), axis=1) <= turn.acceleration * middle[:, 0] * (1 + 1e-5)
+    ).all()
     assert np.linalg.norm(omega, axis=1).max() == pytest.approx(turn.velocity, rel=1e-3)
     assert machine.frames == {"base"}
 
@@ -164,7 +186,7 @@ def test_the_baselines_hold_and_move_robots_of_every_kind(robot: Embodiment) -> 
 
 
 def test_when_a_further_form_cannot_hold_the_command_expect_it_refused() -> None:
-    with pytest.raises(HptError, match=r"outputs.joint_state is '/x', but .* Cartesian commands"):
+    with pytest.raises(HptError, match=r"outputs.joint_state is '/x', but .* commands of cartesian_twist"):
         make_senders(SERVO, OutputsConfig(joint_state="/x"))
     found = make_senders(ARM, OutputsConfig(joint_state="/x"))
     assert [sender.topic for sender in found] == [part.topic for part in ARM.action.parts] + ["/x"]
@@ -183,7 +205,7 @@ def test_a_remote_policy_moves_a_tool_and_a_gripper_and_the_log_has_every_comman
     with running(robot, policy, far_file=tmp_path / "robot.yaml", **values) as (machine, node):
         wait_for(lambda: machine.position[2] > 0.32 and machine.joints[6] > 0.5, "motion of both")
         node.stop("enough")
-        wait_for(lambda: node.pilot is not None and node.pilot.controller.filter.at_rest, "rest")
+        wait_for(lambda: node.pilot is not None and node.pilot.controller.at_rest, "rest")
         assert machine.change(Transition.TRANSITION_DEACTIVATE)
         sent = machine.twists if robot is SERVO else machine.poses
         wait_for(lambda: len(sent) == len(machine.gripper), "the last commands")

@@ -91,10 +91,13 @@ def test_when_camera_dies_while_moving_expect_braking_from_its_timeout_on_within
     rig.until_moving()
     rig.robot.camera_on = False
     rig.until(State.HOLDING)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
-    timeout_ns = rig.robot.last_camera_ns + 250_000_000
-    after = [np.abs(command.velocity) for command in rig.robot.commands if command.stamp_ns > timeout_ns]
+    # What is fixed by then is not changed any more: the lead, and the curve's periods.
+    assert node.pilot is not None
+    plan = node.pilot.controller.plan
+    fixed_ns = rig.robot.last_camera_ns + 250_000_000 + plan.lead_ns + 5 * plan.period_ns
+    after = [np.abs(command.velocity) for command in rig.robot.commands if command.due_ns > fixed_ns]
     assert len(after) > 3
     for before, now in itertools.pairwise(after):
         assert (now <= before + 1e-9).all()
@@ -114,7 +117,7 @@ def test_when_fault_is_cleared_expect_motion_again_only_then(rig):
     rig.until_moving()
     rig.robot.joints_on = False
     rig.until(State.FAULT)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.robot.joints_on = True
     sent = len(rig.robot.commands)
     time.sleep(0.3)
@@ -143,7 +146,7 @@ def test_when_an_operator_stops_expect_rest_within_limits_and_latched_over_react
     else:
         assert rig.robot.call(Trigger, "stop").success
     rig.until(State.FAULT)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
     sent = len(rig.robot.commands)
     assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
@@ -175,12 +178,13 @@ def test_when_deactivated_while_moving_expect_rest_and_when_activated_nothing_re
     node = rig.start()
     rig.until_moving()
     assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
     time.sleep(0.1)
     sent = len(rig.robot.commands)
     rig.policy.released.clear()  # no new chunk, so anything sent would be an old one
-    moved = rig.robot.position = HOME + 0.3  # by hand
+    moved = HOME + 0.3
+    rig.robot.place(moved)
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
     wait_for(lambda: not node.pilot.worker.idle, "the policy to be asked")
     time.sleep(0.3)
@@ -228,7 +232,7 @@ def test_when_policy_raises_while_moving_expect_rest_within_limits(rig):
     rig.until_moving()
     rig.policy.raises = True
     rig.until(State.FAULT)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
     assert node.counters()["inference_errors"] == 3
     assert "raised RuntimeError: out of cheese" in node.pilot.controller.latched
@@ -239,7 +243,7 @@ def test_when_policy_hangs_while_moving_expect_rest_within_limits_when_the_chunk
     rig.until_moving()
     rig.policy.released.clear()
     rig.until(State.HOLDING)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
     assert node.counters()["exhausted_stops"] == 1
 
@@ -272,7 +276,7 @@ def test_when_the_node_itself_fails_while_moving_expect_rest_within_limits_and_a
     with node.lock:
         setattr(getattr(node.pilot.intake, part), method, None)  # as a programming error would leave it
     rig.until(State.FAULT)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
     assert node.pilot.controller.latched.startswith("internal error, TypeError")
 
@@ -291,10 +295,11 @@ def test_when_first_target_is_far_away_expect_waiting_and_the_status_says_why(ri
 @pytest.mark.parametrize("policy", ["hold", "random"])
 def test_baselines_go_through_the_same_limits(rig, policy):
     rig.start(load=False, policy=policy, embodiment=FILE)
-    wait_for(lambda: len(rig.robot.commands) > 50, "commands")
+    wait_for(lambda: len(rig.robot.commands) > 150, "commands")
     rig.check_limits()
-    moved = np.abs(rig.robot.commands[-1].position - HOME).max()
-    assert moved < 1e-6 if policy == "hold" else moved > 1e-3
+    # The arm sags, and is measured with noise: it begins where it was seen, and does not creep from there.
+    moved = np.abs(rig.robot.commands[-1].position - rig.robot.commands[75].position).max()
+    assert moved < 1e-9 if policy == "hold" else moved > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -360,5 +365,5 @@ def test_when_closed_while_moving_expect_the_robot_braked(rig):
     node = rig.start()
     rig.until_moving()
     rig.composition.remove(node)
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()

@@ -27,6 +27,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
+from support.told import told
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_msgs.msg import PolicyStatus
@@ -131,7 +132,7 @@ class SimulatedRobot(Node):
 
     def _on_command(self, message: JointTrajectory) -> None:
         self.commands.append(message)
-        self.position = np.array(message.points[0].positions)
+        self.position = told(message, 0.02).position
 
     def tick(self) -> None:
         """A hundredth of a second."""
@@ -175,7 +176,7 @@ def test_when_a_checkpoint_is_loaded_expect_its_chunks_as_commands_on_simulated_
         stamps = [c.header.stamp.sec * NS + c.header.stamp.nanosec for c in robot.commands]
         assert 100 * NS < min(stamps) <= max(stamps) <= robot.now_ns
         for command in robot.commands:
-            assert np.abs(np.array(command.points[0].positions) - HOME).max() < 0.06
+            assert np.abs(told(command, 0.02).position - HOME).max() < 0.06
         assert node.metrics()["inference_s"].size >= 1
         # Simulated time stands still: no more commands, and the status goes on.
         wait_for(lambda: not robot.states.clear(), "")
@@ -240,12 +241,12 @@ def test_when_its_process_is_interrupted_while_moving_expect_the_robot_braked_an
             "-p", "policy:=random", "-p", f"embodiment:={FILE}", "-p", "autostart:=true", "-p", "use_sim_time:=true"
         )  # fmt: skip
         try:
-            moving = lambda: robot.commands and np.abs(robot.commands[-1].points[0].velocities).max() > 0.1  # noqa: E731
+            moving = lambda: robot.commands and np.abs(told(robot.commands[-1], 0.02).velocity).max() > 0.1  # noqa: E731
             robot.run_until(moving, "motion")
             process.send_signal(number)
             stopper = threading.Thread(target=process.wait)
             stopper.start()
-            wait_for(lambda: not np.any(robot.commands[-1].points[0].velocities), "rest")
+            wait_for(lambda: not told(robot.commands[-1], 0.02).velocity.any(), "rest")
             stopper.join(20.0)
             assert process.returncode == 0, process.communicate()
         finally:

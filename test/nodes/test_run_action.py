@@ -79,7 +79,7 @@ def test_run_action_ends_with_its_outcome_and_the_robot_at_rest(rig, end):
     }[end]
     assert result.outcome == expected, result.message
     assert result.elapsed_s > 0.0
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
     assert feedback
 
@@ -139,6 +139,6 @@ def test_when_a_goal_that_runs_meets_a_fault_of_ours_expect_it_answered_and_the_
     result = wait_for(lambda: outcome.done() and outcome.result(), "the result").result
     assert result.outcome == RunPolicy.Result.FAULTED
     assert "no such key" in result.message
-    wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+    rig.until_rest()
     rig.check_limits()
     assert "no such key" in node.pilot.controller.latched

@@ -89,20 +89,17 @@ def test_the_controllers_limits_are_switched_on_and_agree_with_the_policy_nodes(
     assert manager["enforce_command_limits"] is True
     given = document[name]["ros__parameters"]
     assert tuple(given["joints"]) == ROBOT.action.names
-    assert given["allow_nonzero_velocity_at_trajectory_end"] is True
+    assert given["allow_nonzero_velocity_at_trajectory_end"] is False
     assert given["interpolate_from_desired_state"] is True
     assert given["allow_trajectory_replacement"] is False
     config, rate_hz = JtcConfig.load(config_file("controllers/feed_dog.yaml"))  # knows every parameter of it
-    assert config.active_cmd_timeout_s == given["cmd_timeout"]
+    assert config.active_cmd_timeout_s == 0.0  # every message ends at rest: there the arm stays
     assert rate_hz == manager["update_rate"]
     constraints = given["constraints"]
-    # A timeout that is not longer than goal_time is ignored by the controller.
-    assert given["cmd_timeout"] > constraints["goal_time"] > 0.0
-    assert given["cmd_timeout"] >= 5.0 / ROBOT.action.rate_hz
     assert manager["update_rate"] >= 2 * ROBOT.action.rate_hz
     for joint in ROBOT.action.names:
         assert constraints[joint]["trajectory"] == ControlConfig().tracking.error
-        assert constraints[joint]["goal"] > 0.0
+        assert constraints[joint]["goal"] == constraints["goal_time"] == 0.0
 
 
 def said_with_profiles(path: Path) -> str:

@@ -109,7 +109,9 @@ class Messages:
         return SimpleNamespace(header=self.header(stamp_ns), format=format_, data=data)
 
     def command(self, names=("a", "b"), positions=(0.5, -0.5), stamp_ns=0, from_start_ns=0, points=1):
-        point = SimpleNamespace(positions=list(positions), time_from_start=self.time(from_start_ns))
+        point = SimpleNamespace(
+            positions=list(positions), velocities=[], time_from_start=self.time(from_start_ns)
+        )
         return SimpleNamespace(header=self.header(stamp_ns), joint_names=list(names), points=[point] * points)
 
 

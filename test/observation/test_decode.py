@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import copy
+
 import cv2
 import numpy as np
 import pytest
@@ -239,10 +241,24 @@ def test_when_the_stamp_is_zero_expect_the_arrival(robot, messages):
     assert decode_command(robot.action.parts[0], messages.command(from_start_ns=3), 77)[0] == 80
 
 
-@pytest.mark.parametrize("points", [0, 2])
-def test_when_a_trajectory_has_not_one_point_expect_error(robot, messages, points):
-    with pytest.raises(DecodeError, match=f"{points} points, but one point per message"):
-        decode_command(robot.action.parts[0], messages.command(points=points), 0)
+def test_when_a_trajectory_has_no_points_expect_error(robot, messages):
+    with pytest.raises(DecodeError, match="a trajectory without points"):
+        decode_command(robot.action.parts[0], messages.command(points=0), 0)
+
+
+def test_when_a_trajectory_has_several_points_expect_its_place_on_arrival(robot, messages):
+    message = messages.command(points=2)
+    message.header.stamp.sec, start_ns = 3, 3 * 10**9
+    first = message.points[0]
+    last = copy.deepcopy(first)
+    message.points = [first, last]
+    for point, at_ns, value in ((first, 10_000_000, 0.2), (last, 30_000_000, 0.4)):
+        point.time_from_start.sec, point.time_from_start.nanosec = 0, at_ns
+        point.positions = np.full(2, value)
+    for arrival_ms, time_ms, place in ((5, 10, 0.2), (25, 25, 0.35), (40, 30, 0.4)):
+        time_ns, vector = decode_command(robot.action.parts[0], message, start_ns + arrival_ms * 10**6)
+        assert time_ns == start_ns + time_ms * 10**6
+        np.testing.assert_allclose(vector, place)
 
 
 def test_when_a_command_lacks_a_joint_or_positions_expect_error(robot, messages):

@@ -39,6 +39,10 @@ class ArmModel:
     held: dict[int, float] = field(default_factory=dict)
 
 
+# A cobot in position mode: lag and dead time of UR5e-like arms, a sag that a controller without integral part leaves.
+COBOT = ArmModel(lag_s=0.04, dead_time_s=0.01, sag=-0.005, noise=0.0005, step=0.0002)
+
+
 class Arm:
     """An arm at rest at `position` (N,); `advance` moves it to a time under a command.
 
