@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from policy_rig import PERIOD_S, ROBOT, Ramp, Rig, Robot, policy_rig, wait_for
+from rclpy.logging import get_logger
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage
 
@@ -258,3 +259,31 @@ def test_when_waiting_lasts_expect_each_reason_once_and_again_every_ten_seconds(
         teller.waiting(State.RUNNING, lambda: reasons[0])
         now[0] += 0.02
     assert log.lines == []
+
+
+def test_when_reasons_of_other_levels_follow_each_other_expect_all_of_them_logged(capfd):
+    """rclpy refuses a line of code that logs at another level than before: the node went from waiting to a fault."""
+    now = [0.0]
+    teller = Teller(get_logger("teller"), lambda: now[0])
+    for reason in (
+        Reason(Code.TASK, "no task"),
+        Reason(Code.POSE, "no pose"),
+        Reason(Code.RELEASED, "no hand"),
+    ):
+        for _ in range(100):
+            teller.waiting(State.WAITING, lambda reason=reason: reason)
+            now[0] += 0.02
+    for log, level in ((teller.complain, "complained"), (teller.warn, "warned"), (teller.complain, "again")):
+        log(Kind.UNUSABLE, level, level)
+    logged = capfd.readouterr().err
+    for line in (
+        *(
+            "[INFO]",
+            "WAITING: no task [task]",
+            "[WARN]",
+            "WAITING: no pose [pose]",
+            "WAITING: no hand [released]",
+        ),
+        *("complained", "warned", "again"),
+    ):
+        assert line in logged
