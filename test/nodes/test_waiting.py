@@ -282,7 +282,7 @@ def test_when_reasons_of_other_levels_follow_each_other_expect_all_of_them_logge
             "WAITING: no task [task]",
             "[WARN]",
             "WAITING: no pose [pose]",
-            "WAITING: no hand [released]",
+            "WAITING: no hand",
         ),
         *("complained", "warned", "again"),
     ):
