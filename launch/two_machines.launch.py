@@ -26,7 +26,7 @@ def _nodes(context: Any) -> list[Any]:
         return [node(context, "inference_node", {**clock, **chosen})]
     parameters = {
         **clock,
-        **given(context, "embodiment", "task"),
+        **given(context, "embodiment", "deployment", "task"),
         "policy": "remote",
         "autostart": value("autostart") == "true",
     }
@@ -42,6 +42,11 @@ def generate_launch_description() -> LaunchDescription:
                 "embodiment",
                 default_value="",
                 description="embodiment file; the robot's side needs it, and it must agree with the checkpoint's",
+            ),
+            DeclareLaunchArgument(
+                "deployment",
+                default_value="",
+                description="deployment file with the facts of this cell, over the embodiment; empty: none (robot)",
             ),
             DeclareLaunchArgument("checkpoint", default_value="", description="checkpoint folder (policy)"),
             DeclareLaunchArgument(
