@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import functools
 import math
-import multiprocessing
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +29,7 @@ from rosbag_tools.episodes import Episode, find_episodes
 from rosbag_tools.errors import BagError
 from rosbag_tools.kept import Converted, converted_once, kept_folder, key_of
 from rosbag_tools.leader import LEADER_TYPE, Leader
+from rosbag_tools.process_pool import run_in_processes
 from rosbag_tools.progress import Progress, Teller, Watch, told_in
 from rosbag_tools.reader import Bag, Message, find_bags
 from rosbag_tools.report import ACTION_SOURCES, EpisodeReport, Report
@@ -365,24 +364,10 @@ def _run(
 ) -> Iterator[tuple[Job, Callable[[], Converted]]]:
     """Each job and how to get its result, in the order of the jobs."""
     work = functools.partial(convert_or_take, folder=folder.resolve())
-    workers = options.workers
     if options.ray:
         yield from run_on_ray(work, jobs, options.ray)
         return
-    if workers <= 1 or len(jobs) == 1:
-        for job in jobs:
-            yield job, functools.partial(work, job)
-        return
-    # Spawned, not forked: the parent may have threads of OpenCV and FFmpeg.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        futures: list[Future[Converted]] = [pool.submit(work, job) for job in jobs]
-        try:
-            for job, future in zip(jobs, futures, strict=True):
-                yield job, future.result
-        finally:
-            for future in futures:
-                future.cancel()
+    yield from run_in_processes(work, jobs, options.workers)
 
 
 def _result(job: Job, outcome: Callable[[], Converted], report: Report) -> Converted | None:

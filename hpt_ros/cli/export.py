@@ -8,9 +8,12 @@ import argparse
 import shutil
 from pathlib import Path
 
+from hpt_ros.cli.output import make_parent
 from hpt_ros.errors import HptError
+from hpt_ros.extras import require_extra
 
 FORMATS = {"hdf5": ".hdf5", "zarr": ".zarr"}
+PACKAGES = {"hdf5": "h5py", "zarr": "zarr"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +42,9 @@ def run(args: argparse.Namespace) -> int:
         )
     if out.exists():
         raise HptError(f"{args.out!r} exists already, so it is not replaced; name another")
-    if not out.absolute().parent.is_dir():
-        raise HptError(f"the folder of {args.out!r} does not exist; make it, or name another place")
+    require_extra(PACKAGES[kind], extra="export", what=f"hpt export to {kind}")
     dataset = open_dataset(args.dataset)
-    work = out.with_name(f".{out.name}.writing")
+    work = make_parent(out).with_name(f".{out.name}.writing")
     _remove(work)
     write = write_hdf5 if kind == "hdf5" else write_zarr
     try:

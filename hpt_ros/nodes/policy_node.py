@@ -64,6 +64,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
 
     Attributes:
         refusal: why the last transition failed, one sentence; empty if it did not.
+        starting: whether the executable makes the first transitions; it says their refusal itself.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             node_arguments: of rclpy's Node, e.g. context, parameter_overrides.
         """
         super().__init__(name, **node_arguments)
-        self.refusal, self.may_come = "", False
+        self.refusal, self.may_come, self.starting = "", False, False
         self._load = load
         self._lock = threading.RLock()
         self._pilot: Pilot | None = None
@@ -418,9 +419,9 @@ class PolicyNode(StrictParameters, LifecycleNode):
         return SetParametersResult(successful=not refused, reason=refused)
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; a moving robot is braked first."""
-    return run("policy_node", PolicyNode, args)
+def main(args: Sequence[str] | None = None, name: str = "policy_node") -> int:
+    """Run the node until SIGINT or SIGTERM; a moving robot is braked first. `name` stands in front of errors."""
+    return run(name, PolicyNode, args)
 
 
 if __name__ == "__main__":
