@@ -21,6 +21,11 @@ def profiles_variable() -> str:
     return OLDER if major < FIRST_RCLPY_WITH_FAST_DDS_3 else NEWER
 
 
+def two_machines_file() -> str:
+    """Name, below ``config/dds``, the profiles for a policy on another machine: Fast DDS 3 renamed an element."""
+    return "two_machines_jazzy.xml" if profiles_variable() == OLDER else "two_machines.xml"
+
+
 def has_profiles() -> bool:
     """Tell whether this process was given profiles under a name that its Fast DDS reads."""
     heeded = (

@@ -116,7 +116,7 @@ def said_with_profiles(path: Path, variable: str = profiles_variable()) -> str:
     return f"exit {done.returncode}" * bool(done.returncode) + done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["fastdds.xml", "two_machines.xml"])
+@pytest.mark.parametrize("name", ["fastdds.xml", fast_dds.two_machines_file()])
 def test_fast_dds_takes_the_profiles_and_says_so_of_ones_that_are_wrong(name, tmp_path):
     shipped = config_file(f"dds/{name}")
     assert said_with_profiles(shipped) == ""
@@ -125,6 +125,14 @@ def test_fast_dds_takes_the_profiles_and_says_so_of_ones_that_are_wrong(name, tm
         shipped.read_text(encoding="utf-8").replace("participant", "partycipant"), encoding="utf-8"
     )
     assert "XML" in said_with_profiles(wrong)
+
+
+def test_the_profiles_for_two_machines_on_jazzy_differ_in_the_spelling_alone():
+    newer, older = (
+        config_file(f"dds/{name}").read_text(encoding="utf-8").partition("-->")[2]
+        for name in ("two_machines.xml", "two_machines_jazzy.xml")
+    )
+    assert newer.replace("heartbeat_period", "heartbeatPeriod") == older
 
 
 @pytest.mark.parametrize("variable", [fast_dds.NEWER, fast_dds.OLDER])
