@@ -270,8 +270,12 @@ def test_when_reasons_of_other_levels_follow_each_other_expect_all_of_them_logge
         Reason(Code.POSE, "no pose"),
         Reason(Code.RELEASED, "no hand"),
     ):
+
+        def given(reason: Reason = reason) -> Reason:
+            return reason
+
         for _ in range(100):
-            teller.waiting(State.WAITING, lambda reason=reason: reason)
+            teller.waiting(State.WAITING, given)
             now[0] += 0.02
     for log, level in ((teller.complain, "complained"), (teller.warn, "warned"), (teller.complain, "again")):
         log(Kind.UNUSABLE, level, level)
