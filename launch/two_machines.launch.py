@@ -3,8 +3,8 @@
 """A policy that computes on another machine: `side:=robot` beside the robot, `side:=policy` where the GPU is.
 
 The robot's side runs the policy node with all its limits and watchdogs; the other only answers observations with
-chunks and commands nothing. Set FASTDDS_DEFAULT_PROFILES_FILE to config/dds/two_machines.xml on both: docs/safety.md,
-"Two machines".
+chunks and commands nothing. Set FASTDDS_DEFAULT_PROFILES_FILE to config/dds/two_machines.xml on both
+(on Jazzy FASTRTPS_DEFAULT_PROFILES_FILE to two_machines_jazzy.xml): docs/safety.md, "Two machines".
 """
 
 from typing import Any

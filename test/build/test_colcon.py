@@ -60,6 +60,12 @@ def test_when_it_is_built_expect_executables_and_files(linked: bool, tmp_path: P
     assert {"hpt", "policy_node", "recorder_node", "sim_node"} <= {
         path.name for path in executables.iterdir()
     }
+    # what `ros2 run` and launch files start has the libraries of the Python that ran colcon, with nothing activated
+    assert all(
+        path.read_text().splitlines()[0] == f"#!{sys.executable}"
+        for path in executables.iterdir()
+        if not path.is_symlink()
+    )
     shipped = prefix / "share" / "hpt_ros" / "config" / "embodiments" / "feed_dog.yaml"
     assert shipped.read_bytes() == (ROOT / "config" / "embodiments" / "feed_dog.yaml").read_bytes()
     assert shipped.is_symlink() == linked

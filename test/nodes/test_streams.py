@@ -16,6 +16,7 @@ from policy_rig import NS, ROBOT, Rig, policy_rig, wait_for
 from sensing_rig import SENSING, message_of
 
 from hpt_ros.control import State
+from hpt_ros.nodes.fast_dds import profiles_variable
 from hpt_ros.nodes.streams import KEPT, StreamMonitor
 
 START = 1_700_000_000 * NS
@@ -106,7 +107,7 @@ def test_when_the_robots_clock_differs_expect_a_warning_of_its_own_kind_with_bot
 def test_when_raw_images_are_slow_without_a_profile_of_fast_dds_expect_it_named(
     monkeypatch, type_, profile, hinted
 ):
-    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", profile)
+    monkeypatch.setenv(profiles_variable(), profile)
     camera = replace(CAMERA, type=type_)
     monitor, now = StreamMonitor(replace(ROBOT, streams=(camera, *ROBOT.streams[1:]))), START
     for _ in range(20):

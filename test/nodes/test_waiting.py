@@ -7,7 +7,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -271,8 +270,12 @@ def test_when_reasons_of_other_levels_follow_each_other_expect_all_of_them_logge
         Reason(Code.POSE, "no pose"),
         Reason(Code.RELEASED, "no hand"),
     ):
+
+        def given(reason: Reason = reason) -> Reason:
+            return reason
+
         for _ in range(100):
-            teller.waiting(State.WAITING, partial(replace, reason))
+            teller.waiting(State.WAITING, given)
             now[0] += 0.02
     for log, level in ((teller.complain, "complained"), (teller.warn, "warned"), (teller.complain, "again")):
         log(Kind.UNUSABLE, level, level)
