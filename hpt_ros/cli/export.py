@@ -13,7 +13,6 @@ from hpt_ros.errors import HptError
 from hpt_ros.extras import require_extra
 
 FORMATS = {"hdf5": ".hdf5", "zarr": ".zarr"}
-PACKAGES = {"hdf5": "h5py", "zarr": "zarr"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +41,10 @@ def run(args: argparse.Namespace) -> int:
         )
     if out.exists():
         raise HptError(f"{args.out!r} exists already, so it is not replaced; name another")
-    require_extra(PACKAGES[kind], extra="export", what=f"hpt export to {kind}")
+    if kind == "hdf5":
+        require_extra("h5py", extra="export", what="hpt export to HDF5")
+    else:
+        require_extra("zarr", extra="export", what="hpt export to Zarr")
     dataset = open_dataset(args.dataset)
     work = make_parent(out).with_name(f".{out.name}.writing")
     _remove(work)
