@@ -41,7 +41,9 @@ RUN . install/setup.bash \
     && colcon test-result --verbose
 
 FROM workspace AS runtime
-ENV PATH="/ws/install/hpt_ros/lib/hpt_ros:${PATH}" FASTDDS_DEFAULT_PROFILES_FILE=/ws/src/hpt_ros/config/dds/fastdds.xml
+# Jazzy reads the second name, later distributions the first.
+ENV FASTDDS_DEFAULT_PROFILES_FILE=/ws/src/hpt_ros/config/dds/fastdds.xml \
+    FASTRTPS_DEFAULT_PROFILES_FILE=/ws/src/hpt_ros/config/dds/fastdds.xml
 RUN printf '#!/bin/bash\nset -e\nsource /ws/install/setup.bash\nexec "$@"\n' > /entrypoint.sh && chmod +x /entrypoint.sh
 ENTRYPOINT ["/entrypoint.sh"]
 CMD ["hpt", "--help"]

@@ -80,6 +80,13 @@ def require_messages() -> None:
         )
 
 
+def on_path() -> list[tuple[str, list[str]]]:
+    """The `hpt` in a ROS prefix's bin folder; in a wheel it would replace what pip makes from the entry point."""
+    return (
+        [] if {"bdist_wheel", "dist_info", "editable_wheel"} & set(sys.argv) else [("bin", ["resource/hpt"])]
+    )
+
+
 require_messages()
 metadata: dict[str, object] = {}
 if int(setuptools.__version__.split(".")[0]) >= 77:  # PEP 639; Ubuntu 24.04 has 68
@@ -127,6 +134,7 @@ setuptools.setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         *shared("launch"),
         *shared("config"),
+        *on_path(),
     ],
     install_requires=requirements(text("requirements-runtime.txt")),
     extras_require=extras(),

@@ -38,12 +38,13 @@ from trajectory_msgs.msg import JointTrajectory
 from hpt_ros.embodiment import Embodiment, ImageSpec
 from hpt_ros.nodes.composition import Composition
 from hpt_ros.nodes.executable import be_punctual
+from hpt_ros.nodes.fast_dds import profiles_variable
 from hpt_ros.nodes.policies import HoldPolicy, LoadedPolicy
 from hpt_ros.nodes.policy_node import PolicyNode
 from hpt_ros.resources import config_file
 
 # Without it half of the uncompressed pictures are lost between processes, which stops the robot.
-os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(config_file("dds/fastdds.xml")))
+os.environ.setdefault(profiles_variable(), str(config_file("dds/fastdds.xml")))
 
 HEIGHT, WIDTH, CAMERA_HZ, JOINTS_HZ, COMMAND_HZ = 480, 640, 30.0, 100.0, 100.0
 TYPES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}

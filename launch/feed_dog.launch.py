@@ -28,7 +28,7 @@ def _nodes(context: Any) -> list[Any]:
         "threads": int(value("threads")),
         "autostart": value("autostart") == "true",
     }
-    simulator = [node(context, "sim_node", {"seed": int(value("seed"))})] if sim else []
+    simulator = [node(context, "sim_node", {"seed": int(value("seed"))}, aside=True)] if sim else []
     return [*simulator, node(context, "policy_node", parameters)]
 
 

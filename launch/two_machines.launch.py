@@ -3,8 +3,8 @@
 """A policy that computes on another machine: `side:=robot` beside the robot, `side:=policy` where the GPU is.
 
 The robot's side runs the policy node with all its limits and watchdogs; the other only answers observations with
-chunks and commands nothing. Set FASTDDS_DEFAULT_PROFILES_FILE to config/dds/two_machines.xml on both: docs/safety.md,
-"Two machines".
+chunks and commands nothing. Set FASTDDS_DEFAULT_PROFILES_FILE to config/dds/two_machines.xml on both
+(on Jazzy FASTRTPS_DEFAULT_PROFILES_FILE to two_machines_jazzy.xml): docs/safety.md, "Two machines".
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ def _nodes(context: Any) -> list[Any]:
         return [node(context, "inference_node", {**clock, **chosen})]
     parameters = {
         **clock,
-        **given(context, "embodiment", "task"),
+        **given(context, "embodiment", "deployment", "task"),
         "policy": "remote",
         "autostart": value("autostart") == "true",
     }
@@ -42,6 +42,11 @@ def generate_launch_description() -> LaunchDescription:
                 "embodiment",
                 default_value="",
                 description="embodiment file; the robot's side needs it, and it must agree with the checkpoint's",
+            ),
+            DeclareLaunchArgument(
+                "deployment",
+                default_value="",
+                description="deployment file with the facts of this cell, over the embodiment; empty: none (robot)",
             ),
             DeclareLaunchArgument("checkpoint", default_value="", description="checkpoint folder (policy)"),
             DeclareLaunchArgument(

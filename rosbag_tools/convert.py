@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import functools
 import math
-import multiprocessing
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import rosbag_tools.opening  # noqa: F401, bags open faster
-from hpt_ros.embodiment import Embodiment, require_match
+from hpt_ros.embodiment import Deployment, Embodiment, require_match
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation import DecodeError, decode_on_one_thread, stamp_ns
 from hpt_ros.observation.track import seconds
@@ -31,6 +29,7 @@ from rosbag_tools.episodes import Episode, find_episodes
 from rosbag_tools.errors import BagError
 from rosbag_tools.kept import Converted, converted_once, kept_folder, key_of
 from rosbag_tools.leader import LEADER_TYPE, Leader
+from rosbag_tools.process_pool import run_in_processes
 from rosbag_tools.progress import Progress, Teller, Watch, told_in
 from rosbag_tools.reader import Bag, Message, find_bags
 from rosbag_tools.report import ACTION_SOURCES, EpisodeReport, Report
@@ -61,6 +60,7 @@ class Options:
         leader: the leader arm, for that source.
         longest_rest_s: rests longer than this are cut out, and split the episode; infinite to keep all.
         namespace: that the embodiment's relative topics lie in; None finds it in each bag.
+        deployment: of the cell, for bags that do not carry it.
     """
 
     task: str = ""
@@ -76,6 +76,7 @@ class Options:
     leader: Leader | None = None
     longest_rest_s: float = math.inf
     namespace: str | None = None
+    deployment: Deployment | None = None
 
     @property
     def optional(self) -> frozenset[str]:
@@ -329,7 +330,7 @@ def _check(
                     known.add(text)
                 if robot is None:
                     raise BagError(f"bag {str(path)!r} carries no embodiment; pass --embodiment FILE")
-                named = named_in(bag, robot, options.namespace)
+                named = named_in(bag, robot, options.namespace, options.deployment)
                 require_topics(bag, named, options)
                 if options.action_source == "state":
                     robot.space.require_positions()  # raises, naming what is not observed
@@ -355,7 +356,7 @@ def require_topics(bag: Bag, embodiment: Embodiment, options: Options) -> None:
     if options.action_source == "command":
         for output in embodiment.action.parts:
             what = f"the command {output.name!r}" if embodiment.action.outputs else "the action"
-            bag.require(output.topic, output.type, what)
+            bag.require(output.recorded_as.topic, output.recorded_as.type, what)
 
 
 def _run(
@@ -363,24 +364,10 @@ def _run(
 ) -> Iterator[tuple[Job, Callable[[], Converted]]]:
     """Each job and how to get its result, in the order of the jobs."""
     work = functools.partial(convert_or_take, folder=folder.resolve())
-    workers = options.workers
     if options.ray:
         yield from run_on_ray(work, jobs, options.ray)
         return
-    if workers <= 1 or len(jobs) == 1:
-        for job in jobs:
-            yield job, functools.partial(work, job)
-        return
-    # Spawned, not forked: the parent may have threads of OpenCV and FFmpeg.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        futures: list[Future[Converted]] = [pool.submit(work, job) for job in jobs]
-        try:
-            for job, future in zip(jobs, futures, strict=True):
-                yield job, future.result
-        finally:
-            for future in futures:
-                future.cancel()
+    yield from run_in_processes(work, jobs, options.workers)
 
 
 def _result(job: Job, outcome: Callable[[], Converted], report: Report) -> Converted | None:

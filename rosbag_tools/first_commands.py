@@ -12,14 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment.action import (
-    CARTESIAN_POSE,
-    CARTESIAN_TWIST,
-    JOINT_POSITION,
-    JUMPING_FRAMES,
-    Output,
-    RotationLimit,
-)
+from hpt_ros.embodiment.action import JUMPING_FRAMES, Output, RotationLimit
+from hpt_ros.embodiment.kinds import CARTESIAN_POSE, CARTESIAN_TWIST, JOINT_POSITION
 from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command
 from hpt_ros.observation.track import seconds

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hpt_ros.embodiment.action import AXES, CARTESIAN_TWIST
+from hpt_ros.embodiment.kinds import AXES, CARTESIAN_TWIST
 from hpt_ros.embodiment.rotations import to_rotation
 from rosbag_tools.first_commands import Command, Floats
 from rosbag_tools.first_senses import CHECK

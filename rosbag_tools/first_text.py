@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hpt_ros.embodiment import FORMAT
-from hpt_ros.embodiment.action import CARTESIAN_TWIST
+from hpt_ros.embodiment.kinds import CARTESIAN_TWIST
 from rosbag_tools.first_commands import POSE_TYPE, STATE_TYPE, Command, Joints, Pose
 from rosbag_tools.first_limits import MARGIN_LEAST, MARGIN_SHARE, joint_limits, quoted, tool_limits
 from rosbag_tools.first_senses import CHECK, Sense, sense_lines, stream_names
@@ -143,7 +143,7 @@ def _common(topic: str, type_: str, rate_hz: float, modality: str = "") -> list[
     else:
         tolerance_s = _tolerance(rate_hz)
     return [
-        f"    topic: {topic}",
+        f"    topic: {_relative(topic)}",
         f"    type: {type_}",
         f"    rate_hz: {rate_hz:g}",
         f"    tolerance_s: {tolerance_s:g}",
@@ -214,7 +214,10 @@ def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
 
 
 def _output(command: Command) -> list[str]:
-    lines = [f"topic: {command.topic}  # {CHECK}: the topic that moves the robot", f"type: {command.type}"]
+    lines = [
+        f"topic: {_relative(command.topic)}  # {CHECK}: the topic that moves the robot",
+        f"type: {command.type}",
+    ]
     tolerance = f"tolerance_s: {_tolerance(command.rate_hz):g}"
     if command.grips_only and command.largest_gap_s > TOLERANCE_LEAST_S:
         held_s = max(HELD_TOLERANCE_S, round(1.5 * command.largest_gap_s, 1))
@@ -242,3 +245,8 @@ def _output_names(commands: Sequence[Command]) -> list[str]:
         kind if kinds.count(kind) == 1 and kind not in others else other
         for kind, other in zip(kinds, others, strict=True)
     ]
+
+
+def _relative(topic: str) -> str:
+    """A recorded name as one of the robot's namespace: the root's is the same, and a second robot gets its own."""
+    return topic.removeprefix("/")

@@ -182,7 +182,7 @@ def _skew(entry: TopicTimes, reference_ns: Integers, stamps_ns: Integers) -> Non
 def _claims(found: dict[str, TopicTimes], embodiment: Embodiment, bag: Bag) -> None:
     for stream in embodiment.streams:
         tolerance_s = None if stream.modality == "language" else stream.tolerance_s
-        rate_hz = 0.0 if stream.modality == "language" else stream.rate_hz
+        rate_hz = 0.0 if stream.modality == "language" or stream.holding else stream.rate_hz
         _claim(found, stream.topic, stream.type, rate_hz, tolerance_s, f"stream {stream.name}")
         if tolerance_s is not None:
             _point_out_silence(found[stream.topic], bag)
@@ -191,9 +191,10 @@ def _claims(found: dict[str, TopicTimes], embodiment: Embodiment, bag: Bag) -> N
         held = action.grips_only(output)
         rate_hz = 0.0 if held else action.rate_hz
         purpose = output.name if output.name == "action" else f"output {output.name}"
-        _claim(found, output.topic, output.type, rate_hz, None if held else output.tolerance_s, purpose)
+        recorded = output.recorded_as
+        _claim(found, recorded.topic, recorded.type, rate_hz, None if held else output.tolerance_s, purpose)
         if not held:
-            _point_out_silence(found[output.topic], bag)
+            _point_out_silence(found[recorded.topic], bag)
 
 
 def _claim(

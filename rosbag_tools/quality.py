@@ -322,7 +322,10 @@ def _shape(robot: Embodiment, action: Floats, points: int = 32) -> Floats:
     """The course of an episode with its duration taken out, (points, Da), in shares of the range."""
     at = np.linspace(0.0, len(action) - 1.0, points)
     ticks = np.arange(len(action))
-    course = np.stack([np.interp(at, ticks, column) for column in action.T], axis=1)
+    counted = robot.space.counted(action)
+    # How many turns a continuous joint is away from 0 is no difference between episodes.
+    counted = np.where(robot.space.angles, counted - counted[0], counted)
+    course = np.stack([np.interp(at, ticks, column) for column in counted.T], axis=1)
     scaled: Floats = course / (robot.upper - robot.lower)
     return scaled
 

@@ -191,16 +191,9 @@ def _moving(robot: Embodiment, episode: EpisodeArrays) -> NDArray[np.bool_]:
     """True where the command or the arm moved since the tick before, (n,); false at the first."""
     moving = np.zeros(len(episode.action), dtype=bool)
     moving[1:] = _speed(robot, episode.action) >= STILL_SHARE
-    columns = _measured(robot)
-    if len(columns) and len(columns) == robot.action.dim:
-        moving[1:] |= _speed(robot, episode.state[:, columns]) >= STILL_SHARE
+    if robot.space.joints_measured:
+        moving[1:] |= _speed(robot, robot.space.measured(episode.state)) >= STILL_SHARE
     return moving
-
-
-def _measured(robot: Embodiment) -> list[int]:
-    """Columns of the state that measure the commanded joints, in the action's order; those that there are."""
-    names = {name: column for column, name in enumerate(robot.state_names)}
-    return [names[f"{joint}.position"] for joint in robot.action.names if f"{joint}.position" in names]
 
 
 def _peak(values: Floats) -> float:
@@ -224,11 +217,13 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
     idle_start, idle_end = (
         (where[0] - 1, len(moving) - 1 - where[-1]) if len(where) else (len(still), len(still))
     )
-    acceleration = np.diff(action, 2, axis=0) / dt_s**2 / robot.max_acceleration
+    counted = robot.space.counted(action)
+    acceleration = np.diff(counted, 2, axis=0) / dt_s**2 / robot.max_acceleration
     # A jerk of 2 a_max / dt turns the full acceleration around within one tick.
     jerk = np.diff(acceleration, axis=0) / 2.0
     margin = TOUCH_SHARE * (robot.upper - robot.lower)
-    touched = ((action <= robot.lower + margin) | (action >= robot.upper - margin)).any(axis=1)
+    near = (action <= robot.lower + margin) | (action >= robot.upper - margin)
+    touched = (near & ~robot.space.angles).any(axis=1)
     frozen = {
         view: _longest_run(moving & (pictures.change < CHANGED_SHARE)) * dt_s
         for view, pictures in episode.pictures.items()
@@ -247,7 +242,7 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
         peak_acceleration=_peak(acceleration),
         peak_jerk=_peak(jerk),
         limit_share=float(touched.mean()),
-        path=float((np.abs(np.diff(action, axis=0)) / (robot.upper - robot.lower)).sum()),
+        path=float((np.abs(np.diff(counted, axis=0)) / (robot.upper - robot.lower)).sum()),
         frozen_s=frozen,
         dark_share={v: float((p.brightness < DARK_LEVEL).mean()) for v, p in episode.pictures.items()},
         bright_share={v: float((p.brightness > BRIGHT_LEVEL).mean()) for v, p in episode.pictures.items()},

@@ -65,7 +65,7 @@ class Resampler:
         self._buffer = ObservationBuffer(self.embodiment, optional=self.optional)
         self._commands = CommandTrack(self.embodiment)
         outputs = self.embodiment.action.parts if self.action_source == "command" else ()
-        self._outputs = {output.topic: number for number, output in enumerate(outputs)}
+        self._outputs = {output.recorded_as.topic: number for number, output in enumerate(outputs)}
         # Streams that measure where a Cartesian command's tool is, in its frame.
         self._framed = {part.pose: part for part in self.embodiment.action.parts if part.cartesian}
         self._streams: dict[str, list[str]] = {}

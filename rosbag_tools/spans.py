@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Embodiment, EmbodimentError
+from hpt_ros.embodiment import Embodiment
 from rosbag_tools.episode_writer import EpisodeData, EpisodeWriter, tick_values
 from rosbag_tools.quality_measure import STILL_SHARE
 from rosbag_tools.report import EpisodeReport, Span
@@ -73,7 +72,8 @@ class Spans:
         if math.isfinite(longest_rest_s):
             kept = math.ceil(REST_KEPT_S * embodiment.tick_hz)
             self._rest = _Rest(max(round(longest_rest_s * embodiment.tick_hz), 2 * kept), kept, [], False)
-        self._measured = _measured(embodiment)
+        # A robot may command joints that it does not measure.
+        self._measured = embodiment.space.joints_measured
         self._last: Row | None = None  # the row before, if this one may follow it in a span
         self._task = ""
         self._held: list[Row] = []
@@ -188,13 +188,7 @@ class Spans:
         assert before.action is not None
         assert row.action is not None
         pairs = [(before.action, row.action)]
-        if self._measured is not None:
-            pairs.append((before.tick.state[self._measured], row.tick.state[self._measured]))
+        if self._measured:
+            measured = self._embodiment.space.measured
+            pairs.append((measured(before.tick.state), measured(row.tick.state)))
         return any(bool(self._embodiment.space.speeds(np.stack(pair))[0] >= STILL_SHARE) for pair in pairs)
-
-
-def _measured(embodiment: Embodiment) -> NDArray[np.intp] | None:
-    try:
-        return embodiment.position_indices()
-    except EmbodimentError:
-        return None  # a robot may command joints that it does not measure

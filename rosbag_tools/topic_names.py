@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment import Deployment, Embodiment
 from hpt_ros.embodiment.streams import check_topic, in_namespace
 from rosbag_tools.cells import as_recorded
 from rosbag_tools.errors import BagError
@@ -15,7 +15,9 @@ from rosbag_tools.names import KEY_TOPICS
 from rosbag_tools.reader import Bag
 
 
-def named_in(bag: Bag, embodiment: Embodiment, namespace: str | None = None) -> Embodiment:
+def named_in(
+    bag: Bag, embodiment: Embodiment, namespace: str | None = None, deployment: Deployment | None = None
+) -> Embodiment:
     """The embodiment with the names of one bag: those of its cell's deployment, then those that its topics stood for.
 
     The recorder notes which topic each name stood for, remapped or not. Without that note (`ros2 bag record`), relative
@@ -25,11 +27,12 @@ def named_in(bag: Bag, embodiment: Embodiment, namespace: str | None = None) -> 
         bag: the bag.
         embodiment: the robot; absolute names stay.
         namespace: that the relative names lie in; None finds it.
+        deployment: of the cell, for a bag that does not carry it.
 
     Raises:
         BagError: several namespaces have as many of the topics.
     """
-    embodiment = as_recorded(bag, embodiment)
+    embodiment = as_recorded(bag, embodiment, deployment)
     types = embodiment.topics
     if namespace is not None:
         check_topic(namespace.strip("/") or "root", "the option --namespace")

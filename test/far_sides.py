@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from hpt_ros.nodes.fast_dds import profiles_variable, two_machines_file
 from hpt_ros.resources import config_file
 
 RIG = Path(__file__).resolve().parent / "far_rig.py"
@@ -28,7 +29,7 @@ class Side:
         environment = {
             **os.environ,
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
-            "FASTDDS_DEFAULT_PROFILES_FILE": str(config_file("dds/two_machines.xml")),
+            profiles_variable(): str(config_file(f"dds/{two_machines_file()}")),
         }
         command = ["ip", "netns", "exec", end, sys.executable, str(RIG), role]
         self.process = subprocess.Popen(

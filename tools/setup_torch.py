@@ -124,7 +124,8 @@ def install(source: TorchSource, package: str, pip_install: Callable[..., None],
         if not source.optional:
             raise
         say(
-            f"      no CPU build of {package} from {source.index} (see the log): taking what the ordinary index has"
+            f"      no CPU build of {package} from {source.index} (see the log): taking what the ordinary index has, "
+            f"on x86-64 the CUDA build: about {SIZES['cuda']} in all"
         )
         return "pypi"
     return source.index

@@ -85,9 +85,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `hpt checkpoint`; raise HptError if something cannot be loaded, does not fit, or cannot be written."""
-    from rich.console import Console
-
     from hpt_ros.cli import checkpoint_actions
+    from hpt_ros.cli.terminal import Results
 
     texts = {
         "inspect": checkpoint_actions.inspect,
@@ -97,5 +96,5 @@ def run(args: argparse.Namespace) -> int:
         "add-task": checkpoint_actions.add_task,
     }
     text = texts[args.checkpoint_action](args)
-    Console(highlight=False, markup=False, soft_wrap=True).print(text)
+    Results(highlight=False, markup=False, soft_wrap=True).print(text)
     return 0

@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="namespace of the embodiment's relative topics; left out: each bag's",
     )
     add(
+        "--deployment",
+        metavar="FILE",
+        help="facts of the cell that the bags are from, where they do not carry them, as those of `ros2 bag record`",
+    )
+    add(
         "--out",
         required=True,
         metavar="DIR",
@@ -86,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     import time
 
     from hpt_ros.cli.terminal import Terminal
-    from hpt_ros.embodiment import Embodiment
+    from hpt_ros.embodiment import Deployment, Embodiment
     from hpt_ros.errors import HptError
     from rosbag_tools.convert import Options, convert
     from rosbag_tools.leader import Leader, parse_joints
@@ -110,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
         leader=Leader(args.leader_topic, parse_joints(args.leader_joints)) if args.leader_topic else None,
         longest_rest_s=args.trim_idle,
         namespace=args.namespace,
+        deployment=Deployment.load(args.deployment) if args.deployment else None,
     )
     started = time.monotonic()
     with Terminal() as terminal:

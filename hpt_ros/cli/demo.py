@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpt_ros.cli.output import make_folder
 from hpt_ros.errors import HptError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from hpt_ros.cli.terminal import Results
     from hpt_ros.nodes.demo import DemoSettings
 
 
@@ -65,25 +65,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play, and with ``--full`` make the checkpoint first."""
     # ROS, torch and MuJoCo take seconds to import; `hpt --help` should not.
-    from rich.console import Console
-
+    from hpt_ros.cli.terminal import Results
     from hpt_ros.nodes.demo import DemoSettings
 
-    console = Console()
+    console = Results()
     settings = DemoSettings(args.episodes, args.checkpoint, args.seed, not args.no_baselines)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HptError(
-            f"the folder {str(args.out)!r} cannot be made ({error.strerror}); give another --out"
-        ) from error
     if args.full:
         settings = replace(settings, checkpoint=str(_make_checkpoint(args, console)))
     _play(settings, args.out, console)
     return 0
 
 
-def _make_checkpoint(args: argparse.Namespace, console: Console) -> Path:
+def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
     """Record, convert and finetune into ``--out``; returns the checkpoint's folder."""
     from hpt_ros.cli.main import main as hpt
     from hpt_ros.cli.terminal import Terminal
@@ -105,6 +98,7 @@ def _make_checkpoint(args: argparse.Namespace, console: Console) -> Path:
             )
     recipe_path = str(config_path("recipes", args.recipe or "feed_dog"))
     iterations = args.iterations or load_recipe(recipe_path, (), iterations=None, batch_size=None).iterations
+    make_folder(out, out)
     players = 1 if args.no_baselines else 3
     minutes = [
         args.demonstrations * DEMONSTRATION_S / 60,
@@ -140,7 +134,7 @@ def _make_checkpoint(args: argparse.Namespace, console: Console) -> Path:
     return training / "best"
 
 
-def _play(settings: DemoSettings, out: Path, console: Console) -> None:
+def _play(settings: DemoSettings, out: Path, console: Results) -> None:
     from hpt_ros.cli import demo_report
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Embodiment
@@ -148,6 +142,7 @@ def _play(settings: DemoSettings, out: Path, console: Console) -> None:
     from hpt_ros.resources import checkpoint_folder
 
     folder = checkpoint_folder(settings.checkpoint)
+    make_folder(out, out)
     robot = Embodiment.load(folder / "embodiment.yaml")
     players = 3 if settings.baselines else 1
     started_s = time.monotonic()

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     text = "load an embodiment file and say what is in it; exit status 1 if lines are marked to be filled in"
     check = actions.add_parser("check", help=text, description=text)
-    check.add_argument("file", type=Path, metavar="FILE", help="embodiment file")
+    check.add_argument("file", type=Path, metavar="FILE", help="embodiment file, or a shipped name")
     check.add_argument(
         "--urdf",
         type=Path,
@@ -42,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write or check; raise HptError on a mistake."""
-    from rich.console import Console
+    from hpt_ros.cli.terminal import Results
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Results(highlight=False, markup=False, soft_wrap=True)
     if args.embodiment_action == "init":
         _init(args, console.print)
     else:
@@ -54,10 +54,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(file: Path, urdf: Path | None, deployment: Path | None, say: Callable[[str], None]) -> int:
     """Say what is in a file and what is still to be filled in; 1 if there is something."""
+    from hpt_ros.resources import config_path
     from rosbag_tools.first_text import marked_lines
 
     say(_summary(file, urdf, deployment))
-    marked = marked_lines(file.read_text(encoding="utf-8"))
+    marked = marked_lines(config_path("embodiments", file).read_text(encoding="utf-8"))
     if not marked:
         return 0
     say(f"still to be looked at and filled in, {len(marked)} lines; take the mark away when done:")
@@ -67,8 +68,8 @@ def _check(file: Path, urdf: Path | None, deployment: Path | None, say: Callable
 
 
 def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
-    from rich.console import Console
-
+    from hpt_ros.cli.output import make_parent
+    from hpt_ros.cli.terminal import Report
     from hpt_ros.errors import HptError
     from rosbag_tools.first_embodiment import DEFAULT_NAME, first_embodiment
     from rosbag_tools.first_senses import CHECK
@@ -80,11 +81,11 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     )
     if args.out.exists():
         raise exists
-    with Console(stderr=True).status("reading the bag"), Bag.open(args.bag, recover=True) as bag:
+    with Report().status("reading the bag"), Bag.open(args.bag, recover=True) as bag:
         text = first_embodiment(bag, name=args.name or DEFAULT_NAME, tick_hz=args.tick_hz)
         carried = bool(bag.embodiment_text())
     try:
-        with args.out.open("x", encoding="utf-8") as file:
+        with make_parent(args.out).open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
         raise exists from error
@@ -143,8 +144,10 @@ def _summary(path: Path, urdf: Path | None = None, deployment: Path | None = Non
                 f"{value:g}" if value is not None else f"({LEFT_OUT})"
                 for value in (limit.lower, limit.upper, limit.velocity)
             )
+            reach = "without end" if limit.continuous else f"{lower} to {upper} {unit}"
+            jerk = "" if limit.jerk is None else f", {limit.jerk:g} {unit}/s^3"
             lines.append(
-                f"    {name}: {lower} to {upper} {unit}, {speed} {unit}/s, {limit.acceleration:g} {unit}/s^2{gripper}"
+                f"    {name}: {reach}, {speed} {unit}/s, {limit.acceleration:g} {unit}/s^2{jerk}{gripper}"
             )
         if (turn := part.rotation_limit) is not None:
             lines.append(f"    {part.name} turns: {turn.velocity:g} rad/s, {turn.acceleration:g} rad/s^2")

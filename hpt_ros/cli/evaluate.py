@@ -24,11 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print loss and mean absolute action error, as a whole and for each step of the chunk; returns 0."""
     import numpy as np
-    from rich.console import Console
     from rich.table import Table
 
     from hpt_ros.cli.finetune import checked_device
-    from hpt_ros.cli.terminal import Terminal
+    from hpt_ros.cli.terminal import Results, Terminal
     from hpt_ros.embodiment import Embodiment, require_match
     from hpt_ros.errors import HptError
     from hpt_ros.learning import Windows, action_error, open_dataset, open_source
@@ -64,5 +63,5 @@ def run(args: argparse.Namespace) -> int:
     for step, error in enumerate(errors):
         table.add_row(f"{step} ({step * robot.dt_s:.1f} s)", f"{error:.5f}")
     table.add_row("all", f"{errors.mean():.5f}")
-    Console().print(table)
+    Results().print(table)
     return 0

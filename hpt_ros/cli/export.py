@@ -8,7 +8,9 @@ import argparse
 import shutil
 from pathlib import Path
 
+from hpt_ros.cli.output import make_parent
 from hpt_ros.errors import HptError
+from hpt_ros.extras import require_extra
 
 FORMATS = {"hdf5": ".hdf5", "zarr": ".zarr"}
 
@@ -39,10 +41,12 @@ def run(args: argparse.Namespace) -> int:
         )
     if out.exists():
         raise HptError(f"{args.out!r} exists already, so it is not replaced; name another")
-    if not out.absolute().parent.is_dir():
-        raise HptError(f"the folder of {args.out!r} does not exist; make it, or name another place")
+    if kind == "hdf5":
+        require_extra("h5py", extra="export", what="hpt export to HDF5")
+    else:
+        require_extra("zarr", extra="export", what="hpt export to Zarr")
     dataset = open_dataset(args.dataset)
-    work = out.with_name(f".{out.name}.writing")
+    work = make_parent(out).with_name(f".{out.name}.writing")
     _remove(work)
     write = write_hdf5 if kind == "hdf5" else write_zarr
     try:

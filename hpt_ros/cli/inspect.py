@@ -8,8 +8,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from hpt_ros.cli.terminal import Results
     from hpt_ros.embodiment import Embodiment
     from rosbag_tools.inspection import Inspection, TopicTimes
 
@@ -48,14 +47,13 @@ def run(args: argparse.Namespace) -> int:
     import json
     import sys
 
-    from rich.console import Console
-
+    from hpt_ros.cli.terminal import Results
     from hpt_ros.embodiment import Embodiment
     from rosbag_tools.errors import BagError
     from rosbag_tools.reader import find_bags
 
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
-    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+    console = Results() if sys.stdout.isatty() else Results(width=PIPE_WIDTH)
     paths = find_bags(args.bags)
     found: list[dict[str, Any]] = []
     for path in paths:
@@ -82,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _one(
-    path: str, embodiment: Embodiment | None, namespace: str | None, console: Console | None
+    path: str, embodiment: Embodiment | None, namespace: str | None, console: Results | None
 ) -> dict[str, Any]:
     """Inspect a bag, print it if there is a console, and return it for JSON."""
     from hpt_ros.embodiment import Embodiment
@@ -121,7 +119,7 @@ def _one(
     return result
 
 
-def _print(console: Console, inspection: Inspection, result: dict[str, Any]) -> None:
+def _print(console: Results, inspection: Inspection, result: dict[str, Any]) -> None:
     from rich.text import Text
 
     def say(text: str) -> None:

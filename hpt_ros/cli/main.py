@@ -82,6 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: with status 0 after --help and --version, 2 if the arguments make no sense.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller (`>&-`)
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the process's life
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a locale without UTF-8 must not turn a ° into a failure
             stream.reconfigure(errors="backslashreplace")

@@ -53,9 +53,8 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> None:
     import json
 
     import numpy as np
-    from rich.console import Console
 
-    from hpt_ros.cli.terminal import Terminal
+    from hpt_ros.cli.terminal import Results, Terminal
     from rosbag_tools.quality import CHECKS, assess
     from rosbag_tools.quality_measure import EpisodeArrays
     from rosbag_tools.quality_page import page
@@ -91,7 +90,7 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> None:
         texts[args.out.with_suffix(".json")] = json.dumps(quality.as_mapping(), indent=1) + "\n"
     for path, text in texts.items():
         _write(path, text)
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Results(highlight=False, markup=False, soft_wrap=True)
     console.print(dataset.summary())
     for key, check in CHECKS.items():
         if found := quality.of(key):
@@ -130,10 +129,6 @@ def _check_out(out: Path, dataset: Path) -> None:
 
     if out.suffix != ".html":
         raise HptError(f"--out is {str(out)!r}, but a name that ends in .html was expected; give one")
-    if not out.parent.is_dir():
-        raise HptError(
-            f"--out is {str(out)!r}, but the folder {str(out.parent)!r} does not exist; make it first"
-        )
     if out.resolve().is_relative_to(dataset.resolve()):
         raise HptError(
             f"--out is {str(out)!r} inside the dataset {str(dataset)!r}, but a dataset holds nothing else; write the "
@@ -142,10 +137,11 @@ def _check_out(out: Path, dataset: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
+    from hpt_ros.cli.output import make_parent
     from hpt_ros.errors import HptError
 
     try:
-        path.write_text(text, encoding="utf-8")
+        make_parent(path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise HptError(
             f"the report {str(path)!r} cannot be written ({error.strerror}); give another --out"

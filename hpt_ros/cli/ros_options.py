@@ -15,6 +15,7 @@ from pathlib import Path
 from hpt_ros.errors import HptError, did_you_mean
 
 LEVELS = ("debug", "info", "warn", "error", "fatal")
+_UNREADABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")  # by YAML, unless escaped
 _NAME = r"[A-Za-z_]\w*(\.\w+)*"
 
 
@@ -76,9 +77,11 @@ def ros_arguments(args: argparse.Namespace, node: str) -> list[str]:
 def parameter(name: str, value: str) -> str:
     """A text as a parameter; quoted, a folder called 123 or a task with a colon stays text.
 
-    rcl reads values as YAML, of which JSON is a part.
+    rcl reads values as YAML, of which JSON is a part; but not what JSON makes of characters beyond 16 bits.
     """
-    return f"{name}:={json.dumps(value)}"
+    quoted = json.dumps(value, ensure_ascii=False)
+    escaped = _UNREADABLE.sub(lambda found: rf"\u{ord(found[0]):04x}", quoted)
+    return f"{name}:={escaped}"
 
 
 def _setting(text: str) -> str:

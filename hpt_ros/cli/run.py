@@ -44,4 +44,5 @@ def run(args: argparse.Namespace) -> int:
 
     from hpt_ros.nodes.policy_node import main
 
-    return main(["hpt", "--ros-args", *(part for setting in settings for part in ("-p", setting)), *ros])
+    words = ["hpt", "--ros-args", *(part for setting in settings for part in ("-p", setting)), *ros]
+    return main(words, "hpt run")

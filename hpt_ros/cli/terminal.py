@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Progress on the terminal, and as plain lines where there is none."""
+"""Results on standard output, and progress on standard error: live on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from types import TracebackType
 
@@ -13,6 +15,26 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 LINE_EVERY_S = 30.0  # without a terminal, if a tenth of the work takes longer
 
 
+class Results(Console):
+    """Standard output. Rich would end the process with status 1 when the reader of a pipe (`| head`) has left."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave the end to `main`."""
+        raise BrokenPipeError
+
+
+class Report(Console):
+    """Standard error. Work goes on when nobody reads of its progress any more."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 class Terminal:
     """Lines and live bars on standard error; plain lines where it is no terminal.
 
@@ -20,7 +42,7 @@ class Terminal:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or Report()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -40,7 +62,8 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._console.is_terminal:  # without one, Rich would print an empty line
+            self._progress.stop()
 
     def say(self, sentence: str) -> None:
         """Print the line above the bars."""

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpt_ros.cli.output import make_parent
 from hpt_ros.errors import HptError
 from hpt_ros.extras import require_extra
 
@@ -79,13 +80,13 @@ def _show(dataset: Dataset, args: argparse.Namespace) -> None:
         if (args.out or ("" if has_rerun else ".mp4")).endswith(".mp4"):
             from hpt_ros.cli.view_film import write_film
 
-            film = _new_file(args.out or f"{dataset.root.name}-episode-{episode.index}.mp4")
+            film = make_parent(Path(args.out or f"{dataset.root.name}-episode-{episode.index}.mp4"))
             write_film(film, dataset, episode, ticks)
             path: Path | None = film
         else:
             from hpt_ros.cli.view_rerun import show
 
-            path = _new_file(args.out) if args.out else None
+            path = make_parent(Path(args.out)) if args.out else None
             show(dataset, episode, ticks, path)
     print(f"wrote {path}" if path else "sent the episode to the Rerun viewer")
 
@@ -123,13 +124,6 @@ def _episode(dataset: Dataset, number: int) -> Episode:
         f"--episode is {number}, but dataset {str(dataset.root)!r} has the episodes {dataset.episodes[0].index} to "
         f"{dataset.episodes[-1].index}; choose one of them"
     )
-
-
-def _new_file(name: str) -> Path:
-    path = Path(name)
-    if not path.absolute().parent.is_dir():
-        raise HptError(f"the folder of {name!r} does not exist; make it, or name another file")
-    return path
 
 
 def _ticks(dataset: Dataset, episode: Episode) -> Iterator[list[Any]]:

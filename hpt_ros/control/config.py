@@ -141,6 +141,22 @@ class DeadmanConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeedScalingConfig:
+    """The robot's own speed scaling, such as a speed slider: commands are told at that part of the speed."""
+
+    topic: str = field(
+        "topic of std_msgs/Float64 with the robot's speed scaling; empty: it always moves at full speed",
+        default="",
+    )
+    full: float = field("the value at full speed", default=100.0, above=0.0, maximum=1000.0)
+    trajectories: bool = field(
+        "whether the robot's trajectory controller scales the time of trajectories itself, as "
+        "scaled_joint_trajectory_controller does",
+        default=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class WorkspaceConfig:
     """Where the robot may be; needs the parameter robot_description."""
 
@@ -181,4 +197,5 @@ class ControlConfig:
     watchdog: WatchdogConfig = field("stale streams", default=WatchdogConfig())
     tracking: TrackingConfig = field("distance from the commands", default=TrackingConfig())
     deadman: DeadmanConfig = field("deadman's switch", default=DeadmanConfig())
+    speed_scaling: SpeedScalingConfig = field("the robot's own speed scaling", default=SpeedScalingConfig())
     workspace: WorkspaceConfig = field("where the robot may be", default=WorkspaceConfig())

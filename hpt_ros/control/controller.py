@@ -9,14 +9,17 @@ sends what it returns. Nothing here reads a clock, sleeps or talks to anybody.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S, Chunk, ChunkError, Vector, shape_refusal
 from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.gate import Gate
 from hpt_ros.control.guards import Guards
 from hpt_ros.control.latency import LatencyWindow
+from hpt_ros.control.pace import STOPPED
 from hpt_ros.control.plan import MotionPlan
 from hpt_ros.control.queue import ChunkQueue, step_mask
 from hpt_ros.control.safety import Limits
@@ -25,6 +28,9 @@ from hpt_ros.control.start import Beginning, jump, too_far
 from hpt_ros.control.state_machine import Event, State, next_state
 from hpt_ros.control.turning import aligned
 from hpt_ros.control.workspace import Kinematics
+
+# Least scaling that a robot's lag is stretched by, ours: at a tenth of the speed it may lag ten times as long.
+SLOWEST = 0.1
 
 
 class Controller:
@@ -47,6 +53,7 @@ class Controller:
         grippers: Sequence[str] = (),
         ahead_s: Vector | None = None,
         turns: Sequence[int] = (),
+        wraps: NDArray[np.bool_] | None = None,
     ) -> None:
         """Make an inactive controller.
 
@@ -62,12 +69,15 @@ class Controller:
             ahead_s: (dim,) how much further ahead than that each dimension is sent; None: nothing is.
             turns: where quaternions x, y, z, w begin among the dimensions; the limits of their elements are the
                 rotation's, rad/s and rad/s^2.
+            wraps: (dim,) true for angles of continuous joints: what is given of them counts within half a turn of what
+                the robot was told, and commands count turns; None: there are none.
 
         Raises:
             HptError: `step_names` or `links` names what there is not, or a workspace without kinematics.
         """
         step = step_mask(config.queue, names, grippers)
-        self.config, self.names, self._turns = config, tuple(names), tuple(turns)
+        step[list(limits.rates)] = True
+        self.config, self.names, self._turns, self._wraps = config, tuple(names), tuple(turns), wraps
         self.limits = limits.scaled(config.safety.velocity_scale, config.safety.acceleration_scale)
         # How far away a target may be is about the policy, which was trained at full speed: not scaled.
         self._reach_limits = limits
@@ -76,7 +86,7 @@ class Controller:
         ahead_ns = np.round((np.zeros(limits.dim) if ahead_s is None else ahead_s) * NS_PER_S).astype(
             np.int64
         )
-        self.queue = ChunkQueue(config.queue, step, ahead_ns)
+        self.queue = ChunkQueue(config.queue, step, ahead_ns, limits.rates)
         self.filter = Gate(
             self.limits, self.period_ns / NS_PER_S, step,
             turns=turns, workspace=config.workspace, kinematics=kinematics,
@@ -159,8 +169,7 @@ class Controller:
 
     def measured(self, position: Vector, stamp_ns: int) -> None:
         """Note the measured pose of the commanded dimensions, (dim,)."""
-        near = self.filter.position if self.filter.position is not None else self.session.measured
-        self.session.measured = aligned(np.array(position, dtype=np.float64)[None], self._turns, near)[0]
+        self.session.measured = self._aligned(np.array(position, dtype=np.float64)[None])[0]
         self.guards.tracking.measured(stamp_ns, self.session.measured)
         self._beginning.stillness.measured(stamp_ns, self.session.measured)
 
@@ -188,21 +197,22 @@ class Controller:
         if wrong_size:
             return self._refused("wrong_size_refused", wrong_size)
         try:
-            near = self.filter.position if self.filter.position is not None else self.session.measured
-            chunk = Chunk(observation_ns, dt_s, aligned(values, self._turns, near), number)
+            chunk = Chunk(observation_ns, dt_s, self._aligned(values), number)
         except ChunkError as error:
             return self._refused("nonfinite_refused", str(error))
+        # The queue is on plan time, which passes at the robot's own speed.
+        planned = self._planned(chunk)
         time_ns = self._target_ns(now_ns)
         # From the commands of now; before motion its start is looked at by itself.
         pose = self.filter.position if self.state is State.RUNNING else None
         reach_s = self.config.safety.jump_reach_s
-        jumps = jump(self.names, chunk, pose, time_ns, self._reach_limits, reach_s, self.queue, self._turns)
+        jumps = jump(self.names, planned, pose, time_ns, self._reach_limits, reach_s, self.queue, self._turns)
         if jumps:
             return self._refused("jumps_refused", jumps)
         self.session.policy.good()
         self.session.counters["chunks"] += 1
         self.latency.add((now_ns - observation_ns) / NS_PER_S)
-        if chunk.end_ns <= time_ns:
+        if planned.end_ns <= time_ns:
             return self._late_chunk(chunk)
         if chunk.observation_ns > now_ns + dt_s * NS_PER_S:
             # It would be held, and look unused, until its time comes.
@@ -213,11 +223,11 @@ class Controller:
                 self.session.pending = chunk
             return ""
         # From the last command on, so that the next one has a part of it already.
-        late = self.queue.merge(chunk, time_ns - self.period_ns)
+        late = self.queue.merge(planned, self._target_ns(now_ns, -self.period_ns))
         if late is None:
             return self._late_chunk(chunk)
         self.session.counters["late_actions_dropped"] += late
-        self.session.unused = chunk
+        self.session.unused = self.session.taken = chunk
         return ""
 
     def refuse_chunk(self, reason: str) -> str:
@@ -261,7 +271,9 @@ class Controller:
         if not self.state.active:
             return None
         if self.session.last_now_ns is not None and now_ns < self.session.last_now_ns:
-            self.plan.shift(now_ns - self.session.last_now_ns - self.period_ns)
+            back_ns = now_ns - self.session.last_now_ns - self.period_ns
+            self.plan.shift(back_ns)
+            self.guards.pace.shift(back_ns)
             self.session.sent_ns = None
             self.guards.deadman.reset()
             self.clock_jumped("control time went back")
@@ -270,10 +282,15 @@ class Controller:
             self.session.margin_s = (self.plan.fixed_until_ns - now_ns) / NS_PER_S
             self.session.counters["command_gaps"] += self.plan.catch_up(now_ns) > 0
         self._guard(now_ns)
+        guards = self.guards
         if self.state in (State.WAITING, State.HOLDING):
-            self._try_to_run(now_ns, self.guards.link.unheard or self.guards.deadman.released(now_ns))
+            self._try_to_run(
+                now_ns, guards.link.unheard or guards.deadman.released(now_ns) or guards.pace.stopped
+            )
         while self.plan.known and self.plan.due(now_ns):
-            if not (self.state is State.RUNNING and self._run(self.plan.next_ns + self.plan.delay_ns)):
+            time_ns = self.plan.next_ns + self.plan.delay_ns
+            guards.pace.advance(time_ns, self._fastest_change)
+            if not (self.state is State.RUNNING and self._run(time_ns)):
                 self.filter.brake()
             self.plan.extend()
         if self.state is State.HOLDING:
@@ -292,6 +309,7 @@ class Controller:
             self.plan.begin(other.plan.rest_ns, position)
             self.guards.tracking.commanded(other.plan.rest_ns, position)
             self.guards.tracking.reset()
+        self.guards.pace.succeed(other.guards.pace)
 
     def wants_chunk(self, now_ns: int) -> bool:
         """Whether the policy should be asked for a chunk."""
@@ -317,10 +335,31 @@ class Controller:
         self._beginning.stillness.reset()
         self.session = Session()
 
-    def _target_ns(self, now_ns: int) -> int:
-        """For which time a target is asked for next."""
+    def _aligned(self, values: Vector) -> Vector:
+        """Values (H, dim) with the signs and turns of what the robot was told last, or else of where it is."""
+        near = self.filter.position if self.filter.position is not None else self.session.measured
+        return aligned(values, self._turns, near, self._wraps)
+
+    def _target_ns(self, now_ns: int, later_ns: int = 0) -> int:
+        """For which plan time a target is asked for next, or that much later."""
         next_ns = max(self.plan.next_ns, self.plan.first_ns(now_ns) - 2 * self.period_ns)
-        return (next_ns if self.plan.known else self.plan.first_ns(now_ns)) + self.plan.delay_ns
+        time_ns = (next_ns if self.plan.known else self.plan.first_ns(now_ns)) + self.plan.delay_ns
+        return self.guards.pace.plan_ns(time_ns + later_ns)
+
+    def _planned(self, chunk: Chunk) -> Chunk:
+        """The chunk on plan time."""
+        observation_ns = self.guards.pace.plan_ns(chunk.observation_ns)
+        return (
+            chunk if observation_ns == chunk.observation_ns else replace(chunk, observation_ns=observation_ns)
+        )
+
+    @property
+    def _fastest_change(self) -> float:
+        """Most change of the pace per second with which the present motion keeps its acceleration limits."""
+        velocity = np.abs(self.filter.velocity)
+        moving = velocity > 0.0
+        ratios = self.limits.acceleration[moving] / velocity[moving]
+        return float(ratios.min(initial=np.inf)) * max(self.guards.pace.rate, STOPPED)
 
     def _event(self, event: Event, reason: str) -> None:
         before, self.state = self.state, next_state(self.state, event)
@@ -332,7 +371,7 @@ class Controller:
             self.session.counters["faults"] += 1
         if self.state is not State.RUNNING:
             self.queue.clear()
-            self.session.pending = self.session.unused = None
+            self.session.pending = self.session.unused = self.session.taken = None
 
     def _unwanted(self) -> str:
         if self.state.active and self.state is not State.FAULT and self.session.enabled:
@@ -357,6 +396,12 @@ class Controller:
         counters, guards = self.session.counters, self.guards
         frozen = guards.frozen.frozen()
         self.session.stale = {**guards.watchdog.stale(now_ns), **frozen}
+        guards.tracking.slowness = 1.0 / max(guards.pace.wanted, SLOWEST)
+        if guards.pace.stopped:
+            guards.tracking.reset()  # it cannot follow, not even while it is told to brake
+            if self.state in (State.RUNNING, State.HOLDING):
+                counters["scaling_stops"] += 1
+                self._event(Event.PAUSE, "")
         if self.state in (State.RUNNING, State.HOLDING) and guards.deadman.released(now_ns):
             counters["deadman_stops"] += 1
             self._event(Event.PAUSE, "")
@@ -404,7 +449,9 @@ class Controller:
             if isinstance(origin, str):
                 return origin
             pose, wait_ns = origin.pose, origin.wait_ns
-        target = self.queue.chunk_at(chunk, now_ns + self._ahead_ns).position
+        pace = self.guards.pace
+        planned = self._planned(chunk)
+        target = self.queue.chunk_at(planned, pace.plan_ns(now_ns + self._ahead_ns)).position
         reach_s = self.config.safety.start_reach_s
         if far := too_far(
             self.names, target, pose, self._reach_limits, reach_s, self._turns, self.queue.step
@@ -414,20 +461,21 @@ class Controller:
             self.plan.begin(now_ns, pose, wait_ns)
         self._event(Event.READY, "")
         # At the time of the last control point the robot is there.
-        time_ns = self.plan.last_ns + self.plan.delay_ns
-        late = self.queue.start(chunk, time_ns, pose, self.filter.velocity)
+        time_ns = pace.plan_ns(self.plan.last_ns + self.plan.delay_ns)
+        late = self.queue.start(planned, time_ns, pose, self.filter.velocity / max(pace.rate, STOPPED))
         self.session.counters["late_actions_dropped"] += late
-        self.session.pending, self.session.unused = None, chunk
+        self.session.pending, self.session.unused, self.session.taken = None, chunk, chunk
         return ""
 
     def _run(self, time_ns: int) -> bool:
         """Let the gate make the command for a time; False if it is to brake instead."""
-        reference = self.queue.at(time_ns)
+        pace = self.guards.pace
+        reference = self.queue.at(pace.plan_ns(time_ns))
         if reference is None:
             self.session.counters["exhausted_stops"] += 1
             self._hold(Event.EXHAUSTED, USED_UP + self.session.policy.excuse)
             return False
-        output = self.filter.apply(reference.position, reference.velocity)
+        output = self.filter.apply(reference.position, reference.velocity * pace.rate)
         if output is None:
             self._refused(
                 "nonfinite_refused", f"a target was refused: {self.filter.refusal(reference.position)}"
@@ -455,7 +503,9 @@ class Controller:
         time_ns, curve = now_ns + self._ahead_ns, self.plan.curve()
         here = curve.at(time_ns)
         self._stood = self.plan.at_rest and self.plan.rest_ns <= time_ns
-        command = Command(time_ns, here.position, here.velocity, curve, now_ns, session.used)
+        scaling = self.config.speed_scaling
+        pace = max(self.guards.pace.wanted, SLOWEST) if scaling.topic and scaling.trajectories else 1.0
+        command = Command(time_ns, here.position, here.velocity, curve, now_ns, session.used, pace)
         session.used, session.sent_ns = None, now_ns
         session.counters["commands_sent"] += 1
         self.guards.tracking.commanded(time_ns, here.position)

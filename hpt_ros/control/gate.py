@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import Vector
 from hpt_ros.control.config import WorkspaceConfig
+from hpt_ros.control.rates import RateFilter
 from hpt_ros.control.safety import CATCH_UP, Limits, Output, SafetyFilter
 from hpt_ros.control.turning import SHORTEST, TurnFilter, omega_of, rate_of
 from hpt_ros.control.workspace import Kinematics, make_fence
 
 
 class Gate:
-    """A `SafetyFilter` behind the workspace's fence, and a `TurnFilter` for each orientation.
+    """A `SafetyFilter` behind the workspace's fence, a `TurnFilter` for each orientation, and one of velocities.
 
-    Each orientation is slowed by itself, as grippers are: what keeps its direction is the turn, and the way apart.
+    Each orientation is slowed by itself, as grippers are: what keeps its direction is the turn, and the way apart. So
+    is each velocity of a base.
     """
 
     def __init__(
@@ -35,12 +37,13 @@ class Gate:
         """Start without a pose; call `reset` before the first target.
 
         Args:
-            limits: of the control vector; of a quaternion's first element those of its rotation, rad/s and rad/s^2.
+            limits: of the control vector; of a quaternion's first element those of its rotation, rad/s and rad/s^2;
+                of what its `rates` name those of a velocity.
             dt_s: command period.
             apart: (dim,) true for dimensions with a limit scalar of their own.
             turns: where in the control vector each quaternion begins.
             workspace: box and floor.
-            kinematics: of the vector without quaternions; needed for a workspace.
+            kinematics: of the vector without quaternions and velocities; needed for a workspace.
 
         Raises:
             HptError: as of `Workspace`.
@@ -50,7 +53,10 @@ class Gate:
         self._plain = np.ones(limits.dim, dtype=bool)
         for place in self._places:
             self._plain[place] = False
-        plain = self._plain
+        self._moving = list(limits.rates)
+        self._plain[self._moving] = False
+        plain, moving = self._plain, self._moving
+        self._rates = RateFilter(limits.lower[moving], limits.upper[moving], limits.velocity[moving], dt_s)
         self._filter = SafetyFilter(
             Limits(
                 limits.lower[plain], limits.upper[plain], limits.velocity[plain], limits.acceleration[plain]
@@ -69,7 +75,9 @@ class Gate:
         """The last command, (dim,); None before `reset`."""
         if self._filter.position is None:
             return None
-        return self._whole(self._filter.position, [turn.quaternion for turn in self._turns])
+        return self._whole(
+            self._filter.position, [turn.quaternion for turn in self._turns], self._rates.value
+        )
 
     @property
     def velocity(self) -> Vector:
@@ -80,12 +88,13 @@ class Gate:
                 np.zeros(4) if turn.quaternion is None else rate_of(turn.quaternion, turn.omega)
                 for turn in self._turns
             ],
+            self._rates.change,
         )
 
     @property
     def at_rest(self) -> bool:
-        """Whether the last two commands were the same."""
-        return self._filter.at_rest and all(turn.at_rest for turn in self._turns)
+        """Whether the last two commands were the same, and no velocity is left."""
+        return self._filter.at_rest and self._rates.at_rest and all(turn.at_rest for turn in self._turns)
 
     @property
     def blocked(self) -> str:
@@ -93,14 +102,16 @@ class Gate:
         return self._fence.blocked
 
     def reset(self, position: Vector) -> None:
-        """Begin at rest at a pose; what lies outside the position limits is taken to them."""
+        """Begin at rest at a pose; what lies outside the position limits is taken to them, and velocities are zero."""
         self._filter.reset(position[self._plain])
+        self._rates.reset()
         for turn, place in zip(self._turns, self._places, strict=True):
             turn.reset(position[place])
 
     def forget(self) -> None:
         """Forget the pose: no command until `reset`."""
         self._filter.forget()
+        self._rates.reset()
         for turn in self._turns:
             turn.forget()
 
@@ -120,40 +131,46 @@ class Gate:
         if self.refusal(target):
             return None
         output = self._fence.apply(target[self._plain], velocity[self._plain])
-        if output is None or not self._turns:
+        if output is None or not (self._turns or self._moving):
             return output
+        rates = self._rates.apply(target[self._moving])
         known = np.isfinite(velocity).all()
         found = [
             turn.apply(target[place], omega_of(target[place], velocity[place]) if known else np.zeros(3))
             for turn, place in zip(self._turns, self._places, strict=True)
         ]
         return Output(
-            self._whole(output.position, [turn.quaternion for turn in found]),
-            self._whole(output.velocity, [rate_of(turn.quaternion, turn.omega) for turn in found]),
+            self._whole(output.position, [turn.quaternion for turn in found], rates.value),
+            self._whole(
+                output.velocity, [rate_of(turn.quaternion, turn.omega) for turn in found], rates.change
+            ),
             output.position_clamped,
-            output.velocity_clamped or any(turn.too_fast for turn in found),
-            output.acceleration_clamped or any(turn.too_sudden for turn in found),
+            output.velocity_clamped or rates.clamped or any(turn.too_fast for turn in found),
+            output.acceleration_clamped or rates.too_sudden or any(turn.too_sudden for turn in found),
             output.slowed,
         )
 
     def brake(self) -> Output:
         """The next command on the shortest way to rest; at rest, the last command again, bit for bit."""
         output = self._filter.brake()
-        found = [turn.brake() for turn in self._turns]
+        found, rates = [turn.brake() for turn in self._turns], self._rates.brake()
         return Output(
-            self._whole(output.position, [turn.quaternion for turn in found]),
-            self._whole(output.velocity, [rate_of(turn.quaternion, turn.omega) for turn in found]),
+            self._whole(output.position, [turn.quaternion for turn in found], rates.value),
+            self._whole(
+                output.velocity, [rate_of(turn.quaternion, turn.omega) for turn in found], rates.change
+            ),
         )
 
     def way_to_rest(self) -> Vector:
         """The commands that `brake` would make from here on, up to the first that stands still, (n, dim), n >= 1."""
         plain = self._filter.way_to_rest()
-        if not self._turns:
+        if not (self._turns or self._moving):
             return plain
-        turns = [turn.way_to_rest() for turn in self._turns]
-        count = max(len(plain), *(len(turn) for turn in turns))
+        turns, rates = [turn.way_to_rest() for turn in self._turns], self._rates.way_to_rest()
+        count = max(len(plain), len(rates), *(len(turn) for turn in turns))
         way = np.empty((count, self.limits.dim))
         way[:, self._plain] = _padded(plain, count)
+        way[:, self._moving] = _padded(rates, count)
         for turn, place in zip(turns, self._places, strict=True):
             way[:, place] = _padded(turn, count)
         return way
@@ -165,11 +182,11 @@ class Gate:
             position[place] /= np.linalg.norm(position[place])
         return position
 
-    def _whole(self, plain: Vector, quaternions: Sequence[Vector | None]) -> Vector:
-        if not self._places:
+    def _whole(self, plain: Vector, quaternions: Sequence[Vector | None], rates: Vector) -> Vector:
+        if not (self._places or self._moving):
             return plain
         result = np.empty(self.limits.dim)
-        result[self._plain] = plain
+        result[self._plain], result[self._moving] = plain, rates
         for place, quaternion in zip(self._places, quaternions, strict=True):
             result[place] = quaternion
         return result

@@ -13,6 +13,7 @@ from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.deadman import Deadman
 from hpt_ros.control.frozen import FrozenPictures
 from hpt_ros.control.link import CommandLink
+from hpt_ros.control.pace import Pace
 from hpt_ros.control.session import StreamRate
 from hpt_ros.control.tracking import Tracking
 from hpt_ros.control.watchdog import Watchdog
@@ -35,10 +36,15 @@ class Guards:
 
         `ahead_ns` is how much later than a command's time the last of its dimensions is due.
         """
-        self.watchdog = Watchdog(config.watchdog, {stream.name: stream.rate_hz for stream in streams})
+        self.watchdog = Watchdog(
+            config.watchdog,
+            {stream.name: stream.rate_hz for stream in streams},
+            [stream.name for stream in streams if stream.holds],
+        )
         self.frozen = FrozenPictures(config.watchdog)
         self.tracking = Tracking(config.tracking, names, step, turns=turns, ahead_ns=ahead_ns)
         self.deadman = Deadman(config.deadman)
+        self.pace = Pace(config.speed_scaling)  # nor does the robot's own speed
         self.link = CommandLink()  # forgets nothing: what the graph shows is no matter of an activation
 
     def reset(self) -> None:

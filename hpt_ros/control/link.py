@@ -30,13 +30,23 @@ class CommandLink:
 
     def __init__(self) -> None:
         """Start with nothing seen."""
-        self.unheard = ""  # why commands would reach nobody, a sentence's worth; empty if they reach somebody
+        self._unsubscribed = ""
+        self.unserved = ""  # which actions have no server, a sentence's worth; empty if all have one
         self.contested = ""  # who else commands the robot, a sentence; empty if nobody
 
     def saw(self, topics: Sequence[CommandTopic]) -> None:
         """Note what the graph shows now of all topics."""
-        self.unheard = "; ".join(_unheard(topic) for topic in topics if not topic.taken)
+        self._unsubscribed = "; ".join(_unheard(topic) for topic in topics if not topic.taken)
         self.contested = "; ".join(_contested(topic) for topic in topics if topic.rivals)
+
+    def serves(self, absent: Sequence[str]) -> None:
+        """Note the actions that have no server now, by their full names."""
+        self.unserved = "; ".join(_unserved(name) for name in absent)
+
+    @property
+    def unheard(self) -> str:
+        """Why commands would reach nobody, a sentence's worth; empty if they reach somebody."""
+        return "; ".join(filter(None, (self._unsubscribed, self.unserved)))
 
 
 def _unheard(topic: CommandTopic) -> str:
@@ -44,6 +54,12 @@ def _unheard(topic: CommandTopic) -> str:
     if topic.listening:
         words += f" ({', '.join(topic.listening)} only records, or subscribes with another type or quality of service)"
     return f"{words}; start the controller, or correct the topic's name"
+
+
+def _unserved(name: str) -> str:
+    return (
+        f"a server of the action {name}: nobody takes goals; start its driver, or correct the action's name"
+    )
 
 
 def _contested(topic: CommandTopic) -> str:

@@ -50,7 +50,8 @@ class ChunkQueue:
 
     Actions keep their times: a chunk that comes late starts in its middle, and what is past is dropped. The newest
     chunk fades in over `fade_s`, position and velocity staying continuous even when chunks come faster than that.
-    Dimensions in `step` jump to the new chunk and hold each action until the next one's time.
+    Dimensions in `step` jump to the new chunk and hold each action until the next one's time; those of them that are
+    velocities (`rates`) may jump as well, but fade and are interpolated as all others.
 
     Dimensions that are sent further ahead than others (`ahead_ns`) are those of a later time in every chunk; fades and
     everything else count for all at once.
@@ -59,17 +60,23 @@ class ChunkQueue:
     """
 
     def __init__(
-        self, config: QueueConfig, step: NDArray[np.bool_], ahead_ns: NDArray[np.int64] | None = None
+        self,
+        config: QueueConfig,
+        step: NDArray[np.bool_],
+        ahead_ns: NDArray[np.int64] | None = None,
+        rates: Sequence[int] = (),
     ) -> None:
         """Start empty.
 
         Args:
             config: fade and request fraction.
-            step: (dim,) true for dimensions that are never averaged.
+            step: (dim,) true for dimensions that may jump; but for `rates` they are never averaged.
             ahead_ns: (dim,) how much further ahead than the time asked for; None: nothing is.
+            rates: dimensions in `step` that are velocities.
         """
         self._config = config
-        self.step = step
+        self.step, self._held = step, step.copy()
+        self._held[list(rates)] = False
         later = np.zeros(step.shape, dtype=np.int64) if ahead_ns is None else ahead_ns
         self._later = [(int(ns), later == ns) for ns in np.unique(later[later > 0])]
         self.longest_ns = int(later.max(initial=0))
@@ -200,14 +207,14 @@ class ChunkQueue:
 
     def _stepped(self, reference: Reference, chunk: Chunk, time_ns: int) -> Reference:
         """The reference with the dimensions in `step` as the chunk alone has them."""
-        if not self.step.any():
+        if not self._held.any():
             return reference
         held = chunk.held_at(time_ns)
         for ahead_ns, mask in self._later:
             held = np.where(mask, chunk.held_at(time_ns + ahead_ns), held)
         return Reference(
-            np.where(self.step, held, reference.position),
-            np.where(self.step, 0.0, reference.velocity),
+            np.where(self._held, held, reference.position),
+            np.where(self._held, 0.0, reference.velocity),
         )
 
 

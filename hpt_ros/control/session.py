@@ -31,6 +31,7 @@ COUNTERS = (
     "frozen_stops",
     "tracking_stops",
     "deadman_stops",
+    "scaling_stops",
     "unheard_stops",
     "contested_stops",
     "inferences_hung",
@@ -46,10 +47,11 @@ USED_UP = "the chunk is used up and no new one has come"
 
 @dataclass(frozen=True, slots=True)
 class StreamRate:
-    """An observed stream and the rate at which it is expected."""
+    """An observed stream and the rate at which it is expected; with `holds`, only while it moves."""
 
     name: str
     rate_hz: float
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +64,7 @@ class Command:
         curve: all that the robot is told now: from the past to rest.
         now_ns: when it was made.
         chunk: the chunk that this command is the first to come from, or None.
+        pace: how fast the robot's controller goes along a trajectory that it is sent.
     """
 
     time_ns: int
@@ -70,6 +73,7 @@ class Command:
     curve: Curve
     now_ns: int
     chunk: Chunk | None = None
+    pace: float = 1.0
 
     def later(self, by_ns: int) -> Command:
         """The same on another clock, which is ahead by that."""
@@ -101,6 +105,7 @@ class Session:
     policy: PolicyHealth = field(default_factory=PolicyHealth)
     pending: Chunk | None = None  # newest chunk while not RUNNING
     unused: Chunk | None = None  # newest chunk that no command came from yet
+    taken: Chunk | None = None  # newest chunk of the queue, by control time
     used: Chunk | None = None  # newest chunk that a command comes from, until that is sent
     margin_s: float = float(
         "nan"

@@ -30,6 +30,7 @@ class Tracking:
     Attributes:
         error: of the newest measurement, the largest of all dimensions, in the action's unit; NaN if nothing is known.
         problem: why the robot must stop, a sentence; empty if it need not. Stays until `reset`.
+        slowness: how many times longer it may lag, because its own speed is scaled.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Tracking:
         self._config, self._names, self._step = config, tuple(names), step
         self._commands: deque[tuple[int, Vector]] = deque(maxlen=COMMANDS_KEPT)
         self._judging = False
+        self.slowness = 1.0
         self.reset()
 
     def reset(self) -> None:
@@ -97,7 +99,7 @@ class Tracking:
 
     def _away(self, stamp_ns: int, position: Vector) -> Vector:
         """Distance (dim,) of a measured pose from the range of the commands since `lag_s` before it."""
-        oldest_ns = stamp_ns - round(self._config.lag_s * NS_PER_S) - self._ahead_ns
+        oldest_ns = stamp_ns - round(self.slowness * self._config.lag_s * NS_PER_S) - self._ahead_ns
         # One at or before the window stays: the robot was between it and the next.
         while len(self._commands) > 1 and self._commands[1][0] <= oldest_ns:
             self._commands.popleft()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.angles import unwrapped
 from hpt_ros.control.chunk import Vector
 from hpt_ros.control.safety import TOLERANCE, fastest_stop
 
@@ -61,11 +62,19 @@ def omega_of(quaternion: Vector, rate: Vector) -> Vector:
     return np.asarray(2.0 * product(rate, inverse)[:3])
 
 
-def aligned(values: Vector, turns: Sequence[int], start: Vector | None) -> Vector:
-    """The same values (H, dim) with each quaternion's sign near the one before, the first near `start`'s (dim,)."""
-    if not turns:
+def aligned(
+    values: Vector, turns: Sequence[int], start: Vector | None, wraps: NDArray[np.bool_] | None = None
+) -> Vector:
+    """The same values (H, dim), each near the one before and the first near `start` (dim,).
+
+    Of a quaternion the sign is chosen, of an angle in `wraps` (dim,) the turn. `start` None leaves the first as it is.
+    """
+    angles = wraps is not None and wraps.any()
+    if not turns and not angles:
         return values
     result = values.copy()
+    if wraps is not None and angles:
+        result[:, wraps] = unwrapped(values[:, wraps], (values[0] if start is None else start)[wraps])
     for turn in turns:
         place = slice(turn, turn + 4)
         before = start[place] if start is not None else result[0, place]

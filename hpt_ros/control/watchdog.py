@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from hpt_ros.control.chunk import NS_PER_S
@@ -26,23 +27,34 @@ class Watchdog:
     The age by stamp catches a pipeline that falls behind; the age by arrival catches a stamp from the future, which
     would look fresh for ever. A stamp further ahead than the timeout is stale too: clocks disagree. A stream that was
     never seen is stale.
+
+    The silence of one that is published only while it moves says nothing: it need only have been seen, once.
     """
 
-    def __init__(self, config: WatchdogConfig, rates_hz: Mapping[str, float]) -> None:
+    def __init__(
+        self, config: WatchdogConfig, rates_hz: Mapping[str, float], holding: Collection[str] = ()
+    ) -> None:
         """Start with no stream seen.
 
         Args:
             config: timeouts.
             rates_hz: expected rate of each stream.
+            holding: those that are published only while they move.
         """
+        self._holding = frozenset(holding)
         self.timeouts_s = {
-            name: max(config.timeout_s, config.periods / rate_hz) for name, rate_hz in rates_hz.items()
+            name: math.inf if name in self._holding else max(config.timeout_s, config.periods / rate_hz)
+            for name, rate_hz in rates_hz.items()
         }
         self._seen: dict[str, _Seen] = {}
 
     def reset(self) -> None:
-        """Forget all messages."""
-        self._seen.clear()
+        """Forget all messages, but that streams that hold were seen."""
+        self._seen = {name: seen for name, seen in self._seen.items() if name in self._holding}
+
+    def succeed(self, other: Watchdog, names: Collection[str]) -> None:
+        """Take over when streams that hold were seen."""
+        self._seen |= {name: seen for name, seen in other._seen.items() if name in names}
 
     def saw(self, name: str, stamp_ns: int, arrival_ns: int) -> None:
         """Note a message that could be used; one older than the newest known does not count."""
@@ -63,7 +75,10 @@ class Watchdog:
         for name, timeout_s in self.timeouts_s.items():
             seen = self._seen.get(name)
             if seen is None:
-                reasons[name] = f"stream {name!r} was never seen"
+                remedy = (
+                    "; it is published only while it moves: move it once" if name in self._holding else ""
+                )
+                reasons[name] = f"stream {name!r} was never seen{remedy}"
                 continue
             age_s = self.age_s(name, now_ns)
             ahead_s = (seen.stamp_ns - now_ns) / NS_PER_S

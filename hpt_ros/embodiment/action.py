@@ -4,34 +4,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from hpt_ros.embodiment.commands import COMMANDS, MESSAGES, CommandType
+from hpt_ros.embodiment.commands.joint_jog import FORMS
+from hpt_ros.embodiment.kinds import (
+    AXES,
+    BASE_VELOCITY,
+    CARTESIAN,
+    CARTESIAN_POSE,
+    CARTESIAN_TWIST,
+    JOINT_POSITION,
+    JOINT_VELOCITY,
+    JOINTS,
+    KINDS,
+    TWIST_ELEMENTS,
+    VELOCITIES,
+)
 from hpt_ros.embodiment.rotations import REPRESENTATIONS, elements
 from hpt_ros.embodiment.streams import NAME, EmbodimentError, Stream, check_topic, in_namespace
 from hpt_ros.structured import field
 
 MODES = ("absolute", "delta", "relative")
-JOINT_POSITION, CARTESIAN_POSE, CARTESIAN_TWIST = "joint_position", "cartesian_pose", "cartesian_twist"
-# Which messages can carry which kind of command.
-OUTPUT_TYPES: Mapping[str, tuple[str, ...]] = {
-    JOINT_POSITION: (
-        "trajectory_msgs/msg/JointTrajectory",
-        "std_msgs/msg/Float64MultiArray",
-        "sensor_msgs/msg/JointState",
-        "std_msgs/msg/Float64",
-    ),
-    CARTESIAN_POSE: ("geometry_msgs/msg/PoseStamped",),
-    CARTESIAN_TWIST: ("geometry_msgs/msg/TwistStamped",),
-}
-ACTION_TYPES = tuple(type_ for types in OUTPUT_TYPES.values() for type_ in types)
+ACTION_TYPES = tuple(COMMANDS)
+# Types that a file without outputs may have.
+ONE_COMMAND = tuple(name for name in MESSAGES if JOINT_POSITION in COMMANDS[name].kinds)
+RECORDED_TYPE = "sensor_msgs/msg/JointState"
 SINGLE = "action"  # name of the one output of a file that lists none
 TOLERANCE_S = 0.1
 # Frames that jump when a robot corrects where it believes to be (REP 105): a target in one would jump with it.
 JUMPING_FRAMES = ("map", "earth")
-TWIST_ELEMENTS = ("vx", "vy", "vz", "wx", "wy", "wz")
-AXES = ("x", "y", "z")
 URDF_KEYS = ("lower", "upper", "velocity")  # limits that a URDF has too
 DEFAULT_RATE_HZ = 100.0  # the command rate that most arms' position controllers are run at
 
@@ -41,7 +45,8 @@ class JointLimit:
     """Limits of one commanded dimension, in the action's unit and its derivatives.
 
     A joint's lower, upper and velocity may be left out, for the robot's URDF to give (`with_limits`). It has no
-    acceleration.
+    acceleration. A continuous joint has no lower and upper at all. Of a base's axis lower and upper are its velocities
+    too, and the opposite of `velocity` and itself if they are left out.
     """
 
     name: str = field("the action's name")
@@ -51,11 +56,16 @@ class JointLimit:
         "largest permitted speed; left out: robot_description's", default=None, above=0.0
     )
     acceleration: float = field("largest permitted acceleration", above=0.0)
+    jerk: float | None = field("largest permitted jerk; left out: none", default=None, above=0.0)
+    continuous: bool = field(
+        "the joint turns without end, and a turn further is the same position; in rad", default=False
+    )
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Keys that are left out."""
-        return tuple(key for key in URDF_KEYS if getattr(self, key) is None)
+        """Keys that are left out, and are needed."""
+        needed = ("velocity",) if self.continuous else URDF_KEYS
+        return tuple(key for key in needed if getattr(self, key) is None)
 
 
 @dataclass(frozen=True)
@@ -67,15 +77,42 @@ class RotationLimit:
 
 
 @dataclass(frozen=True)
+class Goals:
+    """How the goals of a gripper's action are made and when one is sent; the gripper keeps the last."""
+
+    max_effort: float = field("largest force or torque; 0: the driver's own", default=0.0, minimum=0.0)
+    scale: float = field(
+        "the driver's unit per unit of the joint, e.g. 2.0 for the gap of two fingers", default=1.0, above=0.0
+    )
+    resolution: float = field(
+        "a target that moved by no more than this since the last goal is not sent, in the action's unit",
+        default=0.001, minimum=0.0,
+    )  # fmt: skip
+    rate_hz: float = field("at most so many goals a second", default=5.0, unit="Hz", above=0.0, maximum=100.0)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The topic that has an action's targets in recordings, since goals are no messages."""
+
+    topic: str = field("topic name; a relative one lies in the namespace of the node")
+    type: str = field("message type", default=RECORDED_TYPE, choices=MESSAGES)
+
+
+@dataclass(frozen=True)
 class Output:
-    """One topic on which a part of the action is commanded."""
+    """One topic or action by which a part of the robot is commanded."""
 
     name: str = field("short name, such as arm or gripper")
-    topic: str = field("topic name of the command; a relative one lies in the namespace of the node")
-    type: str = field("message type", choices=ACTION_TYPES)
-    kind: str = field("quantity commanded", default=JOINT_POSITION, choices=tuple(OUTPUT_TYPES))
+    topic: str = field(
+        "name of the command's topic, or of the action; a relative one lies in the namespace of the node"
+    )
+    type: str = field("message or action type", choices=ACTION_TYPES)
+    kind: str = field("quantity commanded", default=JOINT_POSITION, choices=KINDS)
     names: tuple[str, ...] = field(
-        "commanded joints, in the order of the message; none if Cartesian", default=()
+        "commanded joints, in the order of the message; of a base its axes, some of vx, vy, vz, wx, wy, wz; none if "
+        "Cartesian",
+        default=(),
     )
     rotation: str = field(
         "how the action vector holds an orientation; for cartesian_pose",
@@ -93,11 +130,47 @@ class Output:
     latency_s: float = field(
         "how far ahead of its time a command is sent", default=0.0, unit="s", minimum=0.0, maximum=2.0
     )
+    jog: str | None = field("what a JointJog holds; left out: velocities", default=None, choices=FORMS)
+    goal: Goals | None = field("goals of a gripper's action; left out: its defaults", default=None)
+    recorded: Recorded | None = field(
+        "where recordings have an action's targets; left out: a JointState on the action's name and /target, which the "
+        "policy node publishes",
+        default=None,
+    )
+
+    @property
+    def command(self) -> CommandType:
+        """What its messages or goals are."""
+        return COMMANDS[self.type]
 
     @property
     def cartesian(self) -> bool:
-        """Whether it commands a pose or a twist."""
-        return self.kind != JOINT_POSITION
+        """Whether it commands a tool's pose or twist."""
+        return self.kind in CARTESIAN
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """Joints that it commands."""
+        return self.names if self.kind in JOINTS else ()
+
+    @property
+    def goals(self) -> Goals:
+        """How goals are made."""
+        return self.goal or Goals()
+
+    @property
+    def recorded_as(self) -> Recorded:
+        """The topic that has its commands in recordings: its own, or that of an action's targets."""
+        if not self.command.is_action:
+            return Recorded(self.topic, self.type)
+        return self.recorded or Recorded(f"{self.topic}/target")
+
+    def with_topic(self, resolve: Callable[[str], str]) -> Output:
+        """The same with its names resolved."""
+        recorded = self.recorded
+        if recorded is not None:
+            recorded = replace(recorded, topic=resolve(recorded.topic))
+        return replace(self, topic=resolve(self.topic), recorded=recorded)
 
     @cached_property
     def elements(self) -> tuple[str, ...]:
@@ -106,13 +179,17 @@ class Output:
             parts = (*AXES, *elements(self.rotation))
         elif self.kind == CARTESIAN_TWIST:
             parts = TWIST_ELEMENTS
+        elif self.kind == BASE_VELOCITY:
+            parts = self.names
         else:
             return self.names
         return tuple(f"{self.name}.{part}" for part in parts)
 
     @cached_property
     def limited(self) -> tuple[str, ...]:
-        """Names that the action's limits are of: the joints, or the position of a Cartesian command."""
+        """Names that the action's limits are of: joints, a base's axes, or the position of a Cartesian command."""
+        if self.kind == BASE_VELOCITY:
+            return self.elements
         return tuple(f"{self.name}.{axis}" for axis in AXES) if self.cartesian else self.names
 
 
@@ -134,7 +211,7 @@ class Action:
     topic: str = field(
         "topic name of the command; a relative one lies in the namespace of the node", default=""
     )
-    type: str = field("message type", default="", choices=("", *OUTPUT_TYPES[JOINT_POSITION]))
+    type: str = field("message type", default="", choices=("", *ONE_COMMAND))
     names: tuple[str, ...] = field("commanded joints, in the order of the action vector", default=())
     kind: str = field("quantity commanded", default=JOINT_POSITION, choices=(JOINT_POSITION,))
     mode: str = field(
@@ -206,7 +283,9 @@ def completed(action: Action, given: Mapping[str, object], where: str) -> Action
                 )
         units = dict.fromkeys(output.unit for output in action.outputs)
         names = tuple(name for output in action.outputs for name in output.elements)
-        return replace(action, names=names, unit=", ".join(units))
+        base = {name for part in action.outputs if part.kind == BASE_VELOCITY for name in part.limited}
+        limits = tuple(_both_ways(limit) if limit.name in base else limit for limit in action.limits)
+        return replace(action, names=names, unit=", ".join(units), limits=limits)
     for key in ("topic", "type", "names"):
         if not getattr(action, key):
             raise EmbodimentError(
@@ -238,7 +317,10 @@ def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> Non
             "give one limit per name in that order"
         )
     axes = {name for output in action.parts if output.cartesian for name in output.limited}
+    base = {name for output in action.parts if output.kind == BASE_VELOCITY for name in output.limited}
     for limit in action.limits:
+        if limit.name in base:
+            _check_base(limit, where)
         if limit.name in axes and limit.missing:
             raise EmbodimentError(
                 f"{where}, limit of {limit.name!r} lacks the key {limit.missing[0]!r}, which only joints may leave "
@@ -249,15 +331,22 @@ def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> Non
                 f"{where}, limit of {limit.name!r} has lower {limit.lower:g} and upper {limit.upper:g}, but "
                 "lower < upper was expected; correct them"
             )
-    joints = [name for output in action.parts if not output.cartesian for name in output.names]
+    joints = [name for output in action.parts if output.kind == JOINT_POSITION for name in output.names]
     for index, name in enumerate(action.grippers):
         if name not in joints or name in action.grippers[:index]:
             raise EmbodimentError(
                 f"{where} has the gripper {name!r}, but each of the joints {', '.join(joints) or '(none)'} once at "
                 "most was expected; correct it"
             )
+    for output in action.parts:
+        if output.command.own_speed and not action.grips_only(output):
+            raise EmbodimentError(
+                f"{where}, output {output.name!r}, is of {output.type}, which moves grippers, but grippers lists "
+                f"{', '.join(action.grippers) or 'none'}; add {', '.join(output.names)} to it"
+            )
     if action.mode != "absolute" and not any(
-        output.kind == CARTESIAN_POSE or set(output.names) - set(action.grippers) for output in action.parts
+        output.kind not in VELOCITIES and (output.cartesian or set(output.names) - set(action.grippers))
+        for output in action.parts
     ):
         raise EmbodimentError(
             f"{where} has mode {action.mode!r}, but grippers and twists are absolute in every mode and there is "
@@ -271,9 +360,10 @@ def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> No
         raise EmbodimentError(
             f"{where} has a name that is not a lower-case letter followed by letters, digits or underscores; rename it"
         )
-    if output.type not in OUTPUT_TYPES[output.kind]:
+    if output.kind not in output.command.kinds:
+        fitting = [name for name, command in COMMANDS.items() if output.kind in command.kinds]
         raise EmbodimentError(
-            f"{where} has kind {output.kind} and type {output.type}, but {' or '.join(OUTPUT_TYPES[output.kind])} "
+            f"{where} has kind {output.kind} and type {output.type}, but {' or '.join(fitting)} "
             "was expected; correct one of them"
         )
     if not output.cartesian:
@@ -281,19 +371,63 @@ def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> No
             raise EmbodimentError(
                 f"{where} has no names, but at least one commanded joint was expected; list them"
             )
-        if output.type == "std_msgs/msg/Float64" and len(output.names) != 1:
-            raise EmbodimentError(
-                f"{where} has {len(output.names)} names, but std_msgs/msg/Float64 commands one joint; use another type"
-            )
-    for key, default in (("names", ()), ("frame_id", ""), ("pose", ""), ("rotation_limit", None)):
-        wanted = output.cartesian != (key == "names")
+        if wrong := output.command.check(output):
+            raise EmbodimentError(f"{where} {wrong}")
+    framed = output.cartesian or (output.kind in VELOCITIES and bool(output.frame_id))
+    for key, default, wanted in (
+        ("names", (), not output.cartesian),
+        ("frame_id", "", framed),
+        ("pose", "", output.cartesian),
+        ("rotation_limit", None, output.cartesian),
+    ):
         if (getattr(output, key) != default) != wanted:
             raise EmbodimentError(
                 f"{where} is of kind {output.kind}, which "
                 + (f"needs the key {key!r}; add it" if wanted else f"takes no key {key!r}; remove it")
             )
+    for key, taken in (
+        ("jog", output.kind == JOINT_VELOCITY),
+        ("goal", output.command.own_speed),
+        ("recorded", output.command.is_action),
+    ):
+        if getattr(output, key) is not None and not taken:
+            raise EmbodimentError(f"{where} is of {output.type}, which takes no key {key!r}; remove it")
+    if output.kind == BASE_VELOCITY:
+        for index, name in enumerate(output.names):
+            if name not in TWIST_ELEMENTS or name in output.names[:index]:
+                raise EmbodimentError(
+                    f"{where} has the axis {name!r}, but each of {', '.join(TWIST_ELEMENTS)} once at most was "
+                    "expected; correct names"
+                )
+    if output.recorded is not None:
+        check_topic(output.recorded.topic, f"{where}, recorded")
+        if JOINT_POSITION not in COMMANDS[output.recorded.type].kinds:
+            raise EmbodimentError(
+                f"{where} is recorded as {output.recorded.type}, but one of {', '.join(ONE_COMMAND)} was expected; "
+                "correct it"
+            )
     if output.cartesian:
         _check_cartesian(output, streams, where)
+
+
+def _both_ways(limit: JointLimit) -> JointLimit:
+    """The limit of a base's axis, as fast backwards as forwards where it does not say so."""
+    if limit.velocity is None:
+        return limit  # `_check_base` tells
+    lower = -limit.velocity if limit.lower is None else limit.lower
+    return replace(limit, lower=lower, upper=limit.velocity if limit.upper is None else limit.upper)
+
+
+def _check_base(limit: JointLimit, where: str) -> None:
+    if limit.velocity is None:
+        raise EmbodimentError(f"{where}, limit of {limit.name!r} lacks the key 'velocity'; add it")
+    for key, sign in (("lower", -1.0), ("upper", 1.0)):
+        value = getattr(limit, key)
+        if sign * value < 0.0:
+            raise EmbodimentError(
+                f"{where}, limit of {limit.name!r} has {key} {value:g}, but a base must be able to stand; give "
+                f"{'0 or less' if sign < 0 else '0 or more'}"
+            )
 
 
 def _check_cartesian(output: Output, streams: tuple[Stream, ...], where: str) -> None:

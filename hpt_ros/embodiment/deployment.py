@@ -48,6 +48,10 @@ class StreamDeployment:
     tolerance_s: float | None = field(
         "oldest sample that still counts at a tick", default=None, unit="s", above=0.0, maximum=60.0
     )
+    partial: bool | None = field("messages may hold some of the joints only", default=None)
+    holds: tuple[str, ...] | None = field(
+        "joints, by the embodiment's names, that are published only while they move", default=None
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +79,7 @@ class LimitDeployment:
     upper: float | None = field("highest permitted command", default=None)
     velocity: float | None = field("largest permitted speed", default=None, above=0.0)
     acceleration: float | None = field("largest permitted acceleration", default=None, above=0.0)
+    jerk: float | None = field("largest permitted jerk", default=None, above=0.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,10 +163,7 @@ class Deployment:
             _require_known(what, names or {}, known, robot.name, where)
         rename = self._renaming(robot, where)
         streams = tuple(
-            replace(
-                _overlaid(stream, (self.streams or {}).get(stream.name)),
-                joints=tuple(map(rename, stream.joints)),
-            )
+            _renamed(_overlaid(stream, (self.streams or {}).get(stream.name)), rename)
             for stream in robot.streams
         )
         limits = tuple(
@@ -216,7 +218,7 @@ class Deployment:
 def joint_names(robot: Embodiment) -> tuple[str, ...]:
     """Names of all joints that are observed or commanded, each once."""
     names = [joint for stream in robot.streams for joint in stream.joints]
-    return tuple(dict.fromkeys(names + [name for part in robot.action.parts for name in part.names]))
+    return tuple(dict.fromkeys(names + [name for part in robot.action.parts for name in part.joints]))
 
 
 def require_deployable(trained: Embodiment, robot: Embodiment, *, a_name: str, b_name: str) -> Embodiment:
@@ -265,6 +267,9 @@ def _between(trained: Embodiment, robot: Embodiment) -> Deployment:
     # Limits by the trained name of the joint.
     own = {f"{prefix}{joint}": joint for joint in ours} if prefix else {}
     limits = [replace(limit, name=own.get(limit.name, limit.name)) for limit in robot.action.limits]
+    streams = [
+        replace(stream, holds=tuple(own.get(name, name) for name in stream.holds)) for stream in robot.streams
+    ]
     turns = {part.name: part.rotation_limit for part in robot.action.parts}
     rotations = {
         part.name: changes(RotationDeployment, part.rotation_limit, turns[part.name])
@@ -276,7 +281,7 @@ def _between(trained: Embodiment, robot: Embodiment) -> Deployment:
         format=DEPLOYMENT_FORMAT,
         rate_hz=rate_hz if rate_hz != trained.action.rate_hz else None,
         joint_prefix=prefix,
-        streams=pairs(StreamDeployment, trained.streams, robot.streams),
+        streams=pairs(StreamDeployment, trained.streams, streams),
         outputs=pairs(OutputDeployment, trained.action.parts, robot.action.parts),
         limits=pairs(LimitDeployment, trained.action.limits, limits),
         rotation_limits={name: value for name, value in rotations.items() if value is not None} or None,
@@ -288,6 +293,13 @@ Layered = TypeVar("Layered", Stream, Output)
 
 def _overlaid(item: Layered, layer: StreamDeployment | OutputDeployment | None) -> Layered:
     return item if layer is None else replace(item, **to_mapping(layer))
+
+
+def _renamed(stream: Stream, rename: Callable[[str], str]) -> Stream:
+    joints, continuous, holds = (
+        tuple(map(rename, names)) for names in (stream.joints, stream.continuous, stream.holds)
+    )
+    return replace(stream, joints=joints, continuous=continuous, holds=holds)
 
 
 Limit = TypeVar("Limit", JointLimit, RotationLimit)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment.action import Action, check_action, completed, redundant_keys
+from hpt_ros.embodiment.continuous import agreed
 from hpt_ros.embodiment.space import ActionSpace
 from hpt_ros.embodiment.streams import (
     JOINED,
@@ -82,18 +83,27 @@ class Embodiment:
         mapping = to_mapping(self)
         for key in redundant_keys(self.action):
             del mapping["action"][key]
+        # What few robots have is not in the text of the others.
+        for stream in mapping["streams"]:
+            for key in ("continuous", "holds"):
+                if not stream[key]:
+                    del stream[key]
+        for limit in mapping["action"]["limits"]:
+            if not limit["continuous"]:
+                del limit["continuous"]
         return dump_yaml(mapping)
 
     @property
     def topics(self) -> dict[str, str]:
-        """Every topic to its message type: of the streams, then of the commands."""
+        """Every topic to its message type: of the streams, then of the commands as they are recorded."""
         found = {stream.topic: stream.type for stream in self.streams}
-        return found | {output.topic: output.type for output in self.action.parts}
+        recorded = [output.recorded_as for output in self.action.parts]
+        return found | {item.topic: item.type for item in recorded}
 
     def with_topics(self, resolve: Callable[[str], str]) -> Embodiment:
         """The same robot with every topic name resolved, e.g. by `in_namespace` or a node."""
         action = self.action
-        outputs = tuple(replace(output, topic=resolve(output.topic)) for output in action.outputs)
+        outputs = tuple(output.with_topic(resolve) for output in action.outputs)
         return replace(
             self,
             streams=tuple(replace(stream, topic=resolve(stream.topic)) for stream in self.streams),
@@ -157,7 +167,8 @@ class Embodiment:
         """Where in the state vector the measured position of each commanded joint stands, (action dim,).
 
         Raises:
-            EmbodimentError: the position of a commanded joint is not observed, or a command is Cartesian.
+            EmbodimentError: the position of a commanded joint is not observed or is of a continuous joint, or a command
+                is Cartesian.
         """
         return self.space.joint_indices()
 
@@ -212,13 +223,13 @@ def image_feature(stream_name: str) -> str:
 # What a bag does not settle: it holds messages as they came, so these may be chosen anew when it is converted.
 _CHOSEN_AT_CONVERSION = (
     "tick_hz", "streams.*.image", "streams.*.points", "streams.*.tolerance_s", "action.tolerance_s",
-    "action.outputs.*.tolerance_s", "action.outputs.*.rotation", "task",
+    "action.outputs.*.tolerance_s", "action.outputs.*.rotation", "streams.*.continuous", "task",
 )  # fmt: skip
 # What a dataset does not settle: it may be chosen anew when a policy is trained.
 _CHOSEN_AT_TRAINING = (
     "observation_horizon", "action.horizon", "action.limits", "action.rate_hz", "action.latency_s", "action.mode",
     "action.grippers", "action.outputs.*.latency_s", "action.outputs.*.rotation_limit",
-    "streams.*.qos", "streams.*.rate_hz", "streams.*.partial",
+    "streams.*.qos", "streams.*.rate_hz", "streams.*.partial", "streams.*.holds",
 )  # fmt: skip
 _NOT_SETTLED = {"all": (), "dataset": _CHOSEN_AT_TRAINING, "bag": _CHOSEN_AT_TRAINING + _CHOSEN_AT_CONVERSION}
 
@@ -290,7 +301,8 @@ def _checked(data: dict[str, Any], where: str) -> Embodiment:
         )
     embodiment = read_dataclass(Embodiment, data, where=where)
     action = completed(embodiment.action, data["action"], f"{where}, action")
-    embodiment = replace(embodiment, action=action)
+    streams, limits = agreed(embodiment.streams, action, where)
+    embodiment = replace(embodiment, streams=streams, action=replace(action, limits=limits))
     _check_names(embodiment, where)
     for stream in embodiment.streams:
         check_stream(stream, f"{where}, stream {stream.name!r}")

@@ -5,9 +5,10 @@
 Three spaces:
 
 * the state vector of the observation,
-* the action vector, as datasets hold it: always absolute (joint positions, poses, twists),
-* the control vector, in which commands are blended and limited: joint positions, and for each Cartesian command a pose
-  of position (m) and quaternion x, y, z, w. A twist is integrated to a pose.
+* the action vector, as datasets hold it: always absolute (joint positions or velocities, poses, twists),
+* the control vector, in which commands are blended and limited: joint positions, for each Cartesian command a pose of
+  position (m) and quaternion x, y, z, w, and a base's velocities. A twist is integrated to a pose, joint velocities to
+  positions.
 
 A mode other than "absolute" changes what a policy learns and predicts, and nothing else: `to_mode` is applied when
 training samples are gathered, `from_mode` to what a policy gives.
@@ -15,6 +16,7 @@ training samples are gathered, `from_mode` to what a policy gives.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,7 +24,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment.action import AXES, CARTESIAN_POSE, CARTESIAN_TWIST, Action, Output
+from hpt_ros.angles import shortest, unwrapped
+from hpt_ros.embodiment.action import Action, JointLimit, Output
+from hpt_ros.embodiment.kinds import (
+    AXES,
+    BASE_VELOCITY,
+    CARTESIAN_POSE,
+    CARTESIAN_TWIST,
+    INTEGRATED,
+    JOINT_POSITION,
+    JOINT_VELOCITY,
+    JOINTS,
+    VELOCITIES,
+)
 from hpt_ros.embodiment.rotations import (
     angular_velocity,
     converted,
@@ -36,18 +50,24 @@ from hpt_ros.embodiment.streams import EmbodimentError
 Floats = NDArray[np.float64]
 Values = NDArray[np.floating[Any]]
 
+# Ranges that a target may jump by in one period, ours: it stays a jump at a small part of the speed limits too.
+AT_ONCE = 1000.0
 _MEASURED_6D = "rotation_6d"  # as PoseStamped streams are decoded
 _QUATERNION = "quaternion"
 
 
 @dataclass(frozen=True)
 class ControlLimits:
-    """Limits of the control vector, (dim,) each; of a quaternion's elements those of the rotation, rad/s, rad/s^2."""
+    """Limits of the control vector, (dim,) each; of a quaternion's elements those of the rotation, rad/s, rad/s^2.
+
+    A continuous joint's position is without limits, -inf and inf. Jerk is inf where there is none, None if nowhere.
+    """
 
     lower: Floats
     upper: Floats
     velocity: Floats
     acceleration: Floats
+    jerk: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -66,14 +86,19 @@ class ActionSpace:
         parts: the outputs in the order of the action vector.
         names: of the control vector.
         turns: where in the control vector each quaternion begins.
+        rates: where in the control vector velocities stand, which are zero at rest (a base's).
+        wraps: (dim,) true for the angles of continuous joints in the control vector.
+        angles: (action dim,) true for them in the action vector.
     """
 
     def __init__(self, action: Action, state_names: tuple[str, ...], embodiment: str, tick_hz: float) -> None:
         """Look up the places; `embodiment` names the robot in errors."""
         self._action, self._states, self._embodiment, self._tick_hz = action, state_names, embodiment, tick_hz
+        self._continuous = frozenset(limit.name for limit in action.limits if limit.continuous)
         parts: list[Part] = []
         names: list[str] = []
         turns: list[int] = []
+        rates: list[int] = []
         place = 0
         for output in action.parts:
             start = len(names)
@@ -81,25 +106,63 @@ class ActionSpace:
             if output.cartesian:
                 turns.append(len(names))
                 names += [f"{output.name}.{element}" for element in elements(_QUATERNION)]
+            if output.kind == BASE_VELOCITY:
+                rates += range(start, len(names))
             end = place + len(output.elements)
             parts.append(Part(output, slice(place, end), slice(start, len(names))))
             place = end
-        self.parts, self.names, self.turns = tuple(parts), tuple(names), tuple(turns)
+        self.parts, self.names, self.turns, self.rates = (
+            tuple(parts),
+            tuple(names),
+            tuple(turns),
+            tuple(rates),
+        )
         # Columns that a mode changes by plain subtraction.
         self._plain = np.array(
             [
-                part.output.kind not in (CARTESIAN_POSE, CARTESIAN_TWIST) and name not in action.grippers
+                part.output.kind == JOINT_POSITION and name not in action.grippers
                 for part in parts
                 for name in part.output.elements
             ],
             dtype=bool,
         )
-        self._joints_only = not self.turns
+        self.angles = np.array(
+            [
+                part.output.kind == JOINT_POSITION and name in self._continuous
+                for part in parts
+                for name in part.output.elements
+            ],
+            dtype=bool,
+        )
+        self.wraps = np.array([name in self._continuous for name in names], dtype=bool)
+        self._joints_only = all(part.output.kind == JOINT_POSITION for part in parts)
 
     @property
     def mode(self) -> str:
         """The action's."""
         return self._action.mode
+
+    @property
+    def predicted_as_held(self) -> bool:
+        """Whether what a policy predicts is the action itself: `to_mode` and `from_mode` change nothing."""
+        return self.mode == "absolute" and not self.angles.any()
+
+    def shortest(self, changes: Floats) -> Floats:
+        """Differences (..., action dim) of actions, of continuous joints the short way round."""
+        if not self.angles.any():
+            return changes
+        return np.where(self.angles, shortest(changes), changes)
+
+    def within_turn(self, action: Floats) -> Floats:
+        """An action (..., action dim) with the angles of continuous joints from -pi to pi."""
+        return self.shortest(action)
+
+    def counted(self, actions: Values) -> Floats:
+        """Actions (n, action dim) of ticks in a row, with turns of continuous joints counted on from the first."""
+        values = np.array(actions, dtype=np.float64)
+        if self.angles.any() and len(values):
+            values[:, self.angles] = unwrapped(values[:, self.angles], values[0, self.angles])
+        return values
 
     @cached_property
     def limits(self) -> ControlLimits:
@@ -108,32 +171,55 @@ class ActionSpace:
         Raises:
             EmbodimentError: a limit is left to a URDF, and there was none (`hpt_ros.nodes.kinematics.with_limits`).
         """
-        rows = self._rows
+        rows, rate_hz = self._rows, self._action.rate_hz
         found: list[tuple[float, float, float, float]] = []
         for part in self.parts:
-            found += [rows[name] for name in part.output.limited]
+            linear = [rows[name] for name in part.output.limited]
+            if part.output.kind == BASE_VELOCITY:
+                # Of its rate there is no limit but what its changes cannot exceed.
+                linear = [(lower, upper, a, 2.0 * a * rate_hz) for lower, upper, _, a in linear]
+            elif part.output.command.own_speed:
+                # The driver is given where to go at once, and goes at its own speed.
+                linear = [
+                    (
+                        lower,
+                        upper,
+                        AT_ONCE * (upper - lower) * rate_hz,
+                        AT_ONCE * (upper - lower) * rate_hz**2,
+                    )
+                    for lower, upper, _, _ in linear
+                ]
+            found += linear
             if (turn := part.output.rotation_limit) is not None:
                 found += [(-1.0, 1.0, turn.velocity, turn.acceleration)] * 4
-        return ControlLimits(*np.array(found, dtype=np.float64).T)
+        jerks = {limit.name: limit.jerk for limit in self._action.limits if limit.jerk is not None}
+        jerk = np.array([jerks.get(name, np.inf) for name in self.names]) if jerks else None
+        lower, upper, velocity, acceleration = np.array(found, dtype=np.float64).T
+        return ControlLimits(lower, upper, velocity, acceleration, jerk)
 
     @cached_property
     def bounds(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Lower, upper, largest first and second rate of change of the ACTION vector's elements, to judge data by.
 
-        Exact for joints and positions. Elements of an orientation have no limit, so theirs are twice what they can be,
-        and change by no more than the angular speed (axis-angle: pi / 2 of it). Elements of a twist are bounded by
-        the speeds, and change by the accelerations.
+        Exact for joints and positions; continuous joints are from -pi to pi. Elements of an orientation have no limit,
+        so theirs are twice what they can be, and change by no more than the angular speed (axis-angle: pi / 2 of it).
+        Elements of a velocity are bounded by the speeds, and change by the accelerations.
         """
         rows = self._rows
         found: list[tuple[float, float, float, float]] = []
         for part in self.parts:
             output, turn = part.output, part.output.rotation_limit
-            linear = [rows[name] for name in output.limited]
-            if output.kind == CARTESIAN_TWIST:
-                assert turn is not None
-                speeds = [row[2:] for row in linear]
-                speeds += [(turn.velocity, turn.acceleration)] * 3
-                found += [(-v, v, a, 2.0 * a * self._tick_hz) for v, a in speeds]
+            linear = [
+                (-np.pi, np.pi, *rows[name][2:]) if name in self._continuous else rows[name]
+                for name in output.limited
+            ]
+            if output.kind in VELOCITIES:
+                speeds = [(*row[:2], row[3]) for row in linear]
+                if output.kind in INTEGRATED:
+                    speeds = [(-v, v, a) for _, _, v, a in linear]
+                if turn is not None:
+                    speeds += [(-turn.velocity, turn.velocity, turn.acceleration)] * 3
+                found += [(low, high, a, 2.0 * a * self._tick_hz) for low, high, a in speeds]
                 continue
             found += linear
             if turn is not None:
@@ -158,12 +244,28 @@ class ActionSpace:
     def joint_indices(self) -> NDArray[np.intp]:
         """As `Embodiment.position_indices`."""
         for part in self.parts:
-            if part.output.cartesian:
+            if part.output.kind != JOINT_POSITION:
                 raise EmbodimentError(
                     f"embodiment {self._embodiment!r} commands {part.output.kind} on {part.output.topic}, but joint "
                     "positions were expected here; use a robot that is commanded by its joints"
                 )
+        if self._continuous:
+            raise EmbodimentError(
+                f"embodiment {self._embodiment!r} commands continuous joints ({', '.join(sorted(self._continuous))}), "
+                "of which cosine and sine are observed, but joint positions were expected; use a robot without them"
+            )
         return np.concatenate([self._indices(part) for part in self.parts])
+
+    @property
+    def joints_measured(self) -> bool:
+        """Whether joints alone are commanded, and the position of each is observed."""
+        if any(part.output.kind not in JOINTS for part in self.parts):
+            return False
+        try:
+            self.require_measured()
+        except EmbodimentError:
+            return False
+        return True
 
     def require_measured(self) -> None:
         """Raise EmbodimentError unless the measured pose of everything that is commanded is observed."""
@@ -174,27 +276,33 @@ class ActionSpace:
         """Raise EmbodimentError unless the measured pose could be an action itself."""
         self.require_measured()
         for part in self.parts:
-            if part.output.kind == CARTESIAN_TWIST:
+            if part.output.kind in VELOCITIES:
                 raise EmbodimentError(
-                    f"embodiment {self._embodiment!r} commands twists on {part.output.topic}, which measured poses "
+                    f"embodiment {self._embodiment!r} commands velocities on {part.output.topic}, which measured poses "
                     "cannot stand in for; record the commands"
                 )
 
     def measured(self, state: Values) -> Floats:
-        """The measured control vector (..., dim) of states (..., D)."""
-        if self._joints_only:
-            return np.asarray(state[..., self._all_joints], dtype=np.float64)
-        return self._pieces(state, lambda part, found: self._pose(found, _QUATERNION))
-
-    def holding(self, state: Values) -> Floats:
-        """The action (..., action dim) that holds the robot where states (..., D) have it; a twist is zero."""
-        if self._joints_only:
+        """The measured control vector (..., dim) of states (..., D); angles of continuous joints from -pi to pi."""
+        if self._plain_joints:
             return np.asarray(state[..., self._all_joints], dtype=np.float64)
 
         def piece(part: Part, found: Floats) -> Floats:
-            if part.output.kind == CARTESIAN_TWIST:
-                return np.zeros((len(found), 6))
-            return self._pose(found, part.output.rotation)
+            if part.output.kind == BASE_VELOCITY:  # nowhere in particular
+                return np.zeros((len(found), len(part.output.elements)))
+            return self._pose(found, _QUATERNION) if part.output.cartesian else found
+
+        return self._pieces(state, piece)
+
+    def holding(self, state: Values) -> Floats:
+        """The action (..., action dim) that holds the robot where states (..., D) have it; a velocity is zero."""
+        if self._plain_joints:
+            return np.asarray(state[..., self._all_joints], dtype=np.float64)
+
+        def piece(part: Part, found: Floats) -> Floats:
+            if part.output.kind in VELOCITIES:
+                return np.zeros((len(found), len(part.output.elements)))
+            return self._pose(found, part.output.rotation) if part.output.cartesian else found
 
         return self._pieces(state, piece)
 
@@ -204,7 +312,8 @@ class ActionSpace:
         """Absolute actions as the policy is to predict them.
 
         A Cartesian pose becomes relative as T_0^-1 T_i: in the tool's frame, so that the same motion is the same
-        numbers wherever it is done (as in UMI, Chi et al., arXiv 2402.10329).
+        numbers wherever it is done (as in UMI, Chi et al., arXiv 2402.10329). A continuous joint has no absolute
+        position without a seam, so it is relative where others are absolute; a chunk may hold several turns.
 
         Args:
             actions: (B, H, action dim), of neighbouring ticks.
@@ -212,12 +321,19 @@ class ActionSpace:
         """
         mode = self._action.mode
         absolute: Floats = np.asarray(actions, dtype=np.float64)
-        if mode == "absolute":
+        if self.predicted_as_held:
             return absolute
         start = self.holding(state)[:, None]
+        if self.angles.any():
+            absolute = absolute.copy()
+            angles = unwrapped(absolute[..., self.angles], start[:, 0, self.angles])
+            absolute[..., self.angles] = angles
         before = np.concatenate([start, absolute[:, :-1]], axis=1)
         reference = before if mode == "delta" else np.broadcast_to(start, absolute.shape)
-        result = np.where(self._plain, absolute - reference, absolute)
+        plain = self.angles if mode == "absolute" else self._plain
+        result = np.where(plain, absolute - reference, absolute)
+        if mode == "absolute":
+            return result
         for part in self._poses():
             result[..., part.action] = self._parted(part, absolute, reference)
         return result
@@ -225,15 +341,19 @@ class ActionSpace:
     def from_mode(self, actions: Values, state: Values) -> Floats:
         """Inverse of `to_mode`: absolute actions (B, H, action dim) of what the policy predicts.
 
-        Numbers that are not finite, or are no orientation, come back as NaN, for the control room to refuse.
+        Numbers that are not finite, or are no orientation, come back as NaN, for the control room to refuse. Angles of
+        continuous joints count on from the measured one, beyond -pi to pi.
         """
         mode = self._action.mode
         given: Floats = np.asarray(actions, dtype=np.float64)
-        if mode == "absolute":
+        if self.predicted_as_held:
             return given
         start = self.holding(state)
         moved = np.cumsum(given, axis=1) if mode == "delta" else given
-        result = np.where(self._plain, moved + start[:, None], given)
+        plain = self.angles if mode == "absolute" else self._plain
+        result = np.where(plain, moved + start[:, None], given)
+        if mode == "absolute":
+            return result
         for part in self._poses():
             result[..., part.action] = self._composed(part, given, start)
         return result
@@ -245,21 +365,26 @@ class ActionSpace:
 
         Args:
             actions: (H, action dim), absolute.
-            state: (D,), at the tick of the first action; twists are integrated from the pose in it.
+            state: (D,), at the tick of the first action; velocities are integrated from the pose in it.
 
         Returns:
-            (H, dim), or (H + 1, dim) where there are twists: the last one lasts for a tick too. Numbers that are not
-            finite, or are no orientation, come back as NaN, for the control room to refuse.
+            (H, dim), or (H + 1, dim) where velocities are integrated: the last one lasts for a tick too. Numbers that
+            are not finite, or are no orientation, come back as NaN, for the control room to refuse.
         """
         if self._joints_only:
             return actions
-        steps = len(actions) + any(part.output.kind == CARTESIAN_TWIST for part in self.parts)
+        steps = len(actions) + any(part.output.kind in INTEGRATED for part in self.parts)
         result = np.empty((steps, len(self.names)))
         for part in self.parts:
             values = actions[:, part.action]
             if part.output.kind == CARTESIAN_TWIST:
                 start = self.measured(state[None])[0, part.control]
                 result[:, part.control] = integrated(values, start, 1.0 / self._tick_hz)
+                continue
+            if part.output.kind == JOINT_VELOCITY:
+                start = self.measured(state[None])[:, part.control]
+                way = np.cumsum(values / self._tick_hz, axis=0)
+                result[:, part.control] = np.concatenate([start, start + way])
                 continue
             if part.output.kind == CARTESIAN_POSE:
                 turned = converted(values[:, 3:], part.output.rotation, _QUATERNION)
@@ -276,6 +401,8 @@ class ActionSpace:
             place, speed = position[part.control], velocity[part.control]
             if part.output.kind == CARTESIAN_TWIST:
                 result[part.action] = np.concatenate([speed[:3], angular_velocity(place[3:], speed[3:])])
+            elif part.output.kind == JOINT_VELOCITY:
+                result[part.action] = speed
             elif part.output.kind == CARTESIAN_POSE:
                 turned = converted(place[None, 3:], _QUATERNION, part.output.rotation)[0]
                 result[part.action] = np.concatenate([place[:3], turned])
@@ -287,11 +414,12 @@ class ActionSpace:
         """Speed between neighbouring actions (n, action dim) as a share of its limit, the largest of all, (n - 1,)."""
         if len(actions) < 2:
             return np.zeros(0)
-        _, upper, velocity, _ = self.bounds
-        shares = np.abs(np.diff(actions, axis=0)) * self._tick_hz / velocity
+        lower, upper, velocity, _ = self.bounds
+        fastest = np.maximum(-lower, upper)
+        shares = np.abs(self.shortest(np.diff(actions, axis=0))) * self._tick_hz / velocity
         for part in self.parts:
-            if part.output.kind == CARTESIAN_TWIST:  # a speed by itself
-                shares[:, part.action] = np.abs(actions[1:, part.action]) / upper[part.action]
+            if part.output.kind in VELOCITIES:  # a speed by itself
+                shares[:, part.action] = np.abs(actions[1:, part.action]) / fastest[part.action]
         return np.asarray(shares.max(axis=1))
 
     # --- inside ----------------------------------------------------------------------------------------------------
@@ -300,28 +428,50 @@ class ActionSpace:
     def _rows(self) -> dict[str, tuple[float, float, float, float]]:
         """Lower, upper, velocity and acceleration by the limit's name."""
         found = {}
+        base = {
+            name for part in self.parts if part.output.kind == BASE_VELOCITY for name in part.output.limited
+        }
         for limit in self._action.limits:
-            if limit.lower is None or limit.upper is None or limit.velocity is None:
+            if limit.name in base:
+                found[limit.name] = _base_row(limit)
+                continue
+            lower, upper = (-np.inf, np.inf) if limit.continuous else (limit.lower, limit.upper)
+            if lower is None or upper is None or limit.velocity is None:
                 raise EmbodimentError(
                     f"embodiment {self._embodiment!r} leaves the {limit.missing[0]} limit of {limit.name!r} to "
                     "robot_description, which is not given here; give that parameter the robot's URDF, or write the "
                     "limit into the embodiment file"
                 )
-            found[limit.name] = (limit.lower, limit.upper, limit.velocity, limit.acceleration)
+            found[limit.name] = (lower, upper, limit.velocity, limit.acceleration)
         return found
+
+    @property
+    def _plain_joints(self) -> bool:
+        """Whether the measured pose is elements of the state as they are."""
+        return self._joints_only and not self._continuous
 
     @cached_property
     def _all_joints(self) -> NDArray[np.intp]:
         return self.joint_indices()
 
     def _indices(self, part: Part) -> NDArray[np.intp]:
-        """Where in the state vector an output's measured position stands: its joints, or x, y, z and 6-D."""
+        """Where in the state vector an output's measured position stands: its joints, or x, y, z and 6-D.
+
+        Of continuous joints cosine and sine, one after the other.
+        """
         output = part.output
+        if output.kind == BASE_VELOCITY:
+            return np.zeros(0, dtype=np.intp)
         if output.cartesian:
             wanted = [f"{output.pose}.{element}" for element in (*AXES, *elements(_MEASURED_6D))]
         else:
-            wanted = [f"{name}.position" for name in output.names]
-        for name, column in zip(output.limited, wanted, strict=False):
+            wanted = [
+                f"{name}.position{element}"
+                for name in output.names
+                for element in ((".cos", ".sin") if name in self._continuous else ("",))
+            ]
+        for column in wanted:
+            name = output.name if output.cartesian else column.rpartition(".position")[0]
             if column not in self._states:
                 raise EmbodimentError(
                     f"embodiment {self._embodiment!r} commands joint {name!r} but no stream has its position; add a "
@@ -329,15 +479,27 @@ class ActionSpace:
                 )
         return np.array([self._states.index(column) for column in wanted], dtype=np.intp)
 
-    def _pieces(self, state: Values, cartesian: Any) -> Floats:
-        """Side by side: joints as measured, Cartesian outputs by `cartesian` of their measured (N, 9)."""
+    def _pieces(self, state: Values, piece: Callable[[Part, Floats], Floats]) -> Floats:
+        """Side by side: of each output `piece` of its joints' positions, or of its measured pose, (N, n)."""
         rows = np.asarray(state, dtype=np.float64).reshape(-1, state.shape[-1])
         found = []
         for part in self.parts:
             values = rows[:, self._indices(part)]
-            found.append(cartesian(part, values) if part.output.cartesian else values)
+            joints = part.output.kind in JOINTS
+            found.append(piece(part, self._positions(part, values) if joints else values))
         joined = np.concatenate(found, axis=1)
         return joined.reshape(*state.shape[:-1], joined.shape[1])
+
+    def _positions(self, part: Part, measured: Floats) -> Floats:
+        """Positions (N, n) of joints, of which continuous ones are measured as cosine and sine."""
+        mask = self.wraps[part.control]
+        if not mask.any():
+            return measured
+        starts = np.concatenate([[0], np.cumsum(1 + mask)[:-1]])
+        result = measured[:, starts]
+        cosines = starts[mask]
+        result[:, mask] = np.arctan2(measured[:, cosines + 1], measured[:, cosines])
+        return result
 
     def _pose(self, measured: Floats, representation: str) -> Floats:
         turned = converted(measured[:, 3:], _MEASURED_6D, representation)
@@ -375,3 +537,12 @@ class ActionSpace:
             if self._action.mode == "delta":
                 turn, origin, known = reached, place, good
         return found
+
+
+def _base_row(limit: JointLimit) -> tuple[float, float, float, float]:
+    """Lower, upper, velocity and acceleration of a base's axis; lower and upper are velocities."""
+    assert limit.lower is not None
+    assert limit.upper is not None
+    assert limit.velocity is not None
+    lower, upper = max(limit.lower, -limit.velocity), min(limit.upper, limit.velocity)
+    return lower, upper, limit.velocity, limit.acceleration

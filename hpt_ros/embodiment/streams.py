@@ -21,6 +21,7 @@ STREAM_TYPES: Mapping[str, tuple[str, ...]] = {
     "geometry_msgs/msg/PoseStamped": ("state",),
     "geometry_msgs/msg/TwistStamped": ("state",),
     "geometry_msgs/msg/WrenchStamped": ("wrench", "state"),
+    "nav_msgs/msg/Odometry": ("state",),
     "std_msgs/msg/Float32MultiArray": ("tactile", "state"),
     "std_msgs/msg/Float64MultiArray": ("tactile", "state"),
     "std_msgs/msg/String": ("language",),
@@ -32,18 +33,25 @@ PER_STREAM: Mapping[str, str] = {
     "image": "video", "depth": "uint16", "tactile": "float32", "pointcloud": "float32",
 }  # fmt: skip
 JOINT_FIELDS = ("position", "velocity", "effort")
+ODOMETRY_FIELDS = ("pose", "twist")
+_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "sensor_msgs/msg/JointState": JOINT_FIELDS, "nav_msgs/msg/Odometry": ODOMETRY_FIELDS,
+}  # fmt: skip
 _ARRAYS = ("std_msgs/msg/Float32MultiArray", "std_msgs/msg/Float64MultiArray")
 # Elements of messages that are a vector by themselves. An orientation becomes the first two columns of its rotation
 # matrix: continuous, unlike quaternions and angles (Zhou et al., arXiv 1812.07035), so that it can be interpolated.
+_POSE = ("x", "y", "z", "r11", "r21", "r31", "r12", "r22", "r32")
+_TWIST = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
+_ODOMETRY: Mapping[str, tuple[str, ...]] = {"pose": _POSE, "twist": _TWIST}
 _ELEMENTS: Mapping[str, tuple[str, ...]] = {
-    "geometry_msgs/msg/PoseStamped": ("x", "y", "z", "r11", "r21", "r31", "r12", "r22", "r32"),
-    "geometry_msgs/msg/TwistStamped": (
-        "linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z",
-    ),
+    "geometry_msgs/msg/PoseStamped": _POSE,
+    "geometry_msgs/msg/TwistStamped": _TWIST,
     "geometry_msgs/msg/WrenchStamped": (
         "force.x", "force.y", "force.z", "torque.x", "torque.y", "torque.z",
     ),
 }  # fmt: skip
+
+_ANGLE = (".cos", ".sin")  # of a continuous joint's position, which has no seam so
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # ROS 2 names, absolute or relative: segments of letters, digits and underscores that do not begin with a digit. Private
@@ -78,10 +86,23 @@ class Stream:
     )
     image: ImageSpec | None = field("stored size, for images and depth", default=None)
     joints: tuple[str, ...] = field("joint names in the order of the vector, for JointState", default=())
-    fields: tuple[str, ...] = field("JointState fields taken, in order", default=(), choices=JOINT_FIELDS)
+    fields: tuple[str, ...] = field(
+        "what is taken of a message, in order: position, velocity, effort of JointState; pose, twist of Odometry",
+        default=(),
+        choices=(*JOINT_FIELDS, *ODOMETRY_FIELDS),
+    )
     partial: bool = field(
         "messages may hold some of the joints only, such as arm and gripper in turn; they are merged, for JointState",
         default=False,
+    )
+    continuous: tuple[str, ...] = field(
+        "joints that turn without end: the vector has cosine and sine of their positions, for JointState",
+        default=(),
+    )
+    holds: tuple[str, ...] = field(
+        "joints that are published only while they move, such as a gripper: their last value holds, however old it is, "
+        "for JointState",
+        default=(),
     )
     length: int = field("values of one message, for MultiArray", default=0, minimum=0, maximum=65_536)
     points: int = field(
@@ -93,10 +114,33 @@ class Stream:
     def names(self) -> tuple[str, ...]:
         """Names of a vector's elements: of JointState all joints of the first field first; empty for no vector."""
         if self.type == "sensor_msgs/msg/JointState":
-            return tuple(f"{joint}.{part}" for part in self.fields for joint in self.joints)
+            return tuple(
+                f"{joint}.{part}{element}"
+                for part in self.fields
+                for joint in self.joints
+                for element in (_ANGLE if part == "position" and joint in self.continuous else ("",))
+            )
+        if self.type == "nav_msgs/msg/Odometry":
+            return tuple(
+                f"{self.name}.{element}" for part in self.fields for element in _ODOMETRY.get(part, ())
+            )
         if self.type in _ARRAYS:
             return tuple(f"{self.name}.{index}" for index in range(self.length))
         return tuple(f"{self.name}.{element}" for element in _ELEMENTS.get(self.type, ()))
+
+    def elements_of(self, joints: tuple[str, ...]) -> tuple[bool, ...]:
+        """Of each element of a JointState's vector whether it is of one of these joints, (dim,)."""
+        return tuple(
+            joint in joints
+            for part in self.fields
+            for joint in self.joints
+            for _ in (_ANGLE if part == "position" and joint in self.continuous else ("",))
+        )
+
+    @property
+    def holding(self) -> bool:
+        """Whether all of it holds: then silence says nothing."""
+        return bool(self.joints) and set(self.joints) == set(self.holds)
 
     @property
     def dim(self) -> int:
@@ -140,10 +184,27 @@ def check_stream(stream: Stream, where: str) -> None:
         raise EmbodimentError(
             f"{where} is a state stream and needs 'joints' and 'fields' and no 'image'; correct it"
         )
+    for index, name in enumerate(stream.fields):
+        known = _FIELDS.get(stream.type, ())
+        if known and (name not in known or name in stream.fields[:index]):
+            raise EmbodimentError(
+                f"{where} has the field {name!r}, but each of {', '.join(known)} once at most was expected; correct it"
+            )
+    for name in stream.holds:
+        if name not in stream.joints:
+            raise EmbodimentError(
+                f"{where} has {name!r} in holds, but one of its joints ({', '.join(stream.joints) or 'none'}) was "
+                "expected; correct it"
+            )
+    if stream.holds and not (stream.holding or stream.partial):
+        raise EmbodimentError(
+            f"{where} holds {', '.join(stream.holds)} and not its other joints, so that messages have some joints "
+            "only; add partial: true"
+        )
     needed = {
         "image": pictured,
         "joints": jointed,
-        "fields": jointed,
+        "fields": stream.type in _FIELDS,
         "length": stream.type in _ARRAYS,
         "points": stream.modality == "pointcloud",
     }

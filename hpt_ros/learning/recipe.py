@@ -77,13 +77,17 @@ class PolicyRecipe:
             EmbodimentError: a stem for past actions, and a commanded joint whose position is not observed.
         """
         mode = embodiment.action.mode
-        if ACTIONS in self.modalities or mode != "absolute":
+        as_held = embodiment.space.predicted_as_held
+        if ACTIONS in self.modalities or not as_held:
             # What stands in for the command before the first one, and what actions are relative to.
             embodiment.space.require_measured()
-        if ACTIONS in self.modalities and mode != "absolute":
+        if ACTIONS in self.modalities and not as_held:
+            has, remedy = f"action.mode {mode!r}", ", or set the mode to absolute"
+            if mode == "absolute":
+                has, remedy = "continuous joints, whose predictions are relative,", ""
             raise RecipeError(
                 f"the recipe has a stem for past actions, which are absolute, but embodiment {embodiment.name!r} has "
-                f"action.mode {mode!r} and one normaliser for both; take the stem out, or set the mode to absolute"
+                f"{has} and one normaliser for both; take the stem out{remedy}"
             )
         images, depth, tactile, clouds = (
             self._streams(embodiment, modality) for modality in (IMAGE, DEPTH, TACTILE, POINT_CLOUD)

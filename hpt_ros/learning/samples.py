@@ -173,14 +173,14 @@ def actions_in_mode(
         state: (B, D), at the tick of the first action.
 
     Returns:
-        float32 (B, horizon, Da), in the mode of the embodiment's action.
+        float32 (B, horizon, Da), in the mode of the embodiment's action; of continuous joints never absolute.
 
     Raises:
-        EmbodimentError: the mode is not "absolute" and the pose of what is commanded is not observed.
+        EmbodimentError: they are not the absolute actions, and the pose of what is commanded is not observed.
     """
     absolute: NDArray[np.float32] = dataset.action[rows]
     robot = dataset.embodiment
-    if robot.action.mode == "absolute":
+    if robot.space.predicted_as_held:
         return absolute
     return robot.space.to_mode(absolute, state).astype(np.float32)
 

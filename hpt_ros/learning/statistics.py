@@ -64,7 +64,7 @@ def merged(blocks: Iterable[NDArray[np.float32]]) -> Statistics:
 def _actions(dataset: Dataset, split: Split) -> Statistics:
     """Of actions in their mode: of those that are absolute once each, otherwise of all chunks' real steps."""
     robot = dataset.embodiment
-    if robot.action.mode == "absolute":
+    if robot.space.predicted_as_held:
         return _over(dataset.action, split)
     windows = Windows.of(split.train, robot.observation_horizon, robot.action.horizon)
 

@@ -17,6 +17,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from hpt_ros.nodes.failing import go_on
+from hpt_ros.nodes.starting import begin
 
 
 class Spinning:
@@ -69,7 +70,7 @@ class Composition:
         self._running: list[Spinning] = []
 
     def __enter__(self) -> Composition:
-        rclpy.init(context=self.context, args=[])
+        begin([], self.context)
         return self
 
     def add(self, node: Node) -> Any:

@@ -83,6 +83,7 @@ class ControlLoop:
         """Begin to step the pilot, which is active."""
         self._log = log
         self._paused = False
+        self._node.connected().begin()
         self.now()
         self._make_timers()
 
@@ -104,6 +105,9 @@ class ControlLoop:
                 self._log.step(Step(command), instant.ros_ns)
             time.sleep(period_ns / NS_PER_S)
             instant = self._period_after(instant, period_ns)
+        while node.context.ok() and node.connected().repeat_zeros(instant.ros_ns):
+            time.sleep(period_ns / NS_PER_S)
+            instant = self._clock.now()
         pilot.deactivate()
         log, self._log = self._log, None
         if log is not None:
@@ -193,6 +197,8 @@ class ControlLoop:
         step = pilot.step(now_ns)
         if step.command is not None:
             connections.send(step.command, now_ns)
+        else:
+            connections.repeat_zeros(now_ns)
         if self._log is not None:
             self._log.step(step, now_ns)
         if step.result is not None and not step.problem:

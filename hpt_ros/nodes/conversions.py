@@ -4,25 +4,25 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from typing import Any
 
 import geometry_msgs.msg
-import numpy as np
+import nav_msgs.msg
 import sensor_msgs.msg
 import std_msgs.msg
-from builtin_interfaces.msg import Duration, Time
+from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from hpt_msgs.msg import ActionChunk
 from hpt_ros.control import Command
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.plan import PAST_S
-from hpt_ros.embodiment import Embodiment, Stream
+from hpt_ros.embodiment import Embodiment, Output, Stream
+from hpt_ros.embodiment.commands import Sending, joint_trajectory
 from hpt_ros.nodes.inference import Result
 from hpt_ros.nodes.intake import COSTLY
+from hpt_ros.nodes.interfaces import interface
 
 STREAM_MESSAGES = {
     "sensor_msgs/msg/Image": sensor_msgs.msg.Image,
@@ -32,6 +32,7 @@ STREAM_MESSAGES = {
     "geometry_msgs/msg/PoseStamped": geometry_msgs.msg.PoseStamped,
     "geometry_msgs/msg/TwistStamped": geometry_msgs.msg.TwistStamped,
     "geometry_msgs/msg/WrenchStamped": geometry_msgs.msg.WrenchStamped,
+    "nav_msgs/msg/Odometry": nav_msgs.msg.Odometry,
     "std_msgs/msg/Float32MultiArray": std_msgs.msg.Float32MultiArray,
     "std_msgs/msg/Float64MultiArray": std_msgs.msg.Float64MultiArray,
     "std_msgs/msg/String": std_msgs.msg.String,
@@ -47,60 +48,17 @@ def to_time(time_ns: int) -> Any:
 def to_joint_trajectory(
     command: Command, names: Sequence[str], now_ns: int, *, stamp_zero: bool = False
 ) -> Any:
-    """trajectory_msgs/JointTrajectory of the command's curve, see `hpt_ros.control.curve`.
-
-    From shortly before now, as it was told then, to rest, with velocities and accelerations. header.stamp is the first
-    point's time: the controller is inside of it whenever it gets the message (decision 0015).
+    """trajectory_msgs/JointTrajectory of a command of joints, see `hpt_ros.embodiment.commands.joint_trajectory`.
 
     Args:
         command: what is told.
         names: (dim,) of the joints.
         now_ns: now, on the clock of the command's times.
-        stamp_zero: header.stamp is 0, so the controller counts from when it first looks at the message, on whatever
-            clock it has. It then begins with the first point after now, and is late by its way there.
+        stamp_zero: header.stamp is 0, see `Sending`.
     """
-    if stamp_zero:
-        knots, start_ns = command.curve.knots(now_ns), now_ns
-        coming = slice(int(np.searchsorted(knots.times_ns, now_ns, side="right")), None)
-    else:
-        knots, coming = command.curve.knots(now_ns - round(PAST_S * NS_PER_S)), slice(None)
-        start_ns = int(knots.times_ns[0])
-    if coming.start == len(knots.times_ns):
-        coming = slice(-1, None)  # at rest for long
-    points = [
-        JointTrajectoryPoint(
-            # As arrays, whose elements rclpy need not look at one by one.
-            positions=array("d", position.tobytes()),
-            velocities=array("d", velocity.tobytes()),
-            accelerations=array("d", acceleration.tobytes()),
-            time_from_start=Duration(sec=from_start // NS_PER_S, nanosec=from_start % NS_PER_S),
-        )
-        for from_start, position, velocity, acceleration in zip(
-            np.maximum(knots.times_ns[coming] - start_ns, 0).tolist(),
-            knots.positions[coming],
-            knots.velocities[coming],
-            knots.accelerations[coming],
-            strict=True,
-        )
-    ]
-    message = JointTrajectory(joint_names=list(names), points=points)
-    if not stamp_zero:
-        message.header.stamp = to_time(start_ns)
-    return message
-
-
-def to_float64_multi_array(command: Command, names: Sequence[str], now_ns: int) -> Any:
-    """std_msgs/Float64MultiArray for forward controllers: the positions in the action's order, without a time."""
-    return std_msgs.msg.Float64MultiArray(data=command.position.tolist())
-
-
-def to_joint_state(command: Command, names: Sequence[str], now_ns: int) -> Any:
-    """sensor_msgs/JointState: positions and velocities, stamped with the time at which the robot is to be there."""
-    message = sensor_msgs.msg.JointState(
-        name=list(names), position=command.position.tolist(), velocity=command.velocity.tolist()
-    )
-    message.header.stamp = to_time(command.time_ns)
-    return message
+    output = Output("joints", "joint_trajectory", joint_trajectory.COMMAND.type, names=tuple(names))
+    sending = Sending(interface, now_ns, round(PAST_S * NS_PER_S), stamp_zero)
+    return joint_trajectory.encode(command, output, sending)
 
 
 def to_action_chunk(result: Result, embodiment: Embodiment, now_ns: int) -> Any:

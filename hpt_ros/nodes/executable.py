@@ -32,7 +32,8 @@ def run(name: str, make: Callable[..., Any], args: Sequence[str] | None = None) 
 
     Args:
         name: in front of errors.
-        make: makes the node in the default context; it has `close`, `refusal`, `may_come` and a parameter `autostart`.
+        make: makes the node in the default context; it has `close`, `refusal`, `may_come`, `starting` and a
+            parameter `autostart`.
         args: of the command line; None takes the process's.
 
     Returns:
@@ -58,12 +59,14 @@ def _spin(node: Any, executor: SingleThreadedExecutor, ended: threading.Event) -
     executor.add_node(node)
     try:
         if node.get_parameter("autostart").value:
+            node.starting = True
             for transition in (node.trigger_configure, node.trigger_activate):
                 while not ended.is_set() and transition() != TransitionCallbackReturn.SUCCESS:
                     if not node.may_come:
                         raise HptError(node.refusal)
                     node.get_logger().warning("waits for it, and tries again")
                     executor.spin_once(timeout_sec=0.1)
+            node.starting = False
         return INTERNAL_ERROR * (not spin_until(ended, executor, node))
     finally:
         node.close()

@@ -168,6 +168,11 @@ class Intake:
             steady_ns = time.monotonic_ns()
             self._post(partial(self._push, stream, value, stamp_ns, arrival_ns, steady_ns))
 
+    def hold(self, stream: str, value: NDArray[Any]) -> None:
+        """Say where the joints of a stream are that are published only while they move, NaN for all others."""
+        with self._condition:
+            self._post(partial(self.buffer.hold, stream, value))
+
     def commanded(
         self, time_ns: int, now_ns: int, position: NDArray[np.float64], velocity: NDArray[np.float64]
     ) -> None:

@@ -29,6 +29,7 @@ class UrdfLimit:
     lower: float
     upper: float
     velocity: float
+    continuous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def read_urdf(text: str, names: Sequence[str]) -> Urdf:
 
 def commanded_joints(robot: Embodiment) -> list[str]:
     """Joints that the action moves by their position, in its order."""
-    return [name for part in robot.action.parts for name in part.names]
+    return [name for part in robot.action.parts for name in part.joints]
 
 
 def root_link(text: str) -> str:
@@ -92,6 +93,11 @@ def require_limits(robot: Embodiment, urdf: Urdf) -> None:
     joints = set(commanded_joints(robot))
     limits = [limit for limit in robot.action.limits if limit.name in joints]
     for ours, theirs in zip(limits, urdf.limits, strict=True):
+        if ours.continuous and not theirs.continuous:
+            raise HptError(
+                f"embodiment {robot.name!r} has {ours.name!r} as a continuous joint, but robot_description gives it "
+                "limits of position; give them in the embodiment file in place of continuous, or correct the URDF"
+            )
         for what, value, bound, sign in (
             ("lower", ours.lower, theirs.lower, -1),
             ("upper", ours.upper, theirs.upper, 1),
@@ -114,14 +120,16 @@ def with_limits(robot: Embodiment, urdf: Urdf) -> Embodiment:
     found = []
     for limit in robot.action.limits:
         given = {key: getattr(of_joint[limit.name], key) for key in limit.missing}
+        endless = of_joint[limit.name].continuous if limit.name in of_joint else False
         for key, value in given.items():
             if not np.isfinite(value):
+                remedy = ", or continuous: true, since the URDF has it as continuous" if endless else ""
                 raise HptError(
                     f"neither embodiment {robot.name!r} nor robot_description has the {key} limit of {limit.name!r}; "
-                    "write it into the embodiment file"
+                    f"write it into the embodiment file{remedy}"
                 )
         limit = replace(limit, **given)
-        if not cast(float, limit.lower) < cast(float, limit.upper):
+        if not limit.continuous and not cast(float, limit.lower) < cast(float, limit.upper):
             raise HptError(
                 f"{limit.name!r} has lower {limit.lower:g} and upper {limit.upper:g} in embodiment {robot.name!r} and "
                 "robot_description together, but lower < upper was expected; correct one of them"
@@ -168,6 +176,7 @@ def _limit(joint: ElementTree.Element) -> UrdfLimit:
         number("lower", 0.0) if bounded else -np.inf,
         number("upper", 0.0) if bounded else np.inf,
         velocity if velocity > 0.0 else np.inf,  # 0 is what exporters write when nobody entered it
+        joint.get("type") == "continuous",
     )
 
 

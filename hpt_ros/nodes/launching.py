@@ -15,6 +15,7 @@ from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from hpt_ros.nodes.parameter_files import names_node
 from hpt_ros.resources import config_path
 
 
@@ -40,16 +41,26 @@ def given(context: Any, *names: str) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def node(context: Any, executable: str, parameters: Mapping[str, Any]) -> Any:
-    """One of our executables, with the common arguments; when it ends, so does the launch."""
+def node(context: Any, executable: str, parameters: Mapping[str, Any], *, aside: bool = False) -> Any:
+    """One of our executables, with the common arguments; when it ends, so does the launch.
+
+    Args:
+        context: of the launch.
+        executable: which; also the node's name.
+        parameters: its own, before those of the file.
+        aside: the launch is about another node: the parameter file counts here only if it names this one. Otherwise
+            settings for all nodes (``/**``), as of first_motion, would be refused, which this one does not have.
+    """
     params_file = LaunchConfiguration("params_file").perform(context)
+    files = [config_path("safety", params_file)] if params_file else []
+    files = [file for file in files if not aside or names_node(file, executable)]
     return Node(
         package="hpt_ros",
         executable=executable,
         name=executable,
         namespace=LaunchConfiguration("namespace").perform(context),
         output="screen",
-        parameters=[dict(parameters), *([str(config_path("safety", params_file))] if params_file else [])],
+        parameters=[dict(parameters), *map(str, files)],
         ros_arguments=["--log-level", LaunchConfiguration("log_level").perform(context)],
         on_exit=ended,
     )

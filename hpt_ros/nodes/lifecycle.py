@@ -23,7 +23,8 @@ class NotThereYetError(HptError):
 def told(transition: Transition) -> Transition:
     """Wrap a transition's callback so that its errors are told; rclpy alone makes them ERROR without a word.
 
-    An `HptError` is logged as its sentence and gives FAILURE: the node stays in the state it was in. Anything else is
+    An `HptError` is logged as its sentence and gives FAILURE: the node stays in the state it was in. While the node is
+    `starting`, whoever starts it says it, as the last word of the process. Anything else is
     our fault: its trace is logged and the node goes through error processing. The node's `refusal` gets the sentence,
     and keeps it through that; its `may_come` says whether the same may succeed later.
     """
@@ -36,7 +37,8 @@ def told(transition: Transition) -> Transition:
             return transition(self, state)
         except HptError as error:
             self.refusal, self.may_come = str(error), isinstance(error, NotThereYetError)
-            self.get_logger().error(self.refusal)
+            if self.may_come or not self.starting:
+                self.get_logger().error(self.refusal)
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
             self.refusal = f"internal error, {type(error).__name__}: {' '.join(str(error).split())}"

@@ -77,6 +77,6 @@ def _commanded_points(robot: Embodiment) -> Kinematics | None:
     if not outputs:
         return None
     turning = {turn + element for turn in space.turns for element in range(4)}
-    plain = [index for index in range(len(space.names)) if index not in turning]
+    plain = [index for index in range(len(space.names)) if index not in turning | set(space.rates)]
     places = np.array([[plain.index(part.control.start + axis) for axis in range(3)] for part in outputs])
     return Kinematics(tuple(part.output.name for part in outputs), lambda position: position[places])

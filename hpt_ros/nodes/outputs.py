@@ -1,63 +1,99 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The robot's commands as ROS messages: one sender for each output of the embodiment file, and for further forms."""
+"""The robot's commands as ROS messages: one sender for each output of the embodiment file, and for further forms.
+
+What a message of each type looks like is said in `hpt_ros.embodiment.commands`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import geometry_msgs.msg
-import sensor_msgs.msg
-import std_msgs.msg
-from trajectory_msgs.msg import JointTrajectory
+import numpy as np
 
 from hpt_ros.control import Command
 from hpt_ros.control.chunk import NS_PER_S
+from hpt_ros.control.plan import PAST_S
 from hpt_ros.embodiment import Embodiment, Output
-from hpt_ros.embodiment.rotations import angular_velocity
+from hpt_ros.embodiment.action import RECORDED_TYPE, SINGLE
+from hpt_ros.embodiment.commands import COMMANDS, Sending
+from hpt_ros.embodiment.commands.joint_jog import DISPLACEMENTS
+from hpt_ros.embodiment.kinds import BASE_VELOCITY, JOINT_POSITION, JOINT_VELOCITY
 from hpt_ros.embodiment.space import Part
 from hpt_ros.embodiment.streams import check_topic, in_namespace
 from hpt_ros.errors import HptError
-from hpt_ros.nodes.conversions import (
-    to_float64_multi_array,
-    to_joint_state,
-    to_joint_trajectory,
-    to_time,
-)
+from hpt_ros.nodes.interfaces import command_interface, interface
 from hpt_ros.nodes.policy_config import OutputsConfig
 
-JOINT_MESSAGES: Mapping[str, tuple[Any, Callable[[Command, Sequence[str], int], Any]]] = {
-    "trajectory_msgs/msg/JointTrajectory": (JointTrajectory, to_joint_trajectory),
-    "std_msgs/msg/Float64MultiArray": (std_msgs.msg.Float64MultiArray, to_float64_multi_array),
-    "sensor_msgs/msg/JointState": (sensor_msgs.msg.JointState, to_joint_state),
-    "std_msgs/msg/Float64": (
-        std_msgs.msg.Float64, lambda command, names, now_ns: std_msgs.msg.Float64(data=float(command.position[0])),
-    ),
-}  # fmt: skip
+PAST_NS = round(PAST_S * NS_PER_S)
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """One topic that commands go to.
+    """One output, or one further form of the command.
 
     Attributes:
-        topic: name, as the file or the parameter has it.
-        type: of the message, as text.
-        kind: the message's class.
-        message: makes it of a whole command and the time now, in ns.
+        output: what it commands.
+        part: its dimensions of a whole command; None: all.
+        ahead_ns: how much later than a command it is due.
+        kind: the class of its messages, or of the action.
+        stamp_zero: as of `Sending`.
     """
 
-    topic: str
-    type: str
+    output: Output
+    part: slice | None
+    ahead_ns: int
     kind: Any
-    message: Callable[[Command, int], Any]
+    stamp_zero: bool = False
+
+    @property
+    def topic(self) -> str:
+        """Name, as the file or the parameter has it."""
+        return self.output.topic
+
+    @property
+    def type(self) -> str:
+        """Of the message or action, as text."""
+        return self.output.type
+
+    def own(self, command: Command) -> Command:
+        """Its part of a whole command."""
+        return command if self.part is None else command.of(self.part, self.ahead_ns)
+
+    def message(self, command: Command, now_ns: int) -> Any:
+        """The message, or the goal, of a whole command at the time now, in ns."""
+        sending = Sending(interface, now_ns, PAST_NS, self.stamp_zero)
+        return self.output.command.encode(self.own(command), self.output, sending)
+
+    def stands(self, command: Command) -> bool:
+        """Whether a whole command tells it a velocity that is zero, so that hearing it again changes nothing.
+
+        A displacement does: it is done each time that it is told.
+        """
+        if self.output.jog == DISPLACEMENTS:
+            return False
+        told = self.own(command)
+        values = {BASE_VELOCITY: told.position, JOINT_VELOCITY: told.velocity}.get(self.output.kind)
+        return values is not None and not np.any(values)
+
+    def target(self) -> Sender:
+        """Of an action: what it is told as messages, for recorders."""
+        output = Output(
+            self.output.name, f"{self.topic}/target", RECORDED_TYPE, names=self.output.names,
+            unit=self.output.unit,
+        )  # fmt: skip
+        return Sender(output, self.part, self.ahead_ns, interface(RECORDED_TYPE))
 
 
-def robot_senders(robot: Embodiment) -> list[Sender]:
-    """One for each output of the embodiment file, in its order."""
-    return [_sender(robot, part) for part in robot.space.parts]
+def robot_senders(robot: Embodiment, *, stamp_zero: bool = False) -> list[Sender]:
+    """One for each output of the embodiment file, in its order; `stamp_zero` as of `Sending`.
+
+    Raises:
+        MissingInterfaceError: a type is not installed.
+    """
+    return [_sender(robot, part, stamp_zero) for part in robot.space.parts]
 
 
 def make_senders(
@@ -74,7 +110,7 @@ def make_senders(
         HptError: no output at all, two on one topic, a text that is no name of a topic, or a further form of a command
             that is not of joints alone.
     """
-    found = robot_senders(robot) if outputs.joint_trajectory else []
+    found = robot_senders(robot, stamp_zero=outputs.stamp_zero) if outputs.joint_trajectory else []
     for name, topic, type_ in (
         ("float64_multi_array", outputs.float64_multi_array, "std_msgs/msg/Float64MultiArray"),
         ("joint_state", outputs.joint_state, "sensor_msgs/msg/JointState"),
@@ -82,12 +118,12 @@ def make_senders(
         if not topic:
             continue
         check_topic(topic, f"the parameter outputs.{name}")
-        if robot.space.turns:
+        if others := [part.kind for part in robot.action.parts if part.kind != JOINT_POSITION]:
             raise HptError(
-                f"the parameter outputs.{name} is {topic!r}, but embodiment {robot.name!r} has Cartesian commands, "
-                "which that message cannot hold; leave it empty"
+                f"the parameter outputs.{name} is {topic!r}, but embodiment {robot.name!r} has commands of "
+                f"{others[0]}, which that message cannot hold; leave it empty"
             )
-        found.append(_joint_sender(topic, type_, robot.action.names))
+        found.append(_joint_sender(robot, topic, type_))
     own = [sender.topic for sender in found]
     topics = [resolve(topic) for topic in own + [stream.topic for stream in robot.streams]]
     for topic in topics:
@@ -103,53 +139,14 @@ def make_senders(
     return found
 
 
-def to_pose_stamped(command: Command, output: Output, now_ns: int) -> Any:
-    """geometry_msgs/PoseStamped of a command (7,): position in m and orientation, for when the robot is to be there."""
-    message = geometry_msgs.msg.PoseStamped()
-    message.header.frame_id, message.header.stamp = output.frame_id, to_time(command.time_ns)
-    _fill(message.pose.position, "xyz", command.position[:3])
-    _fill(message.pose.orientation, "xyzw", command.position[3:])
-    return message
+def _sender(robot: Embodiment, part: Part, stamp_zero: bool) -> Sender:
+    ahead_ns = round(float(robot.space.ahead_s[part.control.start]) * NS_PER_S)
+    kind = command_interface(part.output.type, f"embodiment {robot.name!r}, output {part.output.name!r},")
+    return Sender(part.output, part.control, ahead_ns, kind, stamp_zero)
 
 
-def to_twist_stamped(command: Command, output: Output, now_ns: int) -> Any:
-    """geometry_msgs/TwistStamped: the velocity of the limited pose when this command is due; from now on."""
-    message = geometry_msgs.msg.TwistStamped()
-    message.header.frame_id, message.header.stamp = output.frame_id, to_time(now_ns)
-    _fill(message.twist.linear, "xyz", command.velocity[:3])
-    _fill(message.twist.angular, "xyz", angular_velocity(command.position[3:], command.velocity[3:]))
-    return message
-
-
-def _sender(robot: Embodiment, part: Part) -> Sender:
-    output, place = part.output, part.control
-    ahead_ns = round(float(robot.space.ahead_s[place.start]) * NS_PER_S)
-
-    def own(command: Command) -> Command:
-        return command.of(place, ahead_ns)
-
-    if output.type == "geometry_msgs/msg/PoseStamped":
-        return Sender(
-            output.topic, output.type, geometry_msgs.msg.PoseStamped,
-            lambda command, now_ns: to_pose_stamped(own(command), output, now_ns),
-        )  # fmt: skip
-    if output.type == "geometry_msgs/msg/TwistStamped":
-        return Sender(
-            output.topic, output.type, geometry_msgs.msg.TwistStamped,
-            lambda command, now_ns: to_twist_stamped(own(command), output, now_ns),
-        )  # fmt: skip
-    kind, convert = JOINT_MESSAGES[output.type]
-    return Sender(
-        output.topic, output.type, kind, lambda command, now_ns: convert(own(command), output.names, now_ns)
-    )
-
-
-def _joint_sender(topic: str, type_: str, names: Sequence[str]) -> Sender:
+def _joint_sender(robot: Embodiment, topic: str, type_: str) -> Sender:
     """Of whole commands, each of whose dimensions is a joint."""
-    kind, convert = JOINT_MESSAGES[type_]
-    return Sender(topic, type_, kind, lambda command, now_ns: convert(command, names, now_ns))
-
-
-def _fill(target: Any, parts: str, values: Any) -> None:
-    for part, value in zip(parts, values, strict=True):
-        setattr(target, part, float(value))
+    output = Output(SINGLE, topic, type_, names=robot.action.names)
+    assert JOINT_POSITION in COMMANDS[type_].kinds
+    return Sender(output, None, 0, interface(type_))

@@ -42,6 +42,11 @@ def require_addressed(node: Node, arguments: Sequence[str]) -> None:
             )
 
 
+def names_node(file: Path, name: str) -> bool:
+    """Whether a parameter file has a section for a node of this name, in whatever namespace."""
+    return any(section.rpartition("/")[2] == name for section in sections(read_yaml_file(file)))
+
+
 def matches(section: str, node: str) -> bool:
     """Whether a section of a parameter file (``/**/policy_node``) is for the node of a full name; as rcl compares.
 

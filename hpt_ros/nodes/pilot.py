@@ -8,6 +8,8 @@ may not (`hpt_ros.control.clock`). The pilot stands between them: it takes and g
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
 import traceback
 from collections.abc import Callable
@@ -109,14 +111,16 @@ class Pilot:
         # even if the policy does without.
         self._optional = frozenset({*loaded.optional, "language"} - {"state"})
         rates = {
-            stream.name: StreamRate(stream.name, stream.rate_hz)
+            stream.name: StreamRate(stream.name, stream.rate_hz, stream.holding)
             for stream in robot.streams
             if stream.modality not in self._optional
         }
         space, limits = robot.space, robot.space.limits
         self.controller = Controller(
             config,
-            Limits(limits.lower, limits.upper, limits.velocity, limits.acceleration),
+            Limits(
+                limits.lower, limits.upper, limits.velocity, limits.acceleration, limits.jerk, space.rates
+            ),
             space.names,
             list(rates.values()),
             rate_hz=config.command_rate_hz or robot.action.rate_hz,
@@ -125,6 +129,7 @@ class Pilot:
             grippers=robot.action.grippers,
             ahead_s=space.ahead_s,
             turns=space.turns,
+            wraps=space.wraps,
         )
         # Streams that measure where a Cartesian command's tool is, in its frame.
         self._framed = {part.pose: part for part in robot.action.parts if part.cartesian}
@@ -135,7 +140,13 @@ class Pilot:
         )
         self.metrics = Metrics()
         self.worker = InferenceWorker(loaded.policy)
-        self.intake = Intake(robot, self.worker, horizon=loaded.horizon, optional=self._optional, clock=clock)
+        try:
+            self.intake = Intake(
+                robot, self.worker, horizon=loaded.horizon, optional=self._optional, clock=clock
+            )
+        except BaseException:
+            self.worker.close()  # its thread would stay
+            raise
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.ahead_ns = 0
         # After a jump of ROS time, messages that were stamped before it are still under way. One that takes longer than
@@ -274,6 +285,24 @@ class Pilot:
             return undecodable(stream, error)
         return ""
 
+    def keep(self, stream: Stream, message: Any, arrival_ns: int) -> None:
+        """Note, while inactive, where the joints of a stream are that are published only while they move."""
+        with contextlib.suppress(HptError):  # a stream that sends such messages is complained of while active
+            stamp, value = stamp_ns(message, arrival_ns), decode(stream, message)
+            if self._pose.saw(stream.name, stamp, arrival_ns, value)[1] >= 0 and stream.holding:
+                self._fresh(stream, stamp, arrival_ns)
+
+    def unseen(self, stream: str) -> tuple[str, ...]:
+        """Elements of a state stream that no message had yet, where messages hold some joints only."""
+        return self._pose.unseen(stream)
+
+    def succeed(self, other: Pilot) -> None:
+        """Go on from what the robot was told last, and what it holds, by another pilot of it, which is not active."""
+        self.controller.succeed(other.controller)
+        self._pose.hold_as(other._pose)
+        held = [stream.name for stream in self.embodiment.streams if stream.holding]
+        self.controller.guards.watchdog.succeed(other.controller.guards.watchdog, held)
+
     def step(self, now_ns: int) -> Step:
         """One control period: never waits for the policy. Takes ROS time, and its command is due at a ROS time.
 
@@ -285,11 +314,13 @@ class Pilot:
             self._listen(now_ns, heard)
         except Exception as error:
             heard.internal = self._failed(f"{type(error).__name__}: {error}", traceback.format_exc())
+        self._stand(now_ns)
         command = self.controller.step(self.to_control(now_ns))
         try:
             if command is not None:
                 command = self.on_ros_time(command)
-                self.metrics.add("lead_s", self.controller.session.margin_s)
+                if math.isfinite(lead_s := self.controller.session.margin_s):
+                    self.metrics.add("lead_s", lead_s)
                 self._stages.commanded(command, now_ns, start_ns)
                 self.intake.commanded(command.time_ns, now_ns, command.position, command.velocity)
             self.intake.look(
@@ -312,7 +343,7 @@ class Pilot:
             seen = (stamp, arrival_ns)
             if stream.modality == "state":
                 seen = self._pose.saw(stream.name, stamp, arrival_ns, value)
-                if (measured := self._pose.newest()) is not None:
+                if (measured := self._pose.newest()) is not None and measured[0] >= 0:
                     self.controller.measured(measured[1], self.to_control(measured[0]))
             if seen[1] >= 0:
                 self._fresh(stream, *seen)
@@ -325,6 +356,14 @@ class Pilot:
             self._fresh(stream, stamp, arrival_ns)
         if stream.modality == "image":
             self.metrics.add("image_delay_s", (arrival_ns - stamp) / NS_PER_S)
+
+    def _stand(self, now_ns: int) -> None:
+        """A robot that is published only while it moves, and is silent, is measured where it stands."""
+        if not self._pose.holding or (measured := self._pose.newest()) is None:
+            return
+        longest_s = max(stream.tolerance_s for stream in self.embodiment.state_streams)
+        if now_ns - measured[0] > longest_s * NS_PER_S:
+            self.controller.measured(measured[1], self.to_control(now_ns))
 
     def _fresh(self, stream: Stream, stamp: int, arrival_ns: int) -> None:
         stamp, arrival_ns = self.to_control(stamp), self.to_control(arrival_ns)
@@ -407,6 +446,8 @@ class Pilot:
         self.intake.reset(self._generation)
         self.worker.reset()
         self._pose.reset()
+        for name, value in self._pose.held.items():
+            self.intake.hold(name, value)
         self._unwatched.reset()
         self._absent = frozenset()
         self._stages.reset()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.control import Kinematics
 from hpt_ros.embodiment import Deployment, Embodiment, deployed_fields, require_deployable
-from hpt_ros.embodiment.action import CARTESIAN_TWIST
+from hpt_ros.embodiment.kinds import VELOCITIES
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.inference import ChunkPolicy, Observation
 from hpt_ros.resources import checkpoint_folder
@@ -104,11 +104,12 @@ class RandomPolicy:
         pose = robot.space.holding(observation.inputs["state"][0, -1])
         velocity = self._random.uniform(-self._speed, self._speed)
         times_s = robot.dt_s * np.arange(robot.action.horizon)
-        chunk: NDArray[Any] = np.clip(pose + times_s[:, None] * velocity, robot.lower, robot.upper)
+        line = pose + times_s[:, None] * velocity
+        chunk: NDArray[Any] = np.where(robot.space.angles, line, np.clip(line, robot.lower, robot.upper))
         for part in robot.space.parts:
-            if part.output.kind == CARTESIAN_TWIST:  # a velocity itself
-                fastest = RANDOM_SPEED * robot.upper[part.action]
-                chunk[:, part.action] = self._random.uniform(-fastest, fastest)
+            if part.output.kind in VELOCITIES:  # a velocity itself
+                slowest, fastest = (RANDOM_SPEED * bound[part.action] for bound in (robot.lower, robot.upper))
+                chunk[:, part.action] = self._random.uniform(slowest, fastest)
         return chunk
 
     def reset(self) -> None:
@@ -177,7 +178,7 @@ class CheckpointPolicy:
         ]
         chunk: NDArray[Any] = self._rollout.predict(inputs, keys)
         space = self.embodiment.space
-        if space.mode == "absolute":
+        if space.predicted_as_held:
             return chunk
         absolute: NDArray[Any] = space.from_mode(chunk[None], observation.inputs["state"][:, -1])[0]
         return absolute

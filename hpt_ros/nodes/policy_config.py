@@ -28,6 +28,11 @@ class OutputsConfig:
         default="",
     )
     joint_state: str = field("topic for sensor_msgs/JointState; empty: none", default="")
+    stamp_zero: bool = field(
+        "stamp JointTrajectory commands with 0, so that their controller counts from when it gets them, on its own "
+        "clock; they act later by their way there, so only where clocks cannot be synchronised",
+        default=False,
+    )
     permitted_publishers: tuple[str, ...] = field(
         "full names of nodes that may publish on the topics of the commands too; any other one is a fault. /**/NAME is "
         "of any namespace",

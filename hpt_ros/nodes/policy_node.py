@@ -12,6 +12,7 @@
 | ~/set_task, ~/clear_fault, ~/stop | services hpt_msgs/SetTask, hpt_msgs/ClearFault, std_srvs/Trigger |
 | ~/stop | topic std_msgs/Empty: any message stops the robot |
 | the parameter deadman.topic | std_msgs/Bool, true while a person holds the switch |
+| the parameter speed_scaling.topic | std_msgs/Float64, the robot's own speed scaling |
 | ~/run | action hpt_msgs/RunPolicy |
 
 docs/safety.md says what it guarantees.
@@ -63,6 +64,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
 
     Attributes:
         refusal: why the last transition failed, one sentence; empty if it did not.
+        starting: whether the executable makes the first transitions; it says their refusal itself.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             node_arguments: of rclpy's Node, e.g. context, parameter_overrides.
         """
         super().__init__(name, **node_arguments)
-        self.refusal, self.may_come = "", False
+        self.refusal, self.may_come, self.starting = "", False, False
         self._load = load
         self._lock = threading.RLock()
         self._pilot: Pilot | None = None
@@ -178,6 +180,9 @@ class PolicyNode(StrictParameters, LifecycleNode):
                 control.deadman.topic,
                 on_message=self._on_message,
                 on_deadman=self._on_deadman,
+                on_goal=self._on_goal,
+                speed_topic=control.speed_scaling.topic,
+                on_speed=self._on_speed,
             )
             made.callback(connections.close)
             prediction = Prediction(self, pilot, config)
@@ -283,11 +288,11 @@ class PolicyNode(StrictParameters, LifecycleNode):
             return NOTHING
         return reason(self._pilot, self._monitor, self.standstill, now_ns, self._sources.silence)
 
-    def stale_streams(self) -> dict[str, Reason]:
+    def stale_streams(self, now_ns: int) -> dict[str, Reason]:
         """The streams that stop the robot, and why; with the lock held."""
         if self._pilot is None:
             return {}
-        return stale_streams(self._pilot, self._monitor, self._sources.silence)
+        return stale_streams(self._pilot, self._monitor, now_ns, self._sources.silence)
 
     def draw(self, now_ns: int) -> None:
         """Publish the way of the newest chunk."""
@@ -318,10 +323,13 @@ class PolicyNode(StrictParameters, LifecycleNode):
         began_s = time.monotonic()
         with self._lock:
             pilot = self._pilot
-            if pilot is None or not pilot.controller.state.active:
+            if pilot is None or not (pilot.controller.state.active or stream.holds):
                 return
             now_ns = self.time().ros_ns
             if now_ns == 0:  # simulated time has not begun
+                return
+            if not pilot.controller.state.active:
+                pilot.keep(stream, message, now_ns)
                 return
             if warning := self._watched().saw(stream, message, now_ns):
                 self.teller.warn(Kind.UNSTAMPED, stream.name, warning)
@@ -338,6 +346,15 @@ class PolicyNode(StrictParameters, LifecycleNode):
         with self._lock:
             if self._pilot is not None:
                 self._pilot.controller.guards.deadman.heard(message.data, self.time().control_ns)
+
+    def _on_goal(self, output: str, problem: str) -> None:
+        with self._lock:
+            self.teller.warn(Kind.GOAL, output, problem)
+
+    def _on_speed(self, message: Any) -> None:
+        with self._lock:
+            if self._pilot is not None:
+                self._pilot.controller.guards.pace.heard(message.data)
 
     # --- operators -------------------------------------------------------------------------------------------------
 
@@ -391,7 +408,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         old = self._piloted()
         pilot = make_pilot(old.loaded, config, control, lambda: self.now_ns, self.resolve_topic_name)
         pilot.controller.latched, pilot.task = old.controller.latched, old.task
-        pilot.controller.succeed(old.controller)
+        pilot.succeed(old)
         old.end()
         self._pilot, self._config = pilot, config
         if self._prediction is not None:
@@ -402,9 +419,9 @@ class PolicyNode(StrictParameters, LifecycleNode):
         return SetParametersResult(successful=not refused, reason=refused)
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; a moving robot is braked first."""
-    return run("policy_node", PolicyNode, args)
+def main(args: Sequence[str] | None = None, name: str = "policy_node") -> int:
+    """Run the node until SIGINT or SIGTERM; a moving robot is braked first. `name` stands in front of errors."""
+    return run(name, PolicyNode, args)
 
 
 if __name__ == "__main__":

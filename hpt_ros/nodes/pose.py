@@ -16,7 +16,11 @@ from hpt_ros.observation.track import Sample
 
 
 class MeasuredPose:
-    """Newest samples of the state streams, side by side."""
+    """Newest samples of the state streams, side by side.
+
+    Attributes:
+        holding: whether all that is observed is published only while it moves.
+    """
 
     def __init__(self, embodiment: Embodiment) -> None:
         """Start with nothing measured.
@@ -26,11 +30,16 @@ class MeasuredPose:
         """
         self._embodiment = embodiment
         embodiment.space.require_measured()
+        self._held: dict[str, NDArray[Any]] = {}
+        self.holding = all(stream.holding for stream in embodiment.state_streams)
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
-        self._feeds = {stream.name: Feed(stream, 1) for stream in self._embodiment.state_streams}
+        """Forget everything but where joints that hold are."""
+        self._feeds = {
+            stream.name: Feed(stream, 1, self._held.get(stream.name))
+            for stream in self._embodiment.state_streams
+        }
 
     def saw(self, stream: str, stamp_ns: int, arrival_ns: int, value: NDArray[Any]) -> tuple[int, int]:
         """Note a sample.
@@ -45,13 +54,36 @@ class MeasuredPose:
         """
         feed = self._feeds[stream]
         feed.insert(Sample(stamp_ns, arrival_ns, value))
+        if feed.stream.holds and (held := feed.to_carry()) is not None:
+            self._held[stream] = held
         return feed.track.least_fresh_ns if isinstance(feed.track, MergedTrack) else (stamp_ns, arrival_ns)
 
     def newest(self) -> tuple[int, NDArray[np.float64]] | None:
-        """Stamp of the oldest of the newest samples, and the control vector (dim,) of the pose; None before that."""
-        found = [feed.newest() for feed in self._feeds.values()]
-        known = [item for item in found if item is not None]
+        """Stamp of the oldest of the newest samples, and the control vector (dim,) of the pose; None before that.
+
+        Streams that hold as a whole do not count for the stamp, but where all do: then the newest counts, -1 if nothing
+        came since `reset`.
+        """
+        found = [(feed.stream.holding, feed.newest()) for feed in self._feeds.values()]
+        known = [(holds, item) for holds, item in found if item is not None]
         if not known or len(known) < len(found):
             return None
-        pose = self._embodiment.space.measured(np.concatenate([value for _, value in known]))
-        return min(stamp_ns for stamp_ns, _ in known), pose
+        pose = self._embodiment.space.measured(np.concatenate([value for _, (_, value) in known]))
+        if self.holding:
+            return max(stamp_ns for _, (stamp_ns, _) in known), pose
+        return min(stamp_ns for holds, (stamp_ns, _) in known if not holds), pose
+
+    def unseen(self, stream: str) -> tuple[str, ...]:
+        """Names of elements of a stream whose messages hold some joints only, that none had yet."""
+        feed = self._feeds.get(stream)
+        return feed.track.unseen() if feed is not None and isinstance(feed.track, MergedTrack) else ()
+
+    @property
+    def held(self) -> dict[str, NDArray[Any]]:
+        """Stream name to where its joints that hold are, (dim,), NaN for all others."""
+        return dict(self._held)
+
+    def hold_as(self, other: MeasuredPose) -> None:
+        """Take over where another of the same robot has the joints that hold; forgets everything else."""
+        self._held = other.held
+        self.reset()

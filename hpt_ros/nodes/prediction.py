@@ -104,7 +104,7 @@ class Prediction:
     def draw(self, now_ns: int) -> None:
         """Publish the way of the newest chunk, if somebody looks."""
         controller = self.pilot.controller
-        chunk = controller.queue.newest or controller.session.pending
+        chunk = controller.session.taken or controller.session.pending
         if self._drawing is None or chunk is None or not self._paths.get_subscription_count():
             return
         named = replace(chunk, observation_ns=self.pilot.to_ros(chunk.observation_ns))

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import time
 from enum import Enum
 from typing import Any
@@ -16,6 +15,7 @@ from rclpy.qos import QoSCompatibility, qos_check_compatible
 
 from hpt_ros.embodiment import Stream
 from hpt_ros.nodes.conversions import stream_qos
+from hpt_ros.nodes.fast_dds import has_profiles, profiles_variable
 
 LOOKED_FOR_S = (
     1.0  # an answer of the graph is used for this long: asking takes milliseconds where there are many nodes
@@ -92,10 +92,10 @@ def transport_hint(stream: Stream) -> str:
     """
     raw = stream.type.split("/")[-1] in ("Image", "PointCloud2")
     fast_dds = rclpy.get_rmw_implementation_identifier().startswith("rmw_fastrtps")
-    if not raw or not fast_dds or os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE"):
+    if not raw or not fast_dds or has_profiles():
         return ""
     return (
-        "; Fast DDS loses raw images with its default settings: set FASTDDS_DEFAULT_PROFILES_FILE to "
+        f"; Fast DDS loses raw images with its default settings: set {profiles_variable()} to "
         "share/hpt_ros/config/dds/fastdds.xml for driver and node, or use compressed images"
     )
 

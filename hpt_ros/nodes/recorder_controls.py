@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Joy
 from std_msgs.msg import String
@@ -34,8 +35,11 @@ OUTCOMES: Mapping[str, int] = {
 KEYS: Mapping[str, str] = {
     " ": "start", "s": "start", "y": "success", "n": "failure", "e": "stop", "x": "discard",
 }  # fmt: skip
-HELP = """topic /recorder_node/command (std_msgs/String): start [task], success, failure, stop, discard; or the services
-keys: space or s start, y success, n failure, e stop with unknown outcome, x discard; Ctrl-C ends the recorder"""
+TOPIC = "~/command"
+TOPIC_HELP = "(std_msgs/String): start [task], success, failure, stop, discard; or the services"
+KEYS_HELP = (
+    "keys: space or s start, y success, n failure, e stop with unknown outcome, x discard; Ctrl-C ends"
+)
 NO_BUTTON = -1
 MOST_BUTTONS = 64
 KEYS_S = 0.05  # how often typed keys are looked at
@@ -48,6 +52,12 @@ def _button(word: str) -> Any:
         minimum=NO_BUTTON,
         maximum=MOST_BUTTONS - 1,
     )
+
+
+def controls_help(node: Node, *, keys: bool) -> str:
+    """How a person starts and ends episodes: the topic, by the name that it has on the graph, and the keys."""
+    lines = [f"topic {node.resolve_topic_name(TOPIC)} {TOPIC_HELP}"]
+    return "\n".join(lines + [KEYS_HELP] * keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +151,7 @@ class RecorderControls:
         self._buttons = {
             word: Buttons({index: word}) for word, index in buttons.items() if index != NO_BUTTON
         }
-        node.create_subscription(String, "~/command", lambda message: self._do(str(message.data)), 10)
+        node.create_subscription(String, TOPIC, lambda message: self._do(str(message.data)), 10)
         if self._buttons:
             node.create_subscription(Joy, joy_topic, self._on_joy, qos_profile_sensor_data)
         steady_timer(node, KEYS_S, self._typed)

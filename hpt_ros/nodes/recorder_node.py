@@ -37,8 +37,8 @@ from hpt_ros.nodes import parameters
 from hpt_ros.nodes.clocks import NodeClock, steady_timer
 from hpt_ros.nodes.parameters import StrictParameters
 from hpt_ros.nodes.recorder_config import RecorderParameters
-from hpt_ros.nodes.recorder_controls import HELP, Keyboard, RecorderControls
-from hpt_ros.nodes.recorder_topics import RecorderTopics, promised_rates
+from hpt_ros.nodes.recorder_controls import Keyboard, RecorderControls, controls_help
+from hpt_ros.nodes.recorder_topics import HeldMessages, RecorderTopics, promised_rates
 from hpt_ros.nodes.spinning import run_node
 from rosbag_tools import names
 from rosbag_tools.definitions import installed_types
@@ -114,7 +114,7 @@ class RecorderNode(StrictParameters, Node):
         self.topics = RecorderTopics(self, self._rates_hz, self._on_message, self._on_lost)
         robot = self._here.with_topics(self.topics.resolve)
         self._rates_hz.update(promised_rates(robot))
-        self._needed = robot.topics
+        self._needed, self._held = robot.topics, HeldMessages(robot)
         self._extra = [self.topics.resolve(topic) for topic in config.extra_topics]
         self._recording: EpisodeRecording | None = None
         self._rates: RateWatch | None = None
@@ -191,6 +191,7 @@ class RecorderNode(StrictParameters, Node):
             self._lost[topic] = self._lost.get(topic, 0) + count
 
     def _on_message(self, topic: str, data: bytes) -> None:
+        self._held.saw(topic, data)
         if self._recording is None or topic not in self._recording.counts:
             return
         instant = self._time.now()
@@ -298,6 +299,10 @@ class RecorderNode(StrictParameters, Node):
         text = serialize_message(String(data=self.embodiment.to_yaml()))
         if self.recording:  # else the disk was full already
             self._write(names.EMBODIMENT_TOPIC, now_ns, text)
+        for held, message in self._held.messages():
+            # Before all others of their topics, so that stamps do not go back.
+            if self.recording and held in topics:
+                self._write(held, now_ns, message)
         if self.recording:
             self.topics.renew()
         else:
@@ -441,7 +446,7 @@ def run(
             deployment=deployment,
         )
         keys = sys.stdin.isatty()
-        print(HELP if keys else HELP.partition("\n")[0], flush=True)
+        print(controls_help(node, keys=keys), flush=True)
         if keys:
             Keyboard(node.controls.keys.put).start()
         return node

@@ -13,6 +13,8 @@ from typing import Any
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import JointState
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
@@ -39,10 +41,15 @@ def queue_depth(rate_hz: float) -> int:
 
 
 def promised_rates(embodiment: Embodiment) -> dict[str, float]:
-    """Rates in Hz that an embodiment file promises, by topic; a gripper's commands come when they like."""
-    rates = {stream.topic: stream.rate_hz for stream in embodiment.streams}
+    """Rates in Hz that an embodiment file promises, by topic.
+
+    A gripper's commands come when they like, and joints that are published only while they move.
+    """
+    rates = {stream.topic: stream.rate_hz for stream in embodiment.streams if not stream.holding}
     action = embodiment.action
-    return rates | {part.topic: action.rate_hz for part in action.parts if not action.grips_only(part)}
+    return rates | {
+        part.recorded_as.topic: action.rate_hz for part in action.parts if not action.grips_only(part)
+    }
 
 
 class RecorderTopics:
@@ -147,6 +154,31 @@ class RecorderTopics:
             ),
         )
         self.known[topic] = wanted
+
+
+class HeldMessages:
+    """The newest messages about joints that are published only while they move, for the beginning of an episode."""
+
+    def __init__(self, robot: Embodiment) -> None:
+        """Of a robot with absolute topics; start with none."""
+        self._joints = {stream.topic: stream.holds for stream in robot.streams if stream.holds}
+        self._newest: dict[tuple[str, str], tuple[int, bytes]] = {}  # topic and joint to order and message
+        self._count = 0
+
+    def saw(self, topic: str, data: bytes) -> None:
+        """Note a message of any topic."""
+        if topic not in self._joints:
+            return
+        self._count += 1
+        names = deserialize_message(data, JointState).name
+        for joint in self._joints[topic]:
+            if joint in names:
+                self._newest[topic, joint] = (self._count, data)
+
+    def messages(self) -> list[tuple[str, bytes]]:
+        """Topic and bytes of each, oldest first."""
+        found = {order: (topic, data) for (topic, _), (order, data) in self._newest.items()}
+        return [found[order] for order in sorted(found)]
 
 
 def _message_class(type_: str) -> Any:

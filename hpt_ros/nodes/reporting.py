@@ -16,11 +16,13 @@ from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.nodes.conversions import to_time
 from hpt_ros.nodes.pilot import Pilot
 from hpt_ros.nodes.streams import StreamMonitor
-from hpt_ros.nodes.waiting import NOTHING, Reason
+from hpt_ros.nodes.waiting import NOTHING, Code, Reason
 
 # ros2_control warns when its loop misses its period by 5 % and calls 10 % an error; our loop is Python on a desktop
 # kernel, so only the error bound is worth a warning.
 JITTER_WARNING = 0.10
+# What is left of the lead, as a part of it; below, a message's transport may take the rest. Ours.
+LEAD_WARNING = 0.25
 
 _LEVELS = {
     State.UNCONFIGURED: DiagnosticStatus.OK,
@@ -48,6 +50,36 @@ def why(pilot: Pilot, reason: Reason = NOTHING) -> str:
     return controller.latched
 
 
+def code(pilot: Pilot, reason: Reason = NOTHING) -> str:
+    """The code of `why`."""
+    return Code.FAULT.value if pilot.controller.latched else reason.code.value
+
+
+def least_lead_s(pilot: Pilot) -> float:
+    """The least time of late by which a command came before the robot would brake by itself; NaN while it stands.
+
+    Negative: it had begun to. What transport takes is not in it.
+    """
+    return math.nan if pilot.controller.at_rest else pilot.metrics.recent("lead_s", 0.0)
+
+
+def wanted_lead_s(pilot: Pilot) -> float:
+    """The least time as it is while nothing is late."""
+    plan = pilot.controller.plan
+    return (plan.lead_ns - plan.period_ns) / NS_PER_S
+
+
+def short_lead(pilot: Pilot) -> str:
+    """Why the robot may brake by itself while its policy runs, one sentence; empty if it may not."""
+    least_s, wanted_s = least_lead_s(pilot), wanted_lead_s(pilot)
+    if pilot.controller.state is not State.RUNNING or not least_s <= LEAD_WARNING * wanted_s:
+        return ""
+    return (
+        f"commands are sent as late as {least_s:.3f} s before the robot brakes by itself, where {wanted_s:g} s were "
+        "expected, and their transport takes some of it; lower this machine's load, or raise lead_margin_s"
+    )
+
+
 def _coded(reason: Reason) -> str:
     return f"{reason.text} [{reason.code.value}]" if reason else ""
 
@@ -69,7 +101,7 @@ def to_status(pilot: Pilot | None, now_ns: int, reason: Reason = NOTHING) -> Any
     message.checkpoint = pilot.loaded.checkpoint
     ages = pilot.stream_ages_s(now_ns)
     message.stream_names, message.stream_ages_s = list(ages), list(ages.values())
-    newest = controller.queue.newest
+    newest = controller.session.taken
     if newest is not None:
         message.chunk_age_s = (pilot.to_control(now_ns) - newest.observation_ns) / NS_PER_S
     message.queue_length = controller.queue_length(pilot.to_control(now_ns))
@@ -99,7 +131,7 @@ def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int, reason: Rea
         "task": pilot.task,
         "checkpoint": pilot.loaded.checkpoint or type(pilot.loaded.policy).__name__,
         "deployment": "; ".join(pilot.loaded.deployed),
-        "reason": reason.code.value,
+        "reason": code(pilot, reason),
         "newest tick": "; ".join(f"{name}: {words}" for name, words in pilot.intake.missing.items())
         or _complete(pilot),
         **{f"age of {name} [s]": age for name, age in pilot.stream_ages_s(now_ns).items()},
@@ -113,6 +145,8 @@ def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int, reason: Rea
         "image to command median, steady clock [s]": metrics.recent("image_to_command_steady_s"),
         "command jitter median [s]": metrics.recent("command_jitter_s"),
         "command jitter p99 [s]": metrics.recent("command_jitter_s", 99.0),
+        "lead, least [s]": least_lead_s(pilot),
+        "lead wanted [s]": wanted_lead_s(pilot),
         "control period's work, median [s]": metrics.recent("control_s"),
         "inference running for [s]": pilot.worker.busy_s(),
         "tracking error": controller.guards.tracking.error,
@@ -122,6 +156,8 @@ def to_diagnostics(pilot: Pilot | None, node_name: str, now_ns: int, reason: Rea
     if state is State.RUNNING and metrics.recent("command_jitter_s") > JITTER_WARNING * period_s:
         status.level = DiagnosticStatus.WARN
         status.message = f"{state.name}: commands jitter by more than {JITTER_WARNING:.0%} of their period"
+    if short := short_lead(pilot):
+        status.level, status.message = DiagnosticStatus.WARN, f"{state.name}: {short} [lead]"
     return array
 
 

@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 
 from hpt_msgs.msg import PolicyStatus
 from hpt_ros.nodes.clocks import steady_timer
-from hpt_ros.nodes.reporting import stream_statuses, to_diagnostics, to_status
+from hpt_ros.nodes.reporting import short_lead, stream_statuses, to_diagnostics, to_status
 from hpt_ros.nodes.telling import Kind
 
 if TYPE_CHECKING:
@@ -50,9 +50,11 @@ class Reports:
             name, now_ns = node.get_fully_qualified_name(), node.time().ros_ns
             message = to_diagnostics(node.pilot, name, now_ns, node.reason(now_ns))
             if node.pilot is not None and node.monitor is not None:
-                statuses = stream_statuses(node.pilot, node.monitor, name, now_ns, node.stale_streams())
+                statuses = stream_statuses(node.pilot, node.monitor, name, now_ns, node.stale_streams(now_ns))
                 message.status.extend(statuses)
                 if node.pilot.controller.state.active:
                     for stream, (kind, words) in node.monitor.warnings().items():
                         node.teller.warn(Kind(kind), stream, words)
+                    if short := short_lead(node.pilot):
+                        node.teller.warn(Kind.LEAD, "", short)
             self._diagnostics.publish(message)

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The action ~/run: let the policy work on one task until it succeeds, time is up, it faults or it is cancelled."""
+"""The action ~/run: let the policy work on one task until it succeeds, time is up, it faults or it is cancelled.
+
+A goal that cannot begin is accepted and aborted at once, with the outcome REFUSED and the reason as its message: a
+rejection has no text.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action import ActionServer, CancelResponse
 from rclpy.task import Future
 
 from hpt_msgs.action import RunPolicy
 from hpt_msgs.srv import GetTaskResult
 from hpt_ros.control import State
 from hpt_ros.control.chunk import NS_PER_S
+from hpt_ros.nodes.failing import go_on, internal_error
 from hpt_ros.nodes.pilot import Pilot
 
 if TYPE_CHECKING:
@@ -52,7 +57,6 @@ class RunAction:
             RunPolicy,
             "~/run",
             execute_callback=self._execute,
-            goal_callback=self._on_goal,
             cancel_callback=lambda _: CancelResponse.ACCEPT,
         )
         self._results: Any = None
@@ -107,45 +111,54 @@ class RunAction:
         self._run = None
         run.done.set_result(None)
 
-    def _on_goal(self, request: Any) -> Any:
-        node = self._node
-        refused = ""
-        with node.lock:
-            if not node.state.active:
-                refused = f"it is {node.state.name}; activate it first"
-            elif node.state is State.FAULT:
-                refused = "a fault is latched; clear it first"
-            elif self._run is not None:
-                refused = "it runs a goal already; cancel that first"
-            elif not request.timeout_s > 0.0:
-                refused = f"timeout_s is {request.timeout_s:g}, but more than 0 s was expected"
-            elif node.pilot is not None:
-                refused = node.pilot.task_refusal(request.task)
-        if refused:
-            node.get_logger().error(f"{node.get_name()} refuses a goal: {refused}")
-            return GoalResponse.REJECT
-        return GoalResponse.ACCEPT
-
     async def _execute(self, goal: Any) -> Any:
         node = self._node
-        run = _Run(goal, Future())
-        with node.lock:
-            if self._run is not None or node.pilot is None or not node.state.active:
-                goal.abort()
-                return RunPolicy.Result(
-                    outcome=RunPolicy.Result.CANCELED, message="the node is busy or not active"
-                )
-            refused = node.set_task(goal.request.task)
-            if refused:  # the node was configured anew since it was accepted
-                goal.abort()
-                return RunPolicy.Result(outcome=RunPolicy.Result.CANCELED, message=refused)
-            self._run = run
-            node.pilot.controller.enable()
-        await run.done
-        if run.outcome == RunPolicy.Result.SUCCEEDED:
-            goal.succeed()
-        elif run.outcome == RunPolicy.Result.CANCELED and goal.is_cancel_requested:
-            goal.canceled()
-        else:
+        try:
+            begun = self._begin(goal)
+            if isinstance(begun, _Run):
+                return await _outcome(begun)
+            node.get_logger().error(f"{node.get_name()} refuses a goal: {begun}")
             goal.abort()
-        return RunPolicy.Result(outcome=run.outcome, message=run.message, elapsed_s=run.elapsed_s)
+            return RunPolicy.Result(outcome=RunPolicy.Result.REFUSED, message=begun)
+        except (
+            Exception
+        ) as error:  # rclpy would log it, answer with an empty result, and let the robot move on
+            go_on(node, error)
+            self._forget(goal)
+            if goal.is_active:
+                goal.abort()
+            return RunPolicy.Result(outcome=RunPolicy.Result.FAULTED, message=internal_error(error))
+
+    def _begin(self, goal: Any) -> _Run | str:
+        """Let the policy work on the goal, or say why not."""
+        node, timeout_s = self._node, goal.request.timeout_s
+        with node.lock:
+            if not node.state.active or node.pilot is None:
+                return f"the node is {node.state.name}, but a goal needs it active; activate it first"
+            if node.state is State.FAULT:
+                return f"a fault is latched ({node.pilot.controller.latched}); clear it first"
+            if self._run is not None:
+                return "another goal is running; cancel that one first"
+            if not timeout_s > 0.0:
+                return f"timeout_s is {timeout_s:g}, but more than 0 s was expected; correct it"
+            if refused := node.set_task(goal.request.task):
+                return refused
+            run = self._run = _Run(goal, Future())
+            node.pilot.controller.enable()
+        return run
+
+    def _forget(self, goal: Any) -> None:
+        with self._node.lock:
+            if self._run is not None and self._run.goal is goal:
+                self._run = None
+
+
+async def _outcome(run: _Run) -> Any:
+    await run.done
+    if run.outcome == RunPolicy.Result.SUCCEEDED:
+        run.goal.succeed()
+    elif run.outcome == RunPolicy.Result.CANCELED and run.goal.is_cancel_requested:
+        run.goal.canceled()
+    else:
+        run.goal.abort()
+    return RunPolicy.Result(outcome=run.outcome, message=run.message, elapsed_s=run.elapsed_s)

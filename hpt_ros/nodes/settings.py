@@ -5,7 +5,7 @@
 | parameters | may change |
 | --- | --- |
 | task, encode_ahead | at any time |
-| those of the control room but deadman.topic, start_on_activate, log_decisions | while the node is not active |
+| those of the control room but topics, start_on_activate, log_decisions | while the node is not active |
 | status_rate_hz, task_result_service, autostart | never, they are read-only: read when the process starts |
 | all others | while the node is not configured |
 
@@ -33,13 +33,14 @@ NEVER = frozenset({"status_rate_hz", "task_result_service", "autostart"})
 NAMES = frozenset(  # values that name something on the graph; empty: nothing
     {
         "deadman.topic",
+        "speed_scaling.topic",
         "outputs.float64_multi_array",
         "outputs.joint_state",
         "task_result_service",
         "remote.node",
     }
 )
-CONNECTED = frozenset({"deadman.topic"})  # a subscription from configure to cleanup
+CONNECTED = frozenset({"deadman.topic", "speed_scaling.topic"})  # subscriptions from configure to cleanup
 WHILE_INACTIVE = (parameters.names(ControlConfig) - CONNECTED) | {"start_on_activate", "log_decisions"}
 
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import signal
 import sys
 import threading
@@ -16,11 +15,11 @@ import rclpy
 from rclpy import utilities
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.failing import go_on
 from hpt_ros.nodes.parameter_files import require_addressed
+from hpt_ros.nodes.starting import begin
 from hpt_ros.nodes.terminal import unhindered_output
 
 INTERNAL_ERROR = 1  # exit status
@@ -99,23 +98,12 @@ def process(args: Sequence[str] | None) -> Iterator[tuple[OwnContext, threading.
         default.g_default_context = context
         words = None if args is None else list(args)
         try:
-            _begin(words, context)
+            begin(words, context)
             yield context, ended
         finally:
             _handle(ENDING, signal.SIG_IGN)  # Python itself restores the default before it has ended
             context.end()
             default.g_default_context = None
-
-
-def _begin(words: list[str] | None, context: OwnContext) -> None:
-    try:
-        rclpy.init(args=words, context=context, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # RCLError, UnknownROSArgsError, ...: rclpy's have no class in common
-        reason = re.sub(r", at \S+:\d+|failed to initialize rcl: ", "", " ".join(str(error).split()))
-        raise HptError(
-            f"the arguments after --ros-args cannot be read: {reason.rstrip('.')}; write '-p name:=value', "
-            "'-r from:=to' or '--params-file file.yaml'"
-        ) from error
 
 
 def spin_until(ended: threading.Event, executor: SingleThreadedExecutor, node: Node) -> bool:

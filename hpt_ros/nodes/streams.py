@@ -33,6 +33,8 @@ AHEAD_S = 0.02
 # A robot's states come within a millisecond or two, so their stamps tell clocks apart better. What is ahead is another
 # clock's: commands stamped by this machine's lie in the past of that robot's controller, which may drop them.
 STATE_AHEAD_S = 0.002
+# ... and behind: no network that a robot is driven over takes this long, ours. Commands then lie in its future.
+STATE_BEHIND_S = 0.1
 
 
 @dataclass(slots=True)
@@ -134,6 +136,11 @@ class StreamMonitor:
         seen = self._seen[name]
         return seen.problem if time.monotonic() - seen.problem_s < REFUSED_FOR_S else ""
 
+    def since_s(self, name: str, now_ns: int) -> float:
+        """Time since the newest message came, usable or not; infinite if none did."""
+        arrivals_ns = self._seen[name].arrivals_ns
+        return (now_ns - arrivals_ns[-1]) / NS_PER_S if arrivals_ns else math.inf
+
     def delay_s(self, name: str) -> float:
         """Median time from stamp to arrival of the newest messages; NaN if that is not known."""
         delays_s = self._seen[name].delays_s
@@ -143,7 +150,9 @@ class StreamMonitor:
         """What an operator should know although the robot may move: stream name to a kind and a sentence."""
         found: dict[str, tuple[str, str]] = {}
         for name, stream in self._streams.items():
-            if ahead := self._ahead(stream):
+            if clocks := self._clocks(stream):
+                found[name] = ("clocks", f"stream {name!r} is {clocks}")
+            elif ahead := self._ahead(stream):
                 found[name] = ("ahead", f"stream {name!r} is {ahead}")
             elif slow := self._slow(stream):
                 found[name] = ("slow", f"stream {name!r} (topic {stream.topic}): {slow}")
@@ -151,18 +160,30 @@ class StreamMonitor:
                 found[name] = ("image", distorted)
         return found
 
+    def _clocks(self, stream: Stream) -> str:
+        """How the robot's clock differs from ours, as its states' stamps tell; empty if it does not."""
+        ahead_s = -self.delay_s(stream.name)
+        if stream.modality != "state" or not (ahead_s > STATE_AHEAD_S or ahead_s < -STATE_BEHIND_S):
+            return ""
+        if ahead_s > 0.0:
+            words = (
+                f"stamped {ahead_s:.3f} s in the future: the robot's clock is ahead of this machine's, and its "
+                "controller may drop commands as late"
+            )
+        else:
+            words = (
+                f"stamped {-ahead_s:.3f} s before it comes: the robot's clock is behind this machine's, and its "
+                "controller obeys commands as much later, or its driver is late"
+            )
+        return f"{words}; synchronise the clocks, or set outputs.stamp_zero"
+
     def _ahead(self, stream: Stream) -> str:
         ahead_s = -self.delay_s(stream.name)
-        if stream.modality == "state" and ahead_s > STATE_AHEAD_S:
-            return (
-                f"stamped {ahead_s:.3f} s in the future: the robot's clock is ahead of this machine's, and its "
-                "controller may drop commands as late; synchronise the clocks"
-            )
         return f"stamped {ahead_s:.3f} s in the future; synchronise the clocks" if ahead_s > AHEAD_S else ""
 
     def _slow(self, stream: Stream) -> str:
         intervals_s = self._intervals_s(stream.name)
-        if stream.modality == "language" or len(intervals_s) < SLOW_AFTER:
+        if stream.modality == "language" or stream.holding or len(intervals_s) < SLOW_AFTER:
             return ""
         rate_hz = _rate_hz(intervals_s)
         if not rate_hz < SLOW * stream.rate_hz:
@@ -210,7 +231,12 @@ class StreamMonitor:
             status.level, status.message = DiagnosticStatus.ERROR, stale
         elif absent:
             status.level, status.message = DiagnosticStatus.WARN, f"absent: {absent}; the policy does without"
-        elif warning := self._ahead(stream) or self._slow(stream) or self.distorted(stream):
+        elif (
+            warning := self._clocks(stream)
+            or self._ahead(stream)
+            or self._slow(stream)
+            or self.distorted(stream)
+        ):
             status.level, status.message = DiagnosticStatus.WARN, warning
         elif seen.unstamped and stream.type.split("/")[-1] not in _WITHOUT_HEADER:
             status.level = DiagnosticStatus.WARN

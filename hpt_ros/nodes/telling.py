@@ -30,7 +30,10 @@ class Kind(str, Enum):
     INTERNAL = "internal"
     LOST = "lost"  # a stream that the policy can do without
     LATENCY = "latency"  # a policy that is slower than its chunks
+    LEAD = "lead"  # commands come so late that the robot may brake by itself
+    CLOCKS = "clocks"  # the robot's clock is not ours
     SLOW = "slow"  # a stream that comes less often than it should
+    GOAL = "goal"  # an action's goal was rejected, aborted or canceled
     IMAGE = "image"  # images of another shape than the policy's
 
 
@@ -76,8 +79,12 @@ class Teller:
         logged = self._logged.get(key)
         if logged is None or now_s - logged.at_s >= AGAIN_S:
             self._logged[key] = _Logged(now_s)
-            log = self._log.info if reason.code in (Code.TASK, Code.RELEASED) else self._log.warning
-            log(f"{state.name}: {reason.text} [{reason.code.value}]")
+            words = f"{state.name}: {reason.text} [{reason.code.value}]"
+            # On lines of their own: rclpy refuses a line that logs at another level than before.
+            if reason.code in (Code.TASK, Code.RELEASED):
+                self._log.info(words)
+            else:
+                self._log.warning(words)
 
     def state(self, before: State, pilot: Pilot) -> None:
         """Log a change of state, with the reason."""

@@ -28,10 +28,13 @@ class Code(str, Enum):
     TASK = "task"
     STREAM_REFUSED = "stream_refused"
     STREAM_STALE = "stream_stale"
+    STREAM_PART = "stream_part"  # messages come, but a joint was in none of them
     STREAM_AHEAD = "stream_ahead"
     STREAM_OTHER_CLOCK = "stream_other_clock"
     STREAM_FROZEN = "stream_frozen"
+    UNHEARD = "command_unheard"  # no subscriber on the command topic
     RELEASED = "enabling_switch"
+    SPEED = "speed_scaling"  # the robot's own speed is 0, or not known
     POSE = "pose"
     TICK = "observation"  # no complete one: a stream is later than its tolerance
     POLICY = "policy"  # it fails, or does not come back
@@ -39,7 +42,9 @@ class Code(str, Enum):
     CHUNK_LATE = "chunk_late"
     CHUNK = "chunk"
     BRAKING = "braking"
+    ACTION_SERVER = "action_server"  # of an output that is an action, there is none
     START = "start"  # the pose, or how far the first target is
+    FAULT = "fault"  # latched
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,11 @@ class Reason:
         return bool(self.text)
 
 
+INCOMPLETE = "waiting for the policy's chunk, but no observation is complete"
+LATE_REMEDY = (
+    "; make the camera or its driver faster, or raise tolerance_s in the embodiment file if the policy was trained on "
+    "observations as old"
+)
 NOTHING = Reason(Code.NONE, "")
 Silences = Callable[[Stream], tuple[Silence, str]]
 
@@ -85,11 +95,17 @@ def reason(
     if not session.enabled:
         return Reason(Code.TASK, "waiting for a task; send a goal to ~/run, or set start_on_activate")
     if session.stale:
-        found = list(stale_streams(pilot, monitor, silence).values())
+        found = list(stale_streams(pilot, monitor, now_ns, silence).values())
         text = "; ".join(item.text for item in found)
         return Reason(found[0].code, text, ", ".join(item.subject for item in found))
+    if unserved := controller.guards.link.unserved:
+        return Reason(Code.ACTION_SERVER, f"waiting for {unserved}")
+    if unheard := controller.guards.link.unheard:
+        return Reason(Code.UNHEARD, f"waiting for {unheard}")
     if released := controller.guards.deadman.released(pilot.to_control(now_ns)):
         return Reason(Code.RELEASED, f"waiting for {released}")
+    if stopped := controller.guards.pace.stopped:
+        return Reason(Code.SPEED, f"waiting for {stopped}")
     if session.measured is None:
         return Reason(
             Code.POSE, "waiting for the measured pose: no joint state or pose has come with all of it"
@@ -104,17 +120,22 @@ def reason(
 
 
 def stale_streams(
-    pilot: Pilot, monitor: StreamMonitor | None, silence: Silences | None = None
+    pilot: Pilot, monitor: StreamMonitor | None, now_ns: int, silence: Silences | None = None
 ) -> dict[str, Reason]:
     """Why each stream that stops the robot does so; arguments as for `reason`."""
     return {
-        name: _stream(pilot.embodiment.stream(name), said, pilot, monitor, silence)
+        name: _stream(pilot.embodiment.stream(name), said, pilot, monitor, now_ns, silence)
         for name, said in pilot.controller.session.stale.items()
     }
 
 
 def _stream(
-    stream: Stream, said: str, pilot: Pilot, monitor: StreamMonitor | None, silence: Silences | None
+    stream: Stream,
+    said: str,
+    pilot: Pilot,
+    monitor: StreamMonitor | None,
+    now_ns: int,
+    silence: Silences | None,
 ) -> Reason:
     """Why a stream is stale; `said` is what the watchdog says."""
     if stream.name in pilot.controller.guards.frozen.frozen():
@@ -137,8 +158,20 @@ def _stream(
             return Reason(Silence.SILENT, said, stream.name)
         code, text = silence(stream)
         return Reason(code, text, stream.name)
+    if unseen := pilot.unseen(stream.name):
+        move = "; move it once, since it is published only while it moves" if stream.holds else ""
+        return Reason(
+            Code.STREAM_PART,
+            f"stream {stream.name!r} (topic {stream.topic}) has messages, but none had {', '.join(unseen)}"
+            f"{move or '; start what publishes it, or correct the joints in the embodiment file'}",
+            stream.name,
+        )
     if delay_s < 0.0:
         return Reason(Code.STREAM_AHEAD, said, stream.name)
+    # One that comes, but late, is stale between two of its messages and not after each: the reason stays the same.
+    coming = monitor is not None and monitor.since_s(stream.name, now_ns) <= _timeout_s(stream, pilot)
+    if coming and (late := _late(stream, delay_s)):
+        return Reason(Code.TICK, f"{INCOMPLETE}: {late}{LATE_REMEDY}", stream.name)
     return Reason(Code.STREAM_STALE, f"{said}; look at its driver and the network", stream.name)
 
 
@@ -176,24 +209,27 @@ def _chunk(pilot: Pilot, monitor: StreamMonitor | None) -> Reason:
 def _incomplete(pilot: Pilot, monitor: StreamMonitor | None) -> Reason:
     late: list[str] = []
     for name in pilot.intake.missing:
-        stream = pilot.embodiment.stream(name)
         delay_s = math.nan if monitor is None else monitor.delay_s(name)
-        oldest_s = delay_s - SETTLE_S + 1.0 / stream.rate_hz
-        if oldest_s > stream.tolerance_s:
-            late.append(
-                f"stream {name!r} comes {delay_s:.3f} s after its stamp, {stream.rate_hz:g} times a second, so a tick "
-                f"may find it {oldest_s:.3f} s old, later than its tolerance of {stream.tolerance_s:g} s"
-            )
+        if found := _late(pilot.embodiment.stream(name), delay_s):
+            late.append(found)
     listed = "; ".join(f"stream {name!r}: {why}" for name, why in pilot.intake.missing.items())
-    remedy = (
-        "; make the camera or its driver faster, or raise tolerance_s in the embodiment file if the policy was "
-        "trained on observations as old"
+    words = "; ".join(late) + LATE_REMEDY if late else listed
+    return Reason(Code.TICK, f"{INCOMPLETE}: {words}", ", ".join(pilot.intake.missing))
+
+
+def _late(stream: Stream, delay_s: float) -> str:
+    """How a stream whose messages take `delay_s` is later than its tolerance; empty if it is not."""
+    oldest_s = delay_s - SETTLE_S + 1.0 / stream.rate_hz
+    if not oldest_s > stream.tolerance_s:
+        return ""
+    return (
+        f"stream {stream.name!r} comes {delay_s:.3f} s after its stamp, {stream.rate_hz:g} times a second, so a tick "
+        f"may find it {oldest_s:.3f} s old, later than its tolerance of {stream.tolerance_s:g} s"
     )
-    words = "; ".join(late) + remedy if late else listed
-    subject = ", ".join(pilot.intake.missing)
-    return Reason(
-        Code.TICK, f"waiting for the policy's chunk, but no observation is complete: {words}", subject
-    )
+
+
+def _timeout_s(stream: Stream, pilot: Pilot) -> float:
+    return pilot.controller.guards.watchdog.timeouts_s[stream.name]
 
 
 def cycle(pilot: Pilot) -> str:

@@ -8,8 +8,8 @@ Rules (docs/data.md says why):
 * Tick t is resolved once arrival time reaches t + settle; samples that arrived before that count, later ones do not.
   So the answer is a function of the sequence of pushes, never of when somebody asks.
 * State: linear between the samples around t, or the newest at or before t if none has come after it.
-  Everything else: the newest at or before t. Both within the stream's tolerance, but for texts: a task holds until the
-  next one comes.
+  Everything else: the newest at or before t. Both within the stream's tolerance, but for texts, and for joints that are
+  published only while they move: they hold until the next one comes.
 * Nothing is filled in: a stream without such a sample makes the tick invalid, and the tick says why. A stream of a
   modality that the policy can do without is absent instead, with the reason.
 * Time that goes back, or leaps ahead, empties the buffer; the next tick carries the reason.
@@ -144,6 +144,15 @@ class ObservationBuffer:
             return restart
         return self.push(stream_name, stamp, arrival_ns, value)
 
+    def hold(self, stream_name: str, value: NDArray[Any]) -> None:
+        """Say where joints that hold were before the first message, (dim,), NaN for all others; forgets samples of it.
+
+        Raises:
+            HptError: no such stream.
+        """
+        stream = self._feed(stream_name).stream
+        self._feeds[stream_name] = Feed(stream, self._capacity(stream), value)
+
     def ticks_ready(self, now_ns: int | None = None) -> list[Tick]:
         """Ticks resolved since the last call, oldest first.
 
@@ -180,7 +189,10 @@ class ObservationBuffer:
         return {name: feed.refused for name, feed in self._feeds.items() if feed.refused}
 
     def reset(self, reason: str = "reset") -> None:
-        """Forget all samples but the task's text, and waiting ticks; the next tick carries `reason`."""
+        """Forget all samples and waiting ticks; the next tick carries `reason`.
+
+        The task's text stays, and where joints are that are published only while they move.
+        """
         self._ready.clear()
         self._jump(reason)
 
@@ -193,9 +205,9 @@ class ObservationBuffer:
     def _clear(self) -> None:
         self._now_ns = -1  # no arrival seen yet
         self._next_index = 0
-        texts = {name: feed.latest_text() for name, feed in self._feeds.items()}
+        carried = {name: feed.to_carry() for name, feed in self._feeds.items()}
         self._feeds = {
-            stream.name: Feed(stream, self._capacity(stream), texts.get(stream.name))
+            stream.name: Feed(stream, self._capacity(stream), carried.get(stream.name))
             for stream in self.embodiment.streams
         }
 

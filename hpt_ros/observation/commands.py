@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, Output
-from hpt_ros.embodiment.action import CARTESIAN_POSE, CARTESIAN_TWIST
+from hpt_ros.embodiment.kinds import CARTESIAN_POSE, CARTESIAN_TWIST, JOINT_VELOCITY
 from hpt_ros.embodiment.rotations import angular_velocity, converted
 from hpt_ros.observation.track import Sample, Track, nanoseconds
 
@@ -23,8 +23,9 @@ HELD_WAIT_S = 0.1
 class CommandTrack:
     """Commands of every output by their time, and the action at a tick.
 
-    Linear between the commands around it, orientations by their 6-D form; grippers hold their last command. A recording
-    is complete, so a tick may wait for the command after it: `settled` says when waiting is over.
+    Linear between the commands around it, orientations by their 6-D form, continuous joints the short way round and
+    from -pi to pi however many turns a command counted; grippers hold their last command. A recording is complete, so
+    a tick may wait for the command after it: `settled` says when waiting is over.
     """
 
     embodiment: Embodiment
@@ -42,7 +43,9 @@ class CommandTrack:
         for part, grippers in zip(self._parts, self._grippers, strict=True):
             # Ticks wait for at most this long; commands are sent ahead by at most the latency.
             span_s = 2.0 * self._wait_s(part.output, grippers) + part.output.latency_s + 2.0 / robot.tick_hz
-            tracks.append(Track(64 + 8 * math.ceil(span_s * robot.action.rate_hz)))
+            angles = robot.space.angles[part.action]
+            capacity = 64 + 8 * math.ceil(span_s * robot.action.rate_hz)
+            tracks.append(Track(capacity, angles=angles if angles.any() else None))
         self._tracks = tuple(tracks)
         self._waits_ns = [
             nanoseconds(self._wait_s(part.output, grippers)) + nanoseconds(part.output.latency_s)
@@ -73,6 +76,8 @@ class CommandTrack:
             elif part.output.kind == CARTESIAN_TWIST:
                 rate = velocity[part.control]
                 place = np.concatenate([rate[:3], angular_velocity(place[3:], rate[3:])])
+            elif part.output.kind == JOINT_VELOCITY:
+                place = velocity[part.control]
             ahead_ns = nanoseconds(float(space.ahead_s[part.control.start]))
             self.push(time_ns + ahead_ns, now_ns, place, index)
 
@@ -96,7 +101,7 @@ class CommandTrack:
                 problem = problem or f"{named}{value}"
             else:
                 result[part.action] = value
-        return problem or result
+        return problem or self.embodiment.space.within_turn(result)
 
     def clear(self) -> None:
         """Forget all commands, after a clock jumped."""

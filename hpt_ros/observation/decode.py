@@ -23,6 +23,7 @@ from hpt_ros.observation.points import decode_points
 from hpt_ros.observation.vectors import (
     decode_array,
     decode_joint_state,
+    decode_odometry,
     decode_pose,
     decode_twist,
     decode_wrench,
@@ -78,6 +79,7 @@ _DECODERS: Mapping[tuple[str, bool], Callable[[Stream, Any], NDArray[Any]]] = {
     ("geometry_msgs/msg/PoseStamped", False): decode_pose,
     ("geometry_msgs/msg/TwistStamped", False): decode_twist,
     ("geometry_msgs/msg/WrenchStamped", False): decode_wrench,
+    ("nav_msgs/msg/Odometry", False): decode_odometry,
     ("std_msgs/msg/Float32MultiArray", False): decode_array,
     ("std_msgs/msg/Float64MultiArray", False): decode_array,
     ("std_msgs/msg/String", False): decode_text,

@@ -34,12 +34,13 @@ class Feed:
     """A stream's samples.
 
     A state is linear between samples; of everything else the newest at or before the time counts. A text holds until
-    the next one, however old it is, and through a jump of the clock: publishers often say it once.
+    the next one, however old it is, and through a jump of the clock: publishers often say it once. So does a joint that
+    is published only while it moves.
 
     Args:
         stream: of the embodiment.
         capacity: samples kept at most.
-        carried: text from before a jump of the clock.
+        carried: text from before a jump of the clock; of a state, where the joints that hold were.
     """
 
     stream: Stream
@@ -52,7 +53,8 @@ class Feed:
 
     def __post_init__(self) -> None:
         self.tolerance_ns = nanoseconds(self.stream.tolerance_s)
-        self.track = MergedTrack(self.stream, self.capacity) if self.stream.partial else Track(self.capacity)
+        merged = self.stream.partial or self.stream.holds
+        self.track = MergedTrack(self.stream, self.capacity, self.carried) if merged else Track(self.capacity)
 
     def insert(self, sample: Sample) -> None:
         """Add a sample."""
@@ -96,8 +98,10 @@ class Feed:
         """Stamp and value of the newest sample, as the track says."""
         return self.track.newest()
 
-    def latest_text(self) -> NDArray[Any] | None:
-        """What to carry through a jump of the clock."""
+    def to_carry(self) -> NDArray[Any] | None:
+        """What to carry through a jump of the clock: a text, and where joints that hold are."""
+        if isinstance(self.track, MergedTrack):
+            return self.track.to_carry()
         if self.stream.modality != "language":
             return None
         newest = self.newest()

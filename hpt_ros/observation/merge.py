@@ -3,7 +3,8 @@
 """Joint states of one topic that come in parts, such as arm and gripper in messages of their own, as one vector.
 
 Each part (a set of joints that came together) keeps samples of its own, so that a joint is interpolated between the
-messages that had it, at whatever rate each part comes.
+messages that had it, at whatever rate each part comes. A joint that is published only while it moves (`Stream.holds`)
+stands where it was last, however long ago.
 """
 
 from __future__ import annotations
@@ -31,16 +32,27 @@ class _Part:
 
 @dataclass
 class MergedTrack:
-    """As `Track`, for vectors with NaN at the joints that a message had not."""
+    """As `Track`, for vectors with NaN at the joints that a message had not.
+
+    Attributes:
+        carried: (dim,) what holding joints were at before the first sample, NaN where that is not known.
+    """
 
     stream: Stream
     capacity: int
+    carried: NDArray[np.float64] | None = None
     _parts: dict[bytes, _Part] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._newest = np.full(self.stream.dim, np.nan)
         self._stamps_ns = np.full(self.stream.dim, -1, np.int64)  # of `_newest`; -1: never seen
         self._arrivals_ns = np.full(self.stream.dim, -1, np.int64)
+        self._holds = np.array(self.stream.elements_of(self.stream.holds), dtype=bool)
+        # Whose age counts: of a stream that holds as a whole, that of its newest message.
+        self._aged = np.ones_like(self._holds) if self._holds.all() else ~self._holds
+        self._oldest = np.max if self._holds.all() else np.min
+        known = np.full(self.stream.dim, np.nan) if self.carried is None else self.carried
+        self.carried = np.where(self._holds, known, np.nan)
 
     def insert(self, sample: Sample) -> None:
         """Add a sample.
@@ -73,34 +85,65 @@ class MergedTrack:
             part.track.forget_before(time_ns)
 
     def newest(self) -> tuple[int, NDArray[np.float64]] | None:
-        """Of the joints' newest stamps the oldest, and their newest values; None until each joint was seen."""
-        if self._stamps_ns.min() < 0:
+        """Of the joints' newest stamps the oldest, and their newest values; None until each joint was seen.
+
+        Stamps of joints that hold do not count, but where all hold: then the newest does, -1 if only a carried value is
+        known.
+        """
+        assert self.carried is not None
+        seen = self._stamps_ns >= 0
+        if not (seen | np.isfinite(self.carried)).all():
             return None
-        return int(self._stamps_ns.min()), self._newest.copy()
+        return int(self._oldest(self._stamps_ns[self._aged])), np.where(seen, self._newest, self.carried)
+
+    def unseen(self) -> tuple[str, ...]:
+        """Names of elements that nothing is known of."""
+        assert self.carried is not None
+        known = (self._stamps_ns >= 0) | np.isfinite(self.carried)
+        return tuple(name for name, there in zip(self.stream.names, known, strict=True) if not there)
+
+    def to_carry(self) -> NDArray[np.float64] | None:
+        """(dim,) what joints that hold are at, NaN for the others; None if that is known of none."""
+        assert self.carried is not None
+        found = np.where(self._holds & (self._stamps_ns >= 0), self._newest, self.carried)
+        return None if np.isnan(found).all() else found
 
     @property
     def least_fresh_ns(self) -> tuple[int, int]:
-        """Stamp and arrival of the joint that was not seen for longest; -1 if one was never seen."""
-        return int(self._stamps_ns.min()), int(self._arrivals_ns.min())
+        """Stamp and arrival of the joint that was not seen for longest; -1 if one was never seen.
+
+        Joints that hold need only be known, but where all hold: then the newest counts.
+        """
+        if self.newest() is None:
+            return -1, -1
+        stamps_ns, arrivals_ns = self._stamps_ns[self._aged], self._arrivals_ns[self._aged]
+        return int(self._oldest(stamps_ns)), int(self._oldest(arrivals_ns))
 
     def stamp_at_or_before(self, time_ns: int) -> int | None:
         """Of the joints' newest stamps at or before `time_ns` the oldest; None if a joint has none."""
         before, _ = self._around(time_ns)
-        stamps_ns = [sample.stamp_ns for sample in before if sample is not None]
-        return min(stamps_ns) if len(stamps_ns) == len(before) else None
+        aged = [sample for sample, counts in zip(before, self._aged, strict=True) if counts]
+        stamps_ns = [sample.stamp_ns for sample in aged if sample is not None]
+        return int(self._oldest(stamps_ns)) if stamps_ns and len(stamps_ns) == len(aged) else None
 
     def interpolated(self, time_ns: int, tolerance_ns: int) -> NDArray[np.float64] | str:
         """As `Track.interpolated`, each element between the samples that have it; else which has none, and why."""
         value = np.empty(self.stream.dim)
         around = zip(self.stream.names, *self._around(time_ns), strict=True)
         for index, (name, before, after) in enumerate(around):
+            holds = bool(self._holds[index])
+            if before is None and self.carried is not None and np.isfinite(self.carried[index]):
+                value[index] = self.carried[index]
+                continue
             if before is None:
                 return f"{name!r} never seen" if after is None else f"{name!r} not seen before the tick"
             age_ns = time_ns - before.stamp_ns
-            if age_ns > tolerance_ns:
+            if age_ns > tolerance_ns and not holds:
                 return (
                     f"newest {name!r} is {seconds(age_ns):.3f} s old (tolerance {seconds(tolerance_ns):g} s)"
                 )
+            if holds and after is not None and after.stamp_ns - before.stamp_ns > tolerance_ns:
+                after = None  # of the next motion: until then it stood
             value[index] = between(before, after, time_ns, tolerance_ns)[index]
         return value
 

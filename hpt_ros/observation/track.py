@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.angles import shortest
 from hpt_ros.observation.stamps import NS_PER_S
 
 Value = NDArray[Any] | Callable[[], NDArray[Any]]
@@ -75,6 +76,9 @@ class Track:
 
     capacity: int
     samples: list[Sample] = field(default_factory=list)
+    angles: NDArray[np.bool_] | None = (
+        None  # (dim,) true for those of continuous joints; None: there are none
+    )
 
     def insert(self, sample: Sample) -> None:
         """Add a sample; when full, the oldest goes."""
@@ -117,7 +121,7 @@ class Track:
             return before
         index = self.at_or_before(time_ns) + 1
         after = self.samples[index] if index < len(self.samples) else None
-        return between(before, after, time_ns, tolerance_ns)
+        return between(before, after, time_ns, tolerance_ns, self.angles)
 
     def stamp_at_or_before(self, time_ns: int) -> int | None:
         """Stamp of the newest sample at or before `time_ns`; None if there is none."""
@@ -129,11 +133,23 @@ class Track:
         return (self.samples[-1].stamp_ns, self.samples[-1].resolve()) if self.samples else None
 
 
-def between(before: Sample, after: Sample | None, time_ns: int, tolerance_ns: int) -> NDArray[np.float64]:
-    """Value at `time_ns` on the line between two samples around it; `before`'s if the other is too far, or None."""
+def between(
+    before: Sample,
+    after: Sample | None,
+    time_ns: int,
+    tolerance_ns: int,
+    angles: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float64]:
+    """Value at `time_ns` on the line between two samples around it; `before`'s if the other is too far, or None.
+
+    `angles` (dim,) go the short way round.
+    """
     start = before.resolve()
     if before.stamp_ns == time_ns or after is None or after.stamp_ns - time_ns > tolerance_ns:
         return start
     weight = (time_ns - before.stamp_ns) / (after.stamp_ns - before.stamp_ns)
-    value: NDArray[np.float64] = start + (after.resolve() - start) * weight
+    rise = after.resolve() - start
+    if angles is not None:
+        rise = np.where(angles, shortest(rise), rise)
+    value: NDArray[np.float64] = start + rise * weight
     return value

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
-from hpt_ros.errors import did_you_mean
+from hpt_ros.embodiment.messages import joint_order, numbers, pose_vector, twist_vector
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, finite, place
 
 
@@ -20,7 +20,8 @@ def decode_joint_state(stream: Stream, message: Any) -> NDArray[np.float64]:
     """sensor_msgs/JointState to the stream's vector, float64 (dim,): its fields of its joints, in the file's order.
 
     Joints may come in any order and further joints may be there. Where the stream is partial, joints may lack; their
-    elements are NaN, which is no value that a joint in the message can have.
+    elements are NaN, which is no value that a joint in the message can have. Of a continuous joint's position the
+    vector has cosine and sine, so that it is the same whether a driver reports it from -pi to pi or over many turns.
 
     Raises:
         DecodeError: a joint is missing, or a field is not filled for every joint.
@@ -31,8 +32,11 @@ def decode_joint_state(stream: Stream, message: Any) -> NDArray[np.float64]:
     if stream.partial:
         return _partial_joint_state(stream, message, names, where)
     order = joint_order(stream.joints, names, where)
-    parts = [_field(message, part, names, where)[order] for part in stream.fields]
-    return finite(np.concatenate(parts), stream.names, where)
+    parts = [
+        finite(_field(message, part, names, where)[order], _labels(stream.joints, part), where)
+        for part in stream.fields
+    ]
+    return _vector(stream, parts)
 
 
 def decode_pose(stream: Stream, message: Any) -> NDArray[np.float64]:
@@ -43,25 +47,7 @@ def decode_pose(stream: Stream, message: Any) -> NDArray[np.float64]:
     Raises:
         InvalidSampleError: a value is not finite, or the quaternion is zero.
     """
-    return pose_vector(message, stream.names, place(stream))
-
-
-def pose_vector(message: Any, names: tuple[str, ...], where: str) -> NDArray[np.float64]:
-    """As `decode_pose`, with the names of the nine numbers and of their place."""
-    position, turn = message.pose.position, message.pose.orientation
-    quaternion = finite(_numbers(turn, "xyzw"), ("qx", "qy", "qz", "qw"), where)
-    largest = np.abs(quaternion).max()
-    if largest == 0.0:
-        raise InvalidSampleError(
-            f"{where} has a pose with the quaternion 0, 0, 0, 0, which is no orientation; let the driver fill it"
-        )
-    quaternion = quaternion / largest  # first, so that no square overflows
-    x, y, z, w = (quaternion / math.sqrt(float(quaternion @ quaternion))).tolist()
-    columns = (
-        1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w),
-        2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w),
-    )  # fmt: skip
-    return finite(np.concatenate([_numbers(position, "xyz"), columns]), names, where)
+    return pose_vector(message.pose, stream.names, place(stream))
 
 
 def decode_twist(stream: Stream, message: Any) -> NDArray[np.float64]:
@@ -70,14 +56,26 @@ def decode_twist(stream: Stream, message: Any) -> NDArray[np.float64]:
     Raises:
         InvalidSampleError: a value is not finite.
     """
-    return twist_vector(message, stream.names, place(stream))
+    return twist_vector(message.twist, stream.names, place(stream))
 
 
-def twist_vector(message: Any, names: tuple[str, ...], where: str) -> NDArray[np.float64]:
-    """As `decode_twist`, with the names of the six numbers and of their place."""
-    twist = message.twist
-    values = np.concatenate([_numbers(twist.linear, "xyz"), _numbers(twist.angular, "xyz")])
-    return finite(values, names, where)
+def decode_odometry(stream: Stream, message: Any) -> NDArray[np.float64]:
+    """nav_msgs/Odometry to float64 (dim,): the stream's fields in its order, pose (9,) and twist (6,) as theirs above.
+
+    The pose is in the message's frame, which begins where the base was switched on; the twist is in the base's own.
+
+    Raises:
+        InvalidSampleError: a value is not finite, or the quaternion is zero.
+    """
+    where, names, found = place(stream), stream.names, []
+    for part in stream.fields:
+        if part == "pose":
+            found.append(pose_vector(message.pose.pose, names[:9], where))
+            names = names[9:]
+        else:
+            found.append(twist_vector(message.twist.twist, names[:6], where))
+            names = names[6:]
+    return np.concatenate(found)
 
 
 def decode_wrench(stream: Stream, message: Any) -> NDArray[np.float64]:
@@ -87,7 +85,7 @@ def decode_wrench(stream: Stream, message: Any) -> NDArray[np.float64]:
         InvalidSampleError: a value is not finite.
     """
     wrench = message.wrench
-    values = np.concatenate([_numbers(wrench.force, "xyz"), _numbers(wrench.torque, "xyz")])
+    values = np.concatenate([numbers(wrench.force, "xyz"), numbers(wrench.torque, "xyz")])
     return finite(values, stream.names, place(stream))
 
 
@@ -125,15 +123,35 @@ def _partial_joint_state(
     stream: Stream, message: Any, names: tuple[str, ...], where: str
 ) -> NDArray[np.float64]:
     here = [(index, names.index(joint)) for index, joint in enumerate(stream.joints) if joint in names]
-    result = np.full(stream.dim, np.nan)
     if not here:  # of another driver on the same topic
-        return result
+        return np.full(stream.dim, np.nan)
     targets, sources = np.array(here).T
-    for number, part in enumerate(stream.fields):
-        elements = targets + number * len(stream.joints)
-        values = _field(message, part, names, where)[sources]
-        result[elements] = finite(values, tuple(stream.names[index] for index in elements), where)
-    return result
+    labels = tuple(stream.joints[index] for index in targets)
+    parts = []
+    for part in stream.fields:
+        values = np.full(len(stream.joints), np.nan)
+        values[targets] = finite(_field(message, part, names, where)[sources], _labels(labels, part), where)
+        parts.append(values)
+    return _vector(stream, parts)
+
+
+@functools.lru_cache(maxsize=64)
+def _labels(joints: tuple[str, ...], part: str) -> tuple[str, ...]:
+    return tuple(f"{joint}.{part}" for joint in joints)
+
+
+def _vector(stream: Stream, parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The stream's vector of its joints' fields, (joints,) each."""
+    if stream.continuous:
+        angles = np.array([joint in stream.continuous for joint in stream.joints])
+        place = stream.fields.index("position")
+        counts = 1 + angles
+        position = np.repeat(parts[place], counts)
+        cosines = (np.cumsum(counts) - counts)[angles]
+        position[cosines] = np.cos(parts[place][angles])
+        position[cosines + 1] = np.sin(parts[place][angles])
+        parts = [*parts[:place], position, *parts[place + 1 :]]
+    return np.concatenate(parts)
 
 
 def _field(message: Any, part: str, names: tuple[str, ...], where: str) -> NDArray[np.float64]:
@@ -144,22 +162,3 @@ def _field(message: Any, part: str, names: tuple[str, ...], where: str) -> NDArr
             f"take {part!r} out of the stream's fields or let the driver fill it"
         )
     return values
-
-
-def _numbers(point: Any, parts: str) -> NDArray[np.float64]:
-    return np.array([getattr(point, part) for part in parts], dtype=np.float64)
-
-
-@functools.lru_cache(maxsize=64)
-def joint_order(wanted: tuple[str, ...], names: tuple[str, ...], where: str) -> NDArray[np.intp]:
-    """Indices of the wanted joints in a message's names; messages of a topic nearly always repeat their names."""
-    for name in wanted:
-        if name not in names:
-            there = ", ".join(names) or "none"
-            raise DecodeError(
-                f"{where} lacks the joint {name!r}; the message has {there[:600]}{did_you_mean(name, names)}"
-                f"{'' if did_you_mean(name, names) else '; correct the names in the embodiment file'}"
-            )
-    order = np.array([names.index(name) for name in wanted], dtype=np.intp)
-    order.setflags(write=False)
-    return order

@@ -109,8 +109,9 @@ def test_constants_have_the_agreed_values() -> None:
         RunPolicy.Result.TIMED_OUT,
         RunPolicy.Result.FAULTED,
         RunPolicy.Result.CANCELED,
+        RunPolicy.Result.REFUSED,
     )
-    assert ends == (1, 2, 3, 4)
+    assert ends == (1, 2, 3, 4, 5)
 
 
 def test_every_interface_file_is_built_and_every_field_explained() -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from types import ModuleType
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +29,8 @@ def pins(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def _requirements(text: str) -> list[Requirement]:
-    return [Requirement(line) for line in text.splitlines() if line and not line.startswith("#")]
+    lines = (line.partition(" #")[0] for line in text.splitlines())
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
 @pytest.mark.parametrize("distro", ["kilted", "jazzy"])
@@ -90,3 +93,40 @@ def test_the_libraries_of_noble_have_one_version_each(pins: ModuleType, python: 
     assert versions["numpy"] == "==1.26.4"
     assert versions["opencv-python-headless"] == "==4.6.0.66"
     assert versions["torch"] == "==2.13.0"
+
+
+def _versions(text: str, python: str) -> dict[str, str]:
+    """What each pinned package is pinned to on a Python, by PEP 503 name."""
+    here = {"python_version": python}
+    found = [r for r in _requirements(text) if not r.marker or r.marker.evaluate(here)]
+    return {canonicalize_name(r.name): str(r.specifier) for r in found}
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_a_pinned_version_supports_every_python_it_is_pinned_for(pins: ModuleType, python: str) -> None:
+    """Judged by what is installed: a version that wants a newer Python than the oldest needs a marker and an older one."""
+    pinned = _versions(pins.merged_constraints(ROOT, "pinned"), python)
+    refused, judged = [], 0
+    for distribution in importlib.metadata.distributions():
+        name, wanted = canonicalize_name(distribution.name), distribution.metadata["Requires-Python"]
+        if wanted and pinned.get(name) == f"=={distribution.version}":
+            judged += 1
+            if not SpecifierSet(wanted).contains(f"{python}.99"):
+                refused.append(f"{name}{pinned[name]} wants Python {wanted}")
+    assert refused == []
+    assert judged > 50
+
+
+def test_what_pip_adds_to_a_distribution_differs_from_the_pins_only_for_its_numpy() -> None:
+    """One package, one version, but for those that are compiled for NumPy 2 or ask for it; those are older, not newer."""
+    pinned = _versions((ROOT / "constraints.txt").read_text(), "3.12")
+    added = _versions((ROOT / "constraints-distribution.txt").read_text(), "3.12")
+    noble = _versions((ROOT / "constraints-noble.txt").read_text(), "3.12")
+    assert added.keys() <= pinned.keys()
+    assert {name for name in added if added[name] != pinned[name]} == {"ml-dtypes", "numpy", "pyarrow", "zarr"}
+    for name in ("ml-dtypes", "pyarrow", "zarr"):
+        older, newer = added[name].removeprefix("=="), pinned[name].removeprefix("==")
+        assert SpecifierSet(f"<{newer}").contains(older), name
+    assert SpecifierSet(added["numpy"]).contains(noble["numpy"].removeprefix("=="))
+    asked = _requirements((ROOT / "requirements-distribution.txt").read_text().replace("-c ", "# "))
+    assert {canonicalize_name(requirement.name) for requirement in asked} <= added.keys()

@@ -195,7 +195,8 @@ def test_when_no_gpu_is_seen_expect_the_cpu_build_where_it_can_be_had(
     setup_env.install_packages()
     said = capsys.readouterr()
     assert "no NVIDIA GPU was seen" in said.out
-    assert f"no CPU build of torch from {server}/nothing_here (see the log): taking what the ordinary index has" in said.out
+    assert f"no CPU build of torch from {server}/nothing_here (see the log): taking what the ordinary index has, " in said.out
+    assert "about 6 GB in all" in said.out
     assert said.err == ""
     assert _where_from(setup_env, "torch") == ["ordinary"]
     (setup_env.STATE / "torch").unlink()

@@ -309,6 +309,7 @@ def test_metadata_say_who_what_and_where(wheel: Path, tmp_path: Path) -> None:
     (folder,) = tmp_path.glob("*.dist-info")
     metadata = importlib.metadata.PathDistribution(folder).metadata
     assert metadata["License-Expression"] == "Apache-2.0"
+    assert not [*tmp_path.glob("*.data/data/bin/*")]  # pip makes the programs from the entry points
     assert metadata["Author-email"]
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert "hpt convert" in (folder / "METADATA").read_text(encoding="utf-8")  # the readme

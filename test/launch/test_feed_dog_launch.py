@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from hpt_ros.nodes.parameter_files import names_node
+from hpt_ros.resources import config_file
+
 LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "feed_dog.launch.py"
 
 
@@ -36,7 +39,18 @@ def test_when_launch_is_there_expect_the_arguments_to_be_shown() -> None:
     )
     assert ros2.returncode == 0, ros2.stderr
     for argument in (
-        *("sim", "checkpoint", "embodiment", "task", "device", "backend", "threads", "seed", "autostart"),
+        *(
+            "sim",
+            "checkpoint",
+            "embodiment",
+            "deployment",
+            "task",
+            "device",
+            "backend",
+            "threads",
+            "seed",
+            "autostart",
+        ),
         *("use_sim_time", "params_file", "namespace", "log_level"),
     ):
         assert f"'{argument}'" in ros2.stdout
@@ -56,6 +70,16 @@ def test_when_a_node_fails_expect_the_launch_to_end_with_a_status() -> None:
     assert ros2.returncode == 1
     assert "'no_such' is neither a folder nor shipped" in ros2.stdout + ros2.stderr
     assert "ended with status 2" in ros2.stdout + ros2.stderr
+
+
+def test_the_parameters_for_first_motion_are_not_the_simulators(tmp_path: Path) -> None:
+    """Pinned: `params_file:=first_motion` with sim:=true ended the simulator, which has no such parameter."""
+    assert not names_node(config_file("safety/first_motion.yaml"), "sim_node")
+    assert 'node(context, "sim_node", {"seed": int(value("seed"))}, aside=True)' in LAUNCH_FILE.read_text()
+    file = tmp_path / "parameters.yaml"
+    file.write_text("/**:\n  sim_node:\n    ros__parameters:\n      seed: 3\n")
+    assert names_node(file, "sim_node")
+    assert not names_node(file, "policy_node")
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def test_executables_are_installed_and_parameters_exist() -> None:
         for call in ast.walk(TREE)
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "given"
     ]
-    assert sorted(map(len, passed)) == [2, 4]
+    assert sorted(map(len, passed)) == [3, 4]
     assert min(passed, key=len) | parameters - {"use_sim_time"} <= names(PolicyNodeConfig)
     assert max(passed, key=len) <= names(PolicyChoice)
 
@@ -53,7 +53,7 @@ def test_when_launch_is_there_expect_the_arguments_to_be_shown() -> None:
     )
     assert shown.returncode == 0, shown.stderr
     for argument in (
-        *("side", "checkpoint", "embodiment", "device", "backend", "task", "autostart"),
+        *("side", "checkpoint", "embodiment", "deployment", "device", "backend", "task", "autostart"),
         *("use_sim_time", "params_file", "namespace", "log_level"),
     ):
         assert f"'{argument}'" in shown.stdout

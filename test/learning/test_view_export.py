@@ -104,10 +104,6 @@ def test_when_the_disk_fails_on_the_way_expect_nothing_left(dataset_folder, own_
     ("arguments", "words"),
     [
         (["export", "{data}", "--out", "out.npz"], "the format of 'out.npz' is not known"),
-        (
-            ["export", "{data}", "--out", "nowhere/out.hdf5"],
-            "the folder of 'nowhere/out.hdf5' does not exist",
-        ),
         (["view", "{data}", "--out", "film.avi"], "a name ending in .mp4 or .rrd was expected"),
         (["view", "{data}", "--episode", "9"], "--episode is 9, but dataset .* has the episodes 0 to 5"),
     ],
@@ -121,6 +117,16 @@ def test_when_asked_for_what_cannot_be_expect_a_sentence_and_status_2(
     assert main([argument.format(data=dataset_folder) for argument in arguments]) == 2
     assert re.search(words, capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "name"), [("export", "data.hdf5"), ("view", "film.mp4"), ("quality", "report.html")]
+)
+def test_when_the_folder_of_out_is_missing_expect_it_made(verb, name, dataset_folder, tmp_path, capsys):
+    out = tmp_path / "a" / "b" / name
+    assert main([verb, str(dataset_folder), "--out", str(out)]) == 0
+    assert out.stat().st_size > 1000
+    assert [path.name for path in out.parent.iterdir()] == [name]
 
 
 def test_when_out_exists_expect_it_left_alone(dataset_folder, tmp_path, capsys):

@@ -54,6 +54,9 @@ def test_when_nobody_takes_the_commands_expect_waiting_with_the_topic_and_holdin
     mistaken.create_subscription(JointTrajectory, COMMANDS, lambda _: None, latched)
     wait_for(lambda: "/mistaken" in reason(rig), "the other quality of service")
     assert node.state is State.WAITING
+    rig.robot.statuses.clear()
+    wait_for(lambda: rig.robot.statuses, "the status")
+    assert rig.robot.statuses[-1].fault.endswith("[command_unheard]")
     taker = other(rig, "controller")
     taking = taker.create_subscription(JointTrajectory, COMMANDS, lambda _: None, 10)
     rig.until(State.RUNNING)
@@ -89,7 +92,8 @@ def test_when_another_node_is_permitted_expect_motion(rig, permitted):
     rig.until_moving()
     wait_for(lambda: rig.robot.count_publishers(COMMANDS) == 2, "the other publisher")
     time.sleep(0.5)  # more than two looks
-    assert node.state is State.RUNNING
+    assert node.state is not State.FAULT
+    assert not node.pilot.controller.guards.link.contested
 
 
 def test_a_link_that_was_told_nothing_stops_nothing_and_all_that_is_wrong_is_said():

@@ -57,6 +57,20 @@ def test_when_a_robot_has_an_arm_and_a_gripper_expect_each_commanded_on_its_topi
     assert 1.0 < spread < 1.4 * 1.2
 
 
+def test_when_stamps_are_to_be_zero_expect_trajectories_that_begin_now_and_end_at_rest() -> None:
+    with running(ARM, Script(ARM, {0: 0.3}, {}), outputs__stamp_zero=True) as (machine, _):
+        wait_for(lambda: len(machine.arm) > 50, "commands")
+    for message in machine.arm:
+        times_ns = [
+            point.time_from_start.sec * NS + point.time_from_start.nanosec for point in message.points
+        ]
+        assert message.header.stamp.sec == message.header.stamp.nanosec == 0
+        assert times_ns[0] > 0
+        assert (np.diff(times_ns) > 0).all()
+        assert not np.any(message.points[-1].velocities)
+    assert any(np.any(message.points[0].velocities) for message in machine.arm)
+
+
 def test_when_outputs_have_latencies_expect_each_stamped_and_sent_ahead_by_its_own() -> None:
     arm, gripper = ARM.action.parts
     parts = (replace(arm, latency_s=0.05), replace(gripper, latency_s=0.3))
@@ -172,7 +186,7 @@ def test_the_baselines_hold_and_move_robots_of_every_kind(robot: Embodiment) -> 
 
 
 def test_when_a_further_form_cannot_hold_the_command_expect_it_refused() -> None:
-    with pytest.raises(HptError, match=r"outputs.joint_state is '/x', but .* Cartesian commands"):
+    with pytest.raises(HptError, match=r"outputs.joint_state is '/x', but .* commands of cartesian_twist"):
         make_senders(SERVO, OutputsConfig(joint_state="/x"))
     found = make_senders(ARM, OutputsConfig(joint_state="/x"))
     assert [sender.topic for sender in found] == [part.topic for part in ARM.action.parts] + ["/x"]

@@ -8,7 +8,6 @@ import itertools
 import re
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
-from hpt_msgs.action import RunPolicy
 from hpt_msgs.msg import PolicyStatus
 from hpt_msgs.srv import ClearFault, SetTask
 from hpt_ros.control import State
@@ -361,52 +359,6 @@ def test_task_is_set_by_service_and_reaches_the_policy(rig):
         lambda: rig.policy.seen and rig.policy.seen[-1].task == "water the dog", "the task at the policy"
     )
     assert node.pilot.task == "water the dog"
-
-
-@pytest.mark.parametrize("end", ["success", "timeout", "fault", "cancel", "deactivate"])
-def test_run_action_ends_with_its_outcome_and_the_robot_at_rest(rig, end):
-    node = rig.start(start_on_activate=False, task_result_service="/sim/task_result")
-    wait_for(
-        lambda: rig.robot.statuses and "waiting for a task" in rig.robot.statuses[-1].fault,
-        "waiting for a task",
-    )
-    assert rig.robot.commands == []
-    client = rig.robot.run_client
-    assert client.wait_for_server(timeout_sec=20.0)
-    feedback: list[Any] = []
-    limit_s = 0.5 if end == "timeout" else 60.0
-    sent = client.send_goal_async(
-        RunPolicy.Goal(task="go", timeout_s=limit_s), feedback_callback=feedback.append
-    )
-    goal = wait_for(lambda: sent.done() and sent.result(), "the goal's answer")
-    assert goal.accepted
-    outcome = goal.get_result_async()
-    if end != "timeout":
-        rig.until_moving()
-    match end:
-        case "success":
-            rig.robot.task_done = True
-        case "fault":
-            node.stop("test")
-        case "cancel":
-            goal.cancel_goal_async()
-        case "deactivate":
-            assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
-    result = wait_for(lambda: outcome.done() and outcome.result(), "the result").result
-    expected = {
-        "success": RunPolicy.Result.SUCCEEDED,
-        "timeout": RunPolicy.Result.TIMED_OUT,
-        "fault": RunPolicy.Result.FAULTED,
-        "cancel": RunPolicy.Result.CANCELED,
-        "deactivate": RunPolicy.Result.CANCELED,
-    }[end]
-    assert result.outcome == expected, result.message
-    assert result.elapsed_s > 0.0
-    rig.until_rest()
-    rig.check_limits()
-    assert feedback
-    refused = client.send_goal_async(RunPolicy.Goal(task="", timeout_s=1.0))
-    assert not wait_for(lambda: refused.done() and refused.result(), "the refusal").accepted
 
 
 def test_when_closed_while_moving_expect_the_robot_braked(rig):

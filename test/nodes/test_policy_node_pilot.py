@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -45,6 +46,15 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=9),
     max_leaves=10,
 )
+
+
+def test_when_a_pilot_cannot_be_made_expect_no_thread_of_it_left():
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="maxlen"):
+        Pilot(LoadedPolicy(HoldPolicy(ROBOT), ROBOT, "", -1), ControlConfig())
+    assert threading.active_count() == before
+
+
 fields = ("name", "position", "height", "width", "step", "encoding", "data", "is_bigendian", "format")
 
 

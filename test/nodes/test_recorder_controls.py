@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 
@@ -95,3 +96,26 @@ def test_when_keys_are_typed_expect_them_one_by_one_and_the_terminal_as_it_was_a
     assert os.popen(f"stty -a < {os.ttyname(child)}").read() == before
     os.close(parent)
     os.close(child)
+
+
+def test_when_it_runs_in_a_namespace_expect_the_topic_by_its_full_name(tmp_path):
+    words = (
+        "record",
+        "--embodiment",
+        "feed_dog",
+        "--out",
+        tmp_path / "bags",
+        "--namespace",
+        "left",
+        "--name",
+        "rec",
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "hpt_ros", *map(str, words)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        shown = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert shown.startswith("topic /left/rec/command (std_msgs/String): start [task], ")

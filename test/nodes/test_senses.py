@@ -183,10 +183,16 @@ def test_tasks_that_the_checkpoint_does_not_know_are_refused_by_name(rig):
     assert "the task is 'sing', but the checkpoint knows" in refused.reason
     client = rig.robot.run_client
     assert client.wait_for_server(timeout_sec=20.0)
-    for task, accepted in (("sing", False), (TASKS[0], True)):
+    for task in ("sing", TASKS[0]):
         sent = client.send_goal_async(RunPolicy.Goal(task=task, timeout_s=60.0))
         goal = wait_for(lambda sent=sent: sent.done() and sent.result(), "the goal's answer")
-        assert goal.accepted is accepted
+        if task == "sing":
+            outcome = goal.get_result_async()
+            result = wait_for(
+                lambda outcome=outcome: outcome.done() and outcome.result(), "the refusal"
+            ).result
+            assert result.outcome == RunPolicy.Result.REFUSED
+            assert "the task is 'sing', but the checkpoint knows" in result.message
     assert node.pilot.task == TASKS[0]
 
 

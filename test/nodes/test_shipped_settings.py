@@ -18,7 +18,8 @@ from policy_rig import COMMANDS, ROBOT, Rig, policy_rig, wait_for
 
 from hpt_ros.control import ControlConfig
 from hpt_ros.embodiment.streams import in_namespace
-from hpt_ros.nodes import remote
+from hpt_ros.nodes import fast_dds, remote
+from hpt_ros.nodes.fast_dds import profiles_variable
 from hpt_ros.resources import config_file
 from hpt_ros.sim.jtc_config import JtcConfig
 
@@ -102,20 +103,20 @@ def test_the_controllers_limits_are_switched_on_and_agree_with_the_policy_nodes(
         assert constraints[joint]["goal"] == constraints["goal_time"] == 0.0
 
 
-def said_with_profiles(path: Path) -> str:
+def said_with_profiles(path: Path, variable: str = profiles_variable()) -> str:
     """What Fast DDS has to say when a node is made with these profiles."""
     code = (
         "import rclpy; rclpy.init(); node = rclpy.create_node('profiled');"
         "node.create_publisher(__import__('std_msgs.msg').msg.Empty, 'a', 1); node.destroy_node(); rclpy.shutdown()"
     )
-    environment = {**os.environ, "FASTDDS_DEFAULT_PROFILES_FILE": str(path)}
+    environment = {**os.environ, variable: str(path)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     return f"exit {done.returncode}" * bool(done.returncode) + done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["fastdds.xml", "two_machines.xml"])
+@pytest.mark.parametrize("name", ["fastdds.xml", fast_dds.two_machines_file()])
 def test_fast_dds_takes_the_profiles_and_says_so_of_ones_that_are_wrong(name, tmp_path):
     shipped = config_file(f"dds/{name}")
     assert said_with_profiles(shipped) == ""
@@ -124,6 +125,25 @@ def test_fast_dds_takes_the_profiles_and_says_so_of_ones_that_are_wrong(name, tm
         shipped.read_text(encoding="utf-8").replace("participant", "partycipant"), encoding="utf-8"
     )
     assert "XML" in said_with_profiles(wrong)
+
+
+def test_the_profiles_for_two_machines_on_jazzy_differ_in_the_spelling_alone():
+    newer, older = (
+        config_file(f"dds/{name}").read_text(encoding="utf-8").partition("-->")[2]
+        for name in ("two_machines.xml", "two_machines_jazzy.xml")
+    )
+    assert newer.replace("heartbeat_period", "heartbeatPeriod") == older
+
+
+@pytest.mark.parametrize("variable", [fast_dds.NEWER, fast_dds.OLDER])
+def test_a_variable_counts_as_profiles_where_fast_dds_reads_it(variable, monkeypatch, tmp_path):
+    wrong = tmp_path / "wrong.xml"
+    wrong.write_text("<dds><profiles><no_such_thing/></profiles></dds>", encoding="utf-8")
+    for name in (fast_dds.NEWER, fast_dds.OLDER):
+        monkeypatch.delenv(name, raising=False)
+    read = "XMLPARSER" in said_with_profiles(wrong, variable)
+    monkeypatch.setenv(variable, str(wrong))
+    assert fast_dds.has_profiles() is read
 
 
 def test_every_part_of_a_quality_declaration_is_there():

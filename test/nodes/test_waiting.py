@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from policy_rig import ROBOT, Ramp, Rig, Robot, policy_rig, wait_for
+from policy_rig import PERIOD_S, ROBOT, Ramp, Rig, Robot, policy_rig, wait_for
+from rclpy.logging import get_logger
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage
 
@@ -123,12 +124,22 @@ class LateCamera(Robot):  # type: ignore[misc]
         self.clock_off_s = 0.0
 
 
-def test_when_a_camera_is_later_than_its_tolerance_expect_its_age_and_tolerance(capfd):
+@pytest.mark.parametrize("late_s", [0.2, 0.24, 0.3])
+def test_when_a_camera_is_later_than_its_tolerance_expect_its_age_and_tolerance_all_the_time(capfd, late_s):
+    """Its images are up to a period older just before the next: beyond the watchdog's 0.25 s, in part or always."""
     with policy_rig(LateCamera) as rig:
+        rig.robot.late_s = late_s
         rig.start()
         require_said(
-            rig, capfd, "observation", "stream 'front' comes 0.2", "later than its tolerance of 0.15 s"
+            rig,
+            capfd,
+            "observation",
+            f"stream 'front' comes {late_s:.1f}"[:-1],
+            "later than its tolerance of 0.15 s",
         )
+        rig.robot.statuses.clear()
+        wait_for(lambda: len(rig.robot.statuses) > 15, "more than a second of status")
+        assert all(status.fault.endswith("[observation]") for status in rig.robot.statuses)
 
 
 def test_when_the_robot_is_stamped_by_another_kind_of_clock_expect_use_sim_time_named(rig, capfd):
@@ -174,6 +185,24 @@ def test_when_only_the_compressed_topic_is_there_expect_it_proposed(rig, capfd):
     require_said(
         rig, capfd, "stream_no_publisher", f"{topic} (sensor_msgs/msg/CompressedImage)", stream="front"
     )
+
+
+def test_when_commands_are_sent_too_late_expect_a_warning_that_names_the_margin(rig, capfd):
+    node = rig.start()
+    rig.until_moving()
+    log = ""
+
+    def logged() -> bool:
+        nonlocal log
+        with node.lock:
+            time.sleep(2.5 * PERIOD_S)  # late by more than the margin of a period
+        time.sleep(5 * PERIOD_S)
+        log += capfd.readouterr().err
+        said = [item.message for item in rig.robot.diagnostics if item.name.endswith(": policy")]
+        return "raise lead_margin_s" in log and any("[lead]" in words for words in said)
+
+    wait_for(logged, "the warning")
+    assert "where 0.02 s were expected" in log
 
 
 def test_when_the_robots_clock_is_a_little_ahead_expect_motion_and_a_warning(rig, capfd):
@@ -230,3 +259,35 @@ def test_when_waiting_lasts_expect_each_reason_once_and_again_every_ten_seconds(
         teller.waiting(State.RUNNING, lambda: reasons[0])
         now[0] += 0.02
     assert log.lines == []
+
+
+def test_when_reasons_of_other_levels_follow_each_other_expect_all_of_them_logged(capfd):
+    """rclpy refuses a line of code that logs at another level than before: the node went from waiting to a fault."""
+    now = [0.0]
+    teller = Teller(get_logger("teller"), lambda: now[0])
+    for reason in (
+        Reason(Code.TASK, "no task"),
+        Reason(Code.POSE, "no pose"),
+        Reason(Code.RELEASED, "no hand"),
+    ):
+
+        def given(reason: Reason = reason) -> Reason:
+            return reason
+
+        for _ in range(100):
+            teller.waiting(State.WAITING, given)
+            now[0] += 0.02
+    for log, level in ((teller.complain, "complained"), (teller.warn, "warned"), (teller.complain, "again")):
+        log(Kind.UNUSABLE, level, level)
+    logged = capfd.readouterr().err
+    for line in (
+        *(
+            "[INFO]",
+            "WAITING: no task [task]",
+            "[WARN]",
+            "WAITING: no pose [pose]",
+            "WAITING: no hand",
+        ),
+        *("complained", "warned", "again"),
+    ):
+        assert line in logged

@@ -39,12 +39,12 @@ def test_the_file_says_what_is_in_the_bag(robot, tmp_path, storage):
     found = Embodiment.loads(made(robot.write(tmp_path / "bag", storage=storage), name="tiny"))
     assert (found.name, found.tick_hz) == ("tiny", 10.0)
     left, right, joints = found.streams
-    assert [stream.topic for stream in found.streams] == ["/left", "/right", "/joint_states"]
+    assert [stream.topic for stream in found.streams] == ["left", "right", "joint_states"]
     assert (left.name, right.name) == ("left", "right")
     assert (left.rate_hz, right.rate_hz, joints.rate_hz) == (10.0, 10.0, 50.0)
     assert joints.joints == ("b", "a")
     assert joints.fields == ("position",)
-    assert (found.action.topic, found.action.names) == ("/command", ("a", "b"))
+    assert (found.action.topic, found.action.names) == ("command", ("a", "b"))
     assert found.action.rate_hz == 50.0
 
 
@@ -55,7 +55,7 @@ def test_it_converts_the_same_bag_and_training_opens_the_result(bag, tmp_path, c
     assert main(["embodiment", "check", str(file)]) == 1
     said = capsys.readouterr().out
     assert "my_robot: ticks at 10 Hz" in said
-    for left in ("tick_hz: 10.0", 'name: "a", lower', 'name: "b", lower', "topic: /command"):
+    for left in ("tick_hz: 10.0", 'name: "a", lower', 'name: "b", lower', "topic: command"):
         assert left in said, left
     file.write_text(file.read_text().replace(CHECK, "looked at"))
     assert main(["embodiment", "check", str(file)]) == 0
@@ -103,7 +103,7 @@ def test_the_raw_topic_is_taken_of_raw_and_compressed(robot, tmp_path):
     ]
     types = {"/left/compressed": "sensor_msgs/msg/CompressedImage"}
     text = made(robot.write(tmp_path / "bag", messages, types=types))
-    assert [stream.topic for stream in Embodiment.loads(text).image_streams] == ["/left"]
+    assert [stream.topic for stream in Embodiment.loads(text).image_streams] == ["left"]
     assert "'/left/compressed': the same pictures as /left" in text
 
 
@@ -229,21 +229,21 @@ def test_every_kind_of_topic_becomes_a_stream_that_converts(senses, tmp_path):
     found = Embodiment.loads(text)
     streams = {stream.topic: stream for stream in found.streams}
     assert set(streams) == {
-        "/left",
-        "/right",
-        "/joint_states",
-        "/near",
-        "/finger",
-        "/cloud",
-        "/tool",
-        "/task",
+        "left",
+        "right",
+        "joint_states",
+        "near",
+        "finger",
+        "cloud",
+        "tool",
+        "task",
     }
-    assert (streams["/near"].modality, streams["/near"].shape) == ("depth", (12, 16))
-    assert (streams["/finger"].modality, streams["/finger"].shape) == ("tactile", (5,))
-    assert (streams["/cloud"].modality, streams["/cloud"].shape) == ("pointcloud", (6, 3))
-    assert (streams["/tool"].modality, streams["/tool"].dim) == ("wrench", 6)
-    assert streams["/task"].modality == "language"
-    assert (streams["/finger"].rate_hz, streams["/tool"].rate_hz) == (20.0, 50.0)
+    assert (streams["near"].modality, streams["near"].shape) == ("depth", (12, 16))
+    assert (streams["finger"].modality, streams["finger"].shape) == ("tactile", (5,))
+    assert (streams["cloud"].modality, streams["cloud"].shape) == ("pointcloud", (6, 3))
+    assert (streams["tool"].modality, streams["tool"].dim) == ("wrench", 6)
+    assert streams["task"].modality == "language"
+    assert (streams["finger"].rate_hz, streams["tool"].rate_hz) == (20.0, 50.0)
     assert f"{CHECK}: touch?" in text
     convert([bag], tmp_path / "out", found)
     dataset = open_dataset(tmp_path / "out")
@@ -275,12 +275,12 @@ def test_sizes_agree_within_a_modality_and_what_cannot_is_left_out(senses, tmp_p
     text = made(senses.write(tmp_path / "bag", messages, types=senses_types))
     found = Embodiment.loads(text)
     sizes = {stream.topic: stream.shape for stream in found.streams}
-    assert sizes["/near"] == sizes["/nearer"] == (10, 16)
-    assert sizes["/cloud"] == sizes["/sparse"] == (4, 3)
-    assert sizes["/finger"] == sizes["/thumb"] == (5,)
+    assert sizes["near"] == sizes["nearer"] == (10, 16)
+    assert sizes["cloud"] == sizes["sparse"] == (4, 3)
+    assert sizes["finger"] == sizes["thumb"] == (5,)
     assert "'/palm': its 7 values are not as many as of the other arrays" in text
     assert "'/uneven': its messages have 1 to 3 values" in text
-    assert [stream.topic for stream in found.streams_of("language")] == ["/other_task"]
+    assert [stream.topic for stream in found.streams_of("language")] == ["other_task"]
     assert "'/task': /other_task is taken for the task" in text
     assert "'/chatter': a text; add it as a language stream" in text
 

@@ -148,3 +148,32 @@ def test_when_killed_expect_the_command_to_go_on(senses, bags, tmp_path):
     for name, data in content(tmp_path / "whole").items():
         assert (out / name).read_bytes() == data, name
     assert not kept_folder(out).exists()
+
+
+def test_when_interrupted_expect_a_sentence_no_trace_and_nothing_written(senses, bags, tmp_path):
+    """Ctrl-C goes to every process of the terminal: each worker showed a trace."""
+    (tmp_path / "robot.yaml").write_text(senses.text)
+    out = tmp_path / "out"
+    command = (
+        *(
+            sys.executable,
+            "-m",
+            "hpt_ros",
+            "convert",
+            str(bags),
+            "--embodiment",
+            str(tmp_path / "robot.yaml"),
+        ),
+        *("--out", str(out), "--workers", "2"),
+    )
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = ""
+        while not line.startswith("converting 0/"):
+            line = process.stderr.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "hpt convert: interrupted"
+    assert "Traceback" not in error
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith((".out", "out"))]

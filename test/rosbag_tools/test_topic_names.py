@@ -73,6 +73,30 @@ def test_what_the_recorder_noted_counts_for_names_that_were_remapped(robot, rela
         assert set(named_in(bag, relative).topics) == set(noted.values())
 
 
+def test_when_a_bag_does_not_carry_its_cell_expect_the_deployment_that_is_given(robot, tmp_path, capsys):
+    """As of `ros2 bag record` in a cell whose topics have other names."""
+    cell = {"/left": "/a", "/right": "/b", "/joint_states": "/robot1/measured", "/command": "/go"}
+    messages = [(cell.get(topic, topic), log_ns, message) for topic, log_ns, message in robot.messages()]
+    bag = robot.write(
+        tmp_path / "bag",
+        messages,
+        custom={},
+        types={cell.get(topic, topic): type_ for topic, type_ in robot.topics.items()},
+    )
+    trained, deployed = tmp_path / "robot.yaml", tmp_path / "cell.yaml"
+    trained.write_text(robot.embodiment.to_yaml())
+    deployed.write_text(
+        "format: hpt_ros/deployment/1\n"
+        "streams: {left: {topic: /a}, right: {topic: /b}, joints: {topic: /robot1/measured}}\n"
+        "outputs: {action: {topic: /go}}\n"
+    )
+    command = ["convert", str(bag), "--embodiment", str(trained), "--out", str(tmp_path / "dataset")]
+    assert main(command) == 2
+    assert "lacks the topic '/left'" in capsys.readouterr().err
+    assert main([*command, "--deployment", str(deployed)]) == 0
+    assert Embodiment.load(tmp_path / "dataset" / "meta" / "hpt" / "embodiment.yaml") == robot.embodiment
+
+
 def test_inspect_finds_the_namespace_too(robot, relative, tmp_path, capsys):
     file = tmp_path / "tiny.yaml"
     file.write_text(relative.to_yaml())

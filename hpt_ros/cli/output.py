@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Where --out leads to: its folder is made, in every verb, once all else is known to be in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpt_ros.errors import HptError
+
+
+def make_parent(out: Path) -> Path:
+    """Make the folder that `out` lies in; returns `out`.
+
+    Raises:
+        HptError: it cannot be made.
+    """
+    make_folder(out.absolute().parent, out)
+    return out
+
+
+def make_folder(folder: Path, out: Path) -> None:
+    """Make a folder, which may be there already, for --out.
+
+    Raises:
+        HptError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HptError(
+            f"--out is {str(out)!r}, but the folder {str(folder)!r} cannot be made ({error.strerror}); give another "
+            "place"
+        ) from error

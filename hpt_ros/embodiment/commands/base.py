@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What a type of command is: how a command becomes a message or a goal, and how one is read again."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.embodiment.messages import NS_PER_S, DecodeError, finite, joint_order
+
+if TYPE_CHECKING:
+    from hpt_ros.embodiment.action import Output
+
+Floats = NDArray[np.float64]
+Decoded = tuple[int, Floats]
+
+
+class Knots(Protocol):
+    """As `hpt_ros.control.curve.Knots`."""
+
+    @property
+    def times_ns(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def positions(self) -> Floats: ...  # noqa: D102
+    @property
+    def velocities(self) -> Floats: ...  # noqa: D102
+    @property
+    def accelerations(self) -> Floats: ...  # noqa: D102
+
+
+class Curve(Protocol):
+    """As `hpt_ros.control.curve.Curve`."""
+
+    @property
+    def controls(self) -> Floats: ...  # noqa: D102
+    @property
+    def period_ns(self) -> int: ...  # noqa: D102
+    def at(self, time_ns: int) -> Any: ...  # noqa: D102
+    def knots(self, from_ns: int) -> Knots: ...  # noqa: D102
+
+
+class Told(Protocol):
+    """A command of one output's dimensions, as `hpt_ros.control.Command`."""
+
+    @property
+    def time_ns(self) -> int: ...  # noqa: D102
+    @property
+    def position(self) -> Floats: ...  # noqa: D102
+    @property
+    def velocity(self) -> Floats: ...  # noqa: D102
+    @property
+    def curve(self) -> Curve: ...  # noqa: D102
+    @property
+    def pace(self) -> float: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What sending needs beside the command.
+
+    Attributes:
+        interface: the class of a message or action by its type, e.g. "builtin_interfaces/msg/Time".
+        now_ns: now, on the clock of the command's times.
+        past_ns: points in time are repeated from this long before now on.
+        stamp_zero: header.stamp is 0, so a controller counts from when it first looks at the message, on whatever
+            clock it has.
+    """
+
+    interface: Callable[[str], Any]
+    now_ns: int
+    past_ns: int = 0
+    stamp_zero: bool = False
+
+    def time(self, time_ns: int) -> Any:
+        """builtin_interfaces/Time of nanoseconds."""
+        kind = self.interface("builtin_interfaces/msg/Time")
+        return kind(sec=time_ns // NS_PER_S, nanosec=time_ns % NS_PER_S)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CommandType:
+    """One type of message or action that commands robots. Adding one: a file beside this one and a line in `COMMANDS`.
+
+    Attributes:
+        type: name of the interface.
+        kinds: quantities that it can carry, see `hpt_ros.embodiment.kinds`.
+        controllers: who takes it, for people.
+        encode: makes the message, or the goal, of a command (of the output's dimensions).
+        decode: the time and values of a message, given the output, the message, its arrival in ns and the words that
+            name it in errors; None: it is no message.
+        check: returns why an output of this type cannot be, from "it" on; empty if it can.
+        own_speed: the driver moves as fast as it likes, so it is given targets, not the way there.
+        package: Debian package of a ROS distribution that has the interface, without ros-DISTRO-.
+    """
+
+    type: str
+    kinds: tuple[str, ...]
+    controllers: str
+    encode: Callable[[Told, Output, Sending], Any]
+    decode: Callable[[Output, Any, int, str], Decoded] | None = None
+    check: Callable[[Output], str] = lambda output: ""
+    own_speed: bool = False
+    package: str = "common-interfaces"
+
+    @property
+    def is_action(self) -> bool:
+        """Whether it is an action, whose goals are sent when the target changes, and not a topic's message."""
+        return "/action/" in self.type
+
+
+def doubles(values: Floats) -> array[float]:
+    """A float64[] field, as an array, whose elements rclpy need not look at one by one."""
+    return array("d", np.ascontiguousarray(values).tobytes())
+
+
+def target(told: Told) -> Floats:
+    """Where the robot comes to rest if it is told nothing more, (dim,)."""
+    return np.asarray(told.curve.controls[-1])
+
+
+def fill(message: Any, parts: str, values: Floats) -> None:
+    """Set fields of one letter each, e.g. ``"xyz"``."""
+    for part, value in zip(parts, values.tolist(), strict=True):
+        setattr(message, part, value)
+
+
+def in_order(output: Output, names: Any, values: Any, what: str, where: str) -> Floats:
+    """Values in the output's order of a message that names its joints; others may be there."""
+    joints = tuple(names)
+    order = joint_order(output.names, joints, where)
+    found = np.asarray(values, dtype=np.float64)
+    if found.shape != (len(joints),):
+        raise DecodeError(
+            f"{where} has {found.size} {what} for {len(joints)} joints, but one for each was expected; correct the "
+            "teleoperation"
+        )
+    return finite(found[order], output.names, where)
+
+
+def require_frame(output: Output, message: Any, where: str) -> None:
+    """Raise DecodeError unless a message's header is in the output's frame: numbers of another mean another place."""
+    frame = str(message.header.frame_id).lstrip("/")
+    if frame != output.frame_id.lstrip("/"):
+        raise DecodeError(
+            f"{where} has the frame_id {frame[:80]!r}, but the command {output.name!r} is in {output.frame_id!r}; "
+            "correct frame_id in the embodiment file, or let its sender use that frame"
+        )

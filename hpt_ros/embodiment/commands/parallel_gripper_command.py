@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""control_msgs/ParallelGripperCommand: named joints' positions and a largest effort, as a goal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hpt_ros.embodiment.commands.base import CommandType, Sending, Told, target
+from hpt_ros.embodiment.kinds import JOINT_POSITION
+
+if TYPE_CHECKING:
+    from hpt_ros.embodiment.action import Output
+
+TYPE = "control_msgs/action/ParallelGripperCommand"
+
+
+def encode(told: Told, output: Output, sending: Sending) -> Any:
+    """The goal with where the gripper comes to rest, in the driver's unit; an effort of 0 is left out."""
+    goal = sending.interface(TYPE).Goal()
+    goal.command.name = list(output.names)
+    goal.command.position = (target(told) * output.goals.scale).tolist()
+    if output.goals.max_effort > 0.0:
+        goal.command.effort = [output.goals.max_effort] * len(output.names)
+    return goal
+
+
+COMMAND = CommandType(
+    type=TYPE,
+    kinds=(JOINT_POSITION,),
+    controllers="parallel_gripper_action_controller (Jazzy and later)",
+    encode=encode,
+    own_speed=True,
+    package="control-msgs",
+)

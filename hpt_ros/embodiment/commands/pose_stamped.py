@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""geometry_msgs/PoseStamped: where the tool is to be, and when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hpt_ros.embodiment.commands.base import CommandType, Decoded, Sending, Told, fill, require_frame
+from hpt_ros.embodiment.kinds import AXES, CARTESIAN_POSE
+from hpt_ros.embodiment.messages import pose_vector, stamp_ns
+from hpt_ros.embodiment.rotations import elements
+
+if TYPE_CHECKING:
+    from hpt_ros.embodiment.action import Output
+
+
+def encode(told: Told, output: Output, sending: Sending) -> Any:
+    """Of a command (7,): position in m and quaternion, stamped with the command's time."""
+    message = sending.interface("geometry_msgs/msg/PoseStamped")()
+    message.header.frame_id, message.header.stamp = output.frame_id, sending.time(told.time_ns)
+    fill(message.pose.position, "xyz", told.position[:3])
+    fill(message.pose.orientation, "xyzw", told.position[3:])
+    return message
+
+
+def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded:
+    """The pose (9,) of position and 6-D orientation at its stamp."""
+    require_frame(output, message, where)
+    names = (*AXES, *elements("rotation_6d"))
+    return stamp_ns(message, arrival_ns), pose_vector(message.pose, names, where)
+
+
+COMMAND = CommandType(
+    type="geometry_msgs/msg/PoseStamped",
+    kinds=(CARTESIAN_POSE,),
+    controllers="MoveIt Servo (command type POSE), cartesian_controllers and drivers of that kind",
+    encode=encode,
+    decode=decode,
+)

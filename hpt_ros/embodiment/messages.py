@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers and times out of messages, of streams and commands alike: of any object that has the message's fields."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.errors import HptError, did_you_mean
+
+NS_PER_S = 1_000_000_000
+
+
+class DecodeError(HptError):
+    """A stream's messages do not hold what the embodiment file says; no later message will either."""
+
+
+class InvalidSampleError(DecodeError):
+    """This one message's values are unusable (not finite, cut short); the next may be good."""
+
+
+def time_ns(time: Any) -> int:
+    """builtin_interfaces/Time or Duration in nanoseconds."""
+    return int(time.sec) * NS_PER_S + int(time.nanosec)
+
+
+def stamp_ns(message: Any, arrival_ns: int) -> int:
+    """The message's header stamp in nanoseconds; its arrival for a zero stamp ("now") and for a type without header."""
+    header = getattr(message, "header", None)
+    return arrival_ns if header is None else time_ns(header.stamp) or arrival_ns
+
+
+def finite(values: NDArray[Any], names: tuple[str, ...], where: str) -> NDArray[Any]:
+    """The values, unless one of them is not finite.
+
+    Raises:
+        InvalidSampleError: names the first such element.
+    """
+    good = np.isfinite(values)
+    if not good.all():
+        index = int(np.argmin(good))
+        raise InvalidSampleError(
+            f"{where} has the value {values[index]} for {names[index]!r}, but a finite number was expected; "
+            "check the driver"
+        )
+    return values
+
+
+def numbers(point: Any, parts: str) -> NDArray[np.float64]:
+    """Fields of one letter each, e.g. ``"xyz"``."""
+    return np.array([getattr(point, part) for part in parts], dtype=np.float64)
+
+
+def pose_vector(pose: Any, names: tuple[str, ...], where: str) -> NDArray[np.float64]:
+    """geometry_msgs/Pose to float64 (9,): x, y, z in m, then the first two columns of the rotation matrix.
+
+    The quaternion is normalised first. Both of its signs give the same numbers.
+
+    Raises:
+        InvalidSampleError: a value is not finite, or the quaternion is zero.
+    """
+    position, turn = pose.position, pose.orientation
+    quaternion = finite(numbers(turn, "xyzw"), ("qx", "qy", "qz", "qw"), where)
+    largest = np.abs(quaternion).max()
+    if largest == 0.0:
+        raise InvalidSampleError(
+            f"{where} has a pose with the quaternion 0, 0, 0, 0, which is no orientation; let the driver fill it"
+        )
+    quaternion = quaternion / largest  # first, so that no square overflows
+    x, y, z, w = (quaternion / math.sqrt(float(quaternion @ quaternion))).tolist()
+    columns = (
+        1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w),
+        2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w),
+    )  # fmt: skip
+    return finite(np.concatenate([numbers(position, "xyz"), columns]), names, where)
+
+
+def twist_vector(twist: Any, names: tuple[str, ...], where: str) -> NDArray[np.float64]:
+    """geometry_msgs/Twist to float64 (6,): linear in m/s, then angular in rad/s.
+
+    Raises:
+        InvalidSampleError: a value is not finite.
+    """
+    values = np.concatenate([numbers(twist.linear, "xyz"), numbers(twist.angular, "xyz")])
+    return finite(values, names, where)
+
+
+@functools.lru_cache(maxsize=64)
+def joint_order(wanted: tuple[str, ...], names: tuple[str, ...], where: str) -> NDArray[np.intp]:
+    """Indices of the wanted joints in a message's names; messages of a topic nearly always repeat their names."""
+    for name in wanted:
+        if name not in names:
+            there = ", ".join(names) or "none"
+            raise DecodeError(
+                f"{where} lacks the joint {name!r}; the message has {there[:600]}{did_you_mean(name, names)}"
+                f"{'' if did_you_mean(name, names) else '; correct the names in the embodiment file'}"
+            )
+    order = np.array([names.index(name) for name in wanted], dtype=np.intp)
+    order.setflags(write=False)
+    return order

@@ -1,0 +1,65 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Classes of messages and actions by the names of their types, imported when an embodiment names them."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from typing import Any
+
+from hpt_ros.embodiment.commands import COMMANDS
+from hpt_ros.errors import HptError
+
+
+class MissingInterfaceError(HptError):
+    """A message or action type that an embodiment names is not installed.
+
+    Attributes:
+        code: "interface_missing".
+        subject: what needs it.
+        value: the type.
+        expected: the Python package that has it.
+        remedy: how to get it.
+    """
+
+    code = "interface_missing"
+
+    def __init__(self, subject: str, value: str, expected: str, remedy: str) -> None:
+        """Make the sentence of its fields."""
+        self.subject, self.value, self.expected, self.remedy = subject, value, expected, remedy
+        super().__init__(
+            f"{subject} needs the type {value!r}, but the Python package {expected!r} that has it cannot be imported; "
+            f"{remedy}"
+        )
+
+
+@functools.cache
+def interface(type_: str) -> Any:
+    """The class of a message or an action, e.g. of "geometry_msgs/msg/Twist".
+
+    Raises:
+        ImportError: its package is not installed.
+        AttributeError: the package has no such type.
+    """
+    package, folder, name = type_.split("/")
+    return getattr(importlib.import_module(f"{package}.{folder}"), name)
+
+
+def command_interface(type_: str, subject: str) -> Any:
+    """The class of a type that commands robots; `subject` is what needs it, in errors.
+
+    Raises:
+        MissingInterfaceError: it is not installed.
+    """
+    try:
+        return interface(type_)
+    except (ImportError, AttributeError) as error:
+        package = type_.partition("/")[0]
+        debian = f"ros-{os.environ.get('ROS_DISTRO') or 'DISTRO'}-{COMMANDS[type_].package}"
+        raise MissingInterfaceError(
+            subject, type_, package,
+            f"install it ('sudo apt-get install {debian}' with a ROS distribution) or build {package} and source its "
+            f"workspace ({error})",
+        ) from error  # fmt: skip

@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""How rclpy begins, whatever the process's environment."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import tempfile
+from pathlib import Path
+
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+
+from hpt_ros.errors import HptError
+
+
+def begin(words: list[str] | None, context: rclpy.Context) -> None:
+    """Initialise rclpy in a context, with no signal handlers of its own.
+
+    Args:
+        words: command line; the process's own if None.
+        context: one that is not initialised yet.
+
+    Raises:
+        HptError: what follows ``--ros-args`` cannot be read, or no logs can be kept.
+    """
+    _name_log_folder()
+    try:
+        rclpy.init(args=words, context=context, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # RCLError, UnknownROSArgsError, ...: rclpy's have no class in common
+        reason = re.sub(r", at \S+:\d+|failed to initialize rcl: ", "", " ".join(str(error).split()))
+        if "log directory" in reason:
+            raise HptError(
+                f"ROS cannot keep its logs ({reason.rstrip('.')}); set ROS_LOG_DIR to a folder that can be written"
+            ) from error
+        raise HptError(
+            f"the arguments after --ros-args cannot be read: {reason.rstrip('.')}; write '-p name:=value', "
+            "'-r from:=to' or '--params-file file.yaml'"
+        ) from error
+
+
+def _name_log_folder() -> None:
+    """Let rcl find a folder for its logs where HOME is not set, as in a service: it asks nothing else, and ends."""
+    if not any(os.environ.get(name) for name in ("HOME", "ROS_HOME", "ROS_LOG_DIR")):
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:  # a user of a container, without an entry
+            home = tempfile.gettempdir()
+        os.environ["ROS_HOME"] = str(Path(home, ".ros"))

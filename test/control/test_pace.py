@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""A robot's own speed scaling: it is told the same way as much slower, and waits while it is 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.arm import Arm, ArmModel
+from support.stream import HORIZON, START_NS, TICK_S, Delays, Plan, Stream, shipped_controller
+
+from hpt_ros.control import ControlConfig, Limits, State
+from hpt_ros.control.chunk import NS_PER_S
+from hpt_ros.control.config import SpeedScalingConfig
+from hpt_ros.control.pace import Pace
+from hpt_ros.nodes.conversions import to_joint_trajectory
+from hpt_ros.sim.controllers import JAZZY, ROLLING, Release
+from hpt_ros.sim.trajectory import JointTrajectory
+
+FULL, V, A = 0.8, 3.1415, 5.0
+LIMITS = Limits(np.full(2, -20.0), np.full(2, 20.0), np.full(2, V), np.full(2, A))
+TOPIC = "/speed_scaling_state_broadcaster/speed_scaling"
+
+
+class SlidArm(Arm):  # type: ignore[misc]
+    """An arm that goes a part of the way to its command in each cycle, and no faster than 1.5 times that of `FULL`."""
+
+    scaling = 1.0
+    position: np.ndarray
+    velocity: np.ndarray
+    _now_ns: int
+
+    def advance(self, now_ns: int, command: np.ndarray) -> None:
+        seconds = (now_ns - self._now_ns) / NS_PER_S
+        most = 1.5 * self.scaling * FULL * seconds
+        step = self.scaling * (command - self.position)
+        step *= min(1.0, most / max(np.abs(step).max(), 1e-12))  # straight on
+        self.velocity = step / seconds if seconds > 0.0 else self.velocity
+        self.position, self._now_ns = self.position + step, now_ns
+
+
+class Slider(Stream):  # type: ignore[misc]
+    """A policy that goes on from where it sees the robot, at 0.8 rad/s, and a slider that somebody moves."""
+
+    _chunk: tuple[int, int] | None
+
+    def __init__(
+        self, scaling: float, *, known: bool = True, release: Release = JAZZY, inference_s: float = 0.03
+    ) -> None:
+        controller = shipped_controller(release, ("joint0", "joint1"))
+        config = ControlConfig(speed_scaling=SpeedScalingConfig(topic=TOPIC)) if known else ControlConfig()
+        super().__init__(
+            controller, ArmModel(), LIMITS, rate_hz=100.0, plan=Plan("none", lambda t: np.zeros((len(t), 2))),
+            calls=calls(), delays=Delays(inference_s=inference_s), config=config,
+        )  # fmt: skip
+        self.robot.arm = SlidArm(ArmModel(), np.zeros(2), START_NS)
+        self.seen: list[tuple[int, np.ndarray]] = [(START_NS, np.zeros(2))]
+        self.set(scaling)
+
+    def set(self, scaling: float) -> None:
+        assert isinstance(self.robot.arm, SlidArm)
+        self.robot.arm.scaling = scaling
+        self.robot.controller.speed_scaling = scaling
+        if self.room.config.speed_scaling.topic:
+            self.room.guards.pace.heard(100.0 * scaling)
+
+    def _measure(self, now_ns: int) -> None:
+        super()._measure(now_ns)
+        self.seen.append((now_ns, self.robot.arm.position))
+
+    def _infer(self, now_ns: int) -> None:
+        if self._chunk is not None and now_ns >= self._chunk[0]:
+            tick_ns, self._chunk = self._chunk[1], None
+            pose = next(pose for at_ns, pose in reversed(self.seen) if at_ns <= tick_ns)
+            way = FULL * TICK_S * np.arange(HORIZON)[:, None]
+            self.room.chunk(tick_ns, TICK_S, pose + way * [1.0, -0.5], now_ns)
+        super()._infer(now_ns)
+
+
+def calls() -> Iterator[int]:
+    now_ns = START_NS
+    while True:
+        now_ns += 10_000_000
+        yield now_ns
+
+
+@pytest.mark.parametrize("release", [JAZZY, ROLLING])
+@pytest.mark.parametrize("scaling", [1.0, 0.7, 0.5, 0.3, 0.1])
+def test_when_the_slider_is_below_full_expect_the_same_way_as_much_slower(
+    scaling: float, release: Any
+) -> None:
+    life = Slider(scaling, release=release).run(8.0)
+    assert life.stops == []
+    assert life.room.state is State.RUNNING, life.room.session.reason
+    speed = np.abs(life.robot.arm.position[0] - life.seen[len(life.seen) // 2][1][0]) / 4.0
+    assert 0.6 * scaling * FULL < speed < 1.25 * scaling * FULL
+    motion = life.robot.motion(skip=500)
+    assert (motion.velocity <= V).all()
+    # The way is the same: one joint goes half as far as the other.
+    np.testing.assert_allclose(life.robot.arm.position[1], -0.5 * life.robot.arm.position[0], atol=0.02)
+
+
+@pytest.mark.parametrize("scaling", [0.7, 0.5, 0.3, 0.1])
+def test_when_nobody_says_that_the_slider_is_below_full_expect_a_fault(scaling: float) -> None:
+    life = Slider(scaling, known=False).run(8.0)
+    assert life.room.state is State.FAULT
+    assert "from what it was commanded" in life.stops[0][1]
+
+
+@pytest.mark.parametrize("scaling", [0.5, 0.1])
+def test_when_a_slow_policy_plans_far_ahead_expect_it_to_run_at_the_scaling(scaling: float) -> None:
+    life = Slider(scaling, inference_s=0.45).run(8.0)
+    assert life.stops == []
+    assert life.room.state is State.RUNNING
+    assert life.robot.arm.position[0] > 0.6 * scaling * FULL * 7.0
+
+
+def test_when_the_slider_is_moved_expect_no_stop_and_commands_within_the_limits() -> None:
+    life = Slider(1.0)
+    for second, scaling in enumerate([1.0, 0.5, 0.9, 0.2, 0.6, 1.0], 2):
+        life.set(scaling)
+        life.run(2.0 * second)
+    assert life.stops == []
+    assert life.room.state is State.RUNNING
+    check(life)
+
+
+def test_when_the_scaling_is_zero_expect_rest_waiting_with_the_reason_and_motion_when_it_is_raised() -> None:
+    life = Slider(1.0).run(3.0)
+    life.set(0.0)
+    life.run(6.0)
+    assert life.room.state is State.WAITING
+    assert (
+        "speed scaling on /speed_scaling_state_broadcaster/speed_scaling, which is 0%"
+        in life.room.session.waiting_for
+    )
+    assert life.room.session.counters["scaling_stops"] == 1
+    assert life.room.at_rest
+    stood = life.robot.arm.position.copy()
+    life.set(0.5)
+    life.run(10.0)
+    assert life.room.state is State.RUNNING, life.room.session.waiting_for
+    assert life.robot.arm.position[0] > stood[0] + 0.5
+    check(life)
+
+
+def test_when_trajectories_are_scaled_expect_times_from_now_as_much_shorter() -> None:
+    command = Slider(1.0).run(2.0).sent[-1]
+    plain = JointTrajectory.of(to_joint_trajectory(command, ["a", "b"], command.now_ns))
+    scaled = JointTrajectory.of(to_joint_trajectory(replace(command, pace=0.5), ["a", "b"], command.now_ns))
+    assert len(plain.points) == len(scaled.points)
+    for one, other in zip(plain.points, scaled.points, strict=True):
+        from_now = plain.stamp_ns + one.time_from_start_ns - command.now_ns
+        assert abs(scaled.stamp_ns + other.time_from_start_ns - command.now_ns - 0.5 * from_now) <= 2
+        np.testing.assert_array_equal(one.state.positions, other.state.positions)
+        assert one.state.velocities is not None
+        assert other.state.velocities is not None
+        np.testing.assert_allclose(other.state.velocities, 2.0 * one.state.velocities)
+
+
+def test_when_the_scaling_was_never_heard_expect_waiting() -> None:
+    pace = Pace(SpeedScalingConfig(topic="/s"))
+    assert "never heard" in pace.stopped
+    pace.heard(float("nan"))
+    assert "never heard" in pace.stopped
+    pace.heard(30.0)
+    assert pace.stopped == ""
+    assert pace.wanted == pytest.approx(0.3)
+
+
+def check(life: Slider) -> None:
+    """All that was told, on its curve."""
+    path = []
+    for before, after in zip(life.sent, life.sent[1:], strict=False):
+        if after.now_ns - before.now_ns <= 10_000_000:
+            times = range(before.now_ns + 2_000_000, after.now_ns + 2_000_000, 2_000_000)
+            path.append([before.curve.at(time_ns).position for time_ns in times])
+    velocity = np.diff(np.array(path), axis=1) / 0.002
+    assert np.abs(velocity).max() <= V * (1 + 1e-6)
+    assert np.abs(np.diff(velocity, axis=1)).max() / 0.002 <= A * (1 + 1e-6) + 1e-2
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 200), st.floats(0.0, 120.0), st.floats(0.5, 50.0)), min_size=1, max_size=30
+    )
+)
+def test_whatever_the_slider_does_expect_plan_time_to_go_on_and_to_be_remembered(steps) -> None:
+    pace = Pace(SpeedScalingConfig(topic="/s"))
+    now_ns, told = START_NS, []
+    for step_ms, value, fastest in steps:
+        pace.heard(value)
+        for _ in range(step_ms):
+            rate = pace.rate
+            now_ns += 10_000_000
+            pace.advance(now_ns, fastest)
+            assert abs(pace.rate - rate) <= fastest * 0.01 + 1e-12
+            told.append((now_ns, pace.plan_ns(now_ns)))
+    at_ns, plan_ns = np.array(told).T
+    passed = np.diff(plan_ns)
+    assert (passed >= 0).all()
+    assert (passed <= 10_000_001).all()
+    recent = at_ns > now_ns - 9 * NS_PER_S
+    assert [pace.plan_ns(int(at)) for at in at_ns[recent]] == plan_ns[recent].tolist()

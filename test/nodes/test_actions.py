@@ -1,0 +1,338 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Grippers and arms that are commanded by actions, and jogged joints: real action servers over real DDS."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from support.control_interfaces import provide
+
+provide()
+from control_msgs.action import FollowJointTrajectory, GripperCommand, ParallelGripperCommand  # noqa: E402
+from control_msgs.msg import JointJog  # noqa: E402
+from drive_rig import Changing, active  # noqa: E402
+from policy_rig import wait_for  # noqa: E402
+from rclpy.action import ActionServer, CancelResponse, GoalResponse  # noqa: E402
+from rclpy.callback_groups import ReentrantCallbackGroup  # noqa: E402
+from rclpy.qos import qos_profile_sensor_data  # noqa: E402
+from sensor_msgs.msg import JointState  # noqa: E402
+from tool_rig import Script, shipped  # noqa: E402
+from trajectory_msgs.msg import JointTrajectory  # noqa: E402
+
+from hpt_ros.control import State  # noqa: E402
+from hpt_ros.embodiment import Embodiment  # noqa: E402
+from hpt_ros.nodes.interfaces import MissingInterfaceError, command_interface, interface  # noqa: E402
+from hpt_ros.nodes.waiting import Code  # noqa: E402
+
+FRANKA = shipped("franka_gripper")
+PARALLEL = Embodiment.loads(
+    FRANKA.to_yaml().replace("action/GripperCommand", "action/ParallelGripperCommand")
+)
+ARM_NAMES, FINGER = FRANKA.action.names[:7], FRANKA.action.names[7]
+HOME = np.array([0.0, -0.8, 0.0, -2.0, 0.0, 1.8, 0.7, 0.02])
+KINDS: dict[str, Any] = {
+    "control_msgs/action/GripperCommand": GripperCommand,
+    "control_msgs/action/ParallelGripperCommand": ParallelGripperCommand,
+    "control_msgs/action/FollowJointTrajectory": FollowJointTrajectory,
+}
+
+
+class Hand(Changing):  # type: ignore[misc]
+    """An arm that follows at once, and a hand behind an action server: one that ends a goal when a newer one comes."""
+
+    def __init__(self, context: Any, robot: Embodiment, *, server: bool = True) -> None:
+        super().__init__("hand", context)
+        self.robot, self.joints = robot, HOME.copy()
+        self.rejects = self.aborts = self.holds = False
+        self.goals: list[tuple[float, Any]] = []
+        self.targets: list[float] = []
+        self.cancels = 0
+        self.server: Any = None
+        arm, hand = robot.action.parts
+        self.create_subscription(JointTrajectory, arm.topic, self._on_arm, 100)
+        self.create_subscription(
+            JointState, f"{hand.topic}/target", lambda m: self.targets.append(m.position[0]), 1000
+        )
+        self.states = self.create_publisher(JointState, "/joint_states", qos_profile_sensor_data)
+        self.create_timer(0.01, self._publish)
+        if server:
+            self.serve()
+
+    def serve(self) -> None:
+        hand = self.robot.action.parts[1]
+        self.server = ActionServer(
+            self, KINDS[hand.type], hand.topic, self._execute, goal_callback=self._on_goal,
+            cancel_callback=self._on_cancel, callback_group=ReentrantCallbackGroup(),
+        )  # fmt: skip
+
+    def _on_goal(self, request: Any) -> GoalResponse:
+        self.goals.append((time.monotonic(), request))
+        return GoalResponse.REJECT if self.rejects else GoalResponse.ACCEPT
+
+    def _on_cancel(self, handle: Any) -> CancelResponse:
+        self.cancels += 1
+        return CancelResponse.ACCEPT
+
+    def _execute(self, handle: Any) -> Any:
+        result = KINDS[self.robot.action.parts[1].type].Result()
+        if self.aborts or self.holds:
+            result.stalled = self.holds  # the driver's word for an object between the fingers
+            handle.abort()
+            return result
+        command = handle.request.command
+        position = command.position if isinstance(command.position, float) else command.position[0]
+        self.joints[7] = position
+        handle.succeed()
+        return result
+
+    def _on_arm(self, message: JointTrajectory) -> None:
+        self.joints[:7] = message.points[-1].positions
+
+    def _publish(self) -> None:
+        stamp = self.get_clock().now().to_msg()
+        for names, values in ((ARM_NAMES, self.joints[:7]), ([FINGER], self.joints[7:])):
+            message = JointState(name=list(names), position=values.tolist())
+            message.header.stamp = stamp
+            self.states.publish(message)
+
+    def positions(self) -> list[float]:
+        return [_position(goal) for _, goal in self.goals]
+
+
+def _position(goal: Any) -> float:
+    found = goal.command.position
+    return float(found if isinstance(found, float) else found[0])
+
+
+@pytest.mark.parametrize("robot", [FRANKA, PARALLEL], ids=["GripperCommand", "ParallelGripperCommand"])
+def test_a_hand_is_told_where_to_go_once_and_keeps_it_through_a_stop(robot: Embodiment) -> None:
+    policy = Script(robot, {}, {})
+    with active(lambda context: Hand(context, robot), robot, policy) as (hand, node):
+        wait_for(lambda: node.state is State.RUNNING, "RUNNING")
+        time.sleep(0.5)
+        assert hand.goals == []  # where its fingers are is nothing to tell it: it would let go of an object
+        for target in (0.0, 0.035):
+            count = len(hand.goals)
+            policy.fixed = {7: target}
+            wait_for(lambda count=count: len(hand.goals) > count, "a goal")
+            time.sleep(0.7)
+            assert hand.positions()[-1] == pytest.approx(target, abs=1e-9)
+            assert len(hand.goals) <= count + 2
+        assert hand.targets[-1] == pytest.approx(0.035)
+        node.stop("enough")
+        time.sleep(0.5)
+        assert hand.cancels == 0
+        assert hand.positions()[-1] == pytest.approx(0.035)
+        goal = hand.goals[-1][1].command
+        effort = goal.max_effort if robot is FRANKA else goal.effort[0]
+        assert effort == 20.0
+        if robot is PARALLEL:
+            assert list(goal.name) == [FINGER]
+
+
+def test_many_targets_become_goals_no_faster_than_the_file_says() -> None:
+    policy = Script(FRANKA, {}, {7: 0.0})
+    with active(lambda context: Hand(context, FRANKA), FRANKA, policy) as (hand, _):
+        end = time.monotonic() + 3.0
+        while time.monotonic() < end:
+            policy.fixed = {7: float(0.04 * (1 - policy.fixed[7] / 0.04))}
+            time.sleep(0.15)
+        policy.fixed = {7: 0.01}
+        wait_for(lambda: hand.positions()[-1:] == [pytest.approx(0.01)], "the last target")
+        times = np.array([at for at, _ in hand.goals])
+    assert len(times) <= 8
+    assert (np.diff(times) > 0.4).all()  # 2 Hz, less what the transport varies
+
+
+def test_without_a_server_the_robot_waits_and_says_which_action_and_goes_on_when_it_comes() -> None:
+    policy = Script(FRANKA, {}, {7: 0.0})
+    with active(lambda context: Hand(context, FRANKA, server=False), FRANKA, policy) as (hand, node):
+
+        def why() -> Any:
+            with node.lock:
+                return node.reason(node.now_ns)
+
+        wait_for(lambda: why().code is Code.ACTION_SERVER, "the reason")
+        assert "/fr3_gripper/gripper_action" in why().text
+        assert node.state is State.WAITING
+        hand.serve()
+        wait_for(lambda: node.state is State.RUNNING, "RUNNING")
+        wait_for(lambda: hand.goals, "a goal")
+        hand.server.destroy()
+        wait_for(lambda: node.state is State.HOLDING, "HOLDING")
+        count = len(hand.goals)
+        hand.serve()
+        wait_for(lambda: len(hand.goals) > count, "the last target again")
+        assert hand.positions()[-1] == 0.0
+
+
+@pytest.mark.parametrize("how", ["rejects", "aborts", "holds"])
+def test_a_goal_that_fails_is_told_and_nothing_crashes(how: str, capfd: pytest.CaptureFixture[str]) -> None:
+    policy = Script(FRANKA, {}, {7: 0.0})
+    with active(lambda context: Hand(context, FRANKA), FRANKA, policy) as (hand, node):
+        setattr(hand, how, True)
+        wait_for(lambda: hand.goals, "a goal")
+        if how == "rejects":
+            wait_for(lambda: len(hand.goals) > 1, "the goal again")
+            assert hand.goals[1][0] - hand.goals[0][0] > 0.8
+        time.sleep(0.5)
+        assert node.state is State.RUNNING
+    said = capfd.readouterr().err
+    words = {"rejects": "rejected a goal", "aborts": "aborted its goal", "holds": ""}[how]
+    assert ("gripper_action" in said and words in said) if words else ("aborted its goal" not in said)
+
+
+class Jogged(Changing):  # type: ignore[misc]
+    """Joints that are jogged: by a velocity until the next message, or a displacement at a time."""
+
+    def __init__(self, context: Any, robot: Embodiment) -> None:
+        super().__init__("jogged", context)
+        self.names, self.joints = robot.action.names, np.zeros(2)
+        self.told: list[JointJog] = []
+        self.create_subscription(JointJog, robot.action.parts[0].topic, self._on_jog, 1000)
+        self.states = self.create_publisher(JointState, "joint_states", qos_profile_sensor_data)
+        self.create_timer(0.01, self._publish)
+
+    def _on_jog(self, message: JointJog) -> None:
+        assert tuple(message.joint_names) == self.names
+        self.told.append(message)
+        moved = np.array(message.displacements or np.array(message.velocities) * message.duration)
+        self.joints = self.joints + moved
+
+    def _publish(self) -> None:
+        message = JointState(name=list(self.names), position=self.joints.tolist())
+        message.header.stamp = self.get_clock().now().to_msg()
+        self.states.publish(message)
+
+
+def jogged(form: str) -> Embodiment:
+    """Two joints, of which the first may go to 0.5 rad."""
+    return Embodiment.loads(f"""
+format: hpt_ros/embodiment/1
+name: jogged
+tick_hz: 10.0
+streams:
+  - {{name: joints, modality: state, topic: joint_states, type: sensor_msgs/msg/JointState, rate_hz: 100.0,
+     tolerance_s: 0.1, joints: [a, b], fields: [position]}}
+action:
+  rate_hz: 100.0
+  horizon: 16
+  outputs:
+    - {{name: arm, topic: servo_node/delta_joint_cmds, type: control_msgs/msg/JointJog, kind: joint_velocity,
+       names: [a, b], unit: rad/s, jog: {form}}}
+  limits:
+    - {{name: a, lower: -0.5, upper: 0.5, velocity: 0.6, acceleration: 2.0}}
+    - {{name: b, lower: -3.0, upper: 3.0, velocity: 0.6, acceleration: 2.0}}
+""")
+
+
+@pytest.mark.parametrize("form", ["velocities", "displacements"])
+def test_jogged_joints_move_within_their_limits_of_position_too(form: str) -> None:
+    robot = jogged(form)
+    policy = Script(robot, {}, {0: 0.3, 1: -0.2})
+    with active(lambda context: Jogged(context, robot), robot, policy) as (arm, node):
+        wait_for(lambda: arm.joints[0] > 0.4, "the first joint near its limit")
+        wait_for(lambda: arm.joints[1] < -0.4, "motion of the other")
+        node.stop("enough")
+        wait_for(lambda: node.pilot is not None and node.pilot.controller.at_rest, "rest")
+        if form == "velocities":
+            wait_for(lambda: not np.any(arm.told[-1].velocities), "a zero")
+        time.sleep(0.3)
+        count, place = len(arm.told), arm.joints
+        time.sleep(0.3)
+        assert len(arm.told) == count
+        assert (arm.joints == place).all()
+        # Telling a last displacement again would move it on.
+        last = (
+            np.abs([message.displacements for message in arm.told[-3:]]) if form == "displacements" else 0.0
+        )
+        assert np.max(last) < 0.001
+        assert arm.joints[0] < 0.55  # of a robot that adds up what it is told, late and early
+    per_s = np.array([getattr(message, form) for message in arm.told])
+    per_s = per_s / 0.01 if form == "displacements" else per_s
+    assert (np.abs(per_s) <= 0.6 * (1 + 1e-6)).all()
+    assert {message.duration for message in arm.told} == {0.01}
+    other = "velocities" if form == "displacements" else "displacements"
+    assert not any(len(getattr(message, other)) for message in arm.told)
+
+
+class Follower(Changing):  # type: ignore[misc]
+    """An arm behind FollowJointTrajectory alone: it follows the newest goal, and the one before it is canceled."""
+
+    def __init__(self, context: Any) -> None:
+        super().__init__("follower", context)
+        self.joints = HOME[:7].copy()
+        self.goals: list[Any] = []
+        self.states = self.create_publisher(JointState, "joint_states", qos_profile_sensor_data)
+        self.create_timer(0.01, self._publish)
+        self._server = ActionServer(
+            self, FollowJointTrajectory, "fr3_arm_controller/follow_joint_trajectory", self._execute
+        )
+
+    def _execute(self, handle: Any) -> Any:
+        self.goals.append(handle.request)
+        handle.succeed()
+        return FollowJointTrajectory.Result()
+
+    def _publish(self) -> None:
+        now_ns = self.get_clock().now().nanoseconds
+        if self.goals:
+            message = self.goals[-1].trajectory
+            stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+            at = [
+                stamp_ns + p.time_from_start.sec * 10**9 + p.time_from_start.nanosec for p in message.points
+            ]
+            path = np.array([point.positions for point in message.points])
+            self.joints = np.array([np.interp(now_ns, at, column) for column in path.T])
+        message = JointState(name=list(ARM_NAMES), position=self.joints.tolist())
+        message.header.stamp = self.get_clock().now().to_msg()
+        self.states.publish(message)
+
+
+def test_an_arm_behind_an_action_alone_follows_goals_that_end_at_rest() -> None:
+    arm = FRANKA.action.parts[0]
+    (joints,) = (stream for stream in FRANKA.streams if stream.modality == "state")
+    robot = Embodiment.loads(replace(
+        FRANKA,
+        streams=(replace(joints, joints=ARM_NAMES, partial=False),),
+        action=replace(
+            FRANKA.action, grippers=(), limits=FRANKA.action.limits[:7], names=ARM_NAMES, rate_hz=50.0,
+            outputs=(replace(
+                arm, type="control_msgs/action/FollowJointTrajectory",
+                topic="fr3_arm_controller/follow_joint_trajectory",
+            ),),
+        ),
+    ).to_yaml())  # fmt: skip
+    with active(Follower, robot, Script(robot, {0: 0.3}, {})) as (follower, node):
+        wait_for(lambda: follower.joints[0] > 0.3, "motion", timeout_s=40.0)
+        node.stop("enough")
+        wait_for(lambda: node.pilot is not None and node.pilot.controller.at_rest, "rest")
+        time.sleep(0.3)
+        count = len(follower.goals)
+        time.sleep(0.3)
+        assert len(follower.goals) == count  # nothing is told twice
+    for goal in follower.goals:
+        last = goal.trajectory.points[-1]
+        assert not np.any(last.velocities)
+        assert list(goal.trajectory.joint_names) == list(ARM_NAMES)
+
+
+def test_when_control_msgs_is_not_installed_expect_its_package_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "control_msgs.action", None)
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    interface.cache_clear()
+    with pytest.raises(MissingInterfaceError) as caught:
+        command_interface("control_msgs/action/GripperCommand", "embodiment 'x', output 'hand',")
+    error = caught.value
+    assert (error.code, error.value, error.expected) == (
+        "interface_missing", "control_msgs/action/GripperCommand", "control_msgs",
+    )  # fmt: skip
+    assert error.subject == "embodiment 'x', output 'hand',"
+    assert "ros-jazzy-control-msgs" in error.remedy
+    assert "ros-jazzy-control-msgs" in str(error)
