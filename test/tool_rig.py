@@ -53,6 +53,8 @@ POSES = Embodiment.loads(
     .replace("delta_twist_cmds", "pose_target_cmds")
 )
 HOME = np.array([0.0, -1.5, 1.5, -1.5, -1.5, 0.0, 0.1])
+# Both nodes share this process, and maybe the machine with others: what is late is no matter of these tests.
+PATIENT = {"safety__hold_timeout_s": 10.0, "tracking__duration_s": 5.0, "watchdog__timeout_s": 1.5}
 DOWN = Rotation.from_rotvec([np.pi, 0.0, 0.0])
 
 
@@ -158,7 +160,8 @@ def running(
     robot: Embodiment, policy: Any, *, far_file: Path | None = None, **values: Any
 ) -> Iterator[tuple[Machine, PolicyNode]]:
     """A machine and an active node; with `far_file`, the robot's embodiment file, the policy is an inference node's."""
-    overrides = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
+    given = {**PATIENT, **values}
+    overrides = [Parameter(name.replace("__", "."), value=value) for name, value in given.items()]
     with Composition() as composition:
         machine = composition.add(Machine(composition.context))
         loaded = LoadedPolicy(policy, robot, "", 1)

@@ -15,6 +15,7 @@ from policy_rig import HOME, PERIOD_S, ROBOT, Rig, policy_rig, wait_for
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
+from support.told import peaks
 
 from hpt_ros.control import ControlConfig, State
 from hpt_ros.nodes import policy_config, settings
@@ -192,8 +193,10 @@ def test_when_limits_are_left_to_the_urdf_expect_the_node_to_keep_them(rig):
         lambda: node.counters()["clamped_velocity"] > 10, "velocity limits in use"
     )  # the policy wants 0.4
     rig.check_limits()
-    path = np.array([command.position for command in rig.robot.commands])
-    assert np.abs(np.diff(path, axis=0)).max() / PERIOD_S <= 0.25 * (1 + 1e-6)
+    velocity, _ = peaks(
+        rig.robot.commands, PERIOD_S
+    )  # over the times they are due: a late timer leaves periods out
+    assert velocity.max() <= 0.25 * (1 + 1e-6)
 
 
 def test_when_limits_are_left_to_a_urdf_that_is_not_there_expect_configure_refused(rig):
