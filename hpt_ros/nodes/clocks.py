@@ -43,6 +43,7 @@ class NodeClock:
         """Begin with nothing read."""
         self._node = node
         self._clock = ControlClock()
+        self._asleep_ns: int | None = None
 
     def now(self) -> Instant:
         """This moment, and what happened to ROS time since the call before."""
@@ -76,12 +77,23 @@ class NodeClock:
         before_ns = time.monotonic_ns()
         ros_ns = int(self._node.get_clock().now().nanoseconds)
         after_ns = time.monotonic_ns()
-        return Reading(after_ns, ros_ns, self.simulated, after_ns - before_ns, _asleep_ns())
+        return Reading(after_ns, ros_ns, self.simulated, after_ns - before_ns, self._asleep())
 
+    def _asleep(self) -> int:
+        """How long the machine has slept since it started, as far as was seen; 0 where the system does not say.
 
-def _asleep_ns() -> int:
-    """How long the machine has slept since it started; 0 where the system does not say."""
-    if not hasattr(time, "CLOCK_BOOTTIME"):
-        return 0
-    monotonic_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - monotonic_ns
+        A process that had to wait between the two clocks would take the wait for sleep: it looks again, the next time
+        at the latest.
+        """
+        if not hasattr(time, "CLOCK_BOOTTIME"):
+            return 0
+        for _ in range(TRIES):
+            before_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            after_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            together = after_ns - before_ns <= TOGETHER_NS
+            if together or self._asleep_ns is None:
+                self._asleep_ns = boot_ns - after_ns
+            if together:
+                break
+        return self._asleep_ns or 0
