@@ -144,11 +144,9 @@ class ControlLoop:
 
     def _on_timer(self) -> None:
         with self._node.lock:
-            pilot = self._node.pilot
+            pilot = self._piloted()
             if pilot is None:
                 return
-            if self._clock.simulated is not self._simulated:
-                self._make_timers()
             instant = self.now()
             if self._clock.begun:
                 self._step(pilot, instant)
@@ -156,11 +154,8 @@ class ControlLoop:
     def _supervise(self) -> None:
         """On steady time: what must happen although simulated time stands still."""
         with self._node.lock:
-            pilot = self._node.pilot
+            pilot = self._piloted()
             if pilot is None:
-                return
-            if self._clock.simulated is not self._simulated:
-                self._make_timers()
                 return
             instant = self.now()
             state, still_s = pilot.controller.state, self._clock.still_s
@@ -181,6 +176,14 @@ class ControlLoop:
                 self._step(pilot, self.now())
             if not self._clock.begun or self._paused:
                 self._node.teller.waiting(pilot.controller.state, lambda: self._node.reason(instant.ros_ns))
+
+    def _piloted(self) -> Pilot | None:
+        """The pilot to step; None if there is none, or if time became simulated or real: then other timers go on."""
+        pilot = self._node.pilot
+        if pilot is not None and self._clock.simulated is not self._simulated:
+            self._make_timers()
+            return None
+        return pilot
 
     def _interrupt(self, pilot: Pilot, reason: str, instant: Instant) -> None:
         before = pilot.controller.state

@@ -88,14 +88,14 @@ def to_status(pilot: Pilot | None, now_ns: int, reason: Reason = NOTHING) -> Any
     """hpt_msgs/PolicyStatus; without a pilot the node is unconfigured."""
     message = PolicyStatus()
     message.header.stamp = to_time(now_ns)
-    for name in ("chunk_age_s", "inference_latency_s", "observation_to_command_s"):
+    for name in ("chunk_age_s", "inference_latency_s", "observation_to_command_s", "lead_s"):
         setattr(message, name, math.nan)
     if pilot is None:
         message.state, message.state_name = int(State.UNCONFIGURED), State.UNCONFIGURED.name
         return message
     controller, metrics = pilot.controller, pilot.metrics
     message.state, message.state_name = int(controller.state), controller.state.name
-    message.fault = why(pilot, reason)
+    message.fault, message.reason = why(pilot, reason), code(pilot, reason)
     message.task = pilot.task
     message.embodiment = pilot.embodiment.name
     message.checkpoint = pilot.loaded.checkpoint
@@ -107,6 +107,7 @@ def to_status(pilot: Pilot | None, now_ns: int, reason: Reason = NOTHING) -> Any
     message.queue_length = controller.queue_length(pilot.to_control(now_ns))
     message.inference_latency_s = metrics.newest("inference_s")
     message.observation_to_command_s = metrics.recent("image_to_command_s")
+    message.lead_s = least_lead_s(pilot)
     counters = pilot.all_counters()
     message.counter_names, message.counter_values = list(counters), list(counters.values())
     return message

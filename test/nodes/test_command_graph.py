@@ -56,6 +56,7 @@ def test_when_nobody_takes_the_commands_expect_waiting_with_the_topic_and_holdin
     assert node.state is State.WAITING
     rig.robot.statuses.clear()
     wait_for(lambda: rig.robot.statuses, "the status")
+    assert rig.robot.statuses[-1].reason == "command_unheard"
     assert rig.robot.statuses[-1].fault.endswith("[command_unheard]")
     taker = other(rig, "controller")
     taking = taker.create_subscription(JointTrajectory, COMMANDS, lambda _: None, 10)

@@ -43,7 +43,7 @@ def require_said(rig: Rig, capfd: Any, code: str, *words: str, stream: str = "")
     wait_for(lambda: f"[{code}]" in fault(rig), f"{code} in the status")
     for part in words:
         assert part in fault(rig)
-    assert rig.robot.statuses[-1].state_name == "WAITING"
+    assert (rig.robot.statuses[-1].state_name, rig.robot.statuses[-1].reason) == ("WAITING", code)
     wait_for(lambda: entry(rig, "policy") and f"[{code}]" in entry(rig, "policy").message, "diagnostics")
     assert {item.key: item.value for item in entry(rig, "policy").values}["reason"] == code
     if stream:
@@ -139,7 +139,7 @@ def test_when_a_camera_is_later_than_its_tolerance_expect_its_age_and_tolerance_
         )
         rig.robot.statuses.clear()
         wait_for(lambda: len(rig.robot.statuses) > 15, "more than a second of status")
-        assert all(status.fault.endswith("[observation]") for status in rig.robot.statuses)
+        assert {status.reason for status in rig.robot.statuses} == {"observation"}
 
 
 def test_when_the_robot_is_stamped_by_another_kind_of_clock_expect_use_sim_time_named(rig, capfd):
@@ -190,6 +190,7 @@ def test_when_only_the_compressed_topic_is_there_expect_it_proposed(rig, capfd):
 def test_when_commands_are_sent_too_late_expect_a_warning_that_names_the_margin(rig, capfd):
     node = rig.start()
     rig.until_moving()
+    wait_for(lambda: rig.robot.statuses[-1].lead_s > 0.0, "the lead in the status")
     log = ""
 
     def logged() -> bool:
