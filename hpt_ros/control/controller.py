@@ -356,10 +356,9 @@ class Controller:
     @property
     def _fastest_change(self) -> float:
         """Most change of the pace per second with which the present motion keeps its acceleration limits."""
-        velocity = np.abs(self.filter.velocity)
-        moving = velocity > 0.0
-        ratios = self.limits.acceleration[moving] / velocity[moving]
-        return float(ratios.min(initial=np.inf)) * max(self.guards.pace.rate, STOPPED)
+        # As its inverse, the most of velocity over acceleration: a velocity may be as small as a number can be.
+        longest_s = float((np.abs(self.filter.velocity) / self.limits.acceleration).max())
+        return max(self.guards.pace.rate, STOPPED) / max(longest_s, np.finfo(float).tiny)
 
     def _event(self, event: Event, reason: str) -> None:
         before, self.state = self.state, next_state(self.state, event)

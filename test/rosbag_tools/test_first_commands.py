@@ -55,7 +55,7 @@ def test_a_pose_command_takes_the_measured_pose_in_its_frame(arm, tmp_path):
     tool = outputs(text)["tool"]
     assert (tool.kind, tool.frame_id, tool.unit) == ("cartesian_pose", "base", "m")
     robot = Embodiment.loads(text)
-    assert robot.stream(tool.pose).topic == "/tcp_pose_broadcaster/pose"
+    assert robot.stream(tool.pose).topic == "tcp_pose_broadcaster/pose"
     assert "'/block/pose': a pose may be the robot's or an object's" in text
     times = np.arange(0.0, 6.0, 0.02)
     places = np.stack([place_at(at_s) for at_s in times])
@@ -129,7 +129,7 @@ def test_an_array_without_a_commands_name_stays_a_sense(arm, tmp_path):
     types = {"/fingertips": "std_msgs/msg/Float64MultiArray"}
     text = made(arm.write(tmp_path / "bag", messages, types=types))
     assert list(outputs(text)) == ["action"]
-    assert [stream.topic for stream in Embodiment.loads(text).streams_of("tactile")] == ["/fingertips"]
+    assert [stream.topic for stream in Embodiment.loads(text).streams_of("tactile")] == ["fingertips"]
 
 
 def test_when_only_a_gripper_is_there_it_is_a_single_command(arm, tmp_path):
@@ -164,7 +164,7 @@ def test_from_a_bag_to_a_checked_file_a_dataset_and_an_inspection(arm, tmp_path,
     assert main(["inspect", str(bag), "--embodiment", str(file)]) == 0
     said = capsys.readouterr().out
     for part in Embodiment.load(file).action.parts:
-        assert f"ok    output {part.name}: {part.topic}" in said
+        assert f"ok    output {part.name}: /{part.topic}" in said
     dataset = open_dataset(out)
     assert dataset.length >= 50
     if "trajectory" in kinds:

@@ -180,9 +180,11 @@ def test_when_the_file_exists_expect_status_2_and_it_kept(bag, tmp_path, capsys)
     assert file.read_text() == "mine"
 
 
-def test_when_the_folder_is_missing_expect_status_2(bag, tmp_path, capsys):
-    assert main(["embodiment", "init", str(bag), "--out", str(tmp_path / "none/first.yaml")]) == 2
-    assert "cannot be written" in capsys.readouterr().err
+def test_when_the_folder_is_missing_expect_it_made_and_when_it_is_a_file_status_2(bag, tmp_path, capsys):
+    out = tmp_path / "none/first.yaml"
+    assert main(["embodiment", "init", str(bag), "--out", str(out)]) == 0
+    assert main(["embodiment", "init", str(bag), "--out", str(out / "second.yaml")]) == 2
+    assert "cannot be made" in capsys.readouterr().err
 
 
 def test_when_a_file_is_wrong_expect_check_to_say_so(tmp_path, capsys):
