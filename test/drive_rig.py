@@ -43,6 +43,8 @@ class Changing(Node):
 
 
 Machine = TypeVar("Machine", bound=Changing)
+# All nodes share this process, and maybe the machine with others: what is late is no matter of these tests.
+PATIENT = {"safety__hold_timeout_s": 10.0, "tracking__duration_s": 5.0, "watchdog__timeout_s": 1.5}
 
 
 @contextmanager
@@ -50,7 +52,9 @@ def active(
     make: Callable[[Any], Machine], robot: Embodiment, policy: Any, **values: Any
 ) -> Iterator[tuple[Machine, PolicyNode]]:
     """A robot's node and an active policy node."""
-    overrides = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
+    overrides = [
+        Parameter(name.replace("__", "."), value=value) for name, value in {**PATIENT, **values}.items()
+    ]
     with Composition() as composition:
         machine = composition.add(make(composition.context))
         node = PolicyNode(

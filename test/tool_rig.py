@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drive_rig import PATIENT
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -53,8 +54,6 @@ POSES = Embodiment.loads(
     .replace("delta_twist_cmds", "pose_target_cmds")
 )
 HOME = np.array([0.0, -1.5, 1.5, -1.5, -1.5, 0.0, 0.1])
-# Both nodes share this process, and maybe the machine with others: what is late is no matter of these tests.
-PATIENT = {"safety__hold_timeout_s": 10.0, "tracking__duration_s": 5.0, "watchdog__timeout_s": 1.5}
 DOWN = Rotation.from_rotvec([np.pi, 0.0, 0.0])
 
 
