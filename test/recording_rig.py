@@ -39,7 +39,7 @@ action:
 """
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-WAIT_S = 20.0
+WAIT_S = 60.0  # only ends a test that would wait for ever
 
 
 class Robot(Node):

@@ -7,6 +7,7 @@ The modules are parsed, not imported, so that imports inside functions count as 
 
 from __future__ import annotations
 
+import fnmatch
 import sys
 from pathlib import Path
 
@@ -170,3 +171,16 @@ def test_when_a_made_up_module_keeps_the_rule_expect_no_violation() -> None:
 def test_when_a_module_is_in_no_room_expect_it_refused() -> None:
     with pytest.raises(LookupError, match=r"hpt_ros\.attic\.old is in no room"):
         violations("", "hpt_ros.attic.old")
+
+
+def test_no_folder_with_tests_is_passed_over_by_pytest(pytestconfig: pytest.Config) -> None:
+    """Its own list of folders that it does not look into has "build"."""
+    tests = ROOT / "test"
+    folders = {folder for file in tests.rglob("test_*.py") for folder in file.relative_to(tests).parents}
+    passed_over = [
+        f"{folder}: {pattern}"
+        for folder in folders
+        for pattern in pytestconfig.getini("norecursedirs")
+        if fnmatch.fnmatch(folder.name, pattern)
+    ]
+    assert not passed_over
