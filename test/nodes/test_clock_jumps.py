@@ -138,7 +138,7 @@ def test_when_the_nodes_clock_is_set_while_moving_expect_braking_a_reason_and_mo
     way = "forward" if step_s > 0 else "back"
     assert f"RUNNING -> HOLDING: the system clock was set {way} by {abs(step_s):.2f}" in shifted.log()
     assert shifted.jumps() == jumps + 1
-    assert "FAULT" not in shifted.log()
+    assert "-> FAULT" not in shifted.log()
 
 
 def test_when_the_machine_slept_while_moving_expect_braking_and_the_sleep_named(shifted):
