@@ -42,6 +42,7 @@ class MergedTrack:
     capacity: int
     carried: NDArray[np.float64] | None = None
     _parts: dict[bytes, _Part] = field(default_factory=dict, init=False)
+    _pushes: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._newest = np.full(self.stream.dim, np.nan)
@@ -73,6 +74,8 @@ class MergedTrack:
                     "what publishes on the topic"
                 )
             self._parts[key] = _Part(tuple(np.flatnonzero(held).tolist()), Track(self.capacity))
+        sample.order = self._pushes
+        self._pushes += 1
         self._parts[key].track.insert(sample)
         newer = held & (sample.stamp_ns >= self._stamps_ns)
         self._newest[newer] = value[newer]
@@ -148,22 +151,27 @@ class MergedTrack:
         return value
 
     def _around(self, time_ns: int) -> tuple[list[Sample | None], list[Sample | None]]:
-        """Of each element the newest sample at or before a time, and the oldest after it."""
+        """Of each element the newest sample at or before a time, and the oldest after it.
+
+        Of samples with the same stamp, in one part or in several, the one pushed last counts.
+        """
         before: list[Sample | None] = [None] * self.stream.dim
         after: list[Sample | None] = [None] * self.stream.dim
         for part in self._parts.values():
-            samples = part.track.samples
             start = part.track.at_or_before(time_ns)
+            at, then = part.track.samples[start] if start >= 0 else None, part.track.after(time_ns)
             for element in part.elements:
-                if start >= 0 and _stamp(before[element], -1) <= samples[start].stamp_ns:
-                    before[element] = samples[start]
-                if (
-                    start + 1 < len(samples)
-                    and not 0 <= _stamp(after[element], -1) < samples[start + 1].stamp_ns
-                ):
-                    after[element] = samples[start + 1]
+                best, next_ = before[element], after[element]
+                if at is not None and (best is None or _age_order(at) > _age_order(best)):
+                    before[element] = at
+                if then is not None and (next_ is None or _wait_order(then) < _wait_order(next_)):
+                    after[element] = then
         return before, after
 
 
-def _stamp(sample: Sample | None, none: int) -> int:
-    return none if sample is None else sample.stamp_ns
+def _age_order(sample: Sample) -> tuple[int, int]:
+    return sample.stamp_ns, sample.order
+
+
+def _wait_order(sample: Sample) -> tuple[int, int]:
+    return sample.stamp_ns, -sample.order

@@ -62,6 +62,7 @@ class Sample:
     stamp_ns: int
     arrival_ns: int
     value: Value
+    order: int = 0  # of pushes to a stream whose messages come in parts
 
     def resolve(self) -> NDArray[Any]:
         """The value, decoded once."""
@@ -89,6 +90,15 @@ class Track:
     def at_or_before(self, time_ns: int) -> int:
         """Index of the newest sample stamped at or before `time_ns`; -1 if there is none."""
         return bisect.bisect_right(self.samples, time_ns, key=lambda item: item.stamp_ns) - 1
+
+    def after(self, time_ns: int) -> Sample | None:
+        """The oldest sample stamped after `time_ns`, of several with the same stamp the one pushed last; or None."""
+        first = self.at_or_before(time_ns) + 1
+        return (
+            self.samples[self.at_or_before(self.samples[first].stamp_ns)]
+            if first < len(self.samples)
+            else None
+        )
 
     def forget_before(self, time_ns: int) -> None:
         """Drop what no later tick can use: all before the newest sample at or before `time_ns`."""
@@ -119,9 +129,7 @@ class Track:
         before = self.held(time_ns, tolerance_ns)
         if isinstance(before, str):
             return before
-        index = self.at_or_before(time_ns) + 1
-        after = self.samples[index] if index < len(self.samples) else None
-        return between(before, after, time_ns, tolerance_ns, self.angles)
+        return between(before, self.after(time_ns), time_ns, tolerance_ns, self.angles)
 
     def stamp_at_or_before(self, time_ns: int) -> int | None:
         """Stamp of the newest sample at or before `time_ns`; None if there is none."""

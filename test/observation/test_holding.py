@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError
@@ -113,7 +113,22 @@ def test_when_holds_names_another_joint_or_messages_must_be_whole_expect_a_sente
         robot_of("[gripper]", partial=False)
 
 
+@pytest.mark.parametrize("first", ["gripper", "a"])
+def test_when_two_parts_have_the_same_stamp_expect_the_message_that_came_last(push, first) -> None:
+    """Whichever part was seen first: on both sides of a tick."""
+    buffer = ObservationBuffer(robot_of())
+    push(buffer, 0, **{first: 0.0})
+    push(buffer, 0, a=0.0, gripper=0.0)
+    for at_ms in (95, 105):
+        push(buffer, at_ms, a=0.1, gripper=0.1)
+        push(buffer, at_ms, gripper=0.5)
+        push(buffer, at_ms, a=0.3)
+    np.testing.assert_allclose(ticks(buffer, 100)[100].state, [0.3, 0.5])
+    np.testing.assert_allclose(ticks(buffer, 200)[200].state, [0.3, 0.5])
+
+
 @settings(deadline=None)
+@example(events=[("a", 1, 0), ("a", 1, 0), ("a", 1, 0), ("both", 65, 0), ("gripper", 1, 1)], seed=0)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["a", "gripper", "both"]), st.integers(1, 400), st.integers(0, 30)),
