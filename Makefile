@@ -45,11 +45,19 @@ setup: ## make or update .venv: ROS 2 from wheels, pinned packages, hpt_msgs, hp
 demo: setup ## run the policy on the simulated robot and compare it with two baselines
 	$(BIN)/hpt demo $(ARGS)
 
+# Real time counts in tests of nodes, so they run alone; all others run beside one another. Status 5: none was chosen.
+define run_tests
+	@beside=0; alone=0; \
+	$(PYTEST) -n auto --maxprocesses 8 -m "not alone$(1)" $(2) $(ARGS) || beside=$$?; \
+	$(PYTEST) -m "alone$(1)" $(2) $(ARGS) || alone=$$?; \
+	case "$$beside $$alone" in "0 0" | "0 5" | "5 0") ;; *) echo "tests failed: status $$beside and $$alone" >&2; exit 1 ;; esac
+endef
+
 test: setup ## run the tests, but for the slow ones
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(call run_tests, and not slow)
 
 test-slow: setup ## run all tests
-	$(PYTEST) --timeout=1800 $(ARGS)
+	$(call run_tests,,--timeout=1800)
 
 test-nodes: setup ## run the tests of nodes, messages and launch files: what differs between ROS distributions
 	$(PYTEST) -m "not slow" test/nodes test/build/test_messages.py test/launch $(ARGS)

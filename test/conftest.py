@@ -65,7 +65,11 @@ if pytest.version_tuple < (8, 1):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `gpu` where torch sees no CUDA device."""
+    """Mark the tests of nodes; skip tests marked `gpu` where torch sees no CUDA device."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] in ("nodes", "launch"):
+            item.add_marker(pytest.mark.alone)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
