@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hpt_ros.embodiment import FORMAT
+from hpt_ros.embodiment.estimates import MARGIN_LEAST, MARGIN_SHARE, default_horizon
 from hpt_ros.embodiment.kinds import CARTESIAN_TWIST
 from rosbag_tools.first_commands import POSE_TYPE, STATE_TYPE, Command, Joints, Pose
-from rosbag_tools.first_limits import MARGIN_LEAST, MARGIN_SHARE, joint_limits, quoted, tool_limits
+from rosbag_tools.first_limits import joint_limits, quoted, tool_limits
 from rosbag_tools.first_senses import CHECK, Sense, sense_lines, stream_names
 
 # The oldest sample that counts: one and a half periods, and no less than this, for the jitter of slow machines.
@@ -21,8 +22,6 @@ HELD_TOLERANCE_S = 5.0
 TICK_WITHOUT_CAMERA_HZ = 10.0
 # A task is said when it changes, and holds until then.
 TEXT_RATE_HZ, TEXT_TOLERANCE_S = 0.1, 60.0
-# A chunk of about 1.6 s, as ACT and HPT use for manipulation, at least four ticks.
-CHUNK_S, CHUNK_LEAST, CHUNK_MOST = 1.6, 4, 256
 # Faster than an embodiment file allows.
 MOST_RATE_HZ = 1000.0
 
@@ -99,11 +98,6 @@ def marked_lines(text: str) -> list[tuple[int, str]]:
     return found
 
 
-def chunk_ticks(tick_hz: float) -> int:
-    """Ticks of a chunk, for want of a better choice."""
-    return min(max(round(CHUNK_S * tick_hz), CHUNK_LEAST), CHUNK_MOST)
-
-
 def _tick(found: Found) -> float:
     rates = [camera.rate_hz for camera in found.cameras]
     rates += [sense.rate_hz for sense in found.senses if sense.modality == "depth"]
@@ -176,7 +170,7 @@ def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
     lines = [
         "action:",
         f"  rate_hz: {rate_hz:g}",
-        f"  horizon: {chunk_ticks(tick_hz)}  # ticks that the policy predicts",
+        f"  horizon: {default_horizon(tick_hz)}  # ticks that the policy predicts",
         "  mode: absolute  # or relative, delta: chosen when a policy is trained; datasets are the same",
     ]
     if grippers:

@@ -8,14 +8,14 @@ import json
 
 import numpy as np
 import pytest
+from support.tiny_senses import Senses
 
 from hpt_ros.cli.main import main
+from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
-from hpt_ros.learning import open_cache, open_dataset
+from hpt_ros.learning import open_cache
 from rosbag_tools.convert import Options, convert
 from rosbag_tools.errors import BagError
-
-from .test_senses import Senses
 
 
 @pytest.fixture(scope="module")
