@@ -59,7 +59,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     # triton: hpt_ros/sim/engine.py
     "hpt_ros.sim": frozenset({"mujoco", "numpy", "triton", "hpt_ros.embodiment"}),
     "rosbag_tools": frozenset(
-        {"av", "numpy", "rosbags", "yaml", "hpt_ros.embodiment", "hpt_ros.observation", "hpt_ros.dataset"}
+        {"av", "numpy", "pyarrow", "rosbags", "yaml"}
+        | {"hpt_ros.embodiment", "hpt_ros.observation", "hpt_ros.dataset"}
         | {"ray"}  # optional extra
     ),
     "hpt_ros.nodes": _LIBRARIES

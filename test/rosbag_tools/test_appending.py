@@ -11,7 +11,7 @@ import pytest
 from support.tiny_senses import Senses
 
 from hpt_ros.cli.main import main
-from hpt_ros.dataset import open_dataset
+from hpt_ros.dataset import DatasetError, open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.learning import open_cache
 from rosbag_tools.convert import Options, convert
@@ -116,7 +116,7 @@ def test_when_it_is_no_dataset_of_ours_expect_a_sentence(senses, bags, tmp_path,
     elif damage == "other count":
         path = out / "meta/info.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "total_frames": 3}))
-    with pytest.raises(BagError, match="cannot be appended to"):
+    with pytest.raises(DatasetError, match="cannot be appended to"):
         convert([bags / "bag1"], out, senses.embodiment, Options(append=True))
 
 
