@@ -13,7 +13,7 @@ from support.tiny_robot import MS, START_NS
 from support.tiny_senses import Senses
 
 from hpt_ros.cli.main import main
-from hpt_ros.dataset import DatasetWriter, open_dataset, write_dataset
+from hpt_ros.dataset import DatasetError, DatasetWriter, open_dataset, write_dataset
 from hpt_ros.dataset.statistics import of_clouds, of_depth
 from rosbag_tools.convert import Options, convert
 from rosbag_tools.errors import BagError
@@ -187,7 +187,7 @@ def test_when_an_array_does_not_fit_expect_its_feature(senses, tmp_path, name, c
     found = arrays(senses, 3)
     found[name] = change(found[name])
     state = np.zeros((3, 4))
-    with pytest.raises(BagError, match=match):
+    with pytest.raises(DatasetError, match=match):
         write_dataset(tmp_path / "d", senses.embodiment, [("t", found, state, state[:, :2])])
     assert list(tmp_path.iterdir()) == []
 
