@@ -26,7 +26,7 @@ from rosbag_tools.reader import Bag
 
 def made(path, **options):
     with Bag.open(path) as bag:
-        return first_embodiment(bag, **options)
+        return first_embodiment(bag, **options).text
 
 
 def without(robot, *topics):
