@@ -8,16 +8,15 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from support.tiny_robot import MS, START_NS
 
+from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Deployment
-from hpt_ros.learning.dataset import open_dataset
 from rosbag_tools.convert import Options, convert
 from rosbag_tools.errors import BagError
 from rosbag_tools.inspection import inspect
 from rosbag_tools.reader import Bag
 from rosbag_tools.topic_names import named_in
-
-from .conftest import MS, START_NS
 
 
 def cell(**streams):
