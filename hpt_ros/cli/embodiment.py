@@ -82,11 +82,11 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     if args.out.exists():
         raise exists
     with Report().status("reading the bag"), Bag.open(args.bag, recover=True) as bag:
-        text = first_embodiment(bag, name=args.name or DEFAULT_NAME, tick_hz=args.tick_hz)
+        first = first_embodiment(bag, name=args.name or DEFAULT_NAME, tick_hz=args.tick_hz)
         carried = bool(bag.embodiment_text())
     try:
         with make_parent(args.out).open("x", encoding="utf-8") as file:
-            file.write(text)
+            file.write(first.text)
     except FileExistsError as error:
         raise exists from error
     except OSError as error:
@@ -94,7 +94,15 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
             f"--out {str(args.out)!r} cannot be written ({error.strerror}); give another place"
         ) from error
     say(_summary(args.out))
-    say(f"wrote {args.out}; look at the {len(marked_lines(text))} lines marked {CHECK}, the limits above all")
+    say(
+        f"wrote {args.out}; look at the {len(marked_lines(first.text))} lines marked {CHECK}, the limits above all"
+    )
+    if first.left_out:
+        say("left out:")
+        for line in first.left_out:
+            say(f"  {line}")
+    if first.other_topics:
+        say(f"of types that no embodiment file has: {', '.join(first.other_topics)}")
     if carried:
         say("the bag carries the embodiment file that it was recorded with: `hpt convert` needs no other")
 
@@ -114,6 +122,7 @@ def _described(robot: Embodiment, urdf: Path) -> Embodiment:
 
 def _summary(path: Path, urdf: Path | None = None, deployment: Path | None = None) -> str:
     from hpt_ros.embodiment import Deployment, Embodiment, deployed_fields
+    from hpt_ros.embodiment.streams import BY_STAMP
 
     robot = Embodiment.load(path)
     changed: tuple[str, ...] = ()
@@ -129,7 +138,9 @@ def _summary(path: Path, urdf: Path | None = None, deployment: Path | None = Non
     ]
     for stream in robot.streams:
         size = f"{stream.image.width}x{stream.image.height}" if stream.image else ", ".join(stream.names)
-        lines.append(f"  {stream.name}: {stream.topic} at {stream.rate_hz:g} Hz, {size}")
+        offset = f" {stream.stamp_offset_s:+g} s" if stream.stamp_offset_s else ""
+        timing = f", measured at {stream.time}{offset}" if offset or stream.time != BY_STAMP else ""
+        lines.append(f"  {stream.name}: {stream.topic} at {stream.rate_hz:g} Hz, {size}{timing}")
     limits = {limit.name: limit for limit in action.limits}
     mode = "" if action.mode == "absolute" else f", {action.mode}"
     for part in action.parts:
