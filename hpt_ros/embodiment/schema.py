@@ -85,7 +85,7 @@ class Embodiment:
             del mapping["action"][key]
         # What few robots have is not in the text of the others.
         for stream in mapping["streams"]:
-            for key in ("continuous", "holds"):
+            for key in ("continuous", "encoding", "holds"):
                 if not stream[key]:
                     del stream[key]
         for limit in mapping["action"]["limits"]:
@@ -229,7 +229,7 @@ _CHOSEN_AT_CONVERSION = (
 _CHOSEN_AT_TRAINING = (
     "observation_horizon", "action.horizon", "action.limits", "action.rate_hz", "action.latency_s", "action.mode",
     "action.grippers", "action.outputs.*.latency_s", "action.outputs.*.rotation_limit",
-    "streams.*.qos", "streams.*.rate_hz", "streams.*.partial", "streams.*.holds",
+    "streams.*.qos", "streams.*.rate_hz", "streams.*.partial", "streams.*.holds", "streams.*.encoding",
 )  # fmt: skip
 _NOT_SETTLED = {"all": (), "dataset": _CHOSEN_AT_TRAINING, "bag": _CHOSEN_AT_TRAINING + _CHOSEN_AT_CONVERSION}
 
