@@ -185,11 +185,11 @@ def check_stream(stream: Stream, where: str) -> None:
         raise EmbodimentError(
             f"{where} is a stream of {stream.type} with partial: true, which only JointState can be; remove it"
         )
-    if stream.encoding and stream.encoding not in ENCODINGS_OF.get(stream.modality, ()):
-        known = ", ".join(ENCODINGS_OF.get(stream.modality, ()))
+    encodings = ENCODINGS_OF.get(stream.modality, ())
+    if stream.encoding and stream.encoding not in encodings:
         raise EmbodimentError(
             f"{where} is a {stream.modality} stream with the encoding {stream.encoding!r}, but "
-            f"{f'one of {known}' if known else 'none'} was expected; correct or remove it"
+            f"{'one of ' * bool(encodings)}{', '.join(encodings) or 'none'} was expected; correct or remove it"
         )
     if pictured and (stream.joints or stream.fields):
         raise EmbodimentError(f"{where} is a stream of pictures with joints or fields; remove them")

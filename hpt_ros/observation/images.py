@@ -42,8 +42,8 @@ _PLANES = frozenset(("nv12", "nv21"))
 # Names of OpenCV's types that say the number of channels; one channel is grey, of more the order is not said.
 _GREY = {"8UC1": "mono8"}
 _UNSAID = {
-    "8UC2": "yuyv or uyvy", "8UC3": "bgr8, which is OpenCV's order, or rgb8", "8UC4": "bgra8 or rgba8",
-    "16UC3": "bgr16 or rgb16", "16UC4": "bgra16 or rgba16",
+    "8UC2": ("yuyv", "uyvy"), "8UC3": ("bgr8", "rgb8"), "8UC4": ("bgra8", "rgba8"), "16UC3": ("bgr16", "rgb16"),
+    "16UC4": ("bgra16", "rgba16"),
 }  # fmt: skip
 
 # OpenCV decodes to BGR; its flag for RGB came after the 4.6 of Ubuntu 24.04.
@@ -108,6 +108,11 @@ def decode_compressed_image(stream: Stream, message: Any) -> NDArray[np.uint8]:
     return resized_by_area(stream, _rgb(image, decompressed(where, content, file, flags), encoding))
 
 
+def guessed_encoding(message: Any) -> str:
+    """What the pixels of an image probably are whose message does not say it; empty where it does."""
+    return _UNSAID.get(str(getattr(message, "encoding", "")), ("",))[0]
+
+
 def _encoding(where: str, stream: Stream, said: str) -> str:
     """Of a raw image: what the stream says, or else the message."""
     encoding = stream.encoding or _GREY.get(said, said)
@@ -116,7 +121,7 @@ def _encoding(where: str, stream: Stream, said: str) -> str:
     if encoding in _UNSAID:
         raise DecodeError(
             f"{where} has images of encoding {encoding!r}, which does not say what the channels are; give the stream "
-            f"encoding: {_UNSAID[encoding]}"
+            f"encoding: {' or '.join(_UNSAID[encoding])}, of which the first is OpenCV's order"
         )
     if encoding in DEPTH_ENCODINGS:
         raise DecodeError(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from hpt_ros.embodiment import ImageSpec, Stream
 from hpt_ros.embodiment.encodings import ENCODINGS
-from hpt_ros.observation import DecodeError, InvalidSampleError, decode
+from hpt_ros.observation import InvalidSampleError, decode
 
 PIXELS = Path(__file__).with_name("cv_bridge_pixels.npz")  # cv_bridge_pixels.py says what is in it
 HEIGHT, WIDTH = 8, 12
