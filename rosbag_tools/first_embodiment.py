@@ -16,7 +16,7 @@ import av
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError, ImageSpec, Stream
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode
-from rosbag_tools.errors import BagError
+from rosbag_tools.errors import BagError, DamagedMessageError
 from rosbag_tools.first_commands import (
     NAMED_TYPES,
     NUMBER_TYPE,
@@ -87,10 +87,12 @@ def _look(bag: Bag) -> Found:
         try:
             if not re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", topic):
                 raise LeftOut("its name is no absolute ROS 2 name")
+            if times.unreadable:
+                raise LeftOut(times.unreadable)
             if times.rate_hz <= 0 and times.type != TEXT_TYPE:  # a task may be said once
                 raise LeftOut("it has fewer than two messages")
             _take(bag, topic, times, found)
-        except LeftOut as reason:
+        except (LeftOut, DamagedMessageError) as reason:
             found.left_out[topic] = str(reason)
     _drop_doubles(found)
     found.senses = agree(found.senses, found.left_out)
