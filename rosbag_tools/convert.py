@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hpt_ros.dataset import DatasetWriter
+from hpt_ros.dataset.append import Earlier, open_earlier
+from hpt_ros.dataset.conversion_report import ACTION_SOURCES, EpisodeReport, Report
 from hpt_ros.embodiment import Deployment, Embodiment, require_match
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation import DecodeError, decode_on_one_thread, stamp_ns
 from hpt_ros.observation.track import seconds
-from rosbag_tools.appending import Earlier, open_earlier
 from rosbag_tools.cluster import run_on_ray
-from rosbag_tools.dataset import DatasetWriter
 from rosbag_tools.episodes import Episode, find_episodes
 from rosbag_tools.errors import BagError
 from rosbag_tools.kept import Converted, converted_once, kept_folder, key_of
@@ -31,7 +32,6 @@ from rosbag_tools.leader import LEADER_TYPE, Leader
 from rosbag_tools.process_pool import run_in_processes
 from rosbag_tools.progress import Progress, Teller, Watch, told_in
 from rosbag_tools.reader import Bag, Message, find_bags
-from rosbag_tools.report import ACTION_SOURCES, EpisodeReport, Report
 from rosbag_tools.resample import Resampler, Row, next_positions
 from rosbag_tools.spans import REST_KEPT_S, Spans, minimum_ticks
 from rosbag_tools.topic_names import named_in

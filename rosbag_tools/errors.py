@@ -17,7 +17,3 @@ class TruncatedBagError(BagError):
 
 class DamagedMessageError(BagError):
     """A message does not fit its type: only its topic is concerned."""
-
-
-class DatasetExistsError(BagError):
-    """The folder that a dataset should go to is there already."""
