@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from hpt_ros.embodiment import ImageSpec, Stream
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode, is_depth
 from hpt_ros.observation.images import guessed_encoding
+from rosbag_tools.errors import DamagedMessageError
 from rosbag_tools.reader import Bag
 
 TRIED = 10  # messages of a topic of which one must be good; a camera's first may be damaged
@@ -30,15 +32,15 @@ def undecodable(bag: Bag, topic: str, stream: Stream | None = None) -> str:
         stream: that it is to become; None: whatever an image can be.
     """
     reason = ""
-    for index, message in enumerate(bag.messages([topic])):
-        if index == TRIED:
-            break
-        try:
-            decode(stream or image_probe(topic, bag.topics[topic].type, message.content), message.content)
-        except InvalidSampleError as error:
-            reason = reason or str(error)
-        except DecodeError as error:
-            return str(error)
-        else:
-            return ""
+    try:
+        for message in itertools.islice(bag.messages([topic]), TRIED):
+            probe = stream or image_probe(topic, bag.topics[topic].type, message.content)
+            try:
+                decode(probe, message.content)
+            except InvalidSampleError as error:
+                reason = reason or str(error)
+            else:
+                return ""
+    except (DecodeError, DamagedMessageError) as error:
+        return str(error)
     return reason

@@ -18,7 +18,7 @@ from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode, is_depth
 from hpt_ros.observation.image_size import image_size
 from rosbag_tools.decodable import image_probe
-from rosbag_tools.errors import BagError
+from rosbag_tools.errors import BagError, DamagedMessageError
 from rosbag_tools.first_actions import TARGET, explain, find_actions
 from rosbag_tools.first_bases import ODOMETRY_TYPE, find_odometry, settle_odometry
 from rosbag_tools.first_commands import (
@@ -118,6 +118,8 @@ def _look(bag: Bag) -> Found:
         if times.type not in _KNOWN_TYPES:
             continue
         try:
+            if times.unreadable:
+                raise LeftOut(times.unreadable)
             if topic.rpartition("/")[2] == DESCRIPTION and times.type == TEXT_TYPE:
                 found.urdf |= find_description(bag, topic)
                 continue
@@ -126,7 +128,7 @@ def _look(bag: Bag) -> Found:
             if times.rate_hz <= 0 and times.type != TEXT_TYPE:  # a task may be said once
                 raise LeftOut("it has fewer than two messages")
             _take(bag, topic, times, found, actions)
-        except LeftOut as error:
+        except (LeftOut, DamagedMessageError) as error:
             found.left_out[topic] = str(error)
     _drop_doubles(found)
     found.senses = agree(found.senses, found.left_out)
