@@ -27,11 +27,11 @@ from support.told import told
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.inference import Observation
-from hpt_ros.nodes.inference_node import InferenceNode
-from hpt_ros.nodes.policies import LoadedPolicy
-from hpt_ros.nodes.policy_node import PolicyNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.inference.inference_node import InferenceNode
+from hpt_ros.nodes.policy.policy_node import PolicyNode
+from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.protocol import Observation
 from hpt_ros.resources import config_file
 
 NS = 1_000_000_000
