@@ -7,14 +7,14 @@ from __future__ import annotations
 import pytest
 
 from rosbag_tools.convert import Options, convert
-from rosbag_tools.progress import TELL_EVERY_S, StateLogger, Watch, done_s, told_in
+from rosbag_tools.progress import TELL_EVERY_S, Teller, Watch, done_s, told_in
 
 
 def test_seconds_of_all_bags_are_added_up_and_finished_ones_count_whole(tmp_path):
     lengths_s = {3: 10.0, 5: 20.0, 8: 40.0}
     assert done_s(tmp_path, lengths_s, 0) == 0.0
-    StateLogger(told_in(tmp_path, 5)).reached(4.0)
-    StateLogger(told_in(tmp_path, 8)).reached(41.0)  # a stamp may lie beyond the last log time
+    Teller(told_in(tmp_path, 5)).reached(4.0)
+    Teller(told_in(tmp_path, 8)).reached(41.0)  # a stamp may lie beyond the last log time
     assert done_s(tmp_path, lengths_s, 0) == 44.0
     assert done_s(tmp_path, lengths_s, 1) == 54.0
     assert done_s(tmp_path, lengths_s, 3) == 70.0
@@ -27,18 +27,18 @@ def test_when_a_file_is_cut_short_expect_it_to_count_for_nothing(tmp_path):
 
 def test_a_teller_writes_only_after_enough_has_been_added(tmp_path):
     file = told_in(tmp_path, 0)
-    state_log = StateLogger(file)
-    state_log.reached(TELL_EVERY_S / 2)
+    teller = Teller(file)
+    teller.reached(TELL_EVERY_S / 2)
     assert not file.exists()
-    state_log.reached(3 * TELL_EVERY_S)
-    state_log.reached(3.5 * TELL_EVERY_S)
+    teller.reached(3 * TELL_EVERY_S)
+    teller.reached(3.5 * TELL_EVERY_S)
     assert done_s(tmp_path, {0: 100.0}, 0) == 3 * TELL_EVERY_S
 
 
 def test_a_watch_says_how_many_bags_are_converted(tmp_path):
     said = []
     watch = Watch(tmp_path, {0: 10.0, 1: 5.0}, lambda *words: said.append(words))
-    StateLogger(told_in(tmp_path, 1)).reached(2.0)
+    Teller(told_in(tmp_path, 1)).reached(2.0)
     watch.look()
     watch.finished_one()
     assert said == [("converting", "0 of 2 bags", 2.0, 15.0), ("converting", "1 of 2 bags", 12.0, 15.0)]
