@@ -4,57 +4,48 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpt_ros.embodiment.action import JUMPING_FRAMES, Output, RotationLimit
-from hpt_ros.embodiment.kinds import CARTESIAN_POSE, CARTESIAN_TWIST, JOINT_POSITION
+from hpt_ros.embodiment.commands import COMMANDS
+from hpt_ros.embodiment.commands.joint_jog import DISPLACEMENTS
+from hpt_ros.embodiment.kinds import (
+    BASE_VELOCITY,
+    CARTESIAN,
+    CARTESIAN_POSE,
+    CARTESIAN_TWIST,
+    JOINT_VELOCITY,
+    TWIST_ELEMENTS,
+)
 from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command
 from hpt_ros.observation.track import seconds
+from rosbag_tools.first_actions import PARALLEL, TARGET
+from rosbag_tools.first_bases import NAME, TWIST_TYPE, commands_base, used_axes
+from rosbag_tools.first_bases import STAMPED_TYPE as TWIST_STAMPED_TYPE
+from rosbag_tools.first_joints import LEAST_RANGE, Floats, Joints, check_names, grips, wraps
 from rosbag_tools.first_senses import LeftOut
 from rosbag_tools.reader import Bag
-
-Floats = NDArray[np.float64]
 
 STATE_TYPE = "sensor_msgs/msg/JointState"
 TRAJECTORY_TYPE = "trajectory_msgs/msg/JointTrajectory"
 ARRAY_TYPE, NUMBER_TYPE = "std_msgs/msg/Float64MultiArray", "std_msgs/msg/Float64"
-POSE_TYPE, TWIST_TYPE = "geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/TwistStamped"
-# Types that are commands if their topic's name says so; a JointTrajectory always is one.
-NAMED_TYPES = (STATE_TYPE, ARRAY_TYPE, NUMBER_TYPE, POSE_TYPE, TWIST_TYPE)
+POSE_TYPE, JOG_TYPE = "geometry_msgs/msg/PoseStamped", "control_msgs/msg/JointJog"
+# Types that are always commands, and those that are if their topic's name says so.
+COMMAND_TYPES = (TRAJECTORY_TYPE, JOG_TYPE)
+NAMED_TYPES = (STATE_TYPE, ARRAY_TYPE, NUMBER_TYPE, POSE_TYPE, TWIST_STAMPED_TYPE, TWIST_TYPE)
+# Types whose messages name their joints.
+NAMING_TYPES = (TRAJECTORY_TYPE, STATE_TYPE, JOG_TYPE)
 COMMAND_WORDS = frozenset(
     "command commands cmd cmds target targets desired goal goals setpoint setpoints reference".split()
 )
-GRIPPER_WORDS = ("gripper", "finger", "knuckle", "jaw", "claw")
 # A command and a joint are the same if they differ by less than this share of the range, root mean square: a gripper
 # needs about half a second to follow a step.
 ALIKE_SHARE = 0.35
-# A joint that never moved by this much could be any that stands still, rad or m.
-LEAST_RANGE = 1e-3
-
-
-@dataclass
-class Joints:
-    """A topic of measured joints.
-
-    Attributes:
-        topic, rate_hz: of it.
-        names: joints with a position, in the file's order.
-        courses: each joint's (times, positions), s and its unit.
-        partial: each message has only some of them.
-    """
-
-    topic: str
-    rate_hz: float
-    names: tuple[str, ...]
-    courses: dict[str, tuple[Floats, Floats]]
-    partial: bool
 
 
 @dataclass
@@ -73,12 +64,18 @@ class Command:
 
     Attributes:
         topic, type, kind, rate_hz: of its output.
-        names: commanded joints; none if Cartesian.
+        names: commanded joints, or a base's axes; none if Cartesian.
         times_s: (N,), by time, each once.
-        values: (N, n) joint positions, poses (n = 9, 6-D orientation) or twists (6).
-        frame_id: of Cartesian ones.
+        values: (N, n) joint positions or velocities, poses (n = 9, 6-D orientation), twists (6), or velocities of a
+            base.
+        frame_id: of Cartesian ones, and of others where it is needed.
         pose: topic of the measured pose of Cartesian ones.
         guessed: why the names are a guess; empty if the messages have them.
+        grippers: those of the names that open and close.
+        continuous: those of the names that turn without end.
+        jog: what a JointJog holds, if not velocities.
+        recorded: the topic that has an action's targets; empty if it is no action.
+        note: what a person should know of the type.
     """
 
     topic: str
@@ -92,11 +89,20 @@ class Command:
     pose: str = ""
     guessed: str = ""
     grippers: tuple[str, ...] = field(default=())
+    continuous: tuple[str, ...] = field(default=())
+    jog: str = ""
+    recorded: str = ""
+    note: str = ""
 
     @property
     def cartesian(self) -> bool:
-        """Whether it commands a pose or a twist."""
-        return self.kind != JOINT_POSITION
+        """Whether it commands a tool's pose or twist."""
+        return self.kind in CARTESIAN
+
+    @property
+    def base(self) -> bool:
+        """Whether it commands a mobile base."""
+        return self.kind == BASE_VELOCITY
 
     @property
     def grips_only(self) -> bool:
@@ -111,48 +117,10 @@ class Command:
 
 def is_command(topic: str, type_: str) -> bool:
     """Whether a topic commands something, as far as its type and name tell."""
-    if type_ == TRAJECTORY_TYPE:
+    if type_ in COMMAND_TYPES:
         return True
     words = topic.lower().replace("/", "_").split("_")
     return type_ in NAMED_TYPES and not COMMAND_WORDS.isdisjoint(words)
-
-
-def check_names(names: Sequence[str], positions: Floats) -> None:
-    """Raise LeftOut for joints that no file can name."""
-    if not names or len(set(names)) != len(names) or not all(name and name.isprintable() for name in names):
-        raise LeftOut("its joint names are empty, double or not printable")
-    if positions.shape != (len(names),):
-        raise LeftOut(f"it has {positions.size} positions for {len(names)} joints")
-
-
-def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
-    """The joints that a topic measures in all of its messages, or in turn.
-
-    Raises:
-        LeftOut: none, and why.
-    """
-    times: dict[str, array[float]] = {}
-    values: dict[str, array[float]] = {}
-    common: dict[str, None] | None = None
-    for message in bag.messages([topic]):
-        names, positions = (
-            list(message.content.name),
-            np.asarray(message.content.position, dtype=np.float64),
-        )
-        check_names(names, positions)
-        common = dict.fromkeys(names if common is None else [name for name in common if name in set(names)])
-        at_s = seconds(message.log_ns - bag.start_ns)
-        for name, value in zip(names, positions, strict=True):
-            if np.isfinite(value):
-                times.setdefault(name, array("d")).append(at_s)
-                values.setdefault(name, array("d")).append(value)
-    kept = tuple(name for name in common or () if name in times)
-    partial = not kept
-    kept = kept or tuple(times)
-    if not kept:
-        raise LeftOut("no joint has a position in all of its messages")
-    courses = {name: (np.array(times[name]), np.array(values[name])) for name in kept}
-    return Joints(topic, rate_hz, kept, courses, partial)
 
 
 def find_pose(bag: Bag, topic: str, rate_hz: float) -> Pose:
@@ -173,8 +141,15 @@ def _one_frame(frames: set[str]) -> str:
     return frame
 
 
-def find_command(bag: Bag, topic: str, type_: str, rate_hz: float) -> Command:
+def find_command(
+    bag: Bag, topic: str, type_: str, rate_hz: float, base_frames: Collection[str] = ()
+) -> Command:
     """What a topic commands; joints without names get some from `name_joints`.
+
+    Args:
+        bag: that has the topic.
+        topic, type_, rate_hz: of it.
+        base_frames: frames in which odometry measures a base's velocity.
 
     Raises:
         LeftOut: nothing that can be used, and why.
@@ -185,8 +160,8 @@ def find_command(bag: Bag, topic: str, type_: str, rate_hz: float) -> Command:
     for message in bag.messages([topic]):
         try:
             if output is None:
-                output = _probe(topic, type_, message.content)
-            elif type_ in (TRAJECTORY_TYPE, STATE_TYPE) and set(_names(message.content)) != set(output.names):
+                output = _probe(topic, type_, message.content, base_frames)
+            elif type_ in NAMING_TYPES and set(_names(message.content)) != set(output.names):
                 raise LeftOut("its messages command different joints")
             time_ns, values = decode_command(output, message.content, message.log_ns)
         except InvalidSampleError:
@@ -200,16 +175,35 @@ def find_command(bag: Bag, topic: str, type_: str, rate_hz: float) -> Command:
     if output is None or len(unique) < 2:
         raise LeftOut("it has fewer than two commands")
     times_s = np.array([seconds(int(stamp) - bag.start_ns) for stamp in unique])
-    named = type_ in (TRAJECTORY_TYPE, STATE_TYPE) or output.cartesian
+    values, names, guessed = np.stack(rows)[first], output.names, ""
+    if output.kind == BASE_VELOCITY:
+        names = used_axes(values)
+        values = values[:, [output.names.index(axis) for axis in names]]
+        rate_hz = 1.0 / float(np.median(np.diff(times_s)))  # often silent while the base is to stand
+        guessed = "the axes that the bag uses; add those that a policy may need, with a limit each"
+    elif type_ not in NAMING_TYPES and not output.cartesian:
+        guessed = "the messages have no names"
     return Command(
-        topic, type_, output.kind, rate_hz, output.names, times_s, np.stack(rows)[first], output.frame_id,
-        guessed="" if named else "the messages have no names",
+        topic, type_, output.kind, rate_hz, names, times_s, values, output.frame_id,
+        guessed=guessed, jog=output.jog or "",
     )  # fmt: skip
 
 
-def _probe(topic: str, type_: str, message: Any) -> Output:
+def _probe(topic: str, type_: str, message: Any, base_frames: Collection[str]) -> Output:
     """An output that takes this topic's messages."""
-    if type_ in (POSE_TYPE, TWIST_TYPE):
+    if type_ in (TWIST_TYPE, TWIST_STAMPED_TYPE):
+        frame = str(message.header.frame_id).lstrip("/") if type_ == TWIST_STAMPED_TYPE else ""
+        if commands_base(topic, type_, frame, base_frames):
+            named = frame if frame.isprintable() and len(frame) <= 200 else ""
+            return Output("base", topic, type_, BASE_VELOCITY, names=TWIST_ELEMENTS, frame_id=named)
+    if type_ == JOG_TYPE:
+        form = None if len(message.velocities) else DISPLACEMENTS
+        check_names(
+            list(message.joint_names),
+            np.asarray(message.velocities if form is None else message.displacements),
+        )
+        return Output("joints", topic, type_, JOINT_VELOCITY, names=tuple(message.joint_names), jog=form)
+    if type_ in (POSE_TYPE, TWIST_STAMPED_TYPE):
         kind = CARTESIAN_POSE if type_ == POSE_TYPE else CARTESIAN_TWIST
         frame = _one_frame({str(message.header.frame_id).lstrip("/")})
         if frame in JUMPING_FRAMES:
@@ -234,6 +228,26 @@ def _names(message: Any) -> list[str]:
     return list(message.joint_names if hasattr(message, "joint_names") else message.name)
 
 
+def as_goals(command: Command, type_: str, shown: bool) -> Command:
+    """The targets of an action as the command that they are."""
+    name = command.topic.removesuffix(TARGET)
+    if COMMANDS[type_].check(_action_output(name, type_, command.names)):
+        type_ = PARALLEL  # that takes several joints
+    own_speed = COMMANDS[type_].own_speed
+    return replace(
+        command,
+        topic=name,
+        type=type_,
+        recorded=command.topic,
+        grippers=command.names if own_speed else (),
+        note="" if shown else "guessed from its name; the bag has none of the action's hidden topics",
+    )
+
+
+def _action_output(name: str, type_: str, names: tuple[str, ...]) -> Output:
+    return Output("action", name, type_, names=names)
+
+
 def settle(
     commands: Sequence[Command], joints: Sequence[Joints], poses: Sequence[Pose], left_out: dict[str, str]
 ) -> list[Command]:
@@ -243,11 +257,18 @@ def settle(
     left out is added to `left_out` with the reason.
     """
     measured = {name: course for item in joints for name, course in item.courses.items()}
+    endless = {name for item in joints for name in item.continuous}
     kept: list[Command] = []
     taken: dict[str, str] = {}
     # Those that name their joints first, so that the others get what is left.
     order = sorted(commands, key=lambda item: (bool(item.guessed), -len(item.times_s), item.topic))
-    for command in (item for item in order if not item.cartesian):
+    for command in (item for item in order if not item.cartesian and not item.base):
+        unseen = [name for name in command.names if command.kind == JOINT_VELOCITY and name not in measured]
+        if unseen:
+            left_out[command.topic] = (
+                f"it commands the velocity of {unseen[0]!r}, whose position no topic measures; record its joint states"
+            )
+            continue
         if command.guessed:
             command = name_joints(
                 command, {name: course for name, course in measured.items() if name not in taken}
@@ -256,7 +277,18 @@ def settle(
             left_out[command.topic] = f"{taken[twice[0]]} has more commands for {twice[0]!r}"
             continue
         taken.update(dict.fromkeys(command.names, command.topic))
-        kept.append(replace(command, grippers=tuple(filter(_grips, command.names))))
+        grippers = command.grippers or tuple(filter(grips, command.names))
+        if command.kind == JOINT_VELOCITY:
+            grippers = ()
+        turning = tuple(
+            name
+            for name, column in zip(command.names, command.values.T, strict=True)
+            if name not in grippers
+            and (
+                name in endless or (name not in measured and command.kind != JOINT_VELOCITY and wraps(column))
+            )
+        )
+        kept.append(replace(command, grippers=grippers, continuous=turning))
     arm = next((item for item in kept if not item.grips_only), None)
     tools: dict[str, str] = {}
     for command in (item for item in order if item.cartesian):
@@ -272,7 +304,16 @@ def settle(
         else:
             tools[pose.topic] = command.topic
             kept.append(replace(command, pose=pose.topic))
-    return sorted(kept, key=lambda item: (item.grips_only, -len(item.times_s), item.topic))
+    kept += _bases([item for item in order if item.base], left_out)
+    return sorted(kept, key=lambda item: (item.grips_only, item.base, -len(item.times_s), item.topic))
+
+
+def _bases(commands: Sequence[Command], left_out: dict[str, str]) -> list[Command]:
+    """The one that drives the base: what Nav2 calls cmd_vel is the last before it, after cmd_vel_nav and others."""
+    order = sorted(commands, key=lambda item: item.topic.rpartition("/")[2] != NAME)
+    for other in order[1:]:
+        left_out[other.topic] = f"{order[0].topic} commands the base; take the one that its driver listens to"
+    return order[:1]
 
 
 def name_joints(command: Command, measured: Mapping[str, tuple[Floats, Floats]]) -> Command:
@@ -312,10 +353,6 @@ def _unlikeness(times_s: Floats, values: Floats, at_s: Floats, measured: Floats)
 def _word(topic: str) -> str:
     words = [word for word in topic.lower().replace("/", "_").split("_") if word.isalnum()]
     return next((word for word in words if word not in COMMAND_WORDS and word[0].isalpha()), "joint")
-
-
-def _grips(name: str) -> bool:
-    return any(word in name.lower() for word in GRIPPER_WORDS)
 
 
 def _measured_pose(command: Command, poses: Sequence[Pose]) -> Pose | None:

@@ -10,27 +10,40 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import av
+import numpy as np
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError, ImageSpec, Stream
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode
 from rosbag_tools.errors import BagError
+from rosbag_tools.first_actions import TARGET, explain, find_actions
+from rosbag_tools.first_bases import ODOMETRY_TYPE, find_odometry, settle_odometry
 from rosbag_tools.first_commands import (
+    COMMAND_TYPES,
     NAMED_TYPES,
     NUMBER_TYPE,
     POSE_TYPE,
     STATE_TYPE,
-    TRAJECTORY_TYPE,
+    as_goals,
     find_command,
-    find_joints,
     find_pose,
     is_command,
     settle,
 )
+from rosbag_tools.first_joints import (
+    DESCRIPTION,
+    LEAST_RANGE,
+    described,
+    find_description,
+    find_joints,
+    grips,
+)
 from rosbag_tools.first_senses import SENSE_TYPES, TEXT_TYPE, LeftOut, agree, find_sense, is_depth
-from rosbag_tools.first_text import Camera, Found, first_text
+from rosbag_tools.first_text import Camera, Found, first_text, left_out_lines
 from rosbag_tools.inspection import IMAGE_TYPES, TopicTimes, inspect
 from rosbag_tools.reader import Bag
 
@@ -38,11 +51,26 @@ DEFAULT_NAME = "my_robot"
 # A measured rate this near to a whole number of hertz is that number.
 WHOLE_SHARE = 0.05
 
-_KNOWN_TYPES = frozenset((*IMAGE_TYPES, TRAJECTORY_TYPE, *NAMED_TYPES, *SENSE_TYPES))
+_KNOWN_TYPES = frozenset((*IMAGE_TYPES, *COMMAND_TYPES, *NAMED_TYPES, *SENSE_TYPES, ODOMETRY_TYPE))
 
 
-def first_embodiment(bag: Bag, *, name: str = DEFAULT_NAME, tick_hz: float | None = None) -> str:
-    """Text of a first embodiment file; it loads, and converts the bag if that carries no other.
+@dataclass(frozen=True, slots=True)
+class FirstFile:
+    """A first embodiment file.
+
+    Attributes:
+        text: it loads, and converts the bag if that carries no other.
+        left_out: a line for each topic of the bag that it leaves out, with the reason and what to do.
+        other_topics: those of types that no file has, such as /tf.
+    """
+
+    text: str
+    left_out: tuple[str, ...]
+    other_topics: tuple[str, ...]
+
+
+def first_embodiment(bag: Bag, *, name: str = DEFAULT_NAME, tick_hz: float | None = None) -> FirstFile:
+    """A first embodiment file of what is in a bag.
 
     Args:
         bag: an open bag with a topic that commands the robot, and something to observe.
@@ -61,17 +89,19 @@ def first_embodiment(bag: Bag, *, name: str = DEFAULT_NAME, tick_hz: float | Non
     found = _look(bag)
     if not found.commands:
         raise BagError(
-            f"bag {str(bag.path)!r} has no usable command topic ({TRAJECTORY_TYPE}, or {', '.join(NAMED_TYPES)} whose "
-            f"name says so, as /gripper/command does){_why(found)}; record the topic that commands the robot"
+            f"bag {str(bag.path)!r} has no usable command topic ({', '.join(COMMAND_TYPES)}, or "
+            f"{', '.join(NAMED_TYPES)} whose name says so, as /gripper/command does){_why(found)}; record the topic "
+            "that commands the robot"
         )
-    if not (found.cameras or found.joints or found.poses or found.senses):
+    if not (found.cameras or found.joints or found.poses or found.senses or found.odometry):
         raise BagError(
             f"bag {str(bag.path)!r} has no usable topic to observe ({', '.join((*IMAGE_TYPES, STATE_TYPE))} and others)"
             f"{_why(found)}; record cameras or joint states"
         )
     text = first_text(found, name, tick_hz)
     Embodiment.loads(text, where=f"the embodiment made from bag {str(bag.path)!r}")
-    return text
+    others = sorted(topic for topic in bag.topics if bag.topics[topic].type not in _KNOWN_TYPES)
+    return FirstFile(text, tuple(left_out_lines(found)), tuple(others))
 
 
 def _why(found: Found) -> str:
@@ -81,20 +111,36 @@ def _why(found: Found) -> str:
 
 def _look(bag: Bag) -> Found:
     found = Found()
-    for topic, times in sorted(inspect(bag).topics.items()):
+    actions = find_actions(bag.topics)
+    # Odometry first: it says which twists are a base's.
+    for topic, times in sorted(
+        inspect(bag).topics.items(), key=lambda item: (item[1].type != ODOMETRY_TYPE, item[0])
+    ):
         if times.type not in _KNOWN_TYPES:
             continue
         try:
+            if topic.rpartition("/")[2] == DESCRIPTION and times.type == TEXT_TYPE:
+                found.urdf |= find_description(bag, topic)
+                continue
             if not re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", topic):
                 raise LeftOut("its name is no absolute ROS 2 name")
             if times.rate_hz <= 0 and times.type != TEXT_TYPE:  # a task may be said once
                 raise LeftOut("it has fewer than two messages")
-            _take(bag, topic, times, found)
-        except LeftOut as reason:
-            found.left_out[topic] = str(reason)
+            _take(bag, topic, times, found, actions)
+        except LeftOut as error:
+            found.left_out[topic] = str(error)
     _drop_doubles(found)
     found.senses = agree(found.senses, found.left_out)
+    for joints in found.joints:
+        described(joints, found.urdf)
+        for joint, reason in joints.left_out.items():
+            found.left_out[f"{joints.topic}, joint {joint}"] = reason
     found.commands = settle(found.commands, found.joints, found.poses, found.left_out)
+    found.odometry = settle_odometry(
+        found.odometry, any(command.base for command in found.commands), found.left_out
+    )
+    explain(actions, [command.topic for command in found.commands], found.left_out)
+    _point_out_grippers(found)
     used = {command.pose for command in found.commands}
     for pose in found.poses:
         if pose.topic not in used:
@@ -105,13 +151,37 @@ def _look(bag: Bag) -> Found:
     return found
 
 
-def _take(bag: Bag, topic: str, times: TopicTimes, found: Found) -> None:
+def _point_out_grippers(found: Found) -> None:
+    """Say of grippers that move that nothing in the bag commands them: their commands may be an action's goals."""
+    commanded = {name for command in found.commands for name in command.names}
+    for joints in found.joints:
+        for name, (_, values) in joints.courses.items():
+            if grips(name) and name not in commanded and float(np.ptp(values)) > LEAST_RANGE:
+                found.left_out[f"{joints.topic}, joint {name}"] = (
+                    "it moves, and no topic of the bag commands it; record the topic that does, or, if it is an "
+                    f"action, let the teleoperator publish each target as {STATE_TYPE} on ACTION{TARGET} too; a finger "
+                    "that follows another needs none"
+                )
+
+
+def _take(
+    bag: Bag, topic: str, times: TopicTimes, found: Found, actions: Mapping[str, tuple[str, bool]]
+) -> None:
     """Add a topic to what it is; raises LeftOut if it is nothing that can be used."""
     rate_hz = _rate(times.rate_hz)
-    if is_command(topic, times.type):
-        found.commands.append(find_command(bag, topic, times.type, rate_hz))
+    action = topic.removesuffix(TARGET) if times.type == STATE_TYPE else topic
+    if action != topic and action in actions:
+        found.commands.append(as_goals(find_command(bag, topic, times.type, rate_hz), *actions[action]))
+    elif times.type == ODOMETRY_TYPE:
+        found.odometry.append(find_odometry(bag, topic, rate_hz))
+    elif is_command(topic, times.type):
+        frames = {item.child_frame_id for item in found.odometry}
+        command = find_command(bag, topic, times.type, rate_hz, frames)
+        found.commands.append(replace(command, rate_hz=_rate(command.rate_hz)))
     elif times.type == STATE_TYPE:
-        found.joints.append(find_joints(bag, topic, rate_hz))
+        joints = find_joints(bag, topic, rate_hz)
+        joints.rate_hz = _rate(joints.rate_hz)
+        found.joints.append(joints)
     elif times.type == POSE_TYPE:
         found.poses.append(find_pose(bag, topic, rate_hz))
     elif times.type == NUMBER_TYPE:

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from hpt_ros.embodiment.kinds import AXES, CARTESIAN_TWIST
+from hpt_ros.angles import unwrapped
+from hpt_ros.embodiment.kinds import AXES, CARTESIAN_TWIST, JOINT_VELOCITY
 from hpt_ros.embodiment.rotations import to_rotation
-from rosbag_tools.first_commands import Command, Floats
+from hpt_ros.embodiment.urdf import UrdfLimit
+from rosbag_tools.first_commands import Command
+from rosbag_tools.first_joints import Course, Floats
 from rosbag_tools.first_senses import CHECK
 
 # Position limits lie this share of the range seen beyond it on either side, and at least that far, in the unit.
@@ -33,15 +36,64 @@ def quoted(text: str) -> str:
 
 
 def joint_limits(
-    command: Command, measured: Mapping[str, tuple[Floats, Floats]], tick_hz: float
+    command: Command, measured: Mapping[str, Course], tick_hz: float, urdf: Mapping[str, UrdfLimit]
 ) -> list[str]:
-    """A YAML line per commanded joint: the range seen with a margin, and peaks over a tick."""
+    """A YAML line per commanded joint: the URDF's limits, or the range seen with a margin, and peaks over a tick."""
     lines = []
     for name, column in zip(command.names, command.values.T, strict=True):
-        seen = column if name not in measured else np.concatenate([column, measured[name][1]])
-        held = name in command.grippers
-        peaks = [_peak(command.times_s, column, 1.0 / tick_hz, order, held=held) for order in (1, 2)]
-        lines.append(_line(name, float(seen.min()), float(seen.max()), *peaks))
+        places = [] if command.kind == JOINT_VELOCITY else [column]
+        places += [measured[name][1]] if name in measured else []
+        seen = np.concatenate(places)
+        if command.kind == JOINT_VELOCITY:
+            speed = float(np.abs(column).max())
+            change = _peak(command.times_s, column, 1.0 / tick_hz, 1)
+        else:
+            if name in command.continuous:
+                column = unwrapped(column[:, None], column[:1])[:, 0]
+            held = name in command.grippers
+            speed, change = (
+                _peak(command.times_s, column, 1.0 / tick_hz, order, held=held) for order in (1, 2)
+            )
+        low, high = float(seen.min()), float(seen.max())
+        lines.append(
+            _joint_line(name, low, high, speed, change, urdf.get(name), endless=name in command.continuous)
+        )
+    return lines
+
+
+def _joint_line(
+    name: str, low: float, high: float, speed: float, change: float, urdf: UrdfLimit | None, *, endless: bool
+) -> str:
+    """The limits of one joint. A URDF has no accelerations, so each line has a mark."""
+    known = urdf is not None and np.isfinite(urdf.velocity)
+    velocity = f"{urdf.velocity:g}" if urdf is not None and known else f"{_up(speed):.4f}"
+    acceleration = f"acceleration: {_up(change):.4f}"
+    note = "the acceleration; the velocity is robot_description's" if known else "the peaks seen"
+    if endless:
+        limits = f"continuous: true, velocity: {velocity}, {acceleration}"
+        return f"    - {{name: {quoted(name)}, {limits}}}  # {CHECK}: {note}"
+    if urdf is None or not known or not urdf.lower < urdf.upper < np.inf:
+        return _line(name, low, high, speed, change)
+    note = "the acceleration; the others are robot_description's"
+    if low < urdf.lower or high > urdf.upper:
+        note += f", beyond which the bag has {low:.4g} to {high:.4g}"
+    return (
+        f"    - {{name: {quoted(name)}, lower: {urdf.lower:g}, upper: {urdf.upper:g}, velocity: {velocity}, "
+        f"{acceleration}}}  # {CHECK}: {note}"
+    )
+
+
+def base_limits(command: Command, output: str, tick_hz: float) -> list[str]:
+    """A YAML line per commanded axis of a base: its velocity's range and peak, and the peak of its change."""
+    lines = []
+    for name, column in zip(command.names, command.values.T, strict=True):
+        low, high = min(float(column.min()), 0.0), max(float(column.max()), 0.0)
+        change = _peak(command.times_s, column, 1.0 / tick_hz, 1)
+        lines.append(
+            f"    - {{name: {output}.{name}, lower: {-_up(-low) if low else 0.0:.4f}, "
+            f"upper: {_up(high) if high else 0.0:.4f}, velocity: {_up(max(-low, high)):.4f}, "
+            f"acceleration: {_up(change):.4f}}}  # {CHECK}: a base that never drove one way may not"
+        )
     return lines
 
 

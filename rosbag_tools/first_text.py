@@ -8,9 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hpt_ros.embodiment import FORMAT
-from hpt_ros.embodiment.kinds import CARTESIAN_TWIST
-from rosbag_tools.first_commands import POSE_TYPE, STATE_TYPE, Command, Joints, Pose
-from rosbag_tools.first_limits import MARGIN_LEAST, MARGIN_SHARE, joint_limits, quoted, tool_limits
+from hpt_ros.embodiment.action import ONE_COMMAND
+from hpt_ros.embodiment.kinds import CARTESIAN_TWIST, JOINT_POSITION, JOINT_VELOCITY
+from hpt_ros.embodiment.urdf import UrdfLimit
+from rosbag_tools.first_actions import TRAJECTORY
+from rosbag_tools.first_bases import ODOMETRY_TYPE, TIMEOUT_S, Odometry
+from rosbag_tools.first_commands import JOG_TYPE, POSE_TYPE, STATE_TYPE, Command, Pose
+from rosbag_tools.first_joints import Joints, unit_lines
+from rosbag_tools.first_limits import (
+    MARGIN_LEAST,
+    MARGIN_SHARE,
+    base_limits,
+    joint_limits,
+    quoted,
+    tool_limits,
+)
 from rosbag_tools.first_senses import CHECK, Sense, sense_lines, stream_names
 
 # The oldest sample that counts: one and a half periods, and no less than this, for the jitter of slow machines.
@@ -23,8 +35,8 @@ TICK_WITHOUT_CAMERA_HZ = 10.0
 TEXT_RATE_HZ, TEXT_TOLERANCE_S = 0.1, 60.0
 # A chunk of about 1.6 s, as ACT and HPT use for manipulation, at least four ticks.
 CHUNK_S, CHUNK_LEAST, CHUNK_MOST = 1.6, 4, 256
-# Faster than an embodiment file allows.
-MOST_RATE_HZ = 1000.0
+# Faster than an embodiment file allows; and than goals of a trajectory's action are worth.
+MOST_RATE_HZ, GOAL_RATE_HZ = 1000.0, 50.0
 
 
 @dataclass
@@ -47,6 +59,8 @@ class Found:
     poses: list[Pose] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     senses: list[Sense] = field(default_factory=list)
+    odometry: list[Odometry] = field(default_factory=list)
+    urdf: dict[str, UrdfLimit] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
 
@@ -77,11 +91,14 @@ def first_text(found: Found, name: str, tick_hz: float | None) -> str:
         lines += [f"  - name: {streams[topic]}", *block]
     lines += _action(found, streams, tick)
     if found.left_out:
-        lines.append("# Topics that were left out:")
-        lines += [
-            f"#   {topic!r}: {' '.join(reason.split())[:200]}" for topic, reason in found.left_out.items()
-        ]
+        lines.append("# Left out, and why:")
+        lines += [f"#   {line}" for line in left_out_lines(found)]
     return "\n".join(lines) + "\n"
+
+
+def left_out_lines(found: Found) -> list[str]:
+    """A line for each topic that was left out, with the reason and what to do."""
+    return [f"{topic!r}: {' '.join(reason.split())[:300]}" for topic, reason in found.left_out.items()]
 
 
 def marked_lines(text: str) -> list[tuple[int, str]]:
@@ -108,6 +125,7 @@ def _tick(found: Found) -> float:
     rates = [camera.rate_hz for camera in found.cameras]
     rates += [sense.rate_hz for sense in found.senses if sense.modality == "depth"]
     others = [joints.rate_hz for joints in found.joints] + [pose.rate_hz for pose in found.poses]
+    others += [odometry.rate_hz for odometry in found.odometry]
     slowest = min(rates) if rates else min([TICK_WITHOUT_CAMERA_HZ, *others])
     return float(max(round(slowest), 1))  # whole, as a dataset's fps must be
 
@@ -122,15 +140,27 @@ def _streams(found: Found) -> list[tuple[str, list[str]]]:
             *_common(measured.topic, STATE_TYPE, measured.rate_hz),
             f"    joints: [{', '.join(quoted(item) for item in measured.names)}]",
             "    fields: [position]  # velocity and effort may be added where the driver fills them",
-            f"    unit: rad  # {CHECK}: m for a sliding joint",
+            f"    {unit_lines(measured.names, found.urdf, CHECK)}",
         ]
         if measured.partial:
             lines.append("    partial: true  # each message has only some of the joints")
+        if measured.holds:
+            held = ", ".join(quoted(item) for item in measured.holds)
+            lines.append(f"    holds: [{held}]  # {CHECK}: published only while they move?")
+        if measured.continuous:
+            turning = ", ".join(quoted(item) for item in measured.continuous)
+            known = all(item in found.urdf for item in measured.continuous)
+            note = "as in robot_description" if known else f"{CHECK}: they turn without end?"
+            lines.append(f"    continuous: [{turning}]  # {note}")
         blocks.append((measured.topic, lines))
     for pose in found.poses:
         note = f"    unit: m  # {CHECK}: the pose of the tool, in frame {quoted(pose.frame_id)}?"
         lines = ["    modality: state", *_common(pose.topic, POSE_TYPE, pose.rate_hz), note]
         blocks.append((pose.topic, lines))
+    for odometry in found.odometry:
+        lines = ["    modality: state", *_common(odometry.topic, ODOMETRY_TYPE, odometry.rate_hz)]
+        note = "the pose drifts; [pose, twist] if all episodes begin at one place"
+        blocks.append((odometry.topic, [*lines, f"    fields: [twist]  # {note}", "    unit: m/s"]))
     for sense in found.senses:
         common = _common(sense.topic, sense.type, sense.rate_hz, sense.modality)
         blocks.append((sense.topic, [f"    modality: {sense.modality}", *common, *sense_lines(sense)]))
@@ -170,9 +200,10 @@ def _camera(camera: Camera, sizes: set[tuple[int, int]]) -> list[str]:
 def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
     commands = found.commands
     arms = [command for command in commands if not command.grips_only] or commands
-    rate_hz = min(max(command.rate_hz for command in arms), MOST_RATE_HZ)
+    most_hz = GOAL_RATE_HZ if any(command.type == TRAJECTORY for command in arms) else MOST_RATE_HZ
+    rate_hz = min(max(command.rate_hz for command in arms), most_hz)
     grippers = [name for command in commands for name in command.grippers]
-    single = len(commands) == 1 and not commands[0].cartesian
+    single = len(commands) == 1 and commands[0].kind == JOINT_POSITION and commands[0].type in ONE_COMMAND
     lines = [
         "action:",
         f"  rate_hz: {rate_hz:g}",
@@ -183,7 +214,7 @@ def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
         listed = ", ".join(quoted(name) for name in grippers)
         lines.append(f"  grippers: [{listed}]  # {CHECK}: joints that open and close, by their names")
     if single:
-        lines += [f"  {line}" for line in _output(commands[0])]
+        lines += [f"  {line}" for line in _output(commands[0], found.urdf)]
     else:
         lines.append("  outputs:")
     limits: list[str] = []
@@ -194,11 +225,13 @@ def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
             (pose,) = (item for item in found.poses if item.topic == command.pose)
             rows, turns = tool_limits(command, name, pose.positions, tick_hz)
             limits += rows
+        elif command.base:
+            limits += base_limits(command, name, tick_hz)
         else:
-            limits += joint_limits(command, measured, tick_hz)
+            limits += joint_limits(command, measured, tick_hz, found.urdf)
         if not single:
             lines.append(f"    - name: {name}")
-            lines += [f"      {line}" for line in _output(command)]
+            lines += [f"      {line}" for line in _output(command, found.urdf)]
         if command.cartesian:
             lines += [f"      pose: {streams[command.pose]}", f"      rotation_limit: {turns}"]
     return [
@@ -213,13 +246,15 @@ def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
     ]
 
 
-def _output(command: Command) -> list[str]:
+def _output(command: Command, urdf: dict[str, UrdfLimit]) -> list[str]:
+    moves = "the action that moves the robot" if command.recorded else "the topic that moves the robot"
     lines = [
-        f"topic: {_relative(command.topic)}  # {CHECK}: the topic that moves the robot",
-        f"type: {command.type}",
+        f"topic: {_relative(command.topic)}  # {CHECK}: {moves}",
+        f"type: {command.type}" + (f"  # {CHECK}: {command.note}" if command.note else ""),
     ]
-    tolerance = f"tolerance_s: {_tolerance(command.rate_hz):g}"
-    if command.grips_only and command.largest_gap_s > TOLERANCE_LEAST_S:
+    tolerance_s = _tolerance(command.rate_hz)
+    tolerance = f"tolerance_s: {tolerance_s:g}"
+    if command.recorded or (command.grips_only and command.largest_gap_s > TOLERANCE_LEAST_S):
         held_s = max(HELD_TOLERANCE_S, round(1.5 * command.largest_gap_s, 1))
         tolerance = f"tolerance_s: {held_s:g}  # sent only when it is to change"
     if command.cartesian:
@@ -231,15 +266,30 @@ def _output(command: Command) -> list[str]:
             f"unit: {unit}",
             tolerance,
         ]
+    if command.base:
+        frame = [f"frame_id: {quoted(command.frame_id)}"] if command.frame_id else []
+        names = f"names: [{', '.join(command.names)}]  # {CHECK}: {command.guessed}"
+        tolerance = (
+            f"tolerance_s: {max(tolerance_s, TIMEOUT_S):g}  # {CHECK}: after which the base stops by itself"
+        )
+        return [*lines, f"kind: {command.kind}", names, *frame, "unit: m/s", tolerance]
     names = f"names: [{', '.join(quoted(item) for item in command.names)}]"
     if command.guessed:
         names += f"  # {CHECK}: {command.guessed}"
-    return [*lines, names, f"unit: rad  # {CHECK}: m for a sliding joint", tolerance]
+    lines += [names, unit_lines(command.names, urdf, CHECK), tolerance]
+    if command.kind == JOINT_VELOCITY:
+        lines.append(f"kind: {command.kind}  # in the unit and per second")
+    if command.type == JOG_TYPE and command.jog:
+        lines.append(f"jog: {command.jog}")
+    return lines
 
 
 def _output_names(commands: Sequence[Command]) -> list[str]:
     """Short names; those of the topics where there are several of a kind."""
-    kinds = ["tool" if item.cartesian else "gripper" if item.grips_only else "arm" for item in commands]
+    kinds = [
+        "tool" if item.cartesian else "base" if item.base else "gripper" if item.grips_only else "arm"
+        for item in commands
+    ]
     others = stream_names([item.topic for item in commands])
     return [
         kind if kinds.count(kind) == 1 and kind not in others else other

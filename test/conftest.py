@@ -4,41 +4,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
-import tempfile
 from pathlib import Path
 from types import ModuleType
-from typing import IO
 
 import hypothesis
 import pytest
-
-
-def _own_domain() -> tuple[int, IO[str]]:
-    """A ROS domain (1 to 100: the range whose ports stay below Linux' ephemeral ones) that no other test run uses.
-
-    Returned with the locked file that reserves it for as long as this process lives.
-    """
-    for step in range(100):
-        domain = 1 + (os.getpid() + step) % 100
-        lock = Path(tempfile.gettempdir(), f"hpt_ros_test_domain_{domain}.lock").open("a")  # noqa: SIM115 - kept open
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            continue
-        return domain, lock
-    pytest.exit(
-        "all ROS domains 1 to 100 are used by other test runs on this machine: wait for one to end", 2
-    )
-
+from support.domain import own_domain
 
 # Set before any test module imports rclpy: the middleware reads them once.
-_DOMAIN, _DOMAIN_LOCK = _own_domain()
-os.environ["ROS_DOMAIN_ID"] = str(_DOMAIN)
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+try:
+    own_domain()
+except RuntimeError as error:
+    pytest.exit(str(error), 2)
 os.environ.setdefault("MUJOCO_GL", "egl")
 
 # How long an example takes depends on the machine: no deadline, no "too slow" failure.

@@ -11,19 +11,17 @@ The real control room sends its real messages at the times of a recorded timer t
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from support.arm import ArmModel
+from support.document import rewrite, table
 from support.stream import START_NS, Plan, Stream, shipped_controller
 from support.timer_traces import TRACES, calls_ns, lateness_ns
 
 from hpt_ros.control import Limits
 from hpt_ros.sim.controllers import HUMBLE, JAZZY, ROLLING, ForwardController, TrajectoryController
 
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "safety.md"
-BEGIN, END = "<!-- controllers: written by test/controller_table.py -->", "<!-- end of controllers -->"
 SECONDS, RATE_HZ = 12.0, 50.0
 LAGS_S = (0.0, 0.014, 0.04, 0.1)
 ONE = np.ones(1)
@@ -73,27 +71,18 @@ def cell(name: str, trace: str, lag_s: float) -> str:
     )
 
 
-def table() -> list[str]:
-    """The lines of the table."""
-    lines = [
-        "| controller | timer | " + " | ".join(f"lag {1000 * lag:.0f} ms" for lag in LAGS_S) + " |",
-        "| --- | --- |" + " --- |" * len(LAGS_S),
-    ]
+def rows() -> Iterator[str]:
+    """All lines."""
     for name in CONTROLLERS:
         for trace in TRACES:
             cells = [cell(name, trace, lag_s) for lag_s in LAGS_S]
-            lines.append(f"| {name} | {trace} | " + " | ".join(cells) + " |")
-            print(lines[-1], flush=True)
-    return lines
+            yield f"| {name} | {trace} | " + " | ".join(cells) + " |"
 
 
 def main() -> int:
     """Run all and rewrite the table."""
-    lines = [BEGIN, *table(), END]
-    text = DOCUMENT.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    DOCUMENT.write_text(before + "\n".join(lines) + after, encoding="utf-8")
+    heads = ["controller", "timer", *(f"lag {1000 * lag:.0f} ms" for lag in LAGS_S)]
+    rewrite("controllers", "test/controller_table.py", table(heads, rows()))
     return 0
 
 

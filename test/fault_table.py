@@ -10,18 +10,14 @@ on; they are measured, not asserted (test/nodes/test_faults.py asserts what must
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 import numpy as np
 import process_faults
@@ -29,13 +25,17 @@ from cable import Cable, CableError
 from far_sides import Side
 from policy_rig import COMMANDS, NS, PERIOD_S, ROBOT, Rig, nan_checkpoint, policy_rig, wait_for
 from rclpy.node import Node
+from support.document import rewrite, table
+from support.domain import own_domain
 from support.told import Sent, peaks
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.control import State
 
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "safety.md"
-BEGIN, END = "<!-- faults: written by test/fault_table.py -->", "<!-- end of faults -->"
+HEADS = (
+    "fault, while moving", "brakes after, s", "still after, s", "commands until then",
+    "most of a limit used: position / velocity / acceleration", "why it stands (latched until cleared)",
+)  # fmt: skip
 # Where a failing policy is to be noticed at once, it is asked at every tick.
 EAGER: dict[str, Any] = {"queue__request_fraction": 1.0, "safety__max_refused": 3}
 
@@ -203,24 +203,17 @@ def _short(reason: str) -> str:
     return first if len(first) < 200 else first[:197] + "..."
 
 
+def rows() -> Iterator[str]:
+    """All lines, one fault after the other."""
+    yield from map(row, FAULTS)
+    for special in (cut_link, nan_weights, slow_subscriber, *process_faults.rows(used)):
+        yield special()
+
+
 def main() -> int:
     """Run all and rewrite the table."""
-    lines = [
-        BEGIN,
-        "| fault, while moving | brakes after, s | still after, s | commands until then | most of a limit used: "
-        "position / velocity / acceleration | why it stands (latched until cleared) |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for fault in FAULTS:
-        lines.append(row(fault))
-        print(lines[-1], flush=True)
-    for special in (cut_link, nan_weights, slow_subscriber, *process_faults.rows(used)):
-        lines.append(special())
-        print(lines[-1], flush=True)
-    text = DOCUMENT.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    DOCUMENT.write_text(before + "\n".join([*lines, END]) + after, encoding="utf-8")
+    own_domain()
+    rewrite("faults", "test/fault_table.py", table(HEADS, rows()))
     return 0
 
 

@@ -82,11 +82,11 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     if args.out.exists():
         raise exists
     with Report().status("reading the bag"), Bag.open(args.bag, recover=True) as bag:
-        text = first_embodiment(bag, name=args.name or DEFAULT_NAME, tick_hz=args.tick_hz)
+        first = first_embodiment(bag, name=args.name or DEFAULT_NAME, tick_hz=args.tick_hz)
         carried = bool(bag.embodiment_text())
     try:
         with make_parent(args.out).open("x", encoding="utf-8") as file:
-            file.write(text)
+            file.write(first.text)
     except FileExistsError as error:
         raise exists from error
     except OSError as error:
@@ -94,7 +94,15 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
             f"--out {str(args.out)!r} cannot be written ({error.strerror}); give another place"
         ) from error
     say(_summary(args.out))
-    say(f"wrote {args.out}; look at the {len(marked_lines(text))} lines marked {CHECK}, the limits above all")
+    say(
+        f"wrote {args.out}; look at the {len(marked_lines(first.text))} lines marked {CHECK}, the limits above all"
+    )
+    if first.left_out:
+        say("left out:")
+        for line in first.left_out:
+            say(f"  {line}")
+    if first.other_topics:
+        say(f"of types that no embodiment file has: {', '.join(first.other_topics)}")
     if carried:
         say("the bag carries the embodiment file that it was recorded with: `hpt convert` needs no other")
 

@@ -94,11 +94,15 @@ class WatchdogConfig:
         maximum=10.0,
     )
     periods: float = field(
-        "a stream's timeout is never less than this many of its periods",
+        "a stream's timeout is never less than this many of its periods and delay_s together",
         default=2.5,
         minimum=1.0,
         maximum=100.0,
     )
+    delay_s: float = field(
+        "what exposure, transport and jitter may take of a stream's timeout beside its periods",
+        default=0.05, unit="s", minimum=0.0, maximum=10.0,
+    )  # fmt: skip
     frozen_repeats: int = field(
         "a camera whose picture came again, pixel for pixel, more often than this while the robot moved is stale; "
         "0 never looks",

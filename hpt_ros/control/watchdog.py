@@ -21,8 +21,10 @@ class _Seen:
 class Watchdog:
     """Ages of streams, by header stamp and by arrival.
 
-    A stream's timeout is ``max(timeout_s, periods / rate_hz)``: 0.2 s would be two frames of a 10 Hz camera, and one
-    frame late by jitter would stop the robot; with 2.5 periods it takes two frames missing in a row.
+    A stream's timeout is ``max(timeout_s, periods / rate_hz + delay_s)``. Where one message is lost, the newest becomes
+    as old as two periods and what the next one takes from its stamp to the node: no healthy stream may be stale then.
+    With the defaults such a message may take 80 ms at every rate (half a period and ``delay_s``, or more), or 50 ms
+    where the stream comes at 0.8 of its rate. Two missing in a row make it stale, unless ``timeout_s`` is longer.
 
     The age by stamp catches a pipeline that falls behind; the age by arrival catches a stamp from the future, which
     would look fresh for ever. A stamp further ahead than the timeout is stale too: clocks disagree. A stream that was
@@ -43,7 +45,9 @@ class Watchdog:
         """
         self._holding = frozenset(holding)
         self.timeouts_s = {
-            name: math.inf if name in self._holding else max(config.timeout_s, config.periods / rate_hz)
+            name: math.inf
+            if name in self._holding
+            else max(config.timeout_s, config.periods / rate_hz + config.delay_s)
             for name, rate_hz in rates_hz.items()
         }
         self._seen: dict[str, _Seen] = {}

@@ -14,22 +14,12 @@ from numpy.typing import NDArray
 
 from hpt_ros.control import Kinematics
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.urdf import MOVING, UrdfLimit, joint_limit, parse_urdf
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.mujoco_engine import mujoco
 
-MAX_URDF_BYTES = 8 * 1024 * 1024  # robots with every mesh named stay below 1 MiB
 # MuJoCo wants a mass for what moves; kinematics does not use it.
 _SETTINGS = {"boundmass": "1e-3", "boundinertia": "1e-6", "fusestatic": "false", "discardvisual": "false"}
-
-
-@dataclass(frozen=True, slots=True)
-class UrdfLimit:
-    """What a URDF says of a joint; infinite where it says nothing."""
-
-    lower: float
-    upper: float
-    velocity: float
-    continuous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +41,7 @@ def read_urdf(text: str, names: Sequence[str]) -> Urdf:
     Raises:
         HptError: no URDF, or a joint that it does not have, or one that does not move.
     """
-    root = _parsed(text)
+    root = parse_urdf(text)
     joints = {joint.get("name", ""): joint for joint in root.findall("joint")}
     for name in names:
         if name not in joints:
@@ -59,12 +49,12 @@ def read_urdf(text: str, names: Sequence[str]) -> Urdf:
                 f"robot_description has no joint {name!r}; its joints are {', '.join(joints)[:300]}"
                 f"{did_you_mean(name, joints) or '; give the URDF of the robot in the embodiment file'}"
             )
-        if joints[name].get("type") not in ("revolute", "continuous", "prismatic"):
+        if joints[name].get("type") not in MOVING:
             raise HptError(
                 f"robot_description has the joint {name!r} of type {joints[name].get('type')!r}, but the action moves "
                 "it, so revolute, continuous or prismatic was expected; correct one of them"
             )
-    limits = tuple(_limit(joints[name]) for name in names)
+    limits = tuple(joint_limit(joints[name]) for name in names)
     return Urdf(root.get("name", ""), _kinematics(root, joints, names), limits)
 
 
@@ -79,7 +69,7 @@ def root_link(text: str) -> str:
     Raises:
         HptError: no URDF.
     """
-    root = _parsed(text)
+    root = parse_urdf(text)
     children = {child.get("link") for child in root.findall("joint/child")}
     return next((name for link in root.findall("link") if (name := link.get("name", "")) not in children), "")
 
@@ -136,48 +126,6 @@ def with_limits(robot: Embodiment, urdf: Urdf) -> Embodiment:
             )
         found.append(limit)
     return replace(robot, action=replace(robot.action, limits=tuple(found)))
-
-
-def _parsed(text: str) -> ElementTree.Element:
-    if len(text) > MAX_URDF_BYTES or "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise HptError(
-            f"robot_description has {len(text)} characters or declares entities, which no URDF needs; set the URDF "
-            "itself (xacro's output), not a file name"
-        )
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise HptError(
-            f"robot_description is no XML ({error}); set the URDF itself (xacro's output), not a file name"
-        ) from error
-    if root.tag != "robot" or root.find("link") is None:
-        raise HptError(
-            f"robot_description is XML of a {root.tag!r}, but a URDF's <robot> with links was expected; run xacro on it"
-        )
-    return root
-
-
-def _limit(joint: ElementTree.Element) -> UrdfLimit:
-    found = joint.find("limit")
-    bounded = joint.get("type") != "continuous" and found is not None
-
-    def number(key: str, default: float) -> float:
-        raw = None if found is None else found.get(key)
-        try:
-            return default if raw is None else float(raw)
-        except ValueError as error:
-            raise HptError(
-                f"robot_description, joint {joint.get('name')!r}, has {key} {raw!r}, but a number was expected; "
-                "correct the URDF"
-            ) from error
-
-    velocity = number("velocity", np.inf)
-    return UrdfLimit(
-        number("lower", 0.0) if bounded else -np.inf,
-        number("upper", 0.0) if bounded else np.inf,
-        velocity if velocity > 0.0 else np.inf,  # 0 is what exporters write when nobody entered it
-        joint.get("type") == "continuous",
-    )
 
 
 def _kinematics(

@@ -25,21 +25,37 @@ def test_when_never_seen_expect_stale():
     assert math.isnan(dog.age_s("camera", 5 * S))
 
 
-def test_when_rate_is_low_expect_timeout_of_two_and_a_half_periods():
+def test_when_rate_is_low_expect_timeout_of_its_periods_and_delay():
     dog = watchdog()
-    assert dog.timeouts_s == {"camera": pytest.approx(0.25), "joints": pytest.approx(0.2)}
+    assert dog.timeouts_s == {"camera": pytest.approx(0.3), "joints": pytest.approx(0.2)}
     for name in dog.timeouts_s:
         dog.saw(name, 5 * S, 5 * S)
     assert dog.stale(5 * S + 200_000_000) == {}
     assert set(dog.stale(5 * S + 200_000_001)) == {"joints"}
-    assert set(dog.stale(5 * S + 250_000_001)) == {"camera", "joints"}
+    assert set(dog.stale(5 * S + 300_000_000)) == {"joints"}
+    assert set(dog.stale(5 * S + 300_000_001)) == {"camera", "joints"}
+
+
+@pytest.mark.parametrize("rate_hz", [0.1, 1.0, 5.0, 10.0, 15.0, 16.7, 20.0, 30.0, 60.0, 100.0, 500.0])
+@pytest.mark.parametrize(("slower", "delay_s"), [(1.0, 0.08), (1.25, 0.05)])
+def test_when_one_message_is_lost_expect_no_stop_and_when_they_end_expect_one(rate_hz, slower, delay_s):
+    """At the rate of the file, and at the 0.8 of it that diagnostics takes for healthy."""
+    dog = Watchdog(WatchdogConfig(), {"stream": rate_hz})
+    period_ns = round(slower * S / rate_hz)
+    stamps = [5 * S + number * period_ns for number in (0, 1, 2, 4, 5)]  # one is lost
+    arrivals = [stamp + round(delay_s * S) for stamp in stamps]
+    for stamp, arrives, following in zip(stamps, arrivals, arrivals[1:], strict=False):
+        dog.saw("stream", stamp, arrives)
+        assert dog.stale(arrives) == dog.stale(following - 2_000_000) == {}
+    last_ns = stamps[-2]
+    assert set(dog.stale(last_ns + round(dog.timeouts_s["stream"] * S) + 1)) == {"stream"}
 
 
 def test_when_stamp_is_old_on_arrival_expect_stale_by_stamp():
     dog = watchdog()
     dog.saw("camera", 5 * S, 6 * S)
     assert dog.age_s("camera", 6 * S) == pytest.approx(1.0)
-    assert "is 1.000 s old, its timeout is 0.25 s" in dog.stale(6 * S)["camera"]
+    assert "is 1.000 s old, its timeout is 0.3 s" in dog.stale(6 * S)["camera"]
 
 
 def test_when_stamp_is_in_the_future_expect_stale_by_arrival_and_by_distance():

@@ -36,7 +36,7 @@ def converted(arm, tmp_path, kinds, **changes):
     """Dataset of a bag by its first embodiment file, with lines of that changed, and the ticks' times."""
     bag = arm.write(tmp_path / "bag", arm.record(*kinds, duration_s=8.0))
     with Bag.open(bag) as opened:
-        text = first_embodiment(opened)
+        text = first_embodiment(opened).text
     for old, new in changes.items():
         assert f"{old}: " in text
         text = text.replace(f"{old}: ", f"{new}: ", 1)

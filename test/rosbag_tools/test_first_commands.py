@@ -26,7 +26,7 @@ def arm():
 
 def made(path):
     with Bag.open(path) as bag:
-        return first_embodiment(bag)
+        return first_embodiment(bag).text
 
 
 def outputs(text):

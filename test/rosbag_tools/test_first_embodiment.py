@@ -27,7 +27,7 @@ from .test_senses import Senses
 
 def made(path, **options):
     with Bag.open(path) as bag:
-        return first_embodiment(bag, **options)
+        return first_embodiment(bag, **options).text
 
 
 def without(robot, *topics):
