@@ -54,7 +54,9 @@ def test_when_a_robot_has_an_arm_and_a_gripper_expect_each_commanded_on_its_topi
     assert (fingers <= 0.8).all()
     # A controller without times is told where to be when it is told: the timer's jitter is in single steps.
     closing = (fingers > 0.15) & (fingers < 0.75)
-    spread = np.median((fingers[10:] - fingers[:-10])[closing[10:] & closing[:-10]]) * ARM.action.rate_hz / 10
+    apart = np.array(machine.gripper_times_s)[:, None]
+    rates = (fingers[10:] - fingers[:-10]) / (apart[10:] - apart[:-10])
+    spread = np.median(rates[closing[10:] & closing[:-10]])
     assert 1.0 < spread < 1.4 * 1.2
 
 

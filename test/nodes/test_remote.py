@@ -178,10 +178,10 @@ def test_when_the_robots_side_has_no_embodiment_file_expect_configure_refused(ri
 def test_when_the_inference_node_starts_later_expect_waiting_and_then_the_robots_side_ready() -> None:
     environment = os.environ | {"RCUTILS_LOGGING_USE_STDOUT": "1", "PYTHONUNBUFFERED": "1"}
 
-    def started(executable: str, **values: str) -> subprocess.Popen[str]:
+    def started(module: str, **values: str) -> subprocess.Popen[str]:
         settings = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
         return subprocess.Popen(
-            [sys.executable, "-m", f"hpt_ros.nodes.{executable}", "--ros-args", *settings],
+            [sys.executable, "-m", f"hpt_ros.nodes.{module}", "--ros-args", *settings],
             stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
 
@@ -192,11 +192,11 @@ def test_when_the_inference_node_starts_later_expect_waiting_and_then_the_robots
                 return
         pytest.fail(f"{words!r} was never said")
 
-    with started("policy_node", policy="remote", embodiment="feed_dog", autostart="true") as robot:
+    with started("policy.policy_node", policy="remote", embodiment="feed_dog", autostart="true") as robot:
         try:
             until(robot, "no inference node of that name was found")
             until(robot, "waits for it, and tries again")
-            with started("inference_node", policy="hold", embodiment="feed_dog") as policy:
+            with started("inference.inference_node", policy="hold", embodiment="feed_dog") as policy:
                 try:
                     until(robot, "configured for feed_dog")
                 finally:
