@@ -13,7 +13,3 @@ class BagError(HptError):
 
 class TruncatedBagError(BagError):
     """A bag ends before its index: its recorder was killed, or the copy was cut short."""
-
-
-class DatasetExistsError(BagError):
-    """The folder that a dataset should go to is there already."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +15,7 @@ import av.error
 import numpy as np
 
 from hpt_ros.embodiment import ImageSpec, Stream
+from hpt_ros.embodiment.estimates import make_unique
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode
 from rosbag_tools.names import EMBODIMENT_TOPIC
 from rosbag_tools.reader import Bag
@@ -176,16 +176,4 @@ def stream_names(topics: list[str]) -> list[str]:
         base = re.sub(r"_(camera|cam)$", "", base)[:56] or "camera"
         base = base if base[0].isalpha() else f"camera_{base}"
         names.append(base)
-    return unique_names(names)
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """The names, with a number behind those that stand more than once."""
-    found: list[str] = []
-    for name in names:
-        number, candidate = 1, name
-        while candidate in found:
-            number += 1
-            candidate = f"{name}_{number}"
-        found.append(candidate)
-    return found
+    return make_unique(names)

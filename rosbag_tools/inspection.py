@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.errors import did_you_mean
-from hpt_ros.observation.track import seconds
+from hpt_ros.observation.track import nanoseconds, seconds
 from rosbag_tools.names import EMBODIMENT_TOPIC, EVENTS_TOPIC
 from rosbag_tools.reader import Bag
 
@@ -39,7 +40,8 @@ MISSING, EMPTY = "missing", "no messages"
 
 @dataclass
 class TopicTimes:
-    """One topic's messages. Times between messages are of header stamps where there are any, else of log times.
+    """One topic's messages. Times between messages are of header stamps where there are any, else of log times; those
+    of an embodiment's streams are corrected as it states.
 
     Attributes:
         type: message type.
@@ -118,6 +120,7 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
     found = {name: TopicTimes(topic.type) for name, topic in bag.topics.items()}
     times = {name: array("q") for name in found}
     delays = {name: array("q") for name in found}
+    streams = {stream.topic: stream for stream in embodiment.streams} if embodiment else {}
     for record in bag.records():
         entry = found[record.topic]
         if not entry.count:
@@ -125,9 +128,15 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
         entry.last_ns = record.log_ns
         entry.count += 1
         entry.size_bytes += record.size_bytes
-        times[record.topic].append(record.log_ns if record.stamp_ns is None else record.stamp_ns)
-        if record.stamp_ns is not None:
-            delays[record.topic].append(record.log_ns - record.stamp_ns)
+        stream, stamp_ns = streams.get(record.topic), record.stamp_ns
+        if stream is not None and stream.time == BY_ARRIVAL:
+            stamp_ns = None
+        measured_ns = record.log_ns if stamp_ns is None else stamp_ns
+        if stream is not None:
+            measured_ns += nanoseconds(stream.stamp_offset_s)
+        times[record.topic].append(measured_ns)
+        if stamp_ns is not None:
+            delays[record.topic].append(record.log_ns - measured_ns)
     stamps = {name: np.frombuffer(values, np.int64) for name, values in times.items() if len(values)}
     for name, values in stamps.items():
         _intervals(found[name], values, bag.start_ns)
@@ -243,7 +252,8 @@ def _point_out_clocks(found: Mapping[str, TopicTimes]) -> None:
         if abs(entry.delay_s) > CLOCK_OFF_S:
             entry.notes.append(
                 f"stamps are {abs(entry.delay_s):.3g} s {'behind' if entry.delay_s > 0 else 'ahead of'} their arrival: "
-                "two clocks; synchronise the machines, or record with --use-sim-time"
+                "two clocks; synchronise the machines, record with --use-sim-time, or state time: arrival for the "
+                "stream"
             )
         elif entry.used_by and entry.delay_s > LATE_S:
             entry.notes.append(f"arrives {entry.delay_s * 1e3:.0f} ms after its stamp")

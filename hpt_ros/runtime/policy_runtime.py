@@ -23,7 +23,7 @@ from hpt_ros.control import Command, ControlConfig, Controller, Kinematics, Limi
 from hpt_ros.control.chunk import NS_PER_S, shape_refusal
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import HptError, did_you_mean
-from hpt_ros.observation import decode, require_frame, stamp_ns, view_size
+from hpt_ros.observation import decode, measured_ns, require_frame, view_size
 from hpt_ros.observation.checks import place
 from hpt_ros.policies.factory import LoadedPolicy
 from hpt_ros.policies.protocol import EncodesAhead, Observation
@@ -289,7 +289,7 @@ class PolicyRuntime:
     def keep(self, stream: Stream, message: Any, arrival_ns: int) -> None:
         """Note, while inactive, where the joints of a stream are that are published only while they move."""
         with contextlib.suppress(HptError):  # a stream that sends such messages is complained of while active
-            stamp, value = stamp_ns(message, arrival_ns), decode(stream, message)
+            stamp, value = measured_ns(stream, message, arrival_ns), decode(stream, message)
             if self._pose.saw(stream.name, stamp, arrival_ns, value)[1] >= 0 and stream.holding:
                 self._fresh(stream, stamp, arrival_ns)
 
@@ -333,7 +333,7 @@ class PolicyRuntime:
         return Step(command, heard.result, heard.problem, heard.internal, heard.complaints, heard.lost)
 
     def _take(self, stream: Stream, message: Any, arrival_ns: int) -> None:
-        stamp = stamp_ns(message, arrival_ns)
+        stamp = measured_ns(stream, message, arrival_ns)
         if stream.modality not in COSTLY:
             if stream.name in self._framed:
                 require_frame(self._framed[stream.name], message, place(stream))

@@ -10,19 +10,18 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from support.tiny_senses import Senses
 
 from hpt_ros.cli.main import main
+from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
-from hpt_ros.learning.dataset import open_dataset
+from hpt_ros.embodiment.estimates import MARGIN_LEAST, MARGIN_SHARE
 from rosbag_tools.convert import convert
 from rosbag_tools.errors import BagError
 from rosbag_tools.first_embodiment import first_embodiment
-from rosbag_tools.first_limits import MARGIN_LEAST, MARGIN_SHARE
 from rosbag_tools.first_senses import CHECK
 from rosbag_tools.names import KEY_EMBODIMENT
 from rosbag_tools.reader import Bag
-
-from .test_senses import Senses
 
 
 def made(path, **options):
