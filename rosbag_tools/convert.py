@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import rosbag_tools.opening  # noqa: F401, bags open faster
 from hpt_ros.dataset import DatasetWriter
 from hpt_ros.dataset.append import Earlier, open_earlier
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES, EpisodeReport, Report

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from array import array
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +36,7 @@ SILENT_S = 1.0
 # Below this rate a topic is events, of which no skew can be said.
 STEADY_HZ = 1.0
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-MISSING, EMPTY = "missing", "no messages"
+MISSING, EMPTY, UNREADABLE = "missing", "no messages", "not readable"
 
 
 @dataclass
@@ -56,6 +57,7 @@ class TopicTimes:
         delay_s: median of log time less header stamp; None without stamps.
         skew_s, worst_skew_s: median and 95th percentile of the distance from a message of the reference topic to the
             nearest one of this topic; None where there is nothing to compare.
+        unreadable: why its messages cannot be read; empty if they can be. Its times are then log times.
         used_by: what the embodiment file takes it for; empty if it does not.
         notes: what is wrong with it.
     """
@@ -73,6 +75,7 @@ class TopicTimes:
     delay_s: float | None = None
     skew_s: float | None = None
     worst_skew_s: float | None = None
+    unreadable: str = ""
     used_by: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -101,8 +104,9 @@ class Inspection:
     def lacks(self) -> bool:
         """Whether something that the embodiment file wants is missing, empty or of another type."""
         return any(
-            note.startswith((MISSING, EMPTY, "type is"))
+            note.startswith((MISSING, EMPTY, UNREADABLE, "type is"))
             for entry in self.topics.values()
+            if entry.used_by
             for note in entry.notes
         )
 
@@ -117,7 +121,10 @@ class Inspection:
 
 def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
     """Measure every topic of a bag, and compare with what an embodiment file wants."""
-    found = {name: TopicTimes(topic.type) for name, topic in bag.topics.items()}
+    found = {
+        name: TopicTimes(topic.type, unreadable=bag.unreadable(name)) for name, topic in bag.topics.items()
+    }
+    damaged = Counter[str]()
     times = {name: array("q") for name in found}
     delays = {name: array("q") for name in found}
     streams = {stream.topic: stream for stream in embodiment.streams} if embodiment else {}
@@ -128,6 +135,7 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
         entry.last_ns = record.log_ns
         entry.count += 1
         entry.size_bytes += record.size_bytes
+        damaged[record.topic] += record.damaged
         stream, stamp_ns = streams.get(record.topic), record.stamp_ns
         if stream is not None and stream.time == BY_ARRIVAL:
             stamp_ns = None
@@ -142,6 +150,8 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
         _intervals(found[name], values, bag.start_ns)
         if len(delays[name]):
             found[name].delay_s = float(np.median(delays[name])) * 1e-9
+        if damaged[name]:
+            found[name].notes.append(f"{damaged[name]} messages are damaged: shorter than their header")
     result = Inspection(found)
     if embodiment is not None:
         _claims(found, embodiment, bag)
@@ -225,6 +235,8 @@ def _claim(
         entry.notes.append(f"type is {entry.type}, expected {type_}")
     elif entry.count == 0:
         entry.notes.append(EMPTY)
+    elif entry.unreadable:
+        entry.notes.append(f"{UNREADABLE}: {entry.unreadable}")
     else:
         if entry.rate_hz < SLOW_SHARE * rate_hz:
             entry.notes.append(f"slower than {rate_hz:g} Hz")
