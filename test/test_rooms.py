@@ -157,7 +157,7 @@ def test_every_folder_of_the_packages_is_a_room() -> None:
             "from hpt_ros.embodiment import Embodiment\n",
             "hpt_ros.embodiment.Embodiment",
         ),
-        ("hpt_ros.control.made_up", "from ..nodes import policy_node\n", "hpt_ros.nodes.policy.policy_node"),
+        ("hpt_ros.control.made_up", "from ..nodes import made_up\n", "hpt_ros.nodes.made_up"),
         ("hpt_ros.control.made_up", "from hpt_ros import model\n", "hpt_ros.model"),
         ("hpt_ros.control.made_up", "import importlib\nimportlib.import_module('torch.nn')\n", "torch.nn"),
         (
