@@ -49,7 +49,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     # mujoco and triton: hpt_ros/mujoco_engine.py
     "leaves": frozenset({"mujoco", "numpy", "triton", "yaml"}),
     "hpt_ros.embodiment": frozenset({"numpy", "scipy", "yaml"}),
-    "hpt_ros.observation": frozenset({"cv2", "numpy", "rosbags.image", "hpt_ros.embodiment"}),
+    "hpt_ros.observation": frozenset({"av", "cv2", "numpy", "hpt_ros.embodiment"}),
     # observation, google_crc32c and google.protobuf: what is imported is decoded as messages are; optional extras
     "hpt_ros.dataset": frozenset(
         {"av", "numpy", "pyarrow", "yaml", "hpt_ros.embodiment", "hpt_ros.observation"}
