@@ -13,3 +13,7 @@ class BagError(HptError):
 
 class TruncatedBagError(BagError):
     """A bag ends before its index: its recorder was killed, or the copy was cut short."""
+
+
+class DamagedMessageError(BagError):
+    """A message does not fit its type: only its topic is concerned."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError, ImageSpec, Stream
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode
-from rosbag_tools.errors import BagError
+from rosbag_tools.errors import BagError, DamagedMessageError
 from rosbag_tools.first_actions import TARGET, explain, find_actions
 from rosbag_tools.first_bases import ODOMETRY_TYPE, find_odometry, settle_odometry
 from rosbag_tools.first_commands import (
@@ -119,6 +119,8 @@ def _look(bag: Bag) -> Found:
         if times.type not in _KNOWN_TYPES:
             continue
         try:
+            if times.unreadable:
+                raise LeftOut(times.unreadable)
             if topic.rpartition("/")[2] == DESCRIPTION and times.type == TEXT_TYPE:
                 found.urdf |= find_description(bag, topic)
                 continue
@@ -127,7 +129,7 @@ def _look(bag: Bag) -> Found:
             if times.rate_hz <= 0 and times.type != TEXT_TYPE:  # a task may be said once
                 raise LeftOut("it has fewer than two messages")
             _take(bag, topic, times, found, actions)
-        except LeftOut as error:
+        except (LeftOut, DamagedMessageError) as error:
             found.left_out[topic] = str(error)
     _drop_doubles(found)
     found.senses = agree(found.senses, found.left_out)

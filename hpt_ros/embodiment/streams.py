@@ -53,6 +53,10 @@ _ELEMENTS: Mapping[str, tuple[str, ...]] = {
 
 _ANGLE = (".cos", ".sin")  # of a continuous joint's position, which has no seam so
 
+BY_STAMP, BY_ARRIVAL = "stamp", "arrival"
+# Types that carry the same, of which a cell may have another than the one that a policy was trained with.
+SAME_CONTENT = (("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"), _ARRAYS)
+
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # ROS 2 names, absolute or relative: segments of letters, digits and underscores that do not begin with a digit. Private
 # ones ("~/x") lie below each node's own name, so the recorder and the policy node would not mean the same topic.
@@ -109,6 +113,15 @@ class Stream:
         "points kept of one message, for PointCloud2; chosen far apart", default=0, minimum=0, maximum=16_384
     )
     unit: str = field("unit of the values", default="")
+    time: str = field(
+        "what says when a message was measured: its header's stamp, or its arrival, for drivers that stamp with the "
+        "time since boot, or with a clock of their own",
+        default=BY_STAMP, choices=(BY_STAMP, BY_ARRIVAL),
+    )  # fmt: skip
+    stamp_offset_s: float = field(
+        "added to that time: negative for a driver that stamps late, such as a camera on arrival of its image",
+        default=0.0, unit="s", minimum=-5.0, maximum=5.0,
+    )  # fmt: skip
 
     @cached_property
     def names(self) -> tuple[str, ...]:

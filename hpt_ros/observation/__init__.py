@@ -11,7 +11,7 @@ from hpt_ros.observation.decode import decode, decode_on_one_thread
 from hpt_ros.observation.decode_commands import decode_command, require_frame
 from hpt_ros.observation.depth import DEPTH_ENCODINGS
 from hpt_ros.observation.images import ENCODINGS, decode_compressed_image, decode_image
-from hpt_ros.observation.stamps import stamp_ns
+from hpt_ros.observation.stamps import measured_ns, stamp_ns
 from hpt_ros.observation.tick import Tick
 from hpt_ros.observation.track import TickGrid
 from hpt_ros.observation.vectors import decode_joint_state
@@ -35,6 +35,7 @@ __all__ = [
     "decode_image",
     "decode_joint_state",
     "decode_on_one_thread",
+    "measured_ns",
     "require_frame",
     "stamp_ns",
     "view_size",
