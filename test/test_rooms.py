@@ -42,7 +42,7 @@ _ALL_ROOMS = frozenset(
 ALLOWED: dict[str, frozenset[str]] = {
     "leaves": frozenset({"numpy", "yaml"}),
     "hpt_ros.embodiment": frozenset({"numpy", "scipy", "yaml"}),
-    "hpt_ros.observation": frozenset({"cv2", "numpy", "rosbags.image", "hpt_ros.embodiment"}),
+    "hpt_ros.observation": frozenset({"av", "cv2", "numpy", "hpt_ros.embodiment"}),
     # observation, google_crc32c and google.protobuf: what is imported is decoded as messages are; optional extras
     "hpt_ros.dataset": frozenset(
         {"av", "numpy", "pyarrow", "yaml", "hpt_ros.embodiment", "hpt_ros.observation"}
