@@ -30,12 +30,12 @@ from rich.console import Console
 from rich.table import Table
 from rosbags.highlevel import AnyReader
 
+from hpt_ros.dataset.video import SegmentWriter
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.observation import decode, decode_on_one_thread
 from rosbag_tools.convert import Options, convert
 from rosbag_tools.reader import Bag, find_bags
-from rosbag_tools.video import SegmentWriter
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decompression and YAML that a hostile file cannot blow up: every size is bounded before it is believed.
 
-A few kilobytes of zstd, LZ4 or bzip2 can become terabytes, and a size that a file claims is only a claim. `rosbags`
-decompresses whatever comes; `guard_rosbags` puts the functions of this module in the place of its own.
+A few kilobytes of zstd, LZ4 or bzip2 can become terabytes, and a size that a file claims is only a claim.
 """
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import yaml
-from rosbags.rosbag2 import storage_mcap
 
 from rosbag_tools.errors import BagError
 
@@ -108,12 +105,6 @@ def decompress_file(source: Path, place: Path, most: int) -> bool:
                     "is room for; it is damaged or hostile, or the disk of the temporary folder is too full"
                 )
             file.write(part)
-
-
-def guard_rosbags() -> None:
-    """Let `rosbags` decompress the chunks of MCAP files by these functions."""
-    for codec in ("zstd", "lz4"):
-        storage_mcap.DECOMPRESSORS[codec] = functools.partial(decompress_chunk, codec=codec)
 
 
 def load_yaml(text: str) -> Any:

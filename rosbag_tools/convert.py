@@ -17,14 +17,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import rosbag_tools.opening  # noqa: F401, bags open faster
+from hpt_ros.dataset import DatasetWriter
+from hpt_ros.dataset.append import Earlier, open_earlier
+from hpt_ros.dataset.conversion_report import ACTION_SOURCES, EpisodeReport, Report
 from hpt_ros.embodiment import Deployment, Embodiment, require_match
+from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation import DecodeError, decode_on_one_thread, stamp_ns
 from hpt_ros.observation.track import seconds
-from rosbag_tools.appending import Earlier, open_earlier
 from rosbag_tools.cluster import run_on_ray
-from rosbag_tools.dataset import DatasetWriter
 from rosbag_tools.episodes import Episode, find_episodes
 from rosbag_tools.errors import BagError
 from rosbag_tools.kept import Converted, converted_once, kept_folder, key_of
@@ -32,7 +33,6 @@ from rosbag_tools.leader import LEADER_TYPE, Leader
 from rosbag_tools.process_pool import run_in_processes
 from rosbag_tools.progress import Progress, Teller, Watch, told_in
 from rosbag_tools.reader import Bag, Message, find_bags
-from rosbag_tools.report import ACTION_SOURCES, EpisodeReport, Report
 from rosbag_tools.resample import Resampler, Row, next_positions
 from rosbag_tools.spans import REST_KEPT_S, Spans, minimum_ticks
 from rosbag_tools.topic_names import named_in
@@ -290,7 +290,7 @@ def _rows(
     for message in messages:
         if message.topic in unseen:
             unseen.discard(message.topic)
-            _check_clock(bag, message)
+            _check_clock(bag, message, embodiment)
         yield from resampler.push(message.topic, message.content, message.log_ns)
         if leader is not None and message.topic == leader.topic:
             standing_for = leader.command(embodiment, message.content)
@@ -299,13 +299,16 @@ def _rows(
     entry.refused = dict(resampler.refused)
 
 
-def _check_clock(bag: Bag, message: Message) -> None:
+def _check_clock(bag: Bag, message: Message, embodiment: Embodiment) -> None:
+    streams = [stream for stream in embodiment.streams if stream.topic == message.topic]
+    if streams and all(stream.time == BY_ARRIVAL for stream in streams):
+        return  # its stamps do not count
     apart_s = seconds(stamp_ns(message.content, message.log_ns) - message.log_ns)
     if abs(apart_s) > CLOCKS_APART_S:
         raise BagError(
             f"bag {str(bag.path)!r} has a message on {message.topic!r} whose stamp is {apart_s:.0f} s away from its "
             f"log time, but {CLOCKS_APART_S:.0f} s at most were expected; record with the clock of the stamps "
-            "(use_sim_time in a simulation)"
+            "(use_sim_time in a simulation), or state time: arrival for a stream whose driver has a clock of its own"
         )
 
 

@@ -15,5 +15,5 @@ class TruncatedBagError(BagError):
     """A bag ends before its index: its recorder was killed, or the copy was cut short."""
 
 
-class DatasetExistsError(BagError):
-    """The folder that a dataset should go to is there already."""
+class DamagedMessageError(BagError):
+    """A message does not fit its type: only its topic is concerned."""

@@ -6,28 +6,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from hpt_ros.angles import unwrapped
+from hpt_ros.embodiment.estimates import SLOWEST, widen_range
 from hpt_ros.embodiment.kinds import AXES, CARTESIAN_TWIST, JOINT_VELOCITY
 from hpt_ros.embodiment.rotations import to_rotation
 from hpt_ros.embodiment.urdf import UrdfLimit
 from rosbag_tools.first_commands import Command
 from rosbag_tools.first_joints import Course, Floats
 from rosbag_tools.first_senses import CHECK
-
-# Position limits lie this share of the range seen beyond it on either side, and at least that far, in the unit.
-MARGIN_SHARE, MARGIN_LEAST = 0.1, 0.05
-# A joint that stood still gives no speed; limits must be above 0.
-SLOWEST = 0.01
-
-
-def widened(low: Any, high: Any) -> tuple[Any, Any]:
-    """Position limits for a range that was seen; numbers, or arrays of them."""
-    margin = np.maximum(MARGIN_SHARE * (high - low), MARGIN_LEAST)
-    return low - margin, high + margin
 
 
 def quoted(text: str) -> str:
@@ -143,7 +132,7 @@ def _up(value: float) -> float:
 
 
 def _line(name: str, low: float, high: float, speed: float, change: float) -> str:
-    lower, upper = widened(low, high)
+    lower, upper = widen_range(low, high)
     return (
         f"    - {{name: {quoted(name)}, lower: {lower:.4f}, upper: {upper:.4f}, "
         f"velocity: {_up(speed):.4f}, acceleration: {_up(change):.4f}}}  # {CHECK}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from hpt_ros.embodiment import FORMAT
 from hpt_ros.embodiment.action import ONE_COMMAND
+from hpt_ros.embodiment.estimates import MARGIN_LEAST, MARGIN_SHARE, default_horizon
 from hpt_ros.embodiment.kinds import CARTESIAN_TWIST, JOINT_POSITION, JOINT_VELOCITY
 from hpt_ros.embodiment.urdf import UrdfLimit
 from rosbag_tools.first_actions import TRAJECTORY
@@ -16,8 +17,6 @@ from rosbag_tools.first_bases import ODOMETRY_TYPE, TIMEOUT_S, Odometry
 from rosbag_tools.first_commands import JOG_TYPE, POSE_TYPE, STATE_TYPE, Command, Pose
 from rosbag_tools.first_joints import Joints, unit_lines
 from rosbag_tools.first_limits import (
-    MARGIN_LEAST,
-    MARGIN_SHARE,
     base_limits,
     joint_limits,
     quoted,
@@ -33,8 +32,6 @@ HELD_TOLERANCE_S = 5.0
 TICK_WITHOUT_CAMERA_HZ = 10.0
 # A task is said when it changes, and holds until then.
 TEXT_RATE_HZ, TEXT_TOLERANCE_S = 0.1, 60.0
-# A chunk of about 1.6 s, as ACT and HPT use for manipulation, at least four ticks.
-CHUNK_S, CHUNK_LEAST, CHUNK_MOST = 1.6, 4, 256
 # Faster than an embodiment file allows; and than goals of a trajectory's action are worth.
 MOST_RATE_HZ, GOAL_RATE_HZ = 1000.0, 50.0
 
@@ -48,6 +45,7 @@ class Camera:
     rate_hz: float
     height: int
     width: int
+    encoding: str = ""  # that a person must confirm
 
 
 @dataclass
@@ -114,11 +112,6 @@ def marked_lines(text: str) -> list[tuple[int, str]]:
             note = note.removeprefix(":").strip()
             found.append((number, f"{shown[:140]}  ({note[:160]})" if note else shown[:140]))
     return found
-
-
-def chunk_ticks(tick_hz: float) -> int:
-    """Ticks of a chunk, for want of a better choice."""
-    return min(max(round(CHUNK_S * tick_hz), CHUNK_LEAST), CHUNK_MOST)
 
 
 def _tick(found: Found) -> float:
@@ -190,10 +183,14 @@ def _camera(camera: Camera, sizes: set[tuple[int, int]]) -> list[str]:
     note = f"stored size; the camera gives {camera.width}x{camera.height}"
     if len(sizes) > 1:
         note = f"{CHECK}: {note}; all views have one size, the smallest camera's"
+    encoding = (
+        f"    encoding: {camera.encoding}  # {CHECK}: the driver does not say the order of the channels"
+    )
     return [
         "    modality: image",
         *_common(camera.topic, camera.type, camera.rate_hz),
         f"    image: {{height: {height}, width: {width}}}  # {note}",
+        *([encoding] if camera.encoding else []),
     ]
 
 
@@ -207,7 +204,7 @@ def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
     lines = [
         "action:",
         f"  rate_hz: {rate_hz:g}",
-        f"  horizon: {chunk_ticks(tick_hz)}  # ticks that the policy predicts",
+        f"  horizon: {default_horizon(tick_hz)}  # ticks that the policy predicts",
         "  mode: absolute  # or relative, delta: chosen when a policy is trained; datasets are the same",
     ]
     if grippers:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from array import array
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.errors import did_you_mean
-from hpt_ros.observation.track import seconds
+from hpt_ros.observation.track import nanoseconds, seconds
+from rosbag_tools.decodable import undecodable
 from rosbag_tools.names import EMBODIMENT_TOPIC, EVENTS_TOPIC
 from rosbag_tools.reader import Bag
 
@@ -34,12 +37,13 @@ SILENT_S = 1.0
 # Below this rate a topic is events, of which no skew can be said.
 STEADY_HZ = 1.0
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-MISSING, EMPTY = "missing", "no messages"
+MISSING, EMPTY, UNREADABLE = "missing", "no messages", "not readable"
 
 
 @dataclass
 class TopicTimes:
-    """One topic's messages. Times between messages are of header stamps where there are any, else of log times.
+    """One topic's messages. Times between messages are of header stamps where there are any, else of log times; those
+    of an embodiment's streams are corrected as it states.
 
     Attributes:
         type: message type.
@@ -54,6 +58,7 @@ class TopicTimes:
         delay_s: median of log time less header stamp; None without stamps.
         skew_s, worst_skew_s: median and 95th percentile of the distance from a message of the reference topic to the
             nearest one of this topic; None where there is nothing to compare.
+        unreadable: why its messages cannot be read; empty if they can be. Its times are then log times.
         used_by: what the embodiment file takes it for; empty if it does not.
         notes: what is wrong with it.
     """
@@ -71,6 +76,7 @@ class TopicTimes:
     delay_s: float | None = None
     skew_s: float | None = None
     worst_skew_s: float | None = None
+    unreadable: str = ""
     used_by: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -99,8 +105,9 @@ class Inspection:
     def lacks(self) -> bool:
         """Whether something that the embodiment file wants is missing, empty or of another type."""
         return any(
-            note.startswith((MISSING, EMPTY, "type is"))
+            note.startswith((MISSING, EMPTY, UNREADABLE, "type is"))
             for entry in self.topics.values()
+            if entry.used_by
             for note in entry.notes
         )
 
@@ -115,9 +122,13 @@ class Inspection:
 
 def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
     """Measure every topic of a bag, and compare with what an embodiment file wants."""
-    found = {name: TopicTimes(topic.type) for name, topic in bag.topics.items()}
+    found = {
+        name: TopicTimes(topic.type, unreadable=bag.unreadable(name)) for name, topic in bag.topics.items()
+    }
+    damaged = Counter[str]()
     times = {name: array("q") for name in found}
     delays = {name: array("q") for name in found}
+    streams = {stream.topic: stream for stream in embodiment.streams} if embodiment else {}
     for record in bag.records():
         entry = found[record.topic]
         if not entry.count:
@@ -125,14 +136,23 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
         entry.last_ns = record.log_ns
         entry.count += 1
         entry.size_bytes += record.size_bytes
-        times[record.topic].append(record.log_ns if record.stamp_ns is None else record.stamp_ns)
-        if record.stamp_ns is not None:
-            delays[record.topic].append(record.log_ns - record.stamp_ns)
+        damaged[record.topic] += record.damaged
+        stream, stamp_ns = streams.get(record.topic), record.stamp_ns
+        if stream is not None and stream.time == BY_ARRIVAL:
+            stamp_ns = None
+        measured_ns = record.log_ns if stamp_ns is None else stamp_ns
+        if stream is not None:
+            measured_ns += nanoseconds(stream.stamp_offset_s)
+        times[record.topic].append(measured_ns)
+        if stamp_ns is not None:
+            delays[record.topic].append(record.log_ns - measured_ns)
     stamps = {name: np.frombuffer(values, np.int64) for name, values in times.items() if len(values)}
     for name, values in stamps.items():
         _intervals(found[name], values, bag.start_ns)
         if len(delays[name]):
             found[name].delay_s = float(np.median(delays[name])) * 1e-9
+        if damaged[name]:
+            found[name].notes.append(f"{damaged[name]} messages are damaged: shorter than their header")
     result = Inspection(found)
     if embodiment is not None:
         _claims(found, embodiment, bag)
@@ -140,6 +160,7 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
         result.unused = [
             name for name, entry in found.items() if entry.count and not entry.used_by and name not in own
         ]
+    _point_out_undecodable(found, embodiment, bag)
     result.reference = _reference(found)
     if result.reference:
         for name, values in stamps.items():
@@ -216,6 +237,8 @@ def _claim(
         entry.notes.append(f"type is {entry.type}, expected {type_}")
     elif entry.count == 0:
         entry.notes.append(EMPTY)
+    elif entry.unreadable:
+        entry.notes.append(f"{UNREADABLE}: {entry.unreadable}")
     else:
         if entry.rate_hz < SLOW_SHARE * rate_hz:
             entry.notes.append(f"slower than {rate_hz:g} Hz")
@@ -243,7 +266,18 @@ def _point_out_clocks(found: Mapping[str, TopicTimes]) -> None:
         if abs(entry.delay_s) > CLOCK_OFF_S:
             entry.notes.append(
                 f"stamps are {abs(entry.delay_s):.3g} s {'behind' if entry.delay_s > 0 else 'ahead of'} their arrival: "
-                "two clocks; synchronise the machines, or record with --use-sim-time"
+                "two clocks; synchronise the machines, record with --use-sim-time, or state time: arrival for the "
+                "stream"
             )
         elif entry.used_by and entry.delay_s > LATE_S:
             entry.notes.append(f"arrives {entry.delay_s * 1e3:.0f} ms after its stamp")
+
+
+def _point_out_undecodable(found: Mapping[str, TopicTimes], embodiment: Embodiment | None, bag: Bag) -> None:
+    """Of the streams, and of all images, that which the converter could not read."""
+    streams = {stream.topic: stream for stream in embodiment.streams} if embodiment is not None else {}
+    for topic, entry in found.items():
+        stream = streams.get(topic)
+        wanted = entry.type in IMAGE_TYPES if stream is None else entry.type == stream.type
+        if wanted and entry.count and not entry.unreadable and (reason := undecodable(bag, topic, stream)):
+            entry.notes.append(f"cannot be decoded: {reason}")

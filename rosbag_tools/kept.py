@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rosbag_tools
-from rosbag_tools.episode_writer import EpisodeData
-from rosbag_tools.files import flush, write_json
-from rosbag_tools.report import Dropped, EpisodeReport, Span
-from rosbag_tools.statistics import FeatureStatistics
+from hpt_ros.dataset.conversion_report import Dropped, EpisodeReport, Span
+from hpt_ros.dataset.episode_writer import EpisodeData
+from hpt_ros.dataset.files import flush, write_json
+from hpt_ros.dataset.statistics import FeatureStatistics
 
 CONTENT, ARRAYS = "content.json", "arrays.npz"
 _BUILDING = ".building"

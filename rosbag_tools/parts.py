@@ -18,24 +18,22 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from rosbags.interfaces import Connection
-from rosbags.rosbag1 import Reader as Bag1Reader
-from rosbags.rosbag2 import Reader
-
-from rosbag_tools.bounded import MOST_CHUNK_BYTES, MOST_HELD_BYTES, decompress, decompress_file
+from rosbag_tools.bounded import decompress, decompress_file
+from rosbag_tools.channels import CDR, Channel, Source
 from rosbag_tools.errors import BagError
-from rosbag_tools.recovery import has_index, is_complete, is_mcap, recover_mcap
-from rosbag_tools.recovery_ros1 import CODECS, bag1_is_complete, is_bag1, recover_bag1
+from rosbag_tools.library_source import Bag1Reader, LibrarySource
+from rosbag_tools.mcap_index import is_complete, is_mcap, look_through, read_summary
+from rosbag_tools.mcap_source import McapSource
+from rosbag_tools.recovery_ros1 import bag1_is_complete, is_bag1, recover_bag1
 from rosbag_tools.recovery_sqlite3 import RecoveredSqlite3, is_sqlite3, sqlite3_is_complete
+from rosbag_tools.sqlite3_source import Sqlite3Source
+from rosbag_tools.views import begins_with
 
 METADATA = "metadata.yaml"
 ZSTD_SUFFIX = ".zstd"
 # .bag.active is what a killed rosbag1 recorder leaves.
 FILE_ENDINGS = (".mcap", ".db3", ".bag", ".bag.active", f".mcap{ZSTD_SUFFIX}", f".db3{ZSTD_SUFFIX}")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_SQLITE_LIMIT_LENGTH = 0
 # A compressed file that becomes larger than this is a bomb: pictures of one colour shrink to a thousandth.
 _MOST_RATIO, _MOST_SMALL_BYTES = 1000, 1 << 30
 
@@ -85,55 +83,57 @@ def _whole(file: Path) -> bool:
 
 @dataclass(frozen=True)
 class Joined:
-    """Files of one bag, read as one; has what is used of `rosbags.rosbag2.Reader`.
+    """Files of one bag, read as one.
 
     Attributes:
-        readers: of each file that has messages.
-        connections: of all of them.
-        ros1: the messages are serialized as in ROS 1.
+        sources: files that have messages.
+        compressed: whether each message is compressed by itself; None if nothing tells.
         notes: what was lost or is out of the ordinary, a sentence each.
     """
 
-    readers: Sequence[Any]
-    connections: Sequence[Connection]
-    ros1: bool
+    sources: Sequence[Source]
     compressed: bool | None
     notes: Sequence[str]
 
     @property
+    def channels(self) -> list[Channel]:
+        """Those of all files."""
+        return [channel for source in self.sources for channel in source.channels]
+
+    @property
     def message_count(self) -> int:
         """Messages in all files."""
-        return sum(reader.message_count for reader in self.readers)
+        return sum(source.message_count for source in self.sources)
 
     @property
-    def start_time(self) -> int:
+    def start_ns(self) -> int:
         """Log time of the first message."""
-        return int(min(reader.start_time for reader in self.readers))
+        return min(source.start_ns for source in self.sources)
 
     @property
-    def end_time(self) -> int:
-        """Behind the log time of the last message."""
-        return int(max(reader.end_time for reader in self.readers))
+    def end_ns(self) -> int:
+        """Log time of the last message."""
+        return max(source.end_ns for source in self.sources)
 
     def messages(
-        self, connections: Collection[Connection] = (), start: int | None = None, stop: int | None = None
-    ) -> Iterator[tuple[Connection, int, Any]]:
-        """Messages of these connections in the order of log time; `stop` is exclusive."""
-        sources = []
-        for reader in self.readers:
-            own = set(map(id, reader.connections))
-            wanted = [item for item in connections or self.connections if id(item) in own]
-            if wanted:
-                sources.append(reader.messages(connections=wanted, start=start, stop=stop))
-        found = sources[0] if len(sources) == 1 else heapq.merge(*sources, key=lambda entry: entry[1])
-        if self.ros1 or self.compressed is False:
-            yield from found
+        self, channels: Collection[Channel], start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[tuple[Channel, int, Any]]:
+        """Channel, log time and bytes of messages in the order of log time; `stop_ns` is exclusive."""
+        asked = set(channels)
+        found = [
+            source.messages(wanted, start_ns, stop_ns)
+            for source in self.sources
+            if (wanted := [channel for channel in source.channels if channel in asked])
+        ]
+        merged = found[0] if len(found) == 1 else heapq.merge(*found, key=lambda entry: entry[1])
+        if self.compressed is False:
+            yield from merged
             return
-        for connection, log_ns, data in found:
+        for channel, log_ns, data in merged:
             # Without metadata nothing says that messages are compressed; but plain ones begin with a zero.
-            if self.compressed or bytes(data[:4]) == _ZSTD_MAGIC:
+            if channel.encoding == CDR and (self.compressed or bytes(data[:4]) == _ZSTD_MAGIC):
                 data = decompress(data, "zstd")
-            yield connection, log_ns, data
+            yield channel, log_ns, data
 
 
 @contextlib.contextmanager
@@ -146,162 +146,74 @@ def open_files(files: Sequence[Path], metadata: Mapping[str, Any], *, recover: b
         recover: read files that were cut short as far as they go, and leave out what cannot be read at all.
 
     Raises:
-        BagError: the files are not of one bag, or claim sizes that are not believed.
+        BagError: the files are of no known format, or claim sizes that are not believed.
     """
     mode = str(metadata.get("compression_mode") or "none").lower()
     listed = metadata.get("relative_file_paths") or files
     notes = [f"{len(listed) - len(files)} of its files are missing"] if len(files) < len(listed) else []
     with contextlib.ExitStack() as stack:
-        readers = []
+        sources: list[Source] = []
         for file in files:
             try:
-                readers.append(stack.enter_context(_open_file(file, recover=recover, notes=notes)))
+                sources.append(_open_file(stack, file, recover=recover, notes=notes))
             except Exception as error:
                 # A split bag is worth having without one of its files; a bag of one file is nothing without it.
                 if not recover or len(files) == 1:
                     raise
                 notes.append(f"file {file.name!r} is left out ({' '.join(str(error).split())[:200]})")
-        readers = [reader for reader in readers if reader.message_count]
-        kinds = {isinstance(reader, Bag1Reader) for reader in readers}
-        if len(kinds) > 1:
-            raise BagError("the bag's files are of both ROS 1 and ROS 2; separate them")
-        compressed = None if not metadata else mode == "message"
-        connections = [item for reader in readers for item in reader.connections]
-        yield Joined(readers, connections, True in kinds, compressed, notes)
+        yield Joined(
+            [source for source in sources if source.message_count],
+            None if not metadata else mode == "message",
+            notes,
+        )
 
 
-@contextlib.contextmanager
-def _open_file(file: Path, *, recover: bool, notes: list[str]) -> Iterator[Any]:
-    with contextlib.ExitStack() as stack:
-        name = file.name
-        if file.suffix == ZSTD_SUFFIX:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpt-bag-")))
-            room = int(0.9 * shutil.disk_usage(folder).free)
-            place = folder / file.stem
-            most = min(room, _MOST_SMALL_BYTES + _MOST_RATIO * file.stat().st_size)
-            if not decompress_file(file, place, most) and not recover:
-                raise BagError(
-                    f"the compressed file {str(file)!r} is damaged or was cut short; pass --recover to use what is "
-                    "whole, or copy it again"
-                )
-            file = place
-        source: Any = file
-        lost = -1  # bytes, of a file that was cut short
-        if not _whole(file):
-            if not recover:
-                raise BagError(f"file {name!r} was cut short; pass --recover to use what is whole")
-            if is_sqlite3(file):
-                reader: Any = stack.enter_context(RecoveredSqlite3(file))
-                notes.append(
-                    f"recovered {reader.message_count} messages of {name!r}, and lost what follows them"
-                )
-                yield reader
-                return
-            found = recover_mcap(file) if is_mcap(file) else recover_bag1(file)
-            source, lost = found.source, found.lost_bytes
-        elif is_mcap(file) and not has_index(file):
-            found = recover_mcap(file)
-            notes.append(f"file {name!r} has no index: it was looked through")
-            if found.lost_bytes:
-                notes.append(f"{found.lost_bytes} bytes of {name!r} are damaged and left out")
-            source = found.source
-        reader = stack.enter_context(Bag1Reader(source) if is_bag1(file) else Reader(source))
-        if lost >= 0:
-            rest = "what follows them" if lost else "nothing"
-            notes.append(f"recovered {reader.message_count} messages of {name!r}, and lost {rest}")
-        if isinstance(reader, Bag1Reader):
-            _guard_bag1(reader)
+def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes: list[str]) -> Source:
+    """Open a file of whatever name by its first bytes; the stack closes it."""
+    name = file.name
+    if begins_with(file, _ZSTD_MAGIC):
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpt-bag-")))
+        room = int(0.9 * shutil.disk_usage(folder).free)
+        place = folder / "decompressed"
+        most = min(room, _MOST_SMALL_BYTES + _MOST_RATIO * file.stat().st_size)
+        if not decompress_file(file, place, most) and not recover:
+            raise BagError(
+                f"the compressed file {str(file)!r} is damaged or was cut short; pass --recover to use what is "
+                "whole, or copy it again"
+            )
+        file = place
+    cut = not _whole(file)
+    if cut and not recover:
+        raise BagError(f"file {name!r} was cut short; pass --recover to use what is whole")
+    lost = 0
+    if is_mcap(file):
+        index = None if cut else read_summary(file)
+        if index is None:
+            index = look_through(file)
+            lost = index.lost
+            if not cut:
+                notes.append(f"file {name!r} has no complete index: it was looked through")
+        source: Source = stack.enter_context(McapSource(file, index))
+    elif is_sqlite3(file):
+        if cut:
+            source = LibrarySource(stack.enter_context(RecoveredSqlite3(file)), ros1=False)
+            lost = 1
         else:
-            reader = _guarded(reader, source)
-        yield reader
-
-
-def _guard_bag1(reader: Bag1Reader) -> None:
-    """Bound what its chunks may become; they say how large they are, but the reader does not look."""
-
-    def bounded(codec: str) -> Any:
-        return (lambda data: decompress(data, codec)) if codec else (lambda data: data)
-
-    from rosbags.rosbag1 import reader as module
-
-    plain: Any = vars(module)["decompressors"]
-    codecs = {id(function): CODECS[name] for name, function in plain.items()}
-    for place, chunk in reader.chunks.items():
-        reader.chunks[place] = chunk._replace(decompressor=bounded(codecs[id(chunk.decompressor)]))
-
-
-def _guarded(reader: Reader, source: Any) -> Any:
-    """A reader whose sizes are bounded, and which reads messages outside chunks in the order of time."""
-    storage: Any = reader.storage
-    if hasattr(storage, "dbconn"):
-        storage.dbconn.limit(_SQLITE_LIMIT_LENGTH, MOST_CHUNK_BYTES)
-        return reader
-    check_chunks(storage.chunks)
-    return reader if storage.chunks else Unchunked(reader, source)
-
-
-def check_chunks(chunks: Sequence[Any]) -> None:
-    """Raise BagError if a reader would hold too much at once: the chunks of an MCAP file that overlap in time."""
-    events = []
-    for chunk in chunks:
-        if chunk.uncompressed_size > MOST_CHUNK_BYTES:
-            raise BagError(
-                f"a chunk claims {chunk.uncompressed_size} bytes, but {MOST_CHUNK_BYTES} at most were expected; the "
-                "file is damaged or hostile: leave it out"
-            )
-        events.append((chunk.message_start_time, chunk.uncompressed_size))
-        events.append((chunk.message_end_time + 1, -chunk.uncompressed_size))
-    held = 0
-    for _, size in sorted(events):
-        held += size
-        if held > MOST_HELD_BYTES:
-            raise BagError(
-                f"chunks of more than {MOST_HELD_BYTES} bytes overlap in time; the file is damaged or hostile, or was "
-                "written without regard to time: sort it first"
-            )
-
-
-class Unchunked:
-    """An MCAP file of messages outside chunks, as rosbag2's profile ``fastwrite`` leaves them, in the order of time.
-
-    `rosbags` reads them in the file's order, and refuses files in which that is not the order of time, as in those of
-    several publishers. Memory holds 32 bytes for each message.
-    """
-
-    def __init__(self, reader: Reader, source: Any) -> None:
-        """Look at the head of each record."""
-        self.connections = reader.connections
-        self.message_count, self.start_time, self.end_time = (
-            reader.message_count, reader.start_time, reader.end_time,
-        )  # fmt: skip
-        storage: Any = reader.storage
-        self._file: Any = storage.bio
-        self._path = source
-        rows = []
-        place, end = storage.data_start, storage.data_end
-        while place + 9 <= end:
-            self._file.seek(place)
-            head = self._file.read(31)
-            opcode, length = head[0], int.from_bytes(head[1:9], "little")
-            if opcode == 0x05 and length >= 22 and place + 9 + length <= end:
-                channel = int.from_bytes(head[9:11], "little")
-                rows.append((int.from_bytes(head[15:23], "little"), channel, place + 31, length - 22))
-            place += 9 + length
-        table: NDArray[np.uint64] = np.array(rows, dtype=np.uint64).reshape(-1, 4)
-        self._table = table[np.argsort(table[:, 0], kind="stable")]
-
-    def messages(
-        self, connections: Collection[Connection] = (), start: int | None = None, stop: int | None = None
-    ) -> Iterator[tuple[Connection, int, bytes]]:
-        """Messages of these connections in the order of log time; `stop` is exclusive."""
-        wanted = {item.id: item for item in connections or self.connections}
-        for log_ns, channel, place, length in self._table.tolist():
-            if channel not in wanted or (start is not None and log_ns < start):
-                continue
-            if stop is not None and log_ns >= stop:
-                return
-            self._file.seek(place)
-            yield wanted[channel], log_ns, self._file.read(length)
+            source = stack.enter_context(Sqlite3Source(file))
+    elif is_bag1(file):
+        found = recover_bag1(file) if cut else None
+        reader = stack.enter_context(Bag1Reader(found.source if found else file))
+        source, lost = LibrarySource(reader, ros1=True), found.lost_bytes if found else 0
+    else:
+        raise BagError(
+            f"file {name!r} begins neither as MCAP, nor as SQLite, nor as a rosbag of version 2.0; it is no bag"
+        )
+    if cut:
+        rest = "what follows them" if lost else "nothing"
+        notes.append(f"recovered {source.message_count} messages of {name!r}, and lost {rest}")
+    elif lost:
+        notes.append(f"{lost} bytes of {name!r} are damaged and left out")
+    return source
 
 
 def listed_files(folder: Path, metadata: Mapping[str, Any], *, recover: bool) -> list[Path]:

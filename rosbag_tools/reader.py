@@ -9,17 +9,16 @@ or file, and rosbag1 files of version 2.0; what was cut short or has no index as
 from __future__ import annotations
 
 import contextlib
-import struct
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rosbags.interfaces import Connection, Nodetype
-
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation.track import seconds
-from rosbag_tools.errors import BagError, TruncatedBagError
+from rosbag_tools.channels import Channel
+from rosbag_tools.errors import BagError, DamagedMessageError, TruncatedBagError
+from rosbag_tools.message_types import MessageType, UnreadableTypeError, message_type
 from rosbag_tools.names import EMBODIMENT_TOPIC, EMBODIMENT_TYPE, KEY_EMBODIMENT
 from rosbag_tools.parts import FILE_ENDINGS, METADATA, cut_file, is_bag_file, is_split, storage_files
 from rosbag_tools.recovery_ros1 import is_bag1
@@ -30,7 +29,13 @@ _WHAT = f"a rosbag2 folder or a file ending in {', '.join(FILE_ENDINGS[:-1])} or
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic of a bag."""
+    """One topic of a bag.
+
+    Attributes:
+        name: its name.
+        type: message type; several with commas between them, if the bag has messages of several types on it.
+        count: messages.
+    """
 
     name: str
     type: str
@@ -55,18 +60,18 @@ class Record:
         log_ns: log time.
         size_bytes: of the message, uncompressed.
         stamp_ns: its header's stamp; None without a header, and for a stamp of 0, which says "now".
+        damaged: it is shorter than the header that its type begins with.
     """
 
     topic: str
     log_ns: int
     size_bytes: int
     stamp_ns: int | None
+    damaged: bool = False
 
 
 # The year 2116. Later log times are damage, and so far from a stamp that the difference may leave 64 bits.
 NEWEST_LOG_NS = 1 << 62
-# A message that begins with a header, as rosbags describes its first field.
-_HEADER = (Nodetype.NAME, "std_msgs/msg/Header")
 
 
 @dataclass
@@ -75,7 +80,7 @@ class Bag:
 
     Attributes:
         path: the folder or file.
-        topics: by name; a topic recorded with two types is an error.
+        topics: by name, those that cannot be read too; see `unreadable`.
         custom: custom data of the bag's metadata.
         start_ns, end_ns: log times of the first and last message.
         recovered: what was lost, in one sentence, if the bag had no end or no index; else empty.
@@ -88,7 +93,7 @@ class Bag:
     end_ns: int
     recovered: str
     _storage: Storage
-    _connections: dict[str, list[Connection]] = field(repr=False)
+    _channels: dict[str, list[Channel]] = field(repr=False)
 
     @staticmethod
     @contextlib.contextmanager
@@ -113,21 +118,20 @@ class Bag:
         with contextlib.ExitStack() as stack:
             with _one_sentence(place):
                 storage = stack.enter_context(open_storage(place, recover=recover))
-                reader = storage.reader
+                files = storage.files
                 note = storage.note and f"bag {str(place)!r}{' was cut short' if cut else ''}: {storage.note}"
-                connections: dict[str, list[Connection]] = {}
-                for connection in reader.connections:
-                    connections.setdefault(connection.topic, []).append(connection)
+                channels: dict[str, list[Channel]] = {}
+                for channel in files.channels:
+                    channels.setdefault(channel.topic, []).append(channel)
                 topics = {name: Topic(name, type_, 0) for name, type_ in storage.silent.items()}
-                topics |= {name: _topic(place, name, items) for name, items in connections.items()}
+                topics |= {name: _topic(name, items) for name, items in channels.items()}
                 topics = dict(sorted(topics.items()))
-                count = reader.message_count
-                start_ns, end_ns = (reader.start_time, reader.end_time - 1) if count else (0, 0)
-            if not count:
-                raise BagError(f"bag {str(place)!r} has no messages; record it again")
+                if not files.message_count:
+                    raise BagError(f"bag {str(place)!r} has no messages; record it again")
+                start_ns, end_ns = files.start_ns, files.end_ns
             _require_time(place, start_ns)
             _require_time(place, end_ns)
-            yield Bag(place, topics, dict(storage.custom), start_ns, end_ns, note, storage, connections)
+            yield Bag(place, topics, dict(storage.custom), start_ns, end_ns, note, storage, channels)
 
     def require(self, name: str, type_: str, purpose: str) -> Topic:
         """The topic of that name and type with at least one message.
@@ -138,7 +142,7 @@ class Bag:
             purpose: what needs it, e.g. ``"stream 'front'"``.
 
         Raises:
-            BagError: it is missing, of another type, or empty.
+            BagError: it is missing, of another type or of several, empty, or cannot be read.
         """
         topic = self.topics.get(name)
         if topic is None:
@@ -157,7 +161,24 @@ class Bag:
                 f"bag {str(self.path)!r} has the topic {name!r} of {purpose} without a single message; check that its "
                 "node ran while recording"
             )
+        if reason := self.unreadable(name):
+            raise BagError(f"bag {str(self.path)!r} has the topic {name!r} of {purpose}, but {reason}")
         return topic
+
+    def unreadable(self, name: str) -> str:
+        """Why the messages of a topic cannot be read, as a sentence about it ("its ..."); empty if they can be."""
+        channels = self._channels.get(name, [])
+        if len(types := {channel.type for channel in channels}) > 1:
+            return (
+                f"it has messages of the types {', '.join(sorted(types))[:300]}, of which one was expected: record it "
+                "with one publisher type"
+            )
+        for channel in channels:
+            try:
+                message_type(channel)
+            except UnreadableTypeError as error:
+                return str(error)
+        return ""
 
     def messages(
         self, topics: Collection[str], *, start_ns: int | None = None, stop_ns: int | None = None
@@ -165,50 +186,82 @@ class Bag:
         """Messages of these topics in the order of log time; `stop_ns` is exclusive.
 
         Raises:
-            BagError: the data is damaged.
+            DamagedMessageError: a message does not fit its type.
+            BagError: a topic cannot be read, or the data is damaged.
         """
-        wanted = [connection for name in topics for connection in self._connections.get(name, ())]
-        if not wanted:
+        for name in topics:
+            if reason := self.unreadable(name):
+                raise BagError(f"bag {str(self.path)!r}: the topic {name!r} cannot be read: {reason}")
+        types = {
+            channel: message_type(channel) for name in topics for channel in self._channels.get(name, ())
+        }
+        if not types:
             return
-        raw = self._storage.reader.messages(connections=wanted, start=start_ns, stop=stop_ns)
         everything = (start_ns is None or start_ns <= self.start_ns) and (
             stop_ns is None or stop_ns > self.end_ns
         )
-        count = 0
+        raw = self._raw(list(types), start_ns, stop_ns, counted=everything)
         while True:
             with _one_sentence(self.path):
                 entry = next(raw, None)
-                if entry is None:
-                    break
-                connection, log_ns, data = entry
-                _require_time(self.path, log_ns)
-                content = self._storage.deserialize(data, connection.msgtype)
-            count += 1
-            yield Message(connection.topic, log_ns, content)
-        # Damaged bytes can look like records of unknown kind, which a reader must skip: only the count tells.
-        expected = sum(connection.msgcount for connection in wanted)
-        if everything and count != expected:
-            raise BagError(
-                f"bag {str(self.path)!r} lists {expected} messages on {', '.join(topics)}, but {count} could be read; "
-                "it is damaged: copy or record it again"
-            )
+            if entry is None:
+                return
+            channel, log_ns, data = entry
+            try:
+                content = types[channel].deserialize(data)
+            except Exception as error:  # struct, index, unicode errors and others, on damaged bytes
+                raise DamagedMessageError(
+                    f"bag {str(self.path)!r} has a message on {channel.topic[:100]!r}, "
+                    f"{seconds(log_ns - self.start_ns):.2f} s after its start, whose {len(data)} bytes do not fit its "
+                    f"type {channel.type[:100]} ({_short(error)}); the message is damaged or of another version of "
+                    "the type: record it again"
+                ) from error
+            yield Message(channel.topic, log_ns, content)
 
     def records(self) -> Iterator[Record]:
-        """Every message's topic, times and size, in the order of log time, without deserialising."""
-        raw = self._storage.reader.messages(self._storage.reader.connections)
-        stamped: dict[str, bool] = {}
+        """Every message's topic, times and size, in the order of log time, without deserialising.
+
+        Raises:
+            BagError: the data is damaged.
+        """
+        channels = [channel for items in self._channels.values() for channel in items]
+        types: dict[Channel, MessageType | None] = {}
+        for channel in channels:
+            types[channel] = None
+            with contextlib.suppress(UnreadableTypeError):
+                types[channel] = message_type(channel)
+        raw = self._raw(channels, None, None, counted=True)
         while True:
             with _one_sentence(self.path):
                 entry = next(raw, None)
-                if entry is None:
-                    return
-                connection, log_ns, data = entry
-                _require_time(self.path, log_ns)
-                if connection.msgtype not in stamped:
-                    fields = self._storage.types.fielddefs[connection.msgtype][1]
-                    stamped[connection.msgtype] = bool(fields) and fields[0][1] == _HEADER
-                stamp_ns = _stamp_ns(data, self._storage.ros1) if stamped[connection.msgtype] else None
-            yield Record(connection.topic, log_ns, len(data), stamp_ns)
+            if entry is None:
+                return
+            channel, log_ns, data = entry
+            type_ = types[channel]
+            try:
+                stamp_ns = type_.stamp_ns(data) if type_ else None
+            except ValueError:
+                yield Record(channel.topic, log_ns, len(data), None, damaged=True)
+            else:
+                yield Record(channel.topic, log_ns, len(data), stamp_ns)
+
+    def _raw(
+        self, channels: Sequence[Channel], start_ns: int | None, stop_ns: int | None, *, counted: bool
+    ) -> Iterator[tuple[Channel, int, Any]]:
+        """Messages of channels as bytes; with `counted`, raise BagError if there are not as many as the bag lists."""
+        count = 0
+        for channel, log_ns, data in self._storage.files.messages(channels, start_ns, stop_ns):
+            _require_time(self.path, log_ns)
+            count += 1
+            yield channel, log_ns, data
+        # Damaged bytes can look like records of unknown kind, which a reader must skip: only the count tells.
+        expected = sum(channel.count for channel in channels)
+        if counted and count != expected:
+            topics = ", ".join(dict.fromkeys(channel.topic for channel in channels))
+            raise BagError(
+                f"bag {str(self.path)!r} lists {expected} messages on {topics[:800]}, but {count} could be read; it is "
+                "damaged: copy or record it again"
+            )
 
     def embodiment_text(self) -> str:
         """The embodiment file's text that the recorder left in the bag; empty if there is none."""
@@ -276,18 +329,6 @@ def _is_bag(path: Path) -> bool:
     return (alone and not is_bag1(files[0])) or is_split(files)
 
 
-def _stamp_ns(data: Any, ros1: bool) -> int | None:
-    """The stamp of a message that begins with a std_msgs/Header.
-
-    CDR begins with 4 bytes, of which the second tells the byte order; ROS 1 is little-endian and has 4 bytes of a
-    sequence number there.
-    """
-    head = bytes(data[:12])
-    order = "<" if ros1 or head[1] & 1 else ">"
-    sec, nanosec = struct.unpack_from(f"{order}II", head, 4)
-    return sec * 10**9 + nanosec or None
-
-
 def _cut(path: Path) -> Path | None:
     """The file that was cut short, if one was; raises BagError where there is no bag."""
     if not path.exists():
@@ -306,14 +347,9 @@ def _require_time(path: Path, log_ns: int) -> None:
         )
 
 
-def _topic(path: Path, name: str, connections: Sequence[Connection]) -> Topic:
-    types = sorted({connection.msgtype for connection in connections})
-    if len(types) > 1:
-        raise BagError(
-            f"bag {str(path)!r} has the topic {name[:100]!r} with the types {', '.join(types)[:300]}, but one was "
-            "expected; record again with one publisher type"
-        )
-    return Topic(name, types[0], sum(connection.msgcount for connection in connections))
+def _topic(name: str, channels: Sequence[Channel]) -> Topic:
+    types = sorted({channel.type for channel in channels})
+    return Topic(name, ", ".join(types), sum(channel.count for channel in channels))
 
 
 @contextlib.contextmanager
@@ -329,7 +365,10 @@ def _one_sentence(path: Path) -> Iterator[None]:
             raise
         raise BagError(f"bag {str(path)!r}: {error}") from error
     except Exception as error:
-        text = " ".join(str(error).split())[:200] or type(error).__name__
         raise BagError(
-            f"bag {str(path)!r} cannot be read ({text}); it is damaged or no bag: copy or record it again"
+            f"bag {str(path)!r} cannot be read ({_short(error)}); it is damaged or no bag: copy or record it again"
         ) from error
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -7,13 +7,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hpt_ros.dataset.conversion_report import EpisodeReport, Span
+from hpt_ros.dataset.episode_writer import EpisodeData, EpisodeWriter
+from hpt_ros.dataset.files import ACTION, STATE, WRENCH
+from hpt_ros.dataset.quality.measure import STILL_SHARE
 from hpt_ros.embodiment import Embodiment
-from rosbag_tools.episode_writer import EpisodeData, EpisodeWriter, tick_values
-from rosbag_tools.quality_measure import STILL_SHARE
-from rosbag_tools.report import EpisodeReport, Span
+from hpt_ros.embodiment.schema import stream_feature
+from hpt_ros.observation import Tick
 from rosbag_tools.resample import Row
 
 # Shorter stretches between gaps teach nothing: less than one chunk of actions of most robots.
@@ -181,7 +186,7 @@ class Spans:
 
     def _write(self, writer: EpisodeWriter, row: Row) -> None:
         assert row.action is not None  # a row without missing streams has one
-        writer.add(tick_values(self._embodiment, row.tick, row.action))
+        writer.add(_tick_values(self._embodiment, row.tick, row.action))
 
     def _moved(self, before: Row, row: Row) -> bool:
         """Command or arm went faster than `STILL_SHARE` of a limit since the row before."""
@@ -192,3 +197,11 @@ class Spans:
             measured = self._embodiment.space.measured
             pairs.append((measured(before.tick.state), measured(row.tick.state)))
         return any(bool(self._embodiment.space.speeds(np.stack(pair))[0] >= STILL_SHARE) for pair in pairs)
+
+
+def _tick_values(embodiment: Embodiment, tick: Tick, action: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return a valid tick and the command at it, by feature name."""
+    values: dict[str, NDArray[Any]] = {STATE: tick.state, WRENCH: tick.wrench, ACTION: action}
+    for name, array in (*tick.images.items(), *tick.arrays.items()):
+        values[stream_feature(embodiment.stream(name).modality, name)] = array
+    return values

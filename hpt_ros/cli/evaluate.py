@@ -28,9 +28,10 @@ def run(args: argparse.Namespace) -> int:
 
     from hpt_ros.cli.finetune import checked_device
     from hpt_ros.cli.terminal import Results, Terminal
+    from hpt_ros.dataset import open_dataset
     from hpt_ros.embodiment import Embodiment, require_match
     from hpt_ros.errors import HptError
-    from hpt_ros.learning import Windows, action_error, open_dataset, open_source
+    from hpt_ros.learning import Windows, action_error, open_source
     from hpt_ros.model import load_checkpoint
     from hpt_ros.resources import checkpoint_folder
 

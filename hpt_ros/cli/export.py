@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the file so that it is there whole or not at all; returns 0."""
     from hpt_ros.cli.export_formats import write_hdf5, write_zarr
     from hpt_ros.cli.terminal import Terminal
-    from hpt_ros.learning import open_dataset
+    from hpt_ros.dataset import open_dataset
 
     out = Path(args.out)
     kind = args.format or next((name for name, ending in FORMATS.items() if out.suffix == ending), None)

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.dataset import Dataset, Episode
+from hpt_ros.dataset.reader import decode_video
 from hpt_ros.extras import require_extra
-from hpt_ros.learning import Dataset, Episode
-from hpt_ros.learning.dataset import decode_video
 
 Progress = Callable[[int, int], None]
 REPORT_FILE = "meta/hpt/report.json"

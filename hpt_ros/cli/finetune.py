@@ -80,8 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train; returns 0, or 130 when interrupted (the run is saved then)."""
     from hpt_ros.cli.terminal import Terminal
+    from hpt_ros.dataset import open_dataset
     from hpt_ros.embodiment import Embodiment
-    from hpt_ros.learning import Start, load_recipe, open_dataset, read_recipe, saved_recipe, train
+    from hpt_ros.learning import Start, load_recipe, read_recipe, saved_recipe, train
     from hpt_ros.resources import config_path
 
     device = checked_device(args.device)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rosbag_tools.importing import Source
+    from hpt_ros.dataset.importing.importer import Source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Import and print what was taken; returns 0."""
     from hpt_ros.cli.terminal import Terminal
+    from hpt_ros.dataset.importing.importer import import_dataset
     from hpt_ros.embodiment import Embodiment
-    from rosbag_tools.importing import import_dataset
 
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     size = _size(args.size) if args.size else None
@@ -75,9 +75,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _source(args: argparse.Namespace) -> Source:
+    from hpt_ros.dataset.importing.lerobot import LeRobotSource
+    from hpt_ros.dataset.importing.rlds import RldsSource
     from hpt_ros.errors import HptError
-    from rosbag_tools.import_lerobot import LeRobotSource
-    from rosbag_tools.import_rlds import RldsSource
 
     root = Path(args.source)
     if not root.exists():

@@ -147,6 +147,8 @@ def _print(console: Results, inspection: Inspection, result: dict[str, Any]) -> 
             say(f"  ok    {what}")
         for note in entry.notes:
             say(f"  CHECK {what}: {note}")
+        if entry.unreadable and not entry.used_by:
+            say(f"  not readable {name}: {entry.unreadable}")
     if inspection.unused:
         say(f"not used: {', '.join(inspection.unused)}")
     for episode in result["episodes"]:

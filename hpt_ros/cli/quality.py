@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hpt_ros.learning.dataset import Dataset, Episode
-    from rosbag_tools.quality import Finding
-    from rosbag_tools.quality_measure import Pictures, Sensed
+    from hpt_ros.dataset import Dataset, Episode
+    from hpt_ros.dataset.quality.checks import Finding
+    from hpt_ros.dataset.quality.measure import Pictures, Sensed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     """Measure, write the page and print the findings per check."""
     import tempfile
 
+    from hpt_ros.dataset import open_dataset
     from hpt_ros.embodiment import Embodiment
-    from hpt_ros.learning.dataset import open_dataset
 
     _check_out(args.out, args.dataset)
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
@@ -55,10 +55,10 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> None:
     import numpy as np
 
     from hpt_ros.cli.terminal import Results, Terminal
-    from rosbag_tools.quality import CHECKS, assess
-    from rosbag_tools.quality_measure import EpisodeArrays
-    from rosbag_tools.quality_page import page
-    from rosbag_tools.quality_recorded import read_recorded
+    from hpt_ros.dataset.quality.checks import CHECKS, assess
+    from hpt_ros.dataset.quality.measure import EpisodeArrays
+    from hpt_ros.dataset.quality.page import page
+    from hpt_ros.dataset.quality.recorded import read_recorded
 
     views = [stream.name for stream in dataset.embodiment.image_streams]
     with Terminal() as terminal:
@@ -104,7 +104,7 @@ def _senses(dataset: Dataset, episode: Episode) -> tuple[dict[str, Sensed], dict
     """What `EpisodeArrays` takes of modalities that are neither pictures nor state."""
     import numpy as np
 
-    from rosbag_tools.quality_measure import measure_values
+    from hpt_ros.dataset.quality.measure import measure_values
 
     sensed, vectors = {}, {}
     for name, feature in dataset.embodiment.features().items():
@@ -158,9 +158,9 @@ def _pictures(
     from collections.abc import Iterator
 
     from hpt_ros.cli.quality_thumbnail import thumbnail
-    from hpt_ros.learning.dataset import decode_video
-    from hpt_ros.learning.errors import DatasetError
-    from rosbag_tools.quality_measure import measure_pictures
+    from hpt_ros.dataset import DatasetError
+    from hpt_ros.dataset.quality.measure import measure_pictures
+    from hpt_ros.dataset.reader import decode_video
 
     name = dataset.embodiment.image_streams[view].name
     # Number of a frame within its video to the episode that shows it.

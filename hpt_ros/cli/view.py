@@ -16,7 +16,7 @@ from hpt_ros.errors import HptError
 from hpt_ros.extras import require_extra
 
 if TYPE_CHECKING:
-    from hpt_ros.learning import Dataset, Episode
+    from hpt_ros.dataset import Dataset, Episode
 
 
 ENDINGS = (".mp4", ".rrd")
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Show the episode; returns 0."""
     import tempfile
 
-    from hpt_ros.learning import open_dataset
+    from hpt_ros.dataset import open_dataset
 
     ending = Path(args.out).suffix if args.out else ""
     if args.out and ending not in ENDINGS:
@@ -128,7 +128,7 @@ def _episode(dataset: Dataset, number: int) -> Episode:
 
 def _ticks(dataset: Dataset, episode: Episode) -> Iterator[list[Any]]:
     """Each tick's pictures, RGB uint8 (H, W, 3) per view; empty lists for a robot without cameras."""
-    from hpt_ros.learning.dataset import decode_video
+    from hpt_ros.dataset.reader import decode_video
 
     films = [
         islice(decode_video(span.path, dataset.embodiment.tick_hz), span.first_frame, None)

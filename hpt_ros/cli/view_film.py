@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.cli.demo_report import write_video
-from hpt_ros.learning import Dataset, Episode
+from hpt_ros.dataset import Dataset, Episode
 
 Picture = NDArray[np.uint8]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.learning import Dataset, Episode
+from hpt_ros.dataset import Dataset, Episode
 
 APPLICATION = "hpt_view"
 

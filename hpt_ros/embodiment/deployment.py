@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from hpt_ros.embodiment.action import ACTION_TYPES, JointLimit, Output, RotationLimit
 from hpt_ros.embodiment.schema import Embodiment, comparable, require_match
-from hpt_ros.embodiment.streams import EmbodimentError, Stream
+from hpt_ros.embodiment.streams import BY_ARRIVAL, BY_STAMP, SAME_CONTENT, EmbodimentError, Stream
 from hpt_ros.errors import did_you_mean
 from hpt_ros.structured import (
     differences,
@@ -52,6 +52,19 @@ class StreamDeployment:
     holds: tuple[str, ...] | None = field(
         "joints, by the embodiment's names, that are published only while they move", default=None
     )
+    type: str | None = field(
+        "message type, one with the same content, such as CompressedImage in place of Image",
+        default=None, choices=tuple(name for group in SAME_CONTENT for name in group),
+    )  # fmt: skip
+    time: str | None = field(
+        "what says when a message was measured: its stamp or its arrival",
+        default=None,
+        choices=(BY_STAMP, BY_ARRIVAL),
+    )
+    stamp_offset_s: float | None = field(
+        "added to that time; negative for a driver that stamps late",
+        default=None, unit="s", minimum=-5.0, maximum=5.0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,7 +176,7 @@ class Deployment:
             _require_known(what, names or {}, known, robot.name, where)
         rename = self._renaming(robot, where)
         streams = tuple(
-            _renamed(_overlaid(stream, (self.streams or {}).get(stream.name)), rename)
+            _renamed(_received(stream, (self.streams or {}).get(stream.name), where), rename)
             for stream in robot.streams
         )
         limits = tuple(
@@ -293,6 +306,19 @@ Layered = TypeVar("Layered", Stream, Output)
 
 def _overlaid(item: Layered, layer: StreamDeployment | OutputDeployment | None) -> Layered:
     return item if layer is None else replace(item, **to_mapping(layer))
+
+
+def _received(stream: Stream, layer: StreamDeployment | None, where: str) -> Stream:
+    """The stream as it comes in this cell."""
+    found = _overlaid(stream, layer)
+    if found.type != stream.type and not any(
+        {stream.type, found.type} <= set(group) for group in SAME_CONTENT
+    ):
+        raise EmbodimentError(
+            f"{where} has the type {found.type} for the stream {stream.name!r}, whose type {stream.type} has another "
+            "content; give the topic that has what the policy was trained with"
+        )
+    return found
 
 
 def _renamed(stream: Stream, rename: Callable[[str], str]) -> Stream:

@@ -20,6 +20,7 @@ from hpt_ros.embodiment.action import Action, check_action, completed, redundant
 from hpt_ros.embodiment.continuous import agreed
 from hpt_ros.embodiment.space import ActionSpace
 from hpt_ros.embodiment.streams import (
+    BY_STAMP,
     JOINED,
     NAME,
     PER_STREAM,
@@ -85,8 +86,14 @@ class Embodiment:
             del mapping["action"][key]
         # What few robots have is not in the text of the others.
         for stream in mapping["streams"]:
-            for key in ("continuous", "holds"):
-                if not stream[key]:
+            for key, common in (
+                ("continuous", []),
+                ("encoding", ""),
+                ("holds", []),
+                ("time", BY_STAMP),
+                ("stamp_offset_s", 0.0),
+            ):
+                if stream[key] == common:
                     del stream[key]
         for limit in mapping["action"]["limits"]:
             if not limit["continuous"]:
@@ -229,7 +236,8 @@ _CHOSEN_AT_CONVERSION = (
 _CHOSEN_AT_TRAINING = (
     "observation_horizon", "action.horizon", "action.limits", "action.rate_hz", "action.latency_s", "action.mode",
     "action.grippers", "action.outputs.*.latency_s", "action.outputs.*.rotation_limit",
-    "streams.*.qos", "streams.*.rate_hz", "streams.*.partial", "streams.*.holds",
+    "streams.*.qos", "streams.*.rate_hz", "streams.*.partial", "streams.*.holds", "streams.*.encoding",
+    "streams.*.time", "streams.*.stamp_offset_s",
 )  # fmt: skip
 _NOT_SETTLED = {"all": (), "dataset": _CHOSEN_AT_TRAINING, "bag": _CHOSEN_AT_TRAINING + _CHOSEN_AT_CONVERSION}
 

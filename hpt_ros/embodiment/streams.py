@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from hpt_ros.embodiment.encodings import ENCODINGS_OF
 from hpt_ros.errors import HptError
 from hpt_ros.structured import field
 
@@ -53,6 +54,10 @@ _ELEMENTS: Mapping[str, tuple[str, ...]] = {
 
 _ANGLE = (".cos", ".sin")  # of a continuous joint's position, which has no seam so
 
+BY_STAMP, BY_ARRIVAL = "stamp", "arrival"
+# Types that carry the same, of which a cell may have another than the one that a policy was trained with.
+SAME_CONTENT = (("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"), _ARRAYS)
+
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # ROS 2 names, absolute or relative: segments of letters, digits and underscores that do not begin with a digit. Private
 # ones ("~/x") lie below each node's own name, so the recorder and the policy node would not mean the same topic.
@@ -85,6 +90,12 @@ class Stream:
         "subscription's quality of service", default="sensor_data", choices=("sensor_data", "reliable")
     )
     image: ImageSpec | None = field("stored size, for images and depth", default=None)
+    encoding: str = field(
+        "what the pixels are where the driver does not say it or says it wrongly, such as bgr8 for 8UC3; of a "
+        "CompressedImage what was compressed; for images and depth",
+        default="",
+        choices=("", *dict.fromkeys(name for names in ENCODINGS_OF.values() for name in names)),
+    )
     joints: tuple[str, ...] = field("joint names in the order of the vector, for JointState", default=())
     fields: tuple[str, ...] = field(
         "what is taken of a message, in order: position, velocity, effort of JointState; pose, twist of Odometry",
@@ -109,6 +120,15 @@ class Stream:
         "points kept of one message, for PointCloud2; chosen far apart", default=0, minimum=0, maximum=16_384
     )
     unit: str = field("unit of the values", default="")
+    time: str = field(
+        "what says when a message was measured: its header's stamp, or its arrival, for drivers that stamp with the "
+        "time since boot, or with a clock of their own",
+        default=BY_STAMP, choices=(BY_STAMP, BY_ARRIVAL),
+    )  # fmt: skip
+    stamp_offset_s: float = field(
+        "added to that time: negative for a driver that stamps late, such as a camera on arrival of its image",
+        default=0.0, unit="s", minimum=-5.0, maximum=5.0,
+    )  # fmt: skip
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -177,6 +197,12 @@ def check_stream(stream: Stream, where: str) -> None:
     if stream.partial and not jointed:
         raise EmbodimentError(
             f"{where} is a stream of {stream.type} with partial: true, which only JointState can be; remove it"
+        )
+    encodings = ENCODINGS_OF.get(stream.modality, ())
+    if stream.encoding and stream.encoding not in encodings:
+        raise EmbodimentError(
+            f"{where} is a {stream.modality} stream with the encoding {stream.encoding!r}, but "
+            f"{'one of ' * bool(encodings)}{', '.join(encodings) or 'none'} was expected; correct or remove it"
         )
     if pictured and (stream.joints or stream.fields):
         raise EmbodimentError(f"{where} is a stream of pictures with joints or fields; remove them")

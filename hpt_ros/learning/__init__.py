@@ -1,13 +1,11 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Learning: dataset reader, frame cache, samples, augmentation, recipe and the training loop."""
+"""Learning: frame cache, samples, augmentation, recipe and the training loop."""
 
 from __future__ import annotations
 
 from hpt_ros.learning.augment import AugmentConfig
 from hpt_ros.learning.cache import FrameCache, open_cache, open_feature_cache
-from hpt_ros.learning.dataset import Dataset, Episode, open_dataset
-from hpt_ros.learning.errors import DatasetError
 from hpt_ros.learning.evaluation import action_error
 from hpt_ros.learning.recipe import PolicyRecipe, Recipe, RecipeError, load_recipe, read_recipe
 from hpt_ros.learning.reporter import Reporter, Silent
@@ -20,9 +18,6 @@ from hpt_ros.learning.train import Result, train
 __all__ = [
     "AugmentConfig",
     "Batch",
-    "Dataset",
-    "DatasetError",
-    "Episode",
     "FrameCache",
     "PolicyRecipe",
     "Recipe",
@@ -38,7 +33,6 @@ __all__ = [
     "gather",
     "load_recipe",
     "open_cache",
-    "open_dataset",
     "open_feature_cache",
     "open_source",
     "read_recipe",

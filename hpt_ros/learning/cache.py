@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from hpt_ros.learning.dataset import Dataset, Episode, decode_video
-from hpt_ros.learning.errors import DatasetError
+from hpt_ros.dataset import DatasetError
+from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_stored
+from hpt_ros.dataset.reader import Dataset, Episode, decode_video
 from hpt_ros.learning.samples import depth_rows
-from hpt_ros.learning.stored import cache_beside, digest_of, open_stored
 
 FRAMES = "frames.bin"
 CACHE_FORMAT = "hpt_ros/frames/1 uint8 rgb24 dataset-size"  # part of the key: change it when decoding changes

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hpt_ros.learning.dataset import Dataset
+from hpt_ros.dataset import Dataset
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.samples import Split
 from hpt_ros.learning.start import RANDOM, Start

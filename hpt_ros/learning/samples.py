@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.dataset import Dataset, DatasetError, Episode
 from hpt_ros.embodiment.schema import stream_feature
 from hpt_ros.embodiment.windows import action_window, observation_window
-from hpt_ros.learning.dataset import Dataset, Episode
-from hpt_ros.learning.errors import DatasetError
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hpt_ros.dataset import Dataset
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.learning.cache import open_cache, open_feature_cache
-from hpt_ros.learning.dataset import Dataset
 from hpt_ros.learning.reporter import Reporter
 from hpt_ros.learning.samples import Batch, Windows, gather
 from hpt_ros.model import Policy

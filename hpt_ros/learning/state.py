@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from hpt_ros.dataset import Dataset
 from hpt_ros.errors import HptError
-from hpt_ros.learning.dataset import Dataset
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.start import Start
 from hpt_ros.model import Policy

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.dataset import Dataset
 from hpt_ros.embodiment import stream_feature
-from hpt_ros.learning.dataset import Dataset
 from hpt_ros.learning.samples import Split, Windows, actions_in_mode
 from hpt_ros.model import Statistics
 

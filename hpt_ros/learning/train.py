@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hpt_ros.dataset import Dataset
 from hpt_ros.errors import HptError
 from hpt_ros.learning.augment import augment_images, augment_state
 from hpt_ros.learning.card import write_card
-from hpt_ros.learning.dataset import Dataset
 from hpt_ros.learning.evaluation import validate
 from hpt_ros.learning.interrupt import interruptible
 from hpt_ros.learning.loader import prefetched

@@ -28,7 +28,7 @@ from hpt_ros.nodes.intake import COSTLY, Intake, Verdict, undecodable
 from hpt_ros.nodes.metrics import Metrics, Stages
 from hpt_ros.nodes.policies import LoadedPolicy
 from hpt_ros.nodes.pose import MeasuredPose
-from hpt_ros.observation import decode, require_frame, stamp_ns, view_size
+from hpt_ros.observation import decode, measured_ns, require_frame, view_size
 from hpt_ros.observation.checks import place
 
 # Longest time that a message with the old clock's stamp may take to come, ours: what is later is stale in any case.
@@ -288,7 +288,7 @@ class Pilot:
     def keep(self, stream: Stream, message: Any, arrival_ns: int) -> None:
         """Note, while inactive, where the joints of a stream are that are published only while they move."""
         with contextlib.suppress(HptError):  # a stream that sends such messages is complained of while active
-            stamp, value = stamp_ns(message, arrival_ns), decode(stream, message)
+            stamp, value = measured_ns(stream, message, arrival_ns), decode(stream, message)
             if self._pose.saw(stream.name, stamp, arrival_ns, value)[1] >= 0 and stream.holding:
                 self._fresh(stream, stamp, arrival_ns)
 
@@ -332,7 +332,7 @@ class Pilot:
         return Step(command, heard.result, heard.problem, heard.internal, heard.complaints, heard.lost)
 
     def _take(self, stream: Stream, message: Any, arrival_ns: int) -> None:
-        stamp = stamp_ns(message, arrival_ns)
+        stamp = measured_ns(stream, message, arrival_ns)
         if stream.modality not in COSTLY:
             if stream.name in self._framed:
                 require_frame(self._framed[stream.name], message, place(stream))

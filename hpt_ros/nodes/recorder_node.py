@@ -66,6 +66,7 @@ class RecorderNode(StrictParameters, Node):
     Args:
         embodiment: the robot.
         deployment: facts of this cell: what its topics and joints are called; None: as the embodiment has them.
+        namespace: of the node, in which relative topics lie; None: the process's.
         out_dir: folder that bags go to; made if it is not there.
         extra_topics: further topics to record, of whatever type they have.
         context: rclpy context.
@@ -84,8 +85,14 @@ class RecorderNode(StrictParameters, Node):
         context: Context | None = None,
         parameter_overrides: list[Any] | None = None,
         deployment: Deployment | None = None,
+        namespace: str | None = None,
     ) -> None:
-        super().__init__("recorder_node", context=context, parameter_overrides=parameter_overrides or [])
+        super().__init__(
+            "recorder_node",
+            context=context,
+            parameter_overrides=parameter_overrides or [],
+            namespace=namespace,
+        )
         given = {"out_dir": str(out_dir), "extra_topics": tuple(extra_topics)}
         parameters.declare(self, RecorderParameters, read_only=None, defaults=given)
         parameters.require_known(self)

@@ -17,9 +17,10 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, Stream
+from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.nodes.publishers import transport_hint
 from hpt_ros.observation.image_size import image_size
-from hpt_ros.observation.stamps import NS_PER_S, time_ns
+from hpt_ros.observation.stamps import NS_PER_S, measured_ns, time_ns
 
 KEPT = 100  # newest messages that figures are of
 # Our choice: below this part of its rate a stream is slow, even where it is not stale; cameras fall to half at night.
@@ -79,16 +80,16 @@ class StreamMonitor:
             seen.arrivals_ns.clear()  # the clock went back
         seen.arrivals_ns.append(arrival_ns)
         header = getattr(message, "header", None)
-        stamp = 0 if header is None else time_ns(header.stamp)
-        if stamp:
-            seen.delays_s.append((arrival_ns - stamp) / NS_PER_S)
+        if stream.time == BY_ARRIVAL or (header is not None and time_ns(header.stamp)):
+            seen.delays_s.append((arrival_ns - measured_ns(stream, message, arrival_ns)) / NS_PER_S)
             return ""
         seen.unstamped += 1
         if header is None:
             return ""  # its type has no stamp, which the embodiment file's author knows
         return (
             f"stream {stream.name!r} (topic {stream.topic}) has messages without a time stamp; their arrival is taken "
-            "for it, which is late by the way to here; let the driver stamp them"
+            "for it, which is late by the way to here; let the driver stamp them, or state time: arrival for the "
+            "stream, and how late it is in stamp_offset_s"
         )
 
     def resized(self, stream: Stream, message: Any) -> str:

@@ -31,7 +31,7 @@ from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation.checks import InvalidSampleError
 from hpt_ros.observation.decode import decode
 from hpt_ros.observation.feed import Feed, check_sample
-from hpt_ros.observation.stamps import stamp_ns
+from hpt_ros.observation.stamps import measured_ns
 from hpt_ros.observation.tick import Tick
 from hpt_ros.observation.track import Sample, TickGrid, Value, nanoseconds, seconds
 
@@ -133,7 +133,7 @@ class ObservationBuffer:
             DecodeError: the message does not fit the embodiment file.
         """
         stream = self._feed(stream_name).stream
-        stamp = stamp_ns(message, arrival_ns)
+        stamp = measured_ns(stream, message, arrival_ns)
         if defer and stream.modality in _DEFERRED:
             return self.push(stream_name, stamp, arrival_ns, lambda: decode(stream, message))
         try:

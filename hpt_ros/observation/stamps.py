@@ -4,6 +4,22 @@
 
 from __future__ import annotations
 
-from hpt_ros.embodiment.messages import NS_PER_S, stamp_ns, time_ns
+from typing import Any
 
-__all__ = ["NS_PER_S", "stamp_ns", "time_ns"]
+from hpt_ros.embodiment import Stream
+from hpt_ros.embodiment.messages import NS_PER_S, stamp_ns, time_ns
+from hpt_ros.embodiment.streams import BY_ARRIVAL
+
+__all__ = ["NS_PER_S", "measured_ns", "stamp_ns", "time_ns"]
+
+
+def measured_ns(stream: Stream, message: Any, arrival_ns: int) -> int:
+    """When a stream's message was measured, in nanoseconds, as far as its embodiment or its cell tells.
+
+    Args:
+        stream: its `time` says whether the header's stamp counts or the arrival, its `stamp_offset_s` is added.
+        message: any object with the fields of the stream's type; without a stamp its arrival counts.
+        arrival_ns: arrival (live) or log time (bag).
+    """
+    said_ns = arrival_ns if stream.time == BY_ARRIVAL else stamp_ns(message, arrival_ns)
+    return said_ns + round(stream.stamp_offset_s * NS_PER_S)

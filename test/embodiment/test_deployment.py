@@ -40,6 +40,57 @@ def test_when_it_is_empty_expect_the_embodiment_itself() -> None:
         assert deployed_fields(robot, cell().over(robot)) == ()
 
 
+def test_when_a_driver_stamps_otherwise_or_compresses_expect_the_stream_so_and_the_same_observation() -> None:
+    here = cell(
+        streams={
+            "front": {
+                "topic": "/cam/image/compressed", "type": "sensor_msgs/msg/CompressedImage", "stamp_offset_s": -0.08
+            },
+            "joints": {"time": "arrival"},
+        }
+    ).over(FEED_DOG)  # fmt: skip
+    front = here.stream("front")
+    assert (front.type, front.stamp_offset_s, front.time) == (
+        "sensor_msgs/msg/CompressedImage",
+        -0.08,
+        "stamp",
+    )
+    assert here.stream("joints").time == "arrival"
+    assert here.features() == FEED_DOG.features()
+    assert Embodiment.loads(here.to_yaml()) == here
+    told = "\n".join(deployed_fields(FEED_DOG, here))
+    assert "streams.front.stamp_offset_s: 0.0 -> -0.08" in told
+    assert "streams.joints.time: stamp -> arrival" in told
+    # An embodiment file that states the same beside a checkpoint is the same.
+    assert require_deployable(FEED_DOG, here, a_name="a", b_name="b") == here
+    # What few robots have is not in the text of the others.
+    assert "stamp_offset_s" not in FEED_DOG.to_yaml()
+    assert "time:" not in FEED_DOG.to_yaml()
+
+
+def test_when_a_type_has_another_content_expect_both_named() -> None:
+    with pytest.raises(
+        EmbodimentError,
+        match="type sensor_msgs/msg/Image for the stream 'joints', whose type sensor_msgs/msg/JointState has another",
+    ):
+        cell(streams={"joints": {"type": "sensor_msgs/msg/Image"}}).over(FEED_DOG)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"type": "sensor_msgs/msg/JointState"},
+        {"time": "boot"},
+        {"stamp_offset_s": 6.0},
+        {"stamp_offset_s": float("nan")},
+        {"stamp_offset_s": "80 ms"},
+    ],
+)
+def test_when_a_streams_timing_is_no_timing_expect_a_refusal(keys: dict[str, Any]) -> None:
+    with pytest.raises(HptError, match=f"{next(iter(keys))}"):
+        cell(streams={"front": keys})
+
+
 def test_when_names_rates_and_latencies_differ_expect_them_and_nothing_else() -> None:
     here = cell(
         embodiment=UR5E.name,

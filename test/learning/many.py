@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.dataset import DatasetWriter
 from hpt_ros.embodiment import Embodiment
-from rosbag_tools.dataset import DatasetWriter
 
 TASKS = ("to the left", "to the right")
 LENGTH = 9

@@ -13,12 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.tiny_dataset import EMBODIMENT
 
+from hpt_ros.dataset import Dataset, DatasetError, open_dataset, write_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
-from hpt_ros.learning import Dataset, DatasetError, Windows, gather, open_dataset, open_feature_cache
-from rosbag_tools.dataset import write_dataset
-
-from .conftest import EMBODIMENT
+from hpt_ros.learning import Windows, gather, open_feature_cache
 
 STREAMS = """
   - {name: depth_left, modality: depth, topic: /dl, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.1,

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.tiny_dataset import episode_arrays
 
-from hpt_ros.learning import Dataset, DatasetError, open_cache, open_dataset
+from hpt_ros.dataset import Dataset, DatasetError, open_dataset
+from hpt_ros.dataset.reader import decode_video
+from hpt_ros.learning import open_cache
 from hpt_ros.learning.cache import default_cache_root
-from hpt_ros.learning.dataset import decode_video
-
-from .conftest import episode_arrays
 
 
 class CountingDecoder:

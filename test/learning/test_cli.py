@@ -14,18 +14,19 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
+from support.tiny_dataset import EMBODIMENT, LENGTHS, episode_arrays
 
 from hpt_ros.cli import evaluate, finetune
 from hpt_ros.cli.terminal import Terminal
+from hpt_ros.dataset import open_dataset
+from hpt_ros.dataset import write_dataset as write_lerobot
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
-from hpt_ros.learning import open_dataset
 from hpt_ros.learning.recipe import recipe_mapping
 from hpt_ros.model import load_checkpoint
 from hpt_ros.structured import dump_yaml
-from rosbag_tools.dataset import write_dataset as write_lerobot
 
-from .conftest import EMBODIMENT, LENGTHS, episode_arrays, make_recipe
+from .conftest import make_recipe
 
 
 def call(verb: object, *words: object) -> int:

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from hpt_ros.cli import finetune
-from hpt_ros.learning import Dataset, open_cache, train
+from hpt_ros.dataset import Dataset
+from hpt_ros.learning import open_cache, train
 from hpt_ros.learning.recipe import recipe_mapping
 from hpt_ros.model import Policy, load_checkpoint
 from hpt_ros.nodes.inference import Observation

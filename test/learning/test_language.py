@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 
+from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.errors import HptError
-from hpt_ros.learning import Dataset, Start, Windows, open_dataset, open_source, train
+from hpt_ros.learning import Start, Windows, open_source, train
 from hpt_ros.learning.reporter import Silent
 from hpt_ros.model import load_checkpoint
 from hpt_ros.model.encoder_config import LanguageConfig

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.errors import HptError
-from hpt_ros.learning import Dataset, Start, open_dataset, read_recipe, saved_recipe, train
+from hpt_ros.learning import Start, read_recipe, saved_recipe, train
 from hpt_ros.model import load_checkpoint
 
 from .many import TASKS, write_many

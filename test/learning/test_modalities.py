@@ -12,18 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.errors import HptError
-from hpt_ros.learning import (
-    Dataset,
-    Recipe,
-    RecipeError,
-    Windows,
-    open_dataset,
-    open_source,
-    read_recipe,
-    train,
-)
+from hpt_ros.learning import Recipe, RecipeError, Windows, open_source, read_recipe, train
 from hpt_ros.learning.evaluation import validate
 from hpt_ros.learning.reporter import Silent
 from hpt_ros.learning.samples import split_episodes

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from hpt_ros.dataset import Dataset
 from hpt_ros.errors import HptError
-from hpt_ros.learning import Dataset, Start, train
+from hpt_ros.learning import Start, train
 from hpt_ros.learning.optimiser import build_optimiser, train_mode
 from hpt_ros.learning.recipe import recipe_mapping
 from hpt_ros.learning.source import encoder_digest

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_ros.learning import Dataset, DatasetError, Episode, Windows, split_episodes
+from hpt_ros.dataset import Dataset, DatasetError, Episode
+from hpt_ros.learning import Windows, split_episodes
 from hpt_ros.learning.samples import gather, samples_at
 from hpt_ros.learning.statistics import training_statistics
 

@@ -11,17 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.tiny_dataset import EMBODIMENT
 
+from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
-from hpt_ros.learning import Dataset, Start, open_cache, open_dataset, train
+from hpt_ros.learning import Start, open_cache, train
 from hpt_ros.learning.loader import prefetched
 from hpt_ros.learning.optimiser import ema_decay_at, is_decayed, learning_rate
 from hpt_ros.learning.recipe import PolicyRecipe
 from hpt_ros.model import load_checkpoint
 from hpt_ros.structured import to_mapping
 
-from .conftest import EMBODIMENT, make_recipe
+from .conftest import make_recipe
 
 
 class Listener:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from hpt_ros.cli.main import main
-from hpt_ros.learning import open_cache, open_dataset
-from rosbag_tools.dataset import write_dataset
+from hpt_ros.dataset import open_dataset, write_dataset
+from hpt_ros.learning import open_cache
 
 h5py = pytest.importorskip("h5py")
 

@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from rclpy.parameter import Parameter
 from recording_rig import TEXT, Robot, connected, until
+from sensor_msgs.msg import CompressedImage
 
 from hpt_msgs.srv import StartEpisode, StopEpisode
 from hpt_ros.cli.main import main
@@ -38,6 +42,10 @@ streams: {eye: {topic: /eye}, joints: {topic: /joint_states}}
 outputs: {action: {topic: /command}}
 limits: {joint: {velocity: 0.5}}
 """
+# The same, where the camera compresses and the driver of the joints stamps with a clock of its own.
+COMPRESSED = CELL.replace(
+    "eye: {topic: /eye}", "eye: {topic: /eye/compressed, type: sensor_msgs/msg/CompressedImage}"
+).replace("/joint_states}", "/joint_states, time: arrival}")
 LEFT = """
 format: hpt_ros/deployment/1
 joint_prefix: left_
@@ -80,6 +88,49 @@ def test_when_the_recorder_has_a_deployment_expect_its_bag_to_convert_by_the_tra
     info = (tmp_path / "dataset" / "meta" / "info.json").read_text()
     assert '"joint.position"' in info
     assert '"a.position"' not in info
+
+
+class Compressing(Robot):  # type: ignore[misc]
+    """Publishes its images compressed, and stamps its joint states a day off."""
+
+    def __init__(self, context: Any) -> None:
+        super().__init__(context, with_camera=False)
+        compressed = self.create_publisher(CompressedImage, "/eye/compressed", 10)
+        publish, states = compressed.publish, self.joints.publish
+
+        def compress(image: Any) -> None:
+            data = cv2.imencode(".png", np.full((16, 24, 3), image.data[0], np.uint8))[1].tobytes()
+            publish(CompressedImage(header=image.header, format="png", data=data))
+
+        def off(state: Any) -> None:
+            state.header.stamp.sec += 86400
+            states(state)
+
+        compressed.publish, self.joints.publish = compress, off
+        self.eye: Any = compressed
+
+
+def test_when_the_cell_compresses_and_stamps_otherwise_expect_its_recording_to_convert(tmp_path):
+    with Composition() as composition:
+        robot = composition.add(Compressing(composition.context))
+        recorder = composition.add(
+            RecorderNode(
+                Embodiment.loads(TRAINED),
+                tmp_path / "bags",
+                context=composition.context,
+                parameter_overrides=[Parameter("use_sim_time", value=True)],
+                deployment=Deployment.loads(COMPRESSED),
+            )
+        )
+        until(lambda: len(recorder.topics.known) >= 3)
+        connected(robot.eye, robot.joints, robot.command)
+        robot.play(recorder, 1.0, 1.2)
+        assert robot.call(StartEpisode).success
+        robot.play(recorder, 1.2, 3.5)
+        stopped = robot.call(StopEpisode)
+    with Bag.open(stopped.bag_path) as bag:
+        assert bag.topics["/eye/compressed"].type == "sensor_msgs/msg/CompressedImage"
+    assert convert([stopped.bag_path], tmp_path / "dataset").kept >= 15
 
 
 def test_when_a_baseline_has_a_deployment_expect_the_robot_of_the_cell(left):

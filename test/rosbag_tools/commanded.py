@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.spatial.transform import Rotation
-
-from .conftest import MS, START_NS, Robot
+from support.tiny_robot import MS, START_NS, Robot
 
 ARM, FINGER = ("shoulder", "elbow", "wrist"), "robotiq_finger_joint"
 LAG_S = 0.04  # the robot is where it was commanded to be, that much later
@@ -33,13 +32,13 @@ def turn_at(time_s):
     return Rotation.from_rotvec([0.3 * np.sin(time_s), 0.4 * time_s, 0.1])
 
 
-class Commanded(Robot):
+class Commanded(Robot):  # type: ignore[misc]
     """Messages of cameras, joints, measured pose and every kind of command."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.topics = {  # type: ignore[misc]
-            **self.topics,
+        self.topics = {
+            **Robot.topics,
             "/joint_states": "sensor_msgs/msg/JointState",
             "/arm_controller/joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
             "/arm_controller/joint_commands": "sensor_msgs/msg/JointState",

@@ -8,14 +8,14 @@ import json
 
 import numpy as np
 import pytest
+from support.tiny_senses import Senses
 
 from hpt_ros.cli.main import main
+from hpt_ros.dataset import DatasetError, open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
-from hpt_ros.learning import open_cache, open_dataset
+from hpt_ros.learning import open_cache
 from rosbag_tools.convert import Options, convert
 from rosbag_tools.errors import BagError
-
-from .test_senses import Senses
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_when_it_is_no_dataset_of_ours_expect_a_sentence(senses, bags, tmp_path,
     elif damage == "other count":
         path = out / "meta/info.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "total_frames": 3}))
-    with pytest.raises(BagError, match="cannot be appended to"):
+    with pytest.raises(DatasetError, match="cannot be appended to"):
         convert([bags / "bag1"], out, senses.embodiment, Options(append=True))
 
 

@@ -10,11 +10,12 @@ import json
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from support.tiny_robot import START_NS
 
+from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.rotations import to_rotation
 from hpt_ros.learning import read_recipe, train
-from hpt_ros.learning.dataset import open_dataset
 from hpt_ros.nodes.inference import Observation
 from hpt_ros.nodes.policies import CheckpointPolicy
 from rosbag_tools.convert import convert
@@ -22,7 +23,6 @@ from rosbag_tools.first_embodiment import first_embodiment
 from rosbag_tools.reader import Bag
 
 from .commanded import Commanded, arm_at, grip_at, place_at, turn_at
-from .conftest import START_NS
 
 COMMAND_AHEAD_S = 0.01  # a command's value is of its stamp and this much
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hpt_ros.cli.main import main
+from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.learning.dataset import open_dataset
 from rosbag_tools.errors import BagError
 from rosbag_tools.first_embodiment import first_embodiment
 from rosbag_tools.first_senses import CHECK

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from rosbags.typesys import get_types_from_msg
 from scipy.spatial.transform import Rotation
+from support.tiny_robot import MS, START_NS
 
 from hpt_ros.cli.main import main
+from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.learning.dataset import open_dataset
 from rosbag_tools.convert import convert
 from rosbag_tools.errors import BagError
 from rosbag_tools.first_embodiment import first_embodiment
@@ -21,7 +22,6 @@ from rosbag_tools.first_senses import CHECK
 from rosbag_tools.reader import Bag
 
 from .commanded import ARM, FINGER, Commanded, arm_at, grip_at
-from .conftest import MS, START_NS
 
 JOG = Path(__file__).parents[1] / "support/control_msgs/msg/JointJog.msg"
 NO_TURN = Rotation.identity()
@@ -46,7 +46,7 @@ class Others(Commanded):
         for action in ACTIONS:
             types |= get_types_from_msg(FEEDBACK, f"control_msgs/action/{action}_FeedbackMessage")
         self.store.register({name: types[name] for name in types if name.startswith("control_msgs")})
-        self.topics |= {  # type: ignore[misc]
+        self.topics |= {
             "/cmd_vel": "geometry_msgs/msg/TwistStamped",
             "/cmd_vel_nav": "geometry_msgs/msg/TwistStamped",
             "/drive/command": "geometry_msgs/msg/Twist",

@@ -24,8 +24,8 @@ from hpt_ros.errors import HptError
 from rosbag_tools.convert import Options, convert
 from rosbag_tools.errors import BagError
 from rosbag_tools.inspection import inspect
+from rosbag_tools.mcap_index import MAGIC
 from rosbag_tools.reader import Bag
-from rosbag_tools.recovery import MAGIC
 
 # More than a small bag can ask for; a forged size of gigabytes would be far beyond.
 MOST_BYTES = 4 << 30

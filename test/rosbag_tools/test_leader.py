@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.learning import open_dataset
 from rosbag_tools.convert import Options, convert
 from rosbag_tools.errors import BagError
 from rosbag_tools.leader import Leader, parse_joints

@@ -11,12 +11,11 @@ import sys
 import time
 
 import pytest
+from support.tiny_senses import Senses
 
 from rosbag_tools import convert as converting
 from rosbag_tools.convert import Options, convert
 from rosbag_tools.kept import kept_folder
-
-from .test_senses import Senses
 
 RESUME = Options(resume=True)
 

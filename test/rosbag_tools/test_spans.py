@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_ros.cli.convert import IDLE_S
+from hpt_ros.dataset.conversion_report import EpisodeReport
+from hpt_ros.dataset.files import STATE
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.observation import Tick
-from rosbag_tools.files import STATE
-from rosbag_tools.report import EpisodeReport
 from rosbag_tools.resample import Row
 from rosbag_tools.spans import MIN_SPAN_S, REST_KEPT_S, Spans, minimum_ticks
 

@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What is in a dataset that episodes are appended to: its records, and its files, which stay as they are.
+
+New episodes go into new files, so nothing that is there is read again or rewritten but the small files of ``meta``; and
+the dataset is still replaced in one go, since the new folder holds links to the files of the old one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.files import EMBODIMENT_PATH, REPORT_PATH, VERSION
+from hpt_ros.dataset.statistics import FeatureStatistics
+from hpt_ros.embodiment import Embodiment, require_match
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A dataset that this project wrote.
+
+    Attributes:
+        folder: where it lies.
+        records: the rows of ``meta/episodes``, in order.
+        tasks: task texts by their index.
+        report: of its conversions.
+    """
+
+    folder: Path
+    records: list[dict[str, Any]]
+    tasks: list[str]
+    report: dict[str, Any]
+
+    @property
+    def rows(self) -> int:
+        """Number of ticks."""
+        return int(self.records[-1]["dataset_to_index"])
+
+    @property
+    def sources(self) -> set[Path]:
+        """Bags that went into it, or were left out for their outcome."""
+        return {Path(entry["source"]).resolve() for entry in self.report["episodes"]}
+
+    def statistics(self) -> list[dict[str, FeatureStatistics]]:
+        """Those of each episode."""
+        found: list[dict[str, FeatureStatistics]] = []
+        for record in self.records:
+            features: dict[str, FeatureStatistics] = {}
+            for column, value in record.items():
+                if column.startswith("stats/"):
+                    name, _, key = column.removeprefix("stats/").rpartition("/")
+                    features.setdefault(name, {})[key] = np.array(value)
+            found.append(features)
+        return found
+
+    def last_file(self, prefix: str) -> tuple[int, int]:
+        """Chunk and file index of the last file of the data (``"data"``) or of a view (``"videos/<feature>"``)."""
+        return max(
+            (record[f"{prefix}/chunk_index"], record[f"{prefix}/file_index"]) for record in self.records
+        )
+
+    def link_into(self, folder: Path) -> None:
+        """Link all data and videos into another folder; copies where the file system has no links."""
+        for name in ("data", "videos"):
+            if (self.folder / name).is_dir():
+                shutil.copytree(self.folder / name, folder / name, copy_function=_link, dirs_exist_ok=True)
+
+    def merged(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        """The report of all conversions so far, this one included."""
+        both = {**self.report, **report}
+        both["episodes"] = [*self.report["episodes"], *report["episodes"]]
+        both["skipped_bags"] = dict(report["skipped_bags"])
+        both["recovered_bags"] = [*self.report["recovered_bags"], *report["recovered_bags"]]
+        return both
+
+
+def open_earlier(folder: Path, embodiment: Embodiment | None = None) -> Earlier:
+    """Read what appending needs.
+
+    Args:
+        folder: the dataset's.
+        embodiment: the robot whose episodes shall be appended; not compared if None.
+
+    Raises:
+        DatasetError: it is no dataset of this project, or damaged.
+        EmbodimentError: it is of another robot; names the field.
+    """
+    try:
+        info = json.loads((folder / "meta" / "info.json").read_text(encoding="utf-8"))
+        report = json.loads((folder / REPORT_PATH).read_text(encoding="utf-8"))
+        tables = [pq.read_table(path) for path in sorted((folder / "meta" / "episodes").glob("*/*.parquet"))]
+        records = [row for table in tables for row in table.to_pylist()]
+        tasks = pq.read_table(folder / "meta" / "tasks.parquet").to_pydict()
+        found = Earlier(folder, records, list(tasks["__index_level_0__"]), report)
+        sound = (
+            info["codebase_version"] == VERSION
+            and info["total_frames"] == found.rows
+            and tasks["task_index"] == list(range(len(found.tasks)))
+            and len(found.sources) > 0
+        )
+    except (OSError, ValueError, KeyError, IndexError, TypeError, pa.ArrowException) as error:
+        raise DatasetError(
+            f"{str(folder)!r} cannot be appended to ({' '.join(str(error).split())[:120]}); it must be a dataset that "
+            "`hpt convert` wrote"
+        ) from error
+    if not sound:
+        raise DatasetError(
+            f"{str(folder)!r} cannot be appended to: its counts, tasks or report do not fit one another; convert all "
+            "bags again"
+        )
+    if embodiment is not None:
+        theirs = Embodiment.load(folder / EMBODIMENT_PATH)
+        require_match(
+            embodiment, theirs, a_name="the bags", b_name=f"dataset {str(folder)!r}", settled="dataset"
+        )
+    return found
+
+
+def _link(source: str, place: str) -> None:
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copy2(source, place)

@@ -1,0 +1,197 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Columns of a dataset's parquet files as arrays: small ones in memory, large ones on disk.
+
+Depth pictures and point clouds of an hour do not fit into memory, and parquet cannot be read in random order. They are
+written out once, when they are first asked for, to the folder of the frame cache and memory-mapped from there.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_stored
+from hpt_ros.embodiment.schema import Feature
+
+HELD = ("state", "wrench", "tactile", "action")  # modalities whose columns are held in memory
+LARGE = ("depth", "pointcloud")  # those that are memory-mapped
+COLUMN_FORMAT = "hpt_ros/column/1"
+_BATCH_BYTES = 1 << 24  # read at a time while a large column is written out
+
+
+@dataclass(frozen=True)
+class StoredColumns:
+    """The large columns of a dataset, each written out and memory-mapped when it is asked for.
+
+    Attributes:
+        root: the dataset's folder.
+        files: its data files, in the order of their rows.
+        features: name to feature of the large columns.
+        rows: of all files.
+        cache_root: folder that holds caches; beside the dataset if None.
+    """
+
+    root: Path
+    files: tuple[Path, ...]
+    features: Mapping[str, Feature]
+    rows: int
+    cache_root: str | Path | None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    _opened: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    def open(self, name: str) -> NDArray[Any]:
+        """The column, (N, *shape) of its dtype, read-only.
+
+        Raises:
+            DatasetError: a data file is damaged, or the cache cannot be written.
+        """
+        with self._lock:
+            if name not in self._opened:
+                self._opened[name] = self._open(name)
+            return self._opened[name]
+
+    def _open(self, name: str) -> NDArray[Any]:
+        feature = self.features[name]
+        shape = (self.rows, *feature.shape)
+        digest = digest_of(self.files, self.root, COLUMN_FORMAT, name, feature.dtype, str(shape))
+        base = Path(self.cache_root) if self.cache_root is not None else cache_beside(self.root)
+        stored = open_stored(
+            base / f"{name.rpartition('.')[2]}-{digest[:16]}",
+            "values.bin",
+            feature.dtype,
+            f"{COLUMN_FORMAT} {name} {feature.dtype}",
+            shape,
+            lambda path: self._write(path, name, feature),
+        )
+        return stored.values
+
+    def _write(self, path: Path, name: str, feature: Feature) -> tuple[int, ...]:
+        dtype = np.dtype(feature.dtype)
+        values = np.memmap(path, dtype=dtype, mode="w+", shape=(self.rows, *feature.shape))
+        batch_rows = max(1, _BATCH_BYTES // (math.prod(feature.shape) * dtype.itemsize))
+        row = 0
+        for file in self.files:
+            try:
+                with pq.ParquetFile(file) as table:
+                    for batch in table.iter_batches(batch_rows, columns=[name]):
+                        block = _block(file, name, batch.column(0), dtype, feature.shape, row)
+                        values[row : row + len(block)] = block
+                        row += len(block)
+            except pa.ArrowException as error:
+                raise _unreadable(file, error) from error
+        values.flush()
+        return self.rows, *feature.shape
+
+
+@dataclass(frozen=True)
+class LazyArrays(Mapping[str, NDArray[Any]]):
+    """Feature name to array (N, *shape): vectors in memory, and `StoredColumns`."""
+
+    vectors: Mapping[str, NDArray[np.float32]]
+    stored: StoredColumns
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.stored.open(name) if name in self.stored.features else self.vectors[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.vectors or name in self.stored.features  # without opening what is stored
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.vectors
+        yield from self.stored.features
+
+    def __len__(self) -> int:
+        return len(self.vectors) + len(self.stored.features)
+
+
+def read_parquet(path: Path, columns: list[str], also: tuple[str, ...] = ()) -> pa.Table:
+    """Some columns of a parquet file; those of `also` must be there too, but are not read.
+
+    Raises:
+        DatasetError: missing, damaged, or without one of the columns.
+    """
+    try:
+        schema = pq.read_schema(path)
+        missing = [name for name in (*columns, *also) if name not in schema.names]
+        if missing:
+            raise DatasetError(
+                f"{str(path)!r} lacks the column {missing[0]!r}; its columns are {', '.join(schema.names[:12])}; "
+                "convert the bags again"
+            )
+        return pq.read_table(path, columns=columns)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"the dataset file {str(path)!r} is missing; copy the dataset again or convert its bags again"
+        ) from error
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_vectors(
+    root: Path, table: pa.Table, name: str, dim: int, episode_index: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """A column of vectors as float32 (rows, dim).
+
+    Raises:
+        DatasetError: another length, or a value that is not finite.
+    """
+    # A vector of one element is stored as a plain number.
+    chunks = [
+        chunk.flatten() if pa.types.is_nested(chunk.type) else chunk for chunk in table.column(name).chunks
+    ]
+    flat = pa.concat_arrays(chunks).to_numpy(zero_copy_only=False)
+    if flat.size != table.num_rows * dim:
+        raise DatasetError(
+            f"dataset {str(root)!r} has {flat.size} values in column {name!r}, but {table.num_rows} rows of {dim} were "
+            "expected; convert the bags again"
+        )
+    values = np.ascontiguousarray(flat, dtype=np.float32).reshape(table.num_rows, dim)
+    if not np.isfinite(values).all():
+        row, column = (int(item) for item in np.argwhere(~np.isfinite(values))[0])
+        raise DatasetError(
+            f"dataset {str(root)!r}, episode {episode_index[row]}, row {row} has {values[row, column]} in column "
+            f"{name!r} at {column}, but finite numbers were expected; remove that episode"
+        )
+    return values
+
+
+def _block(
+    path: Path, name: str, column: pa.Array, dtype: np.dtype[Any], shape: tuple[int, ...], first_row: int
+) -> NDArray[Any]:
+    """Some rows of a nested column as an array (rows, *shape)."""
+    rows, flat = len(column), column
+    while pa.types.is_nested(flat.type):
+        flat = flat.flatten()
+    if len(flat) != rows * math.prod(shape) or flat.null_count:
+        raise DatasetError(
+            f"{str(path)!r} has {len(flat) - flat.null_count} values in {rows} rows of column {name!r} from row "
+            f"{first_row}, but {math.prod(shape)} a row were expected; convert the bags again"
+        )
+    values = flat.cast(pa.from_numpy_dtype(dtype)).to_numpy(zero_copy_only=False).reshape(rows, *shape)
+    if not np.isfinite(values).all():
+        row = first_row + int(np.argwhere(~np.isfinite(values))[0][0])
+        raise DatasetError(
+            f"{str(path)!r} has values that are not finite in column {name!r}, row {row}, but finite numbers were "
+            "expected; remove that episode"
+        )
+    block: NDArray[Any] = values
+    return block
+
+
+def _unreadable(path: Path, error: Exception) -> DatasetError:
+    first = " ".join(str(error).split())[:200]
+    return DatasetError(
+        f"{str(path)!r} cannot be read as parquet ({first}); it is damaged or truncated: copy the dataset again or "
+        "convert its bags again"
+    )

@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""An episode on its way into a dataset: vectors in memory, pictures in the encoder, other large arrays on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.files import whole_fps
+from hpt_ros.dataset.statistics import FeatureStatistics, of_clouds, of_depth, of_vectors
+from hpt_ros.dataset.video import BackgroundWriter
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.schema import Feature
+
+# Modality to the statistics of its arrays.
+LARGE: Mapping[str, Callable[[NDArray[Any]], FeatureStatistics]] = {
+    "depth": of_depth,
+    "pointcloud": of_clouds,
+}
+
+
+@dataclass(frozen=True)
+class EpisodeData:
+    """A finished episode that waits to be appended.
+
+    Attributes:
+        task: task text.
+        length: number of ticks.
+        vectors: feature name to float32 (length, dim).
+        segments: image stream name to its encoded segment.
+        arrays: feature name of a large array to the file of its values, C order, without a header.
+        statistics: feature name to its statistics, for all but the counters.
+    """
+
+    task: str
+    length: int
+    vectors: Mapping[str, NDArray[np.float32]]
+    segments: Mapping[str, Path]
+    arrays: Mapping[str, Path]
+    statistics: Mapping[str, FeatureStatistics]
+
+
+class EpisodeWriter:
+    """Takes an episode tick by tick; memory holds its vectors alone.
+
+    Args:
+        folder: where video segments and large arrays wait.
+        stem: first part of their file names.
+        embodiment: the robot.
+        task: task text.
+    """
+
+    def __init__(self, folder: Path, stem: str, embodiment: Embodiment, task: str) -> None:
+        self._task = task
+        self._length = 0
+        self._features = embodiment.features()
+        self._vectors: dict[str, list[NDArray[np.float32]]] = {}
+        self._videos: dict[str, BackgroundWriter] = {}
+        self._files: dict[str, tuple[Path, BinaryIO]] = {}
+        fps = whole_fps(embodiment)
+        for name, feature in self._features.items():
+            if feature.modality == "image":
+                path = folder / f"{stem}-{feature.stream}.mp4"
+                self._videos[name] = BackgroundWriter(path, fps, feature.shape[0], feature.shape[1])
+            elif feature.modality in LARGE:
+                path = folder / f"{stem}-{feature.stream}.bin"
+                self._files[name] = path, path.open("wb")
+            else:
+                self._vectors[name] = []
+
+    def add(self, values: Mapping[str, NDArray[Any]]) -> None:
+        """Add a tick.
+
+        Args:
+            values: feature name to its value; more names than the embodiment's do not matter.
+
+        Raises:
+            DatasetError: a feature is missing, of a wrong shape, or pictures or depth of a wrong type.
+        """
+        for name, feature in self._features.items():
+            _check(name, feature, values.get(name))
+        for name, video in self._videos.items():
+            video.add(values[name])
+        for name, (_, file) in self._files.items():
+            file.write(np.ascontiguousarray(values[name], dtype=self._features[name].dtype).data)
+        for name, vectors in self._vectors.items():
+            vectors.append(np.asarray(values[name], dtype=np.float32))
+        self._length += 1
+
+    def abort(self) -> None:
+        """Stop the encoders and delete what was written."""
+        for video in self._videos.values():
+            video.abort()
+        for path, file in self._files.values():
+            file.close()
+            path.unlink(missing_ok=True)
+
+    def finish(self) -> EpisodeData:
+        """Finish segments and files and return the episode; it must have at least one tick."""
+        for video in self._videos.values():
+            video.close()
+        for _, file in self._files.values():
+            file.close()
+        vectors = {name: np.stack(values) for name, values in self._vectors.items()}
+        statistics = {name: of_vectors(values) for name, values in vectors.items()}
+        statistics |= {name: video.statistics.result() for name, video in self._videos.items()}
+        for name, (path, _) in self._files.items():
+            feature = self._features[name]
+            statistics[name] = LARGE[feature.modality](open_array(path, feature, self._length))
+        return EpisodeData(
+            task=self._task,
+            length=self._length,
+            vectors=vectors,
+            segments={self._features[name].stream: video.path for name, video in self._videos.items()},
+            arrays={name: path for name, (path, _) in self._files.items()},
+            statistics=statistics,
+        )
+
+
+def open_array(path: Path, feature: Feature, length: int) -> NDArray[Any]:
+    """A large array of an episode, (length, *shape), memory-mapped."""
+    values: NDArray[Any] = np.memmap(path, dtype=feature.dtype, mode="r", shape=(length, *feature.shape))
+    return values
+
+
+def _check(name: str, feature: Feature, value: NDArray[Any] | None) -> None:
+    got = None if value is None else value.shape
+    if value is None or got != feature.shape:
+        raise DatasetError(
+            f"feature {name!r} of a tick has shape {got}, but {feature.shape} was expected; pass what the embodiment "
+            "file says"
+        )
+    wanted = {"video": "uint8", "uint16": "uint16"}.get(feature.dtype)
+    if wanted is not None and value.dtype != wanted:
+        raise DatasetError(
+            f"feature {name!r} of a tick has values of type {value.dtype}, but {wanted} was expected; pass what the "
+            "decoder returns"
+        )

@@ -1,0 +1,345 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Is a dataset fit to learn from? Says what is wrong with it, and what to do about that."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hpt_ros.dataset.quality.measure import (
+    DimensionQuality,
+    EpisodeArrays,
+    EpisodeQuality,
+    Floats,
+    measure_dimensions,
+    measure_episode,
+)
+from hpt_ros.embodiment import Embodiment
+
+# An episode that stands still for more than half its time teaches mostly to stand still.
+IDLE_SHARE = 0.5
+# A start or end this long without motion is worth trimming; a person needs about a second to press a button.
+IDLE_EDGE_S = 2.0
+# Unchanged that long while the arm moves: several frame times of any camera, so no single late picture.
+FROZEN_S = 0.5
+# One dark picture may be a flicker; a tenth of an episode is not.
+DARK_SHARE = 0.1
+# A peak above the limit means that the policy learns commands which the robot's limiter will cut.
+OVER_LIMIT = 1.0
+# Jerk share 1: from full acceleration one way to full the other within one tick, which no arm follows smoothly.
+OVER_JERK = 1.0
+# Mean difference of state and command at rest, as a share of the range: 1 % is 3.6 degrees of a full turn, more
+# than a position controller's error.
+OFFSET_SHARE = 0.01
+# Two real runs never agree to a ten-thousandth of the range in every value; encoders alone differ by more.
+DUPLICATE_SHARE = 1e-4
+# Robust z-score (0.6745 (x - median) / MAD) of an outlier: Iglewicz and Hoaglin recommend 3.5; 5 keeps the rare but
+# honest demonstration quiet. The MAD is at least this share of the median, so that equal episodes are no trap.
+OUTLIER_Z, MAD_FLOOR = 5.0, 0.02
+OUTLIER_EPISODES = 8  # fewer give no spread to speak of
+# A recording that lost a twentieth of its ticks has a fault that more recordings will have too.
+DROPPED_SHARE = 0.05
+# A sample older than one tick belongs to the observation before; two views further apart than half a tick show two
+# different moments.
+OLD_TICKS, APART_TICKS = 1.0, 0.5
+# A standard deviation below this share of the range (of 1 where there is none) is no variance at all.
+ZERO_SHARE = 1e-5
+
+
+# error: teaches what is wrong; warning: costs quality; note: a person should look.
+SEVERITIES = ("error", "warning", "note")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: the check's key, the episode (-1: the dataset), the view or dimension, and words."""
+
+    check: str
+    episode: int
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What is looked for, what to do when it is found, and how bad it is (one of `SEVERITIES`)."""
+
+    title: str
+    remedy: str
+    severity: str
+
+
+CHECKS: dict[str, Check] = {
+    "frozen": Check(
+        "frozen pictures or senses",
+        "Check the sensor's driver and cable; leave these episodes out and record them again.",
+        "error",
+    ),
+    "dark": Check(
+        "dark pictures", "Check lens cap, light and exposure; record these episodes again.", "error"
+    ),
+    "bright": Check(
+        "overexposed pictures", "Lower the exposure or fix it by hand; record these again.", "warning"
+    ),
+    "blind": Check(
+        "depth without distances",
+        "Check the depth camera's range, exposure and projector; record these episodes again.",
+        "error",
+    ),
+    "dropped": Check(
+        "ticks lost in the recording",
+        "See which stream was late or missing with hpt inspect on the bag; mend its rate, network or tolerance_s.",
+        "warning",
+    ),
+    "skew": Check(
+        "streams out of step",
+        "Run that sensor faster, stamp at exposure, or synchronise the machines' clocks; then record again.",
+        "error",
+    ),
+    "idle": Check(
+        "mostly idle",
+        "Leave these episodes out, or start the recording just before the motion and stop after it.",
+        "warning",
+    ),
+    "idle_edge": Check(
+        "long rest at start or end",
+        "Start and stop the recorder nearer to the motion, or cut the bag with markers.",
+        "note",
+    ),
+    "velocity": Check(
+        "command faster than the limit",
+        "Teleoperate more slowly, or correct the velocity limit in the embodiment file if the robot allows more.",
+        "warning",
+    ),
+    "jerk": Check(
+        "jerky command",
+        "Look for dropped commands or jumps of the teleoperation device; filter it or record again.",
+        "warning",
+    ),
+    "limit": Check(
+        "position limit touched",
+        "Keep away from the limits while recording, or correct them in the embodiment file.",
+        "warning",
+    ),
+    "offset": Check(
+        "state and command differ at rest",
+        "Check joint order, sign, unit and calibration: state and command should mean the same.",
+        "error",
+    ),
+    "duplicate": Check(
+        "duplicate episodes", "Leave one of each pair out: copies count twice in training.", "warning"
+    ),
+    "outlier": Check(
+        "unlike the others", "Look at these episodes; leave them out if the task went differently.", "note"
+    ),
+    "constant": Check(
+        "dimension that never changes",
+        "Take it out of the embodiment file, or check that the driver fills it; it teaches nothing.",
+        "warning",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """The whole report."""
+
+    robot: str
+    tick_hz: float
+    episodes: list[EpisodeQuality]
+    dimensions: list[DimensionQuality]
+    findings: list[Finding]
+
+    def of(self, check: str) -> list[Finding]:
+        """Findings of one check."""
+        return [finding for finding in self.findings if finding.check == check]
+
+    def count(self, severity: str) -> int:
+        """Findings of one severity."""
+        return sum(CHECKS[finding.check].severity == severity for finding in self.findings)
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Plain values, for JSON; with the checks and their remedies."""
+        return {
+            **dataclasses.asdict(self),
+            "checks": {key: dataclasses.asdict(check) for key, check in CHECKS.items()},
+        }
+
+
+def assess(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> Quality:
+    """Measure all episodes and dimensions.
+
+    Args:
+        robot: names, limits and rate.
+        episodes: at least one, each with at least one tick.
+    """
+    measured = [measure_episode(robot, episode) for episode in episodes]
+    dimensions = measure_dimensions(robot, episodes)
+    findings = [finding for entry in measured for finding in _episode_findings(robot, entry)]
+    findings += _duplicates(robot, episodes)
+    findings += _outliers(robot, episodes, measured)
+    findings += _dimension_findings(robot, dimensions)
+    order = list(CHECKS)
+    findings.sort(key=lambda finding: (order.index(finding.check), finding.episode))
+    return Quality(robot.name, robot.tick_hz, measured, dimensions, findings)
+
+
+def _episode_findings(robot: Embodiment, entry: EpisodeQuality) -> list[Finding]:
+    found: list[Finding] = []
+
+    def add(check: str, subject: str, text: str) -> None:
+        found.append(Finding(check, entry.index, subject, text))
+
+    for view, frozen_s in entry.frozen_s.items():
+        if frozen_s >= FROZEN_S:
+            kind = "view" if view in entry.dark_share else "stream"
+            add("frozen", view, f"{kind} {view} stays the same for {frozen_s:.1f} s while the arm moves")
+    for check, word, shares in (
+        ("dark", "dark", entry.dark_share),
+        ("bright", "overexposed", entry.bright_share),
+    ):
+        for view, share in shares.items():
+            if share >= DARK_SHARE:
+                add(check, view, f"{share:.0%} of the pictures of view {view} are {word}")
+    for name, share in entry.blind_share.items():
+        if share >= DARK_SHARE:
+            text = f"{share:.0%} of the pictures of depth stream {name} have hardly a distance"
+            add("blind", name, text)
+    if entry.idle_share > IDLE_SHARE:
+        add("idle", "", f"stands still for {entry.idle_share:.0%} of {entry.duration_s:.1f} s")
+    else:
+        for where, rest_s in (("start", entry.idle_start_s), ("end", entry.idle_end_s)):
+            if rest_s >= IDLE_EDGE_S:
+                add("idle_edge", where, f"rests for {rest_s:.1f} s at the {where}")
+    if entry.peak_velocity > OVER_LIMIT:
+        add("velocity", "", f"peak velocity is {entry.peak_velocity:.0%} of the limit")
+    if entry.peak_jerk > OVER_JERK:
+        add(
+            "jerk",
+            "",
+            f"peak jerk is {entry.peak_jerk:.0%} of turning the full acceleration around in one tick",
+        )
+    if entry.limit_share > 0:
+        add("limit", "", f"{entry.limit_share:.1%} of the commands lie at or beyond a position limit")
+    for name, share in entry.dropped_share.items():
+        if share >= DROPPED_SHARE:
+            add("dropped", name, f"{share:.0%} of its recording's ticks were lost for {name}")
+    _skews(robot, entry, add)
+    return found
+
+
+def _skews(robot: Embodiment, entry: EpisodeQuality, add: Callable[[str, str, str], None]) -> None:
+    """States are interpolated to the tick and a task holds; every other stream's sample is as old as it is."""
+    held = [stream.name for stream in robot.streams if stream.modality not in ("state", "language")]
+    for name in held:
+        if (age_s := entry.age_s.get(name, 0.0)) > OLD_TICKS * robot.dt_s:
+            add("skew", name, f"{name} is {age_s * 1e3:.0f} ms old at its ticks on average, more than a tick")
+    views = {s.name: entry.age_s[s.name] for s in robot.image_streams if s.name in entry.age_s}
+    if views:
+        newest, oldest = min(views, key=views.__getitem__), max(views, key=views.__getitem__)
+        apart_s = views[oldest] - views[newest]
+        if apart_s > APART_TICKS * robot.dt_s:
+            add("skew", oldest, f"{oldest} is {apart_s * 1e3:.0f} ms behind {newest} on average")
+
+
+def _duplicates(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> list[Finding]:
+    """Pairs of one length whose every state and action agrees.
+
+    Sorted by mean, candidates stand together: if no value differs by more than the tolerance, no mean does.
+    """
+    tolerance = DUPLICATE_SHARE * (robot.upper - robot.lower)
+    groups: dict[int, list[EpisodeArrays]] = {}
+    for episode in episodes:
+        groups.setdefault(len(episode.action), []).append(episode)
+    found: list[Finding] = []
+    for group in groups.values():
+        scaled = [(float((item.action / tolerance).mean()), item) for item in group]
+        scaled.sort(key=lambda pair: (pair[0], pair[1].index))
+        for place, (mean, first) in enumerate(scaled):
+            for other_mean, second in scaled[place + 1 :]:
+                if other_mean - mean > 1.0:
+                    break
+                if (np.abs(first.action - second.action) > tolerance).any():
+                    continue
+                scale = float(tolerance.max())
+                if (np.abs(first.state - second.state) > scale).any():
+                    continue
+                early, late = sorted((first.index, second.index))
+                found.append(Finding("duplicate", late, "", f"the same as episode {early}"))
+                break
+    return found
+
+
+def robust_z(values: Floats) -> Floats:
+    """Robust z-scores, (n,): 0.6745 (x - median) / MAD, the MAD at least `MAD_FLOOR` of the median.
+
+    Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993.
+    """
+    median = np.median(values)
+    mad = max(float(np.median(np.abs(values - median))), MAD_FLOOR * abs(float(median)), 1e-12)
+    z: Floats = 0.6745 * (values - median) / mad
+    return z
+
+
+def _outliers(
+    robot: Embodiment, episodes: Sequence[EpisodeArrays], measured: Sequence[EpisodeQuality]
+) -> list[Finding]:
+    if len(episodes) < OUTLIER_EPISODES:
+        return []
+    shapes = np.stack([_shape(robot, episode.action) for episode in episodes])
+    # Distance of the whole course from the median course, in shares of the range.
+    distance = np.sqrt(((shapes - np.median(shapes, axis=0)) ** 2).mean(axis=(1, 2)))
+    features: dict[str, tuple[Floats, Callable[[float], str]]] = {
+        "duration": (np.array([e.duration_s for e in measured]), lambda x: f"{x:.1f} s"),
+        "path length": (np.array([e.path for e in measured]), lambda x: f"{x:.2f} joint ranges"),
+        "peak velocity": (np.array([e.peak_velocity for e in measured]), lambda x: f"{x:.0%} of the limit"),
+        "distance from the median course": (distance, lambda x: f"{x:.1%} of the range"),
+    }
+    found = []
+    for name, (values, text) in features.items():
+        z = robust_z(values)
+        # A course nearer to the median than others is no fault.
+        odd = z > OUTLIER_Z if values is distance else np.abs(z) > OUTLIER_Z
+        for place in np.flatnonzero(odd).tolist():
+            middle = text(float(np.median(values)))
+            found.append(
+                Finding(
+                    "outlier",
+                    episodes[place].index,
+                    name,
+                    f"{name} is {text(float(values[place]))}, the median episode's is {middle}",
+                )
+            )
+    return found
+
+
+def _shape(robot: Embodiment, action: Floats, points: int = 32) -> Floats:
+    """The course of an episode with its duration taken out, (points, Da), in shares of the range."""
+    at = np.linspace(0.0, len(action) - 1.0, points)
+    ticks = np.arange(len(action))
+    counted = robot.space.counted(action)
+    # How many turns a continuous joint is away from 0 is no difference between episodes.
+    counted = np.where(robot.space.angles, counted - counted[0], counted)
+    course = np.stack([np.interp(at, ticks, column) for column in counted.T], axis=1)
+    scaled: Floats = course / (robot.upper - robot.lower)
+    return scaled
+
+
+def _dimension_findings(robot: Embodiment, dimensions: Sequence[DimensionQuality]) -> list[Finding]:
+    found = []
+    for entry in dimensions:
+        label = f"{entry.kind} {entry.name}"
+        span = 1.0 if entry.lower is None or entry.upper is None else entry.upper - entry.lower
+        if np.sqrt(entry.variance) < ZERO_SHARE * span:
+            found.append(Finding("constant", -1, label, f"{label} is always {entry.mean:g}"))
+        if entry.rest_offset is not None and abs(entry.rest_offset) > OFFSET_SHARE * span:
+            text = (
+                f"at rest {label} is {entry.rest_offset:+.4g} {robot.action.unit} off its command on average"
+            )
+            found.append(Finding("offset", -1, label, text))
+    return found

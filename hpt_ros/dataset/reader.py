@@ -1,0 +1,265 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a LeRobotDataset v3.0 folder together with the embodiment file that travels in it.
+
+Layout (codebase version v3.0, as the `lerobot` package 0.4 writes it): ``meta/info.json`` names the features and the
+path templates of data and videos; ``meta/episodes/**.parquet`` says where each episode's rows and frames are;
+``data/**.parquet`` holds the vectors of many episodes per file; one mp4 holds the frames of many episodes.
+Vectors (state, wrench, tactile, action) are small and held in memory; depth and point clouds are written out once and
+memory-mapped (`hpt_ros.dataset.columns`); frames are decoded once, by `hpt_ros.learning.cache`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from hpt_ros.dataset.columns import HELD, LARGE, LazyArrays, StoredColumns, read_parquet, read_vectors
+from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.metadata import (
+    ACTION_SOURCES,
+    check_features,
+    fill_path,
+    read_action_source,
+    read_embodiment,
+    read_info,
+)
+from hpt_ros.embodiment import Embodiment, image_feature
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSpan:
+    """Where an episode's frames of one view are."""
+
+    path: Path
+    first_frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One demonstration: rows ``start .. stop - 1`` of the dataset."""
+
+    index: int
+    start: int
+    stop: int
+    task: str
+    videos: tuple[VideoSpan, ...]  # in the embodiment's view order
+
+    @property
+    def length(self) -> int:
+        """Number of ticks."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """An opened and checked dataset; N ticks in all, D state and Da action dimensions."""
+
+    root: Path
+    embodiment: Embodiment
+    episodes: tuple[Episode, ...]
+    state: NDArray[np.float32]  # (N, D), raw units
+    action: NDArray[np.float32]  # (N, Da), raw units
+    files: tuple[Path, ...]  # every file that the content depends on, sorted
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # other features but videos: (N, *shape)
+    action_source: str = ""  # what an action is, see `ACTION_SOURCES`; empty if the dataset does not say
+    tasks: tuple[str, ...] = field(init=False)  # the episodes' task texts, sorted, each once
+    task_index: NDArray[np.int64] = field(init=False)  # (N,), place of each tick's task in `tasks`
+
+    def __post_init__(self) -> None:
+        tasks = tuple(sorted({episode.task for episode in self.episodes}))
+        index = [tasks.index(episode.task) for episode in self.episodes]
+        lengths = [episode.length for episode in self.episodes]
+        object.__setattr__(self, "tasks", tasks)
+        object.__setattr__(self, "task_index", np.repeat(np.array(index, dtype=np.int64), lengths))
+
+    @property
+    def length(self) -> int:
+        """Number of ticks N."""
+        return int(self.action.shape[0])
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of every view; (0, 0) when the embodiment has no camera."""
+        for stream in self.embodiment.image_streams:
+            assert stream.image is not None  # the schema saw to it
+            return stream.image.height, stream.image.width
+        return 0, 0
+
+    def summary(self) -> str:
+        """One line for people: episodes, ticks, minutes, views."""
+        minutes = self.length * self.embodiment.dt_s / 60
+        views = ", ".join(stream.name for stream in self.embodiment.image_streams) or "none"
+        return (
+            f"{len(self.episodes)} episodes, {self.length} ticks at {self.embodiment.tick_hz:g} Hz "
+            f"({minutes:.1f} min), views: {views}"
+            + (
+                f", actions: {ACTION_SOURCES[self.action_source]}"
+                if self.action_source not in ("", "command")
+                else ""
+            )
+        )
+
+
+def open_dataset(
+    root: str | Path, embodiment: Embodiment | None = None, *, cache_root: str | Path | None = None
+) -> Dataset:
+    """Open a dataset and check everything but the pixels.
+
+    Args:
+        root: the folder that holds ``meta/``.
+        embodiment: the robot, for datasets that do not carry one; must agree with it otherwise.
+        cache_root: folder for depth and point clouds, which are written out and memory-mapped when they are first
+            asked for; a folder beside the dataset if None, as for decoded frames.
+
+    Raises:
+        DatasetError: a missing or damaged file, another version, features that are not the embodiment's, counts
+            that do not fit.
+    """
+    root = Path(root)
+    info = read_info(root)
+    robot = read_embodiment(root, embodiment)
+    check_features(root, info, robot)
+    episodes, meta_files = _read_episodes(root, info, robot)
+    state, action, arrays, data_files = _read_data(root, info, robot, episodes, cache_root)
+    videos = {span.path for episode in episodes for span in episode.videos}
+    for path in sorted(videos):
+        if not path.is_file():
+            raise DatasetError(
+                f"dataset {str(root)!r} lacks the video {str(path.relative_to(root))!r} that its episodes name; "
+                "copy the dataset again or convert its bags again"
+            )
+    files = tuple(sorted({root / "meta/info.json", *meta_files, *data_files, *videos}))
+    return Dataset(root, robot, episodes, state, action, files, arrays, read_action_source(root))
+
+
+def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
+    """Decode a whole video in order; yields RGB frames (H, W, 3).
+
+    Raises:
+        DatasetError: unreadable, damaged, or frames that do not follow one another at `fps`.
+    """
+    try:
+        with av.open(str(path)) as container:
+            container.streams.video[0].thread_type = "AUTO"
+            for number, frame in enumerate(container.decode(video=0)):
+                if frame.time is None or abs(frame.time - number / fps) > 0.5 / fps:
+                    raise DatasetError(
+                        f"video {str(path)!r} has frame {number} at {frame.time} s, but {number / fps:g} s was "
+                        f"expected at {fps:g} frames per second; write it with a constant rate"
+                    )
+                yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+    except (av.error.FFmpegError, IndexError, OSError) as error:
+        first = " ".join(str(error).split())[:200]
+        raise DatasetError(
+            f"video {str(path)!r} cannot be decoded ({first}); it is damaged or truncated: copy the dataset again or "
+            "convert its bags again"
+        ) from error
+
+
+def _read_episodes(
+    root: Path, info: dict[str, Any], robot: Embodiment
+) -> tuple[tuple[Episode, ...], tuple[Path, ...]]:
+    files = tuple(sorted((root / "meta/episodes").glob("*/*.parquet")))
+    if not files:
+        raise DatasetError(
+            f"dataset {str(root)!r} has no file in 'meta/episodes'; copy the dataset again or convert its bags again"
+        )
+    keys = [image_feature(stream.name) for stream in robot.image_streams]
+    columns = [
+        "episode_index",
+        "tasks",
+        "length",
+        "data/chunk_index",
+        "data/file_index",
+        "dataset_from_index",
+        "dataset_to_index",
+    ]
+    for key in keys:
+        columns += [f"videos/{key}/{part}" for part in ("chunk_index", "file_index", "from_timestamp")]
+    rows = [row for path in files for row in read_parquet(path, columns).to_pylist()]
+    rows.sort(key=lambda row: int(row["dataset_from_index"]))
+    episodes: list[Episode] = []
+    expected = 0
+    for row in rows:
+        spans = tuple(
+            VideoSpan(
+                fill_path(
+                    root,
+                    info,
+                    "video_path",
+                    video_key=key,
+                    chunk_index=row[f"videos/{key}/chunk_index"],
+                    file_index=row[f"videos/{key}/file_index"],
+                ),
+                round(row[f"videos/{key}/from_timestamp"] * info["fps"]),
+            )
+            for key in keys
+        )
+        tasks = row["tasks"] or [""]
+        if len(tasks) > 1:
+            raise DatasetError(
+                f"dataset {str(root)!r}, episode {row['episode_index']} has the tasks {', '.join(map(repr, tasks))}, "
+                "but one task an episode was expected; split the episode where its task changes"
+            )
+        episode = Episode(
+            row["episode_index"], row["dataset_from_index"], row["dataset_to_index"], tasks[0], spans
+        )
+        if episode.start != expected or episode.length != row["length"] or episode.length < 1:
+            raise DatasetError(
+                f"dataset {str(root)!r}, episode {episode.index} has rows {episode.start} to {episode.stop} and length "
+                f"{row['length']}, but rows from {expected} and at least one were expected; convert the bags again"
+            )
+        expected = episode.stop
+        episodes.append(episode)
+    if expected != info["total_frames"]:
+        raise DatasetError(
+            f"dataset {str(root)!r} has total_frames {info['total_frames']} in 'meta/info.json', but its episodes hold "
+            f"{expected}; copy the dataset again or convert its bags again"
+        )
+    return tuple(episodes), files
+
+
+def _read_data(
+    root: Path,
+    info: dict[str, Any],
+    robot: Embodiment,
+    episodes: tuple[Episode, ...],
+    cache_root: str | Path | None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], Mapping[str, NDArray[Any]], tuple[Path, ...]]:
+    # Row order is the global index; the files of v3.0 are numbered in that order.
+    files = tuple(sorted((root / "data").glob("*/*.parquet")))
+    features = robot.features()
+    held = [name for name, feature in features.items() if feature.modality in HELD]
+    large = {name: feature for name, feature in features.items() if feature.modality in LARGE}
+    tables = [read_parquet(path, ["index", "episode_index", *held], also=tuple(large)) for path in files]
+    total = sum(table.num_rows for table in tables)
+    if total != info["total_frames"]:
+        raise DatasetError(
+            f"dataset {str(root)!r} has total_frames {info['total_frames']} in 'meta/info.json', but its data files "
+            f"hold {total} rows; copy the dataset again or convert its bags again"
+        )
+    table = pa.concat_tables(tables)
+    index = table.column("index").to_numpy()
+    episode_index = table.column("episode_index").to_numpy()
+    expected = np.repeat([episode.index for episode in episodes], [episode.length for episode in episodes])
+    if not np.array_equal(index, np.arange(total)) or not np.array_equal(episode_index, expected):
+        wrong = int(np.flatnonzero((index != np.arange(total)) | (episode_index != expected))[0])
+        raise DatasetError(
+            f"dataset {str(root)!r} has index {index[wrong]} of episode {episode_index[wrong]} in row {wrong}, but "
+            f"index {wrong} of episode {expected[wrong]} was expected; convert the bags again"
+        )
+    vectors = {name: read_vectors(root, table, name, features[name].shape[0], expected) for name in held}
+    action = vectors.pop("action")
+    # An embodiment without proprioception has a state of no numbers.
+    state = vectors.pop("observation.state", np.zeros((total, 0), dtype=np.float32))
+    arrays = LazyArrays(vectors, StoredColumns(root, files, large, total, cache_root))
+    return state, action, arrays, files

@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""H.264 video of a dataset: frames in, one segment a span; segments appended to a file without encoding again."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.statistics import ImageStatistics
+
+CODEC, PIXEL_FORMAT = "libx264", "yuv420p"
+# crf 18: visually lossless for x264. A key frame every 5 frames keeps random access cheap. No B-frames: the frame at
+# time k / fps is then the k-th packet, with no offset in the container. One thread: the bytes do not depend on the
+# number of cores, and many bags are converted side by side anyway.
+OPTIONS = {"crf": "18", "preset": "veryfast", "g": "5", "bf": "0", "threads": "1"}
+# Frames that wait for an encoder's thread: enough for uneven reading, few enough to stay small.
+AHEAD = 8
+
+
+class SegmentWriter:
+    """Encodes RGB frames of one size to an mp4 file."""
+
+    def __init__(self, path: Path, fps: int, height: int, width: int) -> None:
+        self.path = path
+        self.frames = 0
+        self._container: Any = av.open(str(path), "w", format="mp4")
+        self._stream = cast(Any, self._container.add_stream(CODEC, rate=fps, options=OPTIONS))
+        self._stream.height, self._stream.width = height, width
+        self._stream.pix_fmt = PIXEL_FORMAT
+        self._stream.codec_context.time_base = Fraction(1, fps)
+        self._fps = fps
+        # One for all frames: it is costly to set up. The encoder's own would use as many threads as there are cores.
+        self._reformatter = VideoReformatter()
+
+    def add(self, rgb: NDArray[np.uint8]) -> None:
+        """Encode the next frame, uint8 RGB (height, width, 3)."""
+        picture = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), format="rgb24")  # no copy
+        frame = self._reformatter.reformat(picture, format=PIXEL_FORMAT, threads=1)
+        frame.pts, frame.time_base = self.frames, Fraction(1, self._fps)
+        self._container.mux(self._stream.encode(frame))
+        self.frames += 1
+
+    def close(self) -> None:
+        """Write what the encoder still holds and finish the file."""
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+    def abort(self) -> None:
+        """Close and delete the file."""
+        self._container.close()
+        self.path.unlink(missing_ok=True)
+
+
+class BackgroundWriter:
+    """A `SegmentWriter` in a thread of its own, so that encoding goes on while the next pictures are read.
+
+    FFmpeg lets other threads of Python run while it works. The bytes are the same; at most `AHEAD` frames wait. The
+    thread counts what the pictures' statistics need as well; they are whole after `close`.
+    """
+
+    def __init__(self, path: Path, fps: int, height: int, width: int) -> None:
+        self.path = path
+        self.statistics = ImageStatistics()
+        self._segment = SegmentWriter(path, fps, height, width)
+        self._queue: queue.Queue[NDArray[np.uint8] | None] = queue.Queue(AHEAD)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="hpt-encoder", daemon=True)
+        self._thread.start()
+
+    def add(self, rgb: NDArray[np.uint8]) -> None:
+        """Hand over the next frame, uint8 RGB (height, width, 3), which must not change any more.
+
+        Raises what encoding an earlier frame raised.
+        """
+        if self._error is not None:
+            raise self._error
+        self._queue.put(rgb)
+
+    def close(self) -> None:
+        """Wait for the encoder and finish the file; raises what encoding raised."""
+        self._stop()
+        if self._error is not None:
+            raise self._error
+        self._segment.close()
+
+    def abort(self) -> None:
+        """Stop and delete the file; may be called after `close` as well."""
+        self._stop()
+        self._segment.abort()
+
+    def _stop(self) -> None:
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (rgb := self._queue.get()) is not None:
+            if self._error is None:
+                try:
+                    self._segment.add(rgb)
+                    self.statistics.add(rgb)
+                except (
+                    BaseException
+                ) as error:  # raised in the caller's thread; the rest is only taken off the queue
+                    self._error = error
+
+
+class Concatenation:
+    """An mp4 file that segments of the same size and rate are appended to, packet by packet."""
+
+    def __init__(self, path: Path, fps: int) -> None:
+        self.path = path
+        self.frames = 0
+        self._fps = fps
+        self._container: Any = av.open(str(path), "w", format="mp4")
+        self._stream: Any = None
+
+    def append(self, segment: Path) -> int:
+        """Append a segment and return its number of frames.
+
+        Raises:
+            DatasetError: the segment was encoded otherwise than those before.
+        """
+        with av.open(str(segment)) as source:
+            stream = source.streams.video[0]
+            if self._stream is None:
+                self._stream = self._container.add_stream_from_template(stream)
+                self._stream.time_base = Fraction(1, self._fps)
+            elif stream.codec_context.extradata != self._stream.codec_context.extradata:
+                raise DatasetError(
+                    f"video segment {str(segment)!r} was encoded otherwise than those before; convert again"
+                )
+            count = 0
+            for packet in source.demux(stream):
+                if packet.pts is None:
+                    continue  # the demuxer's flush packet
+                packet.stream = self._stream
+                packet.time_base = Fraction(1, self._fps)
+                packet.pts = packet.dts = self.frames + count
+                packet.duration = 1
+                self._container.mux(packet)
+                count += 1
+        self.frames += count
+        return count
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._container.close()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes written so far."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+
+def video_info(height: int, width: int, fps: int) -> dict[str, Any]:
+    """What ``meta/info.json`` says about a video feature."""
+    return {
+        "video.height": height,
+        "video.width": width,
+        "video.codec": "h264",
+        "video.pix_fmt": PIXEL_FORMAT,
+        "video.is_depth_map": False,
+        "video.fps": fps,
+        "video.channels": 3,
+        "has_audio": False,
+    }

@@ -1,0 +1,303 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Writes LeRobotDataset v3.0 folders: parquet rows, mp4 videos, meta; atomically.
+
+Layout (https://huggingface.co/docs/lerobot/lerobot-dataset-v3): many episodes share a file;
+``meta/episodes/**.parquet`` says which rows and which seconds of which video belong to each. This project adds
+``meta/hpt/embodiment.yaml`` and ``meta/hpt/report.json``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hpt_ros.dataset.append import Earlier
+from hpt_ros.dataset.episode_writer import EpisodeData, EpisodeWriter, open_array
+from hpt_ros.dataset.errors import DatasetError, DatasetExistsError
+from hpt_ros.dataset.files import (
+    ACTION,
+    COUNTERS,
+    DATA_FILE_MB,
+    DATA_PATH,
+    EMBODIMENT_PATH,
+    EPISODES_PATH,
+    FILES_PER_CHUNK,
+    REPORT_PATH,
+    STATE,
+    VERSION,
+    VIDEO_FILE_MB,
+    VIDEO_PATH,
+    WRENCH,
+    DataFiles,
+    VideoFiles,
+    check_video_sizes,
+    data_schema,
+    flush,
+    replace,
+    whole_fps,
+    write_json,
+    write_tasks,
+)
+from hpt_ros.dataset.statistics import FeatureStatistics, aggregate, of_vectors, plain
+from hpt_ros.dataset.video import video_info
+from hpt_ros.embodiment import Embodiment, image_feature
+
+
+class DatasetWriter:
+    """Builds a dataset beside its place and moves it there when it is whole; use it in a ``with`` statement.
+
+    Leaving the block without `finish`, or with an exception, deletes what was built; a dataset that was there before
+    stays until the new one takes its place.
+
+    Args:
+        out: the dataset's folder.
+        embodiment: the robot; fixes features and rate.
+        overwrite: replace a dataset that is there.
+        earlier: the dataset at `out`, to which episodes are appended; it is replaced by one that has them all.
+
+    Raises:
+        DatasetExistsError: `out` is there, `overwrite` is false and `earlier` is None.
+        DatasetError: the embodiment does not fit the format, or `out` cannot be written.
+    """
+
+    def __init__(
+        self,
+        out: str | Path,
+        embodiment: Embodiment,
+        *,
+        overwrite: bool = False,
+        earlier: Earlier | None = None,
+    ) -> None:
+        self.out = Path(out)
+        self.embodiment = embodiment
+        self._fps = whole_fps(embodiment)
+        check_video_sizes(embodiment)
+        if earlier is None and os.path.lexists(self.out):
+            if not overwrite:
+                raise DatasetExistsError(
+                    f"the output folder {str(self.out)!r} exists already; give another --out, or "
+                    "--overwrite to replace it"
+                )
+            if not (self.out / "meta" / "info.json").is_file():
+                raise DatasetExistsError(
+                    f"{str(self.out)!r} is no LeRobot dataset (no meta/info.json), so --overwrite does not "
+                    "delete it; give another --out"
+                )
+        try:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            # Beside its place: a rename within one file system is atomic.
+            self.folder = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.building-", dir=self.out.parent))
+        except OSError as error:
+            raise DatasetError(
+                f"the output folder {str(self.out)!r} cannot be made ({error.strerror}); give another --out"
+            ) from error
+        self.segments = self.folder / "segments"
+        self.segments.mkdir()
+        self._earlier = earlier
+        self._tasks = {text: index for index, text in enumerate(earlier.tasks if earlier else ())}
+        self._rows = earlier.rows if earlier else 0
+        self._data = DataFiles(
+            self.folder, data_schema(embodiment), earlier.last_file("data") if earlier else None
+        )
+        self._videos = {}
+        for stream in embodiment.image_streams:
+            last = earlier.last_file(f"videos/{image_feature(stream.name)}") if earlier else None
+            self._videos[stream.name] = VideoFiles(self.folder, stream.name, self._fps, last)
+        self._records: list[dict[str, Any]] = list(earlier.records) if earlier else []
+        self._statistics: list[dict[str, FeatureStatistics]] = earlier.statistics() if earlier else []
+        self._finished = False
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._finished:
+            self._close_files()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def episodes(self) -> int:
+        """Episodes so far, those of an earlier dataset included."""
+        return len(self._records)
+
+    @property
+    def frames(self) -> int:
+        """Ticks so far, those of an earlier dataset included."""
+        return self._rows
+
+    def episode(self, task: str) -> EpisodeWriter:
+        """A writer for the next episode in this process; pass what its `finish` returns to `append`."""
+        return EpisodeWriter(self.segments, f"{self.episodes:06d}", self.embodiment, task)
+
+    def append(self, episode: EpisodeData) -> None:
+        """Add an episode at the end; its video segments are consumed."""
+        index, length = self.episodes, episode.length
+        task_index = self._tasks.setdefault(episode.task, len(self._tasks))
+        counters: dict[str, NDArray[Any]] = {
+            "timestamp": (np.arange(length) / self._fps).astype(np.float32),
+            "frame_index": np.arange(length),
+            "episode_index": np.full(length, index),
+            "index": np.arange(self._rows, self._rows + length),
+            "task_index": np.full(length, task_index),
+        }
+        features = self.embodiment.features()
+        large = {name: open_array(path, features[name], length) for name, path in episode.arrays.items()}
+        chunk, file = self._data.append({**episode.vectors, **large, **counters})
+        for path in episode.arrays.values():
+            path.unlink()
+        record: dict[str, Any] = {
+            "episode_index": index,
+            "tasks": [episode.task],
+            "length": length,
+            "data/chunk_index": chunk,
+            "data/file_index": file,
+            "dataset_from_index": self._rows,
+            "dataset_to_index": self._rows + length,
+        }
+        statistics = {name: of_vectors(values) for name, values in counters.items()} | dict(
+            episode.statistics
+        )
+        for name, files in self._videos.items():
+            key = image_feature(name)
+            chunk, file, first = files.append(episode.segments[name], length)
+            record |= {
+                f"videos/{key}/chunk_index": chunk,
+                f"videos/{key}/file_index": file,
+                f"videos/{key}/from_timestamp": first / self._fps,
+                f"videos/{key}/to_timestamp": (first + length) / self._fps,
+            }
+        for name, part in plain(statistics).items():
+            record |= {f"stats/{name}/{key}": value for key, value in part.items()}
+        record |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
+        self._records.append(record)
+        self._statistics.append(statistics)
+        self._rows += length
+
+    def finish(self, report: Mapping[str, Any] | None = None) -> Path:
+        """Write the meta folder, flush everything to disk and move the dataset to its place.
+
+        Args:
+            report: goes to ``meta/hpt/report.json``.
+
+        Raises:
+            DatasetError: no episode was appended.
+        """
+        if not self._records:
+            raise DatasetError(
+                f"no episode is left for the dataset {str(self.out)!r}; see the reasons above, nothing was written"
+            )
+        self._close_files()
+        shutil.rmtree(self.segments)
+        if self._earlier is not None:
+            self._earlier.link_into(self.folder)
+            report = self._earlier.merged(report or {})
+        write_json(self.folder / "meta" / "info.json", self._info())
+        write_json(self.folder / "meta" / "stats.json", plain(aggregate(self._statistics)))
+        write_tasks(self.folder / "meta" / "tasks.parquet", list(self._tasks))
+        episodes = self.folder / EPISODES_PATH.format(chunk_index=0, file_index=0)
+        episodes.parent.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(self._records), episodes, compression="snappy")
+        place = self.folder / EMBODIMENT_PATH
+        place.parent.mkdir(parents=True)
+        place.write_text(self.embodiment.to_yaml(), encoding="utf-8")
+        write_json(self.folder / REPORT_PATH, dict(report or {}))
+        flush(self.folder)
+        self.folder.chmod(0o755)  # mkdtemp made it private
+        replace(self.folder, self.out)
+        self._finished = True
+        return self.out
+
+    def _close_files(self) -> None:
+        self._data.close()
+        for files in self._videos.values():
+            files.close()
+
+    def _info(self) -> dict[str, Any]:
+        robot = self.embodiment
+        names = {
+            "image": ["height", "width", "channels"],
+            "depth": ["height", "width"],
+            "pointcloud": ["point", "axis"],
+            "action": list(robot.action.names),
+        }
+        features: dict[str, Any] = {}
+        for key, feature in robot.features().items():
+            elements = (
+                robot.stream(feature.stream).names if feature.stream else robot.names_of(feature.modality)
+            )
+            described: dict[str, Any] = {
+                "dtype": feature.dtype,
+                "shape": list(feature.shape),
+                "names": names.get(feature.modality) or list(elements),
+            }
+            if feature.modality == "image":
+                described["info"] = video_info(feature.shape[0], feature.shape[1], self._fps)
+            features[key] = described
+        for name in COUNTERS:
+            dtype = "float32" if name == "timestamp" else "int64"
+            features[name] = {"dtype": dtype, "shape": [1], "names": None}
+        return {
+            "codebase_version": VERSION,
+            "robot_type": self.embodiment.name,
+            "total_episodes": self.episodes,
+            "total_frames": self._rows,
+            "total_tasks": len(self._tasks),
+            "chunks_size": FILES_PER_CHUNK,
+            "data_files_size_in_mb": DATA_FILE_MB,
+            "video_files_size_in_mb": VIDEO_FILE_MB,
+            "fps": self._fps,
+            "splits": {"train": f"0:{self.episodes}"},
+            "data_path": DATA_PATH,
+            "video_path": VIDEO_PATH if self.embodiment.image_streams else None,
+            "features": features,
+        }
+
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def write_dataset(
+    out: str | Path,
+    embodiment: Embodiment,
+    episodes: Iterable[tuple[str, Arrays, NDArray[Any], NDArray[Any]]],
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write a dataset from arrays, as tests and tools that have no bags do.
+
+    Args:
+        out: the dataset's folder.
+        embodiment: the robot.
+        episodes: task text; stream name to its arrays, uint8 (length, height, width, 3) for images, uint16
+            (length, height, width) for depth, float32 (length, n) for tactile, (length, points, 3) for point clouds,
+            and (length, Dw) under ``"wrench"`` for all wrenches; state (length, D); action (length, Da).
+        overwrite: replace a dataset that is there.
+    """
+    keys = {feature.stream: name for name, feature in embodiment.features().items() if feature.stream}
+    with DatasetWriter(out, embodiment, overwrite=overwrite) as writer:
+        for task, arrays, state, action in episodes:
+            episode = writer.episode(task)
+            columns = {keys.get(name, WRENCH): values for name, values in arrays.items()}
+            columns |= {STATE: state, ACTION: action}
+            try:
+                for tick in range(len(action)):
+                    episode.add({name: values[tick] for name, values in columns.items()})
+                data = episode.finish()
+            except BaseException:
+                episode.abort()
+                raise
+            writer.append(data)
+        return writer.finish()

@@ -1,0 +1,203 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""LeRobot itself opens what is written here. Slow: it wants an environment of its own, of several gigabytes.
+
+HPT_LEROBOT_PYTHON may name a Python that has it already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpt_ros.dataset import write_dataset
+from hpt_ros.embodiment import Embodiment
+
+LEROBOT = "lerobot==0.4.4"
+
+# Runs in LeRobot's environment: opens the dataset and prints what it sees.
+SCRIPT = """
+import json, sys
+import numpy as np
+from torch.utils.data import DataLoader
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+deltas = {"observation.state": [-0.1, 0.0], "action": [0.0, 0.1, 0.2]}
+dataset = LeRobotDataset("local/tiny", root=sys.argv[1], video_backend="pyav", delta_timestamps=deltas)
+items = [dataset[index] for index in range(len(dataset))]
+batch = next(iter(DataLoader(dataset, batch_size=4)))
+print(json.dumps({
+    "episodes": dataset.num_episodes,
+    "fps": dataset.fps,
+    "tasks": [item["task"] for item in items],
+    "states": [item["observation.state"][1].tolist() for item in items],
+    "before": [item["observation.state"][0].tolist() for item in items],
+    "actions": [item["action"].tolist() for item in items],
+    "padded": [item["action_is_pad"].tolist() for item in items],
+    "left": [(255 * item["observation.images.left"]).mean().item() for item in items],
+    "batch": list(batch["observation.images.right"].shape),
+    "mean": dataset.meta.stats["observation.state"]["mean"].tolist(),
+    **{name: np.stack([np.asarray(item[f"observation.{name}"]) for item in items]).tolist()
+       for name in ("depth.near", "pointcloud.cloud", "tactile.finger", "wrench")},
+    "shapes": {name: list(batch[f"observation.{name}"].shape) for name in ("depth.near", "pointcloud.cloud")},
+    "depth mean": np.asarray(dataset.meta.stats["observation.depth.near"]["mean"]).tolist(),
+    "selected": len(LeRobotDataset("local/tiny", root=sys.argv[1], video_backend="pyav", episodes=[1])),
+}))
+"""
+
+# Trains LeRobot's own ACT, made small and without downloaded weights, and prints the losses.
+TRAINING = """
+import json, sys
+import torch
+from lerobot.configs.types import FeatureType
+from lerobot.datasets.lerobot_dataset import LeRobotDataset, LeRobotDatasetMetadata
+from lerobot.datasets.utils import dataset_to_policy_features
+from lerobot.policies.act.configuration_act import ACTConfig
+from lerobot.policies.act.modeling_act import ACTPolicy
+from lerobot.policies.factory import make_pre_post_processors
+
+torch.manual_seed(0)
+meta = LeRobotDatasetMetadata("local/tiny", root=sys.argv[1])
+features = dataset_to_policy_features(meta.features)
+inputs = {name: item for name, item in features.items() if name == "observation.state" or "images" in name}
+config = ACTConfig(
+    input_features=inputs, output_features={"action": features["action"]}, chunk_size=4, n_action_steps=4,
+    dim_model=32, n_heads=2, dim_feedforward=64, n_encoder_layers=1, n_vae_encoder_layers=1, latent_dim=4,
+    pretrained_backbone_weights=None, device="cpu", optimizer_lr=1e-3,
+)
+policy = ACTPolicy(config)
+before, after = make_pre_post_processors(config, dataset_stats=meta.stats)
+deltas = {"action": [index / meta.fps for index in config.action_delta_indices]}
+dataset = LeRobotDataset("local/tiny", root=sys.argv[1], video_backend="pyav", delta_timestamps=deltas)
+batch = before(next(iter(torch.utils.data.DataLoader(dataset, batch_size=8, shuffle=True))))
+optimiser = torch.optim.AdamW(policy.parameters(), lr=1e-3)
+policy.train()
+losses = []
+for _ in range(12):
+    loss, _ = policy.forward(batch)
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    losses.append(loss.item())
+policy.eval()
+chunk = after(policy.predict_action_chunk(batch))
+print(json.dumps({"losses": losses, "inputs": sorted(inputs), "chunk": list(chunk.shape),
+                  "types": [features[name].type == FeatureType.VISUAL for name in sorted(inputs)]}))
+"""
+
+
+@pytest.fixture(scope="module")
+def lerobot_python(tmp_path_factory):
+    if given := os.environ.get("HPT_LEROBOT_PYTHON"):
+        return given
+    folder = tmp_path_factory.mktemp("lerobot")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = Path(folder, "bin", "python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", LEROBOT], check=True)
+    return str(python)
+
+
+# A sense of every kind that is no picture.
+STREAMS = """
+  - {name: near, modality: depth, topic: /near, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
+     image: {height: 12, width: 16}}
+  - {name: finger, modality: tactile, topic: /finger, type: std_msgs/msg/Float32MultiArray, rate_hz: 20.0,
+     tolerance_s: 0.15, length: 5}
+  - {name: cloud, modality: pointcloud, topic: /cloud, type: sensor_msgs/msg/PointCloud2, rate_hz: 10.0,
+     tolerance_s: 0.15, points: 6}
+  - {name: tool, modality: wrench, topic: /tool, type: geometry_msgs/msg/WrenchStamped, rate_hz: 50.0,
+     tolerance_s: 0.1}
+action:"""
+
+
+def tiny(robot, folder):
+    """A dataset of two episodes with every sense, and its episodes."""
+    random = np.random.default_rng(5)
+    lengths, levels = (6, 9), (40, 160)
+    episodes = []
+    for number, (length, level) in enumerate(zip(lengths, levels, strict=True)):
+        pictures = np.stack([np.full((16, 24, 3), level + 5 * tick, np.uint8) for tick in range(length)])
+        images = {
+            "left": pictures,
+            "right": 255 - pictures,
+            "near": random.integers(0, 1 << 16, (length, 12, 16), np.uint16),
+            "cloud": random.normal(size=(length, 6, 3)),
+            "finger": random.normal(size=(length, 5)),
+            "wrench": random.normal(size=(length, 6)),
+        }
+        episodes.append(
+            (f"task {number}", images, random.normal(size=(length, 4)), random.normal(size=(length, 2)))
+        )
+    embodiment = Embodiment.loads(robot.text.replace("\naction:", STREAMS))
+    return write_dataset(folder, embodiment, episodes), episodes
+
+
+def answer(python, script, dataset, folder):
+    """What a script prints last, run in LeRobot's environment: not from this repository's folder, nor its libraries."""
+    environment = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
+    environment |= {"HOME": str(folder), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    result = subprocess.run(
+        [python, "-c", textwrap.dedent(script), str(dataset)],
+        cwd=folder,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_lerobot_trains_on_the_dataset(robot, tmp_path, lerobot_python):
+    out, _ = tiny(robot, tmp_path / "tiny")
+    seen = answer(lerobot_python, TRAINING, out, tmp_path)
+    assert seen["inputs"] == ["observation.images.left", "observation.images.right", "observation.state"]
+    assert seen["types"] == [True, True, False]
+    assert seen["chunk"] == [8, 4, 2]
+    assert all(np.isfinite(seen["losses"]))
+    assert seen["losses"][-1] < 0.8 * seen["losses"][0]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_lerobot_opens_the_dataset(robot, tmp_path, lerobot_python):
+    out, episodes = tiny(robot, tmp_path / "tiny")
+    lengths, levels = (6, 9), (40, 160)
+    seen = answer(lerobot_python, SCRIPT, out, tmp_path)
+    assert (seen["episodes"], seen["fps"], seen["selected"]) == (2, 10, 9)
+    assert seen["tasks"] == ["task 0"] * 6 + ["task 1"] * 9
+    states = np.concatenate([item[2] for item in episodes]).astype(np.float32)
+    np.testing.assert_array_equal(np.array(seen["states"], np.float32), states)
+    np.testing.assert_array_equal(np.array(seen["before"], np.float32)[[0, 1, 6, 7]], states[[0, 0, 6, 6]])
+    actions = np.concatenate([item[3] for item in episodes]).astype(np.float32)
+    np.testing.assert_array_equal(
+        np.array(seen["actions"], np.float32)[[0, 4]], actions[[[0, 1, 2], [4, 5, 5]]]
+    )
+    assert seen["padded"][4] == [False, False, True]
+    expected = [
+        level + 5 * tick for length, level in zip(lengths, levels, strict=True) for tick in range(length)
+    ]
+    np.testing.assert_allclose(seen["left"], expected, atol=2.5)
+    assert seen["batch"] == [4, 3, 16, 24]
+    np.testing.assert_allclose(seen["mean"], states.mean(axis=0), rtol=1e-5)
+    for name, key in (
+        ("near", "depth.near"),
+        ("cloud", "pointcloud.cloud"),
+        ("finger", "tactile.finger"),
+        ("wrench", "wrench"),
+    ):
+        written = np.concatenate([item[1][name] for item in episodes]).astype(np.float32)
+        np.testing.assert_array_equal(np.array(seen[key], np.float32), written)
+    assert seen["shapes"] == {"depth.near": [4, 12, 16], "pointcloud.cloud": [4, 6, 3]}
+    depth = np.concatenate([item[1]["near"] for item in episodes]).astype(float)
+    # Episodes count by their frames, not by their measured pixels.
+    np.testing.assert_allclose(seen["depth mean"], [[depth[depth > 0].mean()]], rtol=1e-4)

@@ -1,0 +1,405 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The quality report: what is wrong with a dataset is found, and nothing is found in a good one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpt_ros.cli.main import main
+from hpt_ros.cli.quality_thumbnail import thumbnail
+from hpt_ros.dataset import write_dataset
+from hpt_ros.dataset.quality.checks import CHECKS, OUTLIER_Z, SEVERITIES, assess, robust_z
+from hpt_ros.dataset.quality.measure import (
+    CHANGED_SHARE,
+    EpisodeArrays,
+    Pictures,
+    measure_pictures,
+)
+from hpt_ros.dataset.quality.page import MOST_PICTURES, page
+from hpt_ros.embodiment import Embodiment
+
+ROBOT = Embodiment.loads("""
+format: hpt_ros/embodiment/1
+name: small
+tick_hz: 10.0
+streams:
+  - {name: top, modality: image, topic: /top, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
+     image: {height: 48, width: 64}}
+  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 50.0,
+     tolerance_s: 0.1, joints: [a, b], fields: [position], unit: rad}
+action:
+  topic: /command
+  type: trajectory_msgs/msg/JointTrajectory
+  names: [a, b]
+  rate_hz: 50.0
+  horizon: 4
+  limits:
+    - {name: a, lower: -2.0, upper: 2.0, velocity: 2.0, acceleration: 10.0}
+    - {name: b, lower: -2.0, upper: 2.0, velocity: 2.0, acceleration: 10.0}
+""")
+COUNT, TICKS = 12, 40
+
+
+def made_episodes():
+    """Twelve good demonstrations: a reach that differs a little from one to the next, and a picture of it."""
+    random = np.random.default_rng(5)
+    made = []
+    for number in range(COUNT):
+        length = TICKS + number % 3
+        time = np.linspace(0.0, 1.0, length)
+        reach = 1.0 + 0.1 * random.uniform(-1, 1, 2)
+        action = np.outer(1.0 - np.cos(np.pi * time), reach) / 2
+        # The arm rests a moment at the end, as teleoperators do.
+        action[-6:] = action[-6]
+        state = action + random.normal(0.0, 1e-4, action.shape)
+        made.append({"action": action, "state": state, "pictures": drawn(action, random)})
+    return made
+
+
+def drawn(action, random):
+    """A bright square that goes where the arm is, on a noisy background; (length, 48, 64, 3)."""
+    frames = random.integers(95, 105, (len(action), 48, 64, 3)).astype(np.uint8)
+    for frame, (a, b) in zip(frames, action, strict=True):
+        row, column = int(4 + 20 * b), int(4 + 30 * a)
+        frame[row : row + 10, column : column + 10] = 220
+    return frames
+
+
+def write(folder, made):
+    return write_dataset(
+        folder,
+        ROBOT,
+        [("reach", {"top": entry["pictures"]}, entry["state"], entry["action"]) for entry in made],
+    )
+
+
+def freeze(made):
+    made[2]["pictures"][10:] = made[2]["pictures"][10]
+
+
+def darken(made):
+    made[3]["pictures"] = made[3]["pictures"] // 30
+
+
+def overexpose(made):
+    made[3]["pictures"][:] = np.maximum(made[3]["pictures"], 250)
+
+
+def idle(made):
+    for key in ("action", "state"):
+        made[4][key][:24] = made[4][key][24]
+        made[4][key][24:] = made[4][key][24] + (made[1][key][: len(made[4][key]) - 24] - made[1][key][0])
+    made[4]["pictures"] = drawn(made[4]["action"], np.random.default_rng(6))
+
+
+def duplicate(made):
+    made[9] = {key: value.copy() for key, value in made[5].items()}
+
+
+def constant(made):
+    for entry in made:
+        entry["state"][:, 1] = 0.25
+
+
+def rush(made):
+    made[6]["action"][20:] += 0.5
+
+
+def touch(made):
+    made[7]["action"][:, 0] = np.minimum(made[7]["action"][:, 0] * 2.2, 2.0)
+
+
+def offset(made):
+    for entry in made:
+        entry["state"][:, 0] += 0.1
+
+
+def wander(made):
+    made[8]["action"][:, 1] *= -1.0
+
+
+def assessed(folder, out):
+    assert main(["quality", str(folder), "--out", str(out), "--json"]) == 0
+    return json.loads(out.with_suffix(".json").read_text())
+
+
+def where(report, check):
+    return sorted(
+        {(entry["episode"], entry["subject"]) for entry in report["findings"] if entry["check"] == check}
+    )
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("good")
+    return assessed(write(folder / "dataset", made_episodes()), folder / "report.html")
+
+
+def test_a_good_dataset_gives_no_finding(good):
+    assert good["findings"] == []
+    assert len(good["episodes"]) == COUNT
+    assert [entry["duration_s"] for entry in good["episodes"][:3]] == pytest.approx([4.0, 4.1, 4.2])
+
+
+def test_figures_of_a_good_episode_are_those_of_its_course(good):
+    action = made_episodes()[0]["action"]
+    speed = np.abs(np.diff(action, axis=0)).max() * 10.0 / 2.0
+    entry = good["episodes"][0]
+    assert entry["peak_velocity"] == pytest.approx(speed, rel=1e-4)
+    assert entry["limit_share"] == 0.0
+    assert 0.3 <= entry["idle_end_s"] <= 0.6
+    (dimension,) = [item for item in good["dimensions"] if (item["kind"], item["name"]) == ("action", "a")]
+    assert sum(dimension["histogram"]) == sum(len(item["action"]) for item in made_episodes())
+    assert dimension["maximum"] == pytest.approx(max(item["action"][:, 0].max() for item in made_episodes()))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "check", "expected"),
+    [
+        (freeze, "frozen", [(2, "top")]),
+        (darken, "dark", [(3, "top")]),
+        (overexpose, "bright", [(3, "top")]),
+        (idle, "idle", [(4, "")]),
+        (duplicate, "duplicate", [(9, "")]),
+        (constant, "constant", [(-1, "state b.position")]),
+        (rush, "velocity", [(6, "")]),
+        (rush, "jerk", [(6, "")]),
+        (touch, "limit", [(7, "")]),
+        (offset, "offset", [(-1, "state a.position")]),
+    ],
+)
+def test_when_something_is_wrong_expect_it_found_there_and_nowhere_else(tmp_path, spoil, check, expected):
+    made = made_episodes()
+    spoil(made)
+    report = assessed(write(tmp_path / "dataset", made), tmp_path / "report.html")
+    assert where(report, check) == expected
+    spoiled = {episode for episode, _ in expected}
+    assert {entry["episode"] for entry in report["findings"]} <= spoiled | {-1}
+    text = (tmp_path / "report.html").read_text()
+    assert CHECKS[check].remedy.replace("'", "&#x27;") in text
+
+
+def test_when_an_episode_goes_elsewhere_expect_an_outlier():
+    made = made_episodes()
+    wander(made)
+    assert {finding.episode for finding in assess(ROBOT, in_memory(made)).of("outlier")} == {8}
+
+
+def test_when_all_goes_wrong_at_once_expect_all_found(tmp_path):
+    made = made_episodes()
+    for spoil in (freeze, idle, duplicate, constant):
+        spoil(made)
+    report = assessed(write(tmp_path / "dataset", made), tmp_path / "report.html")
+    assert where(report, "frozen") == [(2, "top")]
+    assert where(report, "idle") == [(4, "")]
+    assert where(report, "duplicate") == [(9, "")]
+    assert where(report, "constant") == [(-1, "state b.position")]
+
+
+def in_memory(made):
+    nothing = {}
+    return [
+        EpisodeArrays(number, "reach", entry["state"], entry["action"], nothing)
+        for number, entry in enumerate(made)
+    ]
+
+
+def test_a_still_picture_of_a_still_arm_is_not_frozen():
+    made = made_episodes()[0]
+    action = np.repeat(made["action"][:1], 20, axis=0)
+    pictures = Pictures(np.full(20, 100.0), np.concatenate([[np.nan], np.zeros(19)]))
+    quality = assess(ROBOT, [EpisodeArrays(0, "rest", action, action, {"top": pictures})])
+    assert {finding.check for finding in quality.findings} == {"idle", "constant"}
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_a_short_episode_is_measured(length):
+    action = np.linspace(0.0, 0.1, length)[:, None] * np.ones((1, 2))
+    pictures = measure_pictures(np.full((length, 48, 64, 3), 100, np.uint8))
+    (entry,) = assess(ROBOT, [EpisodeArrays(0, "", action, action, {"top": pictures})]).episodes
+    assert entry.duration_s == pytest.approx(length / 10)
+    assert np.isfinite([entry.idle_share, entry.peak_velocity, entry.peak_jerk]).all()
+
+
+def test_pictures_are_measured_by_their_grey_levels():
+    frames = np.full((3, 10, 10, 3), 50, np.uint8)
+    frames[2, :5] = 90
+    pictures = measure_pictures(frames)
+    np.testing.assert_allclose(pictures.brightness, [50.0, 50.0, 70.0])
+    np.testing.assert_allclose(pictures.change, [np.nan, 0.0, 0.5])
+    np.testing.assert_allclose(pictures.part(1, 3).change, [np.nan, 0.5])
+    np.testing.assert_allclose(pictures.change, [np.nan, 0.0, 0.5])  # the whole is as it was
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=30), st.floats(0.1, 10.0))
+def test_robust_z_has_no_unit(values, scale):
+    z = robust_z(np.array(values))
+    assert np.isfinite(z).all()
+    if np.median(np.abs(np.array(values) - np.median(values))) > 1e-3:
+        np.testing.assert_allclose(robust_z(np.array(values) * scale), z, rtol=1e-6, atol=1e-9)
+
+
+def test_one_far_value_among_many_is_an_outlier_and_the_rest_are_not():
+    values = np.append(np.random.default_rng(1).normal(10.0, 1.0, 50), 30.0)
+    assert np.flatnonzero(np.abs(robust_z(values)) > OUTLIER_Z).tolist() == [50]
+
+
+class Tags(HTMLParser):
+    """Collects opened tags and their attributes, and what was left open."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.open, self.values = set(), [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+        self.values += [(tag, key, value) for key, value in attrs]
+        if tag not in ("meta", "img", "input"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_self_contained_and_escapes_names():
+    made = made_episodes()
+    for spoil in (idle, duplicate, constant):
+        spoil(made)
+    picture = thumbnail(made[0]["pictures"][0])
+    hostile = '"><script>alert(1)</script>'
+    pictures = {(number, hostile): [picture] * 3 for number in range(len(made))}
+    episodes = [dataclasses.replace(entry, task=hostile) for entry in in_memory(made)]
+    text = page(assess(ROBOT, episodes), hostile, pictures)
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == []
+    assert "svg" in tags.seen
+    assert not tags.seen & {"script", "link", "iframe", "object"}
+    places = [value for _, key, value in tags.values if key in ("href", "src")]
+    assert all(place.startswith(("#e", "data:image/jpeg;base64,")) for place in places)
+    assert [place for place in places if place.startswith("data:")]
+    assert "url(" not in text
+    assert "@import" not in text
+    for check in ("idle", "duplicate", "constant"):
+        assert CHECKS[check].title in text
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("report.txt", "ends in .html"),
+        ("dataset/report.html", "inside the dataset"),
+    ],
+)
+def test_when_out_is_wrong_expect_status_2_and_a_sentence(tmp_path, capsys, out, words):
+    (tmp_path / "dataset").mkdir()
+    assert main(["quality", str(tmp_path / "dataset"), "--out", str(tmp_path / out)]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / out).exists()
+
+
+def test_when_there_is_no_dataset_expect_status_2(tmp_path, capsys):
+    assert main(["quality", str(tmp_path / "none"), "--out", str(tmp_path / "report.html")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_when_the_embodiment_does_not_fit_expect_status_2(tmp_path, capsys):
+    folder = write(tmp_path / "dataset", made_episodes()[:1])
+    other = tmp_path / "other.yaml"
+    other.write_text(ROBOT.to_yaml().replace("name: small", "name: large"))
+    out = tmp_path / "report.html"
+    assert main(["quality", str(folder), "--out", str(out), "--embodiment", str(other)]) == 2
+    assert "name is large in the first and small in the second" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_episodes_that_nearly_agree_are_no_duplicates():
+    made = made_episodes()
+    made[9] = {key: value.copy() for key, value in made[5].items()}
+    made[9]["state"] = made[9]["state"] + 1e-3
+    made[10] = {key: value.copy() for key, value in made[4].items()}
+    made[10]["action"][7, 1] += 1e-3
+    assert assess(ROBOT, in_memory(made)).of("duplicate") == []
+
+
+def test_three_of_a_kind_are_two_duplicates():
+    made = made_episodes()
+    made[2] = made[7] = made[11]
+    assert [finding.episode for finding in assess(ROBOT, in_memory(made)).of("duplicate")] == [7, 11]
+
+
+def rest_at_start(made):
+    """More than two seconds of rest before the motion."""
+    for key in ("action", "state"):
+        made[3][key] = np.concatenate([np.repeat(made[3][key][:1], 22, axis=0), made[3][key]])
+
+
+def test_a_long_rest_before_the_motion_is_found_and_a_short_one_is_not():
+    made = made_episodes()
+    assert assess(ROBOT, in_memory(made)).of("idle_edge") == []
+    rest_at_start(made)
+    found = assess(ROBOT, in_memory(made)).of("idle_edge")
+    assert [(finding.episode, finding.subject) for finding in found] == [(3, "start")]
+
+
+def test_the_verdict_is_of_the_worst_finding_and_every_check_has_a_severity():
+    assert {check.severity for check in CHECKS.values()} == set(SEVERITIES)
+    made = made_episodes()
+    assert "Nothing found" in page(assess(ROBOT, in_memory(made)), "x")
+    duplicate(made)
+    assert "look at the warnings" in page(assess(ROBOT, in_memory(made)), "x")
+    offset(made)
+    quality = assess(ROBOT, in_memory(made))
+    assert "Mend the errors" in page(quality, "x")
+    assert quality.count("error") + quality.count("warning") + quality.count("note") == len(quality.findings)
+
+
+def test_a_large_dataset_gives_a_page_that_stays_small():
+    made = made_episodes() * 40
+    picture = thumbnail(made[0]["pictures"][0])
+    pictures = {(number, view): [picture] * 3 for number in range(len(made)) for view in ("top", "side")}
+    text = page(assess(ROBOT, in_memory(made)), "x", pictures)
+    assert text.count("<img ") <= MOST_PICTURES
+    assert text.count('class="card') > len(made)
+
+
+def test_a_thumbnail_is_small_whatever_the_picture():
+    noise = np.random.default_rng(1).integers(0, 255, (480, 640, 3)).astype(np.uint8)
+    assert len(thumbnail(noise)) < 10_000
+    assert thumbnail(np.zeros((8, 8, 3), np.uint8))[:2] == b"\xff\xd8"
+
+
+def test_a_camera_that_stops_before_a_scene_with_sharp_edges_is_found_through_the_video(tmp_path):
+    # Sharp edges jump where the codec begins anew, every few pictures.
+    made = made_episodes()
+    random = np.random.default_rng(8)
+    texture = np.kron(random.integers(20, 235, (24, 32)), np.ones((2, 2)))[..., None].astype(np.uint8)
+    for entry in made:
+        square = entry["pictures"] == 220
+        entry["pictures"] = np.where(square, entry["pictures"], np.repeat(texture[None], len(square), 0))
+    freeze(made)
+    report = assessed(write(tmp_path / "dataset", made), tmp_path / "report.html")
+    assert where(report, "frozen") == [(2, "top")]
+
+
+def test_motion_too_slow_to_see_from_tick_to_tick_adds_up():
+    frames = np.full((30, 60, 80, 3), 80, np.uint8)
+    for tick, frame in enumerate(frames):
+        frame[30, : 2 * tick] = 200  # two pixels of 4800 a tick: 0.04 %
+    change = measure_pictures(frames).change
+    runs = np.diff(np.flatnonzero(np.concatenate([[True], change[1:] >= CHANGED_SHARE, [True]])))
+    assert runs.max() <= 6

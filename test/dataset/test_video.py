@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Encoding in a thread gives the same bytes, passes errors on, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import threading
+
+import av
+import numpy as np
+import pytest
+
+from hpt_ros.dataset import DatasetWriter
+from hpt_ros.dataset.video import AHEAD, BackgroundWriter, SegmentWriter
+
+
+def frames(count=3 * AHEAD):
+    random = np.random.default_rng(1)
+    return [np.repeat(random.integers(0, 255, (16, 3, 3), np.uint8), 8, axis=1) for _ in range(count)]
+
+
+def encoders():
+    return [thread for thread in threading.enumerate() if thread.name == "hpt-encoder"]
+
+
+def test_a_thread_gives_the_same_bytes(tmp_path):
+    for name, kind in (("plain", SegmentWriter), ("thread", BackgroundWriter)):
+        writer = kind(tmp_path / f"{name}.mp4", 10, 16, 24)
+        for frame in frames():
+            writer.add(frame)
+        writer.close()
+    assert (tmp_path / "plain.mp4").read_bytes() == (tmp_path / "thread.mp4").read_bytes()
+    with av.open(str(tmp_path / "thread.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 3 * AHEAD
+    assert not encoders()
+
+
+def test_when_a_frame_cannot_be_encoded_expect_the_error_and_no_thread(tmp_path):
+    writer = BackgroundWriter(tmp_path / "a.mp4", 10, 16, 24)
+    wrong = np.zeros((16, 24), np.uint8)
+
+    def encode():
+        for _ in range(10 * AHEAD):  # the error comes with a later frame, or at the end
+            writer.add(wrong)
+        writer.close()
+
+    with pytest.raises(ValueError, match="numpy array"):
+        encode()
+    writer.abort()
+    assert not encoders()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_when_an_episode_is_given_up_expect_no_thread_and_no_file(robot, tmp_path):
+    with DatasetWriter(tmp_path / "d", robot.embodiment) as writer:
+        episode = writer.episode("t")
+        pictures = {
+            f"observation.images.{name}": np.zeros((16, 24, 3), np.uint8) for name in ("left", "right")
+        }
+        episode.add({**pictures, "observation.state": np.zeros(4), "action": np.zeros(2)})
+        assert len(encoders()) == 2
+        episode.abort()
+        assert not encoders()
+        assert list(writer.segments.iterdir()) == []
