@@ -20,9 +20,9 @@ from hpt_msgs.msg import EpisodeEvent
 from hpt_msgs.srv import StartEpisode, StopEpisode
 from hpt_ros.control import State
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.policies import LoadedPolicy
-from hpt_ros.nodes.recorder_node import RecorderNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.recorder.recorder_node import RecorderNode
+from hpt_ros.policies.factory import LoadedPolicy
 from rosbag_tools.reader import Bag
 
 SILENT = ROBOT.action.names[-1]
@@ -75,7 +75,7 @@ def test_when_a_joint_was_published_once_before_activation_expect_the_robot_to_r
     assert rig.robot.change(Transition.TRANSITION_CONFIGURE)
     wait_for(lambda: rig.robot.last.get_subscription_count() > 0, "a subscription")
     rig.robot.moved()
-    wait_for(lambda: node.pilot is not None and node.pilot._pose.held, "the joint")
+    wait_for(lambda: node.runtime is not None and node.runtime._pose.held, "the joint")
     time.sleep(0.5)
     for _ in range(2):
         assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
