@@ -37,7 +37,7 @@ streams:
   - {name: cloud, modality: pointcloud, topic: /cloud, type: sensor_msgs/msg/PointCloud2, rate_hz: 10.0,
      tolerance_s: 0.15, points: 5}
   - {name: instruction, modality: language, topic: /task, type: std_msgs/msg/String, rate_hz: 1.0, tolerance_s: 1.0}
-action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 1,
+action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 2,
   limits: [{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}]}
 """
 
