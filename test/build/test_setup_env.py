@@ -26,7 +26,8 @@ def setup_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     (tmp_path / "tools").mkdir()
     for path in (ROOT / "tools").glob("setup_*.py"):
         shutil.copy(path, tmp_path / "tools")
-    shutil.copy(ROOT / "extras.cfg", tmp_path)
+    for name in ("extras.cfg", "requirements-runtime.txt"):
+        shutil.copy(ROOT / name, tmp_path)
     copy = tmp_path / "tools" / "setup_env.py"
     monkeypatch.setattr(sys, "path", [*sys.path])  # the tool adds its own folder
     for name in ("setup_machine", "setup_extras", "setup_pins", "setup_torch"):
@@ -191,6 +192,19 @@ def test_when_torch_comes_from_an_index_expect_torchvision_from_there(
         ["--no-deps", "--index-url", "https://example.invalid/cpu", "torchvision"],
         ["timm", "torchvision"],
     ]
+
+
+@pytest.mark.parametrize(("asked", "refused"), [(["openvino", "onx"], "onx"), (["numpy", "tim"], "tim")])
+def test_when_a_default_package_is_asked_for_as_an_extra_expect_it_accepted(
+    setup_env: ModuleType, tmp_path: Path, asked: list[str], refused: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", tmp_path / "tools" / "setup_env.py", *asked],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"the extra {refused!r} is unknown" in done.stderr
 
 
 def test_when_an_extra_is_unknown_expect_the_known_ones(setup_env: ModuleType, tmp_path: Path) -> None:
