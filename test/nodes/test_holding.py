@@ -94,6 +94,19 @@ def test_when_it_was_never_published_expect_the_robot_to_wait(rig) -> None:
     rig.until_moving()
 
 
+def test_when_the_file_does_not_say_that_it_holds_expect_that_named_as_a_remedy(rig) -> None:
+    joints = replace(JOINTS, holds=())
+    silent = replace(
+        ROBOT, streams=tuple(joints if item.name == joints.name else item for item in ROBOT.streams)
+    )
+    rig.start(loaded=LoadedPolicy(Still(0.4), silent, "", silent.observation_horizon))
+    words = f"none had {SILENT}", "or name it under holds there if it is published only while it moves"
+    wait_for(
+        lambda: any(all(word in status.fault for word in words) for status in rig.robot.statuses),
+        "the reason",
+    )
+
+
 def test_when_an_episode_begins_expect_the_last_word_of_a_silent_joint_in_its_bag(tmp_path) -> None:
     text = TEXT.replace(
         "joints: [a], fields: [position]", "joints: [a, g], fields: [position], partial: true, holds: [g]"

@@ -160,11 +160,6 @@ def short_policy(horizon: int, delay_s: float = 0.0) -> LoadedPolicy:
     return LoadedPolicy(Short(), robot, "", robot.observation_horizon)
 
 
-def test_when_chunks_hold_one_action_expect_the_horizon_named(rig, capfd):
-    rig.start(loaded=short_policy(1))
-    require_said(rig, capfd, "horizon", "train with a horizon of 2 or more")
-
-
 def test_when_the_policy_takes_longer_than_its_chunk_expect_both_durations(rig, capfd):
     rig.start(loaded=short_policy(4, delay_s=0.5))
     require_said(

@@ -38,7 +38,6 @@ class Code(str, Enum):
     POSE = "pose"
     TICK = "observation"  # no complete one: a stream is later than its tolerance
     POLICY = "policy"  # it fails, or does not come back
-    HORIZON = "horizon"
     CHUNK_LATE = "chunk_late"
     CHUNK = "chunk"
     BRAKING = "braking"
@@ -69,6 +68,10 @@ INCOMPLETE = "waiting for the policy's chunk, but no observation is complete"
 LATE_REMEDY = (
     "; make the camera or its driver faster, or raise tolerance_s in the embodiment file if the policy was trained on "
     "observations as old"
+)
+UNSEEN_REMEDY = (
+    "; start what publishes it, correct the joints in the embodiment file, or name it under holds there if it is "
+    "published only while it moves"
 )
 NOTHING = Reason(Code.NONE, "")
 Silences = Callable[[Stream], tuple[Silence, str]]
@@ -146,9 +149,7 @@ def _stream(
         return Reason(Code.STREAM_FROZEN, f"{said}; restart its driver", stream.name)
     refused = "" if monitor is None else monitor.refused(stream.name)
     if refused:
-        return Reason(
-            Code.STREAM_REFUSED, f"stream {stream.name!r} sends messages, but {refused}", stream.name
-        )
+        return Reason(Code.STREAM_REFUSED, refused, stream.name)
     delay_s = math.nan if monitor is None else monitor.delay_s(stream.name)
     if abs(delay_s) > OTHER_CLOCK_S:
         return Reason(
@@ -167,7 +168,7 @@ def _stream(
         return Reason(
             Code.STREAM_PART,
             f"stream {stream.name!r} (topic {stream.topic}) has messages, but none had {', '.join(unseen)}"
-            f"{move or '; start what publishes it, or correct the joints in the embodiment file'}",
+            f"{move or UNSEEN_REMEDY}",
             stream.name,
         )
     if delay_s < 0.0:
@@ -191,12 +192,6 @@ def _chunk(runtime: PolicyRuntime, monitor: StreamMonitor | None) -> Reason:
         return Reason(Code.POLICY, f"{waiting}{session.policy.excuse}")
     horizon_s = (robot.action.horizon - 1) * robot.dt_s
     if session.counters["chunks_refused_late"]:
-        if robot.action.horizon == 1:
-            return Reason(
-                Code.HORIZON,
-                f"{waiting}: its chunks hold one action, for the time of the observation, so each comes too late; "
-                "train with a horizon of 2 or more",
-            )
         late_s = controller.latency.high_s
         if not late_s < 0.5 * horizon_s:
             return Reason(
