@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpt_ros.dataset import DatasetWriter
-from hpt_ros.dataset.append import Earlier, open_earlier
+from hpt_ros.dataset.append import ExistingDataset, open_existing
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES, EpisodeReport, Report
 from hpt_ros.embodiment import Deployment, Embodiment, require_match
 from hpt_ros.embodiment.streams import BY_ARRIVAL
@@ -28,13 +28,13 @@ from hpt_ros.observation.track import seconds
 from rosbag_tools.cluster import run_on_ray
 from rosbag_tools.episodes import Episode, find_episodes
 from rosbag_tools.errors import BagError
-from rosbag_tools.kept import Converted, converted_once, kept_folder, key_of
 from rosbag_tools.leader import LEADER_TYPE, Leader
 from rosbag_tools.process_pool import run_in_processes
 from rosbag_tools.progress import Progress, Teller, Watch, told_in
 from rosbag_tools.reader import Bag, Message, find_bags
 from rosbag_tools.resample import Resampler, Row, next_positions
-from rosbag_tools.spans import REST_KEPT_S, Spans, minimum_ticks
+from rosbag_tools.resume import Converted, converted_once, kept_folder, key_of
+from rosbag_tools.segmentation import REST_KEPT_S, Spans, minimum_ticks
 from rosbag_tools.topic_names import named_in
 
 # Stamps and log times further apart than this are of different clocks.
@@ -157,16 +157,16 @@ def convert(
     report = Report(0, chosen.action_source, rest_s if math.isfinite(rest_s) else 0.0, leader_topic)
     say = progress or (lambda *words: None)
     paths = find_bags(bags)
-    earlier = open_earlier(Path(out)) if chosen.append and Path(out).exists() else None
-    if earlier is not None:
-        paths = _new(paths, earlier, chosen)
+    existing = open_existing(Path(out)) if chosen.append and Path(out).exists() else None
+    if existing is not None:
+        paths = _new(paths, existing, chosen)
     jobs, robot = _check(paths, embodiment, chosen, report, say)
     if chosen.resume:
         jobs = [replace(job, kept=kept_folder(Path(out)) / _key(job)) for job in jobs]
-    if earlier is not None:
-        earlier = open_earlier(Path(out), robot)
+    if existing is not None:
+        existing = open_existing(Path(out), robot)
     report.minimum_span_ticks = minimum_ticks(robot)
-    with DatasetWriter(out, robot, overwrite=chosen.overwrite, earlier=earlier) as writer:
+    with DatasetWriter(out, robot, overwrite=chosen.overwrite, existing=existing) as writer:
         before = writer.episodes
         jobs = [replace(job, told=writer.segments.resolve()) for job in jobs]
         watch = Watch(writer.segments, {job.number: job.length_s for job in jobs}, say)
@@ -197,19 +197,19 @@ def _append(writer: DatasetWriter, job: Job, converted: Converted, report: Repor
         report.recovered_bags.append(job.note)
 
 
-def _new(paths: Sequence[Path], earlier: Earlier, options: Options) -> list[Path]:
+def _new(paths: Sequence[Path], existing: ExistingDataset, options: Options) -> list[Path]:
     """The bags that are not yet in a dataset."""
-    source = earlier.report.get("action_source", "command")
+    source = existing.report.get("action_source", "command")
     if source != options.action_source:
         raise BagError(
-            f"dataset {str(earlier.folder)!r} has actions of the source {source!r}, but {options.action_source!r} was "
+            f"dataset {str(existing.folder)!r} has actions of the source {source!r}, but {options.action_source!r} was "
             f"asked for; add --actions {source}, or convert all bags again"
         )
-    done = earlier.sources
+    done = existing.sources
     new = [path for path in paths if path.resolve() not in done]
     if not new:
         raise BagError(
-            f"all {len(paths)} bags are in the dataset {str(earlier.folder)!r} already; name others, or convert with "
+            f"all {len(paths)} bags are in the dataset {str(existing.folder)!r} already; name others, or convert with "
             "--overwrite"
         )
     return new

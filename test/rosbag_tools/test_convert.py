@@ -12,7 +12,7 @@ from hpt_ros.embodiment import Embodiment, EmbodimentError
 from rosbag_tools.convert import Options, convert
 from rosbag_tools.errors import BagError, TruncatedBagError
 from rosbag_tools.names import EVENTS_TOPIC, KEY_EMBODIMENT, KEY_OUTCOME, KEY_TASK
-from rosbag_tools.spans import minimum_ticks
+from rosbag_tools.segmentation import minimum_ticks
 
 MS = 1_000_000
 
