@@ -252,7 +252,7 @@ def spoil(source, name, old, new):
         (lambda s: spoil(s, "meta/info.json", "{episode_chunk", "{chunk"), "cannot be filled in"),
         (
             lambda s: spoil(s, "meta/episodes.jsonl", '"length": 9', '"length": 8'),
-            "has 9 rows, but its meta says 8",
+            "has 9 rows, but its meta states 8",
         ),
         (lambda s: (s / "meta/tasks.jsonl").unlink(), "no meta/tasks.jsonl that can be read"),
         (

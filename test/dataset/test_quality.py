@@ -364,7 +364,7 @@ def test_the_verdict_is_of_the_worst_finding_and_every_check_has_a_severity():
     assert "look at the warnings" in page(assess(ROBOT, in_memory(made)), "x")
     offset(made)
     quality = assess(ROBOT, in_memory(made))
-    assert "Mend the errors" in page(quality, "x")
+    assert "Fix the errors" in page(quality, "x")
     assert quality.count("error") + quality.count("warning") + quality.count("note") == len(quality.findings)
 
 
