@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError
-from hpt_ros.observation import DecodeError, InvalidSampleError, decode, is_depth
-from hpt_ros.observation.image_size import image_size
-from rosbag_tools.decodable import image_probe
+from hpt_ros.observation import is_depth
+from rosbag_tools.decodable import IMAGE_TYPES, look
 from rosbag_tools.errors import BagError, DamagedMessageError
 from rosbag_tools.first_actions import TARGET, explain, find_actions
 from rosbag_tools.first_bases import ODOMETRY_TYPE, find_odometry, settle_odometry
@@ -43,7 +42,7 @@ from rosbag_tools.first_joints import (
 )
 from rosbag_tools.first_senses import SENSE_TYPES, TEXT_TYPE, LeftOut, agree, find_sense
 from rosbag_tools.first_text import Camera, Found, first_text, left_out_lines
-from rosbag_tools.inspection import IMAGE_TYPES, TopicTimes, inspect
+from rosbag_tools.inspection import TopicTimes, inspect
 from rosbag_tools.reader import Bag
 
 DEFAULT_NAME = "my_robot"
@@ -222,19 +221,10 @@ def _drop_doubles(found: Found) -> None:
 
 
 def _camera(bag: Bag, topic: str, times: TopicTimes) -> Camera:
-    reason = "it has no messages"
-    for message in bag.messages([topic]):
-        # Decoded to any size: the question is only whether the converter will be able to.
-        probe = image_probe(topic, times.type, message.content)
-        try:
-            decode(probe, message.content)
-            height, width = image_size(message.content) or (0, 0)  # it was decoded: it has one
-            return Camera(topic, times.type, _rate(times.rate_hz), height, width, probe.encoding)
-        except InvalidSampleError as error:  # the next may be good
-            reason = str(error)
-        except DecodeError as error:
-            raise LeftOut(str(error)) from error
-    raise LeftOut(reason)
+    looked = look(bag, topic)
+    if looked.stream is None or looked.size is None:
+        raise LeftOut(looked.reason or "it has no messages")
+    return Camera(topic, times.type, _rate(times.rate_hz), *looked.size, looked.stream.encoding)
 
 
 def _rate(measured_hz: float) -> float:

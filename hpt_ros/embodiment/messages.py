@@ -30,9 +30,13 @@ def time_ns(time: Any) -> int:
 
 
 def stamp_ns(message: Any, arrival_ns: int) -> int:
-    """The message's header stamp in nanoseconds; its arrival for a zero stamp ("now") and for a type without header."""
+    """The message's header stamp in nanoseconds; its arrival for a zero stamp ("now") and for a type without stamp.
+
+    Foxglove's types have a timestamp in place of a header.
+    """
     header = getattr(message, "header", None)
-    return arrival_ns if header is None else time_ns(header.stamp) or arrival_ns
+    stamp = getattr(message, "timestamp", None) if header is None else header.stamp
+    return arrival_ns if stamp is None else time_ns(stamp) or arrival_ns
 
 
 def finite(values: NDArray[Any], names: tuple[str, ...], where: str) -> NDArray[Any]:

@@ -13,10 +13,13 @@ from hpt_ros.embodiment.encodings import ENCODINGS_OF
 from hpt_ros.errors import HptError
 from hpt_ros.structured import field
 
+# Types whose messages are packets of H.264 or H.265, of which each needs those before it.
+VIDEO_TYPES = ("foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket")
 # What each message type can be decoded to; the decoders live in hpt_ros.observation.
 STREAM_TYPES: Mapping[str, tuple[str, ...]] = {
     "sensor_msgs/msg/Image": ("image", "depth"),
     "sensor_msgs/msg/CompressedImage": ("image", "depth"),
+    **dict.fromkeys(VIDEO_TYPES, ("image",)),
     "sensor_msgs/msg/JointState": ("state",),
     "sensor_msgs/msg/PointCloud2": ("pointcloud",),
     "geometry_msgs/msg/PoseStamped": ("state",),
@@ -56,7 +59,7 @@ _ANGLE = (".cos", ".sin")  # of a continuous joint's position, which has no seam
 
 BY_STAMP, BY_ARRIVAL = "stamp", "arrival"
 # Types that carry the same, of which a cell may have another than the one that a policy was trained with.
-SAME_CONTENT = (("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"), _ARRAYS)
+SAME_CONTENT = (("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", *VIDEO_TYPES), _ARRAYS)
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # ROS 2 names, absolute or relative: segments of letters, digits and underscores that do not begin with a digit. Private
@@ -198,7 +201,7 @@ def check_stream(stream: Stream, where: str) -> None:
         raise EmbodimentError(
             f"{where} is a stream of {stream.type} with partial: true, which only JointState can be; remove it"
         )
-    encodings = ENCODINGS_OF.get(stream.modality, ())
+    encodings = () if stream.type in VIDEO_TYPES else ENCODINGS_OF.get(stream.modality, ())
     if stream.encoding and stream.encoding not in encodings:
         raise EmbodimentError(
             f"{where} is a {stream.modality} stream with the encoding {stream.encoding!r}, but "

@@ -274,6 +274,7 @@ class Pilot:
             inside of a picture or a point cloud is said by a later `step`.
         """
         if stream.modality != "language" and self.to_control(arrival_ns) < self._unclear_until_ns:
+            self.intake.lost(stream)
             return ""
         try:
             self._take(stream, message, arrival_ns)
