@@ -173,7 +173,7 @@ tick_hz: 10.0
 streams:
   - {name: eye, modality: image, topic: /eye, type: foxglove_msgs/msg/CompressedVideo, rate_hz: 30.0, tolerance_s: 0.2,
      image: {height: 64, width: 96}}
-action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 1,
+action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 2,
   limits: [{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}]}
 """)
 
