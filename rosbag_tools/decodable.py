@@ -16,7 +16,7 @@ from hpt_ros.observation.video import is_video
 from rosbag_tools.errors import DamagedMessageError
 from rosbag_tools.reader import Bag
 
-TRIED = 10  # messages of a topic of which one must be good; a camera's first may be damaged
+TRIED = 100  # messages of a topic of which one must be good; a camera's first may be damaged
 PACKETS_TRIED = 600  # of a video, of which a key frame must be one: 20 s at 30 Hz
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", *VIDEO_TYPES)
 

@@ -21,6 +21,7 @@ from hpt_ros.embodiment.kinds import (
     JOINT_VELOCITY,
     TWIST_ELEMENTS,
 )
+from hpt_ros.embodiment.messages import says_nothing
 from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command
 from hpt_ros.observation.track import seconds
@@ -158,6 +159,8 @@ def find_command(
     stamps: list[int] = []
     rows: list[Floats] = []
     for message in bag.messages([topic]):
+        if says_nothing(message.content):
+            continue  # it does not count
         try:
             if output is None:
                 output = _probe(topic, type_, message.content, base_frames)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.embodiment.messages import says_nothing
 from hpt_ros.embodiment.urdf import UrdfLimit, joint_limits
 from hpt_ros.errors import HptError
 from hpt_ros.observation.track import seconds
@@ -77,6 +78,8 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
     common: dict[str, None] | None = None
     arrivals: array[float] = array("d")
     for message in bag.messages([topic]):
+        if says_nothing(message.content):
+            continue  # it does not count
         names, positions = (
             list(message.content.name),
             np.asarray(message.content.position, dtype=np.float64),

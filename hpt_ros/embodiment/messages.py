@@ -39,6 +39,19 @@ def stamp_ns(message: Any, arrival_ns: int) -> int:
     return arrival_ns if stamp is None else time_ns(stamp) or arrival_ns
 
 
+def says_nothing(message: Any) -> bool:
+    """Whether a message names no joint, has no point and no value, as drivers send it at their start and as a stop."""
+    if hasattr(message, "points"):  # JointTrajectory
+        return not len(message.points)
+    if hasattr(message, "position") and hasattr(message, "name"):  # JointState
+        return not (
+            len(message.name) or len(message.position) or len(message.velocity) or len(message.effort)
+        )
+    if hasattr(message, "displacements"):  # JointJog
+        return not (len(message.joint_names) or len(message.velocities) or len(message.displacements))
+    return hasattr(message, "layout") and not len(message.data)  # arrays
+
+
 def finite(values: NDArray[Any], names: tuple[str, ...], where: str) -> NDArray[Any]:
     """The values, unless one of them is not finite.
 
