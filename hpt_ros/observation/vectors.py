@@ -35,7 +35,7 @@ def decode_joint_state(stream: Stream, message: Any) -> NDArray[np.float64]:
     names = tuple(message.name)
     if stream.partial:
         return _partial_joint_state(stream, message, names, where)
-    order = joint_order(stream.joints, names, where)
+    order = joint_order(stream.message_joints, names, where)
     parts = [
         finite(_field(message, part, names, where)[order], _labels(stream.joints, part), where)
         for part in stream.fields
@@ -126,7 +126,9 @@ def decode_array(stream: Stream, message: Any) -> NDArray[Any]:
 def _partial_joint_state(
     stream: Stream, message: Any, names: tuple[str, ...], where: str
 ) -> NDArray[np.float64]:
-    here = [(index, names.index(joint)) for index, joint in enumerate(stream.joints) if joint in names]
+    here = [
+        (index, names.index(joint)) for index, joint in enumerate(stream.message_joints) if joint in names
+    ]
     if not here:  # of another driver on the same topic
         return np.full(stream.dim, np.nan)
     targets, sources = np.array(here).T

@@ -404,3 +404,42 @@ def test_when_images_change_their_size_expect_it_in_the_report_and_said(robot, t
     assert report.episodes[0].resized == {"left": "from 24x16 to 24x8 pixels"}
     assert main(["convert", str(path), "--out", str(tmp_path / "out2")]) == 0
     assert "the images of left changed from 24x16 to 24x8 pixels" in capsys.readouterr().out
+
+
+def test_two_arms_with_equal_joint_names_are_one_robot(robot, tmp_path):
+    text = robot.text.replace("joints: [a, b]", "prefix: left/, joints: [a, b]")
+    second = text[text.index("  - {name: joints") : text.index("action:")]
+    second = (
+        second.replace("joints,", "others,", 1)
+        .replace("/joint_states", "/other_states")
+        .replace("left/", "right/")
+    )
+    outputs = "".join(
+        f"    - {{name: {side}, topic: /{topic}, type: trajectory_msgs/msg/JointTrajectory, prefix: {side}/, names: [b, a]}}\n"
+        for side, topic in (("left", "command"), ("right", "other_command"))
+    )
+    limits = "".join(
+        f"    - {{name: {side}/{joint}, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}}\n"
+        for side in ("left", "right")
+        for joint in "ba"
+    )
+    head = text[: text.index("action:")] + second
+    two = Embodiment.loads(
+        f"{head}action:\n  rate_hz: 50.0\n  horizon: 4\n  outputs:\n{outputs}  limits:\n{limits}"
+    )
+    others = {"/joint_states": "/other_states", "/command": "/other_command"}
+    messages = robot.messages()
+    messages += [
+        (others[topic], log_ns + 1, message) for topic, log_ns, message in messages if topic in others
+    ]
+    types = {other: robot.topics[topic] for topic, other in others.items()}
+    bag = robot.write(tmp_path / "bag", sorted(messages, key=lambda item: item[1]), types=types)
+    convert([bag], tmp_path / "out", two)
+    found = rows(tmp_path / "out")
+    states, actions = (np.array([row[name] for row in found]) for name in ("observation.state", "action"))
+    assert (states.shape[1], actions.shape[1]) == (8, 4)
+    np.testing.assert_array_equal(states[:, :4], states[:, 4:])
+    np.testing.assert_array_equal(actions[:, :2], actions[:, 2:])
+    assert np.ptp(states[:, 5]) > 1.0
+    names = json.loads((tmp_path / "out/meta/info.json").read_text())["features"]["action"]["names"]
+    assert "right/a" in json.dumps(names)

@@ -55,7 +55,7 @@ def encode(told: Told, output: Output, sending: Sending) -> Any:
         )
     ]
     message = sending.interface("trajectory_msgs/msg/JointTrajectory")(
-        joint_names=list(output.names), points=points
+        joint_names=list(output.message_names), points=points
     )
     if not sending.stamp_zero:
         message.header.stamp = sending.time(start_ns)
