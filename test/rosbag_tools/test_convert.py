@@ -414,8 +414,9 @@ def test_two_arms_with_equal_joint_names_are_one_robot(robot, tmp_path):
         .replace("/joint_states", "/other_states")
         .replace("left/", "right/")
     )
+    kind = robot.topics["/command"]
     outputs = "".join(
-        f"    - {{name: {side}, topic: /{topic}, type: trajectory_msgs/msg/JointTrajectory, prefix: {side}/, names: [b, a]}}\n"
+        f"    - {{name: {side}, topic: /{topic}, type: {kind}, prefix: {side}/, names: [b, a]}}\n"
         for side, topic in (("left", "command"), ("right", "other_command"))
     )
     limits = "".join(
