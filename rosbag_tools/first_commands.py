@@ -77,6 +77,7 @@ class Command:
         jog: what a JointJog holds, if not velocities.
         recorded: the topic that has an action's targets; empty if it is no action.
         note: what a person should know of the type.
+        prefix: before its names, which messages have without it.
     """
 
     topic: str
@@ -91,6 +92,7 @@ class Command:
     guessed: str = ""
     grippers: tuple[str, ...] = field(default=())
     continuous: tuple[str, ...] = field(default=())
+    prefix: str = ""
     jog: str = ""
     recorded: str = ""
     note: str = ""

@@ -40,6 +40,7 @@ from rosbag_tools.first_joints import (
     find_joints,
     grips,
 )
+from rosbag_tools.first_prefixes import tell_apart
 from rosbag_tools.first_senses import SENSE_TYPES, TEXT_TYPE, LeftOut, agree, find_sense
 from rosbag_tools.first_text import Camera, Found, first_text, left_out_lines
 from rosbag_tools.inspection import TopicTimes, inspect
@@ -129,6 +130,7 @@ def _look(bag: Bag) -> Found:
             _take(bag, topic, times, found, actions)
         except (LeftOut, DamagedMessageError) as error:
             found.left_out[topic] = str(error)
+    found.joints, found.commands = tell_apart(found.joints, found.commands, found.left_out)
     _drop_doubles(found)
     found.senses = agree(found.senses, found.left_out)
     for joints in found.joints:

@@ -47,6 +47,7 @@ class Joints:
         holds: those that are published only while they move, as far as the bag shows.
         continuous: those that turn without end.
         left_out: joint that is none of these, and why.
+        prefix: before its names, which messages have without it.
     """
 
     topic: str
@@ -57,6 +58,7 @@ class Joints:
     holds: tuple[str, ...] = ()
     continuous: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
+    prefix: str = ""
 
 
 def check_names(names: Sequence[str], positions: Floats) -> None:
