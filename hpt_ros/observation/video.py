@@ -8,7 +8,6 @@ format names the codec. All have the bytes of an Annex B stream: its units begin
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import av
@@ -19,12 +18,12 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Stream
 from hpt_ros.embodiment.streams import VIDEO_TYPES
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
+from hpt_ros.observation.h264 import UNIT, FrameNumbers
 from hpt_ros.observation.pixels import MAX_PIXELS, resized_by_area
 
 PENDING = 32  # packets whose image may still come: an H.264 decoder holds back 16 frames at most (table A-1)
 # Units that decoding can begin with: parameter sets and key frames. H.264 (ITU-T H.264, table 7-1): 5, 7 and 8;
 # H.265 (ITU-T H.265, table 7-1): 16 to 21 and 32 to 34.
-_UNIT = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
 _KEYS = {"h264": frozenset((5, 7, 8)), "hevc": frozenset((*range(16, 22), *range(32, 35)))}
 
 
@@ -83,6 +82,7 @@ class VideoDecoder:
         """Wait for a key frame."""
         self._stream, self._codec, self._count = stream, "", 0
         self._decoder: Any = None  # none: waits for a key frame
+        self._numbers = FrameNumbers()
         self._pending: dict[int, VideoImage] = {}
         self.size: tuple[int, int] | None = None  # height and width of the newest image
 
@@ -108,6 +108,8 @@ class VideoDecoder:
         if codec != self._codec:
             self.lost()
             self._codec = codec
+        if codec == "h264" and self._decoder is not None and self._numbers.lacks_one(data):
+            self.lost()  # which the decoder would conceal; H.265's says it
         if self._decoder is None:
             self._begin(where, data)
         self._count += 1
@@ -133,12 +135,14 @@ class VideoDecoder:
     def _begin(self, where: str, data: bytes) -> None:
         """Make a decoder, if decoding can begin with this packet."""
         shift, mask = (0, 0x1F) if self._codec == "h264" else (1, 0x3F)  # of a unit's type in its first byte
-        units = {(found.group(1)[0] >> shift) & mask for found in _UNIT.finditer(data)}
+        units = {(found.group(1)[0] >> shift) & mask for found in UNIT.finditer(data)}
         if not units & _KEYS[self._codec]:
             raise InvalidSampleError(
                 f"{where} has video that waits for a key frame: none came yet, or not since a packet was lost; let the "
                 "encoder send one often"
             )
+        self._numbers = FrameNumbers()
+        self._numbers.lacks_one(data)
         self._decoder = av.CodecContext.create(self._codec, "r")
         self._decoder.thread_count = 1  # more hold frames back
         self._decoder.options = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}

@@ -17,6 +17,7 @@ from support.tiny_video import packets, picture
 from hpt_ros.embodiment import Embodiment, EmbodimentError, ImageSpec, Stream
 from hpt_ros.embodiment.messages import stamp_ns
 from hpt_ros.observation import DecodeError, InvalidSampleError, ObservationBuffer, StreamDecoder, decode
+from hpt_ros.observation.h264 import FrameNumbers
 from hpt_ros.observation.video import PENDING, video_codec
 
 MS = 1_000_000
@@ -97,6 +98,45 @@ def test_when_a_packet_is_lost_and_said_expect_the_next_key_frame_to_begin(codec
         except InvalidSampleError:
             pass
     assert seen == [*range(10), *range(16, 20)]
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+@pytest.mark.parametrize("lost", [1, 3])
+def test_when_the_network_loses_packets_expect_no_image_that_builds_on_them(codec, lost):
+    decoder, seen = StreamDecoder(STREAM), []
+    for index, data in enumerate(packets(codec)):
+        if 10 <= index < 10 + lost:
+            continue
+        with contextlib.suppress(InvalidSampleError):
+            assert shown(decoder.take(message(data, codec))(), index)
+            seen.append(index)
+    assert seen == [*range(10), *range(16, 20)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"bf": "2"}, {"bf": "3", "b-pyramid": "normal"}, {"x264-params": "slices=4"}, {"x264-params": "cqm=jvt"},
+        {"x264-params": "keyint=8:intra-refresh=1"}, {"profile": "baseline"}, {"x264-params": "ref=5:bframes=0"},
+        {"tune": "zerolatency"}, {"x264-params": "open-gop=1:bframes=2"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_frame_numbers_of_complete_streams_lack_none(options):
+    numbers = FrameNumbers()
+    found = packets("h264", 80, every=30, options={"preset": "medium", **options})
+    assert not any(numbers.lacks_one(data) for data in found)
+    # ... and of a stream that lacks a picture which others refer to, one.
+    numbers = FrameNumbers()
+    lacking = [numbers.lacks_one(data) for index, data in enumerate(found) if index not in (2, 3, 4)]
+    assert lacking.index(True) in (2, 3, 4)
+
+
+@given(st.binary(max_size=300))
+def test_whatever_units_hold_frame_numbers_are_read_or_passed_over(data):
+    numbers = FrameNumbers()
+    for start in (b"\0\0\1\x67", b"\0\0\1\x67\x64\0\x0a", b"\0\0\1\x41", b""):
+        assert numbers.lacks_one(start + data) in (False, True)
 
 
 def test_when_a_packet_is_cut_expect_it_and_those_that_build_on_it_refused():

@@ -22,15 +22,21 @@ def picture(index: int, height: int = 64, width: int = 96) -> np.ndarray:
     return pixels
 
 
-def packets(codec: str, count: int = 20, *, every: int = 8, b_frames: int = 0) -> list[bytes]:
+def packets(
+    codec: str, count: int = 20, *, every: int = 8, b_frames: int = 0, options: dict[str, str] | None = None
+) -> list[bytes]:
     """Annex B packets of `picture`, with a key frame each `every`."""
-    name, options = ENCODERS[codec]
+    name, usual = ENCODERS[codec]
     encoder: Any = av.CodecContext.create(name, "w")
     encoder.width, encoder.height, encoder.pix_fmt = 96, 64, "yuv420p"
     encoder.time_base, encoder.framerate = Fraction(1, 30), Fraction(30)
     encoder.gop_size = every
     x265 = {"x265-params": f"log-level=none:bframes={b_frames}:keyint={every}"}
-    encoder.options = {**options, "crf": "12", **(x265 if codec == "hevc" else {"bf": str(b_frames)})}
+    encoder.options = options or {
+        **usual,
+        "crf": "12",
+        **(x265 if codec == "hevc" else {"bf": str(b_frames)}),
+    }
     found = []
     for index in range(count):
         frame = av.VideoFrame.from_ndarray(picture(index), "rgb24")
