@@ -83,7 +83,7 @@ def replay_row(trace: str, hours: float) -> str:
 def live_row(minutes: float, busy: int) -> str:
     """The line of the real node over the middleware."""
     processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
-    reasons, loaded, waits = [], 0, Waits(round(BEFORE_S / LOOK_S))
+    reasons, loaded, waits, waiting = [], 0, Waits(round(BEFORE_S / LOOK_S)), []
     try:
         with policy_rig() as rig:
             rig.policy = Swing()
@@ -94,13 +94,14 @@ def live_row(minutes: float, busy: int) -> str:
             while time.monotonic() < ends_s:
                 time.sleep(LOOK_S)
                 waits.sample()
+                waiting.append(waits.longest_s > LOAD_S)
                 with node.lock:
                     now, reason = node.counters(), node.runtime.controller.session.reason
                 if node.state is State.FAULT:
                     node.clear_fault()
                 if stops := sum(now[name] - before[name] for name in STOPS):
                     reasons += [reason] * stops
-                    loaded += stops * (waits.longest_s > LOAD_S)
+                    loaded += stops * waiting[-1]
                 before = now
     finally:
         for process in processes:
@@ -110,7 +111,8 @@ def live_row(minutes: float, busy: int) -> str:
     where = f"real node, {name}; {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"
     per_hour = 60.0 / minutes
     counts = f"{per_hour * len(reasons):.3g} | {per_hour * loaded:.3g}"
-    return f"| {where} | {minutes:g} | {counts} | - | {summary(reasons)} |"
+    often = f"a thread waited that long in {np.mean(waiting):.0%} of all seconds"
+    return f"| {where} | {minutes:g} | {counts} | - | {summary(reasons)}; {often} |"
 
 
 def rows(hours: float, minutes: float) -> Iterator[str]:
