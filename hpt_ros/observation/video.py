@@ -66,8 +66,8 @@ class VideoImage:
         """
         if self.frame is None:
             raise InvalidSampleError(
-                f"{place(self._stream)} has a video packet whose image is not there yet; let the encoder make no "
-                "B-frames, which come only after their successors"
+                f"{place(self._stream)} has a video packet whose image is not there yet: a packet before it was lost, or "
+                "the encoder makes B-frames, which come only after their successors; let it make none"
             )
         return resized_by_area(self._stream, self.frame.to_ndarray(format="rgb24"))
 
@@ -122,24 +122,29 @@ class VideoDecoder:
         try:
             frames = self._decoder.decode(packet) if data else []
         except av.error.FFmpegError as error:
-            self.lost()
-            raise InvalidSampleError(
-                f"{where} has a video packet of {len(data)} bytes that cannot be decoded "
-                f"({' '.join(str(error).split())[:80]}): it is damaged, or one before it was lost; check the network"
-            ) from error
+            raise self._damaged(where, data, " ".join(str(error).split())[:80]) from error
         for frame in frames:
+            if frame.is_corrupt:
+                raise self._damaged(where, data, "a part of its image lacks")
             found = self._pending.pop(frame.pts, None)
-            if found is not None and not frame.is_corrupt:
+            if found is not None:
                 found.frame, self.size = frame, (frame.height, frame.width)
         while len(self._pending) > PENDING:
             del self._pending[next(iter(self._pending))]
         return image
 
+    def _damaged(self, where: str, data: bytes, reason: str) -> InvalidSampleError:
+        self.lost()
+        return InvalidSampleError(
+            f"{where} has a video packet of {len(data)} bytes that cannot be decoded ({reason}): it is damaged, or one "
+            "before it was lost; check the network"
+        )
+
     def _open(self, codec: str) -> None:
         self._codec, self._numbers = codec, FrameNumbers()
         self._decoder = av.CodecContext.create(codec, "r")
         self._decoder.thread_count = 1  # more hold frames back
-        self._decoder.options = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
+        self._decoder.options = {"max_pixels": str(MAX_PIXELS)}
         self._waiting = True
         self._pending.clear()
 
