@@ -66,8 +66,8 @@ class VideoImage:
         """
         if self.frame is None:
             raise InvalidSampleError(
-                f"{place(self._stream)} has a video packet whose image is not there yet: one before it was lost, or the "
-                "encoder makes B-frames, which come only after their successors; let it make none"
+                f"{place(self._stream)} has a video packet whose image is not there yet: one before it was lost, or "
+                "its encoder makes B-frames, which come only after their successors; let it make none"
             )
         return resized_by_area(self._stream, self.frame.to_ndarray(format="rgb24"))
 

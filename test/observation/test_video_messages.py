@@ -186,7 +186,7 @@ def test_when_the_encoder_makes_b_frames_expect_images_after_their_successors():
     assert len(images) == 20
     first = images[0]()
     assert shown(first, 0)
-    with pytest.raises(InvalidSampleError, match="not there yet: .* the encoder makes B-frames"):
+    with pytest.raises(InvalidSampleError, match="not there yet: .* its encoder makes B-frames"):
         images[-1]()
 
 
