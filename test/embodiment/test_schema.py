@@ -50,15 +50,10 @@ def test_every_shipped_file_loads_and_survives_a_round_trip() -> None:
         assert Embodiment.loads(embodiment.to_yaml()).to_yaml() == embodiment.to_yaml()
 
 
-def test_features_follow_the_order_of_the_file() -> None:
+def test_names_and_limits_follow_the_order_of_the_file() -> None:
     embodiment = Embodiment.load(FEED_DOG)
-    assert list(embodiment.features()) == [
-        "observation.images.front",
-        "observation.images.wrist",
-        "observation.state",
-        "action",
-    ]
-    assert embodiment.features()["observation.state"].shape == (7,)
+    assert [stream.name for stream in embodiment.image_streams] == ["front", "wrist"]
+    assert len(embodiment.state_names) == 7
     assert embodiment.state_names[0] == "panda_joint1.position"
     assert embodiment.upper[3] == pytest.approx(-0.0698)
 
@@ -85,7 +80,8 @@ def test_features_follow_the_order_of_the_file() -> None:
         (("streams", 2, "joints"), [], "needs 'joints'"),
         (("streams", 2, "fields"), ["position", "position"], "twice"),
         (("action", "names"), ["panda_joint1"], "give one limit per name"),
-        (("action", "horizon"), 0, "at least 1"),
+        (("action", "horizon"), 0, "has horizon 0, but 2 or more was expected"),
+        (("action", "horizon"), 1, "time of its observation, which is over when the chunk comes; raise it"),
         (("action", "limits", 0, "lower"), 3.0, "lower < upper"),
         (("action", "limits", 0, "velocity"), 0.0, "more than 0"),
         (("observation_horizon",), True, "int was expected"),
@@ -174,7 +170,7 @@ def test_when_the_order_of_views_differs_expect_an_error(data: dict[str, Any]) -
 
 @given(
     tick_hz=st.floats(0.1, 1000.0),
-    horizon=st.integers(1, 256),
+    horizon=st.integers(2, 256),
     joints=st.lists(st.from_regex(r"[a-z]{1,8}_joint", fullmatch=True), min_size=1, max_size=9, unique=True),
     description=st.text(max_size=60),
 )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Streams of every modality: what the file must say of them, and the features that they become."""
+"""Streams of every modality: what the file must say of them, and what their elements are named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from hpt_ros.embodiment import Embodiment, EmbodimentError, Feature
+from hpt_ros.embodiment import Embodiment, EmbodimentError
+from hpt_ros.embodiment.schema import require_match
 from hpt_ros.errors import HptError
 
 TEXT = """
@@ -36,7 +37,7 @@ streams:
   - {name: cloud, modality: pointcloud, topic: /cloud, type: sensor_msgs/msg/PointCloud2, rate_hz: 10.0,
      tolerance_s: 0.15, points: 5}
   - {name: instruction, modality: language, topic: /task, type: std_msgs/msg/String, rate_hz: 1.0, tolerance_s: 1.0}
-action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 1,
+action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 2,
   limits: [{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}]}
 """
 
@@ -61,18 +62,6 @@ def with_stream(data: dict[str, Any], name: str, **changes: Any) -> dict[str, An
         else:
             stream[key] = value
     return other
-
-
-def test_features_are_one_per_picture_array_and_cloud_and_one_vector_of_states_and_of_wrenches() -> None:
-    assert Embodiment.loads(TEXT).features() == {
-        "observation.images.eye": Feature("image", "eye", "video", (8, 12, 3)),
-        "observation.depth.near": Feature("depth", "near", "uint16", (8, 12)),
-        "observation.tactile.skin": Feature("tactile", "skin", "float32", (3,)),
-        "observation.pointcloud.cloud": Feature("pointcloud", "cloud", "float32", (5, 3)),
-        "observation.state": Feature("state", "", "float32", (4 + 9 + 6 + 2,)),
-        "observation.wrench": Feature("wrench", "", "float32", (6,)),
-        "action": Feature("action", "", "float32", (1,)),
-    }
 
 
 def test_elements_of_vectors_are_named_after_joints_or_streams() -> None:
@@ -148,6 +137,37 @@ def test_a_second_stream_of_the_same_shape_is_welcome(data: dict[str, Any]) -> N
     for name in ("eye", "near", "wrist", "skin", "cloud"):
         first = next(item for item in data["streams"] if item["name"] == name)
         data["streams"].append({**first, "name": f"{name}2", "topic": f"/{name}2"})
-    features = read(data).features()
-    assert features["observation.tactile.skin2"].shape == (3,)
-    assert features["observation.wrench"].shape == (12,)
+    robot = read(data)
+    assert robot.stream("skin2").shape == (3,)
+    assert len(robot.names_of("wrench")) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "expected"),
+    [
+        (
+            "near",
+            "bgr8",
+            "depth stream with the encoding 'bgr8', but one of 16UC1, mono16, 32FC1 was expected",
+        ),
+        ("eye", "32FC1", "image stream with the encoding '32FC1', but one of rgb8, bgr8"),
+        ("joints", "bgr8", "state stream with the encoding 'bgr8', but none was expected"),
+    ],
+)
+def test_when_an_encoding_is_not_of_the_modality_expect_those_that_are(
+    data: dict[str, Any], name: str, encoding: str, expected: str
+) -> None:
+    with pytest.raises(EmbodimentError, match=expected):
+        read(with_stream(data, name, encoding=encoding))
+
+
+def test_an_encoding_is_in_the_text_of_the_stream_that_has_one_and_is_no_matter_of_a_dataset(
+    data: dict[str, Any],
+) -> None:
+    plain, given = read(data), read(with_stream(data, "eye", encoding="bgr8"))
+    assert "encoding" not in plain.to_yaml()
+    assert given.to_yaml().count("encoding: bgr8") == 1
+    assert Embodiment.loads(given.to_yaml()) == given
+    require_match(plain, given, a_name="a", b_name="b", settled="dataset")
+    with pytest.raises(EmbodimentError, match=r"streams\.eye\.encoding"):
+        require_match(plain, given, a_name="a", b_name="b")

@@ -29,9 +29,9 @@ from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
 from hpt_ros.control import State  # noqa: E402
 from hpt_ros.embodiment import Embodiment  # noqa: E402
-from hpt_ros.nodes.composition import Composition  # noqa: E402
-from hpt_ros.nodes.interfaces import MissingInterfaceError, command_interface, interface  # noqa: E402
-from hpt_ros.nodes.waiting import Code  # noqa: E402
+from hpt_ros.nodes.common.composition import Composition  # noqa: E402
+from hpt_ros.nodes.common.interfaces import MissingInterfaceError, command_interface, interface  # noqa: E402
+from hpt_ros.nodes.policy.waiting import Code  # noqa: E402
 
 FRANKA = shipped("franka_gripper")
 PARALLEL = Embodiment.loads(
@@ -215,11 +215,11 @@ def test_when_another_node_sends_the_hand_a_goal_expect_a_fault_that_names_it(ro
             assert node.state is State.RUNNING  # neither goals of ours nor a client that sends none
             sent_by_another(rival, kind, f"/{hand_output.topic}", kind.Goal())
             wait_for(lambda: node.state is State.FAULT, "FAULT")
-            assert node.pilot is not None
+            assert node.runtime is not None
             why = f"node /cell/moveit sends goals to the action /{hand_output.topic} too"
-            assert why in node.pilot.controller.latched
+            assert why in node.runtime.controller.latched
             assert node.counters()["contested_stops"] == 1
-            link = node.pilot.controller.guards.link
+            link = node.runtime.controller.guards.link
             wait_for(lambda: not link.contested, "the end of it")  # that goal is done with
             wait_for(lambda: node.clear_fault()[0], "the fault's end")
             wait_for(lambda: node.state is State.RUNNING, "RUNNING")
@@ -302,7 +302,7 @@ def test_jogged_joints_move_within_their_limits_of_position_too(form: str) -> No
         wait_for(lambda: arm.joints[0] > 0.4, "the first joint near its limit")
         wait_for(lambda: arm.joints[1] < -0.4, "motion of the other")
         node.stop("enough")
-        wait_for(lambda: node.pilot is not None and node.pilot.controller.at_rest, "rest")
+        wait_for(lambda: node.runtime is not None and node.runtime.controller.at_rest, "rest")
         if form == "velocities":
             wait_for(lambda: not np.any(arm.told[-1].velocities), "a zero")
         time.sleep(0.3)
@@ -386,9 +386,9 @@ def test_when_another_node_has_a_trajectory_carried_out_expect_a_fault_until_it_
             wait_for(lambda: follower.joints[0] > 0.1, "motion", timeout_s=40.0)
             sent_by_another(rival, FollowJointTrajectory, name, FollowJointTrajectory.Goal())
             wait_for(lambda: node.state is State.FAULT, "FAULT")
-            assert node.pilot is not None
-            link = node.pilot.controller.guards.link
-            wait_for(lambda: node.pilot is not None and node.pilot.controller.at_rest, "rest")
+            assert node.runtime is not None
+            link = node.runtime.controller.guards.link
+            wait_for(lambda: node.runtime is not None and node.runtime.controller.at_rest, "rest")
             time.sleep(1.5)
             assert "node /moveit sends goals to the action" in link.contested  # it is still carried out
             follower.others.set_result(None)
@@ -401,7 +401,7 @@ def test_an_arm_behind_an_action_alone_follows_goals_that_end_at_rest() -> None:
     with active(Follower, robot, Script(robot, {0: 0.3}, {})) as (follower, node):
         wait_for(lambda: follower.joints[0] > 0.3, "motion", timeout_s=40.0)
         node.stop("enough")
-        wait_for(lambda: node.pilot is not None and node.pilot.controller.at_rest, "rest")
+        wait_for(lambda: node.runtime is not None and node.runtime.controller.at_rest, "rest")
         time.sleep(0.3)
         count = len(follower.goals)
         time.sleep(0.3)

@@ -19,13 +19,13 @@ from rclpy.parameter import Parameter
 
 from hpt_msgs.srv import StartEpisode, StopEpisode
 from hpt_ros.control import State
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.parameter_files import matches
-from hpt_ros.nodes.policies import LoadedPolicy
-from hpt_ros.nodes.policy_node import PolicyNode
-from hpt_ros.nodes.recorder_node import RecorderNode
-from hpt_ros.nodes.sim_node import SimNode
-from hpt_ros.nodes.teleop_node import TeleopNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.common.parameter_files import matches
+from hpt_ros.nodes.policy.policy_node import PolicyNode
+from hpt_ros.nodes.recorder.recorder_node import RecorderNode
+from hpt_ros.nodes.sim.sim_node import SimNode
+from hpt_ros.nodes.sim.teleop_node import TeleopNode
+from hpt_ros.policies.factory import LoadedPolicy
 from hpt_ros.resources import checkpoint_folder, config_file
 from rosbag_tools.convert import convert
 from rosbag_tools.episodes import find_episodes
@@ -144,8 +144,8 @@ def test_when_topics_are_remapped_expect_absolute_and_relative_names_to_follow_o
         node.trigger_configure()
         heard = {item.topic_name for item in node.subscriptions}
         assert {"/a", "/b", "/left/measured"} <= heard
-        assert node.pilot is not None
-        assert [stream.topic for stream in node.pilot.embodiment.streams] == ["/a", "/b", "/left/measured"]
+        assert node.runtime is not None
+        assert [stream.topic for stream in node.runtime.embodiment.streams] == ["/a", "/b", "/left/measured"]
         assert f"/left{COMMANDS}" in {item.topic_name for item in node.publishers}
 
 
@@ -213,7 +213,7 @@ def run_policy_node(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable,
         "-m",
-        "hpt_ros.nodes.policy_node",
+        "hpt_ros.nodes.policy.policy_node",
         "--ros-args",
         "--log-level",
         "fatal",
