@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from action_msgs.msg import GoalStatus, GoalStatusArray
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import qos_profile_action_status_default
 from unique_identifier_msgs.msg import UUID
 
@@ -105,7 +105,7 @@ class GoalRivals:
         for name, namespace in self._node.get_node_names_and_namespaces():
             full = f"{namespace.rstrip('/')}/{name}"
             # It may be gone by now.
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(NodeNameNonExistentError):
                 asked = self._node.get_client_names_and_types_by_node(name, namespace)
                 if full != own and any(client == service for client, _ in asked):
                     found.append(full)
