@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosbag_tools.bounded import MOST_HELD_BYTES
-from rosbag_tools.channels import Channel, usual_name
+from rosbag_tools.channels import Channel, usual_name, usual_topic
 from rosbag_tools.errors import BagError
 from rosbag_tools.mcap_index import MESSAGE, MESSAGE_HEAD, Chunk, Index, SchemaRecord, unpack_chunk
 
@@ -53,7 +53,7 @@ class McapSource:
         for number, record in index.channels.items():
             schema = index.schemas.get(record.schema, _NO_SCHEMA)
             self._channels[number] = Channel(
-                record.topic, usual_name(schema.name), record.encoding, schema.encoding, schema.text, "",
+                usual_topic(record.topic), usual_name(schema.name), record.encoding, schema.encoding, schema.text, "",
                 index.counts[number],
             )  # fmt: skip
         self.channels = list(self._channels.values())

@@ -94,7 +94,7 @@ def _show(dataset: Dataset, args: argparse.Namespace) -> None:
 def is_bag(path: Path) -> bool:
     """Whether a path holds a bag; a dataset's folder never does."""
     from rosbag_tools.errors import BagError
-    from rosbag_tools.reader import find_bags
+    from rosbag_tools.finding import find_bags
 
     if (path / "meta" / "info.json").exists():
         return False

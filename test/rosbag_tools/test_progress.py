@@ -46,7 +46,8 @@ def test_a_watch_says_how_many_bags_are_converted(tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_conversion_says_how_far_it_is(robot, tmp_path, workers):
-    bags = [robot.write(tmp_path / name, robot.messages(5.0)) for name in ("one", "two")]
+    starts = {"one": robot.start_ns, "two": robot.start_ns + 10**12}
+    bags = [robot.write(tmp_path / name, robot.messages(5.0, start_ns=at)) for name, at in starts.items()]
     said = []
     convert(
         bags, tmp_path / "out", robot.embodiment, Options(workers=workers), lambda *words: said.append(words)
