@@ -21,7 +21,13 @@ from pathlib import Path
 import setuptools
 
 PACKAGE = "hpt_ros"
-NODES = ("inference_node", "policy_node", "recorder_node", "sim_node", "teleop_node")
+NODES = {
+    "inference_node": "inference",
+    "policy_node": "policy",
+    "recorder_node": "recorder",
+    "sim_node": "sim",
+    "teleop_node": "sim",
+}  # executable -> its sub-package of hpt_ros.nodes
 ROOT = Path(__file__).resolve().parent
 
 
@@ -142,7 +148,7 @@ setuptools.setup(
     entry_points={
         "console_scripts": [
             "hpt = hpt_ros.cli.main:main",
-            *(f"{node} = hpt_ros.nodes.{node}:main" for node in NODES),
+            *(f"{node} = hpt_ros.nodes.{folder}.{node}:main" for node, folder in NODES.items()),
         ]
     },
     **metadata,

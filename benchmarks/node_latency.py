@@ -36,11 +36,12 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.embodiment import Embodiment, ImageSpec
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.executable import be_punctual
-from hpt_ros.nodes.fast_dds import profiles_variable
-from hpt_ros.nodes.policies import HoldPolicy, LoadedPolicy
-from hpt_ros.nodes.policy_node import PolicyNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.common.executable import be_punctual
+from hpt_ros.nodes.common.fast_dds import profiles_variable
+from hpt_ros.nodes.policy.policy_node import PolicyNode
+from hpt_ros.policies.baselines import HoldPolicy
+from hpt_ros.policies.factory import LoadedPolicy
 from hpt_ros.resources import config_file
 
 # Without it half of the uncompressed pictures are lost between processes, which stops the robot.

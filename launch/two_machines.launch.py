@@ -13,7 +13,7 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
-from hpt_ros.nodes.launching import common_arguments, given, node
+from hpt_ros.nodes.common.launching import common_arguments, given, node
 
 
 def _nodes(context: Any) -> list[Any]:

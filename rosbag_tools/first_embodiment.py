@@ -8,17 +8,16 @@ robot went, and marked.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-import av
 import numpy as np
 
-from hpt_ros.embodiment import Embodiment, EmbodimentError, ImageSpec, Stream
-from hpt_ros.observation import DecodeError, InvalidSampleError, decode
+from hpt_ros.embodiment import Embodiment, EmbodimentError
+from hpt_ros.observation import DecodeError, InvalidSampleError, decode, is_depth
+from hpt_ros.observation.image_size import image_size
+from rosbag_tools.decodable import image_probe
 from rosbag_tools.errors import BagError, DamagedMessageError
 from rosbag_tools.first_actions import TARGET, explain, find_actions
 from rosbag_tools.first_bases import ODOMETRY_TYPE, find_odometry, settle_odometry
@@ -42,7 +41,7 @@ from rosbag_tools.first_joints import (
     find_joints,
     grips,
 )
-from rosbag_tools.first_senses import SENSE_TYPES, TEXT_TYPE, LeftOut, agree, find_sense, is_depth
+from rosbag_tools.first_senses import SENSE_TYPES, TEXT_TYPE, LeftOut, agree, find_sense
 from rosbag_tools.first_text import Camera, Found, first_text, left_out_lines
 from rosbag_tools.inspection import IMAGE_TYPES, TopicTimes, inspect
 from rosbag_tools.reader import Bag
@@ -225,24 +224,17 @@ def _drop_doubles(found: Found) -> None:
 def _camera(bag: Bag, topic: str, times: TopicTimes) -> Camera:
     reason = "it has no messages"
     for message in bag.messages([topic]):
+        # Decoded to any size: the question is only whether the converter will be able to.
+        probe = image_probe(topic, times.type, message.content)
         try:
-            return Camera(topic, times.type, _rate(times.rate_hz), *_size(topic, times.type, message.content))
+            decode(probe, message.content)
+            height, width = image_size(message.content) or (0, 0)  # it was decoded: it has one
+            return Camera(topic, times.type, _rate(times.rate_hz), height, width, probe.encoding)
         except InvalidSampleError as error:  # the next may be good
             reason = str(error)
         except DecodeError as error:
             raise LeftOut(str(error)) from error
     raise LeftOut(reason)
-
-
-def _size(topic: str, type_: str, content: Any) -> tuple[int, int]:
-    """(height, width) of a picture as it comes; raises DecodeError if it cannot be decoded."""
-    # Decoded to any size: the question is only whether the converter will be able to.
-    decode(Stream("probe", "image", topic, type_, 1.0, 1.0, image=ImageSpec(8, 8)), content)
-    if type_ == IMAGE_TYPES[0]:
-        return int(content.height), int(content.width)
-    with av.open(io.BytesIO(bytes(content.data))) as picture:
-        video = picture.streams.video[0]
-        return int(video.height), int(video.width)
 
 
 def _rate(measured_hz: float) -> float:

@@ -4,19 +4,17 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-import av
-import av.error
 import numpy as np
 
 from hpt_ros.embodiment import ImageSpec, Stream
 from hpt_ros.embodiment.estimates import make_unique
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode
+from hpt_ros.observation.image_size import image_size
 from rosbag_tools.names import EMBODIMENT_TOPIC
 from rosbag_tools.reader import Bag
 
@@ -25,7 +23,6 @@ CHECK = "CHECK ME"
 POINTS = 1024
 # Texts are of all kinds; only these words in a topic's name make one the task.
 TASK_WORDS = ("task", "instruction", "language", "prompt")
-DEPTH_ENCODINGS = ("16UC1", "32FC1")  # mono16 may be depth or an infrared picture
 
 ARRAY_TYPES = ("std_msgs/msg/Float32MultiArray", "std_msgs/msg/Float64MultiArray")
 WRENCH_TYPE = "geometry_msgs/msg/WrenchStamped"
@@ -61,14 +58,6 @@ class Sense:
     rate_hz: float
     size: tuple[int, ...]
     note: str
-
-
-def is_depth(message: Any) -> bool:
-    """True for an Image or CompressedImage of distances."""
-    if hasattr(message, "encoding"):
-        return str(message.encoding) in DEPTH_ENCODINGS
-    kind = str(message.format)
-    return "compressedDepth" in kind or kind.partition(";")[0].strip() in DEPTH_ENCODINGS
 
 
 def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> Sense:
@@ -121,21 +110,8 @@ def _size(type_: str, message: Any) -> tuple[tuple[int, ...], str]:
     if type_ == CLOUD_TYPE:
         count = int(message.height) * int(message.width)
         return (min(count, POINTS, 16_384),), f"chosen far apart; a cloud of the sensor has {count} points"
-    height, width = _picture_size(message)
+    height, width = image_size(message) or (0, 0)  # it was decoded: it has one
     return (height, width), f"stored size; the camera gives {width}x{height}"
-
-
-def _picture_size(message: Any) -> tuple[int, int]:
-    if hasattr(message, "encoding"):
-        return int(message.height), int(message.width)
-    data = bytes(message.data)
-    png = data.find(b"\x89PNG")  # behind the header of compressedDepth
-    try:
-        with av.open(io.BytesIO(data[max(png, 0) :])) as picture:
-            video = picture.streams.video[0]
-            return int(video.height), int(video.width)
-    except (av.error.FFmpegError, IndexError) as error:
-        raise LeftOut(f"its pictures' size cannot be read ({' '.join(str(error).split())[:80]})") from error
 
 
 def agree(senses: list[Sense], left_out: dict[str, str]) -> list[Sense]:

@@ -45,6 +45,7 @@ class Camera:
     rate_hz: float
     height: int
     width: int
+    encoding: str = ""  # that a person must confirm
 
 
 @dataclass
@@ -182,10 +183,14 @@ def _camera(camera: Camera, sizes: set[tuple[int, int]]) -> list[str]:
     note = f"stored size; the camera gives {camera.width}x{camera.height}"
     if len(sizes) > 1:
         note = f"{CHECK}: {note}; all views have one size, the smallest camera's"
+    encoding = (
+        f"    encoding: {camera.encoding}  # {CHECK}: the driver does not say the order of the channels"
+    )
     return [
         "    modality: image",
         *_common(camera.topic, camera.type, camera.rate_hz),
         f"    image: {{height: {height}, width: {width}}}  # {note}",
+        *([encoding] if camera.encoding else []),
     ]
 
 

@@ -18,6 +18,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.errors import did_you_mean
 from hpt_ros.observation.track import nanoseconds, seconds
+from rosbag_tools.decodable import undecodable
 from rosbag_tools.names import EMBODIMENT_TOPIC, EVENTS_TOPIC
 from rosbag_tools.reader import Bag
 
@@ -159,6 +160,7 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
         result.unused = [
             name for name, entry in found.items() if entry.count and not entry.used_by and name not in own
         ]
+    _point_out_undecodable(found, embodiment, bag)
     result.reference = _reference(found)
     if result.reference:
         for name, values in stamps.items():
@@ -269,3 +271,13 @@ def _point_out_clocks(found: Mapping[str, TopicTimes]) -> None:
             )
         elif entry.used_by and entry.delay_s > LATE_S:
             entry.notes.append(f"arrives {entry.delay_s * 1e3:.0f} ms after its stamp")
+
+
+def _point_out_undecodable(found: Mapping[str, TopicTimes], embodiment: Embodiment | None, bag: Bag) -> None:
+    """Of the streams, and of all images, that which the converter could not read."""
+    streams = {stream.topic: stream for stream in embodiment.streams} if embodiment is not None else {}
+    for topic, entry in found.items():
+        stream = streams.get(topic)
+        wanted = entry.type in IMAGE_TYPES if stream is None else entry.type == stream.type
+        if wanted and entry.count and not entry.unreadable and (reason := undecodable(bag, topic, stream)):
+            entry.notes.append(f"cannot be decoded: {reason}")

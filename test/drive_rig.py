@@ -15,9 +15,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.policies import LoadedPolicy
-from hpt_ros.nodes.policy_node import PolicyNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.policy.policy_node import PolicyNode
+from hpt_ros.policies.factory import LoadedPolicy
 
 
 class Changing(Node):

@@ -88,13 +88,13 @@ def live_row(minutes: float, busy: int) -> str:
             rig.policy = Swing()
             node = rig.start()
             rig.until_moving()
-            assert node.pilot is not None
+            assert node.runtime is not None
             before, ends_s = node.counters(), time.monotonic() + 60.0 * minutes
             while time.monotonic() < ends_s:
                 time.sleep(LOOK_S)
                 waits.sample()
                 with node.lock:
-                    now, reason = node.counters(), node.pilot.controller.session.reason
+                    now, reason = node.counters(), node.runtime.controller.session.reason
                 if node.state is State.FAULT:
                     node.clear_fault()
                 if stops := sum(now[name] - before[name] for name in STOPS):

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from policy_rig import FILE, NS, ROBOT, Ramp, Rig, policy_rig
 
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.inference_node import InferenceNode
-from hpt_ros.nodes.policies import LoadedPolicy
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.inference.inference_node import InferenceNode
+from hpt_ros.policies.factory import LoadedPolicy
 
 
 def stamp_ns(time: Any) -> int:
@@ -32,8 +32,8 @@ def report(rig: Rig) -> dict[str, Any]:
     if sent:
         rig.check_limits(sent)
     assert rig.node is not None
-    pilot = rig.node.pilot
-    assert pilot is not None
+    runtime = rig.node.runtime
+    assert runtime is not None
     chunk = rig.robot.chunks[-1] if rig.robot.chunks else None
     end_ns = (
         0 if chunk is None else stamp_ns(chunk.observation_stamp) + round(ROBOT.dt_s * chunk.horizon * NS)
@@ -43,14 +43,14 @@ def report(rig: Rig) -> dict[str, Any]:
         "only_braked_after_chunk": all((now <= then + 1e-9).all() for then, now in itertools.pairwise(after)),
         "commands_after_chunk": sum(bool(velocity.any()) for velocity in after),
         "state": rig.node.state.name,
-        "latched": pilot.controller.latched,
+        "latched": runtime.controller.latched,
         "now_ns": rig.node.now_ns,
         "moving": bool(sent and np.abs(sent[-1].velocity).max() > 0.0 and rig.node.state.name != "FAULT"),
         "commands": len(sent),
         "last_moving_ns": max((c.stamp_ns for c in sent if np.abs(c.velocity).max() > 0.0), default=0),
         "still": bool(sent and not sent[-1].velocity.any()),
         "counters": rig.node.counters(),
-        "inference_s": pilot.metrics.newest("inference_s"),
+        "inference_s": runtime.metrics.newest("inference_s"),
     }
 
 
@@ -64,7 +64,7 @@ def robot_side() -> None:
         for line in sys.stdin:
             if line.strip() == "clear":
                 node.clear_fault()
-            said = report(rig) if node.pilot else {"refusal": node.refusal}
+            said = report(rig) if node.runtime else {"refusal": node.refusal}
             if line.strip() == "path":
                 said["path"] = [
                     (c.stamp_ns, c.due_ns, c.position.tolist(), c.velocity.tolist())

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hpt_ros.nodes.fast_dds import profiles_variable, two_machines_file
+from hpt_ros.nodes.common.fast_dds import profiles_variable, two_machines_file
 from hpt_ros.resources import config_file
 
 RIG = Path(__file__).resolve().parent / "far_rig.py"

@@ -59,15 +59,15 @@ def _set(who: str, **values: Any) -> Callable[[Rig], None]:
 
 def _hang_decoding(rig: Rig) -> None:
     assert rig.node is not None
-    assert rig.node.pilot is not None
-    never, intake = threading.Event(), rig.node.pilot.intake
-    intake._decode = lambda *_: never.wait(20.0)
+    assert rig.node.runtime is not None
+    never, observations = threading.Event(), rig.node.runtime.observations
+    observations._decode = lambda *_: never.wait(20.0)
 
 
 def _raise_in_node(rig: Rig) -> None:
     assert rig.node is not None
-    assert rig.node.pilot is not None
-    rig.node.pilot.intake.window.push = None
+    assert rig.node.runtime is not None
+    rig.node.runtime.observations.window.push = None
 
 
 def _second_commander(rig: Rig) -> None:
@@ -145,8 +145,8 @@ def row(fault: Fault) -> str:
         time.sleep(0.2)
         sent = list(rig.robot.commands)
         rig.check_limits(sent)
-        assert node.pilot is not None
-        reason = node.pilot.controller.latched
+        assert node.runtime is not None
+        reason = node.runtime.controller.latched
         rig.policy.released.set()
     return line(fault.name, sent, injected_ns, reason)
 
@@ -173,8 +173,8 @@ def nan_weights() -> str:
         node = rig.start(loaded=nan_checkpoint(Path(folder)), safety__max_refused=3)
         rig.until(State.FAULT)
         assert rig.robot.commands == []
-        assert node.pilot is not None
-        reason = node.pilot.controller.latched
+        assert node.runtime is not None
+        reason = node.runtime.controller.latched
     return f"| weights are NaN | - | - | 0 | nothing is sent | {_short(reason)} |"
 
 

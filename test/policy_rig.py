@@ -35,10 +35,10 @@ from hpt_msgs.srv import GetTaskResult
 from hpt_ros.control import State
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import in_namespace
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.inference import Observation
-from hpt_ros.nodes.policies import LoadedPolicy
-from hpt_ros.nodes.policy_node import PolicyNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.policy.policy_node import PolicyNode
+from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.protocol import Observation
 from hpt_ros.resources import config_file
 
 ROBOT = Embodiment.load(config_file("embodiments/feed_dog.yaml"))
@@ -218,8 +218,8 @@ class Rig:
 
     def until_rest(self) -> None:
         """Until the robot was told to rest, and got all that was sent."""
-        pilot = self.node.pilot if self.node is not None else None
-        wait_for(lambda: pilot is None or pilot.controller.at_rest, "rest")
+        runtime = self.node.runtime if self.node is not None else None
+        wait_for(lambda: runtime is None or runtime.controller.at_rest, "rest")
         wait_for(lambda: not self.robot.commands[-1].velocity.any(), "rest at the robot")
         time.sleep(0.1)
 
@@ -255,7 +255,7 @@ def nan_checkpoint(folder: Path) -> LoadedPolicy:
     import torch
 
     from hpt_ros.model import Policy, PolicyConfig, Statistics, StemConfig, TrunkConfig, save_checkpoint
-    from hpt_ros.nodes.policies import CheckpointPolicy
+    from hpt_ros.policies.hpt import CheckpointPolicy
 
     torch.manual_seed(0)
     config = PolicyConfig(

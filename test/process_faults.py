@@ -36,7 +36,7 @@ class Recording(Robot):  # type: ignore[misc]
 
 def started(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     """A policy node as a process, with a policy that moves at random."""
-    command = [sys.executable, "-m", "hpt_ros.nodes.policy_node", "--ros-args"]
+    command = [sys.executable, "-m", "hpt_ros.nodes.policy.policy_node", "--ros-args"]
     for argument in ("policy:=random", f"embodiment:={FILE}", "autostart:=true", *arguments):
         command += ["-p", argument]
     return subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})})

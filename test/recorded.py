@@ -16,8 +16,8 @@ from rosbags.typesys import Stores, get_typestore
 from sensing_rig import NS, SENSING, message_of
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from hpt_ros.nodes.inference import Observation
 from hpt_ros.observation import Tick
+from hpt_ros.policies.protocol import Observation
 from rosbag_tools.reader import Bag
 from rosbag_tools.resample import Resampler, Row
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,11 +28,11 @@ from support.told import told
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.inference import Observation
-from hpt_ros.nodes.inference_node import InferenceNode
-from hpt_ros.nodes.policies import LoadedPolicy
-from hpt_ros.nodes.policy_node import PolicyNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.inference.inference_node import InferenceNode
+from hpt_ros.nodes.policy.policy_node import PolicyNode
+from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.protocol import Observation
 from hpt_ros.resources import config_file
 
 NS = 1_000_000_000
@@ -68,6 +69,7 @@ class Machine(Node):
         self.frame = "base"
         self.arm: list[JointTrajectory] = []
         self.gripper: list[float] = []
+        self.gripper_times_s: list[float] = []  # of arrival, steady
         self.twists: list[np.ndarray] = []
         self.twist_times_ns: list[int] = []  # stamps
         self.pose_times_ns: list[int] = []
@@ -90,6 +92,7 @@ class Machine(Node):
     def _on_gripper(self, message: Float64MultiArray) -> None:
         (value,) = message.data
         self.gripper.append(value)
+        self.gripper_times_s.append(time.monotonic())
         self.joints[6] = value
 
     def _on_twist(self, message: TwistStamped) -> None:

@@ -21,7 +21,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from hpt_ros.cli.demo import RECORDING_SPEED
 from hpt_ros.cli.main import main as hpt
-from hpt_ros.nodes.demo import record_demonstrations
+from hpt_ros.nodes.sim.demo import record_demonstrations
 from hpt_ros.resources import config_file
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "quality.png"

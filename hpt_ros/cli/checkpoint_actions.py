@@ -16,7 +16,7 @@ from hpt_ros.model.importing import Robot, import_policy, import_trunk, policy_c
 from hpt_ros.model.report import checkpoint_report, export_report, verification_report
 from hpt_ros.model.verifying import require_statistics
 from hpt_ros.model.weights import export_trunk
-from hpt_ros.nodes.agreement import require_agreement
+from hpt_ros.policies.compatibility import check_compatible
 from hpt_ros.resources import checkpoint_folder
 
 
@@ -29,7 +29,7 @@ def verify(args: argparse.Namespace) -> str:
     """Load a checkpoint strictly and check its files against each other."""
     checkpoint = load_checkpoint(checkpoint_folder(args.path))
     robot = _robot_of(checkpoint, args.path)
-    require_agreement(checkpoint.config, robot)
+    check_compatible(checkpoint.config, robot)
     require_statistics(checkpoint)
     return verification_report(checkpoint, where=args.path)
 
@@ -50,7 +50,7 @@ def import_published(args: argparse.Namespace) -> str:
     imported = import_policy(
         args.source, _facts(robot, args), domain=args.domain, image_encoder=args.image_encoder
     )
-    require_agreement(
+    check_compatible(
         imported.policy.config,
         robot,
         policy="the published model",
@@ -101,7 +101,7 @@ def _robot_of(checkpoint: Checkpoint, path: str) -> Embodiment:
 
 
 def _facts(robot: Embodiment, args: argparse.Namespace) -> Robot:
-    """What published weights do not hold; views of different sizes are found by `require_agreement`."""
+    """What published weights do not hold; views of different sizes are found by `check_compatible`."""
     image = robot.image_streams[0].image if robot.image_streams else None
     return Robot(
         name=robot.name,

@@ -16,7 +16,7 @@ from hpt_ros.errors import HptError
 
 if TYPE_CHECKING:
     from hpt_ros.cli.terminal import Results
-    from hpt_ros.nodes.demo import DemoSettings
+    from hpt_ros.nodes.sim.demo import DemoSettings
 
 
 # Seconds of wall time on two cores, from the runs in docs/demo.md; only for the sentence before the start.
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Play, and with ``--full`` make the checkpoint first."""
     # ROS, torch and MuJoCo take seconds to import; `hpt --help` should not.
     from hpt_ros.cli.terminal import Results
-    from hpt_ros.nodes.demo import DemoSettings
+    from hpt_ros.nodes.sim.demo import DemoSettings
 
     console = Results()
     settings = DemoSettings(args.episodes, args.checkpoint, args.seed, not args.no_baselines)
@@ -81,7 +81,7 @@ def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
     from hpt_ros.cli.main import main as hpt
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.learning import load_recipe
-    from hpt_ros.nodes.demo import record_demonstrations
+    from hpt_ros.nodes.sim.demo import record_demonstrations
     from hpt_ros.resources import config_file, config_path
 
     if args.demonstrations < 2:
@@ -138,7 +138,7 @@ def _play(settings: DemoSettings, out: Path, console: Results) -> None:
     from hpt_ros.cli import demo_report
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Embodiment
-    from hpt_ros.nodes.demo import play
+    from hpt_ros.nodes.sim.demo import play
     from hpt_ros.resources import checkpoint_folder
 
     folder = checkpoint_folder(settings.checkpoint)

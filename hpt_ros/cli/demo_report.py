@@ -17,8 +17,8 @@ from rich import box
 from rich.table import Table
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.nodes.demo import Score
-from hpt_ros.nodes.observer import PICTURE_HZ, Seen
+from hpt_ros.nodes.sim.demo import Score
+from hpt_ros.nodes.sim.episode_recorder import PICTURE_HZ, EpisodeTrace
 
 Array = npt.NDArray[np.float64]
 
@@ -71,7 +71,7 @@ def write_json(path: Path, scores: Sequence[Score], about: Mapping[str, Any]) ->
     path.write_text(json.dumps({"about": dict(about), "players": rows}, indent=1) + "\n", encoding="utf-8")
 
 
-def write_plot(path: Path, robot: Embodiment, seen: Seen, title: str) -> None:
+def write_plot(path: Path, robot: Embodiment, seen: EpisodeTrace, title: str) -> None:
     """Draw commanded and measured joint angles of one episode, and the commanded velocities against their limits.
 
     Args:

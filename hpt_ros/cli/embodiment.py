@@ -109,7 +109,7 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
 
 def _described(robot: Embodiment, urdf: Path) -> Embodiment:
     from hpt_ros.errors import HptError
-    from hpt_ros.nodes.policies import described
+    from hpt_ros.runtime.robot_description import with_robot_description
 
     try:
         text = urdf.read_text(encoding="utf-8")
@@ -117,7 +117,7 @@ def _described(robot: Embodiment, urdf: Path) -> Embodiment:
         raise HptError(
             f"--urdf {str(urdf)!r} cannot be read as text ({error}); give a URDF, xacro's output"
         ) from error
-    return described(robot, text)[0]
+    return with_robot_description(robot, text)[0]
 
 
 def _summary(path: Path, urdf: Path | None = None, deployment: Path | None = None) -> str:

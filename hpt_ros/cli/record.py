@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     ros = ros_arguments(args, NODE)
 
     from hpt_ros.embodiment import Deployment, Embodiment
-    from hpt_ros.nodes import recorder_node
+    from hpt_ros.nodes.recorder import recorder_node
 
     embodiment = Embodiment.load(args.embodiment)
     deployment = Deployment.load(args.deployment) if args.deployment else None

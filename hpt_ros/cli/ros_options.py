@@ -115,7 +115,7 @@ def _level(text: str) -> str:
 
 def _file(name: str, node: str) -> Path:
     """The file's path, if some of it is for the node; rcl would say nothing."""
-    from hpt_ros.nodes.parameter_files import matches, sections
+    from hpt_ros.nodes.common.parameter_files import matches, sections
     from hpt_ros.resources import config_path
     from hpt_ros.structured import read_yaml_file
 

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     settings = [parameter(name, value) for name, value in given.items() if value]
     settings.append(f"autostart:={str(not args.inactive).lower()}")
 
-    from hpt_ros.nodes.policy_node import main
+    from hpt_ros.nodes.policy.policy_node import main
 
     words = ["hpt", "--ros-args", *(part for setting in settings for part in ("-p", setting)), *ros]
     return main(words, "hpt run")

@@ -102,6 +102,11 @@ class Chunk:
         return int(self.values.shape[1])
 
     @property
+    def cover_s(self) -> float:
+        """Time from the first action to the last."""
+        return (self.horizon - 1) * self.dt_s
+
+    @property
     def end_ns(self) -> int:
         """Time of the last action."""
         return self.time_ns(self.horizon - 1)

@@ -59,6 +59,12 @@ class SafetyConfig:
     max_refused: int = field(
         "refused chunks, or failed inferences, in a row that are a fault", default=10, minimum=1, maximum=1000
     )
+    max_exhausted: int = field(
+        "chunks in a row that were used up before the next one came that are a fault",
+        default=5,
+        minimum=1,
+        maximum=1000,
+    )
     start_reach_s: float = field(
         "the first target may be as far from the measured pose as each joint's velocity limit covers in this time",
         default=0.15, unit="s", above=0.0, maximum=2.0,

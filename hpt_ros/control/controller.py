@@ -228,6 +228,7 @@ class Controller:
             return self._late_chunk(chunk)
         self.session.counters["late_actions_dropped"] += late
         self.session.unused = self.session.taken = chunk
+        self.session.policy.used_up = 0
         return ""
 
     def refuse_chunk(self, reason: str) -> str:
@@ -259,6 +260,7 @@ class Controller:
         if not self.filter.at_rest:
             return "the robot is still braking; clear the fault when it is at rest"
         self.session.policy.good()
+        self.session.policy.used_up = 0
         self.guards.cleared()
         self.latched = ""
         self._event(Event.CLEAR, "")
@@ -422,6 +424,16 @@ class Controller:
         self._event(event, reason)
         self.session.hold_since_ns = None
 
+    def _exhausted(self) -> None:
+        """Hold for want of a chunk; a policy that is too slow is a fault."""
+        policy, chunk = self.session.policy, self.session.taken
+        self.session.counters["exhausted_stops"] += 1
+        cover_s = 0.0 if chunk is None else chunk.cover_s
+        if slow := policy.exhausted(self.config.safety.max_exhausted, self.latency.high_s, cover_s):
+            self._event(Event.ERROR, slow)
+        else:
+            self._hold(Event.EXHAUSTED, USED_UP + policy.excuse)
+
     def _check_hold(self, now_ns: int) -> None:
         if self.session.hold_since_ns is None:
             self.session.hold_since_ns = now_ns
@@ -471,8 +483,7 @@ class Controller:
         pace = self.guards.pace
         reference = self.queue.at(pace.plan_ns(time_ns))
         if reference is None:
-            self.session.counters["exhausted_stops"] += 1
-            self._hold(Event.EXHAUSTED, USED_UP + self.session.policy.excuse)
+            self._exhausted()
             return False
         output = self.filter.apply(reference.position, reference.velocity * pace.rate)
         if output is None:

@@ -14,10 +14,12 @@ class PolicyHealth:
     Attributes:
         in_a_row: refused chunks and failed inferences since the last good chunk.
         hung: what to say of an inference that does not come back; empty if there is none.
+        used_up: chunks in a row that were used up before the next one came.
         unasked: what to say of observations that are not complete, so that it is not asked; empty if they are.
     """
 
     in_a_row: int = 0
+    used_up: int = 0
     hung: str = ""
     unasked: str = ""
     _failed: str = ""
@@ -35,6 +37,23 @@ class PolicyHealth:
     def good(self) -> None:
         """Count anew, after a good chunk or when an operator has looked; a hung inference is still under way."""
         self.in_a_row, self._failed = 0, ""
+
+    def exhausted(self, most: int, late_s: float, cover_s: float) -> str:
+        """Note that a chunk was used up; once it is `most` in a row, say so in a sentence.
+
+        Args:
+            most: in a row.
+            late_s: time from an observation until its chunk is there.
+            cover_s: what a chunk covers.
+        """
+        self.used_up += 1
+        if self.used_up < most:
+            return ""
+        return (
+            f"{self.used_up} chunks in a row were used up before the next one came: they come {late_s:.3f} s after "
+            f"their observation and cover {cover_s:g} s; make the policy faster, or train with a longer "
+            f"horizon{self.excuse}"
+        )
 
     def running(self, busy_s: float, longest_s: float) -> bool:
         """Note for how long the present inference has been under way, 0 if there is none; True when it is hung now."""

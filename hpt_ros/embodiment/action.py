@@ -207,7 +207,7 @@ class Action:
     rate_hz: float = field(
         "rate at which commands are sent", default=DEFAULT_RATE_HZ, unit="Hz", above=0.0, maximum=1000.0
     )
-    horizon: int = field("ticks in one predicted chunk", minimum=1, maximum=256)
+    horizon: int = field("ticks in one predicted chunk, 2 or more", maximum=256)
     topic: str = field(
         "topic name of the command; a relative one lies in the namespace of the node", default=""
     )
@@ -296,6 +296,11 @@ def completed(action: Action, given: Mapping[str, object], where: str) -> Action
 
 def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> None:
     """Raise EmbodimentError for fields that contradict one another."""
+    if action.horizon < 2:
+        raise EmbodimentError(
+            f"{where} has horizon {action.horizon}, but 2 or more was expected: a chunk's first action is for the time "
+            "of its observation, which is over when the chunk comes; raise it, and train with that"
+        )
     for output in action.parts:
         named = where if not action.outputs else f"{where}, output {output.name!r}"
         _check_output(output, streams, named)

@@ -88,6 +88,7 @@ class Embodiment:
         for stream in mapping["streams"]:
             for key, common in (
                 ("continuous", []),
+                ("encoding", ""),
                 ("holds", []),
                 ("time", BY_STAMP),
                 ("stamp_offset_s", 0.0),
@@ -235,7 +236,7 @@ _CHOSEN_AT_CONVERSION = (
 _CHOSEN_AT_TRAINING = (
     "observation_horizon", "action.horizon", "action.limits", "action.rate_hz", "action.latency_s", "action.mode",
     "action.grippers", "action.outputs.*.latency_s", "action.outputs.*.rotation_limit",
-    "streams.*.qos", "streams.*.rate_hz", "streams.*.partial", "streams.*.holds",
+    "streams.*.qos", "streams.*.rate_hz", "streams.*.partial", "streams.*.holds", "streams.*.encoding",
     "streams.*.time", "streams.*.stamp_offset_s",
 )  # fmt: skip
 _NOT_SETTLED = {"all": (), "dataset": _CHOSEN_AT_TRAINING, "bag": _CHOSEN_AT_TRAINING + _CHOSEN_AT_CONVERSION}

@@ -169,7 +169,7 @@ class ActionSpace:
         """Of the control vector.
 
         Raises:
-            EmbodimentError: a limit is left to a URDF, and there was none (`hpt_ros.nodes.kinematics.with_limits`).
+            EmbodimentError: a limit is left to a URDF, and there was none (`hpt_ros.runtime.kinematics.with_limits`).
         """
         rows, rate_hz = self._rows, self._action.rate_hz
         found: list[tuple[float, float, float, float]] = []

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from hpt_ros.embodiment.encodings import ENCODINGS_OF
 from hpt_ros.errors import HptError
 from hpt_ros.structured import field
 
@@ -89,6 +90,12 @@ class Stream:
         "subscription's quality of service", default="sensor_data", choices=("sensor_data", "reliable")
     )
     image: ImageSpec | None = field("stored size, for images and depth", default=None)
+    encoding: str = field(
+        "what the pixels are where the driver does not say it or says it wrongly, such as bgr8 for 8UC3; of a "
+        "CompressedImage what was compressed; for images and depth",
+        default="",
+        choices=("", *dict.fromkeys(name for names in ENCODINGS_OF.values() for name in names)),
+    )
     joints: tuple[str, ...] = field("joint names in the order of the vector, for JointState", default=())
     fields: tuple[str, ...] = field(
         "what is taken of a message, in order: position, velocity, effort of JointState; pose, twist of Odometry",
@@ -190,6 +197,12 @@ def check_stream(stream: Stream, where: str) -> None:
     if stream.partial and not jointed:
         raise EmbodimentError(
             f"{where} is a stream of {stream.type} with partial: true, which only JointState can be; remove it"
+        )
+    encodings = ENCODINGS_OF.get(stream.modality, ())
+    if stream.encoding and stream.encoding not in encodings:
+        raise EmbodimentError(
+            f"{where} is a {stream.modality} stream with the encoding {stream.encoding!r}, but "
+            f"{'one of ' * bool(encodings)}{', '.join(encodings) or 'none'} was expected; correct or remove it"
         )
     if pictured and (stream.joints or stream.fields):
         raise EmbodimentError(f"{where} is a stream of pictures with joints or fields; remove them")

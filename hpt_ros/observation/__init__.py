@@ -9,8 +9,8 @@ from hpt_ros.observation.checks import DecodeError, InvalidSampleError
 from hpt_ros.observation.commands import CommandTrack
 from hpt_ros.observation.decode import decode, decode_on_one_thread
 from hpt_ros.observation.decode_commands import decode_command, require_frame
-from hpt_ros.observation.depth import DEPTH_ENCODINGS
-from hpt_ros.observation.images import ENCODINGS, decode_compressed_image, decode_image
+from hpt_ros.observation.formats import is_depth
+from hpt_ros.observation.images import decode_compressed_image, decode_image
 from hpt_ros.observation.stamps import measured_ns, stamp_ns
 from hpt_ros.observation.tick import Tick
 from hpt_ros.observation.track import TickGrid
@@ -18,8 +18,6 @@ from hpt_ros.observation.vectors import decode_joint_state
 from hpt_ros.observation.window import ObservationWindow, assemble, view_size
 
 __all__ = [
-    "DEPTH_ENCODINGS",
-    "ENCODINGS",
     "SETTLE_S",
     "CommandTrack",
     "DecodeError",
@@ -35,6 +33,7 @@ __all__ = [
     "decode_image",
     "decode_joint_state",
     "decode_on_one_thread",
+    "is_depth",
     "measured_ns",
     "require_frame",
     "stamp_ns",

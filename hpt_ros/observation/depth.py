@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
+from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS
 from hpt_ros.errors import did_you_mean
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
-from hpt_ros.observation.pixels import JPEG_START, decompressed, resized_by_nearest, rows_of
+from hpt_ros.observation.formats import DEPTH_HEADER, parse_format, without_depth_header
+from hpt_ros.observation.image_files import JPEG_START
+from hpt_ros.observation.pixels import compressed_file, decompressed, resized_by_nearest, rows_of
 
-# Encodings of depth and numpy's name of a pixel: millimetres as uint16, metres as float32 (REP 118).
-DEPTH_ENCODINGS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 FARTHEST_MM = 65_535  # what is farther does not fit uint16 and counts as not measured
 
 # Before the picture of compressed_depth_image_transport: an enumeration, and two parameters of its quantisation.
@@ -37,7 +38,7 @@ def decode_depth_image(stream: Stream, message: Any) -> NDArray[np.uint16]:
         InvalidSampleError: fewer bytes than height, width and step ask for.
     """
     where = place(stream)
-    encoding = _encoding(where, str(message.encoding))
+    encoding = _encoding(where, stream.encoding or str(message.encoding))
     kind = np.dtype(DEPTH_ENCODINGS[encoding]).newbyteorder(">" if message.is_bigendian else "<")
     rows = rows_of(where, message, kind.itemsize)
     pixels = resized_by_nearest(stream, rows.view(kind))
@@ -47,44 +48,45 @@ def decode_depth_image(stream: Stream, message: Any) -> NDArray[np.uint16]:
 def decode_compressed_depth(stream: Stream, message: Any) -> NDArray[np.uint16]:
     """sensor_msgs/CompressedImage of depth to uint16 (height, width) in mm.
 
-    Formats: ``16UC1; compressedDepth`` and ``32FC1; compressedDepth`` with PNG, as compressed_depth_image_transport
-    writes them, and ``16UC1; png``. Of 32FC1 the PNG holds q = A / metres + B as a whole number, with A and B in the
-    header before it and 0 for what was not measured; so metres = A / (q - B).
+    A PNG of one channel of 16 bits, whatever the format says that it was; and ``16UC1; compressedDepth`` and
+    ``32FC1; compressedDepth`` with PNG, as compressed_depth_image_transport writes them. Of 32FC1 the PNG holds
+    q = A / metres + B as a whole number, with A and B in the header before it and 0 for what was not measured; so
+    metres = A / (q - B).
 
     Raises:
         DecodeError: another format.
         InvalidSampleError: damaged or cut short.
     """
-    where, format_ = place(stream), str(message.format)
-    encoding = _encoding(where, format_.partition(";")[0].strip())
-    data = np.frombuffer(message.data, dtype=np.uint8)
-    factor, offset = 0.0, 0.0
-    if "compressedDepth" in format_:
-        if data.size < _HEADER.size:
-            raise InvalidSampleError(
-                f"{where} has a compressed depth picture of {data.size} bytes, which is shorter than its header; check "
-                "the camera and the network"
-            )
-        _, factor, offset = _HEADER.unpack(data[: _HEADER.size].tobytes())
-        data = data[_HEADER.size :]
-    elif encoding == "32FC1":
+    where, format_ = place(stream), parse_format(str(message.format))
+    content = bytes(memoryview(message.data))
+    header, data = content[:DEPTH_HEADER], without_depth_header(content)
+    if format_.depth and len(content) < DEPTH_HEADER:
+        raise InvalidSampleError(
+            f"{where} has a compressed depth picture of {len(content)} bytes, which is shorter than its header; check "
+            "the camera and the network"
+        )
+    encoding = stream.encoding or format_.encoding
+    if encoding:
+        _encoding(where, encoding)
+    if encoding == "32FC1" and not format_.depth:
         raise DecodeError(
-            f"{where} has depth of format {format_[:60]!r}, but metres can only be read from compressedDepth; use that "
+            f"{where} has depth of format {format_.text!r}, but metres can only be read from compressedDepth; use that "
             "topic of the camera driver"
         )
-    if "rvl" in format_.lower() or data[:3].tobytes() == JPEG_START:
+    if format_.rvl or data.startswith(JPEG_START):
         raise DecodeError(
-            f"{where} has depth of format {format_[:60]!r} that is no PNG, but only PNG can be read and keeps "
+            f"{where} has depth of format {format_.text!r} that is no PNG, but only PNG can be read and keeps "
             "distances; set the format of the camera's compressedDepth topic to png"
         )
-    pixels = decompressed(where, data, cv2.IMREAD_UNCHANGED, format_)
+    file = compressed_file(where, data, format_.text)
+    pixels = decompressed(where, data, file, cv2.IMREAD_UNCHANGED)
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
         raise InvalidSampleError(
             f"{where} has a compressed depth picture of shape {pixels.shape} and type {pixels.dtype}, but one channel "
             "of uint16 was expected; check the camera driver"
         )
     chosen: NDArray[np.uint16] = resized_by_nearest(stream, pixels)
-    return chosen if encoding != "32FC1" else _from_inverse(where, chosen, factor, offset)
+    return chosen if encoding != "32FC1" else _from_inverse(where, chosen, *_HEADER.unpack(header)[1:])
 
 
 def _encoding(where: str, encoding: str) -> str:

@@ -1,130 +1,151 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Colour pictures to RGB. Of the conversions those of 8 bits are `rosbags.image`'s, which are OpenCV's."""
+"""Colour images to RGB of 8 bits, by OpenCV's conversions, which are cv_bridge's."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.image import image_to_cvimage
 
 from hpt_ros.embodiment import Stream
+from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS, ENCODINGS
 from hpt_ros.errors import did_you_mean
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
-from hpt_ros.observation.pixels import decompressed, resized_by_area, rows_of
+from hpt_ros.observation.formats import parse_format
+from hpt_ros.observation.pixels import compressed_file, decompressed, resized_by_area, rows_of
 
-# Encodings of sensor_msgs/Image with 8 bits a channel, and the bytes of one pixel.
-# Source of the names: sensor_msgs/image_encodings.hpp.
-_EIGHT_BITS = {
-    "rgb8": 3,
-    "bgr8": 3,
-    "rgba8": 4,
-    "bgra8": 4,
-    "mono8": 1,
-    "bayer_rggb8": 1,
-    "bayer_bggr8": 1,
-    "bayer_gbrg8": 1,
-    "bayer_grbg8": 1,
-    "uyvy": 2,
-    "yuv422": 2,
-    "yuyv": 2,
-    "yuv422_yuy2": 2,
+# OpenCV's conversion to RGB; None: it is RGB. Encodings of 16 bits have that of 8. OpenCV names a bayer pattern by the
+# second and third pixel of the second row, ROS by the first two of the first: rggb is OpenCV's BG.
+_CONVERSIONS: dict[str, int | None] = {
+    "rgb8": None,
+    "bgr8": cv2.COLOR_BGR2RGB,
+    "rgba8": cv2.COLOR_RGBA2RGB,
+    "bgra8": cv2.COLOR_BGRA2RGB,
+    "mono8": cv2.COLOR_GRAY2RGB,
+    "bayer_rggb8": cv2.COLOR_BayerBG2RGB,
+    "bayer_bggr8": cv2.COLOR_BayerRG2RGB,
+    "bayer_gbrg8": cv2.COLOR_BayerGR2RGB,
+    "bayer_grbg8": cv2.COLOR_BayerGB2RGB,
+    "uyvy": cv2.COLOR_YUV2RGB_UYVY,
+    "yuv422": cv2.COLOR_YUV2RGB_UYVY,
+    "yuyv": cv2.COLOR_YUV2RGB_YUYV,
+    "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUYV,
+    "nv12": cv2.COLOR_YUV2RGB_NV12,
+    "nv21": cv2.COLOR_YUV2RGB_NV21,
 }
-# 4:2:0, the colours in rows below the grey picture, and OpenCV's conversion.
-_PLANES = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
-# With 16 bits a channel: the channels, and OpenCV's conversion. OpenCV names a bayer pattern by the second and third
-# pixel of the second row, ROS by the first two of the first: rggb is OpenCV's BG.
-_SIXTEEN_BITS: dict[str, tuple[int, int | None]] = {
-    "rgb16": (3, None),
-    "bgr16": (3, cv2.COLOR_BGR2RGB),
-    "rgba16": (4, cv2.COLOR_RGBA2RGB),
-    "bgra16": (4, cv2.COLOR_BGRA2RGB),
-    "mono16": (1, cv2.COLOR_GRAY2RGB),
-    "bayer_rggb16": (1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr16": (1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg16": (1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg16": (1, cv2.COLOR_BayerGB2RGB),
-}
-# Encodings and the bytes of one pixel (of the first plane).
-ENCODINGS = {
-    **_EIGHT_BITS,
-    **dict.fromkeys(_PLANES, 1),
-    **{name: 2 * channels for name, (channels, _) in _SIXTEEN_BITS.items()},
-}
+# 4:2:0: the colours lie in rows below the grey image, half as many.
+_PLANES = frozenset(("nv12", "nv21"))
+# Names of OpenCV's types that say the number of channels; one channel is grey, of more the order is not said.
+_GREY = {"8UC1": "mono8"}
+_UNSAID = {
+    "8UC2": ("yuyv", "uyvy"), "8UC3": ("bgr8", "rgb8"), "8UC4": ("bgra8", "rgba8"), "16UC3": ("bgr16", "rgb16"),
+    "16UC4": ("bgra16", "rgba16"),
+}  # fmt: skip
 
 # OpenCV decodes to BGR; its flag for RGB came after the 4.6 of Ubuntu 24.04.
-_COMPRESSED_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-
-
-@dataclass(frozen=True)
-class _Pixels:
-    """The fields of sensor_msgs/Image that rosbags.image reads, with unpadded rows."""
-
-    height: int
-    width: int
-    encoding: str
-    data: NDArray[np.uint8]
-    is_bigendian: bool = False
+_COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_SIXTEEN = _COLOUR | cv2.IMREAD_ANYDEPTH
+_GREY_FLAGS = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def decode_image(stream: Stream, message: Any) -> NDArray[np.uint8]:
     """sensor_msgs/Image to RGB uint8, resized by area to the stream's size: (height, width, 3).
 
-    Channels of 16 bits are scaled by 255 / 65535 and rounded, as cv_bridge does it.
+    Channels of 16 bits are scaled by 255 / 65535 and rounded, as cv_bridge does it. 8UC1 is mono8.
 
     Raises:
-        DecodeError: an encoding that is not in `ENCODINGS`.
+        DecodeError: an encoding that is not in `ENCODINGS`, and the stream gives none.
         InvalidSampleError: fewer bytes than height, width and step ask for.
     """
     where = place(stream)
-    encoding = str(message.encoding)
-    if encoding not in ENCODINGS:
-        raise DecodeError(
-            f"{where} has images of encoding {encoding[:40]!r}, but one of {', '.join(ENCODINGS)} was expected"
-            f"{did_you_mean(encoding[:40], ENCODINGS) or '; set the camera driver to one of these'}"
-        )
+    encoding = _encoding(where, stream, str(message.encoding))
     rows = rows_of(where, message, ENCODINGS[encoding], 1.5 if encoding in _PLANES else 1.0)
     height, width = int(message.height), int(message.width)
-    try:
-        if encoding in _SIXTEEN_BITS:
-            rgb = _from_sixteen_bits(rows, width, encoding, bool(message.is_bigendian))
-        elif encoding in _PLANES:
-            rgb = cv2.cvtColor(np.ascontiguousarray(rows), _PLANES[encoding])
-        else:
-            tight = _Pixels(height, width, encoding, rows.reshape(-1))
-            rgb = image_to_cvimage(tight, "rgb8")  # type: ignore[arg-type]
-    except cv2.error as error:
-        raise InvalidSampleError(
-            f"{where} has a {width}x{height} image of encoding {encoding} that cannot be converted to RGB "
-            f"({' '.join(str(error).split())[:120]}); check the camera driver"
-        ) from error
-    return resized_by_area(stream, rgb)
+    values: Any = np.ascontiguousarray(rows)
+    if encoding.endswith("16"):
+        values = values.view(np.uint16)
+        values = values.byteswap() if bool(message.is_bigendian) != (sys.byteorder == "big") else values
+    channels = values.shape[1] // width
+    values = values if channels == 1 else values.reshape(height, width, channels)
+    return resized_by_area(stream, _rgb(f"{where} has a {width}x{height} image", values, encoding))
 
 
 def decode_compressed_image(stream: Stream, message: Any) -> NDArray[np.uint8]:
-    """sensor_msgs/CompressedImage (JPEG or PNG, grey or colour) to RGB uint8 (height, width, 3), resized by area.
+    """sensor_msgs/CompressedImage (JPEG or PNG) to RGB uint8 (height, width, 3), resized by area.
 
-    A JPEG orientation tag is ignored, as image_transport ignores it.
+    What the message's format says of the image that was compressed counts, as for image_transport: a Bayer mosaic is
+    demosaiced, and colours that the codec was given as RGB come back as RGB. A JPEG orientation tag is ignored, as
+    image_transport ignores it.
 
     Raises:
+        DecodeError: a PNG of distances.
         InvalidSampleError: neither JPEG nor PNG, or cut short.
     """
-    data = np.frombuffer(message.data, dtype=np.uint8)
-    bgr = decompressed(place(stream), data, _COMPRESSED_FLAGS, str(message.format))
-    return resized_by_area(stream, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+    where, format_ = place(stream), parse_format(str(message.format))
+    content = bytes(memoryview(message.data))
+    file = compressed_file(where, content, format_.text)
+    encoding = stream.encoding or format_.encoding
+    grey, deep = file.channels == 1, file.bits == 16
+    if grey and deep and not (encoding == "mono16" or encoding.startswith("bayer_")):
+        raise DecodeError(
+            f"{where} has PNG images of one channel of 16 bits (format {format_.text!r}), which are distances as a "
+            "rule; give the stream modality: depth, or encoding: mono16 if it is an infrared camera"
+        )
+    if grey:
+        mosaic = encoding.startswith("bayer_")
+        pattern = encoding.removesuffix("16").removesuffix("8") if mosaic else "mono"
+        encoding = f"{pattern}{16 if deep else 8}"
+        flags = cv2.IMREAD_UNCHANGED if deep else _GREY_FLAGS
+    else:
+        rgb = encoding.startswith("rgb") if stream.encoding else format_.rgb
+        encoding = f"{'rgb' if rgb else 'bgr'}{16 if deep else 8}"
+        flags = _SIXTEEN if deep else _COLOUR
+    image = f"{where} has a {file.width}x{file.height} image"
+    return resized_by_area(stream, _rgb(image, decompressed(where, content, file, flags), encoding))
 
 
-def _from_sixteen_bits(rows: NDArray[np.uint8], width: int, encoding: str, big_endian: bool) -> Any:
-    channels, conversion = _SIXTEEN_BITS[encoding]
-    values = np.ascontiguousarray(rows).view(np.uint16)
-    if big_endian != (sys.byteorder == "big"):
-        values = values.byteswap()
-    picture: Any = values.reshape(len(rows), width, channels)
-    if conversion is not None:
-        picture = cv2.cvtColor(picture, conversion)
-    return cv2.convertScaleAbs(picture, alpha=255.0 / 65535.0)
+def guessed_encoding(message: Any) -> str:
+    """What the pixels of an image probably are whose message does not say it; empty where it does."""
+    return _UNSAID.get(str(getattr(message, "encoding", "")), ("",))[0]
+
+
+def _encoding(where: str, stream: Stream, said: str) -> str:
+    """Of a raw image: what the stream says, or else the message."""
+    encoding = stream.encoding or _GREY.get(said, said)
+    if encoding in ENCODINGS:
+        return encoding
+    if encoding in _UNSAID:
+        raise DecodeError(
+            f"{where} has images of encoding {encoding!r}, which does not say what the channels are; give the stream "
+            f"encoding: {' or '.join(_UNSAID[encoding])}, of which the first is OpenCV's order"
+        )
+    if encoding in DEPTH_ENCODINGS:
+        raise DecodeError(
+            f"{where} has images of encoding {encoding!r}, which are distances; give the stream modality: depth"
+            + (", or encoding: mono16 if it is an infrared camera" if encoding == "16UC1" else "")
+        )
+    raise DecodeError(
+        f"{where} has images of encoding {encoding[:40]!r}, but one of {', '.join(ENCODINGS)} was expected"
+        f"{did_you_mean(encoding[:40], ENCODINGS) or '; set the camera driver to one of these'}"
+    )
+
+
+def _rgb(image: str, values: Any, encoding: str) -> Any:
+    """Pixels (height, width) or (height, width, channels), uint8 or uint16, as RGB uint8 (height, width, 3).
+
+    `image` begins the sentence of an error.
+    """
+    conversion = _CONVERSIONS[encoding.replace("16", "8")]
+    try:
+        if conversion is not None:
+            values = cv2.cvtColor(values, conversion)
+        return values if values.dtype == np.uint8 else cv2.convertScaleAbs(values, alpha=255.0 / 65535.0)
+    except cv2.error as error:
+        raise InvalidSampleError(
+            f"{image} of encoding {encoding} that cannot be converted to RGB ({' '.join(str(error).split())[:120]}); "
+            "check the camera driver"
+        ) from error

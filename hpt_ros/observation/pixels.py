@@ -1,28 +1,27 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes of pictures: rows of raw ones, sizes of compressed ones before they are decoded, and nearest pixels."""
+"""Bytes of images: rows of raw ones, pixels of compressed ones, and sizes."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import av
+import av.error
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
 from hpt_ros.observation.checks import InvalidSampleError
+from hpt_ros.observation.image_files import ImageFile, image_file
 
 MAX_PIXELS = 64 * 1024 * 1024  # larger than any camera's picture; a corrupt header can claim anything
 
-JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-# Markers of a JPEG frame header, which holds the size: SOF0 to SOF15 without DHT, JPG and DAC (ITU-T T.81, table B.1).
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_ALONE = frozenset(
-    (0x00, 0x01, *range(0xD0, 0xD9))
-)  # without a length: no marker, TEM, RST0 to RST7, SOI
-MAX_SEGMENTS = 10_000  # of a JPEG before its frame header; pictures have about ten
+JPEG_END = b"\xff\xd9"
+PADDING = 4  # so many zeros at a JPEG's end are padding, fewer may be data
+# Continuations of a JPEG's data, without 0xFF: unlike one another in every bit pattern, whatever the Huffman tables.
+_FILLS = tuple(np.random.default_rng(seed).integers(0, 255, 64, np.uint8).tobytes() for seed in range(2))
 
 
 def rows_of(where: str, message: Any, pixel_bytes: int, rows_per_pixel_row: float = 1.0) -> NDArray[np.uint8]:
@@ -51,47 +50,97 @@ def rows_of(where: str, message: Any, pixel_bytes: int, rows_per_pixel_row: floa
     return np.lib.stride_tricks.as_strided(data, shape=(rows, row), strides=(step, 1), writeable=False)
 
 
-def decompressed(where: str, data: NDArray[np.uint8], flags: int, kind: str) -> Any:
-    """A JPEG or PNG picture, as OpenCV gives it.
+def compressed_file(where: str, content: bytes, kind: str) -> ImageFile:
+    """What a JPEG or PNG image says of itself.
 
     Args:
         where: the stream, for errors.
-        data: the file's bytes; zeros may follow, as some cameras pad their pictures.
-        flags: of ``cv2.imdecode``.
+        content: the file; anything may follow it, as some cameras pad their images.
         kind: what the message says that it is, for errors.
 
     Raises:
-        InvalidSampleError: neither JPEG nor PNG, too large, damaged, or cut short: OpenCV would fill up with grey.
+        InvalidSampleError: neither JPEG nor PNG, a PNG or a header that is cut short, or too large.
     """
-    head, tail = data[:24].tobytes(), data[-4096:].tobytes().rstrip(b"\0")
-    if head.startswith(JPEG_START):
-        whole, size = tail.endswith(_JPEG_END), _jpeg_size(data)
-    elif head.startswith(PNG_START):
-        whole = _PNG_END in tail
-        size = (int.from_bytes(head[20:24], "big"), int.from_bytes(head[16:20], "big"))
-    else:
+    file = image_file(content)
+    if file is None:
         raise InvalidSampleError(
             f"{where} has a compressed image of format {kind[:40]!r} that begins like neither JPEG nor PNG; set the "
             "camera driver to jpeg or png"
         )
-    if not whole:
+    if not file.complete and (file.kind == "png" or not file.width):
+        raise _cut_short(where, content)
+    if not 0 < file.height * file.width <= MAX_PIXELS:
         raise InvalidSampleError(
-            f"{where} has a compressed image of {data.size} bytes that is cut short; check the camera and the network"
+            f"{where} has a compressed image that claims {file.width}x{file.height} pixels, but 1 to {MAX_PIXELS} "
+            "pixels were expected; check the camera driver"
         )
-    if not 0 < size[0] * size[1] <= MAX_PIXELS:
+    return file
+
+
+def decompressed(where: str, content: bytes, file: ImageFile, flags: int) -> Any:
+    """The pixels of a JPEG or PNG image, as OpenCV gives them.
+
+    Args:
+        where: the stream, for errors.
+        content: the file.
+        file: what it says of itself.
+        flags: of ``cv2.imdecode``.
+
+    Raises:
+        InvalidSampleError: damaged, or cut short: OpenCV would fill up with grey.
+    """
+    if file.kind == "jpeg" and not file.complete:
+        # Of a progressive one a whole scan may lack, which no decoder notices.
+        if file.progressive or not _has_all_data(content):
+            raise _cut_short(where, content)
+        content += JPEG_END
+    pixels = _decoded(content, flags)
+    if pixels is None:
         raise InvalidSampleError(
-            f"{where} has a compressed image that claims {size[1]}x{size[0]} pixels, but 1 to {MAX_PIXELS} pixels were "
-            "expected; check the camera driver"
+            f"{where} has a compressed image of {len(content)} bytes that OpenCV cannot decode; check the camera driver"
         )
+    return pixels
+
+
+def _has_all_data(content: bytes) -> bool:
+    """Whether a JPEG without its end marker has all data of its pixels.
+
+    It has if what follows has no influence: two continuations, with restarts in case the image has any, must give the
+    same pixels without an error. A decoder alone does not tell, since it makes up what is missing. It is FFmpeg's,
+    which does not print, as OpenCV's does, and stops at errors if it is told to.
+    """
+    data = content.rstrip(b"\0")
+    if len(content) - len(data) < PADDING:
+        data = content.removesuffix(b"\xff")  # half a marker
+    elif data.endswith(b"\xff"):
+        data += b"\0"  # of data, a zero follows
+    # The next of the eight restart markers in turn (T.81, B.1.1.3).
+    newest = max(range(8), key=lambda number: data.rfind(bytes((0xFF, 0xD0 + number))))
+    found = []
+    for fill in _FILLS:
+        restarts = (bytes((0xFF, 0xD0 + (newest + 1 + step) % 8)) + fill for step in range(8))
+        decoder = av.CodecContext.create("mjpeg", "r")
+        decoder.options = {"err_detect": "explode"}
+        try:
+            packet = av.Packet(data + fill + b"".join(restarts) + JPEG_END)
+            frames = [*decoder.decode(packet), *decoder.decode(None)]
+        except av.error.FFmpegError:
+            return False
+        found.append([bytes(plane) for frame in frames for plane in frame.planes])
+    return bool(found[0]) and found[0] == found[1]
+
+
+def _decoded(content: bytes, flags: int) -> Any:
     try:
-        picture = cv2.imdecode(data, flags)
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:
-        picture = None
-    if picture is None:
-        raise InvalidSampleError(
-            f"{where} has a compressed image of {data.size} bytes that OpenCV cannot decode; check the camera driver"
-        )
-    return picture
+        return None
+
+
+def _cut_short(where: str, content: bytes) -> InvalidSampleError:
+    return InvalidSampleError(
+        f"{where} has a compressed image of {len(content)} bytes that is cut short; check the camera and the network"
+    )
 
 
 def resized_by_area(stream: Stream, rgb: Any) -> NDArray[np.uint8]:
@@ -111,28 +160,3 @@ def resized_by_nearest(stream: Stream, pixels: NDArray[Any]) -> NDArray[Any]:
     down = (2 * np.arange(height) + 1) * rows // (2 * height)
     right = (2 * np.arange(width) + 1) * columns // (2 * width)
     return pixels[np.ix_(down, right)]
-
-
-def _jpeg_size(data: NDArray[np.uint8]) -> tuple[int, int]:
-    """Height and width that a JPEG claims; (0, 0) if it has no frame header.
-
-    Bytes between segments are skipped, as libjpeg does, so that what is read here is what the decoder will allocate.
-    """
-    content = data.tobytes()
-    at = 2
-    for _ in range(MAX_SEGMENTS):
-        at = content.find(b"\xff", at)
-        if at < 0 or at + 9 > len(content):
-            break
-        marker = content[at + 1]
-        if marker in _JPEG_FRAMES:
-            return int.from_bytes(content[at + 5 : at + 7], "big"), int.from_bytes(
-                content[at + 7 : at + 9], "big"
-            )
-        if marker == 0xFF:  # fill byte
-            at += 1
-        elif marker in _JPEG_ALONE:
-            at += 2
-        else:
-            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    return 0, 0

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpt_ros.errors import HptError
-from hpt_ros.sim.engine import mujoco
+from hpt_ros.mujoco_engine import mujoco
 from hpt_ros.sim.panda import JOINT_NAMES, LOWER_RAD, UPPER_RAD
 
 Array = npt.NDArray[np.float64]

@@ -114,7 +114,7 @@ def _imported() -> set[str]:
         for path in (ROOT / folder).rglob("*.py"):
             found = imports_of(path.read_text(encoding="utf-8"), "hpt_ros.x", is_package=False)
             names |= {name.partition(".")[0] for _, name in found}
-    # triton comes with torch, or not (hpt_ros/sim/engine.py)
+    # triton comes with torch, or not (hpt_ros/mujoco_engine.py)
     return names - {"hpt_ros", "rosbag_tools", "triton", "__future__"} - set(sys.stdlib_module_names)
 
 

@@ -297,6 +297,46 @@ def test_when_jumps_are_permitted_expect_them_limited_instead():
     rig.check_limits()
 
 
+def slow_policy(rig: Rig, seconds: float, late_ms: int = 500) -> None:
+    """Chunks of 0.7 s that come half a second after their observation, one after the other."""
+    due = rig.now
+    for _ in range(round(100 * seconds)):
+        if rig.state() is State.FAULT:
+            return
+        rig.tick()
+        if rig.now >= due:
+            rig.chunk(slope=0.0, horizon=8, age_ms=late_ms)
+            due = rig.now + late_ms * MS
+
+
+def test_when_the_policy_is_slower_than_its_chunks_expect_a_fault_with_both_durations_after_a_few():
+    rig = Rig().run()
+    slow_policy(rig, seconds=30.0)
+    assert rig.state() is State.FAULT
+    assert rig.counters["exhausted_stops"] == 5
+    assert rig.controller.latched.startswith(
+        "5 chunks in a row were used up before the next one came: they come 0.500 s after their observation and "
+        "cover 0.7 s; make the policy faster, or train with a longer horizon"
+    )
+    rig.rest()
+    rig.check_limits()
+    assert rig.controller.clear_fault() == ""
+    slow_policy(rig, seconds=1.0)
+    assert rig.state() is not State.FAULT
+    assert rig.counters["exhausted_stops"] > 5
+
+
+def test_when_chunks_come_in_time_between_expect_no_fault_however_often_one_is_used_up():
+    rig = Rig().run()
+    for _ in range(12):
+        assert rig.chunk(slope=0.0, horizon=8) == ""
+        rig.tick()
+        assert rig.chunk(slope=0.0, horizon=8) == ""  # in time
+        rig.tick(90)
+        assert rig.state() is State.HOLDING
+    assert rig.counters["exhausted_stops"] == 12
+
+
 def test_when_a_good_chunk_comes_between_bad_ones_expect_no_fault():
     rig = Rig().run()
     for _ in range(3):

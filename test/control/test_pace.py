@@ -19,7 +19,7 @@ from hpt_ros.control import ControlConfig, Limits, State
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.config import SpeedScalingConfig
 from hpt_ros.control.pace import Pace
-from hpt_ros.nodes.conversions import to_joint_trajectory
+from hpt_ros.nodes.common.conversions import to_joint_trajectory
 from hpt_ros.sim.controllers import JAZZY, ROLLING, Release
 from hpt_ros.sim.trajectory import JointTrajectory
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hpt_ros.control import Command, ControlConfig, Controller, DeadmanConfig, Limits, State, StreamRate
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.curve import Curve
-from hpt_ros.nodes.conversions import to_joint_trajectory
+from hpt_ros.nodes.common.conversions import to_joint_trajectory
 from hpt_ros.sim.trajectory import JointTrajectory, interpolate
 
 MS = 1_000_000

@@ -21,7 +21,7 @@ from hpt_ros.embodiment.commands import COMMANDS, MESSAGES, Sending
 from hpt_ros.embodiment.commands.twist import ELSEWHERE
 from hpt_ros.embodiment.kinds import BASE_VELOCITY, CARTESIAN_TWIST, JOINT_POSITION, JOINT_VELOCITY, KINDS
 from hpt_ros.embodiment.streams import EmbodimentError
-from hpt_ros.nodes.interfaces import interface
+from hpt_ros.nodes.common.interfaces import interface
 from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command
 from hpt_ros.resources import config_file

@@ -85,7 +85,8 @@ def test_features_follow_the_order_of_the_file() -> None:
         (("streams", 2, "joints"), [], "needs 'joints'"),
         (("streams", 2, "fields"), ["position", "position"], "twice"),
         (("action", "names"), ["panda_joint1"], "give one limit per name"),
-        (("action", "horizon"), 0, "at least 1"),
+        (("action", "horizon"), 0, "has horizon 0, but 2 or more was expected"),
+        (("action", "horizon"), 1, "time of its observation, which is over when the chunk comes; raise it"),
         (("action", "limits", 0, "lower"), 3.0, "lower < upper"),
         (("action", "limits", 0, "velocity"), 0.0, "more than 0"),
         (("observation_horizon",), True, "int was expected"),
@@ -174,7 +175,7 @@ def test_when_the_order_of_views_differs_expect_an_error(data: dict[str, Any]) -
 
 @given(
     tick_hz=st.floats(0.1, 1000.0),
-    horizon=st.integers(1, 256),
+    horizon=st.integers(2, 256),
     joints=st.lists(st.from_regex(r"[a-z]{1,8}_joint", fullmatch=True), min_size=1, max_size=9, unique=True),
     description=st.text(max_size=60),
 )

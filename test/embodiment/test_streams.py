@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError, Feature
+from hpt_ros.embodiment.schema import require_match
 from hpt_ros.errors import HptError
 
 TEXT = """
@@ -36,7 +37,7 @@ streams:
   - {name: cloud, modality: pointcloud, topic: /cloud, type: sensor_msgs/msg/PointCloud2, rate_hz: 10.0,
      tolerance_s: 0.15, points: 5}
   - {name: instruction, modality: language, topic: /task, type: std_msgs/msg/String, rate_hz: 1.0, tolerance_s: 1.0}
-action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 1,
+action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 2,
   limits: [{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}]}
 """
 
@@ -151,3 +152,34 @@ def test_a_second_stream_of_the_same_shape_is_welcome(data: dict[str, Any]) -> N
     features = read(data).features()
     assert features["observation.tactile.skin2"].shape == (3,)
     assert features["observation.wrench"].shape == (12,)
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "expected"),
+    [
+        (
+            "near",
+            "bgr8",
+            "depth stream with the encoding 'bgr8', but one of 16UC1, mono16, 32FC1 was expected",
+        ),
+        ("eye", "32FC1", "image stream with the encoding '32FC1', but one of rgb8, bgr8"),
+        ("joints", "bgr8", "state stream with the encoding 'bgr8', but none was expected"),
+    ],
+)
+def test_when_an_encoding_is_not_of_the_modality_expect_those_that_are(
+    data: dict[str, Any], name: str, encoding: str, expected: str
+) -> None:
+    with pytest.raises(EmbodimentError, match=expected):
+        read(with_stream(data, name, encoding=encoding))
+
+
+def test_an_encoding_is_in_the_text_of_the_stream_that_has_one_and_is_no_matter_of_a_dataset(
+    data: dict[str, Any],
+) -> None:
+    plain, given = read(data), read(with_stream(data, "eye", encoding="bgr8"))
+    assert "encoding" not in plain.to_yaml()
+    assert given.to_yaml().count("encoding: bgr8") == 1
+    assert Embodiment.loads(given.to_yaml()) == given
+    require_match(plain, given, a_name="a", b_name="b", settled="dataset")
+    with pytest.raises(EmbodimentError, match=r"streams\.eye\.encoding"):
+        require_match(plain, given, a_name="a", b_name="b")

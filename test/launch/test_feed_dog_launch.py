@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hpt_ros.nodes.parameter_files import names_node
+from hpt_ros.nodes.common.parameter_files import names_node
 from hpt_ros.resources import config_file
 
 LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "feed_dog.launch.py"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hpt_ros.nodes.parameters import names
-from hpt_ros.nodes.policy_config import PolicyChoice, PolicyNodeConfig
+from hpt_ros.nodes.common.parameters import names
+from hpt_ros.runtime.policy_config import PolicyChoice, PolicyNodeConfig
 
 LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "two_machines.launch.py"
 TREE = ast.parse(LAUNCH_FILE.read_text(encoding="utf-8"))

@@ -19,8 +19,8 @@ from hpt_ros.dataset import Dataset
 from hpt_ros.learning import open_cache, train
 from hpt_ros.learning.recipe import recipe_mapping
 from hpt_ros.model import Policy, load_checkpoint
-from hpt_ros.nodes.inference import Observation
-from hpt_ros.nodes.policies import CheckpointPolicy
+from hpt_ros.policies.hpt import CheckpointPolicy
+from hpt_ros.policies.protocol import Observation
 from hpt_ros.structured import dump_yaml
 
 from .conftest import make_recipe

@@ -18,7 +18,7 @@ import yaml
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.model import HeadConfig, ImageEncoderConfig, load_checkpoint, load_trunk, save_checkpoint
-from hpt_ros.nodes.policies import load_policy
+from hpt_ros.policies.factory import load_policy
 from hpt_ros.resources import checkpoint_folder
 
 TESTS = Path(__file__).parents[1]

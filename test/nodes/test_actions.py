@@ -27,8 +27,8 @@ from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
 from hpt_ros.control import State  # noqa: E402
 from hpt_ros.embodiment import Embodiment  # noqa: E402
-from hpt_ros.nodes.interfaces import MissingInterfaceError, command_interface, interface  # noqa: E402
-from hpt_ros.nodes.waiting import Code  # noqa: E402
+from hpt_ros.nodes.common.interfaces import MissingInterfaceError, command_interface, interface  # noqa: E402
+from hpt_ros.nodes.policy.waiting import Code  # noqa: E402
 
 FRANKA = shipped("franka_gripper")
 PARALLEL = Embodiment.loads(
@@ -240,7 +240,7 @@ def test_jogged_joints_move_within_their_limits_of_position_too(form: str) -> No
         wait_for(lambda: arm.joints[0] > 0.4, "the first joint near its limit")
         wait_for(lambda: arm.joints[1] < -0.4, "motion of the other")
         node.stop("enough")
-        wait_for(lambda: node.pilot is not None and node.pilot.controller.at_rest, "rest")
+        wait_for(lambda: node.runtime is not None and node.runtime.controller.at_rest, "rest")
         if form == "velocities":
             wait_for(lambda: not np.any(arm.told[-1].velocities), "a zero")
         time.sleep(0.3)
@@ -312,7 +312,7 @@ def test_an_arm_behind_an_action_alone_follows_goals_that_end_at_rest() -> None:
     with active(Follower, robot, Script(robot, {0: 0.3}, {})) as (follower, node):
         wait_for(lambda: follower.joints[0] > 0.3, "motion", timeout_s=40.0)
         node.stop("enough")
-        wait_for(lambda: node.pilot is not None and node.pilot.controller.at_rest, "rest")
+        wait_for(lambda: node.runtime is not None and node.runtime.controller.at_rest, "rest")
         time.sleep(0.3)
         count = len(follower.goals)
         time.sleep(0.3)

@@ -71,7 +71,7 @@ def test_a_base_is_driven_within_its_limits_and_told_zero_several_times_in_the_e
         wait_for(lambda: np.abs(base.told[-1] - [-0.2, 1.5]).max() < 1e-6, "the limits")
         assert node.counters()["clamped_velocity"] > 0
         node.stop("enough")
-        wait_for(lambda: node.pilot is not None and node.pilot.controller.at_rest, "rest")
+        wait_for(lambda: node.runtime is not None and node.runtime.controller.at_rest, "rest")
         wait_for(lambda: len(base.told) > ZEROS and not np.any(base.told[-1 - ZEROS :]), "zeros")
         count = len(base.told)
         time.sleep(0.3)

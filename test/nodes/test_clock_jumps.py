@@ -43,7 +43,7 @@ class ShiftedNode:
         patient = ["safety.hold_timeout_s:=10.0", "tracking.duration_s:=5.0", "watchdog.timeout_s:=1.5"]
         arguments = ["policy:=random", f"embodiment:={FILE}", "autostart:=true", *patient]
         arguments += [f"log_decisions:={folder / 'decisions'}"]
-        command = [sys.executable, "-m", "hpt_ros.nodes.policy_node", "--ros-args"]
+        command = [sys.executable, "-m", "hpt_ros.nodes.policy.policy_node", "--ros-args"]
         command += [word for argument in arguments for word in ("-p", argument)]
         environment = {**os.environ, "LD_PRELOAD": str(shim), "CLOCK_SHIFT": str(numbers)}
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self._log, env=environment)

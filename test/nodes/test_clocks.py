@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 from rclpy.node import Node
 
-from hpt_ros.nodes.clocks import TRIES, NodeClock
-from hpt_ros.nodes.composition import Composition
+from hpt_ros.nodes.common.clocks import TRIES, NodeClock
+from hpt_ros.nodes.common.composition import Composition
 
 
 @pytest.fixture

@@ -36,8 +36,8 @@ def stop_listening(rig: Rig) -> None:
 
 def reason(rig: Rig) -> str:
     assert rig.node is not None
-    assert rig.node.pilot is not None
-    return rig.node.pilot.controller.session.waiting_for
+    assert rig.node.runtime is not None
+    return rig.node.runtime.controller.session.waiting_for
 
 
 def test_when_nobody_takes_the_commands_expect_waiting_with_the_topic_and_holding_when_they_go(rig):
@@ -63,7 +63,7 @@ def test_when_nobody_takes_the_commands_expect_waiting_with_the_topic_and_holdin
     rig.until(State.RUNNING)
     taker.destroy_subscription(taking)
     rig.until(State.HOLDING)
-    assert "commands reach nobody" in node.pilot.controller.session.reason
+    assert "commands reach nobody" in node.runtime.controller.session.reason
     assert node.counters()["unheard_stops"] == 1
     taker.create_subscription(JointTrajectory, COMMANDS, lambda _: None, 10)
     rig.until(State.RUNNING)
@@ -76,12 +76,12 @@ def test_when_another_node_commands_expect_a_fault_that_names_it_until_it_is_gon
     rival = other(rig, name, namespace)
     commanding = rival.create_publisher(JointTrajectory, COMMANDS, 10)
     rig.until(State.FAULT)
-    assert f"{namespace}/{name} publishes on {COMMANDS} too" in node.pilot.controller.latched
-    wait_for(lambda: node.pilot.controller.filter.at_rest, "rest")
+    assert f"{namespace}/{name} publishes on {COMMANDS} too" in node.runtime.controller.latched
+    wait_for(lambda: node.runtime.controller.filter.at_rest, "rest")
     assert node.clear_fault()[0]
     rig.until(State.FAULT)  # it is still there
     rival.destroy_publisher(commanding)
-    wait_for(lambda: not node.pilot.controller.guards.link.contested, "its end")
+    wait_for(lambda: not node.runtime.controller.guards.link.contested, "its end")
     wait_for(lambda: node.clear_fault()[0], "the fault's end")
     rig.until(State.RUNNING)
 
@@ -94,7 +94,7 @@ def test_when_another_node_is_permitted_expect_motion(rig, permitted):
     wait_for(lambda: rig.robot.count_publishers(COMMANDS) == 2, "the other publisher")
     time.sleep(0.5)  # more than two looks
     assert node.state is not State.FAULT
-    assert not node.pilot.controller.guards.link.contested
+    assert not node.runtime.controller.guards.link.contested
 
 
 def test_a_link_that_was_told_nothing_stops_nothing_and_all_that_is_wrong_is_said():

@@ -12,12 +12,12 @@ from rclpy.parameter import Parameter
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.demo import DemoSettings, record_demonstrations
-from hpt_ros.nodes.director import Director, EpisodeResult
-from hpt_ros.nodes.observer import Observer
-from hpt_ros.nodes.policy_node import PolicyNode
-from hpt_ros.nodes.sim_node import SimNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.policy.policy_node import PolicyNode
+from hpt_ros.nodes.sim.demo import DemoSettings, record_demonstrations
+from hpt_ros.nodes.sim.episode_recorder import EpisodeRecorder
+from hpt_ros.nodes.sim.episode_runner import EpisodeResult, EpisodeRunner
+from hpt_ros.nodes.sim.sim_node import SimNode
 from hpt_ros.resources import config_file
 from rosbag_tools.convert import convert
 
@@ -30,8 +30,8 @@ def test_when_the_policy_does_nothing_expect_the_arm_to_stay_and_the_dog_to_go_h
     with Composition() as graph:
         sim: SimNode = graph.add(SimNode(context=graph.context, parameter_overrides=FAST))
         sim.start()
-        director: Director = graph.add(Director(context=graph.context))
-        observer: Observer = graph.add(Observer(Embodiment.load(file), context=graph.context))
+        director: EpisodeRunner = graph.add(EpisodeRunner(context=graph.context))
+        observer: EpisodeRecorder = graph.add(EpisodeRecorder(Embodiment.load(file), context=graph.context))
         policy: PolicyNode = graph.add(
             PolicyNode(
                 context=graph.context,
@@ -57,7 +57,7 @@ def test_when_the_policy_does_nothing_expect_the_arm_to_stay_and_the_dog_to_go_h
 
 def test_when_the_checkpoint_is_missing_expect_the_nodes_sentence() -> None:
     with Composition() as graph:
-        director: Director = graph.add(Director(context=graph.context))
+        director: EpisodeRunner = graph.add(EpisodeRunner(context=graph.context))
         policy: PolicyNode = graph.add(PolicyNode(context=graph.context))
         with pytest.raises(HptError, match="the parameter checkpoint is empty"):
             director.configure_policy(policy)
@@ -67,7 +67,7 @@ def test_when_a_node_refuses_expect_its_reason() -> None:
     with Composition() as graph:
         sim: SimNode = graph.add(SimNode(context=graph.context, parameter_overrides=FAST))
         sim.start()
-        director: Director = graph.add(Director(context=graph.context))
+        director: EpisodeRunner = graph.add(EpisodeRunner(context=graph.context))
         with pytest.raises(HptError, match="/sim/reset_scene refused: the seed -3 is negative"):
             director.reset_scene(-3)
 

@@ -18,10 +18,10 @@ from hpt_msgs.srv import StartEpisode, StopEpisode
 from hpt_ros.cli.main import main
 from hpt_ros.embodiment import Deployment, Embodiment
 from hpt_ros.errors import HptError
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.policies import load_policy
-from hpt_ros.nodes.policy_node import PolicyNode
-from hpt_ros.nodes.recorder_node import RecorderNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.policy.policy_node import PolicyNode
+from hpt_ros.nodes.recorder.recorder_node import RecorderNode
+from hpt_ros.policies.factory import load_policy
 from rosbag_tools.convert import convert
 from rosbag_tools.inspection import inspect
 from rosbag_tools.reader import Bag

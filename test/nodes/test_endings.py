@@ -24,8 +24,8 @@ NODE = """
 import os, sys
 import numpy as np
 import rclpy
-from hpt_ros.nodes import policy_node
-from hpt_ros.nodes.executable import run
+from hpt_ros.nodes.policy import policy_node
+from hpt_ros.nodes.common.executable import run
 
 class Node(policy_node.PolicyNode):
     def __init__(self):
@@ -34,8 +34,8 @@ class Node(policy_node.PolicyNode):
         self.acted = False
 
     def act(self):
-        pilot = self.pilot
-        moving = pilot is not None and np.abs(pilot.controller.filter.velocity).max() > 0.1
+        runtime = self.runtime
+        moving = runtime is not None and np.abs(runtime.controller.filter.velocity).max() > 0.1
         if (moving or self.acted) and "ACT" in os.environ:
             self.acted = True
             exec(os.environ["ACT"])

@@ -36,7 +36,9 @@ def until_rest(rig: Rig) -> None:
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
     if rig.state() in (State.WAITING, State.FAULT):  # HOLDING goes on telling where it holds
         wait_for(
-            lambda: rig.node is not None and rig.node.pilot is not None and rig.node.pilot.controller.at_rest,
+            lambda: (
+                rig.node is not None and rig.node.runtime is not None and rig.node.runtime.controller.at_rest
+            ),
             "rest told to its end",
         )
         time.sleep(0.1)  # what was sent arrives
@@ -45,8 +47,8 @@ def until_rest(rig: Rig) -> None:
 
 def latched(rig: Rig) -> str:
     assert rig.node is not None
-    assert rig.node.pilot is not None
-    return rig.node.pilot.controller.latched
+    assert rig.node.runtime is not None
+    return rig.node.runtime.controller.latched
 
 
 def test_when_joint_states_stop_while_moving_expect_rest_within_limits_and_a_fault(rig):
@@ -70,10 +72,10 @@ def test_when_a_camera_freezes_while_moving_expect_rest_within_limits_and_a_faul
     rig.until(State.FAULT)
     assert node.counters()["frozen_stops"] == 1
     assert "its camera is frozen" in latched(rig)
-    ages_s = node.pilot.stream_ages_s(node.now_ns)
+    ages_s = node.runtime.stream_ages_s(node.now_ns)
     assert max(ages_s.values()) < 1.0  # its messages came all the while
     rig.robot.same_picture = False
-    wait_for(lambda: not node.pilot.controller.session.stale, "a new picture")
+    wait_for(lambda: not node.runtime.controller.session.stale, "a new picture")
     assert node.clear_fault()[0]
     rig.until_moving()
 
@@ -163,13 +165,13 @@ def test_when_the_deadmans_switch_goes_expect_rest_within_limits_and_motion_only
 def test_when_decoding_hangs_while_moving_expect_commands_meanwhile_then_rest_within_limits(rig):
     node = rig.start(**PATIENT)
     rig.until_moving()
-    go, decode = threading.Event(), node.pilot.intake._decode
+    go, decode = threading.Event(), node.runtime.observations._decode
 
     def hanging(*arguments: Any) -> Any:
         assert go.wait(60.0)
         return decode(*arguments)
 
-    node.pilot.intake._decode = hanging
+    node.runtime.observations._decode = hanging
     sent = len(rig.robot.commands)
     rig.until(State.HOLDING)  # the chunk is used up
     until_rest(rig)
@@ -250,7 +252,7 @@ def test_when_a_subscriber_of_the_commands_is_slow_expect_the_others_to_get_ever
 
 def test_when_its_process_is_killed_while_moving_expect_limits_up_to_the_end_and_nothing_after(rig):
     arguments = ["policy:=random", f"embodiment:={FILE}", "autostart:=true"]
-    command: list[Any] = [sys.executable, "-m", "hpt_ros.nodes.policy_node", "--ros-args"]
+    command: list[Any] = [sys.executable, "-m", "hpt_ros.nodes.policy.policy_node", "--ros-args"]
     for argument in arguments:
         command += ["-p", argument]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=dict(os.environ))

@@ -19,8 +19,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from hpt_msgs.action import RunPolicy
 from hpt_msgs.msg import PolicyStatus
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.sim_node import SimNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.sim.sim_node import SimNode
 from hpt_ros.resources import config_file
 
 SCALE = 0.1  # of config/safety/first_motion.yaml
@@ -71,7 +71,7 @@ def test_with_the_parameters_for_first_motion_the_robot_moves_at_a_tenth_of_its_
         )
         listener = composition.add(Listener(composition.context, namespace))
         sim.start()
-        command = [sys.executable, "-m", "hpt_ros.nodes.policy_node", "--ros-args"]
+        command = [sys.executable, "-m", "hpt_ros.nodes.policy.policy_node", "--ros-args"]
         command += [
             "--params-file",
             str(config_file("safety/first_motion.yaml")),

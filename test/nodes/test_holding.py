@@ -20,9 +20,9 @@ from hpt_msgs.msg import EpisodeEvent
 from hpt_msgs.srv import StartEpisode, StopEpisode
 from hpt_ros.control import State
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.policies import LoadedPolicy
-from hpt_ros.nodes.recorder_node import RecorderNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.recorder.recorder_node import RecorderNode
+from hpt_ros.policies.factory import LoadedPolicy
 from rosbag_tools.reader import Bag
 
 SILENT = ROBOT.action.names[-1]
@@ -75,7 +75,7 @@ def test_when_a_joint_was_published_once_before_activation_expect_the_robot_to_r
     assert rig.robot.change(Transition.TRANSITION_CONFIGURE)
     wait_for(lambda: rig.robot.last.get_subscription_count() > 0, "a subscription")
     rig.robot.moved()
-    wait_for(lambda: node.pilot is not None and node.pilot._pose.held, "the joint")
+    wait_for(lambda: node.runtime is not None and node.runtime._pose.held, "the joint")
     time.sleep(0.5)
     for _ in range(2):
         assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
@@ -92,6 +92,19 @@ def test_when_it_was_never_published_expect_the_robot_to_wait(rig) -> None:
     assert node.state is State.WAITING
     rig.robot.moved()
     rig.until_moving()
+
+
+def test_when_the_file_does_not_say_that_it_holds_expect_that_named_as_a_remedy(rig) -> None:
+    joints = replace(JOINTS, holds=())
+    silent = replace(
+        ROBOT, streams=tuple(joints if item.name == joints.name else item for item in ROBOT.streams)
+    )
+    rig.start(loaded=LoadedPolicy(Still(0.4), silent, "", silent.observation_horizon))
+    words = f"none had {SILENT}", "or name it under holds there if it is published only while it moves"
+    wait_for(
+        lambda: any(all(word in status.fault for word in words) for status in rig.robot.statuses),
+        "the reason",
+    )
 
 
 def test_when_an_episode_begins_expect_the_last_word_of_a_silent_joint_in_its_bag(tmp_path) -> None:

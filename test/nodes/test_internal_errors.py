@@ -59,7 +59,7 @@ def test_when_a_service_raises_while_moving_expect_an_answer_rest_and_a_latch_th
     rig.until(State.FAULT)
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
     rig.check_limits()
-    assert node.pilot.controller.latched == answer.message
+    assert node.runtime.controller.latched == answer.message
     assert "Traceback" in capfd.readouterr().err
     monkeypatch.undo()
     wait_for(lambda: rig.robot.call(ClearFault, "clear_fault").success, "clearing")
@@ -82,13 +82,13 @@ def test_when_a_subscription_raises_while_moving_expect_rest_and_a_latch(rig, mo
     rig.until(State.FAULT)
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
     rig.check_limits()
-    assert node.pilot.controller.latched.startswith("internal error, RuntimeError: out of cheese")
+    assert node.runtime.controller.latched.startswith("internal error, RuntimeError: out of cheese")
 
 
 def test_when_the_control_timer_raises_again_and_again_expect_braked_by_close(rig, monkeypatch):
     node = rig.start()
     rig.until_moving()
-    monkeypatch.setattr(node.teller, "state", SimpleNamespace())  # not to be called
+    monkeypatch.setattr(node.state_log, "state", SimpleNamespace())  # not to be called
     wait_for(lambda: node._closed, "the end of the node")
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
     rig.check_limits()
@@ -96,8 +96,8 @@ def test_when_the_control_timer_raises_again_and_again_expect_braked_by_close(ri
 
 PROCESS = """
 import sys, threading
-from hpt_ros.nodes import policy_node
-from hpt_ros.nodes.executable import run
+from hpt_ros.nodes.policy import policy_node
+from hpt_ros.nodes.common.executable import run
 
 class Broken(policy_node.PolicyNode):
     def __init__(self):

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,21 @@ import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
 from policy_rig import HOME, ROBOT, Ramp, Robot, wait_for
+from rclpy.parameter import Parameter
 
+from hpt_msgs.srv import StartEpisode, StopEpisode
 from hpt_ros.control import State
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.parameter_files import matches
-from hpt_ros.nodes.policies import LoadedPolicy
-from hpt_ros.nodes.policy_node import PolicyNode
-from hpt_ros.nodes.sim_node import SimNode
-from hpt_ros.nodes.teleop_node import TeleopNode
-from hpt_ros.resources import config_file
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.common.parameter_files import matches
+from hpt_ros.nodes.policy.policy_node import PolicyNode
+from hpt_ros.nodes.recorder.recorder_node import RecorderNode
+from hpt_ros.nodes.sim.sim_node import SimNode
+from hpt_ros.nodes.sim.teleop_node import TeleopNode
+from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.resources import checkpoint_folder, config_file
+from rosbag_tools.convert import convert
+from rosbag_tools.episodes import find_episodes
+from rosbag_tools.reader import Bag
 
 COMMANDS = "/arm_controller/joint_trajectory"
 
@@ -33,6 +41,14 @@ def start(composition: Composition, robot: Robot, policy: Ramp, **arguments: Any
     assert robot.change(Transition.TRANSITION_CONFIGURE), node.refusal
     assert robot.change(Transition.TRANSITION_ACTIVATE), node.refusal
     return node
+
+
+def called(node: Any, kind: Any, name: str) -> Any:
+    client = node.create_client(kind, name)
+    assert client.wait_for_service(timeout_sec=20.0)
+    future = client.call_async(kind.Request())
+    wait_for(future.done, f"the answer of {name}")
+    return future.result()
 
 
 def test_when_two_robots_share_a_graph_expect_each_commanded_by_its_own_node_only():
@@ -62,6 +78,51 @@ def test_when_two_robots_share_a_graph_expect_each_commanded_by_its_own_node_onl
         assert right.statuses[-1].fault == ""
 
 
+def test_when_a_checkpoint_runs_and_is_recorded_in_two_namespaces_expect_each_its_own_topics_only(tmp_path):
+    """The shipped checkpoint's topics are relative, so that it runs in a namespace as it is; so is what is recorded."""
+    stats = json.loads((checkpoint_folder("feed_dog") / "stats.json").read_text())
+    began = np.array(stats["state"]["mean"])
+    places = {"/cell/left": began, "/cell/right": began + 0.05}
+    bags = {}
+    with Composition() as composition:
+        robots = {name: composition.add(Robot(composition.context, name)) for name in places}
+        policies, recorders = [], []
+        for name, place in places.items():
+            robots[name].place(place)
+            chosen = {"policy": "checkpoint", "checkpoint": "feed_dog"}
+            overrides = [Parameter(key, value=value) for key, value in chosen.items()]
+            policies.append(
+                composition.add(
+                    PolicyNode(context=composition.context, namespace=name, parameter_overrides=overrides)
+                )
+            )
+            recorders.append(
+                composition.add(
+                    RecorderNode(ROBOT, tmp_path / name[1:], context=composition.context, namespace=name)
+                )
+            )
+        for robot, node in zip(robots.values(), policies, strict=True):
+            assert robot.change(Transition.TRANSITION_CONFIGURE), node.refusal
+            assert robot.change(Transition.TRANSITION_ACTIVATE), node.refusal
+        for robot, node in zip(robots.values(), policies, strict=True):
+            wait_for(lambda robot=robot: len(robot.commands) > 20, f"commands of {node.get_namespace()}")
+        for name, recorder in zip(places, recorders, strict=True):
+            wait_for(lambda recorder=recorder: len(recorder.topics.known) >= 4, "the publishers")
+            started = called(robots[name], StartEpisode, f"{name}/recorder_node/start_episode")
+            assert started.success, started.message
+        time.sleep(2.0)
+        for name in places:
+            stopped = called(robots[name], StopEpisode, f"{name}/recorder_node/stop_episode")
+            assert stopped.success, stopped.message
+            bags[name] = stopped.bag_path
+    for name, path in bags.items():
+        with Bag.open(path) as bag:
+            theirs = {topic for topic in bag.topics if not topic.startswith("/hpt/")}
+            assert theirs == {f"{name}/{topic}" for topic in ROBOT.topics}
+            assert sum(1 for _ in find_episodes(bag)) == 1
+        assert convert([path], tmp_path / f"{name[1:]}_dataset").kept > 10
+
+
 def test_when_topics_are_remapped_expect_absolute_and_relative_names_to_follow_once():
     """A chain of remappings is followed once, as everywhere in ROS: a camera is not sent through two of them."""
     from dataclasses import replace
@@ -83,8 +144,8 @@ def test_when_topics_are_remapped_expect_absolute_and_relative_names_to_follow_o
         node.trigger_configure()
         heard = {item.topic_name for item in node.subscriptions}
         assert {"/a", "/b", "/left/measured"} <= heard
-        assert node.pilot is not None
-        assert [stream.topic for stream in node.pilot.embodiment.streams] == ["/a", "/b", "/left/measured"]
+        assert node.runtime is not None
+        assert [stream.topic for stream in node.runtime.embodiment.streams] == ["/a", "/b", "/left/measured"]
         assert f"/left{COMMANDS}" in {item.topic_name for item in node.publishers}
 
 
@@ -152,7 +213,7 @@ def run_policy_node(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable,
         "-m",
-        "hpt_ros.nodes.policy_node",
+        "hpt_ros.nodes.policy.policy_node",
         "--ros-args",
         "--log-level",
         "fatal",

@@ -22,13 +22,14 @@ from rclpy.parameter import Parameter
 from hpt_ros.control import State
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
-from hpt_ros.nodes import parameters, policy_node, settings
-from hpt_ros.nodes.composition import destroy
-from hpt_ros.nodes.inference_node import InferenceNode
-from hpt_ros.nodes.policy_node import PolicyNode
-from hpt_ros.nodes.recorder_node import RecorderNode
-from hpt_ros.nodes.sim_node import SimNode
-from hpt_ros.nodes.teleop_node import TeleopNode
+from hpt_ros.nodes.common import parameters
+from hpt_ros.nodes.common.composition import destroy
+from hpt_ros.nodes.inference.inference_node import InferenceNode
+from hpt_ros.nodes.policy import parameter_callback, policy_node
+from hpt_ros.nodes.policy.policy_node import PolicyNode
+from hpt_ros.nodes.recorder.recorder_node import RecorderNode
+from hpt_ros.nodes.sim.sim_node import SimNode
+from hpt_ros.nodes.sim.teleop_node import TeleopNode
 from hpt_ros.resources import config_file
 
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
@@ -143,7 +144,7 @@ def test_when_the_command_line_is_wrong_expect_one_sentence_and_status_2(argumen
     command = [
         sys.executable,
         "-m",
-        "hpt_ros.nodes.policy_node",
+        "hpt_ros.nodes.policy.policy_node",
         "--ros-args",
         "--log-level",
         "fatal",
@@ -205,10 +206,10 @@ def test_a_nodes_own_dump_loads_into_it_in_every_state(rig):
     assert services.load(full) == {}
     assert services.put("task", "stir") == ""
     assert rig.node is not None
-    assert rig.node.pilot is not None
-    assert rig.node.pilot.task == "stir"
+    assert rig.node.runtime is not None
+    assert rig.node.runtime.task == "stir"
     assert services.put("task", "") == ""
-    assert rig.node.pilot.task == ROBOT.task
+    assert rig.node.runtime.task == ROBOT.task
 
 
 def test_every_parameter_is_described_with_its_range_and_whether_it_ever_changes(rig):
@@ -223,7 +224,7 @@ def test_every_parameter_is_described_with_its_range_and_whether_it_ever_changes
     }
     assert [name for name, item in ours.items() if not item.description] == []
     fixed = {name for name, item in ours.items() if item.read_only and not name.startswith("qos_overrides.")}
-    assert fixed == settings.NEVER
+    assert fixed == parameter_callback.NEVER
     assert [item.read_only for name, item in ours.items() if name.startswith("qos_overrides.")].count(
         False
     ) == 0
@@ -275,7 +276,7 @@ def raising(error: BaseException) -> Callable[..., Any]:
     return raises
 
 
-@pytest.mark.parametrize("part", ["StreamMonitor", "Prediction", "Connections", "make_pilot"])
+@pytest.mark.parametrize("part", ["StreamMonitor", "Prediction", "RosInterfaces", "make_runtime"])
 @pytest.mark.parametrize("error", [HptError("a reason"), MemoryError("no room"), ValueError("any other")])
 def test_when_configure_fails_halfway_expect_nothing_left_and_one_of_each_the_next_time(
     rig, monkeypatch, part, error

@@ -94,8 +94,8 @@ def test_when_camera_dies_while_moving_expect_braking_from_its_timeout_on_within
     rig.until_rest()
     rig.check_limits()
     # What is fixed by then is not changed any more: the lead, and the curve's periods.
-    assert node.pilot is not None
-    plan = node.pilot.controller.plan
+    assert node.runtime is not None
+    plan = node.runtime.controller.plan
     fixed_ns = rig.robot.last_camera_ns + 250_000_000 + plan.lead_ns + 5 * plan.period_ns
     after = [np.abs(command.velocity) for command in rig.robot.commands if command.due_ns > fixed_ns]
     assert len(after) > 3
@@ -186,7 +186,7 @@ def test_when_deactivated_while_moving_expect_rest_and_when_activated_nothing_re
     moved = HOME + 0.3
     rig.robot.place(moved)
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
-    wait_for(lambda: not node.pilot.worker.idle, "the policy to be asked")
+    wait_for(lambda: not node.runtime.worker.idle, "the policy to be asked")
     time.sleep(0.3)
     assert rig.state() is State.WAITING
     assert len(rig.robot.commands) == sent
@@ -205,7 +205,7 @@ def test_when_chunk_of_an_old_activation_comes_late_expect_it_thrown_away(rig):
     rig.robot.camera_on = False
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
     rig.policy.released.set()
-    wait_for(lambda: node.pilot.worker.idle, "the old result to be taken")
+    wait_for(lambda: node.runtime.worker.idle, "the old result to be taken")
     assert node.counters()["chunks"] == 0
     assert rig.robot.commands == []
 
@@ -235,7 +235,7 @@ def test_when_policy_raises_while_moving_expect_rest_within_limits(rig):
     rig.until_rest()
     rig.check_limits()
     assert node.counters()["inference_errors"] == 3
-    assert "raised RuntimeError: out of cheese" in node.pilot.controller.latched
+    assert "raised RuntimeError: out of cheese" in node.runtime.controller.latched
 
 
 def test_when_policy_hangs_while_moving_expect_rest_within_limits_when_the_chunk_is_used_up(rig):
@@ -274,11 +274,13 @@ def test_when_the_node_itself_fails_while_moving_expect_rest_within_limits_and_a
     node = rig.start(queue__request_fraction=1.0)
     rig.until_moving()
     with node.lock:
-        setattr(getattr(node.pilot.intake, part), method, None)  # as a programming error would leave it
+        setattr(
+            getattr(node.runtime.observations, part), method, None
+        )  # as a programming error would leave it
     rig.until(State.FAULT)
     rig.until_rest()
     rig.check_limits()
-    assert node.pilot.controller.latched.startswith("internal error, TypeError")
+    assert node.runtime.controller.latched.startswith("internal error, TypeError")
 
 
 def test_when_first_target_is_far_away_expect_waiting_and_the_status_says_why(rig):
@@ -337,7 +339,7 @@ def test_parameters_are_described_ranged_and_refused_when_it_is_too_late(rig):
     assert "does not change while the robot may move; deactivate the node first" in late.reason
     (task,) = node.set_parameters([Parameter("task", value="feed the cat")])
     assert task.successful
-    assert node.pilot.task == "feed the cat"
+    assert node.runtime.task == "feed the cat"
 
 
 def test_when_parameter_is_out_of_range_expect_refused_and_the_old_kept(rig):
@@ -358,7 +360,7 @@ def test_task_is_set_by_service_and_reaches_the_policy(rig):
     wait_for(
         lambda: rig.policy.seen and rig.policy.seen[-1].task == "water the dog", "the task at the policy"
     )
-    assert node.pilot.task == "water the dog"
+    assert node.runtime.task == "water the dog"
 
 
 def test_when_closed_while_moving_expect_the_robot_braked(rig):

@@ -43,10 +43,10 @@ from hpt_ros.model import (
     TrunkConfig,
     save_checkpoint,
 )
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.inference import EncodesAhead, Observation
-from hpt_ros.nodes.policies import load_policy
-from hpt_ros.nodes.policy_node import PolicyNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.policy.policy_node import PolicyNode
+from hpt_ros.policies.factory import load_policy
+from hpt_ros.policies.protocol import EncodesAhead, Observation
 from hpt_ros.resources import config_file
 
 FILE = config_file("embodiments/feed_dog.yaml")
@@ -227,7 +227,7 @@ def test_when_device_is_not_there_expect_configure_refused_with_a_sentence(check
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "hpt_ros.nodes.policy_node", "--ros-args", *arguments]
+    command = [sys.executable, "-m", "hpt_ros.nodes.policy.policy_node", "--ros-args", *arguments]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
     )

@@ -18,12 +18,13 @@ from std_msgs.msg import Float64MultiArray
 from support.told import peaks
 
 from hpt_ros.control import ControlConfig, State
-from hpt_ros.nodes import policy_config, settings
-from hpt_ros.nodes.kinematics import read_urdf
-from hpt_ros.nodes.parameters import names
-from hpt_ros.nodes.policies import LoadedPolicy
-from hpt_ros.nodes.policy_config import PolicyNodeConfig
-from hpt_ros.nodes.policy_node import PolicyNode
+from hpt_ros.nodes.common.parameters import names
+from hpt_ros.nodes.policy.parameter_callback import ALWAYS, CONNECTED, NEVER, WHILE_INACTIVE
+from hpt_ros.nodes.policy.policy_node import PolicyNode
+from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.runtime import policy_config
+from hpt_ros.runtime.kinematics import read_urdf
+from hpt_ros.runtime.policy_config import PolicyNodeConfig
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_encoding_ahead_is_switched_at_run_time_and_what_cannot_change_is_refuse
         )
     (switched,) = node.set_parameters([Parameter("encode_ahead", value=False)])
     assert switched.successful
-    assert not node.pilot.intake.encode_ahead
+    assert not node.runtime.observations.encode_ahead
     assert "one of auto, eager, fused, compile" in node.describe_parameter("backend").additional_constraints
 
 
@@ -86,11 +87,11 @@ def test_limits_change_while_the_node_is_not_active_without_loading_the_policy_a
     assert put(node, safety__velocity_scale=0.1) == moving
     assert node.get_parameter("safety.velocity_scale").value == 1.0
     assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
-    loaded = node.pilot.loaded
+    loaded = node.runtime.loaded
     assert node.set_task("something else") == ""
     assert put(node, safety__velocity_scale=0.1, start_on_activate=True) == ""
-    assert node.pilot.loaded is loaded
-    assert node.pilot.task == "something else"
+    assert node.runtime.loaded is loaded
+    assert node.runtime.task == "something else"
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
     sent = len(rig.robot.commands)
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
@@ -108,7 +109,7 @@ def test_what_is_latched_outlives_a_change_of_limits(rig):
     assert put(node, watchdog__timeout_s=0.5) == ""
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
     assert rig.state() is State.FAULT
-    assert node.pilot.controller.latched == "a test stopped it"
+    assert node.runtime.controller.latched == "a test stopped it"
 
 
 @pytest.mark.parametrize(
@@ -131,9 +132,9 @@ def test_what_is_latched_outlives_a_change_of_limits(rig):
 def test_when_a_change_cannot_be_made_expect_none_of_it_and_the_reason(rig, values, sentence):
     node = rig.start(active=False)
     assert rig.robot.change(Transition.TRANSITION_CONFIGURE)
-    pilot = node.pilot
+    runtime = node.runtime
     assert sentence in put(node, **values)
-    assert node.pilot is pilot
+    assert node.runtime is runtime
     assert node.get_parameter("safety.velocity_scale").value == 1.0
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
     rig.until(State.RUNNING)
@@ -141,10 +142,13 @@ def test_when_a_change_cannot_be_made_expect_none_of_it_and_the_reason(rig, valu
 
 def test_every_parameter_of_the_control_room_has_a_time_at_which_it_may_change():
     control = names(ControlConfig)
-    assert control == (settings.WHILE_INACTIVE | settings.CONNECTED) - {"start_on_activate", "log_decisions"}
+    assert control == (WHILE_INACTIVE | CONNECTED) - {
+        "start_on_activate",
+        "log_decisions",
+    }
     everything = names(PolicyNodeConfig, ControlConfig)
-    assert everything >= settings.ALWAYS | settings.NEVER | settings.WHILE_INACTIVE | settings.CONNECTED
-    assert not settings.ALWAYS & settings.NEVER & settings.WHILE_INACTIVE
+    assert everything >= ALWAYS | NEVER | WHILE_INACTIVE | CONNECTED
+    assert not ALWAYS & NEVER & WHILE_INACTIVE
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from scipy.spatial.transform import Rotation
 from tool_rig import POSES, Script, running
 
 from hpt_ros.control import State
-from hpt_ros.nodes.kinematics import read_urdf, root_link
-from hpt_ros.nodes.policies import LoadedPolicy
+from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.runtime.kinematics import read_urdf, root_link
 
 LINKS = "".join(
     f'<link name="l{number + 1}"/><joint name="{limit.name}" type="revolute"><parent link="l{number}"/>'

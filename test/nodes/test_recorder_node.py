@@ -17,8 +17,8 @@ from hpt_msgs.msg import EpisodeEvent
 from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.recorder_node import RecorderNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.recorder.recorder_node import RecorderNode
 from rosbag_tools.convert import convert
 from rosbag_tools.episodes import find_episodes
 from rosbag_tools.reader import Bag

@@ -18,9 +18,9 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from hpt_msgs.msg import EpisodeEvent
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.recorder_node import RecorderNode
-from hpt_ros.nodes.recorder_topics import LEAST_DEPTH, MOST_DEPTH, as_offered, queue_depth
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.recorder.recorder_node import RecorderNode
+from hpt_ros.nodes.recorder.topics import LEAST_DEPTH, MOST_DEPTH, as_offered, queue_depth
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 LATCHED, VOLATILE = DurabilityPolicy.TRANSIENT_LOCAL, DurabilityPolicy.VOLATILE

@@ -24,10 +24,10 @@ from std_msgs.msg import String, UInt8MultiArray
 
 from hpt_ros.control import State
 from hpt_ros.errors import HptError
-from hpt_ros.nodes import remote
-from hpt_ros.nodes.inference_node import InferenceNode
-from hpt_ros.nodes.policies import LoadedPolicy
-from hpt_ros.nodes.wire import pack, unpack
+from hpt_ros.nodes.inference import remote
+from hpt_ros.nodes.inference.inference_node import InferenceNode
+from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.serialization import pack, unpack
 
 REMOTE: dict[str, Any] = {"load": False, "policy": "remote", "embodiment": FILE}
 
@@ -95,8 +95,8 @@ def test_a_remote_policy_sees_what_a_local_one_would_and_moves_the_robot(rig):
     assert seen.inputs["state"].shape == (1, ROBOT.observation_horizon, 7)
     assert seen.task == "rest"
     assert len(seen.keys) == ROBOT.observation_horizon
-    assert node.pilot.loaded.checkpoint == "runs/7 on /inference_node"
-    assert "sing" in node.pilot.task_refusal("sing")
+    assert node.runtime.loaded.checkpoint == "runs/7 on /inference_node"
+    assert "sing" in node.runtime.task_refusal("sing")
     before = rig.policy.resets
     assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
@@ -112,7 +112,7 @@ def test_when_the_remote_policy_raises_expect_its_words_and_a_fault_and_motion_w
     rig.until(State.FAULT)
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
     rig.check_limits()
-    assert "its policy raised RuntimeError: out of cheese" in node.pilot.controller.latched
+    assert "its policy raised RuntimeError: out of cheese" in node.runtime.controller.latched
     rig.policy.raises = False
     assert node.clear_fault()[0]
     rig.until_moving()
@@ -138,12 +138,12 @@ def test_when_no_answer_comes_expect_rest_within_limits_and_a_late_answer_unused
 def test_when_messages_are_garbled_expect_failed_inferences_and_nothing_commanded(rig):
     node = rig.robot
     liar = node.create_publisher(String, "/inference_node/card", remote.KEPT)
-    liar.publish(remote.Card(ROBOT.to_yaml(), "", ROBOT.observation_horizon, [], []).to_message())
+    liar.publish(remote.PolicyInfo(ROBOT.to_yaml(), "", ROBOT.observation_horizon, [], []).to_message())
     answers = node.create_publisher(UInt8MultiArray, "/inference_node/answer", remote.NEWEST)
     node.create_timer(0.02, lambda: answers.publish(UInt8MultiArray(data=b"\x07" * 50)))
     started = rig.start(**REMOTE, safety__max_refused=3)
     rig.until(State.FAULT)
-    assert "a message of 50 bytes is none of hpt_ros's" in started.pilot.controller.latched
+    assert "a message of 50 bytes is none of hpt_ros's" in started.runtime.controller.latched
     assert rig.robot.commands == []
 
 
@@ -157,7 +157,7 @@ def test_when_there_is_no_inference_node_expect_configure_refused_with_the_remed
 @pytest.mark.parametrize("data", ["[]", "{}", '{"embodiment": 1}', "no JSON"])
 def test_when_a_card_cannot_be_read_expect_a_sentence(data):
     with pytest.raises(HptError, match="/it says of itself what this version of hpt_ros cannot read"):
-        remote.Card.of_message(String(data=data), "/it")
+        remote.PolicyInfo.of_message(String(data=data), "/it")
 
 
 def test_when_the_inference_node_is_for_another_robot_expect_the_field_and_both_values(rig):
@@ -178,10 +178,10 @@ def test_when_the_robots_side_has_no_embodiment_file_expect_configure_refused(ri
 def test_when_the_inference_node_starts_later_expect_waiting_and_then_the_robots_side_ready() -> None:
     environment = os.environ | {"RCUTILS_LOGGING_USE_STDOUT": "1", "PYTHONUNBUFFERED": "1"}
 
-    def started(executable: str, **values: str) -> subprocess.Popen[str]:
+    def started(module: str, **values: str) -> subprocess.Popen[str]:
         settings = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
         return subprocess.Popen(
-            [sys.executable, "-m", f"hpt_ros.nodes.{executable}", "--ros-args", *settings],
+            [sys.executable, "-m", f"hpt_ros.nodes.{module}", "--ros-args", *settings],
             stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
 
@@ -192,11 +192,11 @@ def test_when_the_inference_node_starts_later_expect_waiting_and_then_the_robots
                 return
         pytest.fail(f"{words!r} was never said")
 
-    with started("policy_node", policy="remote", embodiment="feed_dog", autostart="true") as robot:
+    with started("policy.policy_node", policy="remote", embodiment="feed_dog", autostart="true") as robot:
         try:
             until(robot, "no inference node of that name was found")
             until(robot, "waits for it, and tries again")
-            with started("inference_node", policy="hold", embodiment="feed_dog") as policy:
+            with started("inference.inference_node", policy="hold", embodiment="feed_dog") as policy:
                 try:
                     until(robot, "configured for feed_dog")
                 finally:

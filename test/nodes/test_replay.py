@@ -20,11 +20,11 @@ from rosgraph_msgs.msg import Clock
 from sensing_rig import KINDS, SENSING
 
 from hpt_ros.control import State
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.conversions import to_time
-from hpt_ros.nodes.policies import LoadedPolicy
-from hpt_ros.nodes.policy_node import PolicyNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.common.conversions import to_time
+from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.observation import TickGrid
+from hpt_ros.policies.factory import LoadedPolicy
 from rosbag_tools.definitions import installed_types
 from rosbag_tools.reader import Bag
 
@@ -70,9 +70,9 @@ class Player(Node):
             data = bytes(store.serialize_cdr(message.content, type_))
             self.topics[message.topic].publish(deserialize_message(data, KINDS[type_]))
             soon(partial(self._heard, node, number + 1), "the message")
-            assert node.pilot is not None
-            assert node.pilot.intake.flush()
-            soon(lambda: node.pilot is not None and node.pilot.worker.busy_s() == 0.0, "the policy")
+            assert node.runtime is not None
+            assert node.runtime.observations.flush()
+            soon(lambda: node.runtime is not None and node.runtime.worker.busy_s() == 0.0, "the policy")
 
     @staticmethod
     def _stands(node: PolicyNode, time_ns: int) -> bool:

@@ -100,7 +100,7 @@ def test_when_a_goal_cannot_begin_expect_the_client_told_why_and_nothing_moved(r
         refused = answer(rig, task, timeout_s)
         assert refused.outcome == RunPolicy.Result.REFUSED
         assert reason in refused.message
-    assert node.pilot.task != " "
+    assert node.runtime.task != " "
     assert rig.robot.commands == []
     node.stop("a person stood there")
     assert answer(rig).message == "a fault is latched (a person stood there); clear it first"
@@ -109,7 +109,7 @@ def test_when_a_goal_cannot_begin_expect_the_client_told_why_and_nothing_moved(r
     rig.until_moving()
     refused = answer(rig, "jump")
     assert refused.message == "another goal is running; cancel that one first"
-    assert node.pilot.task == "go"
+    assert node.runtime.task == "go"
     assert rig.state() is State.RUNNING
     rig.check_limits()
 
@@ -120,7 +120,7 @@ def test_when_a_goal_meets_a_fault_of_ours_expect_it_answered_and_the_node_alive
     failed = answer(rig)
     assert failed.outcome == RunPolicy.Result.FAULTED
     assert failed.message.startswith("internal error, KeyError: 'no such key'")
-    assert node.pilot.controller.latched == failed.message
+    assert node.runtime.controller.latched == failed.message
     assert "Traceback" in capfd.readouterr().err
     monkeypatch.undo()
     wait_for(lambda: rig.robot.call(ClearFault, "clear_fault").success, "clearing")
@@ -141,4 +141,4 @@ def test_when_a_goal_that_runs_meets_a_fault_of_ours_expect_it_answered_and_the_
     assert "no such key" in result.message
     rig.until_rest()
     rig.check_limits()
-    assert "no such key" in node.pilot.controller.latched
+    assert "no such key" in node.runtime.controller.latched

@@ -21,10 +21,10 @@ from sensing_rig import SENSING, TASKS, SensingRobot
 from hpt_msgs.action import RunPolicy
 from hpt_msgs.srv import SetTask
 from hpt_ros.control import ControlConfig, State
-from hpt_ros.nodes.inference import Observation
-from hpt_ros.nodes.pilot import Pilot
-from hpt_ros.nodes.policies import LoadedPolicy
 from hpt_ros.observation import TickGrid, decode_command
+from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.protocol import Observation
+from hpt_ros.runtime.policy_runtime import PolicyRuntime
 from rosbag_tools.reader import Bag
 
 # --- a bag, converted and replayed ---------------------------------------------------------------------------------
@@ -35,27 +35,27 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bag(tmp_path_factory.mktemp("bag") / "all")
 
 
-def replayed(bag: Path, loaded: LoadedPolicy, *, every: int) -> Pilot:
+def replayed(bag: Path, loaded: LoadedPolicy, *, every: int) -> PolicyRuntime:
     """Put the bag's messages through the node's path; the control loop comes round every so many messages."""
-    pilot = Pilot(loaded, ControlConfig())
-    pilot.activate(enabled=True)
+    runtime = PolicyRuntime(loaded, ControlConfig())
+    runtime.activate(enabled=True)
     topics = {stream.topic: stream for stream in SENSING.streams}
     with Bag.open(bag) as opened:
         messages = [*opened.messages([*topics, ACTION.topic])]
     for number, message in enumerate(messages):
         if message.topic == ACTION.topic:
             time_ns, position = decode_command(ACTION.parts[0], message.content, message.log_ns)
-            pilot.intake.commanded(time_ns, message.log_ns, position, np.zeros_like(position))
+            runtime.observations.commanded(time_ns, message.log_ns, position, np.zeros_like(position))
         else:
-            assert not pilot.message(topics[message.topic], message.content, message.log_ns)
+            assert not runtime.message(topics[message.topic], message.content, message.log_ns)
         if number % every == 0:
-            step = pilot.step(message.log_ns)
+            step = runtime.step(message.log_ns)
             assert not step.internal
             assert step.command is None
-            assert pilot.intake.flush()
-            wait_for(lambda: pilot.worker.busy_s() == 0.0, "the policy")
-    assert pilot.close()
-    return pilot
+            assert runtime.observations.flush()
+            wait_for(lambda: runtime.worker.busy_s() == 0.0, "the policy")
+    assert runtime.close()
+    return runtime
 
 
 @pytest.mark.parametrize("every", [1, 7])
@@ -63,7 +63,7 @@ def test_a_replayed_bag_gives_the_policy_the_converters_arrays_of_every_modality
     optional = frozenset({"tactile"})
     policy = Watching()
     loaded = LoadedPolicy(policy, SENSING, "", SENSING.observation_horizon, optional)
-    pilot = replayed(bag, loaded, every=every)
+    runtime = replayed(bag, loaded, every=every)
     rows = converted(bag, optional)
     grid = TickGrid(SENSING.tick_hz)
     compared = 0
@@ -83,7 +83,7 @@ def test_a_replayed_bag_gives_the_policy_the_converters_arrays_of_every_modality
     assert {"tactile" in observation.inputs for observation in policy.seen.values()} == {True, False}
     valid = [row.tick for row in rows.values() if row.tick.valid]
     losses = sum(bool(now.absent) and not before.absent for before, now in itertools.pairwise(valid))
-    assert pilot.counters["inputs_lost"] == losses + bool(valid[0].absent) > 0
+    assert runtime.counters["inputs_lost"] == losses + bool(valid[0].absent) > 0
     assert all(len(keys) == 1 for keys in policy.ahead)
 
 
@@ -168,7 +168,7 @@ def test_when_a_needed_stream_dies_expect_rest_within_limits_and_a_fault(rig):
     rig.until(State.FAULT)
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
     rig.check_limits()
-    assert "stream 'wrist_force' is" in node.pilot.controller.latched
+    assert "stream 'wrist_force' is" in node.runtime.controller.latched
 
 
 def test_tasks_that_the_checkpoint_does_not_know_are_refused_by_name(rig):
@@ -193,14 +193,14 @@ def test_tasks_that_the_checkpoint_does_not_know_are_refused_by_name(rig):
             ).result
             assert result.outcome == RunPolicy.Result.REFUSED
             assert "the task is 'sing', but the checkpoint knows" in result.message
-    assert node.pilot.task == TASKS[0]
+    assert node.runtime.task == TASKS[0]
 
 
 def test_the_language_stream_sets_the_task_and_cannot_name_an_unknown_one(rig):
     node = rig.start(loaded=rig.policy.loaded(), task=TASKS[0], queue__request_fraction=1.0)
     rig.until_moving()
     wait_for(lambda: rig.robot.say("sing") or node.counters()["invalid_messages"], "the refusal")
-    assert node.pilot.task == TASKS[0]
+    assert node.runtime.task == TASKS[0]
     wait_for(lambda: rig.robot.say(TASKS[1]) or newest(rig).task == TASKS[1], "the task at the policy")
     assert rig.state() is State.RUNNING
 

@@ -8,7 +8,7 @@ import pytest
 
 from hpt_ros.embodiment import Embodiment, require_match
 from hpt_ros.model import load_checkpoint
-from hpt_ros.nodes.demo import DemoSettings, play
+from hpt_ros.nodes.sim.demo import DemoSettings, play
 from hpt_ros.resources import checkpoint_folder, config_file
 
 LARGEST_MB = 15.0

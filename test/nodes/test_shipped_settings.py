@@ -18,8 +18,9 @@ from policy_rig import COMMANDS, ROBOT, Rig, policy_rig, wait_for
 
 from hpt_ros.control import ControlConfig
 from hpt_ros.embodiment.streams import in_namespace
-from hpt_ros.nodes import fast_dds, remote
-from hpt_ros.nodes.fast_dds import profiles_variable
+from hpt_ros.nodes.common import fast_dds
+from hpt_ros.nodes.common.fast_dds import profiles_variable
+from hpt_ros.nodes.inference import remote
 from hpt_ros.resources import config_file
 from hpt_ros.sim.jtc_config import JtcConfig
 

@@ -24,8 +24,8 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from hpt_msgs.srv import GetTaskResult, ResetScene
 from hpt_ros.errors import HptError
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.sim_node import SimNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.sim.sim_node import SimNode
 from hpt_ros.sim.panda import JOINT_NAMES
 from hpt_ros.sim.task import START_RAD
 

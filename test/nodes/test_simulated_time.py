@@ -17,8 +17,8 @@ from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
 from hpt_ros.control import State
-from hpt_ros.nodes.clocks import steady_timer
-from hpt_ros.nodes.conversions import to_time
+from hpt_ros.nodes.common.clocks import steady_timer
+from hpt_ros.nodes.common.conversions import to_time
 
 
 class SimulatedClock(Node):

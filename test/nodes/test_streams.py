@@ -16,8 +16,8 @@ from policy_rig import NS, ROBOT, Rig, policy_rig, wait_for
 from sensing_rig import SENSING, message_of
 
 from hpt_ros.control import State
-from hpt_ros.nodes.fast_dds import profiles_variable
-from hpt_ros.nodes.streams import KEPT, StreamMonitor
+from hpt_ros.nodes.common.fast_dds import profiles_variable
+from hpt_ros.nodes.policy.streams import KEPT, StreamMonitor
 
 START = 1_700_000_000 * NS
 CAMERA = ROBOT.stream("front")

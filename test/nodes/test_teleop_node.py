@@ -18,9 +18,9 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_msgs.srv import GetTaskResult, ResetScene
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.sim_node import SimNode
-from hpt_ros.nodes.teleop_node import TeleopNode
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.sim.sim_node import SimNode
+from hpt_ros.nodes.sim.teleop_node import TeleopNode
 from hpt_ros.sim.panda import JOINT_NAMES, VELOCITY_RAD_S
 
 WAIT_S = 120.0

@@ -17,10 +17,10 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage
 
 from hpt_ros.control import State
-from hpt_ros.nodes.composition import Composition
-from hpt_ros.nodes.policies import LoadedPolicy
-from hpt_ros.nodes.telling import AGAIN_S, Kind, Teller
-from hpt_ros.nodes.waiting import Code, Reason
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.policy.state_logger import AGAIN_S, Kind, StateLogger
+from hpt_ros.nodes.policy.waiting import Code, Reason
+from hpt_ros.policies.factory import LoadedPolicy
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_when_a_camera_becomes_later_than_its_tolerance_expect_the_latched_fault
         rig.until_moving()
         rig.robot.late_s = 0.2
         rig.until(State.FAULT)
-        assert "no observation is complete: stream 'front'" in rig.node.pilot.controller.latched
+        assert "no observation is complete: stream 'front'" in rig.node.runtime.controller.latched
 
 
 class LateCamera(Robot):  # type: ignore[misc]
@@ -158,11 +158,6 @@ def short_policy(horizon: int, delay_s: float = 0.0) -> LoadedPolicy:
             return super().predict(observation)[:horizon]
 
     return LoadedPolicy(Short(), robot, "", robot.observation_horizon)
-
-
-def test_when_chunks_hold_one_action_expect_the_horizon_named(rig, capfd):
-    rig.start(loaded=short_policy(1))
-    require_said(rig, capfd, "horizon", "train with a horizon of 2 or more")
 
 
 def test_when_the_policy_takes_longer_than_its_chunk_expect_both_durations(rig, capfd):
@@ -234,10 +229,10 @@ class Lines:
 
 def test_when_a_problem_comes_again_and_again_expect_few_lines_that_count_it():
     now, log = [0.0], Lines()
-    teller = Teller(log, lambda: now[0])
+    state_log = StateLogger(log, lambda: now[0])
     for number in range(500):
-        teller.complain(Kind.UNUSABLE, "front", f"{number} is not what was expected")
-        teller.complain(Kind.UNUSABLE, "wrist", f"{number} is not what was expected")
+        state_log.complain(Kind.UNUSABLE, "front", f"{number} is not what was expected")
+        state_log.complain(Kind.UNUSABLE, "wrist", f"{number} is not what was expected")
         now[0] += 0.05
     front = log.lines[::2]
     assert len(log.lines) == 6
@@ -247,17 +242,17 @@ def test_when_a_problem_comes_again_and_again_expect_few_lines_that_count_it():
 
 def test_when_waiting_lasts_expect_each_reason_once_and_again_every_ten_seconds():
     now, log = [0.0], Lines()
-    teller = Teller(log, lambda: now[0])
+    state_log = StateLogger(log, lambda: now[0])
     reasons = [Reason(Code.TASK, "waiting for a task"), Reason(Code.POSE, "waiting for the pose")]
     for _ in range(int(2.5 * AGAIN_S / 0.02)):
-        teller.waiting(State.WAITING, lambda: reasons[int(now[0] / 2.0) % 2])
+        state_log.waiting(State.WAITING, lambda: reasons[int(now[0] / 2.0) % 2])
         now[0] += 0.02
     for line in ("WAITING: waiting for a task [task]", "WAITING: waiting for the pose [pose]"):
         assert 2 <= log.lines.count(line) <= 3
     assert len(log.lines) == 5
     log.lines.clear()
     for _ in range(int(3 * AGAIN_S / 0.02)):
-        teller.waiting(State.RUNNING, lambda: reasons[0])
+        state_log.waiting(State.RUNNING, lambda: reasons[0])
         now[0] += 0.02
     assert log.lines == []
 
@@ -265,7 +260,7 @@ def test_when_waiting_lasts_expect_each_reason_once_and_again_every_ten_seconds(
 def test_when_reasons_of_other_levels_follow_each_other_expect_all_of_them_logged(capfd):
     """rclpy refuses a line of code that logs at another level than before: the node went from waiting to a fault."""
     now = [0.0]
-    teller = Teller(get_logger("teller"), lambda: now[0])
+    state_log = StateLogger(get_logger("state_log"), lambda: now[0])
     for reason in (
         Reason(Code.TASK, "no task"),
         Reason(Code.POSE, "no pose"),
@@ -276,9 +271,13 @@ def test_when_reasons_of_other_levels_follow_each_other_expect_all_of_them_logge
             return reason
 
         for _ in range(100):
-            teller.waiting(State.WAITING, given)
+            state_log.waiting(State.WAITING, given)
             now[0] += 0.02
-    for log, level in ((teller.complain, "complained"), (teller.warn, "warned"), (teller.complain, "again")):
+    for log, level in (
+        (state_log.complain, "complained"),
+        (state_log.warn, "warned"),
+        (state_log.complain, "again"),
+    ):
         log(Kind.UNUSABLE, level, level)
     logged = capfd.readouterr().err
     for line in (

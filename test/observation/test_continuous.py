@@ -25,7 +25,7 @@ tick_hz: 10.0
 streams:
   - {{name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 50.0,
      tolerance_s: 0.1, joints: [a, spin], fields: [position, velocity], partial: {str(partial).lower()}}}
-action: {{topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a, spin], rate_hz: 10.0, horizon: 1,
+action: {{topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a, spin], rate_hz: 10.0, horizon: 2,
   limits: [{{name: a, lower: -9.0, upper: 9.0, velocity: 9.0, acceleration: 9.0}},
            {{name: spin, continuous: true, velocity: 9.0, acceleration: 9.0}}]}}
 """)

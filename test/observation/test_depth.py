@@ -106,13 +106,16 @@ def test_no_distance_is_invented_between_two_surfaces(metres):
     assert set(result.ravel().tolist()) <= {0, *seen[(seen > 0) & (seen <= 65_535)].tolist()}
 
 
-@pytest.mark.parametrize("format_", ["16UC1; compressedDepth", "16UC1; compressedDepth png"])
+@pytest.mark.parametrize("format_", ["16UC1; compressedDepth", "16UC1; compressedDepth png", ""])
 def test_compressed_millimetres_come_through_unchanged(distances, format_):
     np.testing.assert_array_equal(decode(packed(), compressed(distances, format_)), distances)
 
 
-def test_a_plain_png_of_millimetres_comes_through_unchanged(distances):
-    message = SimpleNamespace(format="16UC1; png compressed ", data=png(distances))
+@pytest.mark.parametrize(
+    "format_", ["16UC1; png compressed ", "mono16; png compressed ", "16UC1; png", "png", "PNG", ""]
+)
+def test_a_plain_png_of_millimetres_comes_through_unchanged_whatever_its_format_says(distances, format_):
+    message = SimpleNamespace(format=format_, data=png(distances))
     np.testing.assert_array_equal(decode(packed(), message), distances)
 
 
@@ -156,7 +159,7 @@ def test_when_the_parameters_are_not_finite_expect_invalid_sample(distances, bad
         (SimpleNamespace(format="16UC1; jpeg", data=b"\xff\xd8\xff" + bytes(9)), DecodeError, "only PNG can be read"),
         (SimpleNamespace(format="32FC1; tiff", data=bytes(90)), DecodeError, "only be read from compressedDepth"),
         (SimpleNamespace(format="rgb8; jpeg", data=bytes(90)), DecodeError, "encoding 'rgb8', but one of 16UC1"),
-        (SimpleNamespace(format="", data=bytes(90)), DecodeError, "encoding ''"),
+        (SimpleNamespace(format="", data=bytes(90)), InvalidSampleError, "neither JPEG nor PNG"),
     ],
 )  # fmt: skip
 def test_when_a_compressed_picture_is_no_depth_expect_the_reason(message, error, words):

@@ -16,8 +16,8 @@ from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.rotations import to_rotation
 from hpt_ros.learning import read_recipe, train
-from hpt_ros.nodes.inference import Observation
-from hpt_ros.nodes.policies import CheckpointPolicy
+from hpt_ros.policies.hpt import CheckpointPolicy
+from hpt_ros.policies.protocol import Observation
 from rosbag_tools.convert import convert
 from rosbag_tools.first_embodiment import first_embodiment
 from rosbag_tools.reader import Bag

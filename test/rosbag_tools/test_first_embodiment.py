@@ -117,6 +117,34 @@ def test_pictures_that_cannot_be_decoded_are_left_out_and_said(robot, tmp_path):
     assert "'8SC3'" in text
 
 
+def test_when_channels_have_no_order_expect_the_likely_one_to_be_confirmed(robot, tmp_path):
+    messages = robot.messages()
+    for topic, _, message in messages:
+        if topic == "/left":
+            message.encoding = "8UC3"
+    path = robot.write(tmp_path / "bag", messages)
+    text = made(path)
+    left, right = Embodiment.loads(text).image_streams
+    assert (left.encoding, right.encoding) == ("bgr8", "")
+    assert f"encoding: bgr8  # {CHECK}" in text
+
+
+def test_sixteen_bits_in_a_png_are_depth_whatever_the_message_says(senses, tmp_path):
+    png = np.frombuffer(cv2.imencode(".png", np.full((20, 30), 700, np.uint16))[1].tobytes(), np.uint8)
+    messages = senses.messages()
+    for index in range(30):
+        at_ns = senses.start_ns + index * 100 * 1_000_000
+        message = senses.make(
+            "sensor_msgs/msg/CompressedImage", header=senses.header(at_ns), format="png", data=png
+        )
+        messages.append(("/wrist/compressed", at_ns, message))
+    types = {"/wrist/compressed": "sensor_msgs/msg/CompressedImage"}
+    bag = senses.write(tmp_path / "bag", sorted(messages, key=lambda item: item[1]), types=types)
+    found = Embodiment.loads(made(bag))
+    assert [stream.topic for stream in found.streams_of("depth")] == ["wrist/compressed"]
+    assert "wrist/compressed" not in [stream.topic for stream in found.image_streams]
+
+
 def test_without_cameras_the_ticks_are_ten_a_second(robot, tmp_path):
     bag = robot.write(tmp_path / "bag", without(robot, "/left", "/right"))
     found = Embodiment.loads(made(bag))

@@ -113,6 +113,23 @@ def test_a_wrong_type_and_another_clock_are_pointed_out(robot, tmp_path):
     assert found.lacks
 
 
+def test_images_that_cannot_be_decoded_are_pointed_out_with_the_reason(robot, tmp_path, capsys):
+    messages = robot.messages()
+    for topic, _, message in messages:
+        if topic == "/left":
+            message.encoding = "8UC3"
+    path = carrying(robot, tmp_path / "bag", messages)
+    notes = looked(path, robot.embodiment).topics["/left"].notes
+    assert [note for note in notes if "cannot be decoded" in note and "encoding: bgr8 or rgb8" in note]
+    assert not looked(path).topics["/left"].notes  # it is an image as soon as somebody says which
+    assert main(["inspect", str(path)]) == 0
+    assert "CHECK stream left: /left" in " ".join(capsys.readouterr().out.split())
+    for topic, _, message in messages:
+        if topic == "/left":
+            message.encoding = "8SC3"
+    assert "'8SC3'" in looked(robot.write(tmp_path / "other", messages)).topics["/left"].notes[0]
+
+
 def test_a_cut_bag_is_read_as_far_as_it_goes_and_said(robot, tmp_path, capsys):
     messages = robot.messages(8.0)
     for topic, _, message in messages:

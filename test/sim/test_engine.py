@@ -49,7 +49,7 @@ def _run(*code: str, path: Path | None = None, **variables: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "render", [RENDER, f"import hpt_ros.nodes.kinematics\n{RENDER}"], ids=["rendered", "kinematics"]
+    "render", [RENDER, f"import hpt_ros.runtime.kinematics\n{RENDER}"], ids=["rendered", "kinematics"]
 )
 @pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="no triton: this torch is no CUDA build")
 def test_when_a_process_rendered_expect_that_it_can_train_and_compile(render: str) -> None:
@@ -57,7 +57,7 @@ def test_when_a_process_rendered_expect_that_it_can_train_and_compile(render: st
 
 
 @pytest.mark.parametrize(
-    "module", ["hpt_ros.sim.physics", "hpt_ros.nodes.kinematics", "hpt_ros.nodes.sim_node"]
+    "module", ["hpt_ros.sim.physics", "hpt_ros.runtime.kinematics", "hpt_ros.nodes.sim.sim_node"]
 )
 def test_when_mujoco_is_imported_expect_triton_before(module: str, tmp_path: Path) -> None:
     package = tmp_path / "triton"
@@ -83,4 +83,4 @@ def test_when_the_urdf_is_read_first_expect_the_same_choice_of_renderer(chosen: 
         "os.environ.pop('MUJOCO_GL')",
         f"os.environ.update({ ({'MUJOCO_GL': chosen} if chosen else {}) })",
     )
-    assert _run(*code, "import hpt_ros.nodes.kinematics", "print(os.environ['MUJOCO_GL'])").strip() == used
+    assert _run(*code, "import hpt_ros.runtime.kinematics", "print(os.environ['MUJOCO_GL'])").strip() == used

@@ -19,7 +19,7 @@ from support.arm import Arm, ArmModel
 from support.controlled_arm import ControlledArm
 
 from hpt_ros.control import Command, ControlConfig, Controller, Limits, State, StreamRate
-from hpt_ros.nodes.conversions import to_joint_trajectory
+from hpt_ros.nodes.common.conversions import to_joint_trajectory
 from hpt_ros.resources import config_file
 from hpt_ros.sim.controllers import ForwardController, Release, TrajectoryController
 from hpt_ros.sim.jtc_config import JtcConfig

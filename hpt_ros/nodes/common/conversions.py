@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Between the control room's arrays and ROS messages, one function a message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import geometry_msgs.msg
+import nav_msgs.msg
+import sensor_msgs.msg
+import std_msgs.msg
+from builtin_interfaces.msg import Time
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+from hpt_msgs.msg import ActionChunk
+from hpt_ros.control import Command
+from hpt_ros.control.chunk import NS_PER_S
+from hpt_ros.control.plan import PAST_S
+from hpt_ros.embodiment import Embodiment, Output, Stream
+from hpt_ros.embodiment.commands import Sending, joint_trajectory
+from hpt_ros.nodes.common.interfaces import interface
+from hpt_ros.runtime.inference_worker import Result
+from hpt_ros.runtime.observation_pipeline import COSTLY
+
+STREAM_MESSAGES = {
+    "sensor_msgs/msg/Image": sensor_msgs.msg.Image,
+    "sensor_msgs/msg/CompressedImage": sensor_msgs.msg.CompressedImage,
+    "sensor_msgs/msg/JointState": sensor_msgs.msg.JointState,
+    "sensor_msgs/msg/PointCloud2": sensor_msgs.msg.PointCloud2,
+    "geometry_msgs/msg/PoseStamped": geometry_msgs.msg.PoseStamped,
+    "geometry_msgs/msg/TwistStamped": geometry_msgs.msg.TwistStamped,
+    "geometry_msgs/msg/WrenchStamped": geometry_msgs.msg.WrenchStamped,
+    "nav_msgs/msg/Odometry": nav_msgs.msg.Odometry,
+    "std_msgs/msg/Float32MultiArray": std_msgs.msg.Float32MultiArray,
+    "std_msgs/msg/Float64MultiArray": std_msgs.msg.Float64MultiArray,
+    "std_msgs/msg/String": std_msgs.msg.String,
+}
+COSTLY_DEPTH, CHEAP_DEPTH = 5, 50  # messages that a subscription queues
+
+
+def to_time(time_ns: int) -> Any:
+    """builtin_interfaces/Time of nanoseconds."""
+    return Time(sec=time_ns // NS_PER_S, nanosec=time_ns % NS_PER_S)
+
+
+def to_joint_trajectory(
+    command: Command, names: Sequence[str], now_ns: int, *, stamp_zero: bool = False
+) -> Any:
+    """trajectory_msgs/JointTrajectory of a command of joints, see `hpt_ros.embodiment.commands.joint_trajectory`.
+
+    Args:
+        command: what is told.
+        names: (dim,) of the joints.
+        now_ns: now, on the clock of the command's times.
+        stamp_zero: header.stamp is 0, see `Sending`.
+    """
+    output = Output("joints", "joint_trajectory", joint_trajectory.COMMAND.type, names=tuple(names))
+    sending = Sending(interface, now_ns, round(PAST_S * NS_PER_S), stamp_zero)
+    return joint_trajectory.encode(command, output, sending)
+
+
+def to_action_chunk(result: Result, embodiment: Embodiment, now_ns: int) -> Any:
+    """hpt_msgs/ActionChunk of a finished inference with values of shape (horizon, dim)."""
+    assert result.values is not None
+    message = ActionChunk(
+        observation_stamp=to_time(result.request.observation.stamp_ns),
+        embodiment=embodiment.name,
+        action_names=list(embodiment.action.names),
+        dt_s=embodiment.dt_s,
+        horizon=int(result.values.shape[0]),
+        dim=int(result.values.shape[1]),
+        values=result.values.ravel().tolist(),
+    )
+    message.header.stamp = to_time(now_ns)
+    return message
+
+
+def stream_message_type(stream: Stream) -> Any:
+    """The message class of a stream."""
+    return STREAM_MESSAGES[stream.type]
+
+
+def stream_qos(stream: Stream) -> QoSProfile:
+    """Quality of service of a stream's subscription.
+
+    Pictures and clouds queue little, since an old one is worth nothing; states of a fast stream must survive their
+    transport, for the interpolation around a tick.
+    """
+    reliable = stream.qos == "reliable"
+    return QoSProfile(
+        depth=COSTLY_DEPTH if stream.modality in COSTLY else CHEAP_DEPTH,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+    )

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Why no message of a stream comes, as far as the ROS graph tells: nobody publishes it, or not so that it is heard."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from enum import Enum
+from typing import Any
+
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, qos_check_compatible
+
+from hpt_ros.embodiment import Stream
+from hpt_ros.nodes.common.conversions import stream_qos
+from hpt_ros.nodes.common.fast_dds import has_profiles, profiles_variable
+
+LOOKED_FOR_S = (
+    1.0  # an answer of the graph is used for this long: asking takes milliseconds where there are many nodes
+)
+NAMED = 5  # topics at most that a hint names
+
+
+class Silence(str, Enum):
+    """Why nothing comes."""
+
+    NO_PUBLISHER = "stream_no_publisher"
+    WRONG_TYPE = "stream_wrong_type"
+    WRONG_QOS = "stream_wrong_qos"
+    SILENT = "stream_silent"
+
+
+class Publishers:
+    """Asks the graph about the publishers of streams; not more often than makes sense."""
+
+    def __init__(self, node: Node) -> None:
+        """Ask through a node."""
+        self._node = node
+        self._known: dict[str, tuple[float, tuple[Silence, str]]] = {}
+
+    def silence(self, stream: Stream) -> tuple[Silence, str]:
+        """Why no message of a stream came, and a sentence with the remedy."""
+        now_s = time.monotonic()
+        found = self._known.get(stream.name)
+        if found is None or now_s - found[0] > LOOKED_FOR_S:
+            found = self._known[stream.name] = (now_s, self._look(stream))
+        return found[1]
+
+    def _look(self, stream: Stream) -> tuple[Silence, str]:
+        topic = self._node.resolve_topic_name(stream.topic)
+        subject = f"stream {stream.name!r} (topic {topic})"
+        publishers = self._node.get_publishers_info_by_topic(stream.topic)
+        if not publishers:
+            return Silence.NO_PUBLISHER, f"{subject} has no publisher; {self._similar(stream, topic)}"
+        fitting = [item for item in publishers if item.topic_type == stream.type]
+        if not fitting:
+            types = ", ".join(sorted({item.topic_type for item in publishers}))
+            return Silence.WRONG_TYPE, (
+                f"{subject} is published as {types}, but {stream.type} was expected; correct the type in the "
+                f"embodiment file, or the topic: {self._similar(stream, topic)}"
+            )
+        if all(_incompatible(item.qos_profile, stream) for item in fitting):
+            return Silence.WRONG_QOS, (
+                f"{subject} is published as best effort, but reliable was expected; write qos: best_effort into the "
+                "embodiment file, or let the driver publish reliably"
+            )
+        return Silence.SILENT, (
+            f"{subject} has {len(fitting)} publishers, but no message came; look at the driver and the network"
+            f"{transport_hint(stream)}"
+        )
+
+    def _similar(self, stream: Stream, topic: str) -> str:
+        """Which topics may be meant, as the end of a sentence."""
+        known = {
+            name: types for name, types in self._node.get_topic_names_and_types() if name != stream.topic
+        }
+        same_type = [name for name, types in known.items() if stream.type in types]
+        near = difflib.get_close_matches(topic, known, n=NAMED, cutoff=0.6)
+        near += [name for name in known if name.startswith(f"{topic}/") and name not in near]
+        chosen = list(dict.fromkeys([*(name for name in near if name in same_type), *same_type, *near]))
+        listed = ", ".join(f"{name} ({', '.join(known[name])})" for name in chosen[:NAMED])
+        return f"similar topics are {listed}" if listed else "no topic is similar; start its driver"
+
+
+def transport_hint(stream: Stream) -> str:
+    """What to do for raw images over Fast DDS as it comes, as the end of a sentence; empty where it is not that.
+
+    Its shared memory segment of 512 KiB holds no image of 640x480: images then go in pieces, and one that is lost loses
+    the image (docs/data.md).
+    """
+    raw = stream.type.split("/")[-1] in ("Image", "PointCloud2")
+    fast_dds = rclpy.get_rmw_implementation_identifier().startswith("rmw_fastrtps")
+    if not raw or not fast_dds or has_profiles():
+        return ""
+    return (
+        f"; Fast DDS loses raw images with its default settings: set {profiles_variable()} to "
+        "share/hpt_ros/config/dds/fastdds.xml for driver and node, or use compressed images"
+    )
+
+
+def _incompatible(offered: Any, stream: Stream) -> bool:
+    compatibility, _ = qos_check_compatible(offered, stream_qos(stream))
+    return bool(compatibility == QoSCompatibility.ERROR)

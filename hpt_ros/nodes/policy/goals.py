@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Outputs that are actions: goals to a driver that keeps the last one, and what becomes of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from action_msgs.msg import GoalStatus
+from rclpy.action import ActionClient
+from rclpy.node import Node
+
+from hpt_ros.control import Command
+from hpt_ros.control.goals import GoalPacer
+from hpt_ros.embodiment.commands.base import target
+from hpt_ros.nodes.policy.outputs import Sender
+
+
+class GoalSender:
+    """Sends one output's goals. It cancels none: a gripper keeps what it was told, and a trajectory ends at rest.
+
+    Made and used on the thread of the node's executor; rclpy's action client must not be made on another.
+    """
+
+    def __init__(self, node: Node, sender: Sender, tell: Callable[[str, str], None]) -> None:
+        """Make the action's client.
+
+        Args:
+            node: that talks.
+            sender: makes the goals.
+            tell: told of a goal that failed: the output's name and a sentence.
+        """
+        output = sender.output
+        self._sender, self._tell = sender, tell
+        self._client: Any = ActionClient(node, sender.kind, output.topic)
+        self.name = node.resolve_topic_name(output.topic)
+        goals = output.goals if output.command.own_speed else None
+        self._pacer = GoalPacer(goals.resolution if goals else 0.0, goals.rate_hz if goals else math.inf)
+        self._number = 0  # of the newest goal
+        self._closed = False
+
+    @property
+    def taken(self) -> bool:
+        """Whether a server is there."""
+        return bool(self._client.server_is_ready())
+
+    def begin(self) -> None:
+        """An activation begins."""
+        self._pacer.begin()
+
+    def send(self, command: Command, now_ns: int) -> None:
+        """Send a goal if the target of a whole command moved, and a server is there."""
+        if not self.taken:
+            self._pacer.lost()
+            return
+        told = self._sender.own(command)
+        if not self._pacer.due(target(told), told.curve.controls[0], now_ns):
+            return
+        self._number += 1
+        future = self._client.send_goal_async(self._sender.message(command, now_ns))
+        future.add_done_callback(partial(self._answered, self._number))
+
+    def close(self) -> None:
+        """Let go of the client; what becomes of its goals is no longer told."""
+        self._closed = True
+        self._client.destroy()
+
+    def _answered(self, number: int, future: Any) -> None:
+        if self._closed or future.cancelled():
+            return
+        handle = future.result()
+        if handle.accepted:
+            handle.get_result_async().add_done_callback(partial(self._ended, number))
+        elif number == self._number:
+            self._pacer.rejected()
+            self._say("rejected a goal; it is sent again. See the log of its driver")
+
+    def _ended(self, number: int, future: Any) -> None:
+        # A newer goal ends the one before it, which is no failure.
+        if self._closed or future.cancelled() or number != self._number:
+            return
+        answer = future.result()
+        if answer.status == GoalStatus.STATUS_CANCELED:
+            self._say("had its goal canceled by somebody else; it stays where it is until its target changes")
+        elif answer.status == GoalStatus.STATUS_ABORTED and not getattr(answer.result, "stalled", False):
+            # One that stalled holds an object, which many drivers call a failure.
+            words = str(getattr(answer.result, "error_string", "")) or "its driver does not say why"
+            self._say(f"aborted its goal ({words}); it stays where it is until its target changes")
+
+    def _say(self, words: str) -> None:
+        self._tell(self._sender.output.name, f"the action {self.name} {words}")

@@ -1,0 +1,277 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""How each stream really comes: rate, jitter, delay and gaps, for /diagnostics; and whether its driver stamps it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
+
+from hpt_ros.embodiment import Embodiment, Stream
+from hpt_ros.embodiment.streams import BY_ARRIVAL
+from hpt_ros.nodes.common.publishers import transport_hint
+from hpt_ros.observation.image_size import image_size
+from hpt_ros.observation.stamps import NS_PER_S, measured_ns, time_ns
+
+KEPT = 100  # newest messages that figures are of
+# Our choice: below this part of its rate a stream is slow, even where it is not stale; cameras fall to half at night.
+SLOW = 0.8
+# Width by height differs by less between sensors of one shape (1280x960 binned, 1292x964 in full).
+DISTORTED = 0.02
+REFUSED_FOR_S = 3.0  # a stream whose last refused message is older sends nothing any more
+SLOW_AFTER = 10  # intervals that a rate is judged by: fewer are a beginning
+# A stamp this far ahead of the clock is another clock; below lies what clocks on one network differ by.
+AHEAD_S = 0.02
+# A robot's states come within a millisecond or two, so their stamps tell clocks apart better. What is ahead is another
+# clock's: commands stamped by this machine's lie in the past of that robot's controller, which may drop them.
+STATE_AHEAD_S = 0.002
+# ... and behind: no network that a robot is driven over takes this long, ours. Commands then lie in its future.
+STATE_BEHIND_S = 0.1
+
+
+@dataclass(slots=True)
+class _Seen:
+    received: int = 0
+    unusable: int = 0
+    unstamped: int = 0
+    problem: str = ""  # why the newest message that could not be used could not
+    problem_s: float = -math.inf  # steady time of it
+    size: tuple[int, int] | None = None  # height and width of its images as they come
+    arrivals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT))
+    delays_s: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+
+
+class StreamMonitor:
+    """Told of each message. Not thread-safe: the node locks."""
+
+    def __init__(self, embodiment: Embodiment) -> None:
+        """Start with nothing seen."""
+        self._streams = {stream.name: stream for stream in embodiment.streams}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all."""
+        self._seen = {name: _Seen() for name in self._streams}
+
+    def clock_jumped(self) -> None:
+        """Forget times; what came is still counted."""
+        for seen in self._seen.values():
+            seen.arrivals_ns.clear()
+            seen.delays_s.clear()
+
+    def saw(self, stream: Stream, message: Any, arrival_ns: int) -> str:
+        """Note a message.
+
+        Returns:
+            What an operator should know of it, one sentence; empty if nothing. The same each time: say it once.
+        """
+        seen = self._seen[stream.name]
+        seen.received += 1
+        if seen.arrivals_ns and arrival_ns < seen.arrivals_ns[-1]:
+            seen.arrivals_ns.clear()  # the clock went back
+        seen.arrivals_ns.append(arrival_ns)
+        header = getattr(message, "header", None)
+        if stream.time == BY_ARRIVAL or (header is not None and time_ns(header.stamp)):
+            seen.delays_s.append((arrival_ns - measured_ns(stream, message, arrival_ns)) / NS_PER_S)
+            return ""
+        seen.unstamped += 1
+        if header is None:
+            return ""  # its type has no stamp, which the embodiment file's author knows
+        return (
+            f"stream {stream.name!r} (topic {stream.topic}) has messages without a time stamp; their arrival is taken "
+            "for it, which is late by the way to here; let the driver stamp them, or state time: arrival for the "
+            "stream, and how late it is in stamp_offset_s"
+        )
+
+    def resized(self, stream: Stream, message: Any) -> str:
+        """Look at the size of an image; returns why the robot must stop, a sentence, if it changed.
+
+        A driver that was started again with another profile, or digital zoom, shows the policy another view.
+        """
+        if stream.image is None:
+            return ""
+        seen, size = self._seen[stream.name], image_size(message)
+        before, seen.size = seen.size, size or seen.size
+        if size is None or before is None or size == before:
+            return ""
+        return (
+            f"the images of stream {stream.name!r} (topic {stream.topic}) changed from {before[1]}x{before[0]} to "
+            f"{size[1]}x{size[0]} pixels; restore the camera's profile, or clear the fault if the view is the same"
+        )
+
+    def distorted(self, stream: Stream) -> str:
+        """What an operator should know of the shape of a stream's images, one sentence; empty if nothing."""
+        size, wanted = self._seen[stream.name].size, stream.image
+        if size is None or wanted is None or not min(size):
+            return ""
+        stretch = (wanted.width / wanted.height) / (size[1] / size[0])
+        if abs(stretch - 1.0) <= DISTORTED:
+            return ""
+        return (
+            f"the images of stream {stream.name!r} are {size[1]}x{size[0]} pixels and become {wanted.width}x"
+            f"{wanted.height}: what they show is {max(stretch, 1.0 / stretch) - 1.0:.0%} too "
+            f"{'wide' if stretch > 1.0 else 'high'}; the policy must have been trained on images of the same shape"
+        )
+
+    def unusable(self, name: str, problem: str) -> None:
+        """Note that a message could not be used, and why."""
+        if name in self._seen:
+            self._seen[name].unusable += 1
+            self._seen[name].problem, self._seen[name].problem_s = problem, time.monotonic()
+
+    def received(self, name: str) -> int:
+        """How many messages came."""
+        return self._seen[name].received
+
+    def refused(self, name: str) -> str:
+        """Why the newest messages of a stream that is stale could not be used; empty if they could, or none come."""
+        seen = self._seen[name]
+        return seen.problem if time.monotonic() - seen.problem_s < REFUSED_FOR_S else ""
+
+    def since_s(self, name: str, now_ns: int) -> float:
+        """Time since the newest message came, usable or not; infinite if none did."""
+        arrivals_ns = self._seen[name].arrivals_ns
+        return (now_ns - arrivals_ns[-1]) / NS_PER_S if arrivals_ns else math.inf
+
+    def delay_s(self, name: str) -> float:
+        """Median time from stamp to arrival of the newest messages; NaN if that is not known."""
+        delays_s = self._seen[name].delays_s
+        return float(np.median(delays_s)) if delays_s else math.nan
+
+    def warnings(self) -> dict[str, tuple[str, str]]:
+        """What an operator should know although the robot may move: stream name to a kind and a sentence."""
+        found: dict[str, tuple[str, str]] = {}
+        for name, stream in self._streams.items():
+            if clocks := self._clocks(stream):
+                found[name] = ("clocks", f"stream {name!r} is {clocks}")
+            elif ahead := self._ahead(stream):
+                found[name] = ("ahead", f"stream {name!r} is {ahead}")
+            elif slow := self._slow(stream):
+                found[name] = ("slow", f"stream {name!r} (topic {stream.topic}): {slow}")
+            elif distorted := self.distorted(stream):
+                found[name] = ("image", distorted)
+        return found
+
+    def _clocks(self, stream: Stream) -> str:
+        """How the robot's clock differs from ours, as its states' stamps tell; empty if it does not."""
+        ahead_s = -self.delay_s(stream.name)
+        if stream.modality != "state" or not (ahead_s > STATE_AHEAD_S or ahead_s < -STATE_BEHIND_S):
+            return ""
+        if ahead_s > 0.0:
+            words = (
+                f"stamped {ahead_s:.3f} s in the future: the robot's clock is ahead of this machine's, and its "
+                "controller may drop commands as late"
+            )
+        else:
+            words = (
+                f"stamped {-ahead_s:.3f} s before it comes: the robot's clock is behind this machine's, and its "
+                "controller obeys commands as much later, or its driver is late"
+            )
+        return f"{words}; synchronise the clocks, or set outputs.stamp_zero"
+
+    def _ahead(self, stream: Stream) -> str:
+        ahead_s = -self.delay_s(stream.name)
+        return f"stamped {ahead_s:.3f} s in the future; synchronise the clocks" if ahead_s > AHEAD_S else ""
+
+    def _slow(self, stream: Stream) -> str:
+        intervals_s = self._intervals_s(stream.name)
+        if stream.modality == "language" or stream.holding or len(intervals_s) < SLOW_AFTER:
+            return ""
+        rate_hz = _rate_hz(intervals_s)
+        if not rate_hz < SLOW * stream.rate_hz:
+            return ""
+        return (
+            f"it comes at {rate_hz:.1f} Hz, but {stream.rate_hz:g} Hz were expected; look at the driver, the network "
+            f"and this machine's load{transport_hint(stream)}"
+        )
+
+    def _intervals_s(self, name: str) -> NDArray[np.float64]:
+        arrivals = self._seen[name].arrivals_ns
+        return np.array([(b - a) / NS_PER_S for a, b in itertools.pairwise(arrivals)], dtype=np.float64)
+
+    def statuses(
+        self,
+        node_name: str,
+        ages_s: Mapping[str, float],
+        stale: Mapping[str, str],
+        optional: Mapping[str, str],
+    ) -> list[Any]:
+        """diagnostic_msgs/DiagnosticStatus of each stream.
+
+        Args:
+            node_name: in front of their names.
+            ages_s: of all streams; empty: the node does not listen now.
+            stale: streams that stop the robot, and why.
+            optional: streams that it does without now, and why.
+        """
+        return [
+            self._status(node_name, stream, ages_s.get(name), stale.get(name, ""), optional.get(name, ""))
+            for name, stream in self._streams.items()
+        ]
+
+    def _status(self, node_name: str, stream: Stream, age_s: float | None, stale: str, absent: str) -> Any:
+        seen = self._seen[stream.name]
+        status = DiagnosticStatus(
+            level=DiagnosticStatus.OK, name=f"{node_name}: stream {stream.name}", hardware_id=stream.topic
+        )
+        intervals_s = self._intervals_s(stream.name)
+        rate_hz, delay_s = _rate_hz(intervals_s), self.delay_s(stream.name)
+        status.message = f"{rate_hz:.1f} Hz" if rate_hz == rate_hz else "nothing yet"
+        if age_s is None:
+            status.message = "not listened to: the node is not active"
+        elif stale:
+            status.level, status.message = DiagnosticStatus.ERROR, stale
+        elif absent:
+            status.level, status.message = DiagnosticStatus.WARN, f"absent: {absent}; the policy does without"
+        elif (
+            warning := self._clocks(stream)
+            or self._ahead(stream)
+            or self._slow(stream)
+            or self.distorted(stream)
+        ):
+            status.level, status.message = DiagnosticStatus.WARN, warning
+        elif seen.unstamped and stream.type.split("/")[-1] not in _WITHOUT_HEADER:
+            status.level = DiagnosticStatus.WARN
+            status.message = f"{seen.unstamped} messages without a time stamp; their arrival was taken for it"
+        values: dict[str, float | int | str] = {
+            "topic": stream.topic,
+            "rate [Hz]": rate_hz,
+            "expected rate [Hz]": stream.rate_hz,
+            "jitter p99 [s]": _high(np.abs(intervals_s - 1.0 / stream.rate_hz)),
+            "age [s]": math.nan if age_s is None else age_s,
+            "delay median [s]": delay_s,
+            "messages": seen.received,
+            "unusable": seen.unusable,
+            "missing among the newest": _missing(intervals_s, stream.rate_hz),
+            "without a stamp": seen.unstamped,
+        }
+        status.values = [
+            KeyValue(key=key, value=f"{value:.6g}" if isinstance(value, float) else str(value))
+            for key, value in values.items()
+        ]
+        return status
+
+
+_WITHOUT_HEADER = ("Float32MultiArray", "Float64MultiArray", "String")
+
+
+def _rate_hz(intervals_s: NDArray[np.float64]) -> float:
+    return float(1.0 / intervals_s.mean()) if intervals_s.size and intervals_s.mean() > 0.0 else math.nan
+
+
+def _high(values: Any) -> float:
+    return float(np.percentile(values, 99)) if values.size else math.nan
+
+
+def _missing(intervals_s: Any, rate_hz: float) -> int:
+    """Messages that did not come among the newest, as far as the expected rate tells."""
+    return int(np.maximum(np.round(intervals_s * rate_hz) - 1.0, 0.0).sum())

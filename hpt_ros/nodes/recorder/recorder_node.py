@@ -1,0 +1,461 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Records episodes of a teleoperated robot into rosbag2 MCAP bags, one bag an episode.
+
+Services ``~/start_episode``, ``~/stop_episode`` and ``~/discard_episode``; or words on ``~/command``, buttons of a
+joystick and keys of a terminal (`hpt_ros.nodes.recorder.controls`). Every change is told on ``/hpt/episode_events``,
+and that message goes into the bag too. Messages go from the middleware into the bag as serialized bytes. Log time is
+the node's clock, so it is simulated time under ``use_sim_time``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import shutil
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.serialization import serialize_message
+from std_msgs.msg import String
+
+from hpt_msgs.msg import EpisodeEvent
+from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
+from hpt_ros.control.clock import Instant
+from hpt_ros.embodiment import Deployment, Embodiment
+from hpt_ros.embodiment.streams import check_topic
+from hpt_ros.errors import HptError
+from hpt_ros.nodes.common import parameters
+from hpt_ros.nodes.common.clocks import NodeClock, steady_timer
+from hpt_ros.nodes.common.parameters import StrictParameters
+from hpt_ros.nodes.common.spinning import run_node
+from hpt_ros.nodes.recorder.config import RecorderParameters
+from hpt_ros.nodes.recorder.controls import Keyboard, RecorderControls, controls_help
+from hpt_ros.nodes.recorder.topics import HeldMessages, RecorderTopics, promised_rates
+from rosbag_tools import names
+from rosbag_tools.definitions import installed_types
+from rosbag_tools.rates import RateWatch
+from rosbag_tools.recording import EpisodeRecording, RecordedTopic
+
+# How often the graph is looked at for new publishers, in wall time.
+LOOK_S = 0.25
+# Over how much log time a stream's rate is measured before it is compared with the embodiment file.
+RATE_WINDOW_S = 2.0
+MOST_WARNINGS = 50
+_MB = 1 << 20
+_EMPTY = "the recorder's parameter {!r} is empty; set it to the"
+
+
+class RecorderNode(StrictParameters, Node):
+    """The recorder.
+
+    It subscribes to a topic as soon as somebody publishes it and with the quality of service that they offer, so that
+    an episode begins with its first message; between episodes messages are dropped unread. What latched topics said
+    before an episode is in it too.
+
+    Its parameters (`RecorderParameters`) count for those left out here.
+
+    Args:
+        embodiment: the robot.
+        deployment: facts of this cell: what its topics and joints are called; None: as the embodiment has them.
+        namespace: of the node, in which relative topics lie; None: the process's.
+        out_dir: folder that bags go to; made if it is not there.
+        extra_topics: further topics to record, of whatever type they have.
+        context: rclpy context.
+        parameter_overrides: e.g. ``use_sim_time``.
+
+    Raises:
+        HptError: no embodiment, or a folder that cannot be made.
+    """
+
+    def __init__(
+        self,
+        embodiment: Embodiment | None = None,
+        out_dir: str | Path = "",
+        *,
+        extra_topics: Sequence[str] = (),
+        context: Context | None = None,
+        parameter_overrides: list[Any] | None = None,
+        deployment: Deployment | None = None,
+        namespace: str | None = None,
+    ) -> None:
+        super().__init__(
+            "recorder_node",
+            context=context,
+            parameter_overrides=parameter_overrides or [],
+            namespace=namespace,
+        )
+        given = {"out_dir": str(out_dir), "extra_topics": tuple(extra_topics)}
+        parameters.declare(self, RecorderParameters, read_only=None, defaults=given)
+        parameters.require_known(self)
+        config = parameters.read(self, RecorderParameters)
+        path, folder, self._keep_free_mb = config.embodiment, config.out_dir, config.keep_free_mb
+        cell = config.deployment
+        if embodiment is None and not path:
+            raise HptError(f"{_EMPTY.format('embodiment')} path of an embodiment file")
+        if not folder:
+            raise HptError(f"{_EMPTY.format('out_dir')} folder that bags go to")
+        self.embodiment = Embodiment.load(path) if embodiment is None else embodiment
+        if deployment is None and cell:
+            deployment = Deployment.load(cell)
+        self.deployment = deployment
+        self._here = self.embodiment if deployment is None else deployment.over(self.embodiment)
+        self.out_dir = Path(folder).expanduser()
+        try:
+            self.out_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HptError(
+                f"the folder {str(self.out_dir)!r} cannot be made ({error.strerror}); give another one"
+            ) from error
+        for topic in config.extra_topics:
+            check_topic(topic, "the parameter extra_topics")
+        self._rates_hz: dict[str, float] = {}
+        self.topics = RecorderTopics(self, self._rates_hz, self._on_message, self._on_lost)
+        robot = self._here.with_topics(self.topics.resolve)
+        self._rates_hz.update(promised_rates(robot))
+        self._needed, self._held = robot.topics, HeldMessages(robot)
+        self._extra = [self.topics.resolve(topic) for topic in config.extra_topics]
+        self._recording: EpisodeRecording | None = None
+        self._rates: RateWatch | None = None
+        self._lost: dict[str, int] = {}
+        self._warnings: list[str] = []
+        self._task, self._operator = "", ""
+        self._last_ns = self._started_ns = self._unchecked_bytes = 0  # ROS time, control time
+        self._time = NodeClock(self)
+        self._events = self.create_publisher(EpisodeEvent, names.EVENTS_TOPIC.lstrip("/"), 10)
+        self.create_service(StartEpisode, "~/start_episode", self._on_start)
+        self.create_service(StopEpisode, "~/stop_episode", self._on_stop)
+        self.create_service(DiscardEpisode, "~/discard_episode", self._on_discard)
+        self.operator = config.operator
+        self.controls = RecorderControls(self, config.joy_topic, config.joy)
+        # Wall time: publishers must be found also while a simulation is paused.
+        steady_timer(self, LOOK_S, self._look)
+        self.get_logger().info(
+            f"records {self.embodiment.name} into {self.out_dir}; waiting for ~/start_episode"
+        )
+
+    @property
+    def recording(self) -> bool:
+        """True while an episode is being recorded."""
+        return self._recording is not None
+
+    def close(self) -> None:
+        """End a running episode, with unknown outcome, so that its bag is whole."""
+        if self._recording is not None:
+            self.get_logger().warning(
+                f"stopped while recording: {self._recording.name} is kept with unknown outcome"
+            )
+            self._end("the recorder was stopped", max(self._now_ns(), self._last_ns))
+
+    def _end(self, note: str, at_ns: int) -> None:
+        """End the episode without anybody having asked."""
+        with contextlib.suppress(HptError):
+            self._finish(EpisodeEvent.OUTCOME_UNKNOWN, note, at_ns)
+
+    def _look(self) -> None:
+        """Subscribe to what has come to be published, and check the rates of what is being recorded."""
+        for topic, type_ in [*self._needed.items(), *((topic, "") for topic in self._extra)]:
+            self.topics.poll(topic, type_)
+        if self._recording is not None and self._rates is not None:
+            instant = self._time.now()
+            if self._jumped(instant):
+                return
+            for warning in self._rates.check(instant.control_ns):
+                self._warn(warning)
+            self._check_room()
+
+    def _warn(self, text: str) -> None:
+        """Say it now, and keep it for the bag."""
+        self.get_logger().warning(text)
+        if len(self._warnings) < MOST_WARNINGS:
+            after_s = (self._time.now().control_ns - self._started_ns) * 1e-9
+            self._warnings.append(f"after {after_s:.1f} s: {text}")
+
+    def _check_room(self) -> None:
+        self._unchecked_bytes = 0
+        if self._recording is not None and (free_mb := self._free_mb()) < self._keep_free_mb:
+            self.get_logger().error(f"{self.out_dir} has {free_mb} MiB free; the episode ends here")
+            self._end("the disk was full", max(self._now_ns(), self._last_ns))
+
+    def _free_mb(self) -> int:
+        return shutil.disk_usage(self.out_dir).free // _MB
+
+    def _on_lost(self, topic: str, count: int) -> None:
+        """The middleware gave up messages of a topic."""
+        if self._recording is not None and topic in self._recording.counts:
+            if topic not in self._lost:
+                self._warn(
+                    f"{topic} loses messages on the way here; see docs/data.md on recording without loss"
+                )
+            self._lost[topic] = self._lost.get(topic, 0) + count
+
+    def _on_message(self, topic: str, data: bytes) -> None:
+        self._held.saw(topic, data)
+        if self._recording is None or topic not in self._recording.counts:
+            return
+        instant = self._time.now()
+        if self._jumped(instant):
+            return
+        now_ns = instant.ros_ns
+        self._write(topic, now_ns, data)
+        if self._rates is not None:
+            self._rates.count(topic, instant.control_ns)
+        # A burst must not use up the room that is kept before the timer looks.
+        self._unchecked_bytes += len(data)
+        if 4 * self._unchecked_bytes > self._keep_free_mb * _MB:
+            self._check_room()
+
+    def _jumped(self, instant: Instant) -> bool:
+        """End the episode if its clock was set: stamps before and after cannot be compared.
+
+        Simulated time may leap: a simulation that is fast, or a recorder that was busy, looks the same.
+        """
+        back_s = (self._last_ns - instant.ros_ns) * 1e-9
+        words = f"the clock went back by {back_s:.3f} s" if back_s > 0.0 else instant.jump
+        if not words or (back_s <= 0.0 and self._time.simulated):
+            return False
+        self.get_logger().error(f"{words} while recording; the episode ends here")
+        self._end("the clock went back" if back_s > 0.0 else words, self._last_ns)
+        return True
+
+    def _write(self, topic: str, log_ns: int, data: bytes) -> None:
+        assert self._recording is not None
+        try:
+            self._recording.write(topic, log_ns, data)
+        except HptError as error:
+            self.get_logger().error(
+                f"{error}; the episode ends here: what was written of it is read with --recover"
+            )
+            cut, self._recording, self._rates = self._recording, None, None
+            cut.abort()
+            if self.context.ok():
+                why = "the bag could not be written"
+                self._events.publish(self._event(cut.name, EpisodeEvent.STOPPED, log_ns, note=why))
+        self._last_ns = log_ns
+
+    def _on_start(self, request: Any, response: Any) -> Any:
+        try:
+            self.start_episode(str(request.task), str(request.operator_name))
+        except HptError as error:
+            response.message = str(error)
+            return response
+        assert self._recording is not None
+        response.episode_id, response.bag_path = self._recording.name, str(self._recording.path)
+        response.success = True
+        return response
+
+    def start_episode(self, task: str = "", operator: str = "") -> None:
+        """Begin an episode; with the embodiment's task and the parameter's operator where none is given.
+
+        Raises:
+            HptError: one is running, a topic of the embodiment file has no publisher, or the disk refuses.
+        """
+        try:
+            self._start(task or self.embodiment.task, operator or self.operator)
+        except HptError as error:
+            self.get_logger().error(f"start refused: {error}")
+            raise
+        assert self._recording is not None
+        self.get_logger().info(f"records {self._recording.path} (task {self._task!r})")
+
+    def _start(self, task: str, operator: str) -> None:
+        if self._recording is not None:
+            raise HptError(f"episode {self._recording.name!r} is being recorded; stop or discard it first")
+        now_ns = self._now_ns()
+        if now_ns == 0:
+            raise HptError(
+                "the simulated clock has not begun (nothing on /clock); start the simulation first"
+            )
+        self._look()
+        self.topics.require(self._needed)
+        for topic in set(self._extra) - self.topics.known.keys():
+            self.get_logger().warning(f"nobody publishes the extra topic {topic}; it is not in this episode")
+        if (free_mb := self._free_mb()) < 2 * self._keep_free_mb:
+            raise HptError(
+                f"{self.out_dir} has {free_mb} MiB free, but {2 * self._keep_free_mb} were expected (twice "
+                "keep_free_mb); make room, or record elsewhere"
+            )
+        topics = dict(self.topics.known)
+        topics[names.EVENTS_TOPIC] = RecordedTopic(names.EVENTS_TYPE)
+        topics[names.EMBODIMENT_TOPIC] = RecordedTopic(names.EMBODIMENT_TYPE, latched=True)
+        moment = datetime.datetime.now(datetime.timezone.utc)
+        name = f"{moment:%Y%m%dT%H%M%SZ}_{uuid.uuid4().hex[:8]}"
+        metadata = {
+            names.KEY_EMBODIMENT: self.embodiment.to_yaml(),
+            names.KEY_TOPICS: json.dumps(self._topic_names()),
+            names.KEY_EPISODE: name,
+            names.KEY_TASK: task,
+            names.KEY_OPERATOR: operator,
+        }
+        if self.deployment is not None:
+            metadata[names.KEY_DEPLOYMENT] = self.deployment.to_yaml()
+        types = installed_types(entry.type for entry in topics.values())
+        recording = EpisodeRecording(self.out_dir, name, topics, types, metadata)
+        self._recording, self._task, self._operator, self._last_ns = recording, task, operator, now_ns
+        self._started_ns, self._lost, self._warnings = self._time.now().control_ns, {}, []
+        self._rates = RateWatch(self._rates_hz, self._started_ns, RATE_WINDOW_S)
+        self._tell(EpisodeEvent.STARTED, now_ns)
+        text = serialize_message(String(data=self.embodiment.to_yaml()))
+        if self.recording:  # else the disk was full already
+            self._write(names.EMBODIMENT_TOPIC, now_ns, text)
+        for held, message in self._held.messages():
+            # Before all others of their topics, so that stamps do not go back.
+            if self.recording and held in topics:
+                self._write(held, now_ns, message)
+        if self.recording:
+            self.topics.renew()
+        else:
+            raise HptError(f"the bag {str(recording.path)!r} cannot be written; check the disk's space")
+
+    def _topic_names(self) -> dict[str, str]:
+        """Topics of the embodiment file and what they stand for here."""
+        return {name: self.resolve_topic_name(name) for name in self._here.topics}
+
+    def _on_stop(self, request: Any, response: Any) -> Any:
+        try:
+            path, counts, response.message = self.stop_episode(request.outcome, str(request.note))
+        except HptError as error:
+            response.message = str(error)
+            return response
+        response.success = True
+        response.bag_path, response.messages = str(path), sum(counts.values())
+        return response
+
+    def stop_episode(self, outcome: int, note: str = "") -> tuple[Path, dict[str, int], str]:
+        """End the episode and keep its bag.
+
+        Args:
+            outcome: `EpisodeEvent`'s OUTCOME_UNKNOWN, OUTCOME_SUCCESS or OUTCOME_FAILURE.
+            note: for people.
+
+        Returns:
+            The bag, its messages by topic, and both in words.
+
+        Raises:
+            HptError: none is running, no such outcome, or the disk refuses.
+        """
+        if self._recording is None:
+            raise HptError("no episode is being recorded; start one first")
+        if outcome >= len(names.OUTCOMES):
+            raise HptError(f"the outcome is {outcome}, but 0 to {len(names.OUTCOMES) - 1} was expected")
+        path, counts = self._finish(outcome, note, max(self._now_ns(), self._last_ns))
+        empty = [topic for topic in self._needed if not counts.get(topic)]
+        words = ", ".join(f"{topic} {counts[topic]}" for topic in sorted(counts))
+        if self._lost:
+            words += "; LOST on the way " + ", ".join(f"{topic} {lost}" for topic, lost in self._lost.items())
+        if empty:
+            words += f"; NOTHING came on {', '.join(empty)}"
+            self.get_logger().warning(f"nothing came on {', '.join(empty)} during {path.name}")
+        self.get_logger().info(f"kept {path} ({names.OUTCOMES[outcome]}): {words}")
+        return path, counts, words
+
+    def _finish(self, outcome: int, note: str, at_ns: int) -> tuple[Path, dict[str, int]]:
+        recording = self._recording
+        assert recording is not None
+        self._tell(EpisodeEvent.STOPPED, at_ns, outcome, note)
+        if self._recording is None:
+            raise HptError(f"the end of {str(recording.path)!r} could not be written; read it with --recover")
+        try:
+            path = recording.finish(
+                {
+                    names.KEY_OUTCOME: names.OUTCOMES[outcome],
+                    names.KEY_NOTE: note,
+                    names.KEY_WARNINGS: "\n".join(self._warnings),
+                }
+            )
+        except HptError as error:
+            self.get_logger().error(str(error))
+            raise
+        finally:
+            self._recording, self._rates = None, None
+        return path, dict(recording.counts)
+
+    def _on_discard(self, request: Any, response: Any) -> Any:
+        del request
+        try:
+            self.discard_episode()
+        except HptError as error:
+            response.message = str(error)
+            return response
+        response.success = True
+        return response
+
+    def discard_episode(self) -> None:
+        """End the episode and delete its bag.
+
+        Raises:
+            HptError: none is running.
+        """
+        if self._recording is None:
+            raise HptError("no episode is being recorded; start one first")
+        recording = self._recording
+        self._tell(EpisodeEvent.DISCARDED, self._now_ns())
+        self._recording, self._rates = None, None
+        recording.discard()
+        self.get_logger().info(f"discarded {recording.name}")
+
+    def _tell(self, event: int, at_ns: int, outcome: int = 0, note: str = "") -> None:
+        """Publish an event and write it into the bag."""
+        assert self._recording is not None
+        message = self._event(self._recording.name, event, at_ns, outcome, note)
+        if (
+            self.context.ok()
+        ):  # after Ctrl-C there is nobody to tell any more, but the bag must still be ended
+            self._events.publish(message)
+        self._write(names.EVENTS_TOPIC, at_ns, serialize_message(message))
+
+    def _event(self, name: str, event: int, at_ns: int, outcome: int = 0, note: str = "") -> EpisodeEvent:
+        message = EpisodeEvent(
+            event=event, episode_id=name, task=self._task, operator_name=self._operator,
+            outcome=outcome, note=note,
+        )  # fmt: skip
+        message.header.stamp = rclpy.time.Time(nanoseconds=at_ns).to_msg()
+        return message
+
+    def _now_ns(self) -> int:
+        return self._time.now().ros_ns
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the recorder until it is interrupted; a running episode is kept."""
+    return run_node(RecorderNode, "recorder_node", args)
+
+
+def run(
+    embodiment: Embodiment,
+    out_dir: str,
+    *,
+    extra_topics: Sequence[str],
+    operator: str,
+    ros_arguments: Sequence[str],
+    deployment: Deployment | None = None,
+) -> int:
+    """As `main`, for `hpt record`, with the keys of the terminal; says how episodes are started and ended.
+
+    `ros_arguments` are what stands behind --ros-args.
+    """
+    overrides = [Parameter("operator", value=operator)] if operator else []
+
+    def make() -> RecorderNode:
+        node = RecorderNode(
+            embodiment,
+            out_dir,
+            extra_topics=extra_topics,
+            parameter_overrides=overrides,
+            deployment=deployment,
+        )
+        keys = sys.stdin.isatty()
+        print(controls_help(node, keys=keys), flush=True)
+        if keys:
+            Keyboard(node.controls.keys.put).start()
+        return node
+
+    return run_node(make, "hpt record", ["hpt", "--ros-args", *ros_arguments])

@@ -1,0 +1,212 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's graph: simulated robot, policy, and with `--full` teleoperator and recorder, in one process.
+
+The nodes are the ones that `ros2 run` starts, and they talk over the middleware as they would between machines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.logging import LoggingSeverity, set_logger_level
+from rclpy.parameter import Parameter
+
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import HptError
+from hpt_ros.nodes.common.composition import Composition
+from hpt_ros.nodes.policy.policy_node import PolicyNode
+from hpt_ros.nodes.recorder.recorder_node import RecorderNode
+from hpt_ros.nodes.sim.episode_recorder import EpisodeRecorder, EpisodeTrace
+from hpt_ros.nodes.sim.episode_runner import EpisodeResult, EpisodeRunner
+from hpt_ros.nodes.sim.sim_node import SimNode
+from hpt_ros.nodes.sim.teleop_node import TeleopNode
+from hpt_ros.resources import checkpoint_folder, config_file
+
+# Half as long again as the slowest scripted demonstration takes.
+EPISODE_TIMEOUT_S = 13.0
+# Scenes of demonstrations; far from any seed that a demo plays, so that no scene is both trained on and played.
+FIRST_DEMONSTRATION_SEED = 1_000_000
+# Offsets between commanded and executed targets while demonstrating, so that recoveries are in the data.
+DEMONSTRATION_DISTURBANCE_RAD = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One player's episodes, and the policy node's own measurements over them.
+
+    `samples_s` holds arrays of seconds by name; see `hpt_ros.runtime.metrics.Metrics`.
+    """
+
+    player: str
+    episodes: tuple[EpisodeResult, ...]
+    samples_s: Mapping[str, NDArray[np.float64]]
+    counters: Mapping[str, int]
+
+    @property
+    def successes(self) -> int:
+        """Episodes in which the dog was fed."""
+        return sum(episode.success for episode in self.episodes)
+
+
+PLAYERS = {"checkpoint": "policy", "hold": "do nothing", "random": "random"}
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """What to play.
+
+    Attributes:
+        episodes: of each player.
+        checkpoint: folder, or shipped name.
+        first_seed: of the scenes; every player plays the same ones.
+        baselines: play "do nothing" and "random" too.
+        real_time_factor: simulated seconds per wall second, at most; 0: as fast as the machine goes.
+    """
+
+    episodes: int
+    checkpoint: str
+    first_seed: int
+    baselines: bool = True
+    real_time_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise HptError(
+                f"the number of episodes is {self.episodes}, but at least 1 was expected; ask for more"
+            )
+        if not 0 <= self.first_seed < FIRST_DEMONSTRATION_SEED - self.episodes:
+            raise HptError(
+                f"the first seed is {self.first_seed}, but 0 to {FIRST_DEMONSTRATION_SEED - self.episodes - 1} was "
+                "expected (higher ones are the scenes of demonstrations); choose one of these"
+            )
+
+
+def play(
+    settings: DemoSettings, report: Callable[[str, EpisodeResult], None]
+) -> tuple[list[Score], EpisodeTrace | None]:
+    """Let every player play its episodes; returns the scores, and what was seen in the policy's best episode.
+
+    Args:
+        settings: what to play.
+        report: called after each episode with the player's name.
+
+    Raises:
+        HptError: the checkpoint is wrong, or a node refuses.
+    """
+    folder = checkpoint_folder(settings.checkpoint)
+    robot = Embodiment.load(folder / "embodiment.yaml")
+    scores, seen = [], None
+    with Composition() as graph, _simulator(graph, settings.real_time_factor, 0.0):
+        director: EpisodeRunner = graph.add(EpisodeRunner(context=graph.context))
+        observer: EpisodeRecorder = graph.add(EpisodeRecorder(robot, context=graph.context))
+        for kind in PLAYERS if settings.baselines else ("checkpoint",):
+            score, best = _play_one(kind, settings, folder, graph, director, observer, report)
+            scores.append(score)
+            seen = seen or best
+    return scores, seen
+
+
+def _play_one(
+    kind: str,
+    settings: DemoSettings,
+    folder: Path,
+    graph: Composition,
+    director: EpisodeRunner,
+    observer: EpisodeRecorder,
+    report: Callable[[str, EpisodeResult], None],
+) -> tuple[Score, EpisodeTrace | None]:
+    player = PLAYERS[kind]
+    overrides = {
+        "use_sim_time": True,
+        "policy": kind,
+        "checkpoint": str(folder) if kind == "checkpoint" else "",
+        "embodiment": str(folder / "embodiment.yaml"),
+        # The network is small and the simulator needs the other core: a second thread would make it slower.
+        "threads": 1,
+    }
+    policy = PolicyNode(
+        context=graph.context,
+        parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()],
+        enable_rosout=False,  # one player follows another under the same name
+    )
+    _quiet(policy.get_name())
+    graph.add(policy)
+    try:
+        director.configure_policy(policy)
+        results: list[EpisodeResult] = []
+        counters: dict[str, int] = {}
+        best: EpisodeTrace | None = None
+        for seed in range(settings.first_seed, settings.first_seed + settings.episodes):
+            # Pictures for the video are rendered only until one episode of the policy went well.
+            watching = kind == "checkpoint" and (best is None or not best.success)
+            if watching:
+                observer.start()
+            result = director.play(seed, EPISODE_TIMEOUT_S)
+            if watching:
+                best = observer.stop(result)
+                if best.success and len(results) + 1 < settings.episodes:
+                    policy.clear_metrics()  # drawing the film slowed this episode's timings down
+            for name, count in policy.counters().items():
+                counters[name] = counters.get(name, 0) + count
+            results.append(result)
+            report(player, result)
+        return Score(player, tuple(results), policy.metrics(), counters), best
+    finally:
+        graph.remove(policy)
+
+
+def record_demonstrations(
+    count: int, out: Path, *, real_time_factor: float, report: Callable[[str, EpisodeResult], None]
+) -> list[str]:
+    """Record `count` successful demonstrations of the scripted teleoperator; returns the folders of all bags.
+
+    Failed ones are recorded too, marked as failures, and left out when bags are converted.
+
+    Raises:
+        HptError: the teleoperator fails too often, or a node refuses.
+    """
+    robot = Embodiment.load(config_file("embodiments/feed_dog.yaml"))
+    bags: list[str] = []
+    successes = 0
+    with Composition() as graph, _simulator(graph, real_time_factor, DEMONSTRATION_DISTURBANCE_RAD):
+        director: EpisodeRunner = graph.add(EpisodeRunner(context=graph.context))
+        sim_time = [Parameter("use_sim_time", value=True)]
+        teleop = TeleopNode(context=graph.context, parameter_overrides=sim_time)
+        recorder = RecorderNode(robot, out, context=graph.context, parameter_overrides=sim_time)
+        for node in (teleop, recorder):
+            _quiet(node.get_name())
+            graph.add(node)
+        while successes < count:
+            seed = FIRST_DEMONSTRATION_SEED + len(bags)
+            result, bag = director.demonstrate(seed, robot.task, EPISODE_TIMEOUT_S)
+            bags.append(bag)
+            successes += result.success
+            report("demonstration", result)
+            if len(bags) >= 10 and successes < len(bags) // 2:
+                raise HptError(
+                    f"the scripted teleoperator fed the dog in {successes} of {len(bags)} episodes, but at least half "
+                    "was expected; see the recorder's bags and the simulator's log"
+                )
+    return bags
+
+
+@contextlib.contextmanager
+def _simulator(graph: Composition, real_time_factor: float, disturbance_rad: float) -> Iterator[SimNode]:
+    overrides = [
+        Parameter("real_time_factor", value=float(real_time_factor)),
+        Parameter("disturbance_rad", value=float(disturbance_rad)),
+    ]
+    sim: SimNode = graph.add(SimNode(context=graph.context, parameter_overrides=overrides))
+    sim.start()
+    yield sim
+
+
+def _quiet(name: str) -> None:
+    """Keep a node's routine messages out of the progress bar; warnings stay."""
+    set_logger_level(name, LoggingSeverity.WARN)

@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Policies trained here: a checkpoint of the heterogeneous pre-trained transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import HptError
+from hpt_ros.policies.protocol import Observation
+
+
+class CheckpointPolicy:
+    """A trained policy from a checkpoint folder; each picture is encoded once, ahead where there is time."""
+
+    def __init__(
+        self,
+        folder: Path,
+        device: str,
+        threads: int,
+        *,
+        backend: str = "auto",
+        precision: str = "float32",
+    ) -> None:
+        """Load strictly and run once, so that the first real inference is as quick as the others.
+
+        Raises:
+            HptError: the folder is no checkpoint, is damaged, or cannot be run by the backend or on the device.
+        """
+        # torch takes seconds to import; the baselines do without.
+        import torch
+
+        from hpt_ros.model.checkpoint import load_checkpoint
+        from hpt_ros.model.rollout import Rollout
+        from hpt_ros.policies.compatibility import check_compatible
+
+        checkpoint = load_checkpoint(folder)
+        self.embodiment = Embodiment.loads(
+            checkpoint.embodiment_yaml, where=f"the embodiment of checkpoint {str(folder)!r}"
+        )
+        self.config = checkpoint.config
+        check_compatible(self.config, self.embodiment)
+        try:
+            policy = checkpoint.policy.to(torch.device(device)).eval()
+        except (RuntimeError, AssertionError) as error:
+            words = " ".join(str(error).split())[:200]
+            raise HptError(
+                f"the parameter device is {device!r}, which torch cannot use here ({words}); use 'cpu' or a device "
+                "that this machine has"
+            ) from error
+        self._rollout = Rollout(policy, backend=backend, precision=precision, threads=threads)
+        self.computed_by = (
+            f", computed by the backend {self._rollout.backend.name} in {precision} on {device}"
+        )
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """Modalities that may be missing, and those that the policy never looks at."""
+        unseen = {stream.modality for stream in self.embodiment.streams} - set(self.config.modalities)
+        return frozenset({*self.config.optional_modalities, *unseen})
+
+    def predict(self, observation: Observation) -> NDArray[Any]:
+        """The policy's chunk, (horizon, action dim), absolute whatever the mode it was trained in."""
+        inputs: dict[str, Any] = {
+            name: observation.inputs[name] for name in self.config.modalities if name in observation.inputs
+        }
+        if "language" in self.config.modalities and observation.task:
+            inputs["task"] = [observation.task]
+        # Ticks without keys are like no other.
+        keys: Sequence[Hashable] = observation.keys or [
+            object() for _ in range(self.config.observation_horizon)
+        ]
+        chunk: NDArray[Any] = self._rollout.predict(inputs, keys)
+        space = self.embodiment.space
+        if space.predicted_as_held:
+            return chunk
+        absolute: NDArray[Any] = space.from_mode(chunk[None], observation.inputs["state"][:, -1])[0]
+        return absolute
+
+    def observe(self, observation: Observation) -> None:
+        """Encode the pictures of one tick, whose chunk, or a later one, will want them."""
+        (key,) = observation.keys
+        self._rollout.observe(observation.inputs, key)
+
+    def reset(self) -> None:
+        """Forget the pictures of the episode before."""
+        self._rollout.reset()

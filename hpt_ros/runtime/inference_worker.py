@@ -1,0 +1,186 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The worker thread that owns the policy; others hand it observations and never wait for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.errors import HptError
+from hpt_ros.policies.protocol import ChunkPolicy, EncodesAhead, Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """When a request's observation got where, steady clock in ns; None where it is not known."""
+
+    arrival_ns: int | None = None  # its newest picture came
+    due_ns: int | None = None  # its tick began to be resolved
+    ready_ns: int | None = None  # its tick was resolved: pictures are decoded
+    submitted_ns: int | None = None  # its arrays were with the worker
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An observation on its way to the policy, with what is measured about it.
+
+    Attributes:
+        observation: for the policy.
+        generation: activation that it belongs to; a result of an older one is thrown away.
+        image_stamp_ns: header stamp of its newest image (of its newest sample, without images).
+        marks: its way so far.
+    """
+
+    observation: Observation
+    generation: int
+    image_stamp_ns: int
+    marks: Marks = Marks()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a request: a chunk or an error; `finished_ns` is steady."""
+
+    request: Request
+    duration_s: float
+    finished_ns: int
+    values: NDArray[Any] | None = None
+    error: str = ""
+
+
+@dataclass
+class InferenceWorker:
+    """One thread, one request at a time; while there is none it encodes new ticks ahead, oldest first.
+
+    A request never waits for more than the tick that is just being encoded.
+    """
+
+    policy: ChunkPolicy
+    ahead_kept: int = 8  # ticks waiting to be encoded; the oldest is dropped, a later `predict` encodes it
+    _condition: threading.Condition = field(default_factory=threading.Condition, init=False, repr=False)
+    _request: Request | None = field(default=None, init=False)
+    _result: Result | None = field(default=None, init=False)
+    _busy_since_ns: int | None = field(default=None, init=False)
+    _closed: bool = field(default=False, init=False)
+    _forget: bool = field(default=False, init=False)
+    _failed_ahead: str = field(default="", init=False)
+    _thread: threading.Thread = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._ahead: deque[Observation] = deque(maxlen=self.ahead_kept)
+        self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: Request) -> bool:
+        """Hand a request over; False if the policy is still busy with another."""
+        with self._condition:
+            if self._closed or self._busy_since_ns is not None or self._result is not None:
+                return False
+            self._request = request
+            self._busy_since_ns = time.monotonic_ns()
+            self._condition.notify()
+            return True
+
+    def encode_ahead(self, observation: Observation) -> None:
+        """Hand over one new tick, to be encoded when nothing else is to do; nothing if the policy cannot."""
+        if isinstance(self.policy, EncodesAhead):
+            with self._condition:
+                self._ahead.append(observation)
+                self._condition.notify()
+
+    def reset(self) -> None:
+        """An episode begins: the policy forgets before its next work, and ticks that wait are dropped."""
+        with self._condition:
+            self._ahead.clear()
+            self._failed_ahead = ""
+            self._forget = True
+
+    def take(self) -> Result | None:
+        """The finished result, once."""
+        with self._condition:
+            result, self._result = self._result, None
+            return result
+
+    def take_failure(self) -> str:
+        """Why encoding ahead failed since the last call; empty if it did not."""
+        with self._condition:
+            failed, self._failed_ahead = self._failed_ahead, ""
+            return failed
+
+    @property
+    def idle(self) -> bool:
+        """Whether a request would be taken."""
+        with self._condition:
+            return self._busy_since_ns is None and self._result is None and not self._closed
+
+    def busy_s(self) -> float:
+        """How long the policy has been at the present request; 0 if it has none."""
+        with self._condition:
+            since_ns = self._busy_since_ns
+        return 0.0 if since_ns is None else (time.monotonic_ns() - since_ns) / 1e9
+
+    def close(self, timeout_s: float = 2.0) -> bool:
+        """End the thread; False if the policy did not come back in time (the thread then ends with the process)."""
+        with self._condition:
+            self._closed = True
+            self._request = None
+            self._ahead.clear()
+            self._condition.notify()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                while self._request is None and not self._ahead and not self._closed:
+                    self._condition.wait()
+                if self._closed:
+                    return
+                forget, self._forget = self._forget, False
+                request, self._request = self._request, None
+                ahead = self._ahead.popleft() if request is None else None
+            if ahead is not None:
+                failed = self._observe(ahead, forget)
+                with self._condition:
+                    self._failed_ahead = self._failed_ahead or failed
+                continue
+            assert request is not None
+            result = self._infer(request, forget)
+            with self._condition:
+                self._result, self._busy_since_ns = result, None
+
+    def _observe(self, observation: Observation, forget: bool) -> str:
+        assert isinstance(self.policy, EncodesAhead)
+        try:
+            if forget:
+                self.policy.reset()
+            self.policy.observe(observation)
+        except Exception as error:
+            return _words(error)
+        return ""
+
+    def _infer(self, request: Request, forget: bool) -> Result:
+        start_ns = time.monotonic_ns()
+        values, error = None, ""
+        try:
+            if forget:
+                self.policy.reset()
+            values = np.asarray(self.policy.predict(request.observation), dtype=np.float64)
+        except Exception as raised:  # whatever a policy does, the robot is to be stopped in order
+            error = _words(raised)
+        end_ns = time.monotonic_ns()
+        return Result(request, (end_ns - start_ns) / 1e9, end_ns, values, error)
+
+
+def _words(error: Exception) -> str:
+    words = " ".join(str(error).split())[:300] or "no message"
+    if isinstance(error, HptError):  # a sentence by itself
+        return words
+    return f"the policy raised {type(error).__name__}: {words}"

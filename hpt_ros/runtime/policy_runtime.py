@@ -1,0 +1,454 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""From messages to commands without ROS: observations, worker and controller of one robot, time as an argument.
+
+Messages, ticks and observations are named by ROS time, which may be set; the controller lives on control time, which
+may not (`hpt_ros.control.clock`). The runtime stands between them: it takes and gives ROS time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.control import Command, ControlConfig, Controller, Kinematics, Limits, StreamRate, Watchdog
+from hpt_ros.control.chunk import NS_PER_S, shape_refusal
+from hpt_ros.embodiment import Stream
+from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.observation import decode, measured_ns, require_frame, view_size
+from hpt_ros.observation.checks import place
+from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.protocol import EncodesAhead, Observation
+from hpt_ros.runtime.inference_worker import InferenceWorker, Result
+from hpt_ros.runtime.metrics import Metrics, Stages
+from hpt_ros.runtime.observation_pipeline import COSTLY, ObservationPipeline, TickOutcome, undecodable
+from hpt_ros.runtime.pose import MeasuredPose
+
+# Longest time that a message with the old clock's stamp may take to come, ours: what is later is stale in any case.
+LONGEST_FLIGHT_S = 0.25
+
+COUNTERS = (
+    "inputs_lost",  # a stream of an optional modality went stale
+    "messages_overrun",  # messages thrown away because decoding does not keep up
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one control period gave.
+
+    Attributes:
+        command: to send, or None.
+        result: an inference that has just finished, or None.
+        problem: why its chunk was not taken; empty if it was.
+        internal: trace of a fault of ours, which stopped the robot; empty if there was none.
+        complaints: of messages that could not be used: stream name and sentence.
+        lost: sentences about streams that the policy can do without and now must.
+    """
+
+    command: Command | None
+    result: Result | None = None
+    problem: str = ""
+    internal: str = ""
+    complaints: tuple[tuple[str, str], ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What the other threads had to say in one period."""
+
+    result: Result | None = None
+    problem: str = ""
+    internal: str = ""
+    complaints: tuple[tuple[str, str], ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+class PolicyRuntime:
+    """One robot, from configuration to cleanup. Not thread-safe: the node locks.
+
+    Attributes:
+        ahead_ns: ROS time less control time, set by whoever reads the clocks; 0 where both are one.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedPolicy,
+        config: ControlConfig,
+        *,
+        clock: Callable[[], int] | None = None,
+        kinematics: Kinematics | None = None,
+        encode_ahead: bool = True,
+    ) -> None:
+        """Make an inactive runtime; starts the threads of the worker and of the observations.
+
+        Args:
+            loaded: the policy.
+            config: of the controller.
+            clock: node time in ns, for the observations; None: only `step` says what time it is.
+            kinematics: of the robot, where the workspace needs it.
+            encode_ahead: whether the worker encodes new ticks while it has nothing else to do.
+
+        Raises:
+            HptError: the embodiment cannot be driven, e.g. a commanded joint is not observed.
+        """
+        robot = loaded.embodiment
+        for modality in ("image", "depth"):
+            if robot.streams_of(modality):
+                view_size(robot, modality)  # refuses different sizes now rather than at the first observation
+        self.embodiment, self.loaded, self.task = robot, loaded, robot.task
+        self.kinematics = kinematics
+        self._pose = MeasuredPose(robot)
+        # A task's text counts until the next one comes, so nobody waits for one. Where the robot is must be known,
+        # even if the policy does without.
+        self._optional = frozenset({*loaded.optional, "language"} - {"state"})
+        rates = {
+            stream.name: StreamRate(stream.name, stream.rate_hz, stream.holding)
+            for stream in robot.streams
+            if stream.modality not in self._optional
+        }
+        space, limits = robot.space, robot.space.limits
+        self.controller = Controller(
+            config,
+            Limits(
+                limits.lower, limits.upper, limits.velocity, limits.acceleration, limits.jerk, space.rates
+            ),
+            space.names,
+            list(rates.values()),
+            rate_hz=config.command_rate_hz or robot.action.rate_hz,
+            latency_s=min(part.latency_s for part in robot.action.parts),
+            kinematics=kinematics,
+            grippers=robot.action.grippers,
+            ahead_s=space.ahead_s,
+            turns=space.turns,
+            wraps=space.wraps,
+        )
+        # Streams that measure where a Cartesian command's tool is, in its frame.
+        self._framed = {part.pose: part for part in robot.action.parts if part.cartesian}
+        self._watched = frozenset(rates)
+        self._unwatched = Watchdog(
+            config.watchdog,
+            {stream.name: stream.rate_hz for stream in robot.streams if stream.name not in rates},
+        )
+        self.metrics = Metrics()
+        self.worker = InferenceWorker(loaded.policy)
+        try:
+            self.observations = ObservationPipeline(
+                robot, self.worker, horizon=loaded.horizon, optional=self._optional, clock=clock
+            )
+        except BaseException:
+            self.worker.close()  # its thread would stay
+            raise
+        self.counters = dict.fromkeys(COUNTERS, 0)
+        self.ahead_ns = 0
+        # After a jump of ROS time, messages that were stamped before it are still under way. One that takes longer than
+        # its stream's tolerance is of no use to a tick anyway.
+        tolerances_s = (item.tolerance_s for item in robot.streams if item.modality != "language")
+        self._flight_ns = round(min(max(tolerances_s), LONGEST_FLIGHT_S) * NS_PER_S)
+        self.encode_ahead(encode_ahead)
+        self._generation = 0
+        self._chunks = 0
+        self._stages = Stages(self.metrics, self.controller.period_ns)
+        self._absent: frozenset[str] = frozenset()
+        self._forget()
+
+    def encode_ahead(self, wanted: bool) -> None:
+        """Encode new ticks ahead, or not; a policy that sees one tick only has nothing to gain from it."""
+        able = isinstance(self.loaded.policy, EncodesAhead) and self.loaded.horizon > 1
+        self.observations.encode_ahead = wanted and able
+
+    def activate(self, *, enabled: bool) -> None:
+        """Begin an episode with nothing remembered; timings go on."""
+        self.counters = dict.fromkeys(COUNTERS, 0)
+        self._forget()
+        self.controller.activate(enabled=enabled)
+
+    def deactivate(self) -> None:
+        """Forget everything; a chunk still being computed will be thrown away."""
+        self.controller.deactivate()
+        self._forget()
+
+    def clock_jumped(self, reason: str, now_ns: int) -> None:
+        """Brake, hold, and forget all observations: their stamps and those to come are of two clocks.
+
+        Args:
+            reason: what happened, a sentence's worth.
+            now_ns: ROS time; `ahead_ns` is set already.
+        """
+        self._forget()
+        self._unclear_until_ns = self.to_control(now_ns) + self._flight_ns
+        self.controller.clock_jumped(reason)
+
+    def to_control(self, ros_ns: int) -> int:
+        """Control time of a ROS time."""
+        return ros_ns - self.ahead_ns
+
+    def to_ros(self, control_ns: int) -> int:
+        """ROS time of a control time."""
+        return control_ns + self.ahead_ns
+
+    def on_ros_time(self, command: Command) -> Command:
+        """A command of the controller, due at a ROS time."""
+        return command.later(self.ahead_ns)
+
+    def close(self) -> bool:
+        """End the threads and let go of the policy; False if it did not come back."""
+        self.loaded.close()
+        return self.end()
+
+    def end(self) -> bool:
+        """End the threads; the policy stays usable. False if it did not come back."""
+        self.observations.close()
+        return self.worker.close()
+
+    def task_refusal(self, task: str) -> str:
+        """Why a text cannot be the task, a sentence; empty if it can."""
+        known = self.loaded.tasks
+        if not task.strip():
+            return "the task is empty, but a text was expected; say what the robot is to do"
+        if known and task not in known:
+            listed = ", ".join(repr(name) for name in known[:20]) + (" and more" if len(known) > 20 else "")
+            hint = did_you_mean(task, known) or "; name one of these, or train on it"
+            return f"the task is {task[:200]!r}, but the checkpoint knows {listed}{hint}"
+        return ""
+
+    def set_task(self, task: str) -> str:
+        """Set the task's text; returns why not, a sentence, or nothing."""
+        refused = self.task_refusal(task)
+        if not refused:
+            self.task = task
+        return refused
+
+    def default_task(self) -> str:
+        """The embodiment's task, or the only one that the policy knows; empty if there is neither."""
+        known = self.loaded.tasks
+        return self.embodiment.task or (known[0] if len(known) == 1 else "")
+
+    def first_task(self, wanted: str, *, needed: bool) -> str:
+        """Take the task that the robot begins with; returns why not, a sentence, or nothing.
+
+        Args:
+            wanted: empty takes the embodiment's, or the only one that the policy knows.
+            needed: whether the policy runs before anybody names a task.
+        """
+        task = wanted or self.default_task()
+        if (wanted or (needed and self.loaded.tasks)) and (refused := self.task_refusal(task)):
+            return f"{refused}; the parameter task says what the robot begins with"
+        self.task = "" if self.task_refusal(task) else task
+        return ""
+
+    def stream_ages_s(self, now_ns: int) -> dict[str, float]:
+        """Age of every stream's newest usable message in seconds at a ROS time, NaN if never seen."""
+        now_ns = self.to_control(now_ns)
+        watched = self.controller.stream_ages_s(now_ns)
+        return {
+            stream.name: watched[stream.name]
+            if stream.name in watched
+            else self._unwatched.age_s(stream.name, now_ns)
+            for stream in self.embodiment.streams
+        }
+
+    def all_counters(self) -> dict[str, int]:
+        """The controller's counters and the runtime's own, since activation."""
+        return {**self.controller.session.counters, **self.counters}
+
+    def message(self, stream: Stream, message: Any, arrival_ns: int) -> str:
+        """Take a message of a stream. Pictures and point clouds are decoded elsewhere; this never waits for that.
+
+        Args:
+            stream: of the embodiment.
+            message: its message.
+            arrival_ns: ROS time.
+
+        Returns:
+            Why it cannot be used, a sentence; empty if it was taken, or if it may be stamped by the clock as it was
+            before a jump, and is not. Its stream then gets no fresher. What is wrong
+            inside of a picture or a point cloud is said by a later `step`.
+        """
+        if stream.modality != "language" and self.to_control(arrival_ns) < self._unclear_until_ns:
+            return ""
+        try:
+            self._take(stream, message, arrival_ns)
+        except HptError as error:
+            self.controller.invalid_message()
+            return str(error)
+        except Exception as error:  # whatever is in a message, the node goes on
+            self.controller.invalid_message()
+            return undecodable(stream, error)
+        return ""
+
+    def keep(self, stream: Stream, message: Any, arrival_ns: int) -> None:
+        """Note, while inactive, where the joints of a stream are that are published only while they move."""
+        with contextlib.suppress(HptError):  # a stream that sends such messages is complained of while active
+            stamp, value = measured_ns(stream, message, arrival_ns), decode(stream, message)
+            if self._pose.saw(stream.name, stamp, arrival_ns, value)[1] >= 0 and stream.holding:
+                self._fresh(stream, stamp, arrival_ns)
+
+    def unseen(self, stream: str) -> tuple[str, ...]:
+        """Elements of a state stream that no message had yet, where messages hold some joints only."""
+        return self._pose.unseen(stream)
+
+    def succeed(self, other: PolicyRuntime) -> None:
+        """Go on from what the robot was told last, and what it holds, by another runtime of it, which is not active."""
+        self.controller.succeed(other.controller)
+        self._pose.hold_as(other._pose)
+        held = [stream.name for stream in self.embodiment.streams if stream.holding]
+        self.controller.guards.watchdog.succeed(other.controller.guards.watchdog, held)
+
+    def step(self, now_ns: int) -> Step:
+        """One control period: never waits for the policy. Takes ROS time, and its command is due at a ROS time.
+
+        A fault of ours in anything but the controller stops the robot, and the controller goes on to brake it.
+        """
+        start_ns = time.monotonic_ns()
+        heard = _Heard()
+        try:
+            self._listen(now_ns, heard)
+        except Exception as error:
+            heard.internal = self._failed(f"{type(error).__name__}: {error}", traceback.format_exc())
+        self._stand(now_ns)
+        command = self.controller.step(self.to_control(now_ns))
+        try:
+            if command is not None:
+                command = self.on_ros_time(command)
+                if math.isfinite(lead_s := self.controller.session.margin_s):
+                    self.metrics.add("lead_s", lead_s)
+                self._stages.commanded(command, now_ns, start_ns)
+                self.observations.commanded(command.time_ns, now_ns, command.position, command.velocity)
+            self.observations.poll(
+                now_ns, wanted=self.controller.wants_chunk(self.to_control(now_ns)), task=self.task
+            )
+        except Exception as error:
+            heard.internal = self._failed(f"{type(error).__name__}: {error}", traceback.format_exc())
+        self.metrics.add("control_s", (time.monotonic_ns() - start_ns) / NS_PER_S)
+        return Step(command, heard.result, heard.problem, heard.internal, heard.complaints, heard.lost)
+
+    def _take(self, stream: Stream, message: Any, arrival_ns: int) -> None:
+        stamp = measured_ns(stream, message, arrival_ns)
+        if stream.modality not in COSTLY:
+            if stream.name in self._framed:
+                require_frame(self._framed[stream.name], message, place(stream))
+            value = decode(stream, message)
+            if stream.modality == "language" and (refused := self.set_task(str(value))):
+                raise HptError(f"stream {stream.name!r} (topic {stream.topic}) was not heeded: {refused}")
+            self.observations.sample(stream, value, stamp, arrival_ns)
+            seen = (stamp, arrival_ns)
+            if stream.modality == "state":
+                seen = self._pose.saw(stream.name, stamp, arrival_ns, value)
+                if (measured := self._pose.newest()) is not None and measured[0] >= 0:
+                    self.controller.measured(measured[1], self.to_control(measured[0]))
+            if seen[1] >= 0:
+                self._fresh(stream, *seen)
+            return
+        if stream.modality != "pointcloud":
+            # As they came: a driver that repeats its last buffer repeats every byte of it.
+            raw = np.frombuffer(message.data, dtype=np.uint8)
+            self.controller.guards.frozen.saw(stream.name, raw, self.controller.session.measured)
+        if self.observations.message(stream, message, stamp, arrival_ns):
+            self._fresh(stream, stamp, arrival_ns)
+        if stream.modality == "image":
+            self.metrics.add("image_delay_s", (arrival_ns - stamp) / NS_PER_S)
+
+    def _stand(self, now_ns: int) -> None:
+        """A robot that is published only while it moves, and is silent, is measured where it stands."""
+        if not self._pose.holding or (measured := self._pose.newest()) is None:
+            return
+        longest_s = max(stream.tolerance_s for stream in self.embodiment.state_streams)
+        if now_ns - measured[0] > longest_s * NS_PER_S:
+            self.controller.measured(measured[1], self.to_control(now_ns))
+
+    def _fresh(self, stream: Stream, stamp: int, arrival_ns: int) -> None:
+        stamp, arrival_ns = self.to_control(stamp), self.to_control(arrival_ns)
+        if stream.name in self._watched:
+            self.controller.message(stream.name, stamp, arrival_ns)
+        else:
+            self._unwatched.saw(stream.name, stamp, arrival_ns)
+
+    def _failed(self, words: str, trace: str) -> str:
+        self.controller.stop(f"internal error, {words}")
+        return trace
+
+    def _listen(self, now_ns: int, heard: _Heard) -> None:
+        """Take what worker and observations have done since the last period."""
+        report = self.observations.report()
+        if report.internal:
+            heard.internal = self._failed(report.internal.splitlines()[0], report.internal)
+        heard.complaints = tuple(self._judged(outcome) for outcome in report.outcomes if outcome.problem)
+        for outcome in report.outcomes:
+            if not outcome.problem:
+                self._fresh(outcome.stream, outcome.stamp_ns, outcome.arrival_ns)
+        self.counters["messages_overrun"] = self.observations.overruns
+        heard.lost = self._newly_absent()
+        heard.result, heard.problem = self._finished(now_ns)
+        self.controller.inference_running(self.worker.busy_s())
+        missing = "; ".join(f"stream {name!r}: {why}" for name, why in self.observations.missing.items())
+        self.controller.session.policy.unasked = f"; no observation is complete: {missing}" if missing else ""
+
+    def _judged(self, outcome: TickOutcome) -> tuple[str, str]:
+        self.controller.invalid_message()
+        return outcome.stream.name, outcome.problem
+
+    def _newly_absent(self) -> tuple[str, ...]:
+        absent = {
+            name: reason
+            for name, reason in self.observations.absent.items()
+            if self.embodiment.stream(name).modality != "language"
+        }
+        lost = tuple(
+            f"stream {name!r} is absent ({reason}); the policy goes on without its modality"
+            for name, reason in absent.items()
+            if name not in self._absent
+        )
+        self._absent = frozenset(absent)
+        self.counters["inputs_lost"] += len(lost)
+        return lost
+
+    def _finished(self, now_ns: int) -> tuple[Result | None, str]:
+        if failed := self.worker.take_failure():
+            self.controller.inference_error(failed)
+            return None, failed
+        result = self.worker.take()
+        if result is None or result.request.generation != self._generation:
+            return None, ""
+        self.metrics.add("inference_s", result.duration_s)
+        if result.values is None:
+            self.controller.inference_error(result.error)
+            return result, result.error
+        self._chunks += 1
+        problem = self._chunk(result.request.observation, result.values, now_ns)
+        if not problem:
+            self._stages.taken(self._chunks, result)
+        return result, problem
+
+    def _chunk(self, observation: Observation, values: NDArray[np.float64], now_ns: int) -> str:
+        """Hand a chunk of absolute actions to the controller in its own space; returns why it was refused."""
+        robot = self.embodiment
+        if refused := shape_refusal(values, robot.action.dim):
+            return self.controller.refuse_chunk(refused)
+        control = robot.space.to_control(values, observation.inputs["state"][0, -1])
+        return self.controller.chunk(
+            self.to_control(observation.stamp_ns), robot.dt_s, control, self.to_control(now_ns), self._chunks
+        )
+
+    def _forget(self) -> None:
+        self._generation += 1
+        self._unclear_until_ns = -(
+            2**63
+        )  # control time before which a message may have the stamp of another clock
+        self.observations.reset(self._generation)
+        self.worker.reset()
+        self._pose.reset()
+        for name, value in self._pose.held.items():
+            self.observations.hold(name, value)
+        self._unwatched.reset()
+        self._absent = frozenset()
+        self._stages.reset()

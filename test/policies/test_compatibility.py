@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""A policy and an embodiment file of two robots are told apart by whatever differs first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import HptError
+from hpt_ros.model import ImageEncoderConfig, PolicyConfig, StemConfig
+from hpt_ros.policies.compatibility import check_compatible
+
+TEXT = """
+format: hpt_ros/embodiment/1
+name: arm
+tick_hz: 10.0
+observation_horizon: 2
+streams:
+  - {name: front, modality: image, topic: /front, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
+     image: {height: 32, width: 48}}
+  - {name: wrist, modality: image, topic: /wrist, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
+     image: {height: 32, width: 48}}
+  - {name: far, modality: depth, topic: /far, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
+     image: {height: 24, width: 40}}
+  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 100.0,
+     tolerance_s: 0.1, joints: [a, b], fields: [position, velocity], unit: rad}
+  - {name: force, modality: wrench, topic: /force, type: geometry_msgs/msg/WrenchStamped, rate_hz: 100.0,
+     tolerance_s: 0.1}
+  - {name: left, modality: tactile, topic: /left, type: std_msgs/msg/Float32MultiArray, rate_hz: 100.0,
+     tolerance_s: 0.1, length: 16}
+  - {name: cloud, modality: pointcloud, topic: /cloud, type: sensor_msgs/msg/PointCloud2, rate_hz: 10.0,
+     tolerance_s: 0.1, points: 64}
+  - {name: task, modality: language, topic: /task, type: std_msgs/msg/String, rate_hz: 1.0, tolerance_s: 1.0}
+action:
+  topic: /command
+  type: trajectory_msgs/msg/JointTrajectory
+  names: [a, b]
+  rate_hz: 50.0
+  horizon: 4
+  limits:
+    - {name: a, lower: -3.0, upper: 3.0, velocity: 2.0, acceleration: 9.0}
+    - {name: b, lower: -3.0, upper: 3.0, velocity: 2.0, acceleration: 9.0}
+"""
+ROBOT = Embodiment.loads(TEXT)
+MODALITIES = ("image", "depth", "state", "wrench", "tactile", "pointcloud", "actions", "language")
+CONFIG = PolicyConfig(
+    embodiment="arm",
+    action_dim=2,
+    action_horizon=4,
+    observation_horizon=2,
+    state_dim=4,
+    views=2,
+    image_height=32,
+    image_width=48,
+    depth_views=1,
+    depth_height=24,
+    depth_width=40,
+    wrench_dim=6,
+    tactile_arrays=1,
+    tactile_values=16,
+    clouds=1,
+    cloud_points=64,
+    tasks=("pour", "wipe"),
+    stems=tuple(StemConfig(modality) for modality in MODALITIES),
+)
+
+
+def test_when_all_modalities_agree_expect_silence():
+    check_compatible(CONFIG, ROBOT)
+
+
+def test_when_the_policy_does_not_read_a_stream_expect_silence():
+    small = PolicyConfig("arm", 2, 4, 2, state_dim=4, stems=(StemConfig("state"),))
+    check_compatible(small, ROBOT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"embodiment": "leg"}, r"config\.yaml has name 'leg' but its embodiment\.yaml has 'arm'; the folder"),
+        ({"action_dim": 3}, r"has action dimension 3 but .* has 2"),
+        ({"action_horizon": 8}, r"has action horizon 8 but .* has 4"),
+        ({"observation_horizon": 1}, r"has observation horizon 1 but .* has 2"),
+        ({"state_dim": 2}, r"has state dimension 2 but .* has 4"),
+        ({"wrench_dim": 3}, r"has wrench dimension 3 but .* has 6"),
+        ({"views": 1}, r"has number of image views 1 but .* has 2"),
+        ({"image_width": 64}, r"has height and width of the image view 'front' \(32, 64\) but .* has \(32, 48\)"),
+        ({"depth_views": 2}, r"has number of depth views 2 but .* has 1"),
+        ({"depth_height": 48}, r"the depth view 'far' \(48, 40\) but .* has \(24, 40\)"),
+        ({"tactile_arrays": 2}, r"shape of the tactile arrays \(2, 16\) but .* has \(1, 16\)"),
+        ({"tactile_values": 8}, r"shape of the tactile arrays \(1, 8\) but .* has \(1, 16\)"),
+        ({"cloud_points": 65}, r"shape of the point clouds \(1, 65, 3\) but .* has \(1, 64, 3\)"),
+    ],
+)  # fmt: skip
+def test_when_something_differs_expect_its_name_and_both_values(changes, message):
+    with pytest.raises(HptError, match=message):
+        check_compatible(replace(CONFIG, **changes), ROBOT)
+
+
+def test_when_the_robot_has_no_such_stream_expect_that_said():
+    lines = [line for line in TEXT.splitlines() if "length: 16" not in line and "name: left" not in line]
+    with pytest.raises(HptError, match=r"shape of the tactile arrays \(1, 16\) but .* has \(0,\)"):
+        check_compatible(CONFIG, Embodiment.loads("\n".join(lines)))
+
+
+def test_when_features_come_from_elsewhere_expect_the_pictures_size_to_be_of_no_matter():
+    encoder = ImageEncoderConfig(kind="none", cells=49, cell_width=512)
+    config = replace(CONFIG, image_encoder=encoder, image_height=0, image_width=0)
+    check_compatible(config, ROBOT)
+
+
+def test_when_names_and_remedy_are_given_expect_them_in_the_sentence():
+    with pytest.raises(HptError, match=r"^the run has name 'leg' but the robot has 'arm'; take another$"):
+        check_compatible(
+            replace(CONFIG, embodiment="leg"),
+            ROBOT,
+            policy="the run",
+            file="the robot",
+            remedy="take another",
+        )
