@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from hpt_ros.dataset.conversion_report import EpisodeReport, Span
 from hpt_ros.dataset.episode_writer import EpisodeData, EpisodeWriter
-from hpt_ros.dataset.files import ACTION, STATE, WRENCH
+from hpt_ros.dataset.layout import ACTION, STATE, WRENCH, stream_feature
 from hpt_ros.dataset.quality.measure import STILL_SHARE
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.embodiment.schema import stream_feature
 from hpt_ros.observation import Tick
 from rosbag_tools.resample import Row
 

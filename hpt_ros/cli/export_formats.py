@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset import Dataset, Episode
+from hpt_ros.dataset.conversion_report import read_report
+from hpt_ros.dataset.layout import features_of
 from hpt_ros.dataset.reader import decode_video
 from hpt_ros.extras import require_extra
 
 Progress = Callable[[int, int], None]
-REPORT_FILE = "meta/hpt/report.json"
 ZARR_CHUNK_BYTES = 1 << 20
 
 
@@ -116,7 +117,7 @@ def write_zarr(path: Path, dataset: Dataset, progress: Progress) -> None:
 def _columns(dataset: Dataset) -> dict[str, NDArray[Any]]:
     """Short name to values (N, ...) of everything observed but pictures."""
     found: dict[str, NDArray[Any]] = {"state": dataset.state} if dataset.embodiment.state_names else {}
-    for name, feature in dataset.embodiment.features().items():
+    for name, feature in features_of(dataset.embodiment).items():
         if name in dataset.arrays and feature.modality not in ("image", "state", "action"):
             found[f"{feature.modality}_{feature.stream}".rstrip("_")] = dataset.arrays[name]
     return found
@@ -145,10 +146,7 @@ def _episodes(dataset: Dataset) -> Iterator[tuple[Episode, dict[str, Iterator[ND
 
 def _outcomes(dataset: Dataset) -> dict[int, str]:
     """Outcome by episode, as it was recorded; empty for datasets that were not converted here."""
-    path = dataset.root / REPORT_FILE
-    if not path.is_file():
-        return {}
-    report = json.loads(path.read_text(encoding="utf-8"))
+    report = read_report(dataset.root)
     return {
         span["episode_index"]: recorded["outcome"]
         for recorded in report.get("episodes", ())

@@ -77,12 +77,13 @@ def run(args: argparse.Namespace) -> int:
 def _source(args: argparse.Namespace) -> Source:
     from hpt_ros.dataset.importing.lerobot import LeRobotSource
     from hpt_ros.dataset.importing.rlds import RldsSource
+    from hpt_ros.dataset.layout import INFO, is_dataset
     from hpt_ros.errors import HptError
 
     root = Path(args.source)
     if not root.exists():
         raise HptError(f"the dataset {str(root)!r} does not exist; give its folder")
-    if (root / "meta" / "info.json").is_file():
+    if is_dataset(root):
         if args.fps is not None:
             raise HptError(
                 f"--fps is {args.fps:g}, but the LeRobot dataset {str(root)!r} says its own; leave it out"
@@ -91,7 +92,7 @@ def _source(args: argparse.Namespace) -> Source:
     if args.fps is None or not 1.0 <= args.fps <= 1000.0:
         raise HptError(
             f"--fps is {args.fps}, but 1 to 1000 steps a second were expected for RLDS, which does not say it; add "
-            "--fps HZ (or give a LeRobot dataset's folder, with meta/info.json)"
+            f"--fps HZ (or give a LeRobot dataset's folder, with {INFO})"
         )
     return RldsSource(root, args.fps, args.action, args.state)
 

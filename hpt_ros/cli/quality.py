@@ -104,10 +104,11 @@ def _senses(dataset: Dataset, episode: Episode) -> tuple[dict[str, Sensed], dict
     """What `EpisodeArrays` takes of modalities that are neither pictures nor state."""
     import numpy as np
 
+    from hpt_ros.dataset.layout import features_of
     from hpt_ros.dataset.quality.measure import measure_values
 
     sensed, vectors = {}, {}
-    for name, feature in dataset.embodiment.features().items():
+    for name, feature in features_of(dataset.embodiment).items():
         if name not in dataset.arrays:
             continue
         values = dataset.arrays[name][episode.start : episode.stop]

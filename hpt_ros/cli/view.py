@@ -93,10 +93,11 @@ def _show(dataset: Dataset, args: argparse.Namespace) -> None:
 
 def is_bag(path: Path) -> bool:
     """Whether a path holds a bag; a dataset's folder never does."""
+    from hpt_ros.dataset.layout import is_dataset
     from rosbag_tools.errors import BagError
     from rosbag_tools.finding import find_bags
 
-    if (path / "meta" / "info.json").exists():
+    if is_dataset(path):
         return False
     try:
         return bool(find_bags([path]))

@@ -9,7 +9,6 @@ the dataset is still replaced in one go, since the new folder holds links to the
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -21,8 +20,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hpt_ros.dataset.conversion_report import read_report
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.files import EMBODIMENT_PATH, REPORT_PATH, VERSION
+from hpt_ros.dataset.layout import (
+    DATA,
+    EMBODIMENT,
+    EPISODES,
+    INFO,
+    VIDEOS,
+    FileIndex,
+    is_dataset,
+    parquet_files,
+    statistics_from_columns,
+)
+from hpt_ros.dataset.metadata import read_info, read_tasks
 from hpt_ros.dataset.statistics import FeatureStatistics
 from hpt_ros.embodiment import Embodiment, require_match
 
@@ -73,25 +84,21 @@ class Earlier:
 
     def statistics(self) -> list[dict[str, FeatureStatistics]]:
         """Those of each episode."""
-        found: list[dict[str, FeatureStatistics]] = []
-        for record in self.records:
-            features: dict[str, FeatureStatistics] = {}
-            for column, value in record.items():
-                if column.startswith("stats/"):
-                    name, _, key = column.removeprefix("stats/").rpartition("/")
-                    features.setdefault(name, {})[key] = np.array(value)
-            found.append(features)
-        return found
+        return [
+            {
+                name: {key: np.array(value) for key, value in part.items()}
+                for name, part in statistics_from_columns(record).items()
+            }
+            for record in self.records
+        ]
 
-    def last_file(self, prefix: str) -> tuple[int, int]:
-        """Chunk and file index of the last file of the data (``"data"``) or of a view (``"videos/<feature>"``)."""
-        return max(
-            (record[f"{prefix}/chunk_index"], record[f"{prefix}/file_index"]) for record in self.records
-        )
+    def last_file(self, prefix: str) -> FileIndex:
+        """Return the last file of the data (``"data"``) or of a view (``"videos/<feature>"``)."""
+        return max(FileIndex.from_columns(record, prefix) for record in self.records)
 
     def link_into(self, folder: Path) -> None:
         """Link all data and videos into another folder; copies where the file system has no links."""
-        for name in ("data", "videos"):
+        for name in (DATA, VIDEOS):
             if (self.folder / name).is_dir():
                 shutil.copytree(self.folder / name, folder / name, copy_function=_link, dirs_exist_ok=True)
 
@@ -115,18 +122,18 @@ def open_earlier(folder: Path, embodiment: Embodiment | None = None) -> Earlier:
         DatasetError: it is no dataset of this project, or damaged.
         EmbodimentError: it is of another robot; names the field.
     """
+    if not is_dataset(folder):
+        raise DatasetError(
+            f"{str(folder)!r} cannot be appended to, it has no {INFO}; it must be a dataset that `hpt convert` wrote"
+        )
     try:
-        info = json.loads((folder / "meta" / "info.json").read_text(encoding="utf-8"))
-        report = json.loads((folder / REPORT_PATH).read_text(encoding="utf-8"))
-        tables = [pq.read_table(path) for path in sorted((folder / "meta" / "episodes").glob("*/*.parquet"))]
+        info = read_info(folder)
+        tables = [pq.read_table(path) for path in parquet_files(folder, EPISODES)]
         records = [row for table in tables for row in table.to_pylist()]
-        tasks = pq.read_table(folder / "meta" / "tasks.parquet").to_pydict()
-        found = Earlier(folder, records, list(tasks["__index_level_0__"]), report)
+        tasks = read_tasks(folder)
+        found = Earlier(folder, records, list(tasks.values()), read_report(folder))
         sound = (
-            info["codebase_version"] == VERSION
-            and info["total_frames"] == found.rows
-            and tasks["task_index"] == list(range(len(found.tasks)))
-            and found.knows_bags
+            info["total_frames"] == found.rows and list(tasks) == list(range(len(tasks))) and found.knows_bags
         )
     except (OSError, ValueError, KeyError, IndexError, TypeError, pa.ArrowException) as error:
         raise DatasetError(
@@ -139,7 +146,7 @@ def open_earlier(folder: Path, embodiment: Embodiment | None = None) -> Earlier:
             "bags again"
         )
     if embodiment is not None:
-        theirs = Embodiment.load(folder / EMBODIMENT_PATH)
+        theirs = Embodiment.load(folder / EMBODIMENT)
         require_match(
             embodiment, theirs, a_name="the bags", b_name=f"dataset {str(folder)!r}", settled="dataset"
         )

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.layout import Feature
 from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_stored
-from hpt_ros.embodiment.schema import Feature
 
 HELD = ("state", "wrench", "tactile", "action")  # modalities whose columns are held in memory
 LARGE = ("depth", "pointcloud")  # those that are memory-mapped
@@ -115,8 +115,16 @@ class LazyArrays(Mapping[str, NDArray[Any]]):
         return len(self.vectors) + len(self.stored.features)
 
 
-def read_parquet(path: Path, columns: list[str], also: tuple[str, ...] = ()) -> pa.Table:
-    """Some columns of a parquet file; those of `also` must be there too, but are not read.
+def read_parquet(
+    path: Path, columns: list[str], also: tuple[str, ...] = (), *, every: bool = False
+) -> pa.Table:
+    """Return some columns of a parquet file, or all of them.
+
+    Args:
+        path: the file's.
+        columns: those that must be there, and are read.
+        also: those that must be there too, but are not read.
+        every: read all columns.
 
     Raises:
         DatasetError: missing, damaged, or without one of the columns.
@@ -129,7 +137,7 @@ def read_parquet(path: Path, columns: list[str], also: tuple[str, ...] = ()) -> 
                 f"{str(path)!r} lacks the column {missing[0]!r}; its columns are {', '.join(schema.names[:12])}; "
                 "convert the bags again"
             )
-        return pq.read_table(path, columns=columns)
+        return pq.read_table(path, columns=None if every else columns)
     except FileNotFoundError as error:
         raise DatasetError(
             f"the dataset file {str(path)!r} is missing; copy the dataset again or convert its bags again"

@@ -5,14 +5,23 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.layout import REPORT
 
 # What an action of the dataset is: the command at its tick, the measured position at the next one, or
 # the leader arm's position at its tick.
-ACTION_SOURCES = ("command", "state", "leader")
+ACTION_SOURCES: Mapping[str, str] = {
+    "command": "commands",
+    "state": "the next measured positions",
+    "leader": "the leader arm's positions",
+}
 
 
 @dataclass
@@ -151,3 +160,29 @@ class Report:
                 total.ticks += entry.ticks
         ordered = sorted(totals.items(), key=lambda item: -item[1].ticks)
         return [f"{name}: {entry.ticks} ticks, the first because {entry.first}" for name, entry in ordered]
+
+
+def read_report(root: Path) -> dict[str, Any]:
+    """Return a dataset's report as plain values; empty if it has none.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    path = root / REPORT
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(report, dict):
+            raise TypeError(f"it is a {type(report).__name__}, not an object")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise unreadable_report(root, error) from error
+    return report
+
+
+def unreadable_report(root: Path, error: Exception) -> DatasetError:
+    """Return the error of a report that is not what `read_report` and its callers expect."""
+    return DatasetError(
+        f"{str(root / REPORT)!r} cannot be read as a conversion's report ({type(error).__name__}: {error}); copy the "
+        "dataset again"
+    )

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.files import whole_fps
+from hpt_ros.dataset.layout import Feature, features_of, whole_fps
 from hpt_ros.dataset.statistics import FeatureStatistics, of_clouds, of_depth, of_vectors
 from hpt_ros.dataset.video import BackgroundWriter
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.embodiment.schema import Feature
 
 # Modality to the statistics of its arrays.
 LARGE: Mapping[str, Callable[[NDArray[Any]], FeatureStatistics]] = {
@@ -60,7 +59,7 @@ class EpisodeWriter:
     def __init__(self, folder: Path, stem: str, embodiment: Embodiment, task: str) -> None:
         self._task = task
         self._length = 0
-        self._features = embodiment.features()
+        self._features = features_of(embodiment)
         self._vectors: dict[str, list[NDArray[np.float32]]] = {}
         self._videos: dict[str, BackgroundWriter] = {}
         self._files: dict[str, tuple[Path, BinaryIO]] = {}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a LeRobotDataset v3.0: where they lie, and how each kind is written."""
+"""Writes the files of a LeRobotDataset v3.0: parquet, mp4, JSON; and moves a folder to its place at once."""
 
 from __future__ import annotations
 
@@ -16,38 +16,20 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.layout import (
+    DATA_FILE_MB,
+    DATA_PATH,
+    TASK_TEXT,
+    VIDEO_FILE_MB,
+    VIDEO_PATH,
+    FileIndex,
+    image_feature,
+)
 from hpt_ros.dataset.video import Concatenation
-from hpt_ros.embodiment import Embodiment, image_feature
-from hpt_ros.embodiment.schema import Feature
+from hpt_ros.embodiment import Embodiment
 
-VERSION = "v3.0"
-FILES_PER_CHUNK = 1000
-# LeRobot's own limits: a new file is begun when the last one has reached its size.
-DATA_FILE_MB, VIDEO_FILE_MB = 100, 200
-_FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
-DATA_PATH = f"data/{_FILE}.parquet"
-EPISODES_PATH = f"meta/episodes/{_FILE}.parquet"
-VIDEO_PATH = f"videos/{{video_key}}/{_FILE}.mp4"
-EMBODIMENT_PATH, REPORT_PATH = "meta/hpt/embodiment.yaml", "meta/hpt/report.json"
-
-STATE, WRENCH, ACTION = "observation.state", "observation.wrench", "action"
-COUNTERS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 _MB = 1024 * 1024
 _GROUP_MB = 32  # rows of large arrays written at a time
-
-
-def whole_fps(embodiment: Embodiment) -> int:
-    """The tick rate as the whole number that the format wants.
-
-    Raises:
-        DatasetError: it is none.
-    """
-    if embodiment.tick_hz != int(embodiment.tick_hz) or embodiment.tick_hz < 1:
-        raise DatasetError(
-            f"embodiment {embodiment.name!r} has tick_hz {embodiment.tick_hz:g}, but LeRobotDataset v3.0 keeps "
-            "whole frames per second; choose a whole number of Hz"
-        )
-    return int(embodiment.tick_hz)
 
 
 def check_video_sizes(embodiment: Embodiment) -> None:
@@ -61,39 +43,23 @@ def check_video_sizes(embodiment: Embodiment) -> None:
             )
 
 
-class _FileIndex:
-    """Counts files: chunk and file index, from 0, `FILES_PER_CHUNK` in a chunk; begins after `last` if given."""
-
-    def __init__(self, last: tuple[int, int] | None = None) -> None:
-        self.chunk, self.file = last or (0, 0)
-        if last is not None:
-            self.advance()
-
-    def advance(self) -> None:
-        self.file += 1
-        if self.file >= FILES_PER_CHUNK:
-            self.chunk, self.file = self.chunk + 1, 0
-
-
 class DataFiles:
     """Parquet files of rows; an episode lies in one of them."""
 
-    def __init__(self, folder: Path, schema: pa.Schema, last: tuple[int, int] | None = None) -> None:
+    def __init__(self, folder: Path, schema: pa.Schema, last: FileIndex | None = None) -> None:
         self._folder, self._schema = folder, schema
-        self._index = _FileIndex(last)
+        self._index = FileIndex(0, 0) if last is None else last.after()
         self._writer: Any = None
         self._path = folder
         self._uncompressed = 0
 
-    def append(self, columns: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
-        """Write an episode's rows; returns chunk index and file index of where they went."""
+    def append(self, columns: Mapping[str, NDArray[Any]]) -> FileIndex:
+        """Write an episode's rows; return the file where they went."""
         if self._writer is not None and self._uncompressed >= DATA_FILE_MB * _MB:
             self.close()
-            self._index.advance()
+            self._index = self._index.after()
         if self._writer is None:
-            self._path = self._folder / DATA_PATH.format(
-                chunk_index=self._index.chunk, file_index=self._index.file
-            )
+            self._path = self._folder / self._index.path(DATA_PATH)
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(self._path, self._schema, compression="snappy")
             self._uncompressed = 0
@@ -106,7 +72,7 @@ class DataFiles:
             table = pa.Table.from_arrays(arrays, schema=self._schema)
             self._writer.write_table(table)
             self._uncompressed += table.nbytes
-        return self._index.chunk, self._index.file
+        return self._index
 
     def close(self) -> None:
         """Finish the present file."""
@@ -118,21 +84,18 @@ class DataFiles:
 class VideoFiles:
     """mp4 files of one image stream; an episode lies in one of them."""
 
-    def __init__(self, folder: Path, name: str, fps: int, last: tuple[int, int] | None = None) -> None:
+    def __init__(self, folder: Path, name: str, fps: int, last: FileIndex | None = None) -> None:
         self._folder, self._key, self._fps = folder, image_feature(name), fps
-        self._index = _FileIndex(last)
+        self._index = FileIndex(0, 0) if last is None else last.after()
         self._file: Concatenation | None = None
 
-    def append(self, segment: Path, length: int) -> tuple[int, int, int]:
-        """Chunk index, file index, and the number of the segment's first frame in the file."""
+    def append(self, segment: Path, length: int) -> tuple[FileIndex, int]:
+        """Append a segment; return its file and the number of its first frame there."""
         if self._file is not None and self._file.size_bytes >= VIDEO_FILE_MB * _MB:
             self.close()
-            self._index.advance()
+            self._index = self._index.after()
         if self._file is None:
-            place = VIDEO_PATH.format(
-                video_key=self._key, chunk_index=self._index.chunk, file_index=self._index.file
-            )
-            path = self._folder / place
+            path = self._folder / self._index.path(VIDEO_PATH, video_key=self._key)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = Concatenation(path, self._fps)
         first = self._file.frames
@@ -142,33 +105,13 @@ class VideoFiles:
                 f"video of {self._key} has {count} frames for {length} ticks; is the disk full? Convert again"
             )
         segment.unlink()
-        return self._index.chunk, self._index.file, first
+        return self._index, first
 
     def close(self) -> None:
         """Finish the present file."""
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def data_schema(embodiment: Embodiment) -> pa.Schema:
-    """Columns of the data files."""
-    fields = []
-    for name, feature in embodiment.features().items():
-        if feature.dtype != "video":
-            fields.append(pa.field(name, _type(feature)))
-    fields += [pa.field(name, pa.float32() if name == "timestamp" else pa.int64()) for name in COUNTERS]
-    return pa.schema(fields)
-
-
-def _type(feature: Feature) -> pa.DataType:
-    kind = pa.from_numpy_dtype(feature.dtype)
-    if len(feature.shape) == 1:
-        # LeRobot reads a feature of shape (1,) as a plain column.
-        return kind if feature.shape == (1,) else pa.list_(kind, *feature.shape)
-    for _ in feature.shape:
-        kind = pa.list_(kind)  # what is under LeRobot's own columns of several dimensions
-    return kind
 
 
 def _column(kind: pa.DataType, values: NDArray[Any]) -> pa.Array:
@@ -188,8 +131,7 @@ def _element(kind: pa.DataType) -> pa.DataType:
 
 
 def write_tasks(path: Path, tasks: Sequence[str]) -> None:
-    """Task texts as pandas stores them: LeRobot looks a task up by the frame's index."""
-    index = "__index_level_0__"
+    """Write task texts as pandas stores them: LeRobot looks a task up by the frame's index."""
     described = [
         {
             "name": "task_index",
@@ -200,7 +142,7 @@ def write_tasks(path: Path, tasks: Sequence[str]) -> None:
         },
         {
             "name": None,
-            "field_name": index,
+            "field_name": TASK_TEXT,
             "pandas_type": "unicode",
             "numpy_type": "object",
             "metadata": None,
@@ -214,13 +156,13 @@ def write_tasks(path: Path, tasks: Sequence[str]) -> None:
         "metadata": {"encoding": "UTF-8"},
     }
     pandas = {
-        "index_columns": [index],
+        "index_columns": [TASK_TEXT],
         "column_indexes": [header],
         "columns": described,
         "pandas_version": "2.2.0",
     }
     schema = pa.schema(
-        [pa.field("task_index", pa.int64()), pa.field(index, pa.string())],
+        [pa.field("task_index", pa.int64()), pa.field(TASK_TEXT, pa.string())],
         metadata={"pandas": json.dumps(pandas)},
     )
     table = pa.Table.from_arrays(

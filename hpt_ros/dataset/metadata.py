@@ -1,44 +1,57 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What a LeRobotDataset v3.0 says of itself: ``meta/info.json`` and this project's files beside it, checked."""
+"""What a LeRobotDataset v3.0 states of itself: ``meta/info.json``, tasks and this project's files; made and checked."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hpt_ros.dataset.columns import read_parquet
+from hpt_ros.dataset.conversion_report import ACTION_SOURCES, read_report
 from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.layout import (
+    ACTION,
+    COUNTERS,
+    DATA_FILE_MB,
+    DATA_PATH,
+    EMBODIMENT,
+    FILES_PER_CHUNK,
+    INFO,
+    REPORT,
+    TASKS,
+    VERSION,
+    VIDEO_FILE_MB,
+    VIDEO_PATH,
+    features_of,
+    joined_feature,
+    whole_fps,
+)  # fmt: skip
+from hpt_ros.dataset.video import CODEC_NAME, PIXEL_FORMAT
 from hpt_ros.embodiment import Embodiment, require_match
+from hpt_ros.embodiment.streams import JOINED
 from hpt_ros.errors import did_you_mean
 
-VERSION = "v3.0"
-EMBODIMENT_FILE = "meta/hpt/embodiment.yaml"  # this project's additions to the format
-REPORT_FILE = "meta/hpt/report.json"
-ACTION_SOURCES = {
-    "command": "commands",
-    "state": "the next measured positions",
-    "leader": "the leader arm's positions",
-}
 
-
-def read_info(root: Path) -> dict[str, Any]:
-    """Return ``meta/info.json`` of a dataset of `VERSION`, its keys checked.
+def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> dict[str, Any]:
+    """Return ``meta/info.json`` of a dataset of one of some versions, its keys checked.
 
     Raises:
         DatasetError: no dataset, another version, or a key that is missing or of another type.
     """
     if not root.is_dir():
         raise DatasetError(
-            f"the dataset folder {str(root)!r} does not exist; give the folder that holds 'meta/info.json'"
+            f"the dataset folder {str(root)!r} does not exist; give the folder that holds {INFO!r}"
         )
-    path = root / "meta/info.json"
+    path = root / INFO
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DatasetError(
-            f"{str(root)!r} has no 'meta/info.json', so it is no LeRobot dataset; give a dataset folder, "
+            f"{str(root)!r} has no {INFO!r}, so it is no LeRobot dataset; give a dataset folder, "
             "or name the bags themselves"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
@@ -50,18 +63,73 @@ def read_info(root: Path) -> dict[str, Any]:
             f"{str(path)!r} is a {type(info).__name__}, but a JSON object was expected; copy the dataset again"
         )
     version = info.get("codebase_version")
-    if version != VERSION:
+    if version not in versions:
         raise DatasetError(
-            f"dataset {str(root)!r} has codebase_version {version!r}, but {VERSION!r} was expected; convert it with "
-            "lerobot's convert_dataset_v21_to_v30, or convert its bags again"
+            f"dataset {str(root)!r} has codebase_version {version!r}, but {' or '.join(versions)} was expected; bring "
+            "it up to that with lerobot's own scripts (convert_dataset_v21_to_v30), or convert its bags again"
         )
     for key, kind in (("features", dict), ("data_path", str), ("fps", (int, float)), ("total_frames", int)):
         if not isinstance(info.get(key), kind):
             raise DatasetError(
-                f"{str(path)!r} has {key} = {info.get(key)!r:.80}, which format {VERSION} does not allow; "
+                f"{str(path)!r} has {key} = {info.get(key)!r:.80}, which format {version} does not allow; "
                 "copy the dataset again"
             )
     return info
+
+
+def make_info(embodiment: Embodiment, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
+    """Return ``meta/info.json`` of a dataset of so many episodes, frames and tasks."""
+    fps = whole_fps(embodiment)
+    names = {
+        "image": ["height", "width", "channels"],
+        "depth": ["height", "width"],
+        "pointcloud": ["point", "axis"],
+        "action": list(embodiment.action.names),
+    }
+    features: dict[str, Any] = {}
+    for key, feature in features_of(embodiment).items():
+        elements = (
+            embodiment.stream(feature.stream).names
+            if feature.stream
+            else embodiment.names_of(feature.modality)
+        )
+        features[key] = {
+            "dtype": feature.dtype,
+            "shape": list(feature.shape),
+            "names": names.get(feature.modality) or list(elements),
+        }
+        if feature.modality == "image":
+            features[key]["info"] = _video_info(feature.shape[0], feature.shape[1], fps)
+    for name, dtype in COUNTERS.items():
+        features[name] = {"dtype": dtype, "shape": [1], "names": None}
+    return {
+        "codebase_version": VERSION,
+        "robot_type": embodiment.name,
+        "total_episodes": episodes,
+        "total_frames": frames,
+        "total_tasks": tasks,
+        "chunks_size": FILES_PER_CHUNK,
+        "data_files_size_in_mb": DATA_FILE_MB,
+        "video_files_size_in_mb": VIDEO_FILE_MB,
+        "fps": fps,
+        "splits": {"train": f"0:{episodes}"},
+        "data_path": DATA_PATH,
+        "video_path": VIDEO_PATH if embodiment.image_streams else None,
+        "features": features,
+    }
+
+
+def _video_info(height: int, width: int, fps: int) -> dict[str, Any]:
+    return {
+        "video.height": height,
+        "video.width": width,
+        "video.codec": CODEC_NAME,
+        "video.pix_fmt": PIXEL_FORMAT,
+        "video.is_depth_map": False,
+        "video.fps": fps,
+        "video.channels": 3,
+        "has_audio": False,
+    }
 
 
 def read_embodiment(root: Path, given: Embodiment | None) -> Embodiment:
@@ -70,11 +138,11 @@ def read_embodiment(root: Path, given: Embodiment | None) -> Embodiment:
     Raises:
         HptError: there is neither, or they differ.
     """
-    path = root / EMBODIMENT_FILE
+    path = root / EMBODIMENT
     if not path.is_file():
         if given is None:
             raise DatasetError(
-                f"dataset {str(root)!r} has no {EMBODIMENT_FILE!r}; name the robot with --embodiment FILE, "
+                f"dataset {str(root)!r} has no {EMBODIMENT!r}; name the robot with --embodiment FILE, "
                 "or convert its bags with `hpt convert`"
             )
         return given
@@ -92,23 +160,33 @@ def read_embodiment(root: Path, given: Embodiment | None) -> Embodiment:
 
 
 def read_action_source(root: Path) -> str:
-    """What the conversion says that an action is; a report that does not say is of a time when it was the command."""
-    path = root / REPORT_FILE
-    if not path.is_file():
-        return ""
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        source = report.get("action_source", "command" if report else "")
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise DatasetError(
-            f"{str(path)!r} cannot be read as a conversion's report ({error}); copy the dataset again"
-        ) from error
+    """Return what the conversion reports an action to be, one of `ACTION_SOURCES`; empty if there is no report.
+
+    A report that does not say is of a time when it was the command.
+    """
+    report = read_report(root)
+    source = report.get("action_source", "command" if report else "")
     if source and source not in ACTION_SOURCES:
         raise DatasetError(
-            f"{str(path)!r} says that actions are {source!r:.60}, but one of {', '.join(ACTION_SOURCES)} was expected; "
-            "train with the version that converted the bags"
+            f"{str(root / REPORT)!r} says that actions are {source!r:.60}, but one of {', '.join(ACTION_SOURCES)} was "
+            "expected; train with the version that converted the bags"
         )
     return str(source)
+
+
+def read_tasks(root: Path) -> dict[int, str]:
+    """Return the task texts by their index.
+
+    Raises:
+        DatasetError: the file is missing or damaged.
+    """
+    path = root / TASKS
+    columns = read_parquet(path, ["task_index"], every=True).to_pydict()
+    # pandas keeps the text as the index; later versions of lerobot name it.
+    texts = next((values for name, values in columns.items() if name != "task_index"), None)
+    if texts is None:
+        raise DatasetError(f"{str(path)!r} has no column of task texts; copy the dataset again")
+    return {int(index): str(text) for index, text in zip(columns["task_index"], texts, strict=True)}
 
 
 def check_features(root: Path, info: dict[str, Any], robot: Embodiment) -> None:
@@ -130,9 +208,9 @@ def check_features(root: Path, info: dict[str, Any], robot: Embodiment) -> None:
                 f"{where} has {modality} views of the sizes {sorted(sizes)} (height, width), but all views of a policy "
                 "must have one size; give them the same size in the embodiment file and convert again"
             )
-    names = {f"observation.{modality}": list(robot.names_of(modality)) for modality in ("state", "wrench")}
-    names["action"] = list(robot.action.names)
-    for key, wanted in robot.features().items():
+    names = {joined_feature(modality): list(robot.names_of(modality)) for modality in JOINED}
+    names[ACTION] = list(robot.action.names)
+    for key, wanted in features_of(robot).items():
         feature = info["features"].get(key)
         if not isinstance(feature, dict):
             raise DatasetError(
@@ -160,8 +238,12 @@ def _flat_names(names: Any) -> list[str] | None:
     return [str(name) for name in names] if isinstance(names, list) else None
 
 
-def _inside(root: Path, relative: str) -> Path:
-    """Path of a file that data names; it must not leave the folder. Symbolic links are kept: hub caches use them."""
+def path_inside(root: Path, relative: str) -> Path:
+    """Return the path of a file that data names; symbolic links are kept, since hub caches use them.
+
+    Raises:
+        DatasetError: it leads out of the dataset's folder.
+    """
     path = Path(os.path.normpath(root / relative))
     if not path.is_relative_to(Path(os.path.normpath(root))):
         raise DatasetError(
@@ -178,7 +260,7 @@ def fill_path(root: Path, info: dict[str, Any], key: str, **values: int | str) -
     """
     template = info.get(key)
     try:
-        return _inside(root, str(template).format(**values))
+        return path_inside(root, str(template).format(**values))
     except (KeyError, IndexError, ValueError, AttributeError) as error:
         raise DatasetError(
             f"dataset {str(root)!r} has {key} = {template!r}, which cannot be filled in with {', '.join(values)}; "

@@ -23,16 +23,27 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.columns import HELD, LARGE, LazyArrays, StoredColumns, read_parquet, read_vectors
+from hpt_ros.dataset.conversion_report import ACTION_SOURCES
 from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.layout import (
+    ACTION,
+    DATA,
+    EPISODES,
+    INFO,
+    STATE,
+    EpisodeRow,
+    features_of,
+    image_feature,
+    parquet_files,
+)
 from hpt_ros.dataset.metadata import (
-    ACTION_SOURCES,
     check_features,
     fill_path,
     read_action_source,
     read_embodiment,
     read_info,
 )
-from hpt_ros.embodiment import Embodiment, image_feature
+from hpt_ros.embodiment import Embodiment
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +148,7 @@ def open_dataset(
                 f"dataset {str(root)!r} lacks the video {str(path.relative_to(root))!r} that its episodes name; "
                 "copy the dataset again or convert its bags again"
             )
-    files = tuple(sorted({root / "meta/info.json", *meta_files, *data_files, *videos}))
+    files = tuple(sorted({root / INFO, *meta_files, *data_files, *videos}))
     return Dataset(root, robot, episodes, state, action, files, arrays, read_action_source(root))
 
 
@@ -168,25 +179,19 @@ def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
 def _read_episodes(
     root: Path, info: dict[str, Any], robot: Embodiment
 ) -> tuple[tuple[Episode, ...], tuple[Path, ...]]:
-    files = tuple(sorted((root / "meta/episodes").glob("*/*.parquet")))
+    files = parquet_files(root, EPISODES)
     if not files:
         raise DatasetError(
-            f"dataset {str(root)!r} has no file in 'meta/episodes'; copy the dataset again or convert its bags again"
+            f"dataset {str(root)!r} has no file in {EPISODES!r}; copy the dataset again or convert its bags again"
         )
     keys = [image_feature(stream.name) for stream in robot.image_streams]
-    columns = [
-        "episode_index",
-        "tasks",
-        "length",
-        "data/chunk_index",
-        "data/file_index",
-        "dataset_from_index",
-        "dataset_to_index",
+    columns = EpisodeRow.column_names(keys)
+    rows = [
+        EpisodeRow.from_columns(row, keys)
+        for path in files
+        for row in read_parquet(path, columns).to_pylist()
     ]
-    for key in keys:
-        columns += [f"videos/{key}/{part}" for part in ("chunk_index", "file_index", "from_timestamp")]
-    rows = [row for path in files for row in read_parquet(path, columns).to_pylist()]
-    rows.sort(key=lambda row: int(row["dataset_from_index"]))
+    rows.sort(key=lambda row: row.start)
     episodes: list[Episode] = []
     expected = 0
     for row in rows:
@@ -197,32 +202,29 @@ def _read_episodes(
                     info,
                     "video_path",
                     video_key=key,
-                    chunk_index=row[f"videos/{key}/chunk_index"],
-                    file_index=row[f"videos/{key}/file_index"],
+                    **video.file.values(),
                 ),
-                round(row[f"videos/{key}/from_timestamp"] * info["fps"]),
+                round(video.from_s * info["fps"]),
             )
-            for key in keys
+            for key, video in row.videos.items()
         )
-        tasks = row["tasks"] or [""]
+        tasks = row.tasks or ("",)
         if len(tasks) > 1:
             raise DatasetError(
-                f"dataset {str(root)!r}, episode {row['episode_index']} has the tasks {', '.join(map(repr, tasks))}, "
+                f"dataset {str(root)!r}, episode {row.index} has the tasks {', '.join(map(repr, tasks))}, "
                 "but one task an episode was expected; split the episode where its task changes"
             )
-        episode = Episode(
-            row["episode_index"], row["dataset_from_index"], row["dataset_to_index"], tasks[0], spans
-        )
-        if episode.start != expected or episode.length != row["length"] or episode.length < 1:
+        episode = Episode(row.index, row.start, row.stop, tasks[0], spans)
+        if episode.start != expected or episode.length != row.length or episode.length < 1:
             raise DatasetError(
                 f"dataset {str(root)!r}, episode {episode.index} has rows {episode.start} to {episode.stop} and length "
-                f"{row['length']}, but rows from {expected} and at least one were expected; convert the bags again"
+                f"{row.length}, but rows from {expected} and at least one were expected; convert the bags again"
             )
         expected = episode.stop
         episodes.append(episode)
     if expected != info["total_frames"]:
         raise DatasetError(
-            f"dataset {str(root)!r} has total_frames {info['total_frames']} in 'meta/info.json', but its episodes hold "
+            f"dataset {str(root)!r} has total_frames {info['total_frames']} in {INFO!r}, but its episodes hold "
             f"{expected}; copy the dataset again or convert its bags again"
         )
     return tuple(episodes), files
@@ -236,15 +238,15 @@ def _read_data(
     cache_root: str | Path | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], Mapping[str, NDArray[Any]], tuple[Path, ...]]:
     # Row order is the global index; the files of v3.0 are numbered in that order.
-    files = tuple(sorted((root / "data").glob("*/*.parquet")))
-    features = robot.features()
+    files = parquet_files(root, DATA)
+    features = features_of(robot)
     held = [name for name, feature in features.items() if feature.modality in HELD]
     large = {name: feature for name, feature in features.items() if feature.modality in LARGE}
     tables = [read_parquet(path, ["index", "episode_index", *held], also=tuple(large)) for path in files]
     total = sum(table.num_rows for table in tables)
     if total != info["total_frames"]:
         raise DatasetError(
-            f"dataset {str(root)!r} has total_frames {info['total_frames']} in 'meta/info.json', but its data files "
+            f"dataset {str(root)!r} has total_frames {info['total_frames']} in {INFO!r}, but its data files "
             f"hold {total} rows; copy the dataset again or convert its bags again"
         )
     table = pa.concat_tables(tables)
@@ -258,8 +260,8 @@ def _read_data(
             f"index {wrong} of episode {expected[wrong]} was expected; convert the bags again"
         )
     vectors = {name: read_vectors(root, table, name, features[name].shape[0], expected) for name in held}
-    action = vectors.pop("action")
+    action = vectors.pop(ACTION)
     # An embodiment without proprioception has a state of no numbers.
-    state = vectors.pop("observation.state", np.zeros((total, 0), dtype=np.float32))
+    state = vectors.pop(STATE, np.zeros((total, 0), dtype=np.float32))
     arrays = LazyArrays(vectors, StoredColumns(root, files, large, total, cache_root))
     return state, action, arrays, files

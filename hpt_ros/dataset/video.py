@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.statistics import ImageStatistics
 
-CODEC, PIXEL_FORMAT = "libx264", "yuv420p"
+CODEC, CODEC_NAME, PIXEL_FORMAT = "libx264", "h264", "yuv420p"
 # crf 18: visually lossless for x264. A key frame every 5 frames keeps random access cheap. No B-frames: the frame at
 # time k / fps is then the k-th packet, with no offset in the container. One thread: the bytes do not depend on the
 # number of cores, and many bags are converted side by side anyway.
@@ -161,17 +161,3 @@ class Concatenation:
     def size_bytes(self) -> int:
         """Bytes written so far."""
         return self.path.stat().st_size if self.path.exists() else 0
-
-
-def video_info(height: int, width: int, fps: int) -> dict[str, Any]:
-    """What ``meta/info.json`` says about a video feature."""
-    return {
-        "video.height": height,
-        "video.width": width,
-        "video.codec": "h264",
-        "video.pix_fmt": PIXEL_FORMAT,
-        "video.is_depth_map": False,
-        "video.fps": fps,
-        "video.channels": 3,
-        "has_audio": False,
-    }

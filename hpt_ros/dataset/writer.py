@@ -26,32 +26,40 @@ from hpt_ros.dataset.append import Earlier
 from hpt_ros.dataset.episode_writer import EpisodeData, EpisodeWriter, open_array
 from hpt_ros.dataset.errors import DatasetError, DatasetExistsError
 from hpt_ros.dataset.files import (
-    ACTION,
-    COUNTERS,
-    DATA_FILE_MB,
-    DATA_PATH,
-    EMBODIMENT_PATH,
-    EPISODES_PATH,
-    FILES_PER_CHUNK,
-    REPORT_PATH,
-    STATE,
-    VERSION,
-    VIDEO_FILE_MB,
-    VIDEO_PATH,
-    WRENCH,
     DataFiles,
     VideoFiles,
     check_video_sizes,
-    data_schema,
     flush,
     replace,
-    whole_fps,
     write_json,
     write_tasks,
 )
+from hpt_ros.dataset.layout import (
+    ACTION,
+    DATA,
+    EMBODIMENT,
+    EPISODES,
+    EPISODES_PATH,
+    INFO,
+    REPORT,
+    STATE,
+    STATISTICS,
+    TASKS,
+    VIDEOS,
+    WRENCH,
+    EpisodeRow,
+    FileIndex,
+    VideoStart,
+    data_schema,
+    features_of,
+    image_feature,
+    is_dataset,
+    statistics_columns,
+    whole_fps,
+)
+from hpt_ros.dataset.metadata import make_info
 from hpt_ros.dataset.statistics import FeatureStatistics, aggregate, of_vectors, plain
-from hpt_ros.dataset.video import video_info
-from hpt_ros.embodiment import Embodiment, image_feature
+from hpt_ros.embodiment import Embodiment
 
 
 class DatasetWriter:
@@ -89,9 +97,9 @@ class DatasetWriter:
                     f"the output folder {str(self.out)!r} exists already; give another --out, or "
                     "--overwrite to replace it"
                 )
-            if not (self.out / "meta" / "info.json").is_file():
+            if not is_dataset(self.out):
                 raise DatasetExistsError(
-                    f"{str(self.out)!r} is no LeRobot dataset (no meta/info.json), so --overwrite does not "
+                    f"{str(self.out)!r} is no LeRobot dataset (no {INFO}), so --overwrite does not "
                     "delete it; give another --out"
                 )
         try:
@@ -108,11 +116,11 @@ class DatasetWriter:
         self._tasks = {text: index for index, text in enumerate(earlier.tasks if earlier else ())}
         self._rows = earlier.rows if earlier else 0
         self._data = DataFiles(
-            self.folder, data_schema(embodiment), earlier.last_file("data") if earlier else None
+            self.folder, data_schema(embodiment), earlier.last_file(DATA) if earlier else None
         )
         self._videos = {}
         for stream in embodiment.image_streams:
-            last = earlier.last_file(f"videos/{image_feature(stream.name)}") if earlier else None
+            last = earlier.last_file(f"{VIDEOS}/{image_feature(stream.name)}") if earlier else None
             self._videos[stream.name] = VideoFiles(self.folder, stream.name, self._fps, last)
         self._records: list[dict[str, Any]] = list(earlier.records) if earlier else []
         self._statistics: list[dict[str, FeatureStatistics]] = earlier.statistics() if earlier else []
@@ -153,36 +161,26 @@ class DatasetWriter:
             "index": np.arange(self._rows, self._rows + length),
             "task_index": np.full(length, task_index),
         }
-        features = self.embodiment.features()
+        features = features_of(self.embodiment)
         large = {name: open_array(path, features[name], length) for name, path in episode.arrays.items()}
-        chunk, file = self._data.append({**episode.vectors, **large, **counters})
+        data_file = self._data.append({**episode.vectors, **large, **counters})
         for path in episode.arrays.values():
             path.unlink()
-        record: dict[str, Any] = {
-            "episode_index": index,
-            "tasks": [episode.task],
-            "length": length,
-            "data/chunk_index": chunk,
-            "data/file_index": file,
-            "dataset_from_index": self._rows,
-            "dataset_to_index": self._rows + length,
-        }
         statistics = {name: of_vectors(values) for name, values in counters.items()} | dict(
             episode.statistics
         )
+        videos = {}
         for name, files in self._videos.items():
-            key = image_feature(name)
-            chunk, file, first = files.append(episode.segments[name], length)
-            record |= {
-                f"videos/{key}/chunk_index": chunk,
-                f"videos/{key}/file_index": file,
-                f"videos/{key}/from_timestamp": first / self._fps,
-                f"videos/{key}/to_timestamp": (first + length) / self._fps,
+            video_file, first = files.append(episode.segments[name], length)
+            videos[image_feature(name)] = VideoStart(video_file, first / self._fps)
+        row = EpisodeRow(index, (episode.task,), length, self._rows, self._rows + length, data_file, videos)
+        self._records.append(
+            {
+                **row.to_columns(self._fps),
+                **statistics_columns(plain(statistics)),
+                **FileIndex(0, 0).columns(EPISODES),
             }
-        for name, part in plain(statistics).items():
-            record |= {f"stats/{name}/{key}": value for key, value in part.items()}
-        record |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
-        self._records.append(record)
+        )
         self._statistics.append(statistics)
         self._rows += length
 
@@ -204,16 +202,18 @@ class DatasetWriter:
         if self._earlier is not None:
             self._earlier.link_into(self.folder)
             report = self._earlier.merged(report or {})
-        write_json(self.folder / "meta" / "info.json", self._info())
-        write_json(self.folder / "meta" / "stats.json", plain(aggregate(self._statistics)))
-        write_tasks(self.folder / "meta" / "tasks.parquet", list(self._tasks))
-        episodes = self.folder / EPISODES_PATH.format(chunk_index=0, file_index=0)
+        write_json(
+            self.folder / INFO, make_info(self.embodiment, self.episodes, self._rows, len(self._tasks))
+        )
+        write_json(self.folder / STATISTICS, plain(aggregate(self._statistics)))
+        write_tasks(self.folder / TASKS, list(self._tasks))
+        episodes = self.folder / FileIndex(0, 0).path(EPISODES_PATH)
         episodes.parent.mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(self._records), episodes, compression="snappy")
-        place = self.folder / EMBODIMENT_PATH
+        place = self.folder / EMBODIMENT
         place.parent.mkdir(parents=True)
         place.write_text(self.embodiment.to_yaml(), encoding="utf-8")
-        write_json(self.folder / REPORT_PATH, dict(report or {}))
+        write_json(self.folder / REPORT, dict(report or {}))
         flush(self.folder)
         self.folder.chmod(0o755)  # mkdtemp made it private
         replace(self.folder, self.out)
@@ -224,46 +224,6 @@ class DatasetWriter:
         self._data.close()
         for files in self._videos.values():
             files.close()
-
-    def _info(self) -> dict[str, Any]:
-        robot = self.embodiment
-        names = {
-            "image": ["height", "width", "channels"],
-            "depth": ["height", "width"],
-            "pointcloud": ["point", "axis"],
-            "action": list(robot.action.names),
-        }
-        features: dict[str, Any] = {}
-        for key, feature in robot.features().items():
-            elements = (
-                robot.stream(feature.stream).names if feature.stream else robot.names_of(feature.modality)
-            )
-            described: dict[str, Any] = {
-                "dtype": feature.dtype,
-                "shape": list(feature.shape),
-                "names": names.get(feature.modality) or list(elements),
-            }
-            if feature.modality == "image":
-                described["info"] = video_info(feature.shape[0], feature.shape[1], self._fps)
-            features[key] = described
-        for name in COUNTERS:
-            dtype = "float32" if name == "timestamp" else "int64"
-            features[name] = {"dtype": dtype, "shape": [1], "names": None}
-        return {
-            "codebase_version": VERSION,
-            "robot_type": self.embodiment.name,
-            "total_episodes": self.episodes,
-            "total_frames": self._rows,
-            "total_tasks": len(self._tasks),
-            "chunks_size": FILES_PER_CHUNK,
-            "data_files_size_in_mb": DATA_FILE_MB,
-            "video_files_size_in_mb": VIDEO_FILE_MB,
-            "fps": self._fps,
-            "splits": {"train": f"0:{self.episodes}"},
-            "data_path": DATA_PATH,
-            "video_path": VIDEO_PATH if self.embodiment.image_streams else None,
-            "features": features,
-        }
 
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -286,7 +246,7 @@ def write_dataset(
             and (length, Dw) under ``"wrench"`` for all wrenches; state (length, D); action (length, Da).
         overwrite: replace a dataset that is there.
     """
-    keys = {feature.stream: name for name, feature in embodiment.features().items() if feature.stream}
+    keys = {feature.stream: name for name, feature in features_of(embodiment).items() if feature.stream}
     with DatasetWriter(out, embodiment, overwrite=overwrite) as writer:
         for task, arrays, state, action in episodes:
             episode = writer.episode(task)

@@ -9,10 +9,7 @@ from hpt_ros.embodiment.deployment import Deployment, deployed_fields, require_d
 from hpt_ros.embodiment.schema import (
     FORMAT,
     Embodiment,
-    Feature,
-    image_feature,
     require_match,
-    stream_feature,
 )
 from hpt_ros.embodiment.space import ActionSpace
 from hpt_ros.embodiment.streams import MODALITIES, EmbodimentError, ImageSpec, Stream
@@ -25,15 +22,12 @@ __all__ = [
     "Deployment",
     "Embodiment",
     "EmbodimentError",
-    "Feature",
     "ImageSpec",
     "JointLimit",
     "Output",
     "RotationLimit",
     "Stream",
     "deployed_fields",
-    "image_feature",
     "require_deployable",
     "require_match",
-    "stream_feature",
 ]

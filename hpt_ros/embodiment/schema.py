@@ -23,7 +23,6 @@ from hpt_ros.embodiment.streams import (
     BY_STAMP,
     JOINED,
     NAME,
-    PER_STREAM,
     EmbodimentError,
     Stream,
     check_stream,
@@ -190,41 +189,6 @@ class Embodiment:
                 return stream
         known = ", ".join(stream.name for stream in self.streams)
         raise EmbodimentError(f"embodiment {self.name!r} has no stream {name!r}; its streams are {known}")
-
-    def features(self) -> dict[str, Feature]:
-        """Dataset features: one per image, depth, tactile and point cloud stream, one vector each of state, wrench
-        and action. The task's text is no feature: datasets keep it per episode."""
-        found: dict[str, Feature] = {}
-        for modality, dtype in PER_STREAM.items():
-            for stream in self.streams_of(modality):
-                found[stream_feature(modality, stream.name)] = Feature(
-                    modality, stream.name, dtype, stream.shape
-                )
-        for modality in JOINED:
-            if names := self.names_of(modality):
-                found[f"observation.{modality}"] = Feature(modality, "", "float32", (len(names),))
-        found["action"] = Feature("action", "", "float32", (self.action.dim,))
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One column of a dataset."""
-
-    modality: str  # of its stream, or "action"
-    stream: str  # the stream's name; empty where all streams of the modality are joined
-    dtype: str  # "video", or numpy's name
-    shape: tuple[int, ...]
-
-
-def stream_feature(modality: str, stream_name: str) -> str:
-    """Dataset feature name of a stream that has a feature of its own."""
-    return f"observation.{'images' if modality == 'image' else modality}.{stream_name}"
-
-
-def image_feature(stream_name: str) -> str:
-    """Dataset feature name of an image stream."""
-    return stream_feature("image", stream_name)
 
 
 # What a bag does not settle: it holds messages as they came, so these may be chosen anew when it is converted.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset import Dataset, DatasetError, Episode
-from hpt_ros.embodiment.schema import stream_feature
+from hpt_ros.dataset.layout import WRENCH, features_of, stream_feature
 from hpt_ros.embodiment.windows import action_window, observation_window
 
 
@@ -146,8 +146,8 @@ def gather(
             inputs["actions"] = previous_actions(dataset, observed, windows.first[samples])
         elif modality == "language":
             inputs["task"] = dataset.task_index[windows.tick[samples]]
-        elif modality == "wrench" and "observation.wrench" in dataset.arrays:
-            inputs["wrench"] = dataset.arrays["observation.wrench"][observed]
+        elif modality == "wrench" and WRENCH in dataset.arrays:
+            inputs["wrench"] = dataset.arrays[WRENCH][observed]
         elif modality == "depth" and dataset.embodiment.streams_of(modality):
             inputs["depth"] = depth_rows(dataset, observed)
         elif modality in ("tactile", "pointcloud") and dataset.embodiment.streams_of(modality):
@@ -155,7 +155,7 @@ def gather(
         else:
             raise DatasetError(
                 f"dataset {str(dataset.root)!r} has nothing for the modality {modality!r} that the policy wants; its "
-                f"features are {', '.join(dataset.embodiment.features())}: take that stem out of the recipe"
+                f"features are {', '.join(features_of(dataset.embodiment))}: take that stem out of the recipe"
             )
     state = dataset.state[windows.tick[samples]]
     return Batch(inputs, actions_in_mode(dataset, acted, state), is_pad, state)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset import Dataset
-from hpt_ros.embodiment import stream_feature
+from hpt_ros.dataset.layout import WRENCH, stream_feature
 from hpt_ros.learning.samples import Split, Windows, actions_in_mode
 from hpt_ros.model import Statistics
 
@@ -35,8 +35,8 @@ def training_statistics(
     statistics = {"action": _actions(dataset, split)}
     if dataset.state.shape[1] and (modalities is None or "state" in modalities):
         statistics["state"] = _over(dataset.state, split)
-    if "observation.wrench" in dataset.arrays and (modalities is None or "wrench" in modalities):
-        statistics["wrench"] = _over(dataset.arrays["observation.wrench"], split)
+    if WRENCH in dataset.arrays and (modalities is None or "wrench" in modalities):
+        statistics["wrench"] = _over(dataset.arrays[WRENCH], split)
     for modality in ("tactile", "pointcloud"):
         names = [stream_feature(modality, stream.name) for stream in robot.streams_of(modality)]
         if names and (modalities is None or modality in modalities):

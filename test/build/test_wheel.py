@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.checkout import git_words
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -298,10 +299,7 @@ def test_when_it_lies_in_a_zip_file_expect_its_files_unpacked_and_removed(
 
 
 def test_the_source_distribution_holds_what_the_tests_read(source: Path) -> None:
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if tracked.returncode:
-        pytest.skip("the source tree is no git checkout: nothing says what belongs to it")
-    assert {name for name in tracked.stdout.splitlines() if not (source / name).exists()} == set()
+    assert {name for name in git_words("ls-files") if not (source / name).exists()} == set()
 
 
 def test_metadata_say_who_what_and_where(wheel: Path, tmp_path: Path) -> None:

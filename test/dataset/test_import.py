@@ -242,8 +242,8 @@ def spoil(source, name, old, new):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda s: spoil(s, "meta/info.json", "v2.1", "v1.6"), "codebase_version 'v1.6', but one of v2.0"),
-        (lambda s: spoil(s, "meta/info.json", "{", ""), "no meta/info.json that can be read"),
+        (lambda s: spoil(s, "meta/info.json", "v2.1", "v1.6"), "codebase_version 'v1.6', but v2.0 or"),
+        (lambda s: spoil(s, "meta/info.json", "{", ""), "info.json' cannot be read as JSON"),
         (lambda s: spoil(s, "meta/info.json", '"action"', '"act"'), "without 'action'"),
         (
             lambda s: spoil(s, "meta/info.json", "data/chunk", "../../data/chunk"),

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hpt_ros.dataset import DatasetError, DatasetExistsError, DatasetWriter, write_dataset
-from hpt_ros.dataset.files import VIDEO_PATH
+from hpt_ros.dataset.layout import VIDEO_PATH
 from hpt_ros.embodiment import Embodiment
 
 
@@ -192,7 +192,7 @@ action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_
 def test_files_roll_over_at_their_size(robot, tmp_path, monkeypatch):
     monkeypatch.setattr("hpt_ros.dataset.files.VIDEO_FILE_MB", 0)
     monkeypatch.setattr("hpt_ros.dataset.files.DATA_FILE_MB", 0)
-    monkeypatch.setattr("hpt_ros.dataset.files.FILES_PER_CHUNK", 2)
+    monkeypatch.setattr("hpt_ros.dataset.layout.FILES_PER_CHUNK", 2)
     episodes = [episode(robot, 3, seed) for seed in range(5)]
     out = write_dataset(tmp_path / "many", robot.embodiment, episodes)
     records = read(out, "meta/episodes")

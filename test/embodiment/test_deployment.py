@@ -13,6 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpt_ros.dataset.layout import features_of
 from hpt_ros.embodiment import (
     Deployment,
     Embodiment,
@@ -56,7 +57,7 @@ def test_when_a_driver_stamps_otherwise_or_compresses_expect_the_stream_so_and_t
         "stamp",
     )
     assert here.stream("joints").time == "arrival"
-    assert here.features() == FEED_DOG.features()
+    assert features_of(here) == features_of(FEED_DOG)
     assert Embodiment.loads(here.to_yaml()) == here
     told = "\n".join(deployed_fields(FEED_DOG, here))
     assert "streams.front.stamp_offset_s: 0.0 -> -0.08" in told

@@ -50,15 +50,10 @@ def test_every_shipped_file_loads_and_survives_a_round_trip() -> None:
         assert Embodiment.loads(embodiment.to_yaml()).to_yaml() == embodiment.to_yaml()
 
 
-def test_features_follow_the_order_of_the_file() -> None:
+def test_names_and_limits_follow_the_order_of_the_file() -> None:
     embodiment = Embodiment.load(FEED_DOG)
-    assert list(embodiment.features()) == [
-        "observation.images.front",
-        "observation.images.wrist",
-        "observation.state",
-        "action",
-    ]
-    assert embodiment.features()["observation.state"].shape == (7,)
+    assert [stream.name for stream in embodiment.image_streams] == ["front", "wrist"]
+    assert len(embodiment.state_names) == 7
     assert embodiment.state_names[0] == "panda_joint1.position"
     assert embodiment.upper[3] == pytest.approx(-0.0698)
 

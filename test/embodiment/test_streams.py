@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Streams of every modality: what the file must say of them, and the features that they become."""
+"""Streams of every modality: what the file must say of them, and what their elements are named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hpt_ros.embodiment import Embodiment, EmbodimentError, Feature
+from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.embodiment.schema import require_match
 from hpt_ros.errors import HptError
 
@@ -62,18 +62,6 @@ def with_stream(data: dict[str, Any], name: str, **changes: Any) -> dict[str, An
         else:
             stream[key] = value
     return other
-
-
-def test_features_are_one_per_picture_array_and_cloud_and_one_vector_of_states_and_of_wrenches() -> None:
-    assert Embodiment.loads(TEXT).features() == {
-        "observation.images.eye": Feature("image", "eye", "video", (8, 12, 3)),
-        "observation.depth.near": Feature("depth", "near", "uint16", (8, 12)),
-        "observation.tactile.skin": Feature("tactile", "skin", "float32", (3,)),
-        "observation.pointcloud.cloud": Feature("pointcloud", "cloud", "float32", (5, 3)),
-        "observation.state": Feature("state", "", "float32", (4 + 9 + 6 + 2,)),
-        "observation.wrench": Feature("wrench", "", "float32", (6,)),
-        "action": Feature("action", "", "float32", (1,)),
-    }
 
 
 def test_elements_of_vectors_are_named_after_joints_or_streams() -> None:
@@ -149,9 +137,9 @@ def test_a_second_stream_of_the_same_shape_is_welcome(data: dict[str, Any]) -> N
     for name in ("eye", "near", "wrist", "skin", "cloud"):
         first = next(item for item in data["streams"] if item["name"] == name)
         data["streams"].append({**first, "name": f"{name}2", "topic": f"/{name}2"})
-    features = read(data).features()
-    assert features["observation.tactile.skin2"].shape == (3,)
-    assert features["observation.wrench"].shape == (12,)
+    robot = read(data)
+    assert robot.stream("skin2").shape == (3,)
+    assert len(robot.names_of("wrench")) == 12
 
 
 @pytest.mark.parametrize(

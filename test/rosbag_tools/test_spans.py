@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hpt_ros.cli.convert import IDLE_S
 from hpt_ros.dataset.conversion_report import EpisodeReport
-from hpt_ros.dataset.files import STATE
+from hpt_ros.dataset.layout import STATE
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.observation import Tick
 from rosbag_tools.resample import Row

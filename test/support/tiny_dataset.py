@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hpt_ros.embodiment import Embodiment, image_feature
+from hpt_ros.dataset.layout import features_of, image_feature
+from hpt_ros.embodiment import Embodiment
 
 EMBODIMENT = """
 format: hpt_ros/embodiment/1
@@ -117,7 +118,7 @@ def write_dataset(root: Path, lengths: tuple[int, ...] = LENGTHS) -> None:
     pq.write_table(pa.Table.from_pylist(rows), root / "meta/episodes/chunk-000/file-000.parquet")
     features: dict[str, dict[str, Any]] = {
         name: {"dtype": feature.dtype, "shape": list(feature.shape), "names": None}
-        for name, feature in robot.features().items()
+        for name, feature in features_of(robot).items()
     }
     features["observation.state"]["names"] = list(robot.state_names)
     features["action"]["names"] = list(robot.action.names)

@@ -21,9 +21,9 @@ import yaml
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.files import ACTION, STATE
+from hpt_ros.dataset.layout import ACTION, STATE, image_feature
 from hpt_ros.dataset.writer import DatasetWriter
-from hpt_ros.embodiment import FORMAT, Embodiment, image_feature
+from hpt_ros.embodiment import FORMAT, Embodiment
 from hpt_ros.embodiment.estimates import SLOWEST, default_horizon, widen_range
 from hpt_ros.errors import HptError
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -27,15 +26,27 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.files import ACTION, EMBODIMENT_PATH, STATE
 from hpt_ros.dataset.importing.importer import Picture, SourceEpisode, plain_name
+from hpt_ros.dataset.layout import (
+    ACTION,
+    COUNTERS,
+    DATA,
+    EMBODIMENT,
+    EPISODES,
+    FILES_PER_CHUNK,
+    IMAGES,
+    INFO,
+    OBSERVATION,
+    STATE,
+    FileIndex,
+    VideoStart,
+    parquet_files,
+)
+from hpt_ros.dataset.metadata import fill_path, path_inside, read_info, read_tasks
 from hpt_ros.embodiment import ImageSpec, Stream
 from hpt_ros.embodiment.estimates import make_unique
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
-IMAGES = "observation.images."
-# Columns of every LeRobot dataset that only count or say what training reads elsewhere.
-_COUNTERS = ("timestamp", "frame_index", "episode_index", "index", "task_index", "next.done")
 
 
 @dataclass(frozen=True)
@@ -58,15 +69,10 @@ class LeRobotSource:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self.where = f"dataset {str(self.root)!r}"
-        if (self.root / EMBODIMENT_PATH).is_file():
+        if (self.root / EMBODIMENT).is_file():
             raise DatasetError(f"{self.where} is one of this project already; train on it as it is")
-        self._info = self._mapping("meta/info.json")
-        self.version = str(self._info.get("codebase_version"))
-        if self.version not in VERSIONS:
-            raise DatasetError(
-                f"{self.where} has codebase_version {self.version!r}, but one of {', '.join(VERSIONS)} was expected; "
-                "bring it up to one of these with lerobot's own scripts"
-            )
+        self._info = read_info(self.root, VERSIONS)
+        self.version = str(self._info["codebase_version"])
         try:
             self.fps = float(self._info["fps"])
             features = {str(name): dict(feature) for name, feature in self._info["features"].items()}
@@ -75,13 +81,16 @@ class LeRobotSource:
             self.action_names = _names(features[ACTION], "action")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DatasetError(
-                f"{self.where} has a meta/info.json without {error}, but fps and features with an action were "
+                f"{self.where} has a {INFO} without {error}, but fps and features with an action were "
                 "expected; copy it again"
             ) from error
         self.robot = str(self._info.get("robot_type") or "")
-        known = {STATE, ACTION, *self._keys.values(), *_COUNTERS}
+        known = {STATE, ACTION, *self._keys.values(), *COUNTERS, "next.done"}
         self.left_out = [name for name in features if name not in known]
-        self._in_rows = [name for name, key in self._keys.items() if features[key].get("dtype") == "image"]
+        # View to feature of those that are videos; the others' pictures are in the rows.
+        self._videos = {
+            name: key for name, key in self._keys.items() if features[key].get("dtype") == "video"
+        }
 
     def episodes(self) -> Iterator[SourceEpisode]:
         """All episodes; one in which the task changes becomes several."""
@@ -110,7 +119,7 @@ class LeRobotSource:
         for start, stop in itertools.pairwise(cuts):
             frames: dict[str, Callable[[], Iterator[Picture]]] = {}
             for view, key in self._keys.items():
-                if view in self._in_rows:
+                if view not in self._videos:
                     frames[view] = partial(self._pictures, rows.column(key).slice(start, stop - start), view)
                 else:
                     path, first_s = place.videos[view]
@@ -134,57 +143,47 @@ class LeRobotSource:
         for entry in column.to_pylist():
             data = (entry or {}).get("bytes")
             if not data:
-                data = self._inside(str((entry or {}).get("path"))).read_bytes()
+                data = path_inside(self.root, str((entry or {}).get("path"))).read_bytes()
             yield decode_compressed_image(stream, SimpleNamespace(data=data, format="png or jpeg"))
 
     def _places(self) -> Iterator[_Place]:
         return self._places_v3() if self.version == "v3.0" else self._places_v2()
 
     def _places_v2(self) -> Iterator[_Place]:
-        size = int(self._info.get("chunks_size", 1000))
+        size = int(self._info.get("chunks_size", FILES_PER_CHUNK))
         for line in self._lines("meta/episodes.jsonl"):
             index = int(line["episode_index"])
             values = {"episode_chunk": index // size, "episode_index": index}
             videos = {
                 view: (self._fill("video_path", video_key=key, **values), 0.0)
-                for view, key in self._keys.items()
-                if view not in self._in_rows
+                for view, key in self._videos.items()
             }
             yield _Place(index, int(line["length"]), self._fill("data_path", **values), videos)
 
     def _places_v3(self) -> Iterator[_Place]:
-        for path in sorted((self.root / "meta/episodes").glob("*/*.parquet")):
+        for path in parquet_files(self.root, EPISODES):
             for row in self._table(path).to_pylist():
                 try:
-                    videos = {
-                        view: (
-                            self._fill(
-                                "video_path",
-                                video_key=key,
-                                chunk_index=row[f"videos/{key}/chunk_index"],
-                                file_index=row[f"videos/{key}/file_index"],
-                            ),
-                            float(row[f"videos/{key}/from_timestamp"]),
-                        )
-                        for view, key in self._keys.items()
-                        if view not in self._in_rows
-                    }
-                    data = self._fill(
-                        "data_path", chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]
-                    )
-                    yield _Place(int(row["episode_index"]), int(row["length"]), data, videos)
+                    index, length = int(row["episode_index"]), int(row["length"])
+                    data = FileIndex.from_columns(row, DATA)
+                    starts = {view: VideoStart.from_columns(row, key) for view, key in self._videos.items()}
                 except (KeyError, TypeError) as error:
                     raise DatasetError(
-                        f"{self.where} has {path.name!r} in meta/episodes without {error}; copy it again"
+                        f"{self.where} has {path.name!r} in {EPISODES} without {error}; copy it again"
                     ) from error
+                videos = {
+                    view: (
+                        self._fill("video_path", video_key=self._videos[view], **start.file.values()),
+                        start.from_s,
+                    )
+                    for view, start in starts.items()
+                }
+                yield _Place(index, length, self._fill("data_path", **data.values()), videos)
 
     def _tasks(self) -> dict[int, str]:
         if self.version != "v3.0":
             return {int(line["task_index"]): str(line["task"]) for line in self._lines("meta/tasks.jsonl")}
-        columns = self._table(self.root / "meta/tasks.parquet").to_pydict()
-        # pandas keeps the text as the index; later versions of lerobot name it.
-        texts: list[Any] = next((values for name, values in columns.items() if name != "task_index"), [])
-        return {int(index): str(text) for index, text in zip(columns["task_index"], texts, strict=True)}
+        return read_tasks(self.root)
 
     def _table(self, path: Path) -> pa.Table:
         try:
@@ -195,16 +194,6 @@ class LeRobotSource:
                 "copy it again"
             ) from error
 
-    def _mapping(self, name: str) -> dict[str, Any]:
-        try:
-            content = json.loads((self.root / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise DatasetError(
-                f"{self.where} has no {name} that can be read ({' '.join(str(error).split())[:120]}); give the folder "
-                "of a LeRobot dataset"
-            ) from error
-        return content if isinstance(content, dict) else {}
-
     def _lines(self, name: str) -> list[dict[str, Any]]:
         try:
             text = (self.root / name).read_text(encoding="utf-8")
@@ -214,23 +203,8 @@ class LeRobotSource:
                 f"{self.where} has no {name} that can be read ({' '.join(str(error).split())[:120]}); copy it again"
             ) from error
 
-    def _fill(self, key: str, **values: Any) -> Path:
-        template = self._info.get(key)
-        try:
-            return self._inside(str(template).format(**values))
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
-            raise DatasetError(
-                f"{self.where} has {key} = {template!r}, which cannot be filled in with {', '.join(values)}; copy it "
-                "again"
-            ) from error
-
-    def _inside(self, relative: str) -> Path:
-        path = Path(os.path.normpath(self.root / relative))
-        if not path.is_relative_to(Path(os.path.normpath(self.root))):
-            raise DatasetError(
-                f"{self.where} names the file {relative!r} outside its own folder; do not use it"
-            )
-        return path
+    def _fill(self, key: str, **values: int | str) -> Path:
+        return fill_path(self.root, self._info, key, **values)
 
 
 def play(path: Path, start_s: float, count: int, fps: float) -> Iterator[Picture]:
@@ -275,9 +249,7 @@ def _views(features: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], d
         if feature.get("dtype") in ("video", "image")
         and not (feature.get("info") or feature.get("video_info") or {}).get("video.is_depth_map")
     ]
-    names = make_unique(
-        [plain_name(name.removeprefix(IMAGES).removeprefix("observation.")) for name in wanted]
-    )
+    names = make_unique([plain_name(name.removeprefix(IMAGES).removeprefix(OBSERVATION)) for name in wanted])
     for view, name in zip(names, wanted, strict=True):
         shape = [int(length) for length in features[name]["shape"]]
         # (height, width, channels), or channels first in datasets that were made so.

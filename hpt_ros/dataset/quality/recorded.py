@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.files import REPORT_PATH
+from hpt_ros.dataset.conversion_report import read_report, unreadable_report
 from hpt_ros.dataset.quality.measure import Recorded
 
 
@@ -19,22 +17,16 @@ def read_recorded(root: Path) -> dict[int, Recorded]:
     Raises:
         DatasetError: the report cannot be read.
     """
-    path = root / REPORT_PATH
-    if not path.is_file():
-        return {}
     found: dict[int, Recorded] = {}
+    report = read_report(root)
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
         for entry in report.get("episodes", ()):
             recorded = _recorded(entry)
             for span in entry["spans"]:
                 if recorded is not None and int(span["episode_index"]) >= 0:
                     found[int(span["episode_index"])] = recorded
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DatasetError(
-            f"{str(path)!r} cannot be read as a conversion's report ({type(error).__name__}: {error}); copy the "
-            "dataset again"
-        ) from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise unreadable_report(root, error) from error
     return found
 
 
