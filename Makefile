@@ -16,7 +16,7 @@ ARGS ?=
 EXTRAS ?=
 # What the tests run beside the default packages: all extras but rerun, which is large, and timm, since PyPI's
 # torchvision does not load beside a CPU torch.
-TEST_EXTRAS := diffusion export language onnx openvino ray rlds sentence transformers
+TEST_EXTRAS := diffusion export language onnx ray rlds sentence transformers
 ifneq ($(filter test test-slow,$(MAKECMDGOALS)),)
   override EXTRAS += $(TEST_EXTRAS)
 endif
@@ -35,7 +35,7 @@ help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo '  ARGS="..." is passed on, e.g. make demo ARGS="--episodes 3", make test ARGS="test/control -x"'
 	@echo '  DISTRO=jazzy takes ROS 2 Jazzy instead of Kilted, LIBS=noble the library versions of Ubuntu 24.04; each in its own .venv'
-	@echo '  EXTRAS="..." are installed too, e.g. make setup EXTRAS="openvino language"; all are in extras.cfg'
+	@echo '  EXTRAS="..." are installed too, e.g. make setup EXTRAS="onnx language"; all are in extras.cfg'
 
 setup: ## make or update .venv: ROS 2 from wheels, pinned packages, hpt_msgs, hpt_ros
 	@command -v $(PYTHON) >/dev/null || { echo "setup: error: $(PYTHON) not found: run 'sudo apt-get install python3 python3-venv python3-dev'" >&2; exit 1; }

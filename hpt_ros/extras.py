@@ -8,9 +8,7 @@ What an extra consists of is in extras.cfg, its versions are in constraints.txt.
 from __future__ import annotations
 
 import importlib
-import sys
 from types import ModuleType
-from typing import Any, cast
 
 from hpt_ros.errors import HptError
 
@@ -19,7 +17,6 @@ EXTRAS = (
     "export",
     "language",
     "onnx",
-    "openvino",
     "ray",
     "rerun",
     "rlds",
@@ -29,8 +26,6 @@ EXTRAS = (
 )
 _ROS = frozenset({"ament_index_python", "launch", "launch_ros", "rclpy", "rosidl_runtime_py"})
 _ROS_INTERFACES = ("_msgs", "_srvs", "_interfaces")
-# What OpenVINO's converter reports each of its uses with, over the network, unless it is absent.
-TELEMETRY = "openvino_telemetry"
 
 
 class MissingExtraError(HptError):
@@ -51,8 +46,6 @@ def require_extra(module: str, *, extra: str, what: str) -> ModuleType:
     if extra not in EXTRAS:
         raise ValueError(f"{extra!r} is no extra; use one of {', '.join(EXTRAS)}")
     command = f"'make setup EXTRAS={extra}', or 'pip install .[{extra}]',"
-    if extra == "openvino":  # a robot reports to nobody
-        sys.modules.setdefault(TELEMETRY, cast(Any, None))
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import time
@@ -64,9 +65,9 @@ def replayed(trace: str, hours: float, seed: int = 0) -> Stream:
 
 
 def summary(reasons: list[str]) -> str:
-    """The three most frequent reasons."""
-    counted = Counter(reason.replace("|", "/").split(":")[0][:60] for reason in reasons).most_common(3)
-    return "; ".join(f"{count} x {reason}" for reason, count in counted) or "none"
+    """The three most frequent reasons, without their figures."""
+    plain = [re.sub(r"\d+\.\d+ s old, .*", "stale", reason.replace("|", "/"))[:60] for reason in reasons]
+    return "; ".join(f"{count} x {reason}" for reason, count in Counter(plain).most_common(3)) or "none"
 
 
 def replay_row(trace: str, hours: float) -> str:

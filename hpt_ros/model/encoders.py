@@ -88,7 +88,11 @@ class ResNet18(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return cells (N, 49, 512), row by row from the top left, of frames (N, H, W, 3) uint8."""
-        x = functional.relu(self.bn1(self.conv1(self.preprocess(frames))), inplace=True)
+        return self.cells_of(self.preprocess(frames))
+
+    def cells_of(self, x: Tensor) -> Tensor:
+        """Return cells (N, 49, 512) of preprocessed frames (N, 3, 224, 224)."""
+        x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         x = functional.max_pool2d(x, 3, 2, 1)
         grid: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # (N, 512, 7, 7)
         return grid.flatten(2).transpose(1, 2)
@@ -125,7 +129,11 @@ class SmallCnn(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return cells (N, cells, channels), row by row from the top left, of frames (N, H, W, 3) uint8."""
-        return self.cells_of(frames.permute(0, 3, 1, 2).to(self.coordinates.dtype) / 127.5 - 1.0)
+        return self.cells_of(self.preprocess(frames))
+
+    def preprocess(self, frames: Tensor) -> Tensor:
+        """Scale to [-1, 1]: (N, H, W, 3) uint8 to (N, 3, H, W)."""
+        return frames.permute(0, 3, 1, 2).to(self.coordinates.dtype) / 127.5 - 1.0
 
     def cells_of(self, x: Tensor) -> Tensor:
         """Return cells (N, cells, channels) of float planes (N, planes, H, W)."""
@@ -149,10 +157,17 @@ class DepthEncoder(nn.Module):
 
     def forward(self, depth: Tensor) -> Tensor:
         """Return cells (B, T, V, cells, cell_width) of depth (B, T, V, H, W) uint16 in mm, 0 where not measured."""
-        frames = depth.flatten(0, 2).to(self.net.coordinates.dtype)
-        planes = torch.stack(((frames / self.far_mm).clamp(max=1.0), (frames > 0).to(frames.dtype)), dim=1)
-        cells = self.net.cells_of(planes)
+        cells = self.cells_of(self.preprocess(depth.flatten(0, 2)))
         return cells.reshape(*depth.shape[:3], *cells.shape[1:])
+
+    def preprocess(self, depth: Tensor) -> Tensor:
+        """Return the two channels (N, 2, H, W) of depth (N, H, W) uint16 in mm."""
+        frames = depth.to(self.net.coordinates.dtype)
+        return torch.stack(((frames / self.far_mm).clamp(max=1.0), (frames > 0).to(frames.dtype)), dim=1)
+
+    def cells_of(self, x: Tensor) -> Tensor:
+        """Return cells (N, cells, cell_width) of the two channels (N, 2, H, W)."""
+        return self.net.cells_of(x)
 
 
 class ImageEncoder(nn.Module):

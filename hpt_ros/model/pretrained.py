@@ -75,7 +75,11 @@ class LibraryEncoder(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return cells (N, cells, cell_width), row by row from the top left, of frames (N, H, W, 3) uint8."""
-        features = run_network(self.network, self.of_timm, self.preprocess(frames))
+        return self.cells_of(self.preprocess(frames))
+
+    def cells_of(self, x: Tensor) -> Tensor:
+        """Return cells (N, cells, cell_width) of preprocessed frames (N, 3, side, side)."""
+        features = run_network(self.network, self.of_timm, x)
         match self.architecture.layout:
             case "tokens":
                 return features[:, self.architecture.skipped_tokens :]

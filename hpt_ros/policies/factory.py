@@ -67,7 +67,7 @@ def load_policy(
     device: str = "cpu",
     threads: int = 0,
     seed: int = 0,
-    backend: str = "auto",
+    backend: str = "eager",
     precision: str = "float32",
     complete: Callable[[Embodiment], Embodiment] | None = None,
     deployment_file: str = "",

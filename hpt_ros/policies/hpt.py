@@ -24,7 +24,7 @@ class CheckpointPolicy:
         device: str,
         threads: int,
         *,
-        backend: str = "auto",
+        backend: str = "eager",
         precision: str = "float32",
     ) -> None:
         """Load strictly and run once, so that the first real inference is as quick as the others.
@@ -54,9 +54,9 @@ class CheckpointPolicy:
                 "that this machine has"
             ) from error
         self._rollout = Rollout(policy, backend=backend, precision=precision, threads=threads)
-        self.computed_by = (
-            f", computed by the backend {self._rollout.backend.name} in {precision} on {device}"
-        )
+        computing = self._rollout.backend
+        measured = f" ({computing.selection})" if computing.selection else ""
+        self.computed_by = f", computed by the backend {computing.name} in {precision} on {device}{measured}"
 
     @property
     def optional(self) -> frozenset[str]:

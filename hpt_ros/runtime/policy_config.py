@@ -11,7 +11,7 @@ from hpt_ros.runtime.robot_description import with_robot_description
 from hpt_ros.structured import field
 
 # As hpt_ros.model.backends has them, which cannot be asked without importing torch; a test compares.
-BACKENDS = ("auto", "eager", "fused", "compile", "onnxruntime", "openvino", "cuda_graph")
+BACKENDS = ("auto", "eager", "openvino", "onnxruntime", "compile", "cuda_graph")
 PRECISIONS = ("float32", "bfloat16", "int8")
 REMOTE = "remote"  # the policy that an inference node on another machine computes
 
@@ -79,7 +79,9 @@ class PolicyChoice:
         "threads of torch on the CPU; 0 leaves torch's choice", default=0, minimum=0, maximum=256
     )
     backend: str = field(
-        "what computes the network; auto: fused on a CPU, eager elsewhere", default="auto", choices=BACKENDS
+        "what computes the network; auto: the quickest of those installed, measured when the node is configured",
+        default="auto",
+        choices=BACKENDS,
     )
     precision: str = field(
         "what the network is computed in; not every backend has every precision",

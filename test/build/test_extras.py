@@ -22,13 +22,13 @@ def test_when_the_module_is_there_expect_it() -> None:
 def test_when_a_library_is_absent_expect_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", None)  # as Python itself marks what cannot be imported
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as Python itself marks what cannot be imported
     with pytest.raises(
         MissingExtraError,
-        match=r"^the backend 'openvino' needs the package 'openvino', which is not installed; "
-        r"run 'make setup EXTRAS=openvino', or 'pip install \.\[openvino\]', in hpt_ros's source folder$",
+        match=r"^the backend 'onnxruntime' needs the package 'onnxruntime', which is not installed; "
+        r"run 'make setup EXTRAS=onnx', or 'pip install \.\[onnx\]', in hpt_ros's source folder$",
     ):
-        require_extra("openvino", extra="openvino", what="the backend 'openvino'")
+        require_extra("onnxruntime", extra="onnx", what="the backend 'onnxruntime'")
 
 
 def test_when_what_a_library_needs_is_absent_expect_that_named(
@@ -56,11 +56,10 @@ def test_when_a_library_breaks_at_import_expect_the_reason(
 
 
 def test_when_openvino_is_used_expect_nothing_reported_to_its_maker(tmp_path: Path) -> None:
-    pytest.importorskip("openvino", reason="make setup EXTRAS=openvino")
     code = (
-        "from hpt_ros.extras import require_extra\n"
-        "import numpy as np, torch\n"
-        "openvino = require_extra('openvino', extra='openvino', what='a test')\n"
+        "from hpt_ros.model.backends.openvino import import_openvino\n"
+        "import torch\n"
+        "openvino = import_openvino()\n"
         "openvino.convert_model(torch.nn.Linear(2, 2), example_input=torch.zeros(1, 2))\n"
         "from openvino.tools.ovc import telemetry_utils\n"
         "print(telemetry_utils.tm.__name__)\n"
@@ -75,5 +74,5 @@ def test_when_openvino_is_used_expect_nothing_reported_to_its_maker(tmp_path: Pa
 
 
 def test_when_the_extra_does_not_exist_expect_a_programming_error() -> None:
-    with pytest.raises(ValueError, match=r"'openvin' is no extra; use one of diffusion, "):
-        require_extra("openvino", extra="openvin", what="a test")
+    with pytest.raises(ValueError, match=r"'onx' is no extra; use one of diffusion, "):
+        require_extra("onnxruntime", extra="onx", what="a test")

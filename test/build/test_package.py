@@ -43,7 +43,7 @@ ROSDEP = {
     "rosbags": "python3-rosbags-pip",
     **{name: f"python3-{name}" for name in ("argcomplete", "matplotlib", "numpy", "rich", "scipy", "torch", "yaml")},
 }
-WITHOUT_ROSDEP_KEY = {"av", "pyarrow", "safetensors"}  # named in package.xml's comment and CONTRIBUTING.md
+WITHOUT_ROSDEP_KEY = {"av", "openvino", "pyarrow", "safetensors"}  # named in package.xml's comment and CONTRIBUTING.md
 WHEEL = {
     "google": "protobuf",
     "cv2": "opencv-python-headless",

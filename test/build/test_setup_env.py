@@ -26,7 +26,8 @@ def setup_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     (tmp_path / "tools").mkdir()
     for path in (ROOT / "tools").glob("setup_*.py"):
         shutil.copy(path, tmp_path / "tools")
-    shutil.copy(ROOT / "extras.cfg", tmp_path)
+    for name in ("extras.cfg", "requirements-runtime.txt"):
+        shutil.copy(ROOT / name, tmp_path)
     copy = tmp_path / "tools" / "setup_env.py"
     monkeypatch.setattr(sys, "path", [*sys.path])  # the tool adds its own folder
     for name in ("setup_machine", "setup_extras", "setup_pins", "setup_torch"):
@@ -158,14 +159,14 @@ def test_when_no_extra_is_asked_for_expect_none(setup_env: ModuleType, installed
 def test_when_an_extra_is_asked_for_expect_it_once_and_again_after_a_change(
     setup_env: ModuleType, installed: list[list[str]]
 ) -> None:
-    openvino = ["onnx", "onnxscript", "openvino"]
-    setup_env.install_extras(["openvino"], "a")
-    setup_env.install_extras(["openvino"], "a")
-    assert installed == [openvino]
+    onnx = ["onnx", "onnxruntime", "onnxscript"]
+    setup_env.install_extras(["onnx"], "a")
+    setup_env.install_extras(["onnx"], "a")
+    assert installed == [onnx]
     setup_env.install_extras([], "b")  # other pins: what was installed once is kept up to date
-    assert installed == [openvino, openvino]
-    setup_env.install_extras(["diffusion", "openvino"], "b")
-    assert installed == [openvino, openvino, ["diffusers"]]
+    assert installed == [onnx, onnx]
+    setup_env.install_extras(["diffusion", "onnx"], "b")
+    assert installed == [onnx, onnx, ["diffusers"]]
 
 
 def test_when_installing_an_extra_fails_expect_it_tried_again(
@@ -193,17 +194,30 @@ def test_when_torch_comes_from_an_index_expect_torchvision_from_there(
     ]
 
 
+@pytest.mark.parametrize(("asked", "refused"), [(["openvino", "onx"], "onx"), (["numpy", "tim"], "tim")])
+def test_when_a_default_package_is_asked_for_as_an_extra_expect_it_accepted(
+    setup_env: ModuleType, tmp_path: Path, asked: list[str], refused: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", tmp_path / "tools" / "setup_env.py", *asked],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"the extra {refused!r} is unknown" in done.stderr
+
+
 def test_when_an_extra_is_unknown_expect_the_known_ones(setup_env: ModuleType, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-I", tmp_path / "tools" / "setup_env.py", "openvin"],
+        [sys.executable, "-I", tmp_path / "tools" / "setup_env.py", "onx"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 1
-    assert "setup: error: the extra 'openvin' is unknown" in done.stderr
+    assert "setup: error: the extra 'onx' is unknown" in done.stderr
     assert "diffusion, export, language, onnx" in done.stderr
-    assert done.stderr.rstrip().endswith("did you mean 'openvino'?")
+    assert done.stderr.rstrip().endswith("did you mean 'onnx'?")
 
 
 def test_make_help_lists_every_target() -> None:

@@ -2,25 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import copy
+import re
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch.nn import functional
 
 from hpt_ros.errors import HptError
 from hpt_ros.extras import MissingExtraError
-from hpt_ros.model import HeadConfig, ImageEncoderConfig, Policy, StemConfig, TrunkConfig
-from hpt_ros.model.backends import BACKENDS, Backend, BackendError, choose_backend, load_backend
+from hpt_ros.model import HeadConfig, ImageEncoderConfig, Policy, StemConfig, TrunkConfig, backends
+from hpt_ros.model.backends import BACKENDS, Backend, BackendError, auto_candidates, load_backend
 from hpt_ros.model.backends.backend import example_arrays
-from hpt_ros.model.backends.resize import resize_for
-from hpt_ros.model.backends.resnet import FoldedResNet18, FusedResNet18
-from hpt_ros.model.backends.winograd import Scratch, Tiling, WinogradConv, _matrices
-from hpt_ros.model.encoders import ResNet18
+from hpt_ros.model.backends.eager import EagerBackend
+from hpt_ros.model.backends.reduced import in_precision
+from hpt_ros.model.backends.selection import BUDGET_S, STEPS, STEPS_S, select_backend
 from hpt_ros.model.modalities import Pictures
 from hpt_ros.model.rollout import Rollout
 
@@ -32,7 +29,7 @@ RESNET = {"image_encoder": ImageEncoderConfig(kind="resnet18"), "image_height": 
 
 def needs(backend: str) -> None:
     """Skip where the backend's extra is not installed."""
-    for module in {"onnxruntime": ("onnxruntime", "onnxscript"), "openvino": ("openvino",)}.get(backend, ()):
+    for module in {"onnxruntime": ("onnxruntime", "onnxscript")}.get(backend, ()):
         pytest.importorskip(module)
 
 
@@ -84,8 +81,6 @@ def test_when_the_backend_is_eager_expect_bit_for_bit_what_the_policy_gives(make
 @pytest.mark.parametrize(
     ("backend", "precision"),
     [
-        ("fused", "float32"),
-        ("fused", "bfloat16"),
         ("openvino", "float32"),
         pytest.param("openvino", "bfloat16", marks=pytest.mark.slow),
         pytest.param("onnxruntime", "float32", marks=pytest.mark.slow),
@@ -101,28 +96,32 @@ def test_when_a_backend_acts_expect_what_eager_gives(make_policy, backend, preci
 
 
 @pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_when_resnet_is_fused_expect_what_eager_gives(make_policy, shared, precision):
-    encoder = ImageEncoderConfig(kind="resnet18", shared=shared)
-    policy = make_policy(**RESNET | {"image_encoder": encoder})
-    liven(policy.encoders)
-    frame = random_frame(policy)
-    wanted = load_backend("eager", policy).encode("image", frame)
-    got = load_backend("fused", policy, precision=precision).encode("image", frame)
-    # bfloat16 rounds each of 20 layers to 8 bits
-    torch.testing.assert_close(
-        got, wanted, rtol=0, atol=1e-4 if precision == "float32" else 0.1 * float(wanted.max())
-    )
-    assert float(wanted.std()) > 0.01
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_when_resnet_is_exported_expect_what_eager_gives(make_policy, backend):
+@pytest.mark.parametrize(
+    "backend",
+    ["openvino", *(pytest.param(name, marks=pytest.mark.slow) for name in ("onnxruntime", "compile"))],
+)
+def test_when_resnet_is_computed_otherwise_expect_what_eager_gives(make_policy, backend, shared):
     needs(backend)
-    policy = make_policy(**RESNET)
+    policy = make_policy(**RESNET | {"image_encoder": ImageEncoderConfig(kind="resnet18", shared=shared)})
     liven(policy.encoders)
     assert_like_eager(load_backend(backend, policy), policy)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_when_resnet_and_trunk_are_reduced_expect_features_and_actions_near_eagers(make_policy, shared):
+    policy = make_policy(**RESNET | {"image_encoder": ImageEncoderConfig(kind="resnet18", shared=shared)})
+    liven(policy.encoders)
+    names = list(policy.state_dict())
+    reduced, frame, arrays = in_precision(policy, "bfloat16"), random_frame(policy), random_arrays(policy)
+    wanted, got = (each.encode_images(frame[None, None]) for each in (policy, reduced))
+    assert got.dtype == torch.float32
+    assert 0.0 < float((got - wanted).abs().max()) < 0.1 * float(wanted.max())  # 20 layers rounded to 8 bits
+    span = policy.normaliser["action"].scale
+    torch.testing.assert_close(
+        reduced.act(arrays) * span, policy.act(arrays) * span, rtol=0, atol=TOLERANCE["bfloat16"]
+    )
+    assert list(policy.state_dict()) == names
+    assert torch.equal(policy.encode_images(frame[None, None]), wanted)
 
 
 @pytest.mark.parametrize(
@@ -132,122 +131,29 @@ def test_when_resnet_is_exported_expect_what_eager_gives(make_policy, backend):
         {"head": HeadConfig(kind="gmm")},
         {"head": HeadConfig(kind="flow", flow_width=32)},
         {"stems": (StemConfig("image"),), "state_dim": 0},
+        {"trunk": TrunkConfig(width=32, depth=0, heads=4)},
     ],
 )  # fmt: skip
-def test_when_a_variant_is_fused_expect_what_eager_gives(make_policy, changes):
+def test_when_a_variant_is_exported_expect_what_eager_gives(make_policy, changes):
     policy = make_policy(**changes)
-    assert_like_eager(load_backend("fused", policy), policy)
+    assert_like_eager(load_backend("openvino", policy), policy)
 
 
-def test_when_there_is_no_trunk_expect_fused_as_eager(make_policy):
-    policy = make_policy(trunk=TrunkConfig(width=32, depth=0, heads=4))
-    assert_like_eager(load_backend("fused", policy), policy)
-
-
-@pytest.mark.parametrize("backend", ["fused", "openvino"])
-def test_when_a_modality_is_absent_expect_what_eager_gives(make_policy, backend):
-    needs(backend)
+def test_when_a_modality_is_absent_expect_what_eager_gives(make_policy):
     stems = (StemConfig("image", tokens=4), StemConfig("state", tokens=4, missing="drop"))
     policy = make_policy(stems=stems)
-    fast, eager = load_backend(backend, policy), load_backend("eager", policy)
+    fast, eager = load_backend("openvino", policy), load_backend("eager", policy)
     for absent in ((), ("state",), ()):
         arrays = random_arrays(policy, absent)
         assert ("state" in arrays) == (not absent)
         torch.testing.assert_close(fast.act(arrays), eager.act(arrays), rtol=0, atol=1e-4)
 
 
-def test_when_a_rollout_is_fused_expect_eagers_actions(make_policy, make_inputs):
+def test_when_a_rollout_is_exported_expect_eagers_actions(make_policy, make_inputs):
     policy = make_policy(**RESNET)
     inputs = make_inputs(policy.config, batch=1)
-    fused = Rollout(policy, backend="fused").predict(inputs, [0, 1, 2])
-    np.testing.assert_allclose(fused, Rollout(policy).predict(inputs, [0, 1, 2]), rtol=0, atol=1e-4)
-
-
-def test_when_a_backend_is_loaded_expect_the_policys_own_modules_unchanged(make_policy, make_inputs):
-    policy = make_policy(**RESNET)
-    inputs = make_inputs(policy.config)
-    before, names = policy.predict(inputs), list(policy.state_dict())
-    load_backend("fused", policy, precision="bfloat16")
-    assert torch.equal(policy.predict(inputs), before)
-    assert list(policy.state_dict()) == names
-
-
-# --- parts -----------------------------------------------------------------------------------------------------------
-
-
-def rounding_bound(conv: WinogradConv, kernel: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Return how far float32 may be from the exact result, for each output, as `conv` writes them.
-
-    An inner product of n terms is off by at most n u |a| |b|, u = 2^-24, in whatever order it is summed (Higham,
-    Accuracy and Stability of Numerical Algorithms, section 3.1), and by sqrt(n) u |a| |b| with near certainty (Higham
-    and Mary, SIAM J. Sci. Comput. 41, 2019). Here three follow each other, with a rounded kernel and a sum added at
-    the end, so that n adds up. |a| |b| is the same algorithm on absolute values: for m = 4 hundreds of times what a
-    direct convolution has.
-    """
-    channels_out, channels_in = kernel.shape[:2]
-    absolute = copy.copy(conv)
-    absolute.scratch = Scratch(conv.tiling, max(channels_in, channels_out), torch.float64)
-    absolute.to_input, absolute.to_output = conv.to_input.abs().double(), conv.to_output.abs().double()
-    flat = _matrices(conv.tiling.m)[1].abs() @ kernel.double().abs().reshape(-1, 9).T
-    absolute.kernel = flat.reshape(-1, channels_out, channels_in).transpose(1, 2)
-    bound = torch.empty(conv.tiling.rows, channels_out, dtype=torch.float64)
-    absolute(rows.abs().double(), bound)
-    terms = 2 * len(conv.to_input) + channels_in + 2
-    return terms**0.5 * 2.0**-24 * bound
-
-
-@settings(max_examples=25, deadline=None)
-@given(side=st.integers(3, 15), m=st.sampled_from([2, 4]), frames=st.integers(1, 3), seed=st.integers(0, 99))
-def test_when_winograd_convolves_expect_the_convolution(side, m, frames, seed):
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(frames, 5, side, side, generator=generator)
-    kernel = torch.randn(6, 5, 3, 3, generator=generator)
-    tiling = Tiling(side, m, frames)
-
-    def maps(rows: torch.Tensor) -> torch.Tensor:
-        return rows.index_select(0, tiling.pixels()).reshape(frames, side, side, 6).permute(0, 3, 1, 2)
-
-    rows = torch.cat((x.permute(0, 2, 3, 1).reshape(-1, 5), torch.zeros(1, 5)))
-    tiled = rows.index_select(0, torch.cat((tiling.outputs_of_tiles(), torch.tensor([len(rows) - 1]))))
-    expected = functional.conv2d(x.double(), kernel.double(), padding=1)
-    for given_rows, is_tiled in ((rows, False), (tiled, True)):
-        out = torch.empty(tiling.rows, 6)
-        conv = WinogradConv(kernel, tiling, Scratch(tiling, 6), tiled=is_tiled)
-        bound = maps(rounding_bound(conv, kernel, given_rows))
-        assert float(bound.max()) < 1e-3 * float(
-            expected.abs().max()
-        )  # a wrong pixel or weight is far outside
-        conv(given_rows, out)
-        assert ((maps(out) - expected).abs() <= bound).all()
-        conv(given_rows, out, add=True)
-        assert ((maps(out) - 2.0 * expected).abs() <= 2.0 * bound).all()
-
-
-@pytest.mark.parametrize("size", [(480, 640), (96, 128), (224, 224), (225, 1000)])
-def test_when_pictures_are_resized_in_bands_expect_interpolates_pixels(size):
-    net = ResNet18().eval()
-    frames = torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8)
-    resized = resize_for(net, 2, *size)(frames).permute(0, 3, 1, 2)
-    # of normalised colours, which reach 2.6: float32 rounding of the weights and sums
-    torch.testing.assert_close(resized, net.preprocess(frames), rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize("frames", [1, 3])
-def test_when_resnet_is_prepared_expect_as_near_to_float64_as_the_network_itself(frames):
-    net = ResNet18().eval()
-    liven(net)
-    pictures = torch.randint(0, 256, (frames, 224, 224, 3), dtype=torch.uint8)
-    with torch.inference_mode():
-        plain = net(pictures)
-        prepared = FusedResNet18(net, frames=frames, height=224, width=224)
-        prepared(pictures.flip(1))  # nothing is left of an earlier call
-        fused = prepared(pictures)
-        folded = FoldedResNet18(net, torch.float32)(net.preprocess(pictures))
-        exact = net.double()(pictures)
-    scale = float(exact.abs().max())
-    assert float((fused - exact).abs().max()) < 1e-5 * scale
-    assert float((folded - exact).abs().max()) < 1e-5 * scale
-    assert float((plain - exact).abs().max()) < 1e-5 * scale
+    exported = Rollout(policy, backend="openvino").predict(inputs, [0, 1, 2])
+    np.testing.assert_allclose(exported, Rollout(policy).predict(inputs, [0, 1, 2]), rtol=0, atol=1e-4)
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
@@ -259,7 +165,7 @@ def test_when_resnet_is_prepared_expect_as_near_to_float64_as_the_network_itself
         ("egaer", {}, "the backend 'egaer' is unknown; use one of eager, .*; did you mean 'eager'"),
         ("eager", {"precision": "float16"}, "the precision 'float16' is unknown; use one of float32, bfloat16"),
         ("eager", {"precision": "int8"}, "'eager' computes in float32, not in 'int8'; .* the backend onnxruntime"),
-        ("fused", {"threads": -1}, "-1 threads were asked for, but 0"),
+        ("eager", {"threads": -1}, "-1 threads were asked for, but 0"),
         ("cuda_graph", {}, "'cuda_graph' is for NVIDIA GPUs, but the policy is on 'cpu'"),
     ],
 )  # fmt: skip
@@ -271,19 +177,28 @@ def test_when_a_backend_cannot_be_expect_what_can(make_policy, name, options, sa
 def test_when_the_policy_is_elsewhere_than_on_the_cpu_expect_each_cpu_backend_to_say_so(make_policy):
     policy = make_policy().to("meta")
     object.__setattr__(policy, "require_ready", lambda: None)  # no values there
-    for name in ("fused", "compile", "onnxruntime", "openvino"):
+    for name in ("compile", "onnxruntime", "openvino"):
         needs(name)
         with pytest.raises(BackendError, match=f"'{name}' is for the CPU, but the policy is on 'meta'"):
             load_backend(name, policy)
 
 
-@pytest.mark.parametrize(("backend", "module"), [("openvino", "openvino"), ("onnxruntime", "onnxscript")])
-def test_when_an_extra_is_missing_expect_how_to_install_it(make_policy, monkeypatch, backend, module):
-    if backend == "onnxruntime":
-        needs(backend)
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=f"the backend '{backend}' needs .*{module}.*not installed"):
-        load_backend(backend, make_policy())
+def test_when_an_extra_is_missing_expect_how_to_install_it(make_policy, monkeypatch):
+    needs("onnxruntime")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(
+        MissingExtraError, match="the backend 'onnxruntime' needs .*onnxscript.*not installed"
+    ):
+        load_backend("onnxruntime", make_policy())
+
+
+def test_when_openvino_is_missing_expect_how_to_install_it_and_auto_without_it(make_policy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(
+        HptError, match="'openvino' needs the package 'openvino', which is not installed; install"
+    ):
+        load_backend("openvino", make_policy())
+    assert "; no openvino: the backend 'openvino' needs" in load_backend("auto", make_policy()).selection
 
 
 def test_when_there_is_no_compiler_expect_that_said(make_policy, monkeypatch, tmp_path):
@@ -302,17 +217,15 @@ def test_when_the_head_draws_noise_expect_export_refused(make_policy, name):
 
 
 def test_when_the_head_is_one_that_openvino_crashes_on_expect_it_refused(make_policy):
-    needs("openvino")
     pytest.importorskip("diffusers")
     policy = make_policy(head=HeadConfig(kind="diffusion"))
-    with pytest.raises(BackendError, match=r"'openvino' cannot compile the diffusion head; use .*'fused'"):
+    with pytest.raises(BackendError, match=r"'openvino' cannot compile the diffusion head; use .*'eager'"):
         load_backend("openvino", policy)
-    assert_like_eager(load_backend("fused", policy), policy)
 
 
 def test_when_the_policy_has_no_statistics_expect_it_refused(make_config):
     with pytest.raises(HptError, match="has no statistics yet"):
-        load_backend("fused", Policy(make_config()).eval())
+        load_backend("openvino", Policy(make_config()).eval())
 
 
 def test_when_threads_are_given_expect_torch_to_have_them(make_policy):
@@ -322,35 +235,170 @@ def test_when_threads_are_given_expect_torch_to_have_them(make_policy):
     assert torch.get_num_threads() == 2
 
 
-def test_when_the_backend_is_auto_expect_the_prepared_policy_on_a_cpu(make_policy):
+def test_when_backends_are_listed_expect_the_plain_one_first():
+    assert BACKENDS[0] == "eager"
+    assert set(BACKENDS) == {"eager", "compile", "onnxruntime", "openvino", "cuda_graph"}
+
+
+# --- auto ------------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Time that moves only when a backend says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Timed(EagerBackend):
+    """The policy's own modules, with a duration and an offset of the actions."""
+
+    def __init__(self, policy: Policy, name: str, clock: Clock, step_s: float, offset: float = 0.0) -> None:
+        super().__init__(policy, name, precision="float32")
+        self.clock, self.step_s, self.offset, self.steps = clock, step_s, offset, 0
+
+    def act(self, arrays):
+        self.clock.now_s += self.step_s
+        self.steps += 1
+        return super().act(arrays) + self.offset
+
+
+def test_when_candidates_are_measured_expect_the_quickest_and_the_figures_of_all(make_policy):
+    policy, clock = make_policy(), Clock()
+    steps_s = {"slow": 0.03, "quick": 0.01, "middling": 0.02}
+    built = {name: Timed(policy, name, clock, step_s) for name, step_s in steps_s.items()}
+    selection = select_backend(
+        policy, "float32", {name: partial(built.__getitem__, name) for name in built}, clock=clock
+    )
+    assert selection.backend is built["quick"]
+    assert selection.steps_s == pytest.approx(steps_s)
+    assert str(selection) == "measured, ms a step: slow 30.0, quick 10.0, middling 20.0"
+    assert {backend.steps for backend in built.values()} == {1 + STEPS}  # the first is compared with eager
+
+
+def test_when_a_candidate_is_slow_expect_few_of_its_steps(make_policy):
+    policy, clock = make_policy(), Clock()
+    slow = Timed(policy, "slow", clock, 0.6 * STEPS_S)
+    select_backend(policy, "float32", {"slow": lambda: slow}, clock=clock)
+    assert slow.steps == 1 + 2
+
+
+@pytest.mark.parametrize("offset", [1.0, float("nan")])
+def test_when_a_candidate_differs_from_eager_expect_it_left_out_with_the_reason(make_policy, offset):
+    policy, clock = make_policy(), Clock()
+    right, wrong = Timed(policy, "right", clock, 0.03), Timed(policy, "wrong", clock, 0.01, offset)
+    selection = select_backend(
+        policy, "float32", {"wrong": lambda: wrong, "right": lambda: right}, clock=clock
+    )
+    assert selection.backend is right
+    assert "wrong" not in selection.steps_s
+    assert re.search(r"differs from eager by \S+, at most 0.001", selection.left_out["wrong"])
+    assert "; no wrong: differs from eager" in str(selection)
+
+
+@pytest.mark.parametrize("error", [BackendError("no compiler"), RuntimeError("no\ncompiler")])
+def test_when_a_candidate_cannot_be_built_expect_it_left_out_with_the_reason(make_policy, error):
+    def fail() -> Backend:
+        raise error
+
     policy = make_policy()
-    assert load_backend("auto", policy).name == "fused"
-    assert load_backend("auto", policy, precision="bfloat16").name == "fused"
-    assert load_backend("eager", policy).name == "eager"
+    plain = EagerBackend(policy, "eager", precision="float32")
+    selection = select_backend(policy, "float32", {"broken": fail, "eager": lambda: plain})
+    assert selection.backend is plain
+    assert selection.left_out == {"broken": "no compiler"}
+    with pytest.raises(
+        BackendError, match=r"no backend can compute .* in float32 on 'cpu' \(broken: no compiler\)"
+    ):
+        select_backend(policy, "float32", {"broken": fail})
+
+
+def test_when_the_time_for_measuring_is_over_expect_no_other_candidate_begun(make_policy):
+    policy, clock = make_policy(), Clock()
+    first = Timed(policy, "first", clock, 0.03)
+
+    def build_long() -> Backend:
+        clock.now_s += BUDGET_S
+        return first
+
+    def build_too_late() -> Backend:
+        raise AssertionError("begun")
+
+    selection = select_backend(
+        policy, "float32", {"first": build_long, "second": build_too_late}, clock=clock
+    )
+    assert selection.backend is first
+    assert selection.left_out == {"second": "the 20 s for measuring were over"}
+
+
+def test_when_the_head_draws_noise_expect_only_features_compared(make_policy):
+    policy, clock = make_policy(head=HeadConfig(kind="flow", flow_width=32, flow_noise="random")), Clock()
+    drawing = Timed(policy, "drawing", clock, 0.01)
+    assert select_backend(policy, "float32", {"drawing": lambda: drawing}, clock=clock).backend is drawing
 
 
 @pytest.mark.parametrize(
-    ("device", "precision", "name"),
+    "changes",
     [
-        ("cpu", "float32", "fused"), ("cpu", "bfloat16", "fused"), ("cpu", "int8", "onnxruntime"),
-        ("cuda", "float32", "eager"), ("cuda", "bfloat16", "cuda_graph"), ("mps", "float32", "eager"),
+        {},
+        {"head": HeadConfig(kind="flow", flow_width=32, flow_noise="random")},
+        {
+            "stems": (StemConfig("state"), StemConfig("depth")), "views": 0, "image_height": 0, "image_width": 0,
+            "depth_views": 1, "depth_height": 32, "depth_width": 32,
+        },
     ],
 )  # fmt: skip
-def test_when_auto_chooses_expect_device_and_precision_to_decide(device, precision, name):
-    assert choose_backend(torch.device(device), precision) == name
+def test_when_the_backend_is_auto_expect_a_measured_one_with_eagers_actions(
+    make_policy, monkeypatch, changes
+):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    policy = make_policy(**changes)
+    backend = load_backend("auto", policy)
+    assert backend.name in ("eager", "openvino")
+    assert "measured, ms a step: eager " in backend.selection
+    assert "no onnxruntime: the backend 'onnxruntime' needs the package" in backend.selection
+    if "image" in policy.encoders:
+        torch.manual_seed(0)
+        arrays, eager = random_arrays(policy), load_backend("eager", policy)
+        actions = []
+        for each in (backend, eager):
+            torch.manual_seed(0)
+            actions.append(each.act(arrays).clone())
+        torch.testing.assert_close(*actions, rtol=0, atol=1e-4)
 
 
-def test_when_auto_needs_an_extra_that_is_missing_expect_that_said(make_policy, monkeypatch):
+def test_when_a_backend_is_pinned_expect_nothing_measured(make_policy, monkeypatch):
+    def measure(*arguments: object) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(backends, "select_backend", measure)
+    assert load_backend("eager", make_policy()).selection == ""
+    with pytest.raises(AssertionError, match="measured"):
+        load_backend("auto", make_policy())
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "names"),
+    [
+        ("cpu", "float32", ("eager", "openvino", "onnxruntime")), ("cpu", "bfloat16", ("openvino",)),
+        ("cpu", "int8", ("onnxruntime",)), ("cuda", "float32", ("eager", "cuda_graph")),
+        ("cuda", "bfloat16", ("cuda_graph",)), ("mps", "float32", ("eager",)), ("cuda", "int8", ()),
+    ],
+)  # fmt: skip
+def test_when_the_backend_is_auto_expect_device_and_precision_to_say_what_is_measured(
+    device, precision, names
+):
+    assert auto_candidates(torch.device(device), precision) == names
+
+
+def test_when_auto_has_only_what_is_not_installed_expect_how_to_install_it(make_policy, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(
-        MissingExtraError, match=r"the backend 'onnxruntime' needs .*onnxruntime.*not installed"
+        BackendError, match=r"in int8 on 'cpu' \(onnxruntime: .*not installed; run .*EXTRAS=onnx"
     ):
         load_backend("auto", make_policy(), precision="int8")
-
-
-def test_when_backends_are_listed_expect_the_plain_one_first():
-    assert BACKENDS[0] == "eager"
-    assert set(BACKENDS) == {"eager", "fused", "compile", "onnxruntime", "openvino", "cuda_graph"}
 
 
 # --- GPU -------------------------------------------------------------------------------------------------------------

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from policy_rig import HOME, ROBOT, Ramp, Robot, wait_for
 from rclpy.parameter import Parameter
+from support.command_line import refusal
 
 from hpt_msgs.srv import StartEpisode, StopEpisode
 from hpt_ros.control import State
@@ -209,26 +208,12 @@ def test_sections_of_parameter_files_are_compared_as_rcl_does(section, node, sam
         rclpy.try_shutdown(context=context)
 
 
-def run_policy_node(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "hpt_ros.nodes.policy.policy_node",
-        "--ros-args",
-        "--log-level",
-        "fatal",
-        *arguments,
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
 def test_when_a_parameter_file_is_for_this_node_without_its_namespace_expect_it_refused(tmp_path: Path):
     file = tmp_path / "safety.yaml"
     file.write_text("/policy_node:\n  ros__parameters: {safety.velocity_scale: 0.1}\n")
-    ended = run_policy_node("-r", "__ns:=/robot1", "--params-file", str(file))
-    assert ended.returncode == 2
-    assert "has parameters for /policy_node, but this node is /robot1/policy_node" in ended.stderr
-    assert "write /**/policy_node: in the file" in ended.stderr
+    sentence = refusal("-r", "__ns:=/robot1", "--params-file", str(file))
+    assert "has parameters for /policy_node, but this node is /robot1/policy_node" in sentence
+    assert "write /**/policy_node: in the file" in sentence
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 from rclpy.parameter import Parameter
+from support.command_line import refusal
 
 from hpt_ros.control import State
 from hpt_ros.embodiment import Embodiment
@@ -141,20 +140,7 @@ def test_every_node_refuses_what_it_does_not_know(rig, tmp_path):
     ],
 )  # fmt: skip
 def test_when_the_command_line_is_wrong_expect_one_sentence_and_status_2(arguments, words):
-    command = [
-        sys.executable,
-        "-m",
-        "hpt_ros.nodes.policy.policy_node",
-        "--ros-args",
-        "--log-level",
-        "fatal",
-        *arguments,
-    ]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 2, ended.stderr
-    assert "Traceback" not in ended.stderr
-    (sentence,) = [line for line in ended.stderr.splitlines() if line.startswith("policy_node: error: ")]
-    assert words in sentence
+    assert words in refusal(*arguments)
 
 
 class Services:

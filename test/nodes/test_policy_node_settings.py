@@ -45,7 +45,7 @@ def test_encoding_ahead_is_switched_at_run_time_and_what_cannot_change_is_refuse
     (switched,) = node.set_parameters([Parameter("encode_ahead", value=False)])
     assert switched.successful
     assert not node.runtime.observations.encode_ahead
-    assert "one of auto, eager, fused, compile" in node.describe_parameter("backend").additional_constraints
+    assert "one of auto, eager, openvino" in node.describe_parameter("backend").additional_constraints
 
 
 def test_backends_and_precisions_that_there_are_can_be_named():

@@ -5,66 +5,89 @@
 | name | what it is | needs | float32 actions differ from eager's |
 | --- | --- | --- | --- |
 | eager | the policy's own modules, as trained | - | not at all |
-| fused | the same in eager torch, prepared: constants folded, convolutions by Winograd | - | by rounding |
-| compile | the prepared policy through torch.compile | a C++ compiler | by rounding |
-| onnxruntime | the prepared policy exported to ONNX | extra onnx | by rounding |
-| openvino | the same, run by OpenVINO | extra openvino | by rounding |
-| cuda_graph | the prepared policy, recorded once as a CUDA graph | an NVIDIA GPU | by rounding |
+| openvino | the policy exported to OpenVINO | - | by rounding |
+| onnxruntime | the policy exported to ONNX | extra onnx | by rounding |
+| compile | the policy through torch.compile | a C++ compiler | by rounding |
+| cuda_graph | the policy, recorded once as a CUDA graph | an NVIDIA GPU | by rounding |
 
-"auto" is one of these by what can be known before anything is tried: the device and the precision (`choose_backend`).
+"auto" is the quickest of those that the policy's device and precision leave, measured when it is loaded (`selection`).
+To add one: a file with a subclass of `Backend`, and its line in `KINDS`.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import torch
 
 from hpt_ros.errors import did_you_mean
 from hpt_ros.model.backends.backend import PRECISIONS, Backend, BackendError
+from hpt_ros.model.backends.selection import select_backend
 from hpt_ros.model.policy import Policy
 
-__all__ = ["AUTO", "BACKENDS", "PRECISIONS", "Backend", "BackendError", "choose_backend", "load_backend"]
+__all__ = ["AUTO", "BACKENDS", "PRECISIONS", "Backend", "BackendError", "auto_candidates", "load_backend"]
 
-# Name to the module and class (imported when named), and the precisions that it has.
-_KNOWN: Mapping[str, tuple[str, str, tuple[str, ...]]] = MappingProxyType(
+
+@dataclass(frozen=True, slots=True)
+class BackendKind:
+    """Where a backend is, imported when it is named, and what it can do.
+
+    Attributes:
+        location: module of this package and class.
+        precisions: that it has.
+        auto_on: types of devices on which "auto" measures it.
+    """
+
+    location: str
+    precisions: tuple[str, ...]
+    auto_on: tuple[str, ...]
+
+    def build(self, policy: Policy, name: str, precision: str) -> Backend:
+        """Make a warm backend; errors as `load_backend`."""
+        module, _, class_name = self.location.partition(":")
+        backend_class: type[Backend] = getattr(importlib.import_module(f"{__name__}.{module}"), class_name)
+        with torch.inference_mode():
+            backend = backend_class(policy, name, precision=precision)
+            backend.warm_up()
+        return backend
+
+
+# In the order in which "auto" builds them.
+KINDS: Mapping[str, BackendKind] = MappingProxyType(
     {
-        "eager": ("eager", "EagerBackend", ("float32",)),
-        "fused": ("fused", "FusedBackend", ("float32", "bfloat16")),
-        "compile": ("compiled", "CompileBackend", ("float32", "bfloat16")),
-        "onnxruntime": ("onnxruntime", "OnnxRuntimeBackend", ("float32", "int8")),
-        "openvino": ("openvino", "OpenVinoBackend", ("float32", "bfloat16")),
-        "cuda_graph": ("cuda_graph", "CudaGraphBackend", ("float32", "bfloat16")),
+        "eager": BackendKind("eager:EagerBackend", ("float32",), ("cpu", "cuda", "mps")),
+        "openvino": BackendKind("openvino:OpenVinoBackend", ("float32", "bfloat16"), ("cpu",)),
+        "onnxruntime": BackendKind("onnxruntime:OnnxRuntimeBackend", ("float32", "int8"), ("cpu",)),
+        # Its first build on a machine takes a minute, which nothing can interrupt: only by name.
+        "compile": BackendKind("compiled:CompileBackend", ("float32", "bfloat16"), ()),
+        "cuda_graph": BackendKind("cuda_graph:CudaGraphBackend", ("float32", "bfloat16"), ("cuda",)),
     }
 )
-BACKENDS = tuple(_KNOWN)
+BACKENDS = tuple(KINDS)
 AUTO = "auto"
 
 
-def choose_backend(device: torch.device, precision: str) -> str:
-    """Return the backend that "auto" stands for.
-
-    It does not depend on what is installed: a checkpoint gives the same actions on every machine with such a device,
-    and a missing extra is an error that names it. docs/decisions/0010-backends.md says why these.
+def auto_candidates(device: torch.device, precision: str) -> tuple[str, ...]:
+    """Return the backends that "auto" measures, in the order in which it builds them.
 
     Args:
         device: where the policy is.
         precision: one of `PRECISIONS`.
     """
-    if precision == "int8":
-        return "onnxruntime"
-    if device.type == "cpu":
-        return "fused"
-    return "eager" if precision == "float32" else "cuda_graph"
+    return tuple(
+        name for name, kind in KINDS.items() if device.type in kind.auto_on and precision in kind.precisions
+    )
 
 
 def load_backend(name: str, policy: Policy, *, precision: str = "float32", threads: int = 0) -> Backend:
     """Make a backend, built for this policy and warm: its first call is as fast as the others.
 
     Args:
-        name: one of `BACKENDS`, or "auto".
+        name: one of `BACKENDS`, which is taken without any measurement, or "auto".
         policy: in evaluation mode, with statistics, on the device that it is to run on. Its weights must not change
             afterwards, since most backends take a copy.
         precision: one of `PRECISIONS`; not every backend has every one.
@@ -79,27 +102,28 @@ def load_backend(name: str, policy: Policy, *, precision: str = "float32", threa
             f"the precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}"
             f"{did_you_mean(precision, PRECISIONS)}"
         )
-    if name == AUTO:
-        name = choose_backend(policy.device, precision)
-    if name not in _KNOWN:
+    if name not in (*BACKENDS, AUTO):
         raise BackendError(
             f"the backend {name!r} is unknown; use one of {', '.join((*BACKENDS, AUTO))}"
             f"{did_you_mean(name, (*BACKENDS, AUTO))}"
         )
-    module, kind, precisions = _KNOWN[name]
-    if precision not in precisions:
-        can = [other for other, (_, _, these) in _KNOWN.items() if precision in these]
+    if name != AUTO and precision not in KINDS[name].precisions:
+        can = [other for other, kind in KINDS.items() if precision in kind.precisions]
         raise BackendError(
-            f"the backend {name!r} computes in {' or '.join(precisions)}, not in {precision!r}; choose another "
-            f"precision, or for this one the backend {' or '.join(can)}"
+            f"the backend {name!r} computes in {' or '.join(KINDS[name].precisions)}, not in {precision!r}; choose "
+            f"another precision, or for this one the backend {' or '.join(can)}"
         )
     if threads < 0:
         raise BackendError(f"{threads} threads were asked for, but 0 (torch's choice) or more was expected")
     if threads:
         torch.set_num_threads(threads)
     policy.require_ready()
-    backend_class: type[Backend] = getattr(importlib.import_module(f"{__name__}.{module}"), kind)
-    with torch.inference_mode():
-        backend = backend_class(policy, name, precision=precision)
-        backend.warm_up()
-    return backend
+    if name != AUTO:
+        return KINDS[name].build(policy, name, precision)
+    candidates: dict[str, Callable[[], Backend]] = {
+        name: partial(KINDS[name].build, policy, name, precision)
+        for name in auto_candidates(policy.device, precision)
+    }
+    selection = select_backend(policy, precision, candidates)
+    selection.backend.selection = str(selection)
+    return selection.backend

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hpt_ros.errors import HptError
 from hpt_ros.model.config import DEPTH, IMAGE
+from hpt_ros.model.inputs import INTEGERS
 from hpt_ros.model.modalities import Pictures
 from hpt_ros.model.policy import Policy
 
@@ -26,7 +27,12 @@ class Backend(ABC):
     """Computes a policy's steps for one robot: batches of one, shapes that never change.
 
     What comes back belongs to the backend and holds until its next call; copy what is to last longer.
+
+    Attributes:
+        selection: what "auto" measured before it took this one; empty for a backend taken by name.
     """
+
+    selection = ""
 
     def __init__(self, policy: Policy, name: str, *, precision: str) -> None:
         """Take a policy in evaluation mode, with statistics, and the backend's own name."""
@@ -70,14 +76,24 @@ class Backend(ABC):
         What is built at a first call (a graph of these shapes) is built here.
         """
         policy = self.policy
-        for name, modality in policy.modalities.items():
-            if isinstance(modality, Pictures) and name in policy.encoders:
-                dtype = torch.uint8 if name == IMAGE else torch.uint16
-                self.encode(name, torch.zeros(modality.frame, dtype=dtype, device=self.device))
+        for name in policy.encoders:
+            self.encode(name, example_frame(policy, name))
         for absent in ((), *((name,) for name in policy.config.optional_modalities)):
             arrays = example_arrays(policy, absent)
             if any(policy.modalities[name].in_time for name in policy.modalities if name not in absent):
                 self.act(arrays)
+
+
+def example_frame(policy: Policy, name: str) -> Tensor:
+    """Return zeros as an encoder takes them for one tick.
+
+    Args:
+        policy: whose encoder it is.
+        name: "image" or "depth".
+    """
+    modality = policy.modalities[name]
+    assert isinstance(modality, Pictures)
+    return torch.zeros(modality.frame, dtype=INTEGERS[modality.dtype], device=policy.device)
 
 
 def example_arrays(policy: Policy, absent: tuple[str, ...] = ()) -> dict[str, Tensor]:

@@ -1,25 +1,27 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""torch.compile: what acts becomes C++ for this CPU, built at the first load on a machine and kept for the next."""
+"""torch.compile: the policy becomes C++ for this CPU, built at the first load on a machine and kept for the next."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hpt_ros.model.backends.backend import Backend, BackendError
-from hpt_ros.model.backends.fused import DTYPES, frame_encoder, with_fused_trunk
+from hpt_ros.model.backends.reduced import in_precision
 from hpt_ros.model.policy import Policy
 
 COMPILERS = ("g++", "c++", "clang++")
+OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"freezing": True}  # weights become constants
 
 
 class CompileBackend(Backend):
-    """Encoders as in the backend 'fused'; stems, trunk and head through torch.compile with constants frozen."""
+    """Encoders, and stems, trunk and head, through torch.compile with constants frozen."""
 
     def __init__(self, policy: Policy, name: str, *, precision: str) -> None:
         """Compile.
@@ -33,16 +35,20 @@ class CompileBackend(Backend):
         if not any(shutil.which(compiler) for compiler in ((wanted,) if wanted else COMPILERS)):
             raise BackendError(
                 f"the backend 'compile' needs a C++ compiler, but {wanted or ', '.join(COMPILERS)} is not on the path; "
-                "install g++, or use the backend 'fused'"
+                "install g++, or use the backend 'eager' or 'openvino'"
             )
-        self._encoders = {name: frame_encoder(policy, name, DTYPES[precision]) for name in policy.encoders}
-        prepared = policy if precision == "float32" else with_fused_trunk(policy, DTYPES[precision])
-        self._act = torch.compile(prepared.act, dynamic=False, fullgraph=True, options={"freezing": True})
+        prepared = in_precision(policy, precision)
+        self._encoders = {
+            name: torch.compile(encoder, dynamic=False, fullgraph=True, options=OPTIONS)
+            for name, encoder in prepared.encoders.items()
+        }
+        self._act = torch.compile(prepared.act, dynamic=False, fullgraph=True, options=OPTIONS)
 
-    @torch.inference_mode()
     def encode(self, modality: str, frame: Tensor) -> Tensor:
         """As `Backend.encode`."""
-        return self._encoders[modality](frame)
+        with torch.inference_mode(False), torch.no_grad():
+            features: Tensor = self._encoders[modality](frame[None, None])
+        return features[0, 0]
 
     def act(self, arrays: Mapping[str, Tensor]) -> Tensor:
         """As `Backend.act`."""

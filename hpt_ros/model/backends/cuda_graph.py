@@ -10,17 +10,14 @@ import torch
 from torch import Tensor
 
 from hpt_ros.model.backends.backend import Backend, BackendError
-from hpt_ros.model.backends.fused import DTYPES, with_fused_trunk
-from hpt_ros.model.backends.resnet import FoldedResNet18
-from hpt_ros.model.config import IMAGE
-from hpt_ros.model.encoders import ImageEncoder, ResNet18
+from hpt_ros.model.backends.reduced import in_precision
 from hpt_ros.model.policy import Policy
 
 WARM_UP_CALLS = 3  # before recording, as torch's documentation asks for
 
 
 class CudaGraphBackend(Backend):
-    """As the backend 'fused' on an NVIDIA GPU, in bfloat16 the same parts, without Winograd, as recorded graphs."""
+    """The policy's own modules on an NVIDIA GPU, as recorded graphs."""
 
     def __init__(self, policy: Policy, name: str, *, precision: str) -> None:
         """Prepare the policy; what acts is recorded when it is first asked for.
@@ -32,19 +29,18 @@ class CudaGraphBackend(Backend):
         if policy.device.type != "cuda":
             raise BackendError(
                 f"the backend 'cuda_graph' is for NVIDIA GPUs, but the policy is on {str(policy.device)!r}; move it "
-                "to 'cuda', or use the backend 'fused' or 'openvino' on a CPU"
+                "to 'cuda', or use the backend 'eager' or 'openvino' on a CPU"
             )
-        self._prepared = with_fused_trunk(policy, DTYPES[precision])
+        self._prepared = in_precision(policy, precision)
         self._acts: dict[tuple[str, ...], _Recorded] = {}
         self._encoders: dict[str, _Recorded] = {}
-        self._of_frame = {name: self._encoder(name) for name in policy.encoders}
 
     @torch.inference_mode()
     def encode(self, modality: str, frame: Tensor) -> Tensor:
         """As `Backend.encode`."""
         if modality not in self._encoders:
-            encoder = self._of_frame[modality]
-            self._encoders[modality] = _Recorded(lambda given: encoder(given[0]), (frame,))
+            encoder = self._prepared.encoders[modality]
+            self._encoders[modality] = _Recorded(lambda given: encoder(given[0][None, None])[0, 0], (frame,))
         return self._encoders[modality]((frame,))
 
     @torch.inference_mode()
@@ -56,19 +52,6 @@ class CudaGraphBackend(Backend):
                 lambda given: self._prepared.act(dict(zip(names, given, strict=True)))[0], values
             )
         return self._acts[names](values)
-
-    def _encoder(self, name: str) -> Callable[[Tensor], Tensor]:
-        encoder, dtype = self.policy.encoders[name], DTYPES[self.precision]
-        nets = encoder.nets if isinstance(encoder, ImageEncoder) else ()
-        if name != IMAGE or not all(isinstance(net, ResNet18) for net in nets):
-            return lambda frame: encoder(frame[None, None])[0, 0]
-        parts = [(net, FoldedResNet18(net, dtype).eval()) for net in nets if isinstance(net, ResNet18)]
-        if len(parts) == 1:
-            ((net, body),) = parts
-            return lambda frame: body(net.preprocess(frame))
-        return lambda frame: torch.cat(
-            [body(net.preprocess(frame[[view]])) for view, (net, body) in enumerate(parts)]
-        )
 
 
 class _Recorded:

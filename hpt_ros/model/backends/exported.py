@@ -6,16 +6,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from hpt_ros.model.backends.backend import Backend, BackendError
-from hpt_ros.model.backends.resize import resize_for
-from hpt_ros.model.backends.resnet import FoldedResNet18, FusedResNet18
-from hpt_ros.model.config import IMAGE
-from hpt_ros.model.encoders import ImageEncoder, ResNet18
+from hpt_ros.model.backends.backend import Backend, BackendError, example_frame
+from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.noise import NoiseHead
 from hpt_ros.model.policy import Policy
 
@@ -25,9 +22,8 @@ Graph: TypeAlias = Callable[[Sequence[Tensor]], Tensor]
 class ExportedBackend(Backend):
     """One graph per encoder, and one to act per set of inputs; shapes are fixed.
 
-    ResNet-18 in float32 is computed as by the backend 'fused': its Winograd convolutions took 22 ms for two frames
-    where the runtimes' took 24 and 27 (two cores with AVX-512). In bfloat16 it is a graph, and pictures are resized in
-    torch, since the runtimes' antialiased resizing is slower or missing.
+    Frames are resized and normalised in torch: OpenVINO's antialiased resizing took 100 ms where torch's took 4 (two
+    frames of 640x480, one core).
     """
 
     def __init__(self, policy: Policy, name: str, *, precision: str) -> None:
@@ -41,7 +37,7 @@ class ExportedBackend(Backend):
         if isinstance(policy.head, NoiseHead) and policy.head.draws:
             raise BackendError(
                 f"the backend {self.name!r} cannot draw the noise that head.flow_noise 'random' asks for; set it to "
-                "'fixed' or 'zero', or use the backend 'eager' or 'fused'"
+                "'fixed' or 'zero', or use the backend 'eager'"
             )
         self._graphs: dict[tuple[str, ...], Graph] = {}
         self._encoders = {name: self._encoder(name) for name in policy.encoders}
@@ -64,31 +60,17 @@ class ExportedBackend(Backend):
         return self._graphs[names](tuple(arrays.values()))[0]
 
     def _encoder(self, name: str) -> Callable[[Tensor], Tensor]:
-        policy, encoder = self.policy, self.policy.encoders[name]
-        config = policy.config
-        if name != IMAGE:
-            example = torch.zeros(config.depth_views, config.depth_height, config.depth_width)
-            graph = self.build(_Encode(encoder), (example,), encodes=True)
-            return lambda frame: graph((frame.to(torch.float32),))
-        assert isinstance(encoder, ImageEncoder)
-        height, width, shared = config.image_height, config.image_width, len(encoder.nets) == 1
-        frames = config.views if shared else 1
-        parts: list[Callable[[Tensor], Tensor]] = []
-        for net in encoder.nets:
-            if isinstance(net, ResNet18) and self.precision != "bfloat16":
-                parts.append(FusedResNet18(net, frames=frames, height=height, width=width))
-            elif isinstance(net, ResNet18):
-                resize = resize_for(net, frames, height, width)
-                body = FoldedResNet18(net, torch.float32).eval()
-                graph = self.build(body, (resize.out.permute(0, 3, 1, 2).contiguous(),), encodes=True)
-                parts.append(_after(resize, graph))
-            else:
-                frame = torch.zeros(frames, height, width, 3, dtype=torch.uint8)
-                graph = self.build(net, (frame,), encodes=True)
-                parts.append(_alone(graph))
-        if shared:
-            return parts[0]
-        return lambda frame: torch.cat([part(frame[[view]]) for view, part in enumerate(parts)])
+        encoder = self.policy.encoders[name]
+        frame = example_frame(self.policy, name)
+        nets = list(encoder.nets) if isinstance(encoder, ImageEncoder) else [encoder]
+        if len(nets) == 1:
+            return self._frame_encoder(nets[0], frame)
+        views = [self._frame_encoder(net, frame[[view]]) for view, net in enumerate(nets)]
+        return lambda frame: torch.cat([encode(frame[[view]]) for view, encode in enumerate(views)])
+
+    def _frame_encoder(self, net: nn.Module, frame: Tensor) -> Callable[[Tensor], Tensor]:
+        graph = self.build(_Cells(net), (_preprocess(net, frame),), encodes=True)
+        return lambda frame: graph((_preprocess(net, frame),))
 
 
 def plain_example(example: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -110,22 +92,19 @@ class _Act(nn.Module):
         return self.policy.act(dict(zip(self.names, arrays, strict=True)))
 
 
-class _Encode(nn.Module):
-    """An encoder of one tick's frames."""
+class _Cells(nn.Module):
+    """What an encoder does after preprocessing."""
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, net: Any) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.net = net
 
-    def forward(self, frame: Tensor) -> Tensor:
-        """Map (V, ...) to (V, cells, width)."""
-        features: Tensor = self.encoder(frame[None, None])
-        return features[0, 0]
-
-
-def _after(resize: Callable[[Tensor], Tensor], graph: Graph) -> Callable[[Tensor], Tensor]:
-    return lambda frame: graph((resize(frame).permute(0, 3, 1, 2),))
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (V, channels, height, width) to (V, cells, width)."""
+        cells: Tensor = self.net.cells_of(x)
+        return cells
 
 
-def _alone(graph: Graph) -> Callable[[Tensor], Tensor]:
-    return lambda frame: graph((frame,))
+def _preprocess(net: Any, frame: Tensor) -> Tensor:
+    x: Tensor = net.preprocess(frame)
+    return x.contiguous()

@@ -4,19 +4,22 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpt_ros.extras import require_extra
+from hpt_ros.extras import missing_module
 from hpt_ros.model.backends.backend import BackendError
 from hpt_ros.model.backends.exported import ExportedBackend, Graph, plain_example
 from hpt_ros.model.policy import Policy
 
+# What the converter reports each of its uses with, over the network, unless it is absent.
+TELEMETRY = "openvino_telemetry"
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
@@ -28,32 +31,53 @@ class OpenVinoBackend(ExportedBackend):
 
         Raises:
             BackendError: the head is a diffusion head.
-            MissingExtraError: OpenVINO is not installed.
+            HptError: OpenVINO is not installed.
         """
         if policy.config.head.kind == "diffusion":
             # OpenVINO 2026.4 ends the whole process (segmentation fault) when it compiles the head's 1-D U-Net.
             raise BackendError(
-                f"the backend {name!r} cannot compile the diffusion head; use the backend 'fused' or 'onnxruntime'"
+                f"the backend {name!r} cannot compile the diffusion head; use the backend 'eager' or 'onnxruntime'"
             )
-        self._library: Any = require_extra("openvino", extra="openvino", what="the backend 'openvino'")
-        self._core = self._library.Core()
-        self._options = {
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "PERFORMANCE_HINT": "LATENCY",
-        }
         super().__init__(policy, name, precision=precision)
 
     def build(self, module: nn.Module, example: tuple[Tensor, ...], *, encodes: bool) -> Graph:
         """As `ExportedBackend.build`."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, about choices by shape, which does not change
-            plain = plain_example(example)
-            with torch.inference_mode(False), torch.no_grad():
-                model = self._library.convert_model(module.eval(), example_input=plain)
-        model.reshape({index: list(tensor.shape) for index, tensor in enumerate(example)})
-        request = self._core.compile_model(model, "CPU", self._options).create_infer_request()
-        return _Request(self._library, request)
+        return compile_graph(module, example, self.precision)
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO, without the package by which its converter reports each of its uses: a robot reports to nobody.
+
+    Raises:
+        HptError: it is not installed.
+    """
+    sys.modules.setdefault(TELEMETRY, cast(Any, None))
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        raise missing_module(error, what="the backend 'openvino'") or error from error
+    return openvino
+
+
+def compile_graph(module: nn.Module, example: tuple[Tensor, ...], precision: str) -> Graph:
+    """Compile a module for inputs of the example's shapes, and as many threads as torch has.
+
+    Raises:
+        HptError: OpenVINO is not installed.
+    """
+    openvino = import_openvino()
+    options = {
+        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, about choices by shape, which does not change
+        plain = plain_example(example)
+        with torch.inference_mode(False), torch.no_grad():
+            model = openvino.convert_model(module.eval(), example_input=plain)
+    model.reshape({index: list(tensor.shape) for index, tensor in enumerate(example)})
+    return _Request(openvino, openvino.Core().compile_model(model, "CPU", options).create_infer_request())
 
 
 class _Request:

@@ -129,6 +129,7 @@ def _play_one(
         "embodiment": str(folder / "embodiment.yaml"),
         # The network is small and the simulator needs the other core: a second thread would make it slower.
         "threads": 1,
+        "backend": "eager",  # a few hundred steps, and the same actions on every machine: nothing to measure
     }
     policy = PolicyNode(
         context=graph.context,
