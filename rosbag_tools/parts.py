@@ -138,11 +138,11 @@ class Joined:
             if (wanted := [channel for channel in source.channels if channel in asked])
         ]
         merged = found[0] if len(found) == 1 else heapq.merge(*found, key=lambda entry: entry[1])
-        for channel, log_ns, data in merged:
+        for entry in merged:
             # Whether each message is compressed stands in the metadata, if there are any; plain ones begin with a zero.
-            if data[:4] == _ZSTD_MAGIC and channel.encoding == CDR:
-                data = decompress(data, "zstd")
-            yield channel, log_ns, data
+            if entry[2][:4] == _ZSTD_MAGIC and entry[0].encoding == CDR:
+                entry = (*entry[:2], decompress(entry[2], "zstd"))
+            yield entry
 
 
 @contextlib.contextmanager
