@@ -24,7 +24,7 @@ from rosbag_tools.errors import BagError
 from rosbag_tools.library_source import Bag1Reader, LibrarySource
 from rosbag_tools.mcap_index import is_complete, is_mcap, look_through, read_summary
 from rosbag_tools.mcap_source import McapSource
-from rosbag_tools.recovery_ros1 import bag1_is_complete, is_bag1, recover_bag1
+from rosbag_tools.recovery_ros1 import MAGIC, bag1_is_complete, is_bag1, recover_bag1
 from rosbag_tools.recovery_sqlite3 import RecoveredSqlite3, is_sqlite3, sqlite3_is_complete
 from rosbag_tools.sqlite3_source import Sqlite3Source
 from rosbag_tools.views import begins_with
@@ -203,6 +203,10 @@ def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes:
         else:
             source = stack.enter_context(Sqlite3Source(file))
     elif is_bag1(file):
+        if not begins_with(file, MAGIC):
+            raise BagError(
+                f"file {name!r} is a rosbag of a version before 2.0; bring it to that by `rosbag migrate`"
+            )
         found = recover_bag1(file) if cut else None
         reader = stack.enter_context(Bag1Reader(found.source if found else file))
         source, lost = LibrarySource(reader, ros1=True), found.lost_bytes if found else 0
