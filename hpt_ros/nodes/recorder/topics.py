@@ -167,7 +167,11 @@ class HeldMessages:
 
     def __init__(self, robot: Embodiment) -> None:
         """Of a robot with absolute topics; start with none."""
-        self._joints = {stream.topic: stream.holds for stream in robot.streams if stream.holds}
+        self._joints = {
+            stream.topic: tuple(name.removeprefix(stream.prefix) for name in stream.holds)
+            for stream in robot.streams
+            if stream.holds
+        }
         self._newest: dict[tuple[str, str], tuple[int, bytes]] = {}  # topic and joint to order and message
         self._count = 0
 
