@@ -15,7 +15,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag1 import Reader
 from rosbags.rosbag1 import reader as reader_module
-from rosbags.rosbag1.reader import Header, RecordType, normalize
+from rosbags.rosbag1.reader import Header, RecordType
 
 from rosbag_tools.bounded import decompress
 from rosbag_tools.channels import (
@@ -26,6 +26,7 @@ from rosbag_tools.channels import (
     Channel,
     lenient_text,
     usual_name,
+    usual_topic,
 )
 from rosbag_tools.recovery_ros1 import CODECS
 
@@ -49,9 +50,8 @@ class Bag1Reader(Reader):
         head: Any = Header.read(file, RecordType.CONNECTION)
         about: Any = Header.read(file)
         type_, digest, text = (lenient_text(about[name]) for name in ("type", "md5sum", "message_definition"))
-        topic = lenient_text(head["topic"])
         return Connection(
-            head.get_uint32("conn"), normalize(topic) if topic else topic, usual_name(type_),
+            head.get_uint32("conn"), lenient_text(head["topic"]), usual_name(type_),
             MessageDefinition(MessageDefinitionFormat.MSG, text), digest, 0, ConnectionExtRosbag1(None, None), self,
         )  # fmt: skip
 
@@ -79,8 +79,8 @@ class LibrarySource:
         for item in reader.connections:
             encoding = ROS1 if ros1 else item.ext.serialization_format
             channel = Channel(
-                item.topic, usual_name(item.msgtype), encoding, schemas[item.msgdef.format], item.msgdef.data,
-                item.digest, item.msgcount,
+                usual_topic(item.topic), usual_name(item.msgtype), encoding, schemas[item.msgdef.format],
+                item.msgdef.data, item.digest, item.msgcount,
             )  # fmt: skip
             self._connections[channel] = item
         self.channels = list(self._connections)

@@ -11,7 +11,7 @@ from types import TracebackType
 from urllib.parse import quote
 
 from rosbag_tools.bounded import MOST_CHUNK_BYTES
-from rosbag_tools.channels import Channel, lenient_text, usual_name
+from rosbag_tools.channels import Channel, lenient_text, usual_name, usual_topic
 from rosbag_tools.errors import BagError
 
 
@@ -64,7 +64,7 @@ class Sqlite3Source:
         )
         self._channels = {
             number: Channel(
-                topic, usual_name(type_), encoding, *definitions.get(type_, ("", "")), hash_ or "",
+                usual_topic(topic), usual_name(type_), encoding, *definitions.get(type_, ("", "")), hash_ or "",
                 counts.get(number, 0),
             )
             for number, topic, type_, encoding, hash_ in self._database.execute(

@@ -11,12 +11,9 @@ from typing import Any, BinaryIO
 
 
 def begins_with(path: Path, magic: bytes) -> bool:
-    """True if the file is there and these are its first bytes."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(magic)) == magic
-    except OSError:
-        return False
+    """True if these are the file's first bytes; raises OSError if it may not be read."""
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
 
 
 class View:

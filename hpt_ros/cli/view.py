@@ -95,7 +95,7 @@ def is_bag(path: Path) -> bool:
     """Whether a path holds a bag; a dataset's folder never does."""
     from hpt_ros.dataset.layout import is_dataset
     from rosbag_tools.errors import BagError
-    from rosbag_tools.reader import find_bags
+    from rosbag_tools.finding import find_bags
 
     if is_dataset(path):
         return False

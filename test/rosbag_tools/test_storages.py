@@ -17,8 +17,9 @@ import yaml
 
 from rosbag_tools.convert import Options, convert
 from rosbag_tools.errors import BagError, TruncatedBagError
+from rosbag_tools.finding import find_bags
 from rosbag_tools.mcap_index import MAGIC
-from rosbag_tools.reader import Bag, find_bags
+from rosbag_tools.reader import Bag
 
 TOPICS = ["/left", "/joint_states", "/command"]
 
@@ -139,7 +140,17 @@ def test_when_a_file_of_a_split_bag_is_missing_expect_it_named(robot, tmp_path):
         read(bag)
     found, note = read(bag, recover=True)
     assert len(found) > 100
-    assert "1 of its files are missing" in note
+    assert "1 of its files are missing (bag_1.mcap)" in note
+
+
+def test_a_split_bag_that_was_renamed_reads_as_before(robot, tmp_path):
+    messages = robot.messages(3.0)
+    bag = split(robot, tmp_path / "bag", messages)
+    for number in range(3):
+        (bag / f"bag_{number}.mcap").rename(bag / f"pick_{number}.mcap")
+    found, note = read(bag)
+    assert found == expected(messages)
+    assert "'pick_0.mcap' is taken for 'bag_0.mcap'" in note
 
 
 def active(path):
