@@ -32,7 +32,7 @@ from rosbag_tools.finding import find_bags
 from rosbag_tools.kept import Converted, converted_once, kept_folder, key_of
 from rosbag_tools.leader import LEADER_TYPE, Leader
 from rosbag_tools.process_pool import run_in_processes
-from rosbag_tools.progress import Progress, Teller, Watch, told_in
+from rosbag_tools.progress import Progress, Watch, report_done, share_progress
 from rosbag_tools.reader import Bag, Message
 from rosbag_tools.resample import Resampler, Row, next_positions
 from rosbag_tools.spans import REST_KEPT_S, Spans, minimum_ticks
@@ -122,7 +122,6 @@ class Job:
     note: str  # what was lost, if the bag was recovered
     identity: str  # of the bag, by what is in it
     kept: Path | None = None  # where the result is kept, with `Options.resume`
-    told: Path | None = None  # folder in which it tells how far it is
 
     @property
     def length_s(self) -> float:
@@ -170,10 +169,9 @@ def convert(
     report.minimum_span_ticks = minimum_ticks(robot)
     with DatasetWriter(out, robot, overwrite=chosen.overwrite, earlier=earlier) as writer:
         before = writer.episodes
-        jobs = [replace(job, told=writer.segments.resolve()) for job in jobs]
-        watch = Watch(writer.segments, {job.number: job.length_s for job in jobs}, say)
+        watch = Watch({job.number: job.length_s for job in jobs}, say)
         with watch.looking():
-            for job, outcome in _run(jobs, writer.segments, chosen):
+            for job, outcome in _run(jobs, writer.segments, chosen, watch):
                 if (converted := _result(job, outcome, report)) is not None:
                     _append(writer, job, converted, report)
                 watch.finished_one()
@@ -233,7 +231,6 @@ def convert_bag(job: Job, folder: Path) -> Converted:
     """
     decode_on_one_thread()  # bags are converted side by side
     result = Converted()
-    teller = Teller(told_in(job.told or folder, job.number))
     earlier_s = 0.0
     with Bag.open(job.path, recover=job.options.recover) as bag:
         for number, episode in enumerate(job.episodes):
@@ -256,7 +253,7 @@ def convert_bag(job: Job, folder: Path) -> Converted:
                 try:
                     for row in rows:
                         spans.add(row)
-                        teller.reached(earlier_s + seconds(row.tick.stamp_ns - episode.start_ns))
+                        report_done(job.number, earlier_s + seconds(row.tick.stamp_ns - episode.start_ns))
                     result.episodes += spans.finish()
                 except BaseException:
                     spans.abort()
@@ -379,14 +376,15 @@ def require_topics(bag: Bag, embodiment: Embodiment, options: Options) -> None:
 
 
 def _run(
-    jobs: Sequence[Job], folder: Path, options: Options
+    jobs: Sequence[Job], folder: Path, options: Options, watch: Watch
 ) -> Iterator[tuple[Job, Callable[[], Converted]]]:
     """Each job and how to get its result, in the order of the jobs."""
     work = functools.partial(convert_or_take, folder=folder.resolve())
     if options.ray:
         yield from run_on_ray(work, jobs, options.ray)
         return
-    yield from run_in_processes(work, jobs, options.workers)
+    prepare = functools.partial(share_progress, watch.done_s)
+    yield from run_in_processes(work, jobs, options.workers, prepare)
 
 
 def _result(job: Job, outcome: Callable[[], Converted], report: Report) -> Converted | None:

@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 def run_in_processes(
-    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int
+    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, prepare: Callable[[], None]
 ) -> Iterator[tuple[Job, Callable[[], Result]]]:
     """Each job and how to get its result, in the order of the jobs.
 
@@ -25,6 +25,7 @@ def run_in_processes(
         work: what is done with a job; it and the jobs are pickled.
         jobs: one or more.
         workers: processes, at most; with one, or one job, everything is done in this process.
+        prepare: called once in each new process, and not in this one.
     """
     if workers <= 1 or len(jobs) == 1:
         for job in jobs:
@@ -32,7 +33,7 @@ def run_in_processes(
         return
     # Spawned, not forked: the parent may have threads of OpenCV and FFmpeg.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=prepare) as pool:
         interruptible = functools.partial(_interruptible, work)
         with _interrupts(signal.SIG_BLOCK):  # what is started now inherits it
             futures: list[Future[Result]] = [pool.submit(interruptible, job) for job in jobs]

@@ -2,97 +2,69 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far bags that are converted side by side have come, in seconds of recording.
 
-Workers may be threads, processes or machines that share the file system, so each tells through a small file of its own,
-and whoever waits for them adds these up.
+Processes of this machine share an array of seconds by bag. Machines of a cluster share none: there a bag counts when
+its result has come.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import struct
+import multiprocessing
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, MutableSequence
+from typing import Any
 
-# Told what is being done, something about it, how much is done, and how much there is.
+# Called with what is being done, something about it, how much is done, and how much there is.
 Progress = Callable[[str, str, float, float], None]
-TELL_EVERY_S = 2.0  # of recording
 LOOK_EVERY_S = 0.5
-_FORMAT = struct.Struct("<d")
+
+# Seconds done of each bag, by its number; none in a process that shares no progress.
+_done_s: MutableSequence[float] = []
 
 
-def told_in(folder: Path, number: int) -> Path:
-    """The file of one bag."""
-    return folder / f"{number:06d}.done"
+def share_progress(done_s: MutableSequence[float]) -> None:
+    """Set where `report_done` writes in this process."""
+    global _done_s
+    _done_s = done_s
 
 
-class Teller:
-    """Tells in a file how many seconds of a recording are done."""
-
-    def __init__(self, file: Path) -> None:
-        """Begin with none."""
-        self._file = file
-        self._told_s = 0.0
-
-    def reached(self, done_s: float) -> None:
-        """Tell it, unless less than `TELL_EVERY_S` has been added."""
-        if done_s < self._told_s + TELL_EVERY_S:
-            return
-        self._told_s = done_s
-        # Eight bytes in one call: nobody reads half of them.
-        descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT, 0o644)
-        try:
-            os.pwrite(descriptor, _FORMAT.pack(done_s), 0)
-        finally:
-            os.close(descriptor)
-
-
-def done_s(folder: Path, lengths_s: Mapping[int, float], finished: int) -> float:
-    """Seconds of recording that are done.
-
-    Args:
-        folder: of the files.
-        lengths_s: of the recordings by their number, in the order in which they are finished.
-        finished: so many are done, whatever their files say.
-    """
-    total = 0.0
-    for place, (number, length_s) in enumerate(lengths_s.items()):
-        told = length_s if place < finished else _told_s(told_in(folder, number))
-        total += min(told, length_s)
-    return total
-
-
-def _told_s(file: Path) -> float:
-    try:
-        data = file.read_bytes()
-    except OSError:
-        return 0.0
-    return float(_FORMAT.unpack(data)[0]) if len(data) == _FORMAT.size else 0.0
+def report_done(number: int, done_s: float) -> None:
+    """Report how many seconds of a bag's recording are done."""
+    if number < len(_done_s):
+        _done_s[number] = done_s
 
 
 class Watch:
-    """Says from time to time how far the bags have come, while their results are waited for."""
+    """Reports from time to time how far the bags have come, while their results are waited for.
 
-    def __init__(self, folder: Path, lengths_s: Mapping[int, float], say: Progress) -> None:
+    Attributes:
+        done_s: seconds done of each bag by its number; hand it to worker processes for `share_progress`.
+    """
+
+    def __init__(self, lengths_s: Mapping[int, float], say: Progress) -> None:
         """Begin with no bag done.
 
         Args:
-            folder: of the files.
             lengths_s: of the recordings by their number, in the order in which they are finished.
             say: may be called from another thread.
         """
-        self._folder, self._lengths_s, self._say = folder, lengths_s, say
+        # Each element is written by one process alone, so that no lock is needed.
+        self.done_s: Any = multiprocessing.get_context("spawn").RawArray("d", 1 + max(lengths_s, default=0))
+        share_progress(self.done_s)
+        self._lengths_s, self._say = lengths_s, say
         self._finished = 0
 
     def finished_one(self) -> None:
-        """The next bag's result is there."""
+        """Count the next bag as done: its result is there."""
         self._finished += 1
         self.look()
 
     def look(self) -> None:
-        """Say it now."""
-        done = done_s(self._folder, self._lengths_s, self._finished)
+        """Report now."""
+        done = sum(
+            length_s if place < self._finished else min(self.done_s[number], length_s)
+            for place, (number, length_s) in enumerate(self._lengths_s.items())
+        )
         bags = f"{self._finished} of {len(self._lengths_s)} bags"
         self._say("converting", bags, done, sum(self._lengths_s.values()))
 

@@ -4,44 +4,45 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from rosbag_tools.convert import Options, convert
-from rosbag_tools.progress import TELL_EVERY_S, Teller, Watch, done_s, told_in
+from rosbag_tools.process_pool import run_in_processes
+from rosbag_tools.progress import Watch, report_done, share_progress
 
 
-def test_seconds_of_all_bags_are_added_up_and_finished_ones_count_whole(tmp_path):
-    lengths_s = {3: 10.0, 5: 20.0, 8: 40.0}
-    assert done_s(tmp_path, lengths_s, 0) == 0.0
-    Teller(told_in(tmp_path, 5)).reached(4.0)
-    Teller(told_in(tmp_path, 8)).reached(41.0)  # a stamp may lie beyond the last log time
-    assert done_s(tmp_path, lengths_s, 0) == 44.0
-    assert done_s(tmp_path, lengths_s, 1) == 54.0
-    assert done_s(tmp_path, lengths_s, 3) == 70.0
-
-
-def test_when_a_file_is_cut_short_expect_it_to_count_for_nothing(tmp_path):
-    told_in(tmp_path, 1).write_bytes(b"\0\0")
-    assert done_s(tmp_path, {1: 10.0}, 0) == 0.0
-
-
-def test_a_teller_writes_only_after_enough_has_been_added(tmp_path):
-    file = told_in(tmp_path, 0)
-    teller = Teller(file)
-    teller.reached(TELL_EVERY_S / 2)
-    assert not file.exists()
-    teller.reached(3 * TELL_EVERY_S)
-    teller.reached(3.5 * TELL_EVERY_S)
-    assert done_s(tmp_path, {0: 100.0}, 0) == 3 * TELL_EVERY_S
-
-
-def test_a_watch_says_how_many_bags_are_converted(tmp_path):
+def test_seconds_of_all_bags_are_added_up_and_finished_ones_count_whole():
     said = []
-    watch = Watch(tmp_path, {0: 10.0, 1: 5.0}, lambda *words: said.append(words))
-    Teller(told_in(tmp_path, 1)).reached(2.0)
+    watch = Watch({3: 10.0, 5: 20.0, 8: 40.0}, lambda *words: said.append(words))
+    watch.look()
+    report_done(5, 4.0)
+    report_done(8, 41.0)  # a stamp may lie beyond the last log time
     watch.look()
     watch.finished_one()
-    assert said == [("converting", "0 of 2 bags", 2.0, 15.0), ("converting", "1 of 2 bags", 12.0, 15.0)]
+    watch.finished_one()
+    watch.finished_one()
+    assert [words[1:] for words in said] == [
+        ("0 of 3 bags", 0.0, 70.0),
+        ("0 of 3 bags", 44.0, 70.0),
+        ("1 of 3 bags", 54.0, 70.0),
+        ("2 of 3 bags", 70.0, 70.0),
+        ("3 of 3 bags", 70.0, 70.0),
+    ]
+
+
+def test_when_no_progress_is_shared_expect_reports_to_go_nowhere():
+    share_progress([])
+    report_done(0, 1.0)
+
+
+def test_when_another_process_works_expect_its_seconds_seen():
+    watch = Watch({0: 10.0, 1: 10.0}, lambda *words: None)
+    prepare = functools.partial(share_progress, watch.done_s)
+    for _, result in run_in_processes(functools.partial(report_done, done_s=2.5), [0, 1], 2, prepare):
+        result()
+    assert list(watch.done_s) == [2.5, 2.5]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -62,7 +62,7 @@ KINDS: Mapping[str, BackendKind] = MappingProxyType(
         "eager": BackendKind("eager:EagerBackend", ("float32",), ("cpu", "cuda", "mps")),
         "openvino": BackendKind("openvino:OpenVinoBackend", ("float32", "bfloat16"), ("cpu",)),
         "onnxruntime": BackendKind("onnxruntime:OnnxRuntimeBackend", ("float32", "int8"), ("cpu",)),
-        # Its first build on a machine takes a minute, which nothing can interrupt: only by name.
+        # Its first build on a machine takes minutes, which nothing can interrupt: only by name.
         "compile": BackendKind("compiled:CompileBackend", ("float32", "bfloat16"), ()),
         "cuda_graph": BackendKind("cuda_graph:CudaGraphBackend", ("float32", "bfloat16"), ("cuda",)),
     }

@@ -21,7 +21,7 @@ from hpt_ros.model.backends.eager import EagerBackend
 from hpt_ros.model.noise import NoiseHead
 from hpt_ros.model.policy import Policy
 
-# No candidate is begun after this; one takes a few seconds to build.
+# No candidate is begun after this; one takes seconds to build, on a busy machine up to half a minute.
 BUDGET_S = 20.0
 # Steps that are timed of a candidate: the fastest counts, since whatever else runs only ever adds time.
 STEPS = 10
