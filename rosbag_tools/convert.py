@@ -288,7 +288,7 @@ def _rows(
             standing_for = leader.command(embodiment, message.content)
             yield from resampler.push(command, standing_for, message.log_ns)
     yield from resampler.finish()
-    entry.refused = dict(resampler.refused)
+    entry.refused, entry.resized = dict(resampler.refused), dict(resampler.resized)
 
 
 def _check_clock(bag: Bag, message: Message, embodiment: Embodiment) -> None:

@@ -21,6 +21,7 @@ from hpt_ros.embodiment.kinds import (
     JOINT_VELOCITY,
     TWIST_ELEMENTS,
 )
+from hpt_ros.embodiment.messages import says_nothing
 from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command
 from hpt_ros.observation.track import seconds
@@ -76,6 +77,7 @@ class Command:
         jog: what a JointJog holds, if not velocities.
         recorded: the topic that has an action's targets; empty if it is no action.
         note: what a person should know of the type.
+        prefix: before its names, which messages have without it.
     """
 
     topic: str
@@ -90,6 +92,7 @@ class Command:
     guessed: str = ""
     grippers: tuple[str, ...] = field(default=())
     continuous: tuple[str, ...] = field(default=())
+    prefix: str = ""
     jog: str = ""
     recorded: str = ""
     note: str = ""
@@ -158,6 +161,8 @@ def find_command(
     stamps: list[int] = []
     rows: list[Floats] = []
     for message in bag.messages([topic]):
+        if says_nothing(message.content):
+            continue  # it does not count
         try:
             if output is None:
                 output = _probe(topic, type_, message.content, base_frames)

@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError
-from hpt_ros.observation import DecodeError, InvalidSampleError, decode, is_depth
-from hpt_ros.observation.image_size import image_size
-from rosbag_tools.decodable import image_probe
+from hpt_ros.observation import is_depth
+from rosbag_tools.decodable import IMAGE_TYPES, look
 from rosbag_tools.errors import BagError, DamagedMessageError
 from rosbag_tools.first_actions import TARGET, explain, find_actions
 from rosbag_tools.first_bases import ODOMETRY_TYPE, find_odometry, settle_odometry
@@ -41,9 +40,10 @@ from rosbag_tools.first_joints import (
     find_joints,
     grips,
 )
+from rosbag_tools.first_prefixes import tell_apart
 from rosbag_tools.first_senses import SENSE_TYPES, TEXT_TYPE, LeftOut, agree, find_sense
 from rosbag_tools.first_text import Camera, Found, first_text, left_out_lines
-from rosbag_tools.inspection import IMAGE_TYPES, TopicTimes, inspect
+from rosbag_tools.inspection import TopicTimes, inspect
 from rosbag_tools.reader import Bag
 
 DEFAULT_NAME = "my_robot"
@@ -123,13 +123,14 @@ def _look(bag: Bag) -> Found:
             if topic.rpartition("/")[2] == DESCRIPTION and times.type == TEXT_TYPE:
                 found.urdf |= find_description(bag, topic)
                 continue
-            if not re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", topic):
-                raise LeftOut("its name is no absolute ROS 2 name")
+            if not re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", topic):
+                raise LeftOut("its name has other characters than letters, digits, hyphens and underscores")
             if times.rate_hz <= 0 and times.type != TEXT_TYPE:  # a task may be said once
                 raise LeftOut("it has fewer than two messages")
             _take(bag, topic, times, found, actions)
         except (LeftOut, DamagedMessageError) as error:
             found.left_out[topic] = str(error)
+    found.joints, found.commands = tell_apart(found.joints, found.commands, found.left_out)
     _drop_doubles(found)
     found.senses = agree(found.senses, found.left_out)
     for joints in found.joints:
@@ -222,19 +223,10 @@ def _drop_doubles(found: Found) -> None:
 
 
 def _camera(bag: Bag, topic: str, times: TopicTimes) -> Camera:
-    reason = "it has no messages"
-    for message in bag.messages([topic]):
-        # Decoded to any size: the question is only whether the converter will be able to.
-        probe = image_probe(topic, times.type, message.content)
-        try:
-            decode(probe, message.content)
-            height, width = image_size(message.content) or (0, 0)  # it was decoded: it has one
-            return Camera(topic, times.type, _rate(times.rate_hz), height, width, probe.encoding)
-        except InvalidSampleError as error:  # the next may be good
-            reason = str(error)
-        except DecodeError as error:
-            raise LeftOut(str(error)) from error
-    raise LeftOut(reason)
+    looked = look(bag, topic)
+    if looked.stream is None or looked.size is None:
+        raise LeftOut(looked.reason or "it has no messages")
+    return Camera(topic, times.type, _rate(times.rate_hz), *looked.size, looked.stream.encoding)
 
 
 def _rate(measured_hz: float) -> float:

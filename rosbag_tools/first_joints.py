@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.embodiment.messages import says_nothing
 from hpt_ros.embodiment.urdf import UrdfLimit, joint_limits
 from hpt_ros.errors import HptError
 from hpt_ros.observation.track import seconds
@@ -46,6 +47,7 @@ class Joints:
         holds: those that are published only while they move, as far as the bag shows.
         continuous: those that turn without end.
         left_out: joint that is none of these, and why.
+        prefix: before its names, which messages have without it.
     """
 
     topic: str
@@ -56,6 +58,7 @@ class Joints:
     holds: tuple[str, ...] = ()
     continuous: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
+    prefix: str = ""
 
 
 def check_names(names: Sequence[str], positions: Floats) -> None:
@@ -77,6 +80,8 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
     common: dict[str, None] | None = None
     arrivals: array[float] = array("d")
     for message in bag.messages([topic]):
+        if says_nothing(message.content):
+            continue  # it does not count
         names, positions = (
             list(message.content.name),
             np.asarray(message.content.position, dtype=np.float64),

@@ -131,6 +131,7 @@ def _streams(found: Found) -> list[tuple[str, list[str]]]:
         lines = [
             "    modality: state",
             *_common(measured.topic, STATE_TYPE, measured.rate_hz),
+            *(f"    {line}" for line in _prefix(measured.prefix)),
             f"    joints: [{', '.join(quoted(item) for item in measured.names)}]",
             "    fields: [position]  # velocity and effort may be added where the driver fills them",
             f"    {unit_lines(measured.names, found.urdf, CHECK)}",
@@ -273,12 +274,19 @@ def _output(command: Command, urdf: dict[str, UrdfLimit]) -> list[str]:
     names = f"names: [{', '.join(quoted(item) for item in command.names)}]"
     if command.guessed:
         names += f"  # {CHECK}: {command.guessed}"
-    lines += [names, unit_lines(command.names, urdf, CHECK), tolerance]
+    lines += [*_prefix(command.prefix), names, unit_lines(command.names, urdf, CHECK), tolerance]
     if command.kind == JOINT_VELOCITY:
         lines.append(f"kind: {command.kind}  # in the unit and per second")
     if command.type == JOG_TYPE and command.jog:
         lines.append(f"jog: {command.jog}")
     return lines
+
+
+def _prefix(prefix: str) -> list[str]:
+    note = (
+        f"{CHECK}: before the joints' names, which messages have without it: another arm has the same names"
+    )
+    return [f"prefix: {prefix}  # {note}"] if prefix else []
 
 
 def _output_names(commands: Sequence[Command]) -> list[str]:

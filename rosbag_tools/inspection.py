@@ -18,7 +18,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.errors import did_you_mean
 from hpt_ros.observation.track import nanoseconds, seconds
-from rosbag_tools.decodable import undecodable
+from rosbag_tools.decodable import IMAGE_TYPES, look
 from rosbag_tools.names import EMBODIMENT_TOPIC, EVENTS_TOPIC
 from rosbag_tools.reader import Bag
 
@@ -36,7 +36,6 @@ LATE_S = 0.1
 SILENT_S = 1.0
 # Below this rate a topic is events, of which no skew can be said.
 STEADY_HZ = 1.0
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 MISSING, EMPTY, UNREADABLE = "missing", "no messages", "not readable"
 
 
@@ -279,5 +278,5 @@ def _point_out_undecodable(found: Mapping[str, TopicTimes], embodiment: Embodime
     for topic, entry in found.items():
         stream = streams.get(topic)
         wanted = entry.type in IMAGE_TYPES if stream is None else entry.type == stream.type
-        if wanted and entry.count and not entry.unreadable and (reason := undecodable(bag, topic, stream)):
+        if wanted and entry.count and not entry.unreadable and (reason := look(bag, topic, stream).reason):
             entry.notes.append(f"cannot be decoded: {reason}")

@@ -29,21 +29,21 @@ from rosbag_tools.channels import (
 )
 from rosbag_tools.magic import begins_with
 
-MAGIC = b"#ROSBAG V2.0\n"
+BAG1_MAGIC = b"#ROSBAG V2.0\n"
 CODECS = {"bz2": "bz2", "lz4": "lz4", "none": ""}
 _MOST_FIRST_BYTES = 4096  # the first record, with its padding: https://wiki.ros.org/Bags/Format/2.0
 
 
 def is_bag1(path: Path) -> bool:
     """True if the file begins like rosbag1, of whatever version."""
-    return begins_with(path, MAGIC[:9])
+    return begins_with(path, BAG1_MAGIC[:9])
 
 
 def bag1_is_complete(path: Path) -> bool:
     """False if the file ends before its index, whose place a recorder writes into the first record at the very end."""
     with path.open("rb") as file:
-        head = file.read(len(MAGIC) + _MOST_FIRST_BYTES)
-    if not head.startswith(MAGIC):
+        head = file.read(len(BAG1_MAGIC) + _MOST_FIRST_BYTES)
+    if not head.startswith(BAG1_MAGIC):
         return True  # of a version without all this, so let the reader say so
     found = re.search(rb"index_pos=(.{8})", head, re.DOTALL)
     return found is not None and 0 < int.from_bytes(found[1], "little") < path.stat().st_size

@@ -296,7 +296,7 @@ def _salvage(index: Index, content: bytes, start: int) -> None:
         _add(index, data[:end], start, end, data[:end])
 
 
-def _add(index: Index, data: bytes, start: int, length: int, own: bytes | None) -> None:
+def _add(index: Index, data: bytes | memoryview, start: int, length: int, own: bytes | None) -> None:
     times, channels = [], set()
     for opcode, place, size in records_within(data):
         if opcode in (SCHEMA, CHANNEL):
@@ -333,8 +333,8 @@ def records_within(data: bytes | memoryview) -> Iterator[tuple[int, int, int]]:
         place += 9 + length
 
 
-def unpack_chunk(content: bytes) -> bytes:
-    """What a chunk record holds.
+def unpack_chunk(content: bytes) -> bytes | memoryview:
+    """What a chunk record holds; a view of the record, if it is not compressed.
 
     Raises:
         ValueError: its sizes or its checksum do not fit, or it is compressed in a way that the format does not name.
@@ -348,7 +348,7 @@ def unpack_chunk(content: bytes) -> bytes:
         raise ValueError(
             f"a chunk claims {size} bytes, compressed to {stored}, in a record of {len(content)}"
         )
-    packed = content[at : at + stored]
+    packed = memoryview(content)[at : at + stored]
     data = decompress_chunk(packed, size, codec) if codec else packed
     if len(data) != size:
         raise ValueError(f"a chunk has {len(data)} bytes, but claims {size}")

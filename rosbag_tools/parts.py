@@ -22,7 +22,7 @@ from typing import Any
 from rosbag_tools.bounded import decompress, decompress_file
 from rosbag_tools.channels import CDR, Channel, Source
 from rosbag_tools.errors import BagError, TruncatedBagError
-from rosbag_tools.library_source import Bag1Reader, Bag1Source, bag1_is_complete, is_bag1
+from rosbag_tools.library_source import BAG1_MAGIC, Bag1Reader, Bag1Source, bag1_is_complete, is_bag1
 from rosbag_tools.magic import begins_with
 from rosbag_tools.mcap_index import is_complete, is_mcap, look_through, read_summary
 from rosbag_tools.mcap_source import McapSource
@@ -153,11 +153,11 @@ class Joined:
             if (wanted := [channel for channel in source.channels if channel in asked])
         ]
         merged = found[0] if len(found) == 1 else heapq.merge(*found, key=lambda entry: entry[1])
-        for channel, log_ns, data in merged:
+        for entry in merged:
             # Whether each message is compressed stands in the metadata, if there are any; plain ones begin with a zero.
-            if data[:4] == _ZSTD_MAGIC and channel.encoding == CDR:
-                data = decompress(data, "zstd")
-            yield channel, log_ns, data
+            if entry[2][:4] == _ZSTD_MAGIC and entry[0].encoding == CDR:
+                entry = (*entry[:2], decompress(entry[2], "zstd"))
+            yield entry
 
 
 @contextlib.contextmanager
@@ -214,6 +214,10 @@ def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes:
     elif is_sqlite3(file):
         source = stack.enter_context(Sqlite3Source(file))
     elif is_bag1(file):
+        if not begins_with(file, BAG1_MAGIC):
+            raise BagError(
+                f"file {name!r} is a rosbag of a version before 2.0; bring it to that by `rosbag migrate`"
+            )
         source = Bag1Source(stack.enter_context(Bag1Reader(file)))
     else:
         raise BagError(

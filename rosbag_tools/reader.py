@@ -202,13 +202,7 @@ class Bag:
         everything = (start_ns is None or start_ns <= self.start_ns) and (
             stop_ns is None or stop_ns > self.end_ns
         )
-        raw = self._raw(list(types), start_ns, stop_ns, counted=everything)
-        while True:
-            with _one_sentence(self.path):
-                entry = next(raw, None)
-            if entry is None:
-                return
-            channel, log_ns, data = entry
+        for channel, log_ns, data in self._raw(list(types), start_ns, stop_ns, counted=everything):
             try:
                 content = types[channel].deserialize(data)
             except Exception as error:  # struct, index, unicode errors and others, on damaged bytes
@@ -232,13 +226,7 @@ class Bag:
             types[channel] = None
             with contextlib.suppress(UnreadableTypeError):
                 types[channel] = message_type(channel)
-        raw = self._raw(channels, None, None, counted=True)
-        while True:
-            with _one_sentence(self.path):
-                entry = next(raw, None)
-            if entry is None:
-                return
-            channel, log_ns, data = entry
+        for channel, log_ns, data in self._raw(channels, None, None, counted=True):
             type_ = types[channel]
             try:
                 stamp_ns = type_.stamp_ns(data) if type_ else None
@@ -252,10 +240,11 @@ class Bag:
     ) -> Iterator[tuple[Channel, int, Any]]:
         """Messages of channels as bytes; with `counted`, raise BagError if there are not as many as the bag lists."""
         count = 0
-        for channel, log_ns, data in self._storage.files.messages(channels, start_ns, stop_ns):
-            _require_time(self.path, log_ns)
-            count += 1
-            yield channel, log_ns, data
+        with _one_sentence(self.path):
+            for entry in self._storage.files.messages(channels, start_ns, stop_ns):
+                _require_time(self.path, entry[1])
+                count += 1
+                yield entry
         # Damaged bytes can look like records of unknown kind, which a reader must skip: only the count tells.
         expected = sum(channel.count for channel in channels)
         if counted and count != expected:
@@ -274,11 +263,10 @@ class Bag:
         channels = [channel for items in self._channels.values() for channel in items]
         counts = [(topic.name, topic.type, topic.count) for topic in self.topics.values() if topic.count]
         found = hashlib.sha256(repr((self.start_ns, self.end_ns, counts)).encode())
-        with _one_sentence(self.path):
-            raw = self._raw(channels, None, None, counted=False)
-            for channel, log_ns, data in itertools.islice(raw, IDENTIFYING):
-                found.update(f"{channel.topic} {log_ns} {len(data)} ".encode())
-                found.update(data)
+        raw = self._raw(channels, None, None, counted=False)
+        for channel, log_ns, data in itertools.islice(raw, IDENTIFYING):
+            found.update(f"{channel.topic} {log_ns} {len(data)} ".encode())
+            found.update(data)
         return found.hexdigest()[:32]
 
     def embodiment_text(self) -> str:

@@ -22,6 +22,7 @@ from hpt_ros.observation import (
     require_frame,
 )
 from hpt_ros.observation.buffer import JUMP_BACK_S
+from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.track import nanoseconds
 
 ACTION = "action"  # the command's name among the streams, in reports
@@ -74,6 +75,8 @@ class Resampler:
         self._newest_ns: dict[str, int] = {}  # by topic
         self._refused = ""
         self.refused: dict[str, str] = {}
+        self.resized: dict[str, str] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}  # height and width, by stream
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -90,6 +93,7 @@ class Resampler:
         self._waiting.extend(self._buffer.ticks_ready(log_ns))
         rows = self._flush() if self._buffer.resets != resets else []
         for name in self._streams.get(topic, ()):
+            self._look_at_size(name, message)
             if name in self._framed:
                 require_frame(self._framed[name], message, f"stream {name!r} (topic {topic})")
             if self._buffer.push_message(name, message, log_ns, defer=True):
@@ -105,6 +109,14 @@ class Resampler:
         """Rows that still wait for a command after them, when no message will come any more."""
         self._waiting.extend(self._buffer.ticks_ready())
         return self._flush()
+
+    def _look_at_size(self, name: str, message: Any) -> None:
+        """Note that images came in another size than before: one view became another, or was squeezed."""
+        if self.embodiment.stream(name).image is None or (size := image_size(message)) is None:
+            return
+        before = self._sizes.setdefault(name, size)
+        if size != before and name not in self.resized:
+            self.resized[name] = f"from {before[1]}x{before[0]} to {size[1]}x{size[0]} pixels"
 
     def _push_command(self, topic: str, message: Any, log_ns: int) -> list[Row]:
         rows: list[Row] = []

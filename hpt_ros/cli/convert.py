@@ -136,6 +136,10 @@ def run(args: argparse.Namespace) -> int:
     for entry in report.episodes:
         for change in entry.task_changes:
             print(f"  {entry.source}: split where the task changed {change}")
+        for name, change in entry.resized.items():
+            print(
+                f"  {entry.source}: the images of {name} changed {change}; the dataset has one size for all"
+            )
     for line in report.reasons():
         print(f"  dropped for {line}")
     for path, reason in report.skipped_bags.items():

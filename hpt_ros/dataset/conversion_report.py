@@ -66,6 +66,7 @@ class EpisodeReport:
         restarts: clock jumps, in words.
         spans: the spans, in order.
         refused: stream name to why a message of it did not count.
+        resized: stream name to how the size of its images changed, in words; all have one size in the dataset.
         task_changes: where the task's text changed, in words; the episode was split there.
         whole: ticks that lacked nothing.
         ages_s: stream name to the mean age of its newest sample at those ticks.
@@ -86,6 +87,7 @@ class EpisodeReport:
     restarts: list[str] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    resized: dict[str, str] = field(default_factory=dict)
     task_changes: list[str] = field(default_factory=list)
     whole: int = 0
     ages_s: dict[str, float] = field(default_factory=dict)

@@ -24,7 +24,15 @@ from hpt_ros.embodiment.kinds import (
     VELOCITIES,
 )
 from hpt_ros.embodiment.rotations import REPRESENTATIONS, elements
-from hpt_ros.embodiment.streams import NAME, EmbodimentError, Stream, check_topic, in_namespace
+from hpt_ros.embodiment.streams import (
+    NAME,
+    EmbodimentError,
+    Stream,
+    check_prefix,
+    check_recorded_topic,
+    in_namespace,
+    with_prefix,
+)
 from hpt_ros.structured import field
 
 MODES = ("absolute", "delta", "relative")
@@ -114,6 +122,11 @@ class Output:
         "Cartesian",
         default=(),
     )
+    prefix: str = field(
+        "put before the joints' names, which messages have without it, such as left/ where two arms have equal names; "
+        "limits and grippers are given with it",
+        default="",
+    )
     rotation: str = field(
         "how the action vector holds an orientation; for cartesian_pose",
         default="rotation_6d", choices=REPRESENTATIONS,
@@ -137,6 +150,15 @@ class Output:
         "policy node publishes",
         default=None,
     )
+
+    def prefixed(self) -> Output:
+        """The same with its prefix before its joints' names, where it is not yet."""
+        return replace(self, names=with_prefix(self.prefix, self.names)) if self.prefix else self
+
+    @cached_property
+    def message_names(self) -> tuple[str, ...]:
+        """The joints as messages name them, in the order of `names`."""
+        return tuple(name.removeprefix(self.prefix) for name in self.names)
 
     @property
     def command(self) -> CommandType:
@@ -360,7 +382,7 @@ def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> Non
 
 
 def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> None:
-    check_topic(output.topic, where)
+    check_recorded_topic(output.topic, where)
     if not NAME.fullmatch(output.name):
         raise EmbodimentError(
             f"{where} has a name that is not a lower-case letter followed by letters, digits or underscores; rename it"
@@ -371,6 +393,7 @@ def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> No
             f"{where} has kind {output.kind} and type {output.type}, but {' or '.join(fitting)} "
             "was expected; correct one of them"
         )
+    check_prefix(output.prefix, output.kind in JOINTS, where)
     if not output.cartesian:
         if not output.names:
             raise EmbodimentError(
@@ -405,7 +428,7 @@ def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> No
                     "expected; correct names"
                 )
     if output.recorded is not None:
-        check_topic(output.recorded.topic, f"{where}, recorded")
+        check_recorded_topic(output.recorded.topic, f"{where}, recorded")
         if JOINT_POSITION not in COMMANDS[output.recorded.type].kinds:
             raise EmbodimentError(
                 f"{where} is recorded as {output.recorded.type}, but one of {', '.join(ONE_COMMAND)} was expected; "

@@ -18,7 +18,14 @@ from typing import Any, TypeVar
 
 from hpt_ros.embodiment.action import ACTION_TYPES, JointLimit, Output, RotationLimit
 from hpt_ros.embodiment.schema import Embodiment, comparable, require_match
-from hpt_ros.embodiment.streams import BY_ARRIVAL, BY_STAMP, SAME_CONTENT, EmbodimentError, Stream
+from hpt_ros.embodiment.streams import (
+    BY_ARRIVAL,
+    BY_STAMP,
+    SAME_CONTENT,
+    EmbodimentError,
+    Stream,
+    with_prefix,
+)
 from hpt_ros.errors import did_you_mean
 from hpt_ros.structured import (
     differences,
@@ -213,7 +220,14 @@ class Deployment:
                 f"{where} has joint_prefix and joints, but one of them was expected; remove the other"
             )
         joints = joint_names(robot)
-        found = {joint: (self.joints or {}).get(joint, f"{self.joint_prefix}{joint}") for joint in joints}
+        # Of an arm with a prefix, which stays, what messages call its joints.
+        prefixes = {joint: item.prefix for item in robot.streams for joint in item.joints}
+        prefixes |= {joint: item.prefix for item in robot.action.parts for joint in item.joints}
+        found = {}
+        for joint in joints:
+            prefix = prefixes[joint]
+            name = (self.joints or {}).get(joint, f"{self.joint_prefix}{joint.removeprefix(prefix)}")
+            found[joint] = with_prefix(prefix, (name,))[0]
         if len(set(found.values())) < len(found):
             raise EmbodimentError(
                 f"{where} gives two joints one name ({', '.join(found.values())}); give each its own"

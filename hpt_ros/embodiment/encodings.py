@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of pixel encodings that an image's message or an embodiment file may give.
 
-Source of the names: sensor_msgs/image_encodings.hpp. The decoders live in hpt_ros.observation.
+Source of the names: sensor_msgs/image_encodings.hpp, and V4L2's and libcamera's for planes of YUV. The decoders live in
+hpt_ros.observation.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ ENCODINGS: Mapping[str, int] = {
     "yuv422_yuy2": 2,
     "nv12": 1,
     "nv21": 1,
+    "nv16": 1,
+    "nv61": 1,
+    "nv24": 1,
+    "nv42": 1,
+    "yuv420": 1,
+    "i420": 1,
+    "yv12": 1,
     "rgb16": 6,
     "bgr16": 6,
     "rgba16": 8,

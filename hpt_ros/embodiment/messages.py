@@ -30,9 +30,26 @@ def time_ns(time: Any) -> int:
 
 
 def stamp_ns(message: Any, arrival_ns: int) -> int:
-    """The message's header stamp in nanoseconds; its arrival for a zero stamp ("now") and for a type without header."""
+    """The message's header stamp in nanoseconds; its arrival for a zero stamp ("now") and for a type without stamp.
+
+    Foxglove's types have a timestamp in place of a header.
+    """
     header = getattr(message, "header", None)
-    return arrival_ns if header is None else time_ns(header.stamp) or arrival_ns
+    stamp = getattr(message, "timestamp", None) if header is None else header.stamp
+    return arrival_ns if stamp is None else time_ns(stamp) or arrival_ns
+
+
+def says_nothing(message: Any) -> bool:
+    """Whether a message names no joint, has no point and no value, as drivers send it at their start and as a stop."""
+    if hasattr(message, "points"):  # JointTrajectory
+        return not len(message.points)
+    if hasattr(message, "position") and hasattr(message, "name"):  # JointState
+        return not (
+            len(message.name) or len(message.position) or len(message.velocity) or len(message.effort)
+        )
+    if hasattr(message, "displacements"):  # JointJog
+        return not (len(message.joint_names) or len(message.velocities) or len(message.displacements))
+    return hasattr(message, "layout") and not len(message.data)  # arrays
 
 
 def finite(values: NDArray[Any], names: tuple[str, ...], where: str) -> NDArray[Any]:

@@ -89,11 +89,15 @@ class Embodiment:
                 ("continuous", []),
                 ("encoding", ""),
                 ("holds", []),
+                ("prefix", ""),
                 ("time", BY_STAMP),
                 ("stamp_offset_s", 0.0),
             ):
                 if stream[key] == common:
                     del stream[key]
+        for output in mapping["action"].get("outputs", ()):
+            if not output["prefix"]:
+                del output["prefix"]
         for limit in mapping["action"]["limits"]:
             if not limit["continuous"]:
                 del limit["continuous"]
@@ -272,6 +276,12 @@ def _checked(data: dict[str, Any], where: str) -> Embodiment:
             "is it an embodiment file of hpt_ros?"
         )
     embodiment = read_dataclass(Embodiment, data, where=where)
+    outputs = tuple(output.prefixed() for output in embodiment.action.outputs)
+    embodiment = replace(
+        embodiment,
+        streams=tuple(stream.prefixed() for stream in embodiment.streams),
+        action=replace(embodiment.action, outputs=outputs),
+    )
     action = completed(embodiment.action, data["action"], f"{where}, action")
     streams, limits = agreed(embodiment.streams, action, where)
     embodiment = replace(embodiment, streams=streams, action=replace(action, limits=limits))

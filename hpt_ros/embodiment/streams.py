@@ -6,17 +6,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hpt_ros.embodiment.encodings import ENCODINGS_OF
 from hpt_ros.errors import HptError
 from hpt_ros.structured import field
 
+# Types whose messages are packets of H.264 or H.265, of which each needs those before it.
+VIDEO_TYPES = ("foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket")
 # What each message type can be decoded to; the decoders live in hpt_ros.observation.
 STREAM_TYPES: Mapping[str, tuple[str, ...]] = {
     "sensor_msgs/msg/Image": ("image", "depth"),
     "sensor_msgs/msg/CompressedImage": ("image", "depth"),
+    **dict.fromkeys(VIDEO_TYPES, ("image",)),
     "sensor_msgs/msg/JointState": ("state",),
     "sensor_msgs/msg/PointCloud2": ("pointcloud",),
     "geometry_msgs/msg/PoseStamped": ("state",),
@@ -56,12 +59,14 @@ _ANGLE = (".cos", ".sin")  # of a continuous joint's position, which has no seam
 
 BY_STAMP, BY_ARRIVAL = "stamp", "arrival"
 # Types that carry the same, of which a cell may have another than the one that a policy was trained with.
-SAME_CONTENT = (("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"), _ARRAYS)
+SAME_CONTENT = (("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", *VIDEO_TYPES), _ARRAYS)
 
+_PREFIX = re.compile(r"[A-Za-z0-9_./-]{1,64}")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # ROS 2 names, absolute or relative: segments of letters, digits and underscores that do not begin with a digit. Private
 # ones ("~/x") lie below each node's own name, so the recorder and the policy node would not mean the same topic.
 _TOPIC = re.compile(r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
+_RECORDED_TOPIC = re.compile(r"/?[^\s/~\0-\x1f][^\s/\0-\x1f]*(/[^\s/\0-\x1f]+)*")
 
 
 class EmbodimentError(HptError):
@@ -97,6 +102,11 @@ class Stream:
         choices=("", *dict.fromkeys(name for names in ENCODINGS_OF.values() for name in names)),
     )
     joints: tuple[str, ...] = field("joint names in the order of the vector, for JointState", default=())
+    prefix: str = field(
+        "put before the joints' names, which messages have without it, such as left/ where two arms have equal names; "
+        "for JointState",
+        default="",
+    )
     fields: tuple[str, ...] = field(
         "what is taken of a message, in order: position, velocity, effort of JointState; pose, twist of Odometry",
         default=(),
@@ -129,6 +139,18 @@ class Stream:
         "added to that time: negative for a driver that stamps late, such as a camera on arrival of its image",
         default=0.0, unit="s", minimum=-5.0, maximum=5.0,
     )  # fmt: skip
+
+    def prefixed(self) -> Stream:
+        """The same with its prefix before its joints' names, where it is not yet."""
+        joints, continuous, holds = (
+            with_prefix(self.prefix, names) for names in (self.joints, self.continuous, self.holds)
+        )
+        return replace(self, joints=joints, continuous=continuous, holds=holds)
+
+    @cached_property
+    def message_joints(self) -> tuple[str, ...]:
+        """The joints as messages name them, in the order of `joints`."""
+        return tuple(name.removeprefix(self.prefix) for name in self.joints)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -185,7 +207,7 @@ def check_stream(stream: Stream, where: str) -> None:
             f"{where} has a name that is not a lower-case letter followed by letters, digits or underscores; "
             "rename it"
         )
-    check_topic(stream.topic, where)
+    check_recorded_topic(stream.topic, where)
     if stream.modality not in STREAM_TYPES[stream.type]:
         raise EmbodimentError(
             f"{where} has type {stream.type} and modality {stream.modality!r}, but that type gives "
@@ -198,7 +220,8 @@ def check_stream(stream: Stream, where: str) -> None:
         raise EmbodimentError(
             f"{where} is a stream of {stream.type} with partial: true, which only JointState can be; remove it"
         )
-    encodings = ENCODINGS_OF.get(stream.modality, ())
+    check_prefix(stream.prefix, jointed, where)
+    encodings = () if stream.type in VIDEO_TYPES else ENCODINGS_OF.get(stream.modality, ())
     if stream.encoding and stream.encoding not in encodings:
         raise EmbodimentError(
             f"{where} is a {stream.modality} stream with the encoding {stream.encoding!r}, but "
@@ -240,6 +263,37 @@ def check_stream(stream: Stream, where: str) -> None:
                 f"{where} is a {stream.modality} stream of {stream.type}, which "
                 + (f"needs the key {key!r}; add it" if wanted else f"takes no key {key!r}; remove it")
             )
+
+
+def with_prefix(prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names with a prefix before those that do not begin with it."""
+    return tuple(name if name.startswith(prefix) else f"{prefix}{name}" for name in names)
+
+
+def check_prefix(prefix: str, jointed: bool, where: str) -> None:
+    """Raise EmbodimentError for a prefix that is no part of a name, or of something without joints."""
+    if prefix and not (jointed and _PREFIX.fullmatch(prefix)):
+        raise EmbodimentError(
+            f"{where} has the prefix {prefix[:80]!r}, but "
+            + (
+                "letters, digits, _, -, . and / (64 at most) were expected"
+                if jointed
+                else "only joints have one"
+            )
+            + "; correct or remove it"
+        )
+
+
+def check_recorded_topic(topic: str, where: str) -> None:
+    """Raise EmbodimentError for a text that cannot be the absolute or relative name of a topic in a recording.
+
+    Recordings of ROS 1 and those that scripts write have names that ROS 2 refuses, such as ``/cam-1/image``.
+    """
+    if len(topic) > 255 or not _RECORDED_TOPIC.fullmatch(topic):
+        raise EmbodimentError(
+            f"{where} has the topic {topic[:80]!r}, but a topic name such as 'camera/image_raw' (in the node's "
+            "namespace) or '/camera/image_raw' was expected; correct it"
+        )
 
 
 def check_topic(topic: str, where: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from hpt_ros.observation.buffer import SETTLE_S, ObservationBuffer
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError
 from hpt_ros.observation.commands import CommandTrack
-from hpt_ros.observation.decode import decode, decode_on_one_thread
+from hpt_ros.observation.decode import StreamDecoder, decode, decode_on_one_thread
 from hpt_ros.observation.decode_commands import decode_command, require_frame
 from hpt_ros.observation.formats import is_depth
 from hpt_ros.observation.images import decode_compressed_image, decode_image
@@ -24,6 +24,7 @@ __all__ = [
     "InvalidSampleError",
     "ObservationBuffer",
     "ObservationWindow",
+    "StreamDecoder",
     "Tick",
     "TickGrid",
     "assemble",

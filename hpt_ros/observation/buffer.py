@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,11 +29,12 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import MODALITIES, Embodiment, Stream
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation.checks import InvalidSampleError
-from hpt_ros.observation.decode import decode
+from hpt_ros.observation.decode import StreamDecoder, decode
 from hpt_ros.observation.feed import Feed, check_sample
 from hpt_ros.observation.stamps import measured_ns
 from hpt_ros.observation.tick import Tick
 from hpt_ros.observation.track import Sample, TickGrid, Value, nanoseconds, seconds
+from hpt_ros.observation.video import is_video
 
 # Arrival time that a tick waits for samples stamped at or before it: a joint state of 100 Hz and one hop over DDS.
 SETTLE_S = 0.02
@@ -84,6 +85,7 @@ class ObservationBuffer:
             maxlen=math.ceil(seconds(self._leap_ns) * self.embodiment.tick_hz) + 8
         )
         self._restart = ""
+        self._decoders = {stream.name: StreamDecoder(stream) for stream in self.embodiment.streams}
         self._feeds: dict[str, Feed] = {}
         self._clear()
 
@@ -134,15 +136,31 @@ class ObservationBuffer:
         """
         stream = self._feed(stream_name).stream
         stamp = measured_ns(stream, message, arrival_ns)
-        if defer and stream.modality in _DEFERRED:
-            return self.push(stream_name, stamp, arrival_ns, lambda: decode(stream, message))
+        deferred = stream.modality in _DEFERRED and (defer or is_video(stream, message))
         try:
-            value = decode(stream, message)
+            value = self.take(stream_name, message) if deferred else decode(stream, message)
         except InvalidSampleError as error:
             restart = self._advance(arrival_ns)
             self._feed(stream_name).refused = str(error)
             return restart
         return self.push(stream_name, stamp, arrival_ns, value)
+
+    def take(self, stream_name: str, message: Any) -> Callable[[], NDArray[Any]]:
+        """What gives the sample of a costly message, for `push`; messages of a video in order and none left out.
+
+        Raises:
+            HptError: no such stream.
+            DecodeError: as `StreamDecoder.take`.
+        """
+        return self._decoders[self._feed(stream_name).stream.name].take(message)
+
+    def lost(self, stream_name: str) -> None:
+        """A message of a stream did not come here: its video, if it is one, is decoded from its next key frame on.
+
+        Raises:
+            HptError: no such stream.
+        """
+        self._decoders[self._feed(stream_name).stream.name].lost()
 
     def hold(self, stream_name: str, value: NDArray[Any]) -> None:
         """Say where joints that hold were before the first message, (dim,), NaN for all others; forgets samples of it.

@@ -9,6 +9,7 @@ messages that arrive live through rclpy give identical arrays.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import cv2
@@ -28,6 +29,7 @@ from hpt_ros.observation.vectors import (
     decode_twist,
     decode_wrench,
 )
+from hpt_ros.observation.video import VideoDecoder, is_video
 
 MAX_TASK_CHARACTERS = 1000  # a task is a sentence; more is something else, or hostile
 
@@ -49,7 +51,37 @@ def decode(stream: Stream, message: Any) -> NDArray[Any]:
         DecodeError: the message does not fit the stream.
         InvalidSampleError: this message's values are unusable.
     """
+    if is_video(stream, message):  # by itself: a key frame
+        return VideoDecoder(stream).take(message)()
     return _DECODERS[stream.type, stream.modality == "depth"](stream, message)
+
+
+class StreamDecoder:
+    """Decodes the messages of one stream as they come: unlike `decode` also video, whose packets need one another."""
+
+    def __init__(self, stream: Stream) -> None:
+        """Start with nothing seen."""
+        self._stream, self._video = stream, VideoDecoder(stream)
+
+    def take(self, message: Any) -> Callable[[], NDArray[Any]]:
+        """Take the next message; returns what gives its sample as `decode` does, and may be called later or never.
+
+        Raises:
+            DecodeError: the message does not fit the stream.
+            InvalidSampleError: a video packet that cannot be decoded, or one before the first key frame.
+        """
+        if is_video(self._stream, message):
+            return self._video.take(message)
+        return partial(decode, self._stream, message)
+
+    def lost(self) -> None:
+        """A message did not come here: a video is decoded again from its next key frame on."""
+        self._video.lost()
+
+    @property
+    def video_size(self) -> tuple[int, int] | None:
+        """Height and width in pixels of a video's newest image; None if there is none."""
+        return self._video.size
 
 
 def decode_text(stream: Stream, message: Any) -> NDArray[np.str_]:

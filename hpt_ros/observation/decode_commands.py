@@ -9,6 +9,7 @@ from typing import Any
 from hpt_ros.embodiment import Output
 from hpt_ros.embodiment.action import SINGLE
 from hpt_ros.embodiment.commands import COMMANDS, Decoded, require_frame
+from hpt_ros.embodiment.messages import InvalidSampleError, says_nothing
 
 __all__ = ["decode_command", "require_frame"]
 
@@ -28,10 +29,14 @@ def decode_command(output: Output, message: Any, arrival_ns: int) -> Decoded:
 
     Raises:
         DecodeError: the message does not fit the output: joints, sizes, frame.
-        InvalidSampleError: a value is not finite, or a quaternion is zero.
+        InvalidSampleError: a value is not finite, a quaternion is zero, or the message commands nothing: no joints, no
+            points, as a teleoperator sends it to stop.
     """
     named = "action" if output.name == SINGLE else f"command {output.name!r}"
     recorded = output.recorded_as
     decode = COMMANDS[recorded.type].decode
     assert decode is not None  # an action is recorded as a message
-    return decode(output, message, arrival_ns, f"the {named} (topic {recorded.topic})")
+    where = f"the {named} (topic {recorded.topic})"
+    if says_nothing(message):
+        raise InvalidSampleError(f"{where} has a message that commands nothing, which does not count")
+    return decode(output, message, arrival_ns, where)

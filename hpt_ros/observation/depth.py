@@ -20,7 +20,8 @@ from hpt_ros.errors import did_you_mean
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
 from hpt_ros.observation.formats import DEPTH_HEADER, parse_format, without_depth_header
 from hpt_ros.observation.image_files import JPEG_START
-from hpt_ros.observation.pixels import compressed_file, decompressed, resized_by_nearest, rows_of
+from hpt_ros.observation.pixels import MAX_PIXELS, compressed_file, decompressed, resized_by_nearest, rows_of
+from hpt_ros.observation.rvl import decode_rvl, rvl_size
 
 FARTHEST_MM = 65_535  # what is farther does not fit uint16 and counts as not measured
 
@@ -49,7 +50,7 @@ def decode_compressed_depth(stream: Stream, message: Any) -> NDArray[np.uint16]:
     """sensor_msgs/CompressedImage of depth to uint16 (height, width) in mm.
 
     A PNG of one channel of 16 bits, whatever the format says that it was; and ``16UC1; compressedDepth`` and
-    ``32FC1; compressedDepth`` with PNG, as compressed_depth_image_transport writes them. Of 32FC1 the PNG holds
+    ``32FC1; compressedDepth`` with PNG or RVL, as compressed_depth_image_transport writes them. Of 32FC1 they hold
     q = A / metres + B as a whole number, with A and B in the header before it and 0 for what was not measured; so
     metres = A / (q - B).
 
@@ -73,20 +74,41 @@ def decode_compressed_depth(stream: Stream, message: Any) -> NDArray[np.uint16]:
             f"{where} has depth of format {format_.text!r}, but metres can only be read from compressedDepth; use that "
             "topic of the camera driver"
         )
-    if format_.rvl or data.startswith(JPEG_START):
+    if data.startswith(JPEG_START):
         raise DecodeError(
-            f"{where} has depth of format {format_.text!r} that is no PNG, but only PNG can be read and keeps "
-            "distances; set the format of the camera's compressedDepth topic to png"
+            f"{where} has depth of format {format_.text!r} as JPEG, which does not keep distances; use the camera's "
+            "compressedDepth topic"
         )
-    file = compressed_file(where, data, format_.text)
+    pixels = _from_rvl(where, content[DEPTH_HEADER:]) if format_.rvl else _from_png(where, data, format_.text)
+    chosen: NDArray[np.uint16] = resized_by_nearest(stream, pixels)
+    return chosen if encoding != "32FC1" else _from_inverse(where, chosen, *_HEADER.unpack(header)[1:])
+
+
+def _from_png(where: str, data: bytes, kind: str) -> NDArray[np.uint16]:
+    file = compressed_file(where, data, kind)
     pixels = decompressed(where, data, file, cv2.IMREAD_UNCHANGED)
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
         raise InvalidSampleError(
             f"{where} has a compressed depth picture of shape {pixels.shape} and type {pixels.dtype}, but one channel "
             "of uint16 was expected; check the camera driver"
         )
-    chosen: NDArray[np.uint16] = resized_by_nearest(stream, pixels)
-    return chosen if encoding != "32FC1" else _from_inverse(where, chosen, *_HEADER.unpack(header)[1:])
+    return np.asarray(pixels, dtype=np.uint16)
+
+
+def _from_rvl(where: str, data: bytes) -> NDArray[np.uint16]:
+    height, width = rvl_size(data)
+    if not 0 < height * width <= MAX_PIXELS:
+        raise InvalidSampleError(
+            f"{where} has a compressed depth picture that claims {width}x{height} pixels, but 1 to {MAX_PIXELS} pixels "
+            "were expected; check the camera driver"
+        )
+    pixels = decode_rvl(data)
+    if pixels is None:
+        raise InvalidSampleError(
+            f"{where} has RVL data of {len(data)} bytes that do not fill their {width}x{height} pixels; check the "
+            "camera and the network"
+        )
+    return pixels
 
 
 def _encoding(where: str, encoding: str) -> str:

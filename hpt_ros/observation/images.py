@@ -17,6 +17,7 @@ from hpt_ros.errors import did_you_mean
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
 from hpt_ros.observation.formats import parse_format
 from hpt_ros.observation.pixels import compressed_file, decompressed, resized_by_area, rows_of
+from hpt_ros.observation.planes import PLANES, planes_to_rgb
 
 # OpenCV's conversion to RGB; None: it is RGB. Encodings of 16 bits have that of 8. OpenCV names a bayer pattern by the
 # second and third pixel of the second row, ROS by the first two of the first: rggb is OpenCV's BG.
@@ -34,11 +35,7 @@ _CONVERSIONS: dict[str, int | None] = {
     "yuv422": cv2.COLOR_YUV2RGB_UYVY,
     "yuyv": cv2.COLOR_YUV2RGB_YUYV,
     "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUYV,
-    "nv12": cv2.COLOR_YUV2RGB_NV12,
-    "nv21": cv2.COLOR_YUV2RGB_NV21,
 }
-# 4:2:0: the colours lie in rows below the grey image, half as many.
-_PLANES = frozenset(("nv12", "nv21"))
 # Names of OpenCV's types that say the number of channels; one channel is grey, of more the order is not said.
 _GREY = {"8UC1": "mono8"}
 _UNSAID = {
@@ -63,7 +60,9 @@ def decode_image(stream: Stream, message: Any) -> NDArray[np.uint8]:
     """
     where = place(stream)
     encoding = _encoding(where, stream, str(message.encoding))
-    rows = rows_of(where, message, ENCODINGS[encoding], 1.5 if encoding in _PLANES else 1.0)
+    if encoding in PLANES:
+        return resized_by_area(stream, planes_to_rgb(where, message, encoding))
+    rows = rows_of(where, message, ENCODINGS[encoding])
     height, width = int(message.height), int(message.width)
     values: Any = np.ascontiguousarray(rows)
     if encoding.endswith("16"):

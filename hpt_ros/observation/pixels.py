@@ -31,7 +31,7 @@ def rows_of(where: str, message: Any, pixel_bytes: int, rows_per_pixel_row: floa
         where: the stream, for errors.
         message: the image.
         pixel_bytes: of the first plane.
-        rows_per_pixel_row: 1.5 for planes of 4:2:0 below one another.
+        rows_per_pixel_row: 1.5 for planes of 4:2:0 below one another; more for more colours.
 
     Raises:
         InvalidSampleError: fewer bytes than height, width and step ask for, or sizes that cannot be.
@@ -39,6 +39,8 @@ def rows_of(where: str, message: Any, pixel_bytes: int, rows_per_pixel_row: floa
     height, width, step = int(message.height), int(message.width), int(message.step)
     row, rows = width * pixel_bytes, int(height * rows_per_pixel_row)
     data = np.frombuffer(message.data, dtype=np.uint8)
+    if step == 0 and data.size == row * rows:
+        step = row  # some drivers leave it out
     if not 0 < height * width <= MAX_PIXELS or step < row or data.size < step * (rows - 1) + row:
         raise InvalidSampleError(
             f"{where} has an image of {data.size} bytes that claims {height} rows of {width} {message.encoding} pixels "

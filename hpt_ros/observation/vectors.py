@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
-from hpt_ros.embodiment.messages import joint_order, numbers, pose_vector, twist_vector
+from hpt_ros.embodiment.messages import joint_order, numbers, pose_vector, says_nothing, twist_vector
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, finite, place
 
 
@@ -25,13 +25,17 @@ def decode_joint_state(stream: Stream, message: Any) -> NDArray[np.float64]:
 
     Raises:
         DecodeError: a joint is missing, or a field is not filled for every joint.
-        InvalidSampleError: a value is not finite.
+        InvalidSampleError: a value is not finite, or the message is empty, as some drivers' first is.
     """
     where = place(stream)
+    if says_nothing(message):
+        raise InvalidSampleError(
+            f"{where} has a message without joints, which does not count; check the driver"
+        )
     names = tuple(message.name)
     if stream.partial:
         return _partial_joint_state(stream, message, names, where)
-    order = joint_order(stream.joints, names, where)
+    order = joint_order(stream.message_joints, names, where)
     parts = [
         finite(_field(message, part, names, where)[order], _labels(stream.joints, part), where)
         for part in stream.fields
@@ -122,7 +126,9 @@ def decode_array(stream: Stream, message: Any) -> NDArray[Any]:
 def _partial_joint_state(
     stream: Stream, message: Any, names: tuple[str, ...], where: str
 ) -> NDArray[np.float64]:
-    here = [(index, names.index(joint)) for index, joint in enumerate(stream.joints) if joint in names]
+    here = [
+        (index, names.index(joint)) for index, joint in enumerate(stream.message_joints) if joint in names
+    ]
     if not here:  # of another driver on the same topic
         return np.full(stream.dim, np.nan)
     targets, sources = np.array(here).T

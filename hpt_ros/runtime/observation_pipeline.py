@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from hpt_ros.observation import (
     assemble,
     decode,
 )
+from hpt_ros.observation.video import is_video
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.runtime.inference_worker import InferenceWorker, Marks, Request
 
@@ -46,6 +47,7 @@ ARRIVALS_KEPT = 64  # newest messages of a stream whose steady arrival is known;
 # Pictures and point clouds that wait: two seconds of two cameras at 60 Hz. More means that this machine cannot keep up.
 WAITING_KEPT = 240
 AWAKE_AT = 64  # things waiting that wake the thread although no tick is due
+Decoded = TypeVar("Decoded")
 LOOK = -1  # in place of a time: look at the clock
 SHORTEST_WAIT_S = 0.001  # where simulated time stands still just before a tick
 COSTLY = ("image", "depth", "pointcloud")  # modalities whose messages are decoded here
@@ -154,6 +156,8 @@ class ObservationPipeline:
         with self._condition:
             if self._waiting >= WAITING_KEPT:
                 self.overruns += 1
+                if is_video(stream, message):
+                    self._post(partial(self.buffer.lost, stream.name))
                 return False
             self._waiting += 1
             trusted = self._trusted.get(stream.name, False)
@@ -162,6 +166,11 @@ class ObservationPipeline:
             if not trusted:
                 self._condition.notify()
             return trusted
+
+    def lost(self, stream: Stream) -> None:
+        """A costly message is not handed on, which the next ones of a video need."""
+        with self._condition:
+            self._post(partial(self.buffer.lost, stream.name))
 
     def sample(self, stream: Stream, value: NDArray[Any], stamp_ns: int, arrival_ns: int) -> None:
         """Hand on a message that is decoded already."""
@@ -282,15 +291,17 @@ class ObservationPipeline:
     ) -> None:
         with self._condition:
             self._waiting -= 1 if self._at_work == self._generation else 0
-        later = partial(self._decode, stream, message, stamp_ns, arrival_ns)
-        if trusted:
-            self._push(stream, later, stamp_ns, arrival_ns, steady_ns)
-            return
+        decoding = partial(self._decode, stream, stamp_ns, arrival_ns)
         try:
-            value = later()
+            if is_video(stream, message):  # what is left is its colours, if the image is there already
+                value: Any = decoding(partial(self.buffer.take, stream.name, message))
+            else:
+                value = partial(decoding, partial(decode, stream, message))
+                value = value if trusted else value()
         except InvalidSampleError:
             return  # it has its outcome
-        self._judge(TickOutcome(stream, stamp_ns, arrival_ns))
+        if not trusted:
+            self._judge(TickOutcome(stream, stamp_ns, arrival_ns))
         self._push(stream, value, stamp_ns, arrival_ns, steady_ns)
 
     def _push(self, stream: Stream, value: Any, stamp_ns: int, arrival_ns: int, steady_ns: int) -> None:
@@ -299,10 +310,10 @@ class ObservationPipeline:
             self._restarted(restart)
         self._arrivals[stream.name].append((stamp_ns, steady_ns))
 
-    def _decode(self, stream: Stream, message: Any, stamp_ns: int, arrival_ns: int) -> NDArray[Any]:
-        """The message's array; whatever is wrong with it, the node goes on."""
+    def _decode(self, stream: Stream, stamp_ns: int, arrival_ns: int, step: Callable[[], Decoded]) -> Decoded:
+        """Take a step of decoding a message; whatever is wrong with it, the node goes on."""
         try:
-            return decode(stream, message)
+            return step()
         except HptError as error:
             problem = str(error)
         except Exception as error:
@@ -384,6 +395,8 @@ class ObservationPipeline:
 
     def _forget(self) -> None:
         self.buffer.reset("the policy node was activated or deactivated")
+        for stream in self.embodiment.streams:
+            self.buffer.lost(stream.name)
         self.window.reset()
         self._commands.clear()
         self._asked_ns = -1

@@ -275,6 +275,7 @@ class PolicyRuntime:
             inside of a picture or a point cloud is said by a later `step`.
         """
         if stream.modality != "language" and self.to_control(arrival_ns) < self._unclear_until_ns:
+            self.observations.lost(stream)
             return ""
         try:
             self._take(stream, message, arrival_ns)

@@ -17,7 +17,7 @@ provide()
 from control_msgs.action import FollowJointTrajectory, GripperCommand, ParallelGripperCommand  # noqa: E402
 from control_msgs.msg import JointJog  # noqa: E402
 from drive_rig import Changing, active  # noqa: E402
-from policy_rig import wait_for  # noqa: E402
+from policy_rig import ROBOT, wait_for  # noqa: E402
 from rclpy.action import ActionServer, CancelResponse, GoalResponse  # noqa: E402
 from rclpy.callback_groups import ReentrantCallbackGroup  # noqa: E402
 from rclpy.qos import qos_profile_sensor_data  # noqa: E402
@@ -27,6 +27,7 @@ from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
 from hpt_ros.control import State  # noqa: E402
 from hpt_ros.embodiment import Embodiment  # noqa: E402
+from hpt_ros.nodes.common.conversions import stream_message_type  # noqa: E402
 from hpt_ros.nodes.common.interfaces import MissingInterfaceError, command_interface, interface  # noqa: E402
 from hpt_ros.nodes.policy.waiting import Code  # noqa: E402
 
@@ -336,3 +337,13 @@ def test_when_control_msgs_is_not_installed_expect_its_package_named(monkeypatch
     assert error.subject == "embodiment 'x', output 'hand',"
     assert "ros-jazzy-control-msgs" in error.remedy
     assert "ros-jazzy-control-msgs" in str(error)
+
+
+def test_when_a_video_types_package_is_not_installed_expect_it_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "foxglove_msgs.msg", None)
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    interface.cache_clear()
+    film = replace(ROBOT.image_streams[0], type="foxglove_msgs/msg/CompressedVideo")
+    with pytest.raises(MissingInterfaceError, match="'foxglove_msgs/msg/CompressedVideo'") as caught:
+        stream_message_type(film)
+    assert "ros-jazzy-foxglove-msgs" in caught.value.remedy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.messages import says_nothing
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode, decode_command, stamp_ns
 
 
@@ -241,9 +243,42 @@ def test_when_the_stamp_is_zero_expect_the_arrival(robot, messages):
     assert decode_command(robot.action.parts[0], messages.command(from_start_ns=3), 77)[0] == 80
 
 
-def test_when_a_trajectory_has_no_points_expect_error(robot, messages):
-    with pytest.raises(DecodeError, match="a trajectory without points"):
+def test_when_a_trajectory_has_no_points_expect_it_not_to_count(robot, messages):
+    with pytest.raises(
+        InvalidSampleError, match=r"the action \(topic /.*\) has a message that commands nothing"
+    ):
         decode_command(robot.action.parts[0], messages.command(points=0), 0)
+
+
+def test_when_a_joint_state_is_empty_expect_it_not_to_count(robot, messages):
+    empty = messages.joints((), (), ())
+    with pytest.raises(InvalidSampleError, match="a message without joints, which does not count"):
+        decode(robot.stream("joints"), empty)
+    nameless = messages.joints((), (1.0, 2.0), (0.0, 0.0))
+    with pytest.raises(DecodeError, match="lacks the joint") as caught:  # which no later message will mend
+        decode(robot.stream("joints"), nameless)
+    assert type(caught.value) is DecodeError
+
+
+@pytest.mark.parametrize(
+    ("message", "nothing"),
+    [
+        (SimpleNamespace(joint_names=[], points=[]), True),
+        (SimpleNamespace(joint_names=["a"], points=[]), True),
+        (SimpleNamespace(joint_names=["a"], points=[1]), False),
+        (SimpleNamespace(name=[], position=[], velocity=[], effort=[]), True),
+        (SimpleNamespace(name=["a"], position=[], velocity=[], effort=[]), False),
+        (SimpleNamespace(name=[], position=[1.0], velocity=[], effort=[]), False),
+        (SimpleNamespace(joint_names=[], displacements=[], velocities=[], duration=0.0), True),
+        (SimpleNamespace(joint_names=["a"], displacements=[], velocities=[0.0], duration=0.0), False),
+        (SimpleNamespace(layout=None, data=[]), True),
+        (SimpleNamespace(layout=None, data=[0.0]), False),
+        (SimpleNamespace(data=""), False),
+        (SimpleNamespace(header=None), False),
+    ],
+)
+def test_what_a_message_says(message, nothing):
+    assert says_nothing(message) == nothing
 
 
 def test_when_a_trajectory_has_several_points_expect_its_place_on_arrival(robot, messages):

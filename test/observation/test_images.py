@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hpt_ros.embodiment import ImageSpec, Stream
 from hpt_ros.embodiment.encodings import ENCODINGS
 from hpt_ros.observation import InvalidSampleError, decode
+from hpt_ros.observation.planes import PLANES
 
 PIXELS = Path(__file__).with_name("cv_bridge_pixels.npz")  # cv_bridge_pixels.py says what is in it
 HEIGHT, WIDTH = 8, 12
@@ -85,19 +86,56 @@ def test_bayer_of_sixteen_bits_of_one_colour_gives_that_colour(encoding, pattern
     np.testing.assert_array_equal(result, np.broadcast_to(np.array([200, 120, 1], np.uint8), (8, 12, 3)))
 
 
-@pytest.mark.parametrize(("encoding", "red_first"), [("nv12", False), ("nv21", True)])
+def planes(encoding, y, u, v, padding=0):
+    """A message of the planes, y of (8, 12) and colours of its layout's size."""
+    rows = [np.pad(y, ((0, 0), (0, padding)), constant_values=0xEE)]
+    if PLANES[encoding].planar:
+        first, second = (v, u) if encoding == "yv12" else (u, v)
+        rows += [np.pad(part, ((0, 0), (0, padding // 2)), constant_values=0xEE) for part in (first, second)]
+    else:
+        pair = (v, u) if encoding in ("nv21", "nv61", "nv42") else (u, v)
+        both = np.stack(pair, axis=-1).reshape(len(u), -1)
+        rows.append(np.pad(both, ((0, 0), (0, padding * PLANES[encoding].right)), constant_values=0xEE))
+    return SimpleNamespace(
+        height=8, width=12, encoding=encoding, is_bigendian=0, step=12 + padding,
+        data=b"".join(part.astype(np.uint8).tobytes() for part in rows),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", sorted(PLANES))
 @pytest.mark.parametrize("padding", [0, 4])
-def test_planes_of_one_colour_give_that_colour(encoding, red_first, padding):
-    colour = np.array([200.0, 80.0, 40.0])
+def test_planes_are_yuv_of_itu_bt_601(encoding, padding):
+    random, layout = np.random.default_rng(11), PLANES[encoding]
+    y = random.integers(60, 190, (8, 12))
+    u, v = random.integers(100, 156, (2, 4 * layout.down, 6 * layout.right))
+    result = decode(CAMERA, planes(encoding, y, u, v, padding))
     # BT.601, studio range: luma over 219 levels from 16, chroma over 224 levels round 128.
-    grey = np.array([0.299, 0.587, 0.114]) @ colour
-    luma = round(16 + grey * 219 / 255)
-    blue = round(128 + (colour[2] - grey) / 1.772 * 224 / 255)
-    red = round(128 + (colour[0] - grey) / 1.402 * 224 / 255)
-    rows = np.full((12, 12), luma, np.uint8)
-    rows[8:, 0::2], rows[8:, 1::2] = (red, blue) if red_first else (blue, red)
-    result = decode(CAMERA, image(rows, encoding, padding=padding))
-    assert np.abs(result - colour).max() <= 2
+    luma = (y - 16) * 255 / 219
+    blue, red = (
+        (part.repeat(2 // layout.down, axis=0).repeat(2 // layout.right, axis=1) - 128) * 255 / 224
+        for part in (u, v)
+    )
+    green = luma - 0.299 * 1.402 / 0.587 * red - 0.114 * 1.772 / 0.587 * blue
+    expected = np.stack([luma + 1.402 * red, green, luma + 1.772 * blue], axis=-1)
+    assert np.abs(result - expected.clip(0, 255)).max() <= 2
+
+
+def test_when_planes_are_halved_from_an_odd_step_expect_invalid_sample():
+    message = planes("yuv420", np.full((8, 12), 90), np.full((4, 6), 90), np.full((4, 6), 90), padding=4)
+    message.step = 13
+    with pytest.raises(InvalidSampleError, match="odd step 13"):
+        decode(CAMERA, message)
+
+
+def test_when_the_step_is_left_out_expect_rows_without_padding():
+    rows = np.random.default_rng(1).integers(0, 256, (8, 36), dtype=np.uint8)
+    message = image(rows, "rgb8")
+    plain = decode(CAMERA, message)
+    message.step = 0
+    np.testing.assert_array_equal(decode(CAMERA, message), plain)
+    message.data = message.data[:-1]
+    with pytest.raises(InvalidSampleError, match="a step of 0"):
+        decode(CAMERA, message)
 
 
 def test_when_planes_have_an_odd_height_expect_invalid_sample():
@@ -204,7 +242,7 @@ def test_pixels_are_those_of_cv_bridge():
     )
     from sensor_msgs.msg import Image
 
-    for encoding in sorted(set(ENCODINGS) - {"nv12", "nv21"}):  # of those only the newest cv_bridge knows
+    for encoding in sorted(set(ENCODINGS) - set(PLANES)):  # of those only the newest cv_bridge knows
         for big_endian in {False, encoding.endswith("16")}:
             step = 12 * ENCODINGS[encoding]
             data = np.random.default_rng(5).integers(0, 256, 8 * step, dtype=np.uint8).tobytes()
@@ -216,9 +254,9 @@ def test_pixels_are_those_of_cv_bridge():
 
 
 @pytest.mark.parametrize("padding", [1, 7])
-@pytest.mark.parametrize("encoding", sorted(ENCODINGS))
+@pytest.mark.parametrize("encoding", sorted(set(ENCODINGS) - set(PLANES) | {"nv12", "nv21", "nv16", "nv61"}))
 def test_rows_padded_by_step_are_the_same_picture_in_every_encoding(encoding, padding):
-    rows = HEIGHT * 3 // 2 if encoding in ("nv12", "nv21") else HEIGHT
+    rows = round(HEIGHT * PLANES[encoding].rows_per_row) if encoding in PLANES else HEIGHT
     content = np.random.default_rng(7).integers(0, 256, (rows, WIDTH * ENCODINGS[encoding]), dtype=np.uint8)
     plain, padded = (
         decode(CAMERA, image(content, encoding)),

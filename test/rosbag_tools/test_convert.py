@@ -8,10 +8,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from hpt_ros.cli.main import main
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from rosbag_tools.convert import Options, convert
 from rosbag_tools.errors import BagError, TruncatedBagError
+from rosbag_tools.first_embodiment import first_embodiment
 from rosbag_tools.names import EVENTS_TOPIC, KEY_EMBODIMENT, KEY_OUTCOME, KEY_TASK
+from rosbag_tools.reader import Bag
 from rosbag_tools.spans import minimum_ticks
 
 MS = 1_000_000
@@ -367,3 +370,77 @@ def test_when_a_joint_is_not_measured_expect_it_named_before_anything_is_written
     with pytest.raises(EmbodimentError, match="joint 'b'"):
         convert([bag], tmp_path / "out", Embodiment.loads(text), Options(action_source="state"))
     assert listing(tmp_path) == ["bag"]
+
+
+def with_empties(robot):
+    """A recording whose first joint state and first command are empty, as a driver and a teleoperator begin."""
+    at_ns = robot.start_ns
+    joints, command = robot.joints(0.0, at_ns, ()), robot.command(0.0, at_ns, ())
+    joints.velocity, command.points = np.zeros(0), []
+    return [("/joint_states", at_ns, joints), ("/command", at_ns, command), *robot.messages()]
+
+
+def test_when_messages_are_empty_expect_the_ticks_of_the_others(robot, tmp_path):
+    plain = convert([robot.write(tmp_path / "plain")], tmp_path / "out", robot.embodiment)
+    found = convert([robot.write(tmp_path / "bag", with_empties(robot))], tmp_path / "out2", robot.embodiment)
+    assert found.kept == plain.kept
+    assert rows(tmp_path / "out2") == rows(tmp_path / "out")
+
+
+def test_when_a_bag_begins_with_empty_messages_expect_the_first_file_to_have_its_joints(robot, tmp_path):
+    with Bag.open(robot.write(tmp_path / "bag", with_empties(robot))) as bag:
+        found = Embodiment.loads(first_embodiment(bag).text)
+    assert found.state_names == ("b.position", "a.position")
+    assert found.action.names == ("a", "b")
+
+
+def test_when_images_change_their_size_expect_it_in_the_report_and_said(robot, tmp_path, capsys):
+    messages = robot.messages()
+    for topic, log_ns, message in messages:
+        if topic == "/left" and log_ns > robot.start_ns + 1500 * MS:
+            message.height, message.data = 8, message.data[: 8 * message.step]
+    path = robot.write(tmp_path / "bag", messages, custom={KEY_EMBODIMENT: robot.text})
+    report = convert([path], tmp_path / "out")
+    assert report.episodes[0].resized == {"left": "from 24x16 to 24x8 pixels"}
+    assert main(["convert", str(path), "--out", str(tmp_path / "out2")]) == 0
+    assert "the images of left changed from 24x16 to 24x8 pixels" in capsys.readouterr().out
+
+
+def test_two_arms_with_equal_joint_names_are_one_robot(robot, tmp_path):
+    text = robot.text.replace("joints: [a, b]", "prefix: left/, joints: [a, b]")
+    second = text[text.index("  - {name: joints") : text.index("action:")]
+    second = (
+        second.replace("joints,", "others,", 1)
+        .replace("/joint_states", "/other_states")
+        .replace("left/", "right/")
+    )
+    kind = robot.topics["/command"]
+    outputs = "".join(
+        f"    - {{name: {side}, topic: /{topic}, type: {kind}, prefix: {side}/, names: [b, a]}}\n"
+        for side, topic in (("left", "command"), ("right", "other_command"))
+    )
+    limits = "".join(
+        f"    - {{name: {side}/{joint}, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}}\n"
+        for side in ("left", "right")
+        for joint in "ba"
+    )
+    head = text[: text.index("action:")] + second
+    two = Embodiment.loads(
+        f"{head}action:\n  rate_hz: 50.0\n  horizon: 4\n  outputs:\n{outputs}  limits:\n{limits}"
+    )
+    others = {"/joint_states": "/other_states", "/command": "/other_command"}
+    messages = robot.messages()
+    messages += [
+        (others[topic], log_ns + 1, message) for topic, log_ns, message in messages if topic in others
+    ]
+    types = {other: robot.topics[topic] for topic, other in others.items()}
+    bag = robot.write(tmp_path / "bag", sorted(messages, key=lambda item: item[1]), types=types)
+    convert([bag], tmp_path / "out", two)
+    found = rows(tmp_path / "out")
+    states, actions = (np.array([row[name] for row in found]) for name in ("observation.state", "action"))
+    assert (states.shape[1], actions.shape[1]) == (8, 4)
+    np.testing.assert_array_equal(states[:, :4], states[:, 4:])
+    np.testing.assert_array_equal(actions[:, :2], actions[:, 2:])
+    assert np.ptp(states[:, 5]) > 1.0
+    names = json.loads((tmp_path / "out/meta/info.json").read_text())["features"]["action"]["names"]
+    assert "right/a" in json.dumps(names)

@@ -329,3 +329,56 @@ def test_compressed_depth_is_depth_of_its_pictures_size(senses, tmp_path, form):
     bag = senses.write(tmp_path / "bag", sorted(messages, key=lambda item: item[1]), types=types)
     (stream,) = Embodiment.loads(made(bag)).streams_of("depth")
     assert stream.shape == (20, 30)
+
+
+def two_arms(robot, path, topics):
+    """A bag in which each arm's joints are those of the tiny robot; `topics` maps the tiny robot's to the arms'."""
+    plain = [item for item in robot.messages() if item[0] not in topics]
+    types = {other: robot.topics[topic] for topic, others in topics.items() for other in others}
+    arms = [
+        (other, log_ns + place, message)
+        for topic, log_ns, message in robot.messages()
+        for place, other in enumerate(topics.get(topic, ()))
+    ]
+    return robot.write(path, sorted(plain + arms, key=lambda item: item[1]), types=types)
+
+
+def test_two_arms_with_equal_joint_names_get_prefixes_and_their_leaders_are_left_out(robot, tmp_path):
+    states = [f"/{arm}_{side}/joint_states" for arm in ("master", "puppet") for side in ("left", "right")]
+    commands = [f"/puppet_{side}/commands/joint_group" for side in ("left", "right")]
+    path = two_arms(robot, tmp_path / "bag", {"/joint_states": states, "/command": commands})
+    text = made(path)
+    found = Embodiment.loads(text)
+    assert [stream.topic for stream in found.state_streams] == [
+        topic.removeprefix("/") for topic in states[2:]
+    ]
+    assert found.state_names == ("left/b.position", "left/a.position", "right/b.position", "right/a.position")
+    assert sorted(found.action.names) == ["left/a", "left/b", "right/a", "right/b"]
+    assert [part.message_names for part in found.action.parts] == [("a", "b"), ("a", "b")]
+    assert text.count(f"prefix: left/  # {CHECK}") == 2
+    assert (
+        "'/master_right/joint_states': its name says that it is of a leader arm or of targets; /puppet_right"
+        in text
+    )
+    assert convert([path], tmp_path / "out", found).kept > 20
+
+
+def test_an_arm_without_a_word_of_its_own_keeps_its_names(robot, tmp_path):
+    path = two_arms(robot, tmp_path / "bag", {"/joint_states": ["/joint_states", "/left/joint_states"]})
+    found = Embodiment.loads(made(path))
+    assert found.state_names == ("b.position", "a.position", "left/b.position", "left/a.position")
+    assert found.action.names == ("a", "b")
+
+
+def test_when_no_word_tells_two_arms_apart_expect_the_second_left_out(robot, tmp_path):
+    path = two_arms(robot, tmp_path / "bag", {"/joint_states": ["/arm/joint_states", "/arm_joint/states"]})
+    text = made(path)
+    assert Embodiment.loads(text).state_names == ("b.position", "a.position")
+    assert "'/arm_joint/states': it has the joint 'b', as /arm/joint_states does" in text
+
+
+def test_one_arm_beside_its_leader_has_no_prefix(robot, tmp_path):
+    path = two_arms(robot, tmp_path / "bag", {"/joint_states": ["/lead/joint_states", "/zz/joint_states"]})
+    found = Embodiment.loads(made(path))
+    assert [(stream.topic, stream.prefix) for stream in found.state_streams] == [("zz/joint_states", "")]
+    assert found.action.names == ("a", "b")

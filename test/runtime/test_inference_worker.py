@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,8 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from policy_rig import NS, ROBOT, wait_for
 from sensing_rig import message_of
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
+from support.tiny_video import packets
 
 from hpt_ros.policies.baselines import HoldPolicy
 from hpt_ros.policies.protocol import Observation
@@ -209,4 +214,35 @@ def test_when_a_picture_proves_bad_only_when_a_tick_needs_it_expect_the_one_befo
     np.testing.assert_array_equal(tick.images["front"].tobytes(), message_of(FRONT, 3, before).data.tobytes())
     # From now on its messages count only once they are decoded.
     assert not observations.message(FRONT, message_of(FRONT, 5, START), START, START + NS // 50)
+    observations.close()
+
+
+def filmed(data: bytes, at_ns: int) -> Any:
+    stamp = Time(sec=at_ns // NS, nanosec=at_ns % NS)
+    return CompressedImage(header=Header(stamp=stamp), format="h264", data=data)
+
+
+FILM = dataclasses.replace(FRONT, type="sensor_msgs/msg/CompressedImage")
+FILMED = dataclasses.replace(
+    ROBOT, streams=tuple(FILM if stream.name == "front" else stream for stream in ROBOT.streams)
+)
+
+
+def test_packets_of_a_video_count_from_a_key_frame_on_and_none_may_lack(worker):
+    observations = ObservationPipeline(FILMED, worker, horizon=1)
+    trusted, problems = [], []
+    for index, data in enumerate(packets("h264", 20, every=8)[3:], 3):
+        at_ns = START + index * NS // 30
+        if index == 11:
+            observations.lost(FILM)
+            continue
+        trusted.append(observations.message(FILM, filmed(data, at_ns), at_ns, at_ns))
+        assert observations.flush()
+        problems += [bool(outcome.problem) for outcome in observations.report().outcomes]
+    # 3 to 7 have no key frame, 8 has; 11 is lost, 12 is found out; 12 to 15 are as 3 to 7.
+    assert problems == [True] * 5 + [False] + [True] * 4 + [False]
+    assert trusted == [False] * 6 + [True] * 3 + [False] * 4 + [True] * 3
+    newest = observations.buffer.newest("front")
+    assert newest is not None
+    assert newest[1].shape == FILM.shape
     observations.close()

@@ -133,7 +133,7 @@ def fill(message: Any, parts: str, values: Floats) -> None:
 def in_order(output: Output, names: Any, values: Any, what: str, where: str) -> Floats:
     """Values in the output's order of a message that names its joints; others may be there."""
     joints = tuple(names)
-    order = joint_order(output.names, joints, where)
+    order = joint_order(output.message_names, joints, where)
     found = np.asarray(values, dtype=np.float64)
     if found.shape != (len(joints),):
         raise DecodeError(

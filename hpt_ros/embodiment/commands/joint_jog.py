@@ -26,7 +26,7 @@ def encode(told: Told, output: Output, sending: Sending) -> Any:
     """
     period_ns = told.curve.period_ns
     message = sending.interface("control_msgs/msg/JointJog")(
-        joint_names=list(output.names), duration=period_ns / NS_PER_S
+        joint_names=list(output.message_names), duration=period_ns / NS_PER_S
     )
     message.header.frame_id, message.header.stamp = output.frame_id, sending.time(sending.now_ns)
     if output.jog == DISPLACEMENTS:

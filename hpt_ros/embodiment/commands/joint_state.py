@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def encode(told: Told, output: Output, sending: Sending) -> Any:
     """Stamped with the command's time."""
     message = sending.interface("sensor_msgs/msg/JointState")(
-        name=list(output.names), position=told.position.tolist(), velocity=told.velocity.tolist()
+        name=list(output.message_names), position=told.position.tolist(), velocity=told.velocity.tolist()
     )
     message.header.stamp = sending.time(told.time_ns)
     return message

@@ -11,7 +11,7 @@ import numpy as np
 
 from hpt_ros.embodiment.commands.base import CommandType, Decoded, Sending, Told, doubles, in_order
 from hpt_ros.embodiment.kinds import JOINT_POSITION
-from hpt_ros.embodiment.messages import NS_PER_S, DecodeError, stamp_ns, time_ns
+from hpt_ros.embodiment.messages import NS_PER_S, stamp_ns, time_ns
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.action import Output
@@ -55,7 +55,7 @@ def encode(told: Told, output: Output, sending: Sending) -> Any:
         )
     ]
     message = sending.interface("trajectory_msgs/msg/JointTrajectory")(
-        joint_names=list(output.names), points=points
+        joint_names=list(output.message_names), points=points
     )
     if not sending.stamp_zero:
         message.header.stamp = sending.time(start_ns)
@@ -64,10 +64,6 @@ def encode(told: Told, output: Output, sending: Sending) -> Any:
 
 def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded:
     """Of one point its time and place; of several, which say where to be when, the curve's place on arrival."""
-    if not message.points:
-        raise DecodeError(
-            f"{where} has a trajectory without points, but at least one was expected; correct the teleoperation"
-        )
 
     def values(point: Any, field: str) -> Any:
         return in_order(output, message.joint_names, getattr(point, field), field, where)

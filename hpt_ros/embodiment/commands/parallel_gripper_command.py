@@ -18,7 +18,7 @@ TYPE = "control_msgs/action/ParallelGripperCommand"
 def encode(told: Told, output: Output, sending: Sending) -> Any:
     """The goal with where the gripper comes to rest, in the driver's unit; an effort of 0 is left out."""
     goal = sending.interface(TYPE).Goal()
-    goal.command.name = list(output.names)
+    goal.command.name = list(output.message_names)
     goal.command.position = (target(told) * output.goals.scale).tolist()
     if output.goals.max_effort > 0.0:
         goal.command.effort = [output.goals.max_effort] * len(output.names)

@@ -20,7 +20,8 @@ from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.plan import PAST_S
 from hpt_ros.embodiment import Embodiment, Output, Stream
 from hpt_ros.embodiment.commands import Sending, joint_trajectory
-from hpt_ros.nodes.common.interfaces import interface
+from hpt_ros.embodiment.streams import VIDEO_TYPES
+from hpt_ros.nodes.common.interfaces import interface, stream_interface
 from hpt_ros.runtime.inference_worker import Result
 from hpt_ros.runtime.observation_pipeline import COSTLY
 
@@ -78,18 +79,24 @@ def to_action_chunk(result: Result, embodiment: Embodiment, now_ns: int) -> Any:
 
 
 def stream_message_type(stream: Stream) -> Any:
-    """The message class of a stream."""
-    return STREAM_MESSAGES[stream.type]
+    """The message class of a stream.
+
+    Raises:
+        MissingInterfaceError: its type is of a package that is not installed.
+    """
+    if stream.type in STREAM_MESSAGES:
+        return STREAM_MESSAGES[stream.type]
+    return stream_interface(stream.type, f"stream {stream.name!r} (topic {stream.topic})")
 
 
 def stream_qos(stream: Stream) -> QoSProfile:
     """Quality of service of a stream's subscription.
 
     Pictures and clouds queue little, since an old one is worth nothing; states of a fast stream must survive their
-    transport, for the interpolation around a tick.
+    transport, for the interpolation around a tick, and of a video no packet may lack.
     """
     reliable = stream.qos == "reliable"
     return QoSProfile(
-        depth=COSTLY_DEPTH if stream.modality in COSTLY else CHEAP_DEPTH,
+        depth=COSTLY_DEPTH if stream.modality in COSTLY and stream.type not in VIDEO_TYPES else CHEAP_DEPTH,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
     )

@@ -53,11 +53,24 @@ def command_interface(type_: str, subject: str) -> Any:
     Raises:
         MissingInterfaceError: it is not installed.
     """
+    return _installed(type_, subject, COMMANDS[type_].package)
+
+
+def stream_interface(type_: str, subject: str) -> Any:
+    """The class of a type that is observed; `subject` is what needs it, in errors.
+
+    Raises:
+        MissingInterfaceError: it is not installed.
+    """
+    return _installed(type_, subject, type_.partition("/")[0].replace("_", "-"))
+
+
+def _installed(type_: str, subject: str, debian: str) -> Any:
     try:
         return interface(type_)
     except (ImportError, AttributeError) as error:
         package = type_.partition("/")[0]
-        debian = f"ros-{os.environ.get('ROS_DISTRO') or 'DISTRO'}-{COMMANDS[type_].package}"
+        debian = f"ros-{os.environ.get('ROS_DISTRO') or 'DISTRO'}-{debian}"
         raise MissingInterfaceError(
             subject, type_, package,
             f"install it ('sudo apt-get install {debian}' with a ROS distribution) or build {package} and source its "

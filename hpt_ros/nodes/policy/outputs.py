@@ -81,7 +81,7 @@ class Sender:
     def target(self) -> Sender:
         """Of an action: what it is told as messages, for recorders."""
         output = Output(
-            self.output.name, f"{self.topic}/target", RECORDED_TYPE, names=self.output.names,
+            self.output.name, f"{self.topic}/target", RECORDED_TYPE, names=self.output.names, prefix=self.output.prefix,
             unit=self.output.unit,
         )  # fmt: skip
         return Sender(output, self.part, self.ahead_ns, interface(RECORDED_TYPE))

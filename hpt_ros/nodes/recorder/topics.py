@@ -17,6 +17,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.streams import check_topic
 from hpt_ros.errors import HptError
 from rosbag_tools.recording import RecordedTopic
 
@@ -77,7 +78,12 @@ class RecorderTopics:
         self.known: dict[str, RecordedTopic] = {}
 
     def resolve(self, name: str) -> str:
-        """The absolute name of a topic, by the node's namespace and remappings; what all else here is called with."""
+        """The absolute name of a topic, by the node's namespace and remappings; what all else here is called with.
+
+        Raises:
+            EmbodimentError: it is no ROS 2 name; recordings may have others.
+        """
+        check_topic(name, "the recorder")
         topic = self._node.resolve_topic_name(name)
         self._asked[topic] = name
         return topic
@@ -161,7 +167,11 @@ class HeldMessages:
 
     def __init__(self, robot: Embodiment) -> None:
         """Of a robot with absolute topics; start with none."""
-        self._joints = {stream.topic: stream.holds for stream in robot.streams if stream.holds}
+        self._joints = {
+            stream.topic: tuple(name.removeprefix(stream.prefix) for name in stream.holds)
+            for stream in robot.streams
+            if stream.holds
+        }
         self._newest: dict[tuple[str, str], tuple[int, bytes]] = {}  # topic and joint to order and message
         self._count = 0
 
