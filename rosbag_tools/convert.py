@@ -24,6 +24,7 @@ from hpt_ros.embodiment import Deployment, Embodiment, require_match
 from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation import DecodeError, decode_on_one_thread, stamp_ns
+from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.track import seconds
 from rosbag_tools.cluster import run_on_ray
 from rosbag_tools.episodes import Episode, find_episodes
@@ -283,6 +284,9 @@ def _rows(
         if message.topic in unseen:
             unseen.discard(message.topic)
             _check_clock(bag, message, embodiment)
+            for stream in embodiment.image_streams:
+                if stream.topic == message.topic and (size := image_size(message.content)) is not None:
+                    entry.image_sizes[stream.name] = list(size)
         yield from resampler.push(message.topic, message.content, message.log_ns)
         if leader is not None and message.topic == leader.topic:
             standing_for = leader.command(embodiment, message.content)

@@ -6,9 +6,10 @@
 
 In lock step: an hour of the real control room at the times of a recorded timer, with messages that come late and get
 lost, an arm that lags, sags and is measured with noise, behind joint_trajectory_controller as shipped. Then the real
-node over the middleware in real time, as the machine is and beside one busy process for each core. Node and robot are
-threads of one process there; a stop is put down to the machine's load if one of them waited for a core for longer than
-`LOAD_S` in the second before. What is latched is cleared, so that the run goes on.
+node over the middleware in real time, as the machine is and beside one busy process for each core, each twice: at
+ordinary priority, and with real-time priority, so that nothing else on the machine takes its cores. What stops there
+come on top at ordinary priority are the machine's load. Node and robot are threads of one process. What is latched is
+cleared, so that the run goes on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from far_rig import Swing
@@ -30,18 +32,13 @@ from support.document import rewrite, table
 from support.domain import own_domain
 from support.stream import START_NS, Delays, Plan, Stream, shipped_controller
 from support.timer_traces import TRACES, calls_ns, lateness_ns
-from support.waits import Waits
 
-from hpt_ros.control import Limits, State, WatchdogConfig
+from hpt_ros.control import Limits, State
 from hpt_ros.sim.controllers import JAZZY
 
-HEADS = (
-    "healthy robot", "minutes", "stops per hour", "of them by the machine's load",
-    "given up by its controller, per hour", "why",
-)  # fmt: skip
+HEADS = ("healthy robot", "minutes", "stops per hour", "given up by its controller, per hour", "why")
 STOPS = ("stale_stops", "exhausted_stops", "tracking_stops", "frozen_stops", "clock_jumps", "faults")
-LOOK_S, BEFORE_S = 0.02, 1.0
-LOAD_S = WatchdogConfig().delay_s  # what a stream's timeout leaves for jitter
+LOOK_S = 0.02
 SIZE = ROBOT.action.dim
 LIMITS = Limits(ROBOT.lower, ROBOT.upper, ROBOT.max_velocity, ROBOT.max_acceleration)
 # Joints that swing through a third of a radian, each at its own pace: up to 0.6 rad/s, as the demo's.
@@ -75,42 +72,52 @@ def replay_row(trace: str, hours: float) -> str:
     stream = replayed(trace, hours)
     gave_up = len(stream.robot.controller.events)
     return (
-        f"| in lock step, {trace} timer | {60 * hours:.0f} | {len(stream.stops) / hours:.3g} | - | "
+        f"| in lock step, {trace} timer | {60 * hours:.0f} | {len(stream.stops) / hours:.3g} | "
         f"{gave_up / hours:.3g} | {summary([reason for _, reason in stream.stops])} |"
     )
 
 
-def live_row(minutes: float, busy: int) -> str:
-    """The line of the real node over the middleware."""
+@contextmanager
+def beside(busy: int, *, first: bool) -> Iterator[None]:
+    """So many busy processes beside this one, and this one's threads before all of the machine's others or among them.
+
+    Raises:
+        PermissionError: only root, or a user with a limit `rtprio`, comes first.
+    """
     processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
-    reasons, loaded, waits = [], 0, Waits(round(BEFORE_S / LOOK_S))
     try:
-        with policy_rig() as rig:
-            rig.policy = Swing()
-            node = rig.start()
-            rig.until_moving()
-            assert node.runtime is not None
-            before, ends_s = node.counters(), time.monotonic() + 60.0 * minutes
-            while time.monotonic() < ends_s:
-                time.sleep(LOOK_S)
-                waits.sample()
-                with node.lock:
-                    now, reason = node.counters(), node.runtime.controller.session.reason
-                if node.state is State.FAULT:
-                    node.clear_fault()
-                if stops := sum(now[name] - before[name] for name in STOPS):
-                    reasons += [reason] * stops
-                    loaded += stops * (waits.longest_s > LOAD_S)
-                before = now
+        if first:  # threads that are made from now on inherit it
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        yield
     finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         for process in processes:
             process.kill()
             process.wait()
-    name = f"beside {busy} busy processes" if busy else "as the machine was"
-    where = f"real node, {name}; {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"
-    per_hour = 60.0 / minutes
-    counts = f"{per_hour * len(reasons):.3g} | {per_hour * loaded:.3g}"
-    return f"| {where} | {minutes:g} | {counts} | - | {summary(reasons)} |"
+
+
+def live_row(minutes: float, busy: int, *, first: bool) -> str:
+    """The line of the real node over the middleware."""
+    reasons: list[str] = []
+    with beside(busy, first=first), policy_rig() as rig:
+        rig.policy = Swing()
+        node = rig.start()
+        rig.until_moving()
+        assert node.runtime is not None
+        before, ends_s = node.counters(), time.monotonic() + 60.0 * minutes
+        while time.monotonic() < ends_s:
+            time.sleep(LOOK_S)
+            with node.lock:
+                now, reason = node.counters(), node.runtime.controller.session.reason
+            if node.state is State.FAULT:
+                node.clear_fault()
+            reasons += [reason] * sum(now[name] - before[name] for name in STOPS)
+            before = now
+    name = f"real node, beside {busy} busy processes" if busy else "real node, as the machine was"
+    name += f" ({os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f})"
+    if first:
+        name += ", with real-time priority"
+    return f"| {name} | {minutes:g} | {60.0 / minutes * len(reasons):.3g} | - | {summary(reasons)} |"
 
 
 def rows(hours: float, minutes: float) -> Iterator[str]:
@@ -118,7 +125,8 @@ def rows(hours: float, minutes: float) -> Iterator[str]:
     for trace in TRACES:
         yield replay_row(trace, hours)
     for busy in (0, os.cpu_count() or 1):
-        yield live_row(minutes, busy)
+        for first in (False, True):
+            yield live_row(minutes, busy, first=first)
 
 
 def main() -> int:

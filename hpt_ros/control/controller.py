@@ -31,6 +31,9 @@ from hpt_ros.control.workspace import Kinematics
 
 # Least scaling that a robot's lag is stretched by, ours: at a tenth of the speed it may lag ten times as long.
 SLOWEST = 0.1
+# Least scaling by which times from now are shortened, ours: below it points would be far closer than a controller's
+# cycle, and the curve fixed for a large part of a chunk.
+LEAST_LABEL = 0.05
 
 
 class Controller:
@@ -283,6 +286,7 @@ class Controller:
         if self.plan.known:
             self.session.margin_s = (self.plan.fixed_until_ns - now_ns) / NS_PER_S
             self.session.counters["command_gaps"] += self.plan.catch_up(now_ns) > 0
+        self.plan.stretch(self._label_pace)  # what was sent before it is as it was
         self._guard(now_ns)
         guards = self.guards
         if self.state in (State.WAITING, State.HOLDING):
@@ -292,6 +296,7 @@ class Controller:
         while self.plan.known and self.plan.due(now_ns):
             time_ns = self.plan.next_ns + self.plan.delay_ns
             guards.pace.advance(time_ns, self._fastest_change)
+            self.queue.pace = guards.pace.rate
             if not (self.state is State.RUNNING and self._run(time_ns)):
                 self.filter.brake()
             self.plan.extend()
@@ -354,6 +359,12 @@ class Controller:
         return (
             chunk if observation_ns == chunk.observation_ns else replace(chunk, observation_ns=observation_ns)
         )
+
+    @property
+    def _label_pace(self) -> float:
+        """By how much times from now are shortened, for a controller that goes along trajectories as much slower."""
+        scaling = self.config.speed_scaling
+        return max(self.guards.pace.wanted, LEAST_LABEL) if scaling.topic and scaling.trajectories else 1.0
 
     @property
     def _fastest_change(self) -> float:
@@ -513,9 +524,9 @@ class Controller:
         time_ns, curve = now_ns + self._ahead_ns, self.plan.curve()
         here = curve.at(time_ns)
         self._stood = self.plan.at_rest and self.plan.rest_ns <= time_ns
-        scaling = self.config.speed_scaling
-        pace = max(self.guards.pace.wanted, SLOWEST) if scaling.topic and scaling.trajectories else 1.0
-        command = Command(time_ns, here.position, here.velocity, curve, now_ns, session.used, pace)
+        command = Command(
+            time_ns, here.position, here.velocity, curve, now_ns, session.used, self._label_pace
+        )
         session.used, session.sent_ns = None, now_ns
         session.counters["commands_sent"] += 1
         self.guards.tracking.commanded(time_ns, here.position)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -32,16 +32,25 @@ class CommandLink:
         """Start with nothing seen."""
         self._unsubscribed = ""
         self.unserved = ""  # which actions have no server, a sentence's worth; empty if all have one
-        self.contested = ""  # who else commands the robot, a sentence; empty if nobody
+        self._published = self._asked = ""  # who else commands the robot, by topics and by goals
 
     def saw(self, topics: Sequence[CommandTopic]) -> None:
         """Note what the graph shows now of all topics."""
         self._unsubscribed = "; ".join(_unheard(topic) for topic in topics if not topic.taken)
-        self.contested = "; ".join(_contested(topic) for topic in topics if topic.rivals)
+        self._published = "; ".join(_contested(topic) for topic in topics if topic.rivals)
 
     def serves(self, absent: Sequence[str]) -> None:
         """Note the actions that have no server now, by their full names."""
         self.unserved = "; ".join(_unserved(name) for name in absent)
+
+    def asks(self, rivals: Mapping[str, Sequence[str]]) -> None:
+        """Note who else sends goals: action to nodes, in words."""
+        self._asked = "; ".join(_asked(name, nodes) for name, nodes in rivals.items() if nodes)
+
+    @property
+    def contested(self) -> str:
+        """Who else commands the robot, a sentence; empty if nobody."""
+        return "; ".join(filter(None, (self._published, self._asked)))
 
     @property
     def unheard(self) -> str:
@@ -59,6 +68,13 @@ def _unheard(topic: CommandTopic) -> str:
 def _unserved(name: str) -> str:
     return (
         f"a server of the action {name}: nobody takes goals; start its driver, or correct the action's name"
+    )
+
+
+def _asked(name: str, nodes: Sequence[str]) -> str:
+    return (
+        f"{', '.join(nodes)} sends goals to the action {name} too, so the robot has two masters; end it, or permit it "
+        "with outputs.permitted_publishers"
     )
 
 

@@ -17,6 +17,9 @@ from hpt_ros.control.gate import Gate
 PAST_S = 0.02
 # Until the robot's controller has a message that was sent, ours: DDS on one machine takes 1 ms, a controller's cycle 2.
 TRANSPORT_S = 0.005
+# From our sending until a controller samples what it then commands, ours: the transport, and the cycle that
+# joint_trajectory_controller looks ahead.
+LOOK_S = TRANSPORT_S + 0.002
 # Control points that are always there: with the way to rest and its end again, a curve's four are exceeded.
 LEAST_KEPT = 4
 
@@ -44,13 +47,28 @@ class MotionPlan:
             lead_ns: how far ahead of now the curve is fixed.
             taps: of the moving average.
         """
-        self._gate, self.period_ns, self.lead_ns, self._taps = gate, period_ns, lead_ns, taps
+        self._gate, self.period_ns, self._taps = gate, period_ns, taps
+        self._least_lead_ns, self._look_ns = lead_ns, 0
         self._past_ns = round(PAST_S * NS_PER_S)
         self._transport_ns = min(round(TRANSPORT_S * NS_PER_S), lead_ns - period_ns)
         self._controls: deque[Vector] = deque()
         self._passed: deque[Vector] = deque(maxlen=taps)  # by the gate, newest last
         self._last_ns = 0  # of the last control point
         self._rest_ns = 0  # from when on the curve stands, if it is not moved any further
+
+    @property
+    def lead_ns(self) -> int:
+        """How far ahead of now the curve is fixed."""
+        return self._least_lead_ns + self._look_ns
+
+    def stretch(self, pace: float) -> None:
+        """Fix as much more as a controller looks further ahead that scales the time of its trajectories.
+
+        Args:
+            pace: what times from now are multiplied by for it. Between our sending and its sampling it goes along the
+                curve as much faster.
+        """
+        self._look_ns = round(LOOK_S * (1.0 / pace - 1.0) * NS_PER_S)
 
     @property
     def known(self) -> bool:
@@ -123,7 +141,7 @@ class MotionPlan:
     def catch_up(self, now_ns: int) -> int:
         """Go along the way to rest as far as the robot has been on it by now; returns by how many control points."""
         self._forget_before(now_ns)
-        reached_ns = now_ns + self._transport_ns
+        reached_ns = now_ns + self._transport_ns + self._look_ns
         count = 0
         while (away_ns := reached_ns - self.fixed_until_ns) > 0:
             if self.at_rest and self._rest_ns < reached_ns - self._past_ns - 4 * self.period_ns:

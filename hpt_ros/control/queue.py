@@ -56,6 +56,8 @@ class ChunkQueue:
     Dimensions that are sent further ahead than others (`ahead_ns`) are those of a later time in every chunk; fades and
     everything else count for all at once.
 
+    `pace` says how much of a chunk's time passes in a second of the robot's, in which the latencies are.
+
     With `ensemble` the reference is the average of all chunks that have not ended (`hpt_ros.control.ensemble`).
     """
 
@@ -80,6 +82,7 @@ class ChunkQueue:
         later = np.zeros(step.shape, dtype=np.int64) if ahead_ns is None else ahead_ns
         self._later = [(int(ns), later == ns) for ns in np.unique(later[later > 0])]
         self.longest_ns = int(later.max(initial=0))
+        self.pace = 1.0
         self._base: tuple[int, Reference] | None = None
         self._layers: deque[_Layer] = deque()
 
@@ -140,7 +143,7 @@ class ChunkQueue:
     def chunk_at(self, chunk: Chunk, time_ns: int) -> Reference:
         """A chunk's curve at a time, of each dimension at its own; beyond the end it stays where it ends."""
         reference = chunk.at(time_ns)
-        for ahead_ns, mask in self._later:
+        for ahead_ns, mask in self._ahead:
             beyond = time_ns + ahead_ns > chunk.end_ns
             later = chunk.at(min(time_ns + ahead_ns, chunk.end_ns))
             reference = Reference(
@@ -167,6 +170,11 @@ class ChunkQueue:
         if self.remaining(time_ns) <= self._config.request_fraction * newest.horizon:
             return True
         return (newest.end_ns - time_ns) / NS_PER_S <= latency_s
+
+    @property
+    def _ahead(self) -> list[tuple[int, NDArray[np.bool_]]]:
+        """How much later in a chunk dimensions are, that are sent further ahead than others."""
+        return [(round(ahead_ns * self.pace), mask) for ahead_ns, mask in self._later]
 
     def _ensemble_at(self, time_ns: int) -> Reference:
         """As `at`, of all chunks that have not ended; the newest has not."""
@@ -210,7 +218,7 @@ class ChunkQueue:
         if not self._held.any():
             return reference
         held = chunk.held_at(time_ns)
-        for ahead_ns, mask in self._later:
+        for ahead_ns, mask in self._ahead:
             held = np.where(mask, chunk.held_at(time_ns + ahead_ns), held)
         return Reference(
             np.where(self._held, held, reference.position),

@@ -70,6 +70,7 @@ class EpisodeReport:
         task_changes: where the task's text changed, in words; the episode was split there.
         whole: ticks that lacked nothing.
         ages_s: stream name to the mean age of its newest sample at those ticks.
+        image_sizes: camera's stream name to height and width of its first image in pixels, before it is resized.
     """
 
     source: str
@@ -91,6 +92,7 @@ class EpisodeReport:
     task_changes: list[str] = field(default_factory=list)
     whole: int = 0
     ages_s: dict[str, float] = field(default_factory=dict)
+    image_sizes: dict[str, list[int]] = field(default_factory=dict)
 
     def take(self, ages_s: Mapping[str, float]) -> None:
         """Count a whole tick and the ages of its samples; an absent stream has none."""

@@ -189,6 +189,24 @@ def read_tasks(root: Path) -> dict[int, str]:
     return {int(index): str(text) for index, text in zip(columns["task_index"], texts, strict=True)}
 
 
+def read_image_sizes(root: Path) -> dict[str, list[list[int]]]:
+    """Return the sizes that each camera's images had before they were resized, [height, width] in pixels, each once.
+
+    A camera of which the conversion reports nothing, as in datasets of others, is not in it.
+    """
+    found: dict[str, list[list[int]]] = {}
+    try:
+        for episode in read_report(root).get("episodes", []):
+            for name, (height, width) in episode.get("image_sizes", {}).items():
+                if episode["kept"] and [height, width] not in found.setdefault(name, []):
+                    found[name].append([int(height), int(width)])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{str(root / REPORT)!r} has episodes that cannot be read ({error}); copy the dataset again"
+        ) from error
+    return found
+
+
 def check_features(root: Path, info: dict[str, Any], robot: Embodiment) -> None:
     """Check that rate, features, shapes, dtypes and names are the embodiment's.
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from hpt_ros.dataset import Dataset
+from hpt_ros.dataset.metadata import read_image_sizes
 from hpt_ros.errors import HptError
 from hpt_ros.learning.augment import augment_images, augment_state
 from hpt_ros.learning.card import write_card
@@ -137,6 +138,8 @@ def train(
             "is_pad": torch.from_numpy(batch.is_pad),  # (B, K)
         }
 
+    image_sizes = read_image_sizes(dataset.root)
+
     def save(step: int, measured: dict[str, Any]) -> None:
         nonlocal best
         saved = {"step": step, **measured}
@@ -149,7 +152,7 @@ def train(
                 out / name,
                 average,
                 embodiment_yaml=dataset.embodiment.to_yaml(),
-                stats=_plain(statistics, split),
+                stats=_plain(statistics, split) | {"image_sizes": image_sizes},
                 card=card,
                 metrics={key: value for key, value in saved.items() if isinstance(value, (int, float))},
                 training=recipe_mapping(recipe),

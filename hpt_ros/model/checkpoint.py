@@ -7,7 +7,7 @@
 | config.yaml | format, the policy's configuration, the weights' hash, metrics, the training recipe |
 | model.safetensors | every tensor of the policy, float32 or (half precision) float16 |
 | embodiment.yaml | the embodiment file's text, unchanged |
-| stats.json | statistics of the training data |
+| stats.json | statistics of the training data, and the sizes that its images had before they were resized |
 | card.md | how it was made, for people |
 """
 

@@ -47,11 +47,15 @@ class _Bits:
 
 @dataclass(slots=True)
 class FrameNumbers:
-    """The frame numbers of a stream, packet by packet; it starts with a packet that decoding can begin with."""
+    """The frame numbers of a stream, packet by packet."""
 
     _bits: int = 0  # of a frame number; 0: not known, or the stream may skip some
     _planes: bool = False  # each colour has slices of its own
-    _before: int = 0  # of the newest picture that others refer to
+    _before: int = -1  # of the newest picture that others refer to; -1: none is known
+
+    def restart(self) -> None:
+        """Packets were lost, and what comes next is not compared with them."""
+        self._before = -1
 
     def lacks_one(self, data: bytes) -> bool:
         """Whether a picture that others refer to was left out before this packet's."""
@@ -78,7 +82,7 @@ class FrameNumbers:
         if self._planes:
             bits.take(2)
         number = bits.take(self._bits)
-        lacking = (number - self._before) % (1 << self._bits) > 1
+        lacking = self._before >= 0 and (number - self._before) % (1 << self._bits) > 1
         if refers:
             self._before = number
         return lacking

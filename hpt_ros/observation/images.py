@@ -127,9 +127,10 @@ def _encoding(where: str, stream: Stream, said: str) -> str:
             f"{where} has images of encoding {encoding!r}, which are distances; give the stream modality: depth"
             + (", or encoding: mono16 if it is an infrared camera" if encoding == "16UC1" else "")
         )
+    other = "; set the camera driver to one of these, or give the stream the key encoding"
     raise DecodeError(
         f"{where} has images of encoding {encoding[:40]!r}, but one of {', '.join(ENCODINGS)} was expected"
-        f"{did_you_mean(encoding[:40], ENCODINGS) or '; set the camera driver to one of these'}"
+        f"{did_you_mean(encoding[:40], ENCODINGS) or other}"
     )
 
 

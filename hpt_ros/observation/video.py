@@ -66,8 +66,8 @@ class VideoImage:
         """
         if self.frame is None:
             raise InvalidSampleError(
-                f"{place(self._stream)} has a video packet whose image is not there yet; let the encoder make no "
-                "B-frames, which come only after their successors"
+                f"{place(self._stream)} has a video packet whose image is not there yet: one before it was lost, or "
+                "its encoder makes B-frames, which come only after their successors; let it make none"
             )
         return resized_by_area(self._stream, self.frame.to_ndarray(format="rgb24"))
 
@@ -81,15 +81,19 @@ class VideoDecoder:
     def __init__(self, stream: Stream) -> None:
         """Wait for a key frame."""
         self._stream, self._codec, self._count = stream, "", 0
-        self._decoder: Any = None  # none: waits for a key frame
+        self._decoder: Any = None
+        self._waiting = True  # for a key frame
         self._numbers = FrameNumbers()
         self._pending: dict[int, VideoImage] = {}
         self.size: tuple[int, int] | None = None  # height and width of the newest image
 
     def lost(self) -> None:
         """A packet did not come here: wait for a key frame."""
-        self._decoder = None
+        self._waiting = True
         self._pending.clear()
+        if self._decoder is not None:
+            self._decoder.flush_buffers()  # but not the parameters, which some encoders send once
+        self._numbers.restart()
 
     def take(self, message: Any) -> VideoImage:
         """Decode a packet and return its image, which may not be there yet.
@@ -106,11 +110,10 @@ class VideoDecoder:
                 "one of these"
             )
         if codec != self._codec:
-            self.lost()
-            self._codec = codec
-        if codec == "h264" and self._decoder is not None and self._numbers.lacks_one(data):
+            self._open(codec)
+        if codec == "h264" and not self._waiting and self._numbers.lacks_one(data):
             self.lost()  # which the decoder would conceal; H.265's says it
-        if self._decoder is None:
+        if self._waiting:
             self._begin(where, data)
         self._count += 1
         image = self._pending[self._count] = VideoImage(self._stream)
@@ -119,21 +122,34 @@ class VideoDecoder:
         try:
             frames = self._decoder.decode(packet) if data else []
         except av.error.FFmpegError as error:
-            self.lost()
-            raise InvalidSampleError(
-                f"{where} has a video packet of {len(data)} bytes that cannot be decoded "
-                f"({' '.join(str(error).split())[:80]}): it is damaged, or one before it was lost; check the network"
-            ) from error
+            raise self._damaged(where, data, " ".join(str(error).split())[:80]) from error
         for frame in frames:
+            if frame.is_corrupt:
+                raise self._damaged(where, data, "a part of its image lacks")
             found = self._pending.pop(frame.pts, None)
-            if found is not None and not frame.is_corrupt:
+            if found is not None:
                 found.frame, self.size = frame, (frame.height, frame.width)
         while len(self._pending) > PENDING:
             del self._pending[next(iter(self._pending))]
         return image
 
+    def _damaged(self, where: str, data: bytes, reason: str) -> InvalidSampleError:
+        self.lost()
+        return InvalidSampleError(
+            f"{where} has a video packet of {len(data)} bytes that cannot be decoded ({reason}): it is damaged, or one "
+            "before it was lost; check the network"
+        )
+
+    def _open(self, codec: str) -> None:
+        self._codec, self._numbers = codec, FrameNumbers()
+        self._decoder = av.CodecContext.create(codec, "r")
+        self._decoder.thread_count = 1  # more hold frames back
+        self._decoder.options = {"max_pixels": str(MAX_PIXELS)}
+        self._waiting = True
+        self._pending.clear()
+
     def _begin(self, where: str, data: bytes) -> None:
-        """Make a decoder, if decoding can begin with this packet."""
+        """Begin with this packet, if decoding can."""
         shift, mask = (0, 0x1F) if self._codec == "h264" else (1, 0x3F)  # of a unit's type in its first byte
         units = {(found.group(1)[0] >> shift) & mask for found in UNIT.finditer(data)}
         if not units & _KEYS[self._codec]:
@@ -141,8 +157,6 @@ class VideoDecoder:
                 f"{where} has video that waits for a key frame: none came yet, or not since a packet was lost; let the "
                 "encoder send one often"
             )
-        self._numbers = FrameNumbers()
-        self._numbers.lacks_one(data)
-        self._decoder = av.CodecContext.create(self._codec, "r")
-        self._decoder.thread_count = 1  # more hold frames back
-        self._decoder.options = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
+        self._waiting = False
+        if self._codec == "h264":
+            self._numbers.lacks_one(data)

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from hpt_ros.embodiment import Deployment, Embodiment, deployed_fields, require_deployable
 from hpt_ros.errors import HptError
@@ -30,6 +30,8 @@ class LoadedPolicy:
         tasks: texts that it knows; empty: it takes any, or heeds none.
         computed_by: backend, precision and device, as words for a log; empty for a baseline.
         deployed: what this cell changes of the embodiment that the policy was made with, a line each.
+        image_sizes: camera's stream name to the sizes (height, width) that its images had in the training data, before
+            they were resized; none if that is not known.
     """
 
     policy: ChunkPolicy
@@ -40,6 +42,7 @@ class LoadedPolicy:
     tasks: tuple[str, ...] = ()
     computed_by: str = ""
     deployed: tuple[str, ...] = ()
+    image_sizes: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     def close(self) -> None:
         """Let go of what the policy holds, if it holds anything. May be called twice."""
@@ -109,7 +112,7 @@ def load_policy(
         config = trained.config
         return LoadedPolicy(
             trained, here, str(folder), config.observation_horizon, trained.optional, config.tasks,
-            trained.computed_by, deployed_fields(trained.embodiment, here),
+            trained.computed_by, deployed_fields(trained.embodiment, here), trained.image_sizes,
         )  # fmt: skip
     if robot is None:
         raise HptError(

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class CheckpointPolicy:
             checkpoint.embodiment_yaml, where=f"the embodiment of checkpoint {str(folder)!r}"
         )
         self.config = checkpoint.config
+        self.image_sizes = _image_sizes(checkpoint.stats)
         check_compatible(self.config, self.embodiment)
         try:
             policy = checkpoint.policy.to(torch.device(device)).eval()
@@ -90,3 +91,17 @@ class CheckpointPolicy:
     def reset(self) -> None:
         """Forget the pictures of the episode before."""
         self._rollout.reset()
+
+
+def _image_sizes(stats: Mapping[str, Any]) -> dict[str, tuple[tuple[int, int], ...]]:
+    """Heights and widths of each camera's images in the training data, before they were resized; none if not known."""
+    found = stats.get("image_sizes", {})
+    try:
+        return {
+            str(name): tuple((int(high), int(wide)) for high, wide in sizes) for name, sizes in found.items()
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise HptError(
+            f"the checkpoint's stats.json has image_sizes {str(found)[:80]!r}, but lists of [height, width] by stream "
+            f"name were expected ({error}); copy the checkpoint again"
+        ) from error

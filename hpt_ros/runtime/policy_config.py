@@ -35,8 +35,8 @@ class OutputsConfig:
         default=False,
     )
     permitted_publishers: tuple[str, ...] = field(
-        "full names of nodes that may publish on the topics of the commands too; any other one is a fault. /**/NAME is "
-        "of any namespace",
+        "full names of nodes that may publish on the topics of the commands, or send goals to their actions, too; any "
+        "other one is a fault. /**/NAME is of any namespace",
         default=(),
     )
 

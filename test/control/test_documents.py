@@ -48,6 +48,12 @@ def test_every_counter_is_printed_and_exists():
     assert printed == set(COUNTERS) - bookkeeping
 
 
+@pytest.mark.parametrize("name", re.findall(r"<!-- ([\w ]+): written by", TEXT))
+def test_every_measured_table_is_filled(name):
+    body = TEXT.split(f"<!-- {name}: written by")[1].split(f"<!-- end of {name} -->")[0]
+    assert len([line for line in body.splitlines() if line.startswith("| ")]) > 2
+
+
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(test_\w+)`", TEXT))))
 def test_every_test_named_exists(name):
     files = (ROOT / "test").rglob("test_*.py")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.arm import Arm, ArmModel
 from support.stream import HORIZON, START_NS, TICK_S, Delays, Plan, Stream, shipped_controller
 
-from hpt_ros.control import ControlConfig, Limits, State
+from hpt_ros.control import ControlConfig, Controller, Limits, State, StreamRate
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.config import SpeedScalingConfig
 from hpt_ros.control.pace import Pace
@@ -111,6 +111,61 @@ def test_when_nobody_says_that_the_slider_is_below_full_expect_a_fault(scaling: 
     life = Slider(scaling, known=False).run(8.0)
     assert life.room.state is State.FAULT
     assert "from what it was commanded" in life.stops[0][1]
+
+
+@pytest.mark.parametrize("scaling", [0.3, 0.2, 0.1, 0.05])
+def test_when_messages_take_equally_long_expect_the_motors_told_no_steps_however_low_the_slider(
+    scaling: float,
+) -> None:
+    """A controller looks far ahead on a message with shortened times, but never beyond what the next one repeats."""
+    life = Slider(scaling)
+    life._draw_ns = lambda mean_s: round(mean_s * NS_PER_S)
+    motion = life.run(5.0).robot.motion(skip=500)
+    assert life.stops == []
+    assert motion.acceleration.max() <= 2.0 * A
+
+
+@pytest.mark.parametrize("scaling", [1.0, 0.5, 0.1, 0.05])
+def test_when_an_output_is_sent_ahead_expect_its_latency_in_the_robots_time(scaling: float) -> None:
+    latency_s = 0.2
+    room = Controller(
+        ControlConfig(speed_scaling=SpeedScalingConfig(topic=TOPIC)), LIMITS, ("early", "plain"),
+        (StreamRate("joints", 100.0),), rate_hz=100.0, ahead_s=np.array([latency_s, 0.0]),
+    )  # fmt: skip
+    room.activate()
+    room.guards.pace.heard(100.0 * scaling)
+    pose, now_ns, gaps = np.zeros(2), START_NS, []
+    way = FULL * TICK_S * np.arange(100)[:, None] * np.ones(2)
+    room.message("joints", now_ns, now_ns)
+    for number in range(round(250 / scaling)):  # until the fade at the beginning is over
+        now_ns += 10_000_000
+        room.message("joints", now_ns, now_ns)
+        room.measured(pose, now_ns)
+        if number == 0:
+            room.chunk(now_ns, TICK_S, way, now_ns)
+        if (command := room.step(now_ns)) is not None:
+            pose = command.position
+            gaps.append(pose[0] - pose[1])
+    assert room.state is State.RUNNING, room.session.reason
+    np.testing.assert_allclose(gaps[-100:], latency_s * scaling * FULL, rtol=0.02)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.05, 1.0), st.floats(0.1, 1.5)), min_size=1, max_size=6))
+def test_whatever_somebody_does_to_the_slider_expect_limits_held_and_no_stop(
+    moves: list[tuple[float, float]],
+) -> None:
+    life, until_s = Slider(1.0), 1.0
+    life.run(until_s)
+    for scaling, seconds in moves:
+        life.set(scaling)
+        until_s += seconds
+        life.run(until_s)
+    assert life.stops == []
+    assert life.room.state is State.RUNNING, life.room.session.reason
+    assert life.room.session.counters["command_gaps"] == 0
+    assert life.robot.refused == []
+    check(life)
 
 
 @pytest.mark.parametrize("scaling", [0.5, 0.1])

@@ -37,6 +37,12 @@ def test_a_stream_older_than_a_tick_is_out_of_step_and_a_state_is_not():
     assert (finding.episode, finding.subject) == (5, "top")
 
 
+def test_images_that_changed_their_size_are_found():
+    (finding,) = assess(ROBOT, recorded_as(resized={"top": "from 64x48 to 48x64 pixels"})).of("resized")
+    assert (finding.episode, finding.subject) == (5, "top")
+    assert "the images of top changed from 64x48 to 48x64 pixels within the recording" in finding.text
+
+
 def test_two_views_of_different_moments_are_out_of_step():
     text = ROBOT.to_yaml().replace("streams:\n", "streams:\n" + SECOND, 1)
     two = Embodiment.loads(text)
@@ -58,6 +64,7 @@ def test_what_the_conversion_said_of_the_recordings_is_read(tmp_path):
         "ticks": 60,
         "dropped": {"top": {"ticks": 20, "first": "late"}},
         "ages_s": {"top": 0.2},
+        "resized": {"top": "from 64x48 to 48x64 pixels"},
         "spans": spans,
     }
     file = folder / "meta/hpt/report.json"
@@ -66,5 +73,6 @@ def test_what_the_conversion_said_of_the_recordings_is_read(tmp_path):
     report = assessed(folder, tmp_path / "report.html")
     assert where(report, "dropped") == [(7, "top")]
     assert where(report, "skew") == [(7, "top")]
+    assert where(report, "resized") == [(7, "top")]
     file.write_text(json.dumps({"action_source": "command", "episodes": [{"ticks": 3, "spans": 5}]}))
     assert main(["quality", str(folder), "--out", str(tmp_path / "report.html")]) == 2

@@ -21,6 +21,7 @@ from hpt_ros.learning.loader import prefetched
 from hpt_ros.learning.optimiser import ema_decay_at, is_decayed, learning_rate
 from hpt_ros.learning.recipe import PolicyRecipe
 from hpt_ros.model import load_checkpoint
+from hpt_ros.policies.hpt import CheckpointPolicy
 from hpt_ros.structured import to_mapping
 
 from .conftest import make_recipe
@@ -116,6 +117,24 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     a, b, c = (weights(tmp_path / name / "last") for name in "abc")
     assert_equal_weights(a, b)
     assert not torch.equal(a["trunk.trunk.blocks.0.mlp.fc1.weight"], c["trunk.trunk.blocks.0.mlp.fc1.weight"])
+
+
+def test_the_sizes_of_the_cameras_images_go_with_the_checkpoint(
+    own_folder: Path, tmp_path: Path, cache_root: Path
+) -> None:
+    """Those of every episode that was kept, each once, as they were before they were resized."""
+    episodes = [
+        {"kept": 9, "image_sizes": {"front": [480, 640], "wrist": [96, 128]}},
+        {"kept": 9, "image_sizes": {"front": [480, 640]}},
+        {"kept": 9, "image_sizes": {"front": [360, 640]}},
+        {"kept": 0, "image_sizes": {"front": [1, 2]}},
+        {"kept": 9},
+    ]
+    report = own_folder / "meta/hpt/report.json"
+    report.write_text(json.dumps({"action_source": "command", "episodes": episodes}))
+    train(open_dataset(own_folder), make_recipe(iterations=1), tmp_path / "run", cache_root=cache_root)
+    policy = CheckpointPolicy(tmp_path / "run/last", "cpu", 1)
+    assert policy.image_sizes == {"front": ((480, 640), (360, 640)), "wrist": ((96, 128),)}
 
 
 def test_the_run_folder_says_what_happened(dataset: Dataset, tmp_path: Path, cache_root: Path) -> None:

@@ -18,15 +18,18 @@ from control_msgs.action import FollowJointTrajectory, GripperCommand, ParallelG
 from control_msgs.msg import JointJog  # noqa: E402
 from drive_rig import Changing, active  # noqa: E402
 from policy_rig import ROBOT, wait_for  # noqa: E402
-from rclpy.action import ActionServer, CancelResponse, GoalResponse  # noqa: E402
+from rclpy.action import ActionClient, ActionServer, CancelResponse, GoalResponse  # noqa: E402
 from rclpy.callback_groups import ReentrantCallbackGroup  # noqa: E402
+from rclpy.node import Node  # noqa: E402
 from rclpy.qos import qos_profile_sensor_data  # noqa: E402
+from rclpy.task import Future  # noqa: E402
 from sensor_msgs.msg import JointState  # noqa: E402
 from tool_rig import Script, shipped  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
 from hpt_ros.control import State  # noqa: E402
 from hpt_ros.embodiment import Embodiment  # noqa: E402
+from hpt_ros.nodes.common.composition import Composition  # noqa: E402
 from hpt_ros.nodes.common.conversions import stream_message_type  # noqa: E402
 from hpt_ros.nodes.common.interfaces import MissingInterfaceError, command_interface, interface  # noqa: E402
 from hpt_ros.nodes.policy.waiting import Code  # noqa: E402
@@ -189,6 +192,65 @@ def test_a_goal_that_fails_is_told_and_nothing_crashes(how: str, capfd: pytest.C
     assert ("gripper_action" in said and words in said) if words else ("aborted its goal" not in said)
 
 
+def sent_by_another(rival: Any, action: Any, name: str, goal: Any) -> None:
+    client: Any = ActionClient(rival, action, name)
+    assert client.wait_for_server(timeout_sec=20.0)
+    future = client.send_goal_async(goal)
+    wait_for(future.done, "the answer to another's goal")
+    assert future.result().accepted
+
+
+@pytest.mark.parametrize("robot", [FRANKA, PARALLEL], ids=["GripperCommand", "ParallelGripperCommand"])
+def test_when_another_node_sends_the_hand_a_goal_expect_a_fault_that_names_it(robot: Embodiment) -> None:
+    policy = Script(robot, {}, {7: 0.0})
+    with Composition() as composition:  # of the other's, whose client was there before and did nothing
+        rival = composition.add(Node("moveit", context=composition.context, namespace="/cell"))
+        hand_output = robot.action.parts[1]
+        kind = KINDS[hand_output.type]
+        idle = ActionClient(rival, kind, f"/{hand_output.topic}")
+        with active(lambda context: Hand(context, robot), robot, policy) as (hand, node):
+            wait_for(lambda: hand.goals, "a goal")
+            policy.fixed = {7: 0.03}
+            wait_for(lambda: len(hand.goals) > 1, "another goal")
+            time.sleep(0.5)
+            assert node.state is State.RUNNING  # neither goals of ours nor a client that sends none
+            sent_by_another(rival, kind, f"/{hand_output.topic}", kind.Goal())
+            wait_for(lambda: node.state is State.FAULT, "FAULT")
+            assert node.runtime is not None
+            why = f"node /cell/moveit sends goals to the action /{hand_output.topic} too"
+            assert why in node.runtime.controller.latched
+            assert node.counters()["contested_stops"] == 1
+            link = node.runtime.controller.guards.link
+            wait_for(lambda: not link.contested, "the end of it")  # that goal is done with
+            wait_for(lambda: node.clear_fault()[0], "the fault's end")
+            wait_for(lambda: node.state is State.RUNNING, "RUNNING")
+            assert idle.server_is_ready()
+
+
+def test_when_another_node_is_permitted_to_send_goals_expect_motion() -> None:
+    policy, name = Script(FRANKA, {}, {7: 0.0}), f"/{FRANKA.action.parts[1].topic}"
+    with Composition() as composition:
+        rival = composition.add(Node("teleop", context=composition.context, namespace="/cell"))
+        permitted = {"outputs__permitted_publishers": ["/**/teleop"]}
+        with active(lambda context: Hand(context, FRANKA), FRANKA, policy, **permitted) as (hand, node):
+            wait_for(lambda: hand.goals, "a goal")
+            sent_by_another(rival, GripperCommand, name, GripperCommand.Goal())
+            wait_for(lambda: len(hand.goals) > 1, "the other's goal")
+            time.sleep(1.5)
+            assert node.state is State.RUNNING
+
+
+def test_goals_of_before_are_no_rivals_of_a_hand_that_holds() -> None:
+    policy, name = Script(FRANKA, {}, {7: 0.03}), f"/{FRANKA.action.parts[1].topic}"
+    with Composition() as composition:
+        hand = composition.add(Hand(composition.context, FRANKA))
+        sent_by_another(hand, GripperCommand, name, GripperCommand.Goal())
+        with active(lambda context: Changing("operator", context), FRANKA, policy) as (_, node):
+            wait_for(lambda: len(hand.goals) > 1, "a goal of ours")
+            time.sleep(1.5)
+            assert node.state is State.RUNNING
+
+
 class Jogged(Changing):  # type: ignore[misc]
     """Joints that are jogged: by a velocity until the next message, or a displacement at a time."""
 
@@ -275,9 +337,13 @@ class Follower(Changing):  # type: ignore[misc]
         self._server = ActionServer(
             self, FollowJointTrajectory, "fr3_arm_controller/follow_joint_trajectory", self._execute
         )
+        self.others: Any = Future()
 
-    def _execute(self, handle: Any) -> Any:
-        self.goals.append(handle.request)
+    async def _execute(self, handle: Any) -> Any:
+        if not handle.request.trajectory.points:  # of another, that takes its time
+            await self.others
+        else:
+            self.goals.append(handle.request)
         handle.succeed()
         return FollowJointTrajectory.Result()
 
@@ -296,10 +362,11 @@ class Follower(Changing):  # type: ignore[misc]
         self.states.publish(message)
 
 
-def test_an_arm_behind_an_action_alone_follows_goals_that_end_at_rest() -> None:
+def behind_an_action() -> Embodiment:
+    """The arm without its hand and its topic."""
     arm = FRANKA.action.parts[0]
     (joints,) = (stream for stream in FRANKA.streams if stream.modality == "state")
-    robot = Embodiment.loads(replace(
+    return Embodiment.loads(replace(
         FRANKA,
         streams=(replace(joints, joints=ARM_NAMES, partial=False),),
         action=replace(
@@ -310,6 +377,28 @@ def test_an_arm_behind_an_action_alone_follows_goals_that_end_at_rest() -> None:
             ),),
         ),
     ).to_yaml())  # fmt: skip
+
+
+def test_when_another_node_has_a_trajectory_carried_out_expect_a_fault_until_it_is() -> None:
+    robot, name = behind_an_action(), "/fr3_arm_controller/follow_joint_trajectory"
+    with Composition() as composition:
+        rival = composition.add(Node("moveit", context=composition.context))
+        with active(Follower, robot, Script(robot, {0: 0.3}, {})) as (follower, node):
+            wait_for(lambda: follower.joints[0] > 0.1, "motion", timeout_s=40.0)
+            sent_by_another(rival, FollowJointTrajectory, name, FollowJointTrajectory.Goal())
+            wait_for(lambda: node.state is State.FAULT, "FAULT")
+            assert node.runtime is not None
+            link = node.runtime.controller.guards.link
+            wait_for(lambda: node.runtime is not None and node.runtime.controller.at_rest, "rest")
+            time.sleep(1.5)
+            assert "node /moveit sends goals to the action" in link.contested  # it is still carried out
+            follower.others.set_result(None)
+            wait_for(lambda: not link.contested, "its end")
+            assert node.clear_fault()[0]
+
+
+def test_an_arm_behind_an_action_alone_follows_goals_that_end_at_rest() -> None:
+    robot = behind_an_action()
     with active(Follower, robot, Script(robot, {0: 0.3}, {})) as (follower, node):
         wait_for(lambda: follower.joints[0] > 0.3, "motion", timeout_s=40.0)
         node.stop("enough")

@@ -19,6 +19,7 @@ from rclpy.node import Node
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.control import State
+from hpt_ros.policies.factory import LoadedPolicy
 
 # A loaded machine may hold any thread for a while; that is not the fault which a test injects.
 PATIENT: dict[str, Any] = {"watchdog__timeout_s": 1.5}
@@ -215,6 +216,23 @@ def test_when_images_are_of_another_shape_than_the_policys_expect_a_warning(rig,
         return "are 128x72 pixels and become 128x96: what they show is 33% too high" in log
 
     wait_for(logged, "the warning")
+
+
+def test_when_images_are_of_another_size_than_in_training_expect_a_warning_in_log_and_diagnostics(rig, capfd):
+    trained = {"front": ((480, 640),), "wrist": (rig.robot.size,)}
+    loaded = LoadedPolicy(rig.policy, ROBOT, "", ROBOT.observation_horizon, image_sizes=trained)
+    rig.start(loaded=loaded, **PATIENT)
+    rig.until_moving()
+    log, words = "", "stream 'front' are 128x96 pixels, but the policy was trained on 640x480"
+
+    def logged() -> bool:
+        nonlocal log
+        log += capfd.readouterr().err
+        return words in log and any(words in status.message for status in rig.robot.diagnostics)
+
+    wait_for(logged, "the warning")
+    assert "stream 'wrist' are" not in log
+    assert rig.state() is State.RUNNING
 
 
 @pytest.mark.parametrize("jump_s", [-30.0, 30.0])

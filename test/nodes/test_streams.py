@@ -80,6 +80,38 @@ def test_when_a_stream_is_slow_or_ahead_expect_a_warning(periods, delay_s, words
 
 
 @pytest.mark.parametrize(
+    ("size", "trained", "words"),
+    [
+        ((96, 128), [], ""),
+        ((480, 640), [], ""),  # of the shape of the file
+        ((72, 128), [], "are 128x72 pixels and become 128x96: what they show is 33% too high"),
+        ((480, 640), [(480, 640)], ""),
+        ((72, 128), [(480, 640), (72, 128)], ""),  # squashed in training as it is here
+        ((96, 128), [(480, 640)], "but the policy was trained on 640x480: they are of the same shape"),
+        (
+            (720, 1280),
+            [(480, 640)],
+            "was trained on 640x480: what they show is 33% too high; set the camera's profile",
+        ),
+        ((480, 640), [(720, 1280)], "was trained on 1280x720: what they show is 33% too wide"),
+        (
+            (720, 1280),
+            [(480, 640), (360, 640)],
+            "was trained on 640x480 and 640x360: they are of the same shape",
+        ),
+    ],
+)
+def test_when_images_are_not_as_those_of_training_expect_a_warning_with_both_sizes(size, trained, words):
+    monitor = StreamMonitor(ROBOT, {"front": trained})
+    message = message_of(CAMERA, 0, START)
+    message.height, message.width = size
+    assert monitor.resized(CAMERA, message) == ""
+    found = monitor.warnings().get("front", ("", ""))[1]
+    assert words in found
+    assert bool(found) is bool(words)
+
+
+@pytest.mark.parametrize(
     ("delay_s", "words"),
     [
         (-0.01, "stamped 0.010 s in the future: the robot's clock is ahead"),

@@ -17,7 +17,7 @@ from support.tiny_video import packets, picture
 from hpt_ros.embodiment import Embodiment, EmbodimentError, ImageSpec, Stream
 from hpt_ros.embodiment.messages import stamp_ns
 from hpt_ros.observation import DecodeError, InvalidSampleError, ObservationBuffer, StreamDecoder, decode
-from hpt_ros.observation.h264 import FrameNumbers
+from hpt_ros.observation.h264 import UNIT, FrameNumbers
 from hpt_ros.observation.video import PENDING, video_codec
 
 MS = 1_000_000
@@ -139,6 +139,32 @@ def test_whatever_units_hold_frame_numbers_are_read_or_passed_over(data):
         assert numbers.lacks_one(start + data) in (False, True)
 
 
+def without_parameters(data):
+    """A packet of H.264 without its parameter sets."""
+    starts = [found.start() for found in UNIT.finditer(data)]
+    units = [data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True)]
+    return b"\0" + b"".join(unit for unit in units if unit[3] & 0x1F not in (7, 8))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_when_parameters_come_once_or_in_a_message_of_their_own_expect_every_later_key_frame_to_begin(apart):
+    decoder, seen = StreamDecoder(STREAM), []
+    first, *others = packets("h264")
+    found = [first, *map(without_parameters, others)]
+    if apart:
+        parameters = first[: len(first) - len(without_parameters(first))]
+        found = [without_parameters(data) for data in found]
+        with pytest.raises(InvalidSampleError):
+            decoder.take(message(parameters))()
+    for index, data in enumerate(found):
+        if index == 10:
+            continue
+        with contextlib.suppress(InvalidSampleError):
+            assert shown(decoder.take(message(data))(), index)
+            seen.append(index)
+    assert seen == [*range(10), *range(16, 20)]
+
+
 def test_when_a_packet_is_cut_expect_it_and_those_that_build_on_it_refused():
     decoder, seen = StreamDecoder(STREAM), []
     reasons = []
@@ -160,7 +186,7 @@ def test_when_the_encoder_makes_b_frames_expect_images_after_their_successors():
     assert len(images) == 20
     first = images[0]()
     assert shown(first, 0)
-    with pytest.raises(InvalidSampleError, match="not there yet; let the encoder make no B-frames"):
+    with pytest.raises(InvalidSampleError, match="not there yet: .* its encoder makes B-frames"):
         images[-1]()
 
 

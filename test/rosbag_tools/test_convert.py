@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hpt_ros.cli.main import main
+from hpt_ros.dataset.metadata import read_image_sizes
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from rosbag_tools.convert import Options, convert
 from rosbag_tools.errors import BagError, TruncatedBagError
@@ -23,6 +24,9 @@ MS = 1_000_000
 def listing(folder):
     """Names in a folder, in order."""
     return sorted(path.name for path in folder.iterdir())
+
+
+SIZES = {"left": [16, 24], "right": [32, 48]}  # as the robot's cameras send them
 
 
 def rows(out):
@@ -54,6 +58,8 @@ def test_a_bag_becomes_an_episode(robot, tmp_path, storage):
         <= sum(item.ticks for item in entry.dropped.values())
     )
     assert [(span.episode_index, span.ticks) for span in entry.spans] == [(0, entry.kept)]
+    assert entry.image_sizes == SIZES
+    assert read_image_sizes(tmp_path / "out") == {name: [size] for name, size in SIZES.items()}
     assert json.loads((tmp_path / "out/meta/hpt/report.json").read_text()) == json.loads(
         json.dumps(report.as_mapping())
     )

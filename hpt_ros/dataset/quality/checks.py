@@ -96,6 +96,11 @@ CHECKS: dict[str, Check] = {
         "See which stream was late or missing with hpt inspect on the bag; mend its rate, network or tolerance_s.",
         "warning",
     ),
+    "resized": Check(
+        "size of the images changed",
+        "Keep one profile of the camera while recording; leave these episodes out if the view is another.",
+        "warning",
+    ),
     "skew": Check(
         "streams out of step",
         "Run that sensor faster, stamp at exposure, or synchronise the machines' clocks; then record again.",
@@ -229,6 +234,8 @@ def _episode_findings(robot: Embodiment, entry: EpisodeQuality) -> list[Finding]
     for name, share in entry.dropped_share.items():
         if share >= DROPPED_SHARE:
             add("dropped", name, f"{share:.0%} of its recording's ticks were lost for {name}")
+    for name, change in entry.resized.items():
+        add("resized", name, f"the images of {name} changed {change} within the recording")
     _skews(robot, entry, add)
     return found
 

@@ -104,11 +104,13 @@ class Recorded:
         ticks: of the recording.
         dropped: stream name to ticks that it cost.
         ages_s: stream name to the mean age of its newest sample at a tick.
+        resized: stream name to how the size of its images changed, in words.
     """
 
     ticks: int
     dropped: dict[str, int]
     ages_s: dict[str, float]
+    resized: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ class EpisodeQuality:
     blind_share: dict[str, float]
     dropped_share: dict[str, float]
     age_s: dict[str, float]
+    resized: dict[str, str]
     course: list[float]
 
 
@@ -255,6 +258,7 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
         if recorded is None
         else {n: count / recorded.ticks for n, count in recorded.dropped.items()},
         age_s={} if recorded is None else dict(recorded.ages_s),
+        resized={} if recorded is None else dict(recorded.resized),
         course=_course(speed),
     )
 

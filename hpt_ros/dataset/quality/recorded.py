@@ -34,6 +34,7 @@ def _recorded(entry: Any) -> Recorded | None:
     if not entry.get("ticks"):
         return None
     dropped = {str(name): int(lost["ticks"]) for name, lost in entry["dropped"].items()}
-    # Reports of earlier versions have no ages.
+    # Reports of earlier versions have no ages and no sizes.
     ages_s = {str(name): float(age_s) for name, age_s in entry.get("ages_s", {}).items()}
-    return Recorded(int(entry["ticks"]), dropped, ages_s)
+    resized = {str(name): str(change) for name, change in entry.get("resized", {}).items()}
+    return Recorded(int(entry["ticks"]), dropped, ages_s, resized)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from rclpy.node import Node
 from hpt_ros.control import Command
 from hpt_ros.control.goals import GoalPacer
 from hpt_ros.embodiment.commands.base import target
+from hpt_ros.nodes.policy.goal_rivals import GoalRivals
 from hpt_ros.nodes.policy.outputs import Sender
 
 
@@ -25,13 +26,16 @@ class GoalSender:
     Made and used on the thread of the node's executor; rclpy's action client must not be made on another.
     """
 
-    def __init__(self, node: Node, sender: Sender, tell: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, node: Node, sender: Sender, tell: Callable[[str, str], None], permitted: Sequence[str] = ()
+    ) -> None:
         """Make the action's client.
 
         Args:
             node: that talks.
             sender: makes the goals.
             tell: told of a goal that failed: the output's name and a sentence.
+            permitted: full names of nodes that may send goals too, or patterns.
         """
         output = sender.output
         self._sender, self._tell = sender, tell
@@ -39,6 +43,7 @@ class GoalSender:
         self.name = node.resolve_topic_name(output.topic)
         goals = output.goals if output.command.own_speed else None
         self._pacer = GoalPacer(goals.resolution if goals else 0.0, goals.rate_hz if goals else math.inf)
+        self.rivals = GoalRivals(node, self.name, permitted, lasting=not output.command.own_speed)
         self._number = 0  # of the newest goal
         self._closed = False
 
@@ -60,12 +65,14 @@ class GoalSender:
         if not self._pacer.due(target(told), told.curve.controls[0], now_ns):
             return
         self._number += 1
-        future = self._client.send_goal_async(self._sender.message(command, now_ns))
+        goal = self._sender.message(command, now_ns)
+        future = self._client.send_goal_async(goal, goal_uuid=self.rivals.new_id())
         future.add_done_callback(partial(self._answered, self._number))
 
     def close(self) -> None:
         """Let go of the client; what becomes of its goals is no longer told."""
         self._closed = True
+        self.rivals.close()
         self._client.destroy()
 
     def _answered(self, number: int, future: Any) -> None:

@@ -194,7 +194,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
                 self._config, self._runtime, self._monitor = (
                     config,
                     runtime,
-                    StreamMonitor(runtime.embodiment),
+                    StreamMonitor(runtime.embodiment, loaded.image_sizes),
                 )
                 self._connections, self._prediction = connections, prediction
             made.pop_all()

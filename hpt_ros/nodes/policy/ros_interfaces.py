@@ -102,7 +102,7 @@ class RosInterfaces:
         self._outputs = [(sender, self._publisher(sender.kind, sender.topic)) for sender in plain]
         commanding = [publisher for _, publisher in self._outputs]
         for sender in actions:
-            self._goals.append(GoalSender(self._node, sender, on_goal))
+            self._goals.append(GoalSender(self._node, sender, on_goal, self._permitted))
             if sender.output.recorded is None:
                 target = sender.target()
                 self._outputs.append((target, self._publisher(target.kind, target.topic)))
@@ -129,6 +129,7 @@ class RosInterfaces:
         """Tell who takes the commands and who else sends some; once a period."""
         self._graph.poll(link)
         link.serves([goals.name for goals in self._goals if not goals.taken])
+        link.asks({goals.name: goals.rivals.names() for goals in self._goals})
 
     def begin(self) -> None:
         """An activation begins."""

@@ -8,7 +8,7 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,8 +53,16 @@ class _Seen:
 class StreamMonitor:
     """Told of each message. Not thread-safe: the node locks."""
 
-    def __init__(self, embodiment: Embodiment) -> None:
-        """Start with nothing seen."""
+    def __init__(
+        self, embodiment: Embodiment, trained: Mapping[str, Sequence[tuple[int, int]]] | None = None
+    ) -> None:
+        """Start with nothing seen.
+
+        Args:
+            embodiment: the robot.
+            trained: camera's stream name to sizes (height, width) that its images had in the policy's training data.
+        """
+        self._trained = trained or {}
         self._streams = {stream.name: stream for stream in embodiment.streams}
         self.reset()
 
@@ -108,19 +116,36 @@ class StreamMonitor:
             f"{size[1]}x{size[0]} pixels; restore the camera's profile, or clear the fault if the view is the same"
         )
 
-    def distorted(self, stream: Stream) -> str:
-        """What an operator should know of the shape of a stream's images, one sentence; empty if nothing."""
+    def unlike(self, stream: Stream) -> str:
+        """How a stream's images differ from those that the policy was trained on, one sentence; empty if not.
+
+        Where their size is not known, the shape that they are resized to is taken for it.
+        """
         size, wanted = self._seen[stream.name].size, stream.image
         if size is None or wanted is None or not min(size):
             return ""
-        stretch = (wanted.width / wanted.height) / (size[1] / size[0])
-        if abs(stretch - 1.0) <= DISTORTED:
+        known = self._trained.get(stream.name, ())
+        if size in known:
             return ""
-        return (
-            f"the images of stream {stream.name!r} are {size[1]}x{size[0]} pixels and become {wanted.width}x"
-            f"{wanted.height}: what they show is {max(stretch, 1.0 / stretch) - 1.0:.0%} too "
-            f"{'wide' if stretch > 1.0 else 'high'}; the policy must have been trained on images of the same shape"
-        )
+        stretches = [
+            (wide / high) / (size[1] / size[0]) for high, wide in known or [(wanted.height, wanted.width)]
+        ]
+        stretch = min(stretches, key=lambda value: abs(value - 1.0))
+        if abs(stretch - 1.0) > DISTORTED:
+            side = "wide" if stretch > 1.0 else "high"
+            differs = f"what they show is {max(stretch, 1.0 / stretch) - 1.0:.0%} too {side}"
+        elif known:
+            differs = "they are of the same shape, but may show another part of the scene, or be sharper or less sharp"
+        else:
+            return ""
+        images = f"the images of stream {stream.name!r} are {size[1]}x{size[0]} pixels"
+        if not known:
+            return (
+                f"{images} and become {wanted.width}x{wanted.height}: {differs}; the policy must have been trained on "
+                "images of the same shape"
+            )
+        sizes = " and ".join(f"{wide}x{high}" for high, wide in known)
+        return f"{images}, but the policy was trained on {sizes}: {differs}; set the camera's profile to that"
 
     def unusable(self, name: str, problem: str) -> None:
         """Note that a message could not be used, and why."""
@@ -157,8 +182,8 @@ class StreamMonitor:
                 found[name] = ("ahead", f"stream {name!r} is {ahead}")
             elif slow := self._slow(stream):
                 found[name] = ("slow", f"stream {name!r} (topic {stream.topic}): {slow}")
-            elif distorted := self.distorted(stream):
-                found[name] = ("image", distorted)
+            elif unlike := self.unlike(stream):
+                found[name] = ("image", unlike)
         return found
 
     def _clocks(self, stream: Stream) -> str:
@@ -236,7 +261,7 @@ class StreamMonitor:
             warning := self._clocks(stream)
             or self._ahead(stream)
             or self._slow(stream)
-            or self.distorted(stream)
+            or self.unlike(stream)
         ):
             status.level, status.message = DiagnosticStatus.WARN, warning
         elif seen.unstamped and stream.type.split("/")[-1] not in _WITHOUT_HEADER:
