@@ -35,7 +35,8 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.observation import decode, decode_on_one_thread
 from rosbag_tools.convert import Options, convert
-from rosbag_tools.reader import Bag, find_bags
+from rosbag_tools.finding import find_bags
+from rosbag_tools.reader import Bag
 
 
 @dataclass(frozen=True)

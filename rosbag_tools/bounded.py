@@ -51,7 +51,7 @@ def decompress(data: bytes | memoryview, codec: str, most: int = MOST_CHUNK_BYTE
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def decompress_chunk(data: bytes, claimed: int, codec: str) -> bytes:
+def decompress_chunk(data: bytes | memoryview, claimed: int, codec: str) -> bytes:
     """A chunk of an MCAP file, which claims how large it is.
 
     Raises:

@@ -18,7 +18,7 @@ class Channel:
     """Messages of one topic that share a type and its definition.
 
     Attributes:
-        topic: its topic.
+        topic: its topic, as `usual_topic` writes it.
         type: message type, as `usual_name` writes it.
         encoding: of its messages: `CDR`, `ROS1`, or one that is not read.
         schema: language of the definition, see `MSG_ENCODINGS`.
@@ -73,6 +73,12 @@ def usual_name(type_: str) -> str:
     if len(parts) == 2:
         parts.insert(1, "msg")
     return "/".join(parts) if len(parts) == 3 and all(part.isidentifier() for part in parts) else type_
+
+
+def usual_topic(name: str) -> str:
+    """A topic's absolute name: scripts record ``cam/image``, ``/cam/image/`` and ``//cam/image`` for ``/cam/image``."""
+    parts = [part for part in name.split("/") if part]
+    return "/" + "/".join(parts) if parts else name
 
 
 def lenient_text(data: bytes) -> str:

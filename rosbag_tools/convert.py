@@ -29,11 +29,12 @@ from hpt_ros.observation.track import seconds
 from rosbag_tools.cluster import run_on_ray
 from rosbag_tools.episodes import Episode, find_episodes
 from rosbag_tools.errors import BagError
+from rosbag_tools.finding import find_bags
 from rosbag_tools.kept import Converted, converted_once, kept_folder, key_of
 from rosbag_tools.leader import LEADER_TYPE, Leader
 from rosbag_tools.process_pool import run_in_processes
 from rosbag_tools.progress import Progress, Watch, report_done, share_progress
-from rosbag_tools.reader import Bag, Message, find_bags
+from rosbag_tools.reader import Bag, Message
 from rosbag_tools.resample import Resampler, Row, next_positions
 from rosbag_tools.spans import REST_KEPT_S, Spans, minimum_ticks
 from rosbag_tools.topic_names import named_in
@@ -120,6 +121,7 @@ class Job:
     episodes: tuple[Episode, ...]
     options: Options
     note: str  # what was lost, if the bag was recovered
+    identity: str  # of the bag, by what is in it
     kept: Path | None = None  # where the result is kept, with `Options.resume`
 
     @property
@@ -156,11 +158,11 @@ def convert(
     leader_topic = chosen.leader.topic if chosen.leader else ""
     report = Report(0, chosen.action_source, rest_s if math.isfinite(rest_s) else 0.0, leader_topic)
     say = progress or (lambda *words: None)
-    paths = find_bags(bags)
+    paths = find_bags(bags, report.passed_over.append)
     earlier = open_earlier(Path(out)) if chosen.append and Path(out).exists() else None
     if earlier is not None:
-        paths = _new(paths, earlier, chosen)
-    jobs, robot = _check(paths, embodiment, chosen, report, say)
+        _check_source(earlier, chosen)
+    jobs, robot = _check(paths, embodiment, chosen, report, say, earlier)
     if chosen.resume:
         jobs = [replace(job, kept=kept_folder(Path(out)) / _key(job)) for job in jobs]
     if earlier is not None:
@@ -196,22 +198,13 @@ def _append(writer: DatasetWriter, job: Job, converted: Converted, report: Repor
         report.recovered_bags.append(job.note)
 
 
-def _new(paths: Sequence[Path], earlier: Earlier, options: Options) -> list[Path]:
-    """The bags that are not yet in a dataset."""
+def _check_source(earlier: Earlier, options: Options) -> None:
     source = earlier.report.get("action_source", "command")
     if source != options.action_source:
         raise BagError(
             f"dataset {str(earlier.folder)!r} has actions of the source {source!r}, but {options.action_source!r} was "
             f"asked for; add --actions {source}, or convert all bags again"
         )
-    done = earlier.sources
-    new = [path for path in paths if path.resolve() not in done]
-    if not new:
-        raise BagError(
-            f"all {len(paths)} bags are in the dataset {str(earlier.folder)!r} already; name others, or convert with "
-            "--overwrite"
-        )
-    return new
 
 
 def convert_or_take(job: Job, folder: Path) -> Converted:
@@ -244,7 +237,9 @@ def convert_bag(job: Job, folder: Path) -> Converted:
         for number, episode in enumerate(job.episodes):
             options = job.options
             task = options.task or episode.task or job.embodiment.task
-            entry = EpisodeReport(str(job.path), episode.episode_id, task, episode.operator, episode.outcome)
+            entry = EpisodeReport(
+                str(job.path), job.identity, episode.episode_id, task, episode.operator, episode.outcome
+            )
             entry.left_out = episode.left_out(keep_failures=options.keep_failures)
             result.reports.append(entry)
             if not entry.left_out:
@@ -314,17 +309,31 @@ def _check_clock(bag: Bag, message: Message, embodiment: Embodiment) -> None:
 
 
 def _check(
-    paths: Sequence[Path], given: Embodiment | None, options: Options, report: Report, say: Progress
+    paths: Sequence[Path],
+    given: Embodiment | None,
+    options: Options,
+    report: Report,
+    say: Progress,
+    earlier: Earlier | None,
 ) -> tuple[list[Job], Embodiment]:
-    """Open every bag before anything is written: is all there that the conversion needs?"""
+    """Open every bag before anything is written: is all there that the conversion needs, and is it there once?"""
     jobs: list[Job] = []
     known: set[str] = set()  # texts that match: the bags of one robot carry the same
+    met: dict[str, Path] = {}
+    in_dataset = 0
     robot = given
     robot_of = "the embodiment file"
     for number, path in enumerate(paths):
         say("checking", path.name, number, len(paths))
         try:
             with Bag.open(path, recover=options.recover) as bag:
+                identity = bag.identity()
+                if earlier is not None and earlier.has(path, identity):
+                    in_dataset += 1
+                    continue
+                if (same := met.setdefault(identity, path)) != path:
+                    report.passed_over.append(f"{str(path)!r} is a copy of {str(same)!r}, and counts once")
+                    continue
                 text = bag.embodiment_text()
                 if text and text not in known:
                     carried = Embodiment.loads(text, where=f"the embodiment in bag {str(path)!r}")
@@ -338,11 +347,18 @@ def _check(
                 require_topics(bag, named, options)
                 if options.action_source == "state":
                     robot.space.require_positions()  # raises, naming what is not observed
-                jobs.append(Job(number, path, named, tuple(find_episodes(bag)), options, bag.recovered))
+                jobs.append(
+                    Job(number, path, named, tuple(find_episodes(bag)), options, bag.recovered, identity)
+                )
         except HptError as error:
             if not options.skip_bad:
                 raise
             report.skipped_bags[str(path)] = str(error)
+    if earlier is not None and in_dataset and not jobs and not report.skipped_bags:
+        raise BagError(
+            f"all {len(paths)} bags are in the dataset {str(earlier.folder)!r} already; name others, or convert with "
+            "--overwrite"
+        )
     if robot is None or not jobs:
         first = next(iter(report.skipped_bags.values()), "")
         raise BagError(f"none of the {len(paths)} bags can be converted; the first: {first}")

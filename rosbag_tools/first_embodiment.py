@@ -125,8 +125,8 @@ def _look(bag: Bag) -> Found:
             if topic.rpartition("/")[2] == DESCRIPTION and times.type == TEXT_TYPE:
                 found.urdf |= find_description(bag, topic)
                 continue
-            if not re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", topic):
-                raise LeftOut("its name is no absolute ROS 2 name")
+            if not re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", topic):
+                raise LeftOut("its name has other characters than letters, digits, hyphens and underscores")
             if times.rate_hz <= 0 and times.type != TEXT_TYPE:  # a task may be said once
                 raise LeftOut("it has fewer than two messages")
             _take(bag, topic, times, found, actions)

@@ -22,7 +22,7 @@ from zlib import crc32
 
 from rosbag_tools.bounded import MOST_CHUNK_BYTES, decompress_as_far_as_it_goes, decompress_chunk
 from rosbag_tools.channels import lenient_text
-from rosbag_tools.views import begins_with
+from rosbag_tools.magic import begins_with
 
 MAGIC = b"\x89MCAP0\r\n"
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
@@ -296,7 +296,7 @@ def _salvage(index: Index, content: bytes, start: int) -> None:
         _add(index, data[:end], start, end, data[:end])
 
 
-def _add(index: Index, data: bytes, start: int, length: int, own: bytes | None) -> None:
+def _add(index: Index, data: bytes | memoryview, start: int, length: int, own: bytes | None) -> None:
     times, channels = [], set()
     for opcode, place, size in records_within(data):
         if opcode in (SCHEMA, CHANNEL):
@@ -333,8 +333,8 @@ def records_within(data: bytes | memoryview) -> Iterator[tuple[int, int, int]]:
         place += 9 + length
 
 
-def unpack_chunk(content: bytes) -> bytes:
-    """What a chunk record holds.
+def unpack_chunk(content: bytes) -> bytes | memoryview:
+    """What a chunk record holds; a view of the record, if it is not compressed.
 
     Raises:
         ValueError: its sizes or its checksum do not fit, or it is compressed in a way that the format does not name.
@@ -348,7 +348,7 @@ def unpack_chunk(content: bytes) -> bytes:
         raise ValueError(
             f"a chunk claims {size} bytes, compressed to {stored}, in a record of {len(content)}"
         )
-    packed = content[at : at + stored]
+    packed = memoryview(content)[at : at + stored]
     data = decompress_chunk(packed, size, codec) if codec else packed
     if len(data) != size:
         raise ValueError(f"a chunk has {len(data)} bytes, but claims {size}")

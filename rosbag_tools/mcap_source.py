@@ -21,16 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosbag_tools.bounded import MOST_HELD_BYTES
-from rosbag_tools.channels import Channel, usual_name
+from rosbag_tools.channels import Channel, usual_name, usual_topic
 from rosbag_tools.errors import BagError
-from rosbag_tools.mcap_index import MESSAGE, MESSAGE_HEAD, Chunk, Index, SchemaRecord, unpack_chunk
+from rosbag_tools.mcap_index import MESSAGE, MESSAGE_HEAD, RECORD, Chunk, Index, SchemaRecord, unpack_chunk
 
 _HEAD = struct.Struct("<BQH4xQ")  # of a message record: opcode, length, channel, log time
 _RECORD_HEAD = 9
 _END_NS = 1 << 64
 _NO_SCHEMA = SchemaRecord("", "", "")
 
-Entry = tuple[int, int, bytes]  # log time, channel, bytes
+Entry = tuple[Channel, int, bytes]  # with the log time
 
 
 class McapSource:
@@ -53,7 +53,7 @@ class McapSource:
         for number, record in index.channels.items():
             schema = index.schemas.get(record.schema, _NO_SCHEMA)
             self._channels[number] = Channel(
-                record.topic, usual_name(schema.name), record.encoding, schema.encoding, schema.text, "",
+                usual_topic(record.topic), usual_name(schema.name), record.encoding, schema.encoding, schema.text, "",
                 index.counts[number],
             )  # fmt: skip
         self.channels = list(self._channels.values())
@@ -89,8 +89,7 @@ class McapSource:
         ]
         if len(self._loose):
             parts.append((int(self._loose[0, 0]), 0, partial(self._outside_chunks, wanted, span)))
-        for log_ns, number, data in _merged(parts):
-            yield wanted[number], log_ns, data
+        yield from _merged(parts)
 
     def _in_chunk(
         self, chunk: Chunk, wanted: Mapping[int, Channel], span: tuple[int, int]
@@ -98,22 +97,21 @@ class McapSource:
         data = self._content(chunk)
         found: list[tuple[int, int, int, int]] = []
         place, end, (first, stop) = 0, len(data), span
-        while place + _RECORD_HEAD <= end:
-            opcode = data[place]
-            length = int.from_bytes(data[place + 1 : place + _RECORD_HEAD], "little")
+        while place + _HEAD.size <= end:
+            opcode, length, number, log_ns = _HEAD.unpack_from(data, place)
             following = place + _RECORD_HEAD + length
-            if opcode == MESSAGE and following <= end and length >= MESSAGE_HEAD:
-                _, _, number, log_ns = _HEAD.unpack_from(data, place)
-                if number in wanted and first <= log_ns < stop:
-                    found.append((log_ns, number, place + _RECORD_HEAD + MESSAGE_HEAD, following))
+            if opcode == MESSAGE and length >= MESSAGE_HEAD and number in wanted and first <= log_ns < stop:
+                found.append((log_ns, number, place + _RECORD_HEAD + MESSAGE_HEAD, following))
             place = following
+        if place + _RECORD_HEAD <= end:  # a last record that is shorter than a message
+            place += _RECORD_HEAD + RECORD.unpack_from(data, place)[1]
         if place != end:
             raise ValueError("a record goes beyond its chunk")
         found.sort(key=itemgetter(0))
         for log_ns, number, at, following in found:
-            yield log_ns, number, data[at:following]
+            yield wanted[number], log_ns, bytes(data[at:following])
 
-    def _content(self, chunk: Chunk) -> bytes:
+    def _content(self, chunk: Chunk) -> bytes | memoryview:
         if chunk.data is not None:
             return chunk.data
         self._file.seek(chunk.start)
@@ -126,7 +124,7 @@ class McapSource:
         for log_ns, number, place, length in self._loose.tolist():
             if number in wanted and span[0] <= log_ns < span[1]:
                 self._file.seek(place)
-                yield log_ns, number, self._file.read(length)
+                yield wanted[number], log_ns, self._file.read(length)
 
 
 def _merged(parts: list[tuple[int, int, Callable[[], Iterator[Entry]]]]) -> Iterator[Entry]:
@@ -142,17 +140,19 @@ def _merged(parts: list[tuple[int, int, Callable[[], Iterator[Entry]]]]) -> Iter
             _, number, open_part = waiting.popleft()
             rest = open_part()
             for entry in rest:
-                heapq.heappush(heap, (entry[0], number, entry, rest))
+                heapq.heappush(heap, (entry[1], number, entry, rest))
                 break
         if not heap:
             continue
-        _, number, entry, rest = heap[0]
+        _, number, entry, rest = heapq.heappop(heap)
         yield entry
+        # Most chunks do not overlap: the rest of one comes before everything else.
+        limit = min(heap[0][0] if heap else _END_NS, waiting[0][0] if waiting else _END_NS)
         for entry in rest:
-            heapq.heapreplace(heap, (entry[0], number, entry, rest))
-            break
-        else:
-            heapq.heappop(heap)
+            if entry[1] >= limit:
+                heapq.heappush(heap, (entry[1], number, entry, rest))
+                break
+            yield entry
 
 
 def check_chunks(chunks: Collection[Chunk]) -> None:

@@ -171,9 +171,11 @@ def _parse(type_: str, schema: str, text: str) -> Any:
     if schema in MSG_ENCODINGS:
         return get_types_from_msg(f"{text}\n", type_)
     found: Any = {}
+    # rosbag2 puts several files into one text, each under its name; the parser knows no preprocessor.
     for part in text.split(f"{_SEPARATOR}\n"):
-        # rosbag2 puts several files into one text, each under its name.
-        found.update(get_types_from_idl(part.partition("\n")[2] if part.startswith("IDL: ") else part))
+        lines = [line for line in part.splitlines() if not line.lstrip().startswith(("#", "IDL: "))]
+        if any(line.strip() for line in lines):
+            found.update(get_types_from_idl("\n".join(lines)))
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,14 +21,12 @@ from typing import Any
 
 from rosbag_tools.bounded import decompress, decompress_file
 from rosbag_tools.channels import CDR, Channel, Source
-from rosbag_tools.errors import BagError
-from rosbag_tools.library_source import Bag1Reader, LibrarySource
+from rosbag_tools.errors import BagError, TruncatedBagError
+from rosbag_tools.library_source import BAG1_MAGIC, Bag1Reader, Bag1Source, bag1_is_complete, is_bag1
+from rosbag_tools.magic import begins_with
 from rosbag_tools.mcap_index import is_complete, is_mcap, look_through, read_summary
 from rosbag_tools.mcap_source import McapSource
-from rosbag_tools.recovery_ros1 import bag1_is_complete, is_bag1, recover_bag1
-from rosbag_tools.recovery_sqlite3 import RecoveredSqlite3, is_sqlite3, sqlite3_is_complete
-from rosbag_tools.sqlite3_source import Sqlite3Source
-from rosbag_tools.views import begins_with
+from rosbag_tools.sqlite3_source import Sqlite3Source, is_sqlite3, sqlite3_is_complete
 
 METADATA = "metadata.yaml"
 ZSTD_SUFFIX = ".zstd"
@@ -39,8 +38,22 @@ _MOST_RATIO, _MOST_SMALL_BYTES = 1000, 1 << 30
 
 
 def is_bag_file(path: Path) -> bool:
-    """True if its name is that of a storage file."""
-    return path.name.endswith(FILE_ENDINGS) and path.is_file()
+    """True if its name is that of a storage file, in letters of either case."""
+    return path.name.lower().endswith(FILE_ENDINGS) and path.is_file()
+
+
+def begins_as_bag(path: Path) -> bool:
+    """True if a file of whatever name begins as a storage file does."""
+    return path.is_file() and (
+        is_mcap(path) or is_bag1(path) or is_sqlite3(path) or begins_with(path, _ZSTD_MAGIC)
+    )
+
+
+def unreadable_file(path: Path, error: OSError) -> BagError:
+    """What to raise when the operating system refuses a file or a folder."""
+    return BagError(
+        f"{str(path)!r} cannot be read ({error.strerror or error}); correct its permissions or copy it again"
+    )
 
 
 def storage_files(folder: Path) -> list[Path]:
@@ -73,6 +86,22 @@ def cut_file(files: Sequence[Path]) -> Path | None:
     return next((file for file in files if not _whole(file)), None)
 
 
+def how_to_repair(file: Path, name: str) -> str:
+    """Return what makes a file readable that was cut short.
+
+    Args:
+        file: to look into.
+        name: that it is known by.
+    """
+    if is_mcap(file):
+        return "pass --recover to use what is whole, or copy it again"
+    if is_sqlite3(file):
+        # ".recover" would do too, but Debian builds the program without what it needs (SQLITE_ENABLE_DBPAGE_VTAB).
+        command = f"sqlite3 {shlex.quote(name)} .dump | sed 's/^ROLLBACK.*/COMMIT;/' | sqlite3 repaired.db3"
+        return f"repair it with `{command}` and give repaired.db3, or copy it again"
+    return f"repair it with `rosbag reindex {shlex.quote(name)}` of ROS 1, or copy it again"
+
+
 def _whole(file: Path) -> bool:
     if is_mcap(file):
         return is_complete(file)
@@ -87,12 +116,10 @@ class Joined:
 
     Attributes:
         sources: files that have messages.
-        compressed: whether each message is compressed by itself; None if nothing tells.
         notes: what was lost or is out of the ordinary, a sentence each.
     """
 
     sources: Sequence[Source]
-    compressed: bool | None
     notes: Sequence[str]
 
     @property
@@ -126,31 +153,25 @@ class Joined:
             if (wanted := [channel for channel in source.channels if channel in asked])
         ]
         merged = found[0] if len(found) == 1 else heapq.merge(*found, key=lambda entry: entry[1])
-        if self.compressed is False:
-            yield from merged
-            return
-        for channel, log_ns, data in merged:
-            # Without metadata nothing says that messages are compressed; but plain ones begin with a zero.
-            if channel.encoding == CDR and (self.compressed or bytes(data[:4]) == _ZSTD_MAGIC):
-                data = decompress(data, "zstd")
-            yield channel, log_ns, data
+        for entry in merged:
+            # Whether each message is compressed stands in the metadata, if there are any; plain ones begin with a zero.
+            if entry[2][:4] == _ZSTD_MAGIC and entry[0].encoding == CDR:
+                entry = (*entry[:2], decompress(entry[2], "zstd"))
+            yield entry
 
 
 @contextlib.contextmanager
-def open_files(files: Sequence[Path], metadata: Mapping[str, Any], *, recover: bool) -> Iterator[Joined]:
+def open_files(files: Sequence[Path], *, recover: bool) -> Iterator[Joined]:
     """Open the files of one bag.
 
     Args:
         files: in their order.
-        metadata: of the bag, empty if it has none.
         recover: read files that were cut short as far as they go, and leave out what cannot be read at all.
 
     Raises:
         BagError: the files are of no known format, or claim sizes that are not believed.
     """
-    mode = str(metadata.get("compression_mode") or "none").lower()
-    listed = metadata.get("relative_file_paths") or files
-    notes = [f"{len(listed) - len(files)} of its files are missing"] if len(files) < len(listed) else []
+    notes: list[str] = []
     with contextlib.ExitStack() as stack:
         sources: list[Source] = []
         for file in files:
@@ -161,11 +182,7 @@ def open_files(files: Sequence[Path], metadata: Mapping[str, Any], *, recover: b
                 if not recover or len(files) == 1:
                     raise
                 notes.append(f"file {file.name!r} is left out ({' '.join(str(error).split())[:200]})")
-        yield Joined(
-            [source for source in sources if source.message_count],
-            None if not metadata else mode == "message",
-            notes,
-        )
+        yield Joined([source for source in sources if source.message_count], notes)
 
 
 def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes: list[str]) -> Source:
@@ -183,8 +200,8 @@ def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes:
             )
         file = place
     cut = not _whole(file)
-    if cut and not recover:
-        raise BagError(f"file {name!r} was cut short; pass --recover to use what is whole")
+    if cut and not (recover and is_mcap(file)):
+        raise TruncatedBagError(f"file {name!r} was cut short; {how_to_repair(file, name)}")
     lost = 0
     if is_mcap(file):
         index = None if cut else read_summary(file)
@@ -195,15 +212,13 @@ def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes:
                 notes.append(f"file {name!r} has no complete index: it was looked through")
         source: Source = stack.enter_context(McapSource(file, index))
     elif is_sqlite3(file):
-        if cut:
-            source = LibrarySource(stack.enter_context(RecoveredSqlite3(file)), ros1=False)
-            lost = 1
-        else:
-            source = stack.enter_context(Sqlite3Source(file))
+        source = stack.enter_context(Sqlite3Source(file))
     elif is_bag1(file):
-        found = recover_bag1(file) if cut else None
-        reader = stack.enter_context(Bag1Reader(found.source if found else file))
-        source, lost = LibrarySource(reader, ros1=True), found.lost_bytes if found else 0
+        if not begins_with(file, BAG1_MAGIC):
+            raise BagError(
+                f"file {name!r} is a rosbag of a version before 2.0; bring it to that by `rosbag migrate`"
+            )
+        source = Bag1Source(stack.enter_context(Bag1Reader(file)))
     else:
         raise BagError(
             f"file {name!r} begins neither as MCAP, nor as SQLite, nor as a rosbag of version 2.0; it is no bag"
@@ -216,8 +231,11 @@ def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes:
     return source
 
 
-def listed_files(folder: Path, metadata: Mapping[str, Any], *, recover: bool) -> list[Path]:
-    """The files that a bag's metadata name, by their names alone: they lie in its folder.
+def listed_files(folder: Path, metadata: Mapping[str, Any], *, recover: bool) -> tuple[list[Path], list[str]]:
+    """The files that a bag's metadata name, and what is out of the ordinary about them.
+
+    Files lie in the bag's folder, by their names alone. One that was decompressed or renamed by hand is found as long
+    as there is no doubt which it is.
 
     Args:
         folder: of the bag.
@@ -227,14 +245,36 @@ def listed_files(folder: Path, metadata: Mapping[str, Any], *, recover: bool) ->
     Raises:
         BagError: one is missing.
     """
-    names = metadata.get("relative_file_paths")
-    if not isinstance(names, list) or not names:
-        raise BagError(f"the {METADATA} of bag {str(folder)!r} names no files; record it again")
-    files = [folder / PurePath(str(name)).name for name in names]
-    there = [file for file in files if is_bag_file(file)]
-    if len(there) < len(files) and not (recover and there):
-        missing = ", ".join(file.name[:100] for file in files if file not in there)
+    there = sorted(
+        (child for child in folder.iterdir() if is_bag_file(child) or begins_as_bag(child)), key=_by_number
+    )
+    listed = metadata.get("relative_file_paths")
+    names = [PurePath(str(name)).name for name in listed] if isinstance(listed, list) else []
+    if not names and there:
+        return there, [f"its {METADATA} names no files: all {len(there)} in its folder are taken"]
+    by_name = {_plain_name(file.name): file for file in there}
+    exact = {file.name: file for file in there}
+    found = {
+        name: file
+        for name in names
+        if (file := exact.get(name) or by_name.get(_plain_name(name))) is not None
+    }
+    missing = [name for name in names if name not in found]
+    rest = [file for file in there if file not in found.values()]
+    if missing and len(missing) == len(rest) and (len(rest) == 1 or (not found and is_split(rest))):
+        found |= dict(zip(missing, rest, strict=True))
+        taken = f"{rest[0].name!r} is taken for {missing[0]!r}, which its {METADATA} names"
+        return [found[name] for name in names], [taken]
+    if missing and not (recover and found):
+        others = f", but has {', '.join(file.name for file in rest)}"[:300] if rest else ""
+        remedy = "give the file itself, or name it as listed" if rest else "copy it again"
         raise BagError(
-            f"bag {str(folder)!r} lacks {missing[:300]}, which its {METADATA} names; copy it again"
+            f"bag {str(folder)!r} lacks {', '.join(missing)[:300]}, which its {METADATA} names{others}; {remedy}"
         )
-    return there
+    lost = [f"{len(missing)} of its files are missing ({', '.join(missing)[:300]})"] if missing else []
+    return [found[name] for name in names if name in found], lost
+
+
+def _plain_name(name: str) -> str:
+    """A file's name but for the case of its letters and for its compression."""
+    return name.lower().removesuffix(ZSTD_SUFFIX)

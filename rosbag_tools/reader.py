@@ -9,6 +9,8 @@ or file, and rosbag1 files of version 2.0; what was cut short or has no index as
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +20,11 @@ from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation.track import seconds
 from rosbag_tools.channels import Channel
 from rosbag_tools.errors import BagError, DamagedMessageError, TruncatedBagError
+from rosbag_tools.finding import WHAT, is_bag
 from rosbag_tools.message_types import MessageType, UnreadableTypeError, message_type
 from rosbag_tools.names import EMBODIMENT_TOPIC, EMBODIMENT_TYPE, KEY_EMBODIMENT
-from rosbag_tools.parts import FILE_ENDINGS, METADATA, cut_file, is_bag_file, is_split, storage_files
-from rosbag_tools.recovery_ros1 import is_bag1
+from rosbag_tools.parts import METADATA, cut_file, how_to_repair, storage_files, unreadable_file
 from rosbag_tools.storage import Storage, open_storage
-
-_WHAT = f"a rosbag2 folder or a file ending in {', '.join(FILE_ENDINGS[:-1])} or {FILE_ENDINGS[-1]}"
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ class Record:
 
 # The year 2116. Later log times are damage, and so far from a stamp that the difference may leave 64 bits.
 NEWEST_LOG_NS = 1 << 62
+# Messages of which a bag is known, besides its times and counts.
+IDENTIFYING = 64
 
 
 @dataclass
@@ -105,7 +107,7 @@ class Bag:
             recover: read a bag that was cut short as far as it goes, instead of raising.
 
         Raises:
-            TruncatedBagError: the bag was cut short and `recover` is false.
+            TruncatedBagError: the bag was cut short, and `recover` is false or its storage is not MCAP.
             BagError: it is not there, or not a bag that can be read.
         """
         place = Path(path)
@@ -113,7 +115,7 @@ class Bag:
         if cut and not recover:
             raise TruncatedBagError(
                 f"bag {str(place)!r} was cut short (no end of file in {cut.name!r}; was the recorder killed, or the "
-                "copy interrupted?); pass --recover to use what is whole, or copy it again"
+                f"copy interrupted?); {how_to_repair(cut, cut.name)}"
             )
         with contextlib.ExitStack() as stack:
             with _one_sentence(place):
@@ -200,13 +202,7 @@ class Bag:
         everything = (start_ns is None or start_ns <= self.start_ns) and (
             stop_ns is None or stop_ns > self.end_ns
         )
-        raw = self._raw(list(types), start_ns, stop_ns, counted=everything)
-        while True:
-            with _one_sentence(self.path):
-                entry = next(raw, None)
-            if entry is None:
-                return
-            channel, log_ns, data = entry
+        for channel, log_ns, data in self._raw(list(types), start_ns, stop_ns, counted=everything):
             try:
                 content = types[channel].deserialize(data)
             except Exception as error:  # struct, index, unicode errors and others, on damaged bytes
@@ -230,13 +226,7 @@ class Bag:
             types[channel] = None
             with contextlib.suppress(UnreadableTypeError):
                 types[channel] = message_type(channel)
-        raw = self._raw(channels, None, None, counted=True)
-        while True:
-            with _one_sentence(self.path):
-                entry = next(raw, None)
-            if entry is None:
-                return
-            channel, log_ns, data = entry
+        for channel, log_ns, data in self._raw(channels, None, None, counted=True):
             type_ = types[channel]
             try:
                 stamp_ns = type_.stamp_ns(data) if type_ else None
@@ -250,10 +240,11 @@ class Bag:
     ) -> Iterator[tuple[Channel, int, Any]]:
         """Messages of channels as bytes; with `counted`, raise BagError if there are not as many as the bag lists."""
         count = 0
-        for channel, log_ns, data in self._storage.files.messages(channels, start_ns, stop_ns):
-            _require_time(self.path, log_ns)
-            count += 1
-            yield channel, log_ns, data
+        with _one_sentence(self.path):
+            for entry in self._storage.files.messages(channels, start_ns, stop_ns):
+                _require_time(self.path, entry[1])
+                count += 1
+                yield entry
         # Damaged bytes can look like records of unknown kind, which a reader must skip: only the count tells.
         expected = sum(channel.count for channel in channels)
         if counted and count != expected:
@@ -262,6 +253,21 @@ class Bag:
                 f"bag {str(self.path)!r} lists {expected} messages on {topics[:800]}, but {count} could be read; it is "
                 "damaged: copy or record it again"
             )
+
+    def identity(self) -> str:
+        """A hash of what is in the bag: the same for a copy, wherever it lies and however it is compressed.
+
+        It is made of the number of messages of each topic, of the log times of the first and the last message, and of
+        the first `IDENTIFYING` messages.
+        """
+        channels = [channel for items in self._channels.values() for channel in items]
+        counts = [(topic.name, topic.type, topic.count) for topic in self.topics.values() if topic.count]
+        found = hashlib.sha256(repr((self.start_ns, self.end_ns, counts)).encode())
+        raw = self._raw(channels, None, None, counted=False)
+        for channel, log_ns, data in itertools.islice(raw, IDENTIFYING):
+            found.update(f"{channel.topic} {log_ns} {len(data)} ".encode())
+            found.update(data)
+        return found.hexdigest()[:32]
 
     def embodiment_text(self) -> str:
         """The embodiment file's text that the recorder left in the bag; empty if there is none."""
@@ -280,62 +286,13 @@ class Bag:
         return seconds(self.end_ns - self.start_ns)
 
 
-def find_bags(paths: Sequence[str | Path]) -> list[Path]:
-    """Bags among paths, each a bag, a folder with bags at any depth, or a pattern; in the order given, folders by name.
-
-    Args:
-        paths: a pattern has ``*``, ``?``, ``[...]`` or ``**``, as in a shell, and is only one if no such path exists.
-
-    Raises:
-        BagError: a path is missing or holds no bag.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        matches = [path]
-        if not path.exists():
-            # Not by glob.glob, whose ** follows links.
-            matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
-            if not matches:
-                raise BagError(f"the bag {str(path)!r} does not exist; give {_WHAT}")
-        inside = [bag for match in matches for bag in _bags_in(match)]
-        if not inside:
-            raise BagError(
-                f"{str(path)!r} is no bag and holds none; give {_WHAT} (a folder has {METADATA}), or a folder of those"
-            )
-        found += [bag for bag in inside if bag not in found]
-    return found
-
-
-def _bags_in(path: Path) -> list[Path]:
-    if _is_bag(path):
-        return [path]
-    if not path.is_dir():
-        return []
-    # Not through links, which may lead back up.
-    children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
-    return [
-        bag for child in children if not (child.is_dir() and child.is_symlink()) for bag in _bags_in(child)
-    ]
-
-
-def _is_bag(path: Path) -> bool:
-    if not path.is_dir():
-        return is_bag_file(path)
-    if (path / METADATA).is_file():
-        return True
-    # No metadata is what a killed recorder leaves; but then there is nothing else.
-    files = storage_files(path)
-    alone = len(files) == 1 and not any(child.is_dir() for child in path.iterdir())
-    return (alone and not is_bag1(files[0])) or is_split(files)
-
-
 def _cut(path: Path) -> Path | None:
     """The file that was cut short, if one was; raises BagError where there is no bag."""
-    if not path.exists():
-        raise BagError(f"the bag {str(path)!r} does not exist; give {_WHAT}")
-    if not _is_bag(path):
-        raise BagError(f"{str(path)!r} is no bag; give {_WHAT} (a folder has {METADATA})")
     with _one_sentence(path):
+        if not path.exists():
+            raise BagError(f"the bag {str(path)!r} does not exist; give {WHAT}")
+        if not is_bag(path):
+            raise BagError(f"{str(path)!r} is no bag; give {WHAT} (a folder has {METADATA})")
         return cut_file(storage_files(path) if path.is_dir() else [path])
 
 
@@ -364,6 +321,8 @@ def _one_sentence(path: Path) -> Iterator[None]:
         if str(path) in str(error):
             raise
         raise BagError(f"bag {str(path)!r}: {error}") from error
+    except PermissionError as error:
+        raise unreadable_file(Path(error.filename or path), error) from error
     except Exception as error:
         raise BagError(
             f"bag {str(path)!r} cannot be read ({_short(error)}); it is damaged or no bag: copy or record it again"

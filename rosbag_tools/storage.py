@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from rosbag_tools.bounded import MOST_METADATA_BYTES, load_yaml
-from rosbag_tools.channels import usual_name
+from rosbag_tools.channels import usual_name, usual_topic
 from rosbag_tools.errors import BagError
-from rosbag_tools.parts import METADATA, Joined, listed_files, open_files, storage_files
+from rosbag_tools.parts import METADATA, Joined, listed_files, open_files, storage_files, unreadable_file
 
 NEWEST_VERSION = 9  # of the metadata; a newer one may mean something else by a key
 
@@ -47,22 +47,24 @@ def open_storage(path: Path, *, recover: bool = False) -> Iterator[Storage]:
     """
     metadata, note = _metadata(path, recover) if path.is_dir() else ({}, "")
     silent = {
-        str(entry["topic_metadata"]["name"]): usual_name(str(entry["topic_metadata"]["type"]))
+        usual_topic(str(entry["topic_metadata"]["name"])): usual_name(str(entry["topic_metadata"]["type"]))
         for entry in metadata.get("topics_with_message_count", ())
     }
     custom = metadata.get("custom_data") or {}
     texts = {str(key): value for key, value in custom.items() if isinstance(value, str)}
+    notes = [note]
     if metadata:
-        files = listed_files(path, metadata, recover=recover)
+        files, said = listed_files(path, metadata, recover=recover)
+        notes += said
     else:
         files = storage_files(path) if path.is_dir() else [path]
-    with open_files(files, metadata, recover=recover) as joined:
-        notes = [note, *joined.notes]
+    with open_files(files, recover=recover) as joined:
+        notes += joined.notes
         expected = metadata.get("message_count", joined.message_count)
-        if expected != joined.message_count and not (recover and any(notes)):
-            raise BagError(
-                f"bag {str(path)!r} lists {expected} messages in its {METADATA}, but its files have "
-                f"{joined.message_count}; it is damaged: copy or record it again"
+        if expected != joined.message_count and not any(notes):
+            # Each file tells by itself whether it is complete.
+            notes.append(
+                f"its {METADATA} lists {expected} messages, but its files have {joined.message_count}"
             )
         for channel in joined.channels:
             silent.pop(channel.topic, None)
@@ -85,7 +87,9 @@ def _metadata(folder: Path, recover: bool) -> tuple[dict[str, Any], str]:
             _ = entry["topic_metadata"]["name"], entry["topic_metadata"]["type"]
         if not isinstance(found.get("custom_data") or {}, dict):
             raise ValueError("custom_data is no mapping")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise unreadable_file(place, error) from error
+    except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
         text = " ".join(str(error).split())[:200]
         if recover:
             return {}, f"its {METADATA} is damaged ({text})"

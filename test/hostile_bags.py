@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import bz2
 import functools
+import itertools
 import shutil
 import sqlite3
 import struct
@@ -126,10 +127,14 @@ def _edit(bag, change):
 def make_all(robot, folder):
     """Write one of each; returns their names."""
     folder.mkdir(parents=True)
-    good = robot.messages(1.5)
+    starts = itertools.count(robot.start_ns, 10**12)  # no bag is a copy of another
 
     def plain(name, **how):
-        return robot.write(folder / name, good, **how)
+        return robot.write(folder / name, robot.messages(1.5, start_ns=next(starts)), **how)
+
+    def defined(name, definition):
+        content = message(name.encode())
+        mcap(folder / f"{name}.mcap", [(1, 9, len(content), "zstd", zstd.compress(content))], definition)
 
     small = zstd.compress(message())
     mcap(folder / "chunk_claims_little.mcap", [(1, 9, 1000, "zstd", bomb("zstd"))])
@@ -140,12 +145,12 @@ def make_all(robot, folder):
     mcap(folder / "no_index_claims_gigabytes.mcap", [(1, 9, 8 * GIB, "zstd", bomb("zstd"))], index=False)
     many = zstd.compress(_BLOCK)
     mcap(folder / "chunks_overlap.mcap", [(1, 9, len(_BLOCK), "zstd", many) for _ in range(800)])
-    mcap(folder / "definition_of_itself.mcap", [(1, 9, len(message()), "zstd", small)], "String inside\n")
-    mcap(folder / "definition_array.mcap", [(1, 9, len(message()), "zstd", small)], "string[4000000000] d\n")
+    defined("definition_of_itself", "String inside\n")
+    defined("definition_array", "string[4000000000] d\n")
     fields = "".join(f"uint8 f{number}\n" for number in range(20_000))
-    mcap(folder / "definition_fields.mcap", [(1, 9, len(message()), "zstd", small)], fields)
-    mcap(folder / "definition_of_megabytes.mcap", [(1, 9, len(message()), "zstd", small)], "#" * 5_000_000)
-    mcap(folder / "definition_nested.mcap", [(1, 9, len(message()), "zstd", small)], "(" * 50_000)
+    defined("definition_fields", fields)
+    defined("definition_of_megabytes", "#" * 5_000_000)
+    defined("definition_nested", "(" * 50_000)
     wide = message(b"a" * 3_000_000)
     mcap(
         folder / "topic_of_megabytes.mcap",
@@ -218,7 +223,7 @@ def make_all(robot, folder):
 def add_good(robot, folder):
     """Two bags that convert, before and after the hostile ones."""
     robot.write(folder / "0_good", robot.messages(1.5))
-    robot.write(folder / "z_good", robot.messages(1.5))
+    robot.write(folder / "z_good", robot.messages(1.6))
 
 
 def copies(bag, place, data):

@@ -77,16 +77,15 @@ def write_mcap(path, channels, messages, layout=None):
         about = struct.pack("<HH", number, schema) + text(channel.topic) + text(channel.encoding)
         defined += record(4, about + channel.metadata)
     data = bytearray(MAGIC + record(1, text(layout.profile) + text("")) + schemas + defined)
-    inside = {"all": messages, "none": []}.get(
-        layout.chunks, [item for n, item in enumerate(messages) if n % 3]
-    )
+    in_chunks = {"all": lambda _: True, "none": lambda _: False, "mixed": lambda n: n % 3 > 0}[layout.chunks]
+    inside = [item for n, item in enumerate(messages) if in_chunks(n)]
+    outside = [item for n, item in enumerate(messages) if not in_chunks(n)]
     indexes = b""
     for start in range(0, len(inside), layout.per_chunk):
         part = inside[start : start + layout.per_chunk]
         indexes += _chunk(data, part, layout)
-    for item in [] if layout.chunks == "all" else messages:
-        if item not in inside:
-            data += _message(*item)
+    for item in outside:
+        data += _message(*item)
     data += record(15, bytes(4))
     summary = (schemas + defined if layout.repeated else b"") + (indexes if layout.chunk_index else b"")
     if layout.statistics:

@@ -144,6 +144,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"  dropped for {line}")
     for path, reason in report.skipped_bags.items():
         print(f"  skipped {path}: {reason}")
-    for note in report.recovered_bags:
+    for note in (*report.recovered_bags, *report.passed_over):
         print(f"  {note}")
     return 0

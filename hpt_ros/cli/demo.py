@@ -31,7 +31,7 @@ RECORDING_SPEED = 2.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("--episodes", type=int, default=10, metavar="N", help="of each player")
+    parser.add_argument("--episodes", type=int, default=10, metavar="N", help="of each policy")
     parser.add_argument(
         "checkpoint", nargs="?", default="feed_dog", metavar="CHECKPOINT", help="folder, or a shipped name"
     )
@@ -43,11 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of the first scene",
     )
-    parser.add_argument("--no-baselines", action="store_true", help="let only the policy play")
+    parser.add_argument("--no-baselines", action="store_true", help="run only the trained policy")
     parser.add_argument(
         "--full",
         action="store_true",
-        help="record demonstrations, convert and finetune first, into DIR, then play what comes out",
+        help="record demonstrations, convert and finetune first, into DIR, then run what comes out",
     )
     parser.add_argument(
         "--demonstrations",
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     settings = DemoSettings(args.episodes, args.checkpoint, args.seed, not args.no_baselines)
     if args.full:
         settings = replace(settings, checkpoint=str(_make_checkpoint(args, console)))
-    _play(settings, args.out, console)
+    _evaluate(settings, args.out, console)
     return 0
 
 
@@ -99,16 +99,16 @@ def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
     recipe_path = str(config_path("recipes", args.recipe or "feed_dog"))
     iterations = args.iterations or load_recipe(recipe_path, (), iterations=None, batch_size=None).iterations
     make_folder(out, out)
-    players = 1 if args.no_baselines else 3
+    policies = 1 if args.no_baselines else 3
     minutes = [
         args.demonstrations * DEMONSTRATION_S / 60,
         iterations * ITERATION_S / 60,
-        players * args.episodes * EPISODE_S / 60,
+        policies * args.episodes * EPISODE_S / 60,
     ]
     console.print(
         f"on two cores this takes about {sum(minutes) + 1:.0f} minutes: {minutes[0]:.0f} to record "
         f"{args.demonstrations} demonstrations, 1 to convert them, {minutes[1]:.0f} to train {iterations} steps, "
-        f"{minutes[2]:.0f} to play {players * args.episodes} episodes"
+        f"{minutes[2]:.0f} to run {policies * args.episodes} episodes"
     )
     with Terminal() as terminal:
         done = itertools.count(1)
@@ -134,40 +134,40 @@ def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
     return training / "best"
 
 
-def _play(settings: DemoSettings, out: Path, console: Results) -> None:
+def _evaluate(settings: DemoSettings, out: Path, console: Results) -> None:
     from hpt_ros.cli import demo_report
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Embodiment
-    from hpt_ros.nodes.sim.demo import play
+    from hpt_ros.nodes.sim.demo import evaluate
     from hpt_ros.resources import checkpoint_folder
 
     folder = checkpoint_folder(settings.checkpoint)
     make_folder(out, out)
     robot = Embodiment.load(folder / "embodiment.yaml")
-    players = 3 if settings.baselines else 1
+    policies = 3 if settings.baselines else 1
     started_s = time.monotonic()
     with Terminal() as terminal:
-        done, total = itertools.count(1), players * settings.episodes
-        terminal.bar("playing episodes", 0, total)
-        scores, seen = play(
-            settings, lambda player, _: terminal.bar("playing episodes", next(done), total, player)
+        done, total = itertools.count(1), policies * settings.episodes
+        terminal.bar("running episodes", 0, total)
+        results, trace = evaluate(
+            settings, lambda policy, _: terminal.bar("running episodes", next(done), total, policy)
         )
-    table = demo_report.score_table(scores)
+    table = demo_report.results_table(results)
     console.print(table)
     about = {
         "checkpoint": settings.checkpoint,
         "first_seed": settings.first_seed,
         "wall_s": round(time.monotonic() - started_s, 1),
     }
-    demo_report.write_json(out / "scores.json", scores, about)
-    written = [out / "scores.json"]
-    if seen is not None and seen.result is not None and seen.commands_rad:
-        how = "fed" if seen.success else "not fed"
+    demo_report.write_json(out / "results.json", results, about)
+    written = [out / "results.json"]
+    if trace is not None and trace.result is not None and trace.commands_rad:
+        how = "fed" if trace.success else "not fed"
         demo_report.write_plot(
-            out / "episode.png", robot, seen, f"scene {seen.result.seed}: the dog was {how}"
+            out / "episode.png", robot, trace, f"scene {trace.result.seed}: the dog was {how}"
         )
         written.append(out / "episode.png")
-        if seen.pictures:
-            demo_report.write_video(out / "episode.mp4", seen.pictures)
+        if trace.pictures:
+            demo_report.write_video(out / "episode.mp4", trace.pictures)
             written.append(out / "episode.mp4")
     console.print(f"saved: {', '.join(str(path) for path in written)}", highlight=False)

@@ -17,7 +17,7 @@ from rich import box
 from rich.table import Table
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.nodes.sim.demo import Score
+from hpt_ros.nodes.sim.demo import EvalResult
 from hpt_ros.nodes.sim.episode_recorder import PICTURE_HZ, EpisodeTrace
 
 Array = npt.NDArray[np.float64]
@@ -25,17 +25,17 @@ Array = npt.NDArray[np.float64]
 VIDEO_CRF = "20"  # x264's constant rate factor: visually clean at a few hundred KiB for these scenes
 
 
-# Column title -> name in Score.samples_s.
+# Column title -> name in EvalResult.samples_s.
 TIMINGS = {"inference": "inference_s", "latency": "image_to_command_s", "jitter": "command_jitter_s"}
 CAPTION = (
-    "Timings: median / 99th percentile, ms, without the filmed episode. Latency: an image's stamp to the first command "
-    "that follows from it, in simulated time. Jitter: of the interval between commands, on the wall clock; the "
+    "Timings: median / 99th percentile, ms, without the video's episode. Latency: an image's stamp to the first "
+    "command that follows from it, in simulated time. Jitter: of the interval between commands, on the wall clock; the "
     "simulator's pauses while it draws its cameras are in it."
 )
 
 
-def score_table(scores: Sequence[Score]) -> Table:
-    """The table that the demo prints: success of each player, and median / 99th percentile of the timings in ms."""
+def results_table(results: Sequence[EvalResult]) -> Table:
+    """The table that the demo prints: success of each policy, and median / 99th percentile of the timings in ms."""
     table = Table(
         title="feed the dog",
         caption=CAPTION,
@@ -44,48 +44,48 @@ def score_table(scores: Sequence[Score]) -> Table:
         padding=0,
         pad_edge=False,
     )
-    table.add_column("player", no_wrap=True)
+    table.add_column("policy", no_wrap=True)
     for title in ("success", "done", "faults", *TIMINGS):
         table.add_column(title, justify="right", no_wrap=True)
-    for score in scores:
-        progress = float(np.mean([episode.progress for episode in score.episodes]))
-        faults = sum(bool(episode.fault) for episode in score.episodes)
-        cells = [f"{score.successes}/{len(score.episodes)}", f"{100 * progress:.0f} %", str(faults)]
-        cells += [_median_and_p99(score.samples_s.get(name)) for name in TIMINGS.values()]
-        table.add_row(score.player, *cells)
+    for result in results:
+        progress = float(np.mean([episode.progress for episode in result.episodes]))
+        faults = sum(bool(episode.fault) for episode in result.episodes)
+        cells = [f"{result.successes}/{len(result.episodes)}", f"{100 * progress:.0f} %", str(faults)]
+        cells += [_median_and_p99(result.samples_s.get(name)) for name in TIMINGS.values()]
+        table.add_row(result.policy, *cells)
     return table
 
 
-def write_json(path: Path, scores: Sequence[Score], about: Mapping[str, Any]) -> None:
+def write_json(path: Path, results: Sequence[EvalResult], about: Mapping[str, Any]) -> None:
     """Write every episode's result and the timings' percentiles, for tools."""
     rows = [
         {
-            "player": score.player,
-            "successes": score.successes,
-            "episodes": [asdict(episode) for episode in score.episodes],
-            "timings_ms": {name: _percentiles(values) for name, values in score.samples_s.items()},
-            "counters": dict(score.counters),
+            "policy": result.policy,
+            "successes": result.successes,
+            "episodes": [asdict(episode) for episode in result.episodes],
+            "timings_ms": {name: _percentiles(values) for name, values in result.samples_s.items()},
+            "counters": dict(result.counters),
         }
-        for score in scores
+        for result in results
     ]
-    path.write_text(json.dumps({"about": dict(about), "players": rows}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({"about": dict(about), "policies": rows}, indent=1) + "\n", encoding="utf-8")
 
 
-def write_plot(path: Path, robot: Embodiment, seen: EpisodeTrace, title: str) -> None:
+def write_plot(path: Path, robot: Embodiment, trace: EpisodeTrace, title: str) -> None:
     """Draw commanded and measured joint angles of one episode, and the commanded velocities against their limits.
 
     Args:
         path: PNG to write.
         robot: names and limits.
-        seen: the episode.
+        trace: the episode.
         title: over the picture.
     """
     from matplotlib.figure import Figure
 
     # A few commands at the seam of two chunks may carry the same time.
-    times_s, unique = np.unique(np.array(seen.command_s), return_index=True)
-    angles = np.array(seen.commands_rad)[unique]
-    measured_s, measured = np.array(seen.measured_s), np.array(seen.measured_rad)
+    times_s, unique = np.unique(np.array(trace.command_s), return_index=True)
+    angles = np.array(trace.commands_rad)[unique]
+    measured_s, measured = np.array(trace.measured_s), np.array(trace.measured_rad)
     names = robot.action.names
     figure = Figure(figsize=(11, 7), layout="constrained")
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
@@ -103,7 +103,7 @@ def write_plot(path: Path, robot: Embodiment, seen: EpisodeTrace, title: str) ->
     top.legend(
         loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, title="solid: commanded\ndotted: measured"
     )
-    middle.set(ylabel="commanded velocity\nshare of its limit")
+    middle.set(ylabel="commanded velocity\nratio to its limit")
     for edge in (-1.0, 1.0):
         middle.axhline(edge, color="red", linewidth=0.8)
     bottom.set(ylabel="largest distance\ncommanded to measured, mrad", xlabel="time in the episode, s")

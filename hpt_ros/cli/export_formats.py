@@ -134,13 +134,13 @@ def _episodes(dataset: Dataset) -> Iterator[tuple[Episode, dict[str, Iterator[ND
     for episode in dataset.episodes:
         frames: dict[str, Iterator[NDArray[np.uint8]]] = {}
         for name, span in zip(names, episode.videos, strict=True):
-            path, place, film = playing.get(name, (None, 0, iter(())))
+            path, place, video = playing.get(name, (None, 0, iter(())))
             if path != span.path or place > span.first_frame:
-                place, film = 0, decode_video(span.path, dataset.embodiment.tick_hz)
-            for _ in islice(film, span.first_frame - place):
+                place, video = 0, decode_video(span.path, dataset.embodiment.tick_hz)
+            for _ in islice(video, span.first_frame - place):
                 pass
-            frames[name] = islice(film, episode.length)
-            playing[name] = (span.path, span.first_frame + episode.length, film)
+            frames[name] = islice(video, episode.length)
+            playing[name] = (span.path, span.first_frame + episode.length, video)
         yield episode, frames
 
 

@@ -50,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.terminal import Results
     from hpt_ros.embodiment import Embodiment
     from rosbag_tools.errors import BagError
-    from rosbag_tools.reader import find_bags
+    from rosbag_tools.finding import find_bags
 
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     console = Results() if sys.stdout.isatty() else Results(width=PIPE_WIDTH)
-    paths = find_bags(args.bags)
+    paths = find_bags(args.bags, lambda note: print(f"hpt inspect: {note}", file=sys.stderr))
     found: list[dict[str, Any]] = []
     for path in paths:
         try:

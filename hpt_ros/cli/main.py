@@ -37,7 +37,7 @@ VERBS = {
     "convert": "convert rosbags to a LeRobotDataset v3.0",
     "import": "import a LeRobot v2.0, v2.1 or v3.0 dataset, or RLDS episodes in TFRecord files",
     "quality": "check a dataset and write a report of what is wrong with it, as one HTML page",
-    "view": "open an episode of a dataset or a bag in Rerun, or write it as a film",
+    "view": "open an episode of a dataset or a bag in Rerun, or write it as a video",
     "export": "write a dataset as HDF5 (robomimic's layout) or Zarr (diffusion policy's layout)",
     "finetune": "train a policy from a dataset or from bags",
     "evaluate": "measure a checkpoint's action error on a dataset",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""`hpt view`: look at one episode of a dataset or a bag, in Rerun where it is installed, else as a film."""
+"""`hpt view`: look at one episode of a dataset or a bag, in Rerun where it is installed, else as a video."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="FILE",
-        help="write an MP4 film (.mp4) or a Rerun recording (.rrd); left out: Rerun's viewer where it is installed, "
-        "else a film in the current folder",
+        help="write an MP4 video (.mp4) or a Rerun recording (.rrd); left out: Rerun's viewer where it is installed, "
+        "else a video in the current folder",
     )
 
 
@@ -78,11 +78,11 @@ def _show(dataset: Dataset, args: argparse.Namespace) -> None:
     with Terminal() as report:
         ticks = _reported(_ticks(dataset, episode), episode.length, report)
         if (args.out or ("" if has_rerun else ".mp4")).endswith(".mp4"):
-            from hpt_ros.cli.view_film import write_film
+            from hpt_ros.cli.view_video import write_episode_video
 
-            film = make_parent(Path(args.out or f"{dataset.root.name}-episode-{episode.index}.mp4"))
-            write_film(film, dataset, episode, ticks)
-            path: Path | None = film
+            video = make_parent(Path(args.out or f"{dataset.root.name}-episode-{episode.index}.mp4"))
+            write_episode_video(video, dataset, episode, ticks)
+            path: Path | None = video
         else:
             from hpt_ros.cli.view_rerun import show
 
@@ -95,7 +95,7 @@ def is_bag(path: Path) -> bool:
     """Whether a path holds a bag; a dataset's folder never does."""
     from hpt_ros.dataset.layout import is_dataset
     from rosbag_tools.errors import BagError
-    from rosbag_tools.reader import find_bags
+    from rosbag_tools.finding import find_bags
 
     if is_dataset(path):
         return False
@@ -106,7 +106,7 @@ def is_bag(path: Path) -> bool:
 
 
 def _converted(bag: Path, embodiment_file: str | None, folder: Path) -> Path:
-    """A dataset of one bag, within `folder`; named after the bag, as its films are."""
+    """A dataset of one bag, within `folder`; named after the bag, as its videos are."""
     from hpt_ros.embodiment import Embodiment
     from rosbag_tools.convert import Options, convert
 
@@ -131,12 +131,12 @@ def _ticks(dataset: Dataset, episode: Episode) -> Iterator[list[Any]]:
     """Each tick's pictures, RGB uint8 (H, W, 3) per view; empty lists for a robot without cameras."""
     from hpt_ros.dataset.reader import decode_video
 
-    films = [
+    videos = [
         islice(decode_video(span.path, dataset.embodiment.tick_hz), span.first_frame, None)
         for span in episode.videos
     ]
     for tick in range(episode.length):
-        pictures = [next(film, None) for film in films]
+        pictures = [next(video, None) for video in videos]
         if any(picture is None for picture in pictures):
             raise HptError(
                 f"dataset {str(dataset.root)!r}, episode {episode.index}, has no picture for its tick {tick} of "

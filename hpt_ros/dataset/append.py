@@ -8,6 +8,7 @@ the dataset is still replaced in one go, since the new folder holds links to the
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Mapping
@@ -58,10 +59,28 @@ class Earlier:
         """Number of ticks."""
         return int(self.records[-1]["dataset_to_index"])
 
+    def has(self, bag: Path, identity: str) -> bool:
+        """True if a bag went into it, or was left out for its outcome.
+
+        Args:
+            bag: its path, which tells for datasets of a time when its identity was not noted.
+            identity: of what is in it, wherever it lies now.
+        """
+        return identity in self._identities or bag.resolve() in self._unidentified
+
     @property
-    def sources(self) -> set[Path]:
-        """Bags that went into it, or were left out for their outcome."""
-        return {Path(entry["source"]).resolve() for entry in self.report["episodes"]}
+    def knows_bags(self) -> bool:
+        """True if its report names the bags that it is of."""
+        return bool(self._identities or self._unidentified)
+
+    @functools.cached_property
+    def _identities(self) -> set[str]:
+        return {entry["identity"] for entry in self.report["episodes"] if entry.get("identity")}
+
+    @functools.cached_property
+    def _unidentified(self) -> set[Path]:
+        entries = [entry for entry in self.report["episodes"] if not entry.get("identity")]
+        return {Path(entry["source"]).resolve() for entry in entries}
 
     def statistics(self) -> list[dict[str, FeatureStatistics]]:
         """Those of each episode."""
@@ -114,9 +133,7 @@ def open_earlier(folder: Path, embodiment: Embodiment | None = None) -> Earlier:
         tasks = read_tasks(folder)
         found = Earlier(folder, records, list(tasks.values()), read_report(folder))
         sound = (
-            info["total_frames"] == found.rows
-            and list(tasks) == list(range(len(tasks)))
-            and len(found.sources) > 0
+            info["total_frames"] == found.rows and list(tasks) == list(range(len(tasks))) and found.knows_bags
         )
     except (OSError, ValueError, KeyError, IndexError, TypeError, pa.ArrowException) as error:
         raise DatasetError(

@@ -55,6 +55,7 @@ class EpisodeReport:
 
     Attributes:
         source: path of the bag.
+        identity: hash of what is in the bag, by which it is known again wherever it lies.
         episode_id, task, operator, outcome: as recorded.
         left_out: why the whole episode is not in the dataset; empty if it was converted.
         ticks: ticks of the grid within it.
@@ -73,6 +74,7 @@ class EpisodeReport:
     """
 
     source: str
+    identity: str
     episode_id: str
     task: str
     operator: str
@@ -118,7 +120,8 @@ class Report:
         longest_rest_s: longer rests were cut out; 0 if all were kept.
         episodes: the recorded episodes.
         skipped_bags: bag to why it was left out.
-        recovered_bags: what was lost of bags that were cut short, in words.
+        recovered_bags: what was lost of bags that were cut short, or is odd about them, in words.
+        passed_over: copies of bags, and folders and links that were not looked into, in words.
     """
 
     minimum_span_ticks: int
@@ -128,6 +131,7 @@ class Report:
     episodes: list[EpisodeReport] = field(default_factory=list)
     skipped_bags: dict[str, str] = field(default_factory=dict)
     recovered_bags: list[str] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
 
     def as_mapping(self) -> dict[str, Any]:
         """Plain values, for JSON."""

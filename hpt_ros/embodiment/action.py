@@ -29,7 +29,7 @@ from hpt_ros.embodiment.streams import (
     EmbodimentError,
     Stream,
     check_prefix,
-    check_topic,
+    check_recorded_topic,
     in_namespace,
     with_prefix,
 )
@@ -382,7 +382,7 @@ def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> Non
 
 
 def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> None:
-    check_topic(output.topic, where)
+    check_recorded_topic(output.topic, where)
     if not NAME.fullmatch(output.name):
         raise EmbodimentError(
             f"{where} has a name that is not a lower-case letter followed by letters, digits or underscores; rename it"
@@ -428,7 +428,7 @@ def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> No
                     "expected; correct names"
                 )
     if output.recorded is not None:
-        check_topic(output.recorded.topic, f"{where}, recorded")
+        check_recorded_topic(output.recorded.topic, f"{where}, recorded")
         if JOINT_POSITION not in COMMANDS[output.recorded.type].kinds:
             raise EmbodimentError(
                 f"{where} is recorded as {output.recorded.type}, but one of {', '.join(ONE_COMMAND)} was expected; "

@@ -66,6 +66,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # ROS 2 names, absolute or relative: segments of letters, digits and underscores that do not begin with a digit. Private
 # ones ("~/x") lie below each node's own name, so the recorder and the policy node would not mean the same topic.
 _TOPIC = re.compile(r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
+_RECORDED_TOPIC = re.compile(r"/?[^\s/~\0-\x1f][^\s/\0-\x1f]*(/[^\s/\0-\x1f]+)*")
 
 
 class EmbodimentError(HptError):
@@ -206,7 +207,7 @@ def check_stream(stream: Stream, where: str) -> None:
             f"{where} has a name that is not a lower-case letter followed by letters, digits or underscores; "
             "rename it"
         )
-    check_topic(stream.topic, where)
+    check_recorded_topic(stream.topic, where)
     if stream.modality not in STREAM_TYPES[stream.type]:
         raise EmbodimentError(
             f"{where} has type {stream.type} and modality {stream.modality!r}, but that type gives "
@@ -280,6 +281,18 @@ def check_prefix(prefix: str, jointed: bool, where: str) -> None:
                 else "only joints have one"
             )
             + "; correct or remove it"
+        )
+
+
+def check_recorded_topic(topic: str, where: str) -> None:
+    """Raise EmbodimentError for a text that cannot be the absolute or relative name of a topic in a recording.
+
+    Recordings of ROS 1 and those that scripts write have names that ROS 2 refuses, such as ``/cam-1/image``.
+    """
+    if len(topic) > 255 or not _RECORDED_TOPIC.fullmatch(topic):
+        raise EmbodimentError(
+            f"{where} has the topic {topic[:80]!r}, but a topic name such as 'camera/image_raw' (in the node's "
+            "namespace) or '/camera/image_raw' was expected; correct it"
         )
 
 

@@ -15,15 +15,8 @@ from hpt_ros.dataset import Dataset
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.samples import Split
 from hpt_ros.learning.start import RANDOM, Start
-from hpt_ros.model.head_config import HEAD_KINDS
+from hpt_ros.model.head_config import HEADS
 from hpt_ros.structured import dump_yaml
-
-# What each head is trained with, where it is not the smooth L1 of HPT.
-LOSSES = dict.fromkeys(HEAD_KINDS, "smooth L1") | {
-    "gmm": "negative log-likelihood per number",
-    "flow": "squared error of the velocity",
-    "diffusion": "squared error of the denoised action",
-}
 
 
 def write_card(
@@ -55,7 +48,7 @@ def write_card(
     if "validation_error" in saved:
         lines += [
             f"- validation loss {saved['validation_loss']:.5f} "
-            f"({LOSSES[recipe.policy.head.kind]}, on normalised actions)",
+            f"({HEADS[recipe.policy.head.kind].loss}, on normalised actions)",
             f"- mean absolute action error {saved['validation_error']:.5f} {unit}; per step of the chunk: "
             + ", ".join(f"{error:.4f}" for error in saved["validation_error_per_step"]),
         ]

@@ -15,7 +15,8 @@ from typing import Any
 from hpt_ros.errors import did_you_mean
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.encoder_config import DepthEncoderConfig, ImageEncoderConfig, LanguageConfig
-from hpt_ros.model.head_config import HEAD_NAMES, HeadConfig
+from hpt_ros.model.head_config import FEATURE, HEADS, STEPS, TOKENS, HeadConfig
+from hpt_ros.model.registry import require_name
 from hpt_ros.structured import field, read_dataclass, to_mapping
 
 IMAGE = "image"
@@ -41,7 +42,24 @@ SIZES: Mapping[str, tuple[str, ...]] = {
 }
 SMALLEST_IMAGE_PX, SMALLEST_DEPTH_PX = 32, 8
 
-POOLINGS = ("mean", "max", "last", "attentive", "action_token", "no-op")
+
+@dataclass(frozen=True, slots=True)
+class PoolingKind:
+    """A pooling that there is: the location of its class, and what it gives."""
+
+    location: str
+    gives: str = FEATURE
+
+
+# To add a pooling: a file with a subclass of `hpt_ros.model.pooling.Pooling`, and its line.
+POOLINGS: dict[str, PoolingKind] = {
+    "mean": PoolingKind("hpt_ros.model.pooling:MeanPooling"),
+    "max": PoolingKind("hpt_ros.model.pooling:MaxPooling"),
+    "last": PoolingKind("hpt_ros.model.pooling:LastPooling"),
+    "attentive": PoolingKind("hpt_ros.model.pooling:AttentivePooling"),
+    "action_token": PoolingKind("hpt_ros.model.pooling:ActionTokenPooling", STEPS),
+    "no-op": PoolingKind("hpt_ros.model.pooling:Pooling", TOKENS),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +201,7 @@ class PolicyConfig:
         "weights need false",
         default=False,
     )
-    pooling: str = field("how the trunk's tokens become features", default="mean", choices=POOLINGS)
+    pooling: str = field("how the trunk's tokens become features", default="mean", choices=tuple(POOLINGS))
     head: HeadConfig = field("the action head", default=HeadConfig())
     horizon_masking: bool = field(
         "in training keep only the last h of T observations, h random in 1..T; then fewer than T may be passed in",
@@ -201,11 +219,7 @@ class PolicyConfig:
                 raise ConfigError(
                     f"the policy's {name} is {getattr(self, name)}, but at least 1 was expected"
                 )
-        if self.pooling not in POOLINGS:
-            raise ConfigError(
-                f"the pooling {self.pooling!r} is unknown; use one of {', '.join(POOLINGS)}"
-                f"{did_you_mean(self.pooling, POOLINGS)}"
-            )
+        require_name(self.pooling, POOLINGS, "pooling")
         self._check_modalities()
         self._check_head()
 
@@ -253,21 +267,12 @@ class PolicyConfig:
             )
 
     def _check_head(self) -> None:
-        per_step = self.pooling in ("no-op", "action_token")
-        if self.head.kind == "decoder" and not per_step:
+        head, gives = HEADS[self.head.kind], POOLINGS[self.pooling].gives
+        if gives not in head.reads:
+            fitting = [name for name, pooling in POOLINGS.items() if pooling.gives in head.reads]
             raise ConfigError(
-                f"the decoder head attends to tokens, but pooling {self.pooling!r} leaves one feature; "
-                "set pooling to 'no-op' or 'action_token'"
-            )
-        if self.head.kind == "conv" and self.pooling != "action_token":
-            raise ConfigError(
-                f"the convolution head reads one token per step, but pooling is {self.pooling!r}; "
-                "set pooling to 'action_token'"
-            )
-        if self.head.kind != "decoder" and self.pooling == "no-op":
-            raise ConfigError(
-                f"the {HEAD_NAMES[self.head.kind]} head reads one pooled feature, but pooling 'no-op' gives all "
-                "tokens; set pooling to mean, max, last, attentive or action_token, or use the decoder head"
+                f"the {head.title} head reads {' or '.join(head.reads)}, but pooling {self.pooling!r} gives {gives}; "
+                f"set pooling to {' or '.join(fitting)}, or take another head"
             )
 
     @property

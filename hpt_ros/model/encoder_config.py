@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpt_ros.errors import did_you_mean
 from hpt_ros.model.config_error import ConfigError
+from hpt_ros.model.registry import require_name
 from hpt_ros.structured import field
 
 ENCODER_KINDS = ("resnet18", "small_cnn", "timm", "transformers", "none")
@@ -78,11 +78,7 @@ class ImageEncoderConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.kind not in ENCODER_KINDS:
-            raise ConfigError(
-                f"the image encoder {self.kind!r} is unknown; use one of {', '.join(ENCODER_KINDS)}"
-                f"{did_you_mean(self.kind, ENCODER_KINDS)}"
-            )
+        require_name(self.kind, ENCODER_KINDS, "image encoder")
         if self.kind == "small_cnn" and (not self.channels or any(channel % 8 for channel in self.channels)):
             raise ConfigError(
                 f"small_cnn's channels {list(self.channels)} must be one or more multiples of 8 "
@@ -144,8 +140,4 @@ class LanguageConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.kind not in LANGUAGE_KINDS:
-            raise ConfigError(
-                f"the language encoder {self.kind!r} is unknown; use one of {', '.join(LANGUAGE_KINDS)}"
-                f"{did_you_mean(self.kind, LANGUAGE_KINDS)}"
-            )
+        require_name(self.kind, LANGUAGE_KINDS, "language encoder")

@@ -12,7 +12,8 @@ channels-last order (in memory only; names and shapes are the usual).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -21,8 +22,7 @@ from torch.nn import functional
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from hpt_ros.model.config import PolicyConfig
-from hpt_ros.model.encoder_config import LIBRARY_KINDS
-from hpt_ros.model.pretrained import LibraryEncoder, library_encoder, require_architecture
+from hpt_ros.model.pretrained import library_encoder, require_architecture
 
 # Mean and standard deviation of ImageNet's RGB channels in [0, 1], as torchvision's published weights expect.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -180,7 +180,8 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.trainable = config.image_encoder.trainable
         self.nets = nn.ModuleList(
-            _frame_encoder(config) for _ in range(1 if config.image_encoder.shared else config.views)
+            ENCODERS[config.image_encoder.kind].build(config)
+            for _ in range(1 if config.image_encoder.shared else config.views)
         )
         self.requires_grad_(self.trainable)
 
@@ -200,12 +201,41 @@ class ImageEncoder(nn.Module):
             return torch.stack([cells.reshape(batch, horizon, *cells.shape[1:]) for cells in per_view], dim=2)
 
 
-def _frame_encoder(config: PolicyConfig) -> ResNet18 | SmallCnn | LibraryEncoder:
-    if config.image_encoder.kind == "resnet18":
-        return ResNet18()
-    if config.image_encoder.kind in LIBRARY_KINDS:
-        return library_encoder(config.image_encoder)
-    return SmallCnn(config.image_height, config.image_width, config.image_encoder.channels)
+@dataclass(frozen=True, slots=True)
+class EncoderKind:
+    """An image encoder that there is.
+
+    Attributes:
+        build: makes the network of a policy's configuration.
+        shape: (cells, cell_width) of one frame of one view.
+    """
+
+    build: Callable[[PolicyConfig], nn.Module]
+    shape: Callable[[PolicyConfig], tuple[int, int]]
+
+
+def _library(config: PolicyConfig) -> nn.Module:
+    return library_encoder(config.image_encoder)
+
+
+def _library_shape(config: PolicyConfig) -> tuple[int, int]:
+    architecture = require_architecture(config.image_encoder)
+    return architecture.cells, architecture.cell_width
+
+
+# By the names of ENCODER_KINDS, but for "none". To add one: its network, which has `preprocess`, `cells_of` and
+# `forward` as ResNet18 has, its line here and its name there.
+ENCODERS: dict[str, EncoderKind] = {
+    "resnet18": EncoderKind(lambda _: ResNet18(), lambda _: (ResNet18.cells, ResNet18.cell_width)),
+    "small_cnn": EncoderKind(
+        lambda config: SmallCnn(config.image_height, config.image_width, config.image_encoder.channels),
+        lambda config: small_cnn_shape(
+            config.image_height, config.image_width, config.image_encoder.channels
+        ),
+    ),
+    "timm": EncoderKind(_library, _library_shape),
+    "transformers": EncoderKind(_library, _library_shape),
+}
 
 
 def feature_shape(config: PolicyConfig) -> tuple[int, int]:
@@ -213,12 +243,7 @@ def feature_shape(config: PolicyConfig) -> tuple[int, int]:
     encoder = config.image_encoder
     if encoder.cells is not None and encoder.cell_width is not None:  # precomputed features
         return encoder.cells, encoder.cell_width
-    if encoder.kind == "resnet18":
-        return ResNet18.cells, ResNet18.cell_width
-    if encoder.kind in LIBRARY_KINDS:
-        architecture = require_architecture(encoder)
-        return architecture.cells, architecture.cell_width
-    return small_cnn_shape(config.image_height, config.image_width, encoder.channels)
+    return ENCODERS[encoder.kind].shape(config)
 
 
 def depth_feature_shape(config: PolicyConfig) -> tuple[int, int]:

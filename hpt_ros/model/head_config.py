@@ -4,23 +4,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hpt_ros.errors import did_you_mean
 from hpt_ros.model.config_error import ConfigError
+from hpt_ros.model.registry import require_name
 from hpt_ros.structured import field
 
-HEAD_KINDS = ("mlp", "conv", "decoder", "gmm", "diffusion", "flow")
 FLOW_NOISES = ("fixed", "zero", "random")
-HEAD_NAMES: Mapping[str, str] = {
-    "mlp": "MLP",
-    "conv": "convolution",
-    "decoder": "decoder",
-    "gmm": "Gaussian mixture",
-    "diffusion": "diffusion",
-    "flow": "flow matching",
+FEATURE, STEPS, TOKENS = (
+    "one feature",
+    "one token per step",
+    "all tokens",
+)  # what a pooling gives and a head reads
+
+
+@dataclass(frozen=True, slots=True)
+class HeadKind:
+    """A head that there is.
+
+    Attributes:
+        title: its name in sentences.
+        location: of its class.
+        reads: what it can read, of `FEATURE`, `STEPS`, `TOKENS`.
+        loss: what it is trained with.
+    """
+
+    title: str
+    location: str
+    reads: tuple[str, ...] = (FEATURE, STEPS)
+    loss: str = "smooth L1"
+
+
+# To add a head: a file with a subclass of `hpt_ros.model.heads.Head`, and its line.
+HEADS: dict[str, HeadKind] = {
+    "mlp": HeadKind("MLP", "hpt_ros.model.heads:MlpHead"),
+    "conv": HeadKind("convolution", "hpt_ros.model.heads:ConvHead", (STEPS,)),
+    "decoder": HeadKind("decoder", "hpt_ros.model.heads:DecoderHead", (STEPS, TOKENS)),
+    "gmm": HeadKind(
+        "Gaussian mixture", "hpt_ros.model.heads:MixtureHead", loss="negative log-likelihood per number"
+    ),
+    "diffusion": HeadKind(
+        "diffusion", "hpt_ros.model.diffusion:DiffusionHead", loss="squared error of the denoised action"
+    ),
+    "flow": HeadKind("flow matching", "hpt_ros.model.flow:FlowHead", loss="squared error of the velocity"),
 }
+HEAD_KINDS = tuple(HEADS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +94,10 @@ class HeadConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.kind not in HEAD_KINDS:
-            raise ConfigError(
-                f"the head {self.kind!r} is unknown; use one of {', '.join(HEAD_KINDS)}"
-                f"{did_you_mean(self.kind, HEAD_KINDS)}"
-            )
+        require_name(self.kind, HEADS, "head")
         if self.kind in ("mlp", "conv", "gmm") and not self.widths:
             raise ConfigError(
-                f"the {HEAD_NAMES[self.kind]} head has no hidden width; give at least one, as [256, 128]"
+                f"the {HEADS[self.kind].title} head has no hidden width; give at least one, as [256, 128]"
             )
         if self.kernel % 2 == 0:
             raise ConfigError(

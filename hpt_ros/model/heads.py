@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from hpt_ros.model.attention import CrossAttention
 from hpt_ros.model.config import PolicyConfig
-from hpt_ros.model.head_config import HeadConfig
+from hpt_ros.model.head_config import HEADS, HeadConfig
 from hpt_ros.model.init import TOKEN_STD, start_cross_attention_, start_mlp_
+from hpt_ros.model.registry import load_class
 
 SMOOTH_L1_BETA = 0.05  # liruiw/HPT at 549433f; the paper says Huber
 
@@ -166,22 +167,8 @@ class MixtureHead(Head):
 
 def build_head(config: PolicyConfig) -> Head:
     """Build the head that the configuration names."""
-    from hpt_ros.model.diffusion import DiffusionHead  # these derive from Head
-    from hpt_ros.model.flow import FlowHead
-
-    match config.head.kind:
-        case "mlp":
-            return MlpHead(config)
-        case "conv":
-            return ConvHead(config)
-        case "decoder":
-            return DecoderHead(config)
-        case "gmm":
-            return MixtureHead(config)
-        case "diffusion":
-            return DiffusionHead(config)
-        case _:  # "flow"; the configuration admits no other
-            return FlowHead(config)
+    head: Head = load_class(HEADS[config.head.kind].location)(config)
+    return head
 
 
 def _steps_per_feature(config: PolicyConfig) -> int:

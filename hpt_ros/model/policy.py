@@ -17,14 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from hpt_ros.errors import HptError
-from hpt_ros.model.config import DEPTH, IMAGE, PolicyConfig
+from hpt_ros.model.config import DEPTH, IMAGE, POOLINGS, PolicyConfig
+from hpt_ros.model.head_config import STEPS
 from hpt_ros.model.heads import Head, build_head
 from hpt_ros.model.init import MODALITY_STD, TOKEN_STD
 from hpt_ros.model.inputs import Array, Inputs, check_array, check_inputs, check_targets
 from hpt_ros.model.modalities import INPUTS, Pictures, build_modalities
 from hpt_ros.model.normaliser import Normaliser, Statistics
-from hpt_ros.model.pooling import AttentivePooling
 from hpt_ros.model.positions import position_table
+from hpt_ros.model.registry import load_class
 from hpt_ros.model.stems import Stem
 from hpt_ros.model.tasks import TaskTable
 from hpt_ros.model.trunk import Trunk
@@ -99,11 +100,10 @@ class Policy(nn.Module):
             }
         )
         self.action_tokens = nn.ParameterDict()
-        self.poolings = nn.ModuleDict()
-        if config.pooling == "attentive":
-            self.poolings[name] = AttentivePooling(width, config.trunk.heads)
+        pooling = POOLINGS[config.pooling]
+        self.poolings = nn.ModuleDict({name: load_class(pooling.location)(config)})
         tokens = sum(stem.tokens for stem in config.stems)
-        if config.pooling == "action_token":
+        if pooling.gives == STEPS:
             self.action_tokens[name] = nn.Parameter(
                 torch.empty(1, config.action_horizon, width).normal_(std=TOKEN_STD)
             )
@@ -200,7 +200,7 @@ class Policy(nn.Module):
             parts.append(self.action_tokens[name].expand(parts[0].shape[0], -1, -1))
         mixed = torch.cat(parts, dim=1)
         trunk_tokens: Tensor = self.trunk["trunk"](mixed + self.table[: mixed.shape[1]])
-        return tokens, trunk_tokens, self._pool(trunk_tokens)
+        return tokens, trunk_tokens, self.poolings[self.config.embodiment](trunk_tokens)
 
     def encode_images(self, images: Array) -> Tensor:
         """Return the "image_features" (B, T, V, cells, width) of images (B, T, V, H, W, 3) uint8 RGB.
@@ -344,22 +344,6 @@ class Policy(nn.Module):
             if of[name].name not in shares or float(torch.rand(())) >= shares[of[name].name]
         }
         return kept if any(of[name].in_time for name in kept) else arrays
-
-    def _pool(self, tokens: Tensor) -> Tensor:
-        match self.config.pooling:
-            case "mean":
-                return tokens.mean(dim=1)
-            case "max":
-                return tokens.amax(dim=1)
-            case "last":
-                return tokens[:, -1]
-            case "attentive":
-                pooled: Tensor = self.poolings[self.config.embodiment](tokens)
-                return pooled
-            case "action_token":
-                return tokens[:, -self.config.action_horizon :]
-            case _:  # "no-op"; the configuration admits no other
-                return tokens
 
 
 def _count(module: nn.Module) -> int:

@@ -14,13 +14,14 @@ from hpt_ros.model.config import (
     IMAGE,
     LANGUAGE,
     MODALITIES,
+    POOLINGS,
     TRUNK_SIZES,
     PolicyConfig,
     StemConfig,
     TrunkConfig,
 )
 from hpt_ros.model.encoder_config import ImageEncoderConfig
-from hpt_ros.model.head_config import HEAD_NAMES, HeadConfig
+from hpt_ros.model.head_config import FEATURE, HEADS, STEPS, TOKENS, HeadConfig
 from hpt_ros.model.inputs import Input
 from hpt_ros.model.memory import MEBIBYTE, Memory, memory_of, memory_of_config
 from hpt_ros.model.modalities import Pictures
@@ -96,11 +97,12 @@ def shape_table(config: PolicyConfig) -> str:
         rows.append((f"tokens of the {stem.modality} stem", _text((stem.tokens, width))))
     tokens = policy.table.shape[0]
     features: dict[str, tuple[int, ...]] = {
-        "no-op": (tokens, width),
-        "action_token": (config.action_horizon, width),
+        FEATURE: (width,),
+        STEPS: (config.action_horizon, width),
+        TOKENS: (tokens, width),
     }
     rows.append(("tokens through the trunk", _text((tokens, width))))
-    rows.append((f"features (pooling {config.pooling})", _text(features.get(config.pooling, (width,)))))
+    rows.append((f"features (pooling {config.pooling})", _text(features[POOLINGS[config.pooling].gives])))
     rows.append(
         (f"action chunk ({config.head.kind} head)", _text((config.action_horizon, config.action_dim)))
     )
@@ -173,7 +175,7 @@ def checkpoint_report(checkpoint: Checkpoint, *, where: str) -> str:
         else "image encoder: none (no image stem)",
         f"trunk: width {config.trunk.width}, depth {config.trunk.depth}, {config.trunk.heads} heads",
         f"pooling: {config.pooling}",
-        f"head: {config.head.kind} ({HEAD_NAMES[config.head.kind]})",
+        f"head: {config.head.kind} ({HEADS[config.head.kind].title})",
         f"tasks: {'; '.join(config.tasks) or 'none (no task embeddings)'}",
     ]
     precision = "float16 (statistics float32)" if weights.half_precision else "float32"

@@ -89,10 +89,10 @@ def write_v21(folder, *, pictures="video", version="v2.1"):
             if pictures == "video":
                 path = folder / f"videos/chunk-{number // 2:03d}/{key}/episode_{number:06d}.mp4"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                film = SegmentWriter(path, FPS, HEIGHT, WIDTH)
+                video = SegmentWriter(path, FPS, HEIGHT, WIDTH)
                 for level in levels:
-                    film.add(picture(level, view))
-                film.close()
+                    video.add(picture(level, view))
+                video.close()
             else:
                 data = [cv2.imencode(".png", picture(level, view))[1].tobytes() for level in levels]
                 columns[key] = [{"bytes": item, "path": None} for item in data]

@@ -34,10 +34,10 @@ def test_reads_what_was_written(dataset: Dataset) -> None:
 
 
 def test_the_info_files_templates_are_followed(own_folder: Path) -> None:
-    (own_folder / "videos").rename(own_folder / "films")
-    edit_info(own_folder, lambda info: info.update(video_path=info["video_path"].replace("videos", "films")))
+    (own_folder / "videos").rename(own_folder / "videos")
+    edit_info(own_folder, lambda info: info.update(video_path=info["video_path"].replace("videos", "videos")))
     dataset = open_dataset(own_folder)
-    assert dataset.episodes[0].videos[0].path.is_relative_to(own_folder / "films")
+    assert dataset.episodes[0].videos[0].path.is_relative_to(own_folder / "videos")
 
 
 def test_when_the_folder_is_absent_expect_its_name(tmp_path: Path) -> None:

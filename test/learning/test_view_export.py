@@ -104,7 +104,7 @@ def test_when_the_disk_fails_on_the_way_expect_nothing_left(dataset_folder, own_
     ("arguments", "words"),
     [
         (["export", "{data}", "--out", "out.npz"], "the format of 'out.npz' is not known"),
-        (["view", "{data}", "--out", "film.avi"], "a name ending in .mp4 or .rrd was expected"),
+        (["view", "{data}", "--out", "video.avi"], "a name ending in .mp4 or .rrd was expected"),
         (["view", "{data}", "--episode", "9"], "--episode is 9, but dataset .* has the episodes 0 to 5"),
     ],
 )
@@ -120,7 +120,7 @@ def test_when_asked_for_what_cannot_be_expect_a_sentence_and_status_2(
 
 
 @pytest.mark.parametrize(
-    ("verb", "name"), [("export", "data.hdf5"), ("view", "film.mp4"), ("quality", "report.html")]
+    ("verb", "name"), [("export", "data.hdf5"), ("view", "video.mp4"), ("quality", "report.html")]
 )
 def test_when_the_folder_of_out_is_missing_expect_it_made(verb, name, dataset_folder, tmp_path, capsys):
     out = tmp_path / "a" / "b" / name
@@ -140,9 +140,9 @@ def test_when_out_exists_expect_it_left_alone(dataset_folder, tmp_path, capsys):
 def test_when_viewed_as_a_film_expect_a_frame_a_tick_with_the_views_above_a_moving_line(
     dataset, dataset_folder, tmp_path
 ):
-    film = tmp_path / "film.mp4"
-    assert main(["view", str(dataset_folder), "--episode", "2", "--out", str(film)]) == 0
-    with av.open(str(film)) as container:
+    video = tmp_path / "video.mp4"
+    assert main(["view", str(dataset_folder), "--episode", "2", "--out", str(video)]) == 0
+    with av.open(str(video)) as container:
         assert container.streams.video[0].average_rate == 10
         shown = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
     assert len(shown) == dataset.episodes[2].length

@@ -6,8 +6,15 @@ import pytest
 
 from hpt_ros.errors import HptError
 from hpt_ros.model import HeadConfig, ImageEncoderConfig, PolicyConfig, StemConfig, TrunkConfig
-from hpt_ros.model.config import TRUNK_SIZES
+from hpt_ros.model.config import POOLINGS, TRUNK_SIZES
+from hpt_ros.model.config_error import ConfigError
+from hpt_ros.model.encoder_config import ENCODER_KINDS
+from hpt_ros.model.encoders import ENCODERS
+from hpt_ros.model.head_config import HEADS, HeadKind
+from hpt_ros.model.heads import Head, MlpHead
 from hpt_ros.model.policy import Policy
+from hpt_ros.model.pooling import Pooling
+from hpt_ros.model.registry import load_class
 from hpt_ros.model.trunk import Trunk
 
 
@@ -65,15 +72,21 @@ def test_when_a_key_is_misspelt_expect_its_place(make_config):
         ({"views": 0}, r"views is 0.*exactly when there is an image stem"),
         ({"image_height": 8}, r"images of 8x48 pixels.*at least 32"),
         ({"pooling": "median"}, r"'median' is unknown; use one of mean, max"),
-        ({"pooling": "no-op"}, r"MLP head reads one pooled feature"),
-        ({"head": HeadConfig(kind="decoder")}, r"decoder head attends to tokens, but pooling 'mean'"),
+        (
+            {"pooling": "no-op"},
+            r"MLP head reads one feature or one token per step, but pooling 'no-op' gives all tokens",
+        ),
+        (
+            {"head": HeadConfig(kind="decoder")},
+            r"decoder head reads one token per step or all tokens, but pooling 'mean' gives",
+        ),
         (
             {"head": HeadConfig(kind="conv")},
-            r"convolution head reads one token per step, but pooling is 'mean'",
+            r"convolution head reads one token per step, but pooling 'mean' .* set pooling to action_token,",
         ),
         (
             {"pooling": "no-op", "head": HeadConfig(kind="flow")},
-            r"flow matching head reads one pooled feature",
+            r"flow matching head reads one feature or one token per step, but pooling 'no-op'",
         ),
         ({"embodiment": "my.arm"}, r"'my\.arm' cannot be part of a weight's name"),
         ({"action_horizon": 0}, r"action_horizon is 0, but at least 1"),
@@ -120,3 +133,36 @@ def test_when_parts_are_counted_expect_their_sum_to_be_the_policy(make_policy):
     assert sum(parts.values()) == sum(parameter.numel() for parameter in policy.parameters())
     assert parts["trunk"] == TrunkConfig(width=32, depth=2, heads=4).parameters
     assert set(TRUNK_SIZES) == {"small", "base", "large", "xlarge", "huge"}
+
+
+# --- registries ------------------------------------------------------------------------------------------------------
+
+
+def test_when_kinds_are_listed_expect_each_to_name_a_class_that_is_there():
+    for head in HEADS.values():
+        assert issubclass(load_class(head.location), Head)
+    for pooling in POOLINGS.values():
+        assert issubclass(load_class(pooling.location), Pooling)
+    assert {*ENCODERS, "none"} == set(ENCODER_KINDS)
+
+
+@pytest.mark.parametrize("pooling", list(POOLINGS))
+@pytest.mark.parametrize("head", list(HEADS))
+def test_when_a_head_cannot_read_what_a_pooling_gives_expect_it_refused_with_those_that_fit(
+    make_config, head, pooling
+):
+    if POOLINGS[pooling].gives in HEADS[head].reads:
+        assert make_config(head=HeadConfig(kind=head), pooling=pooling).pooling == pooling
+        return
+    with pytest.raises(ConfigError, match=rf"but pooling '{pooling}' gives .*; set pooling to ") as refused:
+        make_config(head=HeadConfig(kind=head), pooling=pooling)
+    for name, kind in POOLINGS.items():
+        named = name in str(refused.value).partition("set pooling to")[2]
+        assert named == (kind.gives in HEADS[head].reads)
+
+
+def test_when_a_head_is_added_by_its_line_expect_a_policy_with_it(make_policy, make_inputs, monkeypatch):
+    monkeypatch.setitem(HEADS, "twin", HeadKind("twin", HEADS["mlp"].location))
+    policy = make_policy(head=HeadConfig(kind="twin"))
+    assert isinstance(policy.head, MlpHead)
+    assert policy.predict(make_inputs(policy.config)).shape[1:] == (4, 2)

@@ -280,8 +280,8 @@ def test_when_steps_are_no_real_ones_expect_the_last_real_one_held():
 # --- attentive pooling -----------------------------------------------------------------------------------------------
 
 
-def test_when_pooling_attends_expect_a_softmax_over_the_tokens_written_out():
-    pooling = AttentivePooling(width=16, heads=2)
+def test_when_pooling_attends_expect_a_softmax_over_the_tokens_written_out(make_config):
+    pooling = AttentivePooling(make_config(trunk=TrunkConfig(width=16, depth=1, heads=2)))
     tokens = torch.randn(3, 5, 16)
     attention = pooling.cross_attention
     with torch.no_grad():

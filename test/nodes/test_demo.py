@@ -40,9 +40,9 @@ def test_when_the_policy_does_nothing_expect_the_arm_to_stay_and_the_dog_to_go_h
         )
         director.configure_policy(policy)
         observer.start()
-        result = director.play(seed=7, timeout_s=2.0)
+        result = director.run_episode(seed=7, timeout_s=2.0)
         seen = observer.stop(result)
-        again = director.play(seed=8, timeout_s=1.0)
+        again = director.run_episode(seed=8, timeout_s=1.0)
     assert not result.success
     assert result.progress == 0.0
     assert result.fault == ""

@@ -8,7 +8,7 @@ import pytest
 
 from hpt_ros.embodiment import Embodiment, require_match
 from hpt_ros.model import load_checkpoint
-from hpt_ros.nodes.sim.demo import DemoSettings, play
+from hpt_ros.nodes.sim.demo import DemoSettings, evaluate
 from hpt_ros.resources import checkpoint_folder, config_file
 
 LARGEST_MB = 15.0
@@ -26,7 +26,7 @@ def test_the_shipped_checkpoint_is_of_the_shipped_robot_and_says_how_it_was_made
 
 @pytest.mark.slow
 def test_the_shipped_checkpoint_feeds_the_dog_and_the_baselines_do_not() -> None:
-    scores, seen = play(DemoSettings(episodes=4, checkpoint="feed_dog", first_seed=500), lambda *_: None)
+    scores, seen = evaluate(DemoSettings(episodes=4, checkpoint="feed_dog", first_seed=500), lambda *_: None)
     policy, hold, random = scores
     assert policy.successes >= 3
     assert hold.successes == random.successes == 0

@@ -39,10 +39,12 @@ def entry(rig: Rig, name: str) -> Any:
 
 
 def require_said(rig: Rig, capfd: Any, code: str, *words: str, stream: str = "") -> None:
-    """One sentence with the code, in status, diagnostics, and log."""
-    wait_for(lambda: f"[{code}]" in fault(rig), f"{code} in the status")
-    for part in words:
-        assert part in fault(rig)
+    """One sentence with the code and the words, in status, diagnostics, and log; others may come before it."""
+
+    def said(sentence: str) -> bool:
+        return f"[{code}]" in sentence and all(part in sentence for part in words)
+
+    wait_for(lambda: said(fault(rig)), f"{code} in the status, with {words}")
     assert (rig.robot.statuses[-1].state_name, rig.robot.statuses[-1].reason) == ("WAITING", code)
     wait_for(lambda: entry(rig, "policy") and f"[{code}]" in entry(rig, "policy").message, "diagnostics")
     assert {item.key: item.value for item in entry(rig, "policy").values}["reason"] == code
@@ -50,14 +52,13 @@ def require_said(rig: Rig, capfd: Any, code: str, *words: str, stream: str = "")
         wait_for(lambda: f"[{code}]" in entry(rig, f"stream {stream}").message, "diagnostics of the stream")
     log = ""
 
-    def logged() -> bool:
+    def logged() -> int:
         nonlocal log
         log += capfd.readouterr().err
-        return f"[{code}]" in log
+        return sum("WAITING: " in line and said(line) for line in log.splitlines())
 
     wait_for(logged, "the reason in the log")
-    (line,) = [item for item in log.splitlines() if f"[{code}]" in item and "WAITING: " in item]
-    assert all(part in line for part in words)
+    assert logged() == 1
 
 
 def robot_of(**changes: Any) -> LoadedPolicy:

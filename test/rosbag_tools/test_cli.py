@@ -87,8 +87,8 @@ def test_an_episode_of_a_bag_is_viewed_as_it_would_be_converted(robot, tmp_path,
     ]
     robot.write(tmp_path / "press", messages, custom={KEY_EMBODIMENT: robot.text})
     assert main(["view", "press", "--episode", "1", "--out", "second.mp4"]) == 0
-    with av.open("second.mp4") as film:
-        count = sum(1 for _ in film.decode(video=0))
+    with av.open("second.mp4") as video:
+        count = sum(1 for _ in video.decode(video=0))
     assert 25 <= count <= 30  # the three seconds after the gap
     assert listing(tmp_path) == ["press", "second.mp4"]
 
@@ -98,9 +98,9 @@ def seconds_of(robot, item):
 
 
 def test_when_a_viewed_bag_has_no_embodiment_expect_it_asked_for(bag, tmp_path, capsys):
-    assert main(["view", str(bag), "--out", str(tmp_path / "film.mp4")]) == 2
+    assert main(["view", str(bag), "--out", str(tmp_path / "video.mp4")]) == 2
     assert "--embodiment" in capsys.readouterr().err
-    assert not (tmp_path / "film.mp4").exists()
+    assert not (tmp_path / "video.mp4").exists()
 
 
 def test_when_what_is_viewed_is_neither_expect_a_sentence(tmp_path, embodiment_file, capsys):

@@ -47,7 +47,8 @@ def test_when_another_process_works_expect_its_seconds_seen():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_conversion_says_how_far_it_is(robot, tmp_path, workers):
-    bags = [robot.write(tmp_path / name, robot.messages(5.0)) for name in ("one", "two")]
+    starts = {"one": robot.start_ns, "two": robot.start_ns + 10**12}
+    bags = [robot.write(tmp_path / name, robot.messages(5.0, start_ns=at)) for name, at in starts.items()]
     said = []
     convert(
         bags, tmp_path / "out", robot.embodiment, Options(workers=workers), lambda *words: said.append(words)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from rosbag_tools.errors import BagError, TruncatedBagError
+from rosbag_tools.finding import find_bags
 from rosbag_tools.mcap_index import is_complete
 from rosbag_tools.names import KEY_EMBODIMENT
-from rosbag_tools.reader import NEWEST_LOG_NS, Bag, find_bags
+from rosbag_tools.reader import NEWEST_LOG_NS, Bag
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def rows_of(pieces):
 
 def cut(rows, longest_rest_s):
     """Index of the first row and number of rows of each span that was kept, and the report."""
-    entry = EpisodeReport("bag", "e", "turn", "", "unknown")
+    entry = EpisodeReport("bag", "", "e", "turn", "", "unknown")
     spans = Spans(Path("unused"), "s", ROBOT, entry, task="turn", longest_rest_s=longest_rest_s)
     for row in rows:
         spans.add(row)

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
 import yaml
+from backports import zstd
 from rosbags.rosbag2 import Reader
 
 from rosbag_tools.errors import BagError
@@ -88,17 +90,7 @@ def test_a_topic_without_messages_is_told_from_one_that_is_not_there(robot, tmp_
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (
-            lambda data: data.update(message_count=7),
-            r"lists 7 messages in its metadata.yaml, but its files have \d+; it is damaged",
-        ),
-        (lambda data: data.update(relative_file_paths=["gone.mcap"]), "lacks gone.mcap, which its metadata"),
-        (lambda data: data.update(relative_file_paths=[]), "names no files"),
         (lambda data: data.update(version=10), "version 10, but 1 to 9 was expected"),
-        (
-            lambda data: data.update(relative_file_paths=["../../bag.db3"]),
-            "lacks bag.db3, which its metadata",
-        ),
         (lambda data: data.update(topics_with_message_count=[{}]), "cannot be read"),
         (lambda data: data.update(topics_with_message_count=3), "cannot be read"),
     ],
@@ -136,5 +128,82 @@ def test_a_path_in_the_metadata_does_not_leave_the_bag(robot, tmp_path):
     inner = robot.write(tmp_path / "bag")
     shutil.copy(inner / "bag.mcap", tmp_path / "outside.mcap")
     edit(inner, lambda data: data.update(relative_file_paths=["../outside.mcap"]))
-    with pytest.raises(BagError, match=r"lacks outside\.mcap, which its metadata"), Bag.open(inner):
-        pass
+    with Bag.open(inner) as opened:
+        assert opened.recovered.endswith(
+            "'bag.mcap' is taken for 'outside.mcap', which its metadata.yaml names"
+        )
+    (inner / "bag.mcap").unlink()
+    with pytest.raises(BagError, match=r"lacks outside\.mcap, which its metadata\.yaml names; copy it again"):
+        content(inner)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda data: data.update(message_count=7), r"lists 7 messages, but its files have \d+"),
+        (lambda data: data.update(message_count="many"), "lists many messages, but"),
+        (lambda data: data.update(relative_file_paths=["gone.mcap"]), "'bag.mcap' is taken for 'gone.mcap'"),
+        (lambda data: data.update(relative_file_paths=[]), "names no files: all 1 in its folder are taken"),
+        (lambda data: data.pop("relative_file_paths"), "names no files: all 1 in its folder are taken"),
+        (
+            lambda data: data.update(relative_file_paths=["../../bag.db3"]),
+            "'bag.mcap' is taken for 'bag.db3'",
+        ),
+    ],
+)
+def test_when_the_metadata_do_not_fit_the_files_expect_the_files_to_count(bag, change, match):
+    whole = content(bag)
+    edit(bag, change)
+    assert content(bag) == whole
+    with Bag.open(bag) as opened:
+        assert re.search(match, opened.recovered)
+
+
+def test_when_there_is_doubt_which_file_is_meant_expect_both_named(robot, bag):
+    shutil.copy(bag / "bag.mcap", bag / "copy.mcap")
+    edit(bag, lambda data: data.update(relative_file_paths=["gone.mcap"]))
+    match = r"lacks gone\.mcap, .* names, but has bag\.mcap, copy\.mcap; give the file itself, or name it as listed"
+    with pytest.raises(BagError, match=match):
+        content(bag)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pick_red_cube.mcap",
+        "pick",
+        "a b.mcap",
+        "a#b?c%20.mcap",
+        "mit_Umlaut_ü.mcap",
+        "BAG.MCAP",
+        "bag.mcap.bak",
+        "bag.db3",
+    ],
+)
+@pytest.mark.parametrize("kind", ["mcap", "sqlite3"])
+def test_a_storage_file_is_known_by_what_it_is(robot, tmp_path, kind, name):
+    plain = robot.write(tmp_path / "bag", robot.messages(0.5), storage=kind)
+    (tmp_path / "odd # folder? with ü").mkdir()
+    bag = plain.rename(tmp_path / "odd # folder? with ü" / "bag")
+    whole = content(bag)
+    (file,) = [path for path in bag.iterdir() if path.name != "metadata.yaml"]
+    file = file.rename(bag / name)
+    assert content(bag) == whole
+    alone = content(file)
+    assert (alone[0], alone[2:]) == (whole[0], whole[2:])
+
+
+@pytest.mark.parametrize("change", ["decompressed", "listed without ending", "renamed by hand"])
+@pytest.mark.parametrize("kind", ["mcap", "sqlite3"])
+def test_a_compressed_file_is_found_with_or_without_its_ending(robot, tmp_path, kind, change):
+    bag = robot.write(tmp_path / "bag", storage=kind, compression="file")
+    whole = content(bag)
+    (file,) = bag.glob("*.zstd")
+    if change == "decompressed":
+        file.with_suffix("").write_bytes(zstd.decompress(file.read_bytes()))
+        file.unlink()
+    elif change == "listed without ending":
+        edit(bag, lambda data: data.update(relative_file_paths=[file.stem]))
+    else:
+        file.rename(bag / file.stem)  # it is still compressed
+    assert content(bag) == whole

@@ -23,6 +23,22 @@ from rosbag_tools.reader import Bag
 
 FOO = "my_msgs/msg/Foo"
 IDL_UNION = "module my_msgs { module msg { union Foo switch (long) { case 1: double x; }; }; };"
+IDL_FILES = f"""{"=" * 80}
+IDL: my_msgs/msg/Foo
+// generated from rosidl_adapter/resource/msg.idl.em
+#include "my_msgs/msg/Bar.idl"
+
+module my_msgs {{
+  module msg {{
+    struct Foo {{
+      my_msgs::msg::Bar x;
+    }};
+  }};
+}};
+{"=" * 80}
+IDL: my_msgs/msg/Bar
+module my_msgs {{ module msg {{ struct Bar {{ double y; }}; }}; }};
+"""
 QOS = text("offered_qos_profiles") + text("- history: [nonsense\n  depth: {")
 # Name: channel, and what is said of it.
 ODD = {
@@ -63,6 +79,11 @@ READABLE = {
     "separator at the end": OddChannel("/odd", FOO, definition="float64 x\n" + "=" * 80 + "\n"),
     "two-part name": OddChannel("/odd", "my_msgs/Foo", definition="float64 x\n"),
     "odd quality of service": OddChannel("/odd", FOO, definition="float64 x\n", metadata=text(QOS)),
+    "interface definitions of two files": OddChannel("/odd", FOO, schema="ros2idl", definition=IDL_FILES),
+    "names of DDS": OddChannel(
+        "/odd", "my_msgs::msg::dds_::Foo_", schema="omgidl",
+        definition="module my_msgs { module msg { module dds_ { struct Foo_ { double x; }; }; }; };",
+    ),
     "time is built in": OddChannel("/odd", FOO, definition="builtin_interfaces/Time x\n"),
 }  # fmt: skip
 

@@ -171,14 +171,14 @@ def _write(writer: DatasetWriter, robot: Embodiment, episode: SourceEpisode, tas
             )
     if len(episode.action) < 1:
         raise DatasetError(f"{episode.name} has no rows; mend the dataset, or leave it out with --skip-bad")
-    films = {stream.name: episode.frames[stream.name]() for stream in robot.image_streams}
+    videos = {stream.name: episode.frames[stream.name]() for stream in robot.image_streams}
     streams = {stream.name: stream for stream in robot.image_streams}
     written = writer.episode(episode.task or task or robot.task)
     try:
         for row in range(len(episode.action)):
             values: dict[str, NDArray[Any]] = {ACTION: episode.action[row], STATE: episode.state[row]}
-            for view, film in films.items():
-                picture = next(film, None)
+            for view, video in videos.items():
+                picture = next(video, None)
                 if picture is None:
                     raise DatasetError(
                         f"{episode.name} has {row} pictures of view {view!r} for {len(episode.action)} rows; it is cut "

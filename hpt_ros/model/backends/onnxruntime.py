@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -45,7 +46,8 @@ class OnnxRuntimeBackend(ExportedBackend):
         """As `ExportedBackend.build`."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "graph.onnx"
-            # The exporter reports its progress on standard output.
+            # The exporter reports its progress on standard output, and in the log each library that it does without.
+            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
             with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
                 warnings.simplefilter("ignore")
                 with torch.inference_mode(False), torch.no_grad():

@@ -12,7 +12,7 @@ from rclpy.node import Node
 
 from hpt_ros.control import ControlConfig, Kinematics
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.embodiment.streams import in_namespace
+from hpt_ros.embodiment.streams import check_topic, in_namespace
 from hpt_ros.errors import HptError
 from hpt_ros.policies.factory import LoadedPolicy
 from hpt_ros.runtime.policy_config import REMOTE, PolicyNodeConfig
@@ -56,9 +56,14 @@ def make_runtime(
         HptError: the robot cannot be driven so, a URDF that contradicts the embodiment file, a limit that neither has,
             or a task that the policy does not know.
     """
-    robot, known = with_robot_description(loaded.embodiment.with_topics(resolve), config.robot_description)
+    plain = loaded.embodiment
+    named = {stream.name: stream.topic for stream in plain.streams}
+    named |= {output.name: output.topic for output in plain.action.parts}
+    for name, topic in named.items():  # recordings may have names that ROS 2 refuses
+        check_topic(topic, f"{name!r} of embodiment {plain.name!r}")
+    robot, known = with_robot_description(plain.with_topics(resolve), config.robot_description)
     runtime = PolicyRuntime(
-        loaded if robot == loaded.embodiment else replace(loaded, embodiment=robot),
+        loaded if robot == plain else replace(loaded, embodiment=robot),
         control,
         clock=clock,
         kinematics=_commanded_points(robot) or known,

@@ -17,6 +17,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.streams import check_topic
 from hpt_ros.errors import HptError
 from rosbag_tools.recording import RecordedTopic
 
@@ -77,7 +78,12 @@ class RecorderTopics:
         self.known: dict[str, RecordedTopic] = {}
 
     def resolve(self, name: str) -> str:
-        """The absolute name of a topic, by the node's namespace and remappings; what all else here is called with."""
+        """The absolute name of a topic, by the node's namespace and remappings; what all else here is called with.
+
+        Raises:
+            EmbodimentError: it is no ROS 2 name; recordings may have others.
+        """
+        check_topic(name, "the recorder")
         topic = self._node.resolve_topic_name(name)
         self._asked[topic] = name
         return topic

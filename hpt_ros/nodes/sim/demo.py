@@ -37,35 +37,35 @@ DEMONSTRATION_DISTURBANCE_RAD = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """One player's episodes, and the policy node's own measurements over them.
+class EvalResult:
+    """One policy's episodes, and the policy node's own measurements over them.
 
     `samples_s` holds arrays of seconds by name; see `hpt_ros.runtime.metrics.Metrics`.
     """
 
-    player: str
+    policy: str
     episodes: tuple[EpisodeResult, ...]
     samples_s: Mapping[str, NDArray[np.float64]]
     counters: Mapping[str, int]
 
     @property
     def successes(self) -> int:
-        """Episodes in which the dog was fed."""
+        """Episodes that succeeded: the dog was fed."""
         return sum(episode.success for episode in self.episodes)
 
 
-PLAYERS = {"checkpoint": "policy", "hold": "do nothing", "random": "random"}
+POLICIES = {"checkpoint": "trained", "hold": "do nothing", "random": "random"}
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSettings:
-    """What to play.
+    """What to run.
 
     Attributes:
-        episodes: of each player.
+        episodes: of each policy.
         checkpoint: folder, or shipped name.
-        first_seed: of the scenes; every player plays the same ones.
-        baselines: play "do nothing" and "random" too.
+        first_seed: of the scenes; every policy gets the same ones.
+        baselines: run "do nothing" and "random" too.
         real_time_factor: simulated seconds per wall second, at most; 0: as fast as the machine goes.
     """
 
@@ -87,32 +87,32 @@ class DemoSettings:
             )
 
 
-def play(
+def evaluate(
     settings: DemoSettings, report: Callable[[str, EpisodeResult], None]
-) -> tuple[list[Score], EpisodeTrace | None]:
-    """Let every player play its episodes; returns the scores, and what was seen in the policy's best episode.
+) -> tuple[list[EvalResult], EpisodeTrace | None]:
+    """Run every policy's episodes; returns their results, and a trace of the trained policy's best episode.
 
     Args:
-        settings: what to play.
-        report: called after each episode with the player's name.
+        settings: what to run.
+        report: called after each episode with the policy's name.
 
     Raises:
         HptError: the checkpoint is wrong, or a node refuses.
     """
     folder = checkpoint_folder(settings.checkpoint)
     robot = Embodiment.load(folder / "embodiment.yaml")
-    scores, seen = [], None
+    results, trace = [], None
     with Composition() as graph, _simulator(graph, settings.real_time_factor, 0.0):
         director: EpisodeRunner = graph.add(EpisodeRunner(context=graph.context))
         observer: EpisodeRecorder = graph.add(EpisodeRecorder(robot, context=graph.context))
-        for kind in PLAYERS if settings.baselines else ("checkpoint",):
-            score, best = _play_one(kind, settings, folder, graph, director, observer, report)
-            scores.append(score)
-            seen = seen or best
-    return scores, seen
+        for kind in POLICIES if settings.baselines else ("checkpoint",):
+            result, best = _evaluate_one(kind, settings, folder, graph, director, observer, report)
+            results.append(result)
+            trace = trace or best
+    return results, trace
 
 
-def _play_one(
+def _evaluate_one(
     kind: str,
     settings: DemoSettings,
     folder: Path,
@@ -120,8 +120,8 @@ def _play_one(
     director: EpisodeRunner,
     observer: EpisodeRecorder,
     report: Callable[[str, EpisodeResult], None],
-) -> tuple[Score, EpisodeTrace | None]:
-    player = PLAYERS[kind]
+) -> tuple[EvalResult, EpisodeTrace | None]:
+    name = POLICIES[kind]
     overrides = {
         "use_sim_time": True,
         "policy": kind,
@@ -134,7 +134,7 @@ def _play_one(
     policy = PolicyNode(
         context=graph.context,
         parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()],
-        enable_rosout=False,  # one player follows another under the same name
+        enable_rosout=False,  # one policy follows another under the same name
     )
     _quiet(policy.get_name())
     graph.add(policy)
@@ -148,16 +148,16 @@ def _play_one(
             watching = kind == "checkpoint" and (best is None or not best.success)
             if watching:
                 observer.start()
-            result = director.play(seed, EPISODE_TIMEOUT_S)
+            result = director.run_episode(seed, EPISODE_TIMEOUT_S)
             if watching:
                 best = observer.stop(result)
                 if best.success and len(results) + 1 < settings.episodes:
-                    policy.clear_metrics()  # drawing the film slowed this episode's timings down
-            for name, count in policy.counters().items():
-                counters[name] = counters.get(name, 0) + count
+                    policy.clear_metrics()  # drawing the video slowed this episode's timings down
+            for counter, count in policy.counters().items():
+                counters[counter] = counters.get(counter, 0) + count
             results.append(result)
-            report(player, result)
-        return Score(player, tuple(results), policy.metrics(), counters), best
+            report(name, result)
+        return EvalResult(name, tuple(results), policy.metrics(), counters), best
     finally:
         graph.remove(policy)
 

@@ -59,8 +59,8 @@ class EpisodeRunner(Node):
         latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
         self.create_subscription(Bool, "/teleop_node/done", self._on_done, latched)
 
-    def play(self, seed: int, timeout_s: float) -> EpisodeResult:
-        """Let the policy node play one episode on the scene of this seed; returns when it succeeded or time is up.
+    def run_episode(self, seed: int, timeout_s: float) -> EpisodeResult:
+        """Let the policy node run one episode on the scene of this seed; returns when it succeeded or time is up.
 
         Args:
             seed: of the scene.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""An episode as a film: its views side by side, below them action and state over time with a moving line."""
+"""An episode as a video: its views side by side, below them action and state over time with a moving line."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ CURSOR = (230, 30, 30)
 DPI = 100
 
 
-def write_film(path: Path, dataset: Dataset, episode: Episode, ticks: Iterator[Sequence[Picture]]) -> None:
-    """Write the film at the dataset's rate.
+def write_episode_video(
+    path: Path, dataset: Dataset, episode: Episode, ticks: Iterator[Sequence[Picture]]
+) -> None:
+    """Write the video at the dataset's rate.
 
     Args:
         path: MP4 to write.
