@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rosbag_tools.errors import BagError
+from rosbag_tools.library_source import is_bag1
 from rosbag_tools.parts import (
     FILE_ENDINGS,
     METADATA,
@@ -17,7 +18,6 @@ from rosbag_tools.parts import (
     storage_files,
     unreadable_file,
 )
-from rosbag_tools.recovery_ros1 import is_bag1
 
 WHAT = f"a rosbag2 folder or a file ending in {', '.join(FILE_ENDINGS[:-1])} or {FILE_ENDINGS[-1]}"
 

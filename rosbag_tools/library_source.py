@@ -1,10 +1,12 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""rosbag1 files by the reader of `rosbags`, with sizes bounded and texts of any encoding; and readers alike."""
+"""rosbag1 files by the reader of `rosbags`, with sizes bounded and texts of any encoding."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 from rosbags.interfaces import (
@@ -19,16 +21,32 @@ from rosbags.rosbag1.reader import Header, RecordType
 
 from rosbag_tools.bounded import decompress
 from rosbag_tools.channels import (
-    IDL_ENCODINGS,
     MSG_ENCODINGS,
-    NO_ENCODINGS,
     ROS1,
     Channel,
     lenient_text,
     usual_name,
-    usual_topic,
 )
-from rosbag_tools.recovery_ros1 import CODECS
+from rosbag_tools.magic import begins_with
+
+BAG1_MAGIC = b"#ROSBAG V2.0\n"
+CODECS = {"bz2": "bz2", "lz4": "lz4", "none": ""}
+_MOST_FIRST_BYTES = 4096  # the first record, with its padding: https://wiki.ros.org/Bags/Format/2.0
+
+
+def is_bag1(path: Path) -> bool:
+    """True if the file begins like rosbag1, of whatever version."""
+    return begins_with(path, BAG1_MAGIC[:9])
+
+
+def bag1_is_complete(path: Path) -> bool:
+    """False if the file ends before its index, whose place a recorder writes into the first record at the very end."""
+    with path.open("rb") as file:
+        head = file.read(len(BAG1_MAGIC) + _MOST_FIRST_BYTES)
+    if not head.startswith(BAG1_MAGIC):
+        return True  # of a version without all this, so let the reader say so
+    found = re.search(rb"index_pos=(.{8})", head, re.DOTALL)
+    return found is not None and 0 < int.from_bytes(found[1], "little") < path.stat().st_size
 
 
 class Bag1Reader(Reader):
@@ -60,29 +78,22 @@ def _bounded(codec: str) -> Any:
     return lambda data: decompress(data, codec)
 
 
-class LibrarySource:
-    """What a reader with the interface of `rosbags` reads.
+class Bag1Source:
+    """Messages of a rosbag1 file.
 
     Args:
         reader: open.
-        ros1: the messages are serialized as in ROS 1.
     """
 
-    def __init__(self, reader: Any, *, ros1: bool) -> None:
+    def __init__(self, reader: Bag1Reader) -> None:
         self._reader = reader
-        schemas = {
-            MessageDefinitionFormat.MSG: MSG_ENCODINGS[ros1],
-            MessageDefinitionFormat.IDL: IDL_ENCODINGS[0],
-            MessageDefinitionFormat.NONE: NO_ENCODINGS[0],
-        }
-        self._connections: dict[Channel, Connection] = {}
-        for item in reader.connections:
-            encoding = ROS1 if ros1 else item.ext.serialization_format
-            channel = Channel(
-                usual_topic(item.topic), usual_name(item.msgtype), encoding, schemas[item.msgdef.format],
-                item.msgdef.data, item.digest, item.msgcount,
-            )  # fmt: skip
-            self._connections[channel] = item
+        self._connections = {
+            Channel(
+                item.topic, usual_name(item.msgtype), ROS1, MSG_ENCODINGS[True], item.msgdef.data, item.digest,
+                item.msgcount,
+            ): item
+            for item in reader.connections
+        }  # fmt: skip
         self.channels = list(self._connections)
         self.message_count: int = reader.message_count
         self.start_ns: int = reader.start_time if self.message_count else 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,14 +21,12 @@ from typing import Any
 
 from rosbag_tools.bounded import decompress, decompress_file
 from rosbag_tools.channels import CDR, Channel, Source
-from rosbag_tools.errors import BagError
-from rosbag_tools.library_source import Bag1Reader, LibrarySource
+from rosbag_tools.errors import BagError, TruncatedBagError
+from rosbag_tools.library_source import BAG1_MAGIC, Bag1Reader, Bag1Source, bag1_is_complete, is_bag1
+from rosbag_tools.magic import begins_with
 from rosbag_tools.mcap_index import is_complete, is_mcap, look_through, read_summary
 from rosbag_tools.mcap_source import McapSource
-from rosbag_tools.recovery_ros1 import MAGIC, bag1_is_complete, is_bag1, recover_bag1
-from rosbag_tools.recovery_sqlite3 import RecoveredSqlite3, is_sqlite3, sqlite3_is_complete
-from rosbag_tools.sqlite3_source import Sqlite3Source
-from rosbag_tools.views import begins_with
+from rosbag_tools.sqlite3_source import Sqlite3Source, is_sqlite3, sqlite3_is_complete
 
 METADATA = "metadata.yaml"
 ZSTD_SUFFIX = ".zstd"
@@ -85,6 +84,22 @@ def _by_number(path: Path) -> tuple[str, int, str]:
 def cut_file(files: Sequence[Path]) -> Path | None:
     """The first file that has no end: its recorder was killed, or a copy was cut short."""
     return next((file for file in files if not _whole(file)), None)
+
+
+def how_to_repair(file: Path, name: str) -> str:
+    """Return what makes a file readable that was cut short.
+
+    Args:
+        file: to look into.
+        name: that it is known by.
+    """
+    if is_mcap(file):
+        return "pass --recover to use what is whole, or copy it again"
+    if is_sqlite3(file):
+        # ".recover" would do too, but Debian builds the program without what it needs (SQLITE_ENABLE_DBPAGE_VTAB).
+        command = f"sqlite3 {shlex.quote(name)} .dump | sed 's/^ROLLBACK.*/COMMIT;/' | sqlite3 repaired.db3"
+        return f"repair it with `{command}` and give repaired.db3, or copy it again"
+    return f"repair it with `rosbag reindex {shlex.quote(name)}` of ROS 1, or copy it again"
 
 
 def _whole(file: Path) -> bool:
@@ -185,8 +200,8 @@ def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes:
             )
         file = place
     cut = not _whole(file)
-    if cut and not recover:
-        raise BagError(f"file {name!r} was cut short; pass --recover to use what is whole")
+    if cut and not (recover and is_mcap(file)):
+        raise TruncatedBagError(f"file {name!r} was cut short; {how_to_repair(file, name)}")
     lost = 0
     if is_mcap(file):
         index = None if cut else read_summary(file)
@@ -197,19 +212,13 @@ def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes:
                 notes.append(f"file {name!r} has no complete index: it was looked through")
         source: Source = stack.enter_context(McapSource(file, index))
     elif is_sqlite3(file):
-        if cut:
-            source = LibrarySource(stack.enter_context(RecoveredSqlite3(file)), ros1=False)
-            lost = 1
-        else:
-            source = stack.enter_context(Sqlite3Source(file))
+        source = stack.enter_context(Sqlite3Source(file))
     elif is_bag1(file):
-        if not begins_with(file, MAGIC):
+        if not begins_with(file, BAG1_MAGIC):
             raise BagError(
                 f"file {name!r} is a rosbag of a version before 2.0; bring it to that by `rosbag migrate`"
             )
-        found = recover_bag1(file) if cut else None
-        reader = stack.enter_context(Bag1Reader(found.source if found else file))
-        source, lost = LibrarySource(reader, ros1=True), found.lost_bytes if found else 0
+        source = Bag1Source(stack.enter_context(Bag1Reader(file)))
     else:
         raise BagError(
             f"file {name!r} begins neither as MCAP, nor as SQLite, nor as a rosbag of version 2.0; it is no bag"

@@ -23,7 +23,7 @@ from rosbag_tools.errors import BagError, DamagedMessageError, TruncatedBagError
 from rosbag_tools.finding import WHAT, is_bag
 from rosbag_tools.message_types import MessageType, UnreadableTypeError, message_type
 from rosbag_tools.names import EMBODIMENT_TOPIC, EMBODIMENT_TYPE, KEY_EMBODIMENT
-from rosbag_tools.parts import METADATA, cut_file, storage_files, unreadable_file
+from rosbag_tools.parts import METADATA, cut_file, how_to_repair, storage_files, unreadable_file
 from rosbag_tools.storage import Storage, open_storage
 
 
@@ -107,7 +107,7 @@ class Bag:
             recover: read a bag that was cut short as far as it goes, instead of raising.
 
         Raises:
-            TruncatedBagError: the bag was cut short and `recover` is false.
+            TruncatedBagError: the bag was cut short, and `recover` is false or its storage is not MCAP.
             BagError: it is not there, or not a bag that can be read.
         """
         place = Path(path)
@@ -115,7 +115,7 @@ class Bag:
         if cut and not recover:
             raise TruncatedBagError(
                 f"bag {str(place)!r} was cut short (no end of file in {cut.name!r}; was the recorder killed, or the "
-                "copy interrupted?); pass --recover to use what is whole, or copy it again"
+                f"copy interrupted?); {how_to_repair(cut, cut.name)}"
             )
         with contextlib.ExitStack() as stack:
             with _one_sentence(place):

@@ -13,6 +13,42 @@ from urllib.parse import quote
 from rosbag_tools.bounded import MOST_CHUNK_BYTES
 from rosbag_tools.channels import Channel, lenient_text, usual_name, usual_topic
 from rosbag_tools.errors import BagError
+from rosbag_tools.magic import begins_with
+
+MAGIC = b"SQLite format 3\0"
+_JOURNALS = ("-wal", "-journal")
+
+
+def is_sqlite3(path: Path) -> bool:
+    """True if the file begins like SQLite."""
+    return begins_with(path, MAGIC)
+
+
+def sqlite3_is_complete(path: Path) -> bool:
+    """False if the file is shorter than it says (https://sqlite.org/fileformat.html), or changes wait beside it."""
+    with path.open("rb") as file:
+        head = file.read(100)
+    if len(head) < 100:
+        return False
+    pages = int.from_bytes(head[28:32], "big")
+    valid = head[24:28] == head[92:96]
+    whole = not valid or pages * _page_bytes(path) <= path.stat().st_size
+    return whole and not any(_waiting(path.with_name(path.name + end)) for end in _JOURNALS)
+
+
+def _page_bytes(path: Path) -> int:
+    with path.open("rb") as file:
+        page = int.from_bytes(file.read(18)[16:], "big")
+    return 65536 if page == 1 else max(page, 512)
+
+
+def _waiting(path: Path) -> bool:
+    """A journal with content: of one that was used up, the beginning is erased."""
+    try:
+        with path.open("rb") as file:
+            return any(file.read(8))
+    except OSError:
+        return False
 
 
 class Sqlite3Source:

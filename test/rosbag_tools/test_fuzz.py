@@ -176,7 +176,7 @@ def test_files_cut_at_every_record(whole, tmp_path, kind):
     counts = cut(whole, tmp_path, kind, places)
     assert len(places) > 10
     assert counts == sorted(counts)
-    if kind != "sqlite3":  # whose pages come in no order
+    if kind in ("mcap", "zstd", "message"):  # the others have no recovery
         assert counts[-1] > 200
 
 
