@@ -117,6 +117,8 @@ def _look(bag: Bag) -> Found:
     ):
         if times.type not in _KNOWN_TYPES:
             continue
+        if times.delay_s is not None:
+            found.delays_s[topic] = times.delay_s
         try:
             if times.unreadable:
                 raise LeftOut(times.unreadable)

@@ -23,6 +23,7 @@ from rosbag_tools.first_limits import (
     tool_limits,
 )
 from rosbag_tools.first_senses import CHECK, Sense, sense_lines, stream_names
+from rosbag_tools.inspection import CLOCK_OFF_S
 
 # The oldest sample that counts: one and a half periods, and no less than this, for the jitter of slow machines.
 TOLERANCE_PERIODS, TOLERANCE_LEAST_S = 1.5, 0.1
@@ -60,6 +61,13 @@ class Found:
     odometry: list[Odometry] = field(default_factory=list)
     urdf: dict[str, UrdfLimit] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    delays_s: dict[str, float] = field(default_factory=dict)
+
+    def own_clock(self, topic: str) -> float | None:
+        """How long after its stamps a topic arrives, if those are of another clock than other topics'."""
+        delay_s = self.delays_s.get(topic, 0.0)
+        others = any(abs(other_s) <= CLOCK_OFF_S for other_s in self.delays_s.values())
+        return delay_s if abs(delay_s) > CLOCK_OFF_S and others else None
 
 
 def first_text(found: Found, name: str, tick_hz: float | None) -> str:
@@ -158,6 +166,11 @@ def _streams(found: Found) -> list[tuple[str, list[str]]]:
     for sense in found.senses:
         common = _common(sense.topic, sense.type, sense.rate_hz, sense.modality)
         blocks.append((sense.topic, [f"    modality: {sense.modality}", *common, *sense_lines(sense)]))
+    for topic, lines in blocks:
+        if (delay_s := found.own_clock(topic)) is not None:
+            side = "behind" if delay_s > 0 else "ahead of"
+            note = f"its stamps are {abs(delay_s):.4g} s {side} their arrival; better mend its driver"
+            lines.append(f"    time: arrival  # {CHECK}: {note}")
     return blocks
 
 

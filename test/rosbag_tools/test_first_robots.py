@@ -285,6 +285,31 @@ def test_when_an_actions_goals_are_not_in_the_bag_expect_what_to_do(others, tmp_
     assert wanted in (tmp_path / "first.yaml").read_text()
 
 
+def test_a_driver_with_a_clock_of_its_own_has_its_arrivals_counted(others, tmp_path):
+    messages = others.record("trajectory", "array")
+    for topic, _, message in messages:
+        if topic == "/left":
+            message.header.stamp.sec -= START_NS // 10**9 - 60  # since boot
+    bag = others.write(tmp_path / "bag", messages)
+    found = first(bag)
+    robot = Embodiment.loads(found.text)
+    assert robot.stream("left").time == "arrival"
+    assert [stream.time for stream in robot.state_streams] == ["stamp"]
+    (line,) = [line for line in found.text.splitlines() if "time: arrival" in line]
+    assert f"{CHECK}: its stamps are 1.7e+09 s behind their arrival" in line
+    convert([bag], tmp_path / "out", robot)
+    assert open_dataset(tmp_path / "out").length > 50
+
+
+def test_when_every_stamp_is_of_another_clock_expect_none_picked_out(others, tmp_path):
+    """As of a simulation recorded without its clock: recording anew is the remedy, not arrivals."""
+    messages = others.record("trajectory", "array")
+    for _, _, message in messages:
+        if hasattr(message, "header"):
+            message.header.stamp.sec -= START_NS // 10**9 - 60
+    assert "time: arrival" not in first(others.write(tmp_path / "bag", messages)).text
+
+
 def turning(others, robot_description=None, *, wrapped=True):
     """The arm's recording whose shoulder turns at 1.5 rad/s for 6 s, as a driver that wraps at pi reports it."""
     messages = others.record("trajectory")
