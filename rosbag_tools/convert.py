@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpt_ros.dataset import DatasetWriter
-from hpt_ros.dataset.append import Earlier, open_earlier
+from hpt_ros.dataset.append import ExistingDataset, open_existing
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES, EpisodeReport, Report
 from hpt_ros.embodiment import Deployment, Embodiment, require_match
 from hpt_ros.embodiment.streams import BY_ARRIVAL
@@ -30,13 +30,13 @@ from rosbag_tools.cluster import run_on_ray
 from rosbag_tools.episodes import Episode, find_episodes
 from rosbag_tools.errors import BagError
 from rosbag_tools.finding import find_bags
-from rosbag_tools.kept import Converted, converted_once, kept_folder, key_of
 from rosbag_tools.leader import LEADER_TYPE, Leader
 from rosbag_tools.process_pool import run_in_processes
 from rosbag_tools.progress import Progress, Watch, report_done, share_progress
 from rosbag_tools.reader import Bag, Message
 from rosbag_tools.resample import Resampler, Row, next_positions
-from rosbag_tools.spans import REST_KEPT_S, Spans, minimum_ticks
+from rosbag_tools.resume import Converted, converted_once, kept_folder, key_of
+from rosbag_tools.segmentation import REST_KEPT_S, Spans, minimum_ticks
 from rosbag_tools.topic_names import named_in
 
 # Stamps and log times further apart than this are of different clocks.
@@ -159,16 +159,16 @@ def convert(
     report = Report(0, chosen.action_source, rest_s if math.isfinite(rest_s) else 0.0, leader_topic)
     say = progress or (lambda *words: None)
     paths = find_bags(bags, report.passed_over.append)
-    earlier = open_earlier(Path(out)) if chosen.append and Path(out).exists() else None
-    if earlier is not None:
-        _check_source(earlier, chosen)
-    jobs, robot = _check(paths, embodiment, chosen, report, say, earlier)
+    existing = open_existing(Path(out)) if chosen.append and Path(out).exists() else None
+    if existing is not None:
+        _check_source(existing, chosen)
+    jobs, robot = _check(paths, embodiment, chosen, report, say, existing)
     if chosen.resume:
         jobs = [replace(job, kept=kept_folder(Path(out)) / _key(job)) for job in jobs]
-    if earlier is not None:
-        earlier = open_earlier(Path(out), robot)
+    if existing is not None:
+        existing = open_existing(Path(out), robot)
     report.minimum_span_ticks = minimum_ticks(robot)
-    with DatasetWriter(out, robot, overwrite=chosen.overwrite, earlier=earlier) as writer:
+    with DatasetWriter(out, robot, overwrite=chosen.overwrite, existing=existing) as writer:
         before = writer.episodes
         watch = Watch({job.number: job.length_s for job in jobs}, say)
         with watch.looking():
@@ -198,11 +198,11 @@ def _append(writer: DatasetWriter, job: Job, converted: Converted, report: Repor
         report.recovered_bags.append(job.note)
 
 
-def _check_source(earlier: Earlier, options: Options) -> None:
-    source = earlier.report.get("action_source", "command")
+def _check_source(existing: ExistingDataset, options: Options) -> None:
+    source = existing.report.get("action_source", "command")
     if source != options.action_source:
         raise BagError(
-            f"dataset {str(earlier.folder)!r} has actions of the source {source!r}, but {options.action_source!r} was "
+            f"dataset {str(existing.folder)!r} has actions of the source {source!r}, but {options.action_source!r} was "
             f"asked for; add --actions {source}, or convert all bags again"
         )
 
@@ -314,7 +314,7 @@ def _check(
     options: Options,
     report: Report,
     say: Progress,
-    earlier: Earlier | None,
+    existing: ExistingDataset | None,
 ) -> tuple[list[Job], Embodiment]:
     """Open every bag before anything is written: is all there that the conversion needs, and is it there once?"""
     jobs: list[Job] = []
@@ -328,7 +328,7 @@ def _check(
         try:
             with Bag.open(path, recover=options.recover) as bag:
                 identity = bag.identity()
-                if earlier is not None and earlier.has(path, identity):
+                if existing is not None and existing.has(path, identity):
                     in_dataset += 1
                     continue
                 if (same := met.setdefault(identity, path)) != path:
@@ -354,9 +354,9 @@ def _check(
             if not options.skip_bad:
                 raise
             report.skipped_bags[str(path)] = str(error)
-    if earlier is not None and in_dataset and not jobs and not report.skipped_bags:
+    if existing is not None and in_dataset and not jobs and not report.skipped_bags:
         raise BagError(
-            f"all {len(paths)} bags are in the dataset {str(earlier.folder)!r} already; name others, or convert with "
+            f"all {len(paths)} bags are in the dataset {str(existing.folder)!r} already; name others, or convert with "
             "--overwrite"
         )
     if robot is None or not jobs:

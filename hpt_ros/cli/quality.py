@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from hpt_ros.dataset import Dataset, Episode
     from hpt_ros.dataset.quality.checks import Finding
-    from hpt_ros.dataset.quality.measure import Pictures, Sensed
+    from hpt_ros.dataset.quality.measure import ImageMeasures, ValueMeasures
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +100,9 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> None:
     console.print(f"report: {', '.join(str(path) for path in texts)}")
 
 
-def _senses(dataset: Dataset, episode: Episode) -> tuple[dict[str, Sensed], dict[str, NDArray[np.float64]]]:
+def _senses(
+    dataset: Dataset, episode: Episode
+) -> tuple[dict[str, ValueMeasures], dict[str, NDArray[np.float64]]]:
     """What `EpisodeArrays` takes of modalities that are neither pictures nor state."""
     import numpy as np
 
@@ -151,7 +153,7 @@ def _write(path: Path, text: str) -> None:
 
 def _pictures(
     dataset: Dataset, view: int, advance: Callable[[], None], thumbnails: dict[tuple[int, str], list[bytes]]
-) -> list[Pictures]:
+) -> list[ImageMeasures]:
     """Measures of one view's pictures, one entry an episode; each video is decoded once, from its beginning.
 
     `thumbnails` gets each episode's first, middle and last picture.
@@ -160,7 +162,7 @@ def _pictures(
 
     from hpt_ros.cli.quality_thumbnail import thumbnail
     from hpt_ros.dataset import DatasetError
-    from hpt_ros.dataset.quality.measure import measure_pictures
+    from hpt_ros.dataset.quality.measure import measure_images
     from hpt_ros.dataset.reader import decode_video
 
     name = dataset.embodiment.image_streams[view].name
@@ -178,12 +180,12 @@ def _pictures(
             advance()
             yield frame
 
-    videos: dict[Path, Pictures] = {}
+    videos: dict[Path, ImageMeasures] = {}
     found = []
     for episode in dataset.episodes:
         span = episode.videos[view]
         if span.path not in videos:
-            videos[span.path] = measure_pictures(counted(span.path))
+            videos[span.path] = measure_images(counted(span.path))
         whole = videos[span.path]
         stop = span.first_frame + episode.length
         if stop > len(whole.brightness):

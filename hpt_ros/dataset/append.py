@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What is in a dataset that episodes are appended to: its records, and its files, which stay as they are.
+"""A dataset that episodes are appended to: its records, and its files, which stay as they are.
 
 New episodes go into new files, so nothing that is there is read again or rewritten but the small files of ``meta``; and
 the dataset is still replaced in one go, since the new folder holds links to the files of the old one.
@@ -39,7 +39,7 @@ from hpt_ros.embodiment import Embodiment, require_match
 
 
 @dataclass(frozen=True)
-class Earlier:
+class ExistingDataset:
     """A dataset that this project wrote.
 
     Attributes:
@@ -83,7 +83,7 @@ class Earlier:
         return {Path(entry["source"]).resolve() for entry in entries}
 
     def statistics(self) -> list[dict[str, FeatureStatistics]]:
-        """Those of each episode."""
+        """Return the statistics of each episode, by feature."""
         return [
             {
                 name: {key: np.array(value) for key, value in part.items()}
@@ -102,8 +102,8 @@ class Earlier:
             if (self.folder / name).is_dir():
                 shutil.copytree(self.folder / name, folder / name, copy_function=_link, dirs_exist_ok=True)
 
-    def merged(self, report: Mapping[str, Any]) -> dict[str, Any]:
-        """The report of all conversions so far, this one included."""
+    def merge_report(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the report of all conversions so far, this one included."""
         both = {**self.report, **report}
         both["episodes"] = [*self.report["episodes"], *report["episodes"]]
         both["skipped_bags"] = dict(report["skipped_bags"])
@@ -111,7 +111,7 @@ class Earlier:
         return both
 
 
-def open_earlier(folder: Path, embodiment: Embodiment | None = None) -> Earlier:
+def open_existing(folder: Path, embodiment: Embodiment | None = None) -> ExistingDataset:
     """Read what appending needs.
 
     Args:
@@ -131,7 +131,7 @@ def open_earlier(folder: Path, embodiment: Embodiment | None = None) -> Earlier:
         tables = [pq.read_table(path) for path in parquet_files(folder, EPISODES)]
         records = [row for table in tables for row in table.to_pylist()]
         tasks = read_tasks(folder)
-        found = Earlier(folder, records, list(tasks.values()), read_report(folder))
+        found = ExistingDataset(folder, records, list(tasks.values()), read_report(folder))
         sound = (
             info["total_frames"] == found.rows and list(tasks) == list(range(len(tasks))) and found.knows_bags
         )

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Columns of a dataset's parquet files as arrays: small ones in memory, large ones on disk.
 
-Depth pictures and point clouds of an hour do not fit into memory, and parquet cannot be read in random order. They are
+Depth images and point clouds of an hour do not fit into memory, and parquet cannot be read in random order. They are
 written out once, when they are first asked for, to the folder of the frame cache and memory-mapped from there.
 """
 
@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import Feature
-from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_stored
+from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_mapped
 
-HELD = ("state", "wrench", "tactile", "action")  # modalities whose columns are held in memory
-LARGE = ("depth", "pointcloud")  # those that are memory-mapped
+IN_MEMORY = ("state", "wrench", "tactile", "action")  # modalities whose columns are read into memory
+ON_DISK = ("depth", "pointcloud")  # those that are memory-mapped
 COLUMN_FORMAT = "hpt_ros/column/1"
 _BATCH_BYTES = 1 << 24  # read at a time while a large column is written out
 
 
 @dataclass(frozen=True)
-class StoredColumns:
+class MappedColumns:
     """The large columns of a dataset, each written out and memory-mapped when it is asked for.
 
     Attributes:
@@ -51,7 +51,7 @@ class StoredColumns:
     _opened: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def open(self, name: str) -> NDArray[Any]:
-        """The column, (N, *shape) of its dtype, read-only.
+        """Return the column, (N, *shape) of its dtype, read-only.
 
         Raises:
             DatasetError: a data file is damaged, or the cache cannot be written.
@@ -66,7 +66,7 @@ class StoredColumns:
         shape = (self.rows, *feature.shape)
         digest = digest_of(self.files, self.root, COLUMN_FORMAT, name, feature.dtype, str(shape))
         base = Path(self.cache_root) if self.cache_root is not None else cache_beside(self.root)
-        stored = open_stored(
+        stored = open_mapped(
             base / f"{name.rpartition('.')[2]}-{digest[:16]}",
             "values.bin",
             feature.dtype,
@@ -96,10 +96,10 @@ class StoredColumns:
 
 @dataclass(frozen=True)
 class LazyArrays(Mapping[str, NDArray[Any]]):
-    """Feature name to array (N, *shape): vectors in memory, and `StoredColumns`."""
+    """Feature name to array (N, *shape): vectors in memory, and `MappedColumns`."""
 
     vectors: Mapping[str, NDArray[np.float32]]
-    stored: StoredColumns
+    stored: MappedColumns
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.stored.open(name) if name in self.stored.features else self.vectors[name]
@@ -149,7 +149,7 @@ def read_parquet(
 def read_vectors(
     root: Path, table: pa.Table, name: str, dim: int, episode_index: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """A column of vectors as float32 (rows, dim).
+    """Return a column of vectors as float32 (rows, dim).
 
     Raises:
         DatasetError: another length, or a value that is not finite.
@@ -177,7 +177,7 @@ def read_vectors(
 def _block(
     path: Path, name: str, column: pa.Array, dtype: np.dtype[Any], shape: tuple[int, ...], first_row: int
 ) -> NDArray[Any]:
-    """Some rows of a nested column as an array (rows, *shape)."""
+    """Return some rows of a nested column as an array (rows, *shape)."""
     rows, flat = len(column), column
     while pa.types.is_nested(flat.type):
         flat = flat.flatten()

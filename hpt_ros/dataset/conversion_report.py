@@ -34,7 +34,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Span:
-    """Consecutive whole ticks of an episode.
+    """Consecutive complete ticks of an episode.
 
     Attributes:
         start_ns: header-stamp time of its first tick.
@@ -57,18 +57,18 @@ class EpisodeReport:
         source: path of the bag.
         identity: hash of what is in the bag, by which it is known again wherever it lies.
         episode_id, task, operator, outcome: as recorded.
-        left_out: why the whole episode is not in the dataset; empty if it was converted.
+        left_out: why the episode is not in the dataset; empty if it was converted.
         ticks: ticks of the grid within it.
         kept: ticks in the dataset.
         dropped: stream name to the ticks that it made invalid.
-        too_short: whole ticks in spans below the minimum.
-        idle: whole ticks of rests that were cut out.
-        restarts: clock jumps, in words.
+        too_short: complete ticks in spans below the minimum.
+        idle: complete ticks of rests that were cut out.
+        restarts: clock jumps, each described.
         spans: the spans, in order.
         refused: stream name to why a message of it did not count.
-        resized: stream name to how the size of its images changed, in words; all have one size in the dataset.
-        task_changes: where the task's text changed, in words; the episode was split there.
-        whole: ticks that lacked nothing.
+        resized: stream name to how the size of its images changed; all have one size in the dataset.
+        task_changes: where the task's text changed; the episode was split there.
+        whole: ticks that lacked no stream.
         ages_s: stream name to the mean age of its newest sample at those ticks.
         image_sizes: camera's stream name to height and width of its first image in pixels, before it is resized.
     """
@@ -95,7 +95,7 @@ class EpisodeReport:
     image_sizes: dict[str, list[int]] = field(default_factory=dict)
 
     def take(self, ages_s: Mapping[str, float]) -> None:
-        """Count a whole tick and the ages of its samples; an absent stream has none."""
+        """Count a complete tick and the ages of its samples; an absent stream has none."""
         self.whole += 1
         for name, age_s in ages_s.items():
             if math.isfinite(age_s):
@@ -103,7 +103,7 @@ class EpisodeReport:
                 self.ages_s[name] = mean_s + (age_s - mean_s) / self.whole
 
     def drop(self, missing: dict[str, str]) -> None:
-        """Count a tick that is not whole, for each stream that it lacks."""
+        """Count an incomplete tick, for each stream that it lacks."""
         for name, reason in missing.items():
             entry = self.dropped.setdefault(name, Dropped(first=reason))
             entry.ticks += 1
@@ -111,13 +111,13 @@ class EpisodeReport:
 
 @dataclass
 class Report:
-    """A whole conversion.
+    """A conversion of bags.
 
     Attributes:
         minimum_span_ticks: shorter spans were left out.
         action_source: what the actions are, see `ACTION_SOURCES`.
         leader_topic: topic of the leader arm, if actions are of one.
-        longest_rest_s: longer rests were cut out; 0 if all were kept.
+        longest_rest_s: longer rests were cut out; 0 if none were.
         episodes: the recorded episodes.
         skipped_bags: bag to why it was left out.
         recovered_bags: what was lost of bags that were cut short, or is odd about them, in words.
@@ -134,7 +134,7 @@ class Report:
     passed_over: list[str] = field(default_factory=list)
 
     def as_mapping(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return dataclasses.asdict(self)
 
     @property
@@ -148,7 +148,7 @@ class Report:
         return sum(episode.ticks for episode in self.episodes)
 
     def left_out(self) -> dict[str, int]:
-        """Reason to the number of episodes that it kept out of the dataset."""
+        """Return the number of episodes that each reason excluded."""
         counts: dict[str, int] = {}
         for episode in self.episodes:
             if episode.left_out:
@@ -156,7 +156,7 @@ class Report:
         return counts
 
     def reasons(self) -> list[str]:
-        """Why ticks were dropped, in words, the most frequent stream first."""
+        """Return why ticks were dropped, a line a stream, the most frequent first."""
         totals: dict[str, Dropped] = {}
         for episode in self.episodes:
             for name, entry in episode.dropped.items():

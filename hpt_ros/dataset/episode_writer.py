@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""An episode on its way into a dataset: vectors in memory, pictures in the encoder, other large arrays on disk."""
+"""An episode on its way into a dataset: vectors in memory, images in the encoder, other large arrays on disk."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.layout import Feature, features_of, whole_fps
-from hpt_ros.dataset.statistics import FeatureStatistics, of_clouds, of_depth, of_vectors
+from hpt_ros.dataset.layout import Feature, features_of, integer_fps
+from hpt_ros.dataset.statistics import (
+    FeatureStatistics,
+    depth_statistics,
+    point_cloud_statistics,
+    vector_statistics,
+)
 from hpt_ros.dataset.video import BackgroundWriter
 from hpt_ros.embodiment import Embodiment
 
 # Modality to the statistics of its arrays.
-LARGE: Mapping[str, Callable[[NDArray[Any]], FeatureStatistics]] = {
-    "depth": of_depth,
-    "pointcloud": of_clouds,
+LARGE_STATISTICS: Mapping[str, Callable[[NDArray[Any]], FeatureStatistics]] = {
+    "depth": depth_statistics,
+    "pointcloud": point_cloud_statistics,
 }
 
 
@@ -63,12 +68,12 @@ class EpisodeWriter:
         self._vectors: dict[str, list[NDArray[np.float32]]] = {}
         self._videos: dict[str, BackgroundWriter] = {}
         self._files: dict[str, tuple[Path, BinaryIO]] = {}
-        fps = whole_fps(embodiment)
+        fps = integer_fps(embodiment)
         for name, feature in self._features.items():
             if feature.modality == "image":
                 path = folder / f"{stem}-{feature.stream}.mp4"
                 self._videos[name] = BackgroundWriter(path, fps, feature.shape[0], feature.shape[1])
-            elif feature.modality in LARGE:
+            elif feature.modality in LARGE_STATISTICS:
                 path = folder / f"{stem}-{feature.stream}.bin"
                 self._files[name] = path, path.open("wb")
             else:
@@ -81,7 +86,7 @@ class EpisodeWriter:
             values: feature name to its value; more names than the embodiment's do not matter.
 
         Raises:
-            DatasetError: a feature is missing, of a wrong shape, or pictures or depth of a wrong type.
+            DatasetError: a feature is missing, of a wrong shape, or images or depth of a wrong type.
         """
         for name, feature in self._features.items():
             _check(name, feature, values.get(name))
@@ -108,11 +113,11 @@ class EpisodeWriter:
         for _, file in self._files.values():
             file.close()
         vectors = {name: np.stack(values) for name, values in self._vectors.items()}
-        statistics = {name: of_vectors(values) for name, values in vectors.items()}
+        statistics = {name: vector_statistics(values) for name, values in vectors.items()}
         statistics |= {name: video.statistics.result() for name, video in self._videos.items()}
         for name, (path, _) in self._files.items():
             feature = self._features[name]
-            statistics[name] = LARGE[feature.modality](open_array(path, feature, self._length))
+            statistics[name] = LARGE_STATISTICS[feature.modality](open_array(path, feature, self._length))
         return EpisodeData(
             task=self._task,
             length=self._length,
@@ -124,7 +129,7 @@ class EpisodeWriter:
 
 
 def open_array(path: Path, feature: Feature, length: int) -> NDArray[Any]:
-    """A large array of an episode, (length, *shape), memory-mapped."""
+    """Return a large array of an episode, (length, *shape), memory-mapped."""
     values: NDArray[Any] = np.memmap(path, dtype=feature.dtype, mode="r", shape=(length, *feature.shape))
     return values
 
@@ -134,7 +139,7 @@ def _check(name: str, feature: Feature, value: NDArray[Any] | None) -> None:
     if value is None or got != feature.shape:
         raise DatasetError(
             f"feature {name!r} of a tick has shape {got}, but {feature.shape} was expected; pass what the embodiment "
-            "file says"
+            "file specifies"
         )
     wanted = {"video": "uint8", "uint16": "uint16"}.get(feature.dtype)
     if wanted is not None and value.dtype != wanted:

@@ -179,7 +179,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     )
 
 
-def flush(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Force every file and folder below to disk, so that the rename cannot come before its content."""
     for parent, _, files in os.walk(folder):
         for path in [Path(parent, name) for name in files] + [Path(parent)]:
@@ -190,7 +190,7 @@ def flush(folder: Path) -> None:
                 os.close(descriptor)
 
 
-def replace(new: Path, place: Path) -> None:
+def replace_folder(new: Path, place: Path) -> None:
     """Move `new` to `place`; what is there is moved away first and deleted last."""
     old = place.with_name(f"{new.name}.old")
     had = os.path.lexists(place)

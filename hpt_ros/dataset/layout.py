@@ -3,7 +3,7 @@
 """LeRobotDataset v3.0 on disk: where each file lies, and what its columns and features are named.
 
 Source: https://huggingface.co/docs/lerobot/lerobot-dataset-v3 and what the `lerobot` package 0.4 writes. Many episodes
-share a data file and a video; the rows of ``meta/episodes`` say which rows and which seconds belong to each. This
+share a data file and a video; the rows of ``meta/episodes`` state which rows and which seconds belong to each. This
 project adds the two files of ``meta/hpt``.
 """
 
@@ -112,8 +112,8 @@ def _column_type(feature: Feature) -> pa.DataType:
     return kind
 
 
-def whole_fps(embodiment: Embodiment) -> int:
-    """Return the tick rate as the whole number that the format wants.
+def integer_fps(embodiment: Embodiment) -> int:
+    """Return the tick rate as the integer that the format wants.
 
     Raises:
         DatasetError: it is none.
@@ -138,7 +138,7 @@ def parquet_files(root: Path, kind: str) -> tuple[Path, ...]:
 
 @dataclass(frozen=True, slots=True, order=True)
 class FileIndex:
-    """Which of the files of a kind: its chunk, and its number in the chunk."""
+    """Which file of a kind: its chunk, and its number in the chunk."""
 
     chunk: int
     file: int
@@ -152,18 +152,18 @@ class FileIndex:
         return {"chunk_index": self.chunk, "file_index": self.file}
 
     def after(self) -> FileIndex:
-        """Return the next file's."""
+        """Return the next file's index."""
         if self.file + 1 < FILES_PER_CHUNK:
             return FileIndex(self.chunk, self.file + 1)
         return FileIndex(self.chunk + 1, 0)
 
     def columns(self, prefix: str) -> dict[str, int]:
-        """Return the columns of ``meta/episodes`` that say it."""
+        """Return the index as columns of ``meta/episodes``."""
         return {f"{prefix}/{name}": value for name, value in self.values().items()}
 
     @classmethod
     def from_columns(cls, row: Mapping[str, Any], prefix: str) -> FileIndex:
-        """Return what the columns of a row say; a column that is missing raises KeyError."""
+        """Return the index in the columns of a row; a column that is missing raises KeyError."""
         return cls(int(row[f"{prefix}/chunk_index"]), int(row[f"{prefix}/file_index"]))
 
 
@@ -176,7 +176,7 @@ class VideoStart:
 
     @classmethod
     def from_columns(cls, row: Mapping[str, Any], key: str) -> VideoStart:
-        """Return what the columns of a row say of an image feature; a column that is missing raises KeyError."""
+        """Return an image feature's start from the columns of a row; a column that is missing raises KeyError."""
         prefix = f"{VIDEOS}/{key}"
         return cls(FileIndex.from_columns(row, prefix), float(row[f"{prefix}/from_timestamp"]))
 
@@ -231,7 +231,7 @@ class EpisodeRow:
 
     @classmethod
     def from_columns(cls, row: Mapping[str, Any], keys: Iterable[str]) -> EpisodeRow:
-        """Return what a row says; a column that is missing raises KeyError, a wrong type TypeError or ValueError."""
+        """Return the row of some columns; one that is missing raises KeyError, a wrong type TypeError or ValueError."""
         return cls(
             int(row["episode_index"]),
             tuple(str(task) for task in row["tasks"] or ()),

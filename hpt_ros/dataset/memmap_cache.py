@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""One large array on disk, memory-mapped: its folder is whole or absent, and its checksum is verified when opened.
+"""One large array on disk, memory-mapped: its folder is complete or absent, and its checksum is verified when opened.
 
-The folder's name says what the array was made from, so an array that is there is the one that would be made again.
+The folder's name depends on all that the array was made from, so one that is there is the one that would be made again.
 It is built beside its place and renamed when complete. Verifying it also brings it into the page cache, before
 training reads its rows in random order.
 """
@@ -26,11 +26,11 @@ from numpy.typing import DTypeLike, NDArray
 from hpt_ros.dataset.errors import DatasetError
 
 BLOCK_BYTES = 1 << 24
-CARD = "cache.json"
+RECORD = "cache.json"
 
 
 @dataclass(frozen=True, slots=True)
-class StoredArray:
+class MappedArray:
     """An array on disk; read-only."""
 
     folder: Path
@@ -40,13 +40,13 @@ class StoredArray:
 
 
 def cache_beside(root: Path) -> Path:
-    """The folder beside a dataset that holds its caches, unless another is named."""
+    """Return the folder beside a dataset that holds its caches, unless another is named."""
     place = root.absolute()
     return place.with_name(place.name + ".cache")
 
 
 def digest_of(files: Iterable[Path], root: Path, *settings: str) -> str:
-    """SHA-256, in hex, over some settings and the path below `root` and the content of every file."""
+    """Return the SHA-256, in hex, of some settings and the path below `root` and the content of every file."""
     digest = hashlib.sha256("".join(settings).encode())
     for path in files:
         digest.update(f"\n{path.relative_to(root).as_posix()} ".encode())
@@ -56,22 +56,22 @@ def digest_of(files: Iterable[Path], root: Path, *settings: str) -> str:
     return digest.hexdigest()
 
 
-def open_stored(
+def open_mapped(
     folder: Path,
     file: str,
     dtype: DTypeLike,
     form: str,
     shape: tuple[int, ...] | None,
     build: Callable[[Path], tuple[int, ...]],
-) -> StoredArray:
+) -> MappedArray:
     """Open the array in `folder`; build it first when it is absent, incomplete or damaged.
 
     Args:
         folder: its place.
         file: the name of the file with its values, C order, without a header.
         dtype: of its values.
-        form: how the values were made, for the card beside them.
-        shape: the array's; None to take what the card says.
+        form: how the values were made, for the record beside them.
+        shape: the array's; None to take the record's.
         build: writes the values to the path that it is given and returns their shape.
 
     Raises:
@@ -79,9 +79,9 @@ def open_stored(
     """
     rebuilt = ""
     if folder.exists():
-        card, problem = _read(folder, file, np.dtype(dtype), shape)
+        record, problem = _read(folder, file, np.dtype(dtype), shape)
         if not problem:
-            return StoredArray(folder, _map(folder / file, dtype, card), "", False)
+            return MappedArray(folder, _map(folder / file, dtype, record), "", False)
         rebuilt = f"the cache {str(folder)!r} {problem}, so it was built again"
         shutil.rmtree(folder)
     work = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -91,7 +91,7 @@ def open_stored(
         work.mkdir()
         built = build(work / file)
         content = {"format": form, "shape": list(built), "crc32": _checksum(work / file)}
-        (work / CARD).write_text(json.dumps(content) + "\n", encoding="utf-8")
+        (work / RECORD).write_text(json.dumps(content) + "\n", encoding="utf-8")
         try:
             work.rename(folder)
         except OSError as error:
@@ -104,7 +104,7 @@ def open_stored(
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return StoredArray(folder, _map(folder / file, dtype, built), rebuilt, True)
+    return MappedArray(folder, _map(folder / file, dtype, built), rebuilt, True)
 
 
 def _map(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -115,12 +115,12 @@ def _map(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
 def _read(
     folder: Path, file: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None
 ) -> tuple[tuple[int, ...], str]:
-    """The array's shape, and why it cannot be used; the latter is empty if it can."""
+    """Return the array's shape, and why it cannot be used; the latter is empty if it can."""
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         size = (folder / file).stat().st_size
-        found = tuple(int(length) for length in card["shape"])
-        checksum = card["crc32"]
+        found = tuple(int(length) for length in record["shape"])
+        checksum = record["crc32"]
     except (OSError, ValueError, TypeError, KeyError):
         return (), "is incomplete"
     if (shape is not None and found != shape) or size != dtype.itemsize * np.prod(found, dtype=np.int64):

@@ -27,8 +27,8 @@ from hpt_ros.dataset.layout import (
     VIDEO_FILE_MB,
     VIDEO_PATH,
     features_of,
+    integer_fps,
     joined_feature,
-    whole_fps,
 )  # fmt: skip
 from hpt_ros.dataset.video import CODEC_NAME, PIXEL_FORMAT
 from hpt_ros.embodiment import Embodiment, require_match
@@ -79,7 +79,7 @@ def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> dict[str, Any
 
 def make_info(embodiment: Embodiment, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
     """Return ``meta/info.json`` of a dataset of so many episodes, frames and tasks."""
-    fps = whole_fps(embodiment)
+    fps = integer_fps(embodiment)
     names = {
         "image": ["height", "width", "channels"],
         "depth": ["height", "width"],
@@ -168,8 +168,8 @@ def read_action_source(root: Path) -> str:
     source = report.get("action_source", "command" if report else "")
     if source and source not in ACTION_SOURCES:
         raise DatasetError(
-            f"{str(root / REPORT)!r} says that actions are {source!r:.60}, but one of {', '.join(ACTION_SOURCES)} was "
-            "expected; train with the version that converted the bags"
+            f"{str(root / REPORT)!r} states that actions are {source!r:.60}, but one of {', '.join(ACTION_SOURCES)} "
+            "was expected; train with the version that converted the bags"
         )
     return str(source)
 

@@ -3,9 +3,9 @@
 """Reads a LeRobotDataset v3.0 folder together with the embodiment file that travels in it.
 
 Layout (codebase version v3.0, as the `lerobot` package 0.4 writes it): ``meta/info.json`` names the features and the
-path templates of data and videos; ``meta/episodes/**.parquet`` says where each episode's rows and frames are;
+path templates of data and videos; ``meta/episodes/**.parquet`` states where each episode's rows and frames are;
 ``data/**.parquet`` holds the vectors of many episodes per file; one mp4 holds the frames of many episodes.
-Vectors (state, wrench, tactile, action) are small and held in memory; depth and point clouds are written out once and
+Vectors (state, wrench, tactile, action) are small and read into memory; depth and point clouds are written out once and
 memory-mapped (`hpt_ros.dataset.columns`); frames are decoded once, by `hpt_ros.learning.cache`.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hpt_ros.dataset.columns import HELD, LARGE, LazyArrays, StoredColumns, read_parquet, read_vectors
+from hpt_ros.dataset.columns import IN_MEMORY, ON_DISK, LazyArrays, MappedColumns, read_parquet, read_vectors
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import (
@@ -106,7 +106,7 @@ class Dataset:
         return 0, 0
 
     def summary(self) -> str:
-        """One line for people: episodes, ticks, minutes, views."""
+        """Return one line for people: episodes, ticks, minutes, views."""
         minutes = self.length * self.embodiment.dt_s / 60
         views = ", ".join(stream.name for stream in self.embodiment.image_streams) or "none"
         return (
@@ -153,7 +153,7 @@ def open_dataset(
 
 
 def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
-    """Decode a whole video in order; yields RGB frames (H, W, 3).
+    """Yield all frames of a video in order, RGB (H, W, 3).
 
     Raises:
         DatasetError: unreadable, damaged, or frames that do not follow one another at `fps`.
@@ -240,8 +240,8 @@ def _read_data(
     # Row order is the global index; the files of v3.0 are numbered in that order.
     files = parquet_files(root, DATA)
     features = features_of(robot)
-    held = [name for name, feature in features.items() if feature.modality in HELD]
-    large = {name: feature for name, feature in features.items() if feature.modality in LARGE}
+    held = [name for name, feature in features.items() if feature.modality in IN_MEMORY]
+    large = {name: feature for name, feature in features.items() if feature.modality in ON_DISK}
     tables = [read_parquet(path, ["index", "episode_index", *held], also=tuple(large)) for path in files]
     total = sum(table.num_rows for table in tables)
     if total != info["total_frames"]:
@@ -263,5 +263,5 @@ def _read_data(
     action = vectors.pop(ACTION)
     # An embodiment without proprioception has a state of no numbers.
     state = vectors.pop(STATE, np.zeros((total, 0), dtype=np.float32))
-    arrays = LazyArrays(vectors, StoredColumns(root, files, large, total, cache_root))
+    arrays = LazyArrays(vectors, MappedColumns(root, files, large, total, cache_root))
     return state, action, arrays, files

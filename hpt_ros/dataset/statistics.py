@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 FeatureStatistics = dict[str, NDArray[Any]]
 
-# Pictures wider or higher than this are thinned before counting, as LeRobot does (300 px down to about 150).
+# Images wider or higher than this are thinned before counting, as LeRobot does (300 px down to about 150).
 _THIN_ABOVE_PX, _THIN_TO_PX = 300, 150
 _QUANTILE_POINTS = 1 << 20
 _CHANNEL_PLACES = np.array([0, 256, 512], np.uint16)
 
 
-def of_vectors(values: NDArray[Any]) -> FeatureStatistics:
-    """Statistics of an episode's rows, (length, dim) or (length,) for a scalar feature."""
+def vector_statistics(values: NDArray[Any]) -> FeatureStatistics:
+    """Return the statistics of an episode's rows, (length, dim) or (length,) for a scalar feature."""
     rows = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
     result = {
         "min": rows.min(axis=0),
@@ -45,13 +45,13 @@ def of_vectors(values: NDArray[Any]) -> FeatureStatistics:
 
 @dataclass
 class ImageStatistics:
-    """Statistics of pictures from a histogram per channel: exact, and as small for an hour as for a second."""
+    """Statistics of images from a histogram per channel: exact, and as small for an hour as for a second."""
 
     frames: int = 0
     _histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros((3, 256), np.int64))
 
     def add(self, rgb: NDArray[np.uint8]) -> None:
-        """Count a picture, uint8 (height, width, 3)."""
+        """Count a image, uint8 (height, width, 3)."""
         height, width = rgb.shape[:2]
         step = max(1, max(height, width) // _THIN_TO_PX) if max(height, width) >= _THIN_ABOVE_PX else 1
         # All channels at once: red counts in the first 256 places, green in the next, blue in the last.
@@ -60,7 +60,7 @@ class ImageStatistics:
         self.frames += 1
 
     def result(self) -> FeatureStatistics:
-        """The statistics; at least one picture must have been added."""
+        """Return the statistics; at least one image must have been added."""
         levels = np.arange(256) / 255.0
         weights = self._histogram / self._histogram.sum(axis=1, keepdims=True)
         mean = weights @ levels
@@ -80,11 +80,11 @@ class ImageStatistics:
         return shaped
 
 
-def of_depth(pictures: NDArray[np.uint16]) -> FeatureStatistics:
-    """Statistics of depth pictures (length, height, width), mm, over the pixels that were measured; else zeros."""
+def depth_statistics(images: NDArray[np.uint16]) -> FeatureStatistics:
+    """Return the statistics of depth images (length, height, width), mm, over measured pixels; zeros without any."""
     histogram = np.zeros(1 << 16, np.int64)
-    for picture in pictures:
-        histogram += np.bincount(picture.reshape(-1), minlength=1 << 16)
+    for image in images:
+        histogram += np.bincount(image.reshape(-1), minlength=1 << 16)
     histogram[0] = 0  # nothing was measured there
     levels = np.flatnonzero(histogram)
     counts = histogram[levels]
@@ -101,12 +101,15 @@ def of_depth(pictures: NDArray[np.uint16]) -> FeatureStatistics:
     for key, quantile in QUANTILES.items():
         result[key] = levels[np.argmax(cumulated >= quantile - 1e-12)]
     shaped: FeatureStatistics = {key: np.full((1, 1), float(value)) for key, value in result.items()}
-    shaped["count"] = np.array([len(pictures)])
+    shaped["count"] = np.array([len(images)])
     return shaped
 
 
-def of_clouds(clouds: NDArray[np.float32]) -> FeatureStatistics:
-    """Statistics of point clouds (length, points, 3) per axis; quantiles over `_QUANTILE_POINTS` evenly spread."""
+def point_cloud_statistics(clouds: NDArray[np.float32]) -> FeatureStatistics:
+    """Return the statistics of point clouds (length, points, 3) per axis.
+
+    Quantiles are over `_QUANTILE_POINTS` points, evenly spread.
+    """
     total = np.zeros((2, 3))
     count = clouds.shape[0] * clouds.shape[1]
     for cloud in clouds:
@@ -130,7 +133,7 @@ def of_clouds(clouds: NDArray[np.float32]) -> FeatureStatistics:
 
 
 def aggregate(episodes: Sequence[Mapping[str, FeatureStatistics]]) -> dict[str, FeatureStatistics]:
-    """Statistics over episodes from those of each; all must have the same features."""
+    """Return the statistics over episodes from those of each; all must have the same features."""
     return {name: _aggregate_feature([episode[name] for episode in episodes]) for name in episodes[0]}
 
 
@@ -158,6 +161,6 @@ def _aggregate_feature(parts: Sequence[FeatureStatistics]) -> FeatureStatistics:
     return result
 
 
-def plain(statistics: Mapping[str, FeatureStatistics]) -> dict[str, dict[str, Any]]:
-    """The same as lists, for JSON."""
+def to_lists(statistics: Mapping[str, FeatureStatistics]) -> dict[str, dict[str, Any]]:
+    """Return the same as lists, for JSON."""
     return {name: {key: value.tolist() for key, value in part.items()} for name, part in statistics.items()}

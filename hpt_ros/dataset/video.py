@@ -44,8 +44,8 @@ class SegmentWriter:
 
     def add(self, rgb: NDArray[np.uint8]) -> None:
         """Encode the next frame, uint8 RGB (height, width, 3)."""
-        picture = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), format="rgb24")  # no copy
-        frame = self._reformatter.reformat(picture, format=PIXEL_FORMAT, threads=1)
+        image = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), format="rgb24")  # no copy
+        frame = self._reformatter.reformat(image, format=PIXEL_FORMAT, threads=1)
         frame.pts, frame.time_base = self.frames, Fraction(1, self._fps)
         self._container.mux(self._stream.encode(frame))
         self.frames += 1
@@ -62,10 +62,10 @@ class SegmentWriter:
 
 
 class BackgroundWriter:
-    """A `SegmentWriter` in a thread of its own, so that encoding goes on while the next pictures are read.
+    """A `SegmentWriter` in a thread of its own, so that encoding goes on while the next images are read.
 
     FFmpeg lets other threads of Python run while it works. The bytes are the same; at most `AHEAD` frames wait. The
-    thread counts what the pictures' statistics need as well; they are whole after `close`.
+    thread counts what the images' statistics need as well; they are complete after `close`.
     """
 
     def __init__(self, path: Path, fps: int, height: int, width: int) -> None:

@@ -3,7 +3,7 @@
 """Writes LeRobotDataset v3.0 folders: parquet rows, mp4 videos, meta; atomically.
 
 Layout (https://huggingface.co/docs/lerobot/lerobot-dataset-v3): many episodes share a file;
-``meta/episodes/**.parquet`` says which rows and which seconds of which video belong to each. This project adds
+``meta/episodes/**.parquet`` states which rows and which seconds of which video belong to each. This project adds
 ``meta/hpt/embodiment.yaml`` and ``meta/hpt/report.json``.
 """
 
@@ -22,15 +22,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from hpt_ros.dataset.append import Earlier
+from hpt_ros.dataset.append import ExistingDataset
 from hpt_ros.dataset.episode_writer import EpisodeData, EpisodeWriter, open_array
 from hpt_ros.dataset.errors import DatasetError, DatasetExistsError
 from hpt_ros.dataset.files import (
     DataFiles,
     VideoFiles,
     check_video_sizes,
-    flush,
-    replace,
+    flush_folder,
+    replace_folder,
     write_json,
     write_tasks,
 )
@@ -53,17 +53,17 @@ from hpt_ros.dataset.layout import (
     data_schema,
     features_of,
     image_feature,
+    integer_fps,
     is_dataset,
     statistics_columns,
-    whole_fps,
 )
 from hpt_ros.dataset.metadata import make_info
-from hpt_ros.dataset.statistics import FeatureStatistics, aggregate, of_vectors, plain
+from hpt_ros.dataset.statistics import FeatureStatistics, aggregate, to_lists, vector_statistics
 from hpt_ros.embodiment import Embodiment
 
 
 class DatasetWriter:
-    """Builds a dataset beside its place and moves it there when it is whole; use it in a ``with`` statement.
+    """Builds a dataset beside its place and moves it there when it is complete; use it in a ``with`` statement.
 
     Leaving the block without `finish`, or with an exception, deletes what was built; a dataset that was there before
     stays until the new one takes its place.
@@ -72,10 +72,10 @@ class DatasetWriter:
         out: the dataset's folder.
         embodiment: the robot; fixes features and rate.
         overwrite: replace a dataset that is there.
-        earlier: the dataset at `out`, to which episodes are appended; it is replaced by one that has them all.
+        existing: the dataset at `out`, to which episodes are appended; it is replaced by one that has them all.
 
     Raises:
-        DatasetExistsError: `out` is there, `overwrite` is false and `earlier` is None.
+        DatasetExistsError: `out` is there, `overwrite` is false and `existing` is None.
         DatasetError: the embodiment does not fit the format, or `out` cannot be written.
     """
 
@@ -85,13 +85,13 @@ class DatasetWriter:
         embodiment: Embodiment,
         *,
         overwrite: bool = False,
-        earlier: Earlier | None = None,
+        existing: ExistingDataset | None = None,
     ) -> None:
         self.out = Path(out)
         self.embodiment = embodiment
-        self._fps = whole_fps(embodiment)
+        self._fps = integer_fps(embodiment)
         check_video_sizes(embodiment)
-        if earlier is None and os.path.lexists(self.out):
+        if existing is None and os.path.lexists(self.out):
             if not overwrite:
                 raise DatasetExistsError(
                     f"the output folder {str(self.out)!r} exists already; give another --out, or "
@@ -112,18 +112,18 @@ class DatasetWriter:
             ) from error
         self.segments = self.folder / "segments"
         self.segments.mkdir()
-        self._earlier = earlier
-        self._tasks = {text: index for index, text in enumerate(earlier.tasks if earlier else ())}
-        self._rows = earlier.rows if earlier else 0
+        self._existing = existing
+        self._tasks = {text: index for index, text in enumerate(existing.tasks if existing else ())}
+        self._rows = existing.rows if existing else 0
         self._data = DataFiles(
-            self.folder, data_schema(embodiment), earlier.last_file(DATA) if earlier else None
+            self.folder, data_schema(embodiment), existing.last_file(DATA) if existing else None
         )
         self._videos = {}
         for stream in embodiment.image_streams:
-            last = earlier.last_file(f"{VIDEOS}/{image_feature(stream.name)}") if earlier else None
+            last = existing.last_file(f"{VIDEOS}/{image_feature(stream.name)}") if existing else None
             self._videos[stream.name] = VideoFiles(self.folder, stream.name, self._fps, last)
-        self._records: list[dict[str, Any]] = list(earlier.records) if earlier else []
-        self._statistics: list[dict[str, FeatureStatistics]] = earlier.statistics() if earlier else []
+        self._records: list[dict[str, Any]] = list(existing.records) if existing else []
+        self._statistics: list[dict[str, FeatureStatistics]] = existing.statistics() if existing else []
         self._finished = False
 
     def __enter__(self) -> DatasetWriter:
@@ -138,16 +138,16 @@ class DatasetWriter:
 
     @property
     def episodes(self) -> int:
-        """Episodes so far, those of an earlier dataset included."""
+        """Episodes so far, those of an existing dataset included."""
         return len(self._records)
 
     @property
     def frames(self) -> int:
-        """Ticks so far, those of an earlier dataset included."""
+        """Ticks so far, those of an existing dataset included."""
         return self._rows
 
     def episode(self, task: str) -> EpisodeWriter:
-        """A writer for the next episode in this process; pass what its `finish` returns to `append`."""
+        """Return a writer for the next episode in this process; pass what its `finish` returns to `append`."""
         return EpisodeWriter(self.segments, f"{self.episodes:06d}", self.embodiment, task)
 
     def append(self, episode: EpisodeData) -> None:
@@ -166,7 +166,7 @@ class DatasetWriter:
         data_file = self._data.append({**episode.vectors, **large, **counters})
         for path in episode.arrays.values():
             path.unlink()
-        statistics = {name: of_vectors(values) for name, values in counters.items()} | dict(
+        statistics = {name: vector_statistics(values) for name, values in counters.items()} | dict(
             episode.statistics
         )
         videos = {}
@@ -177,7 +177,7 @@ class DatasetWriter:
         self._records.append(
             {
                 **row.to_columns(self._fps),
-                **statistics_columns(plain(statistics)),
+                **statistics_columns(to_lists(statistics)),
                 **FileIndex(0, 0).columns(EPISODES),
             }
         )
@@ -199,13 +199,13 @@ class DatasetWriter:
             )
         self._close_files()
         shutil.rmtree(self.segments)
-        if self._earlier is not None:
-            self._earlier.link_into(self.folder)
-            report = self._earlier.merged(report or {})
+        if self._existing is not None:
+            self._existing.link_into(self.folder)
+            report = self._existing.merge_report(report or {})
         write_json(
             self.folder / INFO, make_info(self.embodiment, self.episodes, self._rows, len(self._tasks))
         )
-        write_json(self.folder / STATISTICS, plain(aggregate(self._statistics)))
+        write_json(self.folder / STATISTICS, to_lists(aggregate(self._statistics)))
         write_tasks(self.folder / TASKS, list(self._tasks))
         episodes = self.folder / FileIndex(0, 0).path(EPISODES_PATH)
         episodes.parent.mkdir(parents=True)
@@ -214,9 +214,9 @@ class DatasetWriter:
         place.parent.mkdir(parents=True)
         place.write_text(self.embodiment.to_yaml(), encoding="utf-8")
         write_json(self.folder / REPORT, dict(report or {}))
-        flush(self.folder)
+        flush_folder(self.folder)
         self.folder.chmod(0o755)  # mkdtemp made it private
-        replace(self.folder, self.out)
+        replace_folder(self.folder, self.out)
         self._finished = True
         return self.out
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hpt_ros.dataset import DatasetError
-from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_stored
+from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_mapped
 from hpt_ros.dataset.reader import Dataset, Episode, decode_video
 from hpt_ros.learning.samples import depth_rows
 
@@ -69,7 +69,7 @@ def open_cache(
     shape = (dataset.length, len(dataset.embodiment.image_streams), *dataset.image_size, 3)
     if shape[1] == 0:
         return FrameCache(folder, np.zeros(shape, dtype=np.uint8), False, "no camera, so no frames to cache")
-    stored = open_stored(
+    stored = open_mapped(
         folder,
         FRAMES,
         np.uint8,
@@ -162,7 +162,7 @@ def open_feature_cache(
     text = json.dumps([FEATURES_FORMAT, dataset_digest(dataset), modality, np.dtype(dtype).name, key])
     name = f"features-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     folder = (Path(root) if root is not None else default_cache_root(dataset)) / name
-    stored = open_stored(folder, "features.bin", dtype, text, None, build)
+    stored = open_mapped(folder, "features.bin", dtype, text, None, build)
     if stored.values.shape[:2] != (dataset.length, count):
         raise DatasetError(
             f"the cache {str(folder)!r} holds features of shape {list(stored.values.shape)}, but {dataset.length} "

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Import of LeRobot v2.1 and v3.0 datasets: vectors exactly, pictures at their rows, and an embodiment of the data."""
+"""Import of LeRobot v2.1 and v3.0 datasets: vectors exactly, images at their rows, and an embodiment of the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import DatasetError, open_dataset, write_dataset
-from hpt_ros.dataset.importing.importer import import_dataset, plain_name
+from hpt_ros.dataset.importing.importer import import_dataset, to_name
 from hpt_ros.dataset.importing.lerobot import LeRobotSource
 from hpt_ros.dataset.video import SegmentWriter
 from hpt_ros.embodiment import Embodiment
@@ -45,11 +45,11 @@ def episodes(seed=0):
     ]
 
 
-def write_v21(folder, *, pictures="video", version="v2.1"):
+def write_v21(folder, *, images="video", version="v2.1"):
     """A dataset as lerobot 0.3 wrote it: a file an episode."""
     (folder / "meta").mkdir(parents=True)
     texts = list(dict.fromkeys(TASKS))
-    described = {"dtype": pictures, "shape": [HEIGHT, WIDTH, 3], "names": ["height", "width", "channel"]}
+    described = {"dtype": images, "shape": [HEIGHT, WIDTH, 3], "names": ["height", "width", "channel"]}
     features = {
         "observation.images.top": described,
         "observation.images.Wrist-Cam": described,
@@ -86,7 +86,7 @@ def write_v21(folder, *, pictures="video", version="v2.1"):
         }
         for view in ("top", "Wrist-Cam"):
             key = f"observation.images.{view}"
-            if pictures == "video":
+            if images == "video":
                 path = folder / f"videos/chunk-{number // 2:03d}/{key}/episode_{number:06d}.mp4"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 video = SegmentWriter(path, FPS, HEIGHT, WIDTH)
@@ -145,13 +145,13 @@ action:
     return folder
 
 
-@pytest.mark.parametrize("kind", ["v2.1 videos", "v2.1 pictures", "v2.0", "v3.0"])
+@pytest.mark.parametrize("kind", ["v2.1 videos", "v2.1 images", "v2.0", "v3.0"])
 def test_what_is_imported_is_what_was_there(kind, tmp_path, capsys):
     if kind == "v3.0":
         source = write_v30(tmp_path / "source")
     else:
-        pictures = "image" if kind == "v2.1 pictures" else "video"
-        source = write_v21(tmp_path / "source", pictures=pictures, version=kind.split()[0])
+        images = "image" if kind == "v2.1 images" else "video"
+        source = write_v21(tmp_path / "source", images=images, version=kind.split()[0])
     out = tmp_path / "out"
     assert main(["import", str(source), "--out", str(out)]) == 0
     said = capsys.readouterr().out
@@ -252,7 +252,7 @@ def spoil(source, name, old, new):
         (lambda s: spoil(s, "meta/info.json", "{episode_chunk", "{chunk"), "cannot be filled in"),
         (
             lambda s: spoil(s, "meta/episodes.jsonl", '"length": 9', '"length": 8'),
-            "has 9 rows, but its meta says 8",
+            "has 9 rows, but its meta states 8",
         ),
         (lambda s: (s / "meta/tasks.jsonl").unlink(), "no meta/tasks.jsonl that can be read"),
         (
@@ -325,5 +325,5 @@ def test_when_the_caller_errs_expect_one_sentence(arguments, words, tmp_path, ca
 def test_names_are_made_valid_and_unique(text, names):
     from hpt_ros.embodiment.streams import NAME
 
-    assert NAME.fullmatch(plain_name(text))
+    assert NAME.fullmatch(to_name(text))
     assert len(set(make_unique(names))) == len(names)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.dataset.importing.importer import import_dataset
-from hpt_ros.dataset.importing.rlds import RldsSource, records
+from hpt_ros.dataset.importing.rlds import RldsSource, read_records
 from hpt_ros.errors import HptError
 from hpt_ros.learning import open_cache
 
@@ -183,7 +183,7 @@ def test_damaged_files_are_said_to_be_damaged(tmp_path, data):
         spoilt[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(bytes(spoilt))
     if bytes(spoilt) == record(b"first one"):
-        assert list(records(path)) == [b"first one"]  # a whole file, though not all of it
+        assert list(read_records(path)) == [b"first one"]  # a whole file, though not all of it
         return
     with pytest.raises(HptError, match="wrong checksum|cut short"):
-        list(records(path))
+        list(read_records(path))

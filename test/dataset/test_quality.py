@@ -18,12 +18,12 @@ from hpt_ros.cli.quality_thumbnail import thumbnail
 from hpt_ros.dataset import write_dataset
 from hpt_ros.dataset.quality.checks import CHECKS, OUTLIER_Z, SEVERITIES, assess, robust_z
 from hpt_ros.dataset.quality.measure import (
-    CHANGED_SHARE,
+    CHANGED_RATIO,
     EpisodeArrays,
-    Pictures,
-    measure_pictures,
+    ImageMeasures,
+    measure_images,
 )
-from hpt_ros.dataset.quality.page import MOST_PICTURES, page
+from hpt_ros.dataset.quality.page import MOST_IMAGES, page
 from hpt_ros.embodiment import Embodiment
 
 ROBOT = Embodiment.loads("""
@@ -49,7 +49,7 @@ COUNT, TICKS = 12, 40
 
 
 def made_episodes():
-    """Twelve good demonstrations: a reach that differs a little from one to the next, and a picture of it."""
+    """Twelve good demonstrations: a reach that differs a little from one to the next, and an image of it."""
     random = np.random.default_rng(5)
     made = []
     for number in range(COUNT):
@@ -60,7 +60,7 @@ def made_episodes():
         # The arm rests a moment at the end, as teleoperators do.
         action[-6:] = action[-6]
         state = action + random.normal(0.0, 1e-4, action.shape)
-        made.append({"action": action, "state": state, "pictures": drawn(action, random)})
+        made.append({"action": action, "state": state, "images": drawn(action, random)})
     return made
 
 
@@ -77,27 +77,27 @@ def write(folder, made):
     return write_dataset(
         folder,
         ROBOT,
-        [("reach", {"top": entry["pictures"]}, entry["state"], entry["action"]) for entry in made],
+        [("reach", {"top": entry["images"]}, entry["state"], entry["action"]) for entry in made],
     )
 
 
 def freeze(made):
-    made[2]["pictures"][10:] = made[2]["pictures"][10]
+    made[2]["images"][10:] = made[2]["images"][10]
 
 
 def darken(made):
-    made[3]["pictures"] = made[3]["pictures"] // 30
+    made[3]["images"] = made[3]["images"] // 30
 
 
 def overexpose(made):
-    made[3]["pictures"][:] = np.maximum(made[3]["pictures"], 250)
+    made[3]["images"][:] = np.maximum(made[3]["images"], 250)
 
 
 def idle(made):
     for key in ("action", "state"):
         made[4][key][:24] = made[4][key][24]
         made[4][key][24:] = made[4][key][24] + (made[1][key][: len(made[4][key]) - 24] - made[1][key][0])
-    made[4]["pictures"] = drawn(made[4]["action"], np.random.default_rng(6))
+    made[4]["images"] = drawn(made[4]["action"], np.random.default_rng(6))
 
 
 def duplicate(made):
@@ -154,7 +154,7 @@ def test_figures_of_a_good_episode_are_those_of_its_course(good):
     speed = np.abs(np.diff(action, axis=0)).max() * 10.0 / 2.0
     entry = good["episodes"][0]
     assert entry["peak_velocity"] == pytest.approx(speed, rel=1e-4)
-    assert entry["limit_share"] == 0.0
+    assert entry["limit_ratio"] == 0.0
     assert 0.3 <= entry["idle_end_s"] <= 0.6
     (dimension,) = [item for item in good["dimensions"] if (item["kind"], item["name"]) == ("action", "a")]
     assert sum(dimension["histogram"]) == sum(len(item["action"]) for item in made_episodes())
@@ -215,28 +215,28 @@ def in_memory(made):
 def test_a_still_picture_of_a_still_arm_is_not_frozen():
     made = made_episodes()[0]
     action = np.repeat(made["action"][:1], 20, axis=0)
-    pictures = Pictures(np.full(20, 100.0), np.concatenate([[np.nan], np.zeros(19)]))
-    quality = assess(ROBOT, [EpisodeArrays(0, "rest", action, action, {"top": pictures})])
+    images = ImageMeasures(np.full(20, 100.0), np.concatenate([[np.nan], np.zeros(19)]))
+    quality = assess(ROBOT, [EpisodeArrays(0, "rest", action, action, {"top": images})])
     assert {finding.check for finding in quality.findings} == {"idle", "constant"}
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4])
 def test_a_short_episode_is_measured(length):
     action = np.linspace(0.0, 0.1, length)[:, None] * np.ones((1, 2))
-    pictures = measure_pictures(np.full((length, 48, 64, 3), 100, np.uint8))
-    (entry,) = assess(ROBOT, [EpisodeArrays(0, "", action, action, {"top": pictures})]).episodes
+    images = measure_images(np.full((length, 48, 64, 3), 100, np.uint8))
+    (entry,) = assess(ROBOT, [EpisodeArrays(0, "", action, action, {"top": images})]).episodes
     assert entry.duration_s == pytest.approx(length / 10)
-    assert np.isfinite([entry.idle_share, entry.peak_velocity, entry.peak_jerk]).all()
+    assert np.isfinite([entry.idle_ratio, entry.peak_velocity, entry.peak_jerk]).all()
 
 
 def test_pictures_are_measured_by_their_grey_levels():
     frames = np.full((3, 10, 10, 3), 50, np.uint8)
     frames[2, :5] = 90
-    pictures = measure_pictures(frames)
-    np.testing.assert_allclose(pictures.brightness, [50.0, 50.0, 70.0])
-    np.testing.assert_allclose(pictures.change, [np.nan, 0.0, 0.5])
-    np.testing.assert_allclose(pictures.part(1, 3).change, [np.nan, 0.5])
-    np.testing.assert_allclose(pictures.change, [np.nan, 0.0, 0.5])  # the whole is as it was
+    images = measure_images(frames)
+    np.testing.assert_allclose(images.brightness, [50.0, 50.0, 70.0])
+    np.testing.assert_allclose(images.change, [np.nan, 0.0, 0.5])
+    np.testing.assert_allclose(images.part(1, 3).change, [np.nan, 0.5])
+    np.testing.assert_allclose(images.change, [np.nan, 0.0, 0.5])  # the whole is as it was
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=30), st.floats(0.1, 10.0))
@@ -276,11 +276,11 @@ def test_the_page_is_self_contained_and_escapes_names():
     made = made_episodes()
     for spoil in (idle, duplicate, constant):
         spoil(made)
-    picture = thumbnail(made[0]["pictures"][0])
+    picture = thumbnail(made[0]["images"][0])
     hostile = '"><script>alert(1)</script>'
-    pictures = {(number, hostile): [picture] * 3 for number in range(len(made))}
+    images = {(number, hostile): [picture] * 3 for number in range(len(made))}
     episodes = [dataclasses.replace(entry, task=hostile) for entry in in_memory(made)]
-    text = page(assess(ROBOT, episodes), hostile, pictures)
+    text = page(assess(ROBOT, episodes), hostile, images)
     tags = Tags()
     tags.feed(text)
     assert tags.open == []
@@ -364,16 +364,16 @@ def test_the_verdict_is_of_the_worst_finding_and_every_check_has_a_severity():
     assert "look at the warnings" in page(assess(ROBOT, in_memory(made)), "x")
     offset(made)
     quality = assess(ROBOT, in_memory(made))
-    assert "Mend the errors" in page(quality, "x")
+    assert "Fix the errors" in page(quality, "x")
     assert quality.count("error") + quality.count("warning") + quality.count("note") == len(quality.findings)
 
 
 def test_a_large_dataset_gives_a_page_that_stays_small():
     made = made_episodes() * 40
-    picture = thumbnail(made[0]["pictures"][0])
-    pictures = {(number, view): [picture] * 3 for number in range(len(made)) for view in ("top", "side")}
-    text = page(assess(ROBOT, in_memory(made)), "x", pictures)
-    assert text.count("<img ") <= MOST_PICTURES
+    picture = thumbnail(made[0]["images"][0])
+    images = {(number, view): [picture] * 3 for number in range(len(made)) for view in ("top", "side")}
+    text = page(assess(ROBOT, in_memory(made)), "x", images)
+    assert text.count("<img ") <= MOST_IMAGES
     assert text.count('class="card') > len(made)
 
 
@@ -384,13 +384,13 @@ def test_a_thumbnail_is_small_whatever_the_picture():
 
 
 def test_a_camera_that_stops_before_a_scene_with_sharp_edges_is_found_through_the_video(tmp_path):
-    # Sharp edges jump where the codec begins anew, every few pictures.
+    # Sharp edges jump where the codec begins anew, every few images.
     made = made_episodes()
     random = np.random.default_rng(8)
     texture = np.kron(random.integers(20, 235, (24, 32)), np.ones((2, 2)))[..., None].astype(np.uint8)
     for entry in made:
-        square = entry["pictures"] == 220
-        entry["pictures"] = np.where(square, entry["pictures"], np.repeat(texture[None], len(square), 0))
+        square = entry["images"] == 220
+        entry["images"] = np.where(square, entry["images"], np.repeat(texture[None], len(square), 0))
     freeze(made)
     report = assessed(write(tmp_path / "dataset", made), tmp_path / "report.html")
     assert where(report, "frozen") == [(2, "top")]
@@ -400,6 +400,6 @@ def test_motion_too_slow_to_see_from_tick_to_tick_adds_up():
     frames = np.full((30, 60, 80, 3), 80, np.uint8)
     for tick, frame in enumerate(frames):
         frame[30, : 2 * tick] = 200  # two pixels of 4800 a tick: 0.04 %
-    change = measure_pictures(frames).change
-    runs = np.diff(np.flatnonzero(np.concatenate([[True], change[1:] >= CHANGED_SHARE, [True]])))
+    change = measure_images(frames).change
+    runs = np.diff(np.flatnonzero(np.concatenate([[True], change[1:] >= CHANGED_RATIO, [True]])))
     assert runs.max() <= 6

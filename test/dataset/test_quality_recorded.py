@@ -8,7 +8,7 @@ import dataclasses
 import json
 
 from hpt_ros.cli.main import main
-from hpt_ros.dataset.quality.checks import DROPPED_SHARE, assess
+from hpt_ros.dataset.quality.checks import DROPPED_RATIO, assess
 from hpt_ros.dataset.quality.measure import Recorded
 from hpt_ros.embodiment import Embodiment
 
@@ -25,7 +25,7 @@ def recorded_as(**changed):
 
 
 def test_ticks_lost_in_the_recording_are_found_from_a_twentieth_on():
-    few, many = round(100 * DROPPED_SHARE) - 1, round(100 * DROPPED_SHARE)
+    few, many = round(100 * DROPPED_RATIO) - 1, round(100 * DROPPED_RATIO)
     assert assess(ROBOT, recorded_as(dropped={"top": few})).of("dropped") == []
     (finding,) = assess(ROBOT, recorded_as(dropped={"top": many})).of("dropped")
     assert (finding.episode, finding.subject) == (5, "top")

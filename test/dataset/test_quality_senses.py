@@ -87,7 +87,7 @@ def stuck(made):
         (freeze("near"), [("frozen", 1, "near")], "stream near stays the same for 1.4 s while the arm moves"),
         (freeze("cloud"), [("frozen", 1, "cloud")], "stream cloud stays the same for 1.4 s"),
         (freeze("wrench"), [("frozen", 1, "wrench")], "stream wrench stays the same for 1.4 s"),
-        (blind, [("blind", 2, "near")], "100% of the pictures of depth stream near have hardly a distance"),
+        (blind, [("blind", 2, "near")], "100% of the images of depth stream near have hardly a distance"),
         (numb, [("constant", -1, "tactile finger")], "tactile finger is always 0.25"),
         (stuck, [("constant", -1, "wrench tool.torque.y")], "wrench tool.torque.y is always -1.5"),
     ],

@@ -54,10 +54,8 @@ def test_when_a_frame_cannot_be_encoded_expect_the_error_and_no_thread(tmp_path)
 def test_when_an_episode_is_given_up_expect_no_thread_and_no_file(robot, tmp_path):
     with DatasetWriter(tmp_path / "d", robot.embodiment) as writer:
         episode = writer.episode("t")
-        pictures = {
-            f"observation.images.{name}": np.zeros((16, 24, 3), np.uint8) for name in ("left", "right")
-        }
-        episode.add({**pictures, "observation.state": np.zeros(4), "action": np.zeros(2)})
+        images = {f"observation.images.{name}": np.zeros((16, 24, 3), np.uint8) for name in ("left", "right")}
+        episode.add({**images, "observation.state": np.zeros(4), "action": np.zeros(2)})
         assert len(encoders()) == 2
         episode.abort()
         assert not encoders()

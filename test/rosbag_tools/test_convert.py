@@ -16,7 +16,7 @@ from rosbag_tools.errors import BagError, TruncatedBagError
 from rosbag_tools.first_embodiment import first_embodiment
 from rosbag_tools.names import EVENTS_TOPIC, KEY_EMBODIMENT, KEY_OUTCOME, KEY_TASK
 from rosbag_tools.reader import Bag
-from rosbag_tools.spans import minimum_ticks
+from rosbag_tools.segmentation import minimum_ticks
 
 MS = 1_000_000
 

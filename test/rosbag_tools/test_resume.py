@@ -15,7 +15,7 @@ from support.tiny_senses import Senses
 
 from rosbag_tools import convert as converting
 from rosbag_tools.convert import Options, convert
-from rosbag_tools.kept import kept_folder
+from rosbag_tools.resume import kept_folder
 
 RESUME = Options(resume=True)
 

@@ -14,7 +14,7 @@ from support.tiny_senses import Senses
 
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import DatasetError, DatasetWriter, open_dataset, write_dataset
-from hpt_ros.dataset.statistics import of_clouds, of_depth
+from hpt_ros.dataset.statistics import depth_statistics, point_cloud_statistics
 from rosbag_tools.convert import Options, convert
 from rosbag_tools.errors import BagError
 from rosbag_tools.names import EVENTS_TOPIC, KEY_TASK
@@ -76,18 +76,18 @@ def test_info_and_statistics_describe_the_new_features(converted):
 
 def test_depth_statistics_leave_out_what_was_not_measured():
     pictures = np.array([[[0, 5], [5, 9]], [[0, 0], [1, 0]]], np.uint16)
-    found = of_depth(pictures)
+    found = depth_statistics(pictures)
     seen = np.array([5, 5, 9, 1])
     for key in ("min", "max", "mean", "std"):
         assert found[key] == [[pytest.approx(getattr(seen, key)())]]
     assert found["q50"] == [[5.0]]
-    nothing = of_depth(np.zeros((2, 3, 4), np.uint16))
+    nothing = depth_statistics(np.zeros((2, 3, 4), np.uint16))
     assert all((nothing[key] == 0).all() for key in ("min", "max", "mean", "std", "q99"))
 
 
 def test_cloud_quantiles_are_numpys_own():
     clouds = np.random.default_rng(0).normal(size=(7, 50, 3)).astype(np.float32)
-    found = of_clouds(clouds)
+    found = point_cloud_statistics(clouds)
     for key, quantile in (("q01", 0.01), ("q50", 0.5), ("q99", 0.99)):
         expected = np.quantile(clouds.reshape(-1, 3).astype(float), quantile, axis=0)
         np.testing.assert_allclose(found[key], [expected], rtol=1e-6)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Datasets of others to a dataset of this project, so that a policy can be pre-trained on them.
 
-What a source gives is pictures, one state vector, one action vector and a task text. Other columns are left out, and
-said. An embodiment is made from what is in the data unless one is given: it describes the data and is not meant for a
+A source gives images, one state vector, one action vector and a task text. Other columns are left out and
+listed. An embodiment is made from what is in the data unless one is given: it describes the data and is not meant for a
 robot, since such datasets say neither topics nor limits nor often what an action is.
 """
 
@@ -29,7 +29,7 @@ from hpt_ros.errors import HptError
 
 MODEL = "a model of the data it was imported with; not for a robot: topics and limits are made up"
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class SourceEpisode:
         task: task text.
         state: (length, D); (length, 0) if there is none.
         action: (length, Da).
-        frames: view to a function that decodes its pictures, uint8 RGB (height, width, 3), one a row.
+        frames: view to a function that decodes its images, uint8 RGB (height, width, 3), one a row.
     """
 
     name: str
     task: str
     state: NDArray[np.floating[Any]]
     action: NDArray[np.floating[Any]]
-    frames: Mapping[str, Callable[[], Iterator[Picture]]]
+    frames: Mapping[str, Callable[[], Iterator[Image]]]
 
 
 class Source(Protocol):
@@ -66,7 +66,7 @@ class Source(Protocol):
 
     @property
     def robot(self) -> str:
-        """What it says that its robot is; may be empty."""
+        """The robot that it names; may be empty."""
         ...
 
     @property
@@ -90,7 +90,7 @@ class Source(Protocol):
         ...
 
     def episodes(self) -> Iterator[SourceEpisode]:
-        """All episodes, in order; may be called more than once."""
+        """Yield all episodes, in order; may be called more than once."""
         ...
 
 
@@ -121,7 +121,7 @@ def import_dataset(
         source: the other dataset.
         out: the new dataset's folder.
         embodiment: describes the data; made from it if None.
-        name: of a made embodiment; what the source says of its robot if empty.
+        name: of a made embodiment; the robot that the source names if empty.
         size: (height, width) of all views of a made embodiment; the smallest view's if None.
         task: task text of episodes that have none.
         overwrite: replace a dataset that is there.
@@ -131,7 +131,7 @@ def import_dataset(
     Raises:
         DatasetError: the source is damaged, an episode has values that are not finite, or the embodiment does not fit.
     """
-    robot = made_embodiment(source, name, size) if embodiment is None else embodiment
+    robot = make_embodiment(source, name, size) if embodiment is None else embodiment
     _check_fit(source, robot)
     report = ImportReport()
     with DatasetWriter(out, robot, overwrite=overwrite) as writer:
@@ -167,10 +167,10 @@ def _write(writer: DatasetWriter, robot: Embodiment, episode: SourceEpisode, tas
             row, column = bad[0]
             raise DatasetError(
                 f"{episode.name} has the {what} {vectors[row, column]} in row {row}, element {column}, but finite "
-                "values were expected; mend the dataset, or leave the episode out with --skip-bad"
+                "values were expected; fix the dataset, or leave the episode out with --skip-bad"
             )
     if len(episode.action) < 1:
-        raise DatasetError(f"{episode.name} has no rows; mend the dataset, or leave it out with --skip-bad")
+        raise DatasetError(f"{episode.name} has no rows; fix the dataset, or leave it out with --skip-bad")
     videos = {stream.name: episode.frames[stream.name]() for stream in robot.image_streams}
     streams = {stream.name: stream for stream in robot.image_streams}
     written = writer.episode(episode.task or task or robot.task)
@@ -178,13 +178,13 @@ def _write(writer: DatasetWriter, robot: Embodiment, episode: SourceEpisode, tas
         for row in range(len(episode.action)):
             values: dict[str, NDArray[Any]] = {ACTION: episode.action[row], STATE: episode.state[row]}
             for view, video in videos.items():
-                picture = next(video, None)
-                if picture is None:
+                image = next(video, None)
+                if image is None:
                     raise DatasetError(
-                        f"{episode.name} has {row} pictures of view {view!r} for {len(episode.action)} rows; it is cut "
+                        f"{episode.name} has {row} images of view {view!r} for {len(episode.action)} rows; it is cut "
                         "short: copy the dataset again, or leave the episode out with --skip-bad"
                     )
-                values[image_feature(view)] = resized_by_area(streams[view], picture)
+                values[image_feature(view)] = resized_by_area(streams[view], image)
             written.add(values)
         data = written.finish()
     except BaseException:
@@ -193,15 +193,15 @@ def _write(writer: DatasetWriter, robot: Embodiment, episode: SourceEpisode, tas
     writer.append(data)
 
 
-def made_embodiment(source: Source, name: str = "", size: tuple[int, int] | None = None) -> Embodiment:
-    """An embodiment that describes a source's data; reads all its vectors, and no picture."""
+def make_embodiment(source: Source, name: str = "", size: tuple[int, int] | None = None) -> Embodiment:
+    """Return an embodiment that describes a source's data; reads all its vectors, and no image."""
     lower = np.full(len(source.action_names), np.inf)
     upper = -lower
     speed, pull = np.zeros(len(lower)), np.zeros(len(lower))
     for episode in source.episodes():
         action = np.asarray(episode.action, dtype=np.float64)
         if not np.isfinite(action).all() or not len(action):
-            continue  # said when the episode's turn comes
+            continue  # refused when it is written
         lower, upper = np.minimum(lower, action.min(axis=0)), np.maximum(upper, action.max(axis=0))
         rate = np.diff(action, axis=0) * source.fps
         if len(rate):
@@ -209,7 +209,7 @@ def made_embodiment(source: Source, name: str = "", size: tuple[int, int] | None
         if len(rate) > 1:
             pull = np.maximum(pull, np.abs(np.diff(rate, axis=0) * source.fps).max(axis=0))
     if not np.isfinite(lower).all():
-        raise DatasetError(f"{source.where} has no episode with finite actions; mend the dataset")
+        raise DatasetError(f"{source.where} has no episode with finite actions; fix the dataset")
     lower, upper = widen_range(lower, upper)
     limits = [
         {
@@ -242,7 +242,7 @@ def made_embodiment(source: Source, name: str = "", size: tuple[int, int] | None
         )  # fmt: skip
     mapping = {
         "format": FORMAT,
-        "name": plain_name(name or source.robot or "imported"),
+        "name": to_name(name or source.robot or "imported"),
         "description": MODEL,
         "tick_hz": float(source.fps),
         "streams": streams,
@@ -261,8 +261,8 @@ def made_embodiment(source: Source, name: str = "", size: tuple[int, int] | None
     )
 
 
-def plain_name(text: str) -> str:
-    """The nearest name that an embodiment or a stream may have: small letters, digits and underscores."""
+def to_name(text: str) -> str:
+    """Return the nearest name that an embodiment or a stream may have: small letters, digits and underscores."""
     plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
     return (plain if plain[:1].isalpha() else f"x_{plain}")[:60].rstrip("_")
 

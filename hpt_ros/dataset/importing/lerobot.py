@@ -3,7 +3,7 @@
 """LeRobotDataset v2.0, v2.1 and v3.0, as the `lerobot` package wrote them, for import.
 
 v2 (https://huggingface.co/docs/lerobot): a parquet file and videos for each episode, ``meta/episodes.jsonl`` and
-``meta/tasks.jsonl``. v3: many episodes a file, ``meta/episodes/**.parquet`` says where. Pictures are videos, or PNG or
+``meta/tasks.jsonl``. v3: many episodes a file, ``meta/episodes/**.parquet`` locates them. Images are videos, or PNG or
 JPEG in the parquet rows.
 """
 
@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.importing.importer import Picture, SourceEpisode, plain_name
+from hpt_ros.dataset.importing.importer import Image, SourceEpisode, to_name
 from hpt_ros.dataset.layout import (
     ACTION,
     COUNTERS,
@@ -87,13 +87,13 @@ class LeRobotSource:
         self.robot = str(self._info.get("robot_type") or "")
         known = {STATE, ACTION, *self._keys.values(), *COUNTERS, "next.done"}
         self.left_out = [name for name in features if name not in known]
-        # View to feature of those that are videos; the others' pictures are in the rows.
+        # View to feature of those that are videos; the others' images are in the rows.
         self._videos = {
             name: key for name, key in self._keys.items() if features[key].get("dtype") == "video"
         }
 
     def episodes(self) -> Iterator[SourceEpisode]:
-        """All episodes; one in which the task changes becomes several."""
+        """Yield all episodes; one in which the task changes becomes several."""
         tasks = self._tasks()
         opened: tuple[Path, pa.Table] | None = None
         for place in self._places():
@@ -105,7 +105,7 @@ class LeRobotSource:
             name = f"episode {place.index} of {self.where}"
             if rows.num_rows != place.length:
                 raise DatasetError(
-                    f"{name} has {rows.num_rows} rows, but its meta says {place.length}; copy the dataset again"
+                    f"{name} has {rows.num_rows} rows, but its meta states {place.length}; copy the dataset again"
                 )
             yield from self._split(name, place, rows, tasks)
 
@@ -117,17 +117,19 @@ class LeRobotSource:
         state = _vectors(rows, STATE, len(self.state_names), name)
         action = _vectors(rows, ACTION, len(self.action_names), name)
         for start, stop in itertools.pairwise(cuts):
-            frames: dict[str, Callable[[], Iterator[Picture]]] = {}
+            frames: dict[str, Callable[[], Iterator[Image]]] = {}
             for view, key in self._keys.items():
                 if view not in self._videos:
-                    frames[view] = partial(self._pictures, rows.column(key).slice(start, stop - start), view)
+                    frames[view] = partial(self._images, rows.column(key).slice(start, stop - start), view)
                 else:
                     path, first_s = place.videos[view]
-                    frames[view] = partial(play, path, first_s + start / self.fps, stop - start, self.fps)
+                    frames[view] = partial(
+                        decode_span, path, first_s + start / self.fps, stop - start, self.fps
+                    )
             task = tasks.get(int(index[start]), "") if stop > start else ""
             yield SourceEpisode(name, task, state[start:stop], action[start:stop], frames)
 
-    def _pictures(self, column: Any, view: str) -> Iterator[Picture]:
+    def _images(self, column: Any, view: str) -> Iterator[Image]:
         from hpt_ros.observation import decode_compressed_image
 
         height, width = self.views[view]
@@ -207,11 +209,11 @@ class LeRobotSource:
         return fill_path(self.root, self._info, key, **values)
 
 
-def play(path: Path, start_s: float, count: int, fps: float) -> Iterator[Picture]:
-    """`count` pictures of a video from a time on, uint8 RGB (height, width, 3).
+def decode_span(path: Path, start_s: float, count: int, fps: float) -> Iterator[Image]:
+    """Yield `count` images of a video from a time on, uint8 RGB (height, width, 3).
 
     Raises:
-        DatasetError: it cannot be decoded, or a picture does not lie at its time.
+        DatasetError: it cannot be decoded, or a image does not lie at its time.
     """
     try:
         with av.open(str(path)) as container:
@@ -227,8 +229,8 @@ def play(path: Path, start_s: float, count: int, fps: float) -> Iterator[Picture
                 wanted_s = start_s + found / fps
                 if abs(at_s - wanted_s) > 0.5 / fps:
                     raise DatasetError(
-                        f"video {str(path)!r} has a picture at {at_s:.4f} s where {wanted_s:.4f} s was expected; its "
-                        "rate is not constant: mend the dataset"
+                        f"video {str(path)!r} has a image at {at_s:.4f} s where {wanted_s:.4f} s was expected; its "
+                        "rate is not constant: fix the dataset"
                     )
                 yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
                 found += 1
@@ -249,7 +251,7 @@ def _views(features: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], d
         if feature.get("dtype") in ("video", "image")
         and not (feature.get("info") or feature.get("video_info") or {}).get("video.is_depth_map")
     ]
-    names = make_unique([plain_name(name.removeprefix(IMAGES).removeprefix(OBSERVATION)) for name in wanted])
+    names = make_unique([to_name(name.removeprefix(IMAGES).removeprefix(OBSERVATION)) for name in wanted])
     for view, name in zip(names, wanted, strict=True):
         shape = [int(length) for length in features[name]["shape"]]
         # (height, width, channels), or channels first in datasets that were made so.

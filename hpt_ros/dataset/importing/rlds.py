@@ -3,7 +3,7 @@
 """RLDS episodes (Open X-Embodiment) in TFRecord files, as TensorFlow Datasets wrote them, read without TensorFlow.
 
 A record is one episode: a `tf.train.Example` whose features are the columns of its steps, flattened, e.g.
-``steps/action`` and ``steps/observation/image``; pictures are JPEG or PNG, one a step. Formats:
+``steps/action`` and ``steps/observation/image``; images are JPEG or PNG, one a step. Formats:
 https://www.tensorflow.org/tutorials/load_data/tfrecord (records, checksums) and tensorflow/core/example/example.proto.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.importing.importer import Picture, SourceEpisode, plain_name
+from hpt_ros.dataset.importing.importer import Image, SourceEpisode, to_name
 from hpt_ros.embodiment import ImageSpec, Stream
 from hpt_ros.embodiment.estimates import make_unique
 from hpt_ros.errors import did_you_mean
@@ -29,7 +29,7 @@ from hpt_ros.extras import require_extra
 STEPS = "steps/"
 _FIRST = "steps/is_first"
 _TEXTS = ("language_instruction", "natural_language_instruction", "instruction", "task")
-_PICTURES = (b"\xff\xd8", b"\x89PNG")
+_MAGIC = (b"\xff\xd8", b"\x89PNG")
 _MASK_DELTA = 0xA282EAD8  # of the checksums of TFRecord
 _MOST_BYTES = 1 << 31  # one episode; protobuf takes no more
 
@@ -41,7 +41,7 @@ class RldsSource:
 
     Args:
         root: the folder with the files, or one file.
-        fps: steps a second, which RLDS does not say.
+        fps: steps a second, which RLDS does not state.
         action, state: columns that make the vectors, in this order, without ``steps/``.
 
     Raises:
@@ -63,14 +63,14 @@ class RldsSource:
             raise DatasetError(f"{self.where} has no episode in its {len(self._files)} files; copy it again")
         name, columns = first
         self._action, self._state = (
-            _chosen(name, columns, action, "action"),
-            _chosen(name, columns, state, "state"),
+            _choose(name, columns, action, "action"),
+            _choose(name, columns, state, "state"),
         )
         length = _length(name, columns)
-        pictures = [key for key, values in columns.items() if _are_pictures(values, length)]
-        names = [plain_name(key.removeprefix(STEPS).removeprefix("observation/")) for key in pictures]
-        self._pictures = dict(zip(make_unique(names), pictures, strict=True))
-        self.views = {view: _size(columns[key][0], view) for view, key in self._pictures.items()}
+        images = [key for key, values in columns.items() if _are_images(values, length)]
+        names = [to_name(key.removeprefix(STEPS).removeprefix("observation/")) for key in images]
+        self._images = dict(zip(make_unique(names), images, strict=True))
+        self.views = {view: _size(columns[key][0], view) for view, key in self._images.items()}
         self.action_names = _element_names(columns, self._action, length)
         self.state_names = _element_names(columns, self._state, length)
         self._text = next(
@@ -82,21 +82,21 @@ class RldsSource:
             ),
             "",
         )
-        taken = {*self._action, *self._state, *pictures, self._text}
+        taken = {*self._action, *self._state, *images, self._text}
         self.left_out = sorted(key for key in columns if key not in taken)
 
     def episodes(self) -> Iterator[SourceEpisode]:
-        """All episodes, in the order of the files."""
+        """Yield all episodes, in the order of the files."""
         for name, columns in self._raw():
             length = _length(name, columns)
             task = ""
             if self._text and _are_texts(columns.get(self._text)):
                 task = columns[self._text][0].decode("utf-8", "replace").strip()
             frames = {}
-            for view, key in self._pictures.items():
-                if not _are_pictures(columns.get(key), length):
-                    raise DatasetError(f"{name} has no {length} pictures in {key!r}; copy the dataset again")
-                frames[view] = partial(_decoded, columns[key], view, self.views[view])
+            for view, key in self._images.items():
+                if not _are_images(columns.get(key), length):
+                    raise DatasetError(f"{name} has no {length} images in {key!r}; copy the dataset again")
+                frames[view] = partial(_decode, columns[key], view, self.views[view])
             yield SourceEpisode(
                 name,
                 task,
@@ -108,13 +108,13 @@ class RldsSource:
     def _raw(self) -> Iterator[tuple[str, Columns]]:
         example = _example_class()
         for path in self._files:
-            for number, data in enumerate(records(path)):
+            for number, data in enumerate(read_records(path)):
                 name = f"record {number} of {str(path)!r}"
                 yield name, _columns(example, data, name)
 
 
 def find_records(root: Path) -> list[Path]:
-    """TFRecord files at a path, by name: ``*.tfrecord``, ``*.tfrecord-00000-of-00010``.
+    """Return the TFRecord files at a path, by name: ``*.tfrecord``, ``*.tfrecord-00000-of-00010``.
 
     Raises:
         DatasetError: there are none.
@@ -130,8 +130,8 @@ def find_records(root: Path) -> list[Path]:
     return files
 
 
-def records(path: Path) -> Iterator[bytes]:
-    """The records of a TFRecord file, each checked against its checksum.
+def read_records(path: Path) -> Iterator[bytes]:
+    """Yield the records of a TFRecord file, each checked against its checksum.
 
     Raises:
         DatasetError: damaged or cut short.
@@ -165,7 +165,7 @@ def records(path: Path) -> Iterator[bytes]:
 
 
 def _example_class() -> Any:
-    """`tf.train.Example`, from its description: three kinds of lists in a map from names."""
+    """Return the class of `tf.train.Example`, made from its description: three kinds of lists in a map from names."""
     what = "importing RLDS"
     pb2 = require_extra("google.protobuf.descriptor_pb2", extra="rlds", what=what)
     pools = require_extra("google.protobuf.descriptor_pool", extra="rlds", what=what)
@@ -237,7 +237,7 @@ def _length(name: str, columns: Columns) -> int:
     return len(steps)
 
 
-def _chosen(name: str, columns: Columns, wanted: Sequence[str], what: str) -> list[str]:
+def _choose(name: str, columns: Columns, wanted: Sequence[str], what: str) -> list[str]:
     length = _length(name, columns)
     numbers = {
         key.removeprefix(STEPS): len(values) // length
@@ -285,12 +285,12 @@ def _matrix(name: str, columns: Columns, keys: Sequence[str], length: int, dim: 
     return joined
 
 
-def _are_pictures(values: Any, length: int) -> bool:
-    return isinstance(values, list) and len(values) == length and values[0].startswith(_PICTURES)
+def _are_images(values: Any, length: int) -> bool:
+    return isinstance(values, list) and len(values) == length and values[0].startswith(_MAGIC)
 
 
 def _are_texts(values: Any) -> bool:
-    return isinstance(values, list) and bool(values) and not values[0].startswith(_PICTURES)
+    return isinstance(values, list) and bool(values) and not values[0].startswith(_MAGIC)
 
 
 def _size(data: bytes, view: str) -> tuple[int, int]:
@@ -303,11 +303,11 @@ def _size(data: bytes, view: str) -> tuple[int, int]:
         return int(stream.height), int(stream.width)
 
 
-def _decoded(pictures: Sequence[bytes], view: str, size: tuple[int, int]) -> Iterator[Picture]:
+def _decode(images: Sequence[bytes], view: str, size: tuple[int, int]) -> Iterator[Image]:
     from hpt_ros.observation import decode_compressed_image
 
     stream = Stream(
         view, "image", f"/{view}", "sensor_msgs/msg/CompressedImage", 1.0, 1.0, image=ImageSpec(*size)
     )
-    for data in pictures:
+    for data in images:
         yield decode_compressed_image(stream, SimpleNamespace(data=data, format="jpeg or png"))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Is a dataset fit to learn from? Says what is wrong with it, and what to do about that."""
+"""Finds what is wrong with a dataset to learn from, and what to do about it."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from hpt_ros.dataset.quality.measure import (
 from hpt_ros.embodiment import Embodiment
 
 # An episode that stands still for more than half its time teaches mostly to stand still.
-IDLE_SHARE = 0.5
+IDLE_RATIO = 0.5
 # A start or end this long without motion is worth trimming; a person needs about a second to press a button.
 IDLE_EDGE_S = 2.0
-# Unchanged that long while the arm moves: several frame times of any camera, so no single late picture.
+# Unchanged that long while the arm moves: several frame times of any camera, so no single late image.
 FROZEN_S = 0.5
-# One dark picture may be a flicker; a tenth of an episode is not.
-DARK_SHARE = 0.1
+# One dark image may be a flicker; a tenth of an episode is not.
+DARK_RATIO = 0.1
 # A peak above the limit means that the policy learns commands which the robot's limiter will cut.
 OVER_LIMIT = 1.0
-# Jerk share 1: from full acceleration one way to full the other within one tick, which no arm follows smoothly.
+# Jerk ratio 1: from full acceleration one way to full the other within one tick, which no arm follows smoothly.
 OVER_JERK = 1.0
-# Mean difference of state and command at rest, as a share of the range: 1 % is 3.6 degrees of a full turn, more
+# Mean difference of state and command at rest, as a fraction of the range: 1 % is 3.6 degrees of a full turn, more
 # than a position controller's error.
-OFFSET_SHARE = 0.01
+OFFSET_RATIO = 0.01
 # Two real runs never agree to a ten-thousandth of the range in every value; encoders alone differ by more.
-DUPLICATE_SHARE = 1e-4
+DUPLICATE_RATIO = 1e-4
 # Robust z-score (0.6745 (x - median) / MAD) of an outlier: Iglewicz and Hoaglin recommend 3.5; 5 keeps the rare but
-# honest demonstration quiet. The MAD is at least this share of the median, so that equal episodes are no trap.
+# honest demonstration quiet. The MAD is at least this fraction of the median, so that equal episodes are no trap.
 OUTLIER_Z, MAD_FLOOR = 5.0, 0.02
 OUTLIER_EPISODES = 8  # fewer give no spread to speak of
 # A recording that lost a twentieth of its ticks has a fault that more recordings will have too.
-DROPPED_SHARE = 0.05
+DROPPED_RATIO = 0.05
 # A sample older than one tick belongs to the observation before; two views further apart than half a tick show two
 # different moments.
 OLD_TICKS, APART_TICKS = 1.0, 0.5
-# A standard deviation below this share of the range (of 1 where there is none) is no variance at all.
-ZERO_SHARE = 1e-5
+# A standard deviation below this fraction of the range (of 1 where there is none) is no variance at all.
+ZERO_RATIO = 1e-5
 
 
 # error: teaches what is wrong; warning: costs quality; note: a person should look.
@@ -57,7 +57,7 @@ SEVERITIES = ("error", "warning", "note")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: the check's key, the episode (-1: the dataset), the view or dimension, and words."""
+    """One thing that is wrong: the check's key, the episode (-1: the dataset), the view or dimension, and a text."""
 
     check: str
     episode: int
@@ -76,15 +76,13 @@ class Check:
 
 CHECKS: dict[str, Check] = {
     "frozen": Check(
-        "frozen pictures or senses",
+        "frozen images or sensors",
         "Check the sensor's driver and cable; leave these episodes out and record them again.",
         "error",
     ),
-    "dark": Check(
-        "dark pictures", "Check lens cap, light and exposure; record these episodes again.", "error"
-    ),
+    "dark": Check("dark images", "Check lens cap, light and exposure; record these episodes again.", "error"),
     "bright": Check(
-        "overexposed pictures", "Lower the exposure or fix it by hand; record these again.", "warning"
+        "overexposed images", "Lower the exposure or fix it by hand; record these again.", "warning"
     ),
     "blind": Check(
         "depth without distances",
@@ -93,7 +91,7 @@ CHECKS: dict[str, Check] = {
     ),
     "dropped": Check(
         "ticks lost in the recording",
-        "See which stream was late or missing with hpt inspect on the bag; mend its rate, network or tolerance_s.",
+        "See which stream was late or missing with hpt inspect on the bag; fix its rate, network or tolerance_s.",
         "warning",
     ),
     "resized": Check(
@@ -152,7 +150,7 @@ CHECKS: dict[str, Check] = {
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """The whole report."""
+    """A report on a dataset."""
 
     robot: str
     tick_hz: float
@@ -161,15 +159,15 @@ class Quality:
     findings: list[Finding]
 
     def of(self, check: str) -> list[Finding]:
-        """Findings of one check."""
+        """Return the findings of one check."""
         return [finding for finding in self.findings if finding.check == check]
 
     def count(self, severity: str) -> int:
-        """Findings of one severity."""
+        """Count the findings of one severity."""
         return sum(CHECKS[finding.check].severity == severity for finding in self.findings)
 
     def as_mapping(self) -> dict[str, Any]:
-        """Plain values, for JSON; with the checks and their remedies."""
+        """Return plain values, for JSON, with the checks and their remedies."""
         return {
             **dataclasses.asdict(self),
             "checks": {key: dataclasses.asdict(check) for key, check in CHECKS.items()},
@@ -202,21 +200,21 @@ def _episode_findings(robot: Embodiment, entry: EpisodeQuality) -> list[Finding]
 
     for view, frozen_s in entry.frozen_s.items():
         if frozen_s >= FROZEN_S:
-            kind = "view" if view in entry.dark_share else "stream"
+            kind = "view" if view in entry.dark_ratio else "stream"
             add("frozen", view, f"{kind} {view} stays the same for {frozen_s:.1f} s while the arm moves")
-    for check, word, shares in (
-        ("dark", "dark", entry.dark_share),
-        ("bright", "overexposed", entry.bright_share),
+    for check, word, ratios in (
+        ("dark", "dark", entry.dark_ratio),
+        ("bright", "overexposed", entry.bright_ratio),
     ):
-        for view, share in shares.items():
-            if share >= DARK_SHARE:
-                add(check, view, f"{share:.0%} of the pictures of view {view} are {word}")
-    for name, share in entry.blind_share.items():
-        if share >= DARK_SHARE:
-            text = f"{share:.0%} of the pictures of depth stream {name} have hardly a distance"
+        for view, ratio in ratios.items():
+            if ratio >= DARK_RATIO:
+                add(check, view, f"{ratio:.0%} of the images of view {view} are {word}")
+    for name, ratio in entry.blind_ratio.items():
+        if ratio >= DARK_RATIO:
+            text = f"{ratio:.0%} of the images of depth stream {name} have hardly a distance"
             add("blind", name, text)
-    if entry.idle_share > IDLE_SHARE:
-        add("idle", "", f"stands still for {entry.idle_share:.0%} of {entry.duration_s:.1f} s")
+    if entry.idle_ratio > IDLE_RATIO:
+        add("idle", "", f"stands still for {entry.idle_ratio:.0%} of {entry.duration_s:.1f} s")
     else:
         for where, rest_s in (("start", entry.idle_start_s), ("end", entry.idle_end_s)):
             if rest_s >= IDLE_EDGE_S:
@@ -229,11 +227,11 @@ def _episode_findings(robot: Embodiment, entry: EpisodeQuality) -> list[Finding]
             "",
             f"peak jerk is {entry.peak_jerk:.0%} of turning the full acceleration around in one tick",
         )
-    if entry.limit_share > 0:
-        add("limit", "", f"{entry.limit_share:.1%} of the commands lie at or beyond a position limit")
-    for name, share in entry.dropped_share.items():
-        if share >= DROPPED_SHARE:
-            add("dropped", name, f"{share:.0%} of its recording's ticks were lost for {name}")
+    if entry.limit_ratio > 0:
+        add("limit", "", f"{entry.limit_ratio:.1%} of the commands lie at or beyond a position limit")
+    for name, ratio in entry.dropped_ratio.items():
+        if ratio >= DROPPED_RATIO:
+            add("dropped", name, f"{ratio:.0%} of its recording's ticks were lost for {name}")
     for name, change in entry.resized.items():
         add("resized", name, f"the images of {name} changed {change} within the recording")
     _skews(robot, entry, add)
@@ -241,7 +239,7 @@ def _episode_findings(robot: Embodiment, entry: EpisodeQuality) -> list[Finding]
 
 
 def _skews(robot: Embodiment, entry: EpisodeQuality, add: Callable[[str, str, str], None]) -> None:
-    """States are interpolated to the tick and a task holds; every other stream's sample is as old as it is."""
+    """Add streams out of step; states are interpolated to the tick and a task holds, so neither is old."""
     held = [stream.name for stream in robot.streams if stream.modality not in ("state", "language")]
     for name in held:
         if (age_s := entry.age_s.get(name, 0.0)) > OLD_TICKS * robot.dt_s:
@@ -255,11 +253,11 @@ def _skews(robot: Embodiment, entry: EpisodeQuality, add: Callable[[str, str, st
 
 
 def _duplicates(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> list[Finding]:
-    """Pairs of one length whose every state and action agrees.
+    """Find pairs of one length whose every state and action agrees.
 
     Sorted by mean, candidates stand together: if no value differs by more than the tolerance, no mean does.
     """
-    tolerance = DUPLICATE_SHARE * (robot.upper - robot.lower)
+    tolerance = DUPLICATE_RATIO * (robot.upper - robot.lower)
     groups: dict[int, list[EpisodeArrays]] = {}
     for episode in episodes:
         groups.setdefault(len(episode.action), []).append(episode)
@@ -283,7 +281,7 @@ def _duplicates(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> list[Fi
 
 
 def robust_z(values: Floats) -> Floats:
-    """Robust z-scores, (n,): 0.6745 (x - median) / MAD, the MAD at least `MAD_FLOOR` of the median.
+    """Return robust z-scores, (n,): 0.6745 (x - median) / MAD, the MAD at least `MAD_FLOOR` of the median.
 
     Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993.
     """
@@ -299,18 +297,18 @@ def _outliers(
     if len(episodes) < OUTLIER_EPISODES:
         return []
     shapes = np.stack([_shape(robot, episode.action) for episode in episodes])
-    # Distance of the whole course from the median course, in shares of the range.
+    # Distance of the trajectory from the median trajectory, as a fraction of the range.
     distance = np.sqrt(((shapes - np.median(shapes, axis=0)) ** 2).mean(axis=(1, 2)))
     features: dict[str, tuple[Floats, Callable[[float], str]]] = {
         "duration": (np.array([e.duration_s for e in measured]), lambda x: f"{x:.1f} s"),
         "path length": (np.array([e.path for e in measured]), lambda x: f"{x:.2f} joint ranges"),
         "peak velocity": (np.array([e.peak_velocity for e in measured]), lambda x: f"{x:.0%} of the limit"),
-        "distance from the median course": (distance, lambda x: f"{x:.1%} of the range"),
+        "distance from the median trajectory": (distance, lambda x: f"{x:.1%} of the range"),
     }
     found = []
     for name, (values, text) in features.items():
         z = robust_z(values)
-        # A course nearer to the median than others is no fault.
+        # A trajectory nearer to the median than others is no fault.
         odd = z > OUTLIER_Z if values is distance else np.abs(z) > OUTLIER_Z
         for place in np.flatnonzero(odd).tolist():
             middle = text(float(np.median(values)))
@@ -326,14 +324,14 @@ def _outliers(
 
 
 def _shape(robot: Embodiment, action: Floats, points: int = 32) -> Floats:
-    """The course of an episode with its duration taken out, (points, Da), in shares of the range."""
+    """Return the trajectory of an episode with its duration taken out, (points, Da), as a fraction of the range."""
     at = np.linspace(0.0, len(action) - 1.0, points)
     ticks = np.arange(len(action))
     counted = robot.space.counted(action)
     # How many turns a continuous joint is away from 0 is no difference between episodes.
     counted = np.where(robot.space.angles, counted - counted[0], counted)
-    course = np.stack([np.interp(at, ticks, column) for column in counted.T], axis=1)
-    scaled: Floats = course / (robot.upper - robot.lower)
+    trajectory = np.stack([np.interp(at, ticks, column) for column in counted.T], axis=1)
+    scaled: Floats = trajectory / (robot.upper - robot.lower)
     return scaled
 
 
@@ -342,9 +340,9 @@ def _dimension_findings(robot: Embodiment, dimensions: Sequence[DimensionQuality
     for entry in dimensions:
         label = f"{entry.kind} {entry.name}"
         span = 1.0 if entry.lower is None or entry.upper is None else entry.upper - entry.lower
-        if np.sqrt(entry.variance) < ZERO_SHARE * span:
+        if np.sqrt(entry.variance) < ZERO_RATIO * span:
             found.append(Finding("constant", -1, label, f"{label} is always {entry.mean:g}"))
-        if entry.rest_offset is not None and abs(entry.rest_offset) > OFFSET_SHARE * span:
+        if entry.rest_offset is not None and abs(entry.rest_offset) > OFFSET_RATIO * span:
             text = (
                 f"at rest {label} is {entry.rest_offset:+.4g} {robot.action.unit} off its command on average"
             )

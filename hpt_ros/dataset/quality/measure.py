@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes, pictures and dimensions of a dataset in numbers; `hpt_ros.dataset.quality.checks` judges them.
+"""Episodes, images and dimensions of a dataset in numbers; `hpt_ros.dataset.quality.checks` judges them.
 
-Works on arrays; who calls it reads the files. Speeds are shares of the embodiment file's limits, so that one
+Works on arrays; who calls it reads the files. Speeds are fractions of the embodiment file's limits, so that one
 threshold serves every joint. They come from neighbouring ticks, so peaks between ticks are not seen.
 """
 
@@ -19,47 +19,47 @@ from hpt_ros.embodiment import Embodiment
 
 Floats = NDArray[np.float64]
 
-# Slower than this share of every velocity limit is standing still: above encoder noise, below any wanted motion.
-STILL_SHARE = 0.01
-# A picture counts as the same if fewer than this share of its pixels changed by more than so many grey levels. A frozen
-# camera of the simulated scene, through the converter's H.264, stays below 0.1 % (sharp edges jump where key frames
-# are encoded anew), and its moving arm changes more than 0.8 % from one tick to the next.
+# Slower than this fraction of every velocity limit is standing still: above encoder noise, below any wanted motion.
+STILL_RATIO = 0.01
+# An image counts as the same if fewer than this fraction of its pixels changed by more than so many grey levels. A
+# frozen camera of the simulated scene, through the converter's H.264, stays below 0.1 % (sharp edges jump at key
+# frames), and its moving arm changes more than 0.8 % from one tick to the next.
 CHANGED_LEVELS = 16
-CHANGED_SHARE = 2e-3
+CHANGED_RATIO = 2e-3
 # Mean grey level 0..255: a covered lens gives less than 16 (video black), a blinded sensor more than 240.
 DARK_LEVEL, BRIGHT_LEVEL = 16.0, 240.0
-# A depth camera that measures less than this share of its pixels sees nothing: too near, too far, or covered.
+# A depth camera that measures less than this fraction of its pixels sees nothing: too near, too far, or covered.
 BLIND_FILLED = 0.05
-# Within this share of a joint's range from a limit counts as touching it; 0.2 % is 0.7 degrees of a full turn.
-TOUCH_SHARE = 0.002
+# Within this fraction of a joint's range from a limit counts as touching it; 0.2 % is 0.7 degrees of a full turn.
+TOUCH_RATIO = 0.002
 # Ticks without motion before one counts as rest: the arm follows its command with a delay.
 REST_TICKS = 3
 BINS = 24
-# Points of an episode's course of speed in the report.
-COURSE_POINTS = 48
+# Points of an episode's speed profile in the report.
+PROFILE_POINTS = 48
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
-    """One view's pictures of an episode in two numbers each.
+class ImageMeasures:
+    """One view's images of an episode in two numbers each.
 
     Attributes:
         brightness: float64 (length,), mean grey level 0..255.
-        change: float64 (length,), share of pixels that differ from the last picture that was not the same as those
+        change: float64 (length,), fraction of pixels that differ from the last image that was not the same as those
             before it, so that slow motion adds up; NaN for the first.
     """
 
     brightness: Floats
     change: Floats
 
-    def part(self, start: int, stop: int) -> Pictures:
-        """Those of one episode, out of a whole video's; the first has nothing before it."""
+    def part(self, start: int, stop: int) -> ImageMeasures:
+        """Return those of one episode, out of a video's; the first has nothing before it."""
         change = self.change[start:stop].copy()
         change[:1] = np.nan
-        return Pictures(self.brightness[start:stop], change)
+        return ImageMeasures(self.brightness[start:stop], change)
 
 
-def measure_pictures(frames: Iterable[NDArray[np.uint8]]) -> Pictures:
+def measure_images(frames: Iterable[NDArray[np.uint8]]) -> ImageMeasures:
     """Measure RGB uint8 frames (height, width, 3) of a video, one at a time."""
     brightness: list[float] = []
     change: list[float] = []
@@ -68,37 +68,37 @@ def measure_pictures(frames: Iterable[NDArray[np.uint8]]) -> Pictures:
         grey = frame.mean(axis=2).astype(np.int16)
         brightness.append(float(grey.mean()))
         change.append(np.nan if before is None else float((np.abs(grey - before) > CHANGED_LEVELS).mean()))
-        if not change[-1] < CHANGED_SHARE:
+        if not change[-1] < CHANGED_RATIO:
             before = grey
-    return Pictures(np.array(brightness), np.array(change))
+    return ImageMeasures(np.array(brightness), np.array(change))
 
 
 @dataclass(frozen=True, slots=True)
-class Sensed:
+class ValueMeasures:
     """A depth, wrench or point cloud stream of an episode in two numbers a tick.
 
     Attributes:
         same: bool (length,), true where every value is that of the tick before; false for the first.
-        filled: float64 (length,), share of values that are not 0; of depth, of pixels that were measured.
+        filled: float64 (length,), fraction of values that are not 0; of depth, of pixels that were measured.
     """
 
     same: NDArray[np.bool_]
     filled: Floats
 
 
-def measure_values(values: NDArray[Any]) -> Sensed:
+def measure_values(values: NDArray[Any]) -> ValueMeasures:
     """Measure an episode's values of a stream, (length, ...), one tick at a time: they may be memory-mapped."""
     same = np.zeros(len(values), dtype=bool)
     filled = np.zeros(len(values))
     for tick, value in enumerate(values):
         same[tick] = tick > 0 and np.array_equal(value, values[tick - 1])
         filled[tick] = np.count_nonzero(value) / value.size
-    return Sensed(same, filled)
+    return ValueMeasures(same, filled)
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What the conversion said of the recording that an episode is from.
+    """What the conversion reported of the recording that an episode is from.
 
     Attributes:
         ticks: of the recording.
@@ -120,7 +120,7 @@ class EpisodeArrays:
     Attributes:
         index, task: of the episode.
         state, action: (n, D) and (n, Da).
-        pictures: by view.
+        images: by view.
         sensed: by depth and point cloud stream, and "wrench".
         vectors: wrench (n, Dw), and by tactile stream (n, length).
         recorded: what is known of its recording; None for a dataset that was not converted from bags.
@@ -130,43 +130,43 @@ class EpisodeArrays:
     task: str
     state: Floats
     action: Floats
-    pictures: dict[str, Pictures]
-    sensed: dict[str, Sensed] = field(default_factory=dict)
+    images: dict[str, ImageMeasures]
+    sensed: dict[str, ValueMeasures] = field(default_factory=dict)
     vectors: dict[str, Floats] = field(default_factory=dict)
     recorded: Recorded | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeQuality:
-    """One episode in numbers; shares are 0..1, speeds are shares of the limits and may exceed 1.
+    """One episode in numbers; ratios are 0..1, speeds are fractions of the limits and may exceed 1.
 
-    `course` is the largest speed within each of `COURSE_POINTS` equal parts of the episode, or fewer of a short one.
+    `speed_profile` is the largest speed within each of `PROFILE_POINTS` equal parts of the episode, one a tick at most.
     """
 
     index: int
     task: str
     duration_s: float
-    idle_share: float
+    idle_ratio: float
     idle_start_s: float
     idle_end_s: float
     peak_velocity: float
     peak_acceleration: float
     peak_jerk: float
-    limit_share: float
+    limit_ratio: float
     path: float
     frozen_s: dict[str, float]
-    dark_share: dict[str, float]
-    bright_share: dict[str, float]
-    blind_share: dict[str, float]
-    dropped_share: dict[str, float]
+    dark_ratio: dict[str, float]
+    bright_ratio: dict[str, float]
+    blind_ratio: dict[str, float]
+    dropped_ratio: dict[str, float]
     age_s: dict[str, float]
     resized: dict[str, str]
-    course: list[float]
+    speed_profile: list[float]
 
 
 @dataclass(frozen=True, slots=True)
 class DimensionQuality:
-    """One element of state, wrench or action, or a tactile array, over the whole dataset.
+    """One element of state, wrench or action, or a tactile array, over the dataset.
 
     `lower` and `upper` are the limits, None without.
     """
@@ -186,16 +186,16 @@ class DimensionQuality:
 
 
 def _speed(robot: Embodiment, action: Floats) -> Floats:
-    """Largest speed of any joint between neighbouring ticks as a share of its limit, (n - 1,)."""
+    """Return the largest speed of any joint between neighbouring ticks as a fraction of its limit, (n - 1,)."""
     return robot.space.speeds(action)
 
 
 def _moving(robot: Embodiment, episode: EpisodeArrays) -> NDArray[np.bool_]:
-    """True where the command or the arm moved since the tick before, (n,); false at the first."""
+    """Return where the command or the arm moved since the tick before, (n,); false at the first."""
     moving = np.zeros(len(episode.action), dtype=bool)
-    moving[1:] = _speed(robot, episode.action) >= STILL_SHARE
+    moving[1:] = _speed(robot, episode.action) >= STILL_RATIO
     if robot.space.joints_measured:
-        moving[1:] |= _speed(robot, robot.space.measured(episode.state)) >= STILL_SHARE
+        moving[1:] |= _speed(robot, robot.space.measured(episode.state)) >= STILL_RATIO
     return moving
 
 
@@ -224,12 +224,12 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
     acceleration = np.diff(counted, 2, axis=0) / dt_s**2 / robot.max_acceleration
     # A jerk of 2 a_max / dt turns the full acceleration around within one tick.
     jerk = np.diff(acceleration, axis=0) / 2.0
-    margin = TOUCH_SHARE * (robot.upper - robot.lower)
+    margin = TOUCH_RATIO * (robot.upper - robot.lower)
     near = (action <= robot.lower + margin) | (action >= robot.upper - margin)
     touched = (near & ~robot.space.angles).any(axis=1)
     frozen = {
-        view: _longest_run(moving & (pictures.change < CHANGED_SHARE)) * dt_s
-        for view, pictures in episode.pictures.items()
+        view: _longest_run(moving & (images.change < CHANGED_RATIO)) * dt_s
+        for view, images in episode.images.items()
     }
     frozen |= {name: _longest_run(moving & sensed.same) * dt_s for name, sensed in episode.sensed.items()}
     depths = [stream.name for stream in robot.streams_of("depth")]
@@ -238,33 +238,33 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
         index=episode.index,
         task=episode.task,
         duration_s=len(action) * dt_s,
-        idle_share=float(still.mean()) if still.size else 1.0,
+        idle_ratio=float(still.mean()) if still.size else 1.0,
         idle_start_s=float(idle_start * dt_s),
         idle_end_s=float(idle_end * dt_s),
         peak_velocity=_peak(speed),
         peak_acceleration=_peak(acceleration),
         peak_jerk=_peak(jerk),
-        limit_share=float(touched.mean()),
+        limit_ratio=float(touched.mean()),
         path=float((np.abs(np.diff(counted, axis=0)) / (robot.upper - robot.lower)).sum()),
         frozen_s=frozen,
-        dark_share={v: float((p.brightness < DARK_LEVEL).mean()) for v, p in episode.pictures.items()},
-        bright_share={v: float((p.brightness > BRIGHT_LEVEL).mean()) for v, p in episode.pictures.items()},
-        blind_share={
+        dark_ratio={v: float((p.brightness < DARK_LEVEL).mean()) for v, p in episode.images.items()},
+        bright_ratio={v: float((p.brightness > BRIGHT_LEVEL).mean()) for v, p in episode.images.items()},
+        blind_ratio={
             name: float((sensed.filled < BLIND_FILLED).mean())
             for name, sensed in episode.sensed.items()
             if name in depths
         },
-        dropped_share={}
+        dropped_ratio={}
         if recorded is None
         else {n: count / recorded.ticks for n, count in recorded.dropped.items()},
         age_s={} if recorded is None else dict(recorded.ages_s),
         resized={} if recorded is None else dict(recorded.resized),
-        course=_course(speed),
+        speed_profile=_speed_profile(speed),
     )
 
 
-def _course(speed: Floats) -> list[float]:
-    parts = np.array_split(speed, min(COURSE_POINTS, len(speed))) if len(speed) else []
+def _speed_profile(speed: Floats) -> list[float]:
+    parts = np.array_split(speed, min(PROFILE_POINTS, len(speed))) if len(speed) else []
     return [round(float(part.max()), 3) for part in parts]
 
 
@@ -293,7 +293,7 @@ def measure_dimensions(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> 
 
 
 def _resting(robot: Embodiment, episode: EpisodeArrays) -> NDArray[np.bool_]:
-    """True where nothing has moved for `REST_TICKS` ticks, (n,)."""
+    """Return where nothing has moved for `REST_TICKS` ticks, (n,)."""
     moving = _moving(robot, episode)
     moving[0] = True  # what was before is not known
     resting = ~moving

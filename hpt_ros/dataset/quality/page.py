@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Draws a quality report as one HTML page that needs nothing else: no script, plots as inline SVG, pictures inside.
+"""Draws a quality report as one HTML page that needs nothing else: no script, plots as inline SVG, images inside.
 
 Every text of the dataset (tasks, joint and view names) is escaped: it may come from anywhere.
 """
@@ -14,22 +14,22 @@ from html import escape
 
 import numpy as np
 
-from hpt_ros.dataset.quality.checks import CHECKS, FROZEN_S, IDLE_SHARE, SEVERITIES, Finding, Quality
+from hpt_ros.dataset.quality.checks import CHECKS, FROZEN_S, IDLE_RATIO, SEVERITIES, Finding, Quality
 from hpt_ros.dataset.quality.measure import EpisodeQuality
-from hpt_ros.dataset.quality.plots import course, dimension, histogram
+from hpt_ros.dataset.quality.plots import draw_speed, draw_values, histogram
 from hpt_ros.dataset.quality.style import STYLE
 
-# Beyond this many, a list of episodes or findings is cut, and says so; the JSON has all.
+# Beyond this many, a list of episodes or findings is cut, and states so; the JSON has all.
 MOST_ROWS = 2000
 MOST_LISTED = 12
-# Pictures of about 2.5 kB each; episodes with findings come first.
-MOST_PICTURES = 600
+# Images of about 2.5 kB each; episodes with findings come first.
+MOST_IMAGES = 600
 
-# JPEG pictures of an episode's view: at its start, middle and end.
+# JPEG images of an episode's view: at its start, middle and end.
 Thumbnails = Mapping[tuple[int, str], Sequence[bytes]]
 
 _VERDICTS = {
-    "error": "Mend the errors before training: they teach the policy something wrong.",
+    "error": "Fix the errors before training: they teach the policy something wrong.",
     "warning": "Usable, but look at the warnings: they cost quality.",
     "note": "Good to train on; a person should look at the notes.",
     "": "Nothing found: good to train on.",
@@ -37,12 +37,12 @@ _VERDICTS = {
 
 
 def page(quality: Quality, where: str, thumbnails: Thumbnails | None = None) -> str:
-    """The page's text.
+    """Return the page's text.
 
     Args:
         quality: what was found.
         where: the dataset's folder, for the heading.
-        thumbnails: pictures by episode and view; none are shown if left out.
+        thumbnails: images by episode and view; none are shown if left out.
     """
     title = f"Quality of {where}"
     length_s = sum(entry.duration_s for entry in quality.episodes)
@@ -65,7 +65,7 @@ def page(quality: Quality, where: str, thumbnails: Thumbnails | None = None) -> 
         "limits.</p>",
         _dimensions(quality),
         "<h2>Every episode</h2>",
-        '<p class="quiet">Speed over time as a share of the velocity limit (red line); pictures from the start, the '
+        '<p class="quiet">Speed over time as a fraction of the velocity limit (red line); images from the start, the '
         "middle and the end.</p>",
         _cards(quality, thumbnails or {}),
         _all_findings(quality),
@@ -88,8 +88,10 @@ def _verdict(quality: Quality) -> str:
 
 
 def _table(head: Sequence[tuple[str, bool]], rows: Sequence[str], kind: str = "") -> str:
-    """A table from its headings (text, is a number) and rows of cells; it scrolls where it is too wide, or its cells
-    stand below one another there if `kind` is " stack"."""
+    """Return a table from its headings (text, is a number) and rows of cells.
+
+    Where it is too wide it scrolls, or its cells stand below one another if `kind` is " stack".
+    """
     cells = "".join(f"<th{' class=n' if number else ''}>{escape(text)}</th>" for text, number in head)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return (
@@ -110,7 +112,7 @@ def _badge(key: str, text: str) -> str:
 
 
 def _findings_by_check(quality: Quality) -> str:
-    """What was found and what to do about it, the worst first; what was not found in one line."""
+    """Return what was found and what to do about it, the worst first; what was not found in one line."""
     rows = []
     for severity in SEVERITIES:
         for key, check in CHECKS.items():
@@ -147,7 +149,7 @@ def _cut(count: int) -> str:
 def _plots(episodes: Sequence[EpisodeQuality]) -> str:
     entries: tuple[tuple[str, Callable[[EpisodeQuality], float], float | None], ...] = (
         ("duration, s", lambda e: e.duration_s, None),
-        ("idle share", lambda e: e.idle_share, IDLE_SHARE),
+        ("idle ratio", lambda e: e.idle_ratio, IDLE_RATIO),
         ("peak velocity / limit", lambda e: e.peak_velocity, 1.0),
         ("peak acceleration / limit", lambda e: e.peak_acceleration, 1.0),
         ("peak jerk / turning the acceleration around in a tick", lambda e: e.peak_jerk, 1.0),
@@ -180,44 +182,42 @@ def _dimensions(quality: Quality) -> str:
         facts = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in lines)
         cards.append(
             f'<div class="card"><h3><small>{escape(entry.kind)}</small> {escape(entry.name)}</h3>{badges}'
-            f"{dimension(entry, escape(f'histogram of {label}'))}<dl>{facts}</dl></div>"
+            f"{draw_values(entry, escape(f'histogram of {label}'))}<dl>{facts}</dl></div>"
         )
     return f'<div class="grid wide">{"".join(cards)}</div>'
 
 
 def _cards(quality: Quality, thumbnails: Thumbnails) -> str:
-    """A card an episode; those without a finding can be hidden."""
+    """Return a card for each episode; those without a finding can be hidden."""
     found: dict[int, list[Finding]] = {}
     for finding in quality.findings:
         found.setdefault(finding.episode, []).append(finding)
     shown = quality.episodes[:MOST_ROWS]
-    pictured = _pictured([entry.index for entry in shown], found, thumbnails)
-    cards = "".join(
-        _card(entry, found.get(entry.index, []), pictured.get(entry.index, "")) for entry in shown
-    )
-    left_out = any((entry.index not in pictured) for entry in shown) and bool(thumbnails)
-    note = f'<p class="quiet">Pictures of the first {MOST_PICTURES} views only, to keep the page small.</p>'
+    strips = _strips([entry.index for entry in shown], found, thumbnails)
+    cards = "".join(_card(entry, found.get(entry.index, []), strips.get(entry.index, "")) for entry in shown)
+    left_out = any((entry.index not in strips) for entry in shown) and bool(thumbnails)
+    note = f'<p class="quiet">Images of the first {MOST_IMAGES} views only, to keep the page small.</p>'
     return (
         '<input type="checkbox" id="only"><label for="only"> only episodes with findings</label>'
         f'{note if left_out else ""}<div class="grid" id="episodes">{cards}</div>{_cut(len(quality.episodes))}'
     )
 
 
-def _pictured(
+def _strips(
     episodes: Sequence[int], found: Mapping[int, Sequence[Finding]], thumbnails: Thumbnails
 ) -> dict[int, str]:
-    """The pictures of as many episodes as fit: three of the view that a finding is about, else one of each view."""
+    """Return images of as many episodes as fit: three of the view that a finding is about, else one of each."""
     views: dict[int, list[str]] = {}
     for episode, view in thumbnails:
         views.setdefault(episode, []).append(view)
     result: dict[int, str] = {}
-    left = MOST_PICTURES
+    left = MOST_IMAGES
     for episode in sorted(episodes, key=lambda index: (index not in found, index)):
         names = views.get(episode, [])
         blamed = [finding.subject for finding in found.get(episode, ()) if finding.subject in names]
         if episode in found and names:
             view = (blamed or names)[0]
-            chosen = [(view, picture) for picture in thumbnails[episode, view]]
+            chosen = [(view, image) for image in thumbnails[episode, view]]
         else:
             chosen = [
                 (view, thumbnails[episode, view][len(thumbnails[episode, view]) // 2]) for view in names
@@ -225,26 +225,26 @@ def _pictured(
         if not chosen or len(chosen) > left:
             continue
         left -= len(chosen)
-        result[episode] = "".join(_picture(picture, view) for view, picture in chosen)
+        result[episode] = "".join(_image(image, view) for view, image in chosen)
     return result
 
 
-def _picture(jpeg: bytes, view: str) -> str:
+def _image(jpeg: bytes, view: str) -> str:
     name = escape(f"view {view}")
     return f'<img alt="{name}" title="{name}" src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}">'
 
 
-def _card(entry: EpisodeQuality, found: Sequence[Finding], pictures: str) -> str:
+def _card(entry: EpisodeQuality, found: Sequence[Finding], images: str) -> str:
     badges = "".join(
         f"<li>{_badge(finding.check, CHECKS[finding.check].title)} {escape(finding.text)}</li>"
         for finding in found
     )
     label = f"speed of episode {entry.index}"
-    strip = f'<div class="strip">{pictures}</div>' if pictures else ""
+    strip = f'<div class="strip">{images}</div>' if images else ""
     return (
         f'<div class="card{"" if found else " fine"}" id="e{entry.index}">'
-        f"<h3>Episode {entry.index} <small>{entry.duration_s:.1f} s, idle {_percent(entry.idle_share)}</small></h3>"
-        f"{strip}{course(entry.course, label)}"
+        f"<h3>Episode {entry.index} <small>{entry.duration_s:.1f} s, idle {_percent(entry.idle_ratio)}</small></h3>"
+        f"{strip}{draw_speed(entry.speed_profile, label)}"
         f'<p class="task">{escape(_short(entry.task))}</p>{f"<ul>{badges}</ul>" if badges else ""}</div>'
     )
 
@@ -276,17 +276,17 @@ def _all_figures(quality: Quality) -> str:
     for entry in quality.episodes[:MOST_ROWS]:
         bad = found.get(entry.index, set())
         frozen_s = max([*entry.frozen_s.values(), 0.0])
-        dark = max([*entry.dark_share.values(), 0.0])
-        dropped = max([*entry.dropped_share.values(), 0.0])
+        dark = max([*entry.dark_ratio.values(), 0.0])
+        dropped = max([*entry.dropped_ratio.values(), 0.0])
         oldest_s = max([*entry.age_s.values(), 0.0])
         rows.append(
             _number(str(entry.index), bool(bad))
             + _number(f"{entry.duration_s:.1f}")
-            + _number(_percent(entry.idle_share), bool(bad & {"idle", "idle_edge"}))
+            + _number(_percent(entry.idle_ratio), bool(bad & {"idle", "idle_edge"}))
             + _number(_percent(entry.peak_velocity), "velocity" in bad)
             + _number(_percent(entry.peak_acceleration))
             + _number(_percent(entry.peak_jerk), "jerk" in bad)
-            + _number(_percent(entry.limit_share), "limit" in bad)
+            + _number(_percent(entry.limit_ratio), "limit" in bad)
             + _number(f"{frozen_s:.1f}", frozen_s >= FROZEN_S)
             + _number(_percent(dark), "dark" in bad)
             + _number(_percent(dropped), "dropped" in bad)
@@ -305,15 +305,15 @@ def _all_figures(quality: Quality) -> str:
     )
     table = _table([(word, True) for word in (*words, "ticks lost", "oldest, ms")], rows)
     note = (
-        '<p class="quiet">Velocity and acceleration: peak as a share of the limit. Jerk: 100 % turns the full '
-        "acceleration around within one tick. Frozen: longest time that a picture stays the same while the arm moves. "
+        '<p class="quiet">Velocity and acceleration: peak as a fraction of the limit. Jerk: 100 % turns the full '
+        "acceleration around within one tick. Frozen: longest time that an image stays the same while the arm moves. "
         "Oldest: mean age of the oldest stream's sample at a tick.</p>"
     )
     return f"<details><summary>Figures of every episode</summary>{note}{table}{_cut(len(quality.episodes))}</details>"
 
 
-def _percent(share: float) -> str:
-    # A small share is not "0 %": that would read as none.
-    if share and share < 0.01:
+def _percent(ratio: float) -> str:
+    # A small ratio is not "0 %": that would read as none.
+    if ratio and ratio < 0.01:
         return "< 1 %"
-    return f"{100 * share:.0f} %" if math.isfinite(share) else "not finite"
+    return f"{100 * ratio:.0f} %" if math.isfinite(ratio) else "not finite"

@@ -12,14 +12,14 @@ from hpt_ros.dataset.quality.measure import DimensionQuality, Floats
 
 
 def svg(width: int, height: int, inside: str, label: str) -> str:
-    """A picture that shrinks with its place; `label` is for screen readers and must be escaped."""
+    """Return an image that shrinks with its place; `label` is for screen readers and must be escaped."""
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="{label}">{inside}</svg>'
     )
 
 
 def bars(counts: Sequence[int], width: int, height: int) -> str:
-    """Bars of a histogram from its counts, as one path."""
+    """Return the bars of a histogram from its counts, as one path."""
     most, step = max([*counts, 1]), width / len(counts)
     path = "".join(
         f"M{place * step:.1f} {height}v{-max(height * count / most, 1.5):.1f}h{step - 1:.1f}V{height}"
@@ -30,7 +30,7 @@ def bars(counts: Sequence[int], width: int, height: int) -> str:
 
 
 def histogram(values: Floats, limit: float | None, label: str) -> str:
-    """Histogram with its axis; the limit is drawn, and the axis reaches it."""
+    """Return a histogram with its axis; the limit is drawn, and the axis reaches it."""
     low, high = float(values.min()), float(values.max())
     if limit is not None:
         low, high = min(low, 0.0), max(high, limit)
@@ -46,8 +46,8 @@ def histogram(values: Floats, limit: float | None, label: str) -> str:
     return svg(width, height + 17, bars(counts, width, height) + mark + axis, label)
 
 
-def course(values: Sequence[float], label: str) -> str:
-    """An episode's speed over time, as shares of the limit; the line is the limit, which the axis always reaches."""
+def draw_speed(values: Sequence[float], label: str) -> str:
+    """Return an episode's speed over time, as fractions of the limit, which the line marks and the axis reaches."""
     width, height = 200, 40
     top = max([1.0, *values]) * 1.05
     step = width / max(len(values) - 1, 1)
@@ -58,8 +58,8 @@ def course(values: Sequence[float], label: str) -> str:
     return svg(width, height + 1, area + rest, label)
 
 
-def dimension(entry: DimensionQuality, label: str) -> str:
-    """Histogram over the values that occur; the bar under it is where they lie between the limits."""
+def draw_values(entry: DimensionQuality, label: str) -> str:
+    """Return a histogram over the values that occur; the bar under it is where they lie between the limits."""
     width, height = 250, 52
     inside = bars(entry.histogram, width, height)
     if entry.lower is not None and entry.upper is not None:
@@ -72,6 +72,6 @@ def dimension(entry: DimensionQuality, label: str) -> str:
     return svg(width, 64, inside, label)
 
 
-def _mark(share: float, width: int, height: int) -> str:
+def _mark(ratio: float, width: int, height: int) -> str:
     # Half the stroke would fall outside at the edge.
-    return f'<path class="m" d="M{min(max(share * width, 1.0), width - 1.0):.1f} 0v{height}"/>'
+    return f'<path class="m" d="M{min(max(ratio * width, 1.0), width - 1.0):.1f} 0v{height}"/>'

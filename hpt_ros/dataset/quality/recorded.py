@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What the conversion's report says of the recordings that a dataset's episodes are from."""
+"""What the conversion reported of the recordings that a dataset's episodes are from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpt_ros.dataset.quality.measure import Recorded
 
 
 def read_recorded(root: Path) -> dict[int, Recorded]:
-    """By episode of the dataset; empty if the dataset was not converted from bags.
+    """Return it by episode of the dataset; empty if the dataset was not converted from bags.
 
     Raises:
         DatasetError: the report cannot be read.

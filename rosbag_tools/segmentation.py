@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hpt_ros.dataset.conversion_report import EpisodeReport, Span
 from hpt_ros.dataset.episode_writer import EpisodeData, EpisodeWriter
 from hpt_ros.dataset.layout import ACTION, STATE, WRENCH, stream_feature
-from hpt_ros.dataset.quality.measure import STILL_SHARE
+from hpt_ros.dataset.quality.measure import STILL_RATIO
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.observation import Tick
 from rosbag_tools.resample import Row
@@ -188,14 +188,14 @@ class Spans:
         writer.add(_tick_values(self._embodiment, row.tick, row.action))
 
     def _moved(self, before: Row, row: Row) -> bool:
-        """Command or arm went faster than `STILL_SHARE` of a limit since the row before."""
+        """Command or arm went faster than `STILL_RATIO` of a limit since the row before."""
         assert before.action is not None
         assert row.action is not None
         pairs = [(before.action, row.action)]
         if self._measured:
             measured = self._embodiment.space.measured
             pairs.append((measured(before.tick.state), measured(row.tick.state)))
-        return any(bool(self._embodiment.space.speeds(np.stack(pair))[0] >= STILL_SHARE) for pair in pairs)
+        return any(bool(self._embodiment.space.speeds(np.stack(pair))[0] >= STILL_RATIO) for pair in pairs)
 
 
 def _tick_values(embodiment: Embodiment, tick: Tick, action: NDArray[Any]) -> dict[str, NDArray[Any]]:

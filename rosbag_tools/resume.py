@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 import rosbag_tools
 from hpt_ros.dataset.conversion_report import Dropped, EpisodeReport, Span
 from hpt_ros.dataset.episode_writer import EpisodeData
-from hpt_ros.dataset.files import flush, write_json
+from hpt_ros.dataset.files import flush_folder, write_json
 from hpt_ros.dataset.statistics import FeatureStatistics
 
 CONTENT, ARRAYS = "content.json", "arrays.npz"
@@ -74,7 +74,7 @@ def converted_once(place: Path, folder: Path, work: Callable[[Path], Converted])
     building.mkdir(parents=True)
     try:
         _save(building, work(building))
-        flush(building)
+        flush_folder(building)
         building.rename(place)
     finally:
         shutil.rmtree(building, ignore_errors=True)
