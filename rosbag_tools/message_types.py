@@ -21,6 +21,8 @@ from rosbags.typesys.base import TypesysError
 from rosbags.typesys.msg import normalize_msgtype
 from rosbags.typesys.store import Typestore
 
+from hpt_ros.embodiment.commands import COMMANDS
+from hpt_ros.embodiment.streams import STREAM_TYPES
 from rosbag_tools.channels import (
     CDR,
     IDL_ENCODINGS,
@@ -129,6 +131,8 @@ def _made(type_: str, ros1: bool, schema: str, definition: str, digest: str) -> 
             f"{', '.join((*MSG_ENCODINGS, *IDL_ENCODINGS))} was expected"
         )
     _check_digest(store, name, ros1, digest)
+    if type_ in STREAM_TYPES or type_ in COMMANDS:
+        _check_standard_fields(store, ros1)
     fields = store.fielddefs[name][1]
     return MessageType(name, store, ros1, bool(fields) and fields[0][1] == _HEADER)
 
@@ -212,6 +216,16 @@ def _check_digest(store: Typestore, name: str, ros1: bool, digest: str) -> None:
         raise UnreadableTypeError(
             f"its definition of {name[:100]} has the hash {real[:24]}, but the bag lists {digest[:24]}"
         )
+
+
+def _check_standard_fields(store: Typestore, ros1: bool) -> None:
+    """What decodes messages relies on the fields of the standard definition; a bag's may have more of them."""
+    standard = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_KILTED).fielddefs
+    for name, (_, fields) in store.fielddefs.items():
+        if name in standard:
+            there = {field for field, _ in fields}
+            if lacking := [field for field, _ in standard[name][1] if field not in there]:
+                raise UnreadableTypeError(f"its definition of {name} lacks the field {lacking[0]!r}")
 
 
 def _array_length(kind: Any) -> int:

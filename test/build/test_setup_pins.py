@@ -130,3 +130,20 @@ def test_what_pip_adds_to_a_distribution_differs_from_the_pins_only_for_its_nump
     assert SpecifierSet(added["numpy"]).contains(noble["numpy"].removeprefix("=="))
     asked = _requirements((ROOT / "requirements-distribution.txt").read_text().replace("-c ", "# "))
     assert {canonicalize_name(requirement.name) for requirement in asked} <= added.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("distro", "libraries"), [("kilted", "pinned"), ("jazzy", "pinned"), ("jazzy", "noble")])
+def test_pip_finds_versions_that_fit_together(
+    pins: ModuleType, distro: str, libraries: str, tmp_path: Path
+) -> None:
+    """Pinned: Noble's pytest beside a plugin that colcon asks for and that wants a newer one."""
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text(pins.merged_constraints(ROOT, libraries), encoding="utf-8")
+    files = [str(word) for path in pins.requirement_files(ROOT, distro) for word in ("-r", path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--ignore-installed", "--target",
+         str(tmp_path / "nowhere"), "--constraint", str(constraints), *files],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

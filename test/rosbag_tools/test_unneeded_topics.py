@@ -40,6 +40,7 @@ IDL: my_msgs/msg/Bar
 module my_msgs {{ module msg {{ struct Bar {{ double y; }}; }}; }};
 """
 QOS = text("offered_qos_profiles") + text("- history: [nonsense\n  depth: {")
+HEADER = f"{'=' * 80}\nMSG: std_msgs/Header\nbuiltin_interfaces/Time stamp\nstring frame_id\n"
 # Name: channel, and what is said of it.
 ODD = {
     "no schema": (OddChannel("/odd", "", schema=None), "no definition of its type"),
@@ -65,6 +66,14 @@ ODD = {
         "not one of",
     ),
     "itself": (OddChannel("/odd", FOO, definition="Foo foo\n"), "cannot be parsed"),
+    "field of a decoded type": (
+        OddChannel(
+            "/odd",
+            "sensor_msgs/msg/JointState",
+            definition="std_msgs/Header header\nstring[] name\n" + HEADER,
+        ),
+        "its definition of sensor_msgs/msg/JointState lacks the field 'position'",
+    ),
     "json": (OddChannel("/odd", "Event", "json", "jsonschema", "{}"), "encoded as 'json'"),
     "protobuf": (OddChannel("/odd", "a.Event", "protobuf", "protobuf", b"\x0a\xff"), "encoded as 'protobuf'"),
     "cdr of an unknown language": (
