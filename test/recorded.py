@@ -16,6 +16,7 @@ from rosbags.typesys import Stores, get_typestore
 from sensing_rig import NS, SENSING, message_of
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from hpt_ros.embodiment.streams import in_namespace
 from hpt_ros.observation import Tick
 from hpt_ros.policies.protocol import Observation
 from rosbag_tools.reader import Bag
@@ -23,7 +24,8 @@ from rosbag_tools.resample import Resampler, Row
 
 MS = 1_000_000
 START = 1_700_000_000 * NS
-ACTION = SENSING.action
+RECORDED = SENSING.with_topics(in_namespace)  # names in a bag are absolute
+ACTION = RECORDED.action
 
 
 @dataclass
@@ -63,7 +65,7 @@ def write_bag(path: Path) -> Path:
     random = np.random.default_rng(5)
     store = get_typestore(Stores.ROS2_KILTED)
     entries: list[tuple[int, str, str, Any]] = []
-    for stream in SENSING.streams:
+    for stream in RECORDED.streams:
         for number in range(int(2 * stream.rate_hz)):
             stamp = START + round(number * NS / stream.rate_hz) - 3 * MS
             if stream.name == "skin" and 0.9 < number / stream.rate_hz < 1.4:
@@ -85,7 +87,7 @@ def write_bag(path: Path) -> Path:
 
 def converted(bag: Path, optional: frozenset[str]) -> dict[int, Row]:
     """The converter's rows, by the tick's time."""
-    resampler = Resampler(SENSING, optional=optional)
+    resampler = Resampler(RECORDED, optional=optional)
     with Bag.open(bag) as opened:
         rows = [
             row

@@ -15,7 +15,7 @@ from policy_rig import wait_for
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
-from recorded import Watching, converted, require_inputs, write_bag
+from recorded import RECORDED, Watching, converted, require_inputs, write_bag
 from rosgraph_msgs.msg import Clock
 from sensing_rig import KINDS, SENSING
 
@@ -53,12 +53,12 @@ class Player(Node):
         self.clock = self.create_publisher(Clock, "/clock", 10)
         self.topics = {
             stream.topic: self.create_publisher(KINDS[stream.type], stream.topic, 10)
-            for stream in SENSING.streams
+            for stream in RECORDED.streams
         }
 
     def play(self, bag: Path, node: PolicyNode, policy: Watching) -> None:
         store = installed_types(KINDS)
-        kinds = {stream.topic: stream.type for stream in SENSING.streams}
+        kinds = {stream.topic: stream.type for stream in RECORDED.streams}
         with Bag.open(bag) as opened:
             messages = list(opened.messages([*self.topics]))
         for number, message in enumerate(messages):

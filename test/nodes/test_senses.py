@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from policy_rig import HOME, Ramp, Rig, policy_rig, wait_for
 from rclpy.parameter import Parameter
-from recorded import ACTION, START, Watching, converted, require_inputs, write_bag
+from recorded import ACTION, RECORDED, START, Watching, converted, require_inputs, write_bag
 from scipy.interpolate import CubicHermiteSpline
 from sensing_rig import SENSING, TASKS, SensingRobot
 
@@ -39,7 +39,7 @@ def replayed(bag: Path, loaded: LoadedPolicy, *, every: int) -> PolicyRuntime:
     """Put the bag's messages through the node's path; the control loop comes round every so many messages."""
     runtime = PolicyRuntime(loaded, ControlConfig())
     runtime.activate(enabled=True)
-    topics = {stream.topic: stream for stream in SENSING.streams}
+    topics = {stream.topic: stream for stream in RECORDED.streams}
     with Bag.open(bag) as opened:
         messages = [*opened.messages([*topics, ACTION.topic])]
     for number, message in enumerate(messages):
