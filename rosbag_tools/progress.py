@@ -70,7 +70,8 @@ class Watch:
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[None]:
-        """Look every `LOOK_EVERY_S` of wall time, in a thread."""
+        """Look at once, and then every `LOOK_EVERY_S` of wall time, in a thread."""
+        self.look()
         ended = threading.Event()
 
         def work() -> None:

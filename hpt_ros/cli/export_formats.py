@@ -84,15 +84,19 @@ def write_hdf5(path: Path, dataset: Dataset, progress: Progress) -> None:
 def write_zarr(path: Path, dataset: Dataset, progress: Progress) -> None:
     """Write diffusion policy's layout: ``action``, ``state``, one array per view and stream, and ``episode_ends``."""
     zarr = require_extra("zarr", extra="export", what="hpt export to Zarr")
-    root = zarr.open_group(str(path), mode="w", zarr_format=2)
+    # zarr 2 is the newest for Python 3.10: what it writes is format 2, its arrays are called datasets.
+    root = zarr.open_group(str(path), mode="w", **({"zarr_format": 2} if zarr.__version__ >= "3" else {}))
     root.attrs["embodiment"] = dataset.embodiment.to_yaml()
     root.attrs["tasks"] = [episode.task for episode in dataset.episodes]
     data, meta = root.create_group("data"), root.create_group("meta")
 
+    def new_array(group: Any) -> Any:
+        return group.create_array if hasattr(group, "create_array") else group.create_dataset
+
     def create(name: str, shape: tuple[int, ...], dtype: Any) -> Any:
         row_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         rows = min(max(1, ZARR_CHUNK_BYTES // row_bytes), dataset.length)
-        return data.create_array(name, shape=(dataset.length, *shape), dtype=dtype, chunks=(rows, *shape))
+        return new_array(data)(name, shape=(dataset.length, *shape), dtype=dtype, chunks=(rows, *shape))
 
     columns = {"action": dataset.action, **_columns(dataset)}
     stored = {name: create(name, values.shape[1:], values.dtype) for name, values in columns.items()}
@@ -100,7 +104,7 @@ def write_zarr(path: Path, dataset: Dataset, progress: Progress) -> None:
         stream.name: create(stream.name, _view_shape(dataset, stream.name), np.uint8)
         for stream in dataset.embodiment.image_streams
     }
-    ends = meta.create_array("episode_ends", shape=(len(dataset.episodes),), dtype=np.int64)
+    ends = new_array(meta)("episode_ends", shape=(len(dataset.episodes),), dtype=np.int64)
     for number, (episode, pictures) in enumerate(_episodes(dataset)):
         rows = slice(episode.start, episode.stop)
         for name, values in columns.items():

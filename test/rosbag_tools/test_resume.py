@@ -170,6 +170,7 @@ def test_when_interrupted_expect_a_sentence_no_trace_and_nothing_written(senses,
         line = ""
         while not line.startswith("converting 0/"):
             line = process.stderr.readline()
+            assert line, "it ended before it began to convert"
         os.killpg(process.pid, signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130
