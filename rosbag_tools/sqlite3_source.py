@@ -30,16 +30,11 @@ def sqlite3_is_complete(path: Path) -> bool:
         head = file.read(100)
     if len(head) < 100:
         return False
-    pages = int.from_bytes(head[28:32], "big")
+    page, pages = (int.from_bytes(head[place], "big") for place in (slice(16, 18), slice(28, 32)))
+    page_bytes = 65536 if page == 1 else max(page, 512)
     valid = head[24:28] == head[92:96]
-    whole = not valid or pages * _page_bytes(path) <= path.stat().st_size
+    whole = not valid or pages * page_bytes <= path.stat().st_size
     return whole and not any(_waiting(path.with_name(path.name + end)) for end in _JOURNALS)
-
-
-def _page_bytes(path: Path) -> int:
-    with path.open("rb") as file:
-        page = int.from_bytes(file.read(18)[16:], "big")
-    return 65536 if page == 1 else max(page, 512)
 
 
 def _waiting(path: Path) -> bool:

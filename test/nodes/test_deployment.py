@@ -62,29 +62,34 @@ def left(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_when_the_recorder_has_a_deployment_expect_its_bag_to_convert_by_the_trained_names(tmp_path):
+def recorded(folder: Path, robot_type: Any, cell: str, stop_s: float) -> Path:
+    """A bag that the recorder made of a robot in a cell, from 1.2 s to `stop_s`."""
     with Composition() as composition:
-        robot = composition.add(Robot(composition.context))
+        robot = composition.add(robot_type(composition.context))
         recorder = composition.add(
             RecorderNode(
                 Embodiment.loads(TRAINED),
-                tmp_path / "bags",
+                folder,
                 context=composition.context,
                 parameter_overrides=[Parameter("use_sim_time", value=True)],
-                deployment=Deployment.loads(CELL),
+                deployment=Deployment.loads(cell),
             )
         )
         until(lambda: len(recorder.topics.known) >= 3)
         connected(robot.eye, robot.joints, robot.command)
         robot.play(recorder, 1.0, 1.2)
         assert robot.call(StartEpisode).success
-        robot.play(recorder, 1.2, 3.0)
-        stopped = robot.call(StopEpisode)
-    with Bag.open(stopped.bag_path) as bag:
+        robot.play(recorder, 1.2, stop_s)
+        return Path(robot.call(StopEpisode).bag_path)
+
+
+def test_when_the_recorder_has_a_deployment_expect_its_bag_to_convert_by_the_trained_names(tmp_path):
+    path = recorded(tmp_path / "bags", Robot, CELL, stop_s=3.0)
+    with Bag.open(path) as bag:
         assert Embodiment.loads(bag.embodiment_text()) == Embodiment.loads(TRAINED)
         assert Deployment.loads(bag.custom["hpt_ros.deployment"]) == Deployment.loads(CELL)
         assert not inspect(bag, named_in(bag, Embodiment.loads(TRAINED))).lacks
-    convert([stopped.bag_path], tmp_path / "dataset")
+    convert([path], tmp_path / "dataset")
     info = (tmp_path / "dataset" / "meta" / "info.json").read_text()
     assert '"joint.position"' in info
     assert '"a.position"' not in info
@@ -111,26 +116,10 @@ class Compressing(Robot):  # type: ignore[misc]
 
 
 def test_when_the_cell_compresses_and_stamps_otherwise_expect_its_recording_to_convert(tmp_path):
-    with Composition() as composition:
-        robot = composition.add(Compressing(composition.context))
-        recorder = composition.add(
-            RecorderNode(
-                Embodiment.loads(TRAINED),
-                tmp_path / "bags",
-                context=composition.context,
-                parameter_overrides=[Parameter("use_sim_time", value=True)],
-                deployment=Deployment.loads(COMPRESSED),
-            )
-        )
-        until(lambda: len(recorder.topics.known) >= 3)
-        connected(robot.eye, robot.joints, robot.command)
-        robot.play(recorder, 1.0, 1.2)
-        assert robot.call(StartEpisode).success
-        robot.play(recorder, 1.2, 3.5)
-        stopped = robot.call(StopEpisode)
-    with Bag.open(stopped.bag_path) as bag:
+    path = recorded(tmp_path / "bags", Compressing, COMPRESSED, stop_s=3.5)
+    with Bag.open(path) as bag:
         assert bag.topics["/eye/compressed"].type == "sensor_msgs/msg/CompressedImage"
-    assert convert([stopped.bag_path], tmp_path / "dataset").kept >= 15
+    assert convert([path], tmp_path / "dataset").kept >= 15
 
 
 def test_when_a_baseline_has_a_deployment_expect_the_robot_of_the_cell(left):

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""A small dataset in the LeRobotDataset v3.0 layout, written without the code under test."""
+"""A small dataset in the LeRobotDataset v3.0 layout, written without the code under test, and fixtures of it."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.dataset.layout import features_of, image_feature
 from hpt_ros.embodiment import Embodiment
 
@@ -134,3 +137,22 @@ def write_dataset(root: Path, lengths: tuple[int, ...] = LENGTHS) -> None:
     (root / "meta/info.json").write_text(json.dumps(info))
     (root / "meta/hpt").mkdir()
     (root / "meta/hpt/embodiment.yaml").write_text(robot.to_yaml())
+
+
+@pytest.fixture(scope="session")
+def dataset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The intact dataset; tests must not write into it."""
+    root = tmp_path_factory.mktemp("data") / "tiny"
+    write_dataset(root)
+    return root
+
+
+@pytest.fixture
+def own_folder(dataset_folder: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(dataset_folder, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="session")
+def dataset(dataset_folder: Path) -> Dataset:
+    return open_dataset(dataset_folder)
