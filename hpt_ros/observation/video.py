@@ -32,11 +32,15 @@ def video_codec(message: Any) -> str:
 
     A text names it: ``h264``, ``video/h265``, or an encoder such as ``hevc_nvenc`` and ``libx264``, before a semicolon.
     """
-    text = getattr(message, "encoding" if hasattr(message, "pts") else "format", "")
-    name = str(text).partition(";")[0].lower()
+    name = _codec_text(message).partition(";")[0].lower()
     if "264" in name or name == "avc":
         return "h264"
     return "hevc" if "265" in name or "hevc" in name else ""
+
+
+def _codec_text(message: Any) -> str:
+    """Where a message names its codec; an FFMPEGPacket's `encoding` does."""
+    return str(getattr(message, "encoding" if hasattr(message, "pts") else "format", ""))
 
 
 def is_video(stream: Stream, message: Any) -> bool:
@@ -104,10 +108,9 @@ class VideoDecoder:
         """
         where, codec, data = place(self._stream), video_codec(message), bytes(memoryview(message.data))
         if not codec:
-            text = getattr(message, "encoding" if hasattr(message, "pts") else "format", "")
             raise DecodeError(
-                f"{where} has video of the codec {str(text)[:40]!r}, but h264 or h265 was expected; set the encoder to "
-                "one of these"
+                f"{where} has video of the codec {_codec_text(message)[:40]!r}, but h264 or h265 was expected; set the "
+                "encoder to one of these"
             )
         if codec != self._codec:
             self._open(codec)

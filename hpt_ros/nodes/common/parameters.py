@@ -154,6 +154,22 @@ def read(node: Node, cls: type[T], changes: Mapping[str, Any] | None = None) -> 
     return read_dataclass(cls, _mapping(node, cls, "", changes or {}), where=where)
 
 
+def declare_fixed(node: Node, cls: type[T], defaults: Mapping[str, Any] = MappingProxyType({})) -> T:
+    """Declare a dataclass as all parameters that a node has, of which none changes once it runs, and read them.
+
+    Args:
+        node: whose parameters they become.
+        cls: the dataclass.
+        defaults: by name, in place of the dataclass's.
+
+    Raises:
+        HptError: a value of the wrong type or out of its range, or a parameter that there is not.
+    """
+    declare(node, cls, read_only=None, defaults=defaults)
+    require_known(node)
+    return read(node, cls)
+
+
 def names(*classes: type[Any]) -> frozenset[str]:
     """Names of the parameters that `declare` makes of dataclasses."""
     return frozenset(name for cls in classes for name, _, _ in _fields(cls, ""))

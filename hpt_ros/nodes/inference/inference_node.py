@@ -51,9 +51,7 @@ class InferenceNode(StrictParameters, Node):
             HptError: the policy cannot be loaded.
         """
         super().__init__(name, **node_arguments)
-        parameters.declare(self, PolicyChoice, read_only=None)
-        parameters.require_known(self)
-        config = parameters.read(self, PolicyChoice)
+        config = parameters.declare_fixed(self, PolicyChoice)
         self._loaded = load() if load is not None else config.load()
         self._episode: tuple[Any, Any] | None = None
         self._answers = self.create_publisher(UInt8MultiArray, "~/answer", NEWEST)

@@ -94,9 +94,7 @@ class RecorderNode(StrictParameters, Node):
             namespace=namespace,
         )
         given = {"out_dir": str(out_dir), "extra_topics": tuple(extra_topics)}
-        parameters.declare(self, RecorderParameters, read_only=None, defaults=given)
-        parameters.require_known(self)
-        config = parameters.read(self, RecorderParameters)
+        config = parameters.declare_fixed(self, RecorderParameters, defaults=given)
         path, folder, self._keep_free_mb = config.embodiment, config.out_dir, config.keep_free_mb
         cell = config.deployment
         if embodiment is None and not path:

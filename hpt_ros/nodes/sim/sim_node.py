@@ -133,9 +133,7 @@ class SimNode(StrictParameters, Node):
             namespace=namespace,
             parameter_overrides=list(parameter_overrides or ()),
         )
-        parameters.declare(self, SimParameters, read_only=None)
-        parameters.require_known(self)
-        self._settings = parameters.read(self, SimParameters)
+        self._settings = parameters.declare_fixed(self, SimParameters)
         self._physics = Physics()
         self._tick_steps = whole_steps(
             TICK_NS * 1e-9, self._physics.timestep_s, what="period of joint_states"

@@ -70,9 +70,7 @@ class TeleopNode(StrictParameters, Node):
     ) -> None:
         overrides = [Parameter("use_sim_time", value=True), *(parameter_overrides or ())]
         super().__init__("teleop_node", context=context, namespace=namespace, parameter_overrides=overrides)
-        parameters.declare(self, TeleopParameters, read_only=None)
-        parameters.require_known(self)
-        self._settings = parameters.read(self, TeleopParameters)
+        self._settings = parameters.declare_fixed(self, TeleopParameters)
         self._demonstrations = 0
         self._bowl_xy_m: np.ndarray | None = None
         self._joints_rad: dict[str, float] = {}
