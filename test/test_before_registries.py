@@ -31,7 +31,9 @@ def dataset(tmp_path: Path) -> Dataset:
 
 def test_the_bag_gives_the_same_dataset_to_the_byte(dataset: Dataset, tmp_path: Path) -> None:
     convert([OLD / "bag"], tmp_path / "again", dataset.embodiment)
-    names = sorted(path.relative_to(OLD / "dataset") for path in (OLD / "dataset").rglob("*") if path.is_file())
+    names = sorted(
+        path.relative_to(OLD / "dataset") for path in (OLD / "dataset").rglob("*") if path.is_file()
+    )
     report = Path("meta/hpt/report.json")  # it names the bag's folder
     assert len(names) == 9
     for name in names:

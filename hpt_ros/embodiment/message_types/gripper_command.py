@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hpt_ros.embodiment.commands.base import CommandType, Sending, Told, target
 from hpt_ros.embodiment.kinds import JOINT_POSITION
+from hpt_ros.embodiment.message_types.base import CommandType, MessageType, Sending, Told, target
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.action import Output
@@ -30,12 +30,13 @@ def check(output: Output) -> str:
     return f"has {len(output.names)} names, but {TYPE} moves one joint; use control_msgs/action/ParallelGripperCommand"
 
 
-COMMAND = CommandType(
-    type=TYPE,
-    kinds=(JOINT_POSITION,),
-    controllers="gripper_controllers/GripperActionController; stock drivers of Franka, Kinova, xArm and Robotiq",
-    encode=encode,
-    check=check,
-    own_speed=True,
-    package="control-msgs",
+MESSAGE_TYPE = MessageType(
+    name=TYPE,
+    command=CommandType(
+        kinds=(JOINT_POSITION,),
+        controllers="gripper_controllers/GripperActionController; stock drivers of Franka, Kinova, xArm and Robotiq",
+        encode=encode,
+        check=check,
+        own_speed=True,
+    ),
 )

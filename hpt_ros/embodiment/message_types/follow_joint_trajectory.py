@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hpt_ros.embodiment.commands import joint_trajectory
-from hpt_ros.embodiment.commands.base import CommandType, Sending, Told
 from hpt_ros.embodiment.kinds import JOINT_POSITION
+from hpt_ros.embodiment.message_types import joint_trajectory
+from hpt_ros.embodiment.message_types.base import CommandType, MessageType, Sending, Told
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.action import Output
@@ -24,10 +24,11 @@ def encode(told: Told, output: Output, sending: Sending) -> Any:
     return sending.interface(TYPE).Goal(trajectory=joint_trajectory.encode(told, output, sending))
 
 
-COMMAND = CommandType(
-    type=TYPE,
-    kinds=(JOINT_POSITION,),
-    controllers="joint_trajectory_controller and drivers that have its action alone",
-    encode=encode,
-    package="control-msgs",
+MESSAGE_TYPE = MessageType(
+    name=TYPE,
+    command=CommandType(
+        kinds=(JOINT_POSITION,),
+        controllers="joint_trajectory_controller and drivers that have its action alone",
+        encode=encode,
+    ),
 )

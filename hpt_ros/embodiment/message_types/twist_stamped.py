@@ -1,19 +1,32 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""geometry_msgs/TwistStamped: the velocity of a tool, or of a base."""
+"""geometry_msgs/TwistStamped: the velocity of a tool, or of a base; measured or commanded."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hpt_ros.embodiment.commands.base import CommandType, Decoded, Sending, Told, fill, require_frame
-from hpt_ros.embodiment.commands.twist import base_velocity, fill_base
+import numpy as np
+from numpy.typing import NDArray
+
 from hpt_ros.embodiment.kinds import BASE_VELOCITY, CARTESIAN_TWIST
-from hpt_ros.embodiment.messages import stamp_ns, twist_vector
+from hpt_ros.embodiment.message_types.base import (
+    CommandType,
+    Decoded,
+    MessageType,
+    Sending,
+    Told,
+    elements,
+    fill,
+    require_frame,
+)
+from hpt_ros.embodiment.message_types.twist import base_velocity, fill_base
+from hpt_ros.embodiment.messages import VELOCITY_ELEMENTS, place, stamp_ns, twist_vector
 from hpt_ros.embodiment.rotations import angular_velocity
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.action import Output
+    from hpt_ros.embodiment.streams import Stream
 
 
 def encode(told: Told, output: Output, sending: Sending) -> Any:
@@ -36,10 +49,24 @@ def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded
     return stamp_ns(message, arrival_ns), twist_vector(message.twist, output.elements, where)
 
 
-COMMAND = CommandType(
-    type="geometry_msgs/msg/TwistStamped",
-    kinds=(CARTESIAN_TWIST, BASE_VELOCITY),
-    controllers="MoveIt Servo (command type TWIST); diff_drive_controller, mecanum_drive_controller and Nav2's bases",
-    encode=encode,
-    decode=decode,
+def observe(stream: Stream, message: Any) -> NDArray[np.float64]:
+    """geometry_msgs/TwistStamped to float64 (6,): linear in m/s, then angular in rad/s.
+
+    Raises:
+        InvalidSampleError: a value is not finite.
+    """
+    return twist_vector(message.twist, stream.names, place(stream))
+
+
+MESSAGE_TYPE = MessageType(
+    name="geometry_msgs/msg/TwistStamped",
+    decoders={"state": observe},
+    names=elements(*VELOCITY_ELEMENTS),
+    command=CommandType(
+        kinds=(CARTESIAN_TWIST, BASE_VELOCITY),
+        controllers="MoveIt Servo (command type TWIST); diff_drive_controller, mecanum_drive_controller and bases of "
+        "Nav2",
+        encode=encode,
+        decode=decode,
+    ),
 )

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpt_ros.embodiment.commands.base import CommandType, Decoded, Floats, Sending, Told, fill
 from hpt_ros.embodiment.kinds import BASE_VELOCITY, TWIST_ELEMENTS
+from hpt_ros.embodiment.message_types.base import (
+    CommandType,
+    Decoded,
+    Floats,
+    MessageType,
+    Sending,
+    Told,
+    fill,
+)
 from hpt_ros.embodiment.messages import DecodeError, twist_vector
 
 if TYPE_CHECKING:
@@ -55,10 +63,12 @@ def base_velocity(output: Output, twist: Any, where: str) -> Floats:
     return values[[TWIST_ELEMENTS.index(axis) for axis in output.names]]
 
 
-COMMAND = CommandType(
-    type="geometry_msgs/msg/Twist",
-    kinds=(BASE_VELOCITY,),
-    controllers="mobile bases that take unstamped cmd_vel",
-    encode=encode,
-    decode=decode,
+MESSAGE_TYPE = MessageType(
+    name="geometry_msgs/msg/Twist",
+    command=CommandType(
+        kinds=(BASE_VELOCITY,),
+        controllers="mobile bases that take unstamped cmd_vel",
+        encode=encode,
+        decode=decode,
+    ),
 )

@@ -1,21 +1,23 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What a type of command is: how a command becomes a message or a goal, and how one is read again."""
+"""What a type of messages is: how they are observed, and how a command becomes one, or a goal, and is read again."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment.messages import NS_PER_S, DecodeError, finite, joint_order
+from hpt_ros.embodiment.messages import NS_PER_S, DecodeError, finite, header_stamp_ns, joint_order
+from hpt_ros.modalities import Decoder
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.action import Output
+    from hpt_ros.embodiment.streams import Stream
 
 Floats = NDArray[np.float64]
 Decoded = tuple[int, Floats]
@@ -85,10 +87,9 @@ class Sending:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CommandType:
-    """One type of message or action that commands robots. Adding one: a file beside this one and a line in `COMMANDS`.
+    """How messages or goals of a type command robots.
 
     Attributes:
-        type: name of the interface.
         kinds: quantities that it can carry, see `hpt_ros.embodiment.kinds`.
         controllers: who takes it, for people.
         encode: makes the message, or the goal, of a command (of the output's dimensions).
@@ -96,22 +97,70 @@ class CommandType:
             name it in errors; None: it is no message.
         check: returns why an output of this type cannot be, from "it" on; empty if it can.
         own_speed: the driver moves as fast as it likes, so it is given targets, not the way there.
-        package: Debian package of a ROS distribution that has the interface, without ros-DISTRO-.
     """
 
-    type: str
     kinds: tuple[str, ...]
     controllers: str
     encode: Callable[[Told, Output, Sending], Any]
     decode: Callable[[Output, Any, int, str], Decoded] | None = None
     check: Callable[[Output], str] = lambda output: ""
     own_speed: bool = False
-    package: str = "common-interfaces"
+
+
+def _no_names(stream: Stream) -> tuple[str, ...]:
+    return ()
+
+
+def _never(message: Any) -> bool:
+    return False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MessageType:
+    """One type of messages or actions. Adding one: a file beside this one and its line in `MESSAGE_TYPES`.
+
+    Attributes:
+        name: of the type, e.g. "sensor_msgs/msg/JointState"; nodes import its class by it.
+        decoders: modality to what makes a sample of a stream's message; none: it is not observed. A modality may name
+            types itself (`hpt_ros.modalities.Modality.message_types`).
+        names: gives the names of a stream's vector; none where a sample is no vector.
+        fields: what a stream may take of a message, in `Stream.fields`; none: it has no such key.
+        needs: keys of a stream that it needs, beside those of its modality ("joints", "length").
+        empty: whether a message names no joint, has no point and no value, as drivers send it at their start and as a
+            stop: it does not count.
+        stamp_ns: when a message was measured, ns; 0 or None where it does not say: then its arrival counts.
+        decoded_late: decoding takes long, so only messages that a tick needs are decoded, beside the control loop.
+        video: its messages are packets of H.264 or H.265, of which each needs those before it.
+        content: name of what it carries, where other types carry the same: a cell may have one of these.
+        command: how it commands robots; None if it does not.
+    """
+
+    name: str
+    decoders: Mapping[str, Decoder] = field(default_factory=dict)
+    names: Callable[[Stream], tuple[str, ...]] = _no_names
+    fields: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    empty: Callable[[Any], bool] = _never
+    stamp_ns: Callable[[Any], int | None] = header_stamp_ns
+    decoded_late: bool = False
+    video: bool = False
+    content: str = ""
+    command: CommandType | None = None
+
+    @property
+    def debian_package(self) -> str:
+        """Debian package of a ROS distribution that has the type, without ros-DISTRO-."""
+        return self.name.partition("/")[0].replace("_", "-")
 
     @property
     def is_action(self) -> bool:
         """Whether it is an action, whose goals are sent when the target changes, and not a topic's message."""
-        return "/action/" in self.type
+        return "/action/" in self.name
+
+
+def elements(*names: str) -> Callable[[Stream], tuple[str, ...]]:
+    """Return what names a vector's elements after its stream, e.g. "tool.x"."""
+    return lambda stream: tuple(f"{stream.name}.{name}" for name in names)
 
 
 def doubles(values: Floats) -> array[float]:

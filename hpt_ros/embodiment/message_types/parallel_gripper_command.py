@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hpt_ros.embodiment.commands.base import CommandType, Sending, Told, target
 from hpt_ros.embodiment.kinds import JOINT_POSITION
+from hpt_ros.embodiment.message_types.base import CommandType, MessageType, Sending, Told, target
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.action import Output
@@ -25,11 +25,12 @@ def encode(told: Told, output: Output, sending: Sending) -> Any:
     return goal
 
 
-COMMAND = CommandType(
-    type=TYPE,
-    kinds=(JOINT_POSITION,),
-    controllers="parallel_gripper_action_controller (Jazzy and later)",
-    encode=encode,
-    own_speed=True,
-    package="control-msgs",
+MESSAGE_TYPE = MessageType(
+    name=TYPE,
+    command=CommandType(
+        kinds=(JOINT_POSITION,),
+        controllers="parallel_gripper_action_controller (Jazzy and later)",
+        encode=encode,
+        own_speed=True,
+    ),
 )

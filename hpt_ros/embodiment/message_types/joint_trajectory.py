@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpt_ros.embodiment.commands.base import CommandType, Decoded, Sending, Told, doubles, in_order
 from hpt_ros.embodiment.kinds import JOINT_POSITION
+from hpt_ros.embodiment.message_types.base import (
+    CommandType,
+    Decoded,
+    MessageType,
+    Sending,
+    Told,
+    doubles,
+    in_order,
+)
 from hpt_ros.embodiment.messages import NS_PER_S, stamp_ns, time_ns
 
 if TYPE_CHECKING:
@@ -87,10 +95,18 @@ def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded
     return arrival_ns, value
 
 
-COMMAND = CommandType(
-    type="trajectory_msgs/msg/JointTrajectory",
-    kinds=(JOINT_POSITION,),
-    controllers="joint_trajectory_controller and drivers with its topic",
-    encode=encode,
-    decode=decode,
+def empty(message: Any) -> bool:
+    """Whether it has no point, which stops a controller."""
+    return not len(message.points)
+
+
+MESSAGE_TYPE = MessageType(
+    name="trajectory_msgs/msg/JointTrajectory",
+    empty=empty,
+    command=CommandType(
+        kinds=(JOINT_POSITION,),
+        controllers="joint_trajectory_controller and drivers with its topic",
+        encode=encode,
+        decode=decode,
+    ),
 )

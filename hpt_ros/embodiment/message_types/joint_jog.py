@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hpt_ros.embodiment.commands.base import CommandType, Decoded, Sending, Told, in_order
 from hpt_ros.embodiment.kinds import JOINT_VELOCITY
+from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, Told, in_order
 from hpt_ros.embodiment.messages import NS_PER_S, DecodeError, InvalidSampleError, stamp_ns
 
 if TYPE_CHECKING:
@@ -64,11 +64,18 @@ def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded
     return time_ns, values / duration_s
 
 
-COMMAND = CommandType(
-    type="control_msgs/msg/JointJog",
-    kinds=(JOINT_VELOCITY,),
-    controllers="MoveIt Servo (command type JOINT_JOG, velocities) and drivers that jog",
-    encode=encode,
-    decode=decode,
-    package="control-msgs",
+def empty(message: Any) -> bool:
+    """Whether it names no joint and has no value."""
+    return not (len(message.joint_names) or len(message.velocities) or len(message.displacements))
+
+
+MESSAGE_TYPE = MessageType(
+    name="control_msgs/msg/JointJog",
+    empty=empty,
+    command=CommandType(
+        kinds=(JOINT_VELOCITY,),
+        controllers="MoveIt Servo (command type JOINT_JOG, velocities) and drivers that jog",
+        encode=encode,
+        decode=decode,
+    ),
 )

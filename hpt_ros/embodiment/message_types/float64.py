@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpt_ros.embodiment.commands.base import CommandType, Decoded, Sending, Told
 from hpt_ros.embodiment.kinds import JOINT_POSITION
+from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, Told
 from hpt_ros.embodiment.messages import finite
 
 if TYPE_CHECKING:
@@ -33,11 +33,13 @@ def check(output: Output) -> str:
     return f"has {len(output.names)} names, but std_msgs/msg/Float64 commands one joint; use another type"
 
 
-COMMAND = CommandType(
-    type="std_msgs/msg/Float64",
-    kinds=(JOINT_POSITION,),
-    controllers="drivers of a single joint, such as simulated ones",
-    encode=encode,
-    decode=decode,
-    check=check,
+MESSAGE_TYPE = MessageType(
+    name="std_msgs/msg/Float64",
+    command=CommandType(
+        kinds=(JOINT_POSITION,),
+        controllers="drivers of a single joint, such as simulated ones",
+        encode=encode,
+        decode=decode,
+        check=check,
+    ),
 )
