@@ -3,7 +3,7 @@
 """A bag, a dataset and a checkpoint that were written before modalities and message types had registries still open.
 
 `test/data/before_registries` was written at commit abdc260: the bag by `support.tiny_senses`, the dataset from it by
-`rosbag_tools.convert`, the checkpoint with a stem for every modality and random weights. `expected.json` has what the
+`rosbag_tools.converting.convert`, the checkpoint with a stem for every modality and random weights. `expected.json` has what the
 checkpoint predicted for two rows of the dataset.
 """
 
@@ -19,7 +19,7 @@ from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.learning import Windows
 from hpt_ros.learning.samples import gather
 from hpt_ros.model import load_checkpoint
-from rosbag_tools.convert import convert
+from rosbag_tools.converting.convert import convert
 
 OLD = Path(__file__).resolve().parent / "data/before_registries"
 
