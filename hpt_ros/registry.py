@@ -51,17 +51,25 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         """Return whether there is such a name, without importing anything."""
-        return name in self.own or name in _entry_points(self.group)
+        return name in self.own or name in self._entry_points
 
     def __iter__(self) -> Iterator[str]:
         yield from self.own
-        yield from (name for name in _entry_points(self.group) if name not in self.own)
+        yield from (name for name in self._entry_points if name not in self.own)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    @functools.cached_property
+    def _entry_points(self) -> Mapping[str, tuple[importlib.metadata.EntryPoint, ...]]:
+        """The group's entry points by name, sorted; a package that is found twice on the path counts once."""
+        found: dict[str, dict[tuple[str, str], importlib.metadata.EntryPoint]] = {}
+        for point in importlib.metadata.entry_points(group=self.group):
+            found.setdefault(point.name, {})[_package(point), point.value] = point
+        return {name: tuple(found[name].values()) for name in sorted(found)}
+
     def _load(self, name: str) -> T:
-        points = _entry_points(self.group).get(name, ())
+        points = self._entry_points.get(name, ())
         values = ", ".join(f"{point.value!r} of {_package(point)}" for point in points)
         if len(points) + (name in self.own) > 1:
             own = "hpt_ros and " if name in self.own else ""
@@ -100,18 +108,6 @@ def load_location(location: str) -> Any:
     """Return what a location names, e.g. "hpt_ros.model.heads:MlpHead"."""
     module, _, name = location.partition(":")
     return getattr(importlib.import_module(module), name)
-
-
-_all_entry_points = functools.cache(importlib.metadata.entry_points)  # every package is looked at, once
-
-
-@functools.cache
-def _entry_points(group: str) -> Mapping[str, tuple[importlib.metadata.EntryPoint, ...]]:
-    """The entry points of a group by name, sorted; a package that is found twice on the path counts once."""
-    found: dict[str, dict[tuple[str, str], importlib.metadata.EntryPoint]] = {}
-    for point in _all_entry_points().select(group=group):
-        found.setdefault(point.name, {})[_package(point), point.value] = point
-    return {name: tuple(found[name].values()) for name in sorted(found)}
 
 
 def _package(point: importlib.metadata.EntryPoint) -> str:

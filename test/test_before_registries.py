@@ -3,8 +3,8 @@
 """A bag, a dataset and a checkpoint that were written before modalities and message types had registries still open.
 
 `test/data/before_registries` was written at commit abdc260: the bag by `support.tiny_senses`, the dataset from it by
-`rosbag_tools.converting.convert`, the checkpoint with a stem for every modality and random weights. `expected.json` has what the
-checkpoint predicted for two rows of the dataset.
+`rosbag_tools.converting.convert`, the checkpoint with a stem for every modality and random weights. `expected.json` has
+what the checkpoint predicted for two rows of the dataset.
 """
 
 from __future__ import annotations

@@ -294,6 +294,7 @@ def _checked(data: dict[str, Any], where: str) -> Embodiment:
     _check_names(embodiment, where)
     for stream in embodiment.streams:
         check_stream(stream, f"{where}, stream {stream.name!r}")
+    _check_alike(embodiment, where)
     check_action(embodiment.action, embodiment.streams, f"{where}, action")
     return embodiment
 
@@ -321,7 +322,6 @@ def _check_names(embodiment: Embodiment, where: str) -> None:
             raise EmbodimentError(
                 f"{where} has the {kind} {twice!r} twice, but each may stand once; rename or remove one"
             )
-    _check_alike(embodiment, where)
 
 
 def _check_alike(embodiment: Embodiment, where: str) -> None:

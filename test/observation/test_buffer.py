@@ -119,7 +119,7 @@ def test_of_two_samples_with_one_stamp_the_later_counts(robot):
     buffer = ObservationBuffer(robot)
     feed_all(buffer, BASE, level=1)
     buffer.push("left", BASE, BASE + 2 * MS, image(8))
-    assert buffer.ticks_ready(BASE + 20 * MS)[-1].images["left"][0, 0, 0] == 8
+    assert buffer.ticks_ready(BASE + 20 * MS)[-1].arrays["left"][0, 0, 0] == 8
 
 
 def test_when_arrival_goes_back_expect_a_reset_with_a_reason(robot):

@@ -78,7 +78,7 @@ def test_when_views_differ_in_size_expect_both_named(robot: Embodiment):
     other = dataclasses.replace(
         robot, streams=(left, dataclasses.replace(right, image=ImageSpec(10, 12)), joints)
     )
-    with pytest.raises(HptError, match="left 8x12, right 10x12, but one size"):
+    with pytest.raises(HptError, match="left 8x12x3, right 10x12x3, but one size"):
         assemble(other, [tick(1)])
 
 
@@ -180,7 +180,9 @@ def test_a_modality_absent_in_one_tick_of_the_window_is_left_out(everything, str
 
 def test_when_the_state_is_absent_at_the_first_tick_expect_no_previous_actions(everything):
     window = ObservationWindow(everything)
-    lost = dataclasses.replace(full_tick(5), state=np.empty(0), absent={"joints": "never seen"})
+    lost = dataclasses.replace(
+        full_tick(5), vectors={"wrench": np.arange(6.0)}, absent={"joints": "never seen"}
+    )
     window.push(lost)
     assert {"state", "actions"}.isdisjoint(window.inputs())
 
