@@ -259,7 +259,8 @@ def nan_checkpoint(folder: Path) -> LoadedPolicy:
 
     torch.manual_seed(0)
     config = PolicyConfig(
-        embodiment=ROBOT.name, observation_horizon=1, action_horizon=ROBOT.action.horizon, state_dim=7, action_dim=7,
+        embodiment=ROBOT.name, observation_horizon=1, action_horizon=ROBOT.action.horizon, action_dim=7,
+        shapes={"state": (7,)},
         stems=(StemConfig(modality="state", tokens=2),), trunk=TrunkConfig(depth=1, width=32, heads=2),
     )  # fmt: skip
     policy = Policy(config).eval()

@@ -26,7 +26,7 @@ import yaml
 from safetensors.torch import save_file
 
 from hpt_ros.errors import HptError
-from hpt_ros.model.config import PolicyConfig
+from hpt_ros.model.config import PolicyConfig, with_shapes
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.sources import read_tensors, sha256_of
 from hpt_ros.model.weights import load_strictly
@@ -209,6 +209,7 @@ def read_config(folder: str | Path) -> tuple[CheckpointConfig, dict[str, Any]]:
     training = mapping.pop("training", {})
     if not isinstance(training, dict):
         raise CheckpointError(f"{where}, key 'training', is no mapping; copy the checkpoint again")
+    mapping["policy"] = with_shapes(mapping.get("policy"))
     return read_dataclass(CheckpointConfig, mapping, where=where), training
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
+from hpt_ros.modalities import LANGUAGE, MODALITIES
 from hpt_ros.policies.protocol import Observation
 
 
@@ -68,9 +69,11 @@ class CheckpointPolicy:
     def predict(self, observation: Observation) -> NDArray[Any]:
         """The policy's chunk, (horizon, action dim), absolute whatever the mode it was trained in."""
         inputs: dict[str, Any] = {
-            name: observation.inputs[name] for name in self.config.modalities if name in observation.inputs
+            name: observation.inputs[name]
+            for name in (MODALITIES[item].input for item in self.config.modalities if item != LANGUAGE)
+            if name in observation.inputs
         }
-        if "language" in self.config.modalities and observation.task:
+        if LANGUAGE in self.config.modalities and observation.task:
             inputs["task"] = [observation.task]
         # Ticks without keys are like no other.
         keys: Sequence[Hashable] = observation.keys or [

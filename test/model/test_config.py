@@ -68,9 +68,12 @@ def test_when_a_key_is_misspelt_expect_its_place(make_config):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"state_dim": 0}, r"state_dim is 0.*exactly when there is a state stem"),
-        ({"views": 0}, r"views is 0.*exactly when there is an image stem"),
-        ({"image_height": 8}, r"images of 8x48 pixels.*at least 32"),
+        (
+            {"state_dim": 0},
+            r"shapes has image while the stems are for image, state; give the shape of 'state'",
+        ),
+        ({"views": 0}, r"shapes has state while the stems are for image, state; give the shape of 'image'"),
+        ({"image_height": 8}, r"image of 8x48 pixels.*at least 32"),
         ({"pooling": "median"}, r"'median' is unknown; use one of mean, max"),
         (
             {"pooling": "no-op"},
