@@ -133,7 +133,7 @@ def make_inputs() -> Callable[..., dict[str, Any]]:
             elif name in config.modalities:
                 inputs[name] = rng.normal(size=(*head, *tail)).astype(np.float32)
         if "language" in config.modalities:
-            inputs["task"] = rng.permutation(max(batch, len(c.tasks)))[:batch] % len(c.tasks)
+            inputs["task"] = rng.permutation(max(batch, len(config.tasks)))[:batch] % len(config.tasks)
         return inputs
 
     return make

@@ -14,8 +14,8 @@ from hpt_ros.model.head_config import HEADS, HeadKind
 from hpt_ros.model.heads import Head, MlpHead
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.pooling import Pooling
-from hpt_ros.model.registry import load_class
 from hpt_ros.model.trunk import Trunk
+from hpt_ros.registry import load_location
 
 
 # The paper's table; also what the published weights hold.
@@ -107,7 +107,7 @@ def test_when_parts_do_not_fit_expect_a_sentence(make_config, changes, message):
     [
         (lambda: TrunkConfig(width=30, depth=1, heads=4), r"width 30, depth 1 and 4 heads cannot be built"),
         (lambda: TrunkConfig(width=32, depth=1, heads=0), r"0 heads cannot be built"),
-        (lambda: StemConfig("touch"), r"modality 'touch', but one of image, depth, state"),
+        (lambda: StemConfig("touch"), r"modality 'touch', but one of image, depth, tactile"),
         (lambda: StemConfig("image", widths=()), r"stem of 'image' has no hidden width"),
         (lambda: ImageEncoderConfig(kind="resnet81"), r"'resnet81' is unknown.*did you mean 'resnet18'"),
         (lambda: ImageEncoderConfig(kind="small_cnn", channels=(12,)), r"channels \[12\].*multiples of 8"),
@@ -143,9 +143,9 @@ def test_when_parts_are_counted_expect_their_sum_to_be_the_policy(make_policy):
 
 def test_when_kinds_are_listed_expect_each_to_name_a_class_that_is_there():
     for head in HEADS.values():
-        assert issubclass(load_class(head.location), Head)
+        assert issubclass(load_location(head.location), Head)
     for pooling in POOLINGS.values():
-        assert issubclass(load_class(pooling.location), Pooling)
+        assert issubclass(load_location(pooling.location), Pooling)
     assert {*ENCODERS, "none"} == set(ENCODER_KINDS)
 
 

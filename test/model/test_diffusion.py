@@ -209,7 +209,8 @@ def test_when_the_head_is_not_named_expect_diffusers_not_imported() -> None:
         "import sys\n"
         "from hpt_ros.model import Policy, PolicyConfig, StemConfig, TrunkConfig\n"
         "Policy(PolicyConfig(embodiment='arm', action_dim=1, action_horizon=2, observation_horizon=1,\n"
-        "                    shapes={'state': (1,)}, stems=(StemConfig('state'),), trunk=TrunkConfig(width=16, depth=1, heads=2)))\n"
+        "                    shapes={'state': (1,)}, stems=(StemConfig('state'),),\n"
+        "                    trunk=TrunkConfig(width=16, depth=1, heads=2)))\n"
         "print('diffusers' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

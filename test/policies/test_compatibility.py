@@ -95,12 +95,9 @@ def test_when_the_policy_does_not_read_a_stream_expect_silence():
     ],
 )  # fmt: skip
 def test_when_something_differs_expect_its_name_and_both_values(changes, message):
+    shapes = {name: changes.get(name, shape) for name, shape in CONFIG.shapes.items()}
+    others = {name: value for name, value in changes.items() if name not in shapes}
     with pytest.raises(HptError, match=message):
-        shapes = {
-            **CONFIG.shapes,
-            **{name: shape for name, shape in changes.items() if name in CONFIG.shapes},
-        }
-        others = {name: value for name, value in changes.items() if name not in CONFIG.shapes}
         check_compatible(replace(CONFIG, shapes=shapes, **others), ROBOT)
 
 
