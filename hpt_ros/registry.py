@@ -104,8 +104,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return found
 
 
-def load_location(location: str) -> Any:
-    """Return what a location names, e.g. "hpt_ros.model.heads:MlpHead"."""
+def load_location(location: Any) -> Any:
+    """Return what a location names, e.g. "hpt_ros.model.heads:MlpHead"; anything but a text as it is."""
+    if not isinstance(location, str):
+        return location
     module, _, name = location.partition(":")
     return getattr(importlib.import_module(module), name)
 

@@ -253,9 +253,7 @@ def build_modalities(config: PolicyConfig) -> dict[str, Entries]:
     """Return what the policy reads, in the order of its stems."""
     found = {}
     for name in config.modalities:
-        network = MODALITIES[name].network
-        kind = load_location(network) if isinstance(network, str) else network
-        found[name] = kind(MODALITIES[name], config)
+        found[name] = load_location(MODALITIES[name].network)(MODALITIES[name], config)
     return found
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment import Embodiment, deployed_fields, require_deployable
 from hpt_ros.errors import HptError
 from hpt_ros.modalities import LANGUAGE, MODALITIES
+from hpt_ros.policies.loading import LoadedPolicy, PolicyKind, PolicySettings, deployed_robot
 from hpt_ros.policies.protocol import Observation
+from hpt_ros.resources import checkpoint_folder
 
 
 class CheckpointPolicy:
@@ -108,3 +110,32 @@ def _image_sizes(stats: Mapping[str, Any]) -> dict[str, tuple[tuple[int, int], .
             f"the checkpoint's stats.json has image_sizes {str(found)[:80]!r}, but lists of [height, width] by stream "
             f"name were expected ({error}); copy the checkpoint again"
         ) from error
+
+
+def load(settings: PolicySettings) -> LoadedPolicy:
+    """Load a checkpoint; an embodiment file and a deployment may change what a deployment may change."""
+    if not settings.checkpoint:
+        raise HptError(
+            "the parameter checkpoint is empty, but a folder was expected; set it, or set policy to hold or random"
+        )
+    robot = settings.embodiment
+    folder = checkpoint_folder(settings.checkpoint)
+    trained = CheckpointPolicy(
+        folder, settings.device, settings.threads, backend=settings.backend, precision=settings.precision
+    )
+    here = trained.embodiment
+    if robot is not None:
+        here = require_deployable(
+            here,
+            robot,
+            a_name=f"checkpoint {str(folder)!r}",
+            b_name=f"embodiment file {settings.embodiment_file!r}",
+        )
+    here = deployed_robot(here, settings.deployment_file)
+    return LoadedPolicy(
+        trained, here, str(folder), trained.config.observation_horizon, trained.optional, trained.config.tasks,
+        trained.computed_by, deployed_fields(trained.embodiment, here), trained.image_sizes,
+    )  # fmt: skip
+
+
+CHECKPOINT = PolicyKind(name="checkpoint", load=load)

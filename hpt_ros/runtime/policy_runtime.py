@@ -26,7 +26,7 @@ from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.modalities import IMAGE, LANGUAGE, STATE
 from hpt_ros.observation import decode, measured_ns, require_frame
 from hpt_ros.observation.checks import place
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import EncodesAhead, Observation
 from hpt_ros.runtime.inference_worker import InferenceWorker, Result
 from hpt_ros.runtime.metrics import Metrics, Stages

@@ -165,7 +165,7 @@ def test_when_a_head_cannot_read_what_a_pooling_gives_expect_it_refused_with_tho
 
 
 def test_when_a_head_is_added_by_its_line_expect_a_policy_with_it(make_policy, make_inputs, monkeypatch):
-    monkeypatch.setitem(HEADS, "twin", HeadKind("twin", HEADS["mlp"].location))
+    monkeypatch.setitem(HEADS.own, "twin", HeadKind("twin", HEADS["mlp"].location))
     policy = make_policy(head=HeadConfig(kind="twin"))
     assert isinstance(policy.head, MlpHead)
     assert policy.predict(make_inputs(policy.config)).shape[1:] == (4, 2)

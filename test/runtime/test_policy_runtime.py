@@ -19,7 +19,7 @@ from hpt_ros.control import ControlConfig, State
 from hpt_ros.embodiment import Embodiment, ImageSpec
 from hpt_ros.errors import HptError
 from hpt_ros.policies.baselines import HoldPolicy, RandomPolicy
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.resources import config_file
 from hpt_ros.runtime.inference_worker import InferenceWorker, Request
