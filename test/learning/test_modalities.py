@@ -188,5 +188,5 @@ def test_when_views_differ_in_size_expect_both_sizes() -> None:
      tolerance_s: 0.1, image: {height: 24, width: 16}}
 action:"""
     robot = Embodiment.loads(EMBODIMENT.replace("action:", second, 1))
-    with pytest.raises(HptError, match=r"depth streams of the sizes \[\(16, 16\), \(24, 16\)\]"):
+    with pytest.raises(HptError, match="depth streams have the sizes range 16x16, side 24x16"):
         recipe_of("depth").policy.for_embodiment(robot)

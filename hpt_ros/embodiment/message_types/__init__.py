@@ -36,6 +36,7 @@ from hpt_ros.embodiment.message_types.base import (
     MessageType,
     Sending,
     Told,
+    elements,
     require_frame,
 )
 from hpt_ros.registry import Registry
@@ -102,5 +103,6 @@ __all__ = [
     "MessageType",
     "Sending",
     "Told",
+    "elements",
     "require_frame",
 ]
