@@ -34,9 +34,9 @@ def test_the_dataset_has_what_the_packages_message_type_and_modality_give(outsid
 
 
 def test_the_checkpoint_has_the_packages_stem_and_head(outside_run: Path, outside_site: Path) -> None:
-    text = run("-m", "hpt_ros", "checkpoint", "verify", outside_run / "run/best", site=outside_site)
+    text = run("-m", "hpt_ros", "checkpoint", "verify", outside_run / "run/last", site=outside_site)
     assert "sound" in text
-    text = run("-m", "hpt_ros", "checkpoint", "inspect", outside_run / "run/best", site=outside_site)
+    text = run("-m", "hpt_ros", "checkpoint", "inspect", outside_run / "run/last", site=outside_site)
     assert "stem spectrum" in text
     assert "linear" in text
 
