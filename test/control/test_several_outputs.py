@@ -50,7 +50,7 @@ class Rig:
         self.now, self.elapsed_ns = self.now + ms * MS, self.elapsed_ns + ms * MS
         self.arm.advance(self.elapsed_ns, self.pose[PLAIN])
         self.wrist.advance(self.elapsed_ns, Rotation.from_quat(self.pose[QUATERNION]))
-        measured = self.away * np.isin(np.arange(9), [0, 2])
+        measured = np.where(np.isin(np.arange(9), [0, 2]), self.away, 0.0)
         measured[PLAIN] += self.arm.measured()
         measured[QUATERNION] = self.wrist.measured().as_quat()
         if self.seen:
