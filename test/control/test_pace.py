@@ -75,7 +75,7 @@ def test_when_an_output_is_sent_ahead_expect_its_latency_in_the_robots_time(scal
         (StreamRate("joints", 100.0),), rate_hz=100.0, ahead_s=np.array([latency_s, 0.0]),
     )  # fmt: skip
     room.activate()
-    room.guards.pace.heard(100.0 * scaling)
+    room.speed_scaling(100.0 * scaling)
     pose, now_ns, gaps = np.zeros(2), START_NS, []
     way = FULL * TICK_S * np.arange(100)[:, None] * np.ones(2)
     room.message("joints", now_ns, now_ns)

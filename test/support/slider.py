@@ -87,7 +87,7 @@ class Slider(Stream):  # type: ignore[misc]
         self.robot.arm.scaling = scaling
         self.robot.controller.speed_scaling = scaling
         if self.room.config.speed_scaling.topic:
-            self.room.guards.pace.heard(100.0 * scaling)
+            self.room.speed_scaling(100.0 * scaling)
 
     def _measure(self, now_ns: int) -> None:
         super()._measure(now_ns)
