@@ -201,8 +201,8 @@ def multi_report(checkpoint: MultiCheckpoint, *, where: str) -> str:
     counts = {name: policy.single(name).parts() for name in policy.names}
     trunk = next(iter(policy.config.policies.values())).trunk
     rows = [
-        f"| {name} | {', '.join(config.modalities)} | {config.action_horizon} x {config.action_dim} | {config.head.kind} "
-        f"| {sum(count for part, count in counts[name].items() if part != 'trunk'):,} |"
+        f"| {name} | {', '.join(config.modalities)} | {config.action_horizon} x {config.action_dim} "
+        f"| {config.head.kind} | {sum(count for part, count in counts[name].items() if part != 'trunk'):,} |"
         for name, config in policy.config.policies.items()
     ]
     metrics = "\n".join(f"{name}: {value:g}" for name, value in checkpoint.metrics.items()) or "none recorded"
