@@ -32,7 +32,6 @@ from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.multi import MultiPolicy, MultiPolicyConfig, load_into
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.sources import read_tensors, sha256_of
-from hpt_ros.model.weights import trunk_metadata
 from hpt_ros.model.writing import publish
 from hpt_ros.structured import dump_yaml, field, read_dataclass, read_yaml_file, to_mapping
 
@@ -176,7 +175,8 @@ def save_multi_checkpoint(
     try:
         tensors = _tensors_to_store(policy, half_precision)
         trunk = next(iter(policy.config.policies.values())).trunk
-        save_file(tensors, work / WEIGHTS, metadata=trunk_metadata(trunk))
+        # One entry alone: safetensors writes several in any order, and the same weights should be the same file.
+        save_file(tensors, work / WEIGHTS, metadata={"heads": str(trunk.heads)})
         config = CheckpointConfig(
             format=FORMAT,
             model=policy.config,
