@@ -93,8 +93,8 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Deployment, Embodiment
     from hpt_ros.errors import HptError
-    from rosbag_tools.convert import Options, convert
-    from rosbag_tools.leader import Leader, parse_joints
+    from rosbag_tools.converting.convert import Options, convert
+    from rosbag_tools.converting.leader_arm import Leader, parse_joints
 
     if args.workers < 1:
         raise HptError(
