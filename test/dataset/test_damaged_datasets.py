@@ -15,7 +15,7 @@ from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.errors import HptError
 from hpt_ros.learning import open_cache
-from rosbag_tools.convert import convert
+from rosbag_tools.converting.convert import convert
 
 FOREIGN = ("v2.1 videos", "v2.1 images", "v3.0")
 
