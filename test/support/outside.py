@@ -76,7 +76,7 @@ class Outsider(Robot):  # type: ignore[misc]
         data = np.full(4, level, np.float32)
         return self.make("std_msgs/msg/Float32MultiArray", layout=layout, data=data)
 
-    def messages(self, duration_s=3.0):  # type: ignore[override]
+    def messages(self, duration_s=3.0):
         found = [item for item in super().messages(duration_s) if item[0] in self.topics]
         for index in range(int(duration_s * 20)):
             stamp_ns = START_NS + index * 50 * MS - 5 * MS

@@ -25,6 +25,6 @@ def policy_config(**values: Any) -> PolicyConfig:
     shapes = {
         name: tuple(sizes.get(key, 0) if isinstance(key, str) else key for key in axes)
         for name, axes in SIZES.items()
-        if sizes.get(axes[0])
+        if sizes.get(str(axes[0]))
     }
     return PolicyConfig(**{"shapes": shapes, **values})
