@@ -37,4 +37,7 @@ def _recorded(entry: Any) -> Recorded | None:
     # Reports of earlier versions have no ages and no sizes.
     ages_s = {str(name): float(age_s) for name, age_s in entry.get("ages_s", {}).items()}
     resized = {str(name): str(change) for name, change in entry.get("resized", {}).items()}
-    return Recorded(int(entry["ticks"]), dropped, ages_s, resized)
+    clocks = {str(name): str(note) for name, note in entry.get("clocks", {}).items()}
+    if set_back := entry.get("set_back", ()):
+        clocks[""] = "; ".join(map(str, set_back))
+    return Recorded(int(entry["ticks"]), dropped, ages_s, resized, clocks)
