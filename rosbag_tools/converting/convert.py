@@ -287,6 +287,7 @@ def _rows(
     entry.set_back = [item.sentence(bag.start_ns) for item in set_backs]
     span = (episode.start_ns, episode.end_ns + 1)
     clocks: ClockCheck | None = None
+    messages: Iterator[Message | None]
     if options.timing.ignore_arrival:
         messages = in_order_of_time(bag, embodiment, topics, *span)
     else:
