@@ -10,6 +10,7 @@ from hpt_ros.embodiment import Output
 from hpt_ros.embodiment.action import SINGLE
 from hpt_ros.embodiment.message_types import MESSAGE_TYPES, Decoded, require_frame
 from hpt_ros.embodiment.messages import InvalidSampleError
+from hpt_ros.embodiment.streams import BY_ARRIVAL
 
 __all__ = ["decode_command", "require_frame"]
 
@@ -40,4 +41,8 @@ def decode_command(output: Output, message: Any, arrival_ns: int) -> Decoded:
     where = f"the {named} (topic {recorded.topic})"
     if type_.empty(message):
         raise InvalidSampleError(f"{where} has a message that commands nothing, which does not count")
-    return type_.command.decode(output, message, arrival_ns, where)
+    time_ns, vector = type_.command.decode(output, message, arrival_ns, where)
+    if output.time == BY_ARRIVAL:
+        # Points of a trajectory are later than their stamp, and stay so much later than their arrival.
+        time_ns += arrival_ns - (type_.stamp_ns(message) or arrival_ns)
+    return time_ns, vector
