@@ -179,7 +179,9 @@ class Bag:
         topic = self.topics.get(name)
         if topic is None:
             there = ", ".join(f"{item.name} ({item.type})" for item in self.topics.values()) or "none"
-            remedy = "; record it, correct the embodiment file, or name the bag of the session that has it with --together"
+            remedy = (
+                "; record it, correct the embodiment file, or name the bag of its session with --together"
+            )
             raise BagError(
                 f"bag {str(self.path)!r} lacks the topic {name!r} ({type_}) of {purpose}; the bag has {there[:800]}"
                 f"{did_you_mean(name, self.topics) or remedy}"
