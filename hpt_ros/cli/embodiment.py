@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 def _check(file: Path, urdf: Path | None, deployment: Path | None, say: Callable[[str], None]) -> int:
     """Say what is in a file and what is still to be filled in; 1 if there is something."""
     from hpt_ros.resources import config_path
-    from rosbag_tools.first_text import marked_lines
+    from rosbag_tools.bootstrap.text import marked_lines
 
     say(_summary(file, urdf, deployment))
     marked = marked_lines(config_path("embodiments", file).read_text(encoding="utf-8"))
@@ -71,10 +71,10 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     from hpt_ros.cli.output import make_parent
     from hpt_ros.cli.terminal import Report
     from hpt_ros.errors import HptError
-    from rosbag_tools.first_embodiment import DEFAULT_NAME, first_embodiment
-    from rosbag_tools.first_senses import CHECK
-    from rosbag_tools.first_text import marked_lines
-    from rosbag_tools.reader import Bag
+    from rosbag_tools.bootstrap.first_embodiment import DEFAULT_NAME, first_embodiment
+    from rosbag_tools.bootstrap.sensors import CHECK
+    from rosbag_tools.bootstrap.text import marked_lines
+    from rosbag_tools.reading.reader import Bag
 
     exists = HptError(
         f"--out is {str(args.out)!r}, which exists already; give another name or delete it first"
@@ -103,6 +103,8 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
             say(f"  {line}")
     if first.other_topics:
         say(f"of types that no embodiment file has: {', '.join(first.other_topics)}")
+    for line in first.advice:
+        say(line)
     if carried:
         say("the bag carries the embodiment file that it was recorded with: `hpt convert` needs no other")
 

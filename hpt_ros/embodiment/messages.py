@@ -53,16 +53,17 @@ def says_nothing(message: Any) -> bool:
 
 
 def finite(values: NDArray[Any], names: tuple[str, ...], where: str) -> NDArray[Any]:
-    """The values, unless one of them is not finite.
+    """The values, unless one of them is not finite as float32, in which datasets and policies hold it.
 
     Raises:
         InvalidSampleError: names the first such element.
     """
-    good = np.isfinite(values)
+    with np.errstate(over="ignore"):
+        good = np.isfinite(np.asarray(values, dtype=np.float32))
     if not good.all():
         index = int(np.argmin(good))
         raise InvalidSampleError(
-            f"{where} has the value {values[index]} for {names[index]!r}, but a finite number was expected; "
+            f"{where} has the value {values[index]} for {names[index]!r}, but a finite number (float32) was expected; "
             "check the driver"
         )
     return values

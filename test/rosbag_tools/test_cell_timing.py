@@ -12,11 +12,11 @@ from support.tiny_robot import MS, START_NS
 
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Deployment
-from rosbag_tools.convert import Options, convert
+from rosbag_tools.converting.convert import Options, convert
+from rosbag_tools.converting.topic_names import named_in
 from rosbag_tools.errors import BagError
-from rosbag_tools.inspection import inspect
-from rosbag_tools.reader import Bag
-from rosbag_tools.topic_names import named_in
+from rosbag_tools.reading.inspection import inspect
+from rosbag_tools.reading.reader import Bag
 
 
 def cell(**streams):
@@ -75,7 +75,7 @@ def test_when_a_driver_stamps_with_the_time_since_boot_expect_arrivals_to_count(
     )
     boot = stamped(robot, ("/left", "/joint_states"), lambda stamp, _: stamp - START_NS + 10**9)
     with pytest.raises(
-        BagError, match="state time: arrival for a stream whose driver has a clock of its own"
+        BagError, match="left=arrival joints=arrival, or state time: arrival in the embodiment file"
     ):
         dataset(robot, boot, tmp_path / "refused")
     here = cell(left={"time": "arrival"}, joints={"time": "arrival"})

@@ -15,9 +15,9 @@ from support.tiny_senses import Senses
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import DatasetError, DatasetWriter, open_dataset, write_dataset
 from hpt_ros.dataset.statistics import depth_statistics, point_cloud_statistics
-from rosbag_tools.convert import Options, convert
+from rosbag_tools.bag_schema import EVENTS_TOPIC, KEY_TASK
+from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
-from rosbag_tools.names import EVENTS_TOPIC, KEY_TASK
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_ticks_before_the_first_task_are_dropped_and_said(senses, tmp_path):
     bag = senses.write(tmp_path / "bag", senses.all_messages(3.0, ((1000, "pour"),)))
     report = convert([bag], tmp_path / "out", senses.embodiment)
     assert report.episodes[0].dropped["said"].ticks in (10, 11)
-    assert report.episodes[0].dropped["said"].first == "never seen"
+    assert report.episodes[0].dropped["said"].most_frequent == "never seen"
 
 
 def test_a_task_given_by_hand_stands_for_what_was_said_and_needs_no_topic(senses, tmp_path):

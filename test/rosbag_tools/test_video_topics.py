@@ -12,10 +12,10 @@ from support.tiny_video import packets, picture
 
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
-from rosbag_tools.convert import convert
-from rosbag_tools.first_embodiment import first_embodiment
-from rosbag_tools.inspection import inspect
-from rosbag_tools.reader import Bag
+from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.converting.convert import convert
+from rosbag_tools.reading.inspection import inspect
+from rosbag_tools.reading.reader import Bag
 
 FOXGLOVE, FFMPEG = "foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -79,7 +79,7 @@ def test_when_a_recording_begins_between_key_frames_expect_ticks_from_the_next_o
         robot = Embodiment.loads(first_embodiment(bag, name="tiny").text)
     report = convert([path], tmp_path / "dataset", robot)
     dropped = report.episodes[0].dropped["film"]
-    assert "waits for a key frame" in dropped.first
+    assert "waits for a key frame" in dropped.most_frequent
     assert 3 <= dropped.ticks <= 7
 
 

@@ -92,10 +92,10 @@ class StateLogger:
         if after is before:
             return
         words = f"{before.name} -> {after.name}"
-        reason = runtime.controller.session.reason
+        reason = runtime.controller.reason
         if after is State.FAULT:
             self._log.error(f"{words}: {reason}; mend it, then call ~/clear_fault")
-        elif after is State.HOLDING:
+        elif reason:
             self._log.warning(f"{words}: {reason}")
         else:
             self._log.info(words)

@@ -1,0 +1,377 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Which topics of a bag command the robot, and what the measured joints and poses say about them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from hpt_ros.embodiment.action import JUMPING_FRAMES, Output, RotationLimit
+from hpt_ros.embodiment.commands import COMMANDS
+from hpt_ros.embodiment.commands.joint_jog import DISPLACEMENTS
+from hpt_ros.embodiment.kinds import (
+    BASE_VELOCITY,
+    CARTESIAN,
+    CARTESIAN_POSE,
+    CARTESIAN_TWIST,
+    JOINT_VELOCITY,
+    TWIST_ELEMENTS,
+)
+from hpt_ros.embodiment.messages import says_nothing
+from hpt_ros.observation import DecodeError, InvalidSampleError
+from hpt_ros.observation.decode_commands import decode_command
+from hpt_ros.observation.track import seconds
+from rosbag_tools.bootstrap.actions import PARALLEL, TARGET
+from rosbag_tools.bootstrap.bases import NAME, TWIST_TYPE, commands_base, used_axes
+from rosbag_tools.bootstrap.bases import STAMPED_TYPE as TWIST_STAMPED_TYPE
+from rosbag_tools.bootstrap.joints import LEAST_RANGE, Floats, Joints, check_names, grips, wraps
+from rosbag_tools.bootstrap.sensors import Unsupported
+from rosbag_tools.reading.reader import Bag
+from rosbag_tools.reading.set_back import longest_clear
+
+STATE_TYPE = "sensor_msgs/msg/JointState"
+TRAJECTORY_TYPE = "trajectory_msgs/msg/JointTrajectory"
+ARRAY_TYPE, NUMBER_TYPE = "std_msgs/msg/Float64MultiArray", "std_msgs/msg/Float64"
+POSE_TYPE, JOG_TYPE = "geometry_msgs/msg/PoseStamped", "control_msgs/msg/JointJog"
+# Types that are always commands, and those that are if their topic's name says so.
+COMMAND_TYPES = (TRAJECTORY_TYPE, JOG_TYPE)
+NAMED_TYPES = (STATE_TYPE, ARRAY_TYPE, NUMBER_TYPE, POSE_TYPE, TWIST_STAMPED_TYPE, TWIST_TYPE)
+# Types whose messages name their joints.
+NAMING_TYPES = (TRAJECTORY_TYPE, STATE_TYPE, JOG_TYPE)
+COMMAND_WORDS = frozenset(
+    "command commands cmd cmds target targets desired goal goals setpoint setpoints reference".split()
+)
+# A command and a joint are the same if they differ by less than this share of the range, root mean square: a gripper
+# needs about half a second to follow a step.
+ALIKE_SHARE = 0.35
+
+
+@dataclass
+class Pose:
+    """A topic of measured poses: position (N, 3) in m and the frame of all of its messages."""
+
+    topic: str
+    rate_hz: float
+    frame_id: str
+    positions: Floats
+
+
+@dataclass
+class Command:
+    """A topic that commands the robot.
+
+    Attributes:
+        topic, type, kind, rate_hz: of its output.
+        names: commanded joints, or a base's axes; none if Cartesian.
+        times_s: (N,), by time, each once.
+        values: (N, n) joint positions or velocities, poses (n = 9, 6-D orientation), twists (6), or velocities of a
+            base.
+        frame_id: of Cartesian ones, and of others where it is needed.
+        pose: topic of the measured pose of Cartesian ones.
+        guessed: why the names are a guess; empty if the messages have them.
+        grippers: those of the names that open and close.
+        continuous: those of the names that turn without end.
+        jog: what a JointJog holds, if not velocities.
+        recorded: the topic that has an action's targets; empty if it is no action.
+        note: what a person should know of the type.
+        prefix: before its names, which messages have without it.
+    """
+
+    topic: str
+    type: str
+    kind: str
+    rate_hz: float
+    names: tuple[str, ...]
+    times_s: Floats
+    values: Floats
+    frame_id: str = ""
+    pose: str = ""
+    guessed: str = ""
+    grippers: tuple[str, ...] = field(default=())
+    continuous: tuple[str, ...] = field(default=())
+    prefix: str = ""
+    jog: str = ""
+    recorded: str = ""
+    note: str = ""
+
+    @property
+    def cartesian(self) -> bool:
+        """Whether it commands a tool's pose or twist."""
+        return self.kind in CARTESIAN
+
+    @property
+    def base(self) -> bool:
+        """Whether it commands a mobile base."""
+        return self.kind == BASE_VELOCITY
+
+    @property
+    def grips_only(self) -> bool:
+        """Whether it commands grippers alone."""
+        return bool(self.names) and set(self.names) <= set(self.grippers)
+
+    @property
+    def largest_gap_s(self) -> float:
+        """Longest time without a command."""
+        return float(np.diff(self.times_s).max())
+
+
+def is_command(topic: str, type_: str) -> bool:
+    """Whether a topic commands something, as far as its type and name tell."""
+    if type_ in COMMAND_TYPES:
+        return True
+    words = topic.lower().replace("/", "_").split("_")
+    return type_ in NAMED_TYPES and not COMMAND_WORDS.isdisjoint(words)
+
+
+def find_pose(bag: Bag, topic: str, rate_hz: float) -> Pose:
+    """A topic of measured poses; raises Unsupported if its messages are in several frames."""
+    frames: set[str] = set()
+    positions = []
+    for message in bag.messages([topic]):
+        place = message.content.pose.position
+        frames.add(str(message.content.header.frame_id).lstrip("/"))
+        positions.append((place.x, place.y, place.z))
+    return Pose(topic, rate_hz, _one_frame(frames), np.array(positions, dtype=np.float64))
+
+
+def _one_frame(frames: set[str]) -> str:
+    if len(frames) != 1 or not (frame := next(iter(frames))) or not frame.isprintable() or len(frame) > 200:
+        shown = ", ".join(repr(frame[:40]) for frame in sorted(frames)[:3])
+        raise Unsupported(f"its frame_id is {shown}, but one name in all messages is used")
+    return frame
+
+
+def find_command(
+    bag: Bag, topic: str, type_: str, rate_hz: float, base_frames: Collection[str] = ()
+) -> Command:
+    """What a topic commands; joints without names get some from `name_joints`.
+
+    Args:
+        bag: that has the topic.
+        topic, type_, rate_hz: of it.
+        base_frames: frames in which odometry measures a base's velocity.
+
+    Raises:
+        Unsupported: nothing that can be used, and why.
+    """
+    output: Output | None = None
+    stamps: list[int] = []
+    rows: list[Floats] = []
+    start_ns, end_ns = longest_clear((bag.start_ns, bag.end_ns), bag.set_backs())
+    for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1):
+        if says_nothing(message.content):
+            continue  # it does not count
+        try:
+            if output is None:
+                output = _probe(topic, type_, message.content, base_frames)
+            elif type_ in NAMING_TYPES and set(_names(message.content)) != set(output.names):
+                raise Unsupported("its messages command different joints")
+            time_ns, values = decode_command(output, message.content, message.log_ns)
+        except InvalidSampleError:
+            continue  # the next may be good
+        except DecodeError as error:
+            raise Unsupported(str(error)) from error
+        stamps.append(time_ns)
+        rows.append(values)
+    # By time, each time once.
+    unique, first = np.unique(np.array(stamps, dtype=np.int64), return_index=True)
+    if output is None or len(unique) < 2:
+        raise Unsupported("it has fewer than two commands")
+    times_s = np.array([seconds(int(stamp) - bag.start_ns) for stamp in unique])
+    values, names, guessed = np.stack(rows)[first], output.names, ""
+    if output.kind == BASE_VELOCITY:
+        names = used_axes(values)
+        values = values[:, [output.names.index(axis) for axis in names]]
+        rate_hz = 1.0 / float(np.median(np.diff(times_s)))  # often silent while the base is to stand
+        guessed = "the axes that the bag uses; add those that a policy may need, with a limit each"
+    elif type_ not in NAMING_TYPES and not output.cartesian:
+        guessed = "the messages have no names"
+    return Command(
+        topic, type_, output.kind, rate_hz, names, times_s, values, output.frame_id,
+        guessed=guessed, jog=output.jog or "",
+    )  # fmt: skip
+
+
+def _probe(topic: str, type_: str, message: Any, base_frames: Collection[str]) -> Output:
+    """An output that takes this topic's messages."""
+    if type_ in (TWIST_TYPE, TWIST_STAMPED_TYPE):
+        frame = str(message.header.frame_id).lstrip("/") if type_ == TWIST_STAMPED_TYPE else ""
+        if commands_base(topic, type_, frame, base_frames):
+            named = frame if frame.isprintable() and len(frame) <= 200 else ""
+            return Output("base", topic, type_, BASE_VELOCITY, names=TWIST_ELEMENTS, frame_id=named)
+    if type_ == JOG_TYPE:
+        form = None if len(message.velocities) else DISPLACEMENTS
+        check_names(
+            list(message.joint_names),
+            np.asarray(message.velocities if form is None else message.displacements),
+        )
+        return Output("joints", topic, type_, JOINT_VELOCITY, names=tuple(message.joint_names), jog=form)
+    if type_ in (POSE_TYPE, TWIST_STAMPED_TYPE):
+        kind = CARTESIAN_POSE if type_ == POSE_TYPE else CARTESIAN_TWIST
+        frame = _one_frame({str(message.header.frame_id).lstrip("/")})
+        if frame in JUMPING_FRAMES:
+            raise Unsupported(f"its frame_id {frame!r} jumps when the robot corrects its position (REP 105)")
+        turns = RotationLimit(1.0, 1.0)
+        return Output("tool", topic, type_, kind, frame_id=frame, pose="tool", rotation_limit=turns)
+    if type_ == TRAJECTORY_TYPE:
+        if len(message.points) != 1:
+            raise Unsupported(
+                f"it has a trajectory of {len(message.points)} points, but one a message is used"
+            )
+        check_names(list(message.joint_names), np.asarray(message.points[0].positions, dtype=np.float64))
+        return Output("joints", topic, type_, names=tuple(message.joint_names))
+    if type_ == STATE_TYPE:
+        check_names(list(message.name), np.asarray(message.position, dtype=np.float64))
+        return Output("joints", topic, type_, names=tuple(message.name))
+    count = 1 if type_ == NUMBER_TYPE else len(message.data) - int(message.layout.data_offset)
+    if not 1 <= count <= 64:
+        raise Unsupported(f"its messages have {count} values, but 1 to 64 joints were expected")
+    return Output("joints", topic, type_, names=tuple(f"joint_{place + 1}" for place in range(count)))
+
+
+def _names(message: Any) -> list[str]:
+    return list(message.joint_names if hasattr(message, "joint_names") else message.name)
+
+
+def as_goals(command: Command, type_: str, shown: bool) -> Command:
+    """The targets of an action as the command that they are."""
+    name = command.topic.removesuffix(TARGET)
+    if COMMANDS[type_].check(_action_output(name, type_, command.names)):
+        type_ = PARALLEL  # that takes several joints
+    own_speed = COMMANDS[type_].own_speed
+    return replace(
+        command,
+        topic=name,
+        type=type_,
+        recorded=command.topic,
+        grippers=command.names if own_speed else (),
+        note="" if shown else "guessed from its name; the bag has none of the action's hidden topics",
+    )
+
+
+def _action_output(name: str, type_: str, names: tuple[str, ...]) -> Output:
+    return Output("action", name, type_, names=names)
+
+
+def settle(
+    commands: Sequence[Command], joints: Sequence[Joints], poses: Sequence[Pose], left_out: dict[str, str]
+) -> list[Command]:
+    """Commands that go together, with names, grippers and measured poses; arms first.
+
+    Of several that command the same joint or tool the busiest is kept: it is the one that moves the robot. What is
+    left out is added to `left_out` with the reason.
+    """
+    measured = {name: course for item in joints for name, course in item.courses.items()}
+    endless = {name for item in joints for name in item.continuous}
+    kept: list[Command] = []
+    taken: dict[str, str] = {}
+    # Those that name their joints first, so that the others get what is left.
+    order = sorted(commands, key=lambda item: (bool(item.guessed), -len(item.times_s), item.topic))
+    for command in (item for item in order if not item.cartesian and not item.base):
+        unseen = [name for name in command.names if command.kind == JOINT_VELOCITY and name not in measured]
+        if unseen:
+            left_out[command.topic] = (
+                f"it commands the velocity of {unseen[0]!r}, whose position no topic measures; record its joint states"
+            )
+            continue
+        if command.guessed:
+            command = name_joints(
+                command, {name: course for name, course in measured.items() if name not in taken}
+            )
+        if twice := [name for name in command.names if name in taken]:
+            left_out[command.topic] = f"{taken[twice[0]]} has more commands for {twice[0]!r}"
+            continue
+        taken.update(dict.fromkeys(command.names, command.topic))
+        grippers = command.grippers or tuple(filter(grips, command.names))
+        if command.kind == JOINT_VELOCITY:
+            grippers = ()
+        turning = tuple(
+            name
+            for name, column in zip(command.names, command.values.T, strict=True)
+            if name not in grippers
+            and (
+                name in endless or (name not in measured and command.kind != JOINT_VELOCITY and wraps(column))
+            )
+        )
+        kept.append(replace(command, grippers=grippers, continuous=turning))
+    arm = next((item for item in kept if not item.grips_only), None)
+    tools: dict[str, str] = {}
+    for command in (item for item in order if item.cartesian):
+        pose = _measured_pose(command, poses)
+        if arm is not None:
+            left_out[command.topic] = f"{arm.topic} commands the arm by its joints; take one of them"
+        elif pose is None:
+            left_out[command.topic] = (
+                f"no PoseStamped topic in its frame {command.frame_id!r} says where the tool is; record one"
+            )
+        elif pose.topic in tools:
+            left_out[command.topic] = f"{tools[pose.topic]} has more commands for the tool of {pose.topic}"
+        else:
+            tools[pose.topic] = command.topic
+            kept.append(replace(command, pose=pose.topic))
+    kept += _bases([item for item in order if item.base], left_out)
+    return sorted(kept, key=lambda item: (item.grips_only, item.base, -len(item.times_s), item.topic))
+
+
+def _bases(commands: Sequence[Command], left_out: dict[str, str]) -> list[Command]:
+    """The one that drives the base: what Nav2 calls cmd_vel is the last before it, after cmd_vel_nav and others."""
+    order = sorted(commands, key=lambda item: item.topic.rpartition("/")[2] != NAME)
+    for other in order[1:]:
+        left_out[other.topic] = f"{order[0].topic} commands the base; take the one that its driver listens to"
+    return order[:1]
+
+
+def name_joints(command: Command, measured: Mapping[str, tuple[Floats, Floats]]) -> Command:
+    """The measured joint that each column moves like; where none does, a name made of the topic's."""
+    names: list[str] = []
+    unlike = []
+    for place, column in enumerate(command.values.T):
+        scores = {
+            name: _unlikeness(command.times_s, column, *course)
+            for name, course in measured.items()
+            if name not in names
+        }
+        best = min(scores, key=lambda name: scores[name], default="")
+        if best and scores[best] < ALIKE_SHARE:
+            names.append(best)
+        else:
+            unlike.append(place)
+            names.append(f"{_word(command.topic)}_{place + 1}")
+    if unlike:
+        which = "none" if len(unlike) == len(names) else f"nothing for {', '.join(names[p] for p in unlike)}"
+        why = f"the joints' names in the order of the values; {which} of the measured joints moves like it"
+    else:
+        why = "these measured joints move like the values"
+    return replace(command, names=tuple(names), guessed=why)
+
+
+def _unlikeness(times_s: Floats, values: Floats, at_s: Floats, measured: Floats) -> float:
+    """Root mean square of the difference between a held command and a measured joint, as a share of the range."""
+    inside = at_s >= times_s[0]
+    if not inside.any():
+        return float("inf")
+    held = values[np.searchsorted(times_s, at_s[inside], side="right") - 1]
+    span = max(float(np.ptp(values)), float(np.ptp(measured)), LEAST_RANGE)
+    return float(np.sqrt(np.mean((held - measured[inside]) ** 2))) / span
+
+
+def _word(topic: str) -> str:
+    words = [word for word in topic.lower().replace("/", "_").split("_") if word.isalnum()]
+    return next((word for word in words if word not in COMMAND_WORDS and word[0].isalpha()), "joint")
+
+
+def _measured_pose(command: Command, poses: Sequence[Pose]) -> Pose | None:
+    """The measured pose in the command's frame; of several the one nearest to the commanded places, else the first."""
+    alike = [pose for pose in poses if pose.frame_id == command.frame_id]
+    if command.kind != CARTESIAN_POSE:
+        return alike[0] if alike else None
+    middle = command.values[:, :3].mean(axis=0)
+    return min(
+        alike,
+        key=lambda pose: float(np.linalg.norm(np.nanmean(pose.positions, axis=0) - middle)),
+        default=None,
+    )

@@ -1,0 +1,248 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""A first embodiment file from what is in a bag: as far as data can tell, with a mark wherever a person must look.
+
+Rates, sizes, joints and topics are measured. Limits are not in a bag: they are guessed from how far and how fast the
+robot went, and marked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hpt_ros.embodiment import Embodiment, EmbodimentError
+from hpt_ros.observation import is_depth
+from rosbag_tools.bootstrap.actions import TARGET, explain, find_actions
+from rosbag_tools.bootstrap.bases import ODOMETRY_TYPE, find_odometry, settle_odometry
+from rosbag_tools.bootstrap.commands import (
+    COMMAND_TYPES,
+    NAMED_TYPES,
+    NUMBER_TYPE,
+    POSE_TYPE,
+    STATE_TYPE,
+    as_goals,
+    find_command,
+    find_pose,
+    is_command,
+    settle,
+)
+from rosbag_tools.bootstrap.joints import (
+    DESCRIPTION,
+    LEAST_RANGE,
+    described,
+    find_description,
+    find_joints,
+    grips,
+)
+from rosbag_tools.bootstrap.prefixes import tell_apart
+from rosbag_tools.bootstrap.sensors import SENSE_TYPES, TEXT_TYPE, Unsupported, agree, find_sense
+from rosbag_tools.bootstrap.text import Camera, Found, first_text, left_out_lines
+from rosbag_tools.errors import BagError, DamagedMessageError
+from rosbag_tools.reading.decodable import IMAGE_TYPES, look
+from rosbag_tools.reading.inspection import TopicTimes, inspect
+from rosbag_tools.reading.reader import Bag
+
+DEFAULT_NAME = "my_robot"
+# A measured rate this near to a whole number of hertz is that number.
+WHOLE_SHARE = 0.05
+
+_KNOWN_TYPES = frozenset((*IMAGE_TYPES, *COMMAND_TYPES, *NAMED_TYPES, *SENSE_TYPES, ODOMETRY_TYPE))
+
+
+@dataclass(frozen=True, slots=True)
+class FirstFile:
+    """A first embodiment file.
+
+    Attributes:
+        text: it loads, and converts the bag if that carries no other.
+        left_out: a line for each topic of the bag that it leaves out, with the reason and what to do.
+        other_topics: those of types that no file has, such as /tf.
+        advice: what to do about the bag when it is converted.
+    """
+
+    text: str
+    left_out: tuple[str, ...]
+    other_topics: tuple[str, ...]
+    advice: tuple[str, ...] = ()
+
+
+def first_embodiment(bag: Bag, *, name: str = DEFAULT_NAME, tick_hz: float | None = None) -> FirstFile:
+    """A first embodiment file of what is in a bag.
+
+    Args:
+        bag: an open bag with a topic that commands the robot, and something to observe.
+        name: the embodiment's name.
+        tick_hz: rate of observations; the slowest camera's if None.
+
+    Raises:
+        BagError: the bag has no command topic or nothing to observe.
+        EmbodimentError: `name` or `tick_hz` is not allowed.
+    """
+    if tick_hz is not None and not (tick_hz >= 1 and float(tick_hz).is_integer()):
+        raise EmbodimentError(
+            f"tick_hz is {tick_hz:g}, but a whole number of at least 1 was expected, as a dataset's fps is whole; "
+            "correct it"
+        )
+    found = _look(bag)
+    if not found.commands:
+        raise BagError(
+            f"bag {str(bag.path)!r} has no usable command topic ({', '.join(COMMAND_TYPES)}, or "
+            f"{', '.join(NAMED_TYPES)} whose name says so, as /gripper/command does){_why(found)}; record the topic "
+            "that commands the robot"
+        )
+    if not (found.cameras or found.joints or found.poses or found.senses or found.odometry):
+        raise BagError(
+            f"bag {str(bag.path)!r} has no usable topic to observe ({', '.join((*IMAGE_TYPES, STATE_TYPE))} and others)"
+            f"{_why(found)}; record cameras or joint states"
+        )
+    text = first_text(found, name, tick_hz)
+    Embodiment.loads(text, where=f"the embodiment made from bag {str(bag.path)!r}")
+    others = sorted(topic for topic in bag.topics if bag.topics[topic].type not in _KNOWN_TYPES)
+    return FirstFile(
+        text,
+        tuple(left_out_lines(found)),
+        tuple(others),
+        (*found.advice(), *(item.sentence(bag.start_ns) for item in bag.set_backs())),
+    )
+
+
+def _why(found: Found) -> str:
+    reasons = "; ".join(f"{topic!r}: {why}" for topic, why in found.left_out.items())
+    return f"; left out are {reasons[:600]}" if reasons else ""
+
+
+def _look(bag: Bag) -> Found:
+    found = Found()
+    actions = find_actions(bag.topics)
+    # Odometry first: it says which twists are a base's.
+    for topic, times in sorted(
+        inspect(bag).topics.items(), key=lambda item: (item[1].type != ODOMETRY_TYPE, item[0])
+    ):
+        if times.type not in _KNOWN_TYPES:
+            continue
+        if times.delay_s is not None:
+            found.delays_s[topic] = times.delay_s
+        if times.late_s is not None:
+            found.late_s[topic] = times.late_s
+        try:
+            if times.unreadable:
+                raise Unsupported(times.unreadable)
+            if topic.rpartition("/")[2] == DESCRIPTION and times.type == TEXT_TYPE:
+                found.urdf |= find_description(bag, topic)
+                continue
+            if not re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", topic):
+                raise Unsupported(
+                    "its name has other characters than letters, digits, hyphens and underscores"
+                )
+            if times.rate_hz <= 0 and times.type != TEXT_TYPE:  # a task may be said once
+                raise Unsupported("it has fewer than two messages")
+            _take(bag, topic, times, found, actions)
+        except (Unsupported, DamagedMessageError) as error:
+            found.left_out[topic] = str(error)
+    found.joints, found.commands = tell_apart(found.joints, found.commands, found.left_out)
+    _drop_doubles(found)
+    found.senses = agree(found.senses, found.left_out)
+    for joints in found.joints:
+        described(joints, found.urdf)
+        for joint, reason in joints.left_out.items():
+            found.left_out[f"{joints.topic}, joint {joint}"] = reason
+    found.commands = settle(found.commands, found.joints, found.poses, found.left_out)
+    found.odometry = settle_odometry(
+        found.odometry, any(command.base for command in found.commands), found.left_out
+    )
+    explain(actions, [command.topic for command in found.commands], found.left_out)
+    _point_out_grippers(found)
+    used = {command.pose for command in found.commands}
+    for pose in found.poses:
+        if pose.topic not in used:
+            found.left_out[pose.topic] = (
+                "a pose may be the robot's or an object's; add it as a state stream if it is observed"
+            )
+    found.poses = [pose for pose in found.poses if pose.topic in used]
+    return found
+
+
+def _point_out_grippers(found: Found) -> None:
+    """Say of grippers that move that nothing in the bag commands them: their commands may be an action's goals."""
+    commanded = {name for command in found.commands for name in command.names}
+    for joints in found.joints:
+        for name, (_, values) in joints.courses.items():
+            if grips(name) and name not in commanded and float(np.ptp(values)) > LEAST_RANGE:
+                found.left_out[f"{joints.topic}, joint {name}"] = (
+                    "it moves, and no topic of the bag commands it; record the topic that does, or, if it is an "
+                    f"action, let the teleoperator publish each target as {STATE_TYPE} on ACTION{TARGET} too; a finger "
+                    "that follows another needs none"
+                )
+
+
+def _take(
+    bag: Bag, topic: str, times: TopicTimes, found: Found, actions: Mapping[str, tuple[str, bool]]
+) -> None:
+    """Add a topic to what it is; raises Unsupported if it is nothing that can be used."""
+    rate_hz = _rate(times.rate_hz)
+    action = topic.removesuffix(TARGET) if times.type == STATE_TYPE else topic
+    if action != topic and action in actions:
+        found.commands.append(as_goals(find_command(bag, topic, times.type, rate_hz), *actions[action]))
+    elif times.type == ODOMETRY_TYPE:
+        found.odometry.append(find_odometry(bag, topic, rate_hz))
+    elif is_command(topic, times.type):
+        frames = {item.child_frame_id for item in found.odometry}
+        command = find_command(bag, topic, times.type, rate_hz, frames)
+        found.commands.append(replace(command, rate_hz=_rate(command.rate_hz)))
+    elif times.type == STATE_TYPE:
+        joints = find_joints(bag, topic, rate_hz)
+        joints.rate_hz = _rate(joints.rate_hz)
+        found.joints.append(joints)
+    elif times.type == POSE_TYPE:
+        found.poses.append(find_pose(bag, topic, rate_hz))
+    elif times.type == NUMBER_TYPE:
+        raise Unsupported("a number; if it is a command, add it as an output")
+    elif times.type in SENSE_TYPES or _shows_depth(bag, topic):
+        found.senses.append(find_sense(bag, topic, times.type, rate_hz))
+    else:
+        found.cameras.append(_camera(bag, topic, times))
+
+
+def _shows_depth(bag: Bag, topic: str) -> bool:
+    for message in bag.messages([topic]):
+        return is_depth(message.content)
+    return False
+
+
+def _drop_doubles(found: Found) -> None:
+    """Keep one topic where several say the same."""
+    raw = {camera.topic for camera in found.cameras if camera.type == IMAGE_TYPES[0]}
+    for camera in list(found.cameras):
+        if camera.type != IMAGE_TYPES[0] and camera.topic.rpartition("/")[0] in raw:
+            found.cameras.remove(camera)
+            found.left_out[camera.topic] = f"the same pictures as {camera.topic.rpartition('/')[0]}"
+    raw = {sense.topic for sense in found.senses if sense.type == IMAGE_TYPES[0]}
+    for sense in list(found.senses):
+        if sense.topic.rpartition("/")[0] in raw:
+            found.senses.remove(sense)
+            found.left_out[sense.topic] = f"the same pictures as {sense.topic.rpartition('/')[0]}"
+    seen: dict[str, str] = {}
+    for joints in list(found.joints):
+        twice = [name for name in joints.names if name in seen]
+        if twice:
+            found.joints.remove(joints)
+            found.left_out[joints.topic] = f"it has the joint {twice[0]!r}, as {seen[twice[0]]} does"
+        else:
+            seen.update(dict.fromkeys(joints.names, joints.topic))
+
+
+def _camera(bag: Bag, topic: str, times: TopicTimes) -> Camera:
+    looked = look(bag, topic)
+    if looked.stream is None or looked.size is None:
+        raise Unsupported(looked.reason or "it has no messages")
+    return Camera(topic, times.type, _rate(times.rate_hz), *looked.size, looked.stream.encoding)
+
+
+def _rate(measured_hz: float) -> float:
+    whole = round(measured_hz)
+    near = whole >= 1 and abs(measured_hz - whole) <= WHOLE_SHARE * whole
+    return float(whole) if near else max(round(measured_hz, 2), 0.01)

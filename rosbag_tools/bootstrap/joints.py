@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Measured joints of a bag: which are there, which turn without end, and which are published only while they move."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.embodiment.messages import says_nothing
+from hpt_ros.embodiment.urdf import UrdfLimit, joint_limits
+from hpt_ros.errors import HptError
+from hpt_ros.observation.track import seconds
+from rosbag_tools.bootstrap.sensors import Unsupported
+from rosbag_tools.reading.reader import Bag
+from rosbag_tools.reading.set_back import longest_clear
+from rosbag_tools.recording.rates import SILENT_PERIODS, SILENT_S
+
+Floats = NDArray[np.float64]
+Course = tuple[Floats, Floats]  # times in s and values
+
+DESCRIPTION = "robot_description"
+GRIPPER_WORDS = ("gripper", "finger", "knuckle", "jaw", "claw")
+# A joint that never moved by this much could be any that stands still, rad or m.
+LEAST_RANGE = 1e-3
+# Before and after a silence a joint that stood has the same value, but for this share of its range: the first message
+# of a motion may be a little on its way.
+STOOD_SHARE = 0.1
+# Two silences, or one of this share of the time from the first message to the last, are no hiccup.
+SILENT_SHARE = 0.2
+# A driver wraps at pi, or a little beyond; what goes on after it has come this near to the other end.
+WRAP_SLACK, WRAP_NEAR = 0.2, 1.0
+
+
+@dataclass
+class Joints:
+    """A topic of measured joints.
+
+    Attributes:
+        topic, rate_hz: of it.
+        names: joints with a position, in the file's order.
+        courses: each joint's (times, positions), s and its unit.
+        partial: each message has only some of them.
+        holds: those that are published only while they move, as far as the bag shows.
+        continuous: those that turn without end.
+        left_out: joint that is none of these, and why.
+        prefix: before its names, which messages have without it.
+    """
+
+    topic: str
+    rate_hz: float
+    names: tuple[str, ...]
+    courses: dict[str, Course]
+    partial: bool
+    holds: tuple[str, ...] = ()
+    continuous: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    prefix: str = ""
+
+
+def check_names(names: Sequence[str], positions: Floats) -> None:
+    """Raise Unsupported for joints that no file can name."""
+    if not names or len(set(names)) != len(names) or not all(name and name.isprintable() for name in names):
+        raise Unsupported("its joint names are empty, double or not printable")
+    if positions.shape != (len(names),):
+        raise Unsupported(f"it has {positions.size} positions for {len(names)} joints")
+
+
+def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
+    """The joints that a topic measures in all of its messages, in turn, or only while they move.
+
+    Raises:
+        Unsupported: none, and why.
+    """
+    times: dict[str, array[float]] = {}
+    values: dict[str, array[float]] = {}
+    common: dict[str, None] | None = None
+    arrivals: array[float] = array("d")
+    start_ns, end_ns = longest_clear((bag.start_ns, bag.end_ns), bag.set_backs())
+    for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1):
+        if says_nothing(message.content):
+            continue  # it does not count
+        names, positions = (
+            list(message.content.name),
+            np.asarray(message.content.position, dtype=np.float64),
+        )
+        check_names(names, positions)
+        common = dict.fromkeys(names if common is None else [name for name in common if name in set(names)])
+        at_s = seconds(message.log_ns - bag.start_ns)
+        arrivals.append(at_s)
+        for name, value in zip(names, positions, strict=True):
+            if np.isfinite(value):
+                times.setdefault(name, array("d")).append(at_s)
+                values.setdefault(name, array("d")).append(value)
+    courses = {name: (np.array(times[name]), np.array(values[name])) for name in times}
+    always = tuple(name for name in common or () if name in courses)
+    silent = _silent(courses)
+    kept = tuple(name for name in courses if name in always or name in silent) if always else tuple(courses)
+    if not kept:
+        raise Unsupported("no joint has a position in all of its messages")
+    left_out = {
+        name: f"only {len(courses[name][0])} of {len(arrivals)} messages have it; if the policy is to see it, add it "
+        "to the stream's joints, with partial: true"
+        for name in courses
+        if name not in kept
+    }
+    holds = tuple(name for name in kept if name in silent)
+    if holds:
+        rate_hz = max(rate_hz, 1.0 / float(np.median(np.diff(np.array(arrivals)))))
+    return Joints(
+        topic,
+        rate_hz,
+        kept,
+        {name: courses[name] for name in kept},
+        not always or len(kept) > len(always),
+        holds,
+        tuple(name for name in kept if wraps(courses[name][1]) and not grips(name)),
+        left_out,
+    )
+
+
+def _silent(courses: Mapping[str, Course]) -> set[str]:
+    """Joints that are silent at rest. Of those that come in the same messages all must be: one of them that stood
+    while the others moved on through a hiccup says nothing."""
+    found = {name: silent_at_rest(course) for name, course in courses.items()}
+    return {
+        name
+        for name, (times_s, _) in courses.items()
+        if all(found[other] for other, course in courses.items() if np.array_equal(course[0], times_s))
+    }
+
+
+def silent_at_rest(course: Course) -> bool:
+    """Whether a joint's silences are those of one that is published only while it moves."""
+    times_s, values = course
+    if len(times_s) < 3:
+        return False
+    between = np.diff(times_s)
+    silences = between > max(SILENT_PERIODS * float(np.median(between)), SILENT_S)
+    if not silences.any():
+        return False
+    span = float(np.ptp(values))
+    stood = np.abs(np.diff(values))[silences] <= max(STOOD_SHARE * span, LEAST_RANGE)
+    enough = silences.sum() >= 2 or between[silences].sum() >= SILENT_SHARE * (times_s[-1] - times_s[0])
+    return bool(stood.all() and enough)
+
+
+def wraps(values: Floats) -> bool:
+    """Whether an angle jumps from one end of -pi to pi to the other, or counts more turns than a bounded joint has."""
+    if len(values) < 2:
+        return False
+    if float(np.abs(values).max()) > np.pi + WRAP_SLACK:
+        return float(np.ptp(values)) > 4.0 * np.pi
+    jumps = np.abs(np.diff(values))
+    return bool((jumps > 2.0 * np.pi - WRAP_NEAR).any())
+
+
+def grips(name: str) -> bool:
+    """Whether a joint's name is that of a gripper."""
+    return any(word in name.lower() for word in GRIPPER_WORDS)
+
+
+def find_description(bag: Bag, topic: str) -> dict[str, UrdfLimit]:
+    """Joints of the URDF on a topic; raises Unsupported if there is none."""
+    text = ""
+    for message in bag.messages([topic]):
+        text = str(message.content.data)
+    if not text:
+        raise Unsupported("it has no messages; record it from the start, with transient_local durability")
+    try:
+        return joint_limits(text)
+    except HptError as error:
+        raise Unsupported(str(error)) from error
+
+
+def described(joints: Joints, urdf: Mapping[str, UrdfLimit]) -> None:
+    """Let a URDF say which joints turn without end."""
+    seen = set(joints.continuous)
+    joints.continuous = tuple(
+        name
+        for name in joints.names
+        if not grips(name) and (urdf[name].continuous if name in urdf else name in seen)
+    )
+
+
+def unit_lines(names: Collection[str], urdf: Mapping[str, UrdfLimit], check: str) -> str:
+    """The unit of joints, with a mark unless the URDF has it."""
+    sliding = {urdf[name].prismatic for name in names if name in urdf}
+    known = all(name in urdf for name in names) and len(sliding) == 1
+    if known:
+        return f"unit: {'m' if sliding.pop() else 'rad'}"
+    return f"unit: rad  # {check}: m for a sliding joint"

@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What a first embodiment file says of topics that are neither colour cameras nor joints."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hpt_ros.embodiment import ImageSpec, Stream
+from hpt_ros.embodiment.estimates import make_unique
+from hpt_ros.observation import DecodeError, InvalidSampleError, decode
+from hpt_ros.observation.image_size import image_size
+from rosbag_tools.bag_schema import EMBODIMENT_TOPIC
+from rosbag_tools.reading.reader import Bag
+
+CHECK = "CHECK ME"
+# Points kept of a cloud: what point cloud policies commonly take (3D Diffusion Policy: 512 or 1024).
+POINTS = 1024
+# Texts are of all kinds; only these words in a topic's name make one the task.
+TASK_WORDS = ("task", "instruction", "language", "prompt")
+
+ARRAY_TYPES = ("std_msgs/msg/Float32MultiArray", "std_msgs/msg/Float64MultiArray")
+WRENCH_TYPE = "geometry_msgs/msg/WrenchStamped"
+CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
+TEXT_TYPE = "std_msgs/msg/String"
+POSE_TYPES = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/TwistStamped")
+SENSE_TYPES = (WRENCH_TYPE, CLOUD_TYPE, TEXT_TYPE, *ARRAY_TYPES, *POSE_TYPES)
+
+
+# Parts of a topic's name that say nothing about which camera it is.
+_DULL = frozenset(
+    "image image_raw image_rect image_color image_rect_color raw compressed color rgb camera cam".split()
+)
+
+
+class Unsupported(Exception):
+    """Why a topic cannot be used."""
+
+
+@dataclass(frozen=True)
+class DetectedStream:
+    """A topic that becomes a stream.
+
+    Attributes:
+        topic, type, modality, rate_hz: of the stream.
+        size: depth (height, width), tactile (length,), pointcloud (points,), otherwise ().
+        note: what a person should know, for a comment.
+    """
+
+    topic: str
+    type: str
+    modality: str
+    rate_hz: float
+    size: tuple[int, ...]
+    note: str
+
+
+def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> DetectedStream:
+    """What a topic of `SENSE_TYPES`, or of depth pictures, can be.
+
+    Raises:
+        Unsupported: nothing, and why.
+    """
+    if type_ in POSE_TYPES:
+        raise Unsupported(
+            "a twist may be the robot's or an object's; add it as a state stream if it is observed"
+        )
+    if type_ == TEXT_TYPE:
+        words = topic.lower().replace("/", "_").split("_")
+        if topic == EMBODIMENT_TOPIC or not any(word in TASK_WORDS for word in words):
+            raise Unsupported("a text; add it as a language stream if it is the task")
+    probes = {
+        WRENCH_TYPE: Stream("probe", "wrench", topic, type_, 1.0, 1.0),
+        CLOUD_TYPE: Stream("probe", "pointcloud", topic, type_, 1.0, 1.0, points=1),
+        TEXT_TYPE: Stream("probe", "language", topic, type_, 1.0, 1.0),
+    }
+    probe = probes.get(type_, Stream("probe", "depth", topic, type_, 1.0, 1.0, image=ImageSpec(8, 8)))
+    reason, lengths = "it has no messages", Counter[int]()
+    for message in bag.messages([topic]):
+        if type_ in ARRAY_TYPES:
+            lengths[len(message.content.data) - int(message.content.layout.data_offset)] += 1
+            continue
+        try:
+            decode(probe, message.content)
+            return DetectedStream(topic, type_, probe.modality, rate_hz, *_size(type_, message.content))
+        except InvalidSampleError as error:  # the next may be good
+            reason = str(error)
+        except DecodeError as error:
+            raise Unsupported(str(error)) from error
+    if not lengths:
+        raise Unsupported(reason)
+    if len(lengths) > 1 or min(lengths) < 1 or max(lengths) > 65_536:
+        raise Unsupported(
+            f"its messages have {min(lengths)} to {max(lengths)} values, but one number of 1 to 65536 is used"
+        )
+    return DetectedStream(
+        topic, type_, "tactile", rate_hz, (*lengths,), f"{CHECK}: touch? It may be a command, or a state"
+    )
+
+
+def _size(type_: str, message: Any) -> tuple[tuple[int, ...], str]:
+    """A stream's size and what a person should know about it."""
+    if type_ == WRENCH_TYPE:
+        return (), "N and N m, in the frame of the sensor"
+    if type_ == TEXT_TYPE:
+        return (), f"{CHECK}: the task's text; episodes are split where it changes"
+    if type_ == CLOUD_TYPE:
+        count = int(message.height) * int(message.width)
+        return (min(count, POINTS, 16_384),), f"chosen far apart; a cloud of the sensor has {count} points"
+    height, width = image_size(message) or (0, 0)  # it was decoded: it has one
+    return (height, width), f"stored size; the camera gives {width}x{height}"
+
+
+def agree(senses: list[DetectedStream], left_out: dict[str, str]) -> list[DetectedStream]:
+    """Give streams that enter one stem side by side one size; those that cannot have it are left out, with a reason."""
+    kept: list[DetectedStream] = []
+    lengths = Counter(sense.size for sense in senses if sense.modality == "tactile")
+    tasks = [sense.topic for sense in senses if sense.modality == "language"]
+    for sense in senses:
+        if sense.modality == "tactile" and sense.size != lengths.most_common(1)[0][0]:
+            left_out[sense.topic] = f"its {sense.size[0]} values are not as many as of the other arrays"
+            continue
+        if sense.modality == "language" and sense.topic != tasks[0]:
+            left_out[sense.topic] = f"{tasks[0]} is taken for the task"
+            continue
+        alike = [other.size for other in senses if other.modality == sense.modality]
+        if sense.modality in ("depth", "pointcloud") and len(set(alike)) > 1:
+            note = f"{sense.note}; {CHECK}: all {sense.modality} streams have one size, the smallest"
+            sense = replace(sense, size=min(alike), note=note)
+        kept.append(sense)
+    return kept
+
+
+def sense_lines(sense: DetectedStream) -> list[str]:
+    """The last lines of a stream in the file: its size, with the note as a comment."""
+    if sense.modality == "depth":
+        height, width = (int(np.clip(edge, 8, 4096)) for edge in sense.size)
+        return [f"    image: {{height: {height}, width: {width}}}  # {sense.note}"]
+    key = {"tactile": "length", "pointcloud": "points"}.get(sense.modality)
+    return [f"    {key}: {sense.size[0]}  # {sense.note}"] if key else [f"    # {sense.note}"]
+
+
+def stream_names(topics: list[str]) -> list[str]:
+    """A name for the stream of each topic, each once, from what the topic's name says."""
+    names: list[str] = []
+    for topic in topics:
+        parts = [part for part in topic.lower().split("/") if part and part not in _DULL]
+        base = re.sub(r"[^a-z0-9]+", "_", "_".join(parts)).strip("_")
+        base = re.sub(r"_(camera|cam)$", "", base)[:56] or "camera"
+        base = base if base[0].isalpha() else f"camera_{base}"
+        names.append(base)
+    return make_unique(names)

@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of an episode to dataset rows: an observation and the command at the same tick."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.observation import (
+    CommandTrack,
+    InvalidSampleError,
+    ObservationBuffer,
+    Tick,
+    decode_command,
+    require_frame,
+)
+from hpt_ros.observation.buffer import JUMP_BACK_S
+from hpt_ros.observation.image_size import image_size
+from hpt_ros.observation.track import nanoseconds
+
+ACTION = "action"  # the command's name among the streams, in reports
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tick and the command at it.
+
+    Attributes:
+        tick: the observation.
+        action: float64 (Da,); None if there is no command.
+        missing: stream name (``"action"`` for the command) to why it has no value; empty if the row is whole.
+    """
+
+    tick: Tick
+    action: NDArray[np.float64] | None
+    missing: dict[str, str]
+
+
+@dataclass
+class Resampler:
+    """Takes an episode's messages in log-time order and gives its rows, in order, as soon as they are certain.
+
+    Observations go through the `ObservationBuffer` that the robot runs; commands are interpolated at the tick.
+
+    Args:
+        embodiment: the robot.
+        action_source: "command", or "state": then commands are not read, and `next_positions` gives the actions.
+        optional: modalities whose streams may be absent from a row.
+    """
+
+    embodiment: Embodiment
+    action_source: str = "command"
+    optional: frozenset[str] = frozenset()
+    _buffer: ObservationBuffer = field(init=False)
+    _commands: CommandTrack = field(init=False)
+    _waiting: deque[Tick] = field(default_factory=deque, init=False)
+
+    def __post_init__(self) -> None:
+        self._buffer = ObservationBuffer(self.embodiment, optional=self.optional)
+        self._commands = CommandTrack(self.embodiment)
+        outputs = self.embodiment.action.parts if self.action_source == "command" else ()
+        self._outputs = {output.recorded_as.topic: number for number, output in enumerate(outputs)}
+        # Streams that measure where a Cartesian command's tool is, in its frame.
+        self._framed = {part.pose: part for part in self.embodiment.action.parts if part.cartesian}
+        self._streams: dict[str, list[str]] = {}
+        for stream in self.embodiment.streams:
+            self._streams.setdefault(stream.topic, []).append(stream.name)
+        self._newest_ns: dict[str, int] = {}  # by topic
+        self._refused = ""
+        self.refused: dict[str, str] = {}
+        self.resized: dict[str, str] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}  # height and width, by stream
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Topics whose messages `push` takes."""
+        return tuple(dict.fromkeys([*self._streams, *self._outputs]))
+
+    def push(self, topic: str, message: Any, log_ns: int) -> list[Row]:
+        """Take a message; returns the rows that it made certain.
+
+        Raises:
+            DecodeError: the message does not fit the embodiment file.
+        """
+        resets = self._buffer.resets
+        self._waiting.extend(self._buffer.ticks_ready(log_ns))
+        rows = self._flush() if self._buffer.resets != resets else []
+        for name in self._streams.get(topic, ()):
+            self._look_at_size(name, message)
+            if name in self._framed:
+                require_frame(self._framed[name], message, f"stream {name!r} (topic {topic})")
+            if self._buffer.push_message(name, message, log_ns, defer=True):
+                rows += self._flush()
+            self.refused.update(self._buffer.refused())
+        if topic in self._outputs:
+            rows += self._push_command(topic, message, log_ns)
+        while self._waiting and self._settled(self._waiting[0].stamp_ns, log_ns):
+            rows.append(self._row(self._waiting.popleft()))
+        return rows
+
+    def restart(self, reason: str) -> list[Row]:
+        """Begin again, since what follows is no continuation; rows that wait get the commands that there are."""
+        self._waiting.extend(self._buffer.ticks_ready())
+        rows = self._flush()
+        self._buffer.reset(reason)
+        return rows
+
+    def finish(self) -> list[Row]:
+        """Rows that still wait for a command after them, when no message will come any more."""
+        self._waiting.extend(self._buffer.ticks_ready())
+        return self._flush()
+
+    def _look_at_size(self, name: str, message: Any) -> None:
+        """Note that images came in another size than before: one view became another, or was squeezed."""
+        if self.embodiment.stream(name).image is None or (size := image_size(message)) is None:
+            return
+        before = self._sizes.setdefault(name, size)
+        if size != before and name not in self.resized:
+            self.resized[name] = f"from {before[1]}x{before[0]} to {size[1]}x{size[0]} pixels"
+
+    def _push_command(self, topic: str, message: Any, log_ns: int) -> list[Row]:
+        rows: list[Row] = []
+        number = self._outputs[topic]
+        try:
+            time_ns, vector = decode_command(self.embodiment.action.parts[number], message, log_ns)
+        except InvalidSampleError as error:
+            self._refused = self.refused[ACTION] = str(error)
+            return rows
+        self._refused = ""
+        if time_ns < self._newest_ns.get(topic, time_ns) - nanoseconds(JUMP_BACK_S):
+            self._buffer.reset(f"the stamps of the commands on {topic} went back")
+            rows = self._flush()
+        self._newest_ns[topic] = max(self._newest_ns.get(topic, time_ns), time_ns)
+        self._commands.push(time_ns, log_ns, vector, number)
+        return rows
+
+    def _settled(self, tick_ns: int, log_ns: int) -> bool:
+        return self.action_source != "command" or self._commands.settled(tick_ns, log_ns)
+
+    def _flush(self) -> list[Row]:
+        """All waiting rows, with the commands that there are: after them a clock jumped, or the episode ended."""
+        rows = [self._row(tick) for tick in self._waiting]
+        self._waiting.clear()
+        self._commands.clear()
+        self._newest_ns.clear()
+        return rows
+
+    def _row(self, tick: Tick) -> Row:
+        value = self._commands.value_at(tick.stamp_ns)
+        missing = dict(tick.missing)
+        if isinstance(value, str):
+            missing[ACTION] = (
+                f"{value}; its last message was refused: {self._refused}" if self._refused else value
+            )
+            return Row(tick, None, missing)
+        return Row(tick, value, missing)
+
+
+def next_positions(embodiment: Embodiment, rows: Iterable[Row]) -> Iterator[Row]:
+    """The same rows, whose action is the measured pose of what is commanded at the tick after.
+
+    An episode's last row has none, nor has a row before a gap: it is missing its action.
+
+    Raises:
+        EmbodimentError: the pose of what is commanded is not observed, or twists are commanded.
+    """
+    space = embodiment.space
+    space.require_positions()
+    before: Row | None = None
+    for row in rows:
+        missing = {name: reason for name, reason in row.missing.items() if name != ACTION}
+        if before is not None:
+            follows = not missing and not row.tick.restart and row.tick.index == before.tick.index + 1
+            yield _with_action(before, space.holding(row.tick.state) if follows else None)
+        before = Row(row.tick, None, missing)
+    if before is not None:
+        yield _with_action(before, None)
+
+
+def _with_action(row: Row, action: NDArray[np.float64] | None) -> Row:
+    if action is None:
+        return Row(
+            row.tick, None, {**row.missing, ACTION: "no whole tick comes after it to take the position from"}
+        )
+    return Row(row.tick, action, row.missing)

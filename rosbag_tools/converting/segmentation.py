@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Cuts an episode's rows into the stretches that become episodes of the dataset, and writes them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.dataset.conversion_report import EpisodeReport, Span
+from hpt_ros.dataset.episode_writer import EpisodeData, EpisodeWriter
+from hpt_ros.dataset.layout import ACTION, STATE, WRENCH, stream_feature
+from hpt_ros.dataset.quality.measure import STILL_RATIO
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.observation import Tick
+from rosbag_tools.converting.resample import Row
+
+# Shorter stretches between gaps teach nothing: less than one chunk of actions of most robots.
+MIN_SPAN_S = 1.0
+# What stays of a rest that is cut out, on either side: the policy must learn to begin and to stop.
+REST_KEPT_S = 0.5
+
+
+def minimum_ticks(embodiment: Embodiment) -> int:
+    """Ticks that a span must have to become an episode: `MIN_SPAN_S`, and at least two."""
+    return max(2, math.ceil(MIN_SPAN_S * embodiment.tick_hz))
+
+
+@dataclass
+class _Rest:
+    """Rows in which nothing moves, until it is known whether they are a pause or a rest to cut out."""
+
+    longest: int  # ticks
+    kept: int  # ticks on either side of one that is cut out
+    rows: list[Row]
+    cut: bool  # the present one is longer than that
+
+
+class Spans:
+    """Cuts an episode's rows into spans of consecutive whole ticks of one task, and writes those that are long enough.
+
+    A span's first ticks wait in memory until it has the minimum, so that a gappy bag costs no encoder per gap; so do
+    the ticks of a rest, up to the longest that is kept.
+
+    Args:
+        folder: where segments and arrays go.
+        stem: first part of their names.
+        embodiment: the robot.
+        task: task text where the rows have none.
+        forced_task: task text whatever the rows have.
+        longest_rest_s: rests longer than this are cut out but for `REST_KEPT_S` on either side; infinite to keep all.
+        entry: the episode's report, filled in.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stem: str,
+        embodiment: Embodiment,
+        entry: EpisodeReport,
+        *,
+        task: str,
+        forced_task: str = "",
+        longest_rest_s: float = math.inf,
+    ) -> None:
+        self._folder, self._stem, self._embodiment = folder, stem, embodiment
+        self._default_task, self._forced_task = task, forced_task
+        self._entry = entry
+        self._minimum = minimum_ticks(embodiment)
+        self._rest: _Rest | None = None
+        if math.isfinite(longest_rest_s):
+            kept = math.ceil(REST_KEPT_S * embodiment.tick_hz)
+            self._rest = _Rest(max(round(longest_rest_s * embodiment.tick_hz), 2 * kept), kept, [], False)
+        # A robot may command joints that it does not measure.
+        self._measured = embodiment.space.joints_measured
+        self._last: Row | None = None  # the row before, if this one may follow it in a span
+        self._task = ""
+        self._held: list[Row] = []
+        self._writer: EpisodeWriter | None = None
+        self._ticks = 0
+        self._start_ns = 0
+        self._done: list[EpisodeData] = []
+
+    def add(self, row: Row) -> None:
+        """Take the next row."""
+        self._entry.ticks += 1
+        if row.tick.restart:
+            self._entry.restarts.append(row.tick.restart)
+        last, self._last = self._last, None
+        gap = last is not None and (row.missing or row.tick.restart or row.tick.index != last.tick.index + 1)
+        if gap:
+            self._end()
+            last = None
+        if row.missing:
+            self._entry.drop(row.missing)
+            return
+        self._entry.take(row.tick.ages_s)
+        task = self._forced_task or row.tick.task or self._default_task
+        if task != self._task:
+            if last is not None:
+                self._end()
+                at_s = (row.tick.stamp_ns - self._start_ns) * 1e-9
+                self._entry.task_changes.append(f"to {task!r} from {self._task!r} after {at_s:.1f} s")
+                last = None
+            self._task = task
+        if self._rest is None or (last is not None and self._moved(last, row)):
+            self._motion(row)
+        else:
+            self._still(self._rest, row)
+        self._last = row
+
+    def finish(self) -> list[EpisodeData]:
+        """End the last span and return those that were kept."""
+        self._end()
+        return self._done
+
+    def abort(self) -> None:
+        """Delete what was written of the span that is not finished."""
+        if self._writer is not None:
+            self._writer.abort()
+            self._writer = None
+
+    def _motion(self, row: Row) -> None:
+        if self._rest is not None:
+            for resting in self._rest.rows:
+                self._take(resting)
+            self._rest.rows.clear()
+            self._rest.cut = False
+        self._take(row)
+
+    def _still(self, rest: _Rest, row: Row) -> None:
+        rest.rows.append(row)
+        if not rest.cut and len(rest.rows) > rest.longest:
+            rest.cut = True
+            if self._ticks:
+                for resting in rest.rows[: rest.kept]:
+                    self._take(resting)
+                del rest.rows[: rest.kept]
+            self._close()
+        if rest.cut and len(rest.rows) > rest.kept:
+            self._entry.idle += len(rest.rows) - rest.kept
+            del rest.rows[: -rest.kept]
+
+    def _end(self) -> None:
+        if self._rest is not None:
+            if self._rest.cut:
+                self._entry.idle += len(self._rest.rows)
+            else:
+                for resting in self._rest.rows:
+                    self._take(resting)
+            self._rest.rows.clear()
+            self._rest.cut = False
+        self._close()
+
+    def _take(self, row: Row) -> None:
+        if not self._ticks:
+            self._start_ns = row.tick.stamp_ns
+        self._ticks += 1
+        if self._writer is not None:
+            self._write(self._writer, row)
+            return
+        self._held.append(row)
+        if len(self._held) == self._minimum:
+            stem = f"{self._stem}-{len(self._done):04d}"
+            self._writer = EpisodeWriter(self._folder, stem, self._embodiment, self._task)
+            for held in self._held:
+                self._write(self._writer, held)
+            self._held.clear()
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._done.append(self._writer.finish())
+            self._entry.kept += self._ticks
+        else:
+            self._entry.too_short += self._ticks
+        if self._ticks:
+            self._entry.spans.append(Span(self._start_ns, self._ticks, -1, self._task))
+        self._writer, self._ticks = None, 0
+        self._held.clear()
+
+    def _write(self, writer: EpisodeWriter, row: Row) -> None:
+        assert row.action is not None  # a row without missing streams has one
+        writer.add(_tick_values(self._embodiment, row.tick, row.action))
+
+    def _moved(self, before: Row, row: Row) -> bool:
+        """Command or arm went faster than `STILL_RATIO` of a limit since the row before."""
+        assert before.action is not None
+        assert row.action is not None
+        pairs = [(before.action, row.action)]
+        if self._measured:
+            measured = self._embodiment.space.measured
+            pairs.append((measured(before.tick.state), measured(row.tick.state)))
+        return any(bool(self._embodiment.space.speeds(np.stack(pair))[0] >= STILL_RATIO) for pair in pairs)
+
+
+def _tick_values(embodiment: Embodiment, tick: Tick, action: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return a valid tick and the command at it, by feature name."""
+    values: dict[str, NDArray[Any]] = {STATE: tick.state, WRENCH: tick.wrench, ACTION: action}
+    for name, array in (*tick.images.items(), *tick.arrays.items()):
+        values[stream_feature(embodiment.stream(name).modality, name)] = array
+    return values

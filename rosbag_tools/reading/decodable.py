@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the messages of a topic can be decoded, as the converter will."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hpt_ros.embodiment import ImageSpec, Stream
+from hpt_ros.embodiment.streams import VIDEO_TYPES
+from hpt_ros.observation import DecodeError, InvalidSampleError, StreamDecoder, is_depth
+from hpt_ros.observation.image_size import image_size
+from hpt_ros.observation.images import guessed_encoding
+from hpt_ros.observation.video import is_video
+from rosbag_tools.errors import DamagedMessageError
+from rosbag_tools.reading.reader import Bag
+
+TRIED = 100  # messages of a topic of which one must be good; a camera's first may be damaged
+PACKETS_TRIED = 600  # of a video, of which a key frame must be one: 20 s at 30 Hz
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", *VIDEO_TYPES)
+
+
+def image_probe(topic: str, type_: str, message: Any) -> Stream:
+    """A stream that takes the images of a topic of which nothing else is known."""
+    modality = "depth" if is_depth(message) else "image"
+    encoding = guessed_encoding(message) if modality == "image" else ""
+    return Stream("probe", modality, topic, type_, 1.0, 1.0, image=ImageSpec(8, 8), encoding=encoding)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What became of a topic's first messages.
+
+    Attributes:
+        stream: that took one; None if none did.
+        size: height and width of an image as it comes; None of other messages.
+        reason: why none could be decoded, one sentence; empty if one could, or there is none.
+    """
+
+    stream: Stream | None = None
+    size: tuple[int, int] | None = None
+    reason: str = ""
+
+
+def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
+    """Decode a topic's messages until one is good.
+
+    Args:
+        bag: an open bag.
+        topic: its name in the bag.
+        stream: that it is to become; None: whatever an image can be.
+    """
+    reason, decoder = "", None
+    try:
+        for index, message in enumerate(bag.messages([topic])):
+            content = message.content
+            probe = stream or image_probe(topic, bag.topics[topic].type, content)
+            video = is_video(probe, content)
+            if index >= (PACKETS_TRIED if video else TRIED):
+                break
+            decoder = decoder if decoder is not None and video else StreamDecoder(probe)
+            try:
+                decoder.take(content)()
+            except InvalidSampleError as error:
+                reason = reason or str(error)
+            else:
+                pictured = probe.modality in ("image", "depth")
+                size = decoder.video_size if video else image_size(content) if pictured else None
+                return Looked(probe, size)
+    except (DecodeError, DamagedMessageError) as error:
+        return Looked(reason=str(error))
+    return Looked(reason=reason)

@@ -1,0 +1,377 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Bags as topics and messages in log-time order, whatever their storage; every failure is one sentence.
+
+Reads rosbag2 folders of version 1 to 9 and single files, MCAP and sqlite3, split or not, compressed by chunk, message
+or file, and rosbag1 files of version 2.0; what was cut short or has no index as far as it goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.observation.track import seconds
+from rosbag_tools.bag_schema import EMBODIMENT_TOPIC, EMBODIMENT_TYPE, KEY_EMBODIMENT
+from rosbag_tools.errors import BagError, DamagedMessageError, TruncatedBagError
+from rosbag_tools.reading.bag_files import METADATA, cut_file, how_to_repair, storage_files, unreadable_file
+from rosbag_tools.reading.channels import Channel
+from rosbag_tools.reading.finding import WHAT, is_bag
+from rosbag_tools.reading.message_types import MessageType, UnreadableTypeError, message_type
+from rosbag_tools.reading.set_back import SetBack, find_set_backs
+from rosbag_tools.reading.storage import Storage, open_storage
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic of a bag.
+
+    Attributes:
+        name: its name.
+        type: message type; several with commas between them, if the bag has messages of several types on it.
+        count: messages.
+    """
+
+    name: str
+    type: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a bag: its topic, log time and deserialised content."""
+
+    topic: str
+    log_ns: int
+    content: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message of a bag without its content.
+
+    Attributes:
+        topic: its topic.
+        log_ns: log time.
+        size_bytes: of the message, uncompressed.
+        stamp_ns: its header's stamp; None without a header, and for a stamp of 0, which says "now".
+        damaged: it is shorter than the header that its type begins with.
+        stamped: its type begins with a header.
+    """
+
+    topic: str
+    log_ns: int
+    size_bytes: int
+    stamp_ns: int | None
+    damaged: bool = False
+    stamped: bool = False
+
+
+# The year 2116. Later log times are damage, and so far from a stamp that the difference may leave 64 bits.
+NEWEST_LOG_NS = 1 << 62
+# Messages of which a bag is known, besides its times and counts.
+IDENTIFYING = 64
+
+
+@dataclass
+class Bag:
+    """An open bag; use `Bag.open` in a ``with`` statement.
+
+    Attributes:
+        path: the folder or file.
+        topics: by name, those that cannot be read too; see `unreadable`.
+        custom: custom data of the bag's metadata.
+        start_ns, end_ns: log times of the first and last message.
+        recovered: what was lost, in one sentence, if the bag had no end or no index; else empty.
+    """
+
+    path: Path
+    topics: dict[str, Topic]
+    custom: dict[str, str]
+    start_ns: int
+    end_ns: int
+    recovered: str
+    _storage: Storage
+    _channels: dict[str, list[Channel]] = field(repr=False)
+    _early: Counter[Channel] = field(default_factory=Counter, repr=False)  # with the log time 0, left out
+
+    @staticmethod
+    @contextlib.contextmanager
+    def open(path: str | Path, *, recover: bool = False) -> Iterator[Bag]:
+        """Open a bag.
+
+        Args:
+            path: a rosbag2 folder, or a single file of one of `FILE_ENDINGS`.
+            recover: read a bag that was cut short as far as it goes, instead of raising.
+
+        Raises:
+            TruncatedBagError: the bag was cut short, and `recover` is false or its storage is not MCAP.
+            BagError: it is not there, or not a bag that can be read.
+        """
+        place = Path(path)
+        cut = _cut(place)
+        if cut and not recover:
+            raise TruncatedBagError(
+                f"bag {str(place)!r} was cut short (no end of file in {cut.name!r}; was the recorder killed, or the "
+                f"copy interrupted?); {how_to_repair(cut, cut.name)}"
+            )
+        with contextlib.ExitStack() as stack:
+            with _one_sentence(place):
+                storage = stack.enter_context(open_storage(place, recover=recover))
+                files = storage.files
+                note = storage.note and f"bag {str(place)!r}{' was cut short' if cut else ''}: {storage.note}"
+                channels: dict[str, list[Channel]] = {}
+                for channel in files.channels:
+                    channels.setdefault(channel.topic, []).append(channel)
+                topics = {name: Topic(name, type_, 0) for name, type_ in storage.silent.items()}
+                topics |= {name: _topic(name, items) for name, items in channels.items()}
+                topics = dict(sorted(topics.items()))
+                if not files.message_count:
+                    raise BagError(f"bag {str(place)!r} has no messages; record it again")
+                start_ns, end_ns = files.start_ns, files.end_ns
+            _require_time(place, start_ns)
+            _require_time(place, end_ns)
+            bag = Bag(place, topics, dict(storage.custom), start_ns, end_ns, note, storage, channels)
+            if start_ns == 0 < end_ns:
+                bag._leave_out_zero_times()
+            yield bag
+
+    def _leave_out_zero_times(self) -> None:
+        """Begin behind what was recorded before the first message of /clock, which has the log time 0."""
+        everything = [channel for items in self._channels.values() for channel in items]
+        early = Counter(channel for channel, _, _ in self._raw(everything, 0, 1, counted=False))
+        _, self.start_ns, _ = next(self._raw(everything, 1, None, counted=False))
+        self._early = early
+        for channel, lost in early.items():
+            topic = self.topics[channel.topic]
+            self.topics[channel.topic] = replace(topic, count=topic.count - lost)
+        said = f"{early.total()} messages with the log time 0 (recorded before the first /clock) are left out"
+        self.recovered = f"{self.recovered}; {said}" if self.recovered else f"bag {str(self.path)!r}: {said}"
+
+    def require(self, name: str, type_: str, purpose: str) -> Topic:
+        """The topic of that name and type with at least one message.
+
+        Args:
+            name: topic name.
+            type_: message type.
+            purpose: what needs it, e.g. ``"stream 'front'"``.
+
+        Raises:
+            BagError: it is missing, of another type or of several, empty, or cannot be read.
+        """
+        topic = self.topics.get(name)
+        if topic is None:
+            there = ", ".join(f"{item.name} ({item.type})" for item in self.topics.values()) or "none"
+            raise BagError(
+                f"bag {str(self.path)!r} lacks the topic {name!r} ({type_}) of {purpose}; the bag has {there[:800]}"
+                f"{did_you_mean(name, self.topics) or '; record it, or correct the embodiment file'}"
+            )
+        if topic.type != type_:
+            raise BagError(
+                f"bag {str(self.path)!r} has the topic {name!r} with type {topic.type}, but {purpose} expects {type_}; "
+                "correct the type in the embodiment file"
+            )
+        if topic.count == 0:
+            raise BagError(
+                f"bag {str(self.path)!r} has the topic {name!r} of {purpose} without a single message; check that its "
+                "node ran while recording"
+            )
+        if reason := self.unreadable(name):
+            raise BagError(f"bag {str(self.path)!r} has the topic {name!r} of {purpose}, but {reason}")
+        return topic
+
+    def unreadable(self, name: str) -> str:
+        """Why the messages of a topic cannot be read, as a sentence about it ("its ..."); empty if they can be."""
+        channels = self._channels.get(name, [])
+        if len(types := {channel.type for channel in channels}) > 1:
+            return (
+                f"it has messages of the types {', '.join(sorted(types))[:300]}, of which one was expected: record it "
+                "with one publisher type"
+            )
+        for channel in channels:
+            try:
+                message_type(channel)
+            except UnreadableTypeError as error:
+                return str(error)
+        return ""
+
+    def messages(
+        self, topics: Collection[str], *, start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[Message]:
+        """Messages of these topics in the order of log time; `stop_ns` is exclusive.
+
+        Raises:
+            DamagedMessageError: a message does not fit its type.
+            BagError: a topic cannot be read, or the data is damaged.
+        """
+        for name in topics:
+            if reason := self.unreadable(name):
+                raise BagError(f"bag {str(self.path)!r}: the topic {name!r} cannot be read: {reason}")
+        types = {
+            channel: message_type(channel) for name in topics for channel in self._channels.get(name, ())
+        }
+        if not types:
+            return
+        everything = (start_ns is None or start_ns <= self.start_ns) and (
+            stop_ns is None or stop_ns > self.end_ns
+        )
+        for channel, log_ns, data in self._raw(list(types), start_ns, stop_ns, counted=everything):
+            try:
+                content = types[channel].deserialize(data)
+            except Exception as error:  # struct, index, unicode errors and others, on damaged bytes
+                raise DamagedMessageError(
+                    f"bag {str(self.path)!r} has a message on {channel.topic[:100]!r}, "
+                    f"{seconds(log_ns - self.start_ns):.2f} s after its start, whose {len(data)} bytes do not fit its "
+                    f"type {channel.type[:100]} ({_short(error)}); the message is damaged or of another version of "
+                    "the type: record it again"
+                ) from error
+            yield Message(channel.topic, log_ns, content)
+
+    def records(
+        self,
+        topics: Collection[str] | None = None,
+        *,
+        start_ns: int | None = None,
+        stop_ns: int | None = None,
+    ) -> Iterator[Record]:
+        """Topic, times and size of messages, in the order of log time, without deserialising; `stop_ns` is exclusive.
+
+        Args:
+            topics: those to look at; None for all.
+            start_ns, stop_ns: log times; None for the whole bag.
+
+        Raises:
+            BagError: the data is damaged.
+        """
+        channels = [
+            channel
+            for name, items in self._channels.items()
+            if topics is None or name in topics
+            for channel in items
+        ]
+        counted = start_ns is None and stop_ns is None
+        types: dict[Channel, MessageType | None] = {}
+        for channel in channels:
+            types[channel] = None
+            with contextlib.suppress(UnreadableTypeError):
+                types[channel] = message_type(channel)
+        for channel, log_ns, data in self._raw(channels, start_ns, stop_ns, counted=counted):
+            type_ = types[channel]
+            stamped = type_ is not None and type_.stamped
+            try:
+                stamp_ns = type_.stamp_ns(data) if type_ else None
+            except ValueError:
+                yield Record(channel.topic, log_ns, len(data), None, damaged=True, stamped=stamped)
+            else:
+                yield Record(channel.topic, log_ns, len(data), stamp_ns, stamped=stamped)
+
+    def _raw(
+        self, channels: Sequence[Channel], start_ns: int | None, stop_ns: int | None, *, counted: bool
+    ) -> Iterator[tuple[Channel, int, Any]]:
+        """Messages of channels as bytes; with `counted`, raise BagError if there are not as many as the bag lists."""
+        count = 0
+        if self._early and start_ns is None:
+            start_ns = 1
+        with _one_sentence(self.path):
+            for entry in self._storage.files.messages(channels, start_ns, stop_ns):
+                _require_time(self.path, entry[1])
+                count += 1
+                yield entry
+        # Damaged bytes can look like records of unknown kind, which a reader must skip: only the count tells.
+        expected = sum(channel.count - self._early[channel] for channel in channels)
+        if counted and count != expected:
+            topics = ", ".join(dict.fromkeys(channel.topic for channel in channels))
+            raise BagError(
+                f"bag {str(self.path)!r} lists {expected} messages on {topics[:800]}, but {count} could be read; it is "
+                "damaged: copy or record it again"
+            )
+
+    def set_backs(self) -> tuple[SetBack, ...]:
+        """Stretches of log times that the bag has twice, since the clock was set back while it was recorded."""
+        with _one_sentence(self.path):
+            return find_set_backs(self._storage.files.log_times())
+
+    def identity(self) -> str:
+        """A hash of what is in the bag: the same for a copy, wherever it lies and however it is compressed.
+
+        It is made of the number of messages of each topic, of the log times of the first and the last message, and of
+        the first `IDENTIFYING` messages.
+        """
+        channels = [channel for items in self._channels.values() for channel in items]
+        counts = [(topic.name, topic.type, topic.count) for topic in self.topics.values() if topic.count]
+        found = hashlib.sha256(repr((self.start_ns, self.end_ns, counts)).encode())
+        raw = self._raw(channels, None, None, counted=False)
+        for channel, log_ns, data in itertools.islice(raw, IDENTIFYING):
+            found.update(f"{channel.topic} {log_ns} {len(data)} ".encode())
+            found.update(data)
+        return found.hexdigest()[:32]
+
+    def embodiment_text(self) -> str:
+        """The embodiment file's text that the recorder left in the bag; empty if there is none."""
+        if KEY_EMBODIMENT in self.custom:
+            return self.custom[KEY_EMBODIMENT]
+        topic = self.topics.get(EMBODIMENT_TOPIC)
+        if topic is None or topic.type != EMBODIMENT_TYPE:
+            return ""
+        for message in self.messages([EMBODIMENT_TOPIC]):
+            return str(message.content.data)
+        return ""
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first to the last message."""
+        return seconds(self.end_ns - self.start_ns)
+
+
+def _cut(path: Path) -> Path | None:
+    """The file that was cut short, if one was; raises BagError where there is no bag."""
+    with _one_sentence(path):
+        if not path.exists():
+            raise BagError(f"the bag {str(path)!r} does not exist; give {WHAT}")
+        if not is_bag(path):
+            raise BagError(f"{str(path)!r} is no bag; give {WHAT} (a folder has {METADATA})")
+        return cut_file(storage_files(path) if path.is_dir() else [path])
+
+
+def _require_time(path: Path, log_ns: int) -> None:
+    if not 0 <= log_ns <= NEWEST_LOG_NS:
+        raise BagError(
+            f"bag {str(path)!r} has the log time {log_ns} ns, but 0 to {NEWEST_LOG_NS} were expected; it is damaged: "
+            "copy or record it again"
+        )
+
+
+def _topic(name: str, channels: Sequence[Channel]) -> Topic:
+    types = sorted({channel.type for channel in channels})
+    return Topic(name, ", ".join(types), sum(channel.count for channel in channels))
+
+
+@contextlib.contextmanager
+def _one_sentence(path: Path) -> Iterator[None]:
+    """Turn whatever a parser raises on damaged bytes into a BagError.
+
+    Parsers of binary data fail in every way (struct, index, key, unicode, zstd, sqlite errors), so all are caught.
+    """
+    try:
+        yield
+    except HptError as error:
+        if str(path) in str(error):
+            raise
+        raise BagError(f"bag {str(path)!r}: {error}") from error
+    except PermissionError as error:
+        raise unreadable_file(Path(error.filename or path), error) from error
+    except Exception as error:
+        raise BagError(
+            f"bag {str(path)!r} cannot be read ({_short(error)}); it is damaged or no bag: copy or record it again"
+        ) from error
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
