@@ -16,6 +16,8 @@ class Message:
     A field that was not set is missing, so that a reader of it fails rather than reads a default that ROS lacks.
     """
 
+    header: Any
+
     def __init__(self, **fields: Any) -> None:
         """Set these fields."""
         self.__dict__.update(fields)
