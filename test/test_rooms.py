@@ -38,7 +38,8 @@ _ALL_ROOMS = frozenset(
     [
         f"hpt_ros.{room}"
         for room in (
-            "modalities embodiment observation dataset model learning control policies runtime nodes sim cli".split()
+            "modalities embodiment observation dataset model learning control policies runtime sim evaluation nodes "
+            "cli".split()
         )
     ]
     + ["rosbag_tools"]
@@ -82,6 +83,10 @@ ALLOWED: dict[str, frozenset[str]] = {
         | {f"hpt_ros.{room}" for room in "embodiment modalities observation control policies".split()}
     ),
     "hpt_ros.sim": frozenset({"numpy", "hpt_ros.embodiment"}),
+    "hpt_ros.evaluation": frozenset(
+        {"numpy", "pyarrow", "scipy", "hpt_ros.control", "hpt_ros.embodiment", "hpt_ros.policies"}
+        | {"hpt_ros.runtime", "hpt_ros.sim"}
+    ),
     "rosbag_tools": frozenset(
         {"av", "numpy", "pyarrow", "rosbags", "yaml"}
         | {"hpt_ros.embodiment", "hpt_ros.modalities", "hpt_ros.observation", "hpt_ros.dataset"}

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import HptError
 from hpt_ros.policies import baselines, hpt
 from hpt_ros.policies.loading import LoadedPolicy, PolicyKind, PolicySettings
 from hpt_ros.registry import Registry
@@ -29,3 +31,22 @@ def load_policy(kind: str, **settings: Any) -> LoadedPolicy:
         HptError: something is missing, damaged, or of another robot.
     """
     return POLICIES[kind].load(PolicySettings(**settings))
+
+
+def load_baseline(kind: str, robot: Embodiment, seed: int = 0) -> LoadedPolicy:
+    """Make a policy that brings no robot of its own.
+
+    Args:
+        kind: a name of `POLICIES`, such as "hold" and "random".
+        robot: that it drives, with all its limits.
+        seed: of what is drawn at random.
+
+    Raises:
+        HptError: there is none of that name, it brings its robot, or it cannot drive this one.
+    """
+    make = POLICIES[kind].make
+    if make is None:
+        raise HptError(
+            f"the policy {kind!r} brings its own robot, but one for any robot was expected; name hold or random"
+        )
+    return LoadedPolicy(make(robot, PolicySettings(seed=seed)), robot, "", robot.observation_horizon)

@@ -87,10 +87,12 @@ class PolicyKind:
         name: as the node's parameter `policy` says it.
         load: makes the policy of the settings; raises HptError where something is missing, damaged or of
             another robot.
+        make: makes it for a robot that has all its limits; None of a policy that brings its robot.
     """
 
     name: str
     load: Callable[[PolicySettings], LoadedPolicy]
+    make: Callable[[Embodiment, PolicySettings], ChunkPolicy] | None = None
 
 
 def of_embodiment(name: str, make: Callable[[Embodiment, PolicySettings], ChunkPolicy]) -> PolicyKind:
@@ -114,7 +116,7 @@ def of_embodiment(name: str, make: Callable[[Embodiment, PolicySettings], ChunkP
             make(here, settings), here, "", here.observation_horizon, deployed=deployed_fields(robot, cell)
         )
 
-    return PolicyKind(name=name, load=load)
+    return PolicyKind(name=name, load=load, make=make)
 
 
 def deployed_robot(robot: Embodiment, deployment_file: str) -> Embodiment:

@@ -45,12 +45,12 @@ policy:
     - {modality: spectrum, widths: [16], tokens: 2, heads: 2, head_width: 8}
   trunk: {width: 16, depth: 1, heads: 2}
   head: {kind: linear}
-iterations: 40
+iterations: 150
 batch_size: 8
 lr: 0.003
 warmup_iterations: 2
 validation_share: 0.0
-validation_every: 40
+validation_every: 150
 threads: 1
 """
 
@@ -64,6 +64,11 @@ class Outsider(Robot):  # type: ignore[misc]
         "/range": "sensor_msgs/msg/Range",
         "/sound": "std_msgs/msg/Float32MultiArray",
     }
+
+    def command(self, time_s, stamp_ns, joint_names=("a", "b")):
+        message = super().command(time_s, stamp_ns, joint_names)
+        message.points[0].positions[:] = np.sin(time_s), time_s  # where the joints are measured
+        return message
 
     def range(self, metres, stamp_ns):
         return self.make(
