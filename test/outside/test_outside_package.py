@@ -42,8 +42,9 @@ def test_the_checkpoint_has_the_packages_stem_and_head(outside_run: Path, outsid
 
 
 def test_when_the_package_is_not_installed_expect_its_things_named_as_unknown(outside_run: Path) -> None:
+    without_range = "\n".join(line for line in TEXT.splitlines() if "Range" not in line)
     with pytest.raises(HptError, match=r"'spectrum'.* but one of image, depth"):
-        Embodiment.loads(TEXT)
+        Embodiment.loads(without_range)
     range_alone = "\n".join(
         line for line in TEXT.splitlines() if "length: 4" not in line and "ear" not in line
     )
