@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from module_imports import imports_of
@@ -202,6 +203,17 @@ def test_when_a_made_up_module_breaks_the_rule_expect_it_named(module: str, sour
     (found,) = violations(source, module)
     assert found.startswith(f"{module}:")
     assert found.endswith(f"imports {what}")
+
+
+def test_every_room_of_the_picture_imports_only_from_storeys_below_it() -> None:
+    picture = ElementTree.parse(ROOT / "docs" / "pictures" / "house.svg")
+    (text,) = [node.text for node in picture.iter("{http://purl.org/dc/elements/1.1/}description")]
+    storeys = [line.split() for line in str(text).splitlines()]
+    assert {room for rooms in storeys for room in rooms} == set(ALLOWED)
+    for level, rooms in enumerate(storeys):
+        below = {room for lower in storeys[level + 1 :] for room in lower}
+        for room in rooms:
+            assert _ALL_ROOMS & ALLOWED[room] <= below | {room}, f"{room}: run tools/draw_pictures.py house"
 
 
 def test_when_a_made_up_module_keeps_the_rule_expect_no_violation() -> None:
