@@ -300,7 +300,7 @@ def test_the_dataset_says_what_its_actions_are(own_folder: Path, report: str | N
     ("report", "match"),
     [
         ('{"action_source": "dream"}', "has action_source = 'dream', but one of command, state, leader"),
-        ("[1]", "cannot be read"),
+        ("[1]", "is a list, but a JSON object was expected"),
         ("{", "cannot be read"),
     ],
 )
