@@ -39,6 +39,7 @@ VERBS = {
     "quality": "check a dataset and write a report of what is wrong with it, as one HTML page",
     "view": "open an episode of a dataset or a bag in Rerun, or write it as a video",
     "export": "write a dataset as HDF5 (robomimic's layout) or Zarr (diffusion policy's layout)",
+    "pretrain": "train one trunk on the datasets of many robots",
     "finetune": "train a policy from a dataset or from bags",
     "collect": "record demonstrations of a simulated environment as bags",
     "eval": "run a policy in a simulated environment and print how often it succeeds",
