@@ -8,7 +8,7 @@ import argparse
 from functools import partial
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model.adding_tasks import with_tasks
 from hpt_ros.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from hpt_ros.model.exporting import export_model
@@ -40,12 +40,13 @@ def import_published(args: argparse.Namespace) -> str:
         for name in ("domain", "image_encoder", "task", "language_model"):
             if getattr(args, name):
                 raise HptError(
-                    f"--{name.replace('_', '-')} is for a whole policy, but without --embodiment only the trunk is "
-                    "imported; add --embodiment FILE, or leave it out"
-                )
+                    Code.UNEXPECTED, f"--{name.replace('_', '-')}",
+                    problem="is for a whole policy, but without --embodiment only the trunk is imported",
+                    remedy="add --embodiment FILE, or leave it out",
+                )  # fmt: skip
         return str(import_trunk(args.source, args.out))
     if args.out.exists():
-        raise HptError(f"{str(args.out)!r} exists already, so it is not replaced; name another folder")
+        raise HptError(Code.EXISTS, f"{str(args.out)!r} exists already", remedy="name another folder")
     robot = Embodiment.load(args.embodiment)
     imported = import_policy(
         args.source, _facts(robot, args), domain=args.domain, image_encoder=args.image_encoder
@@ -79,7 +80,7 @@ def export(args: argparse.Namespace) -> str:
 def add_task(args: argparse.Namespace) -> str:
     """Write a checkpoint that knows more tasks."""
     if args.out.exists():
-        raise HptError(f"{str(args.out)!r} exists already, so it is not replaced; name another folder")
+        raise HptError(Code.EXISTS, f"{str(args.out)!r} exists already", remedy="name another folder")
     checkpoint = load_checkpoint(checkpoint_folder(args.path))
     policy = with_tasks(checkpoint.policy, tuple(args.task))
     added = f"## Tasks added\n- with `hpt checkpoint add-task`, not trained on: {'; '.join(args.task)}\n"

@@ -78,29 +78,33 @@ def _source(args: argparse.Namespace) -> Source:
     from hpt_ros.dataset.importing.lerobot import LeRobotSource
     from hpt_ros.dataset.importing.rlds import RldsSource
     from hpt_ros.dataset.layout import INFO, is_dataset
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
 
     root = Path(args.source)
     if not root.exists():
-        raise HptError(f"the dataset {str(root)!r} does not exist; give its folder")
+        raise HptError(Code.NOT_FOUND, f"the dataset {str(root)!r}", remedy="give its folder")
     if is_dataset(root):
         if args.fps is not None:
             raise HptError(
-                f"--fps is {args.fps:g}, but the LeRobot dataset {str(root)!r} says its own; leave it out"
-            )
+                Code.UNEXPECTED, "--fps", args.fps,
+                problem=f"is {{value}}, but the LeRobot dataset {str(root)!r} says its own",
+            )  # fmt: skip
         return LeRobotSource(root)
     if args.fps is None or not 1.0 <= args.fps <= 1000.0:
         raise HptError(
-            f"--fps is {args.fps}, but 1 to 1000 steps a second were expected for RLDS, which does not say it; add "
-            f"--fps HZ (or give a LeRobot dataset's folder, with {INFO})"
-        )
+            Code.MISSING, "--fps",
+            problem=f"is {args.fps}, but 1 to 1000 steps a second were expected for RLDS, which does not say "
+            "it", remedy=f"add --fps HZ (or give a LeRobot dataset's folder, with {INFO})",
+        )  # fmt: skip
     return RldsSource(root, args.fps, args.action, args.state)
 
 
 def _size(text: str) -> tuple[int, int]:
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
 
     height, cross, width = text.partition("x")
     if not (cross and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise HptError(f"--size is {text!r}, but HEIGHTxWIDTH was expected, e.g. 224x224; correct it")
+        raise HptError(
+            Code.INVALID, "--size", text, problem="is {value}, but HEIGHTxWIDTH was expected, e.g. 224x224"
+        )
     return int(height), int(width)

@@ -10,6 +10,7 @@ from hpt_ros.embodiment import Output
 from hpt_ros.embodiment.action import SINGLE
 from hpt_ros.embodiment.commands import COMMANDS, Decoded, require_frame
 from hpt_ros.embodiment.messages import InvalidSampleError, says_nothing
+from hpt_ros.errors import Code
 
 __all__ = ["decode_command", "require_frame"]
 
@@ -38,5 +39,7 @@ def decode_command(output: Output, message: Any, arrival_ns: int) -> Decoded:
     assert decode is not None  # an action is recorded as a message
     where = f"the {named} (topic {recorded.topic})"
     if says_nothing(message):
-        raise InvalidSampleError(f"{where} has a message that commands nothing, which does not count")
+        raise InvalidSampleError(
+            Code.EMPTY, where, problem="has a message that commands nothing, which does not count"
+        )
     return decode(output, message, arrival_ns, where)

@@ -272,7 +272,7 @@ def test_when_configure_fails_halfway_expect_nothing_left_and_one_of_each_the_ne
     with monkeypatch.context() as patched:
         patched.setattr(policy_node, part, raising(error))
         assert not rig.robot.change(CONFIGURE)
-    assert str(error) in node.refusal
+    assert str(error) in str(node.refusal)
     assert entities(node) == before
     assert rig.robot.change(CONFIGURE), node.refusal
     once = entities(node)
@@ -290,7 +290,7 @@ def test_when_a_subscription_cannot_be_made_expect_those_before_it_gone(rig):
     node = rig.start(active=False, **wrong)
     before = entities(node)
     assert not rig.robot.change(CONFIGURE)
-    assert "a quality of service for joint_states cannot be used" in node.refusal
+    assert "a quality of service for joint_states cannot be used" in str(node.refusal)
     assert entities(node) == before
 
 
