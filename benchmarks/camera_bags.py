@@ -19,9 +19,9 @@ import yaml
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment
-from rosbag_tools.definitions import installed_types
-from rosbag_tools.names import KEY_EMBODIMENT
-from rosbag_tools.recording import EpisodeRecording, RecordedTopic
+from rosbag_tools.bag_schema import KEY_EMBODIMENT
+from rosbag_tools.recording.definitions import installed_types
+from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic
 
 START_NS = 1_700_000_000_000_000_000
 CAMERA_HZ, JOINTS_HZ = 30, 100

@@ -34,9 +34,9 @@ from hpt_ros.dataset.video import SegmentWriter
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.observation import decode, decode_on_one_thread
-from rosbag_tools.convert import Options, convert
-from rosbag_tools.finding import find_bags
-from rosbag_tools.reader import Bag
+from rosbag_tools.converting.convert import Options, convert
+from rosbag_tools.reading.finding import find_bags
+from rosbag_tools.reading.reader import Bag
 
 
 @dataclass(frozen=True)

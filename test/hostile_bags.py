@@ -16,8 +16,8 @@ import lz4.frame
 import yaml
 from backports import zstd
 
-from rosbag_tools.mcap_index import MAGIC
-from rosbag_tools.names import KEY_EMBODIMENT
+from rosbag_tools.bag_schema import KEY_EMBODIMENT
+from rosbag_tools.reading.mcap_index import MAGIC
 
 GIB = 1 << 30
 _BLOCK = bytes(16 << 20)

@@ -11,7 +11,7 @@ from zlib import crc32
 import lz4.frame
 from backports import zstd
 
-from rosbag_tools.mcap_index import MAGIC
+from rosbag_tools.reading.mcap_index import MAGIC
 
 PACK = {"": bytes, "zstd": zstd.compress, "lz4": lz4.frame.compress}
 

@@ -19,8 +19,8 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from hpt_ros.embodiment.streams import in_namespace
 from hpt_ros.observation import Tick
 from hpt_ros.policies.protocol import Observation
-from rosbag_tools.reader import Bag
-from rosbag_tools.resample import Resampler, Row
+from rosbag_tools.converting.resample import Resampler, Row
+from rosbag_tools.reading.reader import Bag
 
 MS = 1_000_000
 START = 1_700_000_000 * NS

@@ -166,7 +166,11 @@ def test_every_folder_of_the_packages_is_a_room() -> None:
             "hpt_ros.observation.buffer",
         ),
         ("hpt_ros.model.made_up", "import hpt_ros.learning\n", "hpt_ros.learning"),
-        ("hpt_ros.dataset.made_up", "from rosbag_tools.reader import Bag\n", "rosbag_tools.reader.Bag"),
+        (
+            "hpt_ros.dataset.made_up",
+            "from rosbag_tools.reading.reader import Bag\n",
+            "rosbag_tools.reading.reader.Bag",
+        ),
         ("hpt_ros.dataset.made_up", "from hpt_ros.learning import cache\n", "hpt_ros.learning.cache"),
         ("hpt_ros.observation.made_up", "import rosbags.rosbag2\n", "rosbags.rosbag2"),
         ("hpt_ros.sim.made_up", "from sensor_msgs.msg import Image\n", "sensor_msgs.msg.Image"),

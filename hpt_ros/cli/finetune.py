@@ -154,7 +154,7 @@ def _is_dataset(data: list[str]) -> bool:
 
 def _converted(args: argparse.Namespace, robot: Embodiment | None, out: Path, report: Terminal) -> Path:
     """Convert the bags into OUT/dataset, or use what an interrupted run converted there."""
-    from rosbag_tools.convert import convert
+    from rosbag_tools.converting.convert import convert
 
     folder = out / "dataset"
     if folder.exists():

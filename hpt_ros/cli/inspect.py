@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hpt_ros.cli.terminal import Results
     from hpt_ros.embodiment import Embodiment
-    from rosbag_tools.inspection import Inspection, TopicTimes
+    from rosbag_tools.reading.inspection import Inspection, TopicTimes
 
 HELP = "show a bag's topics, rates, gaps, skew and sizes, and what an embodiment file would use"
 # Columns of text without a terminal: a table is never wider than its content.
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.terminal import Results
     from hpt_ros.embodiment import Embodiment
     from rosbag_tools.errors import BagError
-    from rosbag_tools.finding import find_bags
+    from rosbag_tools.reading.finding import find_bags
 
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     console = Results() if sys.stdout.isatty() else Results(width=PIPE_WIDTH)
@@ -84,10 +84,10 @@ def _one(
 ) -> dict[str, Any]:
     """Inspect a bag, print it if there is a console, and return it for JSON."""
     from hpt_ros.embodiment import Embodiment
-    from rosbag_tools.episodes import find_episodes
-    from rosbag_tools.inspection import inspect
-    from rosbag_tools.reader import Bag
-    from rosbag_tools.topic_names import named_in
+    from rosbag_tools.converting.topic_names import named_in
+    from rosbag_tools.reading.episodes import find_episodes
+    from rosbag_tools.reading.inspection import inspect
+    from rosbag_tools.reading.reader import Bag
 
     with Bag.open(path, recover=True) as bag:
         if embodiment is None and (text := bag.embodiment_text()):

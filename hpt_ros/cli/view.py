@@ -97,7 +97,7 @@ def is_bag(path: Path) -> bool:
     """Whether a path holds a bag; a dataset's folder never does."""
     from hpt_ros.dataset.layout import is_dataset
     from rosbag_tools.errors import BagError
-    from rosbag_tools.finding import find_bags
+    from rosbag_tools.reading.finding import find_bags
 
     if is_dataset(path):
         return False
@@ -110,7 +110,7 @@ def is_bag(path: Path) -> bool:
 def _converted(bag: Path, embodiment_file: str | None, folder: Path) -> Path:
     """A dataset of one bag, within `folder`; named after the bag, as its videos are."""
     from hpt_ros.embodiment import Embodiment
-    from rosbag_tools.convert import Options, convert
+    from rosbag_tools.converting.convert import Options, convert
 
     embodiment = Embodiment.load(embodiment_file) if embodiment_file else None
     place = folder / bag.stem

@@ -188,7 +188,8 @@ def test_when_inferences_fail_until_the_chunk_is_used_up_expect_the_last_failure
     words = "the chunk is used up and no new one has come; the last failure of the policy: "
     assert rig.controller.session.reason == f"{words}node '/gpu' was silent"
     rig.controller.inference_error("node '/gpu' was silent again")
-    assert rig.controller.session.missing(0, "", braking=False).endswith("'/gpu' was silent again")
+    rig.tick()
+    assert rig.controller.session.waiting_for.endswith("'/gpu' was silent again")
     rig.tick(110)
     assert rig.controller.latched == f"held for more than 1 s: {words}node '/gpu' was silent again"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from control_rig import Rig
+from control_rig import DT_S, Rig
 
 from hpt_ros.control import TRANSITIONS, ControlConfig, Event, SafetyConfig, State
 
@@ -66,6 +66,13 @@ def a_chunk(rig: Rig) -> None:
     rig.tick()
 
 
+def a_far_chunk(rig: Rig) -> None:
+    rig.pose = rig.measured() + 0.9
+    rig.tick()
+    assert rig.controller.chunk(rig.now, DT_S, np.tile(rig.pose, (16, 1)), rig.now) == ""
+    rig.tick()
+
+
 def silence(rig: Rig) -> None:
     rig.joints_on = False
     rig.tick(25)
@@ -84,6 +91,7 @@ DO: dict[Event, Callable[[Rig], object]] = {
     Event.EXHAUSTED: lambda rig: rig.tick(160),
     Event.CLOCK_JUMP: lambda rig: rig.controller.clock_jumped("the clock was set"),
     Event.PAUSE: lambda rig: rig.controller.disable(),
+    Event.AWAY: a_far_chunk,
     Event.HOLD_TIMEOUT: lambda rig: rig.tick(110),
     Event.ERROR: two_failures,
     Event.STOP: lambda rig: rig.controller.stop(),

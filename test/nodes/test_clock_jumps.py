@@ -22,7 +22,7 @@ from policy_rig import FILE, PERIOD_S, ROBOT, Rig, policy_rig, wait_for
 from std_srvs.srv import Trigger
 
 from hpt_msgs.srv import ClearFault
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.reader import Bag
 
 SHIM = Path(__file__).resolve().parents[1] / "data" / "clock_shim.c"
 DAY_S = 86_400.0

@@ -14,7 +14,7 @@ from policy_rig import COMMANDS, PERIOD_S, Rig, policy_rig, wait_for
 from support.told import told
 
 from hpt_ros.control import State
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.reader import Bag
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from hpt_ros.nodes.sim.episode_recorder import EpisodeRecorder
 from hpt_ros.nodes.sim.episode_runner import EpisodeResult, EpisodeRunner
 from hpt_ros.nodes.sim.sim_node import SimNode
 from hpt_ros.resources import config_file
-from rosbag_tools.convert import convert
+from rosbag_tools.converting.convert import convert
 
 FAST = [Parameter("real_time_factor", value=0.0)]
 

@@ -22,10 +22,10 @@ from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.nodes.recorder.recorder_node import RecorderNode
 from hpt_ros.policies.factory import load_policy
-from rosbag_tools.convert import convert
-from rosbag_tools.inspection import inspect
-from rosbag_tools.reader import Bag
-from rosbag_tools.topic_names import named_in
+from rosbag_tools.converting.convert import convert
+from rosbag_tools.converting.topic_names import named_in
+from rosbag_tools.reading.inspection import inspect
+from rosbag_tools.reading.reader import Bag
 
 FEED_DOG = Path(__file__).parents[2] / "config" / "embodiments" / "feed_dog.yaml"
 # What the robot was called where its policy was made; in this cell it is as `recording_rig.Robot` publishes.

@@ -23,7 +23,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.recorder.recorder_node import RecorderNode
 from hpt_ros.policies.factory import LoadedPolicy
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.reader import Bag
 
 SILENT = ROBOT.action.names[-1]
 JOINTS = replace(ROBOT.state_streams[0], partial=True, holds=(SILENT,))

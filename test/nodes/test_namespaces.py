@@ -26,9 +26,9 @@ from hpt_ros.nodes.sim.sim_node import SimNode
 from hpt_ros.nodes.sim.teleop_node import TeleopNode
 from hpt_ros.policies.factory import LoadedPolicy
 from hpt_ros.resources import checkpoint_folder, config_file
-from rosbag_tools.convert import convert
-from rosbag_tools.episodes import find_episodes
-from rosbag_tools.reader import Bag
+from rosbag_tools.converting.convert import convert
+from rosbag_tools.reading.episodes import find_episodes
+from rosbag_tools.reading.reader import Bag
 
 COMMANDS = "/arm_controller/joint_trajectory"
 

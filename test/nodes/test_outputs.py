@@ -24,7 +24,7 @@ from hpt_ros.nodes.policy.outputs import make_senders
 from hpt_ros.policies.baselines import HoldPolicy, RandomPolicy
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.runtime.policy_config import OutputsConfig
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.reader import Bag
 
 
 def spans(times_ns: list[int]) -> tuple[np.ndarray, np.ndarray]:

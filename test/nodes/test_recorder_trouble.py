@@ -28,9 +28,9 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.recorder.recorder_node import RecorderNode
-from rosbag_tools.episodes import find_episodes
-from rosbag_tools.names import KEY_WARNINGS
-from rosbag_tools.reader import Bag
+from rosbag_tools.bag_schema import KEY_WARNINGS
+from rosbag_tools.reading.episodes import find_episodes
+from rosbag_tools.reading.reader import Bag
 
 NOISE = np.random.default_rng(0)
 

@@ -25,7 +25,7 @@ from hpt_ros.observation import TickGrid, decode_command
 from hpt_ros.policies.factory import LoadedPolicy
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.reader import Bag
 
 # --- a bag, converted and replayed ---------------------------------------------------------------------------------
 

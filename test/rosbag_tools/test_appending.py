@@ -14,7 +14,7 @@ from hpt_ros.cli.main import main
 from hpt_ros.dataset import DatasetError, open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.learning import open_cache
-from rosbag_tools.convert import Options, convert
+from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
 
 

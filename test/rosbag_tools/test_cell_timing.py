@@ -12,11 +12,11 @@ from support.tiny_robot import MS, START_NS
 
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Deployment
-from rosbag_tools.convert import Options, convert
+from rosbag_tools.converting.convert import Options, convert
+from rosbag_tools.converting.topic_names import named_in
 from rosbag_tools.errors import BagError
-from rosbag_tools.inspection import inspect
-from rosbag_tools.reader import Bag
-from rosbag_tools.topic_names import named_in
+from rosbag_tools.reading.inspection import inspect
+from rosbag_tools.reading.reader import Bag
 
 
 def cell(**streams):

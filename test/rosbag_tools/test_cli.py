@@ -9,7 +9,7 @@ import pytest
 
 from hpt_ros.cli import convert as convert_verb
 from hpt_ros.cli.main import main
-from rosbag_tools.names import KEY_EMBODIMENT
+from rosbag_tools.bag_schema import KEY_EMBODIMENT
 
 
 def listing(folder):

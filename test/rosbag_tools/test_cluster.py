@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hpt_ros.extras import MissingExtraError
-from rosbag_tools.convert import Options, convert
+from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
 
 

@@ -18,9 +18,9 @@ from hpt_ros.embodiment.rotations import to_rotation
 from hpt_ros.learning import read_recipe, train
 from hpt_ros.policies.hpt import CheckpointPolicy
 from hpt_ros.policies.protocol import Observation
-from rosbag_tools.convert import convert
-from rosbag_tools.first_embodiment import first_embodiment
-from rosbag_tools.reader import Bag
+from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.converting.convert import convert
+from rosbag_tools.reading.reader import Bag
 
 from .commanded import Commanded, arm_at, grip_at, place_at, turn_at
 

@@ -11,12 +11,12 @@ import pytest
 from hpt_ros.cli.main import main
 from hpt_ros.dataset.metadata import read_image_sizes
 from hpt_ros.embodiment import Embodiment, EmbodimentError
-from rosbag_tools.convert import Options, convert
+from rosbag_tools.bag_schema import EVENTS_TOPIC, KEY_EMBODIMENT, KEY_OUTCOME, KEY_TASK
+from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.converting.convert import Options, convert
+from rosbag_tools.converting.segmentation import minimum_ticks
 from rosbag_tools.errors import BagError, TruncatedBagError
-from rosbag_tools.first_embodiment import first_embodiment
-from rosbag_tools.names import EVENTS_TOPIC, KEY_EMBODIMENT, KEY_OUTCOME, KEY_TASK
-from rosbag_tools.reader import Bag
-from rosbag_tools.segmentation import minimum_ticks
+from rosbag_tools.reading.reader import Bag
 
 MS = 1_000_000
 
@@ -247,7 +247,7 @@ def test_when_nothing_is_left_expect_the_reasons(robot, tmp_path):
 
 def test_memory_does_not_grow_with_the_bag(robot, tmp_path):
     """What waits between messages stays small, however long the recording."""
-    from rosbag_tools.resample import Resampler
+    from rosbag_tools.converting.resample import Resampler
 
     resampler = Resampler(robot.embodiment)
     most = 0

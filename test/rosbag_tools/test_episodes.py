@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from rosbag_tools import names
-from rosbag_tools.episodes import Episode, find_episodes
+from rosbag_tools import bag_schema
+from rosbag_tools.bag_schema import EVENTS_TOPIC
 from rosbag_tools.errors import BagError
-from rosbag_tools.names import EVENTS_TOPIC
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.episodes import Episode, find_episodes
+from rosbag_tools.reading.reader import Bag
 
 MS = 1_000_000
 
@@ -30,11 +30,11 @@ def episodes_of(robot, path, events=(), custom=None):
 
 def test_without_markers_the_bag_is_one_episode(robot, tmp_path):
     custom = {
-        names.KEY_TASK: "pour",
-        names.KEY_OUTCOME: "success",
-        names.KEY_OPERATOR: "ann",
-        names.KEY_EPISODE: "x1",
-        names.KEY_NOTE: "slow",
+        bag_schema.KEY_TASK: "pour",
+        bag_schema.KEY_OUTCOME: "success",
+        bag_schema.KEY_OPERATOR: "ann",
+        bag_schema.KEY_EPISODE: "x1",
+        bag_schema.KEY_NOTE: "slow",
     }
     found, _, whole = episodes_of(robot, tmp_path / "bag", custom=custom)
     assert found == [Episode(whole[0], whole[1], "x1", "pour", "ann", "success", "slow")]

@@ -13,10 +13,10 @@ import sys
 import pytest
 
 from hpt_ros.cli.main import main
-from rosbag_tools.convert import Options, convert
+from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
-from rosbag_tools.finding import find_bags
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.finding import find_bags
+from rosbag_tools.reading.reader import Bag
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ def test_endings_in_capitals_are_bags(robot, tmp_path):
 AS_NOBODY = """
 import os, sys
 from rosbag_tools.errors import BagError
-from rosbag_tools.finding import find_bags
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.finding import find_bags
+from rosbag_tools.reading.reader import Bag
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)

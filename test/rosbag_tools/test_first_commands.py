@@ -10,11 +10,11 @@ import pytest
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
+from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.sensors import CHECK
+from rosbag_tools.bootstrap.text import marked_lines
 from rosbag_tools.errors import BagError
-from rosbag_tools.first_embodiment import first_embodiment
-from rosbag_tools.first_senses import CHECK
-from rosbag_tools.first_text import marked_lines
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.reader import Bag
 
 from .commanded import ARM, FINGER, Commanded, arm_at, grip_at, place_at
 

@@ -16,12 +16,12 @@ from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.embodiment.estimates import MARGIN_LEAST, MARGIN_SHARE
-from rosbag_tools.convert import convert
+from rosbag_tools.bag_schema import KEY_EMBODIMENT
+from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.sensors import CHECK
+from rosbag_tools.converting.convert import convert
 from rosbag_tools.errors import BagError
-from rosbag_tools.first_embodiment import first_embodiment
-from rosbag_tools.first_senses import CHECK
-from rosbag_tools.names import KEY_EMBODIMENT
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.reader import Bag
 
 
 def made(path, **options):

@@ -15,11 +15,11 @@ from support.tiny_robot import MS, START_NS
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
-from rosbag_tools.convert import convert
+from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.sensors import CHECK
+from rosbag_tools.converting.convert import convert
 from rosbag_tools.errors import BagError
-from rosbag_tools.first_embodiment import first_embodiment
-from rosbag_tools.first_senses import CHECK
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.reader import Bag
 
 from .commanded import ARM, FINGER, Commanded, arm_at, grip_at
 

@@ -21,11 +21,11 @@ import pytest
 from hostile_bags import add_good, copies, make_all, storage_file
 
 from hpt_ros.errors import HptError
-from rosbag_tools.convert import Options, convert
+from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
-from rosbag_tools.inspection import inspect
-from rosbag_tools.mcap_index import MAGIC
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.inspection import inspect
+from rosbag_tools.reading.mcap_index import MAGIC
+from rosbag_tools.reading.reader import Bag
 
 # More than a small bag can ask for; a forged size of gigabytes would be far beyond.
 MOST_BYTES = 4 << 30

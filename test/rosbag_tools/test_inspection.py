@@ -11,9 +11,9 @@ import pytest
 
 from hpt_ros.cli import inspect as verb
 from hpt_ros.cli.main import main
-from rosbag_tools.inspection import inspect
-from rosbag_tools.names import KEY_EMBODIMENT
-from rosbag_tools.reader import Bag
+from rosbag_tools.bag_schema import KEY_EMBODIMENT
+from rosbag_tools.reading.inspection import inspect
+from rosbag_tools.reading.reader import Bag
 
 S = 10**9
 

@@ -12,9 +12,9 @@ import pytest
 
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
-from rosbag_tools.convert import Options, convert
+from rosbag_tools.converting.convert import Options, convert
+from rosbag_tools.converting.leader_arm import Leader, parse_joints
 from rosbag_tools.errors import BagError
-from rosbag_tools.leader import Leader, parse_joints
 
 TOPIC, TYPES = "/leader/joint_states", {"/leader/joint_states": "sensor_msgs/msg/JointState"}
 NAMES = {"a": "lead_1", "b": "lead_2"}

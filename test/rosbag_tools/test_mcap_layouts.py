@@ -13,9 +13,9 @@ from mcap_files import Layout, OddChannel, write_mcap
 from rosbags.typesys import Stores, get_typestore
 
 from rosbag_tools.errors import BagError
-from rosbag_tools.inspection import inspect
-from rosbag_tools.mcap_index import look_through, read_summary
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.inspection import inspect
+from rosbag_tools.reading.mcap_index import look_through, read_summary
+from rosbag_tools.reading.reader import Bag
 
 STRING = "std_msgs/msg/String"
 

@@ -12,9 +12,9 @@ import yaml
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
-from rosbag_tools.definitions import installed_types
-from rosbag_tools.names import EVENTS_TOPIC, EVENTS_TYPE, KEY_OUTCOME, KEY_TASK, KEY_VERSION
-from rosbag_tools.recording import EpisodeRecording, RecordedTopic
+from rosbag_tools.bag_schema import EVENTS_TOPIC, EVENTS_TYPE, KEY_OUTCOME, KEY_TASK, KEY_VERSION
+from rosbag_tools.recording.definitions import installed_types
+from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic
 
 mcap = pytest.importorskip("mcap.reader", reason="the package mcap comes from PyPI only")
 mcap_ros2 = pytest.importorskip(

@@ -8,9 +8,9 @@ import functools
 
 import pytest
 
-from rosbag_tools.convert import Options, convert
-from rosbag_tools.process_pool import run_in_processes
-from rosbag_tools.progress import Watch, report_done, share_progress
+from rosbag_tools.converting.convert import Options, convert
+from rosbag_tools.converting.process_pool import run_in_processes
+from rosbag_tools.converting.progress import Watch, report_done, share_progress
 
 
 def test_seconds_of_all_bags_are_added_up_and_finished_ones_count_whole():

@@ -7,11 +7,11 @@ import shutil
 import numpy as np
 import pytest
 
+from rosbag_tools.bag_schema import KEY_EMBODIMENT
 from rosbag_tools.errors import BagError, TruncatedBagError
-from rosbag_tools.finding import find_bags
-from rosbag_tools.mcap_index import is_complete
-from rosbag_tools.names import KEY_EMBODIMENT
-from rosbag_tools.reader import NEWEST_LOG_NS, Bag
+from rosbag_tools.reading.finding import find_bags
+from rosbag_tools.reading.mcap_index import is_complete
+from rosbag_tools.reading.reader import NEWEST_LOG_NS, Bag
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_time_range_is_half_open(robot, bag):
 
 
 def test_own_message_types_are_read_from_the_bag(robot, tmp_path):
-    from rosbag_tools.names import EVENTS_TOPIC
+    from rosbag_tools.bag_schema import EVENTS_TOPIC
 
     messages = [(EVENTS_TOPIC, 5, robot.event(1, 5, task="pour"))]
     with Bag.open(robot.write(tmp_path / "bag", messages)) as bag:

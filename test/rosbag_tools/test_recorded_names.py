@@ -8,12 +8,12 @@ import pytest
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.embodiment.streams import check_recorded_topic, check_topic
-from rosbag_tools.channels import usual_topic
-from rosbag_tools.convert import convert
+from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.converting.convert import convert
 from rosbag_tools.errors import BagError
-from rosbag_tools.first_embodiment import first_embodiment
-from rosbag_tools.inspection import inspect
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.channels import usual_topic
+from rosbag_tools.reading.inspection import inspect
+from rosbag_tools.reading.reader import Bag
 
 
 def renamed(robot, change):

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from rosbag_tools.definitions import installed_types, share_folders
+from rosbag_tools.bag_schema import KEY_TASK, KEY_VERSION
 from rosbag_tools.errors import BagError
-from rosbag_tools.names import KEY_TASK, KEY_VERSION
-from rosbag_tools.rates import RateWatch
-from rosbag_tools.reader import Bag
-from rosbag_tools.recording import EpisodeRecording, RecordedTopic
+from rosbag_tools.reading.reader import Bag
+from rosbag_tools.recording.definitions import installed_types, share_folders
+from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic
+from rosbag_tools.recording.rates import RateWatch
 
 SECOND = 10**9
 
@@ -57,8 +57,8 @@ def test_a_killed_recorder_leaves_all_but_its_last_second(robot, tmp_path):
     code = f"""
         import os, signal, sys
         sys.path.insert(0, {str(tmp_path)!r})
-        from rosbag_tools.definitions import installed_types
-        from rosbag_tools.recording import EpisodeRecording, RecordedTopic
+        from rosbag_tools.recording.definitions import installed_types
+        from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic
         types = installed_types(["sensor_msgs/msg/JointState"])
         topics = {{"/joint_states": RecordedTopic("sensor_msgs/msg/JointState")}}
         written = EpisodeRecording(__import__("pathlib").Path({str(tmp_path)!r}), "e1", topics, types, {{}})

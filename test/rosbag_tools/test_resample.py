@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpt_ros.observation import DecodeError, ObservationBuffer, ObservationWindow
-from rosbag_tools.resample import Resampler
+from rosbag_tools.converting.resample import Resampler
 
 MS = 1_000_000
 

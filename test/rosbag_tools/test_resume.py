@@ -13,9 +13,9 @@ import time
 import pytest
 from support.tiny_senses import Senses
 
-from rosbag_tools import convert as converting
-from rosbag_tools.convert import Options, convert
-from rosbag_tools.resume import kept_folder
+from rosbag_tools.converting import convert as converting
+from rosbag_tools.converting.convert import Options, convert
+from rosbag_tools.converting.resume import kept_folder
 
 RESUME = Options(resume=True)
 

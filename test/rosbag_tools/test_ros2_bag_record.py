@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from hpt_ros.cli.main import main
-from rosbag_tools.inspection import inspect
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.inspection import inspect
+from rosbag_tools.reading.reader import Bag
 
 # What rmw gives for "no deadline": the largest duration.
 FOREVER = {"sec": 9223372036, "nsec": 854775807}

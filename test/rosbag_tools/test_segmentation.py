@@ -18,8 +18,8 @@ from hpt_ros.dataset.conversion_report import EpisodeReport
 from hpt_ros.dataset.layout import STATE
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.observation import Tick
-from rosbag_tools.resample import Row
-from rosbag_tools.segmentation import MIN_SPAN_S, REST_KEPT_S, Spans, minimum_ticks
+from rosbag_tools.converting.resample import Row
+from rosbag_tools.converting.segmentation import MIN_SPAN_S, REST_KEPT_S, Spans, minimum_ticks
 
 ROBOT = Embodiment.loads("""
 format: hpt_ros/embodiment/1

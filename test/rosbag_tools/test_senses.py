@@ -15,9 +15,9 @@ from support.tiny_senses import Senses
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import DatasetError, DatasetWriter, open_dataset, write_dataset
 from hpt_ros.dataset.statistics import depth_statistics, point_cloud_statistics
-from rosbag_tools.convert import Options, convert
+from rosbag_tools.bag_schema import EVENTS_TOPIC, KEY_TASK
+from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
-from rosbag_tools.names import EVENTS_TOPIC, KEY_TASK
 
 
 @pytest.fixture(scope="module")

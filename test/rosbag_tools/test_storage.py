@@ -12,9 +12,9 @@ import yaml
 from backports import zstd
 from rosbags.rosbag2 import Reader
 
+from rosbag_tools.bag_schema import KEY_TASK
 from rosbag_tools.errors import BagError
-from rosbag_tools.names import KEY_TASK
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.reader import Bag
 
 
 def content(path):

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import yaml
 
-from rosbag_tools.convert import Options, convert
+from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError, TruncatedBagError
-from rosbag_tools.finding import find_bags
-from rosbag_tools.mcap_index import MAGIC
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.finding import find_bags
+from rosbag_tools.reading.mcap_index import MAGIC
+from rosbag_tools.reading.reader import Bag
 
 TOPICS = ["/left", "/joint_states", "/command"]
 

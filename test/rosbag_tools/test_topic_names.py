@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hpt_ros.cli.main import main
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import in_namespace
-from rosbag_tools import names
-from rosbag_tools.convert import Options, convert
+from rosbag_tools import bag_schema
+from rosbag_tools.converting.convert import Options, convert
+from rosbag_tools.converting.topic_names import named_in
 from rosbag_tools.errors import BagError
-from rosbag_tools.reader import Bag
-from rosbag_tools.topic_names import named_in
+from rosbag_tools.reading.reader import Bag
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_what_the_recorder_noted_counts_for_names_that_were_remapped(robot, rela
     noted = {"left": "/a", "right": "/b", "joint_states": "/robot1/measured", "command": "/go"}
     messages = [(noted.get(topic[1:], topic), log_ns, message) for topic, log_ns, message in robot.messages()]
     types = {noted.get(topic[1:], topic): type_ for topic, type_ in robot.topics.items()}
-    custom = {names.KEY_EMBODIMENT: relative.to_yaml(), names.KEY_TOPICS: json.dumps(noted)}
+    custom = {bag_schema.KEY_EMBODIMENT: relative.to_yaml(), bag_schema.KEY_TOPICS: json.dumps(noted)}
     path = robot.write(tmp_path / "bag", messages, custom=custom, types=types)
     assert convert([path], tmp_path / "dataset").kept > 0
     with Bag.open(path) as bag:

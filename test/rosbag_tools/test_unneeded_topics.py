@@ -13,13 +13,13 @@ from mcap_files import OddChannel, text, write_mcap
 from rosbags.rosbag1 import Writer as Bag1Writer
 from rosbags.typesys import Stores, get_typestore
 
-from rosbag_tools.channels import Channel
-from rosbag_tools.convert import convert
+from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.converting.convert import convert
 from rosbag_tools.errors import BagError, DamagedMessageError
-from rosbag_tools.first_embodiment import first_embodiment
-from rosbag_tools.inspection import inspect
-from rosbag_tools.message_types import UnreadableTypeError, message_type
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.channels import Channel
+from rosbag_tools.reading.inspection import inspect
+from rosbag_tools.reading.message_types import UnreadableTypeError, message_type
+from rosbag_tools.reading.reader import Bag
 
 FOO = "my_msgs/msg/Foo"
 IDL_UNION = "module my_msgs { module msg { union Foo switch (long) { case 1: double x; }; }; };"

@@ -12,10 +12,10 @@ from support.tiny_video import packets, picture
 
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
-from rosbag_tools.convert import convert
-from rosbag_tools.first_embodiment import first_embodiment
-from rosbag_tools.inspection import inspect
-from rosbag_tools.reader import Bag
+from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.converting.convert import convert
+from rosbag_tools.reading.inspection import inspect
+from rosbag_tools.reading.reader import Bag
 
 FOXGLOVE, FFMPEG = "foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"

@@ -14,8 +14,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_typestore
 
 from hpt_ros.embodiment import Embodiment
-from rosbag_tools import names
-from rosbag_tools.definitions import installed_types
+from rosbag_tools import bag_schema
+from rosbag_tools.recording.definitions import installed_types
 
 TEXT = """
 format: hpt_ros/embodiment/1
@@ -59,14 +59,14 @@ class Robot:
         "/joint_states": "sensor_msgs/msg/JointState",
         "/command": "trajectory_msgs/msg/JointTrajectory",
         "/unused": "std_msgs/msg/String",
-        names.EVENTS_TOPIC: names.EVENTS_TYPE,
-        names.EMBODIMENT_TOPIC: names.EMBODIMENT_TYPE,
+        bag_schema.EVENTS_TOPIC: bag_schema.EVENTS_TYPE,
+        bag_schema.EMBODIMENT_TOPIC: bag_schema.EMBODIMENT_TYPE,
     }
 
     def __init__(self) -> None:
         self.store = get_typestore(Stores.ROS2_KILTED)
-        extra = installed_types([names.EVENTS_TYPE])
-        name = names.EVENTS_TYPE
+        extra = installed_types([bag_schema.EVENTS_TYPE])
+        name = bag_schema.EVENTS_TYPE
         self.store.register({name: extra.fielddefs[name]})
         self.embodiment = Embodiment.loads(TEXT)
         self.text = TEXT
@@ -134,7 +134,7 @@ class Robot:
 
     def event(self, kind, at_ns, outcome=0, task="from the marker", episode_id="e"):
         return self.make(
-            names.EVENTS_TYPE,
+            bag_schema.EVENTS_TYPE,
             header=self.header(at_ns),
             event=kind,
             episode_id=episode_id,
@@ -190,7 +190,7 @@ class Robot:
     def write_ros1(self, path, messages=None, *, compression="", chunk_bytes=20_000):
         """Write the same as a rosbag1 file and return its path."""
         store = get_typestore(Stores.ROS1_NOETIC)
-        store.register({names.EVENTS_TYPE: self.store.fielddefs[names.EVENTS_TYPE]})
+        store.register({bag_schema.EVENTS_TYPE: self.store.fielddefs[bag_schema.EVENTS_TYPE]})
 
         def converted(value):
             if isinstance(value, list):

@@ -29,9 +29,9 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.conversions import to_action_chunk, to_time
 from hpt_ros.nodes.policy.outputs import robot_senders
 from hpt_ros.runtime.policy_runtime import PolicyRuntime, Step
-from rosbag_tools.definitions import installed_types
 from rosbag_tools.errors import BagError
-from rosbag_tools.recording import EpisodeRecording, RecordedTopic
+from rosbag_tools.recording.definitions import installed_types
+from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic
 
 TYPES = {
     "decisions": "rcl_interfaces/msg/Log",

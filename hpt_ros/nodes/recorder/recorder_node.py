@@ -40,10 +40,10 @@ from hpt_ros.nodes.common.spinning import run_node
 from hpt_ros.nodes.recorder.config import RecorderParameters
 from hpt_ros.nodes.recorder.controls import Keyboard, RecorderControls, controls_help
 from hpt_ros.nodes.recorder.topics import HeldMessages, RecorderTopics, promised_rates
-from rosbag_tools import names
-from rosbag_tools.definitions import installed_types
-from rosbag_tools.rates import RateWatch
-from rosbag_tools.recording import EpisodeRecording, RecordedTopic
+from rosbag_tools import bag_schema
+from rosbag_tools.recording.definitions import installed_types
+from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic
+from rosbag_tools.recording.rates import RateWatch
 
 # How often the graph is looked at for new publishers, in wall time.
 LOOK_S = 0.25
@@ -129,7 +129,7 @@ class RecorderNode(StrictParameters, Node):
         self._task, self._operator = "", ""
         self._last_ns = self._started_ns = self._unchecked_bytes = 0  # ROS time, control time
         self._time = NodeClock(self)
-        self._events = self.create_publisher(EpisodeEvent, names.EVENTS_TOPIC.lstrip("/"), 10)
+        self._events = self.create_publisher(EpisodeEvent, bag_schema.EVENTS_TOPIC.lstrip("/"), 10)
         self.create_service(StartEpisode, "~/start_episode", self._on_start)
         self.create_service(StopEpisode, "~/stop_episode", self._on_stop)
         self.create_service(DiscardEpisode, "~/discard_episode", self._on_discard)
@@ -288,19 +288,19 @@ class RecorderNode(StrictParameters, Node):
                 remedy="make room, or record elsewhere",
             )  # fmt: skip
         topics = dict(self.topics.known)
-        topics[names.EVENTS_TOPIC] = RecordedTopic(names.EVENTS_TYPE)
-        topics[names.EMBODIMENT_TOPIC] = RecordedTopic(names.EMBODIMENT_TYPE, latched=True)
+        topics[bag_schema.EVENTS_TOPIC] = RecordedTopic(bag_schema.EVENTS_TYPE)
+        topics[bag_schema.EMBODIMENT_TOPIC] = RecordedTopic(bag_schema.EMBODIMENT_TYPE, latched=True)
         moment = datetime.datetime.now(datetime.timezone.utc)
         name = f"{moment:%Y%m%dT%H%M%SZ}_{uuid.uuid4().hex[:8]}"
         metadata = {
-            names.KEY_EMBODIMENT: self.embodiment.to_yaml(),
-            names.KEY_TOPICS: json.dumps(self._topic_names()),
-            names.KEY_EPISODE: name,
-            names.KEY_TASK: task,
-            names.KEY_OPERATOR: operator,
+            bag_schema.KEY_EMBODIMENT: self.embodiment.to_yaml(),
+            bag_schema.KEY_TOPICS: json.dumps(self._topic_names()),
+            bag_schema.KEY_EPISODE: name,
+            bag_schema.KEY_TASK: task,
+            bag_schema.KEY_OPERATOR: operator,
         }
         if self.deployment is not None:
-            metadata[names.KEY_DEPLOYMENT] = self.deployment.to_yaml()
+            metadata[bag_schema.KEY_DEPLOYMENT] = self.deployment.to_yaml()
         types = installed_types(entry.type for entry in topics.values())
         recording = EpisodeRecording(self.out_dir, name, topics, types, metadata)
         self._recording, self._task, self._operator, self._last_ns = recording, task, operator, now_ns
@@ -309,7 +309,7 @@ class RecorderNode(StrictParameters, Node):
         self._tell(EpisodeEvent.STARTED, now_ns)
         text = serialize_message(String(data=self.embodiment.to_yaml()))
         if self.recording:  # else the disk was full already
-            self._write(names.EMBODIMENT_TOPIC, now_ns, text)
+            self._write(bag_schema.EMBODIMENT_TOPIC, now_ns, text)
         for held, message in self._held.messages():
             # Before all others of their topics, so that stamps do not go back.
             if self.recording and held in topics:
@@ -349,11 +349,17 @@ class RecorderNode(StrictParameters, Node):
             HptError: none is running, no such outcome, or the disk refuses.
         """
         if self._recording is None:
+<<<<<<< HEAD
             raise HptError(
                 Code.NOT_READY, "no episode", problem="is being recorded", remedy="start one first"
             )
         if outcome >= len(names.OUTCOMES):
             raise HptError(Code.INVALID, "the outcome", outcome, expected=f"0 to {len(names.OUTCOMES) - 1}")
+=======
+            raise HptError("no episode is being recorded; start one first")
+        if outcome >= len(bag_schema.OUTCOMES):
+            raise HptError(f"the outcome is {outcome}, but 0 to {len(bag_schema.OUTCOMES) - 1} was expected")
+>>>>>>> main
         path, counts = self._finish(outcome, note, max(self._now_ns(), self._last_ns))
         empty = [topic for topic in self._needed if not counts.get(topic)]
         words = ", ".join(f"{topic} {counts[topic]}" for topic in sorted(counts))
@@ -362,7 +368,7 @@ class RecorderNode(StrictParameters, Node):
         if empty:
             words += f"; NOTHING came on {', '.join(empty)}"
             self.get_logger().warning(f"nothing came on {', '.join(empty)} during {path.name}")
-        self.get_logger().info(f"kept {path} ({names.OUTCOMES[outcome]}): {words}")
+        self.get_logger().info(f"kept {path} ({bag_schema.OUTCOMES[outcome]}): {words}")
         return path, counts, words
 
     def _finish(self, outcome: int, note: str, at_ns: int) -> tuple[Path, dict[str, int]]:
@@ -377,9 +383,9 @@ class RecorderNode(StrictParameters, Node):
         try:
             path = recording.finish(
                 {
-                    names.KEY_OUTCOME: names.OUTCOMES[outcome],
-                    names.KEY_NOTE: note,
-                    names.KEY_WARNINGS: "\n".join(self._warnings),
+                    bag_schema.KEY_OUTCOME: bag_schema.OUTCOMES[outcome],
+                    bag_schema.KEY_NOTE: note,
+                    bag_schema.KEY_WARNINGS: "\n".join(self._warnings),
                 }
             )
         except HptError as error:
@@ -423,7 +429,7 @@ class RecorderNode(StrictParameters, Node):
             self.context.ok()
         ):  # after Ctrl-C there is nobody to tell any more, but the bag must still be ended
             self._events.publish(message)
-        self._write(names.EVENTS_TOPIC, at_ns, serialize_message(message))
+        self._write(bag_schema.EVENTS_TOPIC, at_ns, serialize_message(message))
 
     def _event(self, name: str, event: int, at_ns: int, outcome: int = 0, note: str = "") -> EpisodeEvent:
         message = EpisodeEvent(

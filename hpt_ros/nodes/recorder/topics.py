@@ -19,7 +19,7 @@ from sensor_msgs.msg import JointState
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import check_topic
 from hpt_ros.errors import Code, HptError
-from rosbag_tools.recording import RecordedTopic
+from rosbag_tools.recording.episode_recording import RecordedTopic
 
 # What may wait while one message is written: this long a stretch of a topic, in this many messages.
 QUEUE_S, LEAST_DEPTH, MOST_DEPTH = 2.0, 10, 1000

@@ -20,9 +20,13 @@ from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
 
-from rosbag_tools.bounded import MOST_CHUNK_BYTES, decompress_as_far_as_it_goes, decompress_chunk
-from rosbag_tools.channels import lenient_text
-from rosbag_tools.magic import begins_with
+from rosbag_tools.reading.channels import lenient_text
+from rosbag_tools.reading.magic import begins_with
+from rosbag_tools.reading.safe_decompress import (
+    MOST_CHUNK_BYTES,
+    decompress_as_far_as_it_goes,
+    decompress_chunk,
+)
 
 MAGIC = b"\x89MCAP0\r\n"
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06

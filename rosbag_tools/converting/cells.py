@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hpt_ros.embodiment import Deployment, Embodiment
-from rosbag_tools.names import KEY_DEPLOYMENT
-from rosbag_tools.reader import Bag
+from rosbag_tools.bag_schema import KEY_DEPLOYMENT
+from rosbag_tools.reading.reader import Bag
 
 
 def as_recorded(bag: Bag, robot: Embodiment, given: Deployment | None = None) -> Embodiment:

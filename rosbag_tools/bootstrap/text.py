@@ -12,18 +12,18 @@ from hpt_ros.embodiment.action import ONE_COMMAND
 from hpt_ros.embodiment.estimates import MARGIN_LEAST, MARGIN_SHARE, default_horizon
 from hpt_ros.embodiment.kinds import CARTESIAN_TWIST, JOINT_POSITION, JOINT_VELOCITY
 from hpt_ros.embodiment.urdf import UrdfLimit
-from rosbag_tools.first_actions import TRAJECTORY
-from rosbag_tools.first_bases import ODOMETRY_TYPE, TIMEOUT_S, Odometry
-from rosbag_tools.first_commands import JOG_TYPE, POSE_TYPE, STATE_TYPE, Command, Pose
-from rosbag_tools.first_joints import Joints, unit_lines
-from rosbag_tools.first_limits import (
+from rosbag_tools.bootstrap.actions import TRAJECTORY
+from rosbag_tools.bootstrap.bases import ODOMETRY_TYPE, TIMEOUT_S, Odometry
+from rosbag_tools.bootstrap.commands import JOG_TYPE, POSE_TYPE, STATE_TYPE, Command, Pose
+from rosbag_tools.bootstrap.joints import Joints, unit_lines
+from rosbag_tools.bootstrap.limits import (
     base_limits,
     joint_limits,
     quoted,
     tool_limits,
 )
-from rosbag_tools.first_senses import CHECK, Sense, sense_lines, stream_names
-from rosbag_tools.inspection import CLOCK_OFF_S
+from rosbag_tools.bootstrap.sensors import CHECK, DetectedStream, sense_lines, stream_names
+from rosbag_tools.reading.inspection import CLOCK_OFF_S
 
 # The oldest sample that counts: one and a half periods, and no less than this, for the jitter of slow machines.
 TOLERANCE_PERIODS, TOLERANCE_LEAST_S = 1.5, 0.1
@@ -57,7 +57,7 @@ class Found:
     joints: list[Joints] = field(default_factory=list)
     poses: list[Pose] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
-    senses: list[Sense] = field(default_factory=list)
+    senses: list[DetectedStream] = field(default_factory=list)
     odometry: list[Odometry] = field(default_factory=list)
     urdf: dict[str, UrdfLimit] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)

@@ -15,8 +15,8 @@ from hpt_ros.embodiment import ImageSpec, Stream
 from hpt_ros.embodiment.estimates import make_unique
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode
 from hpt_ros.observation.image_size import image_size
-from rosbag_tools.names import EMBODIMENT_TOPIC
-from rosbag_tools.reader import Bag
+from rosbag_tools.bag_schema import EMBODIMENT_TOPIC
+from rosbag_tools.reading.reader import Bag
 
 CHECK = "CHECK ME"
 # Points kept of a cloud: what point cloud policies commonly take (3D Diffusion Policy: 512 or 1024).
@@ -38,12 +38,12 @@ _DULL = frozenset(
 )
 
 
-class LeftOut(Exception):
+class Unsupported(Exception):
     """Why a topic cannot be used."""
 
 
 @dataclass(frozen=True)
-class Sense:
+class DetectedStream:
     """A topic that becomes a stream.
 
     Attributes:
@@ -60,18 +60,20 @@ class Sense:
     note: str
 
 
-def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> Sense:
+def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> DetectedStream:
     """What a topic of `SENSE_TYPES`, or of depth pictures, can be.
 
     Raises:
-        LeftOut: nothing, and why.
+        Unsupported: nothing, and why.
     """
     if type_ in POSE_TYPES:
-        raise LeftOut("a twist may be the robot's or an object's; add it as a state stream if it is observed")
+        raise Unsupported(
+            "a twist may be the robot's or an object's; add it as a state stream if it is observed"
+        )
     if type_ == TEXT_TYPE:
         words = topic.lower().replace("/", "_").split("_")
         if topic == EMBODIMENT_TOPIC or not any(word in TASK_WORDS for word in words):
-            raise LeftOut("a text; add it as a language stream if it is the task")
+            raise Unsupported("a text; add it as a language stream if it is the task")
     probes = {
         WRENCH_TYPE: Stream("probe", "wrench", topic, type_, 1.0, 1.0),
         CLOUD_TYPE: Stream("probe", "pointcloud", topic, type_, 1.0, 1.0, points=1),
@@ -85,18 +87,18 @@ def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> Sense:
             continue
         try:
             decode(probe, message.content)
-            return Sense(topic, type_, probe.modality, rate_hz, *_size(type_, message.content))
+            return DetectedStream(topic, type_, probe.modality, rate_hz, *_size(type_, message.content))
         except InvalidSampleError as error:  # the next may be good
             reason = str(error)
         except DecodeError as error:
-            raise LeftOut(str(error)) from error
+            raise Unsupported(str(error)) from error
     if not lengths:
-        raise LeftOut(reason)
+        raise Unsupported(reason)
     if len(lengths) > 1 or min(lengths) < 1 or max(lengths) > 65_536:
-        raise LeftOut(
+        raise Unsupported(
             f"its messages have {min(lengths)} to {max(lengths)} values, but one number of 1 to 65536 is used"
         )
-    return Sense(
+    return DetectedStream(
         topic, type_, "tactile", rate_hz, (*lengths,), f"{CHECK}: touch? It may be a command, or a state"
     )
 
@@ -114,9 +116,9 @@ def _size(type_: str, message: Any) -> tuple[tuple[int, ...], str]:
     return (height, width), f"stored size; the camera gives {width}x{height}"
 
 
-def agree(senses: list[Sense], left_out: dict[str, str]) -> list[Sense]:
+def agree(senses: list[DetectedStream], left_out: dict[str, str]) -> list[DetectedStream]:
     """Give streams that enter one stem side by side one size; those that cannot have it are left out, with a reason."""
-    kept: list[Sense] = []
+    kept: list[DetectedStream] = []
     lengths = Counter(sense.size for sense in senses if sense.modality == "tactile")
     tasks = [sense.topic for sense in senses if sense.modality == "language"]
     for sense in senses:
@@ -134,7 +136,7 @@ def agree(senses: list[Sense], left_out: dict[str, str]) -> list[Sense]:
     return kept
 
 
-def sense_lines(sense: Sense) -> list[str]:
+def sense_lines(sense: DetectedStream) -> list[str]:
     """The last lines of a stream in the file: its size, with the note as a comment."""
     if sense.modality == "depth":
         height, width = (int(np.clip(edge, 8, 4096)) for edge in sense.size)

@@ -12,10 +12,17 @@ from typing import Any
 
 import yaml
 
-from rosbag_tools.bounded import MOST_METADATA_BYTES, load_yaml
-from rosbag_tools.channels import usual_name, usual_topic
 from rosbag_tools.errors import BagError
-from rosbag_tools.parts import METADATA, Joined, listed_files, open_files, storage_files, unreadable_file
+from rosbag_tools.reading.bag_files import (
+    METADATA,
+    Joined,
+    listed_files,
+    open_files,
+    storage_files,
+    unreadable_file,
+)
+from rosbag_tools.reading.channels import usual_name, usual_topic
+from rosbag_tools.reading.safe_decompress import MOST_METADATA_BYTES, load_yaml
 
 NEWEST_VERSION = 9  # of the metadata; a newer one may mean something else by a key
 
@@ -42,7 +49,7 @@ def open_storage(path: Path, *, recover: bool = False) -> Iterator[Storage]:
     """Open a folder or a file; raises whatever a parser raises.
 
     Args:
-        path: which is a bag, as `rosbag_tools.reader` found.
+        path: which is a bag, as `rosbag_tools.reading.reader` found.
         recover: read what was cut short as far as it goes.
     """
     metadata, note = _metadata(path, recover) if path.is_dir() else ({}, "")

@@ -18,13 +18,13 @@ from typing import Any
 
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation.track import seconds
-from rosbag_tools.channels import Channel
+from rosbag_tools.bag_schema import EMBODIMENT_TOPIC, EMBODIMENT_TYPE, KEY_EMBODIMENT
 from rosbag_tools.errors import BagError, DamagedMessageError, TruncatedBagError
-from rosbag_tools.finding import WHAT, is_bag
-from rosbag_tools.message_types import MessageType, UnreadableTypeError, message_type
-from rosbag_tools.names import EMBODIMENT_TOPIC, EMBODIMENT_TYPE, KEY_EMBODIMENT
-from rosbag_tools.parts import METADATA, cut_file, how_to_repair, storage_files, unreadable_file
-from rosbag_tools.storage import Storage, open_storage
+from rosbag_tools.reading.bag_files import METADATA, cut_file, how_to_repair, storage_files, unreadable_file
+from rosbag_tools.reading.channels import Channel
+from rosbag_tools.reading.finding import WHAT, is_bag
+from rosbag_tools.reading.message_types import MessageType, UnreadableTypeError, message_type
+from rosbag_tools.reading.storage import Storage, open_storage
 
 
 @dataclass(frozen=True)

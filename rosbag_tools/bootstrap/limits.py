@@ -14,9 +14,9 @@ from hpt_ros.embodiment.estimates import SLOWEST, widen_range
 from hpt_ros.embodiment.kinds import AXES, CARTESIAN_TWIST, JOINT_VELOCITY
 from hpt_ros.embodiment.rotations import to_rotation
 from hpt_ros.embodiment.urdf import UrdfLimit
-from rosbag_tools.first_commands import Command
-from rosbag_tools.first_joints import Course, Floats
-from rosbag_tools.first_senses import CHECK
+from rosbag_tools.bootstrap.commands import Command
+from rosbag_tools.bootstrap.joints import Course, Floats
+from rosbag_tools.bootstrap.sensors import CHECK
 
 
 def quoted(text: str) -> str:

@@ -16,11 +16,9 @@ import numpy as np
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.observation import is_depth
-from rosbag_tools.decodable import IMAGE_TYPES, look
-from rosbag_tools.errors import BagError, DamagedMessageError
-from rosbag_tools.first_actions import TARGET, explain, find_actions
-from rosbag_tools.first_bases import ODOMETRY_TYPE, find_odometry, settle_odometry
-from rosbag_tools.first_commands import (
+from rosbag_tools.bootstrap.actions import TARGET, explain, find_actions
+from rosbag_tools.bootstrap.bases import ODOMETRY_TYPE, find_odometry, settle_odometry
+from rosbag_tools.bootstrap.commands import (
     COMMAND_TYPES,
     NAMED_TYPES,
     NUMBER_TYPE,
@@ -32,7 +30,7 @@ from rosbag_tools.first_commands import (
     is_command,
     settle,
 )
-from rosbag_tools.first_joints import (
+from rosbag_tools.bootstrap.joints import (
     DESCRIPTION,
     LEAST_RANGE,
     described,
@@ -40,11 +38,13 @@ from rosbag_tools.first_joints import (
     find_joints,
     grips,
 )
-from rosbag_tools.first_prefixes import tell_apart
-from rosbag_tools.first_senses import SENSE_TYPES, TEXT_TYPE, LeftOut, agree, find_sense
-from rosbag_tools.first_text import Camera, Found, first_text, left_out_lines
-from rosbag_tools.inspection import TopicTimes, inspect
-from rosbag_tools.reader import Bag
+from rosbag_tools.bootstrap.prefixes import tell_apart
+from rosbag_tools.bootstrap.sensors import SENSE_TYPES, TEXT_TYPE, Unsupported, agree, find_sense
+from rosbag_tools.bootstrap.text import Camera, Found, first_text, left_out_lines
+from rosbag_tools.errors import BagError, DamagedMessageError
+from rosbag_tools.reading.decodable import IMAGE_TYPES, look
+from rosbag_tools.reading.inspection import TopicTimes, inspect
+from rosbag_tools.reading.reader import Bag
 
 DEFAULT_NAME = "my_robot"
 # A measured rate this near to a whole number of hertz is that number.
@@ -121,16 +121,18 @@ def _look(bag: Bag) -> Found:
             found.delays_s[topic] = times.delay_s
         try:
             if times.unreadable:
-                raise LeftOut(times.unreadable)
+                raise Unsupported(times.unreadable)
             if topic.rpartition("/")[2] == DESCRIPTION and times.type == TEXT_TYPE:
                 found.urdf |= find_description(bag, topic)
                 continue
             if not re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", topic):
-                raise LeftOut("its name has other characters than letters, digits, hyphens and underscores")
+                raise Unsupported(
+                    "its name has other characters than letters, digits, hyphens and underscores"
+                )
             if times.rate_hz <= 0 and times.type != TEXT_TYPE:  # a task may be said once
-                raise LeftOut("it has fewer than two messages")
+                raise Unsupported("it has fewer than two messages")
             _take(bag, topic, times, found, actions)
-        except (LeftOut, DamagedMessageError) as error:
+        except (Unsupported, DamagedMessageError) as error:
             found.left_out[topic] = str(error)
     found.joints, found.commands = tell_apart(found.joints, found.commands, found.left_out)
     _drop_doubles(found)
@@ -171,7 +173,7 @@ def _point_out_grippers(found: Found) -> None:
 def _take(
     bag: Bag, topic: str, times: TopicTimes, found: Found, actions: Mapping[str, tuple[str, bool]]
 ) -> None:
-    """Add a topic to what it is; raises LeftOut if it is nothing that can be used."""
+    """Add a topic to what it is; raises Unsupported if it is nothing that can be used."""
     rate_hz = _rate(times.rate_hz)
     action = topic.removesuffix(TARGET) if times.type == STATE_TYPE else topic
     if action != topic and action in actions:
@@ -189,7 +191,7 @@ def _take(
     elif times.type == POSE_TYPE:
         found.poses.append(find_pose(bag, topic, rate_hz))
     elif times.type == NUMBER_TYPE:
-        raise LeftOut("a number; if it is a command, add it as an output")
+        raise Unsupported("a number; if it is a command, add it as an output")
     elif times.type in SENSE_TYPES or _shows_depth(bag, topic):
         found.senses.append(find_sense(bag, topic, times.type, rate_hz))
     else:
@@ -227,7 +229,7 @@ def _drop_doubles(found: Found) -> None:
 def _camera(bag: Bag, topic: str, times: TopicTimes) -> Camera:
     looked = look(bag, topic)
     if looked.stream is None or looked.size is None:
-        raise LeftOut(looked.reason or "it has no messages")
+        raise Unsupported(looked.reason or "it has no messages")
     return Camera(topic, times.type, _rate(times.rate_hz), *looked.size, looked.stream.encoding)
 
 

@@ -9,10 +9,10 @@ from collections import Counter
 
 from hpt_ros.embodiment import Deployment, Embodiment
 from hpt_ros.embodiment.streams import check_topic, in_namespace
-from rosbag_tools.cells import as_recorded
+from rosbag_tools.bag_schema import KEY_TOPICS
+from rosbag_tools.converting.cells import as_recorded
 from rosbag_tools.errors import BagError
-from rosbag_tools.names import KEY_TOPICS
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.reader import Bag
 
 
 def named_in(

@@ -18,9 +18,9 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.errors import did_you_mean
 from hpt_ros.observation.track import nanoseconds, seconds
-from rosbag_tools.decodable import IMAGE_TYPES, look
-from rosbag_tools.names import EMBODIMENT_TOPIC, EVENTS_TOPIC
-from rosbag_tools.reader import Bag
+from rosbag_tools.bag_schema import EMBODIMENT_TOPIC, EVENTS_TOPIC
+from rosbag_tools.reading.decodable import IMAGE_TYPES, look
+from rosbag_tools.reading.reader import Bag
 
 Integers = NDArray[np.int64]
 

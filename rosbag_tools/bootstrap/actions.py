@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from hpt_ros.embodiment.commands import COMMANDS
-from rosbag_tools.reader import Topic
+from rosbag_tools.reading.reader import Topic
 
 TARGET = "/target"  # behind an action's name: the topic of what it is told
 GRIPPER, TRAJECTORY = "control_msgs/action/GripperCommand", "control_msgs/action/FollowJointTrajectory"

@@ -18,7 +18,7 @@ from hpt_ros.dataset.layout import ACTION, STATE, WRENCH, stream_feature
 from hpt_ros.dataset.quality.measure import STILL_RATIO
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.observation import Tick
-from rosbag_tools.resample import Row
+from rosbag_tools.converting.resample import Row
 
 # Shorter stretches between gaps teach nothing: less than one chunk of actions of most robots.
 MIN_SPAN_S = 1.0

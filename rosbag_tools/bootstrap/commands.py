@@ -25,12 +25,12 @@ from hpt_ros.embodiment.messages import says_nothing
 from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command
 from hpt_ros.observation.track import seconds
-from rosbag_tools.first_actions import PARALLEL, TARGET
-from rosbag_tools.first_bases import NAME, TWIST_TYPE, commands_base, used_axes
-from rosbag_tools.first_bases import STAMPED_TYPE as TWIST_STAMPED_TYPE
-from rosbag_tools.first_joints import LEAST_RANGE, Floats, Joints, check_names, grips, wraps
-from rosbag_tools.first_senses import LeftOut
-from rosbag_tools.reader import Bag
+from rosbag_tools.bootstrap.actions import PARALLEL, TARGET
+from rosbag_tools.bootstrap.bases import NAME, TWIST_TYPE, commands_base, used_axes
+from rosbag_tools.bootstrap.bases import STAMPED_TYPE as TWIST_STAMPED_TYPE
+from rosbag_tools.bootstrap.joints import LEAST_RANGE, Floats, Joints, check_names, grips, wraps
+from rosbag_tools.bootstrap.sensors import Unsupported
+from rosbag_tools.reading.reader import Bag
 
 STATE_TYPE = "sensor_msgs/msg/JointState"
 TRAJECTORY_TYPE = "trajectory_msgs/msg/JointTrajectory"
@@ -127,7 +127,7 @@ def is_command(topic: str, type_: str) -> bool:
 
 
 def find_pose(bag: Bag, topic: str, rate_hz: float) -> Pose:
-    """A topic of measured poses; raises LeftOut if its messages are in several frames."""
+    """A topic of measured poses; raises Unsupported if its messages are in several frames."""
     frames: set[str] = set()
     positions = []
     for message in bag.messages([topic]):
@@ -140,7 +140,7 @@ def find_pose(bag: Bag, topic: str, rate_hz: float) -> Pose:
 def _one_frame(frames: set[str]) -> str:
     if len(frames) != 1 or not (frame := next(iter(frames))) or not frame.isprintable() or len(frame) > 200:
         shown = ", ".join(repr(frame[:40]) for frame in sorted(frames)[:3])
-        raise LeftOut(f"its frame_id is {shown}, but one name in all messages is used")
+        raise Unsupported(f"its frame_id is {shown}, but one name in all messages is used")
     return frame
 
 
@@ -155,7 +155,7 @@ def find_command(
         base_frames: frames in which odometry measures a base's velocity.
 
     Raises:
-        LeftOut: nothing that can be used, and why.
+        Unsupported: nothing that can be used, and why.
     """
     output: Output | None = None
     stamps: list[int] = []
@@ -167,18 +167,18 @@ def find_command(
             if output is None:
                 output = _probe(topic, type_, message.content, base_frames)
             elif type_ in NAMING_TYPES and set(_names(message.content)) != set(output.names):
-                raise LeftOut("its messages command different joints")
+                raise Unsupported("its messages command different joints")
             time_ns, values = decode_command(output, message.content, message.log_ns)
         except InvalidSampleError:
             continue  # the next may be good
         except DecodeError as error:
-            raise LeftOut(str(error)) from error
+            raise Unsupported(str(error)) from error
         stamps.append(time_ns)
         rows.append(values)
     # By time, each time once.
     unique, first = np.unique(np.array(stamps, dtype=np.int64), return_index=True)
     if output is None or len(unique) < 2:
-        raise LeftOut("it has fewer than two commands")
+        raise Unsupported("it has fewer than two commands")
     times_s = np.array([seconds(int(stamp) - bag.start_ns) for stamp in unique])
     values, names, guessed = np.stack(rows)[first], output.names, ""
     if output.kind == BASE_VELOCITY:
@@ -212,12 +212,14 @@ def _probe(topic: str, type_: str, message: Any, base_frames: Collection[str]) -
         kind = CARTESIAN_POSE if type_ == POSE_TYPE else CARTESIAN_TWIST
         frame = _one_frame({str(message.header.frame_id).lstrip("/")})
         if frame in JUMPING_FRAMES:
-            raise LeftOut(f"its frame_id {frame!r} jumps when the robot corrects its position (REP 105)")
+            raise Unsupported(f"its frame_id {frame!r} jumps when the robot corrects its position (REP 105)")
         turns = RotationLimit(1.0, 1.0)
         return Output("tool", topic, type_, kind, frame_id=frame, pose="tool", rotation_limit=turns)
     if type_ == TRAJECTORY_TYPE:
         if len(message.points) != 1:
-            raise LeftOut(f"it has a trajectory of {len(message.points)} points, but one a message is used")
+            raise Unsupported(
+                f"it has a trajectory of {len(message.points)} points, but one a message is used"
+            )
         check_names(list(message.joint_names), np.asarray(message.points[0].positions, dtype=np.float64))
         return Output("joints", topic, type_, names=tuple(message.joint_names))
     if type_ == STATE_TYPE:
@@ -225,7 +227,7 @@ def _probe(topic: str, type_: str, message: Any, base_frames: Collection[str]) -
         return Output("joints", topic, type_, names=tuple(message.name))
     count = 1 if type_ == NUMBER_TYPE else len(message.data) - int(message.layout.data_offset)
     if not 1 <= count <= 64:
-        raise LeftOut(f"its messages have {count} values, but 1 to 64 joints were expected")
+        raise Unsupported(f"its messages have {count} values, but 1 to 64 joints were expected")
     return Output("joints", topic, type_, names=tuple(f"joint_{place + 1}" for place in range(count)))
 
 
@@ -247,10 +249,6 @@ def as_goals(command: Command, type_: str, shown: bool) -> Command:
         grippers=command.names if own_speed else (),
         note="" if shown else "guessed from its name; the bag has none of the action's hidden topics",
     )
-
-
-def _action_output(name: str, type_: str, names: tuple[str, ...]) -> Output:
-    return Output("action", name, type_, names=names)
 
 
 def settle(

@@ -26,18 +26,18 @@ from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation import DecodeError, decode_on_one_thread, stamp_ns
 from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.track import seconds
-from rosbag_tools.cluster import run_on_ray
-from rosbag_tools.episodes import Episode, find_episodes
+from rosbag_tools.converting.leader_arm import LEADER_TYPE, Leader
+from rosbag_tools.converting.process_pool import run_in_processes
+from rosbag_tools.converting.progress import Progress, Watch, report_done, share_progress
+from rosbag_tools.converting.ray_pool import run_on_ray
+from rosbag_tools.converting.resample import Resampler, Row, next_positions
+from rosbag_tools.converting.resume import Converted, converted_once, kept_folder, key_of
+from rosbag_tools.converting.segmentation import REST_KEPT_S, Spans, minimum_ticks
+from rosbag_tools.converting.topic_names import named_in
 from rosbag_tools.errors import BagError
-from rosbag_tools.finding import find_bags
-from rosbag_tools.leader import LEADER_TYPE, Leader
-from rosbag_tools.process_pool import run_in_processes
-from rosbag_tools.progress import Progress, Watch, report_done, share_progress
-from rosbag_tools.reader import Bag, Message
-from rosbag_tools.resample import Resampler, Row, next_positions
-from rosbag_tools.resume import Converted, converted_once, kept_folder, key_of
-from rosbag_tools.segmentation import REST_KEPT_S, Spans, minimum_ticks
-from rosbag_tools.topic_names import named_in
+from rosbag_tools.reading.episodes import Episode, find_episodes
+from rosbag_tools.reading.finding import find_bags
+from rosbag_tools.reading.reader import Bag, Message
 
 # Stamps and log times further apart than this are of different clocks.
 CLOCKS_APART_S = 60.0
@@ -54,7 +54,7 @@ class Options:
         skip_bad: leave bags out that cannot be converted, and report them, instead of stopping.
         recover: use bags that were cut short as far as they go.
         workers: processes on this machine.
-        ray: address of a Ray cluster to convert on instead, see `rosbag_tools.cluster`; empty for none.
+        ray: address of a Ray cluster to convert on instead, see `rosbag_tools.converting.ray_pool`; empty for none.
         resume: keep finished bags beside the dataset's place until it is whole, and use those that are there.
         overwrite: replace the dataset that is there.
         append: add to the dataset that is there, if there is one, what it does not have yet.

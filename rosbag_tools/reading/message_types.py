@@ -23,7 +23,8 @@ from rosbags.typesys.store import Typestore
 
 from hpt_ros.embodiment.commands import COMMANDS
 from hpt_ros.embodiment.streams import STREAM_TYPES
-from rosbag_tools.channels import (
+from rosbag_tools.errors import BagError
+from rosbag_tools.reading.channels import (
     CDR,
     IDL_ENCODINGS,
     MSG_ENCODINGS,
@@ -32,7 +33,6 @@ from rosbag_tools.channels import (
     Channel,
     usual_name,
 )
-from rosbag_tools.errors import BagError
 
 # Message definitions beyond this are hostile: the library makes code of each field, and of each element of some arrays.
 MOST_DEFINITION_CHARACTERS, MOST_FIELDS, MOST_ARRAY = 1 << 18, 2000, 1_000_000

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rosbag_tools.first_commands import Command
-from rosbag_tools.first_joints import Joints
+from rosbag_tools.bootstrap.commands import Command
+from rosbag_tools.bootstrap.joints import Joints
 
 # A topic with one of these words is of the arm that a person moves, or of what is commanded; the measured state is of
 # a topic without, where there is one with the same joints (ALOHA: /master_left, /puppet_left).

@@ -14,7 +14,7 @@ from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.images import guessed_encoding
 from hpt_ros.observation.video import is_video
 from rosbag_tools.errors import DamagedMessageError
-from rosbag_tools.reader import Bag
+from rosbag_tools.reading.reader import Bag
 
 TRIED = 100  # messages of a topic of which one must be good; a camera's first may be damaged
 PACKETS_TRIED = 600  # of a video, of which a key frame must be one: 20 s at 30 Hz

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from rosbag_tools.bounded import decompress, decompress_file
-from rosbag_tools.channels import CDR, Channel, Source
 from rosbag_tools.errors import BagError, TruncatedBagError
-from rosbag_tools.library_source import BAG1_MAGIC, Bag1Reader, Bag1Source, bag1_is_complete, is_bag1
-from rosbag_tools.magic import begins_with
-from rosbag_tools.mcap_index import is_complete, is_mcap, look_through, read_summary
-from rosbag_tools.mcap_source import McapSource
-from rosbag_tools.sqlite3_source import Sqlite3Source, is_sqlite3, sqlite3_is_complete
+from rosbag_tools.reading.channels import CDR, Channel, Source
+from rosbag_tools.reading.library_source import BAG1_MAGIC, Bag1Reader, Bag1Source, bag1_is_complete, is_bag1
+from rosbag_tools.reading.magic import begins_with
+from rosbag_tools.reading.mcap_index import is_complete, is_mcap, look_through, read_summary
+from rosbag_tools.reading.mcap_source import McapSource
+from rosbag_tools.reading.safe_decompress import decompress, decompress_file
+from rosbag_tools.reading.sqlite3_source import Sqlite3Source, is_sqlite3, sqlite3_is_complete
 
 METADATA = "metadata.yaml"
 ZSTD_SUFFIX = ".zstd"

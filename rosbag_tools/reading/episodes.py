@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rosbag_tools.errors import BagError
-from rosbag_tools.names import (
+from rosbag_tools.bag_schema import (
     DISCARDED,
     EVENTS_TOPIC,
     EVENTS_TYPE,
@@ -20,7 +19,8 @@ from rosbag_tools.names import (
     STARTED,
     STOPPED,
 )
-from rosbag_tools.reader import Bag
+from rosbag_tools.errors import BagError
+from rosbag_tools.reading.reader import Bag
 
 
 @dataclass(frozen=True)

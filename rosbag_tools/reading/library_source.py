@@ -19,15 +19,15 @@ from rosbags.rosbag1 import Reader
 from rosbags.rosbag1 import reader as reader_module
 from rosbags.rosbag1.reader import Header, RecordType
 
-from rosbag_tools.bounded import decompress
-from rosbag_tools.channels import (
+from rosbag_tools.reading.channels import (
     MSG_ENCODINGS,
     ROS1,
     Channel,
     lenient_text,
     usual_name,
 )
-from rosbag_tools.magic import begins_with
+from rosbag_tools.reading.magic import begins_with
+from rosbag_tools.reading.safe_decompress import decompress
 
 BAG1_MAGIC = b"#ROSBAG V2.0\n"
 CODECS = {"bz2": "bz2", "lz4": "lz4", "none": ""}

@@ -20,10 +20,18 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from rosbag_tools.bounded import MOST_HELD_BYTES
-from rosbag_tools.channels import Channel, usual_name, usual_topic
 from rosbag_tools.errors import BagError
-from rosbag_tools.mcap_index import MESSAGE, MESSAGE_HEAD, RECORD, Chunk, Index, SchemaRecord, unpack_chunk
+from rosbag_tools.reading.channels import Channel, usual_name, usual_topic
+from rosbag_tools.reading.mcap_index import (
+    MESSAGE,
+    MESSAGE_HEAD,
+    RECORD,
+    Chunk,
+    Index,
+    SchemaRecord,
+    unpack_chunk,
+)
+from rosbag_tools.reading.safe_decompress import MOST_HELD_BYTES
 
 _HEAD = struct.Struct("<BQH4xQ")  # of a message record: opcode, length, channel, log time
 _RECORD_HEAD = 9
@@ -38,7 +46,7 @@ class McapSource:
 
     Args:
         path: the file.
-        index: of the file, see `rosbag_tools.mcap_index`.
+        index: of the file, see `rosbag_tools.reading.mcap_index`.
 
     Raises:
         BagError: chunks that overlap in time would fill the memory.

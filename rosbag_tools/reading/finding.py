@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rosbag_tools.errors import BagError
-from rosbag_tools.library_source import is_bag1
-from rosbag_tools.parts import (
+from rosbag_tools.reading.bag_files import (
     FILE_ENDINGS,
     METADATA,
     begins_as_bag,
@@ -18,6 +17,7 @@ from rosbag_tools.parts import (
     storage_files,
     unreadable_file,
 )
+from rosbag_tools.reading.library_source import is_bag1
 
 WHAT = f"a rosbag2 folder or a file ending in {', '.join(FILE_ENDINGS[:-1])} or {FILE_ENDINGS[-1]}"
 

@@ -13,9 +13,9 @@ from hpt_ros.embodiment import Stream
 from hpt_ros.embodiment.commands.twist import ELSEWHERE
 from hpt_ros.embodiment.kinds import TWIST_ELEMENTS
 from hpt_ros.observation import DecodeError, decode
-from rosbag_tools.first_joints import Floats
-from rosbag_tools.first_senses import LeftOut
-from rosbag_tools.reader import Bag
+from rosbag_tools.bootstrap.joints import Floats
+from rosbag_tools.bootstrap.sensors import Unsupported
+from rosbag_tools.reading.reader import Bag
 
 ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
 TWIST_TYPE, STAMPED_TYPE = "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"
@@ -34,16 +34,16 @@ class Odometry:
 
 
 def find_odometry(bag: Bag, topic: str, rate_hz: float) -> Odometry:
-    """A topic of odometry; raises LeftOut if it cannot be decoded."""
+    """A topic of odometry; raises Unsupported if it cannot be decoded."""
     for message in bag.messages([topic]):
         try:
             decode(
                 Stream("probe", "state", topic, ODOMETRY_TYPE, 1.0, 1.0, fields=("twist",)), message.content
             )
         except DecodeError as error:
-            raise LeftOut(str(error)) from error
+            raise Unsupported(str(error)) from error
         return Odometry(topic, rate_hz, str(message.content.child_frame_id).lstrip("/"))
-    raise LeftOut("it has no messages")
+    raise Unsupported("it has no messages")
 
 
 def commands_base(topic: str, type_: str, frame_id: str, frames: Collection[str]) -> bool:
@@ -54,10 +54,10 @@ def commands_base(topic: str, type_: str, frame_id: str, frames: Collection[str]
 
 
 def used_axes(values: Floats) -> tuple[str, ...]:
-    """Axes along which twists (N, 6) command anything; raises LeftOut if there are none."""
+    """Axes along which twists (N, 6) command anything; raises Unsupported if there are none."""
     moving = np.abs(values).max(axis=0) > ELSEWHERE
     if not moving.any():
-        raise LeftOut("it commands no motion at all; record a drive")
+        raise Unsupported("it commands no motion at all; record a drive")
     return tuple(axis for axis, used in zip(TWIST_ELEMENTS, moving, strict=True) if used)
 
 

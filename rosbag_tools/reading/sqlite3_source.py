@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
-from rosbag_tools.bounded import MOST_CHUNK_BYTES
-from rosbag_tools.channels import Channel, lenient_text, usual_name, usual_topic
 from rosbag_tools.errors import BagError
-from rosbag_tools.magic import begins_with
+from rosbag_tools.reading.channels import Channel, lenient_text, usual_name, usual_topic
+from rosbag_tools.reading.magic import begins_with
+from rosbag_tools.reading.safe_decompress import MOST_CHUNK_BYTES
 
 MAGIC = b"SQLite format 3\0"
 _JOURNALS = ("-wal", "-journal")

@@ -15,9 +15,9 @@ from hpt_ros.embodiment.messages import says_nothing
 from hpt_ros.embodiment.urdf import UrdfLimit, joint_limits
 from hpt_ros.errors import HptError
 from hpt_ros.observation.track import seconds
-from rosbag_tools.first_senses import LeftOut
-from rosbag_tools.rates import SILENT_PERIODS, SILENT_S
-from rosbag_tools.reader import Bag
+from rosbag_tools.bootstrap.sensors import Unsupported
+from rosbag_tools.reading.reader import Bag
+from rosbag_tools.recording.rates import SILENT_PERIODS, SILENT_S
 
 Floats = NDArray[np.float64]
 Course = tuple[Floats, Floats]  # times in s and values
@@ -62,18 +62,18 @@ class Joints:
 
 
 def check_names(names: Sequence[str], positions: Floats) -> None:
-    """Raise LeftOut for joints that no file can name."""
+    """Raise Unsupported for joints that no file can name."""
     if not names or len(set(names)) != len(names) or not all(name and name.isprintable() for name in names):
-        raise LeftOut("its joint names are empty, double or not printable")
+        raise Unsupported("its joint names are empty, double or not printable")
     if positions.shape != (len(names),):
-        raise LeftOut(f"it has {positions.size} positions for {len(names)} joints")
+        raise Unsupported(f"it has {positions.size} positions for {len(names)} joints")
 
 
 def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
     """The joints that a topic measures in all of its messages, in turn, or only while they move.
 
     Raises:
-        LeftOut: none, and why.
+        Unsupported: none, and why.
     """
     times: dict[str, array[float]] = {}
     values: dict[str, array[float]] = {}
@@ -99,7 +99,7 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
     silent = _silent(courses)
     kept = tuple(name for name in courses if name in always or name in silent) if always else tuple(courses)
     if not kept:
-        raise LeftOut("no joint has a position in all of its messages")
+        raise Unsupported("no joint has a position in all of its messages")
     left_out = {
         name: f"only {len(courses[name][0])} of {len(arrivals)} messages have it; if the policy is to see it, add it "
         "to the stream's joints, with partial: true"
@@ -163,16 +163,16 @@ def grips(name: str) -> bool:
 
 
 def find_description(bag: Bag, topic: str) -> dict[str, UrdfLimit]:
-    """Joints of the URDF on a topic; raises LeftOut if there is none."""
+    """Joints of the URDF on a topic; raises Unsupported if there is none."""
     text = ""
     for message in bag.messages([topic]):
         text = str(message.content.data)
     if not text:
-        raise LeftOut("it has no messages; record it from the start, with transient_local durability")
+        raise Unsupported("it has no messages; record it from the start, with transient_local durability")
     try:
         return joint_limits(text)
     except HptError as error:
-        raise LeftOut(str(error)) from error
+        raise Unsupported(str(error)) from error
 
 
 def described(joints: Joints, urdf: Mapping[str, UrdfLimit]) -> None:

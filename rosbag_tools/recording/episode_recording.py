@@ -33,8 +33,8 @@ from rosbags.typesys.store import Typestore
 
 import rosbag_tools
 from hpt_ros.observation.track import nanoseconds
+from rosbag_tools.bag_schema import KEY_VERSION
 from rosbag_tools.errors import BagError
-from rosbag_tools.names import KEY_VERSION
 
 # How much log time a killed recorder may lose.
 FLUSH_S = 1.0
