@@ -92,19 +92,13 @@ def run(args: argparse.Namespace) -> int:
 
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Deployment, Embodiment
-<<<<<<< HEAD
     from hpt_ros.errors import Code, HptError
-    from rosbag_tools.convert import Options, convert
-    from rosbag_tools.leader import Leader, parse_joints
-=======
-    from hpt_ros.errors import HptError
     from rosbag_tools.converting.convert import Options, convert
     from rosbag_tools.converting.leader_arm import Leader, parse_joints
->>>>>>> main
 
     if args.workers < 1:
         raise HptError(
-            Code.WRONG_SHAPE, "--workers", args.workers, expected="at least 1",
+            Code.OUT_OF_RANGE, "--workers", args.workers, expected="at least 1",
             remedy="give the number of processes",
         )  # fmt: skip
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None

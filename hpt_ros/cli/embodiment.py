@@ -70,19 +70,11 @@ def _check(file: Path, urdf: Path | None, deployment: Path | None, say: Callable
 def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     from hpt_ros.cli.output import make_parent
     from hpt_ros.cli.terminal import Report
-<<<<<<< HEAD
     from hpt_ros.errors import Code, HptError
-    from rosbag_tools.first_embodiment import DEFAULT_NAME, first_embodiment
-    from rosbag_tools.first_senses import CHECK
-    from rosbag_tools.first_text import marked_lines
-    from rosbag_tools.reader import Bag
-=======
-    from hpt_ros.errors import HptError
     from rosbag_tools.bootstrap.first_embodiment import DEFAULT_NAME, first_embodiment
     from rosbag_tools.bootstrap.sensors import CHECK
     from rosbag_tools.bootstrap.text import marked_lines
     from rosbag_tools.reading.reader import Bag
->>>>>>> main
 
     exists = HptError(Code.EXISTS, f"--out {str(args.out)!r}", remedy="give another name or delete it first")
     if args.out.exists():

@@ -349,17 +349,13 @@ class RecorderNode(StrictParameters, Node):
             HptError: none is running, no such outcome, or the disk refuses.
         """
         if self._recording is None:
-<<<<<<< HEAD
             raise HptError(
                 Code.NOT_READY, "no episode", problem="is being recorded", remedy="start one first"
             )
-        if outcome >= len(names.OUTCOMES):
-            raise HptError(Code.INVALID, "the outcome", outcome, expected=f"0 to {len(names.OUTCOMES) - 1}")
-=======
-            raise HptError("no episode is being recorded; start one first")
         if outcome >= len(bag_schema.OUTCOMES):
-            raise HptError(f"the outcome is {outcome}, but 0 to {len(bag_schema.OUTCOMES) - 1} was expected")
->>>>>>> main
+            raise HptError(
+                Code.INVALID, "the outcome", outcome, expected=f"0 to {len(bag_schema.OUTCOMES) - 1}"
+            )
         path, counts = self._finish(outcome, note, max(self._now_ns(), self._last_ns))
         empty = [topic for topic in self._needed if not counts.get(topic)]
         words = ", ".join(f"{topic} {counts[topic]}" for topic in sorted(counts))
