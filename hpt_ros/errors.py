@@ -49,12 +49,18 @@ class Code(str, Enum):
     SENTENCE = "sentence"  # not sorted yet: a sentence without fields
 
 
+class Absent(Enum):
+    """Stands for no value, since None may be one."""
+
+    ABSENT = "absent"
+
+
+ABSENT = Absent.ABSENT
 _PROBLEMS = {
     Code.NOT_FOUND: "does not exist",
     Code.EXISTS: "exists already",
     Code.UNREADABLE: "cannot be read",
     Code.UNWRITABLE: "cannot be written",
-    Code.MISSING: "lacks {value}",
     Code.EMPTY: "is empty",
     Code.SENTENCE: "{value}",
 }
@@ -77,7 +83,7 @@ class Refusal:
     Attributes:
         code: the kind, of `Code` or of an enum of the room's own.
         subject: what is wrong: a file, a key, a stream.
-        value: what it is; None where there is none.
+        value: what it is; `ABSENT` where there is none to tell.
         expected: what it should be.
         remedy: what to do, an imperative; empty: the code's own.
         problem: the predicate, in which ``{value}`` stands for the value; empty: the code's own, else "is {value}".
@@ -87,7 +93,7 @@ class Refusal:
 
     code: Enum
     subject: str = ""
-    value: Any = None
+    value: Any = ABSENT
     expected: str = ""
     remedy: str = ""
     problem: str = ""
@@ -95,10 +101,11 @@ class Refusal:
     cause: object = None
 
     def __str__(self) -> str:
-        predicate = self.problem or (
-            _PROBLEMS.get(self.code, "is {value}") if isinstance(self.code, Code) else ""
-        )
-        if self.value is not None:  # else the braces are somebody else's
+        predicate = self.problem
+        if not predicate and isinstance(self.code, Code):
+            valued = {Code.MISSING: "lacks {value}"}.get(self.code, "is {value}")
+            predicate = _PROBLEMS.get(self.code) or ("" if self.value is ABSENT else valued)
+        if self.value is not ABSENT:  # else the braces are somebody else's
             shown = self.value if self.code is Code.SENTENCE else as_text(self.value)
             predicate = predicate.replace("{value}", str(shown))
         text = " ".join(filter(None, (self.subject, predicate)))
@@ -132,7 +139,7 @@ class HptError(Exception):
         self,
         code: Enum | str,
         subject: str = "",
-        value: Any = None,
+        value: Any = ABSENT,
         *,
         problem: str = "",
         expected: str = "",
@@ -244,9 +251,10 @@ def as_text(value: object) -> str:
 
 def cause_text(cause: object, most: int = LONGEST_CAUSE) -> str:
     """Return the text of an exception on one line, no more than `most` characters; its class where it has none."""
-    if isinstance(cause, OSError) and cause.strerror:
-        return clipped(cause.strerror, most)
-    return clipped(" ".join(str(cause).split()), most) or type(cause).__name__
+    text = " ".join(str(cause).split())
+    if isinstance(cause, OSError) and cause.strerror:  # without its number
+        text = cause.strerror if cause.filename is None else f"{cause.strerror}: {str(cause.filename)!r}"
+    return clipped(text, most) or type(cause).__name__
 
 
 def clipped(text: str, most: int) -> str:

@@ -40,7 +40,7 @@ FIELDS = ("code", "subject", "value", "expected", "remedy")
         ),
         (
             HptError(Code.UNWRITABLE, "'out'", remedy="make room", cause=OSError(28, "No space left on device", "out")),
-            "'out' cannot be written (No space left on device); make room",
+            "'out' cannot be written (No space left on device: 'out'); make room",
         ),
         (
             HptError(Code.NOT_FINITE, "a target", np.float32(np.nan), cause=ValueError("one\n  two")),

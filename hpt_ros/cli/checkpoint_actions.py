@@ -46,7 +46,7 @@ def import_published(args: argparse.Namespace) -> str:
                 )  # fmt: skip
         return str(import_trunk(args.source, args.out))
     if args.out.exists():
-        raise HptError(Code.EXISTS, f"{str(args.out)!r} exists already", remedy="name another folder")
+        raise HptError(Code.EXISTS, repr(str(args.out)), remedy="name another folder")
     robot = Embodiment.load(args.embodiment)
     imported = import_policy(
         args.source, _facts(robot, args), domain=args.domain, image_encoder=args.image_encoder
@@ -80,7 +80,7 @@ def export(args: argparse.Namespace) -> str:
 def add_task(args: argparse.Namespace) -> str:
     """Write a checkpoint that knows more tasks."""
     if args.out.exists():
-        raise HptError(Code.EXISTS, f"{str(args.out)!r} exists already", remedy="name another folder")
+        raise HptError(Code.EXISTS, repr(str(args.out)), remedy="name another folder")
     checkpoint = load_checkpoint(checkpoint_folder(args.path))
     policy = with_tasks(checkpoint.policy, tuple(args.task))
     added = f"## Tasks added\n- with `hpt checkpoint add-task`, not trained on: {'; '.join(args.task)}\n"

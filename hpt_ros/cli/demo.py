@@ -95,7 +95,7 @@ def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
     for folder in (bags, dataset, training):
         if folder.exists():
             raise HptError(
-                Code.EXISTS, f"{str(folder)!r} exists already, from an earlier --full",
+                Code.EXISTS, repr(str(folder)), problem="exists already, from an earlier --full",
                 remedy="remove it or give another --out",
             )  # fmt: skip
     recipe_path = str(config_path("recipes", args.recipe or "feed_dog"))

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
             remedy=f"end it in {' or '.join(FORMATS.values())}, or add --format",
         )  # fmt: skip
     if out.exists():
-        raise HptError(Code.EXISTS, f"{args.out!r} exists already", remedy="name another")
+        raise HptError(Code.EXISTS, repr(args.out), remedy="name another")
     if kind == "hdf5":
         require_extra("h5py", extra="export", what="hpt export to HDF5")
     else:

@@ -161,7 +161,7 @@ def _converted(args: argparse.Namespace, robot: Embodiment | None, out: Path, re
         if args.resume:
             return folder
         raise HptError(
-            Code.EXISTS, f"{str(folder)!r} exists already",
+            Code.EXISTS, repr(str(folder)),
             remedy=f"train from it with 'hpt finetune {shlex.quote(str(folder))}' and another --out, or go on "
             "with its run with --resume",
         )  # fmt: skip

@@ -191,7 +191,7 @@ def _refuse_what_released_code_lacks(config: PolicyConfig) -> None:
         raise WeightsError(
             Code.UNWRITABLE, "the policy",
             problem="cannot be written in the published layout, since the released code lacks "
-            "{'; '.join(lacking)}", remedy="export its trunk with --format trunk",
+            f"{'; '.join(lacking)}", remedy="export its trunk with --format trunk",
         )  # fmt: skip
 
 

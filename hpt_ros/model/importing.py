@@ -336,7 +336,7 @@ def _choose_domain(wanted: str | None, known: tuple[str, ...], file: Path) -> st
         )  # fmt: skip
     if wanted is None and len(known) > 1:
         raise WeightsError(
-            Code.MISMATCH, f"the file {str(file)!r}", some(known), problem="is for the domains {value}",
+            Code.MISMATCH, f"the file {str(file)!r}", problem=f"is for the domains {some(known)}",
             remedy="say which one with --domain",
         )  # fmt: skip
     if wanted is not None and wanted not in known:

@@ -117,7 +117,7 @@ def check_targets(
     target, pad = check_array(spec, action, device), torch.as_tensor(is_pad, device=device)
     if pad.dtype != torch.bool or tuple(pad.shape) != tuple(target.shape[:2]):
         raise InputError(
-            Code.UNEXPECTED, "is_pad", tuple(pad.shape),
+            Code.WRONG_SHAPE, "is_pad", tuple(pad.shape),
             problem=f"is {str(pad.dtype).removeprefix('torch.')} {{value}}",
             expected=f"bool {tuple(target.shape[:2])}",
             remedy="say for each step of the action whether it is padding",
@@ -147,7 +147,7 @@ def check_array(spec: Input, value: object, device: torch.device) -> Tensor:
     else:
         kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
         raise InputError(
-            Code.INVALID, repr(spec.name), kind, expected="a numpy array or a tensor of numbers",
+            Code.WRONG_TYPE, repr(spec.name), problem=f"is {kind}", expected="a numpy array or a tensor of numbers",
             remedy="pass one",
         )  # fmt: skip
     floating = spec.dtype == "float"
@@ -156,7 +156,7 @@ def check_array(spec: Input, value: object, device: torch.device) -> Tensor:
     if not fits or array.ndim != start + len(spec.tail) or tuple(array.shape[start:]) != spec.tail:
         shape = ", ".join((*spec.axes, *map(str, spec.tail))) + ("," if start + len(spec.tail) == 1 else "")
         raise InputError(
-            Code.UNEXPECTED, repr(spec.name), tuple(array.shape),
+            Code.WRONG_SHAPE, repr(spec.name), tuple(array.shape),
             problem=f"is {str(array.dtype).removeprefix('torch.')} {{value}}",
             expected=f"{spec.dtype} ({shape})", remedy="shape it as the policy's embodiment says",
         )  # fmt: skip

@@ -168,7 +168,7 @@ class _FeatureCache:
             return frames[0, index]
         shape = f"of shape {tuple(frames.shape)}" if isinstance(frames, (np.ndarray, Tensor)) else "no array"
         raise InputError(
-            Code.INVALID, repr(name), shape,
+            Code.WRONG_SHAPE, repr(name), problem=f"is {shape}",
             expected=f"(1, {horizon}, {', '.join(map(str, self.modality.frame))}) or a list of {horizon} "
             "frames", remedy="pass all ticks of the observation horizon",
         )  # fmt: skip
@@ -187,7 +187,7 @@ class _FeatureCache:
         else:
             came = f"{str(frame.dtype).removeprefix('torch.')} {tuple(frame.shape)}"
         raise InputError(
-            Code.INVALID, f"a tick's {spec.name!r}", came,
+            Code.WRONG_SHAPE, f"a tick's {spec.name!r}", problem=f"is {came}",
             expected=f"{spec.dtype} ({', '.join(map(str, spec.tail))})",
             remedy="shape it as the policy's embodiment says",
         )  # fmt: skip

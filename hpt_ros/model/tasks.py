@@ -29,7 +29,7 @@ class TaskTable(nn.Module):
         """Take the embeddings, float (tasks, tokens, width), in the order of the configuration's tasks."""
         if tuple(embeddings.shape) != tuple(self.embeddings.shape) or not embeddings.is_floating_point():
             raise InputError(
-                Code.UNEXPECTED, "the embeddings of the tasks", tuple(embeddings.shape),
+                Code.WRONG_SHAPE, "the embeddings of the tasks", tuple(embeddings.shape),
                 problem=f"are {str(embeddings.dtype).removeprefix('torch.')} {{value}}",
                 expected=f"float {tuple(self.embeddings.shape)} (tasks, tokens, width)",
                 remedy="embed the configuration's tasks with its language model",

@@ -157,7 +157,7 @@ def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
             remedy="take another checkpoint",
         )  # fmt: skip
     if path.exists():
-        raise WeightsError(Code.EXISTS, f"{str(path)!r} exists already", remedy="name another file")
+        raise WeightsError(Code.EXISTS, repr(str(path)), remedy="name another file")
     tensors = {
         name: value.detach().to("cpu", torch.float32).contiguous().clone()
         for name, value in policy.trunk.state_dict().items()  # "trunk.blocks.0...."

@@ -306,7 +306,7 @@ def test_a_dataset_of_this_project_needs_no_import(tmp_path, capsys):
     ("arguments", "words"),
     [
         (["nowhere"], "the dataset 'nowhere' does not exist"),
-        (["{source}", "--fps", "10"], "says its own; leave it out"),
+        (["{source}", "--fps", "10"], "says its own; remove it"),
         (["{source}", "--size", "12"], "--size is '12', but HEIGHTxWIDTH"),
         (["."], "--fps is None, but 1 to 1000 steps a second"),
         ([".", "--fps", "10"], "holds no *.tfrecord files"),

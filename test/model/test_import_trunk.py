@@ -12,9 +12,10 @@ import sys
 import pytest
 import torch
 from published_files import EMBODIMENT, publish, publish_as_json, published_config, published_tensors
+from support.refused import refused
 
 from hpt_ros.cli.main import main
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model import (
     TrunkConfig,
     load_trunk,
@@ -92,8 +93,11 @@ def test_when_heads_are_recorded_beside_a_trunk_expect_another_number_refused(
     else:
         source = save_checkpoint(tmp_path / "c", make_policy(), embodiment_yaml="", stats={}, card="")
     policy = make_policy(trunk=TrunkConfig(width=32, depth=2, heads=8))
-    with pytest.raises(
-        HptError, match=r"depth 2 and 4 heads, but the policy's has width 32, depth 2 and 8 heads"
+    with refused(
+        HptError,
+        Code.INVALID,
+        problem="depth 2 and 4 heads, but the policy's has width 32, depth 2 and 8 heads",
+        remedy="t the policy's",
     ):
         load_trunk(policy, source)
 

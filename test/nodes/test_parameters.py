@@ -124,9 +124,9 @@ def test_every_node_refuses_what_it_does_not_know(rig, tmp_path):
         (["-p", "safety.velocty_scale:=0.5"], "did you mean 'safety.velocity_scale'"),
         (["-p", "safety.velocity_scale:=fast"], "safety.velocity_scale of /policy_node is 'fast'"),
         (["-p", "safety.velocity_scale:=2"], "safety.velocity_scale of /policy_node is 2, but at most 1 was expected"),
-        (["-p", "deadman.topic:=bad name"], "the parameter deadman.topic has the topic 'bad name'"),
-        (["-p", "outputs.joint_state:=a//b"], "the parameter outputs.joint_state has the topic 'a//b'"),
-        (["-p", "task_result_service:=1two"], "the parameter task_result_service has the topic '1two'"),
+        (["-p", "deadman.topic:=bad name"], "the parameter deadman.topic, topic is 'bad name'"),
+        (["-p", "outputs.joint_state:=a//b"], "the parameter outputs.joint_state, topic is 'a//b'"),
+        (["-p", "task_result_service:=1two"], "the parameter task_result_service, topic is '1two'"),
         (
             ["-p", "policy:=hold", "-p", f"embodiment:={config_file('embodiments/feed_dog.yaml')}", "-p",
              "autostart:=true", "-p", "qos_overrides./joint_states.subscription.reliability:=relyable"],

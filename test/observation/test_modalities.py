@@ -194,7 +194,7 @@ def test_a_robot_with_a_task_from_before_a_jump_needs_no_new_one(everything):
     ],
 )
 def test_when_an_array_does_not_fit_expect_error(everything, name, value):
-    with pytest.raises(HptError, match=f"stream '{name}' was given an array of shape .* were expected"):
+    with pytest.raises(HptError, match=f"stream '{name}' was given an array of shape .* expected"):
         ObservationBuffer(everything).push(name, BASE, BASE, value)
 
 

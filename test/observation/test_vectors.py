@@ -93,7 +93,7 @@ def test_when_a_value_is_not_finite_expect_its_name(bad):
         expected="a finite number",
     ):
         decode(POSE, pose((0, 0, 0), (0, 0, bad, 1)))
-    with pytest.raises(InvalidSampleError, match="for 'hand.y', but a finite number"):
+    with pytest.raises(InvalidSampleError, match="for 'hand.y', expected a finite number"):
         decode(POSE, pose((0, bad, 0), (0, 0, 0, 1)))
     with pytest.raises(InvalidSampleError, match=r"for 'hand.angular.x'"):
         decode(

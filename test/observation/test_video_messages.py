@@ -216,7 +216,7 @@ def test_a_key_frame_is_decoded_by_itself_and_others_say_what_they_lack():
 
 @pytest.mark.parametrize("text", ["av1", "", "vp9"])
 def test_when_the_codec_is_another_expect_those_that_can_be_read(text):
-    with pytest.raises(DecodeError, match=f"codec '{text}', but h264 or h265") as caught:
+    with pytest.raises(DecodeError, match=f"codec '{text}', expected h264 or h265") as caught:
         decode(STREAM, message(b"123", text))
     assert type(caught.value) is DecodeError
 

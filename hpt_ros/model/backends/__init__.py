@@ -113,8 +113,8 @@ def load_backend(name: str, policy: Policy, *, precision: str = "float32", threa
     if name != AUTO and precision not in KINDS[name].precisions:
         can = [other for other, kind in KINDS.items() if precision in kind.precisions]
         raise BackendError(
-            Code.UNSUPPORTED,
-            f"the backend {name!r} computes in {' or '.join(KINDS[name].precisions)}, not in " f"{precision!r}",
+            Code.UNSUPPORTED, f"the backend {name!r}", precision,
+            problem=f"computes in {' or '.join(KINDS[name].precisions)}, not in {{value}}",
             remedy=f"choose another precision, or for this one the backend {' or '.join(can)}",
         )  # fmt: skip
     if threads < 0:

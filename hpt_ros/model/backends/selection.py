@@ -103,8 +103,8 @@ def select_backend(
     if best is None:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise BackendError(
-            Code.INVALID,
-            f"no backend can compute this policy in {precision} on {str(policy.device)!r} ({reasons}" ")",
+            Code.UNSUPPORTED, f"this policy in {precision} on {str(policy.device)!r}",
+            problem=f"can be computed by no backend ({reasons})",
             remedy="choose another precision or device",
         )  # fmt: skip
     return Selection(best, steps_s, left_out)
