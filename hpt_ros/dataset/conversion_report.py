@@ -5,15 +5,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import REPORT
+from hpt_ros.dataset.tables import Record, read_json
 
 # What an action of the dataset is: the command at its tick, the measured position at the next one, or
 # the leader arm's position at its tick.
@@ -166,27 +165,23 @@ class Report:
         return [f"{name}: {entry.ticks} ticks, the first because {entry.first}" for name, entry in ordered]
 
 
-def read_report(root: Path) -> dict[str, Any]:
-    """Return a dataset's report as plain values; empty if it has none.
+def read_report(root: Path) -> Record:
+    """Return a dataset's report; without values if it has none.
 
     Raises:
         DatasetError: it cannot be read.
     """
-    path = root / REPORT
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(report, dict):
-            raise TypeError(f"it is a {type(report).__name__}, not an object")
+        return read_json(root / REPORT)
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise unreadable_report(root, error) from error
-    return report
+        return Record(repr(str(root / REPORT)), {})
 
 
-def unreadable_report(root: Path, error: Exception) -> DatasetError:
-    """Return the error of a report that is not what `read_report` and its callers expect."""
-    return DatasetError(
-        f"{str(root / REPORT)!r} cannot be read as a conversion's report ({type(error).__name__}: {error}); copy the "
-        "dataset again"
-    )
+def reported_episodes(root: Path) -> list[Record]:
+    """Return what the conversion reports of each recorded episode; empty for datasets that are of no bags.
+
+    Raises:
+        DatasetError: the report cannot be read.
+    """
+    report = read_report(root)
+    return report.records("episodes") if "episodes" in report else []

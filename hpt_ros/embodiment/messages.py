@@ -53,17 +53,18 @@ def says_nothing(message: Any) -> bool:
 
 
 def finite(values: NDArray[Any], names: tuple[str, ...], where: str) -> NDArray[Any]:
-    """The values, unless one of them is not finite.
+    """The values, unless one of them is not finite as float32, in which datasets and policies hold it.
 
     Raises:
         InvalidSampleError: names the first such element.
     """
-    good = np.isfinite(values)
+    with np.errstate(over="ignore"):
+        good = np.isfinite(np.asarray(values, dtype=np.float32))
     if not good.all():
         index = int(np.argmin(good))
         raise InvalidSampleError(
             Code.NOT_FINITE, where, names[index], problem=f"has the value {values[index]} for {{value}}",
-            expected="a finite number", remedy="check the driver",
+            expected="a finite number (float32)", remedy="check the driver",
         )  # fmt: skip
     return values
 

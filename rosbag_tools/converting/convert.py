@@ -199,7 +199,7 @@ def _append(writer: DatasetWriter, job: Job, converted: Converted, report: Repor
 
 
 def _check_source(existing: ExistingDataset, options: Options) -> None:
-    source = existing.report.get("action_source", "command")
+    source = existing.report.text("action_source") if "action_source" in existing.report else "command"
     if source != options.action_source:
         raise BagError(
             f"dataset {str(existing.folder)!r} has actions of the source {source!r}, but {options.action_source!r} was "

@@ -60,7 +60,7 @@ def two_failures(rig: Rig) -> None:
 
 
 def a_chunk(rig: Rig) -> None:
-    rig.pose = rig.measured().copy()
+    rig.base = rig.measured()
     rig.tick(10)
     assert rig.chunk() == ""
     rig.tick()

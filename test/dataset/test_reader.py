@@ -54,7 +54,7 @@ def test_when_the_folder_is_absent_expect_its_name(tmp_path: Path) -> None:
     [
         (
             lambda info: info.update(codebase_version="v2.1"),
-            r"codebase_version 'v2.1'.*convert_dataset_v21_to_v30",
+            r"codebase_version 'v2.1'.*make a dataset of it with `hpt import`",
         ),
         (lambda info: info.update(fps=30), "fps 30.*tick_hz 10"),
         (lambda info: info.update(total_frames=61), "total_frames 61.*hold 60"),

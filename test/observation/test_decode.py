@@ -257,7 +257,9 @@ def test_when_a_field_is_not_filled_expect_it_named(robot, messages):
         decode(robot.stream("joints"), messages.joints(velocity=()))
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(
+    "bad", [float("nan"), float("inf"), float("-inf"), 3e39, -1e308]
+)  # two overflow float32
 def test_when_a_value_is_not_finite_expect_invalid_sample(robot, messages, bad):
     with refused(
         InvalidSampleError,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from support.refused import refused
 from support.tiny_senses import Senses
@@ -120,6 +121,24 @@ def test_when_it_is_no_dataset_of_ours_expect_a_sentence(senses, bags, tmp_path,
         path.write_text(json.dumps({**json.loads(path.read_text()), "total_frames": 3}))
     with pytest.raises(DatasetError, match="cannot be appended to"):
         convert([bags / "bag1"], out, senses.embodiment, Options(append=True))
+
+
+def test_when_the_episode_table_has_no_quantiles_expect_a_remedy_that_works(senses, bags, tmp_path, capsys):
+    folder = tmp_path / "dataset"
+    convert([bags / "bag0"], folder, senses.embodiment)
+    path = next((folder / "meta/episodes").rglob("*.parquet"))
+    table = pq.read_table(path)
+    lost = [name for name in table.column_names if name.rpartition("/")[2] in ("q01", "q50")]
+    pq.write_table(table.drop_columns(lost), path)
+    (tmp_path / "robot.yaml").write_text(senses.text)
+    common = ["--embodiment", str(tmp_path / "robot.yaml"), "--out", str(folder)]
+    assert main(["convert", str(bags / "bag1"), *common, "--append"]) == 2
+    said = capsys.readouterr().err
+    assert "row 0, has no " in said
+    assert "stats/" in said
+    assert "convert all bags again" in said
+    assert main(["convert", str(bags), *common, "--overwrite"]) == 0
+    assert len(open_dataset(folder).episodes) == 3
 
 
 def test_the_command_line_appends(senses, bags, tmp_path, capsys):
