@@ -208,12 +208,12 @@ def test_when_config_and_weights_are_of_two_sizes_expect_a_sentence(saved):
 @pytest.mark.parametrize(
     ("alter", "message"),
     [
-        (lambda c: c.update(format=3), r"has the format 3, but this version reads formats 1 and 2"),
-        (lambda c: c.pop("format"), r"has the format None"),
+        (lambda c: c.update(format=3), r"format is 3, but this version reads formats 1 and 2"),
+        (lambda c: c.pop("format"), r"format is None"),
         (lambda c: c["model"]["policies"]["arm"].update(poling="mean"), r"'poling'.*did you mean 'pooling'"),
         (lambda c: c["model"]["policies"]["arm"].pop("action_dim"), r"lacks the key 'action_dim'"),
         (lambda c: c["model"]["policies"]["arm"].update(action_dim="7"), r"'action_dim' is '7'"),
-        (lambda c: c.update(training=3), r"'training', is no mapping"),
+        (lambda c: c.update(training=3), r"'training' is no mapping"),
     ],
 )
 def test_when_config_is_wrong_expect_the_key(saved, alter, message):

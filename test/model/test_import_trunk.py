@@ -155,7 +155,7 @@ def test_when_a_published_folder_is_incomplete_expect_what_it_lacks(tmp_path, pu
 def test_when_the_folder_to_import_to_is_there_expect_it_left_alone(tmp_path, published, embodiment, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("years of work")
-    with pytest.raises(HptError, match=r"out' exists already, so it is not replaced"):
+    with pytest.raises(HptError, match=r"out' exists already"):
         import_trunk(published, tmp_path / "out")
     command = ["checkpoint", "import", str(published), "--out", str(tmp_path / "out")]
     assert main([*command, "--embodiment", str(embodiment)]) == 2

@@ -117,7 +117,7 @@ def test_what_is_latched_outlives_a_change_of_limits(rig):
     [
         (
             {"queue__step_names": ["finger"]},
-            "queue.step_names has 'finger', but the commanded dimensions are",
+            "queue.step_names has 'finger', expected one of",
         ),
         ({"workspace__floor_m": 0.0}, "robot_description"),
         (

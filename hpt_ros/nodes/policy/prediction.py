@@ -79,7 +79,7 @@ def _known(wanted: str, names: tuple[str, ...], what: str) -> str:
     if wanted and wanted not in names:
         raise HptError(
             Code.UNKNOWN, "the parameter prediction.link", wanted,
-            problem=f"is {{value}}, but the {what} are {', '.join(names)[:300]}", known=names,
+            expected=f"one of the {what}: {', '.join(names)[:300]}", known=names,
             remedy="name one of these",
         )  # fmt: skip
     return wanted or names[-1]
