@@ -13,7 +13,7 @@ from support.refused import refused
 from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.follower import TrajectoryFollower
 from hpt_ros.sim.panda import JOINT_NAMES, LOWER_RAD, UPPER_RAD
-from hpt_ros.sim.task import START_RAD
+from hpt_ros.sim.tasks.feed_dog.task import START_RAD
 from hpt_ros.sim.trajectory import JointState, JointTrajectory, TrajectoryPoint
 
 S = 1_000_000_000
