@@ -6,19 +6,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.refused import refused
 
-<<<<<<< HEAD:test/sim/test_task.py
-from hpt_ros.errors import Code, HptError
-from hpt_ros.sim.environment import Environment
-from hpt_ros.sim.task import BOWL_X_M, BOWL_Y_M, START_JITTER_RAD, START_RAD
-from hpt_ros.sim.teleoperator import BIN_HEADING_RAD, BIN_XY_M, ScriptedTeleoperator
-=======
 from hpt_ros.errors import HptError
 from hpt_ros.sim.tasks.feed_dog.scene import FeedDogScene
 from hpt_ros.sim.tasks.feed_dog.task import BOWL_X_M, BOWL_Y_M, START_JITTER_RAD, START_RAD
 from hpt_ros.sim.tasks.feed_dog.teleoperator import BIN_HEADING_RAD, BIN_XY_M, ScriptedTeleoperator
->>>>>>> main:test/sim/tasks/feed_dog/test_task.py
 
 
 @pytest.fixture(scope="module")
@@ -134,20 +126,8 @@ def test_kibble_counts_only_when_it_rests_in_the_bowl(env):
 
 
 def test_when_the_control_period_is_no_multiple_of_the_step_expect_both_named():
-<<<<<<< HEAD:test/sim/test_task.py
-    with refused(
-        HptError,
-        Code.OUT_OF_RANGE,
-        subject="the control period of 0.003 s",
-        value=0.0025,
-        problem="is no whole multiple",
-        remedy="multiple",
-    ):
-        Environment(control_period_s=0.003)
-=======
     with pytest.raises(HptError, match=r"control period of 0\.003 s is no whole multiple .* of 0\.0025 s"):
         FeedDogScene(control_period_s=0.003)
->>>>>>> main:test/sim/tasks/feed_dog/test_task.py
 
 
 def test_tail_wags(env):
