@@ -41,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "robot would not have had them",
     )
     add(
+        "--together",
+        nargs="+",
+        default=[],
+        metavar="BAG",
+        help="bags of the same session as BAG, such as one of cameras and one of the arm: read as one",
+    )
+    add(
         "--out",
         required=True,
         metavar="DIR",
@@ -132,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
         longest_rest_s=args.trim_idle,
         namespace=args.namespace,
         deployment=Deployment.load(args.deployment) if args.deployment else None,
+        beside=tuple(args.together),
         timing=Timing.parse(args.time, ignore_arrival=args.ignore_arrival),
     )
     started = time.monotonic()
