@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 Shape: TypeAlias = tuple[int, ...]
 # Makes a sample of a stream's message; or the location of such a function, e.g. "package.module:decode", which is
@@ -147,7 +147,7 @@ class Modality:
         if len(set(shapes.values())) > 1:
             listed = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
             raise HptError(
-                f"the {self.name} streams have the sizes {listed}, but one size for all of them was expected; give "
-                "them the same size in the embodiment file"
-            )
+                Code.WRONG_SHAPE, f"the {self.name} streams", problem=f"have the sizes {listed}",
+                expected="one size for all of them", remedy="give them the same size in the embodiment file",
+            )  # fmt: skip
         return (len(streams), *next(iter(shapes.values()), ()))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from hpt_ros.errors import Code
 from hpt_ros.modalities import IMAGE, LANGUAGE, MODALITIES
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.encoders import DepthEncoder, ImageEncoder, depth_feature_shape, feature_shape
@@ -97,9 +98,10 @@ class Image(Pictures):
         """As for every modality, with the remedy for images given to a policy that takes features."""
         if not self.has_encoder and IMAGE in inputs and self.names[0] not in inputs:
             raise InputError(
-                f"the input {self.names[0]!r} is missing and the policy has no image encoder; "
-                "pass precomputed features, not images"
-            )
+                Code.MISSING, f"the input {self.names[0]!r}",
+                problem="is missing and the policy has no image encoder",
+                remedy="pass precomputed features, not images",
+            )  # fmt: skip
         return super().find(inputs)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code
 from hpt_ros.model.config_error import ConfigError
 
 
@@ -22,6 +22,4 @@ def require_name(name: str, registry: Collection[str], what: str) -> None:
         ConfigError: it is unknown.
     """
     if name not in registry:
-        raise ConfigError(
-            f"the {what} {name!r} is unknown; use one of {', '.join(registry)}{did_you_mean(name, tuple(registry))}"
-        )
+        raise ConfigError(Code.UNKNOWN, f"the {what}", name, known=tuple(registry))

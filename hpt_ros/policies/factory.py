@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.policies import baselines, hpt
 from hpt_ros.policies.loading import LoadedPolicy, PolicyKind, PolicySettings
 from hpt_ros.registry import Registry
@@ -47,6 +47,7 @@ def load_baseline(kind: str, robot: Embodiment, seed: int = 0) -> LoadedPolicy:
     make = POLICIES[kind].make
     if make is None:
         raise HptError(
-            f"the policy {kind!r} brings its own robot, but one for any robot was expected; name hold or random"
-        )
+            Code.INVALID, "the policy", kind, problem="{value} brings its own robot", expected="one for any robot",
+            remedy="name hold or random",
+        )  # fmt: skip
     return LoadedPolicy(make(robot, PolicySettings(seed=seed)), robot, "", robot.observation_horizon)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from hpt_ros.embodiment import Deployment, Embodiment, deployed_fields
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.policies.protocol import ChunkPolicy
 
 
@@ -107,9 +107,9 @@ def of_embodiment(name: str, make: Callable[[Embodiment, PolicySettings], ChunkP
         robot = settings.embodiment
         if robot is None:
             raise HptError(
-                f"the parameter embodiment is empty, but policy is {name!r}, which needs it; set it to an embodiment "
-                "file"
-            )
+                Code.MISSING, "the parameter embodiment", name,
+                problem="is empty, but policy is {value}, which needs it", remedy="set it to an embodiment file",
+            )  # fmt: skip
         cell = deployed_robot(robot, settings.deployment_file)
         here = settings.complete(cell) if settings.complete else cell
         return LoadedPolicy(
