@@ -173,6 +173,7 @@ def train(
                 open_source(
                     policy.single(member.embodiment), member.dataset, cache_root, report,
                     cache_features=recipe.cache_features and "image" in policy.single(member.embodiment).encoders,
+                    name=member.name if len(mixture.members) > 1 else "",
                 )
                 for member in mixture.members
             ]  # fmt: skip
@@ -182,7 +183,7 @@ def train(
         # Which embodiments a process has in a step differs, so it must be looked up which weights have no gradient.
         losses = DistributedDataParallel(losses, find_unused_parameters=True, forward_sync_buffers=False)
     robot_files = {
-        name: RobotFiles(robot.to_yaml(), _stats(statistics[name], mixture.of(name)))
+        name: RobotFiles(robot.to_yaml(), _stats(statistics[name], mixture.of(name), recipe))
         for name, robot in robots.items()
     }
     metrics = None
@@ -355,12 +356,16 @@ def _validation_line(measured: dict[str, Any], robots: Mapping[str, Embodiment])
     return f"validation loss {measured['validation_loss']:.4f}, the mean of {each}"
 
 
-def _stats(statistics: Mapping[str, Statistics], members: Sequence[Member]) -> dict[str, Any]:
-    """What a checkpoint keeps of the training data of one embodiment."""
+def _stats(statistics: Mapping[str, Statistics], members: Sequence[Member], recipe: Recipe) -> dict[str, Any]:
+    """What a checkpoint keeps of one embodiment's training data; beside quantiles, what the limits would have been."""
     figures: dict[str, Any] = {
         name: {part: getattr(values, part).tolist() for part in ("min", "max", "mean", "std")}
         for name, values in statistics.items()
     }
+    if recipe.statistics != "limits":
+        limits = training_statistics([(m.dataset, m.split) for m in members], list(statistics))
+        for name, values in limits.items():
+            figures[name] |= {"limits": {"min": values.min.tolist(), "max": values.max.tolist()}}
     sizes: dict[str, list[Any]] = {}
     for member in members:
         for stream, found in read_image_sizes(member.dataset.root).items():

@@ -49,6 +49,8 @@ def resolve(source: str | Path, names: Sequence[str] = FILES_IN_FOLDER) -> Path:
         for name in names:
             if (path / name).is_file():
                 return path / name
+        if path.parent.name == "embodiments":  # one robot's folder in a checkpoint of many
+            return resolve(path.parent.parent, names)
         raise WeightsError(
             f"the folder {text!r} holds none of {', '.join(names)}; give the weight file's path"
         )

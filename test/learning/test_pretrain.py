@@ -80,7 +80,7 @@ def test_one_command_trains_a_trunk_that_finetunes_onto_another_robot(
     # Its trunk goes to another robot, and stays where it is frozen.
     write_robot(tmp_path / "new", "arm", episodes=4)
     words = ["finetune", str(tmp_path / "new"), "--out", str(tmp_path / "tuned"), "--recipe", str(recipe)]
-    assert main([*words, "--trunk", str(run / "best"), "--set", "freeze_trunk=true"]) == 0
+    assert main([*words, "--trunk", str(run / "best/embodiments/slider"), "--set", "freeze_trunk=true"]) == 0
     tuned, trunk = load_checkpoint(tmp_path / "tuned/last"), load_multi_checkpoint(run / "best").policy.trunk
     assert difference(dict(tuned.policy.trunk.state_dict()), dict(trunk.state_dict())) == 0.0
     # And a robot of the mixture runs, and goes on, from its own folder.
@@ -186,6 +186,36 @@ def test_two_processes_compute_what_one_does(mixture: Mixture, tmp_path: Path, m
         for run in ("one", "two")
     ]
     assert logs[0] == pytest.approx(logs[1], abs=1e-6)
+
+
+def test_finetuning_is_shared_by_two_processes_too(mixture: Mixture, tmp_path: Path) -> None:
+    recipe = recipe_of(lr=1e-4)
+    dataset = mixture.members[2].dataset
+
+    def work(rank: int) -> None:
+        with processes("cpu") as joined:
+            train(dataset, recipe, tmp_path / "two", processes=joined)
+
+    started = start_processes(2, work)
+    train(dataset, recipe, tmp_path / "one")
+    for process in started:
+        process.join(60)
+    assert [process.exitcode for process in started] == [0, 0]
+    assert difference(state_of(tmp_path / "one")["policy"], state_of(tmp_path / "two")["policy"]) < 1e-6
+
+
+def test_with_bfloat16_and_quantiles_a_run_resumes_exactly(mixture: Mixture, tmp_path: Path) -> None:
+    recipe = recipe_of(precision="bfloat16", statistics="quantiles")
+    train(mixture, recipe, tmp_path / "straight")
+    train(mixture, recipe, tmp_path / "parts", stop_after=5)
+    train(mixture, recipe, tmp_path / "parts", resume=True)
+    a, b = (state_of(tmp_path / run)["policy"] for run in ("straight", "parts"))
+    assert difference(a, b) == 0.0
+    assert a["heads.arm.net.0.weight"].dtype == torch.float32
+    stats = load_checkpoint(tmp_path / "parts/last/embodiments/arm").stats["state"]
+    assert all(low >= least for low, least in zip(stats["min"], stats["limits"]["min"], strict=True))
+    assert stats["max"] != stats["limits"]["max"]
+    assert main(["checkpoint", "verify", str(tmp_path / "parts/last")]) == 0
 
 
 def test_when_processes_cannot_share_a_batch_expect_both_numbers(mixture: Mixture, tmp_path: Path) -> None:
