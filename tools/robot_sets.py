@@ -114,9 +114,9 @@ def wrist_arm() -> Embodiment:
 
 def fed_dog(seed: int, cameras: dict[str, tuple[int, int]], *, poses: bool) -> Iterator[Tick]:
     """A demonstration of the demo's task, in lock step; joints, or poses of the scoop."""
-    from hpt_ros.sim.environment import Environment
     from hpt_ros.sim.physics import Renderer
-    from hpt_ros.sim.teleoperator import SCOOP, ScriptedTeleoperator
+    from hpt_ros.sim.tasks.feed_dog.scene import FeedDogScene
+    from hpt_ros.sim.tasks.feed_dog.teleoperator import SCOOP, ScriptedTeleoperator
 
     def seen(joints_rad: NDArray[np.float64]) -> NDArray[np.float64]:
         if not poses:
@@ -124,11 +124,12 @@ def fed_dog(seed: int, cameras: dict[str, tuple[int, int]], *, poses: bool) -> I
         pose = SCOOP.pose(joints_rad)
         return np.concatenate([pose[:3, 3], pose[:3, 0], pose[:3, 1]])  # rotation_6d: the first two columns
 
-    environment = _environments.setdefault("feed_dog", Environment(CONTROL_S))
-    environment.reset(seed)
     size = next(iter(cameras.values()))
-    key = f"renderer {size}"
-    renderer = _environments.setdefault(key, Renderer(environment.physics, *size))
+    if size not in _scenes:  # a scene and its GL context are made once
+        scene = FeedDogScene(CONTROL_S)
+        _scenes[size] = scene, Renderer(scene.physics, *size)
+    environment, renderer = _scenes[size]
+    environment.reset(seed)
     teleoperator = ScriptedTeleoperator(
         environment.task.bowl_xy_m, environment.physics.joint_positions_rad, seed=seed
     )
@@ -143,7 +144,7 @@ def fed_dog(seed: int, cameras: dict[str, tuple[int, int]], *, poses: bool) -> I
             environment.step(teleoperator.target(now_s + (step + 1) * CONTROL_S))
 
 
-_environments: dict[str, Any] = {}
+_scenes: dict[Any, Any] = {}  # by what they are of, with their renderers
 
 
 def driven_base(seed: int) -> Iterator[Tick]:
@@ -181,7 +182,7 @@ def reached(seed: int) -> Iterator[Tick]:
     import mujoco
     from metaworld.policies import SawyerReachV3Policy
 
-    if "sawyer" not in _environments:
+    if "sawyer" not in _scenes:
         environment = metaworld.env_dict.ALL_V3_ENVIRONMENTS["reach-v3"]()
         environment._freeze_rand_vec, environment._set_task_called, environment._partially_observable = (
             False,
@@ -189,8 +190,8 @@ def reached(seed: int) -> Iterator[Tick]:
             False,
         )
         environment.seeded_rand_vec = True
-        _environments["sawyer"] = environment, mujoco.Renderer(environment.model, 96, 128)
-    environment, renderer = _environments["sawyer"]
+        _scenes["sawyer"] = environment, mujoco.Renderer(environment.model, 96, 128)
+    environment, renderer = _scenes["sawyer"]
     environment.seed(seed)
     observed, _ = environment.reset()
     # The expert is told where the goal is; a policy must see it, so the state is the hand and the gripper alone.
