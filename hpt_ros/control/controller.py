@@ -8,7 +8,7 @@ sends what it returns. Nothing here reads a clock, sleeps or talks to anybody.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -78,7 +78,9 @@ class Controller:
         )  # fmt: skip
         self.period_ns = motion.period_ns
         self.queue, self.filter, self.plan = motion.queue, motion.filter, motion.plan
-        self.guards = Guards(config, names, streams, motion.step, turns=turns, ahead_ns=self.queue.longest_ns)
+        self.guards = Guards(
+            config, names, streams, limits.velocity, motion.step, turns=turns, ahead_ns=self.queue.longest_ns
+        )
         self._machine = Machine(motion.queue)
         self._intake = ChunkIntake(
             self._machine, motion, config.safety.max_refused, config.safety.max_exhausted
@@ -161,11 +163,21 @@ class Controller:
         """Note a message that could not be used; its stream gets no fresher."""
         self.session.counters["invalid_messages"] += 1
 
+    def implausible(self, stream: str, part: Hashable, position: Vector, stamp_ns: int) -> str:
+        """Why a message of a stream cannot measure this robot, the rest of a sentence about it; empty if it can.
+
+        Args:
+            stream: its name.
+            part: what it measures of the stream, where one message does not have all.
+            position: (dim,), pose of the robot with what it says.
+            stamp_ns: of the message.
+        """
+        pose = self._aligned(position)
+        return self.guards.plausible.refusal(stream, part, stamp_ns, pose)
+
     def measured(self, position: Vector, stamp_ns: int) -> None:
         """Note the measured pose of the commanded dimensions, (dim,)."""
-        self.session.measured = self._motion.aligned(
-            np.array(position, dtype=np.float64)[None], self.session.measured
-        )[0]
+        self.session.measured = self._aligned(position)
         self.guards.tracking.measured(stamp_ns, self.session.measured)
         self._motion.beginning.stillness.measured(stamp_ns, self.session.measured)
 
@@ -365,6 +377,10 @@ class Controller:
         return take_snapshot(self._machine, self._motion, self.guards, self._intake.latency, now_ns)
 
     # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _aligned(self, position: Vector) -> Vector:
+        rows = self._motion.aligned(np.array(position, dtype=np.float64)[None], self.session.measured)
+        return np.asarray(rows[0], dtype=np.float64)
 
     def _forget(self) -> None:
         self.queue.clear()

@@ -340,6 +340,8 @@ class PolicyRuntime:
             value = decode(stream, message)
             if stream.modality == "language" and (refused := self.set_task(str(value))):
                 raise HptError(f"stream {stream.name!r} (topic {stream.topic}) was not heeded: {refused}")
+            if stream.modality == "state":
+                self._require_plausible(stream, value, stamp)
             self.observations.sample(stream, value, stamp, arrival_ns)
             seen = (stamp, arrival_ns)
             if stream.modality == "state":
@@ -357,6 +359,14 @@ class PolicyRuntime:
             self._fresh(stream, stamp, arrival_ns)
         if stream.modality == "image":
             self.metrics.add("image_delay_s", (arrival_ns - stamp) / NS_PER_S)
+
+    def _require_plausible(self, stream: Stream, value: NDArray[Any], stamp: int) -> None:
+        pose = self._pose.would_be(stream.name, value)
+        if pose is None:
+            return
+        part = np.isnan(value).tobytes() if stream.partial else b""
+        if jumps := self.controller.implausible(stream.name, part, pose, self.to_control(stamp)):
+            raise HptError(f"{place(stream)} {jumps}")
 
     def _stand(self, now_ns: int) -> None:
         """A robot that is published only while it moves, and is silent, is measured where it stands."""
