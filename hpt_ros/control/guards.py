@@ -14,7 +14,7 @@ from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.deadman import Deadman
 from hpt_ros.control.frozen import FrozenPictures
 from hpt_ros.control.link import CommandLink
-from hpt_ros.control.machine import Machine
+from hpt_ros.control.machine import Fault, Machine
 from hpt_ros.control.pace import Pace
 from hpt_ros.control.plausible import Plausibility
 from hpt_ros.control.session import StreamRate
@@ -104,10 +104,10 @@ class Guards:
             machine.event(Event.PAUSE, "")
         if machine.state is not State.FAULT and self.link.contested:
             counters["contested_stops"] += 1
-            machine.event(Event.ERROR, self.link.contested)
+            machine.event(Event.ERROR, self.link.contested, Fault.CONTESTED)
         if machine.state is not State.FAULT and self.tracking.problem:
             counters["tracking_stops"] += 1
-            machine.event(Event.ERROR, self.tracking.problem)
+            machine.event(Event.ERROR, self.tracking.problem, Fault.TRACKING)
         if machine.state is State.RUNNING and self.link.unheard:
             counters["unheard_stops"] += 1
             machine.hold(Event.STALE, f"commands reach nobody, they want {self.link.unheard}")

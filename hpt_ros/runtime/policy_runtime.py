@@ -19,7 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.control import Command, ControlConfig, Controller, Kinematics, Limits, StreamRate, Watchdog
+from hpt_ros.control import (
+    Command,
+    ControlConfig,
+    Controller,
+    Fault,
+    Kinematics,
+    Limits,
+    StreamRate,
+    Watchdog,
+)
 from hpt_ros.control.chunk import NS_PER_S, shape_refusal
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import HptError, did_you_mean
@@ -384,7 +393,7 @@ class PolicyRuntime:
             self._unwatched.saw(stream.name, stamp, arrival_ns)
 
     def _failed(self, words: str, trace: str) -> str:
-        self.controller.stop(f"internal error, {words}")
+        self.controller.stop(f"internal error, {words}", Fault.INTERNAL)
         return trace
 
     def _listen(self, now_ns: int, heard: _Heard) -> None:

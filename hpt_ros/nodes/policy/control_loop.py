@@ -8,7 +8,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from hpt_ros.control import State
+from hpt_ros.control import Fault, State
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.clock import Instant
 from hpt_ros.nodes.common.clocks import NodeClock, paced_timer, steady_timer
@@ -62,7 +62,7 @@ class ControlLoop:
             self._interrupt(runtime, instant.jump, instant)
             if two := self._two_clocks():
                 before = runtime.controller.state
-                runtime.controller.fail(two)
+                runtime.controller.fail(two, Fault.CLOCKS)
                 node.state_log.state(before, runtime)
         return instant
 
