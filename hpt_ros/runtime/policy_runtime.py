@@ -36,7 +36,7 @@ from hpt_ros.observation import decode, measured_ns, require_frame, view_size
 from hpt_ros.observation.checks import place
 from hpt_ros.policies.factory import LoadedPolicy
 from hpt_ros.policies.protocol import EncodesAhead, Observation
-from hpt_ros.runtime.inference_worker import InferenceWorker, Result
+from hpt_ros.runtime.inference_worker import InferenceWorker, Result, Worker
 from hpt_ros.runtime.metrics import Metrics, Stages
 from hpt_ros.runtime.observation_pipeline import COSTLY, ObservationPipeline, TickOutcome, undecodable
 from hpt_ros.runtime.pose import MeasuredPose
@@ -97,6 +97,7 @@ class PolicyRuntime:
         clock: Callable[[], int] | None = None,
         kinematics: Kinematics | None = None,
         encode_ahead: bool = True,
+        worker: Worker | None = None,
     ) -> None:
         """Make an inactive runtime; starts the threads of the worker and of the observations.
 
@@ -106,6 +107,7 @@ class PolicyRuntime:
             clock: node time in ns, for the observations; None: only `step` says what time it is.
             kinematics: of the robot, where the workspace needs it.
             encode_ahead: whether the worker encodes new ticks while it has nothing else to do.
+            worker: that asks the policy; None makes the one with a thread of its own.
 
         Raises:
             HptError: the embodiment cannot be driven, e.g. a commanded joint is not observed.
@@ -149,7 +151,7 @@ class PolicyRuntime:
             {stream.name: stream.rate_hz for stream in robot.streams if stream.name not in rates},
         )
         self.metrics = Metrics()
-        self.worker = InferenceWorker(loaded.policy)
+        self.worker: Worker = InferenceWorker(loaded.policy) if worker is None else worker
         try:
             self.observations = ObservationPipeline(
                 robot, self.worker, horizon=loaded.horizon, optional=self._optional, clock=clock
