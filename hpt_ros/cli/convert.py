@@ -164,6 +164,12 @@ def run(args: argparse.Namespace) -> int:
             print(
                 f"  {entry.source}: the images of {name} changed {change}; the dataset has one size for all"
             )
+    wrapped = {joint: jump for entry in report.episodes for joint, jump in entry.wrapped.items()}
+    for joint, jump in wrapped.items():
+        print(
+            f"  {joint} jumps {jump}, and rows between are wrong; if it turns without end, add continuous: true to its "
+            "limit"
+        )
     for note in report.clock_notes():
         print(f"  {note}")
     for line in report.reasons():
