@@ -31,7 +31,7 @@ from hpt_ros.control import (
 )
 from hpt_ros.control.chunk import NS_PER_S, shape_refusal
 from hpt_ros.embodiment import Stream
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError, did_you_mean
 from hpt_ros.observation import decode, measured_ns, require_frame, view_size
 from hpt_ros.observation.checks import place
 from hpt_ros.policies.factory import LoadedPolicy
@@ -350,7 +350,10 @@ class PolicyRuntime:
                 require_frame(self._framed[stream.name], message, place(stream))
             value = decode(stream, message)
             if stream.modality == "language" and (refused := self.set_task(str(value))):
-                raise HptError(f"stream {stream.name!r} (topic {stream.topic}) was not heeded: {refused}")
+                raise HptError(
+                    Code.INVALID, f"stream {stream.name!r} (topic {stream.topic})",
+                    problem=f"was not heeded: {refused}",
+                )  # fmt: skip
             if stream.modality == "state":
                 self._require_plausible(stream, value, stamp)
             self.observations.sample(stream, value, stamp, arrival_ns)
@@ -377,7 +380,7 @@ class PolicyRuntime:
             return
         part = np.isnan(value).tobytes() if stream.partial else b""
         if jumps := self.controller.implausible(stream.name, part, pose, self.to_control(stamp)):
-            raise HptError(f"{place(stream)} {jumps}")
+            raise HptError(Code.INVALID, place(stream), problem=jumps)
 
     def _stand(self, now_ns: int) -> None:
         """A robot that is published only while it moves, and is silent, is measured where it stands."""
