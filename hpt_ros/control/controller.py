@@ -170,7 +170,7 @@ class Controller:
         self.session.counters["invalid_messages"] += 1
 
     def implausible(self, stream: str, part: Hashable, position: Vector, stamp_ns: int) -> str:
-        """Why a message of a stream cannot measure this robot, the rest of a sentence about it; empty if it can.
+        """Why a message of a stream cannot measure this robot, what a sentence says of it; empty if it can.
 
         Args:
             stream: its name.

@@ -24,6 +24,7 @@ FASTER = 3.0
 SETTLED_S = 0.1
 # So many messages that contradict those around them within a second are no glitch, ours: two nodes publish.
 CONTRADICTIONS, WITHIN_S = 3, 1.0
+REMEDY = "see whether a second node publishes there, or the driver sends values before it is connected"
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ class Plausibility:
         self._problems.clear()
 
     def refusal(self, stream: str, part: Hashable, stamp_ns: int, pose: Vector) -> str:
-        """Why a message must not be believed, the rest of a sentence about it; empty if it may.
+        """Why a message must not be believed, what a sentence says of it, without `REMEDY`; empty if it may.
 
         Args:
             stream: its name.
@@ -96,7 +97,7 @@ class Plausibility:
         found = {}
         for stream, stamps in self._contradicted.items():
             if len(stamps) == CONTRADICTIONS and now_ns - stamps[0] <= WITHIN_S * NS_PER_S:
-                found[stream] = f"stream {stream!r} contradicts itself: it {self._problems[stream]}"
+                found[stream] = f"stream {stream!r} contradicts itself: it {self._problems[stream]}; {REMEDY}"
         return found
 
     def _jump(self, before: Vector, pose: Vector, passed_ns: int) -> str:
@@ -107,6 +108,5 @@ class Plausibility:
             return ""
         return (
             f"has {self._names[worst]} at {pose[worst]:.3f}, {away[worst]:.3f} from where it was "
-            f"{passed_ns / NS_PER_S:.3f} s before, where at most {reach[worst]:.3f} was expected; see whether a second "
-            "node publishes there, or the driver sends values before it is connected"
+            f"{passed_ns / NS_PER_S:.3f} s before, where at most {reach[worst]:.3f} was expected"
         )

@@ -30,6 +30,7 @@ from hpt_ros.control import (
     Watchdog,
 )
 from hpt_ros.control.chunk import NS_PER_S, shape_refusal
+from hpt_ros.control.plausible import REMEDY
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Code, HptError, did_you_mean
 from hpt_ros.observation import decode, measured_ns, require_frame, view_size
@@ -380,7 +381,7 @@ class PolicyRuntime:
             return
         part = np.isnan(value).tobytes() if stream.partial else b""
         if jumps := self.controller.implausible(stream.name, part, pose, self.to_control(stamp)):
-            raise HptError(Code.INVALID, place(stream), problem=jumps)
+            raise HptError(Code.INVALID, place(stream), problem=jumps, remedy=REMEDY)
 
     def _stand(self, now_ns: int) -> None:
         """A robot that is published only while it moves, and is silent, is measured where it stands."""
