@@ -25,6 +25,7 @@ from hpt_ros.dataset.layout import features_of
 from hpt_ros.dataset.reader import decode_video
 from hpt_ros.extras import require_extra
 
+_ROBOMIMIC = {"done": "dones", "reward": "rewards"}
 Progress = Callable[[int, int], None]
 ZARR_CHUNK_BYTES = 1 << 20
 
@@ -32,8 +33,8 @@ ZARR_CHUNK_BYTES = 1 << 20
 def write_hdf5(path: Path, dataset: Dataset, progress: Progress) -> None:
     """Write robomimic's layout.
 
-    The reward is 1 at the last tick of an episode whose outcome was recorded as success and 0 elsewhere; episodes carry
-    their ``task`` and ``outcome`` as attributes.
+    Where the dataset has no rewards, the reward is 1 at the last tick of an episode whose outcome was recorded as
+    success and 0 elsewhere; episodes carry their ``task`` and ``outcome`` as attributes.
     """
     h5py = require_extra("h5py", extra="export", what="hpt export to HDF5")
     outcomes = _outcomes(dataset)
@@ -44,6 +45,7 @@ def write_hdf5(path: Path, dataset: Dataset, progress: Progress) -> None:
         data.attrs["env_args"] = json.dumps(
             {"env_name": dataset.embodiment.name, "env_type": -1, "env_kwargs": {}}
         )
+        data.attrs["fps"] = dataset.embodiment.tick_hz
         data.attrs["embodiment"] = dataset.embodiment.to_yaml()
         for number, (episode, pictures) in enumerate(_episodes(dataset)):
             rows = slice(episode.start, episode.stop)
@@ -54,8 +56,11 @@ def write_hdf5(path: Path, dataset: Dataset, progress: Progress) -> None:
             last = np.zeros(episode.length, np.uint8)
             last[-1] = 1
             demo.create_dataset("actions", data=dataset.action[rows])
-            demo.create_dataset("dones", data=last)
-            demo.create_dataset("rewards", data=(last * (outcome == "success")).astype(np.float32))
+            known = {"next.done": last, "next.reward": (last * (outcome == "success")).astype(np.float32)}
+            known |= {name: values[rows] for name, values in dataset.labels.items()}
+            for name, values in known.items():
+                short = name.rpartition(".")[2]
+                demo.create_dataset(_ROBOMIMIC.get(short, short), data=values)
             observed = demo.create_group("obs")
             for name, values in _columns(dataset).items():
                 observed.create_dataset(name, data=values[rows])
@@ -86,6 +91,7 @@ def write_zarr(path: Path, dataset: Dataset, progress: Progress) -> None:
     zarr = require_extra("zarr", extra="export", what="hpt export to Zarr")
     # zarr 2 is the newest for Python 3.10: what it writes is format 2, its arrays are called datasets.
     root = zarr.open_group(str(path), mode="w", **({"zarr_format": 2} if zarr.__version__ >= "3" else {}))
+    root.attrs["fps"] = dataset.embodiment.tick_hz
     root.attrs["embodiment"] = dataset.embodiment.to_yaml()
     root.attrs["tasks"] = [episode.task for episode in dataset.episodes]
     data, meta = root.create_group("data"), root.create_group("meta")
@@ -98,7 +104,8 @@ def write_zarr(path: Path, dataset: Dataset, progress: Progress) -> None:
         rows = min(max(1, ZARR_CHUNK_BYTES // row_bytes), dataset.length)
         return new_array(data)(name, shape=(dataset.length, *shape), dtype=dtype, chunks=(rows, *shape))
 
-    columns = {"action": dataset.action, **_columns(dataset)}
+    labels = {name.rpartition(".")[2]: values for name, values in dataset.labels.items()}
+    columns = {"action": dataset.action, **_columns(dataset), **labels}
     stored = {name: create(name, values.shape[1:], values.dtype) for name, values in columns.items()}
     views = {
         stream.name: create(stream.name, _view_shape(dataset, stream.name), np.uint8)

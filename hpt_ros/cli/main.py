@@ -35,7 +35,7 @@ VERBS = {
     "record": "record episodes into MCAP bags, started and stopped by keys, joystick, topic or services",
     "inspect": "show a bag's topics, rates, gaps, skew and sizes, and what an embodiment file would use",
     "convert": "convert rosbags to a LeRobotDataset v3.0",
-    "import": "import a LeRobot v2.0, v2.1 or v3.0 dataset, or RLDS episodes in TFRecord files",
+    "import": "import a dataset of others: LeRobot v2.0, v2.1 or v3.0, RLDS, HDF5 (robomimic, ALOHA) or Zarr (UMI)",
     "quality": "check a dataset and write a report of what is wrong with it, as one HTML page",
     "view": "open an episode of a dataset or a bag in Rerun, or write it as a video",
     "export": "write a dataset as HDF5 (robomimic's layout) or Zarr (diffusion policy's layout)",

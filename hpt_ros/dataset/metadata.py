@@ -30,6 +30,7 @@ from hpt_ros.dataset.layout import (
     integer_fps,
     joined_feature,
 )  # fmt: skip
+from hpt_ros.dataset.recognise import recognise
 from hpt_ros.dataset.tables import Record, read_json, read_rows
 from hpt_ros.dataset.video import CODEC_NAME, PIXEL_FORMAT
 from hpt_ros.embodiment import Embodiment, require_match
@@ -112,17 +113,16 @@ def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> Info:
     Raises:
         DatasetError: no dataset, another version, or a key that is missing or of another type.
     """
-    if not root.is_dir():
+    if not root.exists():
         raise DatasetError(
             f"the dataset folder {str(root)!r} does not exist; give the folder that holds {INFO!r}"
         )
     try:
         info = read_json(root / INFO)
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f"{str(root)!r} has no {INFO!r}, so it is no LeRobot dataset; give a dataset folder, "
-            "or name the bags themselves"
-        ) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        kind = recognise(root)
+        what, remedy = (kind.name, kind.remedy) if kind else ("no LeRobot dataset", "give a dataset folder")
+        raise DatasetError(f"{str(root)!r} has no {INFO!r}, it is {what}; {remedy}") from error
     version = info.text("codebase_version")
     if version not in versions:
         remedy = (
@@ -267,8 +267,8 @@ def read_embodiment(root: Path, given: Embodiment | None) -> Embodiment:
     if not path.is_file():
         if given is None:
             raise DatasetError(
-                f"dataset {str(root)!r} has no {EMBODIMENT!r}; name the robot with --embodiment FILE, "
-                "or convert its bags with `hpt convert`"
+                f"dataset {str(root)!r} has no {EMBODIMENT!r}, so it was made elsewhere; make a dataset of it with "
+                "`hpt import`, or name the robot with --embodiment FILE"
             )
         return given
     inside = Embodiment.load(path)

@@ -29,6 +29,7 @@ from hpt_ros.dataset.layout import (
     DATA,
     EPISODES,
     INFO,
+    LABELS,
     STATE,
     EpisodeRow,
     features_of,
@@ -36,7 +37,8 @@ from hpt_ros.dataset.layout import (
     parquet_files,
 )
 from hpt_ros.dataset.metadata import Info, check_features, read_action_source, read_embodiment, read_info
-from hpt_ros.dataset.tables import integers, read_parquet, read_rows
+from hpt_ros.dataset.recognise import unreadable
+from hpt_ros.dataset.tables import integers, numbers, read_parquet, read_rows
 from hpt_ros.embodiment import Embodiment
 
 
@@ -76,6 +78,7 @@ class Dataset:
     files: tuple[Path, ...]  # every file that the content depends on, sorted
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # other features but videos: (N, *shape)
     action_source: str = ""  # what an action is, see `ACTION_SOURCES`; empty if the dataset does not say
+    labels: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # those of `LABELS` that there are: (N,)
     tasks: tuple[str, ...] = field(init=False)  # the episodes' task texts, sorted, each once
     task_index: NDArray[np.int64] = field(init=False)  # (N,), place of each tick's task in `tasks`
 
@@ -134,7 +137,7 @@ def open_dataset(
     robot = read_embodiment(root, embodiment)
     check_features(info, robot)
     episodes, meta_files = _read_episodes(info, robot)
-    state, action, arrays, data_files = _read_data(info, robot, episodes, cache_root)
+    state, action, arrays, labels, data_files = _read_data(info, robot, episodes, cache_root)
     videos = {span.path for episode in episodes for span in episode.videos}
     for path in sorted(videos):
         if not path.is_file():
@@ -143,7 +146,7 @@ def open_dataset(
                 "copy the dataset again or convert its bags again"
             )
     files = tuple(sorted({root / INFO, *meta_files, *data_files, *videos}))
-    return Dataset(root, robot, episodes, state, action, files, arrays, read_action_source(root))
+    return Dataset(root, robot, episodes, state, action, files, arrays, read_action_source(root), labels)
 
 
 def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
@@ -163,11 +166,7 @@ def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
                     )
                 yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     except (av.error.FFmpegError, IndexError, OSError) as error:
-        first = " ".join(str(error).split())[:200]
-        raise DatasetError(
-            f"video {str(path)!r} cannot be decoded ({first}); it is damaged or truncated: copy the dataset again or "
-            "convert its bags again"
-        ) from error
+        raise unreadable(path, "decoded", error) from error
 
 
 def _read_episodes(info: Info, robot: Embodiment) -> tuple[tuple[Episode, ...], tuple[Path, ...]]:
@@ -218,14 +217,23 @@ def _read_data(
     robot: Embodiment,
     episodes: tuple[Episode, ...],
     cache_root: str | Path | None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], Mapping[str, NDArray[Any]], tuple[Path, ...]]:
+) -> tuple[
+    NDArray[np.float32],
+    NDArray[np.float32],
+    Mapping[str, NDArray[Any]],
+    Mapping[str, NDArray[Any]],
+    tuple[Path, ...],
+]:
     root = info.root
     # Row order is the global index; the files of v3.0 are numbered in that order.
     files = parquet_files(root, DATA)
     features = features_of(robot)
     held = [name for name, feature in features.items() if feature.modality in IN_MEMORY]
     large = {name: feature for name, feature in features.items() if feature.modality in ON_DISK}
-    tables = [read_parquet(path, ["index", "episode_index", *held], also=tuple(large)) for path in files]
+    labelled = [name for name in LABELS if name in info.features]
+    tables = [
+        read_parquet(path, ["index", "episode_index", *held, *labelled], also=tuple(large)) for path in files
+    ]
     total = sum(table.num_rows for table in tables)
     if total != info.total_frames:
         raise DatasetError(
@@ -251,4 +259,8 @@ def _read_data(
     # An embodiment without proprioception has a state of no numbers.
     state = vectors.pop(STATE, np.zeros((total, 0), dtype=np.float32))
     arrays = LazyArrays(vectors, MappedColumns(root, files, large, total, cache_root))
-    return state, action, arrays, files
+    labels = {
+        name: np.concatenate([numbers(table, name, 1, where)[:, 0] for table in tables]).astype(LABELS[name])
+        for name in labelled
+    }
+    return state, action, arrays, labels, files

@@ -49,6 +49,7 @@ from hpt_ros.dataset.layout import (
     parquet_files,
 )
 from hpt_ros.dataset.metadata import IMPORTED_VERSIONS, StoredFeature, path_inside, read_info, read_tasks
+from hpt_ros.dataset.recognise import unreadable
 from hpt_ros.dataset.tables import Record, integers, numbers, read_json_lines, read_parquet, read_rows
 from hpt_ros.embodiment.estimates import make_unique
 
@@ -316,9 +317,7 @@ def decode_span(path: Path, first_s: float, rows: range, fps: float) -> Iterator
                 if found == len(rows):
                     return
     except (av.error.FFmpegError, IndexError, OSError, ValueError, OverflowError) as error:
-        raise DatasetError(
-            f"video {str(path)!r} cannot be decoded ({' '.join(str(error).split())[:120]}); copy the dataset again"
-        ) from error
+        raise unreadable(path, "decoded", error) from error
 
 
 def _mistimed(path: Path, rate: Any, at_s: float, wanted_s: float, found: int, fps: float) -> str:

@@ -1,0 +1,193 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Import of HDF5 files and Zarr stores, written as robomimic, ALOHA, LIBERO, ManiSkill and UMI do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+from support.foreign_dataset import write_v21
+
+from hpt_ros.cli.main import main
+from hpt_ros.dataset import open_dataset
+from hpt_ros.learning import open_cache
+
+h5py = pytest.importorskip("h5py", reason="make setup EXTRAS=export")
+zarr = pytest.importorskip("zarr", reason="make setup EXTRAS=export")
+
+LENGTHS = (5, 12)  # of demo_0 and demo_10, which come in this order
+
+
+def pictures(length, size=(16, 24)):
+    levels = 30 + 10 * np.arange(length, dtype=np.uint8)
+    return np.broadcast_to(levels[:, None, None, None], (length, *size, 3)).copy()
+
+
+def vectors(length, dim, shift=0.0):
+    return np.sin(0.3 * np.arange(length * dim).reshape(length, dim) + shift).astype(np.float32)
+
+
+def robomimic(path, **attributes):
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["env_args"] = json.dumps({"env_name": "Lift", "env_kwargs": {"control_freq": 20}})
+        for key, value in attributes.items():
+            data.attrs[key] = value
+        for number, length in zip((10, 0), LENGTHS[::-1], strict=True):
+            demo = data.create_group(f"demo_{number}")
+            demo["actions"] = vectors(length, 7)
+            demo["rewards"] = np.eye(1, length, length - 1)[0]
+            demo["dones"] = np.eye(1, length, length - 1, dtype=np.int64)[0]
+            demo["states"] = vectors(length, 32)
+            for name, dim in (("robot0_eef_pos", 3), ("robot0_eef_quat", 4), ("robot0_gripper_qpos", 2)):
+                demo[f"obs/{name}"] = vectors(length, dim, dim)
+                demo[f"next_obs/{name}"] = vectors(length, dim, dim)
+            demo["obs/agentview_image"] = pictures(length)
+            demo["obs/agentview_depth"] = np.ones((length, 16, 24, 1), np.float32)
+    return path
+
+
+def aloha(folder, compressed=False):
+    folder.mkdir()
+    for number, length in enumerate(LENGTHS):
+        with h5py.File(folder / f"episode_{number}.hdf5", "w") as file:
+            file.attrs["sim"] = False
+            file["action"] = vectors(length, 14)
+            for name in ("qpos", "qvel", "effort"):
+                file[f"observations/{name}"] = vectors(length, 14, len(name))
+            images = pictures(length)
+            if compressed:
+                files = [cv2.imencode(".jpg", image)[1].reshape(-1) for image in images]
+                longest = max(map(len, files)) + 7
+                images = np.stack([np.pad(data, (0, longest - len(data))) for data in files])
+                file["compress_len"] = np.array([len(data) for data in files])
+            file["observations/images/cam_high"] = images
+    return folder
+
+
+def replay_buffer(folder, *, floats=False):
+    root = zarr.open_group(str(folder), mode="w", **({"zarr_format": 2} if zarr.__version__ >= "3" else {}))
+    total = sum(LENGTHS)
+    arrays = {
+        "data/action": vectors(total, 7),
+        "data/robot0_eef_pos": vectors(total, 3),
+        "data/robot0_eef_rot_axis_angle": vectors(total, 3),
+        "data/robot0_gripper_width": vectors(total, 1),
+        "data/camera0_rgb": pictures(total) * np.float32(1.0) if floats else pictures(total),
+        "meta/episode_ends": np.cumsum(LENGTHS),
+    }
+    for name, values in arrays.items():
+        create = root.create_array if hasattr(root, "create_array") else root.create_dataset
+        create(name, shape=values.shape, dtype=values.dtype)[:] = values
+    return folder
+
+
+def imported(source, tmp_path, *options):
+    out = tmp_path / "out"
+    assert main(["import", str(source), "--out", str(out), *options]) == 0
+    dataset = open_dataset(out)
+    assert [episode.length for episode in dataset.episodes] == list(LENGTHS)
+    return dataset
+
+
+def test_robomimic(tmp_path, capsys):
+    dataset = imported(robomimic(tmp_path / "lift.hdf5"), tmp_path)
+    said = capsys.readouterr().out
+    assert "2 episodes, 17 ticks at 20 Hz" in said
+    assert "labels kept: next.done (dones), next.reward (rewards)" in said
+    assert "columns left out: obs/agentview_depth (depth), states" in said
+    assert dataset.embodiment.action.names[0] == "actions_0"
+    assert dataset.state.shape == (17, 9)
+    np.testing.assert_array_equal(dataset.action[:5], vectors(5, 7))
+    np.testing.assert_array_equal(dataset.action[5:], vectors(12, 7))
+    np.testing.assert_array_equal(np.flatnonzero(dataset.labels["next.done"]), [4, 16])
+    assert dataset.labels["next.reward"].dtype == np.float32
+    frames = open_cache(dataset, tmp_path / "cache").frames
+    np.testing.assert_allclose(frames[:, 0].mean(axis=(1, 2, 3))[5:9], [30, 40, 50, 60], atol=3)
+
+
+def test_libero_has_its_instruction_in_json(tmp_path):
+    text = json.dumps({"language_instruction": ["put the bowl on the plate"]})
+    source = robomimic(tmp_path / "libero.hdf5", problem_info=text)
+    assert imported(source, tmp_path).tasks == ("put the bowl on the plate",)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_aloha(tmp_path, capsys, compressed):
+    source = aloha(tmp_path / "aloha", compressed)
+    assert main(["import", str(source), "--out", str(tmp_path / "out")]) == 2
+    assert "does not state how many rows a second it has; add --fps HZ" in capsys.readouterr().err
+    dataset = imported(source, tmp_path, "--fps", "50", "--task", "open it")
+    np.testing.assert_array_equal(dataset.state[:5], vectors(5, 14, 4))
+    assert [stream.name for stream in dataset.embodiment.image_streams] == ["cam_high"]
+    frames = open_cache(dataset, tmp_path / "cache").frames
+    np.testing.assert_allclose(frames[:5, 0].mean(axis=(1, 2, 3)), [30, 40, 50, 60, 70], atol=3)
+
+
+def test_maniskill_observes_once_more_than_it_acts(tmp_path):
+    with h5py.File(tmp_path / "trajectory.h5", "w") as file:
+        for number, length in enumerate(LENGTHS):
+            file[f"traj_{number}/actions"] = vectors(length, 8)
+            file[f"traj_{number}/obs/agent/qpos"] = vectors(length + 1, 9)
+            file[f"traj_{number}/success"] = np.arange(length) == length - 1
+    dataset = imported(tmp_path / "trajectory.h5", tmp_path, "--fps", "20", "--state", "obs/agent/qpos")
+    np.testing.assert_array_equal(dataset.state[:5], vectors(6, 9)[:5])
+    assert dataset.labels["next.success"].sum() == 2
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "floats"])
+def test_umi(tmp_path, kind):
+    source = replay_buffer(tmp_path / "buffer.zarr", floats=kind == "floats")
+    if kind == "zip":
+        with zipfile.ZipFile(tmp_path / "buffer.zarr.zip", "w") as archive:
+            for path in sorted(source.rglob("*")):
+                if path.is_file():
+                    archive.write(path, path.relative_to(source))
+        shutil.rmtree(source)
+        source = tmp_path / "buffer.zarr.zip"
+    dataset = imported(source, tmp_path, "--fps", "60")
+    assert dataset.state.shape == (17, 7)
+    np.testing.assert_array_equal(dataset.action, vectors(17, 7))
+    frames = open_cache(dataset, tmp_path / "cache").frames
+    np.testing.assert_allclose(frames[:3, 0].mean(axis=(1, 2, 3)), [30, 40, 50], atol=3)
+
+
+@pytest.mark.parametrize("ending", ["hdf5", "zarr"])
+def test_what_is_exported_is_imported_again(tmp_path, ending):
+    assert main(["import", str(write_v21(tmp_path / "source")), "--out", str(tmp_path / "first")]) == 0
+    first, exported = open_dataset(tmp_path / "first"), tmp_path / f"exported.{ending}"
+    assert main(["export", str(tmp_path / "first"), "--out", str(exported)]) == 0
+    assert main(["import", str(exported), "--out", str(tmp_path / "again")]) == 0
+    again = open_dataset(tmp_path / "again")
+    np.testing.assert_array_equal(again.state, first.state)
+    np.testing.assert_array_equal(again.action, first.action)
+    assert [episode.task for episode in again.episodes] == [episode.task for episode in first.episodes]
+    assert len(again.embodiment.image_streams) == 2
+
+
+def test_a_damaged_episode_is_left_out_with_its_reason(tmp_path, capsys):
+    source = aloha(tmp_path / "aloha")
+    data = (source / "episode_0.hdf5").read_bytes()
+    (source / "episode_0.hdf5").write_bytes(data[: len(data) // 2])
+    command = ["import", str(source), "--out", str(tmp_path / "out"), "--fps", "50"]
+    assert main(command) == 2
+    assert "episode_0.hdf5' cannot be read (OSError" in capsys.readouterr().err
+    assert main([*command, "--skip-bad"]) == 0
+    assert "skipped file" in capsys.readouterr().out
+    assert [episode.length for episode in open_dataset(tmp_path / "out").episodes] == [12]
+
+
+def test_when_a_column_is_wrong_expect_those_that_there_are(tmp_path, capsys):
+    source = robomimic(tmp_path / "lift.hdf5")
+    command = ["import", str(source), "--out", str(tmp_path / "out"), "--state", "obs/robot0_eef_po"]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "obs/robot0_eef_quat (4)" in said
+    assert "did you mean 'obs/robot0_eef_pos'" in said
+    assert main(["import", str(source), "--out", str(tmp_path / "out"), "--action", "act"]) == 2
+    assert "has no group with act, so no episode was found" in capsys.readouterr().err
