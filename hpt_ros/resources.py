@@ -81,6 +81,22 @@ def checkpoint_folder(name_or_path: str) -> Path:
     )
 
 
+def embodiment_file(checkpoint: Path) -> Path:
+    """The embodiment file of a checkpoint's folder, of one robot, or of one robot's folder in it.
+
+    Raises:
+        HptError: there is none, or several.
+    """
+    found = [checkpoint / "embodiment.yaml", *sorted(checkpoint.glob("embodiments/*/embodiment.yaml"))]
+    there = [path for path in found if path.is_file()]
+    if len(there) != 1:
+        raise HptError(
+            f"the checkpoint {str(checkpoint)!r} has {len(there)} embodiment files, but that of one robot was "
+            "expected; give the checkpoint of one robot, or one of the folders in its embodiments/"
+        )
+    return there[0]
+
+
 @functools.cache
 def _shipped(name: str) -> Path:
     """A folder of the package on disk; out of a zip file it is unpacked, once, until the process ends."""

@@ -38,7 +38,7 @@ _ALL_ROOMS = frozenset(
     [
         f"hpt_ros.{room}"
         for room in (
-            "embodiment observation dataset model learning control policies runtime nodes sim cli".split()
+            "embodiment observation dataset model learning control policies runtime sim evaluation nodes cli".split()
         )
     ]
     + ["rosbag_tools"]
@@ -69,6 +69,10 @@ ALLOWED: dict[str, frozenset[str]] = {
         {"numpy", "hpt_ros.embodiment", "hpt_ros.observation", "hpt_ros.control", "hpt_ros.policies"}
     ),
     "hpt_ros.sim": frozenset({"numpy", "hpt_ros.embodiment"}),
+    "hpt_ros.evaluation": frozenset(
+        {"numpy", "pyarrow", "scipy", "hpt_ros.control", "hpt_ros.embodiment", "hpt_ros.policies"}
+        | {"hpt_ros.runtime", "hpt_ros.sim"}
+    ),
     "rosbag_tools": frozenset(
         {"av", "numpy", "pyarrow", "rosbags", "yaml"}
         | {"hpt_ros.embodiment", "hpt_ros.observation", "hpt_ros.dataset"}

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import model_diagram
 
-from hpt_ros.sim.environment import Environment
 from hpt_ros.sim.physics import PRINT_QUALITY, Renderer
-from hpt_ros.sim.teleoperator import NO_VARIATION, ScriptedTeleoperator
+from hpt_ros.sim.tasks.feed_dog.scene import FeedDogScene
+from hpt_ros.sim.tasks.feed_dog.teleoperator import NO_VARIATION, ScriptedTeleoperator
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "feed_dog.png"
 MODEL = PICTURE.with_name("model.svg")
@@ -37,7 +37,7 @@ def main() -> int:
 
 def draw_demo() -> int:
     """Let the scripted teleoperator play one scene up to the pour, and save what the picture camera sees."""
-    environment = Environment()
+    environment = FeedDogScene()
     environment.reset(SEED)
     physics = environment.physics
     teleoperator = ScriptedTeleoperator(

@@ -27,6 +27,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="facts of the cell that the bags are from, where they do not carry them, as those of `ros2 bag record`",
     )
     add(
+        "--time",
+        nargs="+",
+        default=[],
+        metavar="NAME=TIME",
+        help="what says when a stream's or an output's messages were measured, instead of what the embodiment file "
+        "states: stamp or arrival, and an offset in seconds, such as front=arrival or front=stamp-0.08",
+    )
+    add(
+        "--ignore-arrival",
+        action="store_true",
+        help="samples count by their stamps, however late they arrived: for log times that are wrong or in bursts. The "
+        "robot would not have had them",
+    )
+    add(
         "--out",
         required=True,
         metavar="DIR",
@@ -95,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.errors import HptError
     from rosbag_tools.converting.convert import Options, convert
     from rosbag_tools.converting.leader_arm import Leader, parse_joints
+    from rosbag_tools.converting.timing import Timing
 
     if args.workers < 1:
         raise HptError(
@@ -116,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
         longest_rest_s=args.trim_idle,
         namespace=args.namespace,
         deployment=Deployment.load(args.deployment) if args.deployment else None,
+        timing=Timing.parse(args.time, ignore_arrival=args.ignore_arrival),
     )
     started = time.monotonic()
     with Terminal() as terminal:
@@ -140,6 +156,8 @@ def run(args: argparse.Namespace) -> int:
             print(
                 f"  {entry.source}: the images of {name} changed {change}; the dataset has one size for all"
             )
+    for note in report.clock_notes():
+        print(f"  {note}")
     for line in report.reasons():
         print(f"  dropped for {line}")
     for path, reason in report.skipped_bags.items():

@@ -139,11 +139,11 @@ def _evaluate(settings: DemoSettings, out: Path, console: Results) -> None:
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Embodiment
     from hpt_ros.nodes.sim.demo import evaluate
-    from hpt_ros.resources import checkpoint_folder
+    from hpt_ros.resources import checkpoint_folder, embodiment_file
 
     folder = checkpoint_folder(settings.checkpoint)
     make_folder(out, out)
-    robot = Embodiment.load(folder / "embodiment.yaml")
+    robot = Embodiment.load(embodiment_file(folder))
     policies = 3 if settings.baselines else 1
     started_s = time.monotonic()
     with Terminal() as terminal:

@@ -103,6 +103,8 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
             say(f"  {line}")
     if first.other_topics:
         say(f"of types that no embodiment file has: {', '.join(first.other_topics)}")
+    for line in first.advice:
+        say(line)
     if carried:
         say("the bag carries the embodiment file that it was recorded with: `hpt convert` needs no other")
 

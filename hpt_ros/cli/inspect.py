@@ -137,6 +137,8 @@ def _print(console: Results, inspection: Inspection, result: dict[str, Any]) -> 
         console.print(Text(_printable(name)), Text(_printable(entry.type.replace("/msg/", "/")), style="dim"))
         cells = _cells(entry, result["size_bytes"])
         say("  ".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, COLUMNS, strict=True)))
+    for note in inspection.notes:
+        say(f"  CHECK {note}")
     if inspection.reference:
         say(f"skew: median distance to the nearest message, from each of {inspection.reference}")
     if result["embodiment"]:

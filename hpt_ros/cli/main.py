@@ -40,6 +40,8 @@ VERBS = {
     "view": "open an episode of a dataset or a bag in Rerun, or write it as a video",
     "export": "write a dataset as HDF5 (robomimic's layout) or Zarr (diffusion policy's layout)",
     "finetune": "train a policy from a dataset or from bags",
+    "eval": "run a policy in a simulated environment and print how often it succeeds",
+    "compare": "compare two evaluations on the same scenes",
     "evaluate": "measure a checkpoint's action error on a dataset",
     "checkpoint": "say what a checkpoint holds, verify, import, export it, or add a task",
     "completion": "print what completes verbs and options in your shell",

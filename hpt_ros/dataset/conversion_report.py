@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +23,33 @@ ACTION_SOURCES: Mapping[str, str] = {
     "leader": "the leader arm's positions",
 }
 
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
 
 @dataclass
 class Dropped:
-    """Ticks that a stream cost."""
+    """Ticks that a stream cost.
+
+    Attributes:
+        ticks: how many.
+        reasons: of each kind of reason how many ticks it cost, and its first wording. Reasons whose words differ in
+            numbers alone, as ages do, are of one kind.
+    """
 
     ticks: int = 0
-    first: str = ""  # the first reason, as an example
+    reasons: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def count(self, reason: str, ticks: int = 1) -> None:
+        """Count ticks that were lost for a reason."""
+        kind = _NUMBER.sub("#", reason)
+        known, example = self.reasons.get(kind, (0, reason))
+        self.ticks += ticks
+        self.reasons[kind] = (known + ticks, example)
+
+    @property
+    def most_frequent(self) -> str:
+        """The reason that cost most ticks, by its first wording."""
+        return max(self.reasons.values(), key=lambda item: item[0], default=(0, ""))[1]
 
 
 @dataclass(frozen=True)
@@ -69,6 +90,8 @@ class EpisodeReport:
         task_changes: where the task's text changed; the episode was split there.
         whole: ticks that lacked no stream.
         ages_s: stream name to the mean age of its newest sample at those ticks.
+        clocks: stream or output name to what is odd about its stamps, in words.
+        set_back: where the clock of the log times was set back, a sentence each.
         image_sizes: camera's stream name to height and width of its first image in pixels, before it is resized.
     """
 
@@ -92,6 +115,8 @@ class EpisodeReport:
     whole: int = 0
     ages_s: dict[str, float] = field(default_factory=dict)
     image_sizes: dict[str, list[int]] = field(default_factory=dict)
+    clocks: dict[str, str] = field(default_factory=dict)
+    set_back: list[str] = field(default_factory=list)
 
     def take(self, ages_s: Mapping[str, float]) -> None:
         """Count a complete tick and the ages of its samples; an absent stream has none."""
@@ -104,8 +129,7 @@ class EpisodeReport:
     def drop(self, missing: dict[str, str]) -> None:
         """Count an incomplete tick, for each stream that it lacks."""
         for name, reason in missing.items():
-            entry = self.dropped.setdefault(name, Dropped(first=reason))
-            entry.ticks += 1
+            self.dropped.setdefault(name, Dropped()).count(reason)
 
 
 @dataclass
@@ -121,6 +145,7 @@ class Report:
         skipped_bags: bag to why it was left out.
         recovered_bags: what was lost of bags that were cut short, or is odd about them, in words.
         passed_over: copies of bags, and folders and links that were not looked into, in words.
+        ignored_arrival: samples counted by their stamps, however late they arrived.
     """
 
     minimum_span_ticks: int
@@ -131,6 +156,7 @@ class Report:
     skipped_bags: dict[str, str] = field(default_factory=dict)
     recovered_bags: list[str] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
+    ignored_arrival: bool = False
 
     def as_mapping(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
@@ -154,15 +180,27 @@ class Report:
                 counts[episode.left_out] = counts.get(episode.left_out, 0) + 1
         return counts
 
+    def clock_notes(self) -> list[str]:
+        """Return what is odd about the clocks of the recordings, each sentence once."""
+        return list(
+            dict.fromkeys(
+                note for entry in self.episodes for note in (*entry.set_back, *entry.clocks.values())
+            )
+        )
+
     def reasons(self) -> list[str]:
         """Return why ticks were dropped, a line a stream, the most frequent first."""
         totals: dict[str, Dropped] = {}
         for episode in self.episodes:
             for name, entry in episode.dropped.items():
-                total = totals.setdefault(name, Dropped(first=entry.first))
-                total.ticks += entry.ticks
+                total = totals.setdefault(name, Dropped())
+                for ticks, reason in entry.reasons.values():
+                    total.count(reason, ticks)
         ordered = sorted(totals.items(), key=lambda item: -item[1].ticks)
-        return [f"{name}: {entry.ticks} ticks, the first because {entry.first}" for name, entry in ordered]
+        return [
+            f"{name}: {entry.ticks} ticks, most of them because {entry.most_frequent}"
+            for name, entry in ordered
+        ]
 
 
 def read_report(root: Path) -> Record:

@@ -25,6 +25,8 @@ from hpt_ros.embodiment.kinds import (
 )
 from hpt_ros.embodiment.rotations import REPRESENTATIONS, elements
 from hpt_ros.embodiment.streams import (
+    BY_ARRIVAL,
+    BY_STAMP,
     NAME,
     EmbodimentError,
     Stream,
@@ -143,6 +145,11 @@ class Output:
     latency_s: float = field(
         "how far ahead of its time a command is sent", default=0.0, unit="s", minimum=0.0, maximum=2.0
     )
+    time: str = field(
+        "what says when a command was sent: its header's stamp, or its arrival, for a sender with a clock of its own; "
+        "in recordings",
+        default=BY_STAMP, choices=(BY_STAMP, BY_ARRIVAL),
+    )  # fmt: skip
     jog: str | None = field("what a JointJog holds; left out: velocities", default=None, choices=FORMS)
     goal: Goals | None = field("goals of a gripper's action; left out: its defaults", default=None)
     recorded: Recorded | None = field(
@@ -248,6 +255,11 @@ class Action:
     latency_s: float = field(
         "how far ahead of its time a command is sent", default=0.0, unit="s", minimum=0.0, maximum=2.0
     )
+    time: str = field(
+        "what says when a command was sent: its header's stamp, or its arrival, for a sender with a clock of its own; "
+        "in recordings",
+        default=BY_STAMP, choices=(BY_STAMP, BY_ARRIVAL),
+    )  # fmt: skip
     grippers: tuple[str, ...] = field(
         "names that open and close: never blended or averaged, absolute in every mode, slowed by themselves",
         default=(),
@@ -267,7 +279,7 @@ class Action:
         return (
             Output(
                 SINGLE, self.topic, self.type, names=self.names, unit=self.unit, tolerance_s=self.tolerance_s,
-                latency_s=self.latency_s,
+                latency_s=self.latency_s, time=self.time,
             ),
         )  # fmt: skip
 
@@ -277,7 +289,7 @@ class Action:
 
 
 # Keys that say the same as `outputs` do.
-_OF_ONE = ("topic", "type", "names", "kind", "unit", "tolerance_s", "latency_s")
+_OF_ONE = ("topic", "type", "names", "kind", "unit", "tolerance_s", "latency_s", "time")
 _OF_SEVERAL = ("outputs", "grippers")
 
 

@@ -89,6 +89,11 @@ class OutputDeployment:
     latency_s: float | None = field(
         "how far ahead of its time a command is sent", default=None, unit="s", minimum=0.0, maximum=2.0
     )
+    time: str | None = field(
+        "what says when a command was sent, in recordings: its stamp or its arrival",
+        default=None,
+        choices=(BY_STAMP, BY_ARRIVAL),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,7 +205,7 @@ class Deployment:
             elements = tuple(name for output in changed for name in output.elements)
             common |= {"outputs": tuple(changed), "names": elements}
         else:
-            keys = ("topic", "type", "names", "tolerance_s", "latency_s")
+            keys = ("topic", "type", "names", "tolerance_s", "latency_s", "time")
             common |= {key: getattr(changed[0], key) for key in keys}
         found = replace(robot, streams=streams, action=replace(action, **common))
         # Read anew, so that all that an embodiment file is checked for is checked.

@@ -98,6 +98,10 @@ class Embodiment:
         for output in mapping["action"].get("outputs", ()):
             if not output["prefix"]:
                 del output["prefix"]
+            if output["time"] == BY_STAMP:
+                del output["time"]
+        if mapping["action"].get("time") == BY_STAMP:
+            del mapping["action"]["time"]
         for limit in mapping["action"]["limits"]:
             if not limit["continuous"]:
                 del limit["continuous"]
@@ -205,7 +209,7 @@ _CHOSEN_AT_TRAINING = (
     "observation_horizon", "action.horizon", "action.limits", "action.rate_hz", "action.latency_s", "action.mode",
     "action.grippers", "action.outputs.*.latency_s", "action.outputs.*.rotation_limit",
     "streams.*.qos", "streams.*.rate_hz", "streams.*.partial", "streams.*.holds", "streams.*.encoding",
-    "streams.*.time", "streams.*.stamp_offset_s",
+    "streams.*.time", "streams.*.stamp_offset_s", "action.time", "action.outputs.*.time",
 )  # fmt: skip
 _NOT_SETTLED = {"all": (), "dataset": _CHOSEN_AT_TRAINING, "bag": _CHOSEN_AT_TRAINING + _CHOSEN_AT_CONVERSION}
 

@@ -65,8 +65,13 @@ class Policy(nn.Module):
     may be left out; its tokens are then left out too, and later ones move up.
     """
 
-    def __init__(self, config: PolicyConfig) -> None:
-        """Build a policy with random weights and no statistics; load weights afterwards (`hpt_ros.model.weights`)."""
+    def __init__(self, config: PolicyConfig, trunk: nn.ModuleDict | None = None) -> None:
+        """Build a policy with random weights and no statistics; load weights afterwards (`hpt_ros.model.weights`).
+
+        Args:
+            config: what to build.
+            trunk: another policy's, of the same size, to share; a new one if None.
+        """
         super().__init__()
         self.config = config
         self.modalities = build_modalities(config)
@@ -85,7 +90,7 @@ class Policy(nn.Module):
         self.language = (
             TaskTable(config.tasks, config.language.tokens, config.language.width) if config.tasks else None
         )
-        self.trunk = nn.ModuleDict({"trunk": Trunk(config.trunk)})
+        self.trunk = trunk if trunk is not None else nn.ModuleDict({"trunk": Trunk(config.trunk)})
         self.heads = nn.ModuleDict({name: build_head(config)})
         self.normalizer = nn.ModuleDict({name: Normaliser(dims)})
         # The published model.pth carries these and its forward pass never reads them: kept, and added only if the

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from hpt_ros.model.checkpoint import Checkpoint
+from hpt_ros.model.checkpoint import Checkpoint, MultiCheckpoint
 from hpt_ros.model.config import (
     IMAGE,
     LANGUAGE,
@@ -195,6 +195,38 @@ def checkpoint_report(checkpoint: Checkpoint, *, where: str) -> str:
     return "\n\n".join(sections)
 
 
+def multi_report(checkpoint: MultiCheckpoint, *, where: str) -> str:
+    """Return what `hpt checkpoint inspect` prints of a checkpoint of several embodiments."""
+    policy, weights = checkpoint.policy, checkpoint.weights
+    counts = {name: policy.single(name).parts() for name in policy.names}
+    trunk = next(iter(policy.config.policies.values())).trunk
+    rows = [
+        f"| {name} | {', '.join(config.modalities)} | {config.action_horizon} x {config.action_dim} "
+        f"| {config.head.kind} | {sum(count for part, count in counts[name].items() if part != 'trunk'):,} |"
+        for name, config in policy.config.policies.items()
+    ]
+    metrics = "\n".join(f"{name}: {value:g}" for name, value in checkpoint.metrics.items()) or "none recorded"
+    sections = [
+        f"checkpoint {where}",
+        f"embodiments: {', '.join(policy.names)}\nweights: {weights.tensors} tensors, "
+        f"{'float16 (statistics float32)' if weights.half_precision else 'float32'}\nsha256: {weights.sha256}",
+        f"trunk: width {trunk.width}, depth {trunk.depth}, {trunk.heads} heads, "
+        f"{counts[policy.names[0]]['trunk']:,} parameters\n"
+        f"shared besides: {', '.join(policy.config.share) or 'nothing'}",
+        "\n".join(
+            [
+                "| embodiment | modalities | action chunk | head | parameters besides the trunk |",
+                "|" + " --- |" * 5,
+                *rows,
+            ]
+        ),
+        f"all: {sum(parameter.numel() for parameter in policy.parameters()):,} parameters",
+        "metrics\n\n" + metrics,
+        f"of one: hpt checkpoint inspect {where}/embodiments/{policy.names[0]}",
+    ]
+    return "\n\n".join(sections)
+
+
 def verification_report(checkpoint: Checkpoint, *, where: str) -> str:
     """Return what `hpt checkpoint verify` prints of a checkpoint that passed all its checks."""
     numbers = sum(value.numel() for value in checkpoint.policy.state_dict().values())
@@ -203,8 +235,8 @@ def verification_report(checkpoint: Checkpoint, *, where: str) -> str:
         [
             f"checkpoint {where} is sound: {checkpoint.weights.tensors} tensors, {numbers:,} numbers, all finite, with "
             f"exactly the names and shapes of config.yaml; sha256 {checkpoint.weights.sha256}",
-            "embodiment.yaml agrees with config.yaml: name, horizons, and the sizes of "
-            f"{', '.join(checkpoint.config.modalities)} and action",
+            f"embodiment.yaml of {checkpoint.config.embodiment} agrees with config.yaml: name, horizons, and the sizes "
+            f"of {', '.join(checkpoint.config.modalities)} and action",
             f"stats.json agrees with the normaliser of {', '.join(checkpoint.policy.statistics_needed)}",
             *([f"the embeddings of all {tasks} tasks are there"] if tasks else []),
         ]

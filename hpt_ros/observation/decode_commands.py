@@ -9,7 +9,8 @@ from typing import Any
 from hpt_ros.embodiment import Output
 from hpt_ros.embodiment.action import SINGLE
 from hpt_ros.embodiment.commands import COMMANDS, Decoded, require_frame
-from hpt_ros.embodiment.messages import InvalidSampleError, says_nothing
+from hpt_ros.embodiment.messages import InvalidSampleError, says_nothing, stamp_ns
+from hpt_ros.embodiment.streams import BY_ARRIVAL
 
 __all__ = ["decode_command", "require_frame"]
 
@@ -39,4 +40,8 @@ def decode_command(output: Output, message: Any, arrival_ns: int) -> Decoded:
     where = f"the {named} (topic {recorded.topic})"
     if says_nothing(message):
         raise InvalidSampleError(f"{where} has a message that commands nothing, which does not count")
-    return decode(output, message, arrival_ns, where)
+    time_ns, vector = decode(output, message, arrival_ns, where)
+    if output.time == BY_ARRIVAL:
+        # Points of a trajectory are later than their stamp, and stay so much later than their arrival.
+        time_ns += arrival_ns - stamp_ns(message, arrival_ns)
+    return time_ns, vector

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hpt_ros.embodiment import Deployment, Embodiment, deployed_fields, require_deployable
 from hpt_ros.errors import HptError
@@ -120,5 +120,16 @@ def load_policy(
         )
     cell = deployed_robot(robot, deployment_file)
     here = complete(cell) if complete else cell
-    policy: ChunkPolicy = HoldPolicy(here) if kind == "hold" else RandomPolicy(here, seed)
-    return LoadedPolicy(policy, here, "", here.observation_horizon, deployed=deployed_fields(robot, cell))
+    return replace(load_baseline(kind, here, seed), deployed=deployed_fields(robot, cell))
+
+
+def load_baseline(kind: str, robot: Embodiment, seed: int = 0) -> LoadedPolicy:
+    """Make a baseline of a robot that has all its limits.
+
+    Args:
+        kind: "hold" or "random".
+        robot: that it drives.
+        seed: of the random baseline.
+    """
+    policy: ChunkPolicy = HoldPolicy(robot) if kind == "hold" else RandomPolicy(robot, seed)
+    return LoadedPolicy(policy, robot, "", robot.observation_horizon)

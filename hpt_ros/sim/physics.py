@@ -82,11 +82,11 @@ class Physics:
 
     @property
     def time_s(self) -> float:
-        """Simulated time; it never goes back (resets move bodies, not the clock)."""
+        """Simulated time; resets move bodies, not the clock."""
         return float(self.data.time)
 
     def start_clock(self, time_s: float) -> None:
-        """Set the simulated time, once, before anybody has read it."""
+        """Set the simulated time, at the start or where an episode begins for which nobody has read the time before."""
         self.data.time = time_s
 
     @property

@@ -31,6 +31,7 @@ from rosbag_tools.bootstrap.bases import STAMPED_TYPE as TWIST_STAMPED_TYPE
 from rosbag_tools.bootstrap.joints import LEAST_RANGE, Floats, Joints, check_names, grips, wraps
 from rosbag_tools.bootstrap.sensors import Unsupported
 from rosbag_tools.reading.reader import Bag
+from rosbag_tools.reading.set_back import longest_clear
 
 STATE_TYPE = "sensor_msgs/msg/JointState"
 TRAJECTORY_TYPE = "trajectory_msgs/msg/JointTrajectory"
@@ -160,7 +161,8 @@ def find_command(
     output: Output | None = None
     stamps: list[int] = []
     rows: list[Floats] = []
-    for message in bag.messages([topic]):
+    start_ns, end_ns = longest_clear((bag.start_ns, bag.end_ns), bag.set_backs())
+    for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1):
         if says_nothing(message.content):
             continue  # it does not count
         try:

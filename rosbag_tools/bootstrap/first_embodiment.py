@@ -61,11 +61,13 @@ class FirstFile:
         text: it loads, and converts the bag if that carries no other.
         left_out: a line for each topic of the bag that it leaves out, with the reason and what to do.
         other_topics: those of types that no file has, such as /tf.
+        advice: what to do about the bag when it is converted.
     """
 
     text: str
     left_out: tuple[str, ...]
     other_topics: tuple[str, ...]
+    advice: tuple[str, ...] = ()
 
 
 def first_embodiment(bag: Bag, *, name: str = DEFAULT_NAME, tick_hz: float | None = None) -> FirstFile:
@@ -100,7 +102,12 @@ def first_embodiment(bag: Bag, *, name: str = DEFAULT_NAME, tick_hz: float | Non
     text = first_text(found, name, tick_hz)
     Embodiment.loads(text, where=f"the embodiment made from bag {str(bag.path)!r}")
     others = sorted(topic for topic in bag.topics if bag.topics[topic].type not in _KNOWN_TYPES)
-    return FirstFile(text, tuple(left_out_lines(found)), tuple(others))
+    return FirstFile(
+        text,
+        tuple(left_out_lines(found)),
+        tuple(others),
+        (*found.advice(), *(item.sentence(bag.start_ns) for item in bag.set_backs())),
+    )
 
 
 def _why(found: Found) -> str:
@@ -119,6 +126,8 @@ def _look(bag: Bag) -> Found:
             continue
         if times.delay_s is not None:
             found.delays_s[topic] = times.delay_s
+        if times.late_s is not None:
+            found.late_s[topic] = times.late_s
         try:
             if times.unreadable:
                 raise Unsupported(times.unreadable)

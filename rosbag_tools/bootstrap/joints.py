@@ -17,6 +17,7 @@ from hpt_ros.errors import HptError
 from hpt_ros.observation.track import seconds
 from rosbag_tools.bootstrap.sensors import Unsupported
 from rosbag_tools.reading.reader import Bag
+from rosbag_tools.reading.set_back import longest_clear
 from rosbag_tools.recording.rates import SILENT_PERIODS, SILENT_S
 
 Floats = NDArray[np.float64]
@@ -79,7 +80,8 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
     values: dict[str, array[float]] = {}
     common: dict[str, None] | None = None
     arrivals: array[float] = array("d")
-    for message in bag.messages([topic]):
+    start_ns, end_ns = longest_clear((bag.start_ns, bag.end_ns), bag.set_backs())
+    for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1):
         if says_nothing(message.content):
             continue  # it does not count
         names, positions = (

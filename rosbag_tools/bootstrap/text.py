@@ -23,10 +23,12 @@ from rosbag_tools.bootstrap.limits import (
     tool_limits,
 )
 from rosbag_tools.bootstrap.sensors import CHECK, DetectedStream, sense_lines, stream_names
-from rosbag_tools.reading.inspection import CLOCK_OFF_S
+from rosbag_tools.reading.inspection import AHEAD_S, CLOCK_OFF_S, LATE_S
 
 # The oldest sample that counts: one and a half periods, and no less than this, for the jitter of slow machines.
 TOLERANCE_PERIODS, TOLERANCE_LEAST_S = 1.5, 0.1
+# Messages that arrive within this of their stamp are there when a tick needs them.
+LATE_LEAST_S = 0.02
 # A gripper's command is often sent only when it is to change, and holds until then.
 HELD_TOLERANCE_S = 5.0
 # Ticks without a camera to set them; ten a second is what teleoperation data is commonly resampled to.
@@ -62,12 +64,27 @@ class Found:
     urdf: dict[str, UrdfLimit] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     delays_s: dict[str, float] = field(default_factory=dict)
+    late_s: dict[str, float] = field(default_factory=dict)  # 95th percentile
 
     def own_clock(self, topic: str) -> float | None:
         """How long after its stamps a topic arrives, if those are of another clock than other topics'."""
         delay_s = self.delays_s.get(topic, 0.0)
-        others = any(abs(other_s) <= CLOCK_OFF_S for other_s in self.delays_s.values())
-        return delay_s if abs(delay_s) > CLOCK_OFF_S and others else None
+        others = any(-AHEAD_S <= other_s <= CLOCK_OFF_S for other_s in self.delays_s.values())
+        return delay_s if not -AHEAD_S <= delay_s <= CLOCK_OFF_S and others else None
+
+    def lateness_s(self, topic: str) -> float:
+        """How late messages of a topic arrive, as far as its samples' ages at ticks are to cover it."""
+        late_s = self.late_s.get(topic, 0.0)
+        return late_s if 0.0 < late_s <= CLOCK_OFF_S and self.own_clock(topic) is None else 0.0
+
+    def advice(self) -> list[str]:
+        """What to do about the bag's times as a whole."""
+        delays_s = list(self.delays_s.values())
+        if delays_s and all(abs(delay_s) > CLOCK_OFF_S for delay_s in delays_s):
+            return [
+                "its log times are of another clock than all its stamps: convert it with --ignore-arrival"
+            ]
+        return []
 
 
 def first_text(found: Found, name: str, tick_hz: float | None) -> str:
@@ -134,11 +151,11 @@ def _tick(found: Found) -> float:
 def _streams(found: Found) -> list[tuple[str, list[str]]]:
     """Topic and lines of each stream, without its name."""
     sizes = {(camera.height, camera.width) for camera in found.cameras}
-    blocks = [(camera.topic, _camera(camera, sizes)) for camera in found.cameras]
+    blocks = [(camera.topic, _camera(found, camera, sizes)) for camera in found.cameras]
     for measured in found.joints:
         lines = [
             "    modality: state",
-            *_common(measured.topic, STATE_TYPE, measured.rate_hz),
+            *_common(found, measured.topic, STATE_TYPE, measured.rate_hz),
             *(f"    {line}" for line in _prefix(measured.prefix)),
             f"    joints: [{', '.join(quoted(item) for item in measured.names)}]",
             "    fields: [position]  # velocity and effort may be added where the driver fills them",
@@ -157,14 +174,14 @@ def _streams(found: Found) -> list[tuple[str, list[str]]]:
         blocks.append((measured.topic, lines))
     for pose in found.poses:
         note = f"    unit: m  # {CHECK}: the pose of the tool, in frame {quoted(pose.frame_id)}?"
-        lines = ["    modality: state", *_common(pose.topic, POSE_TYPE, pose.rate_hz), note]
+        lines = ["    modality: state", *_common(found, pose.topic, POSE_TYPE, pose.rate_hz), note]
         blocks.append((pose.topic, lines))
     for odometry in found.odometry:
-        lines = ["    modality: state", *_common(odometry.topic, ODOMETRY_TYPE, odometry.rate_hz)]
+        lines = ["    modality: state", *_common(found, odometry.topic, ODOMETRY_TYPE, odometry.rate_hz)]
         note = "the pose drifts; [pose, twist] if all episodes begin at one place"
         blocks.append((odometry.topic, [*lines, f"    fields: [twist]  # {note}", "    unit: m/s"]))
     for sense in found.senses:
-        common = _common(sense.topic, sense.type, sense.rate_hz, sense.modality)
+        common = _common(found, sense.topic, sense.type, sense.rate_hz, sense.modality)
         blocks.append((sense.topic, [f"    modality: {sense.modality}", *common, *sense_lines(sense)]))
     for topic, lines in blocks:
         if (delay_s := found.own_clock(topic)) is not None:
@@ -174,24 +191,27 @@ def _streams(found: Found) -> list[tuple[str, list[str]]]:
     return blocks
 
 
-def _common(topic: str, type_: str, rate_hz: float, modality: str = "") -> list[str]:
+def _common(found: Found, topic: str, type_: str, rate_hz: float, modality: str = "") -> list[str]:
+    late_s = found.lateness_s(topic)
     if modality == "language":
         rate_hz, tolerance_s = TEXT_RATE_HZ, TEXT_TOLERANCE_S
     else:
-        tolerance_s = _tolerance(rate_hz)
+        tolerance_s = _tolerance(rate_hz, late_s)
+    why = f"  # {late_s:.3f} s of it since messages arrive so late" if late_s > LATE_S else ""
     return [
         f"    topic: {_relative(topic)}",
         f"    type: {type_}",
         f"    rate_hz: {rate_hz:g}",
-        f"    tolerance_s: {tolerance_s:g}",
+        f"    tolerance_s: {tolerance_s:g}{why}",
     ]
 
 
-def _tolerance(rate_hz: float) -> float:
-    return round(max(TOLERANCE_PERIODS / rate_hz, TOLERANCE_LEAST_S), 3)
+def _tolerance(rate_hz: float, late_s: float = 0.0) -> float:
+    least_s = max(TOLERANCE_PERIODS / rate_hz, TOLERANCE_LEAST_S)
+    return round(least_s + (late_s if late_s > LATE_LEAST_S else 0.0), 3)
 
 
-def _camera(camera: Camera, sizes: set[tuple[int, int]]) -> list[str]:
+def _camera(found: Found, camera: Camera, sizes: set[tuple[int, int]]) -> list[str]:
     # All views of a policy have one size, and H.264 asks for even numbers.
     height, width = (min(max(edge - edge % 2, 8), 4096) for edge in min(sizes))
     note = f"stored size; the camera gives {camera.width}x{camera.height}"
@@ -202,7 +222,7 @@ def _camera(camera: Camera, sizes: set[tuple[int, int]]) -> list[str]:
     )
     return [
         "    modality: image",
-        *_common(camera.topic, camera.type, camera.rate_hz),
+        *_common(found, camera.topic, camera.type, camera.rate_hz),
         f"    image: {{height: {height}, width: {width}}}  # {note}",
         *([encoding] if camera.encoding else []),
     ]
@@ -225,7 +245,7 @@ def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
         listed = ", ".join(quoted(name) for name in grippers)
         lines.append(f"  grippers: [{listed}]  # {CHECK}: joints that open and close, by their names")
     if single:
-        lines += [f"  {line}" for line in _output(commands[0], found.urdf)]
+        lines += [f"  {line}" for line in _output(found, commands[0])]
     else:
         lines.append("  outputs:")
     limits: list[str] = []
@@ -242,7 +262,7 @@ def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
             limits += joint_limits(command, measured, tick_hz, found.urdf)
         if not single:
             lines.append(f"    - name: {name}")
-            lines += [f"      {line}" for line in _output(command, found.urdf)]
+            lines += [f"      {line}" for line in _output(found, command)]
         if command.cartesian:
             lines += [f"      pose: {streams[command.pose]}", f"      rotation_limit: {turns}"]
     return [
@@ -257,13 +277,13 @@ def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
     ]
 
 
-def _output(command: Command, urdf: dict[str, UrdfLimit]) -> list[str]:
+def _output(found: Found, command: Command) -> list[str]:
     moves = "the action that moves the robot" if command.recorded else "the topic that moves the robot"
     lines = [
         f"topic: {_relative(command.topic)}  # {CHECK}: {moves}",
         f"type: {command.type}" + (f"  # {CHECK}: {command.note}" if command.note else ""),
     ]
-    tolerance_s = _tolerance(command.rate_hz)
+    tolerance_s = _tolerance(command.rate_hz, found.lateness_s(command.recorded or command.topic))
     tolerance = f"tolerance_s: {tolerance_s:g}"
     if command.recorded or (command.grips_only and command.largest_gap_s > TOLERANCE_LEAST_S):
         held_s = max(HELD_TOLERANCE_S, round(1.5 * command.largest_gap_s, 1))
@@ -287,7 +307,7 @@ def _output(command: Command, urdf: dict[str, UrdfLimit]) -> list[str]:
     names = f"names: [{', '.join(quoted(item) for item in command.names)}]"
     if command.guessed:
         names += f"  # {CHECK}: {command.guessed}"
-    lines += [*_prefix(command.prefix), names, unit_lines(command.names, urdf, CHECK), tolerance]
+    lines += [*_prefix(command.prefix), names, unit_lines(command.names, found.urdf, CHECK), tolerance]
     if command.kind == JOINT_VELOCITY:
         lines.append(f"kind: {command.kind}  # in the unit and per second")
     if command.type == JOG_TYPE and command.jog:

@@ -13,17 +13,16 @@ import functools
 import math
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hpt_ros.dataset import DatasetWriter
 from hpt_ros.dataset.append import ExistingDataset, open_existing
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES, EpisodeReport, Report
 from hpt_ros.embodiment import Deployment, Embodiment, require_match
-from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.errors import HptError, did_you_mean
-from hpt_ros.observation import DecodeError, decode_on_one_thread, stamp_ns
+from hpt_ros.observation import DecodeError, decode_on_one_thread
 from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.track import seconds
 from rosbag_tools.converting.leader_arm import LEADER_TYPE, Leader
@@ -33,14 +32,14 @@ from rosbag_tools.converting.ray_pool import run_on_ray
 from rosbag_tools.converting.resample import Resampler, Row, next_positions
 from rosbag_tools.converting.resume import Converted, converted_once, kept_folder, key_of
 from rosbag_tools.converting.segmentation import REST_KEPT_S, Spans, minimum_ticks
+from rosbag_tools.converting.timing import ClockCheck, Timing, clock_note, in_order_of_time, without_offsets
 from rosbag_tools.converting.topic_names import named_in
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.episodes import Episode, find_episodes
 from rosbag_tools.reading.finding import find_bags
+from rosbag_tools.reading.inspection import AHEAD_S
 from rosbag_tools.reading.reader import Bag, Message
-
-# Stamps and log times further apart than this are of different clocks.
-CLOCKS_APART_S = 60.0
+from rosbag_tools.reading.set_back import SetBack
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class Options:
         longest_rest_s: rests longer than this are cut out, and split the episode; infinite to keep all.
         namespace: that the embodiment's relative topics lie in; None finds it in each bag.
         deployment: of the cell, for bags that do not carry it.
+        timing: what says when messages were measured, where it is not what the embodiment file states.
     """
 
     task: str = ""
@@ -79,6 +79,7 @@ class Options:
     longest_rest_s: float = math.inf
     namespace: str | None = None
     deployment: Deployment | None = None
+    timing: Timing = field(default_factory=Timing)
 
     @property
     def optional(self) -> frozenset[str]:
@@ -156,7 +157,10 @@ def convert(
     chosen = options or Options()
     rest_s = chosen.longest_rest_s
     leader_topic = chosen.leader.topic if chosen.leader else ""
-    report = Report(0, chosen.action_source, rest_s if math.isfinite(rest_s) else 0.0, leader_topic)
+    report = Report(
+        0, chosen.action_source, rest_s if math.isfinite(rest_s) else 0.0, leader_topic,
+        ignored_arrival=chosen.timing.ignore_arrival,
+    )  # fmt: skip
     say = progress or (lambda *words: None)
     paths = find_bags(bags, report.passed_over.append)
     existing = open_existing(Path(out)) if chosen.append and Path(out).exists() else None
@@ -219,7 +223,7 @@ def _key(job: Job) -> str:
     options = job.options
     chosen = (
         options.task, options.keep_failures, options.recover, options.action_source, options.leader,
-        options.longest_rest_s, options.namespace,
+        options.longest_rest_s, options.namespace, options.timing.ignore_arrival,
     )  # fmt: skip
     return key_of(job.path, repr(chosen), job.embodiment.to_yaml())
 
@@ -269,21 +273,35 @@ def _rows(
     leader = options.leader
     # The leader's positions are taken for the commands that they stood for.
     source = "command" if leader is not None else options.action_source
-    resampler = Resampler(embodiment, source, options.optional)
+    pushed = without_offsets(embodiment) if options.timing.ignore_arrival else embodiment
+    resampler = Resampler(pushed, source, options.optional)
     command = embodiment.action.topic
     topics = [leader.topic if leader and topic == command else topic for topic in resampler.topics]
     for stream in embodiment.streams_of("language"):
         # Said once, before the episode began.
         earlier = deque(bag.messages([stream.topic], stop_ns=episode.start_ns), maxlen=1)
-        for message in earlier:
-            yield from resampler.push(message.topic, message.content, episode.start_ns)
+        for said in earlier:
+            yield from resampler.push(said.topic, said.content, episode.start_ns)
     topics = list(dict.fromkeys(topics))
-    messages = bag.messages(topics, start_ns=episode.start_ns, stop_ns=episode.end_ns + 1)
+    set_backs = bag.set_backs()
+    entry.set_back = [item.sentence(bag.start_ns) for item in set_backs]
+    span = (episode.start_ns, episode.end_ns + 1)
+    clocks: ClockCheck | None = None
+    found: Iterator[Message | None]
+    if options.timing.ignore_arrival:
+        found = in_order_of_time(bag, embodiment, topics, *span)
+    else:
+        clocks = ClockCheck(str(bag.path), embodiment)
+        found = _cut(bag.messages(topics, start_ns=span[0], stop_ns=span[1]), set_backs)
     unseen = set(topics)
-    for message in messages:
+    for message in found:
+        if message is None:
+            yield from resampler.restart("the clock was set back while the bag was recorded")
+            continue
+        if clocks is not None:
+            clocks.take(message, topics)
         if message.topic in unseen:
             unseen.discard(message.topic)
-            _check_clock(bag, message, embodiment)
             for stream in embodiment.image_streams:
                 if stream.topic == message.topic and (size := image_size(message.content)) is not None:
                     entry.image_sizes[stream.name] = list(size)
@@ -293,19 +311,31 @@ def _rows(
             yield from resampler.push(command, standing_for, message.log_ns)
     yield from resampler.finish()
     entry.refused, entry.resized = dict(resampler.refused), dict(resampler.resized)
+    if clocks is not None:
+        delays_s = clocks.compare()
+        names = {item.topic: item.name for item in embodiment.streams}
+        notes = {
+            name: clock_note(name, delays_s[topic]) for topic, name in names.items() if topic in delays_s
+        }
+        # Of a recorder whose own clock is behind: it moves nothing against anything.
+        alike = max(delays_s.values(), default=0.0) - min(delays_s.values(), default=0.0) <= AHEAD_S
+        if not (alike and max(delays_s.values(), default=0.0) < 0):
+            entry.clocks = {name: note for name, note in notes.items() if note}
 
 
-def _check_clock(bag: Bag, message: Message, embodiment: Embodiment) -> None:
-    streams = [stream for stream in embodiment.streams if stream.topic == message.topic]
-    if streams and all(stream.time == BY_ARRIVAL for stream in streams):
-        return  # its stamps do not count
-    apart_s = seconds(stamp_ns(message.content, message.log_ns) - message.log_ns)
-    if abs(apart_s) > CLOCKS_APART_S:
-        raise BagError(
-            f"bag {str(bag.path)!r} has a message on {message.topic!r} whose stamp is {apart_s:.0f} s away from its "
-            f"log time, but {CLOCKS_APART_S:.0f} s at most were expected; record with the clock of the stamps "
-            "(use_sim_time in a simulation), or state time: arrival for a stream whose driver has a clock of its own"
-        )
+def _cut(messages: Iterable[Message], set_backs: Sequence[SetBack]) -> Iterator[Message | None]:
+    """Leave out what a bag has twice by its log times; None where something is left out, once."""
+    waiting, cut = deque(set_backs), False
+    for message in messages:
+        while waiting and message.log_ns > waiting[0].end_ns:
+            waiting.popleft()
+        if waiting and message.log_ns >= waiting[0].start_ns:
+            cut = True
+            continue
+        if cut:
+            cut = False
+            yield None
+        yield message
 
 
 def _check(
@@ -343,7 +373,7 @@ def _check(
                     known.add(text)
                 if robot is None:
                     raise BagError(f"bag {str(path)!r} carries no embodiment; pass --embodiment FILE")
-                named = named_in(bag, robot, options.namespace, options.deployment)
+                named = options.timing.over(named_in(bag, robot, options.namespace, options.deployment))
                 require_topics(bag, named, options)
                 if options.action_source == "state":
                     robot.space.require_positions()  # raises, naming what is not observed
@@ -406,12 +436,24 @@ def _result(job: Job, outcome: Callable[[], Converted], report: Report) -> Conve
 def _nothing_left(report: Report) -> str:
     parts = [f"{count} episodes left out as {reason}" for reason, count in report.left_out().items()]
     parts += report.reasons()
+    parts += report.clock_notes()
     parts += [f"skipped {path}: {reason}" for path, reason in report.skipped_bags.items()]
     if idle := sum(episode.idle for episode in report.episodes):
         parts.append(f"{idle} ticks of rests that were cut out")
     if too_short := sum(episode.too_short for episode in report.episodes):
         parts.append(f"{too_short} ticks in spans of fewer than {report.minimum_span_ticks}")
-    why = "; ".join(parts)[:1500] or "there are no ticks"
-    return (
-        f"no episode is left to write ({why}); correct the recording or the tolerances in the embodiment file"
-    )
+    why = "; ".join(parts)[:1500]
+    if report.episodes and not report.ticks and not report.left_out():
+        # Ticks come with time that passes: all log times are one, or nearly.
+        return (
+            "no episode is left to write (there are no ticks: hardly any log time passes); if the stamps are right, "
+            "pass --ignore-arrival to go by them alone"
+        )
+    if report.ignored_arrival or not report.reasons():
+        remedy = "correct the recording or the tolerances in the embodiment file"
+    else:
+        remedy = (
+            "if samples came late but are stamped right, pass --ignore-arrival; else correct the recording or the "
+            "tolerances in the embodiment file"
+        )
+    return f"no episode is left to write ({why}); {remedy}"

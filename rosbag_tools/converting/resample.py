@@ -105,6 +105,13 @@ class Resampler:
             rows.append(self._row(self._waiting.popleft()))
         return rows
 
+    def restart(self, reason: str) -> list[Row]:
+        """Begin again, since what follows is no continuation; rows that wait get the commands that there are."""
+        self._waiting.extend(self._buffer.ticks_ready())
+        rows = self._flush()
+        self._buffer.reset(reason)
+        return rows
+
     def finish(self) -> list[Row]:
         """Rows that still wait for a command after them, when no message will come any more."""
         self._waiting.extend(self._buffer.ticks_ready())

@@ -14,13 +14,14 @@ import re
 import shlex
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 from rosbag_tools.errors import BagError, TruncatedBagError
-from rosbag_tools.reading.channels import CDR, Channel, Source
+from rosbag_tools.reading.channels import CDR, Channel, Integers, Source
 from rosbag_tools.reading.library_source import BAG1_MAGIC, Bag1Reader, Bag1Source, bag1_is_complete, is_bag1
 from rosbag_tools.reading.magic import begins_with
 from rosbag_tools.reading.mcap_index import is_complete, is_mcap, look_through, read_summary
@@ -141,6 +142,18 @@ class Joined:
     def end_ns(self) -> int:
         """Log time of the last message."""
         return max(source.end_ns for source in self.sources)
+
+    def log_times(self) -> dict[str, list[Integers]]:
+        """Log times of each topic in the order in which they were written, a series for each file that has it once."""
+        found: dict[str, list[Integers]] = {}
+        for source in self.sources:
+            times = source.log_times()
+            names = Counter(channel.topic for channel in times)
+            for channel, series in times.items():
+                # Nothing tells the order of two channels among one another.
+                if names[channel.topic] == 1 and len(series):
+                    found.setdefault(channel.topic, []).append(series)
+        return found
 
     def messages(
         self, channels: Collection[Channel], start_ns: int | None = None, stop_ns: int | None = None

@@ -4,9 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
 
 CDR, ROS1 = "cdr", "ros1"
 # How a storage names the language of a definition; an empty name and "unknown" (rosbag2) stand for no definition.
@@ -54,6 +59,9 @@ class Source(Protocol):
     @property
     def end_ns(self) -> int:
         """Log time of the last message; undefined without messages."""
+
+    def log_times(self) -> Mapping[Channel, Integers]:
+        """Log times of each channel's messages in the order of the file; none where nothing tells it."""
 
     def messages(
         self, channels: Collection[Channel], start_ns: int | None = None, stop_ns: int | None = None

@@ -30,10 +30,14 @@ SLOW_SHARE = 0.9
 GAP_PERIODS = 2.5
 # A clock that is this far off is no delay of a network or a driver.
 CLOCK_OFF_S = 1.0
+# A message cannot arrive before it was stamped. Machines that keep their clocks by NTP agree within a few milliseconds.
+AHEAD_S = 0.02
 # More than this behind its stamp, a sample is often not there when its tick is resolved (0.02 s after it).
 LATE_S = 0.1
 # A topic that begins or ends this much within the bag was started late, or was lost.
 SILENT_S = 1.0
+# Log times that pass so many times faster than the stamps are no times.
+ODD_LOG_RATIO = 3.0
 # Below this rate a topic is events, of which no skew can be said.
 STEADY_HZ = 1.0
 MISSING, EMPTY, UNREADABLE = "missing", "no messages", "not readable"
@@ -52,9 +56,11 @@ class TopicTimes:
         period_s: median time between two messages; 0 with fewer than two.
         jitter_s: standard deviation of that time, of intervals without a gap.
         largest_gap_s: longest time between two messages; 0 with fewer than two.
-        gap_at_s: when it began, since the bag's first message.
+        gap_at_s: when it began, since the bag's first message, by the topic's own clock.
         gaps: how often two messages were further apart than `GAP_PERIODS` periods.
         delay_s: median of log time less header stamp; None without stamps.
+        late_s: 95th percentile of the same.
+        span_s: from the earliest to the latest of the times between messages.
         skew_s, worst_skew_s: median and 95th percentile of the distance from a message of the reference topic to the
             nearest one of this topic; None where there is nothing to compare.
         unreadable: why its messages cannot be read; empty if they can be. Its times are then log times.
@@ -73,6 +79,8 @@ class TopicTimes:
     gap_at_s: float = 0.0
     gaps: int = 0
     delay_s: float | None = None
+    late_s: float | None = None
+    span_s: float = 0.0
     skew_s: float | None = None
     worst_skew_s: float | None = None
     unreadable: str = ""
@@ -81,9 +89,21 @@ class TopicTimes:
 
     @property
     def rate_hz(self) -> float:
-        """Messages a second between the first and the last; 0 with fewer than two."""
-        span_ns = self.last_ns - self.first_ns
-        return (self.count - 1) / seconds(span_ns) if self.count > 1 and span_ns > 0 else 0.0
+        """Messages a second between the first and the last; 0 with fewer than two.
+
+        By stamps, unless they say something else altogether than the log times: then by those of the two that fit the
+        usual time between messages. Scripts write counters as log times, or one time; drivers stamp with nonsense.
+        """
+        if self.count < 2:
+            return 0.0
+        logged_s, between = seconds(self.last_ns - self.first_ns), self.count - 1
+        if self.span_s <= 0 or logged_s <= 0:
+            span_s = max(self.span_s, logged_s)
+        elif logged_s / ODD_LOG_RATIO <= self.span_s <= logged_s * ODD_LOG_RATIO:
+            span_s = self.span_s
+        else:
+            span_s = logged_s if between * self.period_s <= ODD_LOG_RATIO * logged_s else self.span_s
+        return between / span_s if span_s > 0 else 0.0
 
 
 @dataclass
@@ -94,11 +114,13 @@ class Inspection:
         topics: by name; with an embodiment also those that it wants and the bag lacks.
         reference: the topic that skews are measured from; empty if there is none.
         unused: topics with messages that the embodiment file does not take; empty without one.
+        notes: what is wrong with the bag.
     """
 
     topics: dict[str, TopicTimes]
     reference: str = ""
     unused: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def lacks(self) -> bool:
@@ -116,7 +138,7 @@ class Inspection:
             name: {**dataclasses.asdict(entry), "rate_hz": entry.rate_hz}
             for name, entry in self.topics.items()
         }
-        return {"topics": topics, "reference": self.reference, "unused": self.unused}
+        return {"topics": topics, "reference": self.reference, "unused": self.unused, "notes": self.notes}
 
 
 def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
@@ -126,6 +148,7 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
     }
     damaged = Counter[str]()
     times = {name: array("q") for name in found}
+    unstamped = {name: array("q") for name in found}
     delays = {name: array("q") for name in found}
     streams = {stream.topic: stream for stream in embodiment.streams} if embodiment else {}
     for record in bag.records():
@@ -142,17 +165,23 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
         measured_ns = record.log_ns if stamp_ns is None else stamp_ns
         if stream is not None:
             measured_ns += nanoseconds(stream.stamp_offset_s)
-        times[record.topic].append(measured_ns)
+        # A stamp of 0 among others is none; where all are 0, log times count.
+        (unstamped if record.stamped and stamp_ns is None else times)[record.topic].append(measured_ns)
         if stamp_ns is not None:
             delays[record.topic].append(record.log_ns - measured_ns)
-    stamps = {name: np.frombuffer(values, np.int64) for name, values in times.items() if len(values)}
+    stamps = {
+        name: np.frombuffer(values or unstamped[name], np.int64)
+        for name, values in times.items()
+        if values or unstamped[name]
+    }
     for name, values in stamps.items():
         _intervals(found[name], values, bag.start_ns)
         if len(delays[name]):
-            found[name].delay_s = float(np.median(delays[name])) * 1e-9
+            middle, late = np.percentile(delays[name], (50, 95))
+            found[name].delay_s, found[name].late_s = float(middle) * 1e-9, float(late) * 1e-9
         if damaged[name]:
             found[name].notes.append(f"{damaged[name]} messages are damaged: shorter than their header")
-    result = Inspection(found)
+    result = Inspection(found, notes=[item.sentence(bag.start_ns) for item in bag.set_backs()])
     if embodiment is not None:
         _claims(found, embodiment, bag)
         own = (EMBODIMENT_TOPIC, EVENTS_TOPIC)  # the recorder's
@@ -173,6 +202,7 @@ def _intervals(entry: TopicTimes, stamps_ns: Integers, start_ns: int) -> None:
     if len(stamps_ns) < 2:
         return
     ordered = np.sort(stamps_ns)  # messages of two publishers may overtake one another
+    entry.span_s = float(ordered[-1] - ordered[0]) * 1e-9
     between = np.diff(ordered) * 1e-9
     entry.period_s = float(np.median(between))
     whole = between <= GAP_PERIODS * entry.period_s
@@ -180,7 +210,9 @@ def _intervals(entry: TopicTimes, stamps_ns: Integers, start_ns: int) -> None:
     entry.jitter_s = float(between[whole].std()) if whole.any() else 0.0
     largest = int(between.argmax())
     entry.largest_gap_s = float(between[largest])
-    entry.gap_at_s = float(ordered[largest] - start_ns) * 1e-9
+    entry.gap_at_s = float(ordered[largest] - ordered[0]) * 1e-9 + max(
+        seconds(entry.first_ns - start_ns), 0.0
+    )
 
 
 def _reference(found: Mapping[str, TopicTimes]) -> str:
@@ -262,11 +294,11 @@ def _point_out_clocks(found: Mapping[str, TopicTimes]) -> None:
     for entry in found.values():
         if entry.delay_s is None:
             continue
-        if abs(entry.delay_s) > CLOCK_OFF_S:
+        if entry.delay_s > CLOCK_OFF_S or entry.delay_s < -AHEAD_S:
             entry.notes.append(
                 f"stamps are {abs(entry.delay_s):.3g} s {'behind' if entry.delay_s > 0 else 'ahead of'} their arrival: "
                 "two clocks; synchronise the machines, record with --use-sim-time, or state time: arrival for the "
-                "stream"
+                "stream (hpt convert --time NAME=arrival)"
             )
         elif entry.used_by and entry.delay_s > LATE_S:
             entry.notes.append(f"arrives {entry.delay_s * 1e3:.0f} ms after its stamp")

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rosbags.interfaces import (
     Connection,
     ConnectionExtRosbag1,
@@ -23,6 +24,7 @@ from rosbag_tools.reading.channels import (
     MSG_ENCODINGS,
     ROS1,
     Channel,
+    Integers,
     lenient_text,
     usual_name,
 )
@@ -98,6 +100,17 @@ class Bag1Source:
         self.message_count: int = reader.message_count
         self.start_ns: int = reader.start_time if self.message_count else 0
         self.end_ns: int = reader.end_time - 1 if self.message_count else 0
+
+    def log_times(self) -> dict[Channel, Integers]:
+        """As `Source.log_times`, out of the file's index."""
+        return {
+            channel: np.array(
+                [entry.time for entry in sorted(self._reader.indexes[item.id], key=lambda entry: entry[1:])],
+                dtype=np.int64,
+            )
+            for channel, item in self._connections.items()
+            if item.id in self._reader.indexes
+        }
 
     def messages(
         self, channels: Collection[Channel], start_ns: int | None = None, stop_ns: int | None = None

@@ -14,11 +14,14 @@ import io
 import struct
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rosbag_tools.reading.channels import lenient_text
 from rosbag_tools.reading.magic import begins_with
@@ -30,7 +33,7 @@ from rosbag_tools.reading.safe_decompress import (
 
 MAGIC = b"\x89MCAP0\r\n"
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
-CHUNK_INDEX, STATISTICS, DATA_END = 0x08, 0x0B, 0x0F
+MESSAGE_INDEX, CHUNK_INDEX, STATISTICS, DATA_END = 0x07, 0x08, 0x0B, 0x0F
 # Channel, sequence number, log time and publish time, before a message's bytes.
 MESSAGE_HEAD = 22
 _FOOTER_BYTES = 9 + 20 + len(MAGIC)
@@ -68,6 +71,8 @@ class Chunk:
         first_ns, last_ns: log times that it spans.
         channels: whose messages it holds; empty if nothing tells.
         data: what it holds, if the file itself has only a part of it.
+        behind: bytes of the message indexes behind it; 0 if nothing tells.
+        times: log times by channel in the order of the file, of a chunk that was looked through.
     """
 
     start: int
@@ -77,6 +82,8 @@ class Chunk:
     last_ns: int
     channels: frozenset[int] = frozenset()
     data: bytes | None = None
+    behind: int = 0
+    times: Mapping[int, array[int]] = field(default_factory=dict)
 
 
 @dataclass
@@ -232,7 +239,7 @@ def _indexed_chunk(fields: _Fields, limit: int) -> tuple[Chunk, int]:
     count = sum(
         (end - at - 15) // 16 for at, end in zip(sorted(offsets.values()), ends, strict=bool(offsets))
     )
-    return Chunk(start + 9, length - 9, size, first_ns, last_ns, frozenset(offsets)), count
+    return Chunk(start + 9, length - 9, size, first_ns, last_ns, frozenset(offsets), behind=behind), count
 
 
 def _find_loose(index: Index, file: BinaryIO, limit: int) -> None:
@@ -301,17 +308,31 @@ def _salvage(index: Index, content: bytes, start: int) -> None:
 
 
 def _add(index: Index, data: bytes | memoryview, start: int, length: int, own: bytes | None) -> None:
-    times, channels = [], set()
+    times: dict[int, array[int]] = {}
     for opcode, place, size in records_within(data):
         if opcode in (SCHEMA, CHANNEL):
             index.define(opcode, data[place : place + size])
         elif opcode == MESSAGE and size >= MESSAGE_HEAD:
             channel, log_ns = _MESSAGE.unpack_from(data, place)
             index.count(channel, log_ns)
-            times.append(log_ns)
-            channels.add(channel)
+            times.setdefault(channel, array("Q")).append(log_ns)
     if times:
-        index.chunks.append(Chunk(start, length, len(data), min(times), max(times), frozenset(channels), own))
+        first_ns, last_ns = min(map(min, times.values())), max(map(max, times.values()))
+        index.chunks.append(
+            Chunk(start, length, len(data), first_ns, last_ns, frozenset(times), own, times=times)
+        )
+
+
+def message_indexes(block: bytes) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+    """Channel, and log times in the order of the chunk, out of each message index of those behind a chunk."""
+    for opcode, start, length in records_within(block):
+        size = int.from_bytes(block[start + 2 : start + 6], "little")
+        if opcode == MESSAGE_INDEX and size % 16 == 0 and 6 + size <= length:
+            entries = np.frombuffer(block, "<u8", size // 8, start + 6).reshape(-1, 2)
+            yield (
+                int.from_bytes(block[start : start + 2], "little"),
+                entries[np.argsort(entries[:, 1], kind="stable"), 0],
+            )
 
 
 def _records(file: BinaryIO, size: int) -> Iterator[tuple[int, int, int]]:

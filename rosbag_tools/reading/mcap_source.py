@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosbag_tools.errors import BagError
-from rosbag_tools.reading.channels import Channel, usual_name, usual_topic
+from rosbag_tools.reading.channels import Channel, Integers, usual_name, usual_topic
 from rosbag_tools.reading.mcap_index import (
     MESSAGE,
     MESSAGE_HEAD,
@@ -29,6 +29,7 @@ from rosbag_tools.reading.mcap_index import (
     Chunk,
     Index,
     SchemaRecord,
+    message_indexes,
     unpack_chunk,
 )
 from rosbag_tools.reading.safe_decompress import MOST_HELD_BYTES
@@ -76,6 +77,28 @@ class McapSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+    def log_times(self) -> dict[Channel, Integers]:
+        """As `Source.log_times`: message indexes are read, and no chunk."""
+        found: dict[int, list[tuple[int, Integers]]] = {}
+        for chunk in self._chunks:
+            for number, times in self._times_in(chunk):
+                found.setdefault(number, []).append((chunk.start, times.astype(np.int64)))
+        for log_ns, number, place, _ in self._loose.tolist():
+            found.setdefault(number, []).append((place, np.array([log_ns], dtype=np.uint64).astype(np.int64)))
+        return {
+            self._channels[number]: np.concatenate([part for _, part in sorted(parts, key=itemgetter(0))])
+            for number, parts in found.items()
+            if number in self._channels
+        }
+
+    def _times_in(self, chunk: Chunk) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+        if chunk.times:
+            for number, times in chunk.times.items():
+                yield number, np.frombuffer(times, np.uint64)
+        elif chunk.behind:
+            self._file.seek(chunk.start + chunk.length)
+            yield from message_indexes(self._file.read(chunk.behind))
 
     def messages(
         self, channels: Collection[Channel], start_ns: int | None = None, stop_ns: int | None = None

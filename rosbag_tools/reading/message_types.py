@@ -43,6 +43,8 @@ _SEPARATOR = "=" * 80
 _BUILT_IN = ("builtin_interfaces/msg/Time", "builtin_interfaces/msg/Duration")
 # A message that begins with a header, as rosbags describes its first field.
 _HEADER = (Nodetype.NAME, "std_msgs/msg/Header")
+# Foxglove's begin with a stamp alone.
+_TIMESTAMP = ("timestamp", (Nodetype.NAME, "builtin_interfaces/msg/Time"))
 # What a stamp and the sequence number or the CDR head before it take.
 _HEAD_BYTES = 12
 
@@ -59,7 +61,7 @@ class MessageType:
         name: of the type in `store`.
         store: of the type and of what it is made of.
         ros1: messages are serialized as in ROS 1.
-        stamped: they begin with a std_msgs/Header.
+        stamped: they begin with a std_msgs/Header, or a stamp that is called timestamp.
     """
 
     name: str
@@ -134,7 +136,9 @@ def _made(type_: str, ros1: bool, schema: str, definition: str, digest: str) -> 
     if type_ in STREAM_TYPES or type_ in COMMANDS:
         _check_standard_fields(store, ros1)
     fields = store.fielddefs[name][1]
-    return MessageType(name, store, ros1, bool(fields) and fields[0][1] == _HEADER)
+    first = fields[0] if fields else None
+    stamped = first is not None and (first[1] == _HEADER or (first == _TIMESTAMP and not ros1))
+    return MessageType(name, store, ros1, stamped)
 
 
 def _standard(type_: str, ros1: bool, digest: str) -> tuple[str, Typestore]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from rosbag_tools.reading.bag_files import METADATA, cut_file, how_to_repair, st
 from rosbag_tools.reading.channels import Channel
 from rosbag_tools.reading.finding import WHAT, is_bag
 from rosbag_tools.reading.message_types import MessageType, UnreadableTypeError, message_type
+from rosbag_tools.reading.set_back import SetBack, find_set_backs
 from rosbag_tools.reading.storage import Storage, open_storage
 
 
@@ -61,6 +63,7 @@ class Record:
         size_bytes: of the message, uncompressed.
         stamp_ns: its header's stamp; None without a header, and for a stamp of 0, which says "now".
         damaged: it is shorter than the header that its type begins with.
+        stamped: its type begins with a header.
     """
 
     topic: str
@@ -68,6 +71,7 @@ class Record:
     size_bytes: int
     stamp_ns: int | None
     damaged: bool = False
+    stamped: bool = False
 
 
 # The year 2116. Later log times are damage, and so far from a stamp that the difference may leave 64 bits.
@@ -96,6 +100,7 @@ class Bag:
     recovered: str
     _storage: Storage
     _channels: dict[str, list[Channel]] = field(repr=False)
+    _early: Counter[Channel] = field(default_factory=Counter, repr=False)  # with the log time 0, left out
 
     @staticmethod
     @contextlib.contextmanager
@@ -133,7 +138,22 @@ class Bag:
                 start_ns, end_ns = files.start_ns, files.end_ns
             _require_time(place, start_ns)
             _require_time(place, end_ns)
-            yield Bag(place, topics, dict(storage.custom), start_ns, end_ns, note, storage, channels)
+            bag = Bag(place, topics, dict(storage.custom), start_ns, end_ns, note, storage, channels)
+            if start_ns == 0 < end_ns:
+                bag._leave_out_zero_times()
+            yield bag
+
+    def _leave_out_zero_times(self) -> None:
+        """Begin behind what was recorded before the first message of /clock, which has the log time 0."""
+        everything = [channel for items in self._channels.values() for channel in items]
+        early = Counter(channel for channel, _, _ in self._raw(everything, 0, 1, counted=False))
+        _, self.start_ns, _ = next(self._raw(everything, 1, None, counted=False))
+        self._early = early
+        for channel, lost in early.items():
+            topic = self.topics[channel.topic]
+            self.topics[channel.topic] = replace(topic, count=topic.count - lost)
+        said = f"{early.total()} messages with the log time 0 (recorded before the first /clock) are left out"
+        self.recovered = f"{self.recovered}; {said}" if self.recovered else f"bag {str(self.path)!r}: {said}"
 
     def require(self, name: str, type_: str, purpose: str) -> Topic:
         """The topic of that name and type with at least one message.
@@ -214,45 +234,69 @@ class Bag:
                 ) from error
             yield Message(channel.topic, log_ns, content)
 
-    def records(self) -> Iterator[Record]:
-        """Every message's topic, times and size, in the order of log time, without deserialising.
+    def records(
+        self,
+        topics: Collection[str] | None = None,
+        *,
+        start_ns: int | None = None,
+        stop_ns: int | None = None,
+    ) -> Iterator[Record]:
+        """Topic, times and size of messages, in the order of log time, without deserialising; `stop_ns` is exclusive.
+
+        Args:
+            topics: those to look at; None for all.
+            start_ns, stop_ns: log times; None for the whole bag.
 
         Raises:
             BagError: the data is damaged.
         """
-        channels = [channel for items in self._channels.values() for channel in items]
+        channels = [
+            channel
+            for name, items in self._channels.items()
+            if topics is None or name in topics
+            for channel in items
+        ]
+        counted = start_ns is None and stop_ns is None
         types: dict[Channel, MessageType | None] = {}
         for channel in channels:
             types[channel] = None
             with contextlib.suppress(UnreadableTypeError):
                 types[channel] = message_type(channel)
-        for channel, log_ns, data in self._raw(channels, None, None, counted=True):
+        for channel, log_ns, data in self._raw(channels, start_ns, stop_ns, counted=counted):
             type_ = types[channel]
+            stamped = type_ is not None and type_.stamped
             try:
                 stamp_ns = type_.stamp_ns(data) if type_ else None
             except ValueError:
-                yield Record(channel.topic, log_ns, len(data), None, damaged=True)
+                yield Record(channel.topic, log_ns, len(data), None, damaged=True, stamped=stamped)
             else:
-                yield Record(channel.topic, log_ns, len(data), stamp_ns)
+                yield Record(channel.topic, log_ns, len(data), stamp_ns, stamped=stamped)
 
     def _raw(
         self, channels: Sequence[Channel], start_ns: int | None, stop_ns: int | None, *, counted: bool
     ) -> Iterator[tuple[Channel, int, Any]]:
         """Messages of channels as bytes; with `counted`, raise BagError if there are not as many as the bag lists."""
         count = 0
+        if self._early and start_ns is None:
+            start_ns = 1
         with _one_sentence(self.path):
             for entry in self._storage.files.messages(channels, start_ns, stop_ns):
                 _require_time(self.path, entry[1])
                 count += 1
                 yield entry
         # Damaged bytes can look like records of unknown kind, which a reader must skip: only the count tells.
-        expected = sum(channel.count for channel in channels)
+        expected = sum(channel.count - self._early[channel] for channel in channels)
         if counted and count != expected:
             topics = ", ".join(dict.fromkeys(channel.topic for channel in channels))
             raise BagError(
                 f"bag {str(self.path)!r} lists {expected} messages on {topics[:800]}, but {count} could be read; it is "
                 "damaged: copy or record it again"
             )
+
+    def set_backs(self) -> tuple[SetBack, ...]:
+        """Stretches of log times that the bag has twice, since the clock was set back while it was recorded."""
+        with _one_sentence(self.path):
+            return find_set_backs(self._storage.files.log_times())
 
     def identity(self) -> str:
         """A hash of what is in the bag: the same for a copy, wherever it lies and however it is compressed.

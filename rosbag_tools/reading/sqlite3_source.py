@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import sqlite3
+from array import array
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
+import numpy as np
+
 from rosbag_tools.errors import BagError
-from rosbag_tools.reading.channels import Channel, lenient_text, usual_name, usual_topic
+from rosbag_tools.reading.channels import Channel, Integers, lenient_text, usual_name, usual_topic
 from rosbag_tools.reading.magic import begins_with
 from rosbag_tools.reading.safe_decompress import MOST_CHUNK_BYTES
 
@@ -106,6 +109,17 @@ class Sqlite3Source:
         self.message_count = sum(channel.count for channel in self.channels)
         first, last = self._database.execute("SELECT min(timestamp), max(timestamp) FROM messages").fetchone()
         self.start_ns, self.end_ns = _time(first or 0), _time(last or 0)
+
+    def log_times(self) -> dict[Channel, Integers]:
+        """As `Source.log_times`: rows are numbered as they were written."""
+        found: dict[int, array[int]] = {}
+        for number, log_ns in self._database.execute("SELECT topic_id, timestamp FROM messages ORDER BY id"):
+            found.setdefault(number, array("q")).append(_time(log_ns))
+        return {
+            self._channels[number]: np.frombuffer(times, np.int64)
+            for number, times in found.items()
+            if number in self._channels
+        }
 
     def messages(
         self, channels: Collection[Channel], start_ns: int | None = None, stop_ns: int | None = None

@@ -21,10 +21,16 @@ from hpt_ros.model import (
     load_trunk,
     save_checkpoint,
 )
-from hpt_ros.model.checkpoint import FILES
 from hpt_ros.model.sources import read_tensors, sha256_of
 from hpt_ros.model.verifying import statistics_in
-from hpt_ros.resources import checkpoint_folder
+from hpt_ros.resources import checkpoint_folder, embodiment_file
+
+ROBOT = "embodiments/arm"
+FILES = ("README.md", "config.yaml", f"{ROBOT}/embodiment.yaml", f"{ROBOT}/stats.json", "model.safetensors")
+
+
+def files_in(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.fixture
@@ -57,7 +63,7 @@ def test_when_saved_and_loaded_expect_the_same_policy_and_texts(saved, make_inpu
         {"seed": 3},
     )
     assert not loaded.policy.training
-    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert files_in(folder) == sorted(FILES)
     assert [path.name for path in folder.parent.iterdir()] == ["best"]
 
 
@@ -94,7 +100,7 @@ def test_when_a_resnet_is_saved_expect_its_statistics_and_counters_back(tmp_path
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {name: (folder / name).read_bytes() for name in files_in(folder)}
 
 
 @pytest.mark.parametrize(
@@ -177,7 +183,7 @@ def test_when_the_weights_are_cut_short_expect_a_sentence(saved, kept):
 def test_when_config_and_weights_are_of_two_sizes_expect_a_sentence(saved):
     folder, _ = saved
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    config["policy"]["trunk"]["depth"] = 1
+    config["model"]["policies"]["arm"]["trunk"]["depth"] = 1
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(
         HptError, match=r"does not fit the policy of config\.yaml: it has 14 tensors too many \(trunk"
@@ -188,11 +194,11 @@ def test_when_config_and_weights_are_of_two_sizes_expect_a_sentence(saved):
 @pytest.mark.parametrize(
     ("alter", "message"),
     [
-        (lambda c: c.update(format=2), r"has the format 2, but this version reads format 1"),
+        (lambda c: c.update(format=3), r"has the format 3, but this version reads formats 1 and 2"),
         (lambda c: c.pop("format"), r"has the format None"),
-        (lambda c: c["policy"].update(poling="mean"), r"'poling'.*did you mean 'pooling'"),
-        (lambda c: c["policy"].pop("action_dim"), r"lacks the key 'action_dim'"),
-        (lambda c: c["policy"].update(action_dim="7"), r"'action_dim' is '7'"),
+        (lambda c: c["model"]["policies"]["arm"].update(poling="mean"), r"'poling'.*did you mean 'pooling'"),
+        (lambda c: c["model"]["policies"]["arm"].pop("action_dim"), r"lacks the key 'action_dim'"),
+        (lambda c: c["model"]["policies"]["arm"].update(action_dim="7"), r"'action_dim' is '7'"),
         (lambda c: c.update(training=3), r"'training', is no mapping"),
     ],
 )
@@ -208,7 +214,7 @@ def test_when_config_is_wrong_expect_the_key(saved, alter, message):
 @pytest.mark.parametrize("text", ["{", "[]"])
 def test_when_stats_are_no_json_object_expect_a_sentence(saved, text):
     folder, _ = saved
-    (folder / "stats.json").write_text(text)
+    (folder / ROBOT / "stats.json").write_text(text)
     with pytest.raises(HptError, match=r"stats\.json'.*JSON"):
         Policy.load(folder)
 
@@ -255,7 +261,7 @@ def test_when_verified_expect_hash_and_counts(sound, capsys):
     numbers = sum(value.numel() for value in policy.state_dict().values())
     assert f"is sound: {len(policy.state_dict())} tensors, {numbers:,} numbers, all finite" in text
     assert sha256_of(folder / "model.safetensors") in text
-    assert "embodiment.yaml agrees with config.yaml" in text
+    assert "embodiment.yaml of arm agrees with config.yaml" in text
     assert "stats.json agrees with the normaliser of action, state" in text
 
 
@@ -265,15 +271,15 @@ def test_when_the_shipped_checkpoint_is_verified_expect_it_sound(capsys):
 
 
 def alter_stats(folder, alter):
-    stats = json.loads((folder / "stats.json").read_text())
+    stats = json.loads((folder / ROBOT / "stats.json").read_text())
     alter(stats)
-    (folder / "stats.json").write_text(json.dumps(stats))
+    (folder / ROBOT / "stats.json").write_text(json.dumps(stats))
 
 
 def alter_embodiment(folder, before, after):
-    text = (folder / "embodiment.yaml").read_text()
+    text = embodiment_file(folder).read_text()
     assert text.count(before) == 1
-    (folder / "embodiment.yaml").write_text(text.replace(before, after))
+    embodiment_file(folder).write_text(text.replace(before, after))
 
 
 SCALE = "normalizer.arm.params_dict.state.scale"
@@ -284,7 +290,7 @@ SCALE = "normalizer.arm.params_dict.state.scale"
     [
         (lambda f: alter_embodiment(f, "horizon: 4", "horizon: 8"), "has action horizon 4 but its embodiment"),
         (lambda f: alter_embodiment(f, "[a, b, c]", "[a, c]"), "has state dimension 3 but its embodiment.yaml has 2"),
-        (lambda f: (f / "embodiment.yaml").write_text("{"), "the embodiment of checkpoint"),
+        (lambda f: embodiment_file(f).write_text("{"), "the embodiment of checkpoint"),
         (lambda f: alter_stats(f, lambda s: s.pop("state")), "stats.json has no statistics of 'state'"),
         (lambda f: alter_stats(f, lambda s: s.update(state=[1])), "stats.json has no statistics of 'state'"),
         (lambda f: alter_stats(f, lambda s: s["state"]["min"].pop()), "stats.json has min of 'state' ["),
@@ -321,7 +327,7 @@ FC1 = "trunk.trunk.blocks.0.mlp.fc1.weight"
         (lambda f: flip_a_bit(f / "model.safetensors"), "is not the one that was saved (sha256"),
         (lambda f: rewrite_weights(f, lambda t: t[FC1].fill_(torch.nan)), "that are no finite numbers"),
         (lambda f: rewrite_weights(f, lambda t: t.pop(FC1)), f"it lacks 1 tensors ({FC1})"),
-        (lambda f: (f / "stats.json").unlink(), "lacks stats.json"),
+        (lambda f: (f / ROBOT / "stats.json").unlink(), "lacks embodiments/arm/stats.json"),
     ],
 )
 def test_when_an_unsound_checkpoint_is_verified_expect_a_sentence_and_status_two(

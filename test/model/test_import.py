@@ -94,7 +94,7 @@ def test_when_a_model_is_imported_expect_a_checkpoint_that_acts_as_the_network_w
     assert (
         "trained with 2 observations (dataset.observation_horizon); the released rollout would keep 1" in said
     )
-    card = (out / "card.md").read_text()
+    card = (out / "README.md").read_text()
     for file in (published / "model.pth", published / "config.yaml", resnet, out / "model.safetensors"):
         assert hashlib.sha256(file.read_bytes()).hexdigest() in card
 

@@ -19,7 +19,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.model import HeadConfig, ImageEncoderConfig, load_checkpoint, load_trunk, save_checkpoint
 from hpt_ros.policies.factory import load_policy
-from hpt_ros.resources import checkpoint_folder
+from hpt_ros.resources import checkpoint_folder, embodiment_file
 
 TESTS = Path(__file__).parents[1]
 
@@ -144,14 +144,14 @@ def test_8_when_config_says_another_action_horizon_than_the_weights_expect_refus
         tmp_path / "c", make_policy(pooling=pooling, head=head), embodiment_yaml="", stats={}, card=""
     )
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    config["policy"]["action_horizon"] = 8
+    config["model"]["policies"]["arm"]["action_horizon"] = 8
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(HptError, match=r"does not fit the policy of config\.yaml"):
         load_checkpoint(folder)
 
 
 def test_8_when_the_robots_file_has_another_action_horizon_expect_both_values(tmp_path):
-    robot = Embodiment.load(checkpoint_folder("feed_dog") / "embodiment.yaml")
+    robot = Embodiment.load(embodiment_file(checkpoint_folder("feed_dog")))
     other = tmp_path / "robot.yaml"
     text = robot.to_yaml()
     assert text.count("horizon: 16") == 1

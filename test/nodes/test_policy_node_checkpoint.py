@@ -47,7 +47,7 @@ from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.policies.factory import load_policy
 from hpt_ros.policies.protocol import EncodesAhead, Observation
-from hpt_ros.resources import config_file
+from hpt_ros.resources import config_file, embodiment_file
 
 FILE = config_file("embodiments/feed_dog.yaml")
 ROBOT = Embodiment.load(FILE)
@@ -89,7 +89,7 @@ def test_when_a_checkpoint_has_a_mode_expect_absolute_chunks_for_the_control_roo
     folder = tmp_path / mode
     shutil.copytree(checkpoint, folder)
     robot = replace(ROBOT, action=replace(ROBOT.action, mode=mode))
-    (folder / "embodiment.yaml").write_text(robot.to_yaml(), encoding="utf-8")
+    embodiment_file(folder).write_text(robot.to_yaml(), encoding="utf-8")
     pose = (HOME + 0.01).astype(np.float32)
     inputs: dict[str, np.ndarray] = {
         "image": np.zeros((1, 1, 2, 96, 128, 3), np.uint8),
@@ -285,9 +285,9 @@ def test_when_parameter_file_is_wrong_expect_one_sentence_and_status_2():
 )
 def test_when_the_horizons_of_a_checkpoint_disagree_expect_both(checkpoint, tmp_path, old, new, message):
     folder = Path(shutil.copytree(checkpoint, tmp_path / "mixed"))
-    text = (folder / "embodiment.yaml").read_text(encoding="utf-8")
+    text = embodiment_file(folder).read_text(encoding="utf-8")
     assert old in text
-    (folder / "embodiment.yaml").write_text(text.replace(old, new), encoding="utf-8")
+    embodiment_file(folder).write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(HptError, match=message):
         load_policy("checkpoint", checkpoint=str(folder), embodiment_file="", device="cpu", threads=1, seed=0)
 

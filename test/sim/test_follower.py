@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hpt_ros.errors import HptError
 from hpt_ros.sim.follower import TrajectoryFollower
 from hpt_ros.sim.panda import JOINT_NAMES, LOWER_RAD, UPPER_RAD
-from hpt_ros.sim.task import START_RAD
+from hpt_ros.sim.tasks.feed_dog.task import START_RAD
 from hpt_ros.sim.trajectory import JointState, JointTrajectory, TrajectoryPoint
 
 S = 1_000_000_000

@@ -22,7 +22,7 @@ from hpt_ros.sim.panda import (
     joint_frames,
 )
 from hpt_ros.sim.physics import Physics
-from hpt_ros.sim.teleoperator import LIP_IN_FLANGE, POSTURE_RAD, SCOOP
+from hpt_ros.sim.tasks.feed_dog.teleoperator import LIP_IN_FLANGE, POSTURE_RAD, SCOOP
 
 POSES = arrays(np.float64, 7, elements=st.floats(0.0, 1.0)).map(
     lambda share: LOWER_RAD + share * (UPPER_RAD - LOWER_RAD)

@@ -99,6 +99,11 @@ CHECKS: dict[str, Check] = {
         "Keep one profile of the camera while recording; leave these episodes out if the view is another.",
         "warning",
     ),
+    "clock": Check(
+        "clocks that disagree",
+        "Synchronise the machines' clocks (chrony), or convert again with --time or --ignore-arrival.",
+        "error",
+    ),
     "skew": Check(
         "streams out of step",
         "Run that sensor faster, stamp at exposure, or synchronise the machines' clocks; then record again.",
@@ -234,6 +239,8 @@ def _episode_findings(robot: Embodiment, entry: EpisodeQuality) -> list[Finding]
             add("dropped", name, f"{ratio:.0%} of its recording's ticks were lost for {name}")
     for name, change in entry.resized.items():
         add("resized", name, f"the images of {name} changed {change} within the recording")
+    for name, note in entry.clocks.items():
+        add("clock", name, note)
     _skews(robot, entry, add)
     return found
 

@@ -105,12 +105,14 @@ class Recorded:
         dropped: stream name to ticks that it cost.
         ages_s: stream name to the mean age of its newest sample at a tick.
         resized: stream name to how the size of its images changed, in words.
+        clocks: stream name to what is odd about its stamps, in words; "" to where the clock was set back.
     """
 
     ticks: int
     dropped: dict[str, int]
     ages_s: dict[str, float]
     resized: dict[str, str] = field(default_factory=dict)
+    clocks: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,7 @@ class EpisodeQuality:
     dropped_ratio: dict[str, float]
     age_s: dict[str, float]
     resized: dict[str, str]
+    clocks: dict[str, str]
     speed_profile: list[float]
 
 
@@ -259,6 +262,7 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
         else {n: count / recorded.ticks for n, count in recorded.dropped.items()},
         age_s={} if recorded is None else dict(recorded.ages_s),
         resized={} if recorded is None else dict(recorded.resized),
+        clocks={} if recorded is None else dict(recorded.clocks),
         speed_profile=_speed_profile(speed),
     )
 

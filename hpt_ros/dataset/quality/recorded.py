@@ -32,10 +32,16 @@ def _recorded(entry: Record) -> Recorded | None:
         return None
     dropped = entry.record("dropped")
     # Reports of earlier versions have no ages and no sizes.
-    ages, resized = (entry.record(key) if key in entry else Record("", {}) for key in ("ages_s", "resized"))
+    ages, resized, clocks = (
+        entry.record(key) if key in entry else Record("", {}) for key in ("ages_s", "resized", "clocks")
+    )
+    said = {name: clocks.text(name) for name in clocks.values}
+    if "set_back" in entry and (set_back := entry.texts("set_back")):
+        said[""] = "; ".join(set_back)
     return Recorded(
         entry.integer("ticks"),
         {name: dropped.record(name).integer("ticks") for name in dropped.values},
         {name: ages.number(name) for name in ages.values},
         {name: resized.text(name) for name in resized.values},
+        said,
     )

@@ -113,7 +113,7 @@ class DecisionLog:
         controller, robot = self.runtime.controller, self.runtime.embodiment
         if controller.state is not self._state:
             words = f"{self._state.name} -> {controller.state.name}"
-            reason = controller.session.reason
+            reason = controller.reason
             self.say(
                 f"{words}: {reason}" if reason else words, now_ns, _LEVELS.get(controller.state, Log.INFO)
             )

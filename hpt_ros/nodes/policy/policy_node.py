@@ -190,7 +190,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             made.callback(prediction.close)
             parameters.require_known(self, qos=True)
             with self._lock:
-                runtime.controller.latched = self._latched
+                runtime.controller.latch(self._latched)
                 self._config, self._runtime, self._monitor = (
                     config,
                     runtime,
@@ -350,7 +350,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
     def _on_deadman(self, message: Any) -> None:
         with self._lock:
             if self._runtime is not None:
-                self._runtime.controller.guards.deadman.heard(message.data, self.time().control_ns)
+                self._runtime.controller.deadman(message.data, self.time().control_ns)
 
     def _on_goal(self, output: str, problem: str) -> None:
         with self._lock:
@@ -359,7 +359,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
     def _on_speed(self, message: Any) -> None:
         with self._lock:
             if self._runtime is not None:
-                self._runtime.controller.guards.pace.heard(message.data)
+                self._runtime.controller.speed_scaling(message.data)
 
     # --- operators -------------------------------------------------------------------------------------------------
 
@@ -412,7 +412,8 @@ class PolicyNode(StrictParameters, LifecycleNode):
         """
         old = self._piloted()
         runtime = make_runtime(old.loaded, config, control, lambda: self.now_ns, self.resolve_topic_name)
-        runtime.controller.latched, runtime.task = old.controller.latched, old.task
+        runtime.controller.latch(old.controller.latched)
+        runtime.task = old.task
         runtime.succeed(old)
         old.end()
         self._runtime, self._config = runtime, config

@@ -103,8 +103,7 @@ class Prediction:
 
     def draw(self, now_ns: int) -> None:
         """Publish the way of the newest chunk, if somebody looks."""
-        controller = self.runtime.controller
-        chunk = controller.session.taken or controller.session.pending
+        chunk = self.runtime.controller.newest_chunk
         if self._drawing is None or chunk is None or not self._paths.get_subscription_count():
             return
         named = replace(chunk, observation_ns=self.runtime.to_ros(chunk.observation_ns))

@@ -17,8 +17,7 @@ from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverriding
 from std_msgs.msg import Bool, Float64
 
 from hpt_msgs.msg import ActionChunk
-from hpt_ros.control import Command
-from hpt_ros.control.link import CommandLink
+from hpt_ros.control import Command, Controller
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.common.conversions import (
@@ -125,11 +124,13 @@ class RosInterfaces:
         names = [publisher.topic_name for _, publisher in self._outputs]
         return ", ".join([*names, *(f"the action {goals.name}" for goals in self._goals)])
 
-    def poll(self, link: CommandLink) -> None:
+    def poll(self, controller: Controller) -> None:
         """Tell who takes the commands and who else sends some; once a period."""
-        self._graph.poll(link)
-        link.serves([goals.name for goals in self._goals if not goals.taken])
-        link.asks({goals.name: goals.rivals.names() for goals in self._goals})
+        controller.graph(
+            self._graph.look(),
+            [goals.name for goals in self._goals if not goals.taken],
+            {goals.name: goals.rivals.names() for goals in self._goals},
+        )
 
     def begin(self) -> None:
         """An activation begins."""

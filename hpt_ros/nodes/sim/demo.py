@@ -26,7 +26,7 @@ from hpt_ros.nodes.sim.episode_recorder import EpisodeRecorder, EpisodeTrace
 from hpt_ros.nodes.sim.episode_runner import EpisodeResult, EpisodeRunner
 from hpt_ros.nodes.sim.sim_node import SimNode
 from hpt_ros.nodes.sim.teleop_node import TeleopNode
-from hpt_ros.resources import checkpoint_folder, config_file
+from hpt_ros.resources import checkpoint_folder, config_file, embodiment_file
 
 # Half as long again as the slowest scripted demonstration takes.
 EPISODE_TIMEOUT_S = 13.0
@@ -100,7 +100,7 @@ def evaluate(
         HptError: the checkpoint is wrong, or a node refuses.
     """
     folder = checkpoint_folder(settings.checkpoint)
-    robot = Embodiment.load(folder / "embodiment.yaml")
+    robot = Embodiment.load(embodiment_file(folder))
     results, trace = [], None
     with Composition() as graph, _simulator(graph, settings.real_time_factor, 0.0):
         director: EpisodeRunner = graph.add(EpisodeRunner(context=graph.context))
@@ -126,7 +126,7 @@ def _evaluate_one(
         "use_sim_time": True,
         "policy": kind,
         "checkpoint": str(folder) if kind == "checkpoint" else "",
-        "embodiment": str(folder / "embodiment.yaml"),
+        "embodiment": str(embodiment_file(folder)),
         # The network is small and the simulator needs the other core: a second thread would make it slower.
         "threads": 1,
         "backend": "eager",  # a few hundred steps, and the same actions on every machine: nothing to measure

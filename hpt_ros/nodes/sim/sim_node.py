@@ -35,10 +35,10 @@ from hpt_ros.errors import HptError
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
-from hpt_ros.sim.disturbance import Disturbance
 from hpt_ros.sim.follower import TrajectoryFollower
 from hpt_ros.sim.physics import VIDEO_QUALITY, Physics, Renderer, whole_steps
-from hpt_ros.sim.task import FeedDogTask
+from hpt_ros.sim.tasks.feed_dog.disturbance import Disturbance
+from hpt_ros.sim.tasks.feed_dog.task import FeedDogTask
 from hpt_ros.sim.trajectory import JointTrajectory as Trajectory
 from hpt_ros.structured import field
 

@@ -29,7 +29,7 @@ from hpt_ros.nodes.common.conversions import to_time
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
 from hpt_ros.sim.panda import JOINT_NAMES
-from hpt_ros.sim.teleoperator import NO_VARIATION, ScriptedTeleoperator, Variation
+from hpt_ros.sim.tasks.feed_dog.teleoperator import NO_VARIATION, ScriptedTeleoperator, Variation
 from hpt_ros.structured import field
 
 

@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 
 from hpt_ros.errors import HptError
 from hpt_ros.sim.panda import ACCELERATION_RAD_S2, LOWER_RAD, UPPER_RAD, VELOCITY_RAD_S
-from hpt_ros.sim.task import BOWL_X_M, BOWL_Y_M, START_JITTER_RAD, START_RAD
-from hpt_ros.sim.teleoperator import LIMIT_SHARE, NO_VARIATION, SCOOP, ScriptedTeleoperator, minimum_jerk
+from hpt_ros.sim.tasks.feed_dog.task import BOWL_X_M, BOWL_Y_M, START_JITTER_RAD, START_RAD
+from hpt_ros.sim.tasks.feed_dog.teleoperator import (
+    LIMIT_SHARE,
+    NO_VARIATION,
+    SCOOP,
+    ScriptedTeleoperator,
+    minimum_jerk,
+)
 
 DT_S = 0.02
 MIDDLE = np.array([0.55, 0.05])
