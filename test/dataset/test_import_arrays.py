@@ -87,6 +87,23 @@ def replay_buffer(folder, *, floats=False):
     return folder
 
 
+def jpeg_xl(folder):
+    """UMI's own codec, one image a chunk."""
+    numcodecs = pytest.importorskip("imagecodecs.numcodecs", reason="make setup EXTRAS=umi")
+    numcodecs.register_codecs()
+    replay_buffer(folder)
+    shutil.rmtree(folder / "data/camera0_rgb")
+    values, coded = pictures(sum(LENGTHS)), {"compressor": numcodecs.Jpegxl(level=99)}
+    root = zarr.open_group(str(folder), mode="a")
+    create = root.create_array if hasattr(root, "create_array") else root.create_dataset
+    if hasattr(root, "create_array"):
+        coded = {"compressors": coded["compressor"]}
+    create("data/camera0_rgb", shape=values.shape, dtype="u1", chunks=(1, *values.shape[1:]), **coded)[:] = (
+        values
+    )
+    return folder
+
+
 def imported(source, tmp_path, *options):
     out = tmp_path / "out"
     assert main(["import", str(source), "--out", str(out), *options]) == 0
@@ -140,9 +157,10 @@ def test_maniskill_observes_once_more_than_it_acts(tmp_path):
     assert dataset.labels["next.success"].sum() == 2
 
 
-@pytest.mark.parametrize("kind", ["folder", "zip", "floats"])
+@pytest.mark.parametrize("kind", ["folder", "zip", "floats", "JPEG XL"])
 def test_umi(tmp_path, kind):
-    source = replay_buffer(tmp_path / "buffer.zarr", floats=kind == "floats")
+    make = jpeg_xl if kind == "JPEG XL" else replay_buffer
+    source = make(tmp_path / "buffer.zarr", **({"floats": True} if kind == "floats" else {}))
     if kind == "zip":
         with zipfile.ZipFile(tmp_path / "buffer.zarr.zip", "w") as archive:
             for path in sorted(source.rglob("*")):

@@ -178,7 +178,7 @@ def reading(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:160]
-        codec = "; install the package imagecodecs" if "codec" in text else ""
+        codec = "; images of JPEG XL want the extra umi (imagecodecs)" if "codec" in text else ""
         raise DatasetError(
             f"{name} cannot be read ({type(error).__name__}: {text}){codec}; leave it out with --skip-bad, or copy the "
             "dataset again"
