@@ -41,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "robot would not have had them",
     )
     add(
+        "--together",
+        nargs="+",
+        default=[],
+        metavar="BAG",
+        help="bags of the same session as BAG, such as one of cameras and one of the arm: read as one",
+    )
+    add(
         "--out",
         required=True,
         metavar="DIR",
@@ -131,6 +138,7 @@ def run(args: argparse.Namespace) -> int:
         longest_rest_s=args.trim_idle,
         namespace=args.namespace,
         deployment=Deployment.load(args.deployment) if args.deployment else None,
+        beside=tuple(args.together),
         timing=Timing.parse(args.time, ignore_arrival=args.ignore_arrival),
     )
     started = time.monotonic()
@@ -156,6 +164,12 @@ def run(args: argparse.Namespace) -> int:
             print(
                 f"  {entry.source}: the images of {name} changed {change}; the dataset has one size for all"
             )
+    wrapped = {joint: jump for entry in report.episodes for joint, jump in entry.wrapped.items()}
+    for joint, jump in wrapped.items():
+        print(
+            f"  {joint} jumps {jump}, and rows between are wrong; if it turns without end, add continuous: true to its "
+            "limit"
+        )
     for note in report.clock_notes():
         print(f"  {note}")
     for line in report.reasons():

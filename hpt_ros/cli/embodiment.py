@@ -26,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     init.add_argument(
         "--tick-hz", type=float, metavar="N", help="rate of observations; left out: the slowest camera's"
     )
+    init.add_argument(
+        "--together",
+        nargs="+",
+        default=[],
+        metavar="BAG",
+        help="bags of the same session as BAG, such as one of cameras and one of the arm: read as one",
+    )
     text = "load an embodiment file and say what is in it; exit status 1 if lines are marked to be filled in"
     check = actions.add_parser("check", help=text, description=text)
     check.add_argument("file", type=Path, metavar="FILE", help="embodiment file, or a shipped name")
@@ -81,7 +88,7 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     )
     if args.out.exists():
         raise exists
-    with Report().status("reading the bag"), Bag.open(args.bag, recover=True) as bag:
+    with Report().status("reading the bag"), Bag.open(args.bag, recover=True, beside=args.together) as bag:
         first = first_embodiment(bag, name=args.name or DEFAULT_NAME, tick_hz=args.tick_hz)
         carried = bool(bag.embodiment_text())
     try:

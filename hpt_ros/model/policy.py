@@ -159,7 +159,9 @@ class Policy(nn.Module):
         actions = self.head(self._features(arrays)[2], generator).to(torch.float32)  # under autocast
         return self.normaliser["action"].unnormalise(actions)
 
-    def loss(self, inputs: Inputs, action: Array, is_pad: Array) -> Tensor:
+    def loss(
+        self, inputs: Inputs, action: Array, is_pad: Array, *, thinning: torch.Generator | None = None
+    ) -> Tensor:
         """Return the head's loss on normalised actions, over the steps that are no padding.
 
         That is smooth L1 (beta 0.05) for mlp, conv and decoder, the negative log-likelihood per number for gmm, and
@@ -169,9 +171,10 @@ class Policy(nn.Module):
             inputs: as for the class.
             action: float (B, horizon, Da), raw units.
             is_pad: bool (B, horizon), true where the step lies beyond the episode's end.
+            thinning: on the CPU; what is left out in training is drawn from it, in place of torch's own numbers.
         """
         self._require_action_width()
-        arrays = self._thin(self.check(inputs))
+        arrays = self._thin(self.check(inputs), thinning)
         target, is_real = check_targets(self.config, action, is_pad, self.device)
         features = self._features(arrays)[2]
         if features.shape[0] != target.shape[0]:
@@ -325,7 +328,7 @@ class Policy(nn.Module):
                 "predict was called in training mode, where dropout is on; call policy.eval() first"
             )
 
-    def _thin(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _thin(self, arrays: dict[str, Tensor], random: torch.Generator | None = None) -> dict[str, Tensor]:
         """In training leave out some of what may be missing on the robot; in evaluation mode leave all as it is.
 
         With `horizon_masking` the last h of T observations are kept, h random in 1..T and the same for all modalities.
@@ -337,7 +340,7 @@ class Policy(nn.Module):
         of = {name: modality for modality in self.modalities.values() for name in modality.names}
         if self.config.horizon_masking:
             horizon = next(array.shape[1] for name, array in arrays.items() if of[name].in_time)
-            keep = int(torch.randint(1, horizon + 1, ()))
+            keep = int(torch.randint(1, horizon + 1, (), generator=random))
             arrays = {
                 name: array[:, horizon - keep :] if of[name].in_time else array
                 for name, array in arrays.items()
@@ -346,7 +349,7 @@ class Policy(nn.Module):
         kept = {
             name: array
             for name, array in arrays.items()
-            if of[name].name not in shares or float(torch.rand(())) >= shares[of[name].name]
+            if of[name].name not in shares or float(torch.rand((), generator=random)) >= shares[of[name].name]
         }
         return kept if any(of[name].in_time for name in kept) else arrays
 

@@ -107,15 +107,11 @@ ENVIRONMENTS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def make_environment(name: str, images: Transport = PERFECT) -> Environment:
-    """Make the environment of a name.
-
-    Args:
-        name: one of `ENVIRONMENTS`.
-        images: what happens to the messages of all its cameras.
+def find_environment(name: str) -> Callable[..., Environment]:
+    """Find what makes the environment of a name.
 
     Raises:
-        HptError: there is none of that name, or it cannot be made here.
+        HptError: there is none of that name.
     """
     if name not in ENVIRONMENTS:
         raise HptError(
@@ -124,4 +120,18 @@ def make_environment(name: str, images: Transport = PERFECT) -> Environment:
         )
     module, _, kind = ENVIRONMENTS[name].partition(":")
     make: Callable[..., Environment] = getattr(importlib.import_module(module), kind)
-    return make(images=images)
+    return make
+
+
+def make_environment(name: str, images: Transport = PERFECT, *, disturbance_rad: float = 0.0) -> Environment:
+    """Make the environment of a name.
+
+    Args:
+        name: one of `ENVIRONMENTS`.
+        images: what happens to the messages of all its cameras.
+        disturbance_rad: standard deviation of smooth offsets between commanded and executed joint targets.
+
+    Raises:
+        HptError: there is none of that name, or it cannot be made here.
+    """
+    return find_environment(name)(images=images, disturbance_rad=disturbance_rad)

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from hpt_ros.dataset.recognise import BAG, recognise
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.bag_files import (
     FILE_ENDINGS,
@@ -17,6 +16,7 @@ from rosbag_tools.reading.bag_files import (
     is_split,
     storage_files,
     unreadable_file,
+    what_else,
 )
 from rosbag_tools.reading.library_source import is_bag1
 
@@ -50,9 +50,8 @@ def find_bags(paths: Sequence[str | Path], passed_over: Say = _unheard) -> list[
         for note in notes:
             passed_over(note)
         if not inside:
-            kind = recognise(path)
-            if kind is not None and kind is not BAG:
-                raise BagError(f"{str(path)!r} is {kind.name}, and no bag; {kind.remedy}")
+            if (known := what_else(path)) is not None:
+                raise known
             why = f" ({'; '.join(notes)[:600]})" if notes else ""
             raise BagError(
                 f"{str(path)!r} is no bag and holds none{why}; give {WHAT} (a folder has {METADATA}), or a folder of "

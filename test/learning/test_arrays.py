@@ -299,8 +299,8 @@ def test_the_dataset_says_what_its_actions_are(own_folder: Path, report: str | N
 @pytest.mark.parametrize(
     ("report", "match"),
     [
-        ('{"action_source": "dream"}', "states that actions are 'dream'"),
-        ("[1]", "cannot be read"),
+        ('{"action_source": "dream"}', "has action_source = 'dream', but one of command, state, leader"),
+        ("[1]", "is a list, but a JSON object was expected"),
         ("{", "cannot be read"),
     ],
 )

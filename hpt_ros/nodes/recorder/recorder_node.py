@@ -97,15 +97,24 @@ class RecorderNode(StrictParameters, Node):
         config = parameters.declare_fixed(self, RecorderParameters, defaults=given)
         path, folder, self._keep_free_mb = config.embodiment, config.out_dir, config.keep_free_mb
         cell = config.deployment
-        if embodiment is None and not path:
-            raise HptError(f"{_EMPTY.format('embodiment')} path of an embodiment file")
+        self._all_topics = config.all_topics
+        if embodiment is None and not path and not self._all_topics:
+            raise HptError(
+                f"{_EMPTY.format('embodiment')} path of an embodiment file, or all_topics to record every topic"
+            )
         if not folder:
             raise HptError(f"{_EMPTY.format('out_dir')} folder that bags go to")
-        self.embodiment = Embodiment.load(path) if embodiment is None else embodiment
+        self.embodiment = Embodiment.load(path) if embodiment is None and path else embodiment
         if deployment is None and cell:
             deployment = Deployment.load(cell)
+        if deployment is not None and self.embodiment is None:
+            raise HptError(
+                "a deployment file is given and no embodiment file; give the one that it is for, or neither"
+            )
         self.deployment = deployment
-        self._here = self.embodiment if deployment is None else deployment.over(self.embodiment)
+        self._here = self.embodiment
+        if deployment is not None and self.embodiment is not None:
+            self._here = deployment.over(self.embodiment)
         self.out_dir = Path(folder).expanduser()
         try:
             self.out_dir.mkdir(parents=True, exist_ok=True)
@@ -117,9 +126,12 @@ class RecorderNode(StrictParameters, Node):
             check_topic(topic, "the parameter extra_topics")
         self._rates_hz: dict[str, float] = {}
         self.topics = RecorderTopics(self, self._rates_hz, self._on_message, self._on_lost)
-        robot = self._here.with_topics(self.topics.resolve)
-        self._rates_hz.update(promised_rates(robot))
-        self._needed, self._held = robot.topics, HeldMessages(robot)
+        self._needed: dict[str, str] = {}
+        self._held: HeldMessages | None = None
+        if self._here is not None:
+            robot = self._here.with_topics(self.topics.resolve)
+            self._rates_hz.update(promised_rates(robot))
+            self._needed, self._held = robot.topics, HeldMessages(robot)
         self._extra = [self.topics.resolve(topic) for topic in config.extra_topics]
         self._recording: EpisodeRecording | None = None
         self._rates: RateWatch | None = None
@@ -136,9 +148,9 @@ class RecorderNode(StrictParameters, Node):
         self.controls = RecorderControls(self, config.joy_topic, config.joy)
         # Wall time: publishers must be found also while a simulation is paused.
         steady_timer(self, LOOK_S, self._look)
-        self.get_logger().info(
-            f"records {self.embodiment.name} into {self.out_dir}; waiting for ~/start_episode"
-        )
+        names = [self.embodiment.name] if self.embodiment is not None else []
+        what = " and ".join([*names, *(["every topic"] if self._all_topics else [])])
+        self.get_logger().info(f"records {what} into {self.out_dir}; waiting for ~/start_episode")
 
     @property
     def recording(self) -> bool:
@@ -160,8 +172,14 @@ class RecorderNode(StrictParameters, Node):
 
     def _look(self) -> None:
         """Subscribe to what has come to be published, and check the rates of what is being recorded."""
-        for topic, type_ in [*self._needed.items(), *((topic, "") for topic in self._extra)]:
+        further = dict.fromkeys(self._extra, "")
+        if self._all_topics:
+            own = (bag_schema.EVENTS_TOPIC, bag_schema.EMBODIMENT_TOPIC)
+            further |= {topic: "" for topic in self.topics.published() if topic not in own}
+        for topic, type_ in (further | self._needed).items():
             self.topics.poll(topic, type_)
+        if self._recording is not None:
+            self._add_new(self._recording)
         if self._recording is not None and self._rates is not None:
             instant = self._time.now()
             if self._jumped(instant):
@@ -169,6 +187,18 @@ class RecorderNode(StrictParameters, Node):
             for warning in self._rates.check(instant.control_ns):
                 self._warn(warning)
             self._check_room()
+
+    def _add_new(self, recording: EpisodeRecording) -> None:
+        """Record topics that somebody began to publish since the episode began."""
+        for topic, entry in self.topics.known.items():
+            if topic not in recording.counts:
+                try:
+                    recording.add_topic(topic, entry, installed_types([entry.type]))
+                except HptError as error:
+                    self._warn(f"{topic} is not recorded: {error}")
+                    recording.counts.pop(topic, None)
+                    continue
+                self.get_logger().info(f"records {topic} from now on")
 
     def _warn(self, text: str) -> None:
         """Say it now, and keep it for the bag."""
@@ -196,7 +226,8 @@ class RecorderNode(StrictParameters, Node):
             self._lost[topic] = self._lost.get(topic, 0) + count
 
     def _on_message(self, topic: str, data: bytes) -> None:
-        self._held.saw(topic, data)
+        if self._held is not None:
+            self._held.saw(topic, data)
         if self._recording is None or topic not in self._recording.counts:
             return
         instant = self._time.now()
@@ -257,7 +288,8 @@ class RecorderNode(StrictParameters, Node):
             HptError: one is running, a topic of the embodiment file has no publisher, or the disk refuses.
         """
         try:
-            self._start(task or self.embodiment.task, operator or self.operator)
+            usual = self.embodiment.task if self.embodiment is not None else ""
+            self._start(task or usual, operator or self.operator)
         except HptError as error:
             self.get_logger().error(f"start refused: {error}")
             raise
@@ -283,12 +315,17 @@ class RecorderNode(StrictParameters, Node):
             )
         topics = dict(self.topics.known)
         topics[bag_schema.EVENTS_TOPIC] = RecordedTopic(bag_schema.EVENTS_TYPE)
-        topics[bag_schema.EMBODIMENT_TOPIC] = RecordedTopic(bag_schema.EMBODIMENT_TYPE, latched=True)
         moment = datetime.datetime.now(datetime.timezone.utc)
         name = f"{moment:%Y%m%dT%H%M%SZ}_{uuid.uuid4().hex[:8]}"
+        described = {}
+        if self.embodiment is not None:
+            topics[bag_schema.EMBODIMENT_TOPIC] = RecordedTopic(bag_schema.EMBODIMENT_TYPE, latched=True)
+            described = {
+                bag_schema.KEY_EMBODIMENT: self.embodiment.to_yaml(),
+                bag_schema.KEY_TOPICS: json.dumps(self._topic_names()),
+            }
         metadata = {
-            bag_schema.KEY_EMBODIMENT: self.embodiment.to_yaml(),
-            bag_schema.KEY_TOPICS: json.dumps(self._topic_names()),
+            **described,
             bag_schema.KEY_EPISODE: name,
             bag_schema.KEY_TASK: task,
             bag_schema.KEY_OPERATOR: operator,
@@ -301,10 +338,10 @@ class RecorderNode(StrictParameters, Node):
         self._started_ns, self._lost, self._warnings = self._time.now().control_ns, {}, []
         self._rates = RateWatch(self._rates_hz, self._started_ns, RATE_WINDOW_S)
         self._tell(EpisodeEvent.STARTED, now_ns)
-        text = serialize_message(String(data=self.embodiment.to_yaml()))
-        if self.recording:  # else the disk was full already
+        if self.recording and self.embodiment is not None:  # else the disk was full already
+            text = serialize_message(String(data=self.embodiment.to_yaml()))
             self._write(bag_schema.EMBODIMENT_TOPIC, now_ns, text)
-        for held, message in self._held.messages():
+        for held, message in self._held.messages() if self._held is not None else ():
             # Before all others of their topics, so that stamps do not go back.
             if self.recording and held in topics:
                 self._write(held, now_ns, message)
@@ -315,7 +352,8 @@ class RecorderNode(StrictParameters, Node):
 
     def _topic_names(self) -> dict[str, str]:
         """Topics of the embodiment file and what they stand for here."""
-        return {name: self.resolve_topic_name(name) for name in self._here.topics}
+        names = self._here.topics if self._here is not None else ()
+        return {name: self.resolve_topic_name(name) for name in names}
 
     def _on_stop(self, request: Any, response: Any) -> Any:
         try:
@@ -428,9 +466,10 @@ def main(args: list[str] | None = None) -> int:
 
 
 def run(
-    embodiment: Embodiment,
+    embodiment: Embodiment | None,
     out_dir: str,
     *,
+    all_topics: bool = False,
     extra_topics: Sequence[str],
     operator: str,
     ros_arguments: Sequence[str],
@@ -440,7 +479,9 @@ def run(
 
     `ros_arguments` are what stands behind --ros-args.
     """
-    overrides = [Parameter("operator", value=operator)] if operator else []
+    overrides: list[Any] = [Parameter("operator", value=operator)] if operator else []
+    if all_topics:
+        overrides.append(Parameter("all_topics", value=True))
 
     def make() -> RecorderNode:
         node = RecorderNode(
