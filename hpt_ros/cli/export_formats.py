@@ -11,7 +11,7 @@ of diffusion policy (real-stanford/diffusion_policy): ``data/*`` with all episod
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.dataset import Dataset, Episode
+from hpt_ros.dataset import Dataset
 from hpt_ros.dataset.conversion_report import reported_episodes
 from hpt_ros.dataset.layout import features_of
-from hpt_ros.dataset.reader import decode_video
+from hpt_ros.dataset.reader import episodes_with_frames
 from hpt_ros.extras import require_extra
 
 _ROBOMIMIC = {"done": "dones", "reward": "rewards"}
@@ -47,7 +47,7 @@ def write_hdf5(path: Path, dataset: Dataset, progress: Progress) -> None:
         )
         data.attrs["fps"] = dataset.embodiment.tick_hz
         data.attrs["embodiment"] = dataset.embodiment.to_yaml()
-        for number, (episode, pictures) in enumerate(_episodes(dataset)):
+        for number, (episode, pictures) in enumerate(episodes_with_frames(dataset)):
             rows = slice(episode.start, episode.stop)
             outcome = outcomes.get(episode.index, "unknown")
             demo = data.create_group(f"demo_{number}")
@@ -112,7 +112,7 @@ def write_zarr(path: Path, dataset: Dataset, progress: Progress) -> None:
         for stream in dataset.embodiment.image_streams
     }
     ends = new_array(meta)("episode_ends", shape=(len(dataset.episodes),), dtype=np.int64)
-    for number, (episode, pictures) in enumerate(_episodes(dataset)):
+    for number, (episode, pictures) in enumerate(episodes_with_frames(dataset)):
         rows = slice(episode.start, episode.stop)
         for name, values in columns.items():
             stored[name][rows] = values[rows]
@@ -136,23 +136,6 @@ def _columns(dataset: Dataset) -> dict[str, NDArray[Any]]:
 
 def _view_shape(dataset: Dataset, name: str) -> tuple[int, ...]:
     return dataset.embodiment.stream(name).shape
-
-
-def _episodes(dataset: Dataset) -> Iterator[tuple[Episode, dict[str, Iterator[NDArray[np.uint8]]]]]:
-    """Each episode with the frames of each view; videos of many episodes are decoded once, in order."""
-    names = [stream.name for stream in dataset.embodiment.image_streams]
-    playing: dict[str, tuple[Path, int, Iterator[NDArray[np.uint8]]]] = {}
-    for episode in dataset.episodes:
-        frames: dict[str, Iterator[NDArray[np.uint8]]] = {}
-        for name, span in zip(names, episode.videos, strict=True):
-            path, place, video = playing.get(name, (None, 0, iter(())))
-            if path != span.path or place > span.first_frame:
-                place, video = 0, decode_video(span.path, dataset.embodiment.tick_hz)
-            for _ in islice(video, span.first_frame - place):
-                pass
-            frames[name] = islice(video, episode.length)
-            playing[name] = (span.path, span.first_frame + episode.length, video)
-        yield episode, frames
 
 
 def _outcomes(dataset: Dataset) -> dict[int, str]:

@@ -37,6 +37,7 @@ VERBS = {
     "convert": "convert rosbags to a LeRobotDataset v3.0",
     "import": "import a dataset of others: LeRobot v2.0, v2.1 or v3.0, RLDS, HDF5 (robomimic, ALOHA) or Zarr (UMI)",
     "quality": "check a dataset and write a report of what is wrong with it, as one HTML page",
+    "dataset": "edit a dataset where LeRobot's own tools do not: trim rests",
     "view": "open an episode of a dataset or a bag in Rerun, or write it as a video",
     "export": "write a dataset as HDF5 (robomimic's layout) or Zarr (diffusion policy's layout)",
     "pretrain": "train one trunk on the datasets of many robots",

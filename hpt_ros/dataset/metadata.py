@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES, read_report, reported_episodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import (
@@ -19,6 +21,7 @@ from hpt_ros.dataset.layout import (
     DATA_FILE_MB,
     DATA_PATH,
     EMBODIMENT,
+    EPISODES,
     FILES_PER_CHUNK,
     INFO,
     LABELS,
@@ -29,6 +32,7 @@ from hpt_ros.dataset.layout import (
     features_of,
     integer_fps,
     joined_feature,
+    parquet_files,
 )  # fmt: skip
 from hpt_ros.dataset.recognise import recognise
 from hpt_ros.dataset.tables import Record, read_json, read_rows
@@ -56,6 +60,14 @@ class StoredFeature:
     shape: tuple[int, ...]
     names: tuple[str, ...] | None
     depth: bool
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether its values are numbers or logical: what others call it (string, language, depth, ...) is neither."""
+        try:
+            return np.dtype(self.dtype).kind in "fiub"
+        except TypeError:
+            return False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -133,6 +145,12 @@ def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> Info:
         raise DatasetError(
             f"dataset {str(root)!r} has codebase_version {version!r}, but {' or '.join(versions)} was "
             f"expected; {remedy}"
+        )
+    if version == VERSION and not parquet_files(root, EPISODES) and (root / "meta/episodes.jsonl").is_file():
+        raise DatasetError(
+            f"dataset {str(root)!r} has codebase_version {version!r}, but the files of v2.1 "
+            "(meta/episodes.jsonl); correct "
+            f"the version in {INFO}, or copy the dataset again"
         )
     fps = info.number("fps")
     if not 0.1 <= fps <= 1000:
@@ -267,8 +285,9 @@ def read_embodiment(root: Path, given: Embodiment | None) -> Embodiment:
     if not path.is_file():
         if given is None:
             raise DatasetError(
-                f"dataset {str(root)!r} has no {EMBODIMENT!r}, so it was made elsewhere; make a dataset of it with "
-                "`hpt import`, or name the robot with --embodiment FILE"
+                f"dataset {str(root)!r} has no {EMBODIMENT!r}, so it was made elsewhere, or edited by lerobot, "
+                "which does "
+                "not copy it; make a dataset of it with `hpt import`, or name the robot with --embodiment FILE"
             )
         return given
     inside = Embodiment.load(path)

@@ -11,8 +11,9 @@ memory-mapped (`hpt_ros.dataset.columns`); frames are decoded once, by `hpt_ros.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from hpt_ros.dataset.layout import (
 )
 from hpt_ros.dataset.metadata import Info, check_features, read_action_source, read_embodiment, read_info
 from hpt_ros.dataset.recognise import unreadable
+from hpt_ros.dataset.selection import check_known
 from hpt_ros.dataset.tables import integers, numbers, read_parquet, read_rows
 from hpt_ros.embodiment import Embodiment
 
@@ -84,15 +86,25 @@ class Dataset:
 
     def __post_init__(self) -> None:
         tasks = tuple(sorted({episode.task for episode in self.episodes}))
-        index = [tasks.index(episode.task) for episode in self.episodes]
-        lengths = [episode.length for episode in self.episodes]
+        index = np.zeros(len(self.action), dtype=np.int64)
+        for episode in self.episodes:
+            index[episode.start : episode.stop] = tasks.index(episode.task)
         object.__setattr__(self, "tasks", tasks)
-        object.__setattr__(self, "task_index", np.repeat(np.array(index, dtype=np.int64), lengths))
+        object.__setattr__(self, "task_index", index)
 
     @property
     def length(self) -> int:
-        """Number of ticks N."""
+        """Number of ticks N, those of episodes that were not selected included."""
         return int(self.action.shape[0])
+
+    def select(self, numbers: Sequence[int]) -> Dataset:
+        """Return the same dataset with these episodes alone; its arrays keep their rows.
+
+        Raises:
+            DatasetError: one is not there.
+        """
+        check_known(numbers, (episode.index for episode in self.episodes), f"dataset {str(self.root)!r}")
+        return replace(self, episodes=tuple(e for e in self.episodes if e.index in set(numbers)))
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -167,6 +179,25 @@ def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
                 yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     except (av.error.FFmpegError, IndexError, OSError) as error:
         raise unreadable(path, "decoded", error) from error
+
+
+def episodes_with_frames(
+    dataset: Dataset,
+) -> Iterator[tuple[Episode, dict[str, Iterator[NDArray[np.uint8]]]]]:
+    """Yield each episode with the frames of each view; videos of many episodes are decoded once, in order."""
+    names = [stream.name for stream in dataset.embodiment.image_streams]
+    playing: dict[str, tuple[Path, int, Iterator[NDArray[np.uint8]]]] = {}
+    for episode in dataset.episodes:
+        frames: dict[str, Iterator[NDArray[np.uint8]]] = {}
+        for name, span in zip(names, episode.videos, strict=True):
+            path, place, video = playing.get(name, (None, 0, iter(())))
+            if path != span.path or place > span.first_frame:
+                place, video = 0, decode_video(span.path, dataset.embodiment.tick_hz)
+            for _ in islice(video, span.first_frame - place):
+                pass
+            frames[name] = islice(video, episode.length)
+            playing[name] = (span.path, span.first_frame + episode.length, video)
+        yield episode, frames
 
 
 def _read_episodes(info: Info, robot: Embodiment) -> tuple[tuple[Episode, ...], tuple[Path, ...]]:

@@ -209,3 +209,48 @@ def test_when_a_column_is_wrong_expect_those_that_there_are(tmp_path, capsys):
     assert "did you mean 'obs/robot0_eef_pos'" in said
     assert main(["import", str(source), "--out", str(tmp_path / "out"), "--action", "act"]) == 2
     assert "has no group with act, so no episode was found" in capsys.readouterr().err
+
+
+def test_robocasa_84_has_its_instruction_with_each_episode(tmp_path):
+    source = robomimic(tmp_path / "robocasa.hdf5")
+    with h5py.File(source, "a") as file:
+        for name, demo in file["data"].items():
+            demo.attrs["ep_meta"] = json.dumps({"lang": f"open {name}"})
+    assert imported(source, tmp_path).tasks == ("open demo_0", "open demo_10")
+
+
+def test_robomind_any4lerobot_36_names_its_action_otherwise(tmp_path, capsys):
+    """Also any4lerobot #93: images are files."""
+    for number, length in enumerate(LENGTHS):
+        with h5py.File(tmp_path / f"trajectory_{number}.hdf5", "w") as file:
+            file["master/joint_position"] = vectors(length, 7)
+            file["puppet/joint_position"] = vectors(length, 7, 1.0)
+            files = [cv2.imencode(".jpg", image)[1].reshape(-1) for image in pictures(length)]
+            stored = file.create_dataset(
+                "observations/rgb_images/camera_top", (length,), h5py.vlen_dtype(np.uint8)
+            )
+            for row, data in enumerate(files):
+                stored[row] = data
+    command = ["import", str(tmp_path), "--out", str(tmp_path / "out"), "--fps", "30"]
+    assert main(command) == 2
+    assert "has no group with action or actions" in capsys.readouterr().err
+    names = ["--action", "master/joint_position", "--state", "puppet/joint_position"]
+    dataset = imported(tmp_path, tmp_path, "--fps", "30", *names)
+    np.testing.assert_array_equal(dataset.state[:5], vectors(5, 7, 1.0))
+    assert len(dataset.embodiment.image_streams) == 1
+
+
+def test_robomimic_238_demonstrations_of_robosuite_have_no_observations(tmp_path, capsys):
+    with h5py.File(tmp_path / "demo.hdf5", "w") as file:
+        for number, length in enumerate(LENGTHS):
+            file[f"data/demo_{number}/actions"] = vectors(length, 7)
+            file[f"data/demo_{number}/states"] = vectors(length, 32)
+    command = ["import", str(tmp_path / "demo.hdf5"), "--out", str(tmp_path / "out"), "--fps", "20"]
+    assert main(command) == 2
+    assert (
+        "neither images nor a state that a policy could observe; name columns with --state"
+        in capsys.readouterr().err
+    )
+    assert imported(
+        tmp_path / "demo.hdf5", tmp_path, "--fps", "20", "--state", "states", "--overwrite"
+    ).state.shape == (17, 32)

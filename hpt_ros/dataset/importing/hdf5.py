@@ -118,11 +118,14 @@ def _plain(value: Any) -> str:
 
 
 def _instruction(attributes: Mapping[str, str]) -> str:
-    """Return the task's text: an attribute or a text of the episode, or what LIBERO keeps in JSON of ``data``."""
+    """Return the task's text: an attribute or a text of the episode, or what RoboCasa and LIBERO keep in JSON."""
     for end in (*TEXTS, "language_raw"):
         if attributes.get(end):
             return attributes[end].strip()
-    text: Any = _from_json(attributes.get("problem_info", "")).get("language_instruction")
+    text: Any = _from_json(attributes.get("ep_meta", "")).get("lang")  # RoboCasa, of the episode
+    text = text or _from_json(attributes.get("problem_info", "")).get(
+        "language_instruction"
+    )  # LIBERO, of all
     return str("".join(text) if isinstance(text, list) else text or "").strip().strip('"')
 
 

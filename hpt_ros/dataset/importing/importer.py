@@ -157,6 +157,12 @@ def make_embodiment(
 
     Episodes that cannot be read do not count if `skip_bad` is true, and are an error otherwise.
     """
+    if not source.views and not source.state_names:
+        raise DatasetError(
+            f"{source.where} has neither images nor a state that a policy could observe; name columns with "
+            "--state, of those "
+            f"that were left out: {', '.join(source.left_out)[:400] or 'none'}"
+        )
     lower = np.full(len(source.action_names), np.inf)
     upper = -lower
     speed, pull = np.zeros(len(lower)), np.zeros(len(lower))

@@ -97,7 +97,7 @@ class LeRobotSource:
         vectors = {
             name: int(np.prod(feature.shape))
             for name, feature in features.items()
-            if feature.dtype not in ("video", "image", "string", "language") and name not in COUNTERS
+            if feature.is_numeric and name not in COUNTERS
         }
         self._action = choose_columns(self.where, vectors, action, ACTIONS, "action")
         self._state = choose_columns(self.where, vectors, state, STATES, "state")

@@ -201,12 +201,12 @@ def _speed(robot: Embodiment, action: Floats) -> Floats:
     return robot.space.speeds(action)
 
 
-def _moving(robot: Embodiment, episode: EpisodeArrays) -> NDArray[np.bool_]:
+def find_motion(robot: Embodiment, state: Floats, action: Floats) -> NDArray[np.bool_]:
     """Return where the command or the arm moved since the tick before, (n,); false at the first."""
-    moving = np.zeros(len(episode.action), dtype=bool)
-    moving[1:] = _speed(robot, episode.action) >= STILL_RATIO
+    moving = np.zeros(len(action), dtype=bool)
+    moving[1:] = _speed(robot, action) >= STILL_RATIO
     if robot.space.joints_measured:
-        moving[1:] |= _speed(robot, robot.space.measured(episode.state)) >= STILL_RATIO
+        moving[1:] |= _speed(robot, robot.space.measured(state)) >= STILL_RATIO
     return moving
 
 
@@ -225,7 +225,7 @@ def _longest_run(mask: NDArray[np.bool_]) -> int:
 def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality:
     """Measure one episode of at least one tick."""
     dt_s, action = robot.dt_s, episode.action
-    moving = _moving(robot, episode)
+    moving = find_motion(robot, episode.state, episode.action)
     still = ~moving[1:]
     where = np.flatnonzero(moving)
     idle_start, idle_end = (
@@ -330,7 +330,7 @@ def measure_dimensions(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> 
 
 def _resting(robot: Embodiment, episode: EpisodeArrays) -> NDArray[np.bool_]:
     """Return where nothing has moved for `REST_TICKS` ticks, (n,)."""
-    moving = _moving(robot, episode)
+    moving = find_motion(robot, episode.state, episode.action)
     moving[0] = True  # what was before is not known
     resting = ~moving
     for back in range(1, REST_TICKS):
