@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES, read_report, reported_episodes
+from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import (
     ACTION,
@@ -54,12 +55,14 @@ class StoredFeature:
         shape: of one row's value.
         names: of its elements, flattened; None if there are none, or not one for each.
         depth: it is marked as depth, or has one channel.
+        codes: which distances a video of depth holds; None if it is none as lerobot stores it.
     """
 
     dtype: str
     shape: tuple[int, ...]
     names: tuple[str, ...] | None
     depth: bool
+    codes: DepthCodes | None = None
 
     @property
     def is_numeric(self) -> bool:
@@ -181,7 +184,19 @@ def _stored_feature(feature: Record) -> StoredFeature:
         raise feature.wrong("shape", "height, width and channels")
     names = _flat_names(feature.values.get("names"), math.prod(shape))
     depth = pictures and (_is_marked_depth(feature) or len(shape) == 2 or 1 in (shape[0], shape[-1]))
-    return StoredFeature(dtype, tuple(shape), names, depth)
+    return StoredFeature(
+        dtype, tuple(shape), names, depth, _depth_codes(feature) if dtype == "video" else None
+    )
+
+
+def _depth_codes(feature: Record) -> DepthCodes | None:
+    info = feature.values.get("info")
+    if not isinstance(info, dict) or not str(info.get("video.pix_fmt")).startswith("gray12"):
+        return None
+    try:
+        return DepthCodes.from_info(info)
+    except ValueError as error:
+        raise feature.wrong("info", f"distances in order ({error})") from error
 
 
 def _is_marked_depth(feature: Record) -> bool:

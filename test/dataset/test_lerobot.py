@@ -276,13 +276,15 @@ def test_what_lerobot_writes_is_imported(tmp_path, lerobot_python, capsys):
     answer(lerobot_python, MADE, tmp_path / "made", tmp_path)
     assert main(["import", str(tmp_path / "made"), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert "columns left out: observation.images.depth (depth)" in said
     assert "labels kept: next.reward (next.reward), next.done (next.done)" in said
     dataset = open_dataset(tmp_path / "out")
     assert [(episode.task, episode.length) for episode in dataset.episodes] == [("task 0", 8), ("task 1", 9)]
     assert dataset.embodiment.action.names == ("a", "b")
     np.testing.assert_array_equal(dataset.state[:, 0], [*range(8), *range(9)])
     np.testing.assert_array_equal(np.flatnonzero(dataset.labels["next.done"]), [7, 15])
+    expected = np.array([500 + 10 * tick for tick in (*range(8), *range(9))])
+    depth = dataset.arrays["observation.depth.depth"]
+    assert np.abs(depth.astype(int) - expected[:, None, None]).max() <= 1  # 12 bits for 10 m
 
 
 @pytest.mark.slow

@@ -101,6 +101,7 @@ class ArraySource:
         views = make_unique([to_name(_shortened(key)) for key in images])
         self._images = dict(zip(views, images, strict=True))
         self.views = {view: _size(name, columns[key], stored.rows) for view, key in self._images.items()}
+        self.depths: dict[str, tuple[int, int]] = {}
         self._text = next(
             (
                 key

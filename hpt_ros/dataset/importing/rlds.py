@@ -88,6 +88,7 @@ class RldsSource:
         names = [to_name(key.removeprefix(STEPS).removeprefix("observation/")) for key in images]
         self._images = dict(zip(make_unique(names), images, strict=True))
         self.views = {view: size_of_file(columns[key][0], name) for view, key in self._images.items()}
+        self.depths: dict[str, tuple[int, int]] = {}
         self._dims = {key: sizes[key] for key in (*self._action, *self._state)}
         self.action_names, self.state_names = self._names(self._action), self._names(self._state)
         self._text = next(
