@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hpt_ros.control import Command, ControlConfig, Controller, Kinematics, Limits, StreamRate, Watchdog
 from hpt_ros.control.chunk import NS_PER_S, shape_refusal
 from hpt_ros.embodiment import Stream
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError, did_you_mean
 from hpt_ros.observation import decode, measured_ns, require_frame, view_size
 from hpt_ros.observation.checks import place
 from hpt_ros.policies.factory import LoadedPolicy
@@ -341,7 +341,10 @@ class PolicyRuntime:
                 require_frame(self._framed[stream.name], message, place(stream))
             value = decode(stream, message)
             if stream.modality == "language" and (refused := self.set_task(str(value))):
-                raise HptError(f"stream {stream.name!r} (topic {stream.topic}) was not heeded: {refused}")
+                raise HptError(
+                    Code.INVALID, f"stream {stream.name!r} (topic {stream.topic})",
+                    problem=f"was not heeded: {refused}",
+                )  # fmt: skip
             self.observations.sample(stream, value, stamp, arrival_ns)
             seen = (stamp, arrival_ns)
             if stream.modality == "state":

@@ -37,6 +37,7 @@ from rclpy.parameter import Parameter
 from hpt_ros.control import ControlConfig, State
 from hpt_ros.control.clock import Instant
 from hpt_ros.embodiment import Stream
+from hpt_ros.errors import Refusal
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.executable import run
 from hpt_ros.nodes.common.failing import answer_always
@@ -64,7 +65,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
     """See the module. Make it in any process, with its own executor (`Composition.add`), and call `close` at the end.
 
     Attributes:
-        refusal: why the last transition failed, one sentence; empty if it did not.
+        refusal: why the last transition failed; None if it did not.
         starting: whether the executable makes the first transitions; it says their refusal itself.
     """
 
@@ -83,7 +84,8 @@ class PolicyNode(StrictParameters, LifecycleNode):
             node_arguments: of rclpy's Node, e.g. context, parameter_overrides.
         """
         super().__init__(name, **node_arguments)
-        self.refusal, self.may_come, self.starting = "", False, False
+        self.refusal: Refusal | None = None
+        self.may_come = self.starting = False
         self._load = load
         self._lock = threading.RLock()
         self._runtime: PolicyRuntime | None = None
