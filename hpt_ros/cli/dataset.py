@@ -34,10 +34,16 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.dataset import open_dataset
     from hpt_ros.dataset.trim import trim_dataset
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
 
     if Path(args.out).resolve() == Path(args.dataset).resolve():
-        raise HptError(f"--out is the dataset {args.dataset!r} itself; give another folder")
+        raise HptError(
+            Code.CONFLICT,
+            "--out",
+            args.out,
+            problem="is the dataset {value} itself",
+            remedy="give another folder",
+        )
     with tempfile.TemporaryDirectory() as folder, Terminal() as terminal:
         dataset = open_dataset(args.dataset, cache_root=folder)
         ends = trim_dataset(

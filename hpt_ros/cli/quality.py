@@ -53,15 +53,21 @@ def run(args: argparse.Namespace) -> int:
 
     from hpt_ros.dataset import open_dataset
     from hpt_ros.embodiment import Embodiment
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
 
     _check_out(args.out, args.dataset)
     if not 0.0 <= args.min <= 1.0:
         raise HptError(
-            f"--min is {args.min:g}, but a fraction of the episodes from 0 to 1 was expected; correct it"
+            Code.OUT_OF_RANGE, "--min", args.min, expected="a fraction of the episodes from 0 to 1"
         )
     if args.keep is not None and args.keep.resolve().is_relative_to(args.dataset.resolve()):
-        raise HptError(f"--keep is {str(args.keep)!r} inside the dataset; write the list beside it")
+        raise HptError(
+            Code.CONFLICT,
+            "--keep",
+            args.keep,
+            problem="is {value} inside the dataset",
+            remedy="write the list beside it",
+        )
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     with tempfile.TemporaryDirectory() as folder:  # a report leaves no copy of depth and point clouds behind
         quality = _report(args, open_dataset(args.dataset, embodiment, cache_root=folder))

@@ -483,7 +483,7 @@ def test_the_exit_status_is_of_errors_and_of_the_fraction_that_was_asked_for(tmp
     assert main([*command, "--min", "0.9"]) == 0
     assert main([*command, "--min", "0.95"]) == 1
     assert main([*command, "--min", "2"]) == 2
-    assert "--min is 2, but a fraction of the episodes from 0 to 1" in capsys.readouterr().err
+    assert "--min is 2, expected a fraction of the episodes from 0 to 1" in capsys.readouterr().err
 
 
 def test_what_was_not_assessed_is_told_with_its_reason(good, tmp_path, capsys):
