@@ -19,8 +19,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.control import Command, ControlConfig, Controller, Kinematics, Limits, StreamRate, Watchdog
+from hpt_ros.control import (
+    Command,
+    ControlConfig,
+    Controller,
+    Fault,
+    Kinematics,
+    Limits,
+    StreamRate,
+    Watchdog,
+)
 from hpt_ros.control.chunk import NS_PER_S, shape_refusal
+from hpt_ros.control.plausible import REMEDY
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Code, HptError, did_you_mean
 from hpt_ros.observation import decode, measured_ns, require_frame, view_size
@@ -345,6 +355,8 @@ class PolicyRuntime:
                     Code.INVALID, f"stream {stream.name!r} (topic {stream.topic})",
                     problem=f"was not heeded: {refused}",
                 )  # fmt: skip
+            if stream.modality == "state":
+                self._require_plausible(stream, value, stamp)
             self.observations.sample(stream, value, stamp, arrival_ns)
             seen = (stamp, arrival_ns)
             if stream.modality == "state":
@@ -363,6 +375,14 @@ class PolicyRuntime:
         if stream.modality == "image":
             self.metrics.add("image_delay_s", (arrival_ns - stamp) / NS_PER_S)
 
+    def _require_plausible(self, stream: Stream, value: NDArray[Any], stamp: int) -> None:
+        pose = self._pose.would_be(stream.name, value)
+        if pose is None:
+            return
+        part = np.isnan(value).tobytes() if stream.partial else b""
+        if jumps := self.controller.implausible(stream.name, part, pose, self.to_control(stamp)):
+            raise HptError(Code.INVALID, place(stream), problem=jumps, remedy=REMEDY)
+
     def _stand(self, now_ns: int) -> None:
         """A robot that is published only while it moves, and is silent, is measured where it stands."""
         if not self._pose.holding or (measured := self._pose.newest()) is None:
@@ -379,7 +399,7 @@ class PolicyRuntime:
             self._unwatched.saw(stream.name, stamp, arrival_ns)
 
     def _failed(self, words: str, trace: str) -> str:
-        self.controller.stop(f"internal error, {words}")
+        self.controller.stop(f"internal error, {words}", Fault.INTERNAL)
         return trace
 
     def _listen(self, now_ns: int, heard: _Heard) -> None:
