@@ -145,7 +145,7 @@ def test_when_the_embodiment_is_missing_expect_it_may_be_given(own_folder: Path)
     (own_folder / "meta/hpt/embodiment.yaml").unlink()
     with pytest.raises(
         DatasetError,
-        match="no 'meta/hpt/embodiment.yaml', so it was made elsewhere; .* or name the robot with --embodiment",
+        match="no 'meta/hpt/embodiment.yaml', so it was made elsewhere, .* or name the robot with --embodiment",
     ):
         open_dataset(own_folder)
     assert open_dataset(own_folder, Embodiment.loads(EMBODIMENT)).length == sum(LENGTHS)
