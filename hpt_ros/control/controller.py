@@ -241,7 +241,7 @@ class Controller:
         return self._intake.take(observation_ns, dt_s, values, now_ns, number)
 
     def refuse_chunk(self, reason: str) -> str:
-        """Note a chunk of a wrong size, which is none of this robot's; returns why it is not executed."""
+        """Note a chunk of a wrong size, which is for a different robot; returns why it is not executed."""
         return self._intake.refuse(reason)
 
     def inference_error(self, reason: str) -> None:

@@ -59,7 +59,7 @@ class Step:
         command: to send, or None.
         result: an inference that has just finished, or None.
         problem: why its chunk was not taken; empty if it was.
-        internal: trace of a fault of ours, which stopped the robot; empty if there was none.
+        internal: trace of an internal error, which stopped the robot; empty if there was none.
         complaints: of messages that could not be used: stream name and sentence.
         lost: sentences about streams that the policy can do without and now must.
     """
@@ -213,7 +213,7 @@ class PolicyRuntime:
         return command.later(self.ahead_ns)
 
     def close(self) -> bool:
-        """End the threads and let go of the policy; False if it did not come back."""
+        """End the threads and release the policy; False if it did not come back."""
         self.loaded.close()
         return self.end()
 
@@ -319,7 +319,7 @@ class PolicyRuntime:
     def step(self, now_ns: int) -> Step:
         """One control period: never waits for the policy. Takes ROS time, and its command is due at a ROS time.
 
-        A fault of ours in anything but the controller stops the robot, and the controller goes on to brake it.
+        An internal error in anything but the controller stops the robot, and the controller goes on to brake it.
         """
         start_ns = time.monotonic_ns()
         heard = _Heard()
@@ -353,7 +353,7 @@ class PolicyRuntime:
             if stream.modality == "language" and (refused := self.set_task(str(value))):
                 raise HptError(
                     Code.INVALID, f"stream {stream.name!r} (topic {stream.topic})",
-                    problem=f"was not heeded: {refused}",
+                    problem=f"was not accepted: {refused}",
                 )  # fmt: skip
             if stream.modality == "state":
                 self._require_plausible(stream, value, stamp)

@@ -238,7 +238,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
 
     @told
     def on_cleanup(self, state: Any) -> Any:
-        """Let go of the policy and of all that configure made."""
+        """Release the policy and all that configure made."""
         with self._lock:
             self._release()
         return super().on_cleanup(state)
@@ -254,7 +254,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
 
     @told
     def on_error(self, state: Any) -> Any:
-        """A transition failed by a fault of ours: let go of everything, back to unconfigured."""
+        """A transition failed by an internal error: release everything, back to unconfigured."""
         with self._lock:
             self._run.end_all()
             self._loop.stop()
