@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import Feature
 from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_mapped
-from hpt_ros.dataset.tables import numbers, unreadable
+from hpt_ros.dataset.recognise import unreadable
+from hpt_ros.dataset.tables import numbers
 
 COLUMN_FORMAT = "hpt_ros/column/1"
 _BATCH_BYTES = 1 << 24  # read at a time while a large column is written out
@@ -88,7 +89,7 @@ class MappedColumns:
                         values[row : row + len(block)] = block
                         row += len(block)
             except (pa.ArrowException, OSError, ValueError) as error:
-                raise unreadable(file, error) from error
+                raise unreadable(file, "read as parquet", error) from error
         values.flush()
         return self.rows, *feature.shape
 
