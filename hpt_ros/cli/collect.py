@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
     from hpt_ros.evaluation.rollout import Episode, Rollout
@@ -64,14 +64,15 @@ def run(args: argparse.Namespace) -> int:
 
     if args.episodes < 1 or args.seed < 0 or args.workers < 0:
         raise HptError(
-            f"--episodes {args.episodes}, --seed {args.seed} and --workers {args.workers} were given, but at least 1, "
-            "0 and 0 were expected; correct them"
-        )
+            Code.OUT_OF_RANGE, f"--episodes {args.episodes}, --seed {args.seed} and --workers {args.workers}",
+            problem="were given", expected="at least 1, 0 and 0",
+        )  # fmt: skip
     if args.out.exists() and any(args.out.iterdir()):
         raise HptError(
-            f"--out is {str(args.out)!r}, which holds something already, so its bags might be another robot's; give an "
-            "empty folder"
-        )
+            Code.EMPTY, "--out", str(args.out),
+            problem="is {value}, which holds something already, so its bags might be another robot's",
+            remedy="give an empty folder",
+        )  # fmt: skip
     find_environment(args.env)
     arm = policy_of(args.policy)
     # An inference of an expert takes no time; a checkpoint demonstrates at its best as well.
@@ -91,9 +92,11 @@ def run(args: argparse.Namespace) -> int:
                 terminal.bar("recording episodes", succeeded, args.episodes, f"{recorded - succeeded} failed")
             if recorded >= 10 and succeeded < recorded // 2:
                 raise HptError(
-                    f"{arm.name} succeeded in {succeeded} of {recorded} episodes of {args.env}, but at least half was "
-                    f"expected; the bags are in {str(args.out)!r}; 'hpt eval {args.policy} --env {args.env}' shows why"
-                )
+                    Code.OUT_OF_RANGE,
+                    f"{arm.name} succeeded in {succeeded} of {recorded} episodes of {args.env}, but at least "
+                    "half", str(args.out), problem="was expected; the bags are in {value}",
+                    remedy=f"'hpt eval {args.policy} --env {args.env}' shows why",
+                )  # fmt: skip
     Results().print(
         f"{recorded} bags in {args.out}: {succeeded} successes, {recorded - succeeded} failures, which conversion "
         "leaves out",

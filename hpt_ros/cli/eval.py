@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.episodes < 1 or args.seed < 0 or args.workers < 0:
         raise HptError(
-            f"--episodes {args.episodes}, --seed {args.seed} and --workers {args.workers} were given, but at least 1, "
-            "0 and 0 were expected; correct them"
-        )
+            Code.OUT_OF_RANGE, f"--episodes {args.episodes}, --seed {args.seed} and --workers {args.workers}",
+            problem="were given", expected="at least 1, 0 and 0",
+        )  # fmt: skip
     job, provenance = _job(args)
     seeds = range(args.seed, args.seed + args.episodes)
     known = {}

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
     from hpt_ros.cli.terminal import Terminal
@@ -133,14 +133,17 @@ def chosen_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
     if args.resume:
         if args.recipe or args.set or args.iterations is not None or args.batch_size is not None:
             raise HptError(
-                "--resume goes on with the run's own recipe, so --recipe, --set, --iterations and --batch-size "
-                "cannot be given with it; leave them out, or start another run with --init"
-            )
+                Code.UNEXPECTED, "--resume",
+                problem="goes on with the run's own recipe, so --recipe, --set, --iterations and "
+                "--batch-size cannot be given with it",
+                remedy="leave them out, or start another run with --init",
+            )  # fmt: skip
         if args.trunk or args.init or args.image_encoder or args.language_model:
             raise HptError(
-                "--resume goes on with the run's own weights, so --trunk, --image-encoder, --language-model and --init "
-                "cannot be given; leave them out"
-            )
+                Code.UNEXPECTED, "--resume",
+                problem="goes on with the run's own weights, so --trunk, --image-encoder, --language-model "
+                "and --init cannot be given", remedy="leave them out",
+            )  # fmt: skip
         return read_recipe(saved_recipe(out), where=f"the run {args.out!r}"), True
     recipe = load_recipe(
         config_path("recipes", args.recipe or default),
@@ -201,9 +204,10 @@ def _convert(
         if resume:
             return
         raise HptError(
-            f"{str(folder)!r} exists already; train from it with 'hpt finetune {shlex.quote(str(folder))}' and "
-            "another --out, or go on with its run with --resume"
-        )
+            Code.EXISTS, repr(str(folder)),
+            remedy=f"train from it with 'hpt finetune {shlex.quote(str(folder))}' and another --out, or go on "
+            "with its run with --resume",
+        )  # fmt: skip
 
     def show(doing: str, note: str, done: float, total: float) -> None:
         report.bar(doing, round(done), max(round(total), 1), note)
@@ -222,13 +226,14 @@ def checked_device(name: str) -> str:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise HptError(f"--device is {name!r}, but cpu, cuda or cuda:N was expected; correct it") from error
+        raise HptError(Code.INVALID, "--device", name, expected="cpu, cuda or cuda:N") from error
     if device.type not in ("cpu", "cuda"):
-        raise HptError(f"--device is {name!r}, but cpu, cuda or cuda:N was expected; correct it")
+        raise HptError(Code.INVALID, "--device", name, expected="cpu, cuda or cuda:N")
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         raise HptError(
-            f"--device is {name!r}, but PyTorch {torch.__version__} sees {count} CUDA devices; install a CUDA build of "
-            "PyTorch, or train with --device cpu"
-        )
+            Code.INVALID, "--device", name,
+            problem=f"is {{value}}, but PyTorch {torch.__version__} sees {count} CUDA devices",
+            remedy="install a CUDA build of PyTorch, or train with --device cpu",
+        )  # fmt: skip
     return name

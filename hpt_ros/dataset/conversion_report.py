@@ -91,6 +91,7 @@ class EpisodeReport:
         whole: ticks that lacked no stream.
         ages_s: stream name to the mean age of its newest sample at those ticks.
         clocks: stream or output name to what is odd about its stamps, in words.
+        wrapped: joint to how its angle jumped, which was interpolated as if it had not.
         set_back: where the clock of the log times was set back, a sentence each.
         image_sizes: camera's stream name to height and width of its first image in pixels, before it is resized.
     """
@@ -116,6 +117,7 @@ class EpisodeReport:
     ages_s: dict[str, float] = field(default_factory=dict)
     image_sizes: dict[str, list[int]] = field(default_factory=dict)
     clocks: dict[str, str] = field(default_factory=dict)
+    wrapped: dict[str, str] = field(default_factory=dict)
     set_back: list[str] = field(default_factory=list)
 
     def take(self, ages_s: Mapping[str, float]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model.config import DEPTH, IMAGE, POOLINGS, PolicyConfig
 from hpt_ros.model.head_config import STEPS
 from hpt_ros.model.heads import Head, build_head
@@ -179,8 +179,10 @@ class Policy(nn.Module):
         features = self._features(arrays)[2]
         if features.shape[0] != target.shape[0]:
             raise PolicyError(
-                f"the batch has {features.shape[0]} observations but {target.shape[0]} action chunks; pass as many"
-            )
+                Code.WRONG_SHAPE, "the batch",
+                problem=f"has {features.shape[0]} observations but {target.shape[0]} action chunks",
+                remedy="pass as many",
+            )  # fmt: skip
         return self.head.loss(features, self.normaliser["action"].normalise(target), is_real)
 
     def forward(self, inputs: Inputs, generator: torch.Generator | None = None) -> Tensor:
@@ -224,11 +226,15 @@ class Policy(nn.Module):
     def _encode(self, name: str, pictures: Array) -> Tensor:
         modality = self.modalities.get(name)
         if not isinstance(modality, Pictures) or name not in self.encoders:
+            if modality:
+                remedy = f"pass it precomputed '{name}_features'"
+                raise PolicyError(
+                    Code.UNSUPPORTED, "this policy", problem=f"has no {name} encoder", remedy=remedy
+                )
             raise PolicyError(
-                f"this policy has no {name} encoder; pass it precomputed '{name}_features'"
-                if modality
-                else f"this policy reads no {name}, so it has no {name} encoder; leave it out"
-            )
+                Code.UNEXPECTED, "this policy", problem=f"reads no {name}, so it has no {name} encoder",
+                remedy="leave it out",
+            )  # fmt: skip
         features: Tensor = self.encoders[name](check_array(modality.pictures, pictures, self.device))
         return features
 
@@ -266,8 +272,9 @@ class Policy(nn.Module):
         """Take the embeddings of the configuration's tasks, float (tasks, tokens, width), in their order."""
         if self.language is None:
             raise PolicyError(
-                "this policy has no tasks; name them in its configuration, with a language stem"
-            )
+                Code.MISSING, "this policy", problem="has no tasks",
+                remedy="name them in its configuration, with a language stem",
+            )  # fmt: skip
         self.language.set(embeddings)
 
     def require_ready(self) -> None:
@@ -290,7 +297,10 @@ class Policy(nn.Module):
             "heads": [self.heads, self.poolings, self.action_tokens],
         }
         if name not in modules:
-            raise PolicyError(f"a policy has no part {name!r}; use one of {', '.join(modules)}")
+            raise PolicyError(
+                Code.MISSING, "a policy", name, problem="has no part {value}",
+                remedy=f"use one of {', '.join(modules)}",
+            )  # fmt: skip
         return [parameter for module in modules[name] for parameter in module.parameters()]
 
     def parts(self) -> dict[str, int]:
@@ -318,15 +328,17 @@ class Policy(nn.Module):
         unprojected = config.head.kind == "decoder" and not config.head.projection
         if unprojected and config.trunk.width != config.action_dim:
             raise PolicyError(
-                f"the decoder head without projection gives {config.trunk.width} numbers a step, but actions have "
-                f"{config.action_dim}; set head.projection to true"
-            )
+                Code.WRONG_SHAPE, "the decoder head without projection",
+                problem=f"gives {config.trunk.width} numbers a step, but actions have {config.action_dim}",
+                remedy="set head.projection to true",
+            )  # fmt: skip
 
     def _require_evaluation(self) -> None:
         if self.training:
             raise PolicyError(
-                "predict was called in training mode, where dropout is on; call policy.eval() first"
-            )
+                Code.INVALID, "predict", problem="was called in training mode, where dropout is on",
+                remedy="call policy.eval() first",
+            )  # fmt: skip
 
     def _thin(self, arrays: dict[str, Tensor], random: torch.Generator | None = None) -> dict[str, Tensor]:
         """In training leave out some of what may be missing on the robot; in evaluation mode leave all as it is.

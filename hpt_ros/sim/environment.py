@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.messages import Sample
 from hpt_ros.sim.transport import PERFECT, Transport
 
@@ -114,10 +114,7 @@ def find_environment(name: str) -> Callable[..., Environment]:
         HptError: there is none of that name.
     """
     if name not in ENVIRONMENTS:
-        raise HptError(
-            f"the environment {name!r} is unknown, but one of {', '.join(ENVIRONMENTS)} was expected; name one of "
-            f"these{did_you_mean(name, ENVIRONMENTS)}"
-        )
+        raise HptError(Code.UNKNOWN, "the environment", name, known=ENVIRONMENTS, remedy="name one of these")
     module, _, kind = ENVIRONMENTS[name].partition(":")
     make: Callable[..., Environment] = getattr(importlib.import_module(module), kind)
     return make

@@ -319,6 +319,7 @@ def _rows(
             yield from resampler.push(command, standing_for, message.log_ns)
     yield from resampler.finish()
     entry.refused, entry.resized = dict(resampler.refused), dict(resampler.resized)
+    entry.wrapped = dict(resampler.wrapped)
     if clocks is not None:
         delays_s = clocks.compare()
         names = {item.topic: item.name for item in embodiment.streams}

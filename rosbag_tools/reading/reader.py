@@ -11,11 +11,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import sqlite3
+import struct
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from rosbags.rosbag1 import ReaderError
 
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation.track import seconds
@@ -28,6 +32,7 @@ from rosbag_tools.reading.bag_files import (
     how_to_repair,
     storage_files,
     unreadable_file,
+    what_else,
 )
 from rosbag_tools.reading.channels import Channel
 from rosbag_tools.reading.finding import WHAT, is_bag
@@ -83,6 +88,10 @@ class Record:
 
 # The year 2116. Later log times are damage, and so far from a stamp that the difference may leave 64 bits.
 NEWEST_LOG_NS = 1 << 62
+# What parsers raise on damaged bytes; anything else may be an internal error.
+DAMAGE = (
+    ValueError, EOFError, OSError, IndexError, struct.error, sqlite3.Error, OverflowError, ReaderError,
+)  # fmt: skip
 # Messages of which a bag is known, besides its times and counts.
 IDENTIFYING = 64
 
@@ -367,6 +376,8 @@ def _cut(path: Path) -> Path | None:
         if not path.exists():
             raise BagError(f"the bag {str(path)!r} does not exist; give {WHAT}")
         if not is_bag(path):
+            if (other := what_else(path)) is not None:
+                raise other
             raise BagError(f"{str(path)!r} is no bag; give {WHAT} (a folder has {METADATA})")
         return cut_file(storage_files(path) if path.is_dir() else [path])
 
@@ -399,9 +410,14 @@ def _one_sentence(path: Path) -> Iterator[None]:
     except PermissionError as error:
         raise unreadable_file(Path(error.filename or path), error) from error
     except Exception as error:
-        raise BagError(
-            f"bag {str(path)!r} cannot be read ({_short(error)}); it is damaged or no bag: copy or record it again"
-        ) from error
+        damage = isinstance(error, DAMAGE)
+        what = _short(error) if damage else f"{type(error).__name__}: {_short(error)}"
+        remedy = (
+            "it is damaged: copy or record it again"
+            if damage
+            else "if other tools read it, please report this with the file; else copy or record it again"
+        )
+        raise BagError(f"bag {str(path)!r} cannot be read ({what}); {remedy}") from error
 
 
 def _short(error: Exception) -> str:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.refused import refused
 
 from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.learning import Recipe, RecipeError, Windows, open_source, read_recipe, train
 from hpt_ros.learning.evaluation import validate
 from hpt_ros.learning.mixture import mixture_of
@@ -180,7 +181,14 @@ def test_when_the_robot_lacks_a_stems_stream_expect_what_it_has() -> None:
     ):
         recipe_of("tactile").policy.for_embodiment(robot)
     silent = Embodiment.loads(EMBODIMENT.replace("fields: [position, velocity]", "fields: [velocity]"))
-    with pytest.raises(EmbodimentError, match="commands joint 'j1' but no stream has its position"):
+    with refused(
+        EmbodimentError,
+        Code.INVALID,
+        subject="embodiment 'many'",
+        value="j1",
+        problem="but no stream has its position",
+        remedy="position",
+    ):
         recipe_of("actions").policy.for_embodiment(silent)
 
 

@@ -38,10 +38,13 @@ def _recorded(entry: Record) -> Recorded | None:
     said = {name: clocks.text(name) for name in clocks.values}
     if "set_back" in entry and (set_back := entry.texts("set_back")):
         said[""] = "; ".join(set_back)
+    wrapped = entry.record("wrapped") if "wrapped" in entry else Record("", {})
+    jumps = {name: wrapped.text(name) for name in wrapped.values}
     return Recorded(
         entry.integer("ticks"),
         {name: dropped.record(name).integer("ticks") for name in dropped.values},
         {name: ages.number(name) for name in ages.values},
         {name: resized.text(name) for name in resized.values},
         said,
+        jumps,
     )
