@@ -18,7 +18,7 @@ from hpt_ros.control import Command, ControlConfig, State
 from hpt_ros.control.plan import PAST_S
 from hpt_ros.embodiment import Stream
 from hpt_ros.embodiment.commands import Sending
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.smoothness import peak_jerk, spectral_arc_length
 from hpt_ros.evaluation.worker import LockStepWorker
 from hpt_ros.policies.factory import LoadedPolicy
@@ -52,11 +52,14 @@ class RolloutConfig:
         """Refuse times that are none."""
         if not 0.0 <= self.inference_s <= 10.0:
             raise HptError(
-                f"the time of an inference is {self.inference_s} s, but 0 to 10 was expected; correct it"
+                Code.OUT_OF_RANGE, "the time of an inference", self.inference_s, expected="0 to 10 s"
             )
         if self.time_limit_s is not None and not 0.0 < self.time_limit_s <= 3600.0:
             raise HptError(
-                f"the time limit is {self.time_limit_s} s, but more than 0 and at most 3600 was expected; correct it"
+                Code.OUT_OF_RANGE,
+                "the time limit",
+                self.time_limit_s,
+                expected="more than 0 and at most 3600 s",
             )
 
 
@@ -116,9 +119,10 @@ def require_fit(loaded: LoadedPolicy, environment: Environment) -> None:
     ]
     if missing:
         raise HptError(
-            f"the environment {environment.name!r} is the robot {here.name!r}, which lacks {', '.join(missing)} of the "
-            f"policy's robot {robot.name!r}; choose an environment of that robot"
-        )
+            Code.MISMATCH, f"the robot {here.name!r} of the environment {environment.name!r}", ", ".join(missing),
+            problem=f"lacks {{value}} of the policy's robot {robot.name!r}",
+            remedy="choose an environment of that robot",
+        )  # fmt: skip
 
 
 class Tap(Protocol):
