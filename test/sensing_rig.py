@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Vector3, Wrench, WrenchStamped
-from policy_rig import ROBOT, Robot
+from policy_rig import HOME, ROBOT, Robot
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState, PointCloud2, PointField
 from std_msgs.msg import Float32MultiArray, String
@@ -46,7 +46,9 @@ def message_of(stream: Stream, seed: int, stamp_ns: int, pose: Any = None) -> An
         metres = random.uniform(0.2, 4.0, (8, 12)).astype("<f4")
         message = Image(height=8, width=12, step=48, encoding="32FC1", data=metres.tobytes())
     elif stream.modality == "state":
-        position = random.normal(size=len(stream.joints)) if pose is None else np.asarray(pose)
+        # A path that an arm can follow: a jump would not be believed.
+        turn = 0.2 * np.sin(stamp_ns / NS + np.arange(len(stream.joints)))
+        position = HOME + turn if pose is None else np.asarray(pose)
         message = JointState(name=list(stream.joints), position=position.tolist())
     elif stream.modality == "wrench":
         numbers = random.normal(size=6).tolist()
