@@ -184,8 +184,8 @@ class ClockCheck:
                 found[stream.name] = note
             if odd := self.odd[stream.topic]:
                 found[stream.name] = (
-                    f"{stream.name}: {odd} messages have stamps more than {CLOCKS_APART_S:.0f} s from the log times, and "
-                    "do not count"
+                    f"{stream.name}: {odd} messages have stamps more than {CLOCKS_APART_S:.0f} s from the log "
+                    "times, and do not count"
                 )
         return found
 
