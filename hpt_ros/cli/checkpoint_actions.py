@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model.adding_tasks import with_tasks
 from hpt_ros.model.checkpoint import (
     FORMAT,
@@ -56,9 +56,10 @@ def import_published(args: argparse.Namespace) -> str:
         for name in ("domain", "image_encoder", "task", "language_model"):
             if getattr(args, name):
                 raise HptError(
-                    f"--{name.replace('_', '-')} is for a whole policy, but without --embodiment only the trunk is "
-                    "imported; add --embodiment FILE, or leave it out"
-                )
+                    Code.UNEXPECTED, f"--{name.replace('_', '-')}",
+                    problem="is for a whole policy, but without --embodiment only the trunk is imported",
+                    remedy="add --embodiment FILE, or leave it out",
+                )  # fmt: skip
         return str(import_trunk(args.source, args.out))
     _require_new(args.out)
     robot = Embodiment.load(args.embodiment)
@@ -148,7 +149,7 @@ def add_task(args: argparse.Namespace) -> str:
 
 def _require_new(out: Path) -> None:
     if out.exists():
-        raise HptError(f"{str(out)!r} exists already, so it is not replaced; name another folder")
+        raise HptError(Code.EXISTS, repr(str(out)), remedy="name another folder")
 
 
 def _robot_of(checkpoint: Checkpoint, path: str) -> Embodiment:

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
     from hpt_ros.evaluation.outcomes import Outcomes
@@ -73,8 +73,9 @@ def _read(path: Path) -> list[Outcomes]:
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not files:
         raise HptError(
-            f"the folder {str(path)!r} has no *.parquet file; 'hpt eval --out {path}/1.parquet' writes one"
-        )
+            Code.MISSING, f"the folder {str(path)!r}", problem="has no *.parquet file",
+            remedy=f"'hpt eval --out {path}/1.parquet' writes one",
+        )  # fmt: skip
     return [read_outcomes(file) for file in files]
 
 
@@ -84,16 +85,18 @@ def _common_seeds(arms: list[list[Outcomes]], names: list[str]) -> list[int]:
         for outcomes in arm:
             if not outcomes.provenance.scenes_as(first):
                 raise HptError(
-                    f"{name!r} has outcomes of {_scenes(outcomes)}, but {names[0]!r} of {_scenes(arms[0][0])}, so "
-                    "their scenes differ; evaluate both in the same environment"
-                )
+                    Code.INVALID, repr(name), names[0],
+                    problem=f"has outcomes of {_scenes(outcomes)}, but {{value}} of {_scenes(arms[0][0])}, so "
+                    "their scenes differ", remedy="evaluate both in the same environment",
+                )  # fmt: skip
     seeds = sorted(
         set.intersection(*({episode.seed for episode in item.episodes} for arm in arms for item in arm))
     )
     if not seeds:
         raise HptError(
-            f"{names[0]!r} and {names[1]!r} have no scene in common; evaluate both with the same --seed and --episodes"
-        )
+            Code.MISSING, f"{names[0]!r} and {names[1]!r}", problem="have no scene in common",
+            remedy="evaluate both with the same --seed and --episodes",
+        )  # fmt: skip
     return seeds
 
 

@@ -113,15 +113,16 @@ def run(args: argparse.Namespace) -> int:
 
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Deployment, Embodiment
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
     from rosbag_tools.converting.convert import Options, convert
     from rosbag_tools.converting.leader_arm import Leader, parse_joints
     from rosbag_tools.converting.timing import Timing
 
     if args.workers < 1:
         raise HptError(
-            f"--workers is {args.workers}, but at least 1 was expected; give the number of processes"
-        )
+            Code.OUT_OF_RANGE, "--workers", args.workers, expected="at least 1",
+            remedy="give the number of processes",
+        )  # fmt: skip
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     options = Options(
         task=args.task,

@@ -74,18 +74,23 @@ def _check(file: Path, urdf: Path | None, deployment: Path | None, say: Callable
     return 1
 
 
+def _modeline() -> str:
+    """Return the line by which editors find the schema: this installation's, since a copied file has no other near."""
+    from hpt_ros.resources import config_file
+
+    return f"# yaml-language-server: $schema={config_file('schemas/embodiment.json').as_posix()}"
+
+
 def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     from hpt_ros.cli.output import make_parent
     from hpt_ros.cli.terminal import Report
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
     from rosbag_tools.bootstrap.first_embodiment import DEFAULT_NAME, first_embodiment
     from rosbag_tools.bootstrap.sensors import CHECK
     from rosbag_tools.bootstrap.text import marked_lines
     from rosbag_tools.reading.reader import Bag
 
-    exists = HptError(
-        f"--out is {str(args.out)!r}, which exists already; give another name or delete it first"
-    )
+    exists = HptError(Code.EXISTS, f"--out {str(args.out)!r}", remedy="give another name or delete it first")
     if args.out.exists():
         raise exists
     with Report().status("reading the bag"), Bag.open(args.bag, recover=True, beside=args.together) as bag:
@@ -93,12 +98,12 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
         carried = bool(bag.embodiment_text())
     try:
         with make_parent(args.out).open("x", encoding="utf-8") as file:
-            file.write(first.text)
+            file.write(f"{_modeline()}\n{first.text}")
     except FileExistsError as error:
         raise exists from error
     except OSError as error:
         raise HptError(
-            f"--out {str(args.out)!r} cannot be written ({error.strerror}); give another place"
+            Code.UNWRITABLE, f"--out {str(args.out)!r}", remedy="give another place", cause=error
         ) from error
     say(_summary(args.out))
     say(
@@ -117,15 +122,16 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
 
 
 def _described(robot: Embodiment, urdf: Path) -> Embodiment:
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
     from hpt_ros.runtime.robot_description import with_robot_description
 
     try:
         text = urdf.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise HptError(
-            f"--urdf {str(urdf)!r} cannot be read as text ({error}); give a URDF, xacro's output"
-        ) from error
+            Code.UNREADABLE, f"--urdf {str(urdf)!r}", problem="cannot be read as text",
+            remedy="give a URDF, xacro's output", cause=error,
+        ) from error  # fmt: skip
     return with_robot_description(robot, text)[0]
 
 

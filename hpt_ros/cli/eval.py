@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from hpt_ros.evaluation.evaluate import Job
     from hpt_ros.evaluation.outcomes import Outcomes, Provenance
+    from hpt_ros.runtime.policy_config import PolicyChoice
 
 BASELINES = ("hold", "random", "expert")
 SAVE_EVERY = 10  # episodes
@@ -67,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.episodes < 1 or args.seed < 0 or args.workers < 0:
         raise HptError(
-            f"--episodes {args.episodes}, --seed {args.seed} and --workers {args.workers} were given, but at least 1, "
-            "0 and 0 were expected; correct them"
-        )
+            Code.OUT_OF_RANGE, f"--episodes {args.episodes}, --seed {args.seed} and --workers {args.workers}",
+            problem="were given", expected="at least 1, 0 and 0",
+        )  # fmt: skip
     job, provenance = _job(args)
     seeds = range(args.seed, args.seed + args.episodes)
     known = {}
@@ -106,6 +108,42 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A policy by what the command line calls it.
+
+    Attributes:
+        name: for people.
+        choice: what is loaded.
+        expert: take the environment's expert instead.
+        sha256: of the checkpoint's weights; empty for a policy without.
+    """
+
+    name: str
+    choice: PolicyChoice
+    expert: bool = False
+    sha256: str = ""
+
+
+def policy_of(text: str, device: str = "cpu") -> Arm:
+    """Find the policy of a name: a baseline, a checkpoint's folder, or a shipped one.
+
+    Raises:
+        HptError: there is none.
+    """
+    from hpt_ros.model.sources import sha256_of
+    from hpt_ros.resources import checkpoint_folder
+    from hpt_ros.runtime.policy_config import PolicyChoice
+
+    if text in BASELINES and not Path(text).exists():
+        expert = text == "expert"
+        return Arm(text, PolicyChoice(policy="hold" if expert else text), expert)
+    folder = checkpoint_folder(text)
+    # One thread a process: two collapse when anything else runs. Eager: a few hundred steps of a small network.
+    choice = PolicyChoice(checkpoint=str(folder), device=device, threads=1, backend="eager")
+    return Arm(folder.name, choice, sha256=sha256_of(folder / "model.safetensors"))
+
+
 def _job(args: argparse.Namespace) -> tuple[Job, Provenance]:
     from importlib.metadata import version
 
@@ -113,24 +151,11 @@ def _job(args: argparse.Namespace) -> tuple[Job, Provenance]:
     from hpt_ros.evaluation.evaluate import Job
     from hpt_ros.evaluation.outcomes import Provenance
     from hpt_ros.evaluation.rollout import RolloutConfig
-    from hpt_ros.model.sources import sha256_of
-    from hpt_ros.resources import checkpoint_folder
-    from hpt_ros.runtime.policy_config import PolicyChoice
     from hpt_ros.sim.environment import make_environment
     from hpt_ros.sim.transport import Transport
 
-    baseline = args.policy in BASELINES and not Path(args.policy).exists()
+    arm = policy_of(args.policy, args.device)
     config = RolloutConfig(inference_s=args.inference_s, time_limit_s=args.time_limit_s)
-    if baseline:
-        expert = args.policy == "expert"
-        choice = PolicyChoice(policy="hold" if expert else args.policy)
-        name, sha256 = args.policy, ""
-    else:
-        folder = checkpoint_folder(args.policy)
-        expert = False
-        # One thread a process: two collapse when anything else runs. Eager: a few hundred steps of a small network.
-        choice = PolicyChoice(checkpoint=str(folder), device=args.device, threads=1, backend="eager")
-        name, sha256 = folder.name, sha256_of(folder / "model.safetensors")
     images = Transport(args.image_delay_s, args.image_jitter_s, args.image_lost)
     environment = make_environment(args.env)
     try:
@@ -139,8 +164,8 @@ def _job(args: argparse.Namespace) -> tuple[Job, Provenance]:
             environment=environment.name,
             environment_version=environment.version,
             mujoco_version=version("mujoco"),
-            policy=name,
-            checkpoint_sha256=sha256,
+            policy=arm.name,
+            checkpoint_sha256=arm.sha256,
             inference_s=config.inference_s,
             time_limit_s=limit_s,
             image_delay_s=images.delay_s,
@@ -150,7 +175,7 @@ def _job(args: argparse.Namespace) -> tuple[Job, Provenance]:
         )
     finally:
         environment.close()
-    return Job(args.env, choice, expert, images, config), provenance
+    return Job(args.env, arm.choice, arm.expert, images, config=config), provenance
 
 
 def _table(outcomes: Outcomes) -> Table:

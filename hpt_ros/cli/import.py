@@ -79,9 +79,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _size(text: str) -> tuple[int, int]:
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
 
     height, cross, width = text.partition("x")
     if not (cross and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise HptError(f"--size is {text!r}, but HEIGHTxWIDTH was expected, e.g. 224x224; correct it")
+        raise HptError(
+            Code.INVALID, "--size", text, problem="is {value}, but HEIGHTxWIDTH was expected, e.g. 224x224"
+        )
     return int(height), int(width)

@@ -39,13 +39,14 @@ def run(args: argparse.Namespace) -> int:
     ros = ros_arguments(args, NODE)
 
     from hpt_ros.embodiment import Deployment, Embodiment
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
     from hpt_ros.nodes.recorder import recorder_node
 
     if not (args.embodiment or args.all):
         raise HptError(
-            "hpt record has no --embodiment; give the robot's file, or --all to record every topic"
-        )
+            Code.MISSING, "hpt record", problem="has no --embodiment",
+            remedy="give the robot's file, or --all to record every topic",
+        )  # fmt: skip
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     deployment = Deployment.load(args.deployment) if args.deployment else None
     return recorder_node.run(

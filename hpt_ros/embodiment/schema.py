@@ -28,6 +28,7 @@ from hpt_ros.embodiment.streams import (
     check_stream,
     in_namespace,
 )
+from hpt_ros.errors import Code
 from hpt_ros.resources import config_path
 from hpt_ros.structured import (
     differences,
@@ -196,7 +197,10 @@ class Embodiment:
             if stream.name == name:
                 return stream
         known = ", ".join(stream.name for stream in self.streams)
-        raise EmbodimentError(f"embodiment {self.name!r} has no stream {name!r}; its streams are {known}")
+        raise EmbodimentError(
+            Code.MISSING, f"embodiment {self.name!r}", name, problem="has no stream {value}",
+            remedy=f"its streams are {known}",
+        )  # fmt: skip
 
 
 # What a bag does not settle: it holds messages as they came, so these may be chosen anew when it is converted.
@@ -234,9 +238,10 @@ def require_match(a: Embodiment, b: Embodiment, *, a_name: str, b_name: str, set
         key, in_a, in_b = found[0]
         more = f" ({len(found) - 1} more fields differ)" if len(found) > 1 else ""
         raise EmbodimentError(
-            f"{a_name} and {b_name} are of different embodiments: {key} is {_short(in_a)} in the first and "
-            f"{_short(in_b)} in the second{more}; use files of the same robot"
-        )
+            Code.MISMATCH, f"{a_name} and {b_name}",
+            problem=f"are of different embodiments: {key} is {_short(in_a)} in the first and {_short(in_b)} "
+            f"in the second{more}", remedy="use files of the same robot",
+        )  # fmt: skip
 
 
 def comparable(embodiment: Embodiment, without: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -276,9 +281,9 @@ def _short(value: Any) -> str:
 def _checked(data: dict[str, Any], where: str) -> Embodiment:
     if data.get("format") != FORMAT:
         raise EmbodimentError(
-            f"{where} has format {data.get('format')!r}, but {FORMAT!r} was expected; "
-            "is it an embodiment file of hpt_ros?"
-        )
+            Code.INVALID, f"{where}, format", data.get("format"), expected=repr(FORMAT),
+            remedy="is it an embodiment file of hpt_ros?",
+        )  # fmt: skip
     embodiment = read_dataclass(Embodiment, data, where=where)
     outputs = tuple(output.prefixed() for output in embodiment.action.outputs)
     embodiment = replace(
@@ -299,13 +304,15 @@ def _checked(data: dict[str, Any], where: str) -> Embodiment:
 def _check_names(embodiment: Embodiment, where: str) -> None:
     if not NAME.fullmatch(embodiment.name):
         raise EmbodimentError(
-            f"{where} has the name {embodiment.name!r}, but a lower-case letter and then letters, digits or "
-            "underscores (63 at most) were expected; rename it"
-        )
+            Code.OUT_OF_RANGE, f"{where}, name", embodiment.name,
+            expected="a lower-case letter and then letters, digits or underscores (63 at most)",
+            remedy="rename it",
+        )  # fmt: skip
     if not embodiment.streams:
         raise EmbodimentError(
-            f"{where} has no streams, but at least one was expected; list what the policy observes"
-        )
+            Code.MISSING, where, problem="has no streams", expected="at least one",
+            remedy="list what the policy observes",
+        )  # fmt: skip
     for kind, values in (
         ("stream name", [stream.name for stream in embodiment.streams]),
         ("stream topic", [in_namespace(stream.topic) for stream in embodiment.streams]),
@@ -313,8 +320,10 @@ def _check_names(embodiment: Embodiment, where: str) -> None:
     ):
         if (twice := _first_duplicate(values)) is not None:
             raise EmbodimentError(
-                f"{where} has the {kind} {twice!r} twice, but each may stand once; rename or remove one"
-            )
+                Code.DUPLICATE, where, twice,
+                problem=f"has the {kind} {{value}} twice, but each may stand once",
+                remedy="rename or remove one",
+            )  # fmt: skip
     _check_alike(embodiment, where)
 
 
@@ -325,14 +334,15 @@ def _check_alike(embodiment: Embodiment, where: str) -> None:
         if len(set(shapes.values())) > 1:
             listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
             raise EmbodimentError(
-                f"{where} has {modality} streams of the shapes {listed}, but one shape for all was expected; "
-                "give them the same size"
-            )
+                Code.WRONG_SHAPE, where, problem=f"has {modality} streams of the shapes {listed}",
+                expected="one shape for all", remedy="give them the same size",
+            )  # fmt: skip
     if len(embodiment.streams_of("language")) > 1:
         names = ", ".join(stream.name for stream in embodiment.streams_of("language"))
         raise EmbodimentError(
-            f"{where} has the language streams {names}, but one at most was expected; keep one"
-        )
+            Code.DUPLICATE, where, problem=f"has the language streams {names}", expected="one at most",
+            remedy="keep one",
+        )  # fmt: skip
 
 
 def _first_duplicate(values: list[str]) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hpt_ros.embodiment.encodings import ENCODINGS_OF
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.structured import field
 
 # Types whose messages are packets of H.264 or H.265, of which each needs those before it.
@@ -204,52 +204,66 @@ def check_stream(stream: Stream, where: str) -> None:
     """Raise EmbodimentError for fields that contradict one another; `where` names the stream."""
     if not NAME.fullmatch(stream.name):
         raise EmbodimentError(
-            f"{where} has a name that is not a lower-case letter followed by letters, digits or underscores; "
-            "rename it"
-        )
+            Code.INVALID, where,
+            problem="has a name that is not a lower-case letter followed by letters, digits or underscores",
+            remedy="rename it",
+        )  # fmt: skip
     check_recorded_topic(stream.topic, where)
     if stream.modality not in STREAM_TYPES[stream.type]:
         raise EmbodimentError(
-            f"{where} has type {stream.type} and modality {stream.modality!r}, but that type gives "
-            f"{' or '.join(map(repr, STREAM_TYPES[stream.type]))}; correct one of them"
-        )
+            Code.INVALID, where, stream.modality,
+            problem=f"has type {stream.type} and modality {{value}}, but that type gives "
+            f"{' or '.join(map(repr, STREAM_TYPES[stream.type]))}", remedy="correct one of them",
+        )  # fmt: skip
     pictured, jointed = stream.modality in ("image", "depth"), stream.type == "sensor_msgs/msg/JointState"
     if pictured and stream.image is None:
-        raise EmbodimentError(f"{where} lacks the key 'image'; add image: {{height: ..., width: ...}}")
+        raise EmbodimentError(
+            Code.MISSING, where, "image", problem="lacks the key {value}",
+            remedy="add image: {height: ..., width: ...}",
+        )  # fmt: skip
     if stream.partial and not jointed:
         raise EmbodimentError(
-            f"{where} is a stream of {stream.type} with partial: true, which only JointState can be; remove it"
-        )
+            Code.UNEXPECTED, where,
+            problem=f"is a stream of {stream.type} with partial: true, which only JointState can be",
+        )  # fmt: skip
     check_prefix(stream.prefix, jointed, where)
     encodings = () if stream.type in VIDEO_TYPES else ENCODINGS_OF.get(stream.modality, ())
     if stream.encoding and stream.encoding not in encodings:
         raise EmbodimentError(
-            f"{where} is a {stream.modality} stream with the encoding {stream.encoding!r}, but "
-            f"{'one of ' * bool(encodings)}{', '.join(encodings) or 'none'} was expected; correct or remove it"
-        )
+            Code.UNEXPECTED, where, stream.encoding,
+            problem=f"is a {stream.modality} stream with the encoding {{value}}",
+            expected=f"{'one of ' * bool(encodings)}{', '.join(encodings) or 'none'}",
+            remedy="correct or remove it",
+        )  # fmt: skip
     if pictured and (stream.joints or stream.fields):
-        raise EmbodimentError(f"{where} is a stream of pictures with joints or fields; remove them")
+        raise EmbodimentError(
+            Code.UNEXPECTED, where, problem="is a stream of pictures with joints or fields",
+            remedy="remove them",
+        )  # fmt: skip
     if jointed and (stream.image is not None or not stream.joints or not stream.fields):
         raise EmbodimentError(
-            f"{where} is a state stream and needs 'joints' and 'fields' and no 'image'; correct it"
-        )
+            Code.MISSING, where, problem="is a state stream and needs 'joints' and 'fields' and no 'image'",
+            remedy="correct it",
+        )  # fmt: skip
     for index, name in enumerate(stream.fields):
         known = _FIELDS.get(stream.type, ())
         if known and (name not in known or name in stream.fields[:index]):
             raise EmbodimentError(
-                f"{where} has the field {name!r}, but each of {', '.join(known)} once at most was expected; correct it"
-            )
+                Code.DUPLICATE, f"{where}, field", name, expected=f"each of {', '.join(known)} once at most",
+                remedy="correct it",
+            )  # fmt: skip
     for name in stream.holds:
         if name not in stream.joints:
             raise EmbodimentError(
-                f"{where} has {name!r} in holds, but one of its joints ({', '.join(stream.joints) or 'none'}) was "
-                "expected; correct it"
-            )
+                Code.INVALID, where, name, problem="has {value} in holds",
+                expected=f"one of its joints ({', '.join(stream.joints) or 'none'})",
+            )  # fmt: skip
     if stream.holds and not (stream.holding or stream.partial):
         raise EmbodimentError(
-            f"{where} holds {', '.join(stream.holds)} and not its other joints, so that messages have some joints "
-            "only; add partial: true"
-        )
+            Code.INVALID, where,
+            problem=f"holds {', '.join(stream.holds)} and not its other joints, so that messages have some "
+            "joints only", remedy="add partial: true",
+        )  # fmt: skip
     needed = {
         "image": pictured,
         "joints": jointed,
@@ -260,9 +274,10 @@ def check_stream(stream: Stream, where: str) -> None:
     for key, wanted in needed.items():
         if bool(getattr(stream, key)) != wanted:
             raise EmbodimentError(
-                f"{where} is a {stream.modality} stream of {stream.type}, which "
-                + (f"needs the key {key!r}; add it" if wanted else f"takes no key {key!r}; remove it")
-            )
+                Code.MISSING if wanted else Code.UNEXPECTED, where, key,
+                problem=f"is a {stream.modality} stream of {stream.type}, which "
+                + ("needs the key {value}" if wanted else "takes no key {value}"),
+            )  # fmt: skip
 
 
 def with_prefix(prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -274,14 +289,10 @@ def check_prefix(prefix: str, jointed: bool, where: str) -> None:
     """Raise EmbodimentError for a prefix that is no part of a name, or of something without joints."""
     if prefix and not (jointed and _PREFIX.fullmatch(prefix)):
         raise EmbodimentError(
-            f"{where} has the prefix {prefix[:80]!r}, but "
-            + (
-                "letters, digits, _, -, . and / (64 at most) were expected"
-                if jointed
-                else "only joints have one"
-            )
-            + "; correct or remove it"
-        )
+            Code.INVALID if jointed else Code.UNEXPECTED, f"{where}, prefix", prefix[:80],
+            expected="letters, digits, _, -, . and / (64 at most)" if jointed else "none without joints",
+            remedy="correct or remove it",
+        )  # fmt: skip
 
 
 def check_recorded_topic(topic: str, where: str) -> None:
@@ -291,18 +302,20 @@ def check_recorded_topic(topic: str, where: str) -> None:
     """
     if len(topic) > 255 or not _RECORDED_TOPIC.fullmatch(topic):
         raise EmbodimentError(
-            f"{where} has the topic {topic[:80]!r}, but a topic name such as 'camera/image_raw' (in the node's "
-            "namespace) or '/camera/image_raw' was expected; correct it"
-        )
+            Code.INVALID, f"{where}, topic", topic[:80],
+            expected="a topic name such as 'camera/image_raw' (in the node's namespace) or "
+            "'/camera/image_raw'",
+        )  # fmt: skip
 
 
 def check_topic(topic: str, where: str) -> None:
     """Raise EmbodimentError for a text that is no absolute or relative ROS 2 name."""
     if len(topic) > 255 or not _TOPIC.fullmatch(topic):
         raise EmbodimentError(
-            f"{where} has the topic {topic[:80]!r}, but a ROS 2 name such as 'camera/image_raw' (in the node's "
-            "namespace) or '/camera/image_raw' was expected; correct it"
-        )
+            Code.INVALID, f"{where}, topic", topic[:80],
+            expected="a ROS 2 name such as 'camera/image_raw' (in the node's namespace) or "
+            "'/camera/image_raw'",
+        )  # fmt: skip
 
 
 def in_namespace(topic: str, namespace: str = "/") -> str:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -15,6 +15,8 @@ from hpt_ros.policies.factory import LoadedPolicy, load_baseline
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.environment import Environment, make_environment
 from hpt_ros.sim.transport import PERFECT, Transport
+
+Run = Callable[[Rollout, int], Episode]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Job:
         choice: the policy; its embodiment file is left empty for the environment's robot.
         expert: take the environment's own expert instead.
         images: what happens to the messages of all cameras.
+        disturbance_rad: standard deviation of smooth offsets between commanded and executed joint targets.
         config: how episodes are run.
     """
 
@@ -33,6 +36,7 @@ class Job:
     choice: PolicyChoice
     expert: bool = False
     images: Transport = PERFECT
+    disturbance_rad: float = 0.0
     config: RolloutConfig = field(default_factory=RolloutConfig)
 
 
@@ -46,7 +50,9 @@ class Evaluator:
             HptError: one of them cannot be made, or they do not fit.
         """
         self.job = job
-        self.environment: Environment = make_environment(job.environment, job.images)
+        self.environment: Environment = make_environment(
+            job.environment, job.images, disturbance_rad=job.disturbance_rad
+        )
         self._drawing = job.choice.policy == "random" and not job.expert
         self.rollout = Rollout(self._load(0), self.environment, job.config)
 
@@ -59,11 +65,11 @@ class Evaluator:
             return choice.load()
         return load_baseline(choice.policy, self.environment.embodiment, seed)
 
-    def episode(self, seed: int) -> Episode:
+    def episode(self, seed: int, run: Run) -> Episode:
         """Run one episode."""
         if self._drawing:
             self.rollout = Rollout(self._load(seed), self.environment, self.job.config)
-        return self.rollout.episode(seed)
+        return run(self.rollout, seed)
 
     def close(self) -> None:
         """Free both."""
@@ -71,8 +77,14 @@ class Evaluator:
         self.environment.close()
 
 
-def evaluate(job: Job, seeds: Sequence[int], workers: int) -> Iterator[Episode]:
+def evaluate(job: Job, seeds: Sequence[int], workers: int, run: Run = Rollout.episode) -> Iterator[Episode]:
     """Yield an episode for each seed, as they are done.
+
+    Args:
+        job: what is run.
+        seeds: of the scenes.
+        workers: processes; 1 runs all in this one.
+        run: runs one episode; another process must be able to import it.
 
     Raises:
         HptError: policy or environment cannot be made, or do not fit.
@@ -81,7 +93,7 @@ def evaluate(job: Job, seeds: Sequence[int], workers: int) -> Iterator[Episode]:
         evaluator = Evaluator(job)
         try:
             for seed in seeds:
-                yield evaluator.episode(seed)
+                yield evaluator.episode(seed, run)
         finally:
             evaluator.close()
         return
@@ -90,7 +102,7 @@ def evaluate(job: Job, seeds: Sequence[int], workers: int) -> Iterator[Episode]:
         min(workers, len(seeds)), mp_context=context, initializer=_prepare, initargs=(job,)
     ) as pool:
         try:
-            waiting = {pool.submit(_episode, seed) for seed in seeds}
+            waiting = {pool.submit(_episode, seed, run) for seed in seeds}
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -108,9 +120,9 @@ def _prepare(job: Job) -> None:
     _job = job
 
 
-def _episode(seed: int) -> Episode:
+def _episode(seed: int, run: Run) -> Episode:
     global _evaluator
     if _evaluator is None:  # here rather than in the initializer, whose errors a pool does not hand on
         assert _job is not None
         _evaluator = Evaluator(_job)
-    return _evaluator.episode(seed)
+    return _evaluator.episode(seed, run)

@@ -8,9 +8,9 @@ through the real controller with its limits and watchdogs, and commands are the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from hpt_ros.evaluation.worker import LockStepWorker
 from hpt_ros.policies.factory import LoadedPolicy
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
 from hpt_ros.sim.environment import Environment
-from hpt_ros.sim.messages import interface
+from hpt_ros.sim.messages import Sample, interface
 
 NS_PER_S: Final = 1_000_000_000
 PAST_NS: Final = round(PAST_S * NS_PER_S)
@@ -122,6 +122,18 @@ def require_fit(loaded: LoadedPolicy, environment: Environment) -> None:
         )
 
 
+class Tap(Protocol):
+    """Who watches the topics, as a recorder does."""
+
+    def sample(self, sample: Sample) -> None:
+        """Take a message of a sensor."""
+        ...
+
+    def command(self, topic: str, message: Any, now_ns: int) -> None:
+        """Take a command."""
+        ...
+
+
 class Rollout:
     """A policy in an environment; `episode` may be called for one seed after the other.
 
@@ -146,12 +158,12 @@ class Rollout:
             self._topics.setdefault(stream.topic, []).append(stream)
         self._velocity_limits = loaded.embodiment.space.limits.velocity
 
-    def episode(self, seed: int, watch: Callable[[], None] | None = None) -> Episode:
+    def episode(self, seed: int, tap: Tap | None = None) -> Episode:
         """Run one episode.
 
         Args:
             seed: of the scene.
-            watch: called after each control period, e.g. to render an image.
+            tap: is shown every message that goes over a topic.
 
         Raises:
             HptError: the environment cannot begin.
@@ -165,11 +177,11 @@ class Rollout:
             worker=LockStepWorker(self.loaded.policy, lambda: environment.now_ns, self.config.inference_s),
         )
         try:
-            return self._run(runtime, seed, watch)
+            return self._run(runtime, seed, tap)
         finally:
             runtime.end()
 
-    def _run(self, runtime: PolicyRuntime, seed: int, watch: Callable[[], None] | None) -> Episode:
+    def _run(self, runtime: PolicyRuntime, seed: int, tap: Tap | None) -> Episode:
         environment, period_ns = self.environment, runtime.controller.period_ns
         runtime.set_task(runtime.default_task() or environment.embodiment.task)
         runtime.activate(enabled=True)
@@ -180,14 +192,12 @@ class Rollout:
         sent: list[Command] = []
         while now_ns < start_ns + round(limit_s * NS_PER_S) and state is not State.FAULT:
             now_ns += period_ns
-            command = self._step(runtime, now_ns)
+            command = self._step(runtime, now_ns, tap)
             if command is not None:
                 sent.append(command)
-                refused += self._send(command, now_ns)
+                refused += self._send(command, now_ns, tap)
             before, state = state, runtime.controller.state
             holds += before is State.RUNNING and state is not State.RUNNING
-            if watch is not None:
-                watch()
             if now_ns - judged_ns >= JUDGED_NS:
                 judged_ns = now_ns
                 if environment.outcome().success:
@@ -203,7 +213,7 @@ class Rollout:
             progress=outcome.progress,
             duration_s=(now_ns - start_ns) / NS_PER_S,
             detail=outcome.detail,
-            fault=runtime.controller.session.reason if state is State.FAULT else "",
+            fault=runtime.controller.reason if state is State.FAULT else "",
             holds=holds,
             counters=runtime.all_counters(),
             refused=refused,
@@ -213,9 +223,11 @@ class Rollout:
             inference_s=float(np.median(times_s)) if len(times_s) else float("nan"),
         )
 
-    def _step(self, runtime: PolicyRuntime, now_ns: int) -> Command | None:
+    def _step(self, runtime: PolicyRuntime, now_ns: int, tap: Tap | None) -> Command | None:
         """Let time run to the end of one control period, and everything that waits for it be done."""
         for sample in self.environment.advance(now_ns):
+            if tap is not None:
+                tap.sample(sample)
             for stream in self._topics.get(sample.topic, ()):
                 runtime.message(stream, sample.message, sample.arrival_ns)
         step = runtime.step(now_ns)
@@ -225,17 +237,18 @@ class Rollout:
             raise RuntimeError(f"the observations were not worked off within {STUCK_S:g} s")
         return step.command
 
-    def _send(self, command: Command, now_ns: int) -> int:
+    def _send(self, command: Command, now_ns: int, tap: Tap | None) -> int:
         """Send a command to every output; returns how many of them the robot's controllers refused."""
         space, refused = self.loaded.embodiment.space, 0
         sending = Sending(interface, now_ns, PAST_NS)
         for part in space.parts:
             ahead_ns = round(float(space.ahead_s[part.control.start]) * NS_PER_S)
             own = command.of(part.control, ahead_ns)
+            message = part.output.command.encode(own, part.output, sending)
+            if tap is not None:
+                tap.command(part.output.topic, message, now_ns)
             try:
-                self.environment.command(
-                    part.output.topic, part.output.command.encode(own, part.output, sending)
-                )
+                self.environment.command(part.output.topic, message)
             except HptError:
                 refused += 1
         return refused

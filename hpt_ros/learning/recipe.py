@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.errors import HptError
 from hpt_ros.learning.augment import AugmentConfig
+from hpt_ros.learning.statistics import STATISTICS
 from hpt_ros.model.config import (
     ACTIONS,
     DEPTH,
@@ -59,11 +60,25 @@ class PolicyRecipe:
     horizon_masking: bool = field(
         "in training keep only the last h of T observations, h random in 1..T", default=True
     )
+    share: tuple[str, ...] = field(
+        "of several embodiments: what they share besides the trunk, as 'encoder image' or 'stem image'",
+        default=(),
+    )
+    optional: tuple[str, ...] = field(
+        "of several embodiments: modalities whose stem is left out of the policies of robots without such a stream",
+        default=(),
+    )
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Modalities in the order of their tokens."""
         return tuple(stem.modality for stem in self.stems)
+
+    def with_streams_of(self, embodiment: Embodiment) -> PolicyRecipe:
+        """The recipe without the stems of `optional` modalities that a robot has no stream of."""
+        there = {stream.modality for stream in embodiment.streams} | {ACTIONS, LANGUAGE}
+        lacking = set(self.optional) - there
+        return replace(self, stems=tuple(stem for stem in self.stems if stem.modality not in lacking))
 
     def for_embodiment(self, embodiment: Embodiment, tasks: Sequence[str] = ()) -> PolicyConfig:
         """The whole configuration of a policy of this robot.
@@ -149,6 +164,27 @@ class Recipe:
     iterations: int = field("optimiser steps", minimum=1)
     batch_size: int = field("samples in a step", minimum=1)
     lr: float = field("largest learning rate of stems and head", above=0.0)
+    micro_batch: int = field(
+        "most samples that go through the network at once, of each process; their gradients are summed; 0: no limit",
+        default=0,
+        minimum=0,
+    )
+    shard: bool = field(
+        "with several processes: spread weights, gradients and the optimiser's state over them; for trunks that fill "
+        "a GPU",
+        default=False,
+    )
+    mixing: str = field(
+        "of several datasets; batch: each step mixes as many as possible; dataset: each step is of one, as in the "
+        "released code",
+        default="batch",
+        choices=("batch", "dataset"),
+    )
+    statistics: str = field(
+        "what maps to -1 and 1; limits: smallest and largest value, as HPT; quantiles: 1 and 99 %, robust to outliers",
+        default="limits",
+        choices=STATISTICS,
+    )
     lr_scale_trunk: float = field("learning rate of the trunk, as a multiple of lr", default=1.0, minimum=0.0)
     lr_scale_encoder: float = field(
         "learning rate of the image encoder, as a multiple of lr", default=1.0, minimum=0.0

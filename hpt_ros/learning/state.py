@@ -9,21 +9,24 @@ what people use, and are not read here.
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hpt_ros.dataset import Dataset
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
+from hpt_ros.learning.mixture import Mixture, describe
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
+from hpt_ros.learning.sharded import FOLDER as SHARDS
+from hpt_ros.learning.sharded import Sharded
 from hpt_ros.learning.start import Start
-from hpt_ros.model import Policy
-from hpt_ros.structured import differences, to_mapping
+from hpt_ros.model import MultiPolicy
+from hpt_ros.structured import differences
 
 FILE = "train_state.pt"
-FORMAT = 1
+FORMAT = 2
 
 
 class StateError(HptError):
@@ -32,31 +35,43 @@ class StateError(HptError):
 
 def save_state(
     out: Path,
-    policy: Policy,
-    average: Policy,
-    optimiser: torch.optim.Optimizer,
+    tensors: tuple[MultiPolicy, MultiPolicy, torch.optim.Optimizer] | tuple[str, dict[str, Any]],
     recipe: Recipe,
-    dataset: Dataset,
+    mixture: Mixture,
     step: int,
     best: float | None,
     start: Start,
 ) -> None:
     """Write `FILE` into the run's folder, whole or not at all.
 
+    Args:
+        out: the run's folder.
+        tensors: policy, average and optimiser; or what `Sharded.save` returned, whose folder then counts, and no other.
+        recipe, mixture: what the run must be resumed with.
+        step: steps done.
+        best: least validation error so far.
+        start: where the first weights came from.
+
     Raises:
         StateError: it cannot be written.
     """
-    state = {
+    state: dict[str, Any] = {
         "format": FORMAT,
         "step": step,
         "best": best,
         "start": asdict(start),
         "recipe": recipe_mapping(recipe),
-        "data": _fingerprint(dataset),
-        "policy": policy.state_dict(),
-        "average": average.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "data": _by_name(mixture),
     }
+    if isinstance(tensors[0], str):
+        state |= {"shards": tensors[0], "optimiser": tensors[1]}
+    else:
+        policy, average, optimiser = tensors
+        state |= {
+            "policy": policy.tensors(),
+            "average": average.tensors(),
+            "optimiser": optimiser.state_dict(),
+        }
     work = out / f".{FILE}.writing"
     try:
         with work.open("wb") as file:
@@ -64,6 +79,9 @@ def save_state(
             file.flush()
             os.fsync(file.fileno())
         work.replace(out / FILE)
+        for folder in out.glob(f"{SHARDS}*"):
+            if folder.name != state.get("shards"):
+                shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         work.unlink(missing_ok=True)
         raise StateError(
@@ -73,11 +91,12 @@ def save_state(
 
 def load_state(
     out: Path,
-    policy: Policy,
-    average: Policy,
+    policy: MultiPolicy,
+    average: MultiPolicy,
     optimiser: torch.optim.Optimizer,
     recipe: Recipe,
-    dataset: Dataset,
+    mixture: Mixture,
+    sharded: Sharded | None = None,
 ) -> tuple[int, float | None, Start]:
     """Restore a run; returns (steps done, best validation error so far, where its first weights came from).
 
@@ -86,7 +105,7 @@ def load_state(
     """
     state = _read(out)
     changed = differences(recipe_mapping(recipe), state["recipe"]) + differences(
-        _fingerprint(dataset), state["data"]
+        _by_name(mixture), state["data"]
     )
     if changed:
         key, now, then = changed[0]
@@ -94,8 +113,17 @@ def load_state(
             f"the run in {str(out)!r} was started with {key} = {then!r:.80}, but now it is {now!r:.80}; resume with "
             "what it was started with, or start another run from its weights with --init"
         )
-    policy.load_state_dict(state["policy"], strict=True)
-    average.load_state_dict(state["average"], strict=True)
+    if ("shards" in state) != (sharded is not None):
+        had, has = ("several processes", "one") if "shards" in state else ("one process", "several")
+        raise StateError(
+            Code.MISMATCH, f"the run in {str(out)!r}", had, problem=f"was spread over {had} (shard: true)",
+            expected=f"{has} as now", remedy="resume it with as many processes as then",
+        )  # fmt: skip
+    if sharded is not None:
+        sharded.load(out / state["shards"], optimiser, state["optimiser"])
+        return int(state["step"]), state["best"], Start(**state["start"])
+    policy.load_tensors(state["policy"], what="the run's policy", file=out / FILE)
+    average.load_tensors(state["average"], what="the run's policy", file=out / FILE)
     optimiser.load_state_dict(state["optimiser"])
     return int(state["step"]), state["best"], Start(**state.get("start", {}))
 
@@ -110,15 +138,10 @@ def saved_recipe(out: Path) -> dict[str, Any]:
     return recipe
 
 
-def _fingerprint(dataset: Dataset) -> dict[str, Any]:
-    tasks = {"tasks": list(dataset.tasks)} if any(dataset.tasks) else {}
-    return {
-        **tasks,
-        "embodiment": to_mapping(dataset.embodiment),
-        "episodes": [episode.length for episode in dataset.episodes],
-        "action sum": float(dataset.action.sum(dtype="float64")),
-        "state sum": float(dataset.state.sum(dtype="float64")),
-    }
+def _by_name(mixture: Mixture) -> dict[str, Any]:
+    """The data, so that a difference names the dataset; of one dataset alone, so that it need not."""
+    members = describe(mixture)
+    return members[0] if len(members) == 1 else {member["name"]: member for member in members}
 
 
 def _read(out: Path) -> dict[str, Any]:

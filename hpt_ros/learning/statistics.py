@@ -4,46 +4,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset import Dataset
 from hpt_ros.dataset.layout import WRENCH, stream_feature
+from hpt_ros.dataset.metadata import read_image_sizes
+from hpt_ros.learning.mixture import Member
 from hpt_ros.learning.samples import Split, Windows, actions_in_mode
 from hpt_ros.model import Statistics
+from hpt_ros.model.normaliser import MIN_RANGE
 
 BLOCK_ROWS = 1024  # ticks read at a time: an hour of point clouds does not fit into memory
+STATISTICS = ("limits", "quantiles")
+QUANTILES = (0.01, 0.99)
+# Quantiles want all values at once: of more than these, an evenly spread part is looked at.
+QUANTILE_ROWS = 1 << 18
 
 
 def training_statistics(
-    dataset: Dataset, split: Split, modalities: Sequence[str] | None = None
+    data: Sequence[tuple[Dataset, Split]], modalities: Sequence[str] | None = None, kind: str = "limits"
 ) -> dict[str, Statistics]:
     """Statistics over the training episodes alone.
 
     Args:
-        dataset: opened.
-        split: its `train` episodes count.
-        modalities: the policy's; all that the dataset has if None.
+        data: datasets of one robot, opened; of each split the `train` episodes count.
+        modalities: the policy's; all that the datasets have if None.
+        kind: one of `STATISTICS`; with "quantiles", `min` and `max` are the `QUANTILES`, but where these are the same
+            number (a gripper that is seldom closed) the limits.
 
     Returns:
         "action" (in its mode), and "state", "wrench" (joined vectors), "tactile" (one set for all arrays) and
         "pointcloud" (one per axis, over all points) where they are among the modalities and in the dataset.
     """
-    robot = dataset.embodiment
-    statistics = {"action": _actions(dataset, split)}
-    if dataset.state.shape[1] and (modalities is None or "state" in modalities):
-        statistics["state"] = _over(dataset.state, split)
-    if WRENCH in dataset.arrays and (modalities is None or "wrench" in modalities):
-        statistics["wrench"] = _over(dataset.arrays[WRENCH], split)
-    for modality in ("tactile", "pointcloud"):
-        names = [stream_feature(modality, stream.name) for stream in robot.streams_of(modality)]
-        if names and (modalities is None or modality in modalities):
-            statistics[modality] = merged(
-                block for name in names for block in _blocks(dataset.arrays[name], split)
+    first = data[0][0]
+    names = ["action"]
+    if first.state.shape[1] and (modalities is None or "state" in modalities):
+        names.append("state")
+    if WRENCH in first.arrays and (modalities is None or "wrench" in modalities):
+        names.append("wrench")
+    names += [
+        modality
+        for modality in ("tactile", "pointcloud")
+        if first.embodiment.streams_of(modality) and (modalities is None or modality in modalities)
+    ]
+    statistics: dict[str, Statistics] = {}
+    for name in names:
+        limits = merged(block for dataset, split in data for block in _values(dataset, split, name))
+        statistics[name] = limits
+        if kind == "quantiles":
+            blocks = [block for dataset, split in data for block in _values(dataset, split, name)]
+            every = -(-sum(map(len, blocks)) // QUANTILE_ROWS)
+            some = np.concatenate([block[::every] for block in blocks])
+            low, high = np.quantile(some, QUANTILES, axis=0).astype(np.float32)
+            moving = high - low >= MIN_RANGE
+            statistics[name] = Statistics(
+                np.where(moving, low, limits.min), np.where(moving, high, limits.max), limits.mean, limits.std
             )
     return statistics
+
+
+def kept(statistics: Mapping[str, Statistics], members: Sequence[Member], kind: str) -> dict[str, Any]:
+    """What a checkpoint keeps of one embodiment's training data; beside quantiles, what the limits would have been."""
+    figures: dict[str, Any] = {
+        name: {part: getattr(values, part).tolist() for part in ("min", "max", "mean", "std")}
+        for name, values in statistics.items()
+    }
+    if kind != "limits":
+        limits = training_statistics([(m.dataset, m.split) for m in members], list(statistics))
+        for name, values in limits.items():
+            figures[name] |= {"limits": {"min": values.min.tolist(), "max": values.max.tolist()}}
+    sizes: dict[str, list[Any]] = {}
+    for member in members:
+        for stream, found in read_image_sizes(member.dataset.root).items():
+            there = sizes.setdefault(stream, [])
+            there += [size for size in found if size not in there]
+    return figures | {"samples": sum(len(member.windows) for member in members), "image_sizes": sizes}
 
 
 def merged(blocks: Iterable[NDArray[np.float32]]) -> Statistics:
@@ -61,24 +100,26 @@ def merged(blocks: Iterable[NDArray[np.float32]]) -> Statistics:
     return Statistics(*(np.asarray(figure, dtype=np.float32) for figure in (low, high, mean, std)))
 
 
-def _actions(dataset: Dataset, split: Split) -> Statistics:
-    """Of actions in their mode: of those that are absolute once each, otherwise of all chunks' real steps."""
+def _values(dataset: Dataset, split: Split, name: str) -> Iterable[NDArray[np.float32]]:
+    """What is normalised under a name, in blocks (N, D) of the training episodes."""
     robot = dataset.embodiment
-    if robot.space.predicted_as_held:
-        return _over(dataset.action, split)
+    if name == "action" and not robot.space.predicted_as_held:
+        return _chunks(dataset, split)  # all chunks' real steps, since they are relative
+    if name in ("action", "state"):
+        return _blocks(dataset.action if name == "action" else dataset.state, split)
+    if name == "wrench":
+        return _blocks(dataset.arrays[WRENCH], split)
+    features = [stream_feature(name, stream.name) for stream in robot.streams_of(name)]
+    return (block for feature in features for block in _blocks(dataset.arrays[feature], split))
+
+
+def _chunks(dataset: Dataset, split: Split) -> Iterable[NDArray[np.float32]]:
+    robot = dataset.embodiment
     windows = Windows.of(split.train, robot.observation_horizon, robot.action.horizon)
-
-    def blocks() -> Iterable[NDArray[np.float32]]:
-        for start in range(0, len(windows), BLOCK_ROWS):
-            samples = np.arange(start, min(start + BLOCK_ROWS, len(windows)), dtype=np.int64)
-            _, acted, is_pad = windows.rows(samples)
-            yield actions_in_mode(dataset, acted, dataset.state[windows.tick[samples]])[~is_pad]
-
-    return merged(blocks())
-
-
-def _over(values: NDArray[np.float32], split: Split) -> Statistics:
-    return Statistics.of(np.concatenate([values[episode.start : episode.stop] for episode in split.train]))
+    for start in range(0, len(windows), BLOCK_ROWS):
+        samples = np.arange(start, min(start + BLOCK_ROWS, len(windows)), dtype=np.int64)
+        _, acted, is_pad = windows.rows(samples)
+        yield actions_in_mode(dataset, acted, dataset.state[windows.tick[samples]])[~is_pad]
 
 
 def _blocks(values: NDArray[np.float32], split: Split) -> Iterable[NDArray[np.float32]]:

@@ -27,7 +27,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.multi import MultiPolicy, MultiPolicyConfig, load_into
 from hpt_ros.model.policy import Policy
@@ -167,9 +167,10 @@ def save_multi_checkpoint(
         target.is_dir() and (not any(target.iterdir()) or (target / CONFIG).is_file())
     ):
         raise CheckpointError(
-            f"{str(target)!r} exists and is no checkpoint (it has no {CONFIG}), so it is not replaced; "
-            "name another folder"
-        )
+            Code.EXISTS, f"{str(target)!r} exists and",
+            problem=f"is no checkpoint (it has no {CONFIG}), so it is not replaced",
+            remedy="name another folder",
+        )  # fmt: skip
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.writing-", dir=target.parent))
     try:
@@ -197,7 +198,7 @@ def save_multi_checkpoint(
         _replace(work, target)
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise CheckpointError(
-            f"the checkpoint {str(target)!r} cannot be written: {error}; nothing was changed"
+            Code.UNWRITABLE, f"the checkpoint {str(target)!r}", remedy="nothing was changed", cause=error
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -220,9 +221,10 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     if name is None:
         if len(names) > 1:
             raise CheckpointError(
-                f"the checkpoint {str(root)!r} is of the embodiments {', '.join(names)}, but one was expected; name "
-                f"it, as {str(root / EMBODIMENTS / names[0])!r}"
-            )
+                Code.INVALID, f"the checkpoint {str(root)!r}",
+                problem=f"is of the embodiments {', '.join(names)}", expected="one",
+                remedy=f"name it, as {str(root / EMBODIMENTS / names[0])!r}",
+            )  # fmt: skip
         (name,) = names
     policy = Policy(config.model.only(name))
     load_into(policy, config.model, _read_weights(root, config), file=root / WEIGHTS)
@@ -270,22 +272,27 @@ def read_config(folder: str | Path) -> tuple[CheckpointConfig, dict[str, Any]]:
     path = Path(folder)
     if not path.is_dir():
         raise CheckpointError(
-            f"the checkpoint {str(path)!r} is no folder; give the folder that holds {CONFIG}"
-        )
+            Code.INVALID, f"the checkpoint {str(path)!r}", problem="is no folder",
+            remedy=f"give the folder that holds {CONFIG}",
+        )  # fmt: skip
     _require_files(path, (CONFIG, WEIGHTS))
     mapping = read_yaml_file(path / CONFIG)
     where = f"the checkpoint's {str(path / CONFIG)!r}"
     if mapping.get("format") not in (FORMAT, FORMAT_OF_ONE):
         raise CheckpointError(
-            f"{where} has the format {mapping.get('format')!r}, but this version reads formats {FORMAT_OF_ONE} and "
-            f"{FORMAT}; use the hpt_ros that wrote it"
-        )
+            Code.INVALID, f"{where}, format", mapping.get("format"),
+            problem=f"is {{value}}, but this version reads formats {FORMAT_OF_ONE} and {FORMAT}",
+            remedy="use the hpt_ros that wrote it",
+        )  # fmt: skip
     if mapping["format"] == FORMAT_OF_ONE and isinstance(mapping.get("policy"), dict):
         policy = mapping.pop("policy")
         mapping["model"] = {"policies": {str(policy.get("embodiment")): policy}}
     training = mapping.pop("training", {})
     if not isinstance(training, dict):
-        raise CheckpointError(f"{where}, key 'training', is no mapping; copy the checkpoint again")
+        raise CheckpointError(
+            Code.UNREADABLE, f"{where}, key 'training'", problem="is no mapping",
+            remedy="copy the checkpoint again",
+        )  # fmt: skip
     config = read_dataclass(CheckpointConfig, mapping, where=where)
     _require_files(
         path,
@@ -321,9 +328,10 @@ def _require_files(path: Path, names: Sequence[str]) -> None:
     missing = [name for name in names if not (path / name).is_file()]
     if missing:
         raise CheckpointError(
-            f"the checkpoint {str(path)!r} lacks {', '.join(missing)}; a checkpoint has {CONFIG}, {WEIGHTS}, {CARD} "
-            f"and {EMBODIMENTS}/NAME/ with {EMBODIMENT} and {STATS}, so copy it whole"
-        )
+            Code.MISSING, f"the checkpoint {str(path)!r}", problem=f"lacks {', '.join(missing)}",
+            remedy=f"a checkpoint has {CONFIG}, {WEIGHTS}, {CARD} and {EMBODIMENTS}/NAME/ with {EMBODIMENT} "
+            f"and {STATS}, so copy it whole",
+        )  # fmt: skip
 
 
 def _read_weights(root: Path, config: CheckpointConfig) -> dict[str, torch.Tensor]:
@@ -332,9 +340,11 @@ def _read_weights(root: Path, config: CheckpointConfig) -> dict[str, torch.Tenso
     if actual != config.weights.sha256:
         size = (root / WEIGHTS).stat().st_size
         raise CheckpointError(
-            f"the file {str(root / WEIGHTS)!r} ({size} bytes) is not the one that was saved (sha256 {actual[:16]}, "
-            f"expected {config.weights.sha256[:16]}); it was changed or cut short, so copy the checkpoint again"
-        )
+            Code.DAMAGED, f"the file {str(root / WEIGHTS)!r} ({size} bytes)",
+            problem=f"is not the one that was saved (sha256 {actual[:16]}, expected "
+            f"{config.weights.sha256[:16]})",
+            remedy="it was changed or cut short, so copy the checkpoint again",
+        )  # fmt: skip
     return {
         name: value.to(torch.float32) if value.is_floating_point() else value
         for name, value in read_tensors(root / WEIGHTS).items()
@@ -359,9 +369,10 @@ def _tensors_to_store(policy: MultiPolicy, half_precision: bool) -> dict[str, to
             tensor = tensor.to(torch.float16 if half else torch.float32)
             if not bool(torch.isfinite(tensor).all()):
                 raise CheckpointError(
-                    f"the weight {name!r} holds a value that is no finite number{' in float16' if half else ''}; "
-                    f"{'store it in full precision' if half else 'train again with a lower learning rate'}"
-                )
+                    Code.NOT_FINITE, f"the weight {name!r}",
+                    problem=f"holds a value that is no finite number{' in float16' if half else ''}",
+                    remedy=f"{'store it in full precision' if half else 'train again with a lower learning rate'}",
+                )  # fmt: skip
         stored[name] = tensor.contiguous().clone()  # safetensors refuses tensors that share memory
     return stored
 
@@ -371,10 +382,14 @@ def _read_json(file: Path) -> dict[str, Any]:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise CheckpointError(
-            f"the file {str(file)!r} is no JSON ({error}); copy the checkpoint again"
-        ) from error
+            Code.UNREADABLE, f"the file {str(file)!r}", problem="is no JSON",
+            remedy="copy the checkpoint again", cause=error,
+        ) from error  # fmt: skip
     if not isinstance(data, dict):
-        raise CheckpointError(f"the file {str(file)!r} holds no JSON object; copy the checkpoint again")
+        raise CheckpointError(
+            Code.UNREADABLE, f"the file {str(file)!r}", problem="holds no JSON object",
+            remedy="copy the checkpoint again",
+        )  # fmt: skip
     return data
 
 

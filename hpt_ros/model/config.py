@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.encoder_config import DepthEncoderConfig, ImageEncoderConfig, LanguageConfig
 from hpt_ros.model.head_config import FEATURE, HEADS, STEPS, TOKENS, HeadConfig
@@ -79,17 +79,16 @@ class TrunkConfig:
     def __post_init__(self) -> None:
         if min(self.width, self.heads) < 1 or self.depth < 0 or self.width % self.heads or self.width % 2:
             raise ConfigError(
-                f"a trunk of width {self.width}, depth {self.depth} and {self.heads} heads cannot be built; "
-                "choose an even width that the number of heads divides, and a depth of at least 0"
-            )
+                Code.WRONG_SHAPE, f"a trunk of width {self.width}, depth {self.depth} and {self.heads} heads",
+                problem="cannot be built",
+                remedy="choose an even width that the number of heads divides, and a depth of at least 0",
+            )  # fmt: skip
 
     @classmethod
     def named(cls, size: str) -> TrunkConfig:
         """Return a published size: "small", "base", "large", "xlarge" or "huge"."""
         if size not in TRUNK_SIZES:
-            raise ConfigError(
-                f"{size!r} is no trunk size; use one of {', '.join(TRUNK_SIZES)}{did_you_mean(size, TRUNK_SIZES)}"
-            )
+            raise ConfigError(Code.UNKNOWN, repr(size), size, problem="is no trunk size", known=TRUNK_SIZES)
         return TRUNK_SIZES[size]
 
     @property
@@ -135,23 +134,22 @@ class StemConfig:
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
             raise ConfigError(
-                f"a stem names the modality {self.modality!r}, but one of {', '.join(MODALITIES)} was expected"
-                f"{did_you_mean(self.modality, MODALITIES)}; correct it"
+                Code.UNKNOWN, "a stem", self.modality, problem="names the modality {value}", known=MODALITIES
             )
         if not self.widths:
             raise ConfigError(
-                f"the stem of {self.modality!r} has no hidden width; give at least one, as [128]"
-            )
+                Code.MISSING, f"the stem of {self.modality!r}", problem="has no hidden width",
+                remedy="give at least one, as [128]",
+            )  # fmt: skip
         if self.missing not in MISSING:
             raise ConfigError(
-                f"the stem of {self.modality!r} has missing {self.missing!r}, but one of {', '.join(MISSING)} was "
-                f"expected{did_you_mean(self.missing, MISSING)}; correct it"
+                Code.UNKNOWN, f"the stem of {self.modality!r}, missing", self.missing, known=MISSING
             )
         if not 0.0 <= self.drop_share <= 0.9:
             raise ConfigError(
-                f"the stem of {self.modality!r} has the drop_share {self.drop_share:g}, but 0 to 0.9 was expected; "
-                "correct it"
-            )
+                Code.OUT_OF_RANGE, f"the stem of {self.modality!r}, drop_share", self.drop_share,
+                expected="0 to 0.9",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +209,14 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", self.embodiment):
             raise ConfigError(
-                f"the embodiment name {self.embodiment!r} cannot be part of a weight's name; "
-                "use letters, digits, '_' and '-' only"
-            )
+                Code.UNSUPPORTED, "the embodiment", self.embodiment,
+                problem="name {value} cannot be part of a weight's name",
+                remedy="use letters, digits, '_' and '-' only",
+            )  # fmt: skip
         for name in ("action_dim", "action_horizon", "observation_horizon"):
             if getattr(self, name) < 1:
                 raise ConfigError(
-                    f"the policy's {name} is {getattr(self, name)}, but at least 1 was expected"
+                    Code.OUT_OF_RANGE, f"the policy's {name}", getattr(self, name), expected="at least 1"
                 )
         require_name(self.pooling, POOLINGS, "pooling")
         self._check_modalities()
@@ -226,54 +225,62 @@ class PolicyConfig:
     def _check_modalities(self) -> None:
         if not self.stems or len(set(self.modalities)) != len(self.stems):
             raise ConfigError(
-                f"the policy's stems are for {list(self.modalities)}, but one or more different modalities "
-                "were expected; name each modality once"
-            )
+                Code.DUPLICATE, "the policy's stems", list(self.modalities), problem="are for {value}",
+                expected="one or more different modalities", remedy="name each modality once",
+            )  # fmt: skip
         if self.modalities == (LANGUAGE,):
             raise ConfigError(
-                "the policy's only stem is for 'language', which says nothing of where the robot is; add a stem for a "
-                "modality that changes with time, as 'state'"
-            )
+                Code.EMPTY, "the policy's only stem",
+                problem="is for 'language', which says nothing of where the robot is",
+                remedy="add a stem for a modality that changes with time, as 'state'",
+            )  # fmt: skip
         for modality, names in SIZES.items():
             for name in names:
                 value, wanted = getattr(self, name), modality in self.modalities
                 if value < 0 or (value > 0) != wanted:
                     raise ConfigError(
-                        f"{name} is {value} while the stems are for {list(self.modalities)}; "
-                        f"give {name} exactly when there is {'an' if modality == IMAGE else 'a'} {modality} stem"
-                    )
+                        Code.INVALID, name, list(self.modalities),
+                        problem=f"is {value} while the stems are for {{value}}",
+                        remedy=f"give {name} exactly when there is {'an' if modality == IMAGE else 'a'} "
+                        f"{modality} stem",
+                    )  # fmt: skip
         encodes = IMAGE in self.modalities and self.image_encoder.kind != "none"
         if encodes and min(self.image_height, self.image_width) < SMALLEST_IMAGE_PX:
             raise ConfigError(
-                f"images of {self.image_height}x{self.image_width} pixels (height x width) are too small for the "
-                f"encoder {self.image_encoder.kind!r}; give image_height and image_width of at least "
-                f"{SMALLEST_IMAGE_PX}"
-            )
+                Code.OUT_OF_RANGE, f"images of {self.image_height}x{self.image_width} pixels (height x width)",
+                self.image_encoder.kind, problem="are too small for the encoder {value}",
+                remedy=f"give image_height and image_width of at least {SMALLEST_IMAGE_PX}",
+            )  # fmt: skip
         if DEPTH in self.modalities and min(self.depth_height, self.depth_width) < SMALLEST_DEPTH_PX:
             raise ConfigError(
-                f"depth pictures of {self.depth_height}x{self.depth_width} pixels (height x width) are too small; "
-                f"give depth_height and depth_width of at least {SMALLEST_DEPTH_PX}"
-            )
+                Code.OUT_OF_RANGE,
+                f"depth pictures of {self.depth_height}x{self.depth_width} pixels (height x width)",
+                problem="are too small",
+                remedy=f"give depth_height and depth_width of at least {SMALLEST_DEPTH_PX}",
+            )  # fmt: skip
         self._check_tasks()
 
     def _check_tasks(self) -> None:
         if self.tasks and LANGUAGE not in self.modalities:
             raise ConfigError(
-                f"tasks are given while the stems are for {list(self.modalities)}; add a language stem, or give none"
-            )
+                Code.INVALID, "tasks", list(self.modalities),
+                problem="are given while the stems are for {value}", remedy="add a language stem, or give none",
+            )  # fmt: skip
         if "" in self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ConfigError(
-                f"the tasks {list(self.tasks)} hold an empty text, or one twice; give different texts, each once"
-            )
+                Code.DUPLICATE, f"the tasks {list(self.tasks)}", problem="hold an empty text, or one twice",
+                remedy="give different texts, each once",
+            )  # fmt: skip
 
     def _check_head(self) -> None:
         head, gives = HEADS[self.head.kind], POOLINGS[self.pooling].gives
         if gives not in head.reads:
             fitting = [name for name, pooling in POOLINGS.items() if pooling.gives in head.reads]
             raise ConfigError(
-                f"the {head.title} head reads {' or '.join(head.reads)}, but pooling {self.pooling!r} gives {gives}; "
-                f"set pooling to {' or '.join(fitting)}, or take another head"
-            )
+                Code.INVALID, f"the {head.title} head", self.pooling,
+                problem=f"reads {' or '.join(head.reads)}, but pooling {{value}} gives {gives}",
+                remedy=f"set pooling to {' or '.join(fitting)}, or take another head",
+            )  # fmt: skip
 
     @property
     def modalities(self) -> tuple[str, ...]:

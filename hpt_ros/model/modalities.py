@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from hpt_ros.errors import Code
 from hpt_ros.model.config import (
     ACTIONS,
     DEPTH,
@@ -113,9 +114,10 @@ class Image(Pictures):
         """As for every modality, with the remedy for images given to a policy that takes features."""
         if not self.has_encoder and IMAGE in inputs and self.names[0] not in inputs:
             raise InputError(
-                f"the input {self.names[0]!r} is missing and the policy has no image encoder; "
-                "pass precomputed features, not images"
-            )
+                Code.MISSING, f"the input {self.names[0]!r}",
+                problem="is missing and the policy has no image encoder",
+                remedy="pass precomputed features, not images",
+            )  # fmt: skip
         return super().find(inputs)
 
 

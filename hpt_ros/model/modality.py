@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from hpt_ros.errors import Code
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.inputs import Input, InputError, Inputs, check_array, check_horizon
 from hpt_ros.model.normaliser import Normaliser
@@ -85,9 +86,10 @@ class Modality(ABC):
         given = next((spec.name for spec in self.inputs if spec.name in inputs), None)
         if given is None and self.name not in self.config.optional_modalities:
             raise InputError(
-                f"the input {self.inputs[-1].name!r} is missing, got {list(inputs)}; pass every modality of the "
-                "policy, or train one whose stem has missing: drop"
-            )
+                Code.MISSING, f"the input {self.inputs[-1].name!r}", list(inputs),
+                problem="is missing, got {value}",
+                remedy="pass every modality of the policy, or train one whose stem has missing: drop",
+            )  # fmt: skip
         return given
 
     def check(self, name: str, inputs: Inputs, parts: Parts, device: torch.device) -> dict[str, Tensor]:

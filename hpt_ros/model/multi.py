@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code
 from hpt_ros.model.config import MODALITIES, PolicyConfig
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.policy import Policy
@@ -42,25 +42,27 @@ class MultiPolicyConfig:
 
     def __post_init__(self) -> None:
         if not self.policies:
-            raise ConfigError("the policy has no embodiment, but at least one was expected; name one")
+            raise ConfigError(
+                Code.MISSING, "the policy", problem="has no embodiment", expected="at least one",
+                remedy="name one",
+            )  # fmt: skip
         first, *others = self.policies.values()
         for name, config in self.policies.items():
             if config.embodiment != name:
                 raise ConfigError(
-                    f"the policy of {name!r} is for the embodiment {config.embodiment!r}; name both the same"
-                )
+                    Code.MISMATCH, f"the policy of {name!r}", config.embodiment,
+                    problem="is for the embodiment {value}", remedy="name both the same",
+                )  # fmt: skip
         for config in others:
             if config.trunk != first.trunk:
                 raise ConfigError(
-                    f"the trunk of {config.embodiment!r} is {config.trunk}, but that of {first.embodiment!r} is "
-                    f"{first.trunk}; embodiments share one trunk, so give all the same"
-                )
+                    Code.INVALID, f"the trunk of {config.embodiment!r}", first.embodiment,
+                    problem=f"is {config.trunk}, but that of {{value}} is {first.trunk}",
+                    remedy="embodiments share one trunk, so give all the same",
+                )  # fmt: skip
         for part in self.share:
             if part not in SHAREABLE:
-                raise ConfigError(
-                    f"share names {part!r}, but one of {', '.join(map(repr, SHAREABLE))} was expected"
-                    f"{did_you_mean(part, SHAREABLE)}; correct it"
-                )
+                raise ConfigError(Code.UNKNOWN, "share", part, problem="names {value}", known=SHAREABLE)
 
     def only(self, name: str) -> PolicyConfig:
         """The policy of one embodiment.
@@ -70,9 +72,8 @@ class MultiPolicyConfig:
         """
         if name not in self.policies:
             raise ConfigError(
-                f"there is no policy of the embodiment {name!r}, but of {', '.join(self.policies)}"
-                f"{did_you_mean(name, self.policies)}; name one of these"
-            )
+                Code.UNKNOWN, "the embodiment", name, known=self.policies, remedy="name one of these",
+            )  # fmt: skip
         return self.policies[name]
 
     def tensor_name(self, embodiment: str, key: str) -> str:
@@ -175,9 +176,10 @@ class MultiPolicy(nn.Module):
         found = {name: module for name in self.names if (module := self._part(name, part)) is not None}
         if len(found) < 2:
             raise ConfigError(
-                f"share names {part!r}, but {', '.join(found) or 'none'} of the embodiments {', '.join(self.names)} "
-                "has it; share what two or more have"
-            )
+                Code.OUT_OF_RANGE, "share", part,
+                problem=f"names {{value}}, but {', '.join(found) or 'none'} of the embodiments "
+                f"{', '.join(self.names)} has it", remedy="share what two or more have",
+            )  # fmt: skip
         if part == TOKENS:  # embodiments differ in their modalities: the first that has one brings its token
             brought: dict[str, nn.Parameter] = {}
             for name in found:
@@ -197,9 +199,10 @@ class MultiPolicy(nn.Module):
                     "its kind",
                 )
                 raise ConfigError(
-                    f"share names {part!r}, but {first!r} and {name!r} differ in it ({key}); give both the same "
-                    "configuration, or take it out of share"
-                )
+                    Code.INVALID, "share", part,
+                    problem=f"names {{value}}, but {first!r} and {name!r} differ in it ({key})",
+                    remedy="give both the same configuration, or take it out of share",
+                )  # fmt: skip
             _tie(found[first], module)
 
     def _part(self, name: str, part: str) -> nn.Module | None:

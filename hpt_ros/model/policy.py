@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model.config import DEPTH, IMAGE, POOLINGS, PolicyConfig
 from hpt_ros.model.head_config import STEPS
 from hpt_ros.model.heads import Head, build_head
@@ -159,7 +159,9 @@ class Policy(nn.Module):
         actions = self.head(self._features(arrays)[2], generator).to(torch.float32)  # under autocast
         return self.normaliser["action"].unnormalise(actions)
 
-    def loss(self, inputs: Inputs, action: Array, is_pad: Array) -> Tensor:
+    def loss(
+        self, inputs: Inputs, action: Array, is_pad: Array, *, thinning: torch.Generator | None = None
+    ) -> Tensor:
         """Return the head's loss on normalised actions, over the steps that are no padding.
 
         That is smooth L1 (beta 0.05) for mlp, conv and decoder, the negative log-likelihood per number for gmm, and
@@ -169,15 +171,18 @@ class Policy(nn.Module):
             inputs: as for the class.
             action: float (B, horizon, Da), raw units.
             is_pad: bool (B, horizon), true where the step lies beyond the episode's end.
+            thinning: on the CPU; what is left out in training is drawn from it, in place of torch's own numbers.
         """
         self._require_action_width()
-        arrays = self._thin(self.check(inputs))
+        arrays = self._thin(self.check(inputs), thinning)
         target, is_real = check_targets(self.config, action, is_pad, self.device)
         features = self._features(arrays)[2]
         if features.shape[0] != target.shape[0]:
             raise PolicyError(
-                f"the batch has {features.shape[0]} observations but {target.shape[0]} action chunks; pass as many"
-            )
+                Code.WRONG_SHAPE, "the batch",
+                problem=f"has {features.shape[0]} observations but {target.shape[0]} action chunks",
+                remedy="pass as many",
+            )  # fmt: skip
         return self.head.loss(features, self.normaliser["action"].normalise(target), is_real)
 
     def forward(self, inputs: Inputs, generator: torch.Generator | None = None) -> Tensor:
@@ -221,11 +226,15 @@ class Policy(nn.Module):
     def _encode(self, name: str, pictures: Array) -> Tensor:
         modality = self.modalities.get(name)
         if not isinstance(modality, Pictures) or name not in self.encoders:
+            if modality:
+                remedy = f"pass it precomputed '{name}_features'"
+                raise PolicyError(
+                    Code.UNSUPPORTED, "this policy", problem=f"has no {name} encoder", remedy=remedy
+                )
             raise PolicyError(
-                f"this policy has no {name} encoder; pass it precomputed '{name}_features'"
-                if modality
-                else f"this policy reads no {name}, so it has no {name} encoder; leave it out"
-            )
+                Code.UNEXPECTED, "this policy", problem=f"reads no {name}, so it has no {name} encoder",
+                remedy="leave it out",
+            )  # fmt: skip
         features: Tensor = self.encoders[name](check_array(modality.pictures, pictures, self.device))
         return features
 
@@ -263,8 +272,9 @@ class Policy(nn.Module):
         """Take the embeddings of the configuration's tasks, float (tasks, tokens, width), in their order."""
         if self.language is None:
             raise PolicyError(
-                "this policy has no tasks; name them in its configuration, with a language stem"
-            )
+                Code.MISSING, "this policy", problem="has no tasks",
+                remedy="name them in its configuration, with a language stem",
+            )  # fmt: skip
         self.language.set(embeddings)
 
     def require_ready(self) -> None:
@@ -287,7 +297,10 @@ class Policy(nn.Module):
             "heads": [self.heads, self.poolings, self.action_tokens],
         }
         if name not in modules:
-            raise PolicyError(f"a policy has no part {name!r}; use one of {', '.join(modules)}")
+            raise PolicyError(
+                Code.MISSING, "a policy", name, problem="has no part {value}",
+                remedy=f"use one of {', '.join(modules)}",
+            )  # fmt: skip
         return [parameter for module in modules[name] for parameter in module.parameters()]
 
     def parts(self) -> dict[str, int]:
@@ -315,17 +328,19 @@ class Policy(nn.Module):
         unprojected = config.head.kind == "decoder" and not config.head.projection
         if unprojected and config.trunk.width != config.action_dim:
             raise PolicyError(
-                f"the decoder head without projection gives {config.trunk.width} numbers a step, but actions have "
-                f"{config.action_dim}; set head.projection to true"
-            )
+                Code.WRONG_SHAPE, "the decoder head without projection",
+                problem=f"gives {config.trunk.width} numbers a step, but actions have {config.action_dim}",
+                remedy="set head.projection to true",
+            )  # fmt: skip
 
     def _require_evaluation(self) -> None:
         if self.training:
             raise PolicyError(
-                "predict was called in training mode, where dropout is on; call policy.eval() first"
-            )
+                Code.INVALID, "predict", problem="was called in training mode, where dropout is on",
+                remedy="call policy.eval() first",
+            )  # fmt: skip
 
-    def _thin(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _thin(self, arrays: dict[str, Tensor], random: torch.Generator | None = None) -> dict[str, Tensor]:
         """In training leave out some of what may be missing on the robot; in evaluation mode leave all as it is.
 
         With `horizon_masking` the last h of T observations are kept, h random in 1..T and the same for all modalities.
@@ -337,7 +352,7 @@ class Policy(nn.Module):
         of = {name: modality for modality in self.modalities.values() for name in modality.names}
         if self.config.horizon_masking:
             horizon = next(array.shape[1] for name, array in arrays.items() if of[name].in_time)
-            keep = int(torch.randint(1, horizon + 1, ()))
+            keep = int(torch.randint(1, horizon + 1, (), generator=random))
             arrays = {
                 name: array[:, horizon - keep :] if of[name].in_time else array
                 for name, array in arrays.items()
@@ -346,7 +361,7 @@ class Policy(nn.Module):
         kept = {
             name: array
             for name, array in arrays.items()
-            if of[name].name not in shares or float(torch.rand(())) >= shares[of[name].name]
+            if of[name].name not in shares or float(torch.rand((), generator=random)) >= shares[of[name].name]
         }
         return kept if any(of[name].in_time for name in kept) else arrays
 

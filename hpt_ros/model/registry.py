@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Collection
 from typing import Any
 
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code
 from hpt_ros.model.config_error import ConfigError
 
 
@@ -30,6 +30,4 @@ def require_name(name: str, registry: Collection[str], what: str) -> None:
         ConfigError: it is unknown.
     """
     if name not in registry:
-        raise ConfigError(
-            f"the {what} {name!r} is unknown; use one of {', '.join(registry)}{did_you_mean(name, tuple(registry))}"
-        )
+        raise ConfigError(Code.UNKNOWN, f"the {what}", name, known=tuple(registry))

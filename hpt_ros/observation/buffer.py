@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import MODALITIES, Embodiment, Stream
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 from hpt_ros.observation.checks import InvalidSampleError
 from hpt_ros.observation.decode import StreamDecoder, decode
 from hpt_ros.observation.feed import Feed, check_sample
@@ -69,14 +69,12 @@ class ObservationBuffer:
     def __post_init__(self) -> None:
         for modality in sorted(self.optional):
             if modality not in (*MODALITIES, ACTIONS):
-                raise HptError(
-                    f"the optional modality {modality!r} is unknown, but one of {', '.join((*MODALITIES, ACTIONS))} "
-                    f"was expected{did_you_mean(modality, MODALITIES) or '; correct it'}"
-                )
+                raise HptError(Code.UNKNOWN, "the optional modality", modality, known=MODALITIES)
         if not 0.0 <= self.settle_s <= 1.0:
             raise HptError(
-                f"settle_s is {self.settle_s:g} s, but 0 to 1 s was expected; 0.02 s suits most robots"
-            )
+                Code.INVALID, "settle_s", self.settle_s, problem="is {value} s", expected="0 to 1 s",
+                remedy="0.02 s suits most robots",
+            )  # fmt: skip
         self._settle_ns = nanoseconds(self.settle_s)
         self._grid = TickGrid(self.embodiment.tick_hz)
         longest_s = max(stream.tolerance_s for stream in self.embodiment.streams)
@@ -247,7 +245,7 @@ class ObservationBuffer:
             if step_ns <= -max(self._settle_ns, 1):
                 restart = f"the clock went back by {seconds(-step_ns):.3f} s"
             elif step_ns > self._leap_ns:
-                restart = f"the clock leapt ahead by {seconds(step_ns):.3f} s"
+                restart = f"the clock jumped forward by {seconds(step_ns):.3f} s"
             if restart:
                 self._jump(restart)
                 if asked:

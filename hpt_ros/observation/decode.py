@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
+from hpt_ros.errors import Code
 from hpt_ros.observation.checks import InvalidSampleError, place
 from hpt_ros.observation.depth import decode_compressed_depth, decode_depth_image
 from hpt_ros.observation.images import decode_compressed_image, decode_image
@@ -92,12 +93,14 @@ def decode_text(stream: Stream, message: Any) -> NDArray[np.str_]:
     """
     if len(message.data) > MAX_TASK_CHARACTERS:
         raise InvalidSampleError(
-            f"{place(stream)} has a text of {len(message.data)} characters, but {MAX_TASK_CHARACTERS} at most were "
-            "expected; send the task as one sentence"
-        )
+            Code.OUT_OF_RANGE, place(stream), len(message.data), problem="has a text of {value} characters",
+            expected=f"{MAX_TASK_CHARACTERS} at most", remedy="send the task as one sentence",
+        )  # fmt: skip
     text = " ".join(str(message.data).replace("\0", " ").split())
     if not text:
-        raise InvalidSampleError(f"{place(stream)} has an empty text; send the task as one sentence")
+        raise InvalidSampleError(
+            Code.EMPTY, place(stream), problem="has an empty text", remedy="send the task as one sentence"
+        )
     return np.array(text)
 
 

@@ -11,6 +11,7 @@ from hpt_ros.embodiment.action import SINGLE
 from hpt_ros.embodiment.commands import COMMANDS, Decoded, require_frame
 from hpt_ros.embodiment.messages import InvalidSampleError, says_nothing, stamp_ns
 from hpt_ros.embodiment.streams import BY_ARRIVAL
+from hpt_ros.errors import Code
 
 __all__ = ["decode_command", "require_frame"]
 
@@ -39,7 +40,9 @@ def decode_command(output: Output, message: Any, arrival_ns: int) -> Decoded:
     assert decode is not None  # an action is recorded as a message
     where = f"the {named} (topic {recorded.topic})"
     if says_nothing(message):
-        raise InvalidSampleError(f"{where} has a message that commands nothing, which does not count")
+        raise InvalidSampleError(
+            Code.EMPTY, where, problem="has a message that commands nothing, which does not count"
+        )
     time_ns, vector = decode(output, message, arrival_ns, where)
     if output.time == BY_ARRIVAL:
         # Points of a trajectory are later than their stamp, and stay so much later than their arrival.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
 from hpt_ros.embodiment.messages import joint_order, numbers, pose_vector, says_nothing, twist_vector
+from hpt_ros.errors import Code
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, finite, place
 
 
@@ -30,12 +31,14 @@ def decode_joint_state(stream: Stream, message: Any) -> NDArray[np.float64]:
     where = place(stream)
     if says_nothing(message):
         raise InvalidSampleError(
-            f"{where} has a message without joints, which does not count; check the driver"
-        )
+            Code.EMPTY, where, problem="has a message without joints, which does not count",
+            remedy="check the driver",
+        )  # fmt: skip
     names = tuple(message.name)
     if stream.partial:
         return _partial_joint_state(stream, message, names, where)
     order = joint_order(stream.message_joints, names, where)
+    _require_one_value(stream, message, names, where)
     parts = [
         finite(_field(message, part, names, where)[order], _labels(stream.joints, part), where)
         for part in stream.fields
@@ -105,18 +108,22 @@ def decode_array(stream: Stream, message: Any) -> NDArray[Any]:
     where, layout = place(stream), message.layout
     count = len(message.data) - int(layout.data_offset)
     if not len(message.data):
-        raise InvalidSampleError(f"{where} has an array without values; check the driver")
+        raise InvalidSampleError(
+            Code.EMPTY, where, problem="has an array without values", remedy="check the driver"
+        )
     if count != stream.length:
         raise DecodeError(
-            f"{where} has an array of {max(count, 0)} values, but the stream's length is {stream.length}; correct "
-            "the embodiment file or the driver"
-        )
+            Code.INVALID, where,
+            problem=f"has an array of {max(count, 0)} values, but the stream's length is {stream.length}",
+            remedy="correct the embodiment file or the driver",
+        )  # fmt: skip
     sizes = [int(dimension.size) for dimension in layout.dim]
     if sizes and math.prod(sizes) != count:
         raise InvalidSampleError(
-            f"{where} has an array of {count} values whose layout says {' x '.join(map(str, sizes[:8]))}; check the "
-            "driver"
-        )
+            Code.INVALID, where,
+            problem=f"has an array of {count} values whose layout says {' x '.join(map(str, sizes[:8]))}",
+            remedy="check the driver",
+        )  # fmt: skip
     kind: Any = np.float32 if stream.modality == "tactile" else np.float64
     with np.errstate(over="ignore"):
         values = np.array(message.data, dtype=kind)[int(layout.data_offset) :]
@@ -131,6 +138,7 @@ def _partial_joint_state(
     ]
     if not here:  # of another driver on the same topic
         return np.full(stream.dim, np.nan)
+    _require_one_value(stream, message, names, where)
     targets, sources = np.array(here).T
     labels = tuple(stream.joints[index] for index in targets)
     parts = []
@@ -139,6 +147,29 @@ def _partial_joint_state(
         values[targets] = finite(_field(message, part, names, where)[sources], _labels(labels, part), where)
         parts.append(values)
     return _vector(stream, parts)
+
+
+def _require_one_value(stream: Stream, message: Any, names: tuple[str, ...], where: str) -> None:
+    """A message may have a joint twice, but not at two places."""
+    for joint, first, second in _twice(stream.message_joints, names):
+        for part in stream.fields:
+            values = _field(message, part, names, where)
+            if values[first] != values[second]:
+                raise InvalidSampleError(
+                    Code.INVALID, where,
+                    problem=f"has {joint!r} twice, with the {part} {values[first]:g} and {values[second]:g}",
+                    expected="one value", remedy="let its driver publish each joint once",
+                )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=64)
+def _twice(wanted: tuple[str, ...], names: tuple[str, ...]) -> tuple[tuple[str, int, int], ...]:
+    """Wanted joints that a message has again: name, index of the first and of the further one."""
+    return tuple(
+        (name, names.index(name), index)
+        for index, name in enumerate(names)
+        if name in wanted and names.index(name) < index
+    )
 
 
 @functools.lru_cache(maxsize=64)
@@ -164,7 +195,8 @@ def _field(message: Any, part: str, names: tuple[str, ...], where: str) -> NDArr
     values = np.asarray(getattr(message, part), dtype=np.float64)
     if values.shape != (len(names),):
         raise DecodeError(
-            f"{where} has {values.size} values of {part!r} for {len(names)} joints, but one for each was expected; "
-            f"take {part!r} out of the stream's fields or let the driver fill it"
-        )
+            Code.WRONG_SHAPE, where, values.size,
+            problem=f"has {{value}} values of {part!r} for {len(names)} joints", expected="one for each",
+            remedy=f"take {part!r} out of the stream's fields or let the driver fill it",
+        )  # fmt: skip
     return values

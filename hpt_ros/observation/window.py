@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import MODALITIES, Embodiment, EmbodimentError
 from hpt_ros.embodiment.windows import observation_window
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.observation.feed import SAMPLE_TYPES
 from hpt_ros.observation.tick import Tick
 
@@ -36,9 +36,10 @@ def view_size(embodiment: Embodiment, modality: str = "image") -> tuple[int, int
             f"{stream.name} {stream.image.height}x{stream.image.width}" for stream in streams if stream.image
         )
         raise HptError(
-            f"embodiment {embodiment.name!r} has {modality} streams of sizes {listed or 'none'}, but one size for all "
-            "views was expected; give each stream the same image height and width"
-        )
+            Code.WRONG_SHAPE, f"embodiment {embodiment.name!r}",
+            problem=f"has {modality} streams of sizes {listed or 'none'}", expected="one size for all views",
+            remedy="give each stream the same image height and width",
+        )  # fmt: skip
     return sizes.pop()
 
 
@@ -70,8 +71,9 @@ def assemble(
     """
     if not ticks or not all(tick.valid for tick in ticks):
         raise HptError(
-            f"{len(ticks)} ticks were given, but one or more, all valid, were expected; wait for fresh streams"
-        )
+            Code.OUT_OF_RANGE, f"{len(ticks)} ticks", problem="were given", expected="one or more, all valid",
+            remedy="wait for fresh streams",
+        )  # fmt: skip
     length = embodiment.observation_horizon if horizon is None else horizon
     window = observation_window(len(ticks) - 1, length)
     chosen = [ticks[index] for index in window]
@@ -184,7 +186,9 @@ class ObservationWindow:
         names = self.embodiment.action.names
         if action.shape != (len(names),) or not np.isfinite(action).all():
             raise HptError(
-                f"the previous action has shape {action.shape} and the values {action.tolist()!r:.200}, but one "
-                f"finite value for each of {', '.join(names)} was expected; pass the command that was sent"
-            )
+                Code.NOT_FINITE, "the previous action", action.shape,
+                problem=f"has shape {{value}} and the values {action.tolist()!r:.200}",
+                expected=f"one finite value for each of {', '.join(names)}",
+                remedy="pass the command that was sent",
+            )  # fmt: skip
         return action

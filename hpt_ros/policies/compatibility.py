@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model import PolicyConfig
 from hpt_ros.model.config import DEPTH, IMAGE, POINT_CLOUD, STATE, TACTILE, WRENCH
 
@@ -39,7 +39,10 @@ def check_compatible(
     """
     for what, ours, theirs in _pairs(config, robot):
         if ours != theirs:
-            raise IncompatiblePolicyError(f"{policy} has {what} {ours!r} but {file} has {theirs!r}; {remedy}")
+            raise IncompatiblePolicyError(
+                Code.INVALID, policy, ours, problem=f"has {what} {{value}} but {file} has {theirs!r}",
+                remedy=remedy,
+            )  # fmt: skip
 
 
 def _pairs(config: PolicyConfig, robot: Embodiment) -> Iterator[tuple[str, object, object]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from hpt_ros.embodiment import Deployment, Embodiment, deployed_fields, require_deployable
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.policies.baselines import HoldPolicy, RandomPolicy
 from hpt_ros.policies.hpt import CheckpointPolicy
 from hpt_ros.policies.protocol import ChunkPolicy
@@ -45,7 +45,7 @@ class LoadedPolicy:
     image_sizes: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     def close(self) -> None:
-        """Let go of what the policy holds, if it holds anything. May be called twice."""
+        """Release what the policy holds, if it holds anything. May be called twice."""
         close = getattr(self.policy, "close", None)
         if close is not None:
             close()
@@ -96,8 +96,9 @@ def load_policy(
     if kind == "checkpoint":
         if not checkpoint:
             raise HptError(
-                "the parameter checkpoint is empty, but a folder was expected; set it, or set policy to hold or random"
-            )
+                Code.EMPTY, "the parameter checkpoint", expected="a folder",
+                remedy="set it, or set policy to hold or random",
+            )  # fmt: skip
         folder = checkpoint_folder(checkpoint)
         trained = CheckpointPolicy(folder, device, threads, backend=backend, precision=precision)
         here = trained.embodiment
@@ -116,8 +117,9 @@ def load_policy(
         )  # fmt: skip
     if robot is None:
         raise HptError(
-            f"the parameter embodiment is empty, but policy is {kind!r}, which needs it; set it to an embodiment file"
-        )
+            Code.MISSING, "the parameter embodiment", kind,
+            problem="is empty, but policy is {value}, which needs it", remedy="set it to an embodiment file",
+        )  # fmt: skip
     cell = deployed_robot(robot, deployment_file)
     here = complete(cell) if complete else cell
     return replace(load_baseline(kind, here, seed), deployed=deployed_fields(robot, cell))

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.policies.protocol import Observation
 
 
@@ -51,9 +51,10 @@ class CheckpointPolicy:
         except (RuntimeError, AssertionError) as error:
             words = " ".join(str(error).split())[:200]
             raise HptError(
-                f"the parameter device is {device!r}, which torch cannot use here ({words}); use 'cpu' or a device "
-                "that this machine has"
-            ) from error
+                Code.UNSUPPORTED, "the parameter device", device,
+                problem=f"is {{value}}, which torch cannot use here ({words})",
+                remedy="use 'cpu' or a device that this machine has",
+            ) from error  # fmt: skip
         self._rollout = Rollout(policy, backend=backend, precision=precision, threads=threads)
         computing = self._rollout.backend
         measured = f" ({computing.selection})" if computing.selection else ""
@@ -102,6 +103,7 @@ def _image_sizes(stats: Mapping[str, Any]) -> dict[str, tuple[tuple[int, int], .
         }
     except (AttributeError, TypeError, ValueError) as error:
         raise HptError(
-            f"the checkpoint's stats.json has image_sizes {str(found)[:80]!r}, but lists of [height, width] by stream "
-            f"name were expected ({error}); copy the checkpoint again"
-        ) from error
+            Code.INVALID, "the checkpoint's stats.json's image_sizes", str(found)[:80],
+            problem="is {value}, but lists of [height, width] by stream name were expected",
+            remedy="copy the checkpoint again", cause=error,
+        ) from error  # fmt: skip

@@ -19,10 +19,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.control import Command, ControlConfig, Controller, Kinematics, Limits, StreamRate, Watchdog
+from hpt_ros.control import (
+    Command,
+    ControlConfig,
+    Controller,
+    Fault,
+    Kinematics,
+    Limits,
+    StreamRate,
+    Watchdog,
+)
 from hpt_ros.control.chunk import NS_PER_S, shape_refusal
+from hpt_ros.control.plausible import REMEDY
 from hpt_ros.embodiment import Stream
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError, did_you_mean
 from hpt_ros.observation import decode, measured_ns, require_frame, view_size
 from hpt_ros.observation.checks import place
 from hpt_ros.policies.factory import LoadedPolicy
@@ -49,7 +59,7 @@ class Step:
         command: to send, or None.
         result: an inference that has just finished, or None.
         problem: why its chunk was not taken; empty if it was.
-        internal: trace of a fault of ours, which stopped the robot; empty if there was none.
+        internal: trace of an internal error, which stopped the robot; empty if there was none.
         complaints: of messages that could not be used: stream name and sentence.
         lost: sentences about streams that the policy can do without and now must.
     """
@@ -203,7 +213,7 @@ class PolicyRuntime:
         return command.later(self.ahead_ns)
 
     def close(self) -> bool:
-        """End the threads and let go of the policy; False if it did not come back."""
+        """End the threads and release the policy; False if it did not come back."""
         self.loaded.close()
         return self.end()
 
@@ -309,7 +319,7 @@ class PolicyRuntime:
     def step(self, now_ns: int) -> Step:
         """One control period: never waits for the policy. Takes ROS time, and its command is due at a ROS time.
 
-        A fault of ours in anything but the controller stops the robot, and the controller goes on to brake it.
+        An internal error in anything but the controller stops the robot, and the controller goes on to brake it.
         """
         start_ns = time.monotonic_ns()
         heard = _Heard()
@@ -341,7 +351,12 @@ class PolicyRuntime:
                 require_frame(self._framed[stream.name], message, place(stream))
             value = decode(stream, message)
             if stream.modality == "language" and (refused := self.set_task(str(value))):
-                raise HptError(f"stream {stream.name!r} (topic {stream.topic}) was not heeded: {refused}")
+                raise HptError(
+                    Code.INVALID, f"stream {stream.name!r} (topic {stream.topic})",
+                    problem=f"was not accepted: {refused}",
+                )  # fmt: skip
+            if stream.modality == "state":
+                self._require_plausible(stream, value, stamp)
             self.observations.sample(stream, value, stamp, arrival_ns)
             seen = (stamp, arrival_ns)
             if stream.modality == "state":
@@ -360,6 +375,14 @@ class PolicyRuntime:
         if stream.modality == "image":
             self.metrics.add("image_delay_s", (arrival_ns - stamp) / NS_PER_S)
 
+    def _require_plausible(self, stream: Stream, value: NDArray[Any], stamp: int) -> None:
+        pose = self._pose.would_be(stream.name, value)
+        if pose is None:
+            return
+        part = np.isnan(value).tobytes() if stream.partial else b""
+        if jumps := self.controller.implausible(stream.name, part, pose, self.to_control(stamp)):
+            raise HptError(Code.INVALID, place(stream), problem=jumps, remedy=REMEDY)
+
     def _stand(self, now_ns: int) -> None:
         """A robot that is published only while it moves, and is silent, is measured where it stands."""
         if not self._pose.holding or (measured := self._pose.newest()) is None:
@@ -376,7 +399,7 @@ class PolicyRuntime:
             self._unwatched.saw(stream.name, stamp, arrival_ns)
 
     def _failed(self, words: str, trace: str) -> str:
-        self.controller.stop(f"internal error, {words}")
+        self.controller.stop(f"internal error, {words}", Fault.INTERNAL)
         return trace
 
     def _listen(self, now_ns: int, heard: _Heard) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.messages import Sample
 from hpt_ros.sim.transport import PERFECT, Transport
 
@@ -107,21 +107,28 @@ ENVIRONMENTS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def make_environment(name: str, images: Transport = PERFECT) -> Environment:
+def find_environment(name: str) -> Callable[..., Environment]:
+    """Find what makes the environment of a name.
+
+    Raises:
+        HptError: there is none of that name.
+    """
+    if name not in ENVIRONMENTS:
+        raise HptError(Code.UNKNOWN, "the environment", name, known=ENVIRONMENTS, remedy="name one of these")
+    module, _, kind = ENVIRONMENTS[name].partition(":")
+    make: Callable[..., Environment] = getattr(importlib.import_module(module), kind)
+    return make
+
+
+def make_environment(name: str, images: Transport = PERFECT, *, disturbance_rad: float = 0.0) -> Environment:
     """Make the environment of a name.
 
     Args:
         name: one of `ENVIRONMENTS`.
         images: what happens to the messages of all its cameras.
+        disturbance_rad: standard deviation of smooth offsets between commanded and executed joint targets.
 
     Raises:
         HptError: there is none of that name, or it cannot be made here.
     """
-    if name not in ENVIRONMENTS:
-        raise HptError(
-            f"the environment {name!r} is unknown, but one of {', '.join(ENVIRONMENTS)} was expected; name one of "
-            f"these{did_you_mean(name, ENVIRONMENTS)}"
-        )
-    module, _, kind = ENVIRONMENTS[name].partition(":")
-    make: Callable[..., Environment] = getattr(importlib.import_module(module), kind)
-    return make(images=images)
+    return find_environment(name)(images=images, disturbance_rad=disturbance_rad)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.messages import Sample
 
 
@@ -35,9 +35,7 @@ class Transport:
         for name, most in (("delay_s", 10.0), ("jitter_s", 10.0), ("lost", 1.0)):
             value = getattr(self, name)
             if not 0.0 <= value <= most:
-                raise HptError(
-                    f"{name} of a transport is {value}, but 0 to {most:g} was expected; correct it"
-                )
+                raise HptError(Code.OUT_OF_RANGE, f"{name} of a transport", value, expected=f"0 to {most:g}")
 
 
 PERFECT = Transport()

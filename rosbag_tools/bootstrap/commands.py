@@ -110,7 +110,7 @@ class Command:
         return self.kind == BASE_VELOCITY
 
     @property
-    def grips_only(self) -> bool:
+    def gripper_only(self) -> bool:
         """Whether it commands grippers alone."""
         return bool(self.names) and set(self.names) <= set(self.grippers)
 
@@ -249,7 +249,7 @@ def _names(message: Any) -> list[str]:
 def as_goals(command: Command, type_: str, shown: bool) -> Command:
     """The targets of an action as the command that they are."""
     name = command.topic.removesuffix(TARGET)
-    if COMMANDS[type_].check(_action_output(name, type_, command.names)):
+    if COMMANDS[type_].several and len(command.names) != 1:
         type_ = PARALLEL  # that takes several joints
     own_speed = COMMANDS[type_].own_speed
     return replace(
@@ -260,10 +260,6 @@ def as_goals(command: Command, type_: str, shown: bool) -> Command:
         grippers=command.names if own_speed else (),
         note="" if shown else "guessed from its name; the bag has none of the action's hidden topics",
     )
-
-
-def _action_output(name: str, type_: str, names: tuple[str, ...]) -> Output:
-    return Output("action", name, type_, names=names)
 
 
 def settle(
@@ -307,7 +303,7 @@ def settle(
             )
         )
         kept.append(replace(command, grippers=grippers, continuous=turning))
-    arm = next((item for item in kept if not item.grips_only), None)
+    arm = next((item for item in kept if not item.gripper_only), None)
     tools: dict[str, str] = {}
     for command in (item for item in order if item.cartesian):
         pose = _measured_pose(command, poses)
@@ -323,7 +319,7 @@ def settle(
             tools[pose.topic] = command.topic
             kept.append(replace(command, pose=pose.topic))
     kept += _bases([item for item in order if item.base], left_out)
-    return sorted(kept, key=lambda item: (item.grips_only, item.base, -len(item.times_s), item.topic))
+    return sorted(kept, key=lambda item: (item.gripper_only, item.base, -len(item.times_s), item.topic))
 
 
 def _bases(commands: Sequence[Command], left_out: dict[str, str]) -> list[Command]:

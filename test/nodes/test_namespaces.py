@@ -157,7 +157,7 @@ def test_when_remapping_makes_a_stream_of_the_command_expect_configure_refused()
         )
         composition.add(node)
         node.trigger_configure()
-        assert f"commands are to be sent to '{COMMANDS}', also a stream's" in node.refusal
+        assert f"commands are to be sent to '{COMMANDS}', also a stream's" in str(node.refusal)
 
 
 @pytest.mark.parametrize("namespace", ["", "/robot1", "/cell/robot1"])

@@ -200,8 +200,8 @@ def test_when_checkpoint_is_of_another_robot_expect_configure_refused_naming_the
             make_node(composition.context, checkpoint=str(checkpoint), embodiment=str(file))
         )
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-        assert (
-            f"are of different embodiments: tick_hz is {ROBOT.tick_hz} in the first and 5.0" in node.refusal
+        assert f"are of different embodiments: tick_hz is {ROBOT.tick_hz} in the first and 5.0" in str(
+            node.refusal
         )
         assert node.state is State.UNCONFIGURED
 
@@ -216,14 +216,14 @@ def test_when_checkpoint_is_damaged_expect_configure_refused_with_a_sentence(che
     with Composition() as composition:
         node = composition.add(make_node(composition.context, checkpoint=str(broken)))
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-        assert "copy the checkpoint again" in node.refusal
+        assert "copy the checkpoint again" in str(node.refusal)
 
 
 def test_when_device_is_not_there_expect_configure_refused_with_a_sentence(checkpoint):
     with Composition() as composition:
         node = composition.add(make_node(composition.context, checkpoint=str(checkpoint), device="cuda:99"))
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-        assert "the parameter device is 'cuda:99', which torch cannot use here" in node.refusal
+        assert "the parameter device is 'cuda:99', which torch cannot use here" in str(node.refusal)
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -334,4 +334,4 @@ def test_when_a_backend_cannot_be_had_expect_configure_refused_with_a_sentence(c
             make_node(composition.context, checkpoint=str(checkpoint), backend="eager", precision="int8")
         )
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-        assert "the backend 'eager' computes in float32, not in 'int8'" in node.refusal
+        assert "the backend 'eager' computes in float32, not in 'int8'" in str(node.refusal)

@@ -108,7 +108,7 @@ def test_when_a_stream_has_no_publisher_expect_refusal_naming_it(graph, tmp_path
     until(lambda: len(recorder.topics.known) >= 2)
     answer = robot.call(StartEpisode, task="pour")
     assert not answer.success
-    assert "nobody publishes /eye; start their nodes" in answer.message
+    assert "no publisher on /eye; start their nodes" in answer.message
     assert list((tmp_path / "bags").iterdir()) == []
 
 
@@ -167,7 +167,7 @@ def test_calls_at_the_wrong_moment_are_refused(graph):
     assert not again.success
     assert "is being recorded; stop or discard it first" in again.message
     wrong = robot.call(StopEpisode, outcome=7)
-    assert (wrong.success, wrong.message) == (False, "the outcome is 7, but 0 to 2 was expected")
+    assert (wrong.success, wrong.message) == (False, "the outcome is 7, expected 0 to 2; correct it")
     quiet = robot.call(StopEpisode)
     assert quiet.success
     assert "NOTHING came on /eye, /joint_states, /command" in quiet.message

@@ -7,9 +7,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model import ImageEncoderConfig, PolicyConfig, StemConfig
 from hpt_ros.policies.compatibility import check_compatible
 
@@ -102,7 +103,13 @@ def test_when_something_differs_expect_its_name_and_both_values(changes, message
 
 def test_when_the_robot_has_no_such_stream_expect_that_said():
     lines = [line for line in TEXT.splitlines() if "length: 16" not in line and "name: left" not in line]
-    with pytest.raises(HptError, match=r"shape of the tactile arrays \(1, 16\) but .* has \(0,\)"):
+    with refused(
+        HptError,
+        Code.INVALID,
+        subject="the checkpoint's config.yaml",
+        value=(1, 16),
+        problem="shape of the tactile arrays",
+    ):
         check_compatible(CONFIG, Embodiment.loads("\n".join(lines)))
 
 
@@ -113,7 +120,14 @@ def test_when_features_come_from_elsewhere_expect_the_pictures_size_to_be_of_no_
 
 
 def test_when_names_and_remedy_are_given_expect_them_in_the_sentence():
-    with pytest.raises(HptError, match=r"^the run has name 'leg' but the robot has 'arm'; take another$"):
+    with refused(
+        HptError,
+        Code.INVALID,
+        subject="the run",
+        value="leg",
+        problem="but the robot has 'arm",
+        remedy="take another",
+    ):
         check_compatible(
             replace(CONFIG, embodiment="leg"),
             ROBOT,

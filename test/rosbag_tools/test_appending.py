@@ -9,11 +9,13 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from support.refused import refused
 from support.tiny_senses import Senses
 
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import DatasetError, open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
+from hpt_ros.errors import Code
 from hpt_ros.learning import open_cache
 from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
@@ -99,7 +101,7 @@ def test_when_the_robot_is_another_expect_the_field(senses, bags, tmp_path):
     out = tmp_path / "out"
     convert([bags / "bag0"], out, senses.embodiment)
     other = Embodiment.loads(senses.text.replace("points: 6", "points: 5"))
-    with pytest.raises(EmbodimentError, match="points is 5 in the first and 6"):
+    with refused(EmbodimentError, Code.MISMATCH, problem="points is 5 in the first and 6"):
         convert([bags / "bag1"], out, other, Options(append=True))
     with pytest.raises(BagError, match="actions of the source 'command', but 'state' was asked for"):
         convert([bags / "bag1"], out, senses.embodiment, Options(append=True, action_source="state"))

@@ -55,9 +55,7 @@ def decode_files(name: str, view: str, size: tuple[int, int], files: Iterable[by
                 decode_compressed_image(stream, SimpleNamespace(data=data, format="jpeg or png"))
             )
         except (DecodeError, InvalidSampleError) as error:
-            reason = str(error).partition(" has ")[2].partition(";")[0]
             raise DatasetError(
-                f"{name} has, for view {view!r} in row {row}, {reason}; copy the dataset again, or leave the "
-                "episode out "
-                "with --skip-bad"
-            ) from error
+                error.code, f"{name}, view {view!r} in row {row},", error.value, problem=error.refusal.problem,
+                expected=error.expected, remedy="copy the dataset again, or leave the episode out with --skip-bad",
+            ) from error  # fmt: skip

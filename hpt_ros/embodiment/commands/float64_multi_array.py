@@ -11,6 +11,7 @@ import numpy as np
 from hpt_ros.embodiment.commands.base import CommandType, Decoded, Sending, Told
 from hpt_ros.embodiment.kinds import JOINT_POSITION
 from hpt_ros.embodiment.messages import DecodeError, finite
+from hpt_ros.errors import Code
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.action import Output
@@ -26,9 +27,10 @@ def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded
     values = np.array(message.data, dtype=np.float64)[int(message.layout.data_offset) :]
     if values.shape != (len(output.names),):
         raise DecodeError(
-            f"{where} has an array of {values.size} values, but one for each of {', '.join(output.names)} was "
-            "expected; correct the names in the embodiment file or the teleoperation"
-        )
+            Code.WRONG_SHAPE, where, values.size, problem="has an array of {value} values",
+            expected=f"one for each of {', '.join(output.names)}",
+            remedy="correct the names in the embodiment file or the teleoperation",
+        )  # fmt: skip
     return arrival_ns, finite(values, output.names, where)
 
 

@@ -23,19 +23,12 @@ def encode(told: Told, output: Output, sending: Sending) -> Any:
     return goal
 
 
-def check(output: Output) -> str:
-    """Refuse several joints."""
-    if len(output.names) == 1:
-        return ""
-    return f"has {len(output.names)} names, but {TYPE} moves one joint; use control_msgs/action/ParallelGripperCommand"
-
-
 COMMAND = CommandType(
     type=TYPE,
     kinds=(JOINT_POSITION,),
     controllers="gripper_controllers/GripperActionController; stock drivers of Franka, Kinova, xArm and Robotiq",
     encode=encode,
-    check=check,
+    several="use control_msgs/action/ParallelGripperCommand",
     own_speed=True,
     package="control-msgs",
 )

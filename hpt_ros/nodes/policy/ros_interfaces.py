@@ -19,7 +19,7 @@ from std_msgs.msg import Bool, Float64
 from hpt_msgs.msg import ActionChunk
 from hpt_ros.control import Command, Controller
 from hpt_ros.embodiment import Embodiment, Stream
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.conversions import (
     stream_message_type,
     stream_qos,
@@ -166,7 +166,7 @@ class RosInterfaces:
         self._chunks.publish(to_action_chunk(result, self._robot, now_ns))
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         while self._goals:
             self._goals.pop().close()
         for destroy, entity in self._entities:
@@ -204,6 +204,6 @@ def _unusable_overrides(topic: str) -> Iterator[None]:
     except (RuntimeError, ParameterException, InvalidQosOverridesError) as error:
         words = " ".join(str(error).split())
         raise HptError(
-            f"a quality of service for {topic} cannot be used ({words}); correct the parameters "
-            f"{QOS_OVERRIDES}{topic}.*"
-        ) from error
+            Code.UNSUPPORTED, f"a quality of service for {topic}", problem=f"cannot be used ({words})",
+            remedy=f"correct the parameters {QOS_OVERRIDES}{topic}.*",
+        ) from error  # fmt: skip

@@ -32,7 +32,7 @@ from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from hpt_ros.control.clock import Instant
 from hpt_ros.embodiment import Deployment, Embodiment
 from hpt_ros.embodiment.streams import check_topic
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.clocks import NodeClock, steady_timer
 from hpt_ros.nodes.common.parameters import StrictParameters
@@ -51,7 +51,6 @@ LOOK_S = 0.25
 RATE_WINDOW_S = 2.0
 MOST_WARNINGS = 50
 _MB = 1 << 20
-_EMPTY = "the recorder's parameter {!r} is empty; set it to the"
 
 
 class RecorderNode(StrictParameters, Node):
@@ -100,17 +99,23 @@ class RecorderNode(StrictParameters, Node):
         self._all_topics = config.all_topics
         if embodiment is None and not path and not self._all_topics:
             raise HptError(
-                f"{_EMPTY.format('embodiment')} path of an embodiment file, or all_topics to record every topic"
-            )
+                Code.EMPTY, "the recorder's parameter 'embodiment'",
+                remedy="set it to the path of an embodiment file, or all_topics to record every topic",
+            )  # fmt: skip
         if not folder:
-            raise HptError(f"{_EMPTY.format('out_dir')} folder that bags go to")
+            raise HptError(
+                Code.EMPTY,
+                "the recorder's parameter 'out_dir'",
+                remedy="set it to the folder that bags go to",
+            )
         self.embodiment = Embodiment.load(path) if embodiment is None and path else embodiment
         if deployment is None and cell:
             deployment = Deployment.load(cell)
         if deployment is not None and self.embodiment is None:
             raise HptError(
-                "a deployment file is given and no embodiment file; give the one that it is for, or neither"
-            )
+                Code.INVALID, "a deployment file", problem="is given and no embodiment file",
+                remedy="give the one that it is for, or neither",
+            )  # fmt: skip
         self.deployment = deployment
         self._here = self.embodiment
         if deployment is not None and self.embodiment is not None:
@@ -120,8 +125,9 @@ class RecorderNode(StrictParameters, Node):
             self.out_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise HptError(
-                f"the folder {str(self.out_dir)!r} cannot be made ({error.strerror}); give another one"
-            ) from error
+                Code.UNWRITABLE, f"the folder {str(self.out_dir)!r}", problem="cannot be made",
+                remedy="give another one", cause=error,
+            ) from error  # fmt: skip
         for topic in config.extra_topics:
             check_topic(topic, "the parameter extra_topics")
         self._rates_hz: dict[str, float] = {}
@@ -298,21 +304,26 @@ class RecorderNode(StrictParameters, Node):
 
     def _start(self, task: str, operator: str) -> None:
         if self._recording is not None:
-            raise HptError(f"episode {self._recording.name!r} is being recorded; stop or discard it first")
+            raise HptError(
+                Code.NOT_READY, f"episode {self._recording.name!r}", problem="is being recorded",
+                remedy="stop or discard it first",
+            )  # fmt: skip
         now_ns = self._now_ns()
         if now_ns == 0:
             raise HptError(
-                "the simulated clock has not begun (nothing on /clock); start the simulation first"
-            )
+                Code.NOT_READY, "the simulated clock", problem="has not begun (nothing on /clock)",
+                remedy="start the simulation first",
+            )  # fmt: skip
         self._look()
         self.topics.require(self._needed)
         for topic in set(self._extra) - self.topics.known.keys():
-            self.get_logger().warning(f"nobody publishes the extra topic {topic}; it is not in this episode")
+            self.get_logger().warning(f"no publisher on the extra topic {topic}; it is not in this episode")
         if (free_mb := self._free_mb()) < 2 * self._keep_free_mb:
             raise HptError(
-                f"{self.out_dir} has {free_mb} MiB free, but {2 * self._keep_free_mb} were expected (twice "
-                "keep_free_mb); make room, or record elsewhere"
-            )
+                Code.UNAVAILABLE, str(self.out_dir), free_mb, problem="has {value} MiB free",
+                expected=f"{2 * self._keep_free_mb} MiB (twice keep_free_mb)",
+                remedy="make room, or record elsewhere",
+            )  # fmt: skip
         topics = dict(self.topics.known)
         topics[bag_schema.EVENTS_TOPIC] = RecordedTopic(bag_schema.EVENTS_TYPE)
         moment = datetime.datetime.now(datetime.timezone.utc)
@@ -348,7 +359,9 @@ class RecorderNode(StrictParameters, Node):
         if self.recording:
             self.topics.renew()
         else:
-            raise HptError(f"the bag {str(recording.path)!r} cannot be written; check the disk's space")
+            raise HptError(
+                Code.UNWRITABLE, f"the bag {str(recording.path)!r}", remedy="check the disk's space"
+            )
 
     def _topic_names(self) -> dict[str, str]:
         """Topics of the embodiment file and what they stand for here."""
@@ -379,9 +392,13 @@ class RecorderNode(StrictParameters, Node):
             HptError: none is running, no such outcome, or the disk refuses.
         """
         if self._recording is None:
-            raise HptError("no episode is being recorded; start one first")
+            raise HptError(
+                Code.NOT_READY, "no episode", problem="is being recorded", remedy="start one first"
+            )
         if outcome >= len(bag_schema.OUTCOMES):
-            raise HptError(f"the outcome is {outcome}, but 0 to {len(bag_schema.OUTCOMES) - 1} was expected")
+            raise HptError(
+                Code.INVALID, "the outcome", outcome, expected=f"0 to {len(bag_schema.OUTCOMES) - 1}"
+            )
         path, counts = self._finish(outcome, note, max(self._now_ns(), self._last_ns))
         empty = [topic for topic in self._needed if not counts.get(topic)]
         words = ", ".join(f"{topic} {counts[topic]}" for topic in sorted(counts))
@@ -398,7 +415,10 @@ class RecorderNode(StrictParameters, Node):
         assert recording is not None
         self._tell(EpisodeEvent.STOPPED, at_ns, outcome, note)
         if self._recording is None:
-            raise HptError(f"the end of {str(recording.path)!r} could not be written; read it with --recover")
+            raise HptError(
+                Code.UNWRITABLE, f"the end of {str(recording.path)!r}", problem="could not be written",
+                remedy="read it with --recover",
+            )  # fmt: skip
         try:
             path = recording.finish(
                 {
@@ -431,7 +451,9 @@ class RecorderNode(StrictParameters, Node):
             HptError: none is running.
         """
         if self._recording is None:
-            raise HptError("no episode is being recorded; start one first")
+            raise HptError(
+                Code.NOT_READY, "no episode", problem="is being recorded", remedy="start one first"
+            )
         recording = self._recording
         self._tell(EpisodeEvent.DISCARDED, self._now_ns())
         self._recording, self._rates = None, None

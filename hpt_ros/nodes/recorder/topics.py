@@ -18,7 +18,7 @@ from sensor_msgs.msg import JointState
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import check_topic
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from rosbag_tools.errors import BagError
 from rosbag_tools.recording.definitions import installed_types
 from rosbag_tools.recording.episode_recording import RecordedTopic
@@ -51,7 +51,7 @@ def promised_rates(embodiment: Embodiment) -> dict[str, float]:
     rates = {stream.topic: stream.rate_hz for stream in embodiment.streams if not stream.holding}
     action = embodiment.action
     return rates | {
-        part.recorded_as.topic: action.rate_hz for part in action.parts if not action.grips_only(part)
+        part.recorded_as.topic: action.rate_hz for part in action.parts if not action.gripper_only(part)
     }
 
 
@@ -98,14 +98,16 @@ class RecorderTopics:
         }
         if lacking := [topic for topic, types in offered.items() if not types]:
             raise HptError(
-                f"nobody publishes {', '.join(lacking)}; start their nodes, or correct the embodiment file"
-            )
+                Code.NOT_FOUND, "no publisher", problem=f"on {', '.join(lacking)}",
+                remedy="start their nodes, or correct the embodiment file",
+            )  # fmt: skip
         for topic, type_ in needed.items():
             if offered[topic] != {type_}:
                 raise HptError(
-                    f"topic {topic} is published as {', '.join(sorted(offered[topic]))}, but the embodiment file says "
-                    f"{type_}; correct one of them"
-                )
+                    Code.MISMATCH, f"topic {topic}",
+                    problem=f"is published as {', '.join(sorted(offered[topic]))}, but the embodiment file "
+                    f"says {type_}", remedy="correct one of them",
+                )  # fmt: skip
 
     def poll(self, topic: str, type_: str = "") -> None:
         """Subscribe to a topic if somebody publishes it, anew if it is offered otherwise than before.

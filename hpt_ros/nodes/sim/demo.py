@@ -18,7 +18,7 @@ from rclpy.logging import LoggingSeverity, set_logger_level
 from rclpy.parameter import Parameter
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.nodes.recorder.recorder_node import RecorderNode
@@ -78,13 +78,15 @@ class DemoSettings:
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise HptError(
-                f"the number of episodes is {self.episodes}, but at least 1 was expected; ask for more"
-            )
+                Code.WRONG_SHAPE, "the number of episodes", self.episodes, expected="at least 1",
+                remedy="ask for more",
+            )  # fmt: skip
         if not 0 <= self.first_seed < FIRST_DEMONSTRATION_SEED - self.episodes:
             raise HptError(
-                f"the first seed is {self.first_seed}, but 0 to {FIRST_DEMONSTRATION_SEED - self.episodes - 1} was "
-                "expected (higher ones are the scenes of demonstrations); choose one of these"
-            )
+                Code.INVALID, "the first seed",
+                problem=f"is {self.first_seed}, but 0 to {FIRST_DEMONSTRATION_SEED - self.episodes - 1} was "
+                "expected (higher ones are the scenes of demonstrations)", remedy="choose one of these",
+            )  # fmt: skip
 
 
 def evaluate(
@@ -191,9 +193,10 @@ def record_demonstrations(
             report("demonstration", result)
             if len(bags) >= 10 and successes < len(bags) // 2:
                 raise HptError(
-                    f"the scripted teleoperator fed the dog in {successes} of {len(bags)} episodes, but at least half "
-                    "was expected; see the recorder's bags and the simulator's log"
-                )
+                    Code.OUT_OF_RANGE, "the scripted teleoperator", len(bags),
+                    problem=f"had success in {successes} of {{value}} episodes", expected="at least half",
+                    remedy="see the recorder's bags and the simulator's log",
+                )  # fmt: skip
     return bags
 
 

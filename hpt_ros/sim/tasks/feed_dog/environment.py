@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.resources import config_file
 from hpt_ros.sim.environment import Outcome, Plan
 from hpt_ros.sim.follower import TrajectoryFollower
@@ -76,8 +76,10 @@ class FeedDogEnvironment:
         """Hand a trajectory_msgs/JointTrajectory to the arm's controller."""
         if topic != self.embodiment.action.topic:
             raise HptError(
-                f"a command was sent to {topic!r}, but only {self.embodiment.action.topic!r} moves the arm; use it"
-            )
+                Code.UNSUPPORTED, "a command", topic,
+                problem=f"was sent to {{value}}, but only {self.embodiment.action.topic!r} moves the arm",
+                remedy="use it",
+            )  # fmt: skip
         self._follower.command(self._now_ns, JointTrajectory.of(message))
 
     def advance(self, until_ns: int) -> list[Sample]:
