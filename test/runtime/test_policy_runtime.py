@@ -83,7 +83,7 @@ def test_whatever_a_message_holds_expect_a_sentence_and_a_stream_that_stays_unse
 
 def test_when_views_differ_in_size_expect_refused():
     streams = (replace(ROBOT.streams[0], image=ImageSpec(48, 64)), *ROBOT.streams[1:])
-    with pytest.raises(HptError, match="one size for all views"):
+    with pytest.raises(HptError, match="front 48x64x3, wrist 96x128x3, but one size"):
         pilot_of(replace(ROBOT, streams=streams))
 
 

@@ -1,0 +1,38 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""std_msgs/String: the task's text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.embodiment.message_types.base import MessageType
+from hpt_ros.embodiment.messages import InvalidSampleError, place
+
+if TYPE_CHECKING:
+    from hpt_ros.embodiment.streams import Stream
+
+MAX_TASK_CHARACTERS = 1000  # a task is a sentence; more is something else, or hostile
+
+
+def observe(stream: Stream, message: Any) -> NDArray[np.str_]:
+    """std_msgs/String to a text without line breaks or repeated spaces, an array without dimensions.
+
+    Raises:
+        InvalidSampleError: empty, or longer than `MAX_TASK_CHARACTERS`.
+    """
+    if len(message.data) > MAX_TASK_CHARACTERS:
+        raise InvalidSampleError(
+            f"{place(stream)} has a text of {len(message.data)} characters, but {MAX_TASK_CHARACTERS} at most were "
+            "expected; send the task as one sentence"
+        )
+    text = " ".join(str(message.data).replace("\0", " ").split())
+    if not text:
+        raise InvalidSampleError(f"{place(stream)} has an empty text; send the task as one sentence")
+    return np.array(text)
+
+
+MESSAGE_TYPE = MessageType(name="std_msgs/msg/String", decoders={"language": observe})
