@@ -21,7 +21,7 @@ from hpt_ros.embodiment.kinds import (
     TWIST_ELEMENTS,
     VELOCITIES,
 )
-from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES, CommandType
+from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES, CommandType, MessageType, by_path
 from hpt_ros.embodiment.message_types.joint_jog import FORMS
 from hpt_ros.embodiment.rotations import REPRESENTATIONS, elements
 from hpt_ros.embodiment.streams import (
@@ -35,6 +35,7 @@ from hpt_ros.embodiment.streams import (
     in_namespace,
     with_prefix,
 )
+from hpt_ros.errors import did_you_mean
 from hpt_ros.structured import field
 
 MODES = ("absolute", "delta", "relative")
@@ -120,7 +121,7 @@ class Output:
     topic: str = field(
         "name of the command's topic, or of the action; a relative one lies in the namespace of the node"
     )
-    type: str = field("message or action type", choices=COMMANDS)
+    type: str = field("message or action type; with values any message type that is installed")
     kind: str = field("quantity commanded", default=JOINT_POSITION, choices=KINDS)
     names: tuple[str, ...] = field(
         "commanded joints, in the order of the message; of a base its axes, some of vx, vy, vz, wx, wy, wz; none if "
@@ -131,6 +132,11 @@ class Output:
         "put before the joints' names, which messages have without it, such as left/ where two arms have equal names; "
         "limits and grippers are given with it",
         default="",
+    )
+    values: tuple[str, ...] = field(
+        "paths of the joints' numbers in a message of whatever type, one for each name, such as data or position; a "
+        "bool is true from 0.5 on",
+        default=(),
     )
     rotation: str = field(
         "how the action vector holds an orientation; for cartesian_pose",
@@ -173,12 +179,19 @@ class Output:
     @property
     def command(self) -> CommandType:
         """What its messages or goals are."""
-        return COMMANDS[self.type]
+        command = self.message_type.command
+        assert command is not None  # the schema saw to it
+        return command
+
+    @property
+    def message_type(self) -> MessageType:
+        """What its messages are, or the action's goals."""
+        return by_path.any_type(self.type) if self.values else MESSAGE_TYPES[self.type]
 
     @property
     def is_action(self) -> bool:
         """Whether its commands are goals of an action, and not a topic's messages."""
-        return MESSAGE_TYPES[self.type].is_action
+        return self.message_type.is_action
 
     @property
     def cartesian(self) -> bool:
@@ -403,6 +416,15 @@ def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> Non
 
 def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> None:
     check_recorded_topic(output.topic, where)
+    if not output.values and output.type not in COMMANDS:
+        raise EmbodimentError(
+            f"{where} has the type {output.type!r}, but one of {', '.join(COMMANDS)} was expected"
+            f"{did_you_mean(output.type, COMMANDS) or '; correct it, or give the paths of its numbers as values'}"
+        )
+    if output.values and not by_path.is_message_type(output.type):
+        raise EmbodimentError(
+            f"{where} has the type {output.type!r}, but one such as std_msgs/msg/Bool was expected; correct it"
+        )
     if not NAME.fullmatch(output.name):
         raise EmbodimentError(
             f"{where} has a name that is not a lower-case letter followed by letters, digits or underscores; rename it"
@@ -484,9 +506,19 @@ def _check_cartesian(output: Output, streams: tuple[Stream, ...], where: str) ->
             f"{where} has frame_id {output.frame_id!r}, which jumps when the robot corrects its position (REP 105); "
             "use a frame that is fixed to the robot, such as base_link"
         )
-    poses = [stream.name for stream in streams if stream.type == "geometry_msgs/msg/PoseStamped"]
+    poses = {
+        stream.name: stream
+        for stream in streams
+        if stream.type == "geometry_msgs/msg/PoseStamped" or stream.frame
+    }
     if output.pose not in poses:
         raise EmbodimentError(
-            f"{where} has pose {output.pose!r}, but the streams of geometry_msgs/msg/PoseStamped are "
+            f"{where} has pose {output.pose!r}, but the streams of geometry_msgs/msg/PoseStamped or of transforms are "
             f"{', '.join(poses) or 'none'}; add a stream with the measured pose and name it"
+        )
+    frame = poses[output.pose].frame
+    if frame and frame.lstrip("/") != output.frame_id.lstrip("/"):
+        raise EmbodimentError(
+            f"{where} has frame_id {output.frame_id!r}, but its pose {output.pose!r} is in the frame {frame!r}; give "
+            "both one frame"
         )

@@ -25,6 +25,7 @@ from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command
 from hpt_ros.observation.track import seconds
 from rosbag_tools.bootstrap.actions import PARALLEL, TARGET
+from rosbag_tools.bootstrap.any_type import ONE_NUMBER
 from rosbag_tools.bootstrap.bases import NAME, TWIST_TYPE, commands_base, used_axes
 from rosbag_tools.bootstrap.bases import STAMPED_TYPE as TWIST_STAMPED_TYPE
 from rosbag_tools.bootstrap.joints import LEAST_RANGE, Floats, Joints, check_names, grips, wraps
@@ -57,6 +58,7 @@ class Pose:
     rate_hz: float
     frame_id: str
     positions: Floats
+    child: str = ""  # frame of the tool, of a topic of transforms
 
 
 @dataclass
@@ -78,6 +80,7 @@ class Command:
         recorded: the topic that has an action's targets; empty if it is no action.
         note: what a person should know of the type.
         prefix: before its names, which messages have without it.
+        paths: of its numbers, of a type that has no decoding of its own.
     """
 
     topic: str
@@ -96,6 +99,7 @@ class Command:
     jog: str = ""
     recorded: str = ""
     note: str = ""
+    paths: tuple[str, ...] = ()
 
     @property
     def cartesian(self) -> bool:
@@ -123,7 +127,7 @@ def is_command(topic: str, type_: str) -> bool:
     if type_ in COMMAND_TYPES:
         return True
     words = topic.lower().replace("/", "_").split("_")
-    return type_ in NAMED_TYPES and not COMMAND_WORDS.isdisjoint(words)
+    return (type_ in NAMED_TYPES or type_ in ONE_NUMBER) and not COMMAND_WORDS.isdisjoint(words)
 
 
 def find_pose(bag: Bag, topic: str, rate_hz: float) -> Pose:
@@ -162,7 +166,7 @@ def find_command(
     rows: list[Floats] = []
     start_ns, end_ns = longest_clear((bag.start_ns, bag.end_ns), bag.set_backs())
     for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1):
-        if MESSAGE_TYPES[type_].empty(message.content):
+        if type_ in MESSAGE_TYPES and MESSAGE_TYPES[type_].empty(message.content):
             continue  # it does not count
         try:
             if output is None:
@@ -191,7 +195,7 @@ def find_command(
         guessed = "the messages have no names"
     return Command(
         topic, type_, output.kind, rate_hz, names, times_s, values, output.frame_id,
-        guessed=guessed, jog=output.jog or "",
+        guessed=guessed, jog=output.jog or "", paths=output.values,
     )  # fmt: skip
 
 
@@ -216,11 +220,9 @@ def _probe(topic: str, type_: str, message: Any, base_frames: Collection[str]) -
             raise Unsupported(f"its frame_id {frame!r} jumps when the robot corrects its position (REP 105)")
         turns = RotationLimit(1.0, 1.0)
         return Output("tool", topic, type_, kind, frame_id=frame, pose="tool", rotation_limit=turns)
+    if type_ in ONE_NUMBER:
+        return Output("joints", topic, type_, names=("joint_1",), values=(ONE_NUMBER[type_],))
     if type_ == TRAJECTORY_TYPE:
-        if len(message.points) != 1:
-            raise Unsupported(
-                f"it has a trajectory of {len(message.points)} points, but one a message is used"
-            )
         check_names(list(message.joint_names), np.asarray(message.points[0].positions, dtype=np.float64))
         return Output("joints", topic, type_, names=tuple(message.joint_names))
     if type_ == STATE_TYPE:
@@ -285,7 +287,8 @@ def settle(
             left_out[command.topic] = f"{taken[twice[0]]} has more commands for {twice[0]!r}"
             continue
         taken.update(dict.fromkeys(command.names, command.topic))
-        grippers = command.grippers or tuple(filter(grips, command.names))
+        alone = command.paths and grips(command.topic)
+        grippers = command.grippers or (command.names if alone else tuple(filter(grips, command.names)))
         if command.kind == JOINT_VELOCITY:
             grippers = ()
         turning = tuple(

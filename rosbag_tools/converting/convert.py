@@ -282,6 +282,9 @@ def _rows(
         earlier = deque(bag.messages([stream.topic], stop_ns=episode.start_ns), maxlen=1)
         for message in earlier:
             yield from resampler.push(message.topic, message.content, episode.start_ns)
+    static = [stream.static_topic for stream in embodiment.streams if stream.frame]
+    for message in bag.messages(dict.fromkeys(static), stop_ns=episode.start_ns):
+        yield from resampler.push(message.topic, message.content, episode.start_ns)
     topics = list(dict.fromkeys(topics))
     set_backs = bag.set_backs()
     entry.set_back = [item.sentence(bag.start_ns) for item in set_backs]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.streams import BY_STAMP
 from hpt_ros.observation import (
     CommandTrack,
     InvalidSampleError,
@@ -24,6 +25,7 @@ from hpt_ros.observation import (
 from hpt_ros.observation.buffer import JUMP_BACK_S
 from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.track import nanoseconds
+from hpt_ros.observation.transforms import TransformChain
 
 ACTION = "action"  # the command's name among the streams, in reports
 
@@ -70,9 +72,14 @@ class Resampler:
         # Streams that measure where a Cartesian command's tool is, in its frame.
         self._framed = {part.pose: part for part in self.embodiment.action.parts if part.cartesian}
         self._streams: dict[str, list[str]] = {}
+        self._chains: dict[str, TransformChain] = {}
         for stream in self.embodiment.streams:
             self._streams.setdefault(stream.topic, []).append(stream.name)
+            if stream.frame:
+                self._chains[stream.name] = TransformChain(stream)
+                self._streams.setdefault(stream.static_topic, []).append(stream.name)
         self._newest_ns: dict[str, int] = {}  # by topic
+        self._plans: dict[int, tuple[Any, int]] = {}  # by output: a trajectory, and when it is looked at next
         self._refused = ""
         self.refused: dict[str, str] = {}
         self.resized: dict[str, str] = {}
@@ -91,8 +98,15 @@ class Resampler:
         """
         resets = self._buffer.resets
         self._waiting.extend(self._buffer.ticks_ready(log_ns))
+        self._follow_plans(log_ns)
         rows = self._flush() if self._buffer.resets != resets else []
+        given = message
         for name in self._streams.get(topic, ()):
+            message = given
+            if name in self._chains:
+                if (pose := self._transformed(name, given)) is None:
+                    continue
+                message = pose
             self._look_at_size(name, message)
             if name in self._framed:
                 require_frame(self._framed[name], message, f"stream {name!r} (topic {topic})")
@@ -100,7 +114,7 @@ class Resampler:
                 rows += self._flush()
             self.refused.update(self._buffer.refused())
         if topic in self._outputs:
-            rows += self._push_command(topic, message, log_ns)
+            rows += self._push_command(topic, given, log_ns)
         while self._waiting and self._settled(self._waiting[0].stamp_ns, log_ns):
             rows.append(self._row(self._waiting.popleft()))
         return rows
@@ -116,6 +130,20 @@ class Resampler:
         """Rows that still wait for a command after them, when no message will come any more."""
         self._waiting.extend(self._buffer.ticks_ready())
         return self._flush()
+
+    def _transformed(self, name: str, message: Any) -> Any:
+        """The pose that a message of transforms makes known; None if it is no news."""
+        chain = self._chains[name]
+        try:
+            pose = chain.take(message)
+        except InvalidSampleError as error:
+            self.refused[name] = str(error)
+            return None
+        if pose is None and (problem := chain.problem()):
+            self.refused[name] = f"stream {name!r} has {problem}; correct frame and child"
+        elif name in self.refused and pose is not None:
+            del self.refused[name]
+        return pose
 
     def _look_at_size(self, name: str, message: Any) -> None:
         """Note that images came in another size than before: one view became another, or was squeezed."""
@@ -139,7 +167,27 @@ class Resampler:
             rows = self._flush()
         self._newest_ns[topic] = max(self._newest_ns.get(topic, time_ns), time_ns)
         self._commands.push(time_ns, log_ns, vector, number)
+        self._plans.pop(number, None)
+        output = self.embodiment.action.parts[number]
+        if len(getattr(message, "points", ())) > 1 and output.time == BY_STAMP:
+            self._plans[number] = (message, log_ns + nanoseconds(output.tolerance_s / 2))
         return rows
+
+    def _follow_plans(self, now_ns: int) -> None:
+        """Where trajectories of several points are by now, if no newer one came: controllers are told once."""
+        period_ns = nanoseconds(1.0 / self.embodiment.action.rate_hz)
+        for number, (message, next_ns) in list(self._plans.items()):
+            output, at_ns = self.embodiment.action.parts[number], next_ns
+            while at_ns <= now_ns:
+                time_ns, vector = decode_command(output, message, at_ns)
+                if time_ns <= at_ns:
+                    self._commands.push(time_ns, at_ns, vector, number)
+                if time_ns < at_ns:  # its end
+                    del self._plans[number]
+                    break
+                at_ns += period_ns
+            else:
+                self._plans[number] = (message, at_ns)
 
     def _settled(self, tick_ns: int, log_ns: int) -> bool:
         return self.action_source != "command" or self._commands.settled(tick_ns, log_ns)
@@ -150,6 +198,7 @@ class Resampler:
         self._waiting.clear()
         self._commands.clear()
         self._newest_ns.clear()
+        self._plans.clear()
         return rows
 
     def _row(self, tick: Tick) -> Row:
