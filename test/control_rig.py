@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""A controller over injected time, with two streams and a robot that goes where it is told."""
+"""A controller over injected time, with two streams and a robot that lags, sags, and is measured with noise."""
 
 from __future__ import annotations
 
 import numpy as np
+from support.arm import COBOT, Arm, ArmModel
 
 from hpt_ros.control import Command, ControlConfig, Controller, Kinematics, Limits, State, StreamRate
 
@@ -14,6 +15,7 @@ START = 1_000 * S
 DT_S = 0.1
 LIMITS = Limits(np.full(2, -2.0), np.full(2, 2.0), np.full(2, 2.0), np.full(2, 10.0))
 PERIOD_S = 0.01
+NOISE = 0.005  # of a single measurement against the mean of some: COBOT's, five times over, and its encoders' steps
 
 
 class Rig:
@@ -24,6 +26,7 @@ class Rig:
         config: ControlConfig | None = None,
         latency_s: float = 0.0,
         kinematics: Kinematics | None = None,
+        model: ArmModel = COBOT,
     ) -> None:
         self.controller = Controller(
             config or ControlConfig(),
@@ -38,11 +41,11 @@ class Rig:
         self.sent: list[Command] = []
         self.elapsed_s: list[float] = []  # of each command, when it was sent: this clock is never set
         self.starts: list[int] = []  # numbers of commands where motion began from the measured pose
-        self._elapsed = 0.0
-        self._stays: np.ndarray | None = None  # where it was told to be, until it is moved by hand
+        self._elapsed_ns = 0
+        self._model = model
+        self._told: tuple[Command, int] | None = None  # and when, until the robot is moved by hand
         self.camera_on = self.joints_on = True
         self.pose = np.array([0.5, -0.5])
-        self.follows = True  # commands, where there are any
         self.turned = np.zeros(2)  # how far off it is
 
     def state(self) -> State:
@@ -56,34 +59,47 @@ class Rig:
         command = None
         for _ in range(count):
             self.now += ms * MS
-            self._elapsed += ms / 1000
+            self._elapsed_ns += ms * MS
+            self._live()
             if self.camera_on and self.now % (100 * MS) == 0:
                 self.controller.message("camera", self.now, self.now)
+            measured = self._measured = self.robot.measured() + self.turned
             if self.joints_on:
                 self.controller.message("joints", self.now, self.now)
-                self.controller.measured(self.measured() + self.turned, self.now)
-            measured = self.measured() + self.turned
+                self.controller.measured(measured, self.now)
             command = self.controller.step(self.now)
             if command is not None:
                 last = self.sent[-1].position if self.sent else None
                 away = np.abs(np.clip(measured, -2.0, 2.0) - command.position).max()
-                if last is None or (np.abs(last - measured).max() > 0.2 and away < 1e-6):
+                if last is None or (np.abs(last - measured).max() > 0.2 and away < NOISE):
                     self.starts.append(len(self.sent))
                 self.sent.append(command)
-                self.elapsed_s.append(self._elapsed)
-                self._stays = command.position
+                self.elapsed_s.append(self._elapsed_ns / S)
+                self._told = command, self._elapsed_ns
         return command
+
+    def _live(self) -> None:
+        """The robot goes along the curve that it was told last, by its own clock, or stays where it was put."""
+        target = self.robot.position - self._model.sag
+        if self._told is not None:
+            command, sent_ns = self._told
+            target = command.curve.at(command.now_ns + self._elapsed_ns - sent_ns).position
+        self.robot.advance(self._elapsed_ns, target)
 
     @property
     def pose(self) -> np.ndarray:
-        return self._pose
+        """Where chunks begin."""
+        return self.base
 
     @pose.setter
     def pose(self, pose: np.ndarray) -> None:
-        self._pose, self._stays = pose, None
+        """Put the robot there by hand."""
+        self.robot = Arm(self._model, pose, self._elapsed_ns)
+        self.base, self._told, self._measured = pose, None, pose
 
     def measured(self) -> np.ndarray:
-        return self._stays if self.follows and self._stays is not None else self.pose
+        """What was measured last, (2,)."""
+        return self._measured
 
     def rest(self) -> None:
         """Until the robot was told to rest."""

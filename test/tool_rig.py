@@ -24,6 +24,7 @@ from rclpy.qos import qos_profile_sensor_data
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
+from support.arm import COBOT, Arm, Wrist
 from support.told import told
 from trajectory_msgs.msg import JointTrajectory
 
@@ -56,16 +57,28 @@ POSES = Embodiment.loads(
 )
 HOME = np.array([0.0, -1.5, 1.5, -1.5, -1.5, 0.0, 0.1])
 DOWN = Rotation.from_rotvec([np.pi, 0.0, 0.0])
+# Gravity pulls arm and tool down, and leaves the fingers alone.
+JOINTS = replace(COBOT, sag=COBOT.sag * (np.arange(7) < 6))
+TOOL = replace(COBOT, sag=COBOT.sag * np.array([0.0, 0.0, 1.0]))
 
 
 class Machine(Node):
-    """Publishes joints and the tool's pose at 100 Hz, and goes where it is told at once."""
+    """Publishes joints and the tool's pose at 100 Hz; lags, sags, and is measured with noise.
 
-    def __init__(self, context: Any) -> None:
+    Args:
+        object_at: where an object stops the closing fingers; None: there is none.
+    """
+
+    def __init__(self, context: Any, object_at: float | None = None) -> None:
         super().__init__("machine", context=context)
         self.lock = threading.Lock()
-        self.joints = HOME.copy()
-        self.position, self.turn = np.array([0.1, -0.5, 0.3]), DOWN
+        now_ns = time.monotonic_ns()
+        model = JOINTS if object_at is None else replace(JOINTS, held={6: object_at})
+        self.joint_arm, self.told_joints = Arm(model, HOME, now_ns), HOME - model.sag
+        self.told_position, self.told_turn = np.array([0.1, -0.5, 0.3]), DOWN
+        self.tool_arm = Arm(TOOL, self.told_position, now_ns)
+        self.told_position = self.told_position - TOOL.sag
+        self.wrist = Wrist(TOOL, DOWN, now_ns)
         self.frame = "base"
         self.arm: list[JointTrajectory] = []
         self.gripper: list[float] = []
@@ -85,15 +98,30 @@ class Machine(Node):
         self.create_timer(0.01, self._publish)
         self._change = self.create_client(ChangeState, "/policy_node/change_state")
 
+    @property
+    def joints(self) -> np.ndarray:
+        """Where the joints are, (7,)."""
+        return self.joint_arm.position
+
+    @property
+    def position(self) -> np.ndarray:
+        """Where the tool is, (3,)."""
+        return self.tool_arm.position
+
+    @property
+    def turn(self) -> Rotation:
+        """How the tool is oriented."""
+        return self.wrist.rotation
+
     def _on_arm(self, message: JointTrajectory) -> None:
         self.arm.append(message)
-        self.joints[:6] = told(message, 1.0 / ARM.action.rate_hz).position
+        self.told_joints[:6] = told(message, 1.0 / ARM.action.rate_hz).position
 
     def _on_gripper(self, message: Float64MultiArray) -> None:
         (value,) = message.data
         self.gripper.append(value)
         self.gripper_times_s.append(time.monotonic())
-        self.joints[6] = value
+        self.told_joints[6] = value
 
     def _on_twist(self, message: TwistStamped) -> None:
         twist = message.twist
@@ -102,29 +130,36 @@ class Machine(Node):
         self.twist_times_ns.append(message.header.stamp.sec * NS + message.header.stamp.nanosec)
         self.twists.append(np.concatenate([linear, angular]))
         self.frames.add(message.header.frame_id)
-        self.position = self.position + linear / SERVO.action.rate_hz
-        self.turn = Rotation.from_rotvec(angular / SERVO.action.rate_hz) * self.turn
+        self.told_position = self.told_position + linear / SERVO.action.rate_hz
+        self.told_turn = Rotation.from_rotvec(angular / SERVO.action.rate_hz) * self.told_turn
 
     def _on_pose(self, message: PoseStamped) -> None:
         p, q = message.pose.position, message.pose.orientation
-        self.position, self.turn = np.array([p.x, p.y, p.z]), Rotation.from_quat([q.x, q.y, q.z, q.w])
+        self.told_position, self.told_turn = (
+            np.array([p.x, p.y, p.z]),
+            Rotation.from_quat([q.x, q.y, q.z, q.w]),
+        )
         assert np.linalg.norm([q.x, q.y, q.z, q.w]) == pytest.approx(1.0, abs=1e-9)
         self.pose_times_ns.append(message.header.stamp.sec * NS + message.header.stamp.nanosec)
-        self.poses.append((self.position, self.turn))
+        self.poses.append((self.told_position, self.told_turn))
         self.frames.add(message.header.frame_id)
 
     def _publish(self) -> None:
-        stamp = self.get_clock().now().to_msg()
+        stamp, now_ns = self.get_clock().now().to_msg(), time.monotonic_ns()
+        self.joint_arm.advance(now_ns, self.told_joints)
+        self.tool_arm.advance(now_ns, self.told_position)
+        self.wrist.advance(now_ns, self.told_turn)
+        joints = self.joint_arm.measured()
         # As two broadcasters would: the arm and the gripper in messages of their own.
-        for names, values in ((ARM.action.names[:6], self.joints[:6]), ([KNUCKLE], self.joints[6:])):
+        for names, values in ((ARM.action.names[:6], joints[:6]), ([KNUCKLE], joints[6:])):
             message = JointState(name=list(names), position=values.tolist())
             message.header.stamp = stamp
             self.states.publish(message)
         pose = PoseStamped()
         pose.header.stamp, pose.header.frame_id = stamp, self.frame
-        pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = self.position.tolist()
+        pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = self.tool_arm.measured().tolist()
         q = pose.pose.orientation
-        q.x, q.y, q.z, q.w = self.turn.as_quat().tolist()
+        q.x, q.y, q.z, q.w = self.wrist.measured().as_quat().tolist()
         self.tool.publish(pose)
 
     def change(self, transition: int) -> bool:
@@ -159,13 +194,18 @@ class Script:
 
 @contextmanager
 def running(
-    robot: Embodiment, policy: Any, *, far_file: Path | None = None, **values: Any
+    robot: Embodiment,
+    policy: Any,
+    *,
+    far_file: Path | None = None,
+    object_at: float | None = None,
+    **values: Any,
 ) -> Iterator[tuple[Machine, PolicyNode]]:
     """A machine and an active node; with `far_file`, the robot's embodiment file, the policy is an inference node's."""
     given = {**PATIENT, **values}
     overrides = [Parameter(name.replace("__", "."), value=value) for name, value in given.items()]
     with Composition() as composition:
-        machine = composition.add(Machine(composition.context))
+        machine = composition.add(Machine(composition.context, object_at))
         loaded = LoadedPolicy(policy, robot, "", 1)
         if far_file is not None:
             far_file.write_text(robot.to_yaml(), encoding="utf-8")

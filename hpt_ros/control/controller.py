@@ -18,6 +18,7 @@ from hpt_ros.control.chunk import NS_PER_S, Chunk, ChunkError, Vector, shape_ref
 from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.gate import Gate
 from hpt_ros.control.guards import Guards
+from hpt_ros.control.holding import Cause, Missing
 from hpt_ros.control.latency import LatencyWindow
 from hpt_ros.control.pace import STOPPED
 from hpt_ros.control.plan import MotionPlan
@@ -157,10 +158,9 @@ class Controller:
         """
         self.session.counters["clock_jumps"] += 1
         self.session.pending = None
-        self.guards.forget_stamps()
+        self.guards.clock_jumped()
         self._beginning.stillness.reset()
-        self._event(Event.CLOCK_JUMP, reason)
-        self.session.hold_since_ns = None
+        self._hold(Event.CLOCK_JUMP, reason)
 
     def message(self, stream: str, stamp_ns: int, arrival_ns: int) -> None:
         """Note a usable message of a stream."""
@@ -290,9 +290,7 @@ class Controller:
         self._guard(now_ns)
         guards = self.guards
         if self.state in (State.WAITING, State.HOLDING):
-            self._try_to_run(
-                now_ns, guards.link.unheard or guards.deadman.released(now_ns) or guards.pace.stopped
-            )
+            self._try_to_run(now_ns)
         while self.plan.known and self.plan.due(now_ns):
             time_ns = self.plan.next_ns + self.plan.delay_ns
             guards.pace.advance(time_ns, self._fastest_change)
@@ -433,7 +431,7 @@ class Controller:
 
     def _hold(self, event: Event, reason: str) -> None:
         self._event(event, reason)
-        self.session.hold_since_ns = None
+        self.session.hold_times.begin()
 
     def _exhausted(self) -> None:
         """Hold for want of a chunk; a policy that is too slow is a fault."""
@@ -446,21 +444,32 @@ class Controller:
             self._hold(Event.EXHAUSTED, USED_UP + policy.excuse)
 
     def _check_hold(self, now_ns: int) -> None:
-        if self.session.hold_since_ns is None:
-            self.session.hold_since_ns = now_ns
-        longest_s = self.config.safety.hold_timeout_s
-        if now_ns - self.session.hold_since_ns > longest_s * NS_PER_S:
-            self._event(
-                Event.HOLD_TIMEOUT, f"held for more than {longest_s:g} s: {self.session.held_because()}"
-            )
+        """Latch when one cause has held the robot for too long; the reason is what is missing now."""
+        missing, longest_s = self.session.missing, self.config.safety.hold_timeout_s
+        if missing is not None and self.session.hold_times.add(missing.cause, now_ns) > longest_s * NS_PER_S:
+            self._event(Event.HOLD_TIMEOUT, f"held for more than {longest_s:g} s: {missing.held}")
 
-    def _try_to_run(self, now_ns: int, released: str) -> None:
-        """Go to RUNNING if everything is there; otherwise say what is missing."""
-        braking = not self.plan.at_rest and self.plan.known and self.state is State.WAITING
-        self.session.waiting_for = self.session.missing(self._target_ns(now_ns), released, braking=braking)
-        chunk, measured = self.session.pending, self.session.measured
-        if not self.session.waiting_for and chunk is not None and measured is not None:
-            self.session.waiting_for = self._start(chunk, measured, now_ns)
+    def _try_to_run(self, now_ns: int) -> None:
+        """Go to RUNNING if everything is there; otherwise note what is missing."""
+        guards, session = self.guards, self.session
+        braking = not self.plan.at_rest and self.plan.known
+        session.missing = session.find_missing(
+            self._target_ns(now_ns),
+            guards.link.unheard,
+            guards.deadman.released(now_ns) or guards.pace.stopped,
+            braking=braking and self.state is State.WAITING,
+        )
+        chunk, measured = session.pending, session.measured
+        if session.missing is not None or chunk is None or measured is None:
+            return
+        refused = self._start(chunk, measured, now_ns)
+        if not refused:
+            return
+        session.missing = Missing(Cause.START, refused, refused)
+        if self.state is State.HOLDING and not braking:
+            # What held it is over. It may go on by itself when the policy comes near, or a person moves the robot.
+            self._event(Event.AWAY, refused)
+            session.pending = chunk
 
     def _start(self, chunk: Chunk, measured: Vector, now_ns: int) -> str:
         """Go to RUNNING; returns why not yet."""

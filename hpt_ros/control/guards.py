@@ -58,6 +58,11 @@ class Guards:
         self.watchdog.reset()
         self.tracking.reset()
 
+    def clock_jumped(self) -> None:
+        """Stamps from before and after are of two clocks."""
+        self.forget_stamps()
+        self.watchdog.unseen = "has not come since the clock was set"
+
     def cleared(self) -> None:
         """An operator has looked: a camera that repeats its picture at rest must not keep the robot for ever."""
         self.frozen.reset()

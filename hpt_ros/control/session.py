@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from hpt_ros.control.chunk import Chunk, Vector
 from hpt_ros.control.curve import Curve
 from hpt_ros.control.health import PolicyHealth
+from hpt_ros.control.holding import Cause, HoldTimes, Missing
 from hpt_ros.control.safety import Output
 
 COUNTERS = (
@@ -98,7 +99,7 @@ class Session:
 
     enabled: bool = False
     reason: str = ""  # why HOLDING or FAULT
-    waiting_for: str = ""  # what keeps it from RUNNING
+    missing: Missing | None = None  # what keeps it from RUNNING
     stale: dict[str, str] = field(default_factory=dict)
     measured: Vector | None = None
     blocked: str = ""  # why the robot is braked at the workspace's edge while RUNNING
@@ -110,7 +111,7 @@ class Session:
     margin_s: float = float(
         "nan"
     )  # for how long the robot had been told of its motion when the last period began
-    hold_since_ns: int | None = None
+    hold_times: HoldTimes = field(default_factory=HoldTimes)
     last_now_ns: int | None = None
     sent_ns: int | None = None  # when the last command was made
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
@@ -122,32 +123,49 @@ class Session:
         self.counters["clamped_acceleration"] += output.acceleration_clamped
         self.counters["slowed_before_limit"] += output.slowed
 
-    def missing(self, time_ns: int, released: str, *, braking: bool) -> str:
-        """What keeps the robot from running, in words; empty if nothing does. A chunk that is of no use is dropped.
+    @property
+    def waiting_for(self) -> str:
+        """What keeps the robot from running, without "waiting for"; empty if nothing does."""
+        return "" if self.missing is None else self.missing.text
+
+    def find_missing(self, time_ns: int, unheard: str, released: str, *, braking: bool) -> Missing | None:
+        """What keeps the robot from running; None if nothing does. A chunk that is of no use is dropped.
 
         Args:
             time_ns: of the command that would be the first.
-            released: why the deadman's switch does not permit motion; empty if it does.
+            unheard: why commands would reach nobody; empty if they reach somebody.
+            released: why a person or the robot itself does not permit motion; empty if they do.
             braking: whether the robot must come to rest first.
         """
         if not self.enabled:
-            return "a task"
+            return Missing(Cause.TASK, "a task", "there is no task")
         if self.stale:
             self.pending = None
-            return "; ".join(self.stale.values())
+            stale = "; ".join(self.stale.values())
+            return Missing(Cause.INPUT, stale, stale)
+        if unheard:
+            return Missing(Cause.LINK, unheard, f"commands reach nobody, they want {unheard}")
         if released:
-            return released
+            return Missing(Cause.PERMISSION, released, f"the robot waits for {released}")
         if self.measured is None:
-            return "the measured pose"
+            return Missing(Cause.INPUT, "the measured pose", "the measured pose has not come")
         if self.pending is None:
-            return f"the policy's first chunk{self.policy.excuse}"
+            return Missing(Cause.CHUNK, f"the policy's first chunk{self.policy.excuse}", self.no_chunk)
         if self.pending.end_ns <= time_ns:
             self.pending = None
-            return "a chunk that is not late"
-        return "the robot to come to rest" if braking else ""
+            return Missing(
+                Cause.CHUNK, "a chunk that is not late", "chunks come after the time of their last action"
+            )
+        if braking:
+            return Missing(Cause.BRAKING, "the robot to come to rest", "the robot is not at rest yet")
+        return None
+
+    @property
+    def no_chunk(self) -> str:
+        """Why HOLDING goes on while no chunk comes, with what is known of the policy by now."""
+        begun = USED_UP if self.reason.startswith(USED_UP) else "no new chunk has come"
+        return begun + self.policy.excuse
 
     def held_because(self) -> str:
-        """Why HOLDING, with what is known of the policy by now: more may be than when it began."""
-        if self.reason.startswith(USED_UP):
-            return USED_UP + self.policy.excuse
-        return self.reason + self.policy.hung
+        """Why HOLDING began, with what is known of the policy by now: more may be than when it began."""
+        return self.no_chunk if self.reason.startswith(USED_UP) else self.reason + self.policy.hung

@@ -38,7 +38,8 @@ class Event(str, Enum):
     EXHAUSTED = "exhausted"  # the newest chunk is used up
     CLOCK_JUMP = "clock_jump"  # ROS time was set, back or forward
     PAUSE = "pause"  # the task is over (its action goal ended), or the deadman's switch is released
-    HOLD_TIMEOUT = "hold_timeout"  # held for too long
+    AWAY = "away"  # all is there again, but the first target is far from where the robot is held
+    HOLD_TIMEOUT = "hold_timeout"  # one cause has held the robot for too long
     ERROR = "error"  # refused chunks or failed inferences in a row, a robot that does not follow, or another commander
     STOP = "stop"  # an operator's stop
     CLEAR = "clear"  # an operator clears the fault
@@ -61,6 +62,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.RUNNING, Event.CLOCK_JUMP): State.HOLDING,
         (State.RUNNING, Event.PAUSE): State.WAITING,
         (State.HOLDING, Event.PAUSE): State.WAITING,
+        (State.HOLDING, Event.AWAY): State.WAITING,
         (State.HOLDING, Event.HOLD_TIMEOUT): State.FAULT,
         (State.WAITING, Event.ERROR): State.FAULT,
         (State.RUNNING, Event.ERROR): State.FAULT,

@@ -31,6 +31,10 @@ class Watchdog:
     never seen is stale.
 
     The silence of one that is published only while it moves says nothing: it need only have been seen, once.
+
+    Attributes:
+        timeouts_s: of each stream.
+        unseen: what to say of one that was not seen.
     """
 
     def __init__(
@@ -51,9 +55,11 @@ class Watchdog:
             for name, rate_hz in rates_hz.items()
         }
         self._seen: dict[str, _Seen] = {}
+        self.unseen = "was never seen"
 
     def reset(self) -> None:
         """Forget all messages, but that streams that hold were seen."""
+        self.unseen = "was never seen"
         self._seen = {name: seen for name, seen in self._seen.items() if name in self._holding}
 
     def succeed(self, other: Watchdog, names: Collection[str]) -> None:
@@ -82,7 +88,7 @@ class Watchdog:
                 remedy = (
                     "; it is published only while it moves: move it once" if name in self._holding else ""
                 )
-                reasons[name] = f"stream {name!r} was never seen{remedy}"
+                reasons[name] = f"stream {name!r} {self.unseen}{remedy}"
                 continue
             age_s = self.age_s(name, now_ns)
             ahead_s = (seen.stamp_ns - now_ns) / NS_PER_S

@@ -280,23 +280,24 @@ def _rows(
     for stream in (item for item in embodiment.streams if item.kind.holds):
         # Sent once, before the episode began.
         earlier = deque(bag.messages([stream.topic], stop_ns=episode.start_ns), maxlen=1)
-        for message in earlier:
-            yield from resampler.push(message.topic, message.content, episode.start_ns)
+        for said in earlier:
+            yield from resampler.push(said.topic, said.content, episode.start_ns)
     static = [stream.static_topic for stream in embodiment.streams if stream.frame]
-    for message in bag.messages(dict.fromkeys(static), stop_ns=episode.start_ns):
-        yield from resampler.push(message.topic, message.content, episode.start_ns)
+    for said in bag.messages(dict.fromkeys(static), stop_ns=episode.start_ns):
+        yield from resampler.push(said.topic, said.content, episode.start_ns)
     topics = list(dict.fromkeys(topics))
     set_backs = bag.set_backs()
     entry.set_back = [item.sentence(bag.start_ns) for item in set_backs]
     span = (episode.start_ns, episode.end_ns + 1)
     clocks: ClockCheck | None = None
+    found: Iterator[Message | None]
     if options.timing.ignore_arrival:
-        messages = in_order_of_time(bag, embodiment, topics, *span)
+        found = in_order_of_time(bag, embodiment, topics, *span)
     else:
         clocks = ClockCheck(str(bag.path), embodiment)
-        messages = _cut(bag.messages(topics, start_ns=span[0], stop_ns=span[1]), set_backs)
+        found = _cut(bag.messages(topics, start_ns=span[0], stop_ns=span[1]), set_backs)
     unseen = set(topics)
-    for message in messages:
+    for message in found:
         if message is None:
             yield from resampler.restart("the clock was set back while the bag was recorded")
             continue

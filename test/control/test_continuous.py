@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.arm import Arm, ArmModel
 
 from hpt_ros.angles import TURN, shortest
 from hpt_ros.control import Command, ControlConfig, Controller, Limits, State, StreamRate
@@ -36,7 +35,8 @@ class Life:
             wraps=WRAPS,
         )
         self.now, self.speed, self.wrapped_targets = START, speed, wrapped_targets
-        self.lag: deque[np.ndarray] = deque([np.array([start, 0.0])] * (lag_ms // 10 + 1))
+        self.model = ArmModel(lag_ms / 2e3, lag_ms / 2e3)
+        self.arm = Arm(self.model, np.array([start, 0.0]), START)
         self.sent: list[Command] = []
         self.path: list[np.ndarray] = []  # what it was told, every 2 ms
         self.answers: set[str] = set()
@@ -46,7 +46,8 @@ class Life:
     @property
     def measured(self) -> np.ndarray:
         """As its driver reports it."""
-        return np.array([float(shortest(self.lag[0][:1])[0]), self.lag[0][1]])
+        measured = self.arm.measured()
+        return np.array([float(shortest(measured[:1])[0]), measured[1]])
 
     def tick(self, count: int = 1) -> None:
         for _ in range(count):
@@ -55,9 +56,8 @@ class Life:
                 times = range(self.now + 2 * MS, self.now + 12 * MS, 2 * MS)
                 self.path.extend(curve.at(time_ns).position for time_ns in times)
             self.now += 10 * MS
-            if not self.blocked:
-                self.lag.append(self.path[-1] if self.path else self.lag[-1])
-                self.lag.popleft()
+            told = self.path[-1] if self.path and not self.blocked else self.arm.position
+            self.arm.advance(self.now, told)
             self.controller.message("joints", self.now, self.now)
             self.controller.measured(self.measured, self.now)
             if (self.now - START) % (200 * MS) == 0:
@@ -112,8 +112,8 @@ def test_when_the_robot_reports_the_other_side_of_the_seam_expect_the_start_from
     assert abs(told - 3.1) < 1e-6
     life.controller.disable()
     life.tick(50)
-    life.lag[-1] = np.array([reported, 0.0])
-    life.path[-1] = life.lag[-1]
+    life.arm = Arm(life.model, np.array([reported, 0.0]), life.now)
+    life.path[-1] = life.arm.position
     count = len(life.sent)
     life.controller.enable()
     life.tick(60)

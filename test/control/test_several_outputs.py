@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+from support.arm import COBOT, Arm, Wrist
 
 from hpt_ros.control import Command, ControlConfig, Controller, Limits, State, StreamRate, TrackingConfig
 
@@ -28,7 +29,7 @@ TOLERANCE = 1 + 1e-6
 
 
 class Rig:
-    """The controller and a robot that goes where it is told, but for `away`; time moves when told."""
+    """The controller and a robot that lags, sags and is measured with noise, and is off by `away`; time is injected."""
 
     def __init__(self) -> None:
         self.controller = Controller(
@@ -36,15 +37,22 @@ class Rig:
             rate_hz=1 / PERIOD_S, grippers=("finger",), turns=(4,),
             ahead_s=np.array([0.0, *[0.1] * 7, 0.25]),
         )  # fmt: skip
-        self.now, self.pose, self.away, self.seen = 1_000 * S, HOME.copy(), 0.0, True
+        self.now, self.pose, self.away, self.seen = 1_000 * S, HOME.copy(), 0.0, True  # pose: told last
+        self.elapsed_ns = 0  # on the robot's own clock
+        self.arm = Arm(COBOT, HOME[PLAIN], 0)
+        self.wrist = Wrist(COBOT, Rotation.from_quat(HOME[QUATERNION]), 0)
         self.stretches: list[
             list[tuple[np.ndarray, np.ndarray]]
         ] = []  # measured pose before, command; one a stretch
         self.last: Command | None = None
 
     def tick(self, ms: int = 10) -> None:
-        self.now += ms * MS
-        measured = self.pose + self.away * np.isin(np.arange(9), [0, 2])
+        self.now, self.elapsed_ns = self.now + ms * MS, self.elapsed_ns + ms * MS
+        self.arm.advance(self.elapsed_ns, self.pose[PLAIN])
+        self.wrist.advance(self.elapsed_ns, Rotation.from_quat(self.pose[QUATERNION]))
+        measured = np.where(np.isin(np.arange(9), [0, 2]), self.away, 0.0)
+        measured[PLAIN] += self.arm.measured()
+        measured[QUATERNION] = self.wrist.measured().as_quat()
         if self.seen:
             self.controller.message("joints", self.now, self.now)
             self.controller.measured(measured, self.now)

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.arm import Arm, ArmModel
 
 from hpt_ros.control import Command, ControlConfig, Controller, DeadmanConfig, Limits, State, StreamRate
 from hpt_ros.control.chunk import NS_PER_S
@@ -38,12 +38,13 @@ class Life:
             ControlConfig(deadman=DeadmanConfig(topic="/d")), limits, NAMES,
             (StreamRate("joints", 100.0),), rate_hz=100.0, grippers=("finger",),
         )  # fmt: skip
-        self.now, self.sag, self.noise = START, sag, noise
-        self.lag: deque[np.ndarray] = deque([np.array([0.3, -0.2, 0.5])] * (lag_ms // 10 + 1))
+        self.now = START
+        # Half of what it lags is transport, half its own.
+        model = ArmModel(lag_ms / 2e3, lag_ms / 2e3, sag=-sag, noise=noise, held={2: 0.5})
+        self.arm = Arm(model, np.array([0.3, -0.2, 0.5]), START)
         self.sent: list[Command] = []
         self.path: list[np.ndarray] = []  # what it was told to do, every 2 ms
         self.held = True
-        self.rng = np.random.default_rng(0)
 
     def tick(self, ms: int = 10) -> None:
         """A call of the timer, that long after the last."""
@@ -53,12 +54,10 @@ class Life:
             times = range(self.now + 2 * MS, self.now + (ms + 2) * MS, 2 * MS)
             self.path.extend(curve.at(time_ns).position for time_ns in times)
         self.now += ms * MS
-        self.lag.append(self.path[-1] if self.path else self.lag[-1])
-        measured = self.lag.popleft() - self.sag + self.noise * self.rng.standard_normal(3)
-        measured[2] = min(measured[2], 0.5)
+        self.arm.advance(self.now, self.path[-1] if self.path else self.arm.position - self.arm.model.sag)
         self.controller.guards.deadman.heard(self.held, self.now)
         self.controller.message("joints", self.now, self.now)
-        self.controller.measured(measured, self.now)
+        self.controller.measured(self.arm.measured(), self.now)
         command = self.controller.step(self.now)
         if command is not None:
             self.sent.append(command)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from control_rig import Rig
+from control_rig import DT_S, Rig
 
 from hpt_ros.control import TRANSITIONS, ControlConfig, Event, SafetyConfig, State
 
@@ -60,9 +60,16 @@ def two_failures(rig: Rig) -> None:
 
 
 def a_chunk(rig: Rig) -> None:
-    rig.pose = rig.measured().copy()
+    rig.base = rig.measured()
     rig.tick(10)
     assert rig.chunk() == ""
+    rig.tick()
+
+
+def a_far_chunk(rig: Rig) -> None:
+    rig.pose = rig.measured() + 0.9
+    rig.tick()
+    assert rig.controller.chunk(rig.now, DT_S, np.tile(rig.pose, (16, 1)), rig.now) == ""
     rig.tick()
 
 
@@ -84,6 +91,7 @@ DO: dict[Event, Callable[[Rig], object]] = {
     Event.EXHAUSTED: lambda rig: rig.tick(160),
     Event.CLOCK_JUMP: lambda rig: rig.controller.clock_jumped("the clock was set"),
     Event.PAUSE: lambda rig: rig.controller.disable(),
+    Event.AWAY: a_far_chunk,
     Event.HOLD_TIMEOUT: lambda rig: rig.tick(110),
     Event.ERROR: two_failures,
     Event.STOP: lambda rig: rig.controller.stop(),

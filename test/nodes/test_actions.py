@@ -24,6 +24,7 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from rclpy.task import Future  # noqa: E402
 from sensor_msgs.msg import JointState  # noqa: E402
+from support.arm import COBOT, Arm  # noqa: E402
 from tool_rig import Script, shipped  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
@@ -48,11 +49,13 @@ KINDS: dict[str, Any] = {
 
 
 class Hand(Changing):  # type: ignore[misc]
-    """An arm that follows at once, and a hand behind an action server: one that ends a goal when a newer one comes."""
+    """An arm that lags and sags, and a hand behind an action server: one that ends a goal when a newer one comes."""
 
     def __init__(self, context: Any, robot: Embodiment, *, server: bool = True) -> None:
         super().__init__("hand", context)
-        self.robot, self.joints = robot, HOME.copy()
+        self.robot = robot
+        self.arm, self.fingers = Arm(COBOT, HOME[:7], time.monotonic_ns()), HOME[7]
+        self.told_arm = HOME[:7] - COBOT.sag
         self.rejects = self.aborts = self.holds = False
         self.goals: list[tuple[float, Any]] = []
         self.targets: list[float] = []
@@ -91,17 +94,18 @@ class Hand(Changing):  # type: ignore[misc]
             return result
         command = handle.request.command
         position = command.position if isinstance(command.position, float) else command.position[0]
-        self.joints[7] = position
+        self.fingers = position
         handle.succeed()
         return result
 
     def _on_arm(self, message: JointTrajectory) -> None:
-        self.joints[:7] = message.points[-1].positions
+        self.told_arm = np.array(message.points[-1].positions)
 
     def _publish(self) -> None:
         stamp = self.get_clock().now().to_msg()
-        for names, values in ((ARM_NAMES, self.joints[:7]), ([FINGER], self.joints[7:])):
-            message = JointState(name=list(names), position=values.tolist())
+        self.arm.advance(time.monotonic_ns(), self.told_arm)
+        for names, values in ((ARM_NAMES, self.arm.measured().tolist()), ([FINGER], [float(self.fingers)])):
+            message = JointState(name=list(names), position=values)
             message.header.stamp = stamp
             self.states.publish(message)
 
@@ -326,11 +330,12 @@ def test_jogged_joints_move_within_their_limits_of_position_too(form: str) -> No
 
 
 class Follower(Changing):  # type: ignore[misc]
-    """An arm behind FollowJointTrajectory alone: it follows the newest goal, and the one before it is canceled."""
+    """An arm behind FollowJointTrajectory alone: it goes the newest goal's way, and the one before it is canceled."""
 
     def __init__(self, context: Any) -> None:
         super().__init__("follower", context)
-        self.joints = HOME[:7].copy()
+        self.arm = Arm(COBOT, HOME[:7], time.monotonic_ns())
+        self.told_arm = HOME[:7] - COBOT.sag
         self.goals: list[Any] = []
         self.states = self.create_publisher(JointState, "joint_states", qos_profile_sensor_data)
         self.create_timer(0.01, self._publish)
@@ -356,8 +361,9 @@ class Follower(Changing):  # type: ignore[misc]
                 stamp_ns + p.time_from_start.sec * 10**9 + p.time_from_start.nanosec for p in message.points
             ]
             path = np.array([point.positions for point in message.points])
-            self.joints = np.array([np.interp(now_ns, at, column) for column in path.T])
-        message = JointState(name=list(ARM_NAMES), position=self.joints.tolist())
+            self.told_arm = np.array([np.interp(now_ns, at, column) for column in path.T])
+        self.arm.advance(time.monotonic_ns(), self.told_arm)
+        message = JointState(name=list(ARM_NAMES), position=self.arm.measured().tolist())
         message.header.stamp = self.get_clock().now().to_msg()
         self.states.publish(message)
 
@@ -384,7 +390,7 @@ def test_when_another_node_has_a_trajectory_carried_out_expect_a_fault_until_it_
     with Composition() as composition:
         rival = composition.add(Node("moveit", context=composition.context))
         with active(Follower, robot, Script(robot, {0: 0.3}, {})) as (follower, node):
-            wait_for(lambda: follower.joints[0] > 0.1, "motion", timeout_s=40.0)
+            wait_for(lambda: follower.arm.position[0] > 0.1, "motion", timeout_s=40.0)
             sent_by_another(rival, FollowJointTrajectory, name, FollowJointTrajectory.Goal())
             wait_for(lambda: node.state is State.FAULT, "FAULT")
             assert node.runtime is not None
@@ -400,7 +406,7 @@ def test_when_another_node_has_a_trajectory_carried_out_expect_a_fault_until_it_
 def test_an_arm_behind_an_action_alone_follows_goals_that_end_at_rest() -> None:
     robot = behind_an_action()
     with active(Follower, robot, Script(robot, {0: 0.3}, {})) as (follower, node):
-        wait_for(lambda: follower.joints[0] > 0.3, "motion", timeout_s=40.0)
+        wait_for(lambda: follower.arm.position[0] > 0.3, "motion", timeout_s=40.0)
         node.stop("enough")
         wait_for(lambda: node.runtime is not None and node.runtime.controller.at_rest, "rest")
         time.sleep(0.3)

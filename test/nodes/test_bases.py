@@ -15,6 +15,7 @@ from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from policy_rig import wait_for
 from rclpy.qos import qos_profile_sensor_data
+from support.arm import COBOT, Arm
 from tool_rig import Script, shipped
 
 from hpt_ros.control import State
@@ -24,15 +25,17 @@ STAMPED = shipped("diff_drive")
 PLAIN = Embodiment.loads(
     STAMPED.to_yaml().replace("geometry_msgs/msg/TwistStamped", "geometry_msgs/msg/Twist")
 )
+MOTORS = replace(COBOT, sag=0.0)
 ZEROS = 10  # sent again after the first
 
 
 class Base(Changing):  # type: ignore[misc]
-    """Publishes odometry at 100 Hz and drives as it is told at once."""
+    """Publishes odometry at 100 Hz, with noise, and drives as it is told, with a lag."""
 
     def __init__(self, context: Any, robot: Embodiment) -> None:
         super().__init__("base", context)
-        self.velocity = np.zeros(2)
+        self.drive = Arm(MOTORS, np.zeros(2), time.monotonic_ns())
+        self.velocity = np.zeros(2)  # told last
         self.told: list[np.ndarray] = []
         self.times_s: list[float] = []
         self.frames: set[str] = set()
@@ -58,7 +61,8 @@ class Base(Changing):  # type: ignore[misc]
     def _publish(self) -> None:
         message = Odometry()
         message.header.stamp, message.header.frame_id = self.get_clock().now().to_msg(), "odom"
-        message.twist.twist.linear.x, message.twist.twist.angular.z = self.velocity.tolist()
+        self.drive.advance(time.monotonic_ns(), self.velocity)
+        message.twist.twist.linear.x, message.twist.twist.angular.z = self.drive.measured().tolist()
         self.odometry.publish(message)
 
 

@@ -60,6 +60,21 @@ def test_when_a_robot_has_an_arm_and_a_gripper_expect_each_commanded_on_its_topi
     assert 1.0 < spread < 1.4 * 1.2
 
 
+def test_when_the_fingers_hold_an_object_expect_it_held_through_a_stop_and_motion_again() -> None:
+    policy = Script(ARM, {0: 0.1}, {6: 0.8})
+    with running(ARM, policy, object_at=0.5) as (machine, node):
+        wait_for(
+            lambda: machine.gripper and machine.gripper[-1] == 0.8 and machine.joints[6] == 0.5, "a grip"
+        )
+        held = len(machine.gripper)
+        node.stop("a look at it")
+        wait_for(lambda: node.runtime is not None and node.runtime.controller.at_rest, "rest")
+        assert node.clear_fault()[0]
+        count = len(machine.arm)
+        wait_for(lambda: node.state is State.RUNNING and len(machine.arm) > count + 50, "motion again")
+    assert set(machine.gripper[held:]) == {0.8}
+
+
 def test_when_stamps_are_to_be_zero_expect_trajectories_that_begin_now_and_end_at_rest() -> None:
     with running(ARM, Script(ARM, {0: 0.3}, {}), outputs__stamp_zero=True) as (machine, _):
         wait_for(lambda: len(machine.arm) > 50, "commands")

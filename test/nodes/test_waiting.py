@@ -104,6 +104,21 @@ def test_when_messages_are_refused_expect_that_and_not_never_seen(rig, capfd):
     assert "never seen" not in fault(rig)
 
 
+def test_when_streams_are_back_and_only_the_start_is_refused_expect_waiting_and_motion_when_the_policy_comes_near(
+    rig, capfd
+):
+    node = rig.start(queue__request_fraction=1.0)
+    rig.until_moving()
+    rig.robot.camera_on = False
+    rig.until(State.HOLDING)
+    rig.policy.value = 0.6
+    rig.robot.camera_on = True
+    require_said(rig, capfd, "start", "from its pose", "move the robot")
+    rig.policy.value = 0.0
+    rig.until(State.RUNNING)
+    assert node.counters()["faults"] == 0
+
+
 def test_when_a_camera_becomes_later_than_its_tolerance_expect_the_latched_fault_to_say_so(capfd):
     with policy_rig(LateCamera) as rig:
         rig.robot.late_s = 0.0

@@ -75,7 +75,7 @@ def test_when_a_driver_stamps_with_the_time_since_boot_expect_arrivals_to_count(
     )
     boot = stamped(robot, ("/left", "/joint_states"), lambda stamp, _: stamp - START_NS + 10**9)
     with pytest.raises(
-        BagError, match="state time: arrival for a stream whose driver has a clock of its own"
+        BagError, match="left=arrival joints=arrival, or state time: arrival in the embodiment file"
     ):
         dataset(robot, boot, tmp_path / "refused")
     here = cell(left={"time": "arrival"}, joints={"time": "arrival"})

@@ -137,7 +137,7 @@ def test_ticks_before_the_first_task_are_dropped_and_said(senses, tmp_path):
     bag = senses.write(tmp_path / "bag", senses.all_messages(3.0, ((1000, "pour"),)))
     report = convert([bag], tmp_path / "out", senses.embodiment)
     assert report.episodes[0].dropped["said"].ticks in (10, 11)
-    assert report.episodes[0].dropped["said"].first == "never seen"
+    assert report.episodes[0].dropped["said"].most_frequent == "never seen"
 
 
 def test_a_task_given_by_hand_stands_for_what_was_said_and_needs_no_topic(senses, tmp_path):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.transform import Rotation
 
 Array = npt.NDArray[np.float64]
 NS_PER_S = 1_000_000_000
@@ -37,6 +38,10 @@ class ArmModel:
     noise: float = 0.0
     step: float = 0.0
     held: dict[int, float] = field(default_factory=dict)
+
+    def followed(self, seconds: float) -> float:
+        """Which part of the way to a command that does not change it goes in a time."""
+        return 1.0 if self.lag_s == 0.0 else float(-np.expm1(-seconds / self.lag_s))
 
 
 # A cobot in position mode: lag and dead time of UR5e-like arms, a sag that a controller without integral part leaves.
@@ -67,7 +72,7 @@ class Arm:
         while self._coming and self._coming[0][0] <= now_ns:
             self._target = self._coming.popleft()[1]
         seconds = (now_ns - before_ns) / NS_PER_S
-        share = 1.0 if model.lag_s == 0.0 else -np.expm1(-seconds / model.lag_s)
+        share = model.followed(seconds)
         before = self.position
         self.position = before + share * (self._target + model.sag - before)
         for joint, at in model.held.items():
@@ -80,3 +85,22 @@ class Arm:
         """What the encoders say now (N,), rad."""
         noisy = self.position + self.model.noise * self._rng.standard_normal(self.position.shape)
         return noisy if self.model.step == 0.0 else np.round(noisy / self.model.step) * self.model.step
+
+
+class Wrist:
+    """The orientation of an arm's tool, which lags as the arm does and is measured with its noise, per axis."""
+
+    def __init__(self, model: ArmModel, rotation: Rotation, now_ns: int, seed: int = 0) -> None:
+        self.model, self.rotation = model, rotation
+        self._now_ns = now_ns
+        self._rng = np.random.default_rng(seed)
+
+    def advance(self, now_ns: int, command: Rotation) -> None:
+        """To `now_ns`, at which it gets `command`."""
+        share = self.model.followed((now_ns - self._now_ns) / NS_PER_S)
+        away = (command * self.rotation.inv()).as_rotvec()
+        self.rotation, self._now_ns = Rotation.from_rotvec(share * away) * self.rotation, now_ns
+
+    def measured(self) -> Rotation:
+        """What a driver computes from the encoders now."""
+        return Rotation.from_rotvec(self.model.noise * self._rng.standard_normal(3)) * self.rotation

@@ -95,7 +95,7 @@ class StateLogger:
         reason = runtime.controller.session.reason
         if after is State.FAULT:
             self._log.error(f"{words}: {reason}; mend it, then call ~/clear_fault")
-        elif after is State.HOLDING:
+        elif reason:
             self._log.warning(f"{words}: {reason}")
         else:
             self._log.info(words)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from hpt_ros.control import State
+from hpt_ros.control.holding import Cause
 from hpt_ros.embodiment import Stream
 from hpt_ros.nodes.common.publishers import Silence
 from hpt_ros.nodes.policy.streams import StreamMonitor
@@ -121,8 +122,8 @@ def reason(
         return _chunk(runtime, monitor)
     if controller.state is State.WAITING and not controller.filter.at_rest:
         return Reason(Code.BRAKING, "waiting for the robot to come to rest")
-    if session.waiting_for:
-        return Reason(Code.START, f"waiting for {session.waiting_for}")
+    if session.missing is not None and session.missing.cause is Cause.START:
+        return Reason(Code.START, f"waiting for {session.missing.text}")
     return NOTHING
 
 
