@@ -419,7 +419,7 @@ def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> No
     if not output.values and output.type not in COMMANDS:
         raise EmbodimentError(
             f"{where} has the type {output.type!r}, but one of {', '.join(COMMANDS)} was expected"
-            f"{did_you_mean(output.type, COMMANDS) or '; correct it, or give the paths of its numbers as values'}"
+            f"{did_you_mean(output.type, COMMANDS)}; correct it, or give the paths of its numbers as values"
         )
     if output.values and not by_path.is_message_type(output.type):
         raise EmbodimentError(

@@ -236,7 +236,7 @@ def check_type(stream: Stream, where: str) -> None:
         if stream.type not in MESSAGE_TYPES:
             raise EmbodimentError(
                 f"{where} has the type {stream.type!r}, but one of {', '.join(MESSAGE_TYPES)} was expected"
-                f"{did_you_mean(stream.type, MESSAGE_TYPES) or '; correct it, or give paths of numbers as values'}"
+                f"{did_you_mean(stream.type, MESSAGE_TYPES)}; correct it, or give the paths of its numbers as values"
             )
         return
     if not by_path.is_message_type(stream.type):

@@ -139,10 +139,6 @@ class Resampler:
         except InvalidSampleError as error:
             self.refused[name] = str(error)
             return None
-        if pose is None and (problem := chain.problem()):
-            self.refused[name] = f"stream {name!r} has {problem}; correct frame and child"
-        elif name in self.refused and pose is not None:
-            del self.refused[name]
         return pose
 
     def _look_at_size(self, name: str, message: Any) -> None:
@@ -203,7 +199,12 @@ class Resampler:
 
     def _row(self, tick: Tick) -> Row:
         value = self._commands.value_at(tick.stamp_ns)
-        missing = dict(tick.missing)
+        missing = {
+            name: f"{reason}; it has {problem}; correct frame and child"
+            if name in self._chains and (problem := self._chains[name].problem())
+            else reason
+            for name, reason in tick.missing.items()
+        }
         if isinstance(value, str):
             missing[ACTION] = (
                 f"{value}; its last message was refused: {self._refused}" if self._refused else value
