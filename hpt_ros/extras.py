@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 EXTRAS = (
     "diffusion",
@@ -51,14 +51,14 @@ def require_extra(module: str, *, extra: str, what: str) -> ModuleType:
     except ModuleNotFoundError as error:
         lacks = error.name or module
         raise MissingExtraError(
-            f"{what} needs the package {lacks!r}, which is not installed; run {command} in hpt_ros's source folder"
-        ) from error
+            Code.NOT_INSTALLED, what, lacks, problem="needs the package {value}, which is not installed",
+            remedy=f"run {command} in hpt_ros's source folder",
+        ) from error  # fmt: skip
     except (ImportError, OSError, RuntimeError) as error:  # e.g. a torchvision of another torch
-        reason = " ".join(str(error).split())[:160]
         raise MissingExtraError(
-            f"{what} needs {module!r}, which is installed but cannot be imported ({reason}); "
-            f"install the versions that belong together with {command} in hpt_ros's source folder"
-        ) from error
+            Code.NOT_INSTALLED, what, module, problem="needs {value}, which is installed but cannot be imported",
+            remedy=f"install the versions that belong together with {command} in hpt_ros's source folder", cause=error,
+        ) from error  # fmt: skip
 
 
 def missing_module(error: ModuleNotFoundError, *, what: str) -> HptError | None:
@@ -73,11 +73,12 @@ def missing_module(error: ModuleNotFoundError, *, what: str) -> HptError | None:
         return None
     if package in _ROS or package.endswith(_ROS_INTERFACES):
         return HptError(
-            f"{what} needs ROS 2, and this Python has no module {error.name!r}; source a Jazzy or Kilted workspace in "
-            "which colcon has built hpt_msgs and hpt_ros, or run 'make setup' in hpt_ros's source folder, which takes "
-            "ROS 2 from wheels"
-        )
+            Code.NOT_INSTALLED, what, error.name, problem="needs ROS 2, and this Python has no module {value}",
+            remedy="source a Jazzy or Kilted workspace in which colcon has built hpt_msgs and hpt_ros, or run "
+            "'make setup' in hpt_ros's source folder, which takes ROS 2 from wheels",
+        )  # fmt: skip
     return HptError(
-        f"{what} needs the package {package!r}, which is not installed; install hpt_ros with what it needs, by "
-        "'pip install .' in its source folder, or, beside a ROS distribution, as docs/installation.md says"
-    )
+        Code.NOT_INSTALLED, what, package, problem="needs the package {value}, which is not installed",
+        remedy="install hpt_ros with what it needs, by 'pip install .' in its source folder, or, beside a ROS "
+        "distribution, as docs/installation.md says",
+    )  # fmt: skip

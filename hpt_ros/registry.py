@@ -19,7 +19,7 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 
 T = TypeVar("T")
 
@@ -71,41 +71,48 @@ class Registry(Mapping[str, T], Generic[T]):
     def _load(self, name: str) -> T:
         points = self._entry_points.get(name, ())
         values = ", ".join(f"{point.value!r} of {_package(point)}" for point in points)
+        subject = f"the {self.what}"
         if len(points) + (name in self.own) > 1:
             own = "hpt_ros and " if name in self.own else ""
             raise RegistryError(
-                f"the {self.what} {name!r} is there more than once, in {own}the entry points {values} "
-                f"({self.group}); rename one, or uninstall a package"
-            )
+                Code.DUPLICATE, subject, name,
+                problem=f"{{value}} is there more than once, in {own}the entry points {values} ({self.group})",
+                remedy="rename one, or uninstall a package",
+            )  # fmt: skip
         if name in self.own:
             return self.own[name]
         if not points:
             raise RegistryError(
-                f"the {self.what} {name!r} is unknown, but one of {', '.join(self)} was expected"
-                f"{did_you_mean(name, self) or f'; correct it, or install the package that has it ({self.group})'}"
-            )
+                Code.UNKNOWN, subject, name, known=self,
+                remedy=f"correct it, or install the package that has it ({self.group})",
+            )  # fmt: skip
         try:
             found = points[0].load()
         except Exception as error:  # what a package does while it is imported may fail in every way
             raise RegistryError(
-                f"the {self.what} {name!r} cannot be loaded from the entry point {values} ({type(error).__name__}: "
-                f"{' '.join(str(error).split())[:200]}); repair or uninstall that package"
-            ) from error
+                Code.UNAVAILABLE, subject, name, cause=f"{type(error).__name__}: {error}",
+                problem=f"{{value}} cannot be loaded from the entry point {values}",
+                remedy="repair or uninstall that package",
+            ) from error  # fmt: skip
         if not isinstance(found, self._kind):
             raise RegistryError(
-                f"the {self.what} {name!r} is a {type(found).__name__} in the entry point {values}, but a "
-                f"{self._kind.__name__} was expected; repair or uninstall that package"
-            )
+                Code.WRONG_TYPE, subject, name,
+                problem=f"{{value}} is a {type(found).__name__} in the entry point {values}",
+                expected=f"a {self._kind.__name__}", remedy="repair or uninstall that package",
+            )  # fmt: skip
         named = getattr(found, "name", name)
         if named != name:
             raise RegistryError(
-                f"the {self.what} {name!r} calls itself {named!r} in the entry point {values}; give both one name"
-            )
+                Code.MISMATCH, subject, name,
+                problem=f"{{value}} calls itself {named!r} in the entry point {values}", remedy="give both one name",
+            )  # fmt: skip
         return found
 
 
-def load_location(location: str) -> Any:
-    """Return what a location names, e.g. "hpt_ros.model.heads:MlpHead"."""
+def load_location(location: Any) -> Any:
+    """Return what a location names, e.g. "hpt_ros.model.heads:MlpHead"; anything but a text as it is."""
+    if not isinstance(location, str):
+        return location
     module, _, name = location.partition(":")
     return getattr(importlib.import_module(module), name)
 

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable  # at this name from Python 3.11 on
@@ -35,9 +35,8 @@ def config_file(relative: str) -> Path:
     kind = relative.partition("/")[0]
     similar = [name for name in known if name.startswith(f"{kind}/")] or known
     raise HptError(
-        f"no file config/{relative} ships with the package; use one of {', '.join(similar) or 'none'}"
-        f"{did_you_mean(relative, similar)}"
-    )
+        Code.NOT_FOUND, f"no file config/{relative}", relative, problem="ships with the package", known=similar,
+    )  # fmt: skip
 
 
 def config_path(kind: str, name_or_path: str | Path) -> Path:
@@ -76,9 +75,27 @@ def checkpoint_folder(name_or_path: str) -> Path:
         return shipped[name_or_path]
     known = ", ".join(sorted(shipped)) or "none"
     raise HptError(
-        f"the checkpoint {name_or_path!r} is neither a folder nor shipped with the package (shipped: {known}); "
-        f"give a folder that 'hpt finetune' wrote{did_you_mean(name_or_path, shipped)}"
-    )
+        Code.NOT_FOUND, f"the checkpoint {name_or_path!r}", name_or_path,
+        problem=f"is neither a folder nor shipped with the package (shipped: {known})", known=shipped,
+        remedy="give a folder that 'hpt finetune' wrote",
+    )  # fmt: skip
+
+
+def embodiment_file(checkpoint: Path) -> Path:
+    """The embodiment file of a checkpoint's folder, of one robot, or of one robot's folder in it.
+
+    Raises:
+        HptError: there is none, or several.
+    """
+    found = [checkpoint / "embodiment.yaml", *sorted(checkpoint.glob("embodiments/*/embodiment.yaml"))]
+    there = [path for path in found if path.is_file()]
+    if len(there) != 1:
+        raise HptError(
+            Code.INVALID, f"the checkpoint {str(checkpoint)!r}", len(there),
+            problem="has {value} embodiment files", expected="that of one robot",
+            remedy="give the checkpoint of one robot, or one of the folders in its embodiments/",
+        )  # fmt: skip
+    return there[0]
 
 
 @functools.cache

@@ -7,8 +7,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.refused import refused
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.resources import checkpoint_folder, config_file
 
 
@@ -17,10 +18,13 @@ def test_when_a_file_ships_expect_its_path() -> None:
 
 
 def test_when_a_file_does_not_ship_expect_those_that_do() -> None:
-    with pytest.raises(
+    with refused(
         HptError,
-        match=r"no file config/embodiments/feed_dgo\.yaml ships.* embodiments/ur5e_servo\.yaml; "
-        r"did you mean 'embodiments/feed_dog\.yaml'\?$",
+        Code.NOT_FOUND,
+        subject="no file config/embodiments/feed_dgo.yaml",
+        value="embodiments/feed_dgo.yaml",
+        expected="embodiments/feed_d",
+        remedy="embodiments/feed_d",
     ):
         config_file("embodiments/feed_dgo.yaml")
 
@@ -29,12 +33,18 @@ def test_when_a_file_does_not_ship_expect_those_that_do() -> None:
     "relative", ["../pyproject.toml", "embodiments/../../setup.py", "/etc/passwd", "", ".", ".."]
 )
 def test_when_a_name_leaves_the_folder_expect_it_refused(relative: str) -> None:
-    with pytest.raises(HptError, match="ships with the package"):
+    with refused(HptError, Code.NOT_FOUND, problem="ships with the package"):
         config_file(relative)
 
 
 def test_when_a_checkpoint_is_unknown_expect_what_is_known() -> None:
-    with pytest.raises(HptError, match="'feed_dgo' is neither a folder nor shipped"):
+    with refused(
+        HptError,
+        Code.NOT_FOUND,
+        subject="the checkpoint 'feed_dgo'",
+        value="feed_dgo",
+        problem="is neither a folder nor shipped",
+    ):
         checkpoint_folder("feed_dgo")
 
 

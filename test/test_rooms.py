@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from module_imports import imports_of
@@ -38,7 +39,8 @@ _ALL_ROOMS = frozenset(
     [
         f"hpt_ros.{room}"
         for room in (
-            "modalities embodiment observation dataset model learning control policies runtime nodes sim cli".split()
+            "modalities embodiment observation dataset model learning control policies runtime sim evaluation nodes "
+            "cli".split()
         )
     ]
     + ["rosbag_tools"]
@@ -82,6 +84,10 @@ ALLOWED: dict[str, frozenset[str]] = {
         | {f"hpt_ros.{room}" for room in "embodiment modalities observation control policies".split()}
     ),
     "hpt_ros.sim": frozenset({"numpy", "hpt_ros.embodiment"}),
+    "hpt_ros.evaluation": frozenset(
+        {"numpy", "pyarrow", "scipy", "hpt_ros.control", "hpt_ros.embodiment", "hpt_ros.policies"}
+        | {"hpt_ros.runtime", "hpt_ros.sim"}
+    ),
     "rosbag_tools": frozenset(
         {"av", "numpy", "pyarrow", "rosbags", "yaml"}
         | {"hpt_ros.embodiment", "hpt_ros.modalities", "hpt_ros.observation", "hpt_ros.dataset"}
@@ -197,6 +203,17 @@ def test_when_a_made_up_module_breaks_the_rule_expect_it_named(module: str, sour
     (found,) = violations(source, module)
     assert found.startswith(f"{module}:")
     assert found.endswith(f"imports {what}")
+
+
+def test_every_room_of_the_picture_imports_only_from_storeys_below_it() -> None:
+    picture = ElementTree.parse(ROOT / "docs" / "pictures" / "house.svg")
+    (text,) = [node.text for node in picture.iter("{http://purl.org/dc/elements/1.1/}description")]
+    storeys = [line.split() for line in str(text).splitlines()]
+    assert {room for rooms in storeys for room in rooms} == set(ALLOWED)
+    for level, rooms in enumerate(storeys):
+        below = {room for lower in storeys[level + 1 :] for room in lower}
+        for room in rooms:
+            assert _ALL_ROOMS & ALLOWED[room] <= below | {room}, f"{room}: run tools/draw_pictures.py house"
 
 
 def test_when_a_made_up_module_keeps_the_rule_expect_no_violation() -> None:

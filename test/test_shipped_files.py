@@ -52,6 +52,12 @@ RUN_BY = {
     "recipes/multimodal.yaml": (
         "test/learning/test_recipe.py::test_the_recipe_of_all_modalities_builds_a_policy_of_a_robot_that_has_them",
     ),
+    "recipes/pretrain_base.yaml": (
+        "test/learning/test_pretrain.py::test_the_papers_figures_are_in_the_recipe",
+    ),
+    "recipes/pretrain_small.yaml": (
+        "test/learning/test_pretrain.py::test_the_papers_figures_are_in_the_recipe",
+    ),
     "safety/first_motion.yaml": (
         "test/nodes/test_first_motion.py::"
         "test_with_the_parameters_for_first_motion_the_robot_moves_at_a_tenth_of_its_speed",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""`hpt checkpoint inspect|verify|import|export|add-task`: what checkpoints hold, and weights of others."""
+"""`hpt checkpoint inspect|verify|import|export|upgrade|add-task`: what checkpoints hold, and weights of others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return actions.add_parser(name, help=text, description=text)
 
     def folder(added: argparse.ArgumentParser) -> None:
-        added.add_argument("path", metavar="CHECKPOINT", help="folder, or a shipped name, e.g. feed_dog")
+        added.add_argument(
+            "path",
+            metavar="CHECKPOINT",
+            help="folder, or a shipped name, e.g. feed_dog; of one robot among many: CHECKPOINT/embodiments/NAME",
+        )
 
     folder(
         action("inspect", "load a checkpoint strictly and print its configuration, parts, hash and metrics")
@@ -61,21 +65,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="T5 that embeds them: folder, or name on the hub (t5-base by default, as HPT has it)",
     )
     exported = action(
-        "export", "write a checkpoint's trunk or whole policy in the layout of published weights"
+        "export",
+        "write a checkpoint's trunk, or one robot's policy in the layout of published weights or as a checkpoint",
     )
     folder(exported)
     exported.add_argument(
         "--format",
         required=True,
-        choices=("trunk", "model"),
-        help="trunk: a trunk.pth; model: a folder with model.pth and config.yaml",
+        choices=("trunk", "model", "checkpoint"),
+        help="trunk: a trunk.pth; model: a folder with model.pth and config.yaml; checkpoint: one robot's, of many",
     )
     exported.add_argument(
         "--out",
         required=True,
         type=Path,
         metavar="PATH",
-        help="trunk: new file, ending in .pth or .safetensors; model: new folder",
+        help="trunk: new file, ending in .pth or .safetensors; else: new folder",
+    )
+    upgraded = action("upgrade", "write a checkpoint of an older format in today's")
+    folder(upgraded)
+    upgraded.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="new folder; left out: in place of the old one"
     )
     added = action("add-task", "embed another task's text, and write a checkpoint that knows it")
     folder(added)
@@ -93,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
         "verify": checkpoint_actions.verify,
         "import": checkpoint_actions.import_published,
         "export": checkpoint_actions.export,
+        "upgrade": checkpoint_actions.upgrade,
         "add-task": checkpoint_actions.add_task,
     }
     text = texts[args.checkpoint_action](args)

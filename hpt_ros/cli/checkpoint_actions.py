@@ -6,14 +6,25 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from pathlib import Path
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model.adding_tasks import with_tasks
-from hpt_ros.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from hpt_ros.model.checkpoint import (
+    FORMAT,
+    Checkpoint,
+    first_policy,
+    is_many,
+    load_checkpoint,
+    load_multi_checkpoint,
+    read_config,
+    save_checkpoint,
+    save_multi_checkpoint,
+)
 from hpt_ros.model.exporting import export_model
 from hpt_ros.model.importing import Robot, import_policy, import_trunk, policy_card
-from hpt_ros.model.report import checkpoint_report, export_report, verification_report
+from hpt_ros.model.report import checkpoint_report, export_report, multi_report, verification_report
 from hpt_ros.model.verifying import require_statistics
 from hpt_ros.model.weights import export_trunk
 from hpt_ros.policies.compatibility import check_compatible
@@ -22,16 +33,21 @@ from hpt_ros.resources import checkpoint_folder
 
 def inspect(args: argparse.Namespace) -> str:
     """Print what a checkpoint is."""
-    return checkpoint_report(load_checkpoint(checkpoint_folder(args.path)), where=args.path)
+    folder = checkpoint_folder(args.path)
+    if not is_many(folder):
+        return checkpoint_report(load_checkpoint(folder), where=args.path)
+    return multi_report(load_multi_checkpoint(folder), where=args.path)
 
 
 def verify(args: argparse.Namespace) -> str:
     """Load a checkpoint strictly and check its files against each other."""
-    checkpoint = load_checkpoint(checkpoint_folder(args.path))
-    robot = _robot_of(checkpoint, args.path)
-    check_compatible(checkpoint.config, robot)
-    require_statistics(checkpoint)
-    return verification_report(checkpoint, where=args.path)
+    folder = checkpoint_folder(args.path)
+    many = load_multi_checkpoint(folder) if is_many(folder) else None
+    parts = [many.single(name) for name in many.policy.names] if many else [load_checkpoint(folder)]
+    for checkpoint in parts:
+        check_compatible(checkpoint.config, _robot_of(checkpoint, args.path))
+        require_statistics(checkpoint)
+    return "\n".join(verification_report(checkpoint, where=args.path) for checkpoint in parts)
 
 
 def import_published(args: argparse.Namespace) -> str:
@@ -40,12 +56,12 @@ def import_published(args: argparse.Namespace) -> str:
         for name in ("domain", "image_encoder", "task", "language_model"):
             if getattr(args, name):
                 raise HptError(
-                    f"--{name.replace('_', '-')} is for a whole policy, but without --embodiment only the trunk is "
-                    "imported; add --embodiment FILE, or leave it out"
-                )
+                    Code.UNEXPECTED, f"--{name.replace('_', '-')}",
+                    problem="is for a whole policy, but without --embodiment only the trunk is imported",
+                    remedy="add --embodiment FILE, or leave it out",
+                )  # fmt: skip
         return str(import_trunk(args.source, args.out))
-    if args.out.exists():
-        raise HptError(f"{str(args.out)!r} exists already, so it is not replaced; name another folder")
+    _require_new(args.out)
     robot = Embodiment.load(args.embodiment)
     imported = import_policy(
         args.source, _facts(robot, args), domain=args.domain, image_encoder=args.image_encoder
@@ -69,17 +85,52 @@ def import_published(args: argparse.Namespace) -> str:
 
 
 def export(args: argparse.Namespace) -> str:
-    """Write a trunk, or a whole policy, in the published layout."""
-    checkpoint = load_checkpoint(checkpoint_folder(args.path))
+    """Write a trunk, or one robot's policy in the published layout or as a checkpoint of its own."""
+    folder = checkpoint_folder(args.path)
     if args.format == "trunk":
-        return export_report(checkpoint.config.trunk, export_trunk(checkpoint.policy, args.out))
-    return str(export_model(checkpoint.policy, args.out))
+        policy = first_policy(folder)
+        return export_report(policy.config.trunk, export_trunk(policy, args.out))
+    checkpoint = load_checkpoint(folder)
+    if args.format == "model":
+        return str(export_model(checkpoint.policy, args.out))
+    _require_new(args.out)
+    written = save_checkpoint(
+        args.out,
+        checkpoint.policy,
+        embodiment_yaml=checkpoint.embodiment_yaml,
+        stats=checkpoint.stats,
+        card=checkpoint.card,
+        metrics=checkpoint.metrics,
+        training=checkpoint.training,
+        half_precision=checkpoint.weights.half_precision,
+    )
+    return f"wrote {written}, the policy of {checkpoint.config.embodiment}"
+
+
+def upgrade(args: argparse.Namespace) -> str:
+    """Write a checkpoint in today's layout, in place of the old one or to another folder."""
+    folder = checkpoint_folder(args.path)
+    before = read_config(folder)[0]
+    if args.out is None and before.format == FORMAT:
+        return f"{folder} has today's format {FORMAT} already; nothing was changed"
+    if args.out is not None:
+        _require_new(args.out)
+    old = load_multi_checkpoint(folder)
+    written = save_multi_checkpoint(
+        args.out or folder,
+        old.policy,
+        old.robots,
+        card=old.card,
+        metrics=old.metrics,
+        training=old.training,
+        half_precision=old.weights.half_precision,
+    )
+    return f"wrote {written}, of format {FORMAT} (was {before.format}): {', '.join(old.policy.names)}"
 
 
 def add_task(args: argparse.Namespace) -> str:
     """Write a checkpoint that knows more tasks."""
-    if args.out.exists():
-        raise HptError(f"{str(args.out)!r} exists already, so it is not replaced; name another folder")
+    _require_new(args.out)
     checkpoint = load_checkpoint(checkpoint_folder(args.path))
     policy = with_tasks(checkpoint.policy, tuple(args.task))
     added = f"## Tasks added\n- with `hpt checkpoint add-task`, not trained on: {'; '.join(args.task)}\n"
@@ -94,6 +145,11 @@ def add_task(args: argparse.Namespace) -> str:
         half_precision=checkpoint.weights.half_precision,
     )
     return f"wrote {folder}, which knows {len(policy.config.tasks)} tasks: {'; '.join(policy.config.tasks)}"
+
+
+def _require_new(out: Path) -> None:
+    if out.exists():
+        raise HptError(Code.EXISTS, repr(str(out)), remedy="name another folder")
 
 
 def _robot_of(checkpoint: Checkpoint, path: str) -> Embodiment:

@@ -41,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "robot would not have had them",
     )
     add(
+        "--together",
+        nargs="+",
+        default=[],
+        metavar="BAG",
+        help="bags of the same session as BAG, such as one of cameras and one of the arm: read as one",
+    )
+    add(
         "--out",
         required=True,
         metavar="DIR",
@@ -106,15 +113,16 @@ def run(args: argparse.Namespace) -> int:
 
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Deployment, Embodiment
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
     from rosbag_tools.converting.convert import Options, convert
     from rosbag_tools.converting.leader_arm import Leader, parse_joints
     from rosbag_tools.converting.timing import Timing
 
     if args.workers < 1:
         raise HptError(
-            f"--workers is {args.workers}, but at least 1 was expected; give the number of processes"
-        )
+            Code.OUT_OF_RANGE, "--workers", args.workers, expected="at least 1",
+            remedy="give the number of processes",
+        )  # fmt: skip
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     options = Options(
         task=args.task,
@@ -131,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
         longest_rest_s=args.trim_idle,
         namespace=args.namespace,
         deployment=Deployment.load(args.deployment) if args.deployment else None,
+        beside=tuple(args.together),
         timing=Timing.parse(args.time, ignore_arrival=args.ignore_arrival),
     )
     started = time.monotonic()
@@ -156,6 +165,12 @@ def run(args: argparse.Namespace) -> int:
             print(
                 f"  {entry.source}: the images of {name} changed {change}; the dataset has one size for all"
             )
+    wrapped = {joint: jump for entry in report.episodes for joint, jump in entry.wrapped.items()}
+    for joint, jump in wrapped.items():
+        print(
+            f"  {joint} jumps {jump}, and rows between are wrong; if it turns without end, add continuous: true to its "
+            "limit"
+        )
     for note in report.clock_notes():
         print(f"  {note}")
     for line in report.reasons():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_ros.cli.output import make_folder
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
     from hpt_ros.cli.terminal import Results
@@ -86,16 +86,18 @@ def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
 
     if args.demonstrations < 2:
         raise HptError(
-            f"the number of demonstrations is {args.demonstrations}, but at least 2 was expected (one to train on, one "
-            "to validate); ask for more"
-        )
+            Code.WRONG_SHAPE, "the number of demonstrations",
+            problem=f"is {args.demonstrations}, but at least 2 was expected (one to train on, one to validate)",
+            remedy="ask for more",
+        )  # fmt: skip
     out: Path = args.out
     bags, dataset, training = out / "bags", out / "dataset", out / "run"
     for folder in (bags, dataset, training):
         if folder.exists():
             raise HptError(
-                f"{str(folder)!r} exists already, from an earlier --full; remove it or give another --out"
-            )
+                Code.EXISTS, repr(str(folder)), problem="exists already, from an earlier --full",
+                remedy="remove it or give another --out",
+            )  # fmt: skip
     recipe_path = str(config_path("recipes", args.recipe or "feed_dog"))
     iterations = args.iterations or load_recipe(recipe_path, (), iterations=None, batch_size=None).iterations
     make_folder(out, out)
@@ -130,7 +132,10 @@ def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
         if status == 130:
             raise KeyboardInterrupt
         if status != 0:
-            raise HptError(f"'hpt {verb[0]}' ended with status {status}, see above; mend it and start again")
+            raise HptError(
+                Code.OUT_OF_RANGE, f"'hpt {verb[0]}'", problem=f"ended with status {status}, see above",
+                remedy="mend it and start again",
+            )  # fmt: skip
     return training / "best"
 
 
@@ -139,11 +144,11 @@ def _evaluate(settings: DemoSettings, out: Path, console: Results) -> None:
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Embodiment
     from hpt_ros.nodes.sim.demo import evaluate
-    from hpt_ros.resources import checkpoint_folder
+    from hpt_ros.resources import checkpoint_folder, embodiment_file
 
     folder = checkpoint_folder(settings.checkpoint)
     make_folder(out, out)
-    robot = Embodiment.load(folder / "embodiment.yaml")
+    robot = Embodiment.load(embodiment_file(folder))
     policies = 3 if settings.baselines else 1
     started_s = time.monotonic()
     with Terminal() as terminal:

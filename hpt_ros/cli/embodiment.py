@@ -26,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     init.add_argument(
         "--tick-hz", type=float, metavar="N", help="rate of observations; left out: the slowest camera's"
     )
+    init.add_argument(
+        "--together",
+        nargs="+",
+        default=[],
+        metavar="BAG",
+        help="bags of the same session as BAG, such as one of cameras and one of the arm: read as one",
+    )
     text = "load an embodiment file and say what is in it; exit status 1 if lines are marked to be filled in"
     check = actions.add_parser("check", help=text, description=text)
     check.add_argument("file", type=Path, metavar="FILE", help="embodiment file, or a shipped name")
@@ -70,18 +77,16 @@ def _check(file: Path, urdf: Path | None, deployment: Path | None, say: Callable
 def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     from hpt_ros.cli.output import make_parent
     from hpt_ros.cli.terminal import Report
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
     from rosbag_tools.bootstrap.first_embodiment import DEFAULT_NAME, first_embodiment
     from rosbag_tools.bootstrap.sensors import CHECK
     from rosbag_tools.bootstrap.text import marked_lines
     from rosbag_tools.reading.reader import Bag
 
-    exists = HptError(
-        f"--out is {str(args.out)!r}, which exists already; give another name or delete it first"
-    )
+    exists = HptError(Code.EXISTS, f"--out {str(args.out)!r}", remedy="give another name or delete it first")
     if args.out.exists():
         raise exists
-    with Report().status("reading the bag"), Bag.open(args.bag, recover=True) as bag:
+    with Report().status("reading the bag"), Bag.open(args.bag, recover=True, beside=args.together) as bag:
         first = first_embodiment(bag, name=args.name or DEFAULT_NAME, tick_hz=args.tick_hz)
         carried = bool(bag.embodiment_text())
     try:
@@ -91,7 +96,7 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
         raise exists from error
     except OSError as error:
         raise HptError(
-            f"--out {str(args.out)!r} cannot be written ({error.strerror}); give another place"
+            Code.UNWRITABLE, f"--out {str(args.out)!r}", remedy="give another place", cause=error
         ) from error
     say(_summary(args.out))
     say(
@@ -108,15 +113,16 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
 
 
 def _described(robot: Embodiment, urdf: Path) -> Embodiment:
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
     from hpt_ros.runtime.robot_description import with_robot_description
 
     try:
         text = urdf.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise HptError(
-            f"--urdf {str(urdf)!r} cannot be read as text ({error}); give a URDF, xacro's output"
-        ) from error
+            Code.UNREADABLE, f"--urdf {str(urdf)!r}", problem="cannot be read as text",
+            remedy="give a URDF, xacro's output", cause=error,
+        ) from error  # fmt: skip
     return with_robot_description(robot, text)[0]
 
 

@@ -30,14 +30,16 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.terminal import Results, Terminal
     from hpt_ros.dataset import open_dataset
     from hpt_ros.embodiment import Embodiment, require_match
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
     from hpt_ros.learning import Windows, action_error, open_source
     from hpt_ros.model import load_checkpoint
     from hpt_ros.resources import checkpoint_folder
 
     device = checked_device(args.device)
     if args.batch_size < 1:
-        raise HptError(f"--batch-size is {args.batch_size}, but at least 1 was expected; raise it")
+        raise HptError(
+            Code.OUT_OF_RANGE, "--batch-size", args.batch_size, expected="at least 1", remedy="raise it"
+        )
     folder = checkpoint_folder(args.checkpoint)
     checkpoint = load_checkpoint(folder)
     robot = Embodiment.loads(

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from hpt_ros.cli.output import make_parent
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.extras import require_extra
 
 FORMATS = {"hdf5": ".hdf5", "zarr": ".zarr"}
@@ -36,11 +36,11 @@ def run(args: argparse.Namespace) -> int:
     kind = args.format or next((name for name, ending in FORMATS.items() if out.suffix == ending), None)
     if kind is None:
         raise HptError(
-            f"the format of {args.out!r} is not known from its ending; end it in {' or '.join(FORMATS.values())}, or "
-            "add --format"
-        )
+            Code.INVALID, f"the format of {args.out!r}", problem="is not known from its ending",
+            remedy=f"end it in {' or '.join(FORMATS.values())}, or add --format",
+        )  # fmt: skip
     if out.exists():
-        raise HptError(f"{args.out!r} exists already, so it is not replaced; name another")
+        raise HptError(Code.EXISTS, repr(args.out), remedy="name another")
     if kind == "hdf5":
         require_extra("h5py", extra="export", what="hpt export to HDF5")
     else:
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         work.rename(out)
     except OSError as error:
         raise HptError(
-            f"{args.out!r} cannot be written ({error}); make room, or name another place"
+            Code.UNWRITABLE, repr(args.out), remedy="make room, or name another place", cause=error
         ) from error
     finally:
         _remove(work)

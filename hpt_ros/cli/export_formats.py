@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset import Dataset, Episode
-from hpt_ros.dataset.conversion_report import read_report
+from hpt_ros.dataset.conversion_report import reported_episodes
 from hpt_ros.dataset.layout import features_of
 from hpt_ros.dataset.reader import decode_video
 from hpt_ros.extras import require_extra
@@ -150,9 +150,9 @@ def _episodes(dataset: Dataset) -> Iterator[tuple[Episode, dict[str, Iterator[ND
 
 def _outcomes(dataset: Dataset) -> dict[int, str]:
     """Outcome by episode, as it was recorded; empty for datasets that were not converted here."""
-    report = read_report(dataset.root)
     return {
-        span["episode_index"]: recorded["outcome"]
-        for recorded in report.get("episodes", ())
-        for span in recorded.get("spans", ())
+        span.integer("episode_index"): recorded.text("outcome")
+        for recorded in reported_episodes(dataset.root)
+        for span in recorded.records("spans")
+        if span.integer("episode_index", -1) >= 0  # -1: too short to keep
     }

@@ -5,18 +5,21 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.embodiment import Embodiment
+    from hpt_ros.learning import Recipe, Result, Start
 
 DEFAULT_RECIPE = "feed_dog"
+DATASET = "dataset"  # what bags are converted to, in the run's folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"recipe file, or the name of a shipped one: feed_dog (small, from scratch), hpt_base "
         f"(published trunk), multimodal (every modality); default {DEFAULT_RECIPE}, or the run's own with --resume",
     )
+    add_run_arguments(parser)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `hpt finetune` and `hpt pretrain` have in common."""
     parser.add_argument(
         "--trunk",
         metavar="FILE",
@@ -82,44 +90,81 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.dataset import open_dataset
     from hpt_ros.embodiment import Embodiment
-    from hpt_ros.learning import Start, load_recipe, read_recipe, saved_recipe, train
-    from hpt_ros.resources import config_path
+    from hpt_ros.learning import train
+    from hpt_ros.learning.distributed import processes
 
-    device = checked_device(args.device)
+    checked_device(args.device)
     out = Path(args.out)
-    if args.resume:
-        if args.recipe or args.set or args.iterations is not None or args.batch_size is not None:
-            raise HptError(
-                "--resume goes on with the run's own recipe, so --recipe, --set, --iterations and --batch-size "
-                "cannot be given with it; leave them out, or start another run with --init"
-            )
-        if args.trunk or args.init or args.image_encoder or args.language_model:
-            raise HptError(
-                "--resume goes on with the run's own weights, so --trunk, --image-encoder, --language-model and --init "
-                "cannot be given; leave them out"
-            )
-        recipe = read_recipe(saved_recipe(out), where=f"the run {args.out!r}")
-    else:
-        recipe = load_recipe(
-            config_path("recipes", args.recipe or DEFAULT_RECIPE),
-            args.set,
-            iterations=args.iterations,
-            batch_size=args.batch_size,
-        )
+    recipe, resume = chosen_recipe(args, DEFAULT_RECIPE)
     robot = Embodiment.load(args.embodiment) if args.embodiment else None
-    with Terminal() as report:
-        folder = Path(args.data[0]) if _is_dataset(args.data) else _converted(args, robot, out, report)
+    with Terminal() as report, processes(args.device) as all_processes:
+        folder = Path(args.data[0]) if _is_dataset(args.data) else out / DATASET
+        if not _is_dataset(args.data) and all_processes.first:
+            _convert(args, robot, folder, report, resume=resume)
+        all_processes.wait()
         result = train(
             open_dataset(folder, robot, cache_root=args.cache),
             recipe,
             out,
-            start=Start(_named(args.trunk), args.image_encoder, _named(args.init), args.language_model),
-            resume=args.resume,
+            start=start_of(args),
+            resume=resume,
             cache_root=args.cache,
-            device=device,
             report=report,
             command=shlex.join(["hpt", *sys.argv[1:]]),
+            processes=all_processes,
         )
+    return conclude(result, out)
+
+
+def chosen_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]:
+    """The recipe that a run's arguments name, and whether it resumes; torchrun's restarts do, if there is a state.
+
+    Raises:
+        HptError: arguments that contradict each other, or no such recipe.
+    """
+    from hpt_ros.learning import load_recipe, read_recipe, saved_recipe
+    from hpt_ros.learning.distributed import restarted
+    from hpt_ros.learning.state import FILE
+    from hpt_ros.resources import config_path
+
+    out = Path(args.out)
+    if restarted() and (out / FILE).is_file():
+        return read_recipe(saved_recipe(out), where=f"the run {args.out!r}"), True
+    if args.resume:
+        if args.recipe or args.set or args.iterations is not None or args.batch_size is not None:
+            raise HptError(
+                Code.UNEXPECTED, "--resume",
+                problem="goes on with the run's own recipe, so --recipe, --set, --iterations and "
+                "--batch-size cannot be given with it",
+                remedy="leave them out, or start another run with --init",
+            )  # fmt: skip
+        if args.trunk or args.init or args.image_encoder or args.language_model:
+            raise HptError(
+                Code.UNEXPECTED, "--resume",
+                problem="goes on with the run's own weights, so --trunk, --image-encoder, --language-model "
+                "and --init cannot be given", remedy="leave them out",
+            )  # fmt: skip
+        return read_recipe(saved_recipe(out), where=f"the run {args.out!r}"), True
+    recipe = load_recipe(
+        config_path("recipes", args.recipe or default),
+        args.set,
+        iterations=args.iterations,
+        batch_size=args.batch_size,
+    )
+    return recipe, False
+
+
+def start_of(args: argparse.Namespace) -> Start:
+    """Where a run's arguments say that its weights come from."""
+    from hpt_ros.learning import Start
+
+    return Start(_named(args.trunk), args.image_encoder, _named(args.init), args.language_model)
+
+
+def conclude(result: Result, out: Path) -> int:
+    """Print how a run ended; returns the exit status."""
+    if os.environ.get("RANK", "0") != "0":
+        return 130 if result.interrupted else 0
     speed = f"{result.samples_per_s:.0f} samples/s, {100 * result.data_wait_share:.1f} % of the time waiting for data"
     if result.interrupted:
         print(
@@ -149,24 +194,25 @@ def _is_dataset(data: list[str]) -> bool:
     return len(data) == 1 and not is_bag(Path(data[0]))
 
 
-def _converted(args: argparse.Namespace, robot: Embodiment | None, out: Path, report: Terminal) -> Path:
-    """Convert the bags into OUT/dataset, or use what an interrupted run converted there."""
+def _convert(
+    args: argparse.Namespace, robot: Embodiment | None, folder: Path, report: Terminal, *, resume: bool
+) -> None:
+    """Convert the bags into the folder, or leave what an interrupted run converted there."""
     from rosbag_tools.converting.convert import convert
 
-    folder = out / "dataset"
     if folder.exists():
-        if args.resume:
-            return folder
+        if resume:
+            return
         raise HptError(
-            f"{str(folder)!r} exists already; train from it with 'hpt finetune {shlex.quote(str(folder))}' and "
-            "another --out, or go on with its run with --resume"
-        )
+            Code.EXISTS, repr(str(folder)),
+            remedy=f"train from it with 'hpt finetune {shlex.quote(str(folder))}' and another --out, or go on "
+            "with its run with --resume",
+        )  # fmt: skip
 
     def show(doing: str, note: str, done: float, total: float) -> None:
         report.bar(doing, round(done), max(round(total), 1), note)
 
     convert(args.data, folder, robot, progress=show)
-    return folder
 
 
 def checked_device(name: str) -> str:
@@ -180,13 +226,14 @@ def checked_device(name: str) -> str:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise HptError(f"--device is {name!r}, but cpu, cuda or cuda:N was expected; correct it") from error
+        raise HptError(Code.INVALID, "--device", name, expected="cpu, cuda or cuda:N") from error
     if device.type not in ("cpu", "cuda"):
-        raise HptError(f"--device is {name!r}, but cpu, cuda or cuda:N was expected; correct it")
+        raise HptError(Code.INVALID, "--device", name, expected="cpu, cuda or cuda:N")
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         raise HptError(
-            f"--device is {name!r}, but PyTorch {torch.__version__} sees {count} CUDA devices; install a CUDA build of "
-            "PyTorch, or train with --device cpu"
-        )
+            Code.INVALID, "--device", name,
+            problem=f"is {{value}}, but PyTorch {torch.__version__} sees {count} CUDA devices",
+            remedy="install a CUDA build of PyTorch, or train with --device cpu",
+        )  # fmt: skip
     return name

@@ -6,10 +6,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from hpt_ros.dataset.importing.importer import Source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,20 +21,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="size of the pictures, e.g. 224x224; left out: the smallest view's, for all views",
     )
     add("--task", default="", metavar="TEXT", help="task text of episodes that have none")
-    add("--fps", type=float, metavar="HZ", help="steps a second, which RLDS does not say")
+    add(
+        "--fps",
+        type=float,
+        metavar="HZ",
+        help="rows a second, where the data does not state them or is wrong",
+    )
     add(
         "--action",
         nargs="+",
-        default=["action"],
         metavar="COLUMN",
-        help="RLDS: columns that make the action",
+        help="columns that make the action, in this order; left out: action or actions",
     )
     add(
         "--state",
         nargs="*",
-        default=["observation/state"],
         metavar="COLUMN",
-        help="RLDS: columns that make the state, or none",
+        help="columns that make the state, or none; left out: the usual one of the format",
     )
     add("--skip-bad", action="store_true", help="leave episodes out that cannot be used, and report them")
     add("--overwrite", action="store_true", help="replace the dataset at --out")
@@ -48,11 +47,12 @@ def run(args: argparse.Namespace) -> int:
     """Import and print what was taken; returns 0."""
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.dataset.importing.importer import import_dataset
+    from hpt_ros.dataset.importing.open import open_source
     from hpt_ros.embodiment import Embodiment
 
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     size = _size(args.size) if args.size else None
-    source = _source(args)
+    source = open_source(args.source, args.fps, args.action, args.state)
     with Terminal() as terminal:
         terminal.bar("importing episodes", 0, None)
         report = import_dataset(
@@ -67,6 +67,10 @@ def run(args: argparse.Namespace) -> int:
             progress=lambda done: terminal.bar("importing episodes", done, None),
         )
     print(f"{Path(args.out)}: {report.episodes} episodes, {report.rows} ticks at {source.fps:g} Hz")
+    for note in source.notes:
+        print(f"  note: {note}")
+    if source.labels:
+        print(f"  labels kept: {', '.join(f'{name} ({column})' for name, column in source.labels.items())}")
     if source.left_out:
         print(f"  columns left out: {', '.join(source.left_out)}")
     for name, reason in report.skipped.items():
@@ -74,33 +78,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _source(args: argparse.Namespace) -> Source:
-    from hpt_ros.dataset.importing.lerobot import LeRobotSource
-    from hpt_ros.dataset.importing.rlds import RldsSource
-    from hpt_ros.dataset.layout import INFO, is_dataset
-    from hpt_ros.errors import HptError
-
-    root = Path(args.source)
-    if not root.exists():
-        raise HptError(f"the dataset {str(root)!r} does not exist; give its folder")
-    if is_dataset(root):
-        if args.fps is not None:
-            raise HptError(
-                f"--fps is {args.fps:g}, but the LeRobot dataset {str(root)!r} says its own; leave it out"
-            )
-        return LeRobotSource(root)
-    if args.fps is None or not 1.0 <= args.fps <= 1000.0:
-        raise HptError(
-            f"--fps is {args.fps}, but 1 to 1000 steps a second were expected for RLDS, which does not say it; add "
-            f"--fps HZ (or give a LeRobot dataset's folder, with {INFO})"
-        )
-    return RldsSource(root, args.fps, args.action, args.state)
-
-
 def _size(text: str) -> tuple[int, int]:
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
 
     height, cross, width = text.partition("x")
     if not (cross and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise HptError(f"--size is {text!r}, but HEIGHTxWIDTH was expected, e.g. 224x224; correct it")
+        raise HptError(
+            Code.INVALID, "--size", text, problem="is {value}, but HEIGHTxWIDTH was expected, e.g. 224x224"
+        )
     return int(height), int(width)

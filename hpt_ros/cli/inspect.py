@@ -38,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="namespace of the embodiment's relative topics; left out: the bag's",
     )
+    parser.add_argument(
+        "--together",
+        nargs="+",
+        default=[],
+        metavar="BAG",
+        help="bags of the same session as BAG, such as one of cameras and one of the arm: read as one",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
@@ -58,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     found: list[dict[str, Any]] = []
     for path in paths:
         try:
-            found.append(_one(str(path), embodiment, args.namespace, None if args.json else console))
+            shown = None if args.json else console
+            found.append(_one(str(path), embodiment, args.namespace, shown, args.together))
         except BagError as error:
             if len(paths) == 1:
                 raise
@@ -80,7 +88,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _one(
-    path: str, embodiment: Embodiment | None, namespace: str | None, console: Results | None
+    path: str,
+    embodiment: Embodiment | None,
+    namespace: str | None,
+    console: Results | None,
+    together: list[str],
 ) -> dict[str, Any]:
     """Inspect a bag, print it if there is a console, and return it for JSON."""
     from hpt_ros.embodiment import Embodiment
@@ -89,7 +101,7 @@ def _one(
     from rosbag_tools.reading.inspection import inspect
     from rosbag_tools.reading.reader import Bag
 
-    with Bag.open(path, recover=True) as bag:
+    with Bag.open(path, recover=True, beside=together) as bag:
         if embodiment is None and (text := bag.embodiment_text()):
             embodiment = Embodiment.loads(text, where=f"the embodiment in bag {path!r}")
         if embodiment is not None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 
 def make_parent(out: Path) -> Path:
@@ -29,6 +29,7 @@ def make_folder(folder: Path, out: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HptError(
-            f"--out is {str(out)!r}, but the folder {str(folder)!r} cannot be made ({error.strerror}); give another "
-            "place"
-        ) from error
+            Code.UNWRITABLE, "--out", str(out),
+            problem=f"is {{value}}, but the folder {str(folder)!r} cannot be made", remedy="give another place",
+            cause=error,
+        ) from error  # fmt: skip

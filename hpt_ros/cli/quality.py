@@ -129,26 +129,29 @@ def _listed(found: list[Finding]) -> str:
 
 
 def _check_out(out: Path, dataset: Path) -> None:
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
 
     if out.suffix != ".html":
-        raise HptError(f"--out is {str(out)!r}, but a name that ends in .html was expected; give one")
+        raise HptError(
+            Code.INVALID, "--out", str(out), expected="a name that ends in .html", remedy="give one"
+        )
     if out.resolve().is_relative_to(dataset.resolve()):
         raise HptError(
-            f"--out is {str(out)!r} inside the dataset {str(dataset)!r}, but a dataset holds nothing else; write the "
-            "report beside it"
-        )
+            Code.EMPTY, "--out", str(out),
+            problem=f"is {{value}} inside the dataset {str(dataset)!r}, but a dataset holds nothing else",
+            remedy="write the report beside it",
+        )  # fmt: skip
 
 
 def _write(path: Path, text: str) -> None:
     from hpt_ros.cli.output import make_parent
-    from hpt_ros.errors import HptError
+    from hpt_ros.errors import Code, HptError
 
     try:
         make_parent(path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise HptError(
-            f"the report {str(path)!r} cannot be written ({error.strerror}); give another --out"
+            Code.UNWRITABLE, f"the report {str(path)!r}", remedy="give another --out", cause=error
         ) from error
 
 
@@ -165,6 +168,7 @@ def _pictures(
     from hpt_ros.dataset import DatasetError
     from hpt_ros.dataset.quality.measure import measure_images
     from hpt_ros.dataset.reader import decode_video
+    from hpt_ros.errors import Code
 
     name = dataset.embodiment.image_streams[view].name
     # Number of a frame within its video to the episode that shows it.
@@ -191,8 +195,9 @@ def _pictures(
         stop = span.first_frame + episode.length
         if stop > len(whole.brightness):
             raise DatasetError(
-                f"video {str(span.path)!r} has {len(whole.brightness)} frames, but episode {episode.index} needs "
-                f"{stop}; copy the dataset again or convert its bags again"
-            )
+                Code.INVALID, f"video {str(span.path)!r}", len(whole.brightness),
+                problem=f"has {{value}} frames, but episode {episode.index} needs {stop}",
+                remedy="copy the dataset again or convert its bags again",
+            )  # fmt: skip
         found.append(whole.part(span.first_frame, stop))
     return found

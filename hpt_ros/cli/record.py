@@ -14,7 +14,14 @@ NODE = "recorder_node"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "--embodiment", required=True, metavar="FILE", help="the robot's file, or a shipped name"
+        "--embodiment",
+        metavar="FILE",
+        help="the robot's file, or a shipped name; may be left out with --all",
+    )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="record every topic, those too that appear during an episode, and decide later what a policy sees",
     )
     parser.add_argument(
         "--deployment",
@@ -32,11 +39,17 @@ def run(args: argparse.Namespace) -> int:
     ros = ros_arguments(args, NODE)
 
     from hpt_ros.embodiment import Deployment, Embodiment
+    from hpt_ros.errors import Code, HptError
     from hpt_ros.nodes.recorder import recorder_node
 
-    embodiment = Embodiment.load(args.embodiment)
+    if not (args.embodiment or args.all):
+        raise HptError(
+            Code.MISSING, "hpt record", problem="has no --embodiment",
+            remedy="give the robot's file, or --all to record every topic",
+        )  # fmt: skip
+    embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     deployment = Deployment.load(args.deployment) if args.deployment else None
     return recorder_node.run(
         embodiment, args.out, extra_topics=args.topic, operator=args.operator, ros_arguments=ros,
-        deployment=deployment,
+        deployment=deployment, all_topics=args.all,
     )  # fmt: skip

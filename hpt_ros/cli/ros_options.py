@@ -12,7 +12,7 @@ import json
 import re
 from pathlib import Path
 
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 
 LEVELS = ("debug", "info", "warn", "error", "fatal")
 _UNREADABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")  # by YAML, unless escaped
@@ -56,11 +56,11 @@ def ros_arguments(args: argparse.Namespace, node: str) -> list[str]:
     namespace = "/" + (args.namespace or "").strip("/")
     if not re.fullmatch(r"/|(/[A-Za-z_]\w*)+", namespace):
         raise HptError(
-            f"--namespace is {args.namespace!r}, but a name such as robot1 or cell/left was expected"
+            Code.INVALID, "--namespace", args.namespace, expected="a name such as robot1 or cell/left"
         )
     name = args.name or node
     if not re.fullmatch(r"[A-Za-z_]\w*", name):
-        raise HptError(f"--name is {args.name!r}, but letters, digits and underscores were expected")
+        raise HptError(Code.INVALID, "--name", args.name, expected="letters, digits and underscores")
     full_name = f"{namespace.rstrip('/')}/{name}"
     return [
         *(part for file in args.params_file for part in ("--params-file", str(_file(file, full_name)))),
@@ -90,8 +90,9 @@ def _setting(text: str) -> str:
         wrong = re.fullmatch(rf"({_NAME})=(.*)", text, re.DOTALL)
         remedy = f"write --param {wrong[1]}:={wrong[3]}" if wrong else "correct it"
         raise HptError(
-            f"--param is {text!r}, but NAME:=VALUE was expected, e.g. safety.velocity_scale:=0.1; {remedy}"
-        )
+            Code.INVALID, "--param", text,
+            problem="is {value}, but NAME:=VALUE was expected, e.g. safety.velocity_scale:=0.1", remedy=remedy,
+        )  # fmt: skip
     return text
 
 
@@ -99,17 +100,16 @@ def _rule(text: str) -> str:
     old, assigned, new = text.partition(":=")
     if not (assigned and old.strip() and new.strip()):
         raise HptError(
-            f"--remap is {text!r}, but FROM:=TO was expected, e.g. /joint_states:=/left/joint_states"
-        )
+            Code.INVALID, "--remap", text,
+            problem="is {value}, but FROM:=TO was expected, e.g. /joint_states:=/left/joint_states",
+        )  # fmt: skip
     return text
 
 
 def _level(text: str) -> str:
     level = text.rpartition(":=")[2]
     if level.lower() not in LEVELS:
-        raise HptError(
-            f"--log-level is {text!r}, but one of {', '.join(LEVELS)} was expected{did_you_mean(level, LEVELS)}"
-        )
+        raise HptError(Code.UNKNOWN, "--log-level", text, known=LEVELS)
     return text
 
 
@@ -123,7 +123,8 @@ def _file(name: str, node: str) -> Path:
     nodes = list(sections(read_yaml_file(path)))
     if not any(matches(section, node) for section in nodes):
         raise HptError(
-            f"--params-file is {name!r}, which has parameters of {', '.join(nodes) or 'no node'}, but none of {node}; "
-            f"name it /** or {node} there"
-        )
+            Code.INVALID, "--params-file", name,
+            problem=f"is {{value}}, which has parameters of {', '.join(nodes) or 'no node'}, but none of "
+            f"{node}", remedy=f"name it /** or {node} there",
+        )  # fmt: skip
     return path

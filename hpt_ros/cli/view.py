@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_ros.cli.output import make_parent
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.extras import require_extra
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ def run(args: argparse.Namespace) -> int:
     ending = Path(args.out).suffix if args.out else ""
     if args.out and ending not in ENDINGS:
         raise HptError(
-            f"--out is {args.out!r}, but a name ending in {' or '.join(ENDINGS)} was expected; rename it"
-        )
+            Code.INVALID, "--out", args.out, expected=f"a name ending in {' or '.join(ENDINGS)}",
+            remedy="rename it",
+        )  # fmt: skip
     if ending == ".rrd":
         require_extra("rerun", extra="rerun", what=f"--out {args.out!r}")
     source = Path(args.source)
@@ -63,8 +64,9 @@ def run(args: argparse.Namespace) -> int:
             _show(dataset, args)
     elif args.embodiment:
         raise HptError(
-            f"--embodiment is given for {args.source!r}, which is no bag; a dataset carries its own: leave it out"
-        )
+            Code.UNEXPECTED, "--embodiment", args.source, problem="is given for {value}, which is no bag",
+            remedy="a dataset carries its own: leave it out",
+        )  # fmt: skip
     else:
         _show(open_dataset(source), args)
     return 0
@@ -122,9 +124,10 @@ def _episode(dataset: Dataset, number: int) -> Episode:
         if episode.index == number:
             return episode
     raise HptError(
-        f"--episode is {number}, but dataset {str(dataset.root)!r} has the episodes {dataset.episodes[0].index} to "
-        f"{dataset.episodes[-1].index}; choose one of them"
-    )
+        Code.INVALID, "--episode", str(dataset.root),
+        problem=f"is {number}, but dataset {{value}} has the episodes {dataset.episodes[0].index} to "
+        f"{dataset.episodes[-1].index}", remedy="choose one of them",
+    )  # fmt: skip
 
 
 def _ticks(dataset: Dataset, episode: Episode) -> Iterator[list[Any]]:
@@ -139,9 +142,10 @@ def _ticks(dataset: Dataset, episode: Episode) -> Iterator[list[Any]]:
         pictures = [next(video, None) for video in videos]
         if any(picture is None for picture in pictures):
             raise HptError(
-                f"dataset {str(dataset.root)!r}, episode {episode.index}, has no picture for its tick {tick} of "
-                f"{episode.length}; a video is cut short, so convert the bags again"
-            )
+                Code.DAMAGED, f"dataset {str(dataset.root)!r}, episode {episode.index}",
+                problem=f"has no picture for its tick {tick} of {episode.length}",
+                remedy="a video is cut short, so convert the bags again",
+            )  # fmt: skip
         yield pictures
 
 

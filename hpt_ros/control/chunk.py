@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 Vector = NDArray[np.float64]
 
@@ -61,18 +61,21 @@ class Chunk:
         values = np.array(self.values, dtype=np.float64)
         if values.ndim != 2 or 0 in values.shape:
             raise ChunkError(
-                f"a chunk has the shape {values.shape}, but (horizon, dim) was expected; check the policy's output"
-            )
+                Code.WRONG_SHAPE, "a chunk's shape", values.shape, expected="(horizon, dim)",
+                remedy="check the policy's output",
+            )  # fmt: skip
         if not np.isfinite(values).all():
             row, column = np.argwhere(~np.isfinite(values))[0]
             raise ChunkError(
-                f"a chunk has the value {values[row, column]} for action {row}, dimension {column}, but finite numbers "
-                "were expected; check the policy's weights and inputs"
-            )
+                Code.NOT_FINITE, "a chunk",
+                problem=f"has the value {values[row, column]} for action {row}, dimension {column}",
+                expected="finite numbers", remedy="check the policy's weights and inputs",
+            )  # fmt: skip
         if not self.dt_s > 0.0:
             raise ChunkError(
-                f"a chunk has dt_s {self.dt_s}, but more than 0 s was expected; check the tick_hz"
-            )
+                Code.OUT_OF_RANGE, "a chunk's dt_s", self.dt_s, expected="more than 0 s",
+                remedy="check the tick_hz",
+            )  # fmt: skip
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "_slopes", _slopes(values))

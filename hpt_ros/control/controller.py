@@ -9,32 +9,24 @@ sends what it returns. Nothing here reads a clock, sleeps or talks to anybody.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.control.chunk import NS_PER_S, Chunk, ChunkError, Vector, shape_refusal
+from hpt_ros.control.chunk import NS_PER_S, Chunk, Vector
+from hpt_ros.control.chunk_intake import ChunkIntake
 from hpt_ros.control.config import ControlConfig
-from hpt_ros.control.gate import Gate
 from hpt_ros.control.guards import Guards
-from hpt_ros.control.holding import Cause, Missing
-from hpt_ros.control.latency import LatencyWindow
-from hpt_ros.control.pace import STOPPED
-from hpt_ros.control.plan import MotionPlan
-from hpt_ros.control.queue import ChunkQueue, step_mask
+from hpt_ros.control.holding import Missing
+from hpt_ros.control.link import CommandTopic
+from hpt_ros.control.machine import Machine
+from hpt_ros.control.motion import Motion, Refused
 from hpt_ros.control.safety import Limits
-from hpt_ros.control.session import USED_UP, Command, Session, StreamRate
-from hpt_ros.control.start import Beginning, jump, too_far
-from hpt_ros.control.state_machine import Event, State, next_state
-from hpt_ros.control.turning import aligned
+from hpt_ros.control.session import Command, Session, StreamRate
+from hpt_ros.control.snapshot import Snapshot, take_snapshot
+from hpt_ros.control.state_machine import Event, State
 from hpt_ros.control.workspace import Kinematics
-
-# Least scaling that a robot's lag is stretched by, ours: at a tenth of the speed it may lag ten times as long.
-SLOWEST = 0.1
-# Least scaling by which times from now are shortened, ours: below it points would be far closer than a controller's
-# cycle, and the curve fixed for a large part of a chunk.
-LEAST_LABEL = 0.05
 
 
 class Controller:
@@ -79,34 +71,33 @@ class Controller:
         Raises:
             HptError: `step_names` or `links` names what there is not, or a workspace without kinematics.
         """
-        step = step_mask(config.queue, names, grippers)
-        step[list(limits.rates)] = True
-        self.config, self.names, self._turns, self._wraps = config, tuple(names), tuple(turns), wraps
-        self.limits = limits.scaled(config.safety.velocity_scale, config.safety.acceleration_scale)
-        # How far away a target may be is about the policy, which was trained at full speed: not scaled.
-        self._reach_limits = limits
-        self.period_ns = round(NS_PER_S / rate_hz)
-        self._ahead_ns = self.period_ns + round(latency_s * NS_PER_S)
-        ahead_ns = np.round((np.zeros(limits.dim) if ahead_s is None else ahead_s) * NS_PER_S).astype(
-            np.int64
-        )
-        self.queue = ChunkQueue(config.queue, step, ahead_ns, limits.rates)
-        self.filter = Gate(
-            self.limits, self.period_ns / NS_PER_S, step,
-            turns=turns, workspace=config.workspace, kinematics=kinematics,
+        self.config = config
+        self._motion = motion = Motion(
+            config, limits, names, rate_hz=rate_hz, latency_s=latency_s, kinematics=kinematics, grippers=grippers,
+            ahead_s=ahead_s, turns=turns, wraps=wraps,
         )  # fmt: skip
-        lead_ns = self.period_ns + round(max(latency_s, config.lead_margin_s) * NS_PER_S)
-        self.plan = MotionPlan(
-            self.filter, self.period_ns, lead_ns, self.limits.taps(self.period_ns / NS_PER_S)
+        self.period_ns = motion.period_ns
+        self.queue, self.filter, self.plan = motion.queue, motion.filter, motion.plan
+        self.guards = Guards(config, names, streams, motion.step, turns=turns, ahead_ns=self.queue.longest_ns)
+        self._machine = Machine(motion.queue)
+        self._intake = ChunkIntake(
+            self._machine, motion, config.safety.max_refused, config.safety.max_exhausted
         )
-        self._beginning = Beginning(names, limits, config.safety.pose_tolerance, step, config.tracking.lag_s)
-        self._stood = True  # the last command, and all that was told with it
-        self.guards = Guards(config, names, streams, step, turns=turns, ahead_ns=self.queue.longest_ns)
-        self.latency = LatencyWindow()
-        self.state = State.INACTIVE
-        self.session = Session()
-        # Why the robot must not move until an operator clears it; outlives activations. Empty: it may.
-        self.latched = ""
+
+    @property
+    def state(self) -> State:
+        """Present state."""
+        return self._machine.state
+
+    @property
+    def session(self) -> Session:
+        """What is remembered of this activation."""
+        return self._machine.session
+
+    @property
+    def latched(self) -> str:
+        """Why the robot must not move until an operator clears it; outlives activations. Empty: it may."""
+        return self._machine.latched
 
     # --- events ----------------------------------------------------------------------------------------------------
 
@@ -120,7 +111,7 @@ class Controller:
         """
         self._forget()
         self.session.enabled = enabled
-        self._event(Event.ACTIVATE_LATCHED if self.latched else Event.ACTIVATE, self.latched)
+        self._machine.event(Event.ACTIVATE_LATCHED if self.latched else Event.ACTIVATE, self.latched)
 
     def deactivate(self) -> None:
         """Stop sending and forget everything but the counters and what the robot was told last, at once.
@@ -128,12 +119,12 @@ class Controller:
         A robot that was told points in time comes to rest as it was told. Call `disable`, then `step` until `at_rest`,
         for one that was not.
         """
-        self._event(Event.DEACTIVATE, "")
+        self._machine.event(Event.DEACTIVATE, "")
         self.plan.finish()
         if self.plan.position is not None:
             # It goes there without being told again, and is looked for there when motion begins again.
             self.guards.tracking.commanded(self.plan.rest_ns, self.plan.position)
-        self._stood = True
+        self._motion.stood = True
         counters = self.session.counters
         self._forget()
         self.session.counters = counters
@@ -146,7 +137,7 @@ class Controller:
         """Brake to rest and wait for `enable` (the task ended)."""
         self.session.enabled = False
         self.session.pending = None
-        self._event(Event.PAUSE, "")
+        self._machine.event(Event.PAUSE, "")
 
     def clock_jumped(self, reason: str) -> None:
         """Brake, hold and forget every observation: ROS time, which names them, was set.
@@ -159,8 +150,8 @@ class Controller:
         self.session.counters["clock_jumps"] += 1
         self.session.pending = None
         self.guards.clock_jumped()
-        self._beginning.stillness.reset()
-        self._hold(Event.CLOCK_JUMP, reason)
+        self._motion.beginning.stillness.reset()
+        self._machine.hold(Event.CLOCK_JUMP, reason)
 
     def message(self, stream: str, stamp_ns: int, arrival_ns: int) -> None:
         """Note a usable message of a stream."""
@@ -172,9 +163,44 @@ class Controller:
 
     def measured(self, position: Vector, stamp_ns: int) -> None:
         """Note the measured pose of the commanded dimensions, (dim,)."""
-        self.session.measured = self._aligned(np.array(position, dtype=np.float64)[None])[0]
+        self.session.measured = self._motion.aligned(
+            np.array(position, dtype=np.float64)[None], self.session.measured
+        )[0]
         self.guards.tracking.measured(stamp_ns, self.session.measured)
-        self._beginning.stillness.measured(stamp_ns, self.session.measured)
+        self._motion.beginning.stillness.measured(stamp_ns, self.session.measured)
+
+    def frame(self, stream: str, data: NDArray[np.uint8]) -> None:
+        """Note a camera's image as it came, bytes (n,): one that repeats while the robot moves is frozen."""
+        self.guards.frozen.saw(stream, data, self.session.measured)
+
+    def deadman(self, held: bool, now_ns: int) -> None:
+        """Note a message of the enabling switch."""
+        self.guards.deadman.heard(held, now_ns)
+
+    def speed_scaling(self, value: float) -> None:
+        """Note the robot's own speed scaling, in the configuration's unit."""
+        self._motion.pace.heard(value)
+
+    def graph(
+        self,
+        topics: Sequence[CommandTopic],
+        absent: Sequence[str] = (),
+        rivals: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Note what the graph shows now.
+
+        Args:
+            topics: that commands go to.
+            absent: full names of actions that commands go to and that have no server.
+            rivals: action to nodes that send it goals too, in words.
+        """
+        self.guards.link.saw(topics)
+        self.guards.link.serves(absent)
+        self.guards.link.asks(rivals or {})
+
+    def incomplete(self, why: str) -> None:
+        """Note why no observation is complete, the end of a sentence; empty if one is."""
+        self.session.policy.unasked = why
 
     def inference_running(self, busy_s: float) -> None:
         """Note for how long the present inference has been under way; 0 if there is none."""
@@ -194,67 +220,33 @@ class Controller:
         Returns:
             Why it was refused, a sentence; empty if it was taken.
         """
-        if unwanted := self._unwanted():
-            return unwanted
-        wrong_size = shape_refusal(values, len(self.names))
-        if wrong_size:
-            return self._refused("wrong_size_refused", wrong_size)
-        try:
-            chunk = Chunk(observation_ns, dt_s, self._aligned(values), number)
-        except ChunkError as error:
-            return self._refused("nonfinite_refused", str(error))
-        # The queue is on plan time, which passes at the robot's own speed.
-        planned = self._planned(chunk)
-        time_ns = self._target_ns(now_ns)
-        # From the commands of now; before motion its start is looked at by itself.
-        pose = self.filter.position if self.state is State.RUNNING else None
-        reach_s = self.config.safety.jump_reach_s
-        jumps = jump(self.names, planned, pose, time_ns, self._reach_limits, reach_s, self.queue, self._turns)
-        if jumps:
-            return self._refused("jumps_refused", jumps)
-        self.session.policy.good()
-        self.session.counters["chunks"] += 1
-        self.latency.add((now_ns - observation_ns) / NS_PER_S)
-        if planned.end_ns <= time_ns:
-            return self._late_chunk(chunk)
-        if chunk.observation_ns > now_ns + dt_s * NS_PER_S:
-            # It would be held, and look unused, until its time comes.
-            self.session.counters["chunks_refused_future"] += 1
-            return chunk.future_words(now_ns)
-        if self.state is not State.RUNNING:
-            if self.session.pending is None or observation_ns > self.session.pending.observation_ns:
-                self.session.pending = chunk
-            return ""
-        # From the last command on, so that the next one has a part of it already.
-        late = self.queue.merge(planned, self._target_ns(now_ns, -self.period_ns))
-        if late is None:
-            return self._late_chunk(chunk)
-        self.session.counters["late_actions_dropped"] += late
-        self.session.unused = self.session.taken = chunk
-        self.session.policy.used_up = 0
-        return ""
+        return self._intake.take(observation_ns, dt_s, values, now_ns, number)
 
     def refuse_chunk(self, reason: str) -> str:
         """Note a chunk of a wrong size, which is none of this robot's; returns why it is not executed."""
-        return self._unwanted() or self._refused("wrong_size_refused", reason)
+        return self._intake.refuse(reason)
 
     def inference_error(self, reason: str) -> None:
         """Note that the policy failed."""
         if self.state.active:
-            self._refused("inference_errors", reason)
+            self._intake.refused(Refused("inference_errors", reason))
 
     def fail(self, reason: str) -> None:
         """Brake and latch: what the robot's world sends is not what the policy was made for."""
-        self._event(Event.ERROR, reason)
+        self._machine.event(Event.ERROR, reason)
 
     def stop(self, reason: str = "an operator stopped the robot") -> bool:
         """Brake and latch; pressed while INACTIVE it latches too. Returns False if something was latched already."""
         if self.latched:
             return False
         self.session.counters["operator_stops"] += 1
-        self.latched = reason
-        self._event(Event.STOP, reason)
+        self._machine.latched = reason
+        self._machine.event(Event.STOP, reason)
         return True
+
+    def latch(self, reason: str) -> None:
+        """Go on from what was latched by another controller of this robot, before activation; empty: nothing was."""
+        self._machine.latched = reason
 
     def clear_fault(self) -> str:
         """Back from FAULT to WAITING; returns why that is refused, empty if done."""
@@ -265,8 +257,8 @@ class Controller:
         self.session.policy.good()
         self.session.policy.used_up = 0
         self.guards.cleared()
-        self.latched = ""
-        self._event(Event.CLEAR, "")
+        self._machine.latched = ""
+        self._machine.event(Event.CLEAR, "")
         return ""
 
     # --- once per period -------------------------------------------------------------------------------------------
@@ -278,7 +270,7 @@ class Controller:
         if self.session.last_now_ns is not None and now_ns < self.session.last_now_ns:
             back_ns = now_ns - self.session.last_now_ns - self.period_ns
             self.plan.shift(back_ns)
-            self.guards.pace.shift(back_ns)
+            self._motion.pace.shift(back_ns)
             self.session.sent_ns = None
             self.guards.deadman.reset()
             self.clock_jumped("control time went back")
@@ -286,16 +278,13 @@ class Controller:
         if self.plan.known:
             self.session.margin_s = (self.plan.fixed_until_ns - now_ns) / NS_PER_S
             self.session.counters["command_gaps"] += self.plan.catch_up(now_ns) > 0
-        self.plan.stretch(self._label_pace)  # what was sent before it is as it was
-        self._guard(now_ns)
-        guards = self.guards
+        self.plan.stretch(self._motion.label_pace)  # what was sent before it is as it was
+        self.guards.watch(self._machine, self._motion.pace, now_ns)
         if self.state in (State.WAITING, State.HOLDING):
             self._try_to_run(now_ns)
         while self.plan.known and self.plan.due(now_ns):
-            time_ns = self.plan.next_ns + self.plan.delay_ns
-            guards.pace.advance(time_ns, self._fastest_change)
-            self.queue.pace = guards.pace.rate
-            if not (self.state is State.RUNNING and self._run(time_ns)):
+            self._motion.advance()
+            if not (self.state is State.RUNNING and self._run()):
                 self.filter.brake()
             self.plan.extend()
         if self.state is State.HOLDING:
@@ -305,216 +294,129 @@ class Controller:
     @property
     def at_rest(self) -> bool:
         """Whether the robot was told to rest, with its last command and everything that went with it."""
-        return self._stood
+        return self._motion.stood
 
-    def succeed(self, other: Controller) -> None:
-        """Go on from what the robot was told last by another controller of it, which is not active any more."""
-        position = other.plan.position
-        if position is not None:
-            self.plan.begin(other.plan.rest_ns, position)
-            self.guards.tracking.commanded(other.plan.rest_ns, position)
-            self.guards.tracking.reset()
-        self.guards.pace.succeed(other.guards.pace)
+    def succeed(self, other: Controller, held: Sequence[str] = ()) -> None:
+        """Go on from what the robot was told last by another controller of it, which is not active any more.
+
+        Args:
+            other: the one before.
+            held: streams that are published only while they move: that they were seen counts on.
+        """
+        self._motion.succeed(other._motion, self.guards.tracking)
+        self.guards.watchdog.succeed(other.guards.watchdog, held)
 
     def wants_chunk(self, now_ns: int) -> bool:
         """Whether the policy should be asked for a chunk."""
         if not self.session.enabled or self.state in (State.FAULT, State.INACTIVE, State.UNCONFIGURED):
             return False
         return self.state is not State.RUNNING or self.queue.wants_chunk(
-            self._target_ns(now_ns) + self.queue.longest_ns, self.latency.high_s
+            self._motion.target_ns(now_ns) + self.queue.longest_ns, self._intake.latency.high_s
         )
 
-    def queue_length(self, now_ns: int) -> int:
-        """Actions still to come."""
-        return self.queue.remaining(self._target_ns(now_ns))
+    # --- for others ------------------------------------------------------------------------------------------------
 
     def stream_ages_s(self, now_ns: int) -> Mapping[str, float]:
         """Age of every stream's newest usable message in seconds, NaN if never seen."""
-        return {name: self.guards.watchdog.age_s(name, now_ns) for name in self.guards.watchdog.timeouts_s}
+        return {name: self.guards.watchdog.age_s(name, now_ns) for name in self.stream_timeouts_s}
+
+    @property
+    def stream_timeouts_s(self) -> Mapping[str, float]:
+        """Age at which each stream stops the robot."""
+        return self.guards.watchdog.timeouts_s
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Since activation, by name."""
+        return MappingProxyType(self.session.counters)
+
+    @property
+    def margin_s(self) -> float:
+        """For how long the robot had been told of its motion when the last period began; NaN: nothing was told."""
+        return self.session.margin_s
+
+    @property
+    def reason(self) -> str:
+        """Why it is in HOLDING or FAULT, or left HOLDING for WAITING; empty otherwise."""
+        return self.session.reason
+
+    @property
+    def held(self) -> str:
+        """Why HOLDING began, with what is known of the policy by now."""
+        return self.session.held_because()
+
+    @property
+    def newest_chunk(self) -> Chunk | None:
+        """The newest chunk in use, or the one that waits for the start."""
+        return self.session.taken or self.session.pending
+
+    @property
+    def latency_high_s(self) -> float:
+        """95th percentile of the time from an observation to its chunk; NaN: none yet."""
+        return self._intake.latency.high_s
+
+    @property
+    def lead_s(self) -> float:
+        """For how long ahead commands are fixed when nothing is late."""
+        return (self.plan.lead_ns - self.period_ns) / NS_PER_S
+
+    def snapshot(self, now_ns: int) -> Snapshot:
+        """All of it that others may know, at a control time."""
+        return take_snapshot(self._machine, self._motion, self.guards, self._intake.latency, now_ns)
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
     def _forget(self) -> None:
         self.queue.clear()
         self.guards.reset()
-        self._beginning.stillness.reset()
-        self.session = Session()
-
-    def _aligned(self, values: Vector) -> Vector:
-        """Values (H, dim) with the signs and turns of what the robot was told last, or else of where it is."""
-        near = self.filter.position if self.filter.position is not None else self.session.measured
-        return aligned(values, self._turns, near, self._wraps)
-
-    def _target_ns(self, now_ns: int, later_ns: int = 0) -> int:
-        """For which plan time a target is asked for next, or that much later."""
-        next_ns = max(self.plan.next_ns, self.plan.first_ns(now_ns) - 2 * self.period_ns)
-        time_ns = (next_ns if self.plan.known else self.plan.first_ns(now_ns)) + self.plan.delay_ns
-        return self.guards.pace.plan_ns(time_ns + later_ns)
-
-    def _planned(self, chunk: Chunk) -> Chunk:
-        """The chunk on plan time."""
-        observation_ns = self.guards.pace.plan_ns(chunk.observation_ns)
-        return (
-            chunk if observation_ns == chunk.observation_ns else replace(chunk, observation_ns=observation_ns)
-        )
-
-    @property
-    def _label_pace(self) -> float:
-        """By how much times from now are shortened, for a controller that goes along trajectories as much slower."""
-        scaling = self.config.speed_scaling
-        return max(self.guards.pace.wanted, LEAST_LABEL) if scaling.topic and scaling.trajectories else 1.0
-
-    @property
-    def _fastest_change(self) -> float:
-        """Most change of the pace per second with which the present motion keeps its acceleration limits."""
-        # As its inverse, the most of velocity over acceleration: a velocity may be as small as a number can be.
-        longest_s = float((np.abs(self.filter.velocity) / self.limits.acceleration).max())
-        return max(self.guards.pace.rate, STOPPED) / max(longest_s, np.finfo(float).tiny)
-
-    def _event(self, event: Event, reason: str) -> None:
-        before, self.state = self.state, next_state(self.state, event)
-        if self.state is before:
-            return
-        self.session.reason = reason
-        if self.state is State.FAULT:
-            self.latched = reason
-            self.session.counters["faults"] += 1
-        if self.state is not State.RUNNING:
-            self.queue.clear()
-            self.session.pending = self.session.unused = self.session.taken = None
-
-    def _unwanted(self) -> str:
-        if self.state.active and self.state is not State.FAULT and self.session.enabled:
-            return ""
-        return f"a chunk came in state {self.state.name} and is not executed"
-
-    def _refused(self, counter: str, reason: str) -> str:
-        self.session.counters[counter] += 1
-        policy = self.session.policy
-        policy.failed(reason)
-        if policy.in_a_row >= self.config.safety.max_refused:
-            self._event(Event.ERROR, f"{policy.in_a_row} failures of the policy in a row, the last: {reason}")
-        return reason
-
-    def _late_chunk(self, chunk: Chunk) -> str:
-        self.session.counters["chunks_refused_late"] += 1
-        self.session.counters["late_actions_dropped"] += chunk.horizon
-        return chunk.late_words()
-
-    def _guard(self, now_ns: int) -> None:
-        """Look at what must stop motion, apart from the policy itself."""
-        counters, guards = self.session.counters, self.guards
-        frozen = guards.frozen.frozen()
-        self.session.stale = {**guards.watchdog.stale(now_ns), **frozen}
-        guards.tracking.slowness = 1.0 / max(guards.pace.wanted, SLOWEST)
-        if guards.pace.stopped:
-            guards.tracking.reset()  # it cannot follow, not even while it is told to brake
-            if self.state in (State.RUNNING, State.HOLDING):
-                counters["scaling_stops"] += 1
-                self._event(Event.PAUSE, "")
-        if self.state in (State.RUNNING, State.HOLDING) and guards.deadman.released(now_ns):
-            counters["deadman_stops"] += 1
-            self._event(Event.PAUSE, "")
-        if self.state is not State.FAULT and guards.link.contested:
-            counters["contested_stops"] += 1
-            self._event(Event.ERROR, guards.link.contested)
-        if self.state is not State.FAULT and guards.tracking.problem:
-            counters["tracking_stops"] += 1
-            self._event(Event.ERROR, guards.tracking.problem)
-        if self.state is State.RUNNING and guards.link.unheard:
-            counters["unheard_stops"] += 1
-            self._hold(Event.STALE, f"commands reach nobody, they want {guards.link.unheard}")
-        if self.state is State.RUNNING and self.session.stale:
-            counters["stale_stops"] += 1
-            counters["frozen_stops"] += bool(frozen)
-            self._hold(Event.STALE, "; ".join(self.session.stale.values()))
-
-    def _hold(self, event: Event, reason: str) -> None:
-        self._event(event, reason)
-        self.session.hold_times.begin()
-
-    def _exhausted(self) -> None:
-        """Hold for want of a chunk; a policy that is too slow is a fault."""
-        policy, chunk = self.session.policy, self.session.taken
-        self.session.counters["exhausted_stops"] += 1
-        cover_s = 0.0 if chunk is None else chunk.cover_s
-        if slow := policy.exhausted(self.config.safety.max_exhausted, self.latency.high_s, cover_s):
-            self._event(Event.ERROR, slow)
-        else:
-            self._hold(Event.EXHAUSTED, USED_UP + policy.excuse)
+        self._motion.beginning.stillness.reset()
+        self._machine.session = Session()
 
     def _check_hold(self, now_ns: int) -> None:
         """Latch when one cause has held the robot for too long; the reason is what is missing now."""
         missing, longest_s = self.session.missing, self.config.safety.hold_timeout_s
         if missing is not None and self.session.hold_times.add(missing.cause, now_ns) > longest_s * NS_PER_S:
-            self._event(Event.HOLD_TIMEOUT, f"held for more than {longest_s:g} s: {missing.held}")
+            self._machine.event(Event.HOLD_TIMEOUT, f"held for more than {longest_s:g} s: {missing.held}")
 
     def _try_to_run(self, now_ns: int) -> None:
         """Go to RUNNING if everything is there; otherwise note what is missing."""
         guards, session = self.guards, self.session
         braking = not self.plan.at_rest and self.plan.known
         session.missing = session.find_missing(
-            self._target_ns(now_ns),
+            self._motion.target_ns(now_ns),
             guards.link.unheard,
-            guards.deadman.released(now_ns) or guards.pace.stopped,
+            guards.deadman.released(now_ns) or self._motion.pace.stopped,
             braking=braking and self.state is State.WAITING,
         )
         chunk, measured = session.pending, session.measured
         if session.missing is not None or chunk is None or measured is None:
             return
-        refused = self._start(chunk, measured, now_ns)
-        if not refused:
+        held = self.state is State.HOLDING
+        started = self._motion.start(chunk, measured, now_ns, guards.tracking, held=held)
+        if isinstance(started, Missing):
+            session.missing = started
+            if held and not braking:
+                # What held it is over. It may go on by itself when the policy comes near, or a person moves the robot.
+                self._machine.event(Event.AWAY, started.text)
+                session.pending = chunk
             return
-        session.missing = Missing(Cause.START, refused, refused)
-        if self.state is State.HOLDING and not braking:
-            # What held it is over. It may go on by itself when the policy comes near, or a person moves the robot.
-            self._event(Event.AWAY, refused)
-            session.pending = chunk
+        self._machine.event(Event.READY, "")
+        session.counters["late_actions_dropped"] += started
+        session.pending, session.unused, session.taken = None, chunk, chunk
 
-    def _start(self, chunk: Chunk, measured: Vector, now_ns: int) -> str:
-        """Go to RUNNING; returns why not yet."""
-        wait_ns = None
-        pose = self.filter.position if self.state is State.HOLDING else None
-        if pose is None:
-            origin = self._beginning.origin(now_ns, measured, self.plan, self.guards.tracking)
-            if isinstance(origin, str):
-                return origin
-            pose, wait_ns = origin.pose, origin.wait_ns
-        pace = self.guards.pace
-        planned = self._planned(chunk)
-        target = self.queue.chunk_at(planned, pace.plan_ns(now_ns + self._ahead_ns)).position
-        reach_s = self.config.safety.start_reach_s
-        if far := too_far(
-            self.names, target, pose, self._reach_limits, reach_s, self._turns, self.queue.step
-        ):
-            return far
-        if wait_ns is not None:
-            self.plan.begin(now_ns, pose, wait_ns)
-        self._event(Event.READY, "")
-        # At the time of the last control point the robot is there.
-        time_ns = pace.plan_ns(self.plan.last_ns + self.plan.delay_ns)
-        late = self.queue.start(planned, time_ns, pose, self.filter.velocity / max(pace.rate, STOPPED))
-        self.session.counters["late_actions_dropped"] += late
-        self.session.pending, self.session.unused, self.session.taken = None, chunk, chunk
-        return ""
-
-    def _run(self, time_ns: int) -> bool:
-        """Let the gate make the command for a time; False if it is to brake instead."""
-        pace = self.guards.pace
-        reference = self.queue.at(pace.plan_ns(time_ns))
-        if reference is None:
-            self._exhausted()
-            return False
-        output = self.filter.apply(reference.position, reference.velocity * pace.rate)
+    def _run(self) -> bool:
+        """Let the policy make the next command; False if the robot is to brake instead."""
+        output, session = self._motion.follow(), self.session
         if output is None:
-            self._refused(
-                "nonfinite_refused", f"a target was refused: {self.filter.refusal(reference.position)}"
-            )
+            self._intake.exhausted()
             return False
-        self.session.limited(output)
-        self.session.counters["workspace_stops"] += bool(self.filter.blocked) and not self.session.blocked
-        self.session.blocked = self.filter.blocked
-        self.session.used, self.session.unused = self.session.unused or self.session.used, None
+        if isinstance(output, Refused):
+            self._intake.refused(output)
+            return False
+        session.limited(output)
+        session.counters["workspace_stops"] += bool(self.filter.blocked) and not session.blocked
+        session.blocked = self.filter.blocked
+        session.used, session.unused = session.unused or session.used, None
         return True
 
     def _command(self, now_ns: int) -> Command | None:
@@ -524,17 +426,17 @@ class Controller:
         go while the policy is expected back.
         """
         session = self.session
-        if not self.plan.known or (self._stood and self.state not in (State.RUNNING, State.HOLDING)):
+        if not self.plan.known or (self._motion.stood and self.state not in (State.RUNNING, State.HOLDING)):
             session.sent_ns = None
             self.guards.tracking.reset()
             return None
         if session.sent_ns is not None and now_ns - session.sent_ns < self.period_ns // 2:
             return None  # the timer came twice
-        time_ns, curve = now_ns + self._ahead_ns, self.plan.curve()
+        time_ns, curve = now_ns + self._motion.ahead_ns, self.plan.curve()
         here = curve.at(time_ns)
-        self._stood = self.plan.at_rest and self.plan.rest_ns <= time_ns
+        self._motion.stood = self.plan.at_rest and self.plan.rest_ns <= time_ns
         command = Command(
-            time_ns, here.position, here.velocity, curve, now_ns, session.used, self._label_pace
+            time_ns, here.position, here.velocity, curve, now_ns, session.used, self._motion.label_pace
         )
         session.used, session.sent_ns = None, now_ns
         session.counters["commands_sent"] += 1

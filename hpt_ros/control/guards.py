@@ -13,10 +13,15 @@ from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.deadman import Deadman
 from hpt_ros.control.frozen import FrozenPictures
 from hpt_ros.control.link import CommandLink
+from hpt_ros.control.machine import Machine
 from hpt_ros.control.pace import Pace
 from hpt_ros.control.session import StreamRate
+from hpt_ros.control.state_machine import Event, State
 from hpt_ros.control.tracking import Tracking
 from hpt_ros.control.watchdog import Watchdog
+
+# Least scaling that a robot's lag is stretched by, ours: at a tenth of the speed it may lag ten times as long.
+SLOWEST = 0.1
 
 
 class Guards:
@@ -44,7 +49,6 @@ class Guards:
         self.frozen = FrozenPictures(config.watchdog)
         self.tracking = Tracking(config.tracking, names, step, turns=turns, ahead_ns=ahead_ns)
         self.deadman = Deadman(config.deadman)
-        self.pace = Pace(config.speed_scaling)  # nor does the robot's own speed
         self.link = CommandLink()  # forgets nothing: what the graph shows is no matter of an activation
 
     def reset(self) -> None:
@@ -67,3 +71,37 @@ class Guards:
         """An operator has looked: a camera that repeats its picture at rest must not keep the robot for ever."""
         self.frozen.reset()
         self.tracking.reset()
+
+    def watch(self, machine: Machine, pace: Pace, now_ns: int) -> None:
+        """Look at what must stop motion, apart from the policy itself, and let it.
+
+        Args:
+            machine: of the controller.
+            pace: the robot's own speed.
+            now_ns: control time.
+        """
+        session, counters = machine.session, machine.session.counters
+        frozen = self.frozen.frozen()
+        session.stale = {**self.watchdog.stale(now_ns), **frozen}
+        self.tracking.slowness = 1.0 / max(pace.wanted, SLOWEST)
+        if pace.stopped:
+            self.tracking.reset()  # it cannot follow, not even while it is told to brake
+            if machine.state in (State.RUNNING, State.HOLDING):
+                counters["scaling_stops"] += 1
+                machine.event(Event.PAUSE, "")
+        if machine.state in (State.RUNNING, State.HOLDING) and self.deadman.released(now_ns):
+            counters["deadman_stops"] += 1
+            machine.event(Event.PAUSE, "")
+        if machine.state is not State.FAULT and self.link.contested:
+            counters["contested_stops"] += 1
+            machine.event(Event.ERROR, self.link.contested)
+        if machine.state is not State.FAULT and self.tracking.problem:
+            counters["tracking_stops"] += 1
+            machine.event(Event.ERROR, self.tracking.problem)
+        if machine.state is State.RUNNING and self.link.unheard:
+            counters["unheard_stops"] += 1
+            machine.hold(Event.STALE, f"commands reach nobody, they want {self.link.unheard}")
+        if machine.state is State.RUNNING and session.stale:
+            counters["stale_stops"] += 1
+            counters["frozen_stops"] += bool(frozen)
+            machine.hold(Event.STALE, "; ".join(session.stale.values()))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hpt_ros.control.chunk import NS_PER_S, Chunk, Reference, Vector
 from hpt_ros.control.config import QueueConfig
 from hpt_ros.control.ensemble import averaged, smoothstep
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 
 
 def step_mask(config: QueueConfig, names: Sequence[str], grippers: Sequence[str] = ()) -> NDArray[np.bool_]:
@@ -25,10 +25,7 @@ def step_mask(config: QueueConfig, names: Sequence[str], grippers: Sequence[str]
     """
     for name in config.step_names:
         if name not in names:
-            raise HptError(
-                f"queue.step_names has {name!r}, but the commanded dimensions are {', '.join(names)}"
-                f"{did_you_mean(name, names) or '; correct it'}"
-            )
+            raise HptError(Code.UNKNOWN, "queue.step_names", name, problem="has {value}", known=names)
     return np.array([name in config.step_names or name in grippers for name in names], dtype=bool)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import Vector
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 # Limits are compared with this much slack, relative, so that rounding does not make a command at its limit illegal.
 # Outputs keep position limits exactly, and velocity and acceleration limits to within three times this.
@@ -47,8 +47,9 @@ class Limits:
             jerk = np.array(self.jerk, dtype=np.float64)
             if jerk.shape != np.shape(self.lower) or not (jerk > 0.0).all():
                 raise HptError(
-                    f"limits have jerk {jerk.tolist()}, but one number above 0 per dimension was expected; correct it"
-                )
+                    Code.OUT_OF_RANGE, "limits' jerk", jerk.tolist(),
+                    expected="one number above 0 per dimension",
+                )  # fmt: skip
             jerk.setflags(write=False)
             object.__setattr__(self, "jerk", jerk)
         for name in ("lower", "upper", "velocity", "acceleration"):
@@ -57,14 +58,17 @@ class Limits:
             good = np.isfinite(value) | unlimited
             if value.shape != np.shape(self.lower) or value.ndim != 1 or not good.all():
                 raise HptError(
-                    f"limits have {name} {value.tolist()}, but one finite number per dimension was expected; correct it"
-                )
+                    Code.NOT_FINITE, "limits", value.tolist(), problem=f"have {name} {{value}}",
+                    expected="one finite number per dimension",
+                )  # fmt: skip
             value.setflags(write=False)
             object.__setattr__(self, name, value)
         if (self.lower >= self.upper).any() or (self.velocity <= 0).any() or (self.acceleration <= 0).any():
             raise HptError(
-                "limits need lower < upper, and velocity and acceleration above 0; correct the embodiment"
-            )
+                Code.OUT_OF_RANGE, "limits",
+                problem="need lower < upper, and velocity and acceleration above 0",
+                remedy="correct the embodiment",
+            )  # fmt: skip
 
     def scaled(self, velocity: float, acceleration: float) -> Limits:
         """These limits with that part of the velocities and accelerations."""
@@ -148,8 +152,9 @@ class SafetyFilter:
         """
         if not dt_s > 0.0:
             raise HptError(
-                f"the command period is {dt_s} s, but more than 0 s was expected; correct the command rate"
-            )
+                Code.OUT_OF_RANGE, "the command period", problem=f"is {dt_s} s", expected="more than 0 s",
+                remedy="correct the command rate",
+            )  # fmt: skip
         self.limits, self.dt_s = limits, dt_s
         self._apart = np.zeros(limits.dim, dtype=bool) if apart is None else apart
         self._step_v = limits.acceleration * dt_s  # largest change of velocity per command

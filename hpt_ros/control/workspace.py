@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hpt_ros.control.chunk import Vector
 from hpt_ros.control.config import WorkspaceConfig
 from hpt_ros.control.safety import Output, SafetyFilter
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +61,15 @@ class Workspace:
         for name in config.links:
             if name not in kinematics.links:
                 raise HptError(
-                    f"workspace.links has {name!r}, but the robot's moving links are {', '.join(kinematics.links)}"
-                    f"{did_you_mean(name, kinematics.links) or '; correct it'}"
+                    Code.UNKNOWN, "workspace.links", name, problem="has {value}", known=kinematics.links
                 )
         corners = np.array(config.lower_m), np.array(config.upper_m)
         if corners[0].shape != (3,) or corners[1].shape != (3,) or not (corners[0] < corners[1]).all():
             raise HptError(
-                f"workspace has the corners {list(config.lower_m)} and {list(config.upper_m)}, but three numbers each, "
-                "the first below the second, were expected; correct them"
-            )
+                Code.WRONG_SHAPE, "workspace", list(config.lower_m),
+                problem=f"has the corners {{value}} and {list(config.upper_m)}",
+                expected="three numbers each, the first below the second",
+            )  # fmt: skip
         count = len(self.links)
         boxed = np.array([name in config.links for name in self.links])[:, None]
         self._lower = np.where(boxed, corners[0], -np.inf)
@@ -112,9 +112,10 @@ def make_fence(config: WorkspaceConfig, kinematics: Kinematics | None, filter_: 
         return Fence(filter_, None)
     if kinematics is None:
         raise HptError(
-            f"workspace.links is {list(config.links)} and workspace.floor_m {config.floor_m:g}, but where the robot's "
-            "links are is not known; set the parameter robot_description to its URDF"
-        )
+            Code.INVALID, "workspace.links", list(config.links),
+            problem=f"is {{value}} and workspace.floor_m {config.floor_m:g}, but where the robot's links are "
+            "is not known", remedy="set the parameter robot_description to its URDF",
+        )  # fmt: skip
     return Fence(filter_, Workspace(config, kinematics, filter_))
 
 

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hpt_ros.dataset.conversion_report import read_report
 from hpt_ros.dataset.errors import DatasetError
@@ -27,14 +25,19 @@ from hpt_ros.dataset.layout import (
     EMBODIMENT,
     EPISODES,
     INFO,
+    REPORT,
     VIDEOS,
+    EpisodeRow,
     FileIndex,
+    features_of,
     is_dataset,
     parquet_files,
+    statistics_column,
     statistics_from_columns,
 )
-from hpt_ros.dataset.metadata import read_info, read_tasks
-from hpt_ros.dataset.statistics import FeatureStatistics
+from hpt_ros.dataset.metadata import check_features, read_info, read_tasks
+from hpt_ros.dataset.statistics import FeatureStatistics, statistics_shapes
+from hpt_ros.dataset.tables import Record, read_rows
 from hpt_ros.embodiment import Embodiment, require_match
 
 
@@ -44,20 +47,19 @@ class ExistingDataset:
 
     Attributes:
         folder: where it lies.
-        records: the rows of ``meta/episodes``, in order.
+        episodes: the rows of ``meta/episodes``, in order.
+        rows: number of ticks.
         tasks: task texts by their index.
+        statistics: of each episode, by feature.
         report: of its conversions.
     """
 
     folder: Path
-    records: list[dict[str, Any]]
+    episodes: list[EpisodeRow]
+    rows: int
     tasks: list[str]
-    report: dict[str, Any]
-
-    @property
-    def rows(self) -> int:
-        """Number of ticks."""
-        return int(self.records[-1]["dataset_to_index"])
+    statistics: list[dict[str, FeatureStatistics]]
+    report: Record
 
     def has(self, bag: Path, identity: str) -> bool:
         """True if a bag went into it, or was left out for its outcome.
@@ -68,33 +70,22 @@ class ExistingDataset:
         """
         return identity in self._identities or bag.resolve() in self._unidentified
 
-    @property
-    def knows_bags(self) -> bool:
-        """True if its report names the bags that it is of."""
-        return bool(self._identities or self._unidentified)
-
     @functools.cached_property
     def _identities(self) -> set[str]:
-        return {entry["identity"] for entry in self.report["episodes"] if entry.get("identity")}
+        return {
+            entry.text("identity")
+            for entry in self.report.records("episodes")
+            if entry.values.get("identity")
+        }
 
     @functools.cached_property
     def _unidentified(self) -> set[Path]:
-        entries = [entry for entry in self.report["episodes"] if not entry.get("identity")]
-        return {Path(entry["source"]).resolve() for entry in entries}
+        entries = [entry for entry in self.report.records("episodes") if not entry.values.get("identity")]
+        return {Path(entry.text("source")).resolve() for entry in entries}
 
-    def statistics(self) -> list[dict[str, FeatureStatistics]]:
-        """Return the statistics of each episode, by feature."""
-        return [
-            {
-                name: {key: np.array(value) for key, value in part.items()}
-                for name, part in statistics_from_columns(record).items()
-            }
-            for record in self.records
-        ]
-
-    def last_file(self, prefix: str) -> FileIndex:
-        """Return the last file of the data (``"data"``) or of a view (``"videos/<feature>"``)."""
-        return max(FileIndex.from_columns(record, prefix) for record in self.records)
+    def last_file(self, key: str = "") -> FileIndex:
+        """Return the last file of the data, or of the videos of an image feature."""
+        return max(episode.videos[key].file if key else episode.data for episode in self.episodes)
 
     def link_into(self, folder: Path) -> None:
         """Link all data and videos into another folder; copies where the file system has no links."""
@@ -104,10 +95,9 @@ class ExistingDataset:
 
     def merge_report(self, report: Mapping[str, Any]) -> dict[str, Any]:
         """Return the report of all conversions so far, this one included."""
-        both = {**self.report, **report}
-        both["episodes"] = [*self.report["episodes"], *report["episodes"]]
-        both["skipped_bags"] = dict(report["skipped_bags"])
-        both["recovered_bags"] = [*self.report["recovered_bags"], *report["recovered_bags"]]
+        both = {**self.report.values, **report}
+        for name in ("episodes", "recovered_bags"):
+            both[name] = [*self.report.values[name], *report[name]]
         return both
 
 
@@ -126,30 +116,63 @@ def open_existing(folder: Path, embodiment: Embodiment | None = None) -> Existin
         raise DatasetError(
             f"{str(folder)!r} cannot be appended to, it has no {INFO}; it must be a dataset that `hpt convert` wrote"
         )
-    try:
-        info = read_info(folder)
-        tables = [pq.read_table(path) for path in parquet_files(folder, EPISODES)]
-        records = [row for table in tables for row in table.to_pylist()]
-        tasks = read_tasks(folder)
-        found = ExistingDataset(folder, records, list(tasks.values()), read_report(folder))
-        sound = (
-            info["total_frames"] == found.rows and list(tasks) == list(range(len(tasks))) and found.knows_bags
-        )
-    except (OSError, ValueError, KeyError, IndexError, TypeError, pa.ArrowException) as error:
+    info, report, tasks = read_info(folder), read_report(folder), read_tasks(folder)
+    theirs = Embodiment.load(folder / EMBODIMENT)
+    check_features(info, theirs)
+    features = features_of(theirs)
+    keys = [name for name, feature in features.items() if feature.dtype == "video"]
+    records = [row for path in parquet_files(folder, EPISODES) for row in read_rows(path, [], every=True)]
+    episodes = [EpisodeRow.from_columns(record, keys) for record in records]
+    rows = 0
+    for row in episodes:
+        if (row.start, row.stop) != (rows, rows + row.length):
+            raise DatasetError(
+                f"{str(folder)!r} cannot be appended to: its episode {row.index} has rows {row.start} to "
+                f"{row.stop}, but "
+                f"{row.length} rows from {rows} were expected; convert all bags again"
+            )
+        rows = row.stop
+    if info.total_frames != rows or not rows or list(tasks) != list(range(len(tasks))):
         raise DatasetError(
-            f"{str(folder)!r} cannot be appended to ({' '.join(str(error).split())[:120]}); it must be a dataset that "
+            f"{str(folder)!r} cannot be appended to: its counts or tasks do not fit one another; convert all bags again"
+        )
+    if "episodes" not in report:
+        raise DatasetError(
+            f"{str(folder)!r} cannot be appended to: its {REPORT} names no bags; it must be a dataset that "
             "`hpt convert` wrote"
-        ) from error
-    if not sound:
-        raise DatasetError(
-            f"{str(folder)!r} cannot be appended to: its counts, tasks or report do not fit one another; convert all "
-            "bags again"
         )
+    if not isinstance(report.values.get("recovered_bags"), list):
+        raise report.wrong("recovered_bags", "a list")
+    shapes = statistics_shapes(features)
+    statistics = [_statistics(record, shapes) for record in records]
+    found = ExistingDataset(folder, episodes, rows, list(tasks.values()), statistics, report)
     if embodiment is not None:
-        theirs = Embodiment.load(folder / EMBODIMENT)
         require_match(
             embodiment, theirs, a_name="the bags", b_name=f"dataset {str(folder)!r}", settled="dataset"
         )
+    return found
+
+
+def _statistics(
+    record: Record, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]
+) -> dict[str, FeatureStatistics]:
+    """Return an episode's statistics; those of an older lerobot have no quantiles, which cannot be made up."""
+    stored = statistics_from_columns(record.values)
+    found: dict[str, FeatureStatistics] = {}
+    for name, wanted in shapes.items():
+        found[name] = {}
+        for key, shape in wanted.items():
+            try:
+                values = np.array(stored.get(name, {}).get(key), dtype=np.float64)
+            except (TypeError, ValueError):
+                values = np.full(shape, np.nan)
+            if values.shape != shape or not np.isfinite(values).all():
+                expected = f"finite numbers of shape {list(shape)}"
+                lacks = Record(
+                    record.where, record.values, "nothing can be appended to it: convert all bags again"
+                )
+                raise lacks.wrong(statistics_column(name, key), expected)
+            found[name][key] = values.astype(np.int64) if key == "count" else values
     return found
 
 

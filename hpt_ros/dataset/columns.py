@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import Feature
 from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_mapped
+from hpt_ros.dataset.tables import numbers, unreadable
 
 COLUMN_FORMAT = "hpt_ros/column/1"
 _BATCH_BYTES = 1 << 24  # read at a time while a large column is written out
@@ -86,8 +87,8 @@ class MappedColumns:
                         block = _block(file, name, batch.column(0), dtype, feature.shape, row)
                         values[row : row + len(block)] = block
                         row += len(block)
-            except pa.ArrowException as error:
-                raise _unreadable(file, error) from error
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise unreadable(file, error) from error
         values.flush()
         return self.rows, *feature.shape
 
@@ -113,60 +114,21 @@ class LazyArrays(Mapping[str, NDArray[Any]]):
         return len(self.vectors) + len(self.stored.features)
 
 
-def read_parquet(
-    path: Path, columns: list[str], also: tuple[str, ...] = (), *, every: bool = False
-) -> pa.Table:
-    """Return some columns of a parquet file, or all of them.
-
-    Args:
-        path: the file's.
-        columns: those that must be there, and are read.
-        also: those that must be there too, but are not read.
-        every: read all columns.
-
-    Raises:
-        DatasetError: missing, damaged, or without one of the columns.
-    """
-    try:
-        schema = pq.read_schema(path)
-        missing = [name for name in (*columns, *also) if name not in schema.names]
-        if missing:
-            raise DatasetError(
-                f"{str(path)!r} lacks the column {missing[0]!r}; its columns are {', '.join(schema.names[:12])}; "
-                "convert the bags again"
-            )
-        return pq.read_table(path, columns=None if every else columns)
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f"the dataset file {str(path)!r} is missing; copy the dataset again or convert its bags again"
-        ) from error
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
-
-
 def read_vectors(
-    root: Path, table: pa.Table, name: str, dim: int, episode_index: NDArray[np.int64]
+    root: Path, tables: Sequence[pa.Table], name: str, dim: int, episode_index: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Return a column of vectors as float32 (rows, dim).
+    """Return a column of vectors in some tables, one after another, as float32 (rows, dim).
 
     Raises:
-        DatasetError: another length, or a value that is not finite.
+        DatasetError: no numbers, another length, or a value that is not finite.
     """
-    # A vector of one element is stored as a plain number.
-    chunks = [
-        chunk.flatten() if pa.types.is_nested(chunk.type) else chunk for chunk in table.column(name).chunks
-    ]
-    flat = pa.concat_arrays(chunks).to_numpy(zero_copy_only=False)
-    if flat.size != table.num_rows * dim:
-        raise DatasetError(
-            f"dataset {str(root)!r} has {flat.size} values in column {name!r}, but {table.num_rows} rows of {dim} were "
-            "expected; convert the bags again"
-        )
-    values = np.ascontiguousarray(flat, dtype=np.float32).reshape(table.num_rows, dim)
+    found = np.concatenate([numbers(table, name, dim, f"dataset {str(root)!r}") for table in tables])
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(found, dtype=np.float32)
     if not np.isfinite(values).all():
         row, column = (int(item) for item in np.argwhere(~np.isfinite(values))[0])
         raise DatasetError(
-            f"dataset {str(root)!r}, episode {episode_index[row]}, row {row} has {values[row, column]} in column "
+            f"dataset {str(root)!r}, episode {episode_index[row]}, row {row} has {found[row, column]} in column "
             f"{name!r} at {column}, but finite numbers were expected; remove that episode"
         )
     return values
@@ -177,8 +139,13 @@ def _block(
 ) -> NDArray[Any]:
     """Return some rows of a nested column as an array (rows, *shape)."""
     rows, flat = len(column), column
-    while pa.types.is_nested(flat.type):
+    while pa.types.is_nested(flat.type) and not pa.types.is_struct(flat.type):
         flat = flat.flatten()
+    if not (pa.types.is_integer(flat.type) or pa.types.is_floating(flat.type)):
+        raise DatasetError(
+            f"{str(path)!r} has values of type {flat.type} in column {name!r}, but numbers were expected; convert the "
+            "bags again"
+        )
     if len(flat) != rows * math.prod(shape) or flat.null_count:
         raise DatasetError(
             f"{str(path)!r} has {len(flat) - flat.null_count} values in {rows} rows of column {name!r} from row "
@@ -193,11 +160,3 @@ def _block(
         )
     block: NDArray[Any] = values
     return block
-
-
-def _unreadable(path: Path, error: Exception) -> DatasetError:
-    first = " ".join(str(error).split())[:200]
-    return DatasetError(
-        f"{str(path)!r} cannot be read as parquet ({first}); it is damaged or truncated: copy the dataset again or "
-        "convert its bags again"
-    )

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -13,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import REPORT
+from hpt_ros.dataset.tables import Record, read_json
 
 # What an action of the dataset is: the command at its tick, the measured position at the next one, or
 # the leader arm's position at its tick.
@@ -92,6 +91,7 @@ class EpisodeReport:
         whole: ticks that lacked no stream.
         ages_s: stream name to the mean age of its newest sample at those ticks.
         clocks: stream or output name to what is odd about its stamps, in words.
+        wrapped: joint to how its angle jumped, which was interpolated as if it had not.
         set_back: where the clock of the log times was set back, a sentence each.
         image_sizes: camera's stream name to height and width of its first image in pixels, before it is resized.
     """
@@ -117,6 +117,7 @@ class EpisodeReport:
     ages_s: dict[str, float] = field(default_factory=dict)
     image_sizes: dict[str, list[int]] = field(default_factory=dict)
     clocks: dict[str, str] = field(default_factory=dict)
+    wrapped: dict[str, str] = field(default_factory=dict)
     set_back: list[str] = field(default_factory=list)
 
     def take(self, ages_s: Mapping[str, float]) -> None:
@@ -204,27 +205,23 @@ class Report:
         ]
 
 
-def read_report(root: Path) -> dict[str, Any]:
-    """Return a dataset's report as plain values; empty if it has none.
+def read_report(root: Path) -> Record:
+    """Return a dataset's report; without values if it has none.
 
     Raises:
         DatasetError: it cannot be read.
     """
-    path = root / REPORT
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(report, dict):
-            raise TypeError(f"it is a {type(report).__name__}, not an object")
+        return read_json(root / REPORT)
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise unreadable_report(root, error) from error
-    return report
+        return Record(repr(str(root / REPORT)), {})
 
 
-def unreadable_report(root: Path, error: Exception) -> DatasetError:
-    """Return the error of a report that is not what `read_report` and its callers expect."""
-    return DatasetError(
-        f"{str(root / REPORT)!r} cannot be read as a conversion's report ({type(error).__name__}: {error}); copy the "
-        "dataset again"
-    )
+def reported_episodes(root: Path) -> list[Record]:
+    """Return what the conversion reports of each recorded episode; empty for datasets that are of no bags.
+
+    Raises:
+        DatasetError: the report cannot be read.
+    """
+    report = read_report(root)
+    return report.records("episodes") if "episodes" in report else []

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.layout import Feature, features_of, integer_fps
+from hpt_ros.dataset.layout import LABELS, Feature, features_of, integer_fps
 from hpt_ros.dataset.statistics import FeatureStatistics, vector_statistics
 from hpt_ros.dataset.video import BackgroundWriter
 from hpt_ros.embodiment import Embodiment
@@ -28,7 +28,7 @@ class EpisodeData:
     Attributes:
         task: task text.
         length: number of ticks.
-        vectors: feature name to float32 (length, dim).
+        vectors: feature name to float32 (length, dim), and label to its dtype, (length, 1).
         segments: image stream name to its encoded segment.
         arrays: feature name of a large array to the file of its values, C order, without a header.
         statistics: feature name to its statistics, for all but the counters.
@@ -36,10 +36,15 @@ class EpisodeData:
 
     task: str
     length: int
-    vectors: Mapping[str, NDArray[np.float32]]
+    vectors: Mapping[str, NDArray[Any]]
     segments: Mapping[str, Path]
     arrays: Mapping[str, Path]
     statistics: Mapping[str, FeatureStatistics]
+
+    def discard(self) -> None:
+        """Delete what waits on disk."""
+        for path in (*self.segments.values(), *self.arrays.values()):
+            path.unlink(missing_ok=True)
 
 
 class EpisodeWriter:
@@ -50,13 +55,17 @@ class EpisodeWriter:
         stem: first part of their file names.
         embodiment: the robot.
         task: task text.
+        labels: those of `layout.LABELS` that a tick has.
     """
 
-    def __init__(self, folder: Path, stem: str, embodiment: Embodiment, task: str) -> None:
+    def __init__(
+        self, folder: Path, stem: str, embodiment: Embodiment, task: str, labels: Sequence[str] = ()
+    ) -> None:
         self._task = task
         self._length = 0
         self._features = features_of(embodiment)
-        self._vectors: dict[str, list[NDArray[np.float32]]] = {}
+        self._features |= {name: Feature("label", "", LABELS[name], (1,)) for name in labels}
+        self._vectors: dict[str, list[NDArray[Any]]] = {}
         self._videos: dict[str, BackgroundWriter] = {}
         self._files: dict[str, tuple[Path, BinaryIO]] = {}
         fps = integer_fps(embodiment)
@@ -86,7 +95,7 @@ class EpisodeWriter:
         for name, (_, file) in self._files.items():
             file.write(np.ascontiguousarray(values[name], dtype=self._features[name].dtype).data)
         for name, vectors in self._vectors.items():
-            vectors.append(np.asarray(values[name], dtype=np.float32))
+            vectors.append(np.asarray(values[name], dtype=self._features[name].dtype))
         self._length += 1
 
     def abort(self) -> None:
@@ -135,6 +144,14 @@ def _check(name: str, feature: Feature, value: NDArray[Any] | None) -> None:
             f"feature {name!r} of a tick has shape {got}, but {feature.shape} was expected; pass what the embodiment "
             "file specifies"
         )
+    if feature.dtype == "float32":
+        with np.errstate(over="ignore"):
+            good = np.isfinite(np.asarray(value, dtype=np.float32))
+        if not good.all():
+            raise DatasetError(
+                f"feature {name!r} of a tick has the value {np.asarray(value)[~good][0]}, but finite numbers of single "
+                "precision were expected; leave that tick or episode out"
+            )
     wanted = {"video": "uint8", "uint16": "uint16"}.get(feature.dtype)
     if wanted is not None and value.dtype != wanted:
         raise DatasetError(

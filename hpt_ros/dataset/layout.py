@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.tables import Record
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.modalities import MODALITIES, Layout
 
@@ -39,6 +41,13 @@ STATE, ACTION = "observation.state", "action"
 VIDEO = "video"  # LeRobot's dtype of what is stored as frames
 COUNTERS: Mapping[str, str] = {
     "timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64", "task_index": "int64",
+}  # fmt: skip
+# Columns that say of a row what no sensor measures, to their dtype; each is there in datasets that have it. The
+# names of the
+# first four are LeRobot's; `intervention` is true where a person had taken over.
+LABELS: Mapping[str, str] = {
+    "next.reward": "float32", "next.done": "bool", "next.success": "bool", "next.truncated": "bool",
+    "intervention": "bool",
 }  # fmt: skip
 TASK_TEXT = "__index_level_0__"  # pandas keeps a task's text as the index of its table
 
@@ -103,14 +112,15 @@ def features_of(embodiment: Embodiment) -> dict[str, Feature]:
     return found
 
 
-def data_schema(embodiment: Embodiment) -> pa.Schema:
-    """Return the columns of the data files."""
+def data_schema(embodiment: Embodiment, labels: Iterable[str] = ()) -> pa.Schema:
+    """Return the columns of the data files; `labels` are those of `LABELS` that there are."""
     fields = [
         pa.field(name, _column_type(feature))
         for name, feature in features_of(embodiment).items()
         if not feature.is_video
     ]
-    fields += [pa.field(name, pa.from_numpy_dtype(dtype)) for name, dtype in COUNTERS.items()]
+    columns = {**{name: LABELS[name] for name in labels}, **COUNTERS}
+    fields += [pa.field(name, pa.from_numpy_dtype(np.dtype(dtype))) for name, dtype in columns.items()]
     return pa.schema(fields)
 
 
@@ -174,9 +184,9 @@ class FileIndex:
         return {f"{prefix}/{name}": value for name, value in self.values().items()}
 
     @classmethod
-    def from_columns(cls, row: Mapping[str, Any], prefix: str) -> FileIndex:
-        """Return the index in the columns of a row; a column that is missing raises KeyError."""
-        return cls(int(row[f"{prefix}/chunk_index"]), int(row[f"{prefix}/file_index"]))
+    def from_columns(cls, row: Record, prefix: str) -> FileIndex:
+        """Return the index in the columns of a row; one that is missing or wrong raises DatasetError."""
+        return cls(row.integer(f"{prefix}/chunk_index"), row.integer(f"{prefix}/file_index"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +197,10 @@ class VideoStart:
     from_s: float
 
     @classmethod
-    def from_columns(cls, row: Mapping[str, Any], key: str) -> VideoStart:
-        """Return an image feature's start from the columns of a row; a column that is missing raises KeyError."""
+    def from_columns(cls, row: Record, key: str) -> VideoStart:
+        """Return an image feature's start from a row; a column that is missing or wrong raises DatasetError."""
         prefix = f"{VIDEOS}/{key}"
-        return cls(FileIndex.from_columns(row, prefix), float(row[f"{prefix}/from_timestamp"]))
+        return cls(FileIndex.from_columns(row, prefix), row.number(f"{prefix}/from_timestamp", 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,22 +252,31 @@ class EpisodeRow:
         ]
 
     @classmethod
-    def from_columns(cls, row: Mapping[str, Any], keys: Iterable[str]) -> EpisodeRow:
-        """Return the row of some columns; one that is missing raises KeyError, a wrong type TypeError or ValueError."""
+    def from_columns(cls, row: Record, keys: Iterable[str]) -> EpisodeRow:
+        """Return the row of some columns; one that is missing or wrong raises DatasetError."""
         return cls(
-            int(row["episode_index"]),
-            tuple(str(task) for task in row["tasks"] or ()),
-            int(row["length"]),
-            int(row["dataset_from_index"]),
-            int(row["dataset_to_index"]),
+            row.integer("episode_index"),
+            row.texts("tasks") if "tasks" in row else (),
+            row.integer("length"),
+            row.integer("dataset_from_index"),
+            row.integer("dataset_to_index"),
             FileIndex.from_columns(row, DATA),
             {key: VideoStart.from_columns(row, key) for key in keys},
         )
 
 
+def statistics_column(feature: str, key: str) -> str:
+    """Return the column of ``meta/episodes`` of a figure of a feature."""
+    return f"stats/{feature}/{key}"
+
+
 def statistics_columns(statistics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the columns of ``meta/episodes`` for statistics by feature and name."""
-    return {f"stats/{name}/{key}": value for name, part in statistics.items() for key, value in part.items()}
+    return {
+        statistics_column(name, key): value
+        for name, part in statistics.items()
+        for key, value in part.items()
+    }
 
 
 def statistics_from_columns(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpt_ros.dataset.columns import read_parquet
-from hpt_ros.dataset.conversion_report import ACTION_SOURCES, read_report
+from hpt_ros.dataset.conversion_report import ACTION_SOURCES, read_report, reported_episodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import (
     ACTION,
@@ -21,7 +21,7 @@ from hpt_ros.dataset.layout import (
     EMBODIMENT,
     FILES_PER_CHUNK,
     INFO,
-    REPORT,
+    LABELS,
     TASKS,
     VERSION,
     VIDEO_FILE_MB,
@@ -30,13 +30,83 @@ from hpt_ros.dataset.layout import (
     integer_fps,
     joined_feature,
 )  # fmt: skip
+from hpt_ros.dataset.tables import Record, read_json, read_rows
 from hpt_ros.dataset.video import CODEC_NAME, PIXEL_FORMAT
 from hpt_ros.embodiment import Embodiment, require_match
 from hpt_ros.errors import did_you_mean
 from hpt_ros.modalities import Layout
 
+IMPORTED_VERSIONS = ("v2.0", "v2.1", "v3.0")  # of LeRobotDataset, by `hpt import`
+MOST_LENGTH = 1 << 24  # of an axis of a feature
 
-def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> dict[str, Any]:
+
+@dataclass(frozen=True, slots=True)
+class StoredFeature:
+    """What ``meta/info.json`` states of a feature.
+
+    Attributes:
+        dtype: "video", "image", "string", or numpy's name.
+        shape: of one row's value.
+        names: of its elements, flattened; None if there are none, or not one for each.
+        depth: it is marked as depth, or has one channel.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    names: tuple[str, ...] | None
+    depth: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of an image, which has its channels last, or first in datasets that were made so."""
+        channels_first = len(self.shape) == 3 and self.shape[0] in (1, 3) and self.shape[2] not in (1, 3)
+        height, width, *_ = self.shape[1:] if channels_first else self.shape
+        return height, width
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """``meta/info.json`` of a dataset, checked.
+
+    Attributes:
+        root: the dataset's folder.
+        version: of the format.
+        fps: rows a second.
+        total_frames: rows in all.
+        robot_type: the robot that it names; may be empty.
+        chunks_size: episodes a folder of v2.
+        features: by name.
+        paths: templates of data and videos, by the key of ``meta/info.json``.
+    """
+
+    root: Path
+    version: str
+    fps: float
+    total_frames: int
+    robot_type: str
+    chunks_size: int
+    features: Mapping[str, StoredFeature]
+    paths: Mapping[str, Any]
+
+    def fill_path(self, key: str, **values: int | str) -> Path:
+        """Return the path that a template gives; it lies inside the dataset.
+
+        Raises:
+            DatasetError: the template needs other values, or leads out of the folder.
+        """
+        template = self.paths.get(key)
+        try:
+            if isinstance(template, str):
+                return path_inside(self.root, template.format(**values))
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError):
+            pass  # told below
+        raise DatasetError(
+            f"dataset {str(self.root)!r} has {key} = {template!r:.120}, which cannot be filled in with "
+            f"{', '.join(values)}; copy the dataset again"
+        )
+
+
+def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> Info:
     """Return ``meta/info.json`` of a dataset of one of some versions, its keys checked.
 
     Raises:
@@ -46,39 +116,94 @@ def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> dict[str, Any
         raise DatasetError(
             f"the dataset folder {str(root)!r} does not exist; give the folder that holds {INFO!r}"
         )
-    path = root / INFO
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = read_json(root / INFO)
     except FileNotFoundError as error:
         raise DatasetError(
             f"{str(root)!r} has no {INFO!r}, so it is no LeRobot dataset; give a dataset folder, "
             "or name the bags themselves"
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(
-            f"{str(path)!r} cannot be read as JSON ({error}); copy the dataset again"
-        ) from error
-    if not isinstance(info, dict):
-        raise DatasetError(
-            f"{str(path)!r} is a {type(info).__name__}, but a JSON object was expected; copy the dataset again"
-        )
-    version = info.get("codebase_version")
+    version = info.text("codebase_version")
     if version not in versions:
-        raise DatasetError(
-            f"dataset {str(root)!r} has codebase_version {version!r}, but {' or '.join(versions)} was expected; bring "
-            "it up to that with lerobot's own scripts (convert_dataset_v21_to_v30), or convert its bags again"
+        remedy = (
+            "make a dataset of it with `hpt import`"
+            if version in IMPORTED_VERSIONS
+            else "bring it up to that with lerobot's own scripts"
         )
-    for key, kind in (("features", dict), ("data_path", str), ("fps", (int, float)), ("total_frames", int)):
-        if not isinstance(info.get(key), kind):
-            raise DatasetError(
-                f"{str(path)!r} has {key} = {info.get(key)!r:.80}, which format {version} does not allow; "
-                "copy the dataset again"
-            )
-    return info
+        raise DatasetError(
+            f"dataset {str(root)!r} has codebase_version {version!r}, but {' or '.join(versions)} was "
+            f"expected; {remedy}"
+        )
+    fps = info.number("fps")
+    if not 0.1 <= fps <= 1000:
+        raise info.wrong("fps", "0.1 to 1000 rows a second")
+    features = info.record("features")
+    return Info(
+        root,
+        version,
+        fps,
+        info.integer("total_frames") if version == VERSION else 0,
+        info.text("robot_type") if "robot_type" in info else "",
+        info.integer("chunks_size", 1) if "chunks_size" in info else FILES_PER_CHUNK,
+        {name: _stored_feature(features.record(name)) for name in features.values},
+        {"data_path": info.text("data_path"), "video_path": info.values.get("video_path")},
+    )
 
 
-def make_info(embodiment: Embodiment, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
-    """Return ``meta/info.json`` of a dataset of so many episodes, frames and tasks."""
+def _stored_feature(feature: Record) -> StoredFeature:
+    dtype = feature.text("dtype")
+    shape = feature.values.get("shape")
+    if not isinstance(shape, list) or not all(
+        isinstance(length, int) and not isinstance(length, bool) and 0 <= length < MOST_LENGTH
+        for length in shape
+    ):
+        raise feature.wrong("shape", "a list of lengths")
+    pictures = dtype in ("video", "image")
+    if pictures and (len(shape) not in (2, 3) or not all(shape)):
+        raise feature.wrong("shape", "height, width and channels")
+    names = _flat_names(feature.values.get("names"), math.prod(shape))
+    depth = pictures and (_is_marked_depth(feature) or len(shape) == 2 or 1 in (shape[0], shape[-1]))
+    return StoredFeature(dtype, tuple(shape), names, depth)
+
+
+def _is_marked_depth(feature: Record) -> bool:
+    """Return whether a feature is marked as depth in one of the places where versions of lerobot put it.
+
+    Source: `depth_keys` of lerobot 0.6, datasets/dataset_metadata.py.
+    """
+    for key in ("info", "video_info"):
+        mark = feature.values.get(key)
+        if isinstance(mark, dict) and (
+            any(mark.get(name) for name in ("is_depth_map", "video.is_depth_map"))
+            or mark.get("video.channels") == 1
+            or str(mark.get("video.pix_fmt")).startswith("gray")
+        ):
+            return True
+    return False
+
+
+def _flat_names(names: Any, count: int) -> tuple[str, ...] | None:
+    """Return names of elements, out of a list, lists in a list, or lists by group; None if they are not `count`."""
+    if isinstance(names, dict):
+        groups = {str(name): _flat_list(value) for name, value in names.items()}
+        flat = [name for part in groups.values() for name in part] or list(groups)  # names to indices
+        if len(groups) > 1 and len(set(flat)) < len(flat):  # two arms with the same joints
+            flat = [f"{group}_{name}" for group, part in groups.items() for name in part]
+    else:
+        flat = _flat_list(names)
+    return tuple(flat) if flat and len(flat) == count and all(flat) else None
+
+
+def _flat_list(names: Any) -> list[str]:
+    if isinstance(names, str):
+        return [names]
+    return [name for part in names for name in _flat_list(part)] if isinstance(names, list) else []
+
+
+def make_info(
+    embodiment: Embodiment, episodes: int, frames: int, tasks: int, labels: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return ``meta/info.json`` of a dataset of so many episodes, frames and tasks, with some of `LABELS`."""
     fps = integer_fps(embodiment)
     names = {modality.name: list(modality.axes) for modality in embodiment.modalities}
     names["action"] = list(embodiment.action.names)
@@ -96,7 +221,7 @@ def make_info(embodiment: Embodiment, episodes: int, frames: int, tasks: int) ->
         }
         if feature.is_video:
             features[key]["info"] = _video_info(feature.shape[0], feature.shape[1], fps)
-    for name, dtype in COUNTERS.items():
+    for name, dtype in {**{name: LABELS[name] for name in labels}, **COUNTERS}.items():
         features[name] = {"dtype": dtype, "shape": [1], "names": None}
     return {
         "codebase_version": VERSION,
@@ -161,13 +286,12 @@ def read_action_source(root: Path) -> str:
     A report that does not say is of a time when it was the command.
     """
     report = read_report(root)
-    source = report.get("action_source", "command" if report else "")
-    if source and source not in ACTION_SOURCES:
-        raise DatasetError(
-            f"{str(root / REPORT)!r} states that actions are {source!r:.60}, but one of {', '.join(ACTION_SOURCES)} "
-            "was expected; train with the version that converted the bags"
-        )
-    return str(source)
+    if "action_source" not in report:
+        return "command" if report.values else ""
+    source = report.text("action_source")
+    if source not in ACTION_SOURCES:
+        raise report.wrong("action_source", f"one of {', '.join(ACTION_SOURCES)}")
+    return source
 
 
 def read_tasks(root: Path) -> dict[int, str]:
@@ -176,13 +300,12 @@ def read_tasks(root: Path) -> dict[int, str]:
     Raises:
         DatasetError: the file is missing or damaged.
     """
-    path = root / TASKS
-    columns = read_parquet(path, ["task_index"], every=True).to_pydict()
-    # pandas keeps the text as the index; later versions of lerobot name it.
-    texts = next((values for name, values in columns.items() if name != "task_index"), None)
-    if texts is None:
-        raise DatasetError(f"{str(path)!r} has no column of task texts; copy the dataset again")
-    return {int(index): str(text) for index, text in zip(columns["task_index"], texts, strict=True)}
+    found = {}
+    for row in read_rows(root / TASKS, ["task_index"], every=True):
+        # pandas keeps the text as the index; later versions of lerobot name it.
+        name = next((name for name in row.values if name != "task_index"), "task")
+        found[row.integer("task_index")] = row.text(name)
+    return found
 
 
 def read_image_sizes(root: Path) -> dict[str, list[list[int]]]:
@@ -191,28 +314,30 @@ def read_image_sizes(root: Path) -> dict[str, list[list[int]]]:
     A camera of which the conversion reports nothing, as in datasets of others, is not in it.
     """
     found: dict[str, list[list[int]]] = {}
-    try:
-        for episode in read_report(root).get("episodes", []):
-            for name, (height, width) in episode.get("image_sizes", {}).items():
-                if episode["kept"] and [height, width] not in found.setdefault(name, []):
-                    found[name].append([int(height), int(width)])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DatasetError(
-            f"{str(root / REPORT)!r} has episodes that cannot be read ({error}); copy the dataset again"
-        ) from error
+    for episode in reported_episodes(root):
+        sizes = episode.record("image_sizes") if "image_sizes" in episode else None
+        if sizes is None or not episode.integer("kept"):
+            continue
+        for name, size in sizes.values.items():
+            if not (
+                isinstance(size, list) and len(size) == 2 and all(isinstance(item, int) for item in size)
+            ):
+                raise sizes.wrong(name, "[height, width]")
+            if size not in found.setdefault(name, []):
+                found[name].append(size)
     return found
 
 
-def check_features(root: Path, info: dict[str, Any], robot: Embodiment) -> None:
+def check_features(info: Info, robot: Embodiment) -> None:
     """Check that rate, features, shapes, dtypes and names are the embodiment's.
 
     Raises:
         DatasetError: they are not; both values are named.
     """
-    where = f"dataset {str(root)!r}"
-    if abs(float(info["fps"]) - robot.tick_hz) > 1e-6:
+    where = f"dataset {str(info.root)!r}"
+    if abs(info.fps - robot.tick_hz) > 1e-6:
         raise DatasetError(
-            f"{where} has fps {info['fps']:g}, but embodiment {robot.name!r} has tick_hz {robot.tick_hz:g}; "
+            f"{where} has fps {info.fps:g}, but embodiment {robot.name!r} has tick_hz {robot.tick_hz:g}; "
             "convert the bags again with this embodiment"
         )
     for modality in robot.modalities:
@@ -229,31 +354,23 @@ def check_features(root: Path, info: dict[str, Any], robot: Embodiment) -> None:
     }
     names[ACTION] = list(robot.action.names)
     for key, wanted in features_of(robot).items():
-        feature = info["features"].get(key)
-        if not isinstance(feature, dict):
+        feature = info.features.get(key)
+        if feature is None:
             raise DatasetError(
                 f"{where} lacks the feature {key!r} of embodiment {robot.name!r}; its features are "
-                f"{', '.join(info['features'])}{did_you_mean(key, info['features'])}"
+                f"{', '.join(info.features)}{did_you_mean(key, info.features)}"
             )
         dtype, shape = wanted.dtype, wanted.shape
-        if feature.get("dtype") != dtype or tuple(feature.get("shape", ())) != shape:
+        if feature.dtype != dtype or feature.shape != shape:
             raise DatasetError(
-                f"{where} has feature {key!r} of dtype {feature.get('dtype')!r} and shape {feature.get('shape')}, but "
+                f"{where} has feature {key!r} of dtype {feature.dtype!r} and shape {list(feature.shape)}, but "
                 f"embodiment {robot.name!r} has {dtype!r} and {list(shape)}; use files of the same robot"
             )
-        found = _flat_names(feature.get("names"))
-        if key in names and found is not None and found != names[key]:
+        if key in names and feature.names is not None and list(feature.names) != names[key]:
             raise DatasetError(
-                f"{where} has {key} names {found}, but embodiment {robot.name!r} has {names[key]}; order counts: "
-                "use files of the same robot"
+                f"{where} has {key} names {list(feature.names)}, but embodiment {robot.name!r} has {names[key]}; order "
+                "counts: use files of the same robot"
             )
-
-
-def _flat_names(names: Any) -> list[str] | None:
-    # LeRobot allows a list, or a mapping of one group name to a list.
-    if isinstance(names, dict) and len(names) == 1:
-        (names,) = names.values()
-    return [str(name) for name in names] if isinstance(names, list) else None
 
 
 def path_inside(root: Path, relative: str) -> Path:
@@ -268,19 +385,3 @@ def path_inside(root: Path, relative: str) -> Path:
             f"dataset {str(root)!r} names the file {relative!r} outside its own folder; do not use this dataset"
         )
     return path
-
-
-def fill_path(root: Path, info: dict[str, Any], key: str, **values: int | str) -> Path:
-    """Return the path that a template of ``meta/info.json`` gives; it lies inside the dataset.
-
-    Raises:
-        DatasetError: the template needs other values, or leads out of the folder.
-    """
-    template = info.get(key)
-    try:
-        return path_inside(root, str(template).format(**values))
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise DatasetError(
-            f"dataset {str(root)!r} has {key} = {template!r}, which cannot be filled in with {', '.join(values)}; "
-            "copy the dataset again"
-        ) from error

@@ -19,10 +19,9 @@ from typing import Any
 import av
 import av.error
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from hpt_ros.dataset.columns import LazyArrays, MappedColumns, read_parquet, read_vectors
+from hpt_ros.dataset.columns import LazyArrays, MappedColumns, read_vectors
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import (
@@ -36,13 +35,8 @@ from hpt_ros.dataset.layout import (
     image_feature,
     parquet_files,
 )
-from hpt_ros.dataset.metadata import (
-    check_features,
-    fill_path,
-    read_action_source,
-    read_embodiment,
-    read_info,
-)
+from hpt_ros.dataset.metadata import Info, check_features, read_action_source, read_embodiment, read_info
+from hpt_ros.dataset.tables import integers, read_parquet, read_rows
 from hpt_ros.embodiment import Embodiment
 
 
@@ -138,9 +132,9 @@ def open_dataset(
     root = Path(root)
     info = read_info(root)
     robot = read_embodiment(root, embodiment)
-    check_features(root, info, robot)
-    episodes, meta_files = _read_episodes(root, info, robot)
-    state, action, arrays, data_files = _read_data(root, info, robot, episodes, cache_root)
+    check_features(info, robot)
+    episodes, meta_files = _read_episodes(info, robot)
+    state, action, arrays, data_files = _read_data(info, robot, episodes, cache_root)
     videos = {span.path for episode in episodes for span in episode.videos}
     for path in sorted(videos):
         if not path.is_file():
@@ -153,7 +147,7 @@ def open_dataset(
 
 
 def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
-    """Yield all frames of a video in order, RGB (H, W, 3).
+    """Yield all frames of a video in order, RGB (H, W, 3), all of one size.
 
     Raises:
         DatasetError: unreadable, damaged, or frames that do not follow one another at `fps`.
@@ -176,9 +170,8 @@ def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
         ) from error
 
 
-def _read_episodes(
-    root: Path, info: dict[str, Any], robot: Embodiment
-) -> tuple[tuple[Episode, ...], tuple[Path, ...]]:
+def _read_episodes(info: Info, robot: Embodiment) -> tuple[tuple[Episode, ...], tuple[Path, ...]]:
+    root = info.root
     files = parquet_files(root, EPISODES)
     if not files:
         raise DatasetError(
@@ -186,25 +179,15 @@ def _read_episodes(
         )
     keys = [image_feature(stream.name) for stream in robot.image_streams]
     columns = EpisodeRow.column_names(keys)
-    rows = [
-        EpisodeRow.from_columns(row, keys)
-        for path in files
-        for row in read_parquet(path, columns).to_pylist()
-    ]
+    rows = [EpisodeRow.from_columns(row, keys) for path in files for row in read_rows(path, columns)]
     rows.sort(key=lambda row: row.start)
     episodes: list[Episode] = []
     expected = 0
     for row in rows:
         spans = tuple(
             VideoSpan(
-                fill_path(
-                    root,
-                    info,
-                    "video_path",
-                    video_key=key,
-                    **video.file.values(),
-                ),
-                round(video.from_s * info["fps"]),
+                info.fill_path("video_path", video_key=key, **video.file.values()),
+                round(video.from_s * info.fps),
             )
             for key, video in row.videos.items()
         )
@@ -222,21 +205,21 @@ def _read_episodes(
             )
         expected = episode.stop
         episodes.append(episode)
-    if expected != info["total_frames"]:
+    if expected != info.total_frames:
         raise DatasetError(
-            f"dataset {str(root)!r} has total_frames {info['total_frames']} in {INFO!r}, but its episodes hold "
+            f"dataset {str(root)!r} has total_frames {info.total_frames} in {INFO!r}, but its episodes hold "
             f"{expected}; copy the dataset again or convert its bags again"
         )
     return tuple(episodes), files
 
 
 def _read_data(
-    root: Path,
-    info: dict[str, Any],
+    info: Info,
     robot: Embodiment,
     episodes: tuple[Episode, ...],
     cache_root: str | Path | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], Mapping[str, NDArray[Any]], tuple[Path, ...]]:
+    root = info.root
     # Row order is the global index; the files of v3.0 are numbered in that order.
     files = parquet_files(root, DATA)
     features = features_of(robot)
@@ -244,14 +227,18 @@ def _read_data(
     large = {name: feature for name, feature in features.items() if feature.is_large}
     tables = [read_parquet(path, ["index", "episode_index", *held], also=tuple(large)) for path in files]
     total = sum(table.num_rows for table in tables)
-    if total != info["total_frames"]:
+    if total != info.total_frames:
         raise DatasetError(
-            f"dataset {str(root)!r} has total_frames {info['total_frames']} in {INFO!r}, but its data files "
+            f"dataset {str(root)!r} has total_frames {info.total_frames} in {INFO!r}, but its data files "
             f"hold {total} rows; copy the dataset again or convert its bags again"
         )
-    table = pa.concat_tables(tables)
-    index = table.column("index").to_numpy()
-    episode_index = table.column("episode_index").to_numpy()
+    if not tables:
+        raise DatasetError(f"dataset {str(root)!r} has no file in {DATA!r}; copy the dataset again")
+    where = f"dataset {str(root)!r}"
+    index, episode_index = (
+        np.concatenate([integers(table, name, where) for table in tables])
+        for name in ("index", "episode_index")
+    )
     expected = np.repeat([episode.index for episode in episodes], [episode.length for episode in episodes])
     if not np.array_equal(index, np.arange(total)) or not np.array_equal(episode_index, expected):
         wrong = int(np.flatnonzero((index != np.arange(total)) | (episode_index != expected))[0])
@@ -259,7 +246,7 @@ def _read_data(
             f"dataset {str(root)!r} has index {index[wrong]} of episode {episode_index[wrong]} in row {wrong}, but "
             f"index {wrong} of episode {expected[wrong]} was expected; convert the bags again"
         )
-    vectors = {name: read_vectors(root, table, name, features[name].shape[0], expected) for name in held}
+    vectors = {name: read_vectors(root, tables, name, features[name].shape[0], expected) for name in held}
     action = vectors.pop(ACTION)
     # An embodiment without proprioception has a state of no numbers.
     state = vectors.pop(STATE, np.zeros((total, 0), dtype=np.float32))

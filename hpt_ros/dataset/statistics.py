@@ -19,13 +19,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.dataset.layout import COUNTERS, Feature
+
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 FeatureStatistics = dict[str, NDArray[Any]]
+# Shape of a figure of modalities that have not one for each element.
+_SHAPES: Mapping[str, tuple[int, ...]] = {"image": (3, 1, 1), "depth": (1, 1), "pointcloud": (1, 3)}
 
 # Images wider or higher than this are thinned before counting, as LeRobot does (300 px down to about 150).
 _THIN_ABOVE_PX, _THIN_TO_PX = 300, 150
 _QUANTILE_POINTS = 1 << 20
 _CHANNEL_PLACES = np.array([0, 256, 512], np.uint16)
+
+
+def statistics_shapes(features: Mapping[str, Feature]) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Return the shape of each figure of an episode's statistics, by column of the data and name of the figure."""
+    shapes = {name: _SHAPES.get(feature.modality, feature.shape) for name, feature in features.items()}
+    shapes |= dict.fromkeys(COUNTERS, (1,))
+    return {
+        name: {**dict.fromkeys(("min", "max", "mean", "std", *QUANTILES), shape), "count": (1,)}
+        for name, shape in shapes.items()
+    }
 
 
 def vector_statistics(values: NDArray[Any]) -> FeatureStatistics:

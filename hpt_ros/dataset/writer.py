@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,7 +36,6 @@ from hpt_ros.dataset.files import (
 )
 from hpt_ros.dataset.layout import (
     ACTION,
-    DATA,
     EMBODIMENT,
     EPISODES,
     EPISODES_PATH,
@@ -45,7 +44,6 @@ from hpt_ros.dataset.layout import (
     STATE,
     STATISTICS,
     TASKS,
-    VIDEOS,
     EpisodeRow,
     FileIndex,
     VideoStart,
@@ -73,6 +71,7 @@ class DatasetWriter:
         embodiment: the robot; fixes features and rate.
         overwrite: replace a dataset that is there.
         existing: the dataset at `out`, to which episodes are appended; it is replaced by one that has them all.
+        labels: those of `layout.LABELS` that each tick has.
 
     Raises:
         DatasetExistsError: `out` is there, `overwrite` is false and `existing` is None.
@@ -86,9 +85,11 @@ class DatasetWriter:
         *,
         overwrite: bool = False,
         existing: ExistingDataset | None = None,
+        labels: Sequence[str] = (),
     ) -> None:
         self.out = Path(out)
         self.embodiment = embodiment
+        self.labels = tuple(labels)
         self._fps = integer_fps(embodiment)
         check_video_sizes(embodiment)
         if existing is None and os.path.lexists(self.out):
@@ -116,14 +117,17 @@ class DatasetWriter:
         self._tasks = {text: index for index, text in enumerate(existing.tasks if existing else ())}
         self._rows = existing.rows if existing else 0
         self._data = DataFiles(
-            self.folder, data_schema(embodiment), existing.last_file(DATA) if existing else None
+            self.folder, data_schema(embodiment, labels), existing.last_file() if existing else None
         )
         self._videos = {}
         for stream in embodiment.image_streams:
-            last = existing.last_file(f"{VIDEOS}/{image_feature(stream.name)}") if existing else None
+            last = existing.last_file(image_feature(stream.name)) if existing else None
             self._videos[stream.name] = VideoFiles(self.folder, stream.name, self._fps, last)
-        self._records: list[dict[str, Any]] = list(existing.records) if existing else []
-        self._statistics: list[dict[str, FeatureStatistics]] = existing.statistics() if existing else []
+        self._records: list[dict[str, Any]] = []
+        self._statistics: list[dict[str, FeatureStatistics]] = []
+        if existing is not None:
+            for row, statistics in zip(existing.episodes, existing.statistics, strict=True):
+                self._record(row, statistics)
         self._finished = False
 
     def __enter__(self) -> DatasetWriter:
@@ -146,9 +150,15 @@ class DatasetWriter:
         """Ticks so far, those of an existing dataset included."""
         return self._rows
 
-    def episode(self, task: str) -> EpisodeWriter:
-        """Return a writer for the next episode in this process; pass what its `finish` returns to `append`."""
-        return EpisodeWriter(self.segments, f"{self.episodes:06d}", self.embodiment, task)
+    def episode(self, task: str, ahead: int = 0) -> EpisodeWriter:
+        """Return a writer for an episode in this process; pass what its `finish` returns to `append`.
+
+        Args:
+            task: task text.
+            ahead: how many that were not appended yet come before it.
+        """
+        stem = f"{self.episodes + ahead:06d}"
+        return EpisodeWriter(self.segments, stem, self.embodiment, task, self.labels)
 
     def append(self, episode: EpisodeData) -> None:
         """Add an episode at the end; its video segments are consumed."""
@@ -174,6 +184,10 @@ class DatasetWriter:
             video_file, first = files.append(episode.segments[name], length)
             videos[image_feature(name)] = VideoStart(video_file, first / self._fps)
         row = EpisodeRow(index, (episode.task,), length, self._rows, self._rows + length, data_file, videos)
+        self._record(row, statistics)
+        self._rows += length
+
+    def _record(self, row: EpisodeRow, statistics: dict[str, FeatureStatistics]) -> None:
         self._records.append(
             {
                 **row.to_columns(self._fps),
@@ -182,7 +196,6 @@ class DatasetWriter:
             }
         )
         self._statistics.append(statistics)
-        self._rows += length
 
     def finish(self, report: Mapping[str, Any] | None = None) -> Path:
         """Write the meta folder, flush everything to disk and move the dataset to its place.
@@ -203,7 +216,8 @@ class DatasetWriter:
             self._existing.link_into(self.folder)
             report = self._existing.merge_report(report or {})
         write_json(
-            self.folder / INFO, make_info(self.embodiment, self.episodes, self._rows, len(self._tasks))
+            self.folder / INFO,
+            make_info(self.embodiment, self.episodes, self._rows, len(self._tasks), self.labels),
         )
         write_json(self.folder / STATISTICS, to_lists(aggregate(self._statistics)))
         write_tasks(self.folder / TASKS, list(self._tasks))

@@ -35,7 +35,7 @@ from hpt_ros.embodiment.streams import (
     in_namespace,
     with_prefix,
 )
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code
 from hpt_ros.structured import field
 
 MODES = ("absolute", "delta", "relative")
@@ -334,8 +334,10 @@ def completed(action: Action, given: Mapping[str, object], where: str) -> Action
         for key in _OF_ONE:
             if key in given:
                 raise EmbodimentError(
-                    f"{where} has outputs and the key {key!r}, which each output gives for itself; move it there"
-                )
+                    Code.INVALID, where, key,
+                    problem="has outputs and the key {value}, which each output gives for itself",
+                    remedy="move it there",
+                )  # fmt: skip
         units = dict.fromkeys(output.unit for output in action.outputs)
         names = tuple(name for output in action.outputs for name in output.elements)
         base = {name for part in action.outputs if part.kind == BASE_VELOCITY for name in part.limited}
@@ -344,8 +346,9 @@ def completed(action: Action, given: Mapping[str, object], where: str) -> Action
     for key in ("topic", "type", "names"):
         if not getattr(action, key):
             raise EmbodimentError(
-                f"{where} has no {key}, but a topic, a type and names were expected; give them, or list outputs"
-            )
+                Code.MISSING, where, key, problem="has no {value}", expected="a topic, a type and names",
+                remedy="give them, or list outputs",
+            )  # fmt: skip
     return action
 
 
@@ -353,9 +356,11 @@ def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> Non
     """Raise EmbodimentError for fields that contradict one another."""
     if action.horizon < 2:
         raise EmbodimentError(
-            f"{where} has horizon {action.horizon}, but 2 or more was expected: a chunk's first action is for the time "
-            "of its observation, which is over when the chunk comes; raise it, and train with that"
-        )
+            Code.OUT_OF_RANGE, where,
+            problem=f"has horizon {action.horizon}, but 2 or more was expected: a chunk's first action is for "
+            "the time of its observation, which is over when the chunk comes",
+            remedy="raise it, and train with that",
+        )  # fmt: skip
     for output in action.parts:
         named = where if not action.outputs else f"{where}, output {output.name!r}"
         _check_output(output, streams, named)
@@ -367,15 +372,17 @@ def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> Non
         for index, value in enumerate(values):
             if value in values[:index]:
                 raise EmbodimentError(
-                    f"{where} has the {kind} {value!r} twice, but each may stand once; remove one"
-                )
+                    Code.DUPLICATE, where, value,
+                    problem=f"has the {kind} {{value}} twice, but each may stand once",
+                )  # fmt: skip
     limited = tuple(limit.name for limit in action.limits)
     wanted = tuple(name for output in action.parts for name in output.limited)
     if limited != wanted:
         raise EmbodimentError(
-            f"{where} has limits for {list(limited)}, but names are {list(wanted)}; "
-            "give one limit per name in that order"
-        )
+            Code.INVALID, where, list(limited),
+            problem=f"has limits for {{value}}, but names are {list(wanted)}",
+            remedy="give one limit per name in that order",
+        )  # fmt: skip
     axes = {name for output in action.parts if output.cartesian for name in output.limited}
     base = {name for output in action.parts if output.kind == BASE_VELOCITY for name in output.limited}
     for limit in action.limits:
@@ -383,66 +390,77 @@ def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> Non
             _check_base(limit, where)
         if limit.name in axes and limit.missing:
             raise EmbodimentError(
-                f"{where}, limit of {limit.name!r} lacks the key {limit.missing[0]!r}, which only joints may leave "
-                "to a URDF; add it"
-            )
+                Code.MISSING, f"{where}, limit of {limit.name!r}", limit.missing[0],
+                problem="lacks the key {value}, which only joints may leave to a URDF",
+            )  # fmt: skip
         if limit.lower is not None and limit.upper is not None and limit.lower >= limit.upper:
             raise EmbodimentError(
-                f"{where}, limit of {limit.name!r} has lower {limit.lower:g} and upper {limit.upper:g}, but "
-                "lower < upper was expected; correct them"
-            )
+                Code.INVALID, f"{where}, limit of {limit.name!r}", limit.lower,
+                problem=f"has lower {{value}} and upper {limit.upper:g}", expected="lower < upper",
+            )  # fmt: skip
     joints = [name for output in action.parts if output.kind == JOINT_POSITION for name in output.names]
     for index, name in enumerate(action.grippers):
         if name not in joints or name in action.grippers[:index]:
             raise EmbodimentError(
-                f"{where} has the gripper {name!r}, but each of the joints {', '.join(joints) or '(none)'} once at "
-                "most was expected; correct it"
-            )
+                Code.DUPLICATE, f"{where}, gripper", name,
+                expected=f"each of the joints {', '.join(joints) or '(none)'} once at most",
+                remedy="correct it",
+            )  # fmt: skip
     for output in action.parts:
         if output.command.own_speed and not action.grips_only(output):
             raise EmbodimentError(
-                f"{where}, output {output.name!r}, is of {output.type}, which moves grippers, but grippers lists "
-                f"{', '.join(action.grippers) or 'none'}; add {', '.join(output.names)} to it"
-            )
+                Code.INVALID, f"{where}, output {output.name!r}",
+                problem=f"is of {output.type}, which moves grippers, but grippers lists "
+                f"{', '.join(action.grippers) or 'none'}", remedy=f"add {', '.join(output.names)} to it",
+            )  # fmt: skip
     if action.mode != "absolute" and not any(
         output.kind not in VELOCITIES and (output.cartesian or set(output.names) - set(action.grippers))
         for output in action.parts
     ):
         raise EmbodimentError(
-            f"{where} has mode {action.mode!r}, but grippers and twists are absolute in every mode and there is "
-            "nothing else; set mode to absolute"
-        )
+            Code.INVALID, f"{where}, mode", action.mode,
+            problem="is {value}, but grippers and twists are absolute in every mode and there is nothing else",
+            remedy="set mode to absolute",
+        )  # fmt: skip
 
 
 def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> None:
     check_recorded_topic(output.topic, where)
     if not output.values and output.type not in COMMANDS:
         raise EmbodimentError(
-            f"{where} has the type {output.type!r}, but one of {', '.join(COMMANDS)} was expected"
-            f"{did_you_mean(output.type, COMMANDS)}; correct it, or give the paths of its numbers as values"
-        )
+            Code.UNKNOWN, f"{where}, type", output.type, known=COMMANDS, remedy="correct it, or give values",
+            problem="is {value}, and no values give the paths of its numbers",
+        )  # fmt: skip
     if output.values and not by_path.is_message_type(output.type):
         raise EmbodimentError(
-            f"{where} has the type {output.type!r}, but one such as std_msgs/msg/Bool was expected; correct it"
+            Code.INVALID, f"{where}, type", output.type, expected="one such as std_msgs/msg/Bool"
         )
     if not NAME.fullmatch(output.name):
         raise EmbodimentError(
-            f"{where} has a name that is not a lower-case letter followed by letters, digits or underscores; rename it"
-        )
+            Code.INVALID, where,
+            problem="has a name that is not a lower-case letter followed by letters, digits or underscores",
+            remedy="rename it",
+        )  # fmt: skip
     if output.kind not in output.command.kinds:
         fitting = [name for name, command in COMMANDS.items() if output.kind in command.kinds]
         raise EmbodimentError(
-            f"{where} has kind {output.kind} and type {output.type}, but {' or '.join(fitting)} "
-            "was expected; correct one of them"
-        )
+            Code.INVALID, where, problem=f"has kind {output.kind} and type {output.type}",
+            expected=" or ".join(fitting), remedy="correct one of them",
+        )  # fmt: skip
     check_prefix(output.prefix, output.kind in JOINTS, where)
     if not output.cartesian:
         if not output.names:
             raise EmbodimentError(
-                f"{where} has no names, but at least one commanded joint was expected; list them"
-            )
-        if wrong := output.command.check(output):
-            raise EmbodimentError(f"{where} {wrong}")
+                Code.MISSING, where, problem="has no names", expected="at least one commanded joint",
+                remedy="list them",
+            )  # fmt: skip
+        if output.command.several and len(output.names) != 1:
+            raise EmbodimentError(
+                Code.WRONG_SHAPE, where, len(output.names), problem="has {value} names", remedy=output.command.several,
+                expected=f"one, which is all that {output.type} moves",
+            )  # fmt: skip
+    if output.values:
+        _check_values(output, where)
     framed = output.cartesian or (output.kind in VELOCITIES and bool(output.frame_id))
     for key, default, wanted in (
         ("names", (), not output.cartesian),
@@ -452,32 +470,58 @@ def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> No
     ):
         if (getattr(output, key) != default) != wanted:
             raise EmbodimentError(
-                f"{where} is of kind {output.kind}, which "
-                + (f"needs the key {key!r}; add it" if wanted else f"takes no key {key!r}; remove it")
-            )
+                Code.MISSING if wanted else Code.UNEXPECTED, where, key,
+                problem=f"is of kind {output.kind}, which "
+                + ("needs the key {value}" if wanted else "takes no key {value}"),
+            )  # fmt: skip
     for key, taken in (
         ("jog", output.kind == JOINT_VELOCITY),
         ("goal", output.command.own_speed),
         ("recorded", output.is_action),
     ):
         if getattr(output, key) is not None and not taken:
-            raise EmbodimentError(f"{where} is of {output.type}, which takes no key {key!r}; remove it")
+            raise EmbodimentError(
+                Code.UNEXPECTED, where, key, problem=f"is of {output.type}, which takes no key {{value}}"
+            )
     if output.kind == BASE_VELOCITY:
         for index, name in enumerate(output.names):
             if name not in TWIST_ELEMENTS or name in output.names[:index]:
                 raise EmbodimentError(
-                    f"{where} has the axis {name!r}, but each of {', '.join(TWIST_ELEMENTS)} once at most was "
-                    "expected; correct names"
-                )
+                    Code.DUPLICATE, f"{where}, axis", name,
+                    expected=f"each of {', '.join(TWIST_ELEMENTS)} once at most", remedy="correct names",
+                )  # fmt: skip
     if output.recorded is not None:
         check_recorded_topic(output.recorded.topic, f"{where}, recorded")
         if JOINT_POSITION not in COMMANDS[output.recorded.type].kinds:
             raise EmbodimentError(
-                f"{where} is recorded as {output.recorded.type}, but one of {', '.join(ONE_COMMAND)} was expected; "
-                "correct it"
-            )
+                Code.INVALID, where, output.recorded.type, problem="is recorded as {value}",
+                expected=f"one of {', '.join(ONE_COMMAND)}",
+            )  # fmt: skip
     if output.cartesian:
         _check_cartesian(output, streams, where)
+
+
+def _check_values(output: Output, where: str) -> None:
+    """Raise EmbodimentError for paths that do not fit the names, and those to which nothing can be written."""
+    if len(output.values) != len(output.names):
+        raise EmbodimentError(
+            Code.WRONG_SHAPE, where, problem=f"has {len(output.values)} values and {len(output.names)} names",
+            expected="a path for each name", remedy="correct one of them",
+        )  # fmt: skip
+    for path in output.values:
+        if not by_path.is_path(path):
+            raise EmbodimentError(
+                Code.INVALID,
+                where,
+                path,
+                problem="has the path {value} among its values",
+                expected=by_path.FORM,
+            )
+        if not by_path.is_written(path):
+            raise EmbodimentError(
+                Code.INVALID, where, path, problem="has the path {value} among its values",
+                expected="fields, of which the last may have a number in brackets, since a command is written to them",
+            )  # fmt: skip
 
 
 def _both_ways(limit: JointLimit) -> JointLimit:
@@ -490,22 +534,26 @@ def _both_ways(limit: JointLimit) -> JointLimit:
 
 def _check_base(limit: JointLimit, where: str) -> None:
     if limit.velocity is None:
-        raise EmbodimentError(f"{where}, limit of {limit.name!r} lacks the key 'velocity'; add it")
+        raise EmbodimentError(
+            Code.MISSING, f"{where}, limit of {limit.name!r}", "velocity", problem="lacks the key {value}"
+        )
     for key, sign in (("lower", -1.0), ("upper", 1.0)):
         value = getattr(limit, key)
         if sign * value < 0.0:
             raise EmbodimentError(
-                f"{where}, limit of {limit.name!r} has {key} {value:g}, but a base must be able to stand; give "
-                f"{'0 or less' if sign < 0 else '0 or more'}"
-            )
+                Code.OUT_OF_RANGE, f"{where}, limit of {limit.name!r}", value,
+                problem=f"has {key} {{value}}, but a base must be able to stand",
+                remedy=f"give {'0 or less' if sign < 0 else '0 or more'}",
+            )  # fmt: skip
 
 
 def _check_cartesian(output: Output, streams: tuple[Stream, ...], where: str) -> None:
     if output.frame_id.lstrip("/") in JUMPING_FRAMES:
         raise EmbodimentError(
-            f"{where} has frame_id {output.frame_id!r}, which jumps when the robot corrects its position (REP 105); "
-            "use a frame that is fixed to the robot, such as base_link"
-        )
+            Code.INVALID, f"{where}, frame_id", output.frame_id,
+            problem="is {value}, which jumps when the robot corrects its position (REP 105)",
+            remedy="use a frame that is fixed to the robot, such as base_link",
+        )  # fmt: skip
     poses = {
         stream.name: stream
         for stream in streams
@@ -513,12 +561,14 @@ def _check_cartesian(output: Output, streams: tuple[Stream, ...], where: str) ->
     }
     if output.pose not in poses:
         raise EmbodimentError(
-            f"{where} has pose {output.pose!r}, but the streams of geometry_msgs/msg/PoseStamped or of transforms are "
-            f"{', '.join(poses) or 'none'}; add a stream with the measured pose and name it"
-        )
+            Code.INVALID, f"{where}, pose", output.pose,
+            problem="is {value}, but the streams of geometry_msgs/msg/PoseStamped or of transforms are "
+            f"{', '.join(poses) or 'none'}", remedy="add a stream with the measured pose and name it",
+        )  # fmt: skip
     frame = poses[output.pose].frame
     if frame and frame.lstrip("/") != output.frame_id.lstrip("/"):
         raise EmbodimentError(
-            f"{where} has frame_id {output.frame_id!r}, but its pose {output.pose!r} is in the frame {frame!r}; give "
-            "both one frame"
-        )
+            Code.CONFLICT, f"{where}, frame_id", output.frame_id,
+            problem=f"is {{value}}, but its pose {output.pose!r} is in the frame {frame!r}",
+            remedy="give both one frame",
+        )  # fmt: skip

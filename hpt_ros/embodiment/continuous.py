@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from hpt_ros.embodiment.action import Action, JointLimit
 from hpt_ros.embodiment.streams import EmbodimentError, Stream
+from hpt_ros.errors import Code
 
 
 def agreed(
@@ -43,9 +44,10 @@ def agreed(
         for name in stream.continuous:
             if name not in stream.joints or "position" not in stream.fields:
                 raise EmbodimentError(
-                    f"{named} has the continuous joint {name!r}, but one of its joints "
-                    f"({', '.join(stream.joints) or 'none'}), with position among its fields, was expected; correct it"
-                )
+                    Code.INVALID, f"{named}, continuous joint", name,
+                    expected=f"one of its joints ({', '.join(stream.joints) or 'none'}), with position among "
+                    "its fields",
+                )  # fmt: skip
     units = {name: part.unit for part in action.parts for name in part.names}
     for limit in limits:
         if limit.continuous:
@@ -55,17 +57,23 @@ def agreed(
 
 def _check(limit: JointLimit, action: Action, units: dict[str, str], where: str) -> None:
     if limit.name not in units:
-        raise EmbodimentError(f"{where} is of no joint, but continuous is; remove the key 'continuous'")
+        raise EmbodimentError(
+            Code.UNEXPECTED, where, problem="is of no joint, but continuous is",
+            remedy="remove the key 'continuous'",
+        )  # fmt: skip
     if limit.name in action.grippers:
         raise EmbodimentError(
-            f"{where} is continuous and a gripper, but a gripper opens and closes; remove one of the two"
-        )
+            Code.UNEXPECTED, where, problem="is continuous and a gripper, but a gripper opens and closes",
+            remedy="remove one of the two",
+        )  # fmt: skip
     if units[limit.name] != "rad":
         raise EmbodimentError(
-            f"{where} is continuous and has the unit {units[limit.name]!r}, but rad was expected; command it in rad"
-        )
+            Code.INVALID, where, units[limit.name], problem="is continuous and has the unit {value}",
+            expected="rad", remedy="command it in rad",
+        )  # fmt: skip
     if limit.lower is not None or limit.upper is not None:
         raise EmbodimentError(
-            f"{where} is continuous and has a lower or an upper limit, but a joint that turns without end has none; "
-            "remove the limits, or the key 'continuous'"
-        )
+            Code.UNEXPECTED, where,
+            problem="is continuous and has a lower or an upper limit, but a joint that turns without end has "
+            "none", remedy="remove the limits, or the key 'continuous'",
+        )  # fmt: skip

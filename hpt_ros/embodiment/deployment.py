@@ -26,7 +26,7 @@ from hpt_ros.embodiment.streams import (
     Stream,
     with_prefix,
 )
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code
 from hpt_ros.structured import (
     differences,
     dump_yaml,
@@ -172,9 +172,10 @@ class Deployment:
         """
         if self.embodiment and self.embodiment != robot.name:
             raise EmbodimentError(
-                f"{where} is for the embodiment {self.embodiment!r}, but this one is {robot.name!r}; give the "
-                "deployment file of this robot, or correct its key 'embodiment'"
-            )
+                Code.MISMATCH, where, self.embodiment,
+                problem=f"is for the embodiment {{value}}, but this one is {robot.name!r}",
+                remedy="give the deployment file of this robot, or correct its key 'embodiment'",
+            )  # fmt: skip
         action = robot.action
         parts = {part.name: part for part in action.parts}
         layers: tuple[tuple[str, Mapping[str, Any] | None, list[str]], ...] = (
@@ -222,8 +223,9 @@ class Deployment:
     def _renaming(self, robot: Embodiment, where: str) -> Callable[[str], str]:
         if self.joint_prefix and self.joints is not None:
             raise EmbodimentError(
-                f"{where} has joint_prefix and joints, but one of them was expected; remove the other"
-            )
+                Code.WRONG_SHAPE, where, problem="has joint_prefix and joints", expected="one of them",
+                remedy="remove the other",
+            )  # fmt: skip
         joints = joint_names(robot)
         # Of an arm with a prefix, which stays, what messages call its joints.
         prefixes = {joint: item.prefix for item in robot.streams for joint in item.joints}
@@ -235,15 +237,17 @@ class Deployment:
             found[joint] = with_prefix(prefix, (name,))[0]
         if len(set(found.values())) < len(found):
             raise EmbodimentError(
-                f"{where} gives two joints one name ({', '.join(found.values())}); give each its own"
-            )
+                Code.DUPLICATE, where, problem=f"gives two joints one name ({', '.join(found.values())})",
+                remedy="give each its own",
+            )  # fmt: skip
         # The order of joints is the policy's: the robot's own names in other places would exchange joints in silence.
         for joint, name in found.items():
             if name != joint and name in joints:
                 raise EmbodimentError(
-                    f"{where} calls the joint {joint!r} {name!r}, which is another joint of embodiment {robot.name!r}; "
-                    "a deployment renames joints and never exchanges them"
-                )
+                    Code.INVALID, where, joint,
+                    problem=f"calls the joint {{value}} {name!r}, which is another joint of embodiment "
+                    f"{robot.name!r}", remedy="a deployment renames joints and never exchanges them",
+                )  # fmt: skip
         return lambda name: found.get(name, name)
 
 
@@ -333,9 +337,10 @@ def _received(stream: Stream, layer: StreamDeployment | None, where: str) -> Str
     content = stream.message_type.content
     if found.type != stream.type and (not content or found.message_type.content != content):
         raise EmbodimentError(
-            f"{where} has the type {found.type} for the stream {stream.name!r}, whose type {stream.type} has another "
-            "content; give the topic that has what the policy was trained with"
-        )
+            Code.INVALID, where, stream.name,
+            problem=f"has the type {found.type} for the stream {{value}}, whose type {stream.type} has "
+            "another content", remedy="give the topic that has what the policy was trained with",
+        )  # fmt: skip
     return found
 
 
@@ -358,9 +363,10 @@ def _tightened(
         if given is not None and (value < given if key == "lower" else value > given):
             named = what or repr(getattr(limit, "name", ""))
             raise EmbodimentError(
-                f"{where} has the {key} limit {value:g} of {named}, which is wider than the embodiment's "
-                f"{given:g}; a deployment only tightens limits"
-            )
+                Code.OUT_OF_RANGE, where, value,
+                problem=f"has the {key} limit {{value}} of {named}, which is wider than the embodiment's "
+                f"{given:g}", remedy="a deployment only tightens limits",
+            )  # fmt: skip
     return replace(limit, **wanted)
 
 
@@ -369,15 +375,15 @@ def _require_known(what: str, names: Mapping[str, Any], known: Iterable[str], ro
     for name in names:
         if name not in known:
             raise EmbodimentError(
-                f"{where} has the {what} {name!r}, which embodiment {robot!r} has not; it has "
-                f"{', '.join(known) or 'none'}{did_you_mean(name, known)}"
-            )
+                Code.UNKNOWN, where, name,
+                problem=f"has the {what} {{value}}, which embodiment {robot!r} has not", known=known,
+            )  # fmt: skip
 
 
 def _read(data: dict[str, Any], where: str) -> Deployment:
     if data.get("format") != DEPLOYMENT_FORMAT:
         raise EmbodimentError(
-            f"{where} has format {data.get('format')!r}, but {DEPLOYMENT_FORMAT!r} was expected; is it a deployment "
-            "file of hpt_ros?"
-        )
+            Code.INVALID, f"{where}, format", data.get("format"), expected=repr(DEPLOYMENT_FORMAT),
+            remedy="is it a deployment file of hpt_ros?",
+        )  # fmt: skip
     return read_dataclass(Deployment, data, where=where)

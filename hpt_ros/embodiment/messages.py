@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.streams import Stream
@@ -58,18 +58,19 @@ def place(stream: Stream) -> str:
 
 
 def finite(values: NDArray[Any], names: tuple[str, ...], where: str) -> NDArray[Any]:
-    """The values, unless one of them is not finite.
+    """The values, unless one of them is not finite as float32, in which datasets and policies hold it.
 
     Raises:
         InvalidSampleError: names the first such element.
     """
-    good = np.isfinite(values)
+    with np.errstate(over="ignore"):
+        good = np.isfinite(np.asarray(values, dtype=np.float32))
     if not good.all():
         index = int(np.argmin(good))
         raise InvalidSampleError(
-            f"{where} has the value {values[index]} for {names[index]!r}, but a finite number was expected; "
-            "check the driver"
-        )
+            Code.NOT_FINITE, where, names[index], problem=f"has the value {values[index]} for {{value}}",
+            expected="a finite number (float32)", remedy="check the driver",
+        )  # fmt: skip
     return values
 
 
@@ -90,8 +91,9 @@ def orientation_vector(orientation: Any, where: str) -> NDArray[np.float64]:
     largest = np.abs(quaternion).max()
     if largest == 0.0:
         raise InvalidSampleError(
-            f"{where} has a pose with the quaternion 0, 0, 0, 0, which is no orientation; let the driver fill it"
-        )
+            Code.INVALID, where, problem="has a pose with the quaternion 0, 0, 0, 0, which is no orientation",
+            remedy="let the driver fill it",
+        )  # fmt: skip
     quaternion = quaternion / largest  # first, so that no square overflows
     x, y, z, w = (quaternion / math.sqrt(float(quaternion @ quaternion))).tolist()
     columns = (
@@ -128,9 +130,9 @@ def joint_order(wanted: tuple[str, ...], names: tuple[str, ...], where: str) -> 
         if name not in names:
             there = ", ".join(names) or "none"
             raise DecodeError(
-                f"{where} lacks the joint {name!r}; the message has {there[:600]}{did_you_mean(name, names)}"
-                f"{'' if did_you_mean(name, names) else '; correct the names in the embodiment file'}"
-            )
+                Code.UNKNOWN, where, name, problem=f"lacks the joint {{value}}; the message has {there[:600]}",
+                expected="each joint of the stream", known=names, remedy="correct the names in the embodiment file",
+            )  # fmt: skip
     order = np.array([names.index(name) for name in wanted], dtype=np.intp)
     order.setflags(write=False)
     return order

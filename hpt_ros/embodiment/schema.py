@@ -28,6 +28,7 @@ from hpt_ros.embodiment.streams import (
     check_type,
     in_namespace,
 )
+from hpt_ros.errors import Code
 from hpt_ros.modalities import MODALITIES, Layout, Modality
 from hpt_ros.resources import config_path
 from hpt_ros.structured import (
@@ -207,7 +208,10 @@ class Embodiment:
             if stream.name == name:
                 return stream
         known = ", ".join(stream.name for stream in self.streams)
-        raise EmbodimentError(f"embodiment {self.name!r} has no stream {name!r}; its streams are {known}")
+        raise EmbodimentError(
+            Code.MISSING, f"embodiment {self.name!r}", name, problem="has no stream {value}",
+            remedy=f"its streams are {known}",
+        )  # fmt: skip
 
 
 # What a bag does not settle: it holds messages as they came, so these may be chosen anew when it is converted.
@@ -245,9 +249,10 @@ def require_match(a: Embodiment, b: Embodiment, *, a_name: str, b_name: str, set
         key, in_a, in_b = found[0]
         more = f" ({len(found) - 1} more fields differ)" if len(found) > 1 else ""
         raise EmbodimentError(
-            f"{a_name} and {b_name} are of different embodiments: {key} is {_short(in_a)} in the first and "
-            f"{_short(in_b)} in the second{more}; use files of the same robot"
-        )
+            Code.MISMATCH, f"{a_name} and {b_name}",
+            problem=f"are of different embodiments: {key} is {_short(in_a)} in the first and {_short(in_b)} "
+            f"in the second{more}", remedy="use files of the same robot",
+        )  # fmt: skip
 
 
 def comparable(embodiment: Embodiment, without: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -287,9 +292,9 @@ def _short(value: Any) -> str:
 def _checked(data: dict[str, Any], where: str) -> Embodiment:
     if data.get("format") != FORMAT:
         raise EmbodimentError(
-            f"{where} has format {data.get('format')!r}, but {FORMAT!r} was expected; "
-            "is it an embodiment file of hpt_ros?"
-        )
+            Code.INVALID, f"{where}, format", data.get("format"), expected=repr(FORMAT),
+            remedy="is it an embodiment file of hpt_ros?",
+        )  # fmt: skip
     embodiment = read_dataclass(Embodiment, data, where=where)
     for stream in embodiment.streams:
         check_type(stream, f"{where}, stream {stream.name!r}")  # first, since all else asks the type
@@ -313,13 +318,15 @@ def _checked(data: dict[str, Any], where: str) -> Embodiment:
 def _check_names(embodiment: Embodiment, where: str) -> None:
     if not NAME.fullmatch(embodiment.name):
         raise EmbodimentError(
-            f"{where} has the name {embodiment.name!r}, but a lower-case letter and then letters, digits or "
-            "underscores (63 at most) were expected; rename it"
-        )
+            Code.OUT_OF_RANGE, f"{where}, name", embodiment.name,
+            expected="a lower-case letter and then letters, digits or underscores (63 at most)",
+            remedy="rename it",
+        )  # fmt: skip
     if not embodiment.streams:
         raise EmbodimentError(
-            f"{where} has no streams, but at least one was expected; list what the policy observes"
-        )
+            Code.MISSING, where, problem="has no streams", expected="at least one",
+            remedy="list what the policy observes",
+        )  # fmt: skip
     for kind, values in (
         ("stream name", [stream.name for stream in embodiment.streams]),
         # Of some messages several streams take something each.
@@ -335,8 +342,10 @@ def _check_names(embodiment: Embodiment, where: str) -> None:
     ):
         if (twice := _first_duplicate(values)) is not None:
             raise EmbodimentError(
-                f"{where} has the {kind} {twice!r} twice, but each may stand once; rename or remove one"
-            )
+                Code.DUPLICATE, where, twice,
+                problem=f"has the {kind} {{value}} twice, but each may stand once",
+                remedy="rename or remove one",
+            )  # fmt: skip
 
 
 def _check_alike(embodiment: Embodiment, where: str) -> None:
@@ -348,13 +357,14 @@ def _check_alike(embodiment: Embodiment, where: str) -> None:
         if alike and len(set(shapes.values())) > 1:
             listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
             raise EmbodimentError(
-                f"{where} has {modality.name} streams of the shapes {listed}, but one shape for all was expected; "
-                "give them the same size"
-            )
+                Code.WRONG_SHAPE, where, problem=f"has {modality.name} streams of the shapes {listed}",
+                expected="one shape for all", remedy="give them the same size",
+            )  # fmt: skip
         if modality.layout is Layout.TEXT and len(streams) > 1:
             raise EmbodimentError(
-                f"{where} has the {modality.name} streams {', '.join(shapes)}, but one at most was expected; keep one"
-            )
+                Code.DUPLICATE, where, problem=f"has the {modality.name} streams {', '.join(shapes)}",
+                expected="one at most", remedy="keep one",
+            )  # fmt: skip
 
 
 def _first_duplicate(values: list[str]) -> str | None:

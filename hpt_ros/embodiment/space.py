@@ -46,6 +46,7 @@ from hpt_ros.embodiment.rotations import (
     to_rotation,
 )
 from hpt_ros.embodiment.streams import EmbodimentError
+from hpt_ros.errors import Code
 
 Floats = NDArray[np.float64]
 Values = NDArray[np.floating[Any]]
@@ -246,14 +247,16 @@ class ActionSpace:
         for part in self.parts:
             if part.output.kind != JOINT_POSITION:
                 raise EmbodimentError(
-                    f"embodiment {self._embodiment!r} commands {part.output.kind} on {part.output.topic}, but joint "
-                    "positions were expected here; use a robot that is commanded by its joints"
-                )
+                    Code.INVALID, f"embodiment {self._embodiment!r}",
+                    problem=f"commands {part.output.kind} on {part.output.topic}",
+                    expected="joint positions here", remedy="use a robot that is commanded by its joints",
+                )  # fmt: skip
         if self._continuous:
             raise EmbodimentError(
-                f"embodiment {self._embodiment!r} commands continuous joints ({', '.join(sorted(self._continuous))}), "
-                "of which cosine and sine are observed, but joint positions were expected; use a robot without them"
-            )
+                Code.INVALID, f"embodiment {self._embodiment!r}",
+                problem=f"commands continuous joints ({', '.join(sorted(self._continuous))}), of which cosine "
+                "and sine are observed", expected="joint positions", remedy="use a robot without them",
+            )  # fmt: skip
         return np.concatenate([self._indices(part) for part in self.parts])
 
     @property
@@ -278,9 +281,10 @@ class ActionSpace:
         for part in self.parts:
             if part.output.kind in VELOCITIES:
                 raise EmbodimentError(
-                    f"embodiment {self._embodiment!r} commands velocities on {part.output.topic}, which measured poses "
-                    "cannot stand in for; record the commands"
-                )
+                    Code.UNSUPPORTED, f"embodiment {self._embodiment!r}",
+                    problem=f"commands velocities on {part.output.topic}, which measured poses cannot stand "
+                    "in for", remedy="record the commands",
+                )  # fmt: skip
 
     def measured(self, state: Values) -> Floats:
         """The measured control vector (..., dim) of states (..., D); angles of continuous joints from -pi to pi."""
@@ -438,10 +442,11 @@ class ActionSpace:
             lower, upper = (-np.inf, np.inf) if limit.continuous else (limit.lower, limit.upper)
             if lower is None or upper is None or limit.velocity is None:
                 raise EmbodimentError(
-                    f"embodiment {self._embodiment!r} leaves the {limit.missing[0]} limit of {limit.name!r} to "
-                    "robot_description, which is not given here; give that parameter the robot's URDF, or write the "
-                    "limit into the embodiment file"
-                )
+                    Code.MISSING, f"embodiment {self._embodiment!r}", limit.name,
+                    problem=f"leaves the {limit.missing[0]} limit of {{value}} to robot_description, which is "
+                    "not given here",
+                    remedy="give that parameter the robot's URDF, or write the limit into the embodiment file",
+                )  # fmt: skip
             found[limit.name] = (lower, upper, limit.velocity, limit.acceleration)
         return found
 
@@ -474,9 +479,10 @@ class ActionSpace:
             name = output.name if output.cartesian else column.rpartition(".position")[0]
             if column not in self._states:
                 raise EmbodimentError(
-                    f"embodiment {self._embodiment!r} commands joint {name!r} but no stream has its position; add a "
-                    "JointState stream with field position for every commanded joint"
-                )
+                    Code.INVALID, f"embodiment {self._embodiment!r}", name,
+                    problem="commands joint {value} but no stream has its position",
+                    remedy="add a JointState stream with field position for every commanded joint",
+                )  # fmt: skip
         return np.array([self._states.index(column) for column in wanted], dtype=np.intp)
 
     def _pieces(self, state: Values, piece: Callable[[Part, Floats], Floats]) -> Floats:

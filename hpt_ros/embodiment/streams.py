@@ -10,7 +10,7 @@ from functools import cached_property
 
 from hpt_ros.embodiment.encodings import ENCODINGS_OF
 from hpt_ros.embodiment.message_types import MESSAGE_TYPES, MessageType, by_path, joint_state
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 from hpt_ros.modalities import MODALITIES, Decoder, Modality
 from hpt_ros.structured import field
 
@@ -167,16 +167,18 @@ def check_stream(stream: Stream, where: str) -> None:
     """Raise EmbodimentError for fields that contradict one another; `where` names the stream."""
     if not NAME.fullmatch(stream.name):
         raise EmbodimentError(
-            f"{where} has a name that is not a lower-case letter followed by letters, digits or underscores; "
-            "rename it"
-        )
+            Code.INVALID, where,
+            problem="has a name that is not a lower-case letter followed by letters, digits or underscores",
+            remedy="rename it",
+        )  # fmt: skip
     check_recorded_topic(stream.topic, where)
     if stream.decoder is None:
         given = modalities_of(stream.type)
         raise EmbodimentError(
-            f"{where} has type {stream.type} and modality {stream.modality!r}, but that type gives "
-            f"{' or '.join(map(repr, given)) or 'none, since it is only commanded'}; correct one of them"
-        )
+            Code.INVALID, where, stream.modality,
+            problem=f"has type {stream.type} and modality {{value}}, but that type gives "
+            f"{' or '.join(map(repr, given)) or 'none, since it is only commanded'}", remedy="correct one of them",
+        )  # fmt: skip
     keys = {
         *stream.kind.needs,
         *stream.message_type.needs,
@@ -184,50 +186,63 @@ def check_stream(stream: Stream, where: str) -> None:
     }
     pictured, jointed = "image" in keys, "joints" in keys
     if pictured and stream.image is None:
-        raise EmbodimentError(f"{where} lacks the key 'image'; add image: {{height: ..., width: ...}}")
+        raise EmbodimentError(
+            Code.MISSING, where, "image", problem="lacks the key {value}",
+            remedy="add image: {height: ..., width: ...}",
+        )  # fmt: skip
     if stream.partial and not jointed:
         raise EmbodimentError(
-            f"{where} is a stream of {stream.type} with partial: true, which only JointState can be; remove it"
-        )
+            Code.UNEXPECTED, where,
+            problem=f"is a stream of {stream.type} with partial: true, which only JointState can be",
+        )  # fmt: skip
     check_prefix(stream.prefix, jointed, where)
     encodings = () if stream.message_type.video else ENCODINGS_OF.get(stream.modality, ())
     if stream.encoding and stream.encoding not in encodings:
         raise EmbodimentError(
-            f"{where} is a {stream.modality} stream with the encoding {stream.encoding!r}, but "
-            f"{'one of ' * bool(encodings)}{', '.join(encodings) or 'none'} was expected; correct or remove it"
-        )
+            Code.UNEXPECTED, where, stream.encoding,
+            problem=f"is a {stream.modality} stream with the encoding {{value}}",
+            expected=f"{'one of ' * bool(encodings)}{', '.join(encodings) or 'none'}",
+            remedy="correct or remove it",
+        )  # fmt: skip
     if pictured and (stream.joints or stream.fields):
-        raise EmbodimentError(f"{where} is a stream of pictures with joints or fields; remove them")
+        raise EmbodimentError(
+            Code.UNEXPECTED, where, problem="is a stream of pictures with joints or fields",
+            remedy="remove them",
+        )  # fmt: skip
     if jointed and (stream.image is not None or not stream.joints or not stream.fields):
         raise EmbodimentError(
-            f"{where} is a state stream and needs 'joints' and 'fields' and no 'image'; correct it"
-        )
+            Code.MISSING, where, problem="is a state stream and needs 'joints' and 'fields' and no 'image'",
+            remedy="correct it",
+        )  # fmt: skip
     for index, name in enumerate(stream.fields):
         known = stream.message_type.fields
         if known and (name not in known or name in stream.fields[:index]):
             raise EmbodimentError(
-                f"{where} has the field {name!r}, but each of {', '.join(known)} once at most was expected; correct it"
-            )
+                Code.DUPLICATE, f"{where}, field", name, expected=f"each of {', '.join(known)} once at most",
+                remedy="correct it",
+            )  # fmt: skip
     for name in stream.holds:
         if name not in stream.joints:
             raise EmbodimentError(
-                f"{where} has {name!r} in holds, but one of its joints ({', '.join(stream.joints) or 'none'}) was "
-                "expected; correct it"
-            )
+                Code.INVALID, where, name, problem="has {value} in holds",
+                expected=f"one of its joints ({', '.join(stream.joints) or 'none'})",
+            )  # fmt: skip
     if stream.holds and not (stream.holding or stream.partial):
         raise EmbodimentError(
-            f"{where} holds {', '.join(stream.holds)} and not its other joints, so that messages have some joints "
-            "only; add partial: true"
-        )
+            Code.INVALID, where,
+            problem=f"holds {', '.join(stream.holds)} and not its other joints, so that messages have some "
+            "joints only", remedy="add partial: true",
+        )  # fmt: skip
     for key in ("image", "joints", "fields", "length", "points", "frame", "child"):
         if key == "joints" and stream.values:
             continue
         wanted = key in keys
         if bool(getattr(stream, key)) != wanted:
             raise EmbodimentError(
-                f"{where} is a {stream.modality} stream of {stream.type}, which "
-                + (f"needs the key {key!r}; add it" if wanted else f"takes no key {key!r}; remove it")
-            )
+                Code.MISSING if wanted else Code.UNEXPECTED, where, key,
+                problem=f"is a {stream.modality} stream of {stream.type}, which "
+                + ("needs the key {value}" if wanted else "takes no key {value}"),
+            )  # fmt: skip
 
 
 def check_type(stream: Stream, where: str) -> None:
@@ -235,28 +250,30 @@ def check_type(stream: Stream, where: str) -> None:
     if not stream.values:
         if stream.type not in MESSAGE_TYPES:
             raise EmbodimentError(
-                f"{where} has the type {stream.type!r}, but one of {', '.join(MESSAGE_TYPES)} was expected"
-                f"{did_you_mean(stream.type, MESSAGE_TYPES)}; correct it, or give the paths of its numbers as values"
-            )
+                Code.UNKNOWN, f"{where}, type", stream.type, known=MESSAGE_TYPES, remedy="correct it, or give values",
+            problem="is {value}, and no values give the paths of its numbers",
+            )  # fmt: skip
         return
     if not by_path.is_message_type(stream.type):
         raise EmbodimentError(
-            f"{where} has the type {stream.type!r}, but one such as std_msgs/msg/Float32 was expected; correct it"
+            Code.INVALID, f"{where}, type", stream.type, expected="one such as std_msgs/msg/Float32"
         )
     if len(stream.values) > by_path.MOST_VALUES:
         raise EmbodimentError(
-            f"{where} has {len(stream.values)} values, but {by_path.MOST_VALUES} at most were expected; take fewer"
-        )
+            Code.WRONG_SHAPE, where, len(stream.values), problem="has {value} values",
+            expected=f"{by_path.MOST_VALUES} at most", remedy="take fewer",
+        )  # fmt: skip
     for index, path in enumerate(stream.values):
         if not by_path.is_path(path) or path in stream.values[:index]:
             raise EmbodimentError(
-                f"{where} has the path {path!r} among its values, but {by_path.FORM} each once was expected; correct it"
-            )
+                Code.INVALID, where, path, problem="has the path {value} among its values",
+                expected=f"{by_path.FORM} each once",
+            )  # fmt: skip
     if stream.joints and len(stream.joints) != len(stream.values):
         raise EmbodimentError(
-            f"{where} has {len(stream.values)} values and {len(stream.joints)} joints, but a joint for each value, or "
-            "none, was expected; correct one of them"
-        )
+            Code.WRONG_SHAPE, where, problem=f"has {len(stream.values)} values and {len(stream.joints)} joints",
+            expected="a joint for each value, or none", remedy="correct one of them",
+        )  # fmt: skip
 
 
 def modalities_of(type_: str) -> tuple[str, ...]:
@@ -274,14 +291,10 @@ def check_prefix(prefix: str, jointed: bool, where: str) -> None:
     """Raise EmbodimentError for a prefix that is no part of a name, or of something without joints."""
     if prefix and not (jointed and _PREFIX.fullmatch(prefix)):
         raise EmbodimentError(
-            f"{where} has the prefix {prefix[:80]!r}, but "
-            + (
-                "letters, digits, _, -, . and / (64 at most) were expected"
-                if jointed
-                else "only joints have one"
-            )
-            + "; correct or remove it"
-        )
+            Code.INVALID if jointed else Code.UNEXPECTED, f"{where}, prefix", prefix[:80],
+            expected="letters, digits, _, -, . and / (64 at most)" if jointed else "none without joints",
+            remedy="correct or remove it",
+        )  # fmt: skip
 
 
 def check_recorded_topic(topic: str, where: str) -> None:
@@ -291,18 +304,20 @@ def check_recorded_topic(topic: str, where: str) -> None:
     """
     if len(topic) > 255 or not _RECORDED_TOPIC.fullmatch(topic):
         raise EmbodimentError(
-            f"{where} has the topic {topic[:80]!r}, but a topic name such as 'camera/image_raw' (in the node's "
-            "namespace) or '/camera/image_raw' was expected; correct it"
-        )
+            Code.INVALID, f"{where}, topic", topic[:80],
+            expected="a topic name such as 'camera/image_raw' (in the node's namespace) or "
+            "'/camera/image_raw'",
+        )  # fmt: skip
 
 
 def check_topic(topic: str, where: str) -> None:
     """Raise EmbodimentError for a text that is no absolute or relative ROS 2 name."""
     if len(topic) > 255 or not _TOPIC.fullmatch(topic):
         raise EmbodimentError(
-            f"{where} has the topic {topic[:80]!r}, but a ROS 2 name such as 'camera/image_raw' (in the node's "
-            "namespace) or '/camera/image_raw' was expected; correct it"
-        )
+            Code.INVALID, f"{where}, topic", topic[:80],
+            expected="a ROS 2 name such as 'camera/image_raw' (in the node's namespace) or "
+            "'/camera/image_raw'",
+        )  # fmt: skip
 
 
 def in_namespace(topic: str, namespace: str = "/") -> str:

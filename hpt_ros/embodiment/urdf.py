@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 MAX_URDF_BYTES = 8 * 1024 * 1024  # robots with every mesh named stay below 1 MiB
 MOVING = ("revolute", "continuous", "prismatic")
@@ -37,19 +37,22 @@ def parse_urdf(text: str) -> ElementTree.Element:
     """
     if len(text) > MAX_URDF_BYTES or "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise HptError(
-            f"robot_description has {len(text)} characters or declares entities, which no URDF needs; set the URDF "
-            "itself (xacro's output), not a file name"
-        )
+            Code.INVALID, "robot_description", len(text),
+            problem="has {value} characters or declares entities, which no URDF needs",
+            remedy="set the URDF itself (xacro's output), not a file name",
+        )  # fmt: skip
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise HptError(
-            f"robot_description is no XML ({error}); set the URDF itself (xacro's output), not a file name"
-        ) from error
+            Code.UNREADABLE, "robot_description", problem="is no XML",
+            remedy="set the URDF itself (xacro's output), not a file name", cause=error,
+        ) from error  # fmt: skip
     if root.tag != "robot" or root.find("link") is None:
         raise HptError(
-            f"robot_description is XML of a {root.tag!r}, but a URDF's <robot> with links was expected; run xacro on it"
-        )
+            Code.INVALID, "robot_description", root.tag, problem="is XML of a {value}",
+            expected="a URDF's <robot> with links", remedy="run xacro on it",
+        )  # fmt: skip
     return root
 
 
@@ -78,9 +81,9 @@ def joint_limit(joint: ElementTree.Element) -> UrdfLimit:
             return default if raw is None else float(raw)
         except ValueError as error:
             raise HptError(
-                f"robot_description, joint {joint.get('name')!r}, has {key} {raw!r}, but a number was expected; "
-                "correct the URDF"
-            ) from error
+                Code.INVALID, f"robot_description, joint {joint.get('name')!r}", raw,
+                problem=f"has {key} {{value}}", expected="a number", remedy="correct the URDF",
+            ) from error  # fmt: skip
 
     velocity = number("velocity", np.inf)
     return UrdfLimit(

@@ -11,31 +11,36 @@ from typing import Any
 
 import torch
 
-from hpt_ros.dataset import Dataset
+from hpt_ros.learning.mixture import Member, Mixture
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
-from hpt_ros.learning.samples import Split
 from hpt_ros.learning.start import RANDOM, Start
 from hpt_ros.model.head_config import HEADS
 from hpt_ros.structured import dump_yaml
 
 
-def write_card(
-    dataset: Dataset, split: Split, recipe: Recipe, saved: dict[str, Any], *, command: str, start: Start
-) -> str:
+def write_card(mixture: Mixture, recipe: Recipe, saved: dict[str, Any], *, command: str, start: Start) -> str:
     """Markdown text; `saved` holds the step and, where there was a validation, its figures."""
-    robot = dataset.embodiment
-    tasks = [task for task in dataset.tasks if task]
-    unit = robot.action.unit
+    names = list(mixture.robots)
+    tasks = dict.fromkeys(task for name in names for task in mixture.tasks(name) if task)
+    today = f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}"
+    if len(mixture.members) == 1:
+        robot = mixture.members[0].dataset.embodiment
+        head = [
+            f"# HPT policy for {robot.name}",
+            "",
+            f"{robot.description or robot.name}; trained with `hpt finetune` on {today}.",
+        ]
+    else:
+        head = [
+            f"# HPT trunk and policies for {len(names)} embodiment{'s' if len(names) > 1 else ''}",
+            "",
+            f"{', '.join(names)}; trained with `hpt pretrain` on {today}.",
+        ]
     lines = [
-        f"# HPT policy for {robot.name}",
-        "",
-        f"{robot.description or robot.name}; trained with `hpt finetune` on "
-        f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}.",
+        *head,
         "",
         "## Made from",
-        f"- data: `{dataset.root.name}`: {dataset.summary()}",
-        f"- episodes: {len(split.train)} to train, {len(split.validation)} to validate "
-        f"(indices {', '.join(str(episode.index) for episode in split.validation) or 'none'})",
+        *(_data(mixture.members[0]) if len(mixture.members) == 1 else _table(mixture, recipe)),
         f"- tasks: {'; '.join(tasks) or 'none given'}",
         f"- trunk: {_trunk(recipe, start)}",
         *_encoders(recipe, start),
@@ -44,18 +49,62 @@ def write_card(
         "",
         "## Figures",
         f"- step {saved['step']} of {recipe.iterations}, batch size {recipe.batch_size}",
+        *_figures(mixture, recipe, saved),
     ]
-    if "validation_error" in saved:
-        lines += [
-            f"- validation loss {saved['validation_loss']:.5f} "
-            f"({HEADS[recipe.policy.head.kind].loss}, on normalised actions)",
-            f"- mean absolute action error {saved['validation_error']:.5f} {unit}; per step of the chunk: "
-            + ", ".join(f"{error:.4f}" for error in saved["validation_error_per_step"]),
-        ]
-    else:
-        lines.append("- not validated at this step")
     lines += ["", "## Recipe", "```yaml", dump_yaml(recipe_mapping(recipe)).rstrip(), "```", ""]
     return "\n".join(lines)
+
+
+def _data(member: Member) -> list[str]:
+    split = member.split
+    return [
+        f"- data: `{member.dataset.root.name}`: {member.dataset.summary()}",
+        f"- episodes: {len(split.train)} to train, {len(split.validation)} to validate "
+        f"(indices {', '.join(str(episode.index) for episode in split.validation) or 'none'})",
+    ]
+
+
+def _table(mixture: Mixture, recipe: Recipe) -> list[str]:
+    """Every dataset of a mixture, with its licence and its weight."""
+    rows = [
+        f"| `{member.name}` | {member.embodiment} | {member.licence} | {100 * member.share:.1f} % | "
+        f"{len(member.split.train)} | {len(member.split.validation)} | {member.failed} | {member.capped} | "
+        f"{len(member.windows)} | {epochs(recipe, member):.1f} |"
+        for member in mixture.members
+    ]
+    return [
+        "| dataset | embodiment | licence | weight | episodes to train | to validate | left out as failed | over the "
+        "cap | samples | epochs in all |",
+        "|" + " --- |" * 10,
+        *rows,
+        "",
+    ]
+
+
+def epochs(recipe: Recipe, member: Member) -> float:
+    """How often the whole run sees each training sample of a member, on average."""
+    return recipe.iterations * recipe.batch_size * member.share / len(member.windows)
+
+
+def _figures(mixture: Mixture, recipe: Recipe, saved: dict[str, Any]) -> list[str]:
+    if "validation_loss" not in saved:
+        return ["- not validated at this step"]
+    loss = f"({HEADS[recipe.policy.head.kind].loss}, on normalised actions)"
+    if "validation" in saved:
+        return [
+            f"- validation loss {saved['validation_loss']:.5f} {loss}, the mean over embodiments",
+            *(
+                f"- {name}: validation loss {figures['loss']:.5f}, mean absolute action error {figures['error']:.5f} "
+                f"{mixture.robots[name].action.unit}"
+                for name, figures in saved["validation"].items()
+            ),
+        ]
+    unit = mixture.members[0].dataset.embodiment.action.unit
+    return [
+        f"- validation loss {saved['validation_loss']:.5f} {loss}",
+        f"- mean absolute action error {saved['validation_error']:.5f} {unit}; per step of the chunk: "
+        + ", ".join(f"{error:.4f}" for error in saved["validation_error_per_step"]),
+    ]
 
 
 def _trunk(recipe: Recipe, start: Start) -> str:

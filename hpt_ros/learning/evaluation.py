@@ -4,16 +4,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hpt_ros.learning.distributed import Processes
+from hpt_ros.learning.mixture import Mixture
 from hpt_ros.learning.recipe import Recipe
-from hpt_ros.learning.samples import Split, Windows
+from hpt_ros.learning.samples import Windows
 from hpt_ros.learning.source import Source
-from hpt_ros.model import Policy
+from hpt_ros.model import MultiPolicy, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSums:
+    """Sums over samples, which add up over parts of a dataset, datasets and processes."""
+
+    loss: float  # weighted by real steps
+    absolute: NDArray[np.float64]  # (K,), of errors at each step of the chunk, in the action's unit
+    counts: NDArray[np.float64]  # (K,), real steps
+
+    def __add__(self, other: ErrorSums) -> ErrorSums:
+        return ErrorSums(self.loss + other.loss, self.absolute + other.absolute, self.counts + other.counts)
+
+    def over(self, processes: Processes) -> ErrorSums:
+        """The sums of all processes."""
+        values = torch.from_numpy(np.concatenate([[self.loss], self.absolute, self.counts]))
+        loss, *rest = processes.sum(values).tolist()
+        horizon = len(self.counts)
+        return ErrorSums(loss, np.array(rest[:horizon]), np.array(rest[horizon:]))
+
+    def means(self) -> tuple[float, NDArray[np.float64]]:
+        """Loss, and mean error of the chunk's steps (K,)."""
+        return self.loss / max(float(self.counts.sum()), 1.0), self.absolute / np.maximum(self.counts, 1)
+
+
+def error_sums(
+    policy: Policy, source: Source, windows: Windows, samples: NDArray[np.int64], batch_size: int
+) -> ErrorSums:
+    """Loss and absolute errors over some samples, as `action_error` says."""
+    space = source.dataset.embodiment.space
+    sums = ErrorSums(0.0, np.zeros(windows.action_horizon), np.zeros(windows.action_horizon))
+    for place in range(0, len(samples), batch_size):
+        batch = source.batch(windows, samples[place : place + batch_size])
+        real = ~batch.is_pad  # (B, K)
+        with torch.inference_mode():
+            loss = float(policy.loss(batch.inputs, batch.action, batch.is_pad))
+            predicted = policy.predict(batch.inputs).float().cpu().numpy()  # (B, K, A)
+        # Errors of deltas add up on a robot, so they do here.
+        wanted, given = (space.from_mode(values, batch.state) for values in (batch.action, predicted))
+        errors = np.abs(given - wanted).mean(2) * real
+        sums += ErrorSums(loss * float(real.sum()), errors.sum(0), real.sum(0).astype(np.float64))
+    return sums
 
 
 def action_error(
@@ -25,35 +71,45 @@ def action_error(
 
     The policy must be in evaluation mode; it is given every modality. Steps beyond an episode's end do not count.
     """
-    space = source.dataset.embodiment.space
-    absolute = np.zeros(windows.action_horizon)
-    counts = np.zeros(windows.action_horizon)
-    loss = 0.0
-    for place in range(0, len(samples), batch_size):
-        chosen = samples[place : place + batch_size]
-        batch = source.batch(windows, chosen)
-        with torch.inference_mode():
-            loss += float(policy.loss(batch.inputs, batch.action, batch.is_pad)) * len(chosen)
-            predicted = policy.predict(batch.inputs).float().cpu().numpy()  # (B, K, A)
-        real = ~batch.is_pad  # (B, K)
-        # Errors of deltas add up on a robot, so they do here.
-        wanted, given = (space.from_mode(values, batch.state) for values in (batch.action, predicted))
-        absolute += (np.abs(given - wanted).mean(2) * real).sum(0)
-        counts += real.sum(0)
-    return loss / len(samples), absolute / np.maximum(counts, 1)
+    return error_sums(policy, source, windows, samples, batch_size).means()
 
 
-def validate(policy: Policy, source: Source, split: Split, recipe: Recipe) -> dict[str, Any]:
-    """Loss and action error over the episodes kept aside, as figures for metrics and card; none without episodes."""
-    if not split.validation:
-        return {}
-    robot = source.dataset.embodiment
-    windows = Windows.of(split.validation, robot.observation_horizon, robot.action.horizon)
-    count = min(recipe.validation_samples, len(windows))
-    samples = np.linspace(0, len(windows) - 1, count).round().astype(np.int64)
-    loss, errors = action_error(policy, source, windows, samples, recipe.batch_size)
+def validate(
+    policy: MultiPolicy,
+    mixture: Mixture,
+    sources: Sequence[Source],
+    recipe: Recipe,
+    processes: Processes | None = None,
+) -> dict[str, Any]:
+    """Loss and action error over the episodes kept aside, as figures for metrics and card; none without episodes.
+
+    Of one embodiment: "validation_loss", "validation_error" (in the action's unit) and "validation_error_per_step". Of
+    several: "validation_loss", the mean over embodiments, and under "validation" loss and error of each.
+    """
+    processes = processes or Processes()
+    found: dict[str, ErrorSums] = {}
+    for member, source in zip(mixture.members, sources, strict=True):
+        if not member.split.validation:
+            return {}
+        robot = member.dataset.embodiment
+        windows = Windows.of(member.split.validation, robot.observation_horizon, robot.action.horizon)
+        count = min(recipe.validation_samples, len(windows))
+        samples = np.linspace(0, len(windows) - 1, count).round().astype(np.int64)
+        mine = samples[processes.rank :: processes.world]
+        size = recipe.micro_batch or recipe.batch_size
+        sums = error_sums(policy.single(member.embodiment), source, windows, mine, size).over(processes)
+        found[member.embodiment] = found[member.embodiment] + sums if member.embodiment in found else sums
+    figures = {name: sums.means() for name, sums in found.items()}
+    if len(figures) == 1:
+        ((loss, errors),) = figures.values()
+        return {
+            "validation_loss": loss,
+            "validation_error": float(errors.mean()),
+            "validation_error_per_step": [round(float(error), 6) for error in errors],
+        }
     return {
-        "validation_loss": loss,
-        "validation_error": float(errors.mean()),
-        "validation_error_per_step": [round(float(error), 6) for error in errors],
+        "validation_loss": sum(loss for loss, _ in figures.values()) / len(figures),
+        "validation": {
+            name: {"loss": loss, "error": float(errors.mean())} for name, (loss, errors) in figures.items()
+        },
     }

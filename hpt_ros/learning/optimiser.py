@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from hpt_ros.learning.recipe import Recipe
-from hpt_ros.model import Policy
+from hpt_ros.model import MultiPolicy
 from hpt_ros.model.trunk import Trunk
 
 ADAM_BETAS = (0.9, 0.95)  # as usual for transformers since GPT-3 (arXiv 2005.14165, appendix B)
 
 
-def train_mode(policy: Policy, recipe: Recipe) -> None:
+def train_mode(policy: MultiPolicy, recipe: Recipe) -> None:
     """Enter training mode, but for what the recipe freezes: no drop path in blocks that do not learn."""
     policy.train()
     trunk = _trunk(policy)
@@ -28,7 +28,7 @@ def train_mode(policy: Policy, recipe: Recipe) -> None:
         block.eval()
 
 
-def build_optimiser(policy: Policy, recipe: Recipe) -> torch.optim.AdamW:
+def build_optimiser(policy: MultiPolicy, recipe: Recipe) -> torch.optim.AdamW:
     """Freeze what the recipe freezes, and put the rest into groups by learning rate and decay."""
     trunk = _trunk(policy)
     for module in (trunk,) if recipe.freeze_trunk else trunk.blocks[: recipe.freeze_blocks]:
@@ -36,7 +36,8 @@ def build_optimiser(policy: Policy, recipe: Recipe) -> torch.optim.AdamW:
     groups: list[dict[str, Any]] = []
     scales = {"encoders": recipe.lr_scale_encoder, "stems": 1.0, "trunk": recipe.lr_scale_trunk, "heads": 1.0}
     for part, scale in scales.items():
-        learned = [parameter for parameter in policy.part(part) if parameter.requires_grad]
+        found = [p for name in policy.names for p in policy.single(name).part(part) if p.requires_grad]
+        learned = list(dict.fromkeys(found))  # what embodiments share, once
         for decayed in (True, False):
             chosen = [parameter for parameter in learned if is_decayed(parameter) == decayed]
             if chosen:
@@ -64,7 +65,7 @@ def ema_decay_at(decay: float, step: int) -> float:
 
 
 @torch.no_grad()
-def move_average(average: Policy, policy: Policy, decay: float) -> None:
+def move_average(average: MultiPolicy, policy: MultiPolicy, decay: float) -> None:
     """Move the averaged weights towards the policy's; buffers are copied."""
     pairs = [
         (a, p) for a, p in zip(average.parameters(), policy.parameters(), strict=True) if p.requires_grad
@@ -75,7 +76,7 @@ def move_average(average: Policy, policy: Policy, decay: float) -> None:
         a.copy_(b)
 
 
-def _trunk(policy: Policy) -> Trunk:
+def _trunk(policy: MultiPolicy) -> Trunk:
     module = policy.trunk["trunk"]
     assert isinstance(module, Trunk)
     return module

@@ -6,26 +6,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hpt_ros.embodiment import Embodiment, Stream
+from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.learning.augment import AugmentConfig
-from hpt_ros.model.config import (
-    ACTIONS,
-    DEPTH,
-    IMAGE,
-    LANGUAGE,
-    POINT_CLOUD,
-    STATE,
-    TACTILE,
-    WRENCH,
-    PolicyConfig,
-    StemConfig,
-    TrunkConfig,
-)
+from hpt_ros.learning.statistics import STATISTICS
+from hpt_ros.modalities import ACTIONS, IMAGE, LANGUAGE, MODALITIES, Layout
+from hpt_ros.model.config import PolicyConfig, StemConfig, TrunkConfig
 from hpt_ros.model.encoder_config import DepthEncoderConfig, ImageEncoderConfig, LanguageConfig
 from hpt_ros.model.head_config import HeadConfig
 from hpt_ros.structured import field, load_yaml_mapping, read_dataclass, read_yaml_file, to_mapping
@@ -59,11 +49,25 @@ class PolicyRecipe:
     horizon_masking: bool = field(
         "in training keep only the last h of T observations, h random in 1..T", default=True
     )
+    share: tuple[str, ...] = field(
+        "of several embodiments: what they share besides the trunk, as 'encoder image' or 'stem image'",
+        default=(),
+    )
+    optional: tuple[str, ...] = field(
+        "of several embodiments: modalities whose stem is left out of the policies of robots without such a stream",
+        default=(),
+    )
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Modalities in the order of their tokens."""
         return tuple(stem.modality for stem in self.stems)
+
+    def with_streams_of(self, embodiment: Embodiment) -> PolicyRecipe:
+        """The recipe without the stems of `optional` modalities that a robot has no stream of."""
+        there = {stream.modality for stream in embodiment.streams} | {ACTIONS, LANGUAGE}
+        lacking = set(self.optional) - there
+        return replace(self, stems=tuple(stem for stem in self.stems if stem.modality not in lacking))
 
     def for_embodiment(self, embodiment: Embodiment, tasks: Sequence[str] = ()) -> PolicyConfig:
         """The whole configuration of a policy of this robot.
@@ -89,26 +93,12 @@ class PolicyRecipe:
                 f"the recipe has a stem for past actions, which are absolute, but embodiment {embodiment.name!r} has "
                 f"{has} and one normaliser for both; take the stem out{remedy}"
             )
-        images, depth, tactile, clouds = (
-            self._streams(embodiment, modality) for modality in (IMAGE, DEPTH, TACTILE, POINT_CLOUD)
-        )
         return PolicyConfig(
             embodiment=embodiment.name,
             action_dim=embodiment.action.dim,
             action_horizon=embodiment.action.horizon,
             observation_horizon=embodiment.observation_horizon,
-            state_dim=sum(stream.dim for stream in self._streams(embodiment, STATE)),
-            views=len(images),
-            image_height=images[0].shape[0] if images else 0,
-            image_width=images[0].shape[1] if images else 0,
-            depth_views=len(depth),
-            depth_height=depth[0].shape[0] if depth else 0,
-            depth_width=depth[0].shape[1] if depth else 0,
-            wrench_dim=sum(stream.dim for stream in self._streams(embodiment, WRENCH)),
-            tactile_arrays=len(tactile),
-            tactile_values=tactile[0].dim if tactile else 0,
-            clouds=len(clouds),
-            cloud_points=clouds[0].points if clouds else 0,
+            shapes=self._shapes(embodiment),
             tasks=tuple(tasks) if LANGUAGE in self.modalities else (),
             trunk=self.trunk,
             stems=self.stems,
@@ -121,24 +111,21 @@ class PolicyRecipe:
             horizon_masking=self.horizon_masking,
         )
 
-    def _streams(self, embodiment: Embodiment, modality: str) -> tuple[Stream, ...]:
-        """The streams of a modality that there is a stem for; one size if each is an input of its own."""
-        if modality not in self.modalities:
-            return ()
-        found = tuple(embodiment.streams_of(modality))
-        if not found:
-            there = dict.fromkeys(stream.modality for stream in embodiment.streams)
-            raise RecipeError(
-                f"the recipe has a stem for {modality!r}, but embodiment {embodiment.name!r} has streams for "
-                f"{', '.join(there)} only; take the stem out, or add such a stream and record again"
-            )
-        shapes = {stream.shape for stream in found}
-        if modality not in (STATE, WRENCH) and len(shapes) > 1:
-            raise RecipeError(
-                f"embodiment {embodiment.name!r} has {modality} streams of the sizes {sorted(shapes)}, but a policy "
-                "takes one size; give them the same size in the embodiment file and convert again"
-            )
-        return found
+    def _shapes(self, embodiment: Embodiment) -> dict[str, tuple[int, ...]]:
+        """The shape of one step's input of each modality that there is a stem for and that has streams."""
+        shapes = {}
+        for name in self.modalities:
+            modality, streams = MODALITIES[name], embodiment.streams_of(name)
+            if modality.layout not in (Layout.JOINED, Layout.STACKED):
+                continue
+            if not streams:
+                there = dict.fromkeys(stream.modality for stream in embodiment.streams)
+                raise RecipeError(
+                    f"the recipe has a stem for {name!r}, but embodiment {embodiment.name!r} has streams for "
+                    f"{', '.join(there)} only; take the stem out, or add such a stream and record again"
+                )
+            shapes[name] = modality.shape(streams)
+        return shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +136,22 @@ class Recipe:
     iterations: int = field("optimiser steps", minimum=1)
     batch_size: int = field("samples in a step", minimum=1)
     lr: float = field("largest learning rate of stems and head", above=0.0)
+    micro_batch: int = field(
+        "most samples that go through the network at once, of each process; their gradients are summed; 0: no limit",
+        default=0,
+        minimum=0,
+    )
+    mixing: str = field(
+        "of several datasets; batch: each step mixes as many as possible; dataset: each step is of one, as in the "
+        "released code",
+        default="batch",
+        choices=("batch", "dataset"),
+    )
+    statistics: str = field(
+        "what maps to -1 and 1; limits: smallest and largest value, as HPT; quantiles: 1 and 99 %, robust to outliers",
+        default="limits",
+        choices=STATISTICS,
+    )
     lr_scale_trunk: float = field("learning rate of the trunk, as a multiple of lr", default=1.0, minimum=0.0)
     lr_scale_encoder: float = field(
         "learning rate of the image encoder, as a multiple of lr", default=1.0, minimum=0.0

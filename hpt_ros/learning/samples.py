@@ -28,18 +28,22 @@ class Split:
     validation: tuple[Episode, ...]
 
 
-def split_episodes(dataset: Dataset, validation_share: float, seed: int) -> Split:
+def split_episodes(
+    dataset: Dataset, validation_share: float, seed: int, episodes: tuple[Episode, ...] | None = None
+) -> Split:
     """Set whole episodes aside for validation, since neighbouring ticks of one episode are nearly equal.
 
     Args:
         dataset: at least one episode; at least two when `validation_share` is above 0.
         validation_share: 0 to below 1; any share above 0 keeps at least one episode, and leaves at least one.
         seed: the choice depends on it and on the number of episodes alone.
+        episodes: those to split; all of the dataset if None.
 
     Raises:
         DatasetError: too few episodes.
     """
-    count = len(dataset.episodes)
+    episodes = dataset.episodes if episodes is None else episodes
+    count = len(episodes)
     if count < (2 if validation_share > 0 else 1):
         raise DatasetError(
             f"dataset {str(dataset.root)!r} has {count} episodes, but {2 if validation_share > 0 else 1} or more were "
@@ -48,8 +52,8 @@ def split_episodes(dataset: Dataset, validation_share: float, seed: int) -> Spli
     kept = 0 if validation_share == 0 else min(max(1, round(count * validation_share)), count - 1)
     aside = set(np.random.default_rng([seed, 1]).permutation(count)[:kept].tolist())
     return Split(
-        tuple(episode for place, episode in enumerate(dataset.episodes) if place not in aside),
-        tuple(episode for place, episode in enumerate(dataset.episodes) if place in aside),
+        tuple(episode for place, episode in enumerate(episodes) if place not in aside),
+        tuple(episode for place, episode in enumerate(episodes) if place in aside),
     )
 
 
@@ -87,12 +91,35 @@ class Windows:
         return observed, acted, is_pad
 
 
-def samples_at(step: int, batch_size: int, count: int, seed: int) -> NDArray[np.int64]:
-    """Samples of batch number `step` (from 0): epochs of a fresh permutation each, one running into the next."""
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs, places = np.divmod(positions, count)
-    orders = {int(e): np.random.default_rng([seed, 2, int(e)]).permutation(count) for e in np.unique(epochs)}
-    return np.array([orders[int(e)][p] for e, p in zip(epochs, places, strict=True)], dtype=np.int64)
+def samples_between(
+    start: int,
+    stop: int,
+    count: int,
+    seed: tuple[int, ...],
+    member: int = 0,
+    weights: NDArray[np.float64] | None = None,
+) -> NDArray[np.int64]:
+    """The samples that are drawn at places start .. stop - 1 of an endless order: epochs, each in an order of its own.
+
+    Args:
+        start, stop: places, from 0.
+        count: number of samples, and length of an epoch.
+        seed: of the order.
+        member: number of the dataset in a mixture; each has an order of its own.
+        weights: (count,), of sum above 0; an epoch has each sample as often as its weight says, rounded up or down at
+            random. Once each if None.
+    """
+    epochs, places = np.divmod(np.arange(start, stop), count)
+    found = np.empty(stop - start, dtype=np.int64)
+    for epoch in np.unique(epochs).tolist():
+        random = np.random.default_rng([*seed, epoch, member])
+        order = random.permutation(count)
+        if weights is not None:  # systematic sampling: evenly spaced points over the weights laid end to end
+            points = (np.arange(count) + random.random()) * (weights.sum() / count)
+            order = np.minimum(np.searchsorted(np.cumsum(weights), points, side="right"), count - 1)[order]
+        here = epochs == epoch
+        found[here] = order[places[here]]
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from hpt_ros.embodiment import Embodiment, require_match
 from hpt_ros.errors import HptError
-from hpt_ros.learning.recipe import Recipe
-from hpt_ros.model import Policy, PolicyConfig, Statistics, load_checkpoint, load_image_encoder, load_trunk
+from hpt_ros.learning.mixture import Mixture
+from hpt_ros.learning.recipe import PolicyRecipe, Recipe
+from hpt_ros.model import (
+    MultiPolicy,
+    MultiPolicyConfig,
+    Policy,
+    PolicyConfig,
+    Statistics,
+    load_checkpoint,
+    load_image_encoder,
+    load_trunk,
+)
+from hpt_ros.model.checkpoint import EMBODIMENTS, first_policy, read_config
 from hpt_ros.model.encoder_config import LIBRARY_KINDS
 from hpt_ros.model.pretrained import complete_image_encoder
 from hpt_ros.structured import differences
@@ -50,7 +62,7 @@ def completed(recipe: Recipe, start: Start) -> Recipe:
     if "image" not in recipe.policy.modalities or encoder.kind not in LIBRARY_KINDS:
         return recipe
     if start.init is not None and encoder.architecture is None:
-        theirs = load_checkpoint(start.init).config.image_encoder
+        theirs = first_policy(start.init).config.image_encoder
         if (encoder.kind, encoder.model, encoder.side_px) == (theirs.kind, theirs.model, theirs.side_px):
             encoder = replace(encoder, architecture=theirs.architecture)
     return replace(recipe, policy=replace(recipe.policy, image_encoder=complete_image_encoder(encoder)))
@@ -58,59 +70,75 @@ def completed(recipe: Recipe, start: Start) -> Recipe:
 
 def build_policy(
     recipe: Recipe,
-    embodiment: Embodiment,
-    statistics: Mapping[str, Statistics],
+    mixture: Mixture,
+    statistics: Mapping[str, Mapping[str, Statistics]],
     start: Start,
     say: Callable[[str], None],
-    tasks: Sequence[str] = (),
     *,
     resume: bool = False,
-) -> Policy:
-    """Build the policy, load what `start` names, then set the statistics; says which part came from where.
+) -> MultiPolicy:
+    """Build the policies, load what `start` names, then set the statistics; says which part came from where.
 
     Args:
         recipe: the structure, and what is frozen; `completed`.
-        embodiment: the robot.
-        statistics: of the training data.
+        mixture: the robots, and their tasks: the texts are embedded here, with a language stem, unless `start.init`
+            knows them.
+        statistics: of the training data, by embodiment.
         start: sources of weights.
         say: takes lines for people.
-        tasks: of the dataset; their texts are embedded here, with a language stem, unless `start.init` knows them.
         resume: the caller loads all weights afterwards, so nothing is loaded, embedded or said.
 
     Raises:
-        StartError: `init` together with another source, of another structure, a frozen part without weights, or tasks
-            that cannot be embedded.
-        HptError: a file that does not fit (`hpt_ros.model.weights`), or another embodiment.
+        HptError: a stem without a stream, a source that cannot be loaded or does not fit, or a frozen part without
+            weights.
     """
-    if start.init is not None and (start.trunk is not None or start.image_encoder is not None):
+    if start.trunk is not None and start.init is not None:
         raise StartError(
-            f"--init {start.init!r} brings all weights, so --trunk and --image-encoder cannot be given with it; "
+            f"--trunk {start.trunk!r} and --init {start.init!r} both hold a trunk, so one would be lost; "
             "leave one out"
         )
     if not resume:
         _require_weights_for_frozen_parts(recipe, start)
-    _require_tasks(recipe, tasks)
-    policy = Policy(recipe.policy.for_embodiment(embodiment, tasks))
-    policy.set_statistics(statistics)
+    many = len(mixture.robots) > 1
+    configs: dict[str, PolicyConfig] = {}
+    for name, robot in mixture.robots.items():
+        structure = recipe.policy.with_streams_of(robot) if many else recipe.policy
+        try:
+            _require_tasks(structure, mixture.tasks(name))
+            configs[name] = structure.for_embodiment(robot, mixture.tasks(name))
+        except HptError as error:
+            if not many:
+                raise
+            raise StartError(f"dataset {mixture.of(name)[0].name!r} of the mixture: {error}") from error
+    policy = MultiPolicy(MultiPolicyConfig(configs, recipe.policy.share if many else ()))
+    for name in policy.names:
+        policy.single(name).set_statistics(statistics[name])
     if resume:
         return policy
-    loaded: dict[str, str] = {}
-    known: dict[str, torch.Tensor] = {}
-    if start.init is not None:
-        known = _load_checkpoint(policy, start.init, embodiment)
-        loaded = dict.fromkeys(policy.parts(), f"from checkpoint {start.init}")
     if start.trunk is not None:
-        loaded["trunk"] = str(load_trunk(policy, start.trunk))
-    if start.image_encoder is not None:
-        loaded["encoder image"] = str(load_image_encoder(policy, start.image_encoder))
-    frozen = _frozen(recipe)
-    for part, count in policy.parts().items():
-        if part == "trunk" and not count:
-            say("  trunk: none (the baseline without a trunk)")
-        elif "unused" not in part:
-            say(f"  {part}: {count:,} parameters{frozen.get(part, '')}, {loaded.get(part, RANDOM)}")
-    if policy.language is not None:
-        say(f"  language: {_embed(policy, known, start)}")
+        trunk = str(load_trunk(policy.single(policy.names[0]), start.trunk))
+    for name in policy.names:
+        single, loaded, known = policy.single(name), dict[str, str](), dict[str, torch.Tensor]()
+        if start.init is not None:
+            known = _load_checkpoint(single, start.init, mixture.robots[name], many=many)
+            loaded = dict.fromkeys(single.parts(), f"from checkpoint {start.init}")
+        if start.trunk is not None:
+            loaded["trunk"] = trunk
+        if start.image_encoder is not None and "image" in single.encoders:
+            loaded["encoder image"] = str(load_image_encoder(single, start.image_encoder))
+        frozen = _frozen(recipe)
+        for part, count in single.parts().items():
+            if part == "trunk" and name != policy.names[0]:
+                continue
+            which = f"{name}, " if many and part != "trunk" else ""
+            if part == "trunk" and not count:
+                say("  trunk: none (the baseline without a trunk)")
+            elif "unused" not in part:
+                say(
+                    f"  {which}{part}: {count:,} parameters{frozen.get(part, '')}, {loaded.get(part, RANDOM)}"
+                )
+        if single.language is not None:
+            say(f"  {f'{name}, ' if many else ''}language: {_embed(single, known, start)}")
     return policy
 
 
@@ -147,10 +175,10 @@ def _require_weights_for_frozen_parts(recipe: Recipe, start: Start) -> None:
         )
 
 
-def _require_tasks(recipe: Recipe, tasks: Sequence[str]) -> None:
-    if "language" not in recipe.policy.modalities:
+def _require_tasks(structure: PolicyRecipe, tasks: Sequence[str]) -> None:
+    if "language" not in structure.modalities:
         return
-    if recipe.policy.language.kind == "none":
+    if structure.language.kind == "none":
         raise StartError(
             "the recipe has a language stem and the language model 'none', so nothing embeds the dataset's tasks; set "
             "policy.language.kind to t5 or sentence, or take the stem out"
@@ -184,12 +212,23 @@ def _embed(policy: Policy, known: Mapping[str, torch.Tensor], start: Start) -> s
     return f"{count}, {' and '.join(sources)}; stored with the policy"
 
 
-def _load_checkpoint(policy: Policy, source: str, embodiment: Embodiment) -> dict[str, torch.Tensor]:
+def _load_checkpoint(
+    policy: Policy, source: str, embodiment: Embodiment, *, many: bool
+) -> dict[str, torch.Tensor]:
     """Load all weights but the statistics; returns the embedding of each task that the checkpoint knows.
 
     The tasks are the data's and whether the image encoder learns is the run's; all else must be the same.
     """
-    checkpoint = load_checkpoint(source)
+    if many:
+        there = tuple(read_config(source)[0].model.policies)
+        if embodiment.name not in there:
+            raise StartError(
+                f"checkpoint {source!r} is of {', '.join(there)}, but the mixture has the embodiment "
+                f"{embodiment.name!r} too; load only its trunk with --trunk, or start from a checkpoint of all of them"
+            )
+        checkpoint = load_checkpoint(Path(source) / EMBODIMENTS / embodiment.name)
+    else:
+        checkpoint = load_checkpoint(source)
     theirs = Embodiment.loads(checkpoint.embodiment_yaml, where=f"checkpoint {source!r}, embodiment.yaml")
     require_match(embodiment, theirs, a_name="the dataset", b_name=f"checkpoint {source!r}")
     found = differences(_structure(policy.config), _structure(checkpoint.config))

@@ -15,15 +15,15 @@ from typing import Any
 
 import torch
 
-from hpt_ros.dataset import Dataset
 from hpt_ros.errors import HptError
+from hpt_ros.learning.mixture import Mixture, describe
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.start import Start
-from hpt_ros.model import Policy
-from hpt_ros.structured import differences, to_mapping
+from hpt_ros.model import MultiPolicy
+from hpt_ros.structured import differences
 
 FILE = "train_state.pt"
-FORMAT = 1
+FORMAT = 2
 
 
 class StateError(HptError):
@@ -32,11 +32,11 @@ class StateError(HptError):
 
 def save_state(
     out: Path,
-    policy: Policy,
-    average: Policy,
+    policy: MultiPolicy,
+    average: MultiPolicy,
     optimiser: torch.optim.Optimizer,
     recipe: Recipe,
-    dataset: Dataset,
+    mixture: Mixture,
     step: int,
     best: float | None,
     start: Start,
@@ -52,9 +52,9 @@ def save_state(
         "best": best,
         "start": asdict(start),
         "recipe": recipe_mapping(recipe),
-        "data": _fingerprint(dataset),
-        "policy": policy.state_dict(),
-        "average": average.state_dict(),
+        "data": _by_name(mixture),
+        "policy": policy.tensors(),
+        "average": average.tensors(),
         "optimiser": optimiser.state_dict(),
     }
     work = out / f".{FILE}.writing"
@@ -73,11 +73,11 @@ def save_state(
 
 def load_state(
     out: Path,
-    policy: Policy,
-    average: Policy,
+    policy: MultiPolicy,
+    average: MultiPolicy,
     optimiser: torch.optim.Optimizer,
     recipe: Recipe,
-    dataset: Dataset,
+    mixture: Mixture,
 ) -> tuple[int, float | None, Start]:
     """Restore a run; returns (steps done, best validation error so far, where its first weights came from).
 
@@ -86,7 +86,7 @@ def load_state(
     """
     state = _read(out)
     changed = differences(recipe_mapping(recipe), state["recipe"]) + differences(
-        _fingerprint(dataset), state["data"]
+        _by_name(mixture), state["data"]
     )
     if changed:
         key, now, then = changed[0]
@@ -94,8 +94,8 @@ def load_state(
             f"the run in {str(out)!r} was started with {key} = {then!r:.80}, but now it is {now!r:.80}; resume with "
             "what it was started with, or start another run from its weights with --init"
         )
-    policy.load_state_dict(state["policy"], strict=True)
-    average.load_state_dict(state["average"], strict=True)
+    policy.load_tensors(state["policy"], what="the run's policy", file=out / FILE)
+    average.load_tensors(state["average"], what="the run's policy", file=out / FILE)
     optimiser.load_state_dict(state["optimiser"])
     return int(state["step"]), state["best"], Start(**state.get("start", {}))
 
@@ -110,15 +110,10 @@ def saved_recipe(out: Path) -> dict[str, Any]:
     return recipe
 
 
-def _fingerprint(dataset: Dataset) -> dict[str, Any]:
-    tasks = {"tasks": list(dataset.tasks)} if any(dataset.tasks) else {}
-    return {
-        **tasks,
-        "embodiment": to_mapping(dataset.embodiment),
-        "episodes": [episode.length for episode in dataset.episodes],
-        "action sum": float(dataset.action.sum(dtype="float64")),
-        "state sum": float(dataset.state.sum(dtype="float64")),
-    }
+def _by_name(mixture: Mixture) -> dict[str, Any]:
+    """The data, so that a difference names the dataset; of one dataset alone, so that it need not."""
+    members = describe(mixture)
+    return members[0] if len(members) == 1 else {member["name"]: member for member in members}
 
 
 def _read(out: Path) -> dict[str, Any]:

@@ -12,38 +12,51 @@ from numpy.typing import NDArray
 from hpt_ros.dataset import Dataset
 from hpt_ros.dataset.layout import stream_feature
 from hpt_ros.learning.samples import Split, Windows, actions_in_mode, joined_vectors
-from hpt_ros.modalities import Layout
+from hpt_ros.modalities import MODALITIES, Layout
 from hpt_ros.model import Statistics
+from hpt_ros.model.normaliser import MIN_RANGE
 
 BLOCK_ROWS = 1024  # ticks read at a time: an hour of point clouds does not fit into memory
+STATISTICS = ("limits", "quantiles")
+QUANTILES = (0.01, 0.99)
+# Quantiles want all values at once: of more than these, an evenly spread part is looked at.
+QUANTILE_ROWS = 1 << 18
 
 
 def training_statistics(
-    dataset: Dataset, split: Split, modalities: Sequence[str] | None = None
+    data: Sequence[tuple[Dataset, Split]], modalities: Sequence[str] | None = None, kind: str = "limits"
 ) -> dict[str, Statistics]:
     """Statistics over the training episodes alone.
 
     Args:
-        dataset: opened.
-        split: its `train` episodes count.
-        modalities: the policy's; all that the dataset has if None.
+        data: datasets of one robot, opened; of each split the `train` episodes count.
+        modalities: the policy's; all that the datasets have if None.
+        kind: one of `STATISTICS`; with "quantiles", `min` and `max` are the `QUANTILES`, but where these are the same
+            number (a gripper that is seldom closed) the limits.
 
     Returns:
         "action" (in its mode), and of the modalities that are normalised those that are in the dataset: of joined
         vectors, and over the last axis of all arrays of a modality (of point clouds the axes, over all points).
     """
-    robot = dataset.embodiment
-    statistics = {"action": _actions(dataset, split)}
-    for modality in robot.modalities:
-        key = modality.name
-        if not modality.normalised or (modalities is not None and key not in modalities):
-            continue
-        if modality.layout is Layout.JOINED:
-            statistics[key] = _over(joined_vectors(dataset, key), split)
-        elif modality.layout is Layout.STACKED:
-            names = [stream_feature(key, stream.name) for stream in robot.streams_of(key)]
-            blocks = (block for name in names for block in _blocks(dataset.arrays[name], split))
-            statistics[key] = merged(blocks)
+    first = data[0][0]
+    names = ["action"] + [
+        modality.name
+        for modality in first.embodiment.modalities
+        if modality.normalised and (modalities is None or modality.name in modalities)
+    ]
+    statistics: dict[str, Statistics] = {}
+    for name in names:
+        limits = merged(block for dataset, split in data for block in _values(dataset, split, name))
+        statistics[name] = limits
+        if kind == "quantiles":
+            blocks = [block for dataset, split in data for block in _values(dataset, split, name)]
+            every = -(-sum(map(len, blocks)) // QUANTILE_ROWS)
+            some = np.concatenate([block[::every] for block in blocks])
+            low, high = np.quantile(some, QUANTILES, axis=0).astype(np.float32)
+            moving = high - low >= MIN_RANGE
+            statistics[name] = Statistics(
+                np.where(moving, low, limits.min), np.where(moving, high, limits.max), limits.mean, limits.std
+            )
     return statistics
 
 
@@ -62,24 +75,26 @@ def merged(blocks: Iterable[NDArray[np.float32]]) -> Statistics:
     return Statistics(*(np.asarray(figure, dtype=np.float32) for figure in (low, high, mean, std)))
 
 
-def _actions(dataset: Dataset, split: Split) -> Statistics:
-    """Of actions in their mode: of those that are absolute once each, otherwise of all chunks' real steps."""
+def _values(dataset: Dataset, split: Split, name: str) -> Iterable[NDArray[np.float32]]:
+    """What is normalised under a name, in blocks (N, D) of the training episodes."""
     robot = dataset.embodiment
-    if robot.space.predicted_as_held:
-        return _over(dataset.action, split)
+    if name == "action" and not robot.space.predicted_as_held:
+        return _chunks(dataset, split)  # all chunks' real steps, since they are relative
+    if name == "action":
+        return _blocks(dataset.action, split)
+    if MODALITIES[name].layout is Layout.JOINED:
+        return _blocks(joined_vectors(dataset, name), split)
+    features = [stream_feature(name, stream.name) for stream in robot.streams_of(name)]
+    return (block for feature in features for block in _blocks(dataset.arrays[feature], split))
+
+
+def _chunks(dataset: Dataset, split: Split) -> Iterable[NDArray[np.float32]]:
+    robot = dataset.embodiment
     windows = Windows.of(split.train, robot.observation_horizon, robot.action.horizon)
-
-    def blocks() -> Iterable[NDArray[np.float32]]:
-        for start in range(0, len(windows), BLOCK_ROWS):
-            samples = np.arange(start, min(start + BLOCK_ROWS, len(windows)), dtype=np.int64)
-            _, acted, is_pad = windows.rows(samples)
-            yield actions_in_mode(dataset, acted, dataset.state[windows.tick[samples]])[~is_pad]
-
-    return merged(blocks())
-
-
-def _over(values: NDArray[np.float32], split: Split) -> Statistics:
-    return Statistics.of(np.concatenate([values[episode.start : episode.stop] for episode in split.train]))
+    for start in range(0, len(windows), BLOCK_ROWS):
+        samples = np.arange(start, min(start + BLOCK_ROWS, len(windows)), dtype=np.int64)
+        _, acted, is_pad = windows.rows(samples)
+        yield actions_in_mode(dataset, acted, dataset.state[windows.tick[samples]])[~is_pad]
 
 
 def _blocks(values: NDArray[np.float32], split: Split) -> Iterable[NDArray[np.float32]]:

@@ -1,11 +1,13 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: reads top to bottom in the order in which it runs.
+"""The training loop of `hpt finetune` and `hpt pretrain`: reads top to bottom in the order in which it runs.
 
 Shapes: B batch, T observation horizon, V views, H x W pixels, D state, K action horizon (chunk), A action dimensions.
 
-Every random draw of a step (order, augmentation, dropout) comes from the seed and the step's number, so a run that is
-stopped and resumed computes what the whole run would have computed; on one CPU bit for bit.
+A step's batch mixes samples of several datasets. Those of one dataset go through its robot's stems, the shared trunk
+and its robot's head; the gradients of all are summed before the optimiser moves. Every random draw of a step (samples,
+augmentation, dropout) comes from the seed, the step's number and the process's rank, so a run that is stopped and
+resumed computes what the whole run would have computed; on one CPU bit for bit.
 """
 
 from __future__ import annotations
@@ -14,32 +16,37 @@ import copy
 import math
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from hpt_ros.dataset import Dataset
 from hpt_ros.dataset.metadata import read_image_sizes
+from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
-from hpt_ros.learning.augment import augment_images, augment_state
+from hpt_ros.learning.augment import Rows, augment_images, augment_state
 from hpt_ros.learning.card import write_card
+from hpt_ros.learning.distributed import Processes
 from hpt_ros.learning.evaluation import validate
 from hpt_ros.learning.interrupt import interruptible
 from hpt_ros.learning.loader import prefetched
 from hpt_ros.learning.metrics import Metrics
+from hpt_ros.learning.mixture import Draw, Member, Mixture, mixture_of
 from hpt_ros.learning.optimiser import build_optimiser, ema_decay_at, learning_rate, move_average, train_mode
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.reporter import Reporter, Silent
-from hpt_ros.learning.samples import Split, Windows, samples_at, split_episodes
-from hpt_ros.learning.source import open_source
+from hpt_ros.learning.source import Source, open_source
 from hpt_ros.learning.start import Start, build_policy, completed
 from hpt_ros.learning.state import load_state, save_state
 from hpt_ros.learning.statistics import training_statistics
-from hpt_ros.model import Statistics, save_checkpoint
+from hpt_ros.model import MultiPolicy, RobotFiles, Statistics, save_multi_checkpoint
 from hpt_ros.structured import dump_yaml
 
 
@@ -53,13 +60,41 @@ class Result:
 
     steps: int
     interrupted: bool
-    best_error: float | None  # mean absolute action error on validation episodes, in the action's unit
+    # Least on validation episodes: of one embodiment the mean absolute action error in the action's unit, of several
+    # the loss, averaged over embodiments.
+    best_error: float | None
     samples_per_s: float
     data_wait_share: float  # of the steps' time, waiting for batches
 
 
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """What goes through the network at once: samples of one dataset."""
+
+    embodiment: str
+    inputs: dict[str, Tensor]
+    action: Tensor  # (B, K, A)
+    is_pad: Tensor  # (B, K)
+    weight: float  # of its loss in the step's; those of all processes sum to 1
+    thinning: int  # seed of what is left out, the same for all of one dataset's samples in the step
+
+
+class Losses(torch.nn.Module):
+    """The loss as the forward pass of one module, which DistributedDataParallel wants."""
+
+    def __init__(self, policy: MultiPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, batch: MicroBatch) -> Tensor:
+        """Return the weighted loss, a scalar."""
+        random = torch.Generator().manual_seed(batch.thinning)
+        policy = self.policy.single(batch.embodiment)
+        return policy.loss(batch.inputs, batch.action, batch.is_pad, thinning=random) * batch.weight
+
+
 def train(
-    dataset: Dataset,
+    data: Dataset | Mixture,
     recipe: Recipe,
     out: str | Path,
     *,
@@ -70,94 +105,125 @@ def train(
     report: Reporter | None = None,
     command: str = "",
     stop_after: int | None = None,
+    processes: Processes | None = None,
 ) -> Result:
     """Train a policy and leave its checkpoints in the folder `out`.
 
     Args:
-        dataset: demonstrations, opened.
+        data: demonstrations, opened: of one robot, or a mixture.
         recipe: everything else the result depends on.
         out: the run's folder: ``last/`` and ``best/`` (checkpoints), ``metrics.jsonl``, ``recipe.yaml``,
             ``train_state.pt`` (what `resume` needs).
         start: where the weights come from; random ("from scratch") if None. A resumed run goes on with its own.
         resume: go on from ``out/train_state.pt``.
         cache_root: folder of decoded frames and cached features, see `open_cache`.
-        device: "cpu", "cuda", "cuda:1".
+        device: "cpu", "cuda", "cuda:1"; that of `processes` if these are given.
         report: where messages go.
         command: the command line, for the card.
         stop_after: stop as Ctrl-C would once this many steps are done.
+        processes: those that share the run's batches, see `hpt_ros.learning.distributed`; this one alone if None.
 
     Raises:
         HptError: bad data, an `out` that already holds a run, a recipe that does not fit, a loss that is not finite.
     """
-    report, out, start = report or Silent(), Path(out), start or Start()
+    processes = processes or Processes(device=device)
+    report = (report or Silent()) if processes.first else Silent()
+    device, out, start = processes.device, Path(out), start or Start()
     _check_out(out, resume)
+    processes.require_divided(recipe.batch_size)
     recipe = completed(recipe, start)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
 
     # --- data: episodes to train and to validate on, statistics of the former alone, frames from the cache
-    split = split_episodes(dataset, recipe.validation_share, recipe.seed)
-    report.say(
-        f"data: {dataset.summary()}; {len(split.train)} episodes train, {len(split.validation)} validate"
-    )
-    statistics = training_statistics(dataset, split, recipe.policy.modalities)
-    horizons = dataset.embodiment.observation_horizon, dataset.embodiment.action.horizon
-    windows = Windows.of(split.train, *horizons)
+    mixture = data if isinstance(data, Mixture) else mixture_of(data, recipe.validation_share, recipe.seed)
+    for member in mixture.members:
+        name = (
+            f"{member.name}, {100 * member.share:.1f} % of the samples"
+            if len(mixture.members) > 1
+            else "data"
+        )
+        report.say(
+            f"{name}: {member.dataset.summary()}; {len(member.split.train)} episodes train, "
+            f"{len(member.split.validation)} validate"
+        )
+    robots = mixture.robots
+    statistics = {
+        name: training_statistics(
+            [(member.dataset, member.split) for member in mixture.of(name)],
+            recipe.policy.with_streams_of(robot).modalities,
+            recipe.statistics,
+        )
+        for name, robot in robots.items()
+    }
 
     # --- policy: random, then what `start` names; the averaged copy is the one that is validated and saved
     torch.manual_seed(recipe.seed)
-    policy = build_policy(
-        recipe, dataset.embodiment, statistics, start, report.say, dataset.tasks, resume=resume
-    ).to(device)
+    policy = build_policy(recipe, mixture, statistics, start, report.say, resume=resume).to(device)
     average = copy.deepcopy(policy).eval().requires_grad_(False)
     optimiser = build_optimiser(policy, recipe)
     first, best = 0, None
     if resume:
-        first, best, start = load_state(out, policy, average, optimiser, recipe, dataset)
+        first, best, start = load_state(out, policy, average, optimiser, recipe, mixture)
         report.say(f"resumed after step {first} of {recipe.iterations}")
-    source = open_source(policy, dataset, cache_root, report, cache_features=recipe.cache_features)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.yaml").write_text(dump_yaml(recipe_mapping(recipe)), encoding="utf-8")
-    metrics = Metrics(out / "metrics.jsonl", first)
+    sources: list[Source] = []
+    for turn in range(2):  # the first process fills the caches, then the others open them
+        if processes.first == (turn == 0):
+            sources = [
+                open_source(
+                    policy.single(member.embodiment), member.dataset, cache_root, report,
+                    cache_features=recipe.cache_features and "image" in policy.single(member.embodiment).encoders,
+                )
+                for member in mixture.members
+            ]  # fmt: skip
+        processes.wait()
+    losses: torch.nn.Module = Losses(policy)
+    if processes.world > 1:
+        # Which embodiments a process has in a step differs, so it must be looked up which weights have no gradient.
+        losses = DistributedDataParallel(losses, find_unused_parameters=True, forward_sync_buffers=False)
+    robot_files = {
+        name: RobotFiles(robot.to_yaml(), _stats(statistics[name], mixture.of(name)))
+        for name, robot in robots.items()
+    }
+    metrics = None
+    if processes.first:
+        out.mkdir(parents=True, exist_ok=True)
+        for left in (
+            *out.glob(".*.writing-*"),
+            *out.glob(".*.old-*"),
+        ):  # by a run that was killed while it saved
+            shutil.rmtree(left, ignore_errors=True)
+        (out / "recipe.yaml").write_text(dump_yaml(recipe_mapping(recipe)), encoding="utf-8")
+        metrics = Metrics(out / "metrics.jsonl", first)
 
-    def make(step: int) -> dict[str, Tensor]:
-        """One augmented batch, on the CPU; runs in the background thread."""
-        samples = samples_at(step, recipe.batch_size, len(windows), recipe.seed)
-        batch = source.batch(windows, samples)
-        tensors = {key: torch.from_numpy(values) for key, values in batch.inputs.items()}
-        # Each has random numbers of its own, so that one that is not there does not change the other's.
-        if "image" in tensors:
-            random = torch.Generator().manual_seed(_step_seed(recipe.seed, step, 0))
-            tensors["image"] = augment_images(tensors["image"], recipe.augment, random)
-        if "state" in tensors:
-            random = torch.Generator().manual_seed(_step_seed(recipe.seed, step, 2))
-            tensors["state"] = augment_state(tensors["state"], recipe.augment, random)
-        return {
-            **tensors,
-            "action": torch.from_numpy(batch.action),  # (B, K, A)
-            "is_pad": torch.from_numpy(batch.is_pad),  # (B, K)
-        }
-
-    image_sizes = read_image_sizes(dataset.root)
+    def make(step: int) -> list[MicroBatch]:
+        """This process's part of a step's batch, augmented, on the CPU; runs in the background thread."""
+        draws = mixture.draws(
+            step, recipe.batch_size, recipe.seed, whole=recipe.mixing == "dataset",
+            rank=processes.rank, world=processes.world,
+        )  # fmt: skip
+        return [part for draw in draws for part in _micro_batches(mixture, sources, draw, recipe, step)]
 
     def save(step: int, measured: dict[str, Any]) -> None:
         nonlocal best
+        score = measured.get("validation_error", measured.get("validation_loss"))
+        better = score is not None and (best is None or score < best)
+        best = score if better else best
+        if not processes.first:
+            return
         saved = {"step": step, **measured}
-        error = measured.get("validation_error")
-        better = error is not None and (best is None or error < best)
-        best = error if better else best
+        card = write_card(mixture, recipe, saved, command=command, start=start)
         for name in ("last", "best") if better else ("last",):
-            card = write_card(dataset, split, recipe, saved, command=command, start=start)
-            save_checkpoint(
+            save_multi_checkpoint(
                 out / name,
                 average,
-                embodiment_yaml=dataset.embodiment.to_yaml(),
-                stats=_plain(statistics, split) | {"image_sizes": image_sizes},
+                robot_files,
                 card=card,
-                metrics={key: value for key, value in saved.items() if isinstance(value, (int, float))},
+                metrics={key: value for key, value in saved.items() if isinstance(value, (int, float))}
+                | {f"validation_loss {name}": f["loss"] for name, f in saved.get("validation", {}).items()},
                 training=recipe_mapping(recipe),
             )
-        save_state(out, policy, average, optimiser, recipe, dataset, step, best, start)
+        save_state(out, policy, average, optimiser, recipe, mixture, step, best, start)
 
     # --- loop
     step, waited, began = first, 0.0, time.perf_counter()
@@ -167,30 +233,35 @@ def train(
     kind = torch.device(device).type
     train_mode(policy, recipe)
     with interruptible() as interrupted, prefetched(make, first, goal) as batches:
-        while step < goal and not interrupted():
+        while step < goal and not processes.any(interrupted()):
             lr = learning_rate(recipe, step)
             for group in optimiser.param_groups:
                 group["lr"] = lr * group["lr_scale"]
             asked = time.perf_counter()
-            batch = {key: value.to(device, non_blocking=True) for key, value in batches.next().items()}
+            parts = batches.next()
             waited += time.perf_counter() - asked
 
-            torch.manual_seed(_step_seed(recipe.seed, step, 1))  # dropout, drop path, horizon masking
-            inputs = {key: values for key, values in batch.items() if key not in ("action", "is_pad")}
-            with torch.autocast(kind, dtype=torch.bfloat16, enabled=use_autocast):
-                loss = policy.loss(inputs, batch["action"], batch["is_pad"])
+            torch.manual_seed(step_seed(recipe.seed, step, 1, processes.rank))  # dropout and drop path
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            for number, part in enumerate(parts, 1):
+                part = _moved(part, device)
+                # Processes add up their gradients once a step, with the last part's.
+                alone = processes.world > 1 and number < len(parts)
+                with losses.no_sync() if alone else nullcontext():  # type: ignore[operator]
+                    with torch.autocast(kind, dtype=torch.bfloat16, enabled=use_autocast):
+                        loss = losses(part)
+                    # DistributedDataParallel takes the mean of the processes' gradients; wanted is the sum.
+                    (loss * processes.world).backward()
+                loss_sum += loss.detach()
             if recipe.gradient_clip:
                 torch.nn.utils.clip_grad_norm_(policy.parameters(), recipe.gradient_clip)
             optimiser.step()
             move_average(average, policy, ema_decay_at(recipe.ema_decay, step))
-            loss_sum += loss.detach()
             step += 1
 
             if step % recipe.log_every == 0 or step == goal:
+                mean = float(processes.sum(loss_sum)) / (step - logged_step)
                 now = time.perf_counter()
-                mean = float(loss_sum) / (step - logged_step)
                 if not math.isfinite(mean):
                     raise TrainError(
                         f"the loss became {mean} within the {recipe.log_every} steps before step {step}; the "
@@ -198,38 +269,104 @@ def train(
                         "with --init"
                     )
                 rate = (step - logged_step) * recipe.batch_size / (now - logged_at)
-                metrics.write(
-                    step=step, loss=mean, lr=lr, samples_per_s=rate, data_wait_share=waited / (now - began)
-                )
+                if metrics:
+                    metrics.write(
+                        step=step,
+                        loss=mean,
+                        lr=lr,
+                        samples_per_s=rate,
+                        data_wait_share=waited / (now - began),
+                    )
                 report.bar(
                     "training", step, recipe.iterations, f"loss {mean:.4f}  lr {lr:.1e}  {rate:.0f} samples/s"
                 )
                 logged_at, logged_step, loss_sum = now, step, torch.zeros((), device=device)
             if step % recipe.validation_every == 0 or step == goal:
                 before = time.perf_counter()
-                measured = validate(average, source, split, recipe)
-                if measured:
+                measured = validate(average, mixture, sources, recipe, processes)
+                if measured and metrics:
                     metrics.write(step=step, **measured)
-                    report.say(
-                        f"step {step}: validation loss {measured['validation_loss']:.4f}, action error "
-                        f"{measured['validation_error']:.4f} {dataset.embodiment.action.unit}"
-                    )
+                if measured:
+                    report.say(f"step {step}: {_validation_line(measured, robots)}")
                 save(step, measured)
                 saved_at = step
                 logged_at += time.perf_counter() - before  # samples/s is of training alone
-        if interrupted() and saved_at != step:
+        if saved_at != step and step < goal:
             save(step, {})
+    processes.wait()
     spent = max(time.perf_counter() - began, 1e-9)
     done = (step - first) * recipe.batch_size
     return Result(step, step < recipe.iterations, best, done / spent, waited / spent)
 
 
-def _plain(statistics: dict[str, Statistics], split: Split) -> dict[str, Any]:
+def _micro_batches(
+    mixture: Mixture, sources: Sequence[Source], draw: Draw, recipe: Recipe, step: int
+) -> Iterator[MicroBatch]:
+    """The samples of one draw, in parts of at most `recipe.micro_batch`.
+
+    The step's loss is the mean over the samples of their datasets' losses; the loss of one dataset's samples is the
+    mean over their real steps, so a part counts by the real steps that are in it. However a batch is cut into parts
+    and processes, the sum is the same.
+    """
+    member, source = mixture.members[draw.member], sources[draw.member]
+    real = float((~member.windows.rows(draw.samples)[2]).sum())
+    share = len(draw.samples) / recipe.batch_size
+    most = recipe.micro_batch or len(draw.rows)
+    for place in range(0, len(draw.rows), most):
+        here = draw.rows[place : place + most]
+        batch = source.batch(member.windows, draw.samples[here])
+        tensors = {key: torch.from_numpy(values) for key, values in batch.inputs.items()}
+        rows = Rows(len(draw.samples), torch.from_numpy(here))
+        # Each has random numbers of its own, so that one that is not there does not change the other's.
+        for key, use, change in (("image", 0, augment_images), ("state", 2, augment_state)):
+            if key in tensors:
+                random = torch.Generator().manual_seed(step_seed(recipe.seed, step, use, draw.member))
+                tensors[key] = change(tensors[key], recipe.augment, random, rows)
+        yield MicroBatch(
+            member.embodiment,
+            tensors,
+            torch.from_numpy(batch.action),
+            torch.from_numpy(batch.is_pad),
+            weight=share * (float((~batch.is_pad).sum()) / real),
+            thinning=step_seed(recipe.seed, step, 3, draw.member),
+        )
+
+
+def _moved(batch: MicroBatch, device: str) -> MicroBatch:
+    return replace(
+        batch,
+        inputs={key: value.to(device, non_blocking=True) for key, value in batch.inputs.items()},
+        action=batch.action.to(device, non_blocking=True),
+        is_pad=batch.is_pad.to(device, non_blocking=True),
+    )
+
+
+def _validation_line(measured: dict[str, Any], robots: Mapping[str, Embodiment]) -> str:
+    if "validation" not in measured:
+        (robot,) = robots.values()
+        return (
+            f"validation loss {measured['validation_loss']:.4f}, action error "
+            f"{measured['validation_error']:.4f} {robot.action.unit}"
+        )
+    each = ", ".join(
+        f"{name} {figures['loss']:.4f} (action error {figures['error']:.4f} {robots[name].action.unit})"
+        for name, figures in measured["validation"].items()
+    )
+    return f"validation loss {measured['validation_loss']:.4f}, the mean of {each}"
+
+
+def _stats(statistics: Mapping[str, Statistics], members: Sequence[Member]) -> dict[str, Any]:
+    """What a checkpoint keeps of the training data of one embodiment."""
     figures: dict[str, Any] = {
         name: {part: getattr(values, part).tolist() for part in ("min", "max", "mean", "std")}
         for name, values in statistics.items()
     }
-    return figures | {"samples": sum(episode.length for episode in split.train)}
+    sizes: dict[str, list[Any]] = {}
+    for member in members:
+        for stream, found in read_image_sizes(member.dataset.root).items():
+            there = sizes.setdefault(stream, [])
+            there += [size for size in found if size not in there]
+    return figures | {"samples": sum(len(member.windows) for member in members), "image_sizes": sizes}
 
 
 def _check_out(out: Path, resume: bool) -> None:
@@ -256,5 +393,6 @@ def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.absolute().parent)
 
 
-def _step_seed(seed: int, step: int, use: int) -> int:
-    return int(np.random.SeedSequence([seed, step, use]).generate_state(1, np.uint64)[0]) >> 1
+def step_seed(seed: int, step: int, use: int, of: int) -> int:
+    """A seed for one use of random numbers in a step, of one dataset or process."""
+    return int(np.random.SeedSequence([seed, step, use, of]).generate_state(1, np.uint64)[0]) >> 1

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 Shape: TypeAlias = tuple[int, ...]
 # Makes a sample of a stream's message; or the location of such a function, e.g. "package.module:decode", which is
@@ -69,7 +69,7 @@ class Modality:
         name: in embodiment files, recipes, datasets and the names of weights.
         layout: how its streams make one input.
         dtype: of a decoded sample, numpy's name; "str" of texts. Policies are given float64 as float32.
-        network: location of the subclass of `hpt_ros.model.modality.Entries` that makes entries for its stem of it.
+        network: subclass of `hpt_ros.model.modality.Entries` that makes entries for its stem of it, or its location.
         sample: gives the shape of a stream's sample; of a text ().
         inputs: names under which a policy takes it, the one of `hpt_ros.observation.assemble` last.
         needs: keys of a stream that this modality needs ("image", "points").
@@ -84,13 +84,14 @@ class Modality:
         same_size: an embodiment's streams of it must have one shape; images may differ until a policy takes them.
         sizes: names of its sizes in checkpoints of before `PolicyConfig.shapes`, for each axis of an input's shape;
             a number is that axis' length.
+        example: shape of one step's input in documentation.
         note: what `hpt embodiment init` says of a topic that may be of this modality.
     """
 
     name: str
     layout: Layout
     dtype: str
-    network: str
+    network: str | type[Any]
     sample: Callable[[Any], Shape] = vector
     inputs: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
@@ -104,12 +105,23 @@ class Modality:
     holds: bool = False
     same_size: bool = True
     sizes: tuple[str | int, ...] = ()
+    example: Shape = ()
     note: str = ""
+
+    @property
+    def axes_of_input(self) -> int:
+        """Number of axes of one step's input."""
+        return 1 if self.layout is Layout.JOINED else 1 + (len(self.axes) or 1)
 
     @property
     def input(self) -> str:
         """Name of the input as observations and datasets give it."""
-        return self.inputs[-1] if self.inputs else self.name
+        return self.names[-1]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """`inputs`; its own name if there are none."""
+        return self.inputs or (self.name,)
 
     @property
     def stored_as(self) -> str:
@@ -135,7 +147,7 @@ class Modality:
         if len(set(shapes.values())) > 1:
             listed = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
             raise HptError(
-                f"the {self.name} streams have the sizes {listed}, but one size for all of them was expected; give "
-                "them the same size in the embodiment file"
-            )
+                Code.WRONG_SHAPE, f"the {self.name} streams", problem=f"have the sizes {listed}",
+                expected="one size for all of them", remedy="give them the same size in the embodiment file",
+            )  # fmt: skip
         return (len(streams), *next(iter(shapes.values()), ()))

@@ -19,4 +19,5 @@ MODALITY = Modality(
     normalised=False,
     same_size=False,
     sizes=("depth_views", "depth_height", "depth_width"),
+    example=(1, 120, 160),
 )

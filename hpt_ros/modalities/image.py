@@ -26,4 +26,5 @@ MODALITY = Modality(
     normalised=False,
     same_size=False,
     sizes=("views", "image_height", "image_width", 3),
+    example=(2, 240, 320, 3),
 )

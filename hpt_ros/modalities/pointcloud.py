@@ -21,4 +21,5 @@ MODALITY = Modality(
     needs=("points",),
     axes=("point", "axis"),
     sizes=("clouds", "cloud_points", 3),
+    example=(1, 512, 3),
 )

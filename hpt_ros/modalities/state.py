@@ -13,4 +13,5 @@ MODALITY = Modality(
     network="hpt_ros.model.modalities:Vector",
     linear=True,
     sizes=("state_dim",),
+    example=(14,),
 )

@@ -16,5 +16,6 @@ MODALITY = Modality(
         "hpt_ros.embodiment.message_types.float_multi_array:decode_array",
     ),
     sizes=("tactile_arrays", "tactile_values"),
+    example=(2, 16),
     note="CHECK ME: touch? It may be a command, or a state",
 )

@@ -12,5 +12,6 @@ MODALITY = Modality(
     dtype="float64",
     network="hpt_ros.model.modalities:Vector",
     sizes=("wrench_dim",),
+    example=(6,),
     note="N and N m, in the frame of the sensor",
 )

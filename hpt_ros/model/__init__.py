@@ -2,10 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stems, trunk, heads, normaliser, the policy and its checkpoints."""
 
-from hpt_ros.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from hpt_ros.model.checkpoint import (
+    Checkpoint,
+    MultiCheckpoint,
+    RobotFiles,
+    load_checkpoint,
+    load_multi_checkpoint,
+    save_checkpoint,
+    save_multi_checkpoint,
+)
 from hpt_ros.model.config import PolicyConfig, StemConfig, TrunkConfig
 from hpt_ros.model.encoder_config import ImageEncoderConfig
 from hpt_ros.model.head_config import HeadConfig
+from hpt_ros.model.multi import MultiPolicy, MultiPolicyConfig
 from hpt_ros.model.normaliser import Statistics
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.weights import LoadReport, export_trunk, load_image_encoder, load_model, load_trunk
@@ -15,8 +24,12 @@ __all__ = [
     "HeadConfig",
     "ImageEncoderConfig",
     "LoadReport",
+    "MultiCheckpoint",
+    "MultiPolicy",
+    "MultiPolicyConfig",
     "Policy",
     "PolicyConfig",
+    "RobotFiles",
     "Statistics",
     "StemConfig",
     "TrunkConfig",
@@ -24,6 +37,8 @@ __all__ = [
     "load_checkpoint",
     "load_image_encoder",
     "load_model",
+    "load_multi_checkpoint",
     "load_trunk",
     "save_checkpoint",
+    "save_multi_checkpoint",
 ]

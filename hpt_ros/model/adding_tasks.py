@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import torch
 
-from hpt_ros.model.config import LANGUAGE
+from hpt_ros.errors import Code
+from hpt_ros.modalities import LANGUAGE
 from hpt_ros.model.language import embed_tasks
 from hpt_ros.model.policy import Policy, PolicyError
 
@@ -25,17 +26,19 @@ def with_tasks(policy: Policy, tasks: tuple[str, ...]) -> Policy:
     config = policy.config
     if LANGUAGE not in config.modalities:
         raise PolicyError(
-            f"the policy's stems are for {', '.join(config.modalities)}, so it does not read a task's text; take a "
-            "checkpoint that was trained with a language stem"
-        )
+            Code.UNSUPPORTED, "the policy's stems",
+            problem=f"are for {', '.join(config.modalities)}, so it does not read a task's text",
+            remedy="take a checkpoint that was trained with a language stem",
+        )  # fmt: skip
     if config.language.kind == "none":
         raise PolicyError(
-            "the embeddings of the policy's tasks came from elsewhere (language.kind is none), so this cannot embed "
-            "another; take a checkpoint that was trained with a language model"
-        )
+            Code.UNSUPPORTED, "the embeddings of the policy's tasks",
+            problem="came from elsewhere (language.kind is none), so this cannot embed another",
+            remedy="take a checkpoint that was trained with a language model",
+        )  # fmt: skip
     known = [task for task in tasks if task in config.tasks]
     if known:
-        raise PolicyError(f"the policy knows the task {known[0]!r} already; leave it out")
+        raise PolicyError(Code.UNEXPECTED, "the policy", known[0], problem="knows the task {value} already")
     bigger = Policy(replace(config, tasks=(*config.tasks, *tasks)))
     added = torch.as_tensor(embed_tasks(config.language, tasks))
     state = {name: value for name, value in policy.state_dict().items() if not name.startswith("language.")}

@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoint folders: a policy with everything that running it needs.
+"""Checkpoint folders: the policy of one or many embodiments, with everything that running it needs.
 
 | file | what it holds |
 | --- | --- |
-| config.yaml | format, the policy's configuration, the weights' hash, metrics, the training recipe |
-| model.safetensors | every tensor of the policy, float32 or (half precision) float16 |
-| embodiment.yaml | the embodiment file's text, unchanged |
-| stats.json | statistics of the training data, and the sizes that its images had before they were resized |
-| card.md | how it was made, for people |
+| config.yaml | format, the policies' configurations, the weights' hash, metrics, the training recipe |
+| model.safetensors | every tensor, float32 or (half precision) float16 |
+| embodiments/NAME/embodiment.yaml | the embodiment file's text, unchanged |
+| embodiments/NAME/stats.json | statistics of the training data, and its images' sizes before they were resized |
+| README.md | the model card: how it was made, for people |
+
+Format 1, of one embodiment, has embodiment.yaml, stats.json and card.md beside config.yaml; it is read, not written.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,23 +27,18 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from hpt_ros.errors import HptError
-from hpt_ros.model.config import PolicyConfig
+from hpt_ros.errors import Code, HptError
+from hpt_ros.model.config import PolicyConfig, with_shapes
+from hpt_ros.model.multi import MultiPolicy, MultiPolicyConfig, load_into
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.sources import read_tensors, sha256_of
-from hpt_ros.model.weights import load_strictly
 from hpt_ros.model.writing import publish
 from hpt_ros.structured import dump_yaml, field, read_dataclass, read_yaml_file, to_mapping
 
-FORMAT = 1
-CONFIG, WEIGHTS, EMBODIMENT, STATS, CARD = (
-    "config.yaml",
-    "model.safetensors",
-    "embodiment.yaml",
-    "stats.json",
-    "card.md",
-)
-FILES = (CONFIG, WEIGHTS, EMBODIMENT, STATS, CARD)
+FORMAT, FORMAT_OF_ONE = 2, 1
+CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
+EMBODIMENTS, EMBODIMENT, STATS = "embodiments", "embodiment.yaml", "stats.json"
+CARD_OF_ONE = "card.md"
 KEPT_FULL = "normalizer."  # raw units span any range; half precision would shift what the robot is told
 
 
@@ -63,14 +60,22 @@ class CheckpointConfig:
     """The fixed part of config.yaml."""
 
     format: int = field("version of the checkpoint's layout", minimum=1)
-    policy: PolicyConfig = field("what was built")
+    model: MultiPolicyConfig = field("what was built")
     weights: WeightsInfo = field("the weight file")
     metrics: dict[str, float] = field("figures of the training run")
 
 
 @dataclass(frozen=True, slots=True)
+class RobotFiles:
+    """What a checkpoint holds of one embodiment besides its policy."""
+
+    embodiment_yaml: str
+    stats: Mapping[str, Any]  # plain values, for JSON
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A loaded checkpoint. The policy is in evaluation mode, on the CPU, in float32."""
+    """One embodiment's part of a checkpoint. The policy is in evaluation mode, on the CPU, in float32."""
 
     policy: Policy
     config: PolicyConfig
@@ -80,6 +85,30 @@ class Checkpoint:
     card: str
     metrics: Mapping[str, float]
     training: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MultiCheckpoint:
+    """A loaded checkpoint. The policies are in evaluation mode, on the CPU, in float32."""
+
+    policy: MultiPolicy
+    robots: Mapping[str, RobotFiles]
+    weights: WeightsInfo
+    card: str
+    metrics: Mapping[str, float]
+    training: Mapping[str, Any]
+
+    def single(self, name: str) -> Checkpoint:
+        """One embodiment's part; it shares the weights.
+
+        Raises:
+            HptError: there is no such embodiment.
+        """
+        policy, robot = self.policy.single(name), self.robots[name]
+        return Checkpoint(
+            policy, policy.config, self.weights, robot.embodiment_yaml, robot.stats,
+            self.card, self.metrics, self.training,
+        )  # fmt: skip
 
 
 def save_checkpoint(
@@ -93,6 +122,28 @@ def save_checkpoint(
     training: Mapping[str, Any] | None = None,
     half_precision: bool = False,
 ) -> Path:
+    """Write the checkpoint of one embodiment; see `save_multi_checkpoint`."""
+    return save_multi_checkpoint(
+        folder,
+        MultiPolicy.of(policy),
+        {policy.config.embodiment: RobotFiles(embodiment_yaml, stats)},
+        card=card,
+        metrics=metrics,
+        training=training,
+        half_precision=half_precision,
+    )
+
+
+def save_multi_checkpoint(
+    folder: str | Path,
+    policy: MultiPolicy,
+    robots: Mapping[str, RobotFiles],
+    *,
+    card: str | Callable[[str], str],
+    metrics: Mapping[str, float] | None = None,
+    training: Mapping[str, Any] | None = None,
+    half_precision: bool = False,
+) -> Path:
     """Write a checkpoint folder so that it is there whole or not at all, and return its path.
 
     Everything is written to a sibling folder first, which then takes the name. An older checkpoint of that name is
@@ -101,8 +152,7 @@ def save_checkpoint(
     Args:
         folder: where to; parents are made.
         policy: with statistics set.
-        embodiment_yaml: the embodiment file's text.
-        stats: statistics of the training data, as plain values for JSON.
+        robots: embodiment to its file's text and the statistics of its training data.
         card: Markdown for people: data, command, commit, metrics; or what returns it, given the weight file's hash.
         metrics: figures of the training run, for config.yaml.
         training: the training recipe as plain values, for config.yaml.
@@ -117,31 +167,38 @@ def save_checkpoint(
         target.is_dir() and (not any(target.iterdir()) or (target / CONFIG).is_file())
     ):
         raise CheckpointError(
-            f"{str(target)!r} exists and is no checkpoint (it has no {CONFIG}), so it is not replaced; "
-            "name another folder"
-        )
+            Code.EXISTS, f"{str(target)!r} exists and",
+            problem=f"is no checkpoint (it has no {CONFIG}), so it is not replaced",
+            remedy="name another folder",
+        )  # fmt: skip
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.writing-", dir=target.parent))
     try:
         tensors = _tensors_to_store(policy, half_precision)
-        save_file(tensors, work / WEIGHTS, metadata={"format": "pt"})
+        trunk = next(iter(policy.config.policies.values())).trunk
+        # One entry alone: safetensors writes several in any order, and the same weights should be the same file.
+        save_file(tensors, work / WEIGHTS, metadata={"heads": str(trunk.heads)})
         config = CheckpointConfig(
             format=FORMAT,
-            policy=policy.config,
+            model=policy.config,
             weights=WeightsInfo(sha256_of(work / WEIGHTS), len(tensors), half_precision),
             metrics={name: float(value) for name, value in (metrics or {}).items()},
         )
         mapping = to_mapping(config) | {"training": dict(training or {})}
         (work / CONFIG).write_text(dump_yaml(mapping), encoding="utf-8")
-        (work / EMBODIMENT).write_text(embodiment_yaml, encoding="utf-8")
-        (work / STATS).write_text(json.dumps(stats, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        for name in policy.names:
+            place, robot = work / EMBODIMENTS / name, robots[name]
+            place.mkdir(parents=True)
+            (place / EMBODIMENT).write_text(robot.embodiment_yaml, encoding="utf-8")
+            stats = json.dumps(robot.stats, indent=1, allow_nan=False)
+            (place / STATS).write_text(f"{stats}\n", encoding="utf-8")
         text = card if isinstance(card, str) else card(config.weights.sha256)
         (work / CARD).write_text(text, encoding="utf-8")
         publish(work)
         _replace(work, target)
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise CheckpointError(
-            f"the checkpoint {str(target)!r} cannot be written: {error}; nothing was changed"
+            Code.UNWRITABLE, f"the checkpoint {str(target)!r}", remedy="nothing was changed", cause=error
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -149,34 +206,58 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: str | Path) -> Checkpoint:
-    """Load a checkpoint folder, strictly.
+    """Load one embodiment's policy from a checkpoint, strictly; the others of the file are not built.
+
+    Args:
+        folder: the checkpoint of one embodiment, or the folder of one among many, ``CHECKPOINT/embodiments/NAME``.
+
+    Raises:
+        HptError: a file is missing, damaged or cut short, of a newer format, or does not fit the configuration; or
+            the checkpoint is of many embodiments and none is named.
+    """
+    root, name = _locate(Path(folder))
+    config, training = read_config(root)
+    names = tuple(config.model.policies)
+    if name is None:
+        if len(names) > 1:
+            raise CheckpointError(
+                Code.INVALID, f"the checkpoint {str(root)!r}",
+                problem=f"is of the embodiments {', '.join(names)}", expected="one",
+                remedy=f"name it, as {str(root / EMBODIMENTS / names[0])!r}",
+            )  # fmt: skip
+        (name,) = names
+    policy = Policy(config.model.only(name))
+    load_into(policy, config.model, _read_weights(root, config), file=root / WEIGHTS)
+    policy.require_ready()
+    robot = _read_robot(root, config.format, name)
+    return Checkpoint(
+        policy=policy.eval(),
+        config=policy.config,
+        weights=config.weights,
+        embodiment_yaml=robot.embodiment_yaml,
+        stats=robot.stats,
+        card=_read_card(root, config.format),
+        metrics=config.metrics,
+        training=training,
+    )
+
+
+def load_multi_checkpoint(folder: str | Path) -> MultiCheckpoint:
+    """Load the policies of all embodiments of a checkpoint folder, strictly.
 
     Raises:
         HptError: a file is missing, damaged or cut short, of a newer format, or does not fit the configuration.
     """
-    path = Path(folder)
-    config, training = read_config(path)
-    actual = sha256_of(path / WEIGHTS)
-    if actual != config.weights.sha256:
-        size = (path / WEIGHTS).stat().st_size
-        raise CheckpointError(
-            f"the file {str(path / WEIGHTS)!r} ({size} bytes) is not the one that was saved (sha256 {actual[:16]}, "
-            f"expected {config.weights.sha256[:16]}); it was changed or cut short, so copy the checkpoint again"
-        )
-    tensors = {
-        name: value.to(torch.float32) if value.is_floating_point() else value
-        for name, value in read_tensors(path / WEIGHTS).items()
-    }
-    policy = Policy(config.policy)
-    load_strictly(policy, tensors, what="the policy of config.yaml", file=path / WEIGHTS)
+    root = Path(folder)
+    config, training = read_config(root)
+    policy = MultiPolicy(config.model)
+    policy.load_tensors(_read_weights(root, config), what="the policy of config.yaml", file=root / WEIGHTS)
     policy.require_ready()
-    return Checkpoint(
+    return MultiCheckpoint(
         policy=policy.eval(),
-        config=config.policy,
+        robots={name: _read_robot(root, config.format, name) for name in policy.names},
         weights=config.weights,
-        embodiment_yaml=(path / EMBODIMENT).read_text(encoding="utf-8"),
-        stats=_read_json(path / STATS),
-        card=(path / CARD).read_text(encoding="utf-8"),
+        card=_read_card(root, config.format),
         metrics=config.metrics,
         training=training,
     )
@@ -191,39 +272,110 @@ def read_config(folder: str | Path) -> tuple[CheckpointConfig, dict[str, Any]]:
     path = Path(folder)
     if not path.is_dir():
         raise CheckpointError(
-            f"the checkpoint {str(path)!r} is no folder; give the folder that holds {CONFIG}"
-        )
-    missing = [name for name in FILES if not (path / name).is_file()]
-    if missing:
-        raise CheckpointError(
-            f"the checkpoint {str(path)!r} lacks {', '.join(missing)}; "
-            f"a checkpoint has {', '.join(FILES)}, so copy it whole"
-        )
+            Code.INVALID, f"the checkpoint {str(path)!r}", problem="is no folder",
+            remedy=f"give the folder that holds {CONFIG}",
+        )  # fmt: skip
+    _require_files(path, (CONFIG, WEIGHTS))
     mapping = read_yaml_file(path / CONFIG)
     where = f"the checkpoint's {str(path / CONFIG)!r}"
-    if mapping.get("format") != FORMAT:
+    if mapping.get("format") not in (FORMAT, FORMAT_OF_ONE):
         raise CheckpointError(
-            f"{where} has the format {mapping.get('format')!r}, but this version reads format {FORMAT}; "
-            "use the hpt_ros that wrote it"
-        )
+            Code.INVALID, f"{where}, format", mapping.get("format"),
+            problem=f"is {{value}}, but this version reads formats {FORMAT_OF_ONE} and {FORMAT}",
+            remedy="use the hpt_ros that wrote it",
+        )  # fmt: skip
+    if mapping["format"] == FORMAT_OF_ONE and isinstance(mapping.get("policy"), dict):
+        policy = mapping.pop("policy")
+        mapping["model"] = {"policies": {str(policy.get("embodiment")): policy}}
     training = mapping.pop("training", {})
     if not isinstance(training, dict):
-        raise CheckpointError(f"{where}, key 'training', is no mapping; copy the checkpoint again")
-    return read_dataclass(CheckpointConfig, mapping, where=where), training
+        raise CheckpointError(
+            Code.UNREADABLE, f"{where}, key 'training'", problem="is no mapping",
+            remedy="copy the checkpoint again",
+        )  # fmt: skip
+    policies = mapping["model"].get("policies") if isinstance(mapping.get("model"), dict) else None
+    if isinstance(policies, dict):
+        mapping["model"]["policies"] = {name: with_shapes(policy) for name, policy in policies.items()}
+    config = read_dataclass(CheckpointConfig, mapping, where=where)
+    _require_files(
+        path,
+        [CARD_OF_ONE, EMBODIMENT, STATS]
+        if config.format == FORMAT_OF_ONE
+        else [CARD, *(f"{EMBODIMENTS}/{n}/{f}" for n in config.model.policies for f in (EMBODIMENT, STATS))],
+    )
+    return config, training
 
 
-def _tensors_to_store(policy: Policy, half_precision: bool) -> dict[str, torch.Tensor]:
+def is_many(folder: str | Path) -> bool:
+    """Whether a folder is a checkpoint of several embodiments, and not the folder of one of them."""
+    root, name = _locate(Path(folder))
+    return name is None and len(read_config(root)[0].model.policies) > 1
+
+
+def first_policy(folder: str | Path) -> Policy:
+    """A policy of the checkpoint, for what all its embodiments share: the trunk."""
+    root, name = _locate(Path(folder))
+    if name is None and is_many(root):
+        root = root / EMBODIMENTS / next(iter(read_config(root)[0].model.policies))
+    return load_checkpoint(root if name is None else folder).policy
+
+
+def _locate(path: Path) -> tuple[Path, str | None]:
+    """The checkpoint's folder, and the embodiment if `path` is one's folder in it."""
+    if path.parent.name == EMBODIMENTS and (path.parent.parent / CONFIG).is_file():
+        return path.parent.parent, path.name
+    return path, None
+
+
+def _require_files(path: Path, names: Sequence[str]) -> None:
+    missing = [name for name in names if not (path / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            Code.MISSING, f"the checkpoint {str(path)!r}", problem=f"lacks {', '.join(missing)}",
+            remedy=f"a checkpoint has {CONFIG}, {WEIGHTS}, {CARD} and {EMBODIMENTS}/NAME/ with {EMBODIMENT} "
+            f"and {STATS}, so copy it whole",
+        )  # fmt: skip
+
+
+def _read_weights(root: Path, config: CheckpointConfig) -> dict[str, torch.Tensor]:
+    """The weight file's tensors, float32 where they are no integers, if it is the one that was saved."""
+    actual = sha256_of(root / WEIGHTS)
+    if actual != config.weights.sha256:
+        size = (root / WEIGHTS).stat().st_size
+        raise CheckpointError(
+            Code.DAMAGED, f"the file {str(root / WEIGHTS)!r} ({size} bytes)",
+            problem=f"is not the one that was saved (sha256 {actual[:16]}, expected "
+            f"{config.weights.sha256[:16]})",
+            remedy="it was changed or cut short, so copy the checkpoint again",
+        )  # fmt: skip
+    return {
+        name: value.to(torch.float32) if value.is_floating_point() else value
+        for name, value in read_tensors(root / WEIGHTS).items()
+    }
+
+
+def _read_robot(root: Path, layout: int, name: str) -> RobotFiles:
+    place = root if layout == FORMAT_OF_ONE else root / EMBODIMENTS / name
+    return RobotFiles((place / EMBODIMENT).read_text(encoding="utf-8"), _read_json(place / STATS))
+
+
+def _read_card(root: Path, layout: int) -> str:
+    return (root / (CARD_OF_ONE if layout == FORMAT_OF_ONE else CARD)).read_text(encoding="utf-8")
+
+
+def _tensors_to_store(policy: MultiPolicy, half_precision: bool) -> dict[str, torch.Tensor]:
     stored: dict[str, torch.Tensor] = {}
-    for name, value in policy.state_dict().items():
+    for name, value in policy.tensors().items():
         tensor = value.detach().to("cpu")
         if tensor.is_floating_point():
             half = half_precision and not name.startswith(KEPT_FULL)
             tensor = tensor.to(torch.float16 if half else torch.float32)
             if not bool(torch.isfinite(tensor).all()):
                 raise CheckpointError(
-                    f"the weight {name!r} holds a value that is no finite number{' in float16' if half else ''}; "
-                    f"{'store it in full precision' if half else 'train again with a lower learning rate'}"
-                )
+                    Code.NOT_FINITE, f"the weight {name!r}",
+                    problem=f"holds a value that is no finite number{' in float16' if half else ''}",
+                    remedy=f"{'store it in full precision' if half else 'train again with a lower learning rate'}",
+                )  # fmt: skip
         stored[name] = tensor.contiguous().clone()  # safetensors refuses tensors that share memory
     return stored
 
@@ -233,10 +385,14 @@ def _read_json(file: Path) -> dict[str, Any]:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise CheckpointError(
-            f"the file {str(file)!r} is no JSON ({error}); copy the checkpoint again"
-        ) from error
+            Code.UNREADABLE, f"the file {str(file)!r}", problem="is no JSON",
+            remedy="copy the checkpoint again", cause=error,
+        ) from error  # fmt: skip
     if not isinstance(data, dict):
-        raise CheckpointError(f"the file {str(file)!r} holds no JSON object; copy the checkpoint again")
+        raise CheckpointError(
+            Code.UNREADABLE, f"the file {str(file)!r}", problem="holds no JSON object",
+            remedy="copy the checkpoint again",
+        )  # fmt: skip
     return data
 
 

@@ -12,34 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code
+from hpt_ros.modalities import DEPTH, IMAGE, LANGUAGE, MODALITIES, STATE, Layout
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.encoder_config import DepthEncoderConfig, ImageEncoderConfig, LanguageConfig
 from hpt_ros.model.head_config import FEATURE, HEADS, STEPS, TOKENS, HeadConfig
 from hpt_ros.model.registry import require_name
 from hpt_ros.structured import field, read_dataclass, to_mapping
 
-IMAGE = "image"
-DEPTH = "depth"
-STATE = "state"
-WRENCH = "wrench"
-TACTILE = "tactile"
-POINT_CLOUD = "pointcloud"
-ACTIONS = "actions"  # those of the ticks before
-LANGUAGE = "language"
-MODALITIES = (IMAGE, DEPTH, STATE, WRENCH, TACTILE, POINT_CLOUD, ACTIONS, LANGUAGE)
 MISSING = ("refuse", "drop")
-
-# The sizes that belong to a stem: given exactly when it is there. Of images height and width are left, which
-# precomputed features do without.
-SIZES: Mapping[str, tuple[str, ...]] = {
-    IMAGE: ("views",),
-    DEPTH: ("depth_views", "depth_height", "depth_width"),
-    STATE: ("state_dim",),
-    WRENCH: ("wrench_dim",),
-    TACTILE: ("tactile_arrays", "tactile_values"),
-    POINT_CLOUD: ("clouds", "cloud_points"),
-}
 SMALLEST_IMAGE_PX, SMALLEST_DEPTH_PX = 32, 8
 
 
@@ -79,17 +60,16 @@ class TrunkConfig:
     def __post_init__(self) -> None:
         if min(self.width, self.heads) < 1 or self.depth < 0 or self.width % self.heads or self.width % 2:
             raise ConfigError(
-                f"a trunk of width {self.width}, depth {self.depth} and {self.heads} heads cannot be built; "
-                "choose an even width that the number of heads divides, and a depth of at least 0"
-            )
+                Code.WRONG_SHAPE, f"a trunk of width {self.width}, depth {self.depth} and {self.heads} heads",
+                problem="cannot be built",
+                remedy="choose an even width that the number of heads divides, and a depth of at least 0",
+            )  # fmt: skip
 
     @classmethod
     def named(cls, size: str) -> TrunkConfig:
         """Return a published size: "small", "base", "large", "xlarge" or "huge"."""
         if size not in TRUNK_SIZES:
-            raise ConfigError(
-                f"{size!r} is no trunk size; use one of {', '.join(TRUNK_SIZES)}{did_you_mean(size, TRUNK_SIZES)}"
-            )
+            raise ConfigError(Code.UNKNOWN, repr(size), size, problem="is no trunk size", known=TRUNK_SIZES)
         return TRUNK_SIZES[size]
 
     @property
@@ -135,23 +115,22 @@ class StemConfig:
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
             raise ConfigError(
-                f"a stem names the modality {self.modality!r}, but one of {', '.join(MODALITIES)} was expected"
-                f"{did_you_mean(self.modality, MODALITIES)}; correct it"
+                Code.UNKNOWN, "a stem", self.modality, problem="names the modality {value}", known=MODALITIES
             )
         if not self.widths:
             raise ConfigError(
-                f"the stem of {self.modality!r} has no hidden width; give at least one, as [128]"
-            )
+                Code.MISSING, f"the stem of {self.modality!r}", problem="has no hidden width",
+                remedy="give at least one, as [128]",
+            )  # fmt: skip
         if self.missing not in MISSING:
             raise ConfigError(
-                f"the stem of {self.modality!r} has missing {self.missing!r}, but one of {', '.join(MISSING)} was "
-                f"expected{did_you_mean(self.missing, MISSING)}; correct it"
+                Code.UNKNOWN, f"the stem of {self.modality!r}, missing", self.missing, known=MISSING
             )
         if not 0.0 <= self.drop_share <= 0.9:
             raise ConfigError(
-                f"the stem of {self.modality!r} has the drop_share {self.drop_share:g}, but 0 to 0.9 was expected; "
-                "correct it"
-            )
+                Code.OUT_OF_RANGE, f"the stem of {self.modality!r}, drop_share", self.drop_share,
+                expected="0 to 0.9",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,26 +143,10 @@ class PolicyConfig:
     observation_horizon: int = field(
         "observations that the policy sees, in ticks, the newest last", minimum=1
     )
-    state_dim: int = field(
-        "numbers in one proprioceptive state; 0 without a state stem", default=0, minimum=0
+    shapes: dict[str, tuple[int, ...]] = field(
+        "modality to the shape of one step's input, of each that has streams: state [numbers]; image [views, rows, "
+        "columns, 3], rows and columns 0 where precomputed features are passed in"
     )
-    views: int = field("camera views; 0 without an image stem", default=0, minimum=0)
-    image_height: int = field(
-        "rows of the images passed in; 0 without images", default=0, minimum=0, unit="px"
-    )
-    image_width: int = field(
-        "columns of the images passed in; 0 without images", default=0, minimum=0, unit="px"
-    )
-    depth_views: int = field("depth cameras; 0 without a depth stem", default=0, minimum=0)
-    depth_height: int = field("rows of the depth pictures; 0 without", default=0, minimum=0, unit="px")
-    depth_width: int = field("columns of the depth pictures; 0 without", default=0, minimum=0, unit="px")
-    wrench_dim: int = field(
-        "numbers in one step's forces and torques; 0 without a wrench stem", default=0, minimum=0
-    )
-    tactile_arrays: int = field("tactile arrays; 0 without a tactile stem", default=0, minimum=0)
-    tactile_values: int = field("values of one tactile array; 0 without", default=0, minimum=0)
-    clouds: int = field("point clouds of one step; 0 without a pointcloud stem", default=0, minimum=0)
-    cloud_points: int = field("points of one cloud; 0 without", default=0, minimum=0)
     tasks: tuple[str, ...] = field("tasks whose embeddings are stored; language stem", default=())
     trunk: TrunkConfig = field("the transformer", default=TrunkConfig())
     stems: tuple[StemConfig, ...] = field(
@@ -211,13 +174,14 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", self.embodiment):
             raise ConfigError(
-                f"the embodiment name {self.embodiment!r} cannot be part of a weight's name; "
-                "use letters, digits, '_' and '-' only"
-            )
+                Code.UNSUPPORTED, "the embodiment", self.embodiment,
+                problem="name {value} cannot be part of a weight's name",
+                remedy="use letters, digits, '_' and '-' only",
+            )  # fmt: skip
         for name in ("action_dim", "action_horizon", "observation_horizon"):
             if getattr(self, name) < 1:
                 raise ConfigError(
-                    f"the policy's {name} is {getattr(self, name)}, but at least 1 was expected"
+                    Code.OUT_OF_RANGE, f"the policy's {name}", getattr(self, name), expected="at least 1"
                 )
         require_name(self.pooling, POOLINGS, "pooling")
         self._check_modalities()
@@ -226,59 +190,90 @@ class PolicyConfig:
     def _check_modalities(self) -> None:
         if not self.stems or len(set(self.modalities)) != len(self.stems):
             raise ConfigError(
-                f"the policy's stems are for {list(self.modalities)}, but one or more different modalities "
-                "were expected; name each modality once"
-            )
+                Code.DUPLICATE, "the policy's stems", list(self.modalities), problem="are for {value}",
+                expected="one or more different modalities", remedy="name each modality once",
+            )  # fmt: skip
         if self.modalities == (LANGUAGE,):
             raise ConfigError(
-                "the policy's only stem is for 'language', which says nothing of where the robot is; add a stem for a "
-                "modality that changes with time, as 'state'"
-            )
-        for modality, names in SIZES.items():
-            for name in names:
-                value, wanted = getattr(self, name), modality in self.modalities
-                if value < 0 or (value > 0) != wanted:
-                    raise ConfigError(
-                        f"{name} is {value} while the stems are for {list(self.modalities)}; "
-                        f"give {name} exactly when there is {'an' if modality == IMAGE else 'a'} {modality} stem"
-                    )
+                Code.EMPTY, "the policy's only stem",
+                problem="is for 'language', which says nothing of where the robot is",
+                remedy="add a stem for a modality that changes with time, as 'state'",
+            )  # fmt: skip
+        self._check_shapes()
         encodes = IMAGE in self.modalities and self.image_encoder.kind != "none"
-        if encodes and min(self.image_height, self.image_width) < SMALLEST_IMAGE_PX:
-            raise ConfigError(
-                f"images of {self.image_height}x{self.image_width} pixels (height x width) are too small for the "
-                f"encoder {self.image_encoder.kind!r}; give image_height and image_width of at least "
-                f"{SMALLEST_IMAGE_PX}"
-            )
-        if DEPTH in self.modalities and min(self.depth_height, self.depth_width) < SMALLEST_DEPTH_PX:
-            raise ConfigError(
-                f"depth pictures of {self.depth_height}x{self.depth_width} pixels (height x width) are too small; "
-                f"give depth_height and depth_width of at least {SMALLEST_DEPTH_PX}"
-            )
+        for modality, smallest, wanted in (
+            (IMAGE, SMALLEST_IMAGE_PX, encodes),
+            (DEPTH, SMALLEST_DEPTH_PX, DEPTH in self.modalities),
+        ):
+            if wanted and min(size := self.image_size(modality)) < smallest:
+                raise ConfigError(
+                    Code.OUT_OF_RANGE, f"the shape of {modality!r}", size,
+                    problem=f"has {size[0]}x{size[1]} pixels (height x width), which is too small for its encoder",
+                    remedy=f"give it at least {smallest} rows and columns",
+                )  # fmt: skip
         self._check_tasks()
+
+    def _check_shapes(self) -> None:
+        for name in (*self.shapes, *self.modalities):
+            modality = MODALITIES[name]
+            wanted = name in self.modalities and modality.layout in (Layout.JOINED, Layout.STACKED)
+            if (name in self.shapes) != wanted:
+                raise ConfigError(
+                    Code.MISSING if wanted else Code.UNEXPECTED, "shapes", name,
+                    problem=f"has {', '.join(self.shapes) or 'nothing'} while the stems are for "
+                    f"{', '.join(self.modalities)}",
+                    remedy=f"{'give' if wanted else 'take out'} the shape of {name!r}",
+                )  # fmt: skip
+            shape = self.shapes.get(name, ())
+            # Precomputed features have no rows and columns of images.
+            least = 0 if name == IMAGE and self.image_encoder.kind == "none" else 1
+            if wanted and (len(shape) != modality.axes_of_input or shape[0] < 1 or min(shape) < least):
+                raise ConfigError(
+                    Code.WRONG_SHAPE, f"the shape of {name!r}", list(shape),
+                    expected=f"{modality.axes_of_input} positive numbers ({modality.layout.value})",
+                )  # fmt: skip
 
     def _check_tasks(self) -> None:
         if self.tasks and LANGUAGE not in self.modalities:
             raise ConfigError(
-                f"tasks are given while the stems are for {list(self.modalities)}; add a language stem, or give none"
-            )
+                Code.INVALID, "tasks", list(self.modalities),
+                problem="are given while the stems are for {value}", remedy="add a language stem, or give none",
+            )  # fmt: skip
         if "" in self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ConfigError(
-                f"the tasks {list(self.tasks)} hold an empty text, or one twice; give different texts, each once"
-            )
+                Code.DUPLICATE, f"the tasks {list(self.tasks)}", problem="hold an empty text, or one twice",
+                remedy="give different texts, each once",
+            )  # fmt: skip
 
     def _check_head(self) -> None:
         head, gives = HEADS[self.head.kind], POOLINGS[self.pooling].gives
         if gives not in head.reads:
             fitting = [name for name, pooling in POOLINGS.items() if pooling.gives in head.reads]
             raise ConfigError(
-                f"the {head.title} head reads {' or '.join(head.reads)}, but pooling {self.pooling!r} gives {gives}; "
-                f"set pooling to {' or '.join(fitting)}, or take another head"
-            )
+                Code.INVALID, f"the {head.title} head", self.pooling,
+                problem=f"reads {' or '.join(head.reads)}, but pooling {{value}} gives {gives}",
+                remedy=f"set pooling to {' or '.join(fitting)}, or take another head",
+            )  # fmt: skip
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Modalities in the order of their tokens."""
         return tuple(stem.modality for stem in self.stems)
+
+    @property
+    def views(self) -> int:
+        """Camera views; 0 without images."""
+        return self.shapes[IMAGE][0] if IMAGE in self.shapes else 0
+
+    @property
+    def state_dim(self) -> int:
+        """Numbers in one proprioceptive state; 0 without."""
+        return self.shapes[STATE][0] if STATE in self.shapes else 0
+
+    def image_size(self, modality: str = IMAGE) -> tuple[int, int]:
+        """Return rows and columns of the pictures of a modality, which must be there."""
+        _, height, width = self.shapes[modality][:3]
+        return height, width
 
     @property
     def optional_modalities(self) -> tuple[str, ...]:
@@ -296,4 +291,21 @@ class PolicyConfig:
     @classmethod
     def from_mapping(cls, mapping: object, *, where: str) -> PolicyConfig:
         """Read a configuration strictly; `where` names its place in errors."""
-        return read_dataclass(cls, mapping, where=where)
+        return read_dataclass(cls, with_shapes(mapping), where=where)
+
+
+def with_shapes(mapping: object) -> object:
+    """Return a configuration of before `PolicyConfig.shapes`, which had a key for each size, as it is today.
+
+    Anything else is returned as it is.
+    """
+    if not isinstance(mapping, Mapping) or "shapes" in mapping:
+        return mapping
+    sizes = {name: item.sizes for name, item in MODALITIES.own.items() if item.sizes}
+    keys = {key for axes in sizes.values() for key in axes if isinstance(key, str)}
+    shapes = {
+        name: [mapping.get(key, 0) if isinstance(key, str) else key for key in axes]
+        for name, axes in sizes.items()
+        if mapping.get(str(axes[0]), 0)
+    }
+    return {"shapes": shapes, **{key: value for key, value in mapping.items() if key not in keys}}

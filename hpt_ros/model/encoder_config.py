@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpt_ros.errors import Code
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.registry import require_name
 from hpt_ros.structured import field
@@ -36,9 +37,10 @@ class EncoderArchitecture:
     def __post_init__(self) -> None:
         if len(self.mean) != 3 or len(self.std) != 3:
             raise ConfigError(
-                f"the encoder {self.name!r} has the mean {list(self.mean)} and the std {list(self.std)}, but three "
-                "numbers each were expected (red, green, blue); correct them"
-            )
+                Code.WRONG_SHAPE, f"the encoder {self.name!r}", list(self.mean),
+                problem=f"has the mean {{value}} and the std {list(self.std)}, but three numbers each were "
+                "expected (red, green, blue)",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +83,29 @@ class ImageEncoderConfig:
         require_name(self.kind, ENCODER_KINDS, "image encoder")
         if self.kind == "small_cnn" and (not self.channels or any(channel % 8 for channel in self.channels)):
             raise ConfigError(
-                f"small_cnn's channels {list(self.channels)} must be one or more multiples of 8 "
-                "(its GroupNorm has groups of 8 channels); correct them"
-            )
+                Code.OUT_OF_RANGE, f"small_cnn's channels {list(self.channels)}",
+                problem="must be one or more multiples of 8 (its GroupNorm has groups of 8 channels)",
+            )  # fmt: skip
         of_library = self.kind in LIBRARY_KINDS
         if of_library != bool(self.model):
             raise ConfigError(
-                f"the image encoder {self.kind!r} has the model {self.model!r}; give image_encoder.model for the "
-                "encoders 'timm' and 'transformers', and for no other"
-            )
+                Code.INVALID, f"the image encoder {self.kind!r}, model", self.model,
+                remedy="give image_encoder.model for the encoders 'timm' and 'transformers', and for no other",
+            )  # fmt: skip
         if not of_library and (self.side_px is not None or self.architecture is not None):
             raise ConfigError(
-                f"the image encoder {self.kind!r} has side_px or architecture, which are for the encoders 'timm' and "
-                "'transformers'; leave them out"
-            )
+                Code.UNEXPECTED, f"the image encoder {self.kind!r}",
+                problem="has side_px or architecture, which are for the encoders 'timm' and 'transformers'",
+                remedy="leave them out",
+            )  # fmt: skip
         if (self.kind == "none") != (self.cells is not None) or (self.cells is None) != (
             self.cell_width is None
         ):
             raise ConfigError(
-                f"the image encoder {self.kind!r} has cells {self.cells} and cell_width {self.cell_width}; "
-                "give both for the encoder 'none', and neither for any other"
-            )
+                Code.INVALID, f"the image encoder {self.kind!r}",
+                problem=f"has cells {self.cells} and cell_width {self.cell_width}",
+                remedy="give both for the encoder 'none', and neither for any other",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +124,9 @@ class DepthEncoderConfig:
     def __post_init__(self) -> None:
         if not self.channels or any(channel % 8 for channel in self.channels):
             raise ConfigError(
-                f"the depth encoder's channels {list(self.channels)} must be one or more multiples of 8 "
-                "(its GroupNorm has groups of 8 channels); correct them"
-            )
+                Code.OUT_OF_RANGE, f"the depth encoder's channels {list(self.channels)}",
+                problem="must be one or more multiples of 8 (its GroupNorm has groups of 8 channels)",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hpt_ros.model.config import ACTIONS, IMAGE, LANGUAGE, STATE, PolicyConfig
+from hpt_ros.errors import Code
+from hpt_ros.modalities import ACTIONS, IMAGE, LANGUAGE, STATE
+from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.encoders import feature_shape
 from hpt_ros.model.layout import HEAD_DECODER, HEAD_MLP, MODALITY_NAMES, POOLINGS, STEM
 from hpt_ros.model.policy import Policy
@@ -67,7 +69,10 @@ def export_model(policy: Policy, out: str | Path) -> ExportedModel:
             save_file(encoder, work / ENCODER, metadata={"format": "pt"})
         written = read_tensors(work / MODEL)
         if written.keys() != tensors.keys() or any(not torch.equal(written[n], tensors[n]) for n in tensors):
-            raise WeightsError(f"{str(target)!r} does not read back as it was written; check the disk")
+            raise WeightsError(
+                Code.UNWRITABLE, repr(str(target)), problem="does not read back as it was written",
+                remedy="check the disk",
+            )  # fmt: skip
         digest = sha256_of(work / MODEL)
     return ExportedModel(
         folder=target,
@@ -185,9 +190,10 @@ def _refuse_what_released_code_lacks(config: PolicyConfig) -> None:
         lacking.append("stems with different numbers or widths of heads")
     if lacking:
         raise WeightsError(
-            f"the policy cannot be written in the published layout, since the released code lacks "
-            f"{'; '.join(lacking)}; export its trunk with --format trunk"
-        )
+            Code.UNWRITABLE, "the policy",
+            problem="cannot be written in the published layout, since the released code lacks "
+            f"{'; '.join(lacking)}", remedy="export its trunk with --format trunk",
+        )  # fmt: skip
 
 
 def _published_tensors(policy: Policy) -> dict[str, Tensor]:

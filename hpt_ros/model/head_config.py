@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.registry import require_name
+from hpt_ros.registry import Registry
 from hpt_ros.structured import field
 
 FLOW_NOISES = ("fixed", "zero", "random")
@@ -25,19 +27,19 @@ class HeadKind:
 
     Attributes:
         title: its name in sentences.
-        location: of its class.
+        location: of its class, or the class.
         reads: what it can read, of `FEATURE`, `STEPS`, `TOKENS`.
         loss: what it is trained with.
     """
 
     title: str
-    location: str
+    location: str | type[Any]
     reads: tuple[str, ...] = (FEATURE, STEPS)
     loss: str = "smooth L1"
 
 
 # To add a head: a file with a subclass of `hpt_ros.model.heads.Head`, and its line.
-HEADS: dict[str, HeadKind] = {
+HEADS: Registry[HeadKind] = Registry("head", "hpt_ros.heads", HeadKind, {
     "mlp": HeadKind("MLP", "hpt_ros.model.heads:MlpHead"),
     "conv": HeadKind("convolution", "hpt_ros.model.heads:ConvHead", (STEPS,)),
     "decoder": HeadKind("decoder", "hpt_ros.model.heads:DecoderHead", (STEPS, TOKENS)),
@@ -48,15 +50,14 @@ HEADS: dict[str, HeadKind] = {
         "diffusion", "hpt_ros.model.diffusion:DiffusionHead", loss="squared error of the denoised action"
     ),
     "flow": HeadKind("flow matching", "hpt_ros.model.flow:FlowHead", loss="squared error of the velocity"),
-}
-HEAD_KINDS = tuple(HEADS)
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class HeadConfig:
     """What turns the trunk's features into an action chunk."""
 
-    kind: str = field("network", default="mlp", choices=HEAD_KINDS)
+    kind: str = field("network", default="mlp", choices=HEADS)
     widths: tuple[int, ...] = field("mlp, conv, gmm: hidden widths", default=(256, 128), minimum=1)
     tanh: bool = field("mlp, conv: bound the normalised action to [-1, 1]", default=True)
     hidden_width: int = field(
@@ -97,36 +98,34 @@ class HeadConfig:
         require_name(self.kind, HEADS, "head")
         if self.kind in ("mlp", "conv", "gmm") and not self.widths:
             raise ConfigError(
-                f"the {HEADS[self.kind].title} head has no hidden width; give at least one, as [256, 128]"
-            )
+                Code.MISSING, f"the {HEADS[self.kind].title} head", problem="has no hidden width",
+                remedy="give at least one, as [256, 128]",
+            )  # fmt: skip
         if self.kernel % 2 == 0:
             raise ConfigError(
-                f"the head's kernel is {self.kernel}, but an odd number was expected, so that the convolution keeps "
-                "the number of steps; correct it"
-            )
+                Code.WRONG_SHAPE, "the head's kernel",
+                problem=f"is {self.kernel}, but an odd number was expected, so that the convolution keeps the "
+                "number of steps",
+            )  # fmt: skip
         if self.kind == "flow" and (self.flow_width % self.heads or self.flow_width % 2):
             raise ConfigError(
-                f"a velocity network of width {self.flow_width} and {self.heads} heads cannot be built; choose an even "
-                "head.flow_width that head.heads divides"
-            )
+                Code.UNSUPPORTED, f"a velocity network of width {self.flow_width} and {self.heads} heads",
+                problem="cannot be built", remedy="choose an even head.flow_width that head.heads divides",
+            )  # fmt: skip
         if self.kind == "diffusion" and (
             not self.diffusion_widths or any(width % 8 for width in self.diffusion_widths)
         ):
             raise ConfigError(
-                f"the head's diffusion_widths {list(self.diffusion_widths)} must be one or more multiples of 8 "
-                "(its GroupNorm has 8 groups); correct them"
-            )
+                Code.OUT_OF_RANGE, f"the head's diffusion_widths {list(self.diffusion_widths)}",
+                problem="must be one or more multiples of 8 (its GroupNorm has 8 groups)",
+            )  # fmt: skip
         if self.diffusion_train_steps % self.diffusion_steps:
             raise ConfigError(
-                f"the head's diffusion_steps is {self.diffusion_steps}, but a divisor of its diffusion_train_steps "
-                f"{self.diffusion_train_steps} was expected, so that the steps are equally far apart; correct it"
-            )
+                Code.INVALID, "the head's diffusion_steps",
+                problem=f"is {self.diffusion_steps}, but a divisor of its diffusion_train_steps "
+                f"{self.diffusion_train_steps} was expected, so that the steps are equally far apart",
+            )  # fmt: skip
         if self.flow_noise not in FLOW_NOISES:
-            raise ConfigError(
-                f"the head's flow_noise is {self.flow_noise!r}, but one of {', '.join(FLOW_NOISES)} was expected"
-                f"{did_you_mean(self.flow_noise, FLOW_NOISES)}; correct it"
-            )
+            raise ConfigError(Code.UNKNOWN, "the head's flow_noise", self.flow_noise, known=FLOW_NOISES)
         if not 0.0 <= self.dropout < 1.0:
-            raise ConfigError(
-                f"the head's dropout is {self.dropout:g}, but 0 to below 1 was expected; correct it"
-            )
+            raise ConfigError(Code.OUT_OF_RANGE, "the head's dropout", self.dropout, expected="0 to below 1")

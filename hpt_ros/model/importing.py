@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hpt_ros.model.config import IMAGE, LANGUAGE, STATE, PolicyConfig, TrunkConfig
+from hpt_ros.errors import Code
+from hpt_ros.modalities import IMAGE, LANGUAGE, STATE
+from hpt_ros.model.config import PolicyConfig, TrunkConfig
 from hpt_ros.model.encoder_config import ImageEncoderConfig, LanguageConfig
 from hpt_ros.model.encoders import ResNet18
 from hpt_ros.model.language import embed_tasks
@@ -141,7 +143,10 @@ def import_trunk(source: str | Path, out: str | Path) -> ImportedTrunk:
         save_file(tensors, work / TRUNK_OUT, metadata=trunk_metadata(size))
         written = read_tensors(work / TRUNK_OUT)
         if written.keys() != tensors.keys() or any(not torch.equal(written[n], tensors[n]) for n in tensors):
-            raise WeightsError(f"{str(target)!r} does not read back as it was written; check the disk")
+            raise WeightsError(
+                Code.UNWRITABLE, repr(str(target)), problem="does not read back as it was written",
+                remedy="check the disk",
+            )  # fmt: skip
         report = ImportedTrunk(
             size=size,
             file=target / TRUNK_OUT,
@@ -244,9 +249,9 @@ def _policy_config(
     pooling = config.text("network.token_postprocessing", "mean")
     if pooling not in POOLINGS:
         raise WeightsError(
-            f"{config.where} has token_postprocessing {pooling!r}, but the released code computes only "
-            f"{', '.join(POOLINGS)}; correct it"
-        )
+            Code.UNSUPPORTED, f"{config.where}, token_postprocessing", pooling,
+            problem=f"is {{value}}, but the released code computes only {', '.join(POOLINGS)}",
+        )  # fmt: skip
     head, action_horizon = head_config(tensors, f"heads.{robot.name}.", config, action_dim, pooling)
     agree(config, "dataset.action_horizon", config.find("dataset.action_horizon"), action_horizon)
     if config.flag("network.no_trunk", False):
@@ -262,18 +267,23 @@ def _policy_config(
         )
     if LANGUAGE in names and not robot.tasks:
         raise WeightsError(
-            f"{config.where} has a language stem, but no task was named; give --task TEXT, or an embodiment with a task"
-        )
+            Code.INVALID, config.where, problem="has a language stem, but no task was named",
+            remedy="give --task TEXT, or an embodiment with a task",
+        )  # fmt: skip
     stems = tuple(stem_config(tensors, f"{stem}{MODALITY_NAMES[n]}.", n, config) for n in names)
     built = PolicyConfig(
         embodiment=robot.name,
         action_dim=action_dim,
         action_horizon=action_horizon,
         observation_horizon=horizon,
-        state_dim=input_width(tensors, f"{stem}{STATE}.net.") if STATE in names else 0,
-        views=robot.views if IMAGE in names else 0,
-        image_height=robot.image_height if IMAGE in names else 0,
-        image_width=robot.image_width if IMAGE in names else 0,
+        shapes={
+            name: shape
+            for name, shape in (
+                (STATE, (input_width(tensors, f"{stem}{STATE}.net.") if STATE in names else 0,)),
+                (IMAGE, (robot.views, robot.image_height, robot.image_width, 3)),
+            )
+            if name in names
+        },
         trunk=trunk,
         stems=stems,
         image_encoder=_image_encoder(config, image_encoder) if IMAGE in names else ImageEncoderConfig(),
@@ -293,15 +303,16 @@ def _image_encoder(config: PublishedConfig, given: str | None) -> ImageEncoderCo
     kind = config.text("stem.image_encoder", config.text("dataset.image_encoder", "resnet"))
     if kind != "resnet":
         raise WeightsError(
-            f"{config.where} has the image encoder {kind!r}, but only 'resnet' (ResNet-18) can be imported; import "
-            "only the trunk (leave out --embodiment)"
-        )
+            Code.UNSUPPORTED, f"{config.where}, image encoder", kind,
+            problem="is {value}, but only 'resnet' (ResNet-18) can be imported",
+            remedy="import only the trunk (leave out --embodiment)",
+        )  # fmt: skip
     if given is None:
         raise WeightsError(
-            "published weights hold no image encoder, which stays the ImageNet one; give its file with "
-            "--image-encoder (ResNet-18 with torchvision's names: a path or hf://), or --image-encoder none for a "
-            "policy that takes features"
-        )
+            Code.INVALID, "published weights", problem="hold no image encoder, which stays the ImageNet one",
+            remedy="give its file with --image-encoder (ResNet-18 with torchvision's names: a path or "
+            "hf://), or --image-encoder none for a policy that takes features",
+        )  # fmt: skip
     if given == NO_ENCODER:
         return ImageEncoderConfig(kind="none", cells=ResNet18.cells, cell_width=ResNet18.cell_width)
     return ImageEncoderConfig(kind="resnet18")
@@ -316,25 +327,28 @@ def _check_views(config: PublishedConfig, built: PolicyConfig) -> None:
     """The released code reads the first view only unless it is told otherwise."""
     if built.views > 1 and not config.flag("dataset.use_multiview", False):
         raise WeightsError(
-            f"the embodiment has {built.views} image streams, but {config.where} was trained on one view "
-            "(dataset.use_multiview is false); give an embodiment with that camera only"
-        )
+            Code.INVALID, "the embodiment",
+            problem=f"has {built.views} image streams, but {config.where} was trained on one view "
+            "(dataset.use_multiview is false)", remedy="give an embodiment with that camera only",
+        )  # fmt: skip
 
 
 def _choose_domain(wanted: str | None, known: tuple[str, ...], file: Path) -> str:
     if not known:
         raise WeightsError(
-            f"the file {str(file)!r} holds no head, so it is no whole model; import only its trunk (leave out "
-            "--embodiment)"
-        )
+            Code.EMPTY, f"the file {str(file)!r}", problem="holds no head, so it is no whole model",
+            remedy="import only its trunk (leave out --embodiment)",
+        )  # fmt: skip
     if wanted is None and len(known) > 1:
         raise WeightsError(
-            f"the file {str(file)!r} is for the domains {some(known)}; say which one with --domain"
-        )
+            Code.MISMATCH, f"the file {str(file)!r}", problem=f"is for the domains {some(known)}",
+            remedy="say which one with --domain",
+        )  # fmt: skip
     if wanted is not None and wanted not in known:
         raise WeightsError(
-            f"the file {str(file)!r} is for {some(known)}, but --domain is {wanted!r}; name one of those"
-        )
+            Code.MISMATCH, f"the file {str(file)!r}", wanted,
+            problem=f"is for {some(known)}, but --domain is {{value}}", remedy="name one of those",
+        )  # fmt: skip
     return wanted or known[0]
 
 

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model.config import PolicyConfig
 
 if TYPE_CHECKING:
-    from hpt_ros.model.modality import Modality, Parts
+    from hpt_ros.model.modality import Entries, Parts
 
 Array: TypeAlias = Tensor | npt.NDArray[np.generic]
 Inputs: TypeAlias = Mapping[str, Array | Sequence[Array] | Sequence[str]]
@@ -40,7 +40,7 @@ class Input:
 
 
 def check_inputs(
-    modalities: Mapping[str, Modality],
+    modalities: Mapping[str, Entries],
     known: Sequence[str],
     inputs: Inputs,
     parts: Parts,
@@ -61,9 +61,7 @@ def check_inputs(
     """
     for name in inputs:
         if name not in known:
-            raise InputError(
-                f"the input {name!r} is unknown; known are {', '.join(known)}{did_you_mean(name, known)}"
-            )
+            raise InputError(Code.UNKNOWN, "the input", name, known=known)
     arrays: dict[str, Tensor] = {}
     timed: dict[str, Tensor] = {}
     read: list[str] = []
@@ -79,14 +77,16 @@ def check_inputs(
     surplus = [name for name in inputs if name not in read]
     if surplus:
         raise InputError(
-            f"the input {surplus[0]!r} was passed, but the policy reads {', '.join(read)}; leave it out "
-            "or use a policy trained with it"
-        )
+            Code.UNEXPECTED, f"the input {surplus[0]!r}",
+            problem=f"was passed, but the policy reads {', '.join(read)}",
+            remedy="leave it out or use a policy trained with it",
+        )  # fmt: skip
     if not timed:
         raise InputError(
-            f"the inputs {list(inputs)} hold no observation: every modality that changes with time is missing; "
-            f"pass at least one of {', '.join(m.name for m in modalities.values() if m.in_time)}"
-        )
+            Code.MISSING, f"the inputs {list(inputs)}",
+            problem="hold no observation: every modality that changes with time is missing",
+            remedy=f"pass at least one of {', '.join(m.name for m in modalities.values() if m.in_time)}",
+        )  # fmt: skip
     _check_sizes(arrays, timed)
     return arrays
 
@@ -96,15 +96,17 @@ def _check_sizes(arrays: Mapping[str, Tensor], timed: Mapping[str, Tensor]) -> N
     for name in others:
         if timed[name].shape[:2] != timed[first].shape[:2]:
             raise InputError(
-                f"the inputs differ in (batch, observations): {first!r} has {tuple(timed[first].shape[:2])}, "
-                f"{name!r} has {tuple(timed[name].shape[:2])}; pass equally many"
-            )
+                Code.WRONG_SHAPE, "the inputs", first,
+                problem=f"differ in (batch, observations): {{value}} has {tuple(timed[first].shape[:2])}, "
+                f"{name!r} has {tuple(timed[name].shape[:2])}", remedy="pass equally many",
+            )  # fmt: skip
     for name, array in arrays.items():
         if array.shape[0] != timed[first].shape[0]:
             raise InputError(
-                f"the inputs differ in batch: {first!r} has {timed[first].shape[0]} samples, {name!r} has "
-                f"{array.shape[0]}; pass equally many"
-            )
+                Code.WRONG_SHAPE, "the inputs", first,
+                problem=f"differ in batch: {{value}} has {timed[first].shape[0]} samples, {name!r} has "
+                f"{array.shape[0]}", remedy="pass equally many",
+            )  # fmt: skip
 
 
 def check_targets(
@@ -115,13 +117,16 @@ def check_targets(
     target, pad = check_array(spec, action, device), torch.as_tensor(is_pad, device=device)
     if pad.dtype != torch.bool or tuple(pad.shape) != tuple(target.shape[:2]):
         raise InputError(
-            f"is_pad is {str(pad.dtype).removeprefix('torch.')} {tuple(pad.shape)}, but bool "
-            f"{tuple(target.shape[:2])} was expected; say for each step of the action whether it is padding"
-        )
+            Code.WRONG_SHAPE, "is_pad", tuple(pad.shape),
+            problem=f"is {str(pad.dtype).removeprefix('torch.')} {{value}}",
+            expected=f"bool {tuple(target.shape[:2])}",
+            remedy="say for each step of the action whether it is padding",
+        )  # fmt: skip
     if bool(pad.all()):
         raise InputError(
-            "every step of the action chunk is padding, so that there is no loss; drop such samples"
-        )
+            Code.INVALID, "every step of the action chunk", problem="is padding, so that there is no loss",
+            remedy="drop such samples",
+        )  # fmt: skip
     return target, ~pad
 
 
@@ -134,31 +139,37 @@ def check_array(spec: Input, value: object, device: torch.device) -> Tensor:
             array = torch.as_tensor(value, device=device)
         except (TypeError, ValueError) as error:  # big-endian, or a view that runs backwards
             raise InputError(
-                f"{spec.name!r} is an array of {value.dtype} that torch cannot read ({error}); pass a copy in the "
-                "machine's byte order, as numpy.array(..., order='C') makes it"
-            ) from error
+                Code.UNSUPPORTED, repr(spec.name),
+                problem=f"is an array of {value.dtype} that torch cannot read",
+                remedy="pass a copy in the machine's byte order, as numpy.array(..., order='C') makes it",
+                cause=error,
+            ) from error  # fmt: skip
     else:
         kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
         raise InputError(
-            f"{spec.name!r} is {kind}, but a numpy array or a tensor of numbers was expected; pass one"
-        )
+            Code.WRONG_TYPE, repr(spec.name), problem=f"is {kind}", expected="a numpy array or a tensor of numbers",
+            remedy="pass one",
+        )  # fmt: skip
     floating = spec.dtype == "float"
     fits = array.is_floating_point() if floating else array.dtype == INTEGERS[spec.dtype]
     start = len(spec.axes)
     if not fits or array.ndim != start + len(spec.tail) or tuple(array.shape[start:]) != spec.tail:
         shape = ", ".join((*spec.axes, *map(str, spec.tail))) + ("," if start + len(spec.tail) == 1 else "")
         raise InputError(
-            f"{spec.name!r} is {str(array.dtype).removeprefix('torch.')} {tuple(array.shape)}, but {spec.dtype} "
-            f"({shape}) was expected; shape it as the policy's embodiment says"
-        )
+            Code.WRONG_SHAPE, repr(spec.name), tuple(array.shape),
+            problem=f"is {str(array.dtype).removeprefix('torch.')} {{value}}",
+            expected=f"{spec.dtype} ({shape})", remedy="shape it as the policy's embodiment says",
+        )  # fmt: skip
     if array.shape[0] == 0:
-        raise InputError(f"{spec.name!r} has an empty batch; pass at least one sample")
+        raise InputError(
+            Code.EMPTY, repr(spec.name), problem="has an empty batch", remedy="pass at least one sample"
+        )
     if floating and not bool(torch.isfinite(array).all()):
         bad = (~torch.isfinite(array)).nonzero()[0].tolist()
         raise InputError(
-            f"{spec.name!r} holds {array[tuple(bad)].item()} at index {bad}, but finite numbers were expected; "
-            "mend or drop the sample"
-        )
+            Code.NOT_FINITE, repr(spec.name), problem=f"holds {array[tuple(bad)].item()} at index {bad}",
+            expected="finite numbers", remedy="mend or drop the sample",
+        )  # fmt: skip
     return array.to(torch.float32) if floating else array
 
 
@@ -169,6 +180,7 @@ def check_horizon(config: PolicyConfig, name: str, array: Tensor) -> None:
     if not fewest <= steps <= horizon:
         expected = f"{fewest} to {horizon}" if fewest < horizon else f"{horizon}"
         raise InputError(
-            f"{name!r} has {steps} observations in time, but the policy's observation horizon needs {expected}; "
-            "pass the newest ones"
-        )
+            Code.INVALID, repr(name),
+            problem=f"has {steps} observations in time, but the policy's observation horizon needs {expected}",
+            remedy="pass the newest ones",
+        )  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.extras import require_extra
 from hpt_ros.model.encoder_config import LanguageConfig
 from hpt_ros.model.libraries import quiet
@@ -47,12 +47,14 @@ def embed_tasks(language: LanguageConfig, tasks: Sequence[str]) -> npt.NDArray[n
     for task in tasks:
         if not task.strip():
             raise LanguageError(
-                f"the task {task!r} has no words to embed; name what the robot does, as 'feed the dog'"
-            )
+                Code.MISSING, f"the task {task!r}", problem="has no words to embed",
+                remedy="name what the robot does, as 'feed the dog'",
+            )  # fmt: skip
     if language.kind == "none":
         raise LanguageError(
-            "language.kind is 'none', which embeds nothing; set it to t5 or sentence, or pass embeddings in"
-        )
+            Code.INVALID, "language.kind", problem="is 'none', which embeds nothing",
+            remedy="set it to t5 or sentence, or pass embeddings in",
+        )  # fmt: skip
     if not tasks:
         return np.zeros((0, language.tokens, language.width), np.float32)
     embed = _t5(language) if language.kind == "t5" else _sentence(language)
@@ -61,8 +63,9 @@ def embed_tasks(language: LanguageConfig, tasks: Sequence[str]) -> npt.NDArray[n
     embeddings: npt.NDArray[np.float32] = torch.stack(rows).numpy()
     if not np.isfinite(embeddings).all():
         raise LanguageError(
-            f"the language model {language.model or language.kind!r} gave numbers that are not finite; fetch it again"
-        )
+            Code.NOT_FINITE, f"the language model {language.model or language.kind!r}",
+            problem="gave numbers that are not finite", remedy="fetch it again",
+        )  # fmt: skip
     return embeddings
 
 
@@ -89,9 +92,9 @@ def _t5(language: LanguageConfig) -> Callable[[str], torch.Tensor]:
     wrong = [*sorted(info["missing_keys"]), *surplus]
     if wrong:
         raise LanguageError(
-            f"the weights of the language model {name!r} do not fit its own configuration ({some(wrong)}); fetch it "
-            "again"
-        )
+            Code.INVALID, f"the weights of the language model {name!r}",
+            problem=f"do not fit its own configuration ({some(wrong)})", remedy="fetch it again",
+        )  # fmt: skip
     model.eval()
 
     def embed(text: str) -> torch.Tensor:
@@ -116,9 +119,10 @@ def _sentence(language: LanguageConfig) -> Callable[[str], torch.Tensor]:
         name = str(package.get_model_path())
     if language.tokens != 1:
         raise LanguageError(
-            f"language.tokens is {language.tokens}, but a sentence encoder gives one vector for the whole text; set "
-            "language.tokens to 1"
-        )
+            Code.INVALID, "language.tokens",
+            problem=f"is {language.tokens}, but a sentence encoder gives one vector for the whole text",
+            remedy="set language.tokens to 1",
+        )  # fmt: skip
     transformers: Any = require_extra("transformers", extra="sentence", what=what)
     try:
         with quiet(transformers):
@@ -144,29 +148,31 @@ def _sentence(language: LanguageConfig) -> Callable[[str], torch.Tensor]:
 def _require_t5(name: str, model_type: str) -> None:
     if model_type != "t5":
         raise LanguageError(
-            f"the language model {name!r} is a {model_type!r}, but a 't5' was expected; name a T5, or set "
-            "language.kind to sentence"
-        )
+            Code.INVALID, f"the language model {name!r}", model_type, problem="is a {value}", expected="a 't5'",
+            remedy="name a T5, or set language.kind to sentence",
+        )  # fmt: skip
 
 
 def _require_width(name: str, width: int, language: LanguageConfig) -> None:
     if width != language.width:
         raise LanguageError(
-            f"the language model {name!r} gives vectors of width {width}, but language.width is {language.width}; set "
-            f"language.width to {width}, or name another model"
-        )
+            Code.INVALID, f"the language model {name!r}",
+            problem=f"gives vectors of width {width}, but language.width is {language.width}",
+            remedy=f"set language.width to {width}, or name another model",
+        )  # fmt: skip
 
 
 def _require_length(text: str, length: int, most: int, remedy: str) -> None:
     if length > most:
         raise LanguageError(
-            f"the task {text[:60]!r} has {length} tokens, but at most {most} fit, and nothing is cut off in silence; "
-            f"{remedy}"
-        )
+            Code.OUT_OF_RANGE, f"the task {text[:60]!r}",
+            problem=f"has {length} tokens, but at most {most} fit, and nothing is cut off in silence",
+            remedy=remedy,
+        )  # fmt: skip
 
 
 def _unreadable(name: str, error: Exception) -> LanguageError:
     return LanguageError(
-        f"the language model {name!r} cannot be loaded: {' '.join(str(error).split())[:200]}; check the name and the "
-        "network, or give a folder that holds the model with safetensors weights"
-    )
+        Code.UNREADABLE, f"the language model {name!r}", problem="cannot be loaded", cause=error,
+        remedy="check the name and the network, or give a folder that holds the model with safetensors weights",
+    )  # fmt: skip

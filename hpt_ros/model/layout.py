@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from hpt_ros.model.config import ACTIONS, IMAGE, LANGUAGE, STATE, StemConfig, TrunkConfig
+from hpt_ros.errors import Code
+from hpt_ros.modalities import ACTIONS, IMAGE, LANGUAGE, STATE
+from hpt_ros.model.config import StemConfig, TrunkConfig
 from hpt_ros.model.head_config import HeadConfig
 from hpt_ros.model.published import PublishedConfig
 from hpt_ros.model.sources import WeightsError, some
@@ -69,28 +71,32 @@ def refuse_what_cannot_be_said(config: PublishedConfig, modalities: tuple[str, .
     for name, value in ONLY.items():
         if config.flag(name, value) is not value:
             raise WeightsError(
-                f"{config.where}, key {name!r}, is {str(not value).lower()}, but only {str(value).lower()} can be "
-                "imported: this project computes nothing else; import only the trunk (leave out --embodiment)"
-            )
+                Code.UNSUPPORTED, f"{config.where}, key {name!r}",
+                problem=f"is {str(not value).lower()}, but only {str(value).lower()} can be imported: this "
+                "project computes nothing else", remedy="import only the trunk (leave out --embodiment)",
+            )  # fmt: skip
     for modality in modalities:
         if modality not in MODALITY_NAMES:
             raise WeightsError(
-                f"{config.where} has the modality {modality!r}, but only {', '.join(MODALITY_NAMES)} can be imported; "
-                "import only the trunk (leave out --embodiment)"
-            )
+                Code.UNSUPPORTED, f"{config.where}, modality", modality,
+                problem=f"is {{value}}, but only {', '.join(MODALITY_NAMES)} can be imported",
+                remedy="import only the trunk (leave out --embodiment)",
+            )  # fmt: skip
         stem = f"stem.{modality}"
         target = config.text(f"{stem}._target_", STEM)
         if target != STEM:
             raise WeightsError(
-                f"{config.where} builds the stem of {modality!r} as {target!r}, but only {STEM!r} can be imported; "
-                "import only the trunk (leave out --embodiment)"
-            )
+                Code.UNSUPPORTED, config.where, modality,
+                problem=f"builds the stem of {{value}} as {target!r}, but only {STEM!r} can be imported",
+                remedy="import only the trunk (leave out --embodiment)",
+            )  # fmt: skip
         for key, value in (("tanh_end", False), ("ln", True)):
             if config.flag(f"{stem}.{key}", value) is not value:
                 raise WeightsError(
-                    f"{config.where}, key '{stem}.{key}', is {str(not value).lower()}, but stems here are built with "
-                    f"{str(value).lower()}; import only the trunk (leave out --embodiment)"
-                )
+                    Code.UNSUPPORTED, f"{config.where}, key '{stem}.{key}'",
+                    problem=f"is {str(not value).lower()}, but stems here are built with {str(value).lower()}",
+                    remedy="import only the trunk (leave out --embodiment)",
+                )  # fmt: skip
 
 
 def translate(
@@ -127,9 +133,10 @@ def translate(
             out.left_out["trunk"] = "the configuration says no_trunk, so it is never run"
         elif part == "encoders":
             raise WeightsError(
-                f"the weights hold an encoder ({key!r}), whose released layout cannot run (the stem expects 512 "
-                "numbers a cell); import only the trunk (leave out --embodiment)"
-            )
+                Code.WRONG_SHAPE, "the weights", key,
+                problem="hold an encoder ({value}), whose released layout cannot run (the stem expects 512 "
+                "numbers a cell)", remedy="import only the trunk (leave out --embodiment)",
+            )  # fmt: skip
         elif part == "stems" and owner not in stems:
             out.left_out[f"stems.{owner}"] = "of another domain, or no modality of the configuration"
         elif part in ("heads", "normalizer", "action_tokens") and owner != domain:
@@ -171,14 +178,16 @@ def _merge_copies(out: Translated, prefix: str, horizon: int) -> None:
     for index, layers in copies.items():
         if layers.keys() != first.keys() or any(not torch.equal(first[key], layers[key]) for key in first):
             raise WeightsError(
-                f"copy {index} of {prefix}net differs from copy {min(copies)}, but the released code keeps one set of "
-                "weights under all; the file was made by other code, so import only its trunk"
-            )
+                Code.MISMATCH, f"copy {index} of {prefix}net",
+                problem=f"differs from copy {min(copies)}, but the released code keeps one set of weights "
+                "under all", remedy="the file was made by other code, so import only its trunk",
+            )  # fmt: skip
     if len(copies) < horizon:
         raise WeightsError(
-            f"{prefix}net has {len(copies)} copies for {horizon} observations, and the released code would drop the "
-            "newest; import only the trunk (leave out --embodiment)"
-        )
+            Code.UNSUPPORTED, f"{prefix}net", len(copies),
+            problem=f"has {{value}} copies for {horizon} observations, and the released code would drop the "
+            "newest", remedy="import only the trunk (leave out --embodiment)",
+        )  # fmt: skip
     out.tensors |= {f"{prefix}net.{key}": value for key, value in first.items()}
     out.notes.append(f"{len(copies)} equal copies of {prefix}net were merged into one")
 
@@ -244,15 +253,17 @@ def head_config(
     if target not in (HEAD_MLP, HEAD_DECODER):
         why = HEADS_REFUSED.get(target, "is none of the released code's")
         raise WeightsError(
-            f"{config.where} has the head {target!r}, which {why}; import only the trunk (leave out --embodiment)"
-        )
+            Code.UNSUPPORTED, f"{config.where}, head", target, problem=f"is {{value}}, which {why}",
+            remedy="import only the trunk (leave out --embodiment)",
+        )  # fmt: skip
     if target == HEAD_DECODER:
         tokens = need(tensors, f"{prefix}tokens", 3)
         if int(tokens.shape[2]) != action_dim:
             raise WeightsError(
-                f"the decoder head gives {int(tokens.shape[2])} numbers a step, but an action has {action_dim}: the "
-                "released head has no projection, so such weights act in no way; import only the trunk"
-            )
+                Code.WRONG_SHAPE, "the decoder head", int(tokens.shape[2]),
+                problem=f"gives {{value}} numbers a step, but an action has {action_dim}: the released head "
+                "has no projection, so such weights act in no way", remedy="import only the trunk",
+            )  # fmt: skip
         hidden = int(need(tensors, f"{prefix}mlp.0.weight", 2).shape[0])
         heads = config.integer("head.crossattn_heads", 8)
         inner = int(need(tensors, f"{prefix}cross_attention.to_q.weight", 2).shape[0])
@@ -264,15 +275,17 @@ def head_config(
     widths, out = hidden_widths(tensors, f"{prefix}net."), last_width(tensors, f"{prefix}net.")
     if out % action_dim:
         raise WeightsError(
-            f"the head gives {out} numbers, which is no multiple of the {action_dim} of an action; the weights are "
-            "mixed from two models, fetch them again"
-        )
+            Code.MISMATCH, "the head",
+            problem=f"gives {out} numbers, which is no multiple of the {action_dim} of an action",
+            remedy="the weights are mixed from two models, fetch them again",
+        )  # fmt: skip
     if pooling == "action_token":
         if out != action_dim:
             raise WeightsError(
-                f"with pooling 'action_token' the head gives {out} numbers a token, but the {action_dim} of an action "
-                "were expected; import only the trunk (leave out --embodiment)"
-            )
+                Code.WRONG_SHAPE, "with pooling 'action_token' the head",
+                problem=f"gives {out} numbers a token", expected=f"the {action_dim} of an action",
+                remedy="import only the trunk (leave out --embodiment)",
+            )  # fmt: skip
         horizon = int(need(tensors, prefix.replace("heads.", "action_tokens.", 1).rstrip("."), 3).shape[1])
     else:
         horizon = out // action_dim
@@ -305,9 +318,10 @@ def _linears(tensors: Mapping[str, Tensor], prefix: str) -> list[Tensor]:
     found = [tensors[name] for _, name in numbered if tensors[name].ndim == 2]
     if len(found) < 2:
         raise WeightsError(
-            f"the weights hold {len(found)} Linear layers below {prefix!r}, but two or more were expected; they are "
-            "of another domain or layout"
-        )
+            Code.OUT_OF_RANGE, "the weights", len(found),
+            problem=f"hold {{value}} Linear layers below {prefix!r}", expected="two or more",
+            remedy="they are of another domain or layout",
+        )  # fmt: skip
     return found
 
 
@@ -319,13 +333,15 @@ def need(tensors: Mapping[str, Tensor], name: str, axes: int) -> Tensor:
     """
     if name not in tensors:
         raise WeightsError(
-            f"the weights lack {name!r} (they hold {some(tensors)}); fetch them again, or name another domain"
-        )
+            Code.INVALID, "the weights", name, problem=f"lack {{value}} (they hold {some(tensors)})",
+            remedy="fetch them again, or name another domain",
+        )  # fmt: skip
     if tensors[name].ndim != axes or not tensors[name].numel():
         raise WeightsError(
-            f"the weights have {name!r} of shape {tuple(tensors[name].shape)}, but {axes} axes were expected, none "
-            "empty; fetch them again"
-        )
+            Code.WRONG_SHAPE, "the weights", name,
+            problem=f"have {{value}} of shape {tuple(tensors[name].shape)}, but {axes} axes were expected, "
+            "none empty", remedy="fetch them again",
+        )  # fmt: skip
     return tensors[name]
 
 
@@ -333,9 +349,10 @@ def agree(config: PublishedConfig, key: str, said: object, held: object) -> None
     """Raise unless the configuration's value, where it has one, is that of the weights."""
     if said is not None and said != held:
         raise WeightsError(
-            f"{config.where} has {said!r} for {key}, but the weights have {held!r}; the folder was mixed from two "
-            "models, fetch it again"
-        )
+            Code.MISMATCH, config.where, said,
+            problem=f"has {{value}} for {key}, but the weights have {held!r}",
+            remedy="the folder was mixed from two models, fetch it again",
+        )  # fmt: skip
 
 
 def trunk_config(config: PublishedConfig, tensors: Mapping[str, Tensor]) -> TrunkConfig:

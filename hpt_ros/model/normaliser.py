@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 MIN_RANGE = 1e-4
 
@@ -40,8 +40,9 @@ class Statistics:
         samples = np.asarray(values, dtype=np.float64)
         if samples.ndim != 2 or samples.shape[0] == 0:
             raise NormaliserError(
-                f"statistics need samples of shape (N, D), N > 0, but got {samples.shape}; pass such"
-            )
+                Code.WRONG_SHAPE, "statistics", samples.shape,
+                problem="need samples of shape (N, D), N > 0, but got {value}", remedy="pass such",
+            )  # fmt: skip
         return cls(
             *(
                 np.asarray(figure, dtype=np.float32)
@@ -54,7 +55,10 @@ class Statistics:
         """Read {"min": [...], "max": [...], "mean": [...], "std": [...]}; other keys are left alone."""
         missing = [name for name in ("min", "max", "mean", "std") if name not in mapping]
         if missing:
-            raise NormaliserError(f"{where} lacks {', '.join(missing)}; compute the statistics again")
+            raise NormaliserError(
+                Code.MISSING, where, problem=f"lacks {', '.join(missing)}",
+                remedy="compute the statistics again",
+            )  # fmt: skip
         return cls(*(np.asarray(mapping[name], dtype=np.float32) for name in ("min", "max", "mean", "std")))
 
     def check(self, dim: int, *, where: str) -> None:
@@ -63,19 +67,21 @@ class Statistics:
             array = getattr(self, name)
             if array.shape != (dim,):
                 raise NormaliserError(
-                    f"{where}, {name}, has shape {array.shape}, but ({dim},) was expected; "
-                    "use statistics of the same embodiment"
-                )
+                    Code.INVALID, f"{where}, {name}, shape", array.shape, expected=f"({dim},)",
+                    remedy="use statistics of the same embodiment",
+                )  # fmt: skip
             if not np.isfinite(array).all():
                 raise NormaliserError(
-                    f"{where}, {name}, holds a value that is no finite number; clean the data"
-                )
+                    Code.NOT_FINITE, f"{where}, {name}", problem="holds a value that is no finite number",
+                    remedy="clean the data",
+                )  # fmt: skip
         if (self.min > self.max).any():
             index = int(np.argmax(self.min > self.max))
             raise NormaliserError(
-                f"{where} has min {self.min[index]:g} above max {self.max[index]:g} in dimension {index}; "
-                "compute the statistics again"
-            )
+                Code.OUT_OF_RANGE, where, self.min[index],
+                problem=f"has min {{value}} above max {self.max[index]:g} in dimension {index}",
+                remedy="compute the statistics again",
+            )  # fmt: skip
 
 
 class LimitsNormaliser(nn.Module):
@@ -141,9 +147,9 @@ class Normaliser(nn.Module):
         """Take statistics for every feature; keys are exactly those of `dims`."""
         if set(statistics) != set(self.params_dict):
             raise NormaliserError(
-                f"statistics are given for {sorted(statistics)}, but {sorted(self.params_dict)} were expected; "
-                "give exactly those"
-            )
+                Code.INVALID, "statistics", problem=f"are given for {sorted(statistics)}",
+                expected=f"{sorted(self.params_dict)}", remedy="give exactly those",
+            )  # fmt: skip
         for name, figures in statistics.items():
             self[name].set_statistics(figures, where=f"the statistics of {name!r}")
 
@@ -152,6 +158,6 @@ class Normaliser(nn.Module):
         for name in self.params_dict:
             if not self[name].ready:
                 raise NormaliserError(
-                    f"the normaliser of {name!r} has no statistics yet; "
-                    "call Policy.set_statistics with those of the training data, or load a checkpoint"
-                )
+                    Code.NOT_READY, f"the normaliser of {name!r}", problem="has no statistics yet",
+                    remedy="call Policy.set_statistics with those of the training data, or load a checkpoint",
+                )  # fmt: skip

@@ -16,19 +16,20 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hpt_ros.errors import HptError
-from hpt_ros.model.config import DEPTH, IMAGE, POOLINGS, PolicyConfig
+from hpt_ros.errors import Code, HptError
+from hpt_ros.modalities import DEPTH, IMAGE
+from hpt_ros.model.config import POOLINGS, PolicyConfig
 from hpt_ros.model.head_config import STEPS
 from hpt_ros.model.heads import Head, build_head
 from hpt_ros.model.init import MODALITY_STD, TOKEN_STD
 from hpt_ros.model.inputs import Array, Inputs, check_array, check_inputs, check_targets
-from hpt_ros.model.modalities import INPUTS, Pictures, build_modalities
+from hpt_ros.model.modalities import Pictures, build_modalities, known_inputs
 from hpt_ros.model.normaliser import Normaliser, Statistics
 from hpt_ros.model.positions import position_table
-from hpt_ros.model.registry import load_class
 from hpt_ros.model.stems import Stem
 from hpt_ros.model.tasks import TaskTable
 from hpt_ros.model.trunk import Trunk
+from hpt_ros.registry import load_location
 
 
 class PolicyError(HptError):
@@ -50,12 +51,11 @@ class Policy(nn.Module):
 
     Inputs are a mapping of arrays (numpy or torch), batch first, in the embodiment's order:
 
-    - "image": uint8 RGB (B, T, V, H, W, 3), oldest observation first; or
-      "image_features": float (B, T, V, cells, width), as `encode_images` gives them, to encode a frame only once;
-    - "depth": uint16 (B, T, V, H, W) in mm, 0 where nothing was measured; or "depth_features", by `encode_depth`;
-    - "state", "wrench": float (B, T, D), raw units;
-    - "tactile": float (B, T, A, n), raw units;
-    - "pointcloud": float (B, T, C, P, 3) in metres; the order of a cloud's points does not matter;
+    - of each modality with streams an array (B, T, *shape) by `Modality.input` (`hpt_ros.modalities`), oldest
+      observation first, raw units, with its shape in the configuration: "image" uint8 RGB (B, T, V, H, W, 3), "state"
+      float (B, T, D), ...
+    - in place of "image" and "depth" "image_features" and "depth_features", float (B, T, V, cells, width), as
+      `encode_images` and `encode_depth` give them, to encode a frame only once;
     - "actions": float (B, T, Da), raw units: the command at the tick before each observed one;
     - "task": one text per sample, or int64 (B,) indices into the configuration's tasks; or
       "language": float (B, L, E), an embedding.
@@ -65,11 +65,17 @@ class Policy(nn.Module):
     may be left out; its tokens are then left out too, and later ones move up.
     """
 
-    def __init__(self, config: PolicyConfig) -> None:
-        """Build a policy with random weights and no statistics; load weights afterwards (`hpt_ros.model.weights`)."""
+    def __init__(self, config: PolicyConfig, trunk: nn.ModuleDict | None = None) -> None:
+        """Build a policy with random weights and no statistics; load weights afterwards (`hpt_ros.model.weights`).
+
+        Args:
+            config: what to build.
+            trunk: another policy's, of the same size, to share; a new one if None.
+        """
         super().__init__()
         self.config = config
         self.modalities = build_modalities(config)
+        self._known_inputs = known_inputs(self.modalities)
         width, name = config.trunk.width, config.embodiment
         self.encoders = nn.ModuleDict()
         self.stems = nn.ModuleDict()
@@ -85,7 +91,7 @@ class Policy(nn.Module):
         self.language = (
             TaskTable(config.tasks, config.language.tokens, config.language.width) if config.tasks else None
         )
-        self.trunk = nn.ModuleDict({"trunk": Trunk(config.trunk)})
+        self.trunk = trunk if trunk is not None else nn.ModuleDict({"trunk": Trunk(config.trunk)})
         self.heads = nn.ModuleDict({name: build_head(config)})
         self.normalizer = nn.ModuleDict({name: Normaliser(dims)})
         # The published model.pth carries these and its forward pass never reads them: kept, and added only if the
@@ -101,7 +107,7 @@ class Policy(nn.Module):
         )
         self.action_tokens = nn.ParameterDict()
         pooling = POOLINGS[config.pooling]
-        self.poolings = nn.ModuleDict({name: load_class(pooling.location)(config)})
+        self.poolings = nn.ModuleDict({name: load_location(pooling.location)(config)})
         tokens = sum(stem.tokens for stem in config.stems)
         if pooling.gives == STEPS:
             self.action_tokens[name] = nn.Parameter(
@@ -142,7 +148,7 @@ class Policy(nn.Module):
         if not self._ready:
             self.normaliser.require_ready()
             self._ready = True
-        return check_inputs(self.modalities, INPUTS, inputs, self, self.device)
+        return check_inputs(self.modalities, self._known_inputs, inputs, self, self.device)
 
     def act(self, arrays: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Tensor:
         """Return the action chunk (B, horizon, Da), float32, raw units, of arrays as `check` returns them.
@@ -154,7 +160,9 @@ class Policy(nn.Module):
         actions = self.head(self._features(arrays)[2], generator).to(torch.float32)  # under autocast
         return self.normaliser["action"].unnormalise(actions)
 
-    def loss(self, inputs: Inputs, action: Array, is_pad: Array) -> Tensor:
+    def loss(
+        self, inputs: Inputs, action: Array, is_pad: Array, *, thinning: torch.Generator | None = None
+    ) -> Tensor:
         """Return the head's loss on normalised actions, over the steps that are no padding.
 
         That is smooth L1 (beta 0.05) for mlp, conv and decoder, the negative log-likelihood per number for gmm, and
@@ -164,15 +172,18 @@ class Policy(nn.Module):
             inputs: as for the class.
             action: float (B, horizon, Da), raw units.
             is_pad: bool (B, horizon), true where the step lies beyond the episode's end.
+            thinning: on the CPU; what is left out in training is drawn from it, in place of torch's own numbers.
         """
         self._require_action_width()
-        arrays = self._thin(self.check(inputs))
+        arrays = self._thin(self.check(inputs), thinning)
         target, is_real = check_targets(self.config, action, is_pad, self.device)
         features = self._features(arrays)[2]
         if features.shape[0] != target.shape[0]:
             raise PolicyError(
-                f"the batch has {features.shape[0]} observations but {target.shape[0]} action chunks; pass as many"
-            )
+                Code.WRONG_SHAPE, "the batch",
+                problem=f"has {features.shape[0]} observations but {target.shape[0]} action chunks",
+                remedy="pass as many",
+            )  # fmt: skip
         return self.head.loss(features, self.normaliser["action"].normalise(target), is_real)
 
     def forward(self, inputs: Inputs, generator: torch.Generator | None = None) -> Tensor:
@@ -216,11 +227,15 @@ class Policy(nn.Module):
     def _encode(self, name: str, pictures: Array) -> Tensor:
         modality = self.modalities.get(name)
         if not isinstance(modality, Pictures) or name not in self.encoders:
+            if modality:
+                remedy = f"pass it precomputed '{name}_features'"
+                raise PolicyError(
+                    Code.UNSUPPORTED, "this policy", problem=f"has no {name} encoder", remedy=remedy
+                )
             raise PolicyError(
-                f"this policy has no {name} encoder; pass it precomputed '{name}_features'"
-                if modality
-                else f"this policy reads no {name}, so it has no {name} encoder; leave it out"
-            )
+                Code.UNEXPECTED, "this policy", problem=f"reads no {name}, so it has no {name} encoder",
+                remedy="leave it out",
+            )  # fmt: skip
         features: Tensor = self.encoders[name](check_array(modality.pictures, pictures, self.device))
         return features
 
@@ -258,8 +273,9 @@ class Policy(nn.Module):
         """Take the embeddings of the configuration's tasks, float (tasks, tokens, width), in their order."""
         if self.language is None:
             raise PolicyError(
-                "this policy has no tasks; name them in its configuration, with a language stem"
-            )
+                Code.MISSING, "this policy", problem="has no tasks",
+                remedy="name them in its configuration, with a language stem",
+            )  # fmt: skip
         self.language.set(embeddings)
 
     def require_ready(self) -> None:
@@ -282,7 +298,10 @@ class Policy(nn.Module):
             "heads": [self.heads, self.poolings, self.action_tokens],
         }
         if name not in modules:
-            raise PolicyError(f"a policy has no part {name!r}; use one of {', '.join(modules)}")
+            raise PolicyError(
+                Code.MISSING, "a policy", name, problem="has no part {value}",
+                remedy=f"use one of {', '.join(modules)}",
+            )  # fmt: skip
         return [parameter for module in modules[name] for parameter in module.parameters()]
 
     def parts(self) -> dict[str, int]:
@@ -310,17 +329,19 @@ class Policy(nn.Module):
         unprojected = config.head.kind == "decoder" and not config.head.projection
         if unprojected and config.trunk.width != config.action_dim:
             raise PolicyError(
-                f"the decoder head without projection gives {config.trunk.width} numbers a step, but actions have "
-                f"{config.action_dim}; set head.projection to true"
-            )
+                Code.WRONG_SHAPE, "the decoder head without projection",
+                problem=f"gives {config.trunk.width} numbers a step, but actions have {config.action_dim}",
+                remedy="set head.projection to true",
+            )  # fmt: skip
 
     def _require_evaluation(self) -> None:
         if self.training:
             raise PolicyError(
-                "predict was called in training mode, where dropout is on; call policy.eval() first"
-            )
+                Code.INVALID, "predict", problem="was called in training mode, where dropout is on",
+                remedy="call policy.eval() first",
+            )  # fmt: skip
 
-    def _thin(self, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _thin(self, arrays: dict[str, Tensor], random: torch.Generator | None = None) -> dict[str, Tensor]:
         """In training leave out some of what may be missing on the robot; in evaluation mode leave all as it is.
 
         With `horizon_masking` the last h of T observations are kept, h random in 1..T and the same for all modalities.
@@ -332,7 +353,7 @@ class Policy(nn.Module):
         of = {name: modality for modality in self.modalities.values() for name in modality.names}
         if self.config.horizon_masking:
             horizon = next(array.shape[1] for name, array in arrays.items() if of[name].in_time)
-            keep = int(torch.randint(1, horizon + 1, ()))
+            keep = int(torch.randint(1, horizon + 1, (), generator=random))
             arrays = {
                 name: array[:, horizon - keep :] if of[name].in_time else array
                 for name, array in arrays.items()
@@ -341,7 +362,7 @@ class Policy(nn.Module):
         kept = {
             name: array
             for name, array in arrays.items()
-            if of[name].name not in shares or float(torch.rand(())) >= shares[of[name].name]
+            if of[name].name not in shares or float(torch.rand((), generator=random)) >= shares[of[name].name]
         }
         return kept if any(of[name].in_time for name in kept) else arrays
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hpt_ros.errors import Code
 from hpt_ros.extras import require_extra
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.encoder_config import LIBRARY_KINDS, EncoderArchitecture, ImageEncoderConfig
@@ -102,9 +103,11 @@ def require_architecture(config: ImageEncoderConfig) -> EncoderArchitecture:
     """
     if config.architecture is None:
         raise ConfigError(
-            f"the image encoder {config.kind!r} names the model {config.model!r}, but image_encoder.architecture is "
-            "missing; start from a recipe with 'hpt finetune', which fills it in, or call complete_image_encoder"
-        )
+            Code.MISSING, f"the image encoder {config.kind!r}", config.model,
+            problem="names the model {value}, but image_encoder.architecture is missing",
+            remedy="start from a recipe with 'hpt finetune', which fills it in, or call "
+            "complete_image_encoder",
+        )  # fmt: skip
     return config.architecture
 
 
@@ -172,9 +175,10 @@ def describe_transformers(model: str, side_px: int | None) -> EncoderArchitectur
         raise _unreadable("transformers", model, error) from error
     if hasattr(config, "vision_config") or not hasattr(config, "num_channels"):
         raise ConfigError(
-            f"the model {model!r} of transformers is a {config.model_type!r}, but one of images alone was expected; "
-            "name such a model, or its image tower in timm (as vit_base_patch16_siglip_224)"
-        )
+            Code.INVALID, f"the model {model!r} of transformers", config.model_type, problem="is a {value}",
+            expected="one of images alone",
+            remedy="name such a model, or its image tower in timm (as vit_base_patch16_siglip_224)",
+        )  # fmt: skip
     resample = pictures.get("resample", 3)
     size = (side_px, side_px) if side_px is not None else _size_of(pictures, config, model)
     wanted = _wanted(
@@ -198,9 +202,10 @@ def build_network(kind: str, architecture: EncoderArchitecture) -> nn.Module:
             raise TypeError(f"they are a {type(given).__name__}")
     except (ValueError, TypeError) as error:
         raise ConfigError(
-            f"image_encoder.architecture.arguments {arguments[:80]!r} are no JSON mapping ({error}); take them "
-            "from the checkpoint's config.yaml unchanged"
-        ) from error
+            Code.INVALID, f"image_encoder.architecture.arguments {arguments[:80]!r}",
+            problem="are no JSON mapping", remedy="take them from the checkpoint's config.yaml unchanged",
+            cause=error,
+        ) from error  # fmt: skip
     library: Any = _timm() if kind == "timm" else _transformers()
     try:
         if kind == "timm":
@@ -216,9 +221,10 @@ def build_network(kind: str, architecture: EncoderArchitecture) -> nn.Module:
         Exception
     ) as error:  # each library raises its own kinds for names and arguments that it does not know
         raise ConfigError(
-            f"{kind} {library.__version__} cannot build the image encoder {name!r}: "
-            f"{' '.join(str(error).split())[:160]}; install the version that it was made with, {architecture.version}"
-        ) from error
+            Code.UNSUPPORTED, f"{kind} {library.__version__}", name,
+            problem="cannot build the image encoder {value}",
+            remedy=f"install the version that it was made with, {architecture.version}", cause=error,
+        ) from error  # fmt: skip
     pooler = getattr(network, "pooler", None)
     if isinstance(pooler, nn.Module) and any(True for _ in pooler.parameters()):
         network.pooler = None  # reads the class token, which we do not
@@ -244,9 +250,9 @@ def _measured(kind: str, model: str, wanted: EncoderArchitecture, skipped: int |
             features = run_network(network, kind == "timm", torch.zeros(1, 3, wanted.side_px, wanted.side_px))
     except Exception as error:
         raise ConfigError(
-            f"the model {model!r} of {kind} cannot take frames of {size} pixels: "
-            f"{' '.join(str(error).split())[:160]}; set image_encoder.side_px to a size that it can take"
-        ) from error
+            Code.UNSUPPORTED, f"the model {model!r} of {kind}", problem=f"cannot take frames of {size} pixels",
+            remedy="set image_encoder.side_px to a size that it can take", cause=error,
+        ) from error  # fmt: skip
     shape = tuple(features.shape[1:])
     if len(shape) == 2:
         # The grid is square, as the frame is; what is more than a square are the class token and registers.
@@ -260,9 +266,10 @@ def _measured(kind: str, model: str, wanted: EncoderArchitecture, skipped: int |
         layout = "channels_last" if last else "channels_first"
         return replace(wanted, layout=layout, cells=rows * columns, cell_width=width)
     raise ConfigError(
-        f"the model {model!r} of {kind} gives features of shape {shape} for a frame of {size} pixels, but a grid of "
-        "cells was expected; use a vision transformer or a convolutional network"
-    )
+        Code.WRONG_SHAPE, f"the model {model!r} of {kind}",
+        problem=f"gives features of shape {shape} for a frame of {size} pixels", expected="a grid of cells",
+        remedy="use a vision transformer or a convolutional network",
+    )  # fmt: skip
 
 
 def _wanted(
@@ -271,10 +278,11 @@ def _wanted(
     """Return the architecture, whose features have not been looked at yet."""
     if size[0] != size[1] or how not in PIL_INTERPOLATION.values() or mean is None or std is None:
         raise ConfigError(
-            f"the model {model!r} of {kind} wants frames of {size[0]}x{size[1]} pixels, {how} interpolation, "
-            f"mean {mean} and std {std}, but a square, bicubic or bilinear interpolation, and three numbers each were "
-            "expected; use another model, or set image_encoder.side_px for another size"
-        )
+            Code.WRONG_SHAPE, f"the model {model!r} of {kind}",
+            problem=f"wants frames of {size[0]}x{size[1]} pixels, {how} interpolation, mean {mean} and std "
+            f"{std}", expected="a square, bicubic or bilinear interpolation, and three numbers each",
+            remedy="use another model, or set image_encoder.side_px for another size",
+        )  # fmt: skip
     library: Any = _timm() if kind == "timm" else _transformers()
     return EncoderArchitecture(
         name=name,
@@ -300,9 +308,9 @@ def _transformers() -> Any:
 
 def _unreadable(kind: str, model: str, error: Exception) -> ConfigError:
     return ConfigError(
-        f"the image encoder {kind!r} cannot be made from the model {model!r}: {' '.join(str(error).split())[:200]}; "
-        "check the name and the network, or give a folder that holds the model"
-    )
+        Code.UNREADABLE, f"the image encoder {kind!r}", model, problem="cannot be made from the model {value}",
+        remedy="check the name and the network, or give a folder that holds the model", cause=error,
+    )  # fmt: skip
 
 
 def _preprocessor(model: str) -> Mapping[str, Any]:
@@ -333,6 +341,7 @@ def _size_of(pictures: Mapping[str, Any], config: Any, model: str) -> tuple[int,
     side = getattr(config, "image_size", None)
     if not isinstance(side, int):
         raise ConfigError(
-            f"the model {model!r} of transformers does not say how large its pictures are; set image_encoder.side_px"
-        )
+            Code.MISSING, f"the model {model!r} of transformers",
+            problem="does not say how large its pictures are", remedy="set image_encoder.side_px",
+        )  # fmt: skip
     return side, side

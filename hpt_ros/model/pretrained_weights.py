@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hpt_ros.errors import Code
 from hpt_ros.extras import require_extra
 from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.libraries import quiet
@@ -40,9 +41,10 @@ def load_library_encoder(policy: Policy, source: str | Path) -> LoadReport:
     nets = list(encoder.nets) if isinstance(encoder, ImageEncoder) else []
     if not nets or not all(isinstance(net, LibraryEncoder) for net in nets):
         raise WeightsError(
-            f"the policy's image encoder is {policy.config.image_encoder.kind!r}, but weights of timm or transformers "
-            "need one of these; set image_encoder.kind, or load no image encoder"
-        )
+            Code.INVALID, "the policy's image encoder", policy.config.image_encoder.kind,
+            problem="is {value}, but weights of timm or transformers need one of these",
+            remedy="set image_encoder.kind, or load no image encoder",
+        )  # fmt: skip
     file = resolve(source, ENCODER_FILES)
     tensors = read_tensors(file)
     first = nets[0]
@@ -86,7 +88,9 @@ def _of_timm(
         )
     except Exception as error:
         load_strictly(net.network, kept, what=what, file=file)  # its sentence names what differs
-        raise WeightsError(f"the file {str(file)!r} does not fit {what}: {error}") from error
+        raise WeightsError(
+            Code.MISMATCH, f"the file {str(file)!r}", problem=f"does not fit {what}", cause=error
+        ) from error
     return {name: value for name, value in whole.state_dict().items() if name in own}, left_out
 
 
@@ -110,7 +114,9 @@ def _of_transformers(
             )
     except Exception as error:
         load_strictly(network, tensors, what=what, file=file)  # its sentence names what differs
-        raise WeightsError(f"the file {str(file)!r} does not fit {what}: {error}") from error
+        raise WeightsError(
+            Code.MISMATCH, f"the file {str(file)!r}", problem=f"does not fit {what}", cause=error
+        ) from error
     own = network.state_dict()
     missing = sorted(name for name in info["missing_keys"] if name in own)
     prefix = f"{network.base_model_prefix}."
@@ -128,9 +134,10 @@ def _of_transformers(
     ]
     if problems:
         raise WeightsError(
-            f"the file {str(file)!r} does not fit {what}: it {' and '.join(problems)}; "
-            "use the weights of the model that image_encoder.model names"
-        )
+            Code.MISMATCH, f"the file {str(file)!r}",
+            problem=f"does not fit {what}: it {' and '.join(problems)}",
+            remedy="use the weights of the model that image_encoder.model names",
+        )  # fmt: skip
     state = loaded.state_dict()
     left_out = tuple(unexpected) + tuple(name for name in tensors if name in state and name not in own)
     return {name: state[name] for name in own}, left_out

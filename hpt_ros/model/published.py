@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpt_ros.errors import Code
 from hpt_ros.model.config import TRUNK_SIZES, TrunkConfig
 from hpt_ros.model.sources import HUB, WeightsError, resolve, sha256_of, split_address
 from hpt_ros.structured import read_yaml_file
@@ -42,7 +43,10 @@ class PublishedConfig:
             if match is None:
                 return value
             value = self._look_up(match.group(1))
-        raise WeightsError(f"{self.where}, key {name!r}, refers to itself; write its value there")
+        raise WeightsError(
+            Code.INVALID, f"{self.where}, key {name!r}", problem="refers to itself",
+            remedy="write its value there",
+        )  # fmt: skip
 
     def integer(self, name: str, default: int | None = None) -> int:
         """Return a whole number of at least 1.
@@ -111,12 +115,10 @@ class PublishedConfig:
     def _wrong(self, name: str, value: object, expected: str) -> WeightsError:
         if value is None:
             return WeightsError(
-                f"{self.where} lacks the key {name!r}, but {expected} was expected; is it the configuration that was "
-                "published with the weights?"
-            )
-        return WeightsError(
-            f"{self.where}, key {name!r}, is {value!r:.80}, but {expected} was expected; correct it"
-        )
+                Code.MISSING, self.where, name, problem="lacks the key {value}", expected=expected,
+                remedy="is it the configuration that was published with the weights?",
+            )  # fmt: skip
+        return WeightsError(Code.INVALID, f"{self.where}, key {name!r},", value, expected=expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +176,11 @@ def read_config_file(file: Path) -> PublishedConfig:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise WeightsError(f"{where} is no JSON ({error}); fetch it again") from error
+        raise WeightsError(
+            Code.UNREADABLE, where, problem="is no JSON", remedy="fetch it again", cause=error
+        ) from error
     if not isinstance(data, dict):
-        raise WeightsError(f"{where} holds no JSON object; fetch it again")
+        raise WeightsError(Code.UNREADABLE, where, problem="holds no JSON object", remedy="fetch it again")
     return PublishedConfig(data, where)
 
 

@@ -9,23 +9,15 @@ from __future__ import annotations
 
 import torch
 
-from hpt_ros.model.checkpoint import Checkpoint
-from hpt_ros.model.config import (
-    IMAGE,
-    LANGUAGE,
-    MODALITIES,
-    POOLINGS,
-    TRUNK_SIZES,
-    PolicyConfig,
-    StemConfig,
-    TrunkConfig,
-)
+from hpt_ros.modalities import IMAGE, LANGUAGE, MODALITIES, STATE
+from hpt_ros.model.checkpoint import Checkpoint, MultiCheckpoint
+from hpt_ros.model.config import POOLINGS, TRUNK_SIZES, PolicyConfig, StemConfig, TrunkConfig
 from hpt_ros.model.encoder_config import ImageEncoderConfig
 from hpt_ros.model.head_config import FEATURE, HEADS, STEPS, TOKENS, HeadConfig
 from hpt_ros.model.inputs import Input
 from hpt_ros.model.memory import MEBIBYTE, Memory, memory_of, memory_of_config
 from hpt_ros.model.modalities import Pictures
-from hpt_ros.model.modality import Modality
+from hpt_ros.model.modality import Entries
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.trunk import Trunk
 from hpt_ros.model.weights import LoadReport
@@ -195,6 +187,38 @@ def checkpoint_report(checkpoint: Checkpoint, *, where: str) -> str:
     return "\n\n".join(sections)
 
 
+def multi_report(checkpoint: MultiCheckpoint, *, where: str) -> str:
+    """Return what `hpt checkpoint inspect` prints of a checkpoint of several embodiments."""
+    policy, weights = checkpoint.policy, checkpoint.weights
+    counts = {name: policy.single(name).parts() for name in policy.names}
+    trunk = next(iter(policy.config.policies.values())).trunk
+    rows = [
+        f"| {name} | {', '.join(config.modalities)} | {config.action_horizon} x {config.action_dim} "
+        f"| {config.head.kind} | {sum(count for part, count in counts[name].items() if part != 'trunk'):,} |"
+        for name, config in policy.config.policies.items()
+    ]
+    metrics = "\n".join(f"{name}: {value:g}" for name, value in checkpoint.metrics.items()) or "none recorded"
+    sections = [
+        f"checkpoint {where}",
+        f"embodiments: {', '.join(policy.names)}\nweights: {weights.tensors} tensors, "
+        f"{'float16 (statistics float32)' if weights.half_precision else 'float32'}\nsha256: {weights.sha256}",
+        f"trunk: width {trunk.width}, depth {trunk.depth}, {trunk.heads} heads, "
+        f"{counts[policy.names[0]]['trunk']:,} parameters\n"
+        f"shared besides: {', '.join(policy.config.share) or 'nothing'}",
+        "\n".join(
+            [
+                "| embodiment | modalities | action chunk | head | parameters besides the trunk |",
+                "|" + " --- |" * 5,
+                *rows,
+            ]
+        ),
+        f"all: {sum(parameter.numel() for parameter in policy.parameters()):,} parameters",
+        "metrics\n\n" + metrics,
+        f"of one: hpt checkpoint inspect {where}/embodiments/{policy.names[0]}",
+    ]
+    return "\n\n".join(sections)
+
+
 def verification_report(checkpoint: Checkpoint, *, where: str) -> str:
     """Return what `hpt checkpoint verify` prints of a checkpoint that passed all its checks."""
     numbers = sum(value.numel() for value in checkpoint.policy.state_dict().values())
@@ -203,8 +227,8 @@ def verification_report(checkpoint: Checkpoint, *, where: str) -> str:
         [
             f"checkpoint {where} is sound: {checkpoint.weights.tensors} tensors, {numbers:,} numbers, all finite, with "
             f"exactly the names and shapes of config.yaml; sha256 {checkpoint.weights.sha256}",
-            "embodiment.yaml agrees with config.yaml: name, horizons, and the sizes of "
-            f"{', '.join(checkpoint.config.modalities)} and action",
+            f"embodiment.yaml of {checkpoint.config.embodiment} agrees with config.yaml: name, horizons, and the sizes "
+            f"of {', '.join(checkpoint.config.modalities)} and action",
             f"stats.json agrees with the normaliser of {', '.join(checkpoint.policy.statistics_needed)}",
             *([f"the embeddings of all {tasks} tasks are there"] if tasks else []),
         ]
@@ -228,20 +252,14 @@ def example_configs() -> dict[str, PolicyConfig]:
             action_dim=7,
             action_horizon=8,
             observation_horizon=4,
-            state_dim=7,
-            views=2,
-            image_height=480,
-            image_width=640,
+            shapes={STATE: (7,), IMAGE: (2, 480, 640, 3)},
         ),
         "small, two 96x128 views through separate small CNNs, 7 joints, decoder head": PolicyConfig(
             embodiment="arm",
             action_dim=7,
             action_horizon=16,
             observation_horizon=2,
-            state_dim=7,
-            views=2,
-            image_height=96,
-            image_width=128,
+            shapes={STATE: (7,), IMAGE: (2, 96, 128, 3)},
             trunk=TrunkConfig(width=128, depth=4, heads=8),
             image_encoder=ImageEncoderConfig(kind="small_cnn", shared=False, trainable=True),
             pooling="no-op",
@@ -252,21 +270,10 @@ def example_configs() -> dict[str, PolicyConfig]:
             action_dim=7,
             action_horizon=16,
             observation_horizon=2,
-            state_dim=14,
-            views=2,
-            image_height=240,
-            image_width=320,
-            depth_views=1,
-            depth_height=120,
-            depth_width=160,
-            wrench_dim=6,
-            tactile_arrays=2,
-            tactile_values=16,
-            clouds=1,
-            cloud_points=512,
+            shapes={name: item.example for name, item in MODALITIES.own.items() if item.example},
             tasks=("pour", "wipe"),
             stems=tuple(
-                StemConfig(modality, tokens=8 if modality == LANGUAGE else 16) for modality in MODALITIES
+                StemConfig(modality, tokens=8 if modality == LANGUAGE else 16) for modality in MODALITIES.own
             ),
             modality_embedding=True,
             pooling="action_token",
@@ -287,7 +294,7 @@ def main() -> None:
     print(f"\n## Parameters with each trunk\n\n{sizes_table(first)}\n\n## Memory\n\n{memory_table(first)}")
 
 
-def _raw(modality: Modality) -> Input:
+def _raw(modality: Entries) -> Input:
     """Return the input as it comes from the robot: pictures before features, the task before its embedding."""
     return modality.inputs[0] if modality.name == LANGUAGE else modality.inputs[-1]
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hpt_ros.errors import Code
 from hpt_ros.model.backends import load_backend
 from hpt_ros.model.backends.backend import Backend, example_arrays
 from hpt_ros.model.inputs import INTEGERS, Array, InputError, Inputs
@@ -82,9 +83,10 @@ class Rollout:
         horizon = self.policy.config.observation_horizon
         if len(keys) != horizon:
             raise InputError(
-                f"{len(keys)} keys were given, but one for each of the {horizon} ticks of the observation horizon was "
-                "expected; repeat the first tick's where an episode has fewer"
-            )
+                Code.WRONG_SHAPE, f"{len(keys)} keys", problem="were given",
+                expected=f"one for each of the {horizon} ticks of the observation horizon",
+                remedy="repeat the first tick's where an episode has fewer",
+            )  # fmt: skip
         given: dict[str, Array | Sequence[Array] | Sequence[str]] = {}
         for name, value in inputs.items():
             cache = self._caches.get(name)
@@ -98,9 +100,10 @@ class Rollout:
         for name, value in checked.items():
             if value.shape != arrays[name].shape:
                 raise InputError(
-                    f"{name!r} is of shape {tuple(value.shape)}, but {tuple(arrays[name].shape)} was expected: one "
-                    "robot, with all ticks of the observation horizon; pass those"
-                )
+                    Code.WRONG_SHAPE, repr(name), tuple(value.shape),
+                    problem=f"is of shape {{value}}, but {tuple(arrays[name].shape)} was expected: one robot, "
+                    "with all ticks of the observation horizon", remedy="pass those",
+                )  # fmt: skip
             if value is not arrays[name]:
                 arrays[name].copy_(value)
         chunk: npt.NDArray[np.float32] = self.backend.act(arrays).to("cpu").numpy().copy()
@@ -156,16 +159,19 @@ class _FeatureCache:
         if isinstance(frames, (list, tuple)):
             if len(frames) != horizon:
                 raise InputError(
-                    f"{name!r} is a list of {len(frames)} frames, but {horizon} were expected, one a tick; pass those"
-                )
+                    Code.INVALID, repr(name), len(frames),
+                    problem=f"is a list of {{value}} frames, but {horizon} were expected, one a tick",
+                    remedy="pass those",
+                )  # fmt: skip
             return frames[index]
         if isinstance(frames, (np.ndarray, Tensor)) and frames.ndim > 2 and frames.shape[:2] == (1, horizon):
             return frames[0, index]
         shape = f"of shape {tuple(frames.shape)}" if isinstance(frames, (np.ndarray, Tensor)) else "no array"
         raise InputError(
-            f"{name!r} is {shape}, but (1, {horizon}, {', '.join(map(str, self.modality.frame))}) or a list of "
-            f"{horizon} frames was expected; pass all ticks of the observation horizon"
-        )
+            Code.WRONG_SHAPE, repr(name), problem=f"is {shape}",
+            expected=f"(1, {horizon}, {', '.join(map(str, self.modality.frame))}) or a list of {horizon} "
+            "frames", remedy="pass all ticks of the observation horizon",
+        )  # fmt: skip
 
     def _taken(self, frame: object) -> Tensor:
         """Copy a frame to where the backend reads it; its array may be read-only, or change after the call."""
@@ -181,6 +187,7 @@ class _FeatureCache:
         else:
             came = f"{str(frame.dtype).removeprefix('torch.')} {tuple(frame.shape)}"
         raise InputError(
-            f"a tick's {spec.name!r} is {came}, but {spec.dtype} ({', '.join(map(str, spec.tail))}) was expected; "
-            "shape it as the policy's embodiment says"
-        )
+            Code.WRONG_SHAPE, f"a tick's {spec.name!r}", problem=f"is {came}",
+            expected=f"{spec.dtype} ({', '.join(map(str, spec.tail))})",
+            remedy="shape it as the policy's embodiment says",
+        )  # fmt: skip

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 HUB = "hf://"
 FILES_IN_FOLDER = ("trunk.pth", "trunk.safetensors", "model.safetensors", "model.pth")
@@ -42,20 +42,23 @@ def resolve(source: str | Path, names: Sequence[str] = FILES_IN_FOLDER) -> Path:
         return _fetch(repository, (file,) if file else names)
     if re.match(r"[a-z]+://", text):
         raise WeightsError(
-            f"the address {text!r} is neither a path nor hf://user/repo[/file]; download it, or use those"
-        )
+            Code.INVALID, f"the address {text!r}", problem="is neither a path nor hf://user/repo[/file]",
+            remedy="download it, or use those",
+        )  # fmt: skip
     path = Path(source)
     if path.is_dir():
         for name in names:
             if (path / name).is_file():
                 return path / name
         raise WeightsError(
-            f"the folder {text!r} holds none of {', '.join(names)}; give the weight file's path"
-        )
+            Code.EMPTY, f"the folder {text!r}", problem=f"holds none of {', '.join(names)}",
+            remedy="give the weight file's path",
+        )  # fmt: skip
     if not path.is_file():
         raise WeightsError(
-            f"the weight file {text!r} does not exist; give an existing path or hf://user/repo[/file]"
-        )
+            Code.NOT_FOUND, f"the weight file {text!r}",
+            remedy="give an existing path or hf://user/repo[/file]",
+        )  # fmt: skip
     return path
 
 
@@ -68,7 +71,7 @@ def split_address(address: str) -> tuple[str, str]:
     parts = address.removeprefix(HUB).split("/")
     if len(parts) < 2 or not all(re.fullmatch(r"[A-Za-z0-9._-]+", part) and part != ".." for part in parts):
         raise WeightsError(
-            f"the hub address {address!r} is not of the form hf://user/repo[/file]; correct it"
+            Code.INVALID, f"the hub address {address!r}", problem="is not of the form hf://user/repo[/file]"
         )
     return "/".join(parts[:2]), "/".join(parts[2:])
 
@@ -84,14 +87,16 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     except Exception as error:  # each damaged format raises its own kind; all mean the same to the user
         reason = " ".join(str(error).split())[:160]
         raise WeightsError(
-            f"the weight file {str(file)!r} ({file.stat().st_size} bytes) cannot be read: {reason}; "
-            "it is damaged, cut short or no weight file; fetch it again"
-        ) from error
+            Code.DAMAGED, f"the weight file {str(file)!r} ({file.stat().st_size} bytes)",
+            problem=f"cannot be read: {reason}; it is damaged, cut short or no weight file",
+            remedy="fetch it again",
+        ) from error  # fmt: skip
     if not isinstance(data, Mapping) or not all(isinstance(value, Tensor) for value in data.values()):
         raise WeightsError(
-            f"the weight file {str(file)!r} holds a {type(data).__name__} that is no flat mapping of names to tensors; "
-            "give a file saved from a state_dict()"
-        )
+            Code.UNREADABLE, f"the weight file {str(file)!r}",
+            problem=f"holds a {type(data).__name__} that is no flat mapping of names to tensors",
+            remedy="give a file saved from a state_dict()",
+        )  # fmt: skip
     return dict(data)
 
 
@@ -125,9 +130,10 @@ def _fetch(repository: str, names: Sequence[str]) -> Path:
         from huggingface_hub.errors import EntryNotFoundError
     except ImportError as error:
         raise WeightsError(
-            f"{HUB}{repository} needs the package huggingface_hub, which is not installed; pip install "
-            "huggingface_hub, or download the file and give its path"
-        ) from error
+            Code.NOT_INSTALLED, f"{HUB}{repository}",
+            problem="needs the package huggingface_hub, which is not installed",
+            remedy="pip install huggingface_hub, or download the file and give its path",
+        ) from error  # fmt: skip
     problem: Exception | None = None
     for name in names:
         try:
@@ -141,6 +147,7 @@ def _fetch(repository: str, names: Sequence[str]) -> Path:
             break
     reason = " ".join(str(problem).split())[:200]
     raise WeightsError(
-        f"{' or '.join(map(repr, names))} cannot be fetched from {repository!r} on the hub: {reason}; "
-        "check the address and the network, or download the file and give its path"
-    ) from problem
+        Code.UNSUPPORTED, " or ".join(map(repr, names)), repository,
+        problem=f"cannot be fetched from {{value}} on the hub: {reason}",
+        remedy="check the address and the network, or download the file and give its path",
+    ) from problem  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code
 from hpt_ros.model.inputs import Input, InputError, check_array
 
 
@@ -29,14 +29,16 @@ class TaskTable(nn.Module):
         """Take the embeddings, float (tasks, tokens, width), in the order of the configuration's tasks."""
         if tuple(embeddings.shape) != tuple(self.embeddings.shape) or not embeddings.is_floating_point():
             raise InputError(
-                f"the embeddings of the tasks are {str(embeddings.dtype).removeprefix('torch.')} "
-                f"{tuple(embeddings.shape)}, but float {tuple(self.embeddings.shape)} (tasks, tokens, width) was "
-                "expected; embed the configuration's tasks with its language model"
-            )
+                Code.WRONG_SHAPE, "the embeddings of the tasks", tuple(embeddings.shape),
+                problem=f"are {str(embeddings.dtype).removeprefix('torch.')} {{value}}",
+                expected=f"float {tuple(self.embeddings.shape)} (tasks, tokens, width)",
+                remedy="embed the configuration's tasks with its language model",
+            )  # fmt: skip
         if not bool(torch.isfinite(embeddings).all()):
             raise InputError(
-                "the embeddings of the tasks hold a value that is no finite number; embed them again"
-            )
+                Code.NOT_FINITE, "the embeddings of the tasks", problem="hold a value that is no finite number",
+                remedy="embed them again",
+            )  # fmt: skip
         with torch.no_grad():
             self.embeddings.copy_(embeddings)
 
@@ -49,9 +51,9 @@ class TaskTable(nn.Module):
         """Raise unless the embeddings are there."""
         if not self.ready:
             raise InputError(
-                f"the embeddings of the tasks {list(self.tasks)} are not there yet; call Policy.set_task_embeddings, "
-                "or load a checkpoint"
-            )
+                Code.NOT_READY, f"the embeddings of the tasks {list(self.tasks)}", problem="are not there yet",
+                remedy="call Policy.set_task_embeddings, or load a checkpoint",
+            )  # fmt: skip
 
     def look_up(self, task: object, device: torch.device) -> Tensor:
         """Return the embeddings (B, tokens, width) of texts, or of indices int64 (B,) into the tasks.
@@ -61,8 +63,9 @@ class TaskTable(nn.Module):
         """
         if isinstance(task, str):
             raise InputError(
-                f"'task' is the text {task!r}, but one text per sample was expected; pass a list, [{task!r}]"
-            )
+                Code.INVALID, "'task'", task, problem="is the text {value}", expected="one text per sample",
+                remedy=f"pass a list, [{task!r}]",
+            )  # fmt: skip
         if isinstance(task, np.ndarray) and task.dtype.kind in "US":
             task = task.tolist()
         if isinstance(task, Sequence):
@@ -76,15 +79,16 @@ class TaskTable(nn.Module):
         low, high = int(index.min()), int(index.max())
         if low < 0 or high >= len(self.tasks):
             raise InputError(
-                f"'task' holds the index {low if low < 0 else high}, but 0 to {len(self.tasks) - 1} was expected "
-                f"(the policy knows {', '.join(map(repr, self.tasks))}); pass an index into these"
-            )
+                Code.INVALID, "'task'", len(self.tasks) - 1,
+                problem=f"holds the index {low if low < 0 else high}, but 0 to {{value}} was expected (the "
+                f"policy knows {', '.join(map(repr, self.tasks))})", remedy="pass an index into these",
+            )  # fmt: skip
         return self.embeddings[index]
 
     def _index_of(self, text: object) -> int:
         if text not in self.tasks:
             raise InputError(
-                f"the task {text!r} is unknown; the policy knows {', '.join(map(repr, self.tasks))}"
-                f"{did_you_mean(str(text), self.tasks)}"
-            )
+                Code.UNKNOWN, "the task", str(text), known=self.tasks,
+                remedy=f"the policy knows {', '.join(map(repr, self.tasks))}",
+            )  # fmt: skip
         return self.tasks.index(str(text))

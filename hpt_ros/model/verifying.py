@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hpt_ros.errors import Code
 from hpt_ros.model.checkpoint import Checkpoint, CheckpointError
 from hpt_ros.model.normaliser import LimitsNormaliser, NormaliserError, Statistics
 from hpt_ros.model.policy import Policy
@@ -37,9 +38,11 @@ def statistics_in(policy: Policy, name: str) -> Statistics:
         if not torch.allclose(ours, computed, rtol=TOLERANCE, atol=TOLERANCE):
             index = int((ours - computed).abs().argmax())
             raise NormaliserError(
-                f"{where} give dimension {index} the {key} {float(computed[index]):g}, but the weights have "
-                f"{float(ours[index]):g}, so it was not fitted to limits or was altered; only limits can be used"
-            )
+                Code.DAMAGED,
+                f"{where} give dimension {index} the {key} {float(computed[index]):g}, but the weights",
+                float(ours[index]), problem="have {value}, so it was not fitted to limits or was altered",
+                remedy="only limits can be used",
+            )  # fmt: skip
     return statistics
 
 
@@ -54,16 +57,18 @@ def require_statistics(checkpoint: Checkpoint) -> None:
         said = checkpoint.stats.get(name)
         if not isinstance(said, Mapping):
             raise CheckpointError(
-                f"the checkpoint's stats.json has no statistics of {name!r}, which the policy normalises; the folder "
-                "was mixed from two checkpoints, copy it again"
-            )
+                Code.MISMATCH, "the checkpoint's stats.json", name,
+                problem="has no statistics of {value}, which the policy normalises",
+                remedy="the folder was mixed from two checkpoints, copy it again",
+            )  # fmt: skip
         for key in FIGURES:
             ours, theirs = getattr(held, key), _numbers(said.get(key))
             if ours.shape != theirs.shape or not np.array_equal(ours, theirs):
                 raise CheckpointError(
-                    f"the checkpoint's stats.json has {key} of {name!r} {_short(theirs)}, but its weights have "
-                    f"{_short(ours)}; the folder was mixed from two checkpoints, copy it again"
-                )
+                    Code.MISMATCH, "the checkpoint's stats.json", name,
+                    problem=f"has {key} of {{value}} {_short(theirs)}, but its weights have {_short(ours)}",
+                    remedy="the folder was mixed from two checkpoints, copy it again",
+                )  # fmt: skip
 
 
 def _numbers(value: object) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -19,7 +19,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hpt_ros.model.config import IMAGE, TRUNK_SIZES, TrunkConfig
+from hpt_ros.errors import Code
+from hpt_ros.modalities import IMAGE
+from hpt_ros.model.config import TRUNK_SIZES, TrunkConfig
 from hpt_ros.model.encoder_config import LIBRARY_KINDS
 from hpt_ros.model.encoders import ImageEncoder, ResNet18
 from hpt_ros.model.policy import Policy
@@ -91,9 +93,10 @@ def load_model(policy: Policy, source: str | Path, *, without: Collection[str] =
     domains = {name.split(".")[1] for name in tensors if name.startswith("heads.")}
     if domains and policy.config.embodiment not in domains:
         raise WeightsError(
-            f"the file {str(file)!r} is for {', '.join(sorted(domains))}, but the policy is for "
-            f"{policy.config.embodiment!r}; load only its trunk, or name the policy's embodiment as the file does"
-        )
+            Code.MISMATCH, f"the file {str(file)!r}", policy.config.embodiment,
+            problem=f"is for {', '.join(sorted(domains))}, but the policy is for {{value}}",
+            remedy="load only its trunk, or name the policy's embodiment as the file does",
+        )  # fmt: skip
     own = {name: value for name, value in policy.state_dict().items() if name.split(".")[0] not in without}
     depth_width = {
         name.removeprefix(TRUNK_IN_MODEL): v for name, v in tensors.items() if name.startswith(TRUNK_IN_MODEL)
@@ -120,9 +123,10 @@ def load_image_encoder(policy: Policy, source: str | Path) -> LoadReport:
     encoder = dict(policy.encoders.items()).get(IMAGE)  # depth has one of its own
     if not isinstance(encoder, ImageEncoder) or not all(isinstance(net, ResNet18) for net in encoder.nets):
         raise WeightsError(
-            f"the policy's image encoder is {policy.config.image_encoder.kind!r}, but ImageNet weights need "
-            "'resnet18'; set image_encoder.kind, or load no image encoder"
-        )
+            Code.INVALID, "the policy's image encoder", policy.config.image_encoder.kind,
+            problem="is {value}, but ImageNet weights need 'resnet18'",
+            remedy="set image_encoder.kind, or load no image encoder",
+        )  # fmt: skip
     file = resolve(source, ENCODER_FILES)
     tensors = read_tensors(file)
     left_out = tuple(name for name in CLASSIFIER if name in tensors)
@@ -145,14 +149,16 @@ def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
     path = Path(out)
     if path.suffix not in (".pth", ".safetensors"):
         raise WeightsError(
-            f"the file to export to is {str(path)!r}, but a name ending in .pth or .safetensors was expected; rename it"
-        )
+            Code.INVALID, "the file to export to", str(path), expected="a name ending in .pth or .safetensors",
+            remedy="rename it",
+        )  # fmt: skip
     if not policy.config.trunk.depth:
         raise WeightsError(
-            "the policy has no trunk (trunk.depth is 0), so there is none to export; take another checkpoint"
-        )
+            Code.MISSING, "the policy", problem="has no trunk (trunk.depth is 0), so there is none to export",
+            remedy="take another checkpoint",
+        )  # fmt: skip
     if path.exists():
-        raise WeightsError(f"{str(path)!r} exists already, so it is not replaced; name another file")
+        raise WeightsError(Code.EXISTS, repr(str(path)), remedy="name another file")
     tensors = {
         name: value.detach().to("cpu", torch.float32).contiguous().clone()
         for name, value in policy.trunk.state_dict().items()  # "trunk.blocks.0...."
@@ -170,11 +176,14 @@ def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
             if written.keys() != tensors.keys() or any(
                 not torch.equal(written[name], tensors[name]) for name in tensors
             ):
-                raise WeightsError(f"{str(path)!r} does not read back as it was written; check the disk")
+                raise WeightsError(
+                    Code.UNWRITABLE, repr(str(path)), problem="does not read back as it was written",
+                    remedy="check the disk",
+                )  # fmt: skip
             work.rename(path)
     except OSError as error:
         raise WeightsError(
-            f"{str(path)!r} cannot be written: {error}; name another file, or make room"
+            Code.UNWRITABLE, repr(str(path)), remedy="name another file, or make room", cause=error
         ) from error
     return _report("trunk", path, path, tensors, 1)
 
@@ -215,24 +224,29 @@ def check_strictly(
         lacks = f"lacks {len(missing)} tensors ({some(missing)})" if missing else ""
         surplus = f"has {len(unexpected)} tensors too many ({some(unexpected)})" if unexpected else ""
         raise WeightsError(
-            f"the file {str(file)!r} does not fit {what}: it {' and '.join(filter(None, (lacks, surplus)))}; "
-            "use the configuration that the file was made with"
-        )
+            Code.MISMATCH, f"the file {str(file)!r}",
+            problem=f"does not fit {what}: it {' and '.join(filter(None, (lacks, surplus)))}",
+            remedy="use the configuration that the file was made with",
+        )  # fmt: skip
     for name, value in tensors.items():
         if value.shape != own[name].shape:
             raise WeightsError(
-                f"the file {str(file)!r} does not fit {what}: {name!r} is {tuple(value.shape)}, but "
-                f"{tuple(own[name].shape)} was expected; use the configuration that the file was made with"
-            )
+                Code.MISMATCH, f"the file {str(file)!r}", name,
+                problem=f"does not fit {what}: {{value}} is {tuple(value.shape)}",
+                expected=f"{tuple(own[name].shape)}",
+                remedy="use the configuration that the file was made with",
+            )  # fmt: skip
         if value.is_floating_point() != own[name].is_floating_point():
             raise WeightsError(
-                f"the file {str(file)!r} does not fit {what}: {name!r} is {_dtype(value)}, but {_dtype(own[name])} was "
-                "expected; fetch it again"
-            )
+                Code.MISMATCH, f"the file {str(file)!r}", name,
+                problem=f"does not fit {what}: {{value}} is {_dtype(value)}", expected=f"{_dtype(own[name])}",
+                remedy="fetch it again",
+            )  # fmt: skip
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise WeightsError(
-                f"the file {str(file)!r} holds values in {name!r} that are no finite numbers; fetch it again"
-            )
+                Code.NOT_FINITE, f"the file {str(file)!r}", name,
+                problem="holds values in {value} that are no finite numbers", remedy="fetch it again",
+            )  # fmt: skip
 
 
 def _dtype(value: Tensor) -> str:
@@ -249,9 +263,10 @@ def trunk_tensors(tensors: Mapping[str, Tensor], file: Path) -> tuple[dict[str, 
     found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     if not any(name.startswith("blocks.") for name in found):
         raise WeightsError(
-            f"the file {str(file)!r} holds no HPT trunk (no name starts with 'trunk.blocks.'; it has "
-            f"{some(tensors)}); give a trunk.pth, a model.pth or a checkpoint"
-        )
+            Code.EMPTY, f"the file {str(file)!r}",
+            problem=f"holds no HPT trunk (no name starts with 'trunk.blocks.'; it has {some(tensors)})",
+            remedy="give a trunk.pth, a model.pth or a checkpoint",
+        )  # fmt: skip
     others = dict.fromkeys(name.partition(".")[0] for name in tensors if not name.startswith(prefix))
     return found, tuple(others)
 
@@ -279,10 +294,11 @@ def _check_trunk_size(config: TrunkConfig, tensors: Mapping[str, Tensor], file: 
         )
         size = f" (the size {published!r})" if published else ""
         raise WeightsError(
-            f"the trunk in {str(file)!r} has width {width}, depth {depth} and {heads} heads{size}, but the policy's "
-            f"has width {config.width}, depth {config.depth} and {config.heads} heads; "
-            "set the policy's trunk to the file's"
-        )
+            Code.INVALID, f"the trunk in {str(file)!r}",
+            problem=f"has width {width}, depth {depth} and {heads} heads{size}, but the policy's has width "
+            f"{config.width}, depth {config.depth} and {config.heads} heads",
+            remedy="set the policy's trunk to the file's",
+        )  # fmt: skip
 
 
 def _report(

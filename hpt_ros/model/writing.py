@@ -45,7 +45,9 @@ def publish(folder: Path) -> None:
     The latter before it gets its name, so that a power cut leaves no empty file in it.
     """
     folder.chmod(0o755)
-    for file in folder.iterdir():
+    for file in folder.rglob("*"):
+        if file.is_dir():
+            continue
         file.chmod(0o644)
         with file.open("rb") as stream:
             os.fsync(stream.fileno())

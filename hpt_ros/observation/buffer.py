@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, Stream
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.modalities import MODALITIES, Layout
 from hpt_ros.observation.checks import InvalidSampleError
 from hpt_ros.observation.decode import StreamDecoder, decode
@@ -68,8 +68,9 @@ class ObservationBuffer:
             MODALITIES[modality]  # raises, naming those that there are
         if not 0.0 <= self.settle_s <= 1.0:
             raise HptError(
-                f"settle_s is {self.settle_s:g} s, but 0 to 1 s was expected; 0.02 s suits most robots"
-            )
+                Code.INVALID, "settle_s", self.settle_s, problem="is {value} s", expected="0 to 1 s",
+                remedy="0.02 s suits most robots",
+            )  # fmt: skip
         self._settle_ns = nanoseconds(self.settle_s)
         self._grid = TickGrid(self.embodiment.tick_hz)
         longest_s = max(stream.tolerance_s for stream in self.embodiment.streams)

@@ -45,9 +45,7 @@ def decode(stream: Stream, message: Any) -> NDArray[Any]:
 
 @functools.cache
 def _function(decoder: Decoder) -> Callable[[Stream, Any], NDArray[Any]]:
-    function: Callable[[Stream, Any], NDArray[Any]] = (
-        load_location(decoder) if isinstance(decoder, str) else decoder
-    )
+    function: Callable[[Stream, Any], NDArray[Any]] = load_location(decoder)
     return function
 
 

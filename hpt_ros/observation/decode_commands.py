@@ -9,8 +9,9 @@ from typing import Any
 from hpt_ros.embodiment import Output
 from hpt_ros.embodiment.action import SINGLE
 from hpt_ros.embodiment.message_types import MESSAGE_TYPES, Decoded, require_frame
-from hpt_ros.embodiment.messages import InvalidSampleError, stamp_ns
+from hpt_ros.embodiment.messages import InvalidSampleError
 from hpt_ros.embodiment.streams import BY_ARRIVAL
+from hpt_ros.errors import Code
 
 __all__ = ["decode_command", "require_frame"]
 
@@ -40,9 +41,11 @@ def decode_command(output: Output, message: Any, arrival_ns: int) -> Decoded:
     assert type_.command.decode is not None  # an action is recorded as a message
     where = f"the {named} (topic {recorded.topic})"
     if type_.empty(message):
-        raise InvalidSampleError(f"{where} has a message that commands nothing, which does not count")
+        raise InvalidSampleError(
+            Code.EMPTY, where, problem="has a message that commands nothing, which does not count"
+        )
     time_ns, vector = type_.command.decode(output, message, arrival_ns, where)
     if output.time == BY_ARRIVAL:
         # Points of a trajectory are later than their stamp, and stay so much later than their arrival.
-        time_ns += arrival_ns - stamp_ns(message, arrival_ns)
+        time_ns += arrival_ns - (type_.stamp_ns(message) or arrival_ns)
     return time_ns, vector

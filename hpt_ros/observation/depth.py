@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
 from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
 from hpt_ros.observation.formats import DEPTH_HEADER, parse_format, without_depth_header
 from hpt_ros.observation.image_files import JPEG_START
@@ -63,22 +63,25 @@ def decode_compressed_depth(stream: Stream, message: Any) -> NDArray[np.uint16]:
     header, data = content[:DEPTH_HEADER], without_depth_header(content)
     if format_.depth and len(content) < DEPTH_HEADER:
         raise InvalidSampleError(
-            f"{where} has a compressed depth picture of {len(content)} bytes, which is shorter than its header; check "
-            "the camera and the network"
-        )
+            Code.DAMAGED, where, len(content),
+            problem="has a compressed depth picture of {value} bytes, which is shorter than its header",
+            remedy="check the camera and the network",
+        )  # fmt: skip
     encoding = stream.encoding or format_.encoding
     if encoding:
         _encoding(where, encoding)
     if encoding == "32FC1" and not format_.depth:
         raise DecodeError(
-            f"{where} has depth of format {format_.text!r}, but metres can only be read from compressedDepth; use that "
-            "topic of the camera driver"
-        )
+            Code.UNSUPPORTED, where, format_.text,
+            problem="has depth of format {value}, but metres can only be read from compressedDepth",
+            remedy="use that topic of the camera driver",
+        )  # fmt: skip
     if data.startswith(JPEG_START):
         raise DecodeError(
-            f"{where} has depth of format {format_.text!r} as JPEG, which does not keep distances; use the camera's "
-            "compressedDepth topic"
-        )
+            Code.UNSUPPORTED, where, format_.text,
+            problem="has depth of format {value} as JPEG, which does not keep distances",
+            remedy="use the camera's compressedDepth topic",
+        )  # fmt: skip
     pixels = _from_rvl(where, content[DEPTH_HEADER:]) if format_.rvl else _from_png(where, data, format_.text)
     chosen: NDArray[np.uint16] = resized_by_nearest(stream, pixels)
     return chosen if encoding != "32FC1" else _from_inverse(where, chosen, *_HEADER.unpack(header)[1:])
@@ -89,9 +92,10 @@ def _from_png(where: str, data: bytes, kind: str) -> NDArray[np.uint16]:
     pixels = decompressed(where, data, file, cv2.IMREAD_UNCHANGED)
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
         raise InvalidSampleError(
-            f"{where} has a compressed depth picture of shape {pixels.shape} and type {pixels.dtype}, but one channel "
-            "of uint16 was expected; check the camera driver"
-        )
+            Code.WRONG_SHAPE, where, pixels.shape,
+            problem=f"has a compressed depth picture of shape {{value}} and type {pixels.dtype}",
+            expected="one channel of uint16", remedy="check the camera driver",
+        )  # fmt: skip
     return np.asarray(pixels, dtype=np.uint16)
 
 
@@ -99,24 +103,25 @@ def _from_rvl(where: str, data: bytes) -> NDArray[np.uint16]:
     height, width = rvl_size(data)
     if not 0 < height * width <= MAX_PIXELS:
         raise InvalidSampleError(
-            f"{where} has a compressed depth picture that claims {width}x{height} pixels, but 1 to {MAX_PIXELS} pixels "
-            "were expected; check the camera driver"
-        )
+            Code.INVALID, where, problem=f"has a compressed depth picture that claims {width}x{height} pixels",
+            expected=f"1 to {MAX_PIXELS} pixels", remedy="check the camera driver",
+        )  # fmt: skip
     pixels = decode_rvl(data)
     if pixels is None:
         raise InvalidSampleError(
-            f"{where} has RVL data of {len(data)} bytes that do not fill their {width}x{height} pixels; check the "
-            "camera and the network"
-        )
+            Code.INVALID, where, len(data),
+            problem=f"has RVL data of {{value}} bytes that do not fill their {width}x{height} pixels",
+            remedy="check the camera and the network",
+        )  # fmt: skip
     return pixels
 
 
 def _encoding(where: str, encoding: str) -> str:
     if encoding not in DEPTH_ENCODINGS:
         raise DecodeError(
-            f"{where} has depth of encoding {encoding[:40]!r}, but one of {', '.join(DEPTH_ENCODINGS)} was expected"
-            f"{did_you_mean(encoding[:40], DEPTH_ENCODINGS) or '; set the camera driver to one of these'}"
-        )
+            Code.UNKNOWN, where, encoding[:40], problem="has depth of encoding {value}", known=DEPTH_ENCODINGS,
+            remedy="set the camera driver to one of these",
+        )  # fmt: skip
     return encoding
 
 
@@ -125,9 +130,10 @@ def _from_inverse(
 ) -> NDArray[np.uint16]:
     if not np.isfinite((factor, offset)).all():
         raise InvalidSampleError(
-            f"{where} has a compressed depth picture with the parameters {factor:g} and {offset:g}, but finite numbers "
-            "were expected; check the camera driver"
-        )
+            Code.NOT_FINITE, where, factor,
+            problem=f"has a compressed depth picture with the parameters {{value}} and {offset:g}",
+            expected="finite numbers", remedy="check the camera driver",
+        )  # fmt: skip
     with np.errstate(divide="ignore", invalid="ignore"):
         metres = factor / (quantised.astype(np.float64) - offset)
     metres[quantised == 0] = 0.0

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.observation.checks import InvalidSampleError
 from hpt_ros.observation.merge import MergedTrack
 from hpt_ros.observation.track import Sample, Track, Value, nanoseconds, seconds
@@ -109,6 +109,7 @@ def check_sample(stream: Stream, value: Value) -> None:
     expected = np.dtype(stream.kind.dtype)
     if value.shape != stream.shape or value.dtype.type != expected.type:
         raise HptError(
-            f"stream {stream.name!r} was given an array of shape {value.shape} and type {value.dtype}, but "
-            f"{stream.shape} and {expected.name} were expected; pass what decode returns"
-        )
+            Code.WRONG_SHAPE, f"stream {stream.name!r}", value.shape,
+            problem=f"was given an array of shape {{value}} and type {value.dtype}",
+            expected=f"{stream.shape} and {expected.name}", remedy="pass what decode returns",
+        )  # fmt: skip

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
 from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS, ENCODINGS
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
 from hpt_ros.observation.formats import parse_format
 from hpt_ros.observation.pixels import compressed_file, decompressed, resized_by_area, rows_of
@@ -91,9 +91,10 @@ def decode_compressed_image(stream: Stream, message: Any) -> NDArray[np.uint8]:
     grey, deep = file.channels == 1, file.bits == 16
     if grey and deep and not (encoding == "mono16" or encoding.startswith("bayer_")):
         raise DecodeError(
-            f"{where} has PNG images of one channel of 16 bits (format {format_.text!r}), which are distances as a "
-            "rule; give the stream modality: depth, or encoding: mono16 if it is an infrared camera"
-        )
+            Code.INVALID, where, format_.text,
+            problem="has PNG images of one channel of 16 bits (format {value}), which are distances as a rule",
+            remedy="give the stream modality: depth, or encoding: mono16 if it is an infrared camera",
+        )  # fmt: skip
     if grey:
         mosaic = encoding.startswith("bayer_")
         pattern = encoding.removesuffix("16").removesuffix("8") if mosaic else "mono"
@@ -119,19 +120,21 @@ def _encoding(where: str, stream: Stream, said: str) -> str:
         return encoding
     if encoding in _UNSAID:
         raise DecodeError(
-            f"{where} has images of encoding {encoding!r}, which does not say what the channels are; give the stream "
-            f"encoding: {' or '.join(_UNSAID[encoding])}, of which the first is OpenCV's order"
-        )
+            Code.MISSING, where, encoding,
+            problem="has images of encoding {value}, which does not say what the channels are",
+            remedy=f"give the stream encoding: {' or '.join(_UNSAID[encoding])}, of which the first is "
+            "OpenCV's order",
+        )  # fmt: skip
     if encoding in DEPTH_ENCODINGS:
+        infrared = ", or encoding: mono16 if it is an infrared camera" if encoding == "16UC1" else ""
         raise DecodeError(
-            f"{where} has images of encoding {encoding!r}, which are distances; give the stream modality: depth"
-            + (", or encoding: mono16 if it is an infrared camera" if encoding == "16UC1" else "")
-        )
-    other = "; set the camera driver to one of these, or give the stream the key encoding"
+            Code.CONFLICT, where, encoding, problem="has images of encoding {value}, which are distances",
+            remedy=f"give the stream modality: depth{infrared}",
+        )  # fmt: skip
     raise DecodeError(
-        f"{where} has images of encoding {encoding[:40]!r}, but one of {', '.join(ENCODINGS)} was expected"
-        f"{did_you_mean(encoding[:40], ENCODINGS) or other}"
-    )
+        Code.UNKNOWN, where, encoding[:40], problem="has images of encoding {value}", known=ENCODINGS,
+        remedy="set the camera driver to one of these, or give the stream the key encoding",
+    )  # fmt: skip
 
 
 def _rgb(image: str, values: Any, encoding: str) -> Any:
@@ -146,6 +149,6 @@ def _rgb(image: str, values: Any, encoding: str) -> Any:
         return values if values.dtype == np.uint8 else cv2.convertScaleAbs(values, alpha=255.0 / 65535.0)
     except cv2.error as error:
         raise InvalidSampleError(
-            f"{image} of encoding {encoding} that cannot be converted to RGB ({' '.join(str(error).split())[:120]}); "
-            "check the camera driver"
-        ) from error
+            Code.UNSUPPORTED, f"{image} of encoding {encoding} that", problem="cannot be converted to RGB",
+            remedy="check the camera driver", cause=error,
+        ) from error  # fmt: skip

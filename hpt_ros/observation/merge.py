@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
+from hpt_ros.errors import Code
 from hpt_ros.observation.checks import DecodeError
 from hpt_ros.observation.track import Sample, Track, between, seconds
 
@@ -69,10 +70,11 @@ class MergedTrack:
         if key not in self._parts:
             if len(self._parts) >= MAX_PARTS:
                 raise DecodeError(
-                    f"stream {self.stream.name!r} (topic {self.stream.topic}) has messages with more than {MAX_PARTS} "
-                    "different sets of joints, but each driver was expected to send the same joints every time; check "
-                    "what publishes on the topic"
-                )
+                    Code.WRONG_SHAPE, f"stream {self.stream.name!r} (topic {self.stream.topic})",
+                    problem=f"has messages with more than {MAX_PARTS} different sets of joints, but each "
+                    "driver was expected to send the same joints every time",
+                    remedy="check what publishes on the topic",
+                )  # fmt: skip
             self._parts[key] = _Part(tuple(np.flatnonzero(held).tolist()), Track(self.capacity))
         sample.order = self._pushes
         self._pushes += 1

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
+from hpt_ros.errors import Code
 from hpt_ros.observation.checks import InvalidSampleError
 from hpt_ros.observation.image_files import ImageFile, image_file
 
@@ -43,9 +44,10 @@ def rows_of(where: str, message: Any, pixel_bytes: int, rows_per_pixel_row: floa
         step = row  # some drivers leave it out
     if not 0 < height * width <= MAX_PIXELS or step < row or data.size < step * (rows - 1) + row:
         raise InvalidSampleError(
-            f"{where} has an image of {data.size} bytes that claims {height} rows of {width} {message.encoding} pixels "
-            f"and a step of {step}; check the camera driver"
-        )
+            Code.INVALID, where, data.size,
+            problem=f"has an image of {{value}} bytes that claims {height} rows of {width} {message.encoding} "
+            f"pixels and a step of {step}", remedy="check the camera driver",
+        )  # fmt: skip
     if step == row:
         return data[: rows * row].reshape(rows, row)
     # The last row may come without its padding.
@@ -66,16 +68,18 @@ def compressed_file(where: str, content: bytes, kind: str) -> ImageFile:
     file = image_file(content)
     if file is None:
         raise InvalidSampleError(
-            f"{where} has a compressed image of format {kind[:40]!r} that begins like neither JPEG nor PNG; set the "
-            "camera driver to jpeg or png"
-        )
+            Code.UNREADABLE, where, kind[:40],
+            problem="has a compressed image of format {value} that begins like neither JPEG nor PNG",
+            remedy="set the camera driver to jpeg or png",
+        )  # fmt: skip
     if not file.complete and (file.kind == "png" or not file.width):
         raise _cut_short(where, content)
     if not 0 < file.height * file.width <= MAX_PIXELS:
         raise InvalidSampleError(
-            f"{where} has a compressed image that claims {file.width}x{file.height} pixels, but 1 to {MAX_PIXELS} "
-            "pixels were expected; check the camera driver"
-        )
+            Code.INVALID, where,
+            problem=f"has a compressed image that claims {file.width}x{file.height} pixels",
+            expected=f"1 to {MAX_PIXELS} pixels", remedy="check the camera driver",
+        )  # fmt: skip
     return file
 
 
@@ -99,8 +103,10 @@ def decompressed(where: str, content: bytes, file: ImageFile, flags: int) -> Any
     pixels = _decoded(content, flags)
     if pixels is None:
         raise InvalidSampleError(
-            f"{where} has a compressed image of {len(content)} bytes that OpenCV cannot decode; check the camera driver"
-        )
+            Code.UNREADABLE, where, len(content),
+            problem="has a compressed image of {value} bytes that OpenCV cannot decode",
+            remedy="check the camera driver",
+        )  # fmt: skip
     return pixels
 
 
@@ -141,8 +147,9 @@ def _decoded(content: bytes, flags: int) -> Any:
 
 def _cut_short(where: str, content: bytes) -> InvalidSampleError:
     return InvalidSampleError(
-        f"{where} has a compressed image of {len(content)} bytes that is cut short; check the camera and the network"
-    )
+        Code.DAMAGED, where, len(content), problem="has a compressed image of {value} bytes that is cut short",
+        remedy="check the camera and the network",
+    )  # fmt: skip
 
 
 def resized_by_area(stream: Stream, rgb: Any) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.errors import Code
 from hpt_ros.observation.checks import InvalidSampleError
 from hpt_ros.observation.pixels import rows_of
 
@@ -62,9 +63,10 @@ def planes_to_rgb(where: str, message: Any, encoding: str) -> NDArray[np.uint8]:
     layout, height, width = PLANES[encoding], int(message.height), int(message.width)
     if (height % 2 and layout.down == 1) or (width % 2 and layout.right == 1):
         raise InvalidSampleError(
-            f"{where} has a {width}x{height} image of encoding {encoding} that cannot be converted to RGB, since its "
-            "colours are of pairs of pixels; check the camera driver"
-        )
+            Code.UNSUPPORTED, where,
+            problem=f"has a {width}x{height} image of encoding {encoding} that cannot be converted to RGB, "
+            "since its colours are of pairs of pixels", remedy="check the camera driver",
+        )  # fmt: skip
     tight = rows_of(where, message, 1, layout.rows_per_row)
     step, rows = int(message.step) or width, len(tight)
     padded = np.zeros(step * rows, np.uint8)
@@ -74,9 +76,10 @@ def planes_to_rgb(where: str, message: Any, encoding: str) -> NDArray[np.uint8]:
     rest = padded[step * height :]
     if layout.planar and step % 2:
         raise InvalidSampleError(
-            f"{where} has an image of encoding {encoding} with the odd step {step}, of which no half can be the step "
-            "of its colours; check the camera driver"
-        )
+            Code.INVALID, where,
+            problem=f"has an image of encoding {encoding} with the odd step {step}, of which no half can be "
+            "the step of its colours", remedy="check the camera driver",
+        )  # fmt: skip
     if layout.planar:
         colours = rest.reshape(height, step // 2)[:, : width // 2]
     else:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
+from hpt_ros.errors import Code
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
 
 # sensor_msgs/PointField: FLOAT32 and FLOAT64.
@@ -37,13 +38,16 @@ def decode_points(stream: Stream, message: Any) -> NDArray[np.float32]:
     kinds = [_axis(message, name, where) for name in "xyz"]
     widest = max(offset + kind.itemsize for offset, kind in kinds)
     if height * width == 0:
-        raise InvalidSampleError(f"{where} has a point cloud without points; check the sensor")
+        raise InvalidSampleError(
+            Code.EMPTY, where, problem="has a point cloud without points", remedy="check the sensor"
+        )
     needed = (height - 1) * row_step + width * point_step
     if point_step < widest or row_step < width * point_step or data.size < needed:
         raise InvalidSampleError(
-            f"{where} has a point cloud of {data.size} bytes that claims {height} rows of {width} points, a point_step "
-            f"of {point_step} and a row_step of {row_step}; check the driver"
-        )
+            Code.INVALID, where, data.size,
+            problem=f"has a point cloud of {{value}} bytes that claims {height} rows of {width} points, a "
+            f"point_step of {point_step} and a row_step of {row_step}", remedy="check the driver",
+        )  # fmt: skip
     axes = np.empty((3, height * width), np.float32)
     with np.errstate(over="ignore"):
         for axis, (offset, kind) in zip(axes, kinds, strict=True):
@@ -52,8 +56,10 @@ def decode_points(stream: Stream, message: Any) -> NDArray[np.float32]:
     finite = np.flatnonzero(np.isfinite(axes[0]) & np.isfinite(axes[1]) & np.isfinite(axes[2]))
     if not finite.size:
         raise InvalidSampleError(
-            f"{where} has a point cloud of {height * width} points of which none is finite; check the sensor"
-        )
+            Code.NOT_FINITE, where,
+            problem=f"has a point cloud of {height * width} points of which none is finite",
+            remedy="check the sensor",
+        )  # fmt: skip
     return far_apart(axes[:, finite[_candidates(finite.size, stream.points)]], stream.points)
 
 
@@ -109,6 +115,6 @@ def _axis(message: Any, name: str, where: str) -> tuple[int, np.dtype[Any]]:
             return int(field.offset), kind
     there = ", ".join(f"{field.name} (datatype {field.datatype})" for field in message.fields) or "none"
     raise DecodeError(
-        f"{where} has point clouds with the fields {there[:300]}, but {name!r} as float32 or float64 was expected; "
-        "use a topic with coordinates"
-    )
+        Code.INVALID, where, there[:300], problem="has point clouds with the fields {value}",
+        expected=f"{name!r} as float32 or float64", remedy="use a topic with coordinates",
+    )  # fmt: skip

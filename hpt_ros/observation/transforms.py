@@ -21,6 +21,7 @@ from hpt_ros.embodiment.messages import (
     time_ns,
 )
 from hpt_ros.embodiment.rotations import converted
+from hpt_ros.errors import Code
 
 # More frames than any robot has; who sends more sends nonsense, or wants the memory.
 MOST_FRAMES = 4096
@@ -156,9 +157,9 @@ class TransformChain:
         while (link := self._links.get(found[-1])) is not None:
             if link.parent in found:
                 raise InvalidSampleError(
-                    f"{place(self.stream)} has frames that go round in a circle ({' in '.join(found[:10])}); correct "
-                    "what publishes them"
-                )
+                    Code.CONFLICT, place(self.stream), " in ".join(found[:10]),
+                    problem="has frames that go round in a circle: {value}", remedy="correct what publishes them",
+                )  # fmt: skip
             found.append(link.parent)
         return found
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
+from hpt_ros.errors import Code
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
 from hpt_ros.observation.h264 import UNIT, FrameNumbers
 from hpt_ros.observation.pixels import MAX_PIXELS, resized_by_area
@@ -78,9 +79,10 @@ class VideoImage:
         """
         if self.frame is None:
             raise InvalidSampleError(
-                f"{place(self._stream)} has a video packet whose image is not there yet: one before it was lost, or "
-                "its encoder makes B-frames, which come only after their successors; let it make none"
-            )
+                Code.NOT_READY, place(self._stream),
+                problem="has a video packet whose image is not there yet: one before it was lost, or its "
+                "encoder makes B-frames, which come only after their successors", remedy="let it make none",
+            )  # fmt: skip
         return resized_by_area(self._stream, self.frame.to_ndarray(format="rgb24"))
 
 
@@ -117,9 +119,9 @@ class VideoDecoder:
         where, codec, data = place(self._stream), video_codec(message), bytes(memoryview(message.data))
         if not codec:
             raise DecodeError(
-                f"{where} has video of the codec {_codec_text(message)[:40]!r}, but h264 or h265 was expected; set the "
-                "encoder to one of these"
-            )
+                Code.INVALID, where, _codec_text(message)[:40], problem="has video of the codec {value}",
+                expected="h264 or h265", remedy="set the encoder to one of these",
+            )  # fmt: skip
         if codec != self._codec:
             self._open(codec)
         if codec == "h264" and not self._waiting and self._numbers.lacks_one(data):
@@ -133,7 +135,7 @@ class VideoDecoder:
         try:
             frames = self._decoder.decode(packet) if data else []
         except av.error.FFmpegError as error:
-            raise self._damaged(where, data, " ".join(str(error).split())[:80]) from error
+            raise self._damaged(where, data, error) from error
         for frame in frames:
             if frame.is_corrupt:
                 raise self._damaged(where, data, "a part of its image lacks")
@@ -144,12 +146,13 @@ class VideoDecoder:
             del self._pending[next(iter(self._pending))]
         return image
 
-    def _damaged(self, where: str, data: bytes, reason: str) -> InvalidSampleError:
+    def _damaged(self, where: str, data: bytes, cause: object) -> InvalidSampleError:
         self.lost()
         return InvalidSampleError(
-            f"{where} has a video packet of {len(data)} bytes that cannot be decoded ({reason}): it is damaged, or one "
-            "before it was lost; check the network"
-        )
+            Code.DAMAGED, where, len(data), cause=cause,
+            problem="has a video packet of {value} bytes that cannot be decoded, damaged or after a lost one",
+            remedy="check the network",
+        )  # fmt: skip
 
     def _open(self, codec: str) -> None:
         self._codec, self._numbers = codec, FrameNumbers()
@@ -165,9 +168,10 @@ class VideoDecoder:
         units = {(found.group(1)[0] >> shift) & mask for found in UNIT.finditer(data)}
         if not units & _KEYS[self._codec]:
             raise InvalidSampleError(
-                f"{where} has video that waits for a key frame: none came yet, or not since a packet was lost; let the "
-                "encoder send one often"
-            )
+                Code.INVALID, where,
+                problem="has video that waits for a key frame: none came yet, or not since a packet was lost",
+                remedy="let the encoder send one often",
+            )  # fmt: skip
         self._waiting = False
         if self._codec == "h264":
             self._numbers.lacks_one(data)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError, Stream
 from hpt_ros.embodiment.windows import observation_window
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.modalities import ACTIONS, Layout, Modality
 from hpt_ros.observation.tick import Tick
 
@@ -50,8 +50,9 @@ def assemble(
     """
     if not ticks or not all(tick.valid for tick in ticks):
         raise HptError(
-            f"{len(ticks)} ticks were given, but one or more, all valid, were expected; wait for fresh streams"
-        )
+            Code.OUT_OF_RANGE, f"{len(ticks)} ticks", problem="were given", expected="one or more, all valid",
+            remedy="wait for fresh streams",
+        )  # fmt: skip
     length = embodiment.observation_horizon if horizon is None else horizon
     window = observation_window(len(ticks) - 1, length)
     chosen = [ticks[index] for index in window]
@@ -161,7 +162,9 @@ class ObservationWindow:
         names = self.embodiment.action.names
         if action.shape != (len(names),) or not np.isfinite(action).all():
             raise HptError(
-                f"the previous action has shape {action.shape} and the values {action.tolist()!r:.200}, but one "
-                f"finite value for each of {', '.join(names)} was expected; pass the command that was sent"
-            )
+                Code.NOT_FINITE, "the previous action", action.shape,
+                problem=f"has shape {{value}} and the values {action.tolist()!r:.200}",
+                expected=f"one finite value for each of {', '.join(names)}",
+                remedy="pass the command that was sent",
+            )  # fmt: skip
         return action

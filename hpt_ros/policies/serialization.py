@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 _FACTS = "@facts"  # no input has this name: names come from modalities
 
@@ -50,7 +50,8 @@ def unpack(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             raise TypeError("its facts are no mapping")
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise HptError(
-            f"a message of {len(data)} bytes is none of hpt_ros's ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:120]}); run the same version of hpt_ros on both machines"
-        ) from error
+            Code.UNREADABLE, f"a message of {len(data)} bytes",
+            problem=f"is none of hpt_ros's ({type(error).__name__}: {' '.join(str(error).split())[:120]})",
+            remedy="run the same version of hpt_ros on both machines",
+        ) from error  # fmt: skip
     return arrays, facts

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,43 @@ class Result:
     finished_ns: int
     values: NDArray[Any] | None = None
     error: str = ""
+
+
+class Worker(Protocol):
+    """Who asks the policy; nobody waits for it."""
+
+    def submit(self, request: Request) -> bool:
+        """Take a request; False if the policy is still busy with another."""
+        ...
+
+    def encode_ahead(self, observation: Observation) -> None:
+        """Take one new tick, to be encoded when nothing else is to do."""
+        ...
+
+    def reset(self) -> None:
+        """Let the policy forget before its next work: an episode begins."""
+        ...
+
+    def take(self) -> Result | None:
+        """Return the finished result, once."""
+        ...
+
+    def take_failure(self) -> str:
+        """Return why encoding ahead failed since the last call; empty if it did not."""
+        ...
+
+    @property
+    def idle(self) -> bool:
+        """Whether a request would be taken."""
+        ...
+
+    def busy_s(self) -> float:
+        """Return how long the policy has been at the present request; 0 if it has none."""
+        ...
+
+    def close(self) -> bool:
+        """End it; False if the policy did not come back."""
+        ...
 
 
 @dataclass
@@ -152,7 +189,7 @@ class InferenceWorker:
                     self._failed_ahead = self._failed_ahead or failed
                 continue
             assert request is not None
-            result = self._infer(request, forget)
+            result = infer(self.policy, request, forget=forget)
             with self._condition:
                 self._result, self._busy_since_ns = result, None
 
@@ -166,17 +203,25 @@ class InferenceWorker:
             return _words(error)
         return ""
 
-    def _infer(self, request: Request, forget: bool) -> Result:
-        start_ns = time.monotonic_ns()
-        values, error = None, ""
-        try:
-            if forget:
-                self.policy.reset()
-            values = np.asarray(self.policy.predict(request.observation), dtype=np.float64)
-        except Exception as raised:  # whatever a policy does, the robot is to be stopped in order
-            error = _words(raised)
-        end_ns = time.monotonic_ns()
-        return Result(request, (end_ns - start_ns) / 1e9, end_ns, values, error)
+
+def infer(policy: ChunkPolicy, request: Request, *, forget: bool) -> Result:
+    """Ask the policy, on this thread; whatever it raises is the result's error.
+
+    Args:
+        policy: that answers.
+        request: what it is asked.
+        forget: whether an episode begins.
+    """
+    start_ns = time.monotonic_ns()
+    values, error = None, ""
+    try:
+        if forget:
+            policy.reset()
+        values = np.asarray(policy.predict(request.observation), dtype=np.float64)
+    except Exception as raised:  # whatever a policy does, the robot is to be stopped in order
+        error = _words(raised)
+    end_ns = time.monotonic_ns()
+    return Result(request, (end_ns - start_ns) / 1e9, end_ns, values, error)
 
 
 def _words(error: Exception) -> str:

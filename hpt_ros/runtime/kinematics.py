@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hpt_ros.control import Kinematics
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.urdf import MOVING, UrdfLimit, joint_limit, parse_urdf
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 from hpt_ros.mujoco_engine import mujoco
 
 # MuJoCo wants a mass for what moves; kinematics does not use it.
@@ -46,14 +46,16 @@ def read_urdf(text: str, names: Sequence[str]) -> Urdf:
     for name in names:
         if name not in joints:
             raise HptError(
-                f"robot_description has no joint {name!r}; its joints are {', '.join(joints)[:300]}"
-                f"{did_you_mean(name, joints) or '; give the URDF of the robot in the embodiment file'}"
-            )
+                Code.UNKNOWN, "robot_description", name, problem="has no joint {value}", known=joints,
+                remedy="give the URDF of the robot in the embodiment file",
+            )  # fmt: skip
         if joints[name].get("type") not in MOVING:
             raise HptError(
-                f"robot_description has the joint {name!r} of type {joints[name].get('type')!r}, but the action moves "
-                "it, so revolute, continuous or prismatic was expected; correct one of them"
-            )
+                Code.INVALID, "robot_description", name,
+                problem=f"has the joint {{value}} of type {joints[name].get('type')!r}",
+                expected="the action moves it, so revolute, continuous or prismatic",
+                remedy="correct one of them",
+            )  # fmt: skip
     limits = tuple(joint_limit(joints[name]) for name in names)
     return Urdf(root.get("name", ""), _kinematics(root, joints, names), limits)
 
@@ -85,9 +87,10 @@ def require_limits(robot: Embodiment, urdf: Urdf) -> None:
     for ours, theirs in zip(limits, urdf.limits, strict=True):
         if ours.continuous and not theirs.continuous:
             raise HptError(
-                f"embodiment {robot.name!r} has {ours.name!r} as a continuous joint, but robot_description gives it "
-                "limits of position; give them in the embodiment file in place of continuous, or correct the URDF"
-            )
+                Code.INVALID, f"embodiment {robot.name!r}", ours.name,
+                problem="has {value} as a continuous joint, but robot_description gives it limits of position",
+                remedy="give them in the embodiment file in place of continuous, or correct the URDF",
+            )  # fmt: skip
         for what, value, bound, sign in (
             ("lower", ours.lower, theirs.lower, -1),
             ("upper", ours.upper, theirs.upper, 1),
@@ -95,9 +98,10 @@ def require_limits(robot: Embodiment, urdf: Urdf) -> None:
         ):
             if value is not None and sign * value > sign * bound:
                 raise HptError(
-                    f"embodiment {robot.name!r} has the {what} limit {value:g} for {ours.name!r}, but "
-                    f"robot_description says {bound:g}; narrow the limit in the embodiment file, or correct the URDF"
-                )
+                    Code.INVALID, f"embodiment {robot.name!r}", value,
+                    problem=f"has the {what} limit {{value}} for {ours.name!r}, but robot_description says "
+                    f"{bound:g}", remedy="narrow the limit in the embodiment file, or correct the URDF",
+                )  # fmt: skip
 
 
 def with_limits(robot: Embodiment, urdf: Urdf) -> Embodiment:
@@ -115,15 +119,17 @@ def with_limits(robot: Embodiment, urdf: Urdf) -> Embodiment:
             if not np.isfinite(value):
                 remedy = ", or continuous: true, since the URDF has it as continuous" if endless else ""
                 raise HptError(
-                    f"neither embodiment {robot.name!r} nor robot_description has the {key} limit of {limit.name!r}; "
-                    f"write it into the embodiment file{remedy}"
-                )
+                    Code.MISSING, f"neither embodiment {robot.name!r} nor robot_description", limit.name,
+                    problem=f"has the {key} limit of {{value}}",
+                    remedy=f"write it into the embodiment file{remedy}",
+                )  # fmt: skip
         limit = replace(limit, **given)
         if not limit.continuous and not cast(float, limit.lower) < cast(float, limit.upper):
             raise HptError(
-                f"{limit.name!r} has lower {limit.lower:g} and upper {limit.upper:g} in embodiment {robot.name!r} and "
-                "robot_description together, but lower < upper was expected; correct one of them"
-            )
+                Code.INVALID, repr(limit.name), limit.lower,
+                problem=f"has lower {{value}} and upper {limit.upper:g} in embodiment {robot.name!r} and "
+                "robot_description together", expected="lower < upper", remedy="correct one of them",
+            )  # fmt: skip
         found.append(limit)
     return replace(robot, action=replace(robot.action, limits=tuple(found)))
 
@@ -150,7 +156,7 @@ def _kinematics(
         model = mujoco.MjModel.from_xml_string(ElementTree.tostring(bare, encoding="unicode"))
     except ValueError as error:
         raise HptError(
-            f"robot_description cannot be read ({' '.join(str(error).split())[:200]}); correct the URDF"
+            Code.UNREADABLE, "robot_description", remedy="correct the URDF", cause=error
         ) from error
     data = mujoco.MjData(model)
     address = np.array([model.joint(name).qposadr[0] for name in names], dtype=np.intp)

@@ -38,7 +38,7 @@ from hpt_ros.observation import (
 )
 from hpt_ros.observation.video import is_video
 from hpt_ros.policies.protocol import Observation
-from hpt_ros.runtime.inference_worker import InferenceWorker, Marks, Request
+from hpt_ros.runtime.inference_worker import Marks, Request, Worker
 
 # A tick older than this part of the tick's period (after it settled) is not worth an inference: the next is nearer. The
 # queue falls to half at the time of an action, which is that of a tick, when the newest one known is a period old.
@@ -90,7 +90,7 @@ class ObservationPipeline:
     def __init__(
         self,
         embodiment: Embodiment,
-        worker: InferenceWorker,
+        worker: Worker,
         *,
         horizon: int,
         optional: frozenset[str] = frozenset(),

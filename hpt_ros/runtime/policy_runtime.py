@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from hpt_ros.control import Command, ControlConfig, Controller, Kinematics, Limits, StreamRate, Watchdog
 from hpt_ros.control.chunk import NS_PER_S, shape_refusal
 from hpt_ros.embodiment import Stream
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError, did_you_mean
 from hpt_ros.modalities import IMAGE, LANGUAGE, STATE
 from hpt_ros.observation import decode, measured_ns, require_frame
 from hpt_ros.observation.checks import place
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import EncodesAhead, Observation
-from hpt_ros.runtime.inference_worker import InferenceWorker, Result
+from hpt_ros.runtime.inference_worker import InferenceWorker, Result, Worker
 from hpt_ros.runtime.metrics import Metrics, Stages
 from hpt_ros.runtime.observation_pipeline import ObservationPipeline, TickOutcome, undecodable
 from hpt_ros.runtime.pose import MeasuredPose
@@ -89,6 +89,7 @@ class PolicyRuntime:
         clock: Callable[[], int] | None = None,
         kinematics: Kinematics | None = None,
         encode_ahead: bool = True,
+        worker: Worker | None = None,
     ) -> None:
         """Make an inactive runtime; starts the threads of the worker and of the observations.
 
@@ -98,6 +99,7 @@ class PolicyRuntime:
             clock: node time in ns, for the observations; None: only `step` says what time it is.
             kinematics: of the robot, where the workspace needs it.
             encode_ahead: whether the worker encodes new ticks while it has nothing else to do.
+            worker: that asks the policy; None makes the one with a thread of its own.
 
         Raises:
             HptError: the embodiment cannot be driven, e.g. a commanded joint is not observed.
@@ -142,7 +144,7 @@ class PolicyRuntime:
             {stream.name: stream.rate_hz for stream in robot.streams if stream.name not in rates},
         )
         self.metrics = Metrics()
-        self.worker = InferenceWorker(loaded.policy)
+        self.worker: Worker = InferenceWorker(loaded.policy) if worker is None else worker
         try:
             self.observations = ObservationPipeline(
                 robot, self.worker, horizon=loaded.horizon, optional=self._optional, clock=clock
@@ -261,7 +263,7 @@ class PolicyRuntime:
 
     def all_counters(self) -> dict[str, int]:
         """The controller's counters and the runtime's own, since activation."""
-        return {**self.controller.session.counters, **self.counters}
+        return {**self.controller.counters, **self.counters}
 
     def message(self, stream: Stream, message: Any, arrival_ns: int) -> str:
         """Take a message of a stream. Pictures and point clouds are decoded elsewhere; this never waits for that.
@@ -302,10 +304,9 @@ class PolicyRuntime:
 
     def succeed(self, other: PolicyRuntime) -> None:
         """Go on from what the robot was told last, and what it holds, by another runtime of it, which is not active."""
-        self.controller.succeed(other.controller)
-        self._pose.hold_as(other._pose)
         held = [stream.name for stream in self.embodiment.streams if stream.holding]
-        self.controller.guards.watchdog.succeed(other.controller.guards.watchdog, held)
+        self.controller.succeed(other.controller, held)
+        self._pose.hold_as(other._pose)
 
     def step(self, now_ns: int) -> Step:
         """One control period: never waits for the policy. Takes ROS time, and its command is due at a ROS time.
@@ -323,7 +324,7 @@ class PolicyRuntime:
         try:
             if command is not None:
                 command = self.on_ros_time(command)
-                if math.isfinite(lead_s := self.controller.session.margin_s):
+                if math.isfinite(lead_s := self.controller.margin_s):
                     self.metrics.add("lead_s", lead_s)
                 self._stages.commanded(command, now_ns, start_ns)
                 self.observations.commanded(command.time_ns, now_ns, command.position, command.velocity)
@@ -342,7 +343,10 @@ class PolicyRuntime:
                 require_frame(self._framed[stream.name], message, place(stream))
             value = decode(stream, message)
             if stream.modality == LANGUAGE and (refused := self.set_task(str(value))):
-                raise HptError(f"stream {stream.name!r} (topic {stream.topic}) was not heeded: {refused}")
+                raise HptError(
+                    Code.INVALID, f"stream {stream.name!r} (topic {stream.topic})",
+                    problem=f"was not heeded: {refused}",
+                )  # fmt: skip
             self.observations.sample(stream, value, stamp, arrival_ns)
             seen = (stamp, arrival_ns)
             if stream.modality == STATE:
@@ -355,7 +359,7 @@ class PolicyRuntime:
         if stream.image is not None:
             # As they came: a driver that repeats its last buffer repeats every byte of it.
             raw = np.frombuffer(message.data, dtype=np.uint8)
-            self.controller.guards.frozen.saw(stream.name, raw, self.controller.session.measured)
+            self.controller.frame(stream.name, raw)
         if self.observations.message(stream, message, stamp, arrival_ns):
             self._fresh(stream, stamp, arrival_ns)
         if stream.modality == IMAGE:
@@ -394,7 +398,7 @@ class PolicyRuntime:
         heard.result, heard.problem = self._finished(now_ns)
         self.controller.inference_running(self.worker.busy_s())
         missing = "; ".join(f"stream {name!r}: {why}" for name, why in self.observations.missing.items())
-        self.controller.session.policy.unasked = f"; no observation is complete: {missing}" if missing else ""
+        self.controller.incomplete(f"; no observation is complete: {missing}" if missing else "")
 
     def _judged(self, outcome: TickOutcome) -> tuple[str, str]:
         self.controller.invalid_message()

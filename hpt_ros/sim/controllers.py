@@ -35,7 +35,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.jtc_config import JtcConfig
 from hpt_ros.sim.trajectory import (
     NS_PER_S,
@@ -262,9 +262,10 @@ class TrajectoryController:
         velocity = self._measured.velocities
         if velocity is None:
             raise HptError(
-                "decelerate_on_cancel needs measured velocities, but the hardware gives none; add velocity to the "
-                "controller's state_interfaces"
-            )
+                Code.EMPTY, "decelerate_on_cancel",
+                problem="needs measured velocities, but the hardware gives none",
+                remedy="add velocity to the controller's state_interfaces",
+            )  # fmt: skip
         stop_s, sign = np.abs(velocity) / limit, np.where(velocity >= 0.0, 1.0, -1.0)
         rest = position + sign * velocity**2 / (2.0 * limit)
         points = []

@@ -1,62 +1,134 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Physics and Task put together for code without ROS: reset, then one step for each command."""
+"""What an environment is: a robot, its surroundings and a task, with time as an argument; and those that there are.
+
+An environment stands where a robot's drivers and controllers stand: it sends messages on topics and takes messages on
+topics, with the fields that ROS messages have. So the code that reads a robot reads it.
+"""
 
 from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from hpt_ros.sim.disturbance import Disturbance
-from hpt_ros.sim.physics import Physics, whole_steps
-from hpt_ros.sim.task import FeedDogTask, TaskResult
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import Code, HptError
+from hpt_ros.sim.messages import Sample
+from hpt_ros.sim.transport import PERFECT, Transport
 
-Array = npt.NDArray[np.float64]
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the task stands.
 
-class Environment:
-    """The scene `feed_dog` under joint position targets.
-
-    Args:
-        control_period_s: time between commands; a whole multiple of the physics step.
-        disturbance_rad: standard deviation of the offsets between commanded and executed targets.
-        physics: the world; None makes one.
-
-    Raises:
-        HptError: the control period is no whole multiple of the physics step.
+    Attributes:
+        success: it is done.
+        progress: ratio of it that is done, 0 to 1.
+        detail: one sentence for people.
     """
 
-    def __init__(
-        self, control_period_s: float = 0.02, *, disturbance_rad: float = 0.0, physics: Physics | None = None
-    ) -> None:
-        self.physics = Physics() if physics is None else physics
-        self._steps = whole_steps(control_period_s, self.physics.timestep_s, what="control period")
-        self.control_period_s = control_period_s
-        self._disturbance_rad = disturbance_rad
-        self.task = FeedDogTask(self.physics)
-        self._start_s = 0.0
-        self._disturbance = Disturbance(0.0, 0)
+    success: bool
+    progress: float
+    detail: str
 
-    def reset(self, seed: int) -> None:
-        """Start an episode."""
-        self.task.reset(seed)
-        self._disturbance = Disturbance(self._disturbance_rad, seed)
-        self._start_s = self.physics.time_s
+
+class Environment(Protocol):
+    """One robot at one task. One thread uses it.
+
+    Attributes:
+        name: by which it is found.
+        version: changes with whatever changes outcomes; results of different versions are not compared.
+        embodiment: the robot.
+        time_limit_s: an episode that has not succeeded by then has failed.
+    """
+
+    name: str
+    version: str
+    embodiment: Embodiment
+    time_limit_s: float
 
     @property
-    def time_s(self) -> float:
-        """Time since the reset."""
-        return self.physics.time_s - self._start_s
+    def now_ns(self) -> int:
+        """Simulated time; it never goes back, also not at a reset."""
+        ...
 
-    def step(self, targets_rad: Array) -> None:
-        """Command these joint targets (7,), rad, for one control period."""
-        offset = self._disturbance.step(
-            self.control_period_s, float(self.physics.site_position("scoop_lip")[2])
-        )
-        self.physics.set_targets(targets_rad + offset)
-        self.physics.step(self._steps)
-        self.task.animate()
+    def reset(self, seed: int) -> None:
+        """Begin an episode: the same seed begins the same one, whatever happened before."""
+        ...
 
-    def result(self) -> TaskResult:
-        """How the task stands now."""
-        return self.task.result()
+    def command(self, topic: str, message: Any) -> None:
+        """Take a command now.
+
+        Raises:
+            HptError: the robot's controller refuses it; the robot goes on with what it was told before.
+        """
+        ...
+
+    def advance(self, until_ns: int) -> Sequence[Sample]:
+        """Let time run until then; returns the messages that arrived meanwhile, in order of arrival."""
+        ...
+
+    def outcome(self) -> Outcome:
+        """Return how the task stands now."""
+        ...
+
+    def render(self, height: int, width: int) -> npt.NDArray[np.uint8]:
+        """Return an image for people of what happens now, (height, width, 3) RGB."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds; idempotent."""
+        ...
+
+
+Plan = Callable[[float], npt.NDArray[np.float64]]  # seconds since it began to an action (dim,)
+
+
+@runtime_checkable
+class HasExpert(Protocol):
+    """An environment that can be solved by who knows what no camera shows."""
+
+    embodiment: Embodiment
+
+    def expert(self) -> Plan:
+        """Plan from where everything is now: actions of the embodiment, in its mode and units."""
+        ...
+
+
+# Name to "module:class"; modules are imported when an environment is made.
+ENVIRONMENTS: Mapping[str, str] = MappingProxyType(
+    {"feed_dog": "hpt_ros.sim.tasks.feed_dog.environment:FeedDogEnvironment"}
+)
+
+
+def find_environment(name: str) -> Callable[..., Environment]:
+    """Find what makes the environment of a name.
+
+    Raises:
+        HptError: there is none of that name.
+    """
+    if name not in ENVIRONMENTS:
+        raise HptError(Code.UNKNOWN, "the environment", name, known=ENVIRONMENTS, remedy="name one of these")
+    module, _, kind = ENVIRONMENTS[name].partition(":")
+    make: Callable[..., Environment] = getattr(importlib.import_module(module), kind)
+    return make
+
+
+def make_environment(name: str, images: Transport = PERFECT, *, disturbance_rad: float = 0.0) -> Environment:
+    """Make the environment of a name.
+
+    Args:
+        name: one of `ENVIRONMENTS`.
+        images: what happens to the messages of all its cameras.
+        disturbance_rad: standard deviation of smooth offsets between commanded and executed joint targets.
+
+    Raises:
+        HptError: there is none of that name, or it cannot be made here.
+    """
+    return find_environment(name)(images=images, disturbance_rad=disturbance_rad)

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 from hpt_ros.resources import config_file
 from hpt_ros.sim.controllers import TrajectoryController
 from hpt_ros.sim.jtc_config import JtcConfig
@@ -103,7 +103,10 @@ class TrajectoryFollower:
             late = message.stamp_ns and message.stamp_ns + message.duration_ns < now_ns
             self.counters.late += bool(late)
             self.counters.refused += not late
-            raise HptError(f"the arm's controller refused a joint trajectory: {reason}; correct the sender")
+            raise HptError(
+                Code.INVALID, "the arm's controller", problem=f"refused a joint trajectory: {reason}",
+                remedy="correct the sender",
+            )  # fmt: skip
         self.counters.accepted += 1
         self.counters.position_limit += int((inside != values).any())
         start_ns = (message.stamp_ns or now_ns) - now_ns
@@ -124,16 +127,22 @@ def _checked(message: JointTrajectory) -> list[int]:
     for name in names:
         if name not in JOINT_NAMES:
             raise HptError(
-                f"the joint trajectory names the joint {name!r}, which this arm lacks; send {', '.join(JOINT_NAMES)}"
-                f"{did_you_mean(name, JOINT_NAMES)}"
-            )
+                Code.UNKNOWN, "the joint trajectory", name,
+                problem="names the joint {value}, which this arm lacks", known=JOINT_NAMES,
+                remedy=f"send {', '.join(JOINT_NAMES)}",
+            )  # fmt: skip
     if sorted(names) != sorted(JOINT_NAMES):
         raise HptError(
-            f"the joint trajectory names {len(names)} joints ({', '.join(names)}), but each of the arm's "
-            f"{len(JOINT_NAMES)} joints was expected once; send {', '.join(JOINT_NAMES)}"
-        )
+            Code.INVALID, "the joint trajectory", len(names),
+            problem=f"names {{value}} joints ({', '.join(names)})",
+            expected=f"each of the arm's {len(JOINT_NAMES)} joints once",
+            remedy=f"send {', '.join(JOINT_NAMES)}",
+        )  # fmt: skip
     if not points:
-        raise HptError("the joint trajectory has no points, but at least one was expected; send one point")
+        raise HptError(
+            Code.WRONG_SHAPE, "the joint trajectory", problem="has no points", expected="at least one",
+            remedy="send one point",
+        )  # fmt: skip
     for index, point in enumerate(points):
         state = point.state
         for what, values in (
@@ -145,17 +154,20 @@ def _checked(message: JointTrajectory) -> list[int]:
                 continue
             if values.size != len(names):
                 raise HptError(
-                    f"point {index} of the joint trajectory has {values.size} {what} for {len(names)} joints; send "
-                    f"one of the {what} for each joint"
-                )
+                    Code.INVALID, f"point {index} of the joint trajectory", values.size,
+                    problem=f"has {{value}} {what} for {len(names)} joints",
+                    remedy=f"send one of the {what} for each joint",
+                )  # fmt: skip
             if not np.isfinite(values).all():
                 (column, *_) = np.flatnonzero(~np.isfinite(values))
                 raise HptError(
-                    f"point {index} of the joint trajectory wants {names[column]} at {values[column]} ({what}), but a "
-                    "finite number was expected; the command is refused"
-                )
+                    Code.NOT_FINITE, f"point {index} of the joint trajectory",
+                    problem=f"wants {names[column]} at {values[column]} ({what})", expected="a finite number",
+                    remedy="the command is refused",
+                )  # fmt: skip
     if (np.diff([point.time_from_start_ns for point in points]) <= 0).any():
         raise HptError(
-            "the times of the joint trajectory's points do not increase; give each point a later time_from_start"
-        )
+            Code.INVALID, "the times of the joint trajectory's points", problem="do not increase",
+            remedy="give each point a later time_from_start",
+        )  # fmt: skip
     return [names.index(name) for name in JOINT_NAMES]

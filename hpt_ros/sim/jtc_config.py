@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 from hpt_ros.structured import read_yaml_file
 
 Array = npt.NDArray[np.float64]
@@ -99,12 +99,15 @@ class JtcConfig:
         )
         joints = tuple(parameters.get("joints", ()))
         if not joints:
-            raise HptError(f"{where} has no joints; list the arm's joints under joints")
+            raise HptError(
+                Code.MISSING, where, problem="has no joints", remedy="list the arm's joints under joints"
+            )
         if list(parameters.get("command_interfaces", ())) != ["position"]:
             raise HptError(
-                f"{where} has command_interfaces {parameters.get('command_interfaces')!r}, but the model of the "
-                "controller has position alone; use command_interfaces: [position]"
-            )
+                Code.INVALID, f"{where}, command_interfaces", parameters.get("command_interfaces"),
+                problem="is {value}, but the model of the controller has position alone",
+                remedy="use command_interfaces: [position]",
+            )  # fmt: skip
         switch = {name: bool(parameters.get(name, default)) for name, default in _SWITCHES.items()}
         constraints = parameters.get("constraints", {})
         _known(constraints, {*_CONSTRAINTS, *joints}, f"{where}, constraints")
@@ -144,9 +147,9 @@ class JtcConfig:
         ]
         if len(names) != 1:
             raise HptError(
-                f"{path} has {len(names)} controllers of type {TYPE}, but one was expected; name one under "
-                "controller_manager"
-            )
+                Code.INVALID, str(path), len(names), problem=f"has {{value}} controllers of type {TYPE}",
+                expected="one", remedy="name one under controller_manager",
+            )  # fmt: skip
         parameters = _parameters(document, names[0], path)
         return cls.from_parameters(parameters, f"{path}, {names[0]}"), float(manager["update_rate"])
 
@@ -156,13 +159,16 @@ def _parameters(document: Mapping[str, Any], node: str, path: Path) -> dict[str,
         found = document.get(name, {})
         if isinstance(found, dict) and isinstance(found.get("ros__parameters"), dict):
             return dict(found["ros__parameters"])
-    raise HptError(f"{path} has no {node} with ros__parameters; is it a controllers file of ros2_control?")
+    raise HptError(
+        Code.MISSING, str(path), problem=f"has no {node} with ros__parameters",
+        remedy="is it a controllers file of ros2_control?",
+    )  # fmt: skip
 
 
 def _known(given: Mapping[str, Any], known: frozenset[str] | set[str], where: str) -> None:
     for name in given:
         if name not in known:
             raise HptError(
-                f"{where} has {name!r}, which the controller lacks or its model leaves out; known are "
-                f"{', '.join(sorted(known))}{did_you_mean(name, known)}"
-            )
+                Code.UNKNOWN, where, name,
+                problem="has {value}, which the controller lacks or its model leaves out", known=known,
+            )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 Array = npt.NDArray[np.float64]
 
@@ -118,9 +118,10 @@ class ToolKinematics:
         if (missed | outside).any():
             place = ", ".join(f"{value:.3f}" for value in targets[int((missed | outside).argmax()), :3, 3])
             raise HptError(
-                f"the arm cannot put its tool at ({place}) m in the wanted direction within its joint limits; "
-                "choose a place nearer to the middle of its reach"
-            )
+                Code.UNSUPPORTED, "the arm",
+                problem=f"cannot put its tool at ({place}) m in the wanted direction within its joint limits",
+                remedy="choose a place nearer to the middle of its reach",
+            )  # fmt: skip
         return q
 
 

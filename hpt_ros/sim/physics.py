@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.mujoco_engine import mujoco
 from hpt_ros.sim.panda import JOINT_NAMES, LOWER_RAD, UPPER_RAD
 
@@ -40,9 +40,10 @@ def whole_steps(period_s: float, timestep_s: float, *, what: str) -> int:
     steps = round(period_s / timestep_s) if timestep_s > 0 and np.isfinite(period_s) else 0
     if steps < 1 or abs(steps * timestep_s - period_s) > 1e-9:
         raise HptError(
-            f"the {what} of {period_s:g} s is no whole multiple of the physics step of {timestep_s:g} s; "
-            f"choose a multiple of {timestep_s:g} s"
-        )
+            Code.OUT_OF_RANGE, f"the {what} of {period_s:g} s", timestep_s,
+            problem="is no whole multiple of the physics step of {value} s",
+            remedy=f"choose a multiple of {timestep_s:g} s",
+        )  # fmt: skip
     return steps
 
 
@@ -82,11 +83,11 @@ class Physics:
 
     @property
     def time_s(self) -> float:
-        """Simulated time; it never goes back (resets move bodies, not the clock)."""
+        """Simulated time; resets move bodies, not the clock."""
         return float(self.data.time)
 
     def start_clock(self, time_s: float) -> None:
-        """Set the simulated time, once, before anybody has read it."""
+        """Set the simulated time, at the start or where an episode begins for which nobody has read the time before."""
         self.data.time = time_s
 
     @property
@@ -213,10 +214,10 @@ class Renderer:
             self._renderer: Any = mujoco.Renderer(physics.model, height, width)
         except Exception as error:
             raise HptError(
-                f"no off-screen GL context of {width}x{height} pixels can be made with MUJOCO_GL="
-                f"{os.environ.get('MUJOCO_GL', '')!r} ({error}); install a software renderer: "
-                "apt install libegl1 libgl1-mesa-dri"
-            ) from error
+                Code.INVALID, f"no off-screen GL context of {width}x{height} pixels can be",
+                os.environ.get("MUJOCO_GL", ""), problem="made with MUJOCO_GL={value}",
+                remedy="install a software renderer: apt install libegl1 libgl1-mesa-dri", cause=error,
+            ) from error  # fmt: skip
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             self._renderer.scene.flags[flag] = quality.shadows
 
@@ -228,8 +229,9 @@ class Renderer:
         """
         if threading.get_ident() != self._thread:
             raise HptError(
-                "a renderer was used from another thread than the one that made it; make one renderer in each thread"
-            )
+                Code.INVALID, "a renderer", problem="was used from another thread than the one that made it",
+                remedy="make one renderer in each thread",
+            )  # fmt: skip
         self._renderer.update_scene(self._physics.data, camera)
         return np.array(self._renderer.render(), dtype=np.uint8)
 

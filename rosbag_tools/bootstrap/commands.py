@@ -241,7 +241,7 @@ def _names(message: Any) -> list[str]:
 def as_goals(command: Command, type_: str, shown: bool) -> Command:
     """The targets of an action as the command that they are."""
     name = command.topic.removesuffix(TARGET)
-    if COMMANDS[type_].check(_action_output(name, type_, command.names)):
+    if COMMANDS[type_].several and len(command.names) != 1:
         type_ = PARALLEL  # that takes several joints
     own_speed = COMMANDS[type_].own_speed
     return replace(
@@ -252,10 +252,6 @@ def as_goals(command: Command, type_: str, shown: bool) -> Command:
         grippers=command.names if own_speed else (),
         note="" if shown else "guessed from its name; the bag has none of the action's hidden topics",
     )
-
-
-def _action_output(name: str, type_: str, names: tuple[str, ...]) -> Output:
-    return Output("action", name, type_, names=names)
 
 
 def settle(

@@ -62,6 +62,7 @@ class Options:
         longest_rest_s: rests longer than this are cut out, and split the episode; infinite to keep all.
         namespace: that the embodiment's relative topics lie in; None finds it in each bag.
         deployment: of the cell, for bags that do not carry it.
+        beside: bags of the same session as the one that is converted, such as of cameras and arm.
         timing: what says when messages were measured, where it is not what the embodiment file states.
     """
 
@@ -79,6 +80,7 @@ class Options:
     longest_rest_s: float = math.inf
     namespace: str | None = None
     deployment: Deployment | None = None
+    beside: tuple[str, ...] = ()
     timing: Timing = field(default_factory=Timing)
 
     @property
@@ -163,6 +165,11 @@ def convert(
     )  # fmt: skip
     say = progress or (lambda *words: None)
     paths = find_bags(bags, report.passed_over.append)
+    if chosen.beside and len(paths) != 1:
+        raise BagError(
+            f"--together is of one session, but {len(paths)} bags were given to convert; give one, and the others of "
+            "its session with --together"
+        )
     existing = open_existing(Path(out)) if chosen.append and Path(out).exists() else None
     if existing is not None:
         _check_source(existing, chosen)
@@ -203,7 +210,7 @@ def _append(writer: DatasetWriter, job: Job, converted: Converted, report: Repor
 
 
 def _check_source(existing: ExistingDataset, options: Options) -> None:
-    source = existing.report.get("action_source", "command")
+    source = existing.report.text("action_source") if "action_source" in existing.report else "command"
     if source != options.action_source:
         raise BagError(
             f"dataset {str(existing.folder)!r} has actions of the source {source!r}, but {options.action_source!r} was "
@@ -225,7 +232,8 @@ def _key(job: Job) -> str:
         options.task, options.keep_failures, options.recover, options.action_source, options.leader,
         options.longest_rest_s, options.namespace, options.timing.ignore_arrival,
     )  # fmt: skip
-    return key_of(job.path, repr(chosen), job.embodiment.to_yaml())
+    others = [key_of(Path(path)) for path in options.beside]
+    return key_of(job.path, repr(chosen), job.embodiment.to_yaml(), *others)
 
 
 def convert_bag(job: Job, folder: Path) -> Converted:
@@ -237,7 +245,7 @@ def convert_bag(job: Job, folder: Path) -> Converted:
     decode_on_one_thread()  # bags are converted side by side
     result = Converted()
     earlier_s = 0.0
-    with Bag.open(job.path, recover=job.options.recover) as bag:
+    with Bag.open(job.path, recover=job.options.recover, beside=job.options.beside) as bag:
         for number, episode in enumerate(job.episodes):
             options = job.options
             task = options.task or episode.task or job.embodiment.task
@@ -314,6 +322,7 @@ def _rows(
             yield from resampler.push(command, standing_for, message.log_ns)
     yield from resampler.finish()
     entry.refused, entry.resized = dict(resampler.refused), dict(resampler.resized)
+    entry.wrapped = dict(resampler.wrapped)
     if clocks is not None:
         delays_s = clocks.compare()
         names = {item.topic: item.name for item in embodiment.streams}
@@ -359,7 +368,7 @@ def _check(
     for number, path in enumerate(paths):
         say("checking", path.name, number, len(paths))
         try:
-            with Bag.open(path, recover=options.recover) as bag:
+            with Bag.open(path, recover=options.recover, beside=options.beside) as bag:
                 identity = bag.identity()
                 if existing is not None and existing.has(path, identity):
                     in_dataset += 1

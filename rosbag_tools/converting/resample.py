@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.kinds import JOINT_POSITION
 from hpt_ros.embodiment.streams import BY_STAMP
 from hpt_ros.observation import (
     CommandTrack,
@@ -27,6 +28,8 @@ from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.track import nanoseconds
 from hpt_ros.observation.transforms import TransformChain
 
+# An angle that jumps by a turn but for this much, from one message to the next, in rad.
+WRAP_NEAR = 1.0
 ACTION = "action"  # the command's name among the streams, in reports
 
 
@@ -80,6 +83,21 @@ class Resampler:
                 self._streams.setdefault(stream.static_topic, []).append(stream.name)
         self._newest_ns: dict[str, int] = {}  # by topic
         self._plans: dict[int, tuple[Any, int]] = {}  # by output: a trajectory, and when it is looked at next
+        # By stream and by output the joints whose angles are plain numbers, "" for other elements.
+        self._angles = {
+            stream.name: [_angle(name, stream.unit) for name in stream.names]
+            for stream in self.embodiment.state_streams
+            if stream.joints and not (stream.partial or stream.holds)
+        }
+        endless = {limit.name for limit in self.embodiment.action.limits if limit.continuous}
+        self._turning = [
+            ["" if name in endless or part.unit != "rad" else name for name in part.names]
+            if part.kind == JOINT_POSITION
+            else None
+            for part in self.embodiment.action.parts
+        ]
+        self._before: dict[str, NDArray[np.float64]] = {}
+        self.wrapped: dict[str, str] = {}
         self._refused = ""
         self.refused: dict[str, str] = {}
         self.resized: dict[str, str] = {}
@@ -113,6 +131,7 @@ class Resampler:
             if self._buffer.push_message(name, message, log_ns, defer=True):
                 rows += self._flush()
             self.refused.update(self._buffer.refused())
+            self._look_at_turns(name)
         if topic in self._outputs:
             rows += self._push_command(topic, given, log_ns)
         while self._waiting and self._settled(self._waiting[0].stamp_ns, log_ns):
@@ -141,6 +160,21 @@ class Resampler:
             return None
         return pose
 
+    def _look_at_turns(self, name: str) -> None:
+        """Note that an angle jumped from one end to the other: its joint turns without end, and nobody said so."""
+        names = self._angles.get(name)
+        if names is not None and (newest := self._buffer.newest(name)) is not None:
+            self._note_turns(name, newest[1], names)
+
+    def _note_turns(self, source: str, values: NDArray[np.float64], names: Sequence[str]) -> None:
+        before = self._before.get(source)
+        self._before[source] = values
+        if before is None or before.shape != values.shape:
+            return
+        for index in np.flatnonzero(np.abs(values - before) > 2.0 * np.pi - WRAP_NEAR).tolist():
+            if names[index] and names[index] not in self.wrapped:
+                self.wrapped[names[index]] = f"from {before[index]:.2f} to {values[index]:.2f} rad"
+
     def _look_at_size(self, name: str, message: Any) -> None:
         """Note that images came in another size than before: one view became another, or was squeezed."""
         if self.embodiment.stream(name).image is None or (size := image_size(message)) is None:
@@ -158,6 +192,8 @@ class Resampler:
             self._refused = self.refused[ACTION] = str(error)
             return rows
         self._refused = ""
+        if (names := self._turning[number]) is not None:
+            self._note_turns(f"output {number}", vector, names)
         if time_ns < self._newest_ns.get(topic, time_ns) - nanoseconds(JUMP_BACK_S):
             self._buffer.reset(f"the stamps of the commands on {topic} went back")
             rows = self._flush()
@@ -195,6 +231,7 @@ class Resampler:
         self._commands.clear()
         self._newest_ns.clear()
         self._plans.clear()
+        self._before.clear()
         return rows
 
     def _row(self, tick: Tick) -> Row:
@@ -211,6 +248,12 @@ class Resampler:
             )
             return Row(tick, None, missing)
         return Row(tick, value, missing)
+
+
+def _angle(element: str, unit: str) -> str:
+    """The joint of an element that is its angle; empty for other elements, as cosine and sine."""
+    joint = element.removesuffix(".position")
+    return joint if joint != element and unit in ("", "rad") else ""
 
 
 def next_positions(embodiment: Embodiment, rows: Iterable[Row]) -> Iterator[Row]:

@@ -249,7 +249,7 @@ def _check_same_clock(
     if not clocked:
         return
     counts = Counter(topics)
-    reference = max(clocked & spans.keys(), key=lambda topic: counts[topic])
+    reference = max(clocked & spans.keys(), key=lambda topic: (counts[topic], topic))
     for topic, (first, last) in spans.items():
         apart_s = seconds(max(first - spans[reference][1], spans[reference][0] - last))
         if apart_s > CLOCKS_APART_S:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from hpt_ros.dataset.recognise import BAG, recognise
 from rosbag_tools.errors import BagError, TruncatedBagError
 from rosbag_tools.reading.channels import CDR, Channel, Integers, Source
 from rosbag_tools.reading.library_source import BAG1_MAGIC, Bag1Reader, Bag1Source, bag1_is_complete, is_bag1
@@ -48,6 +49,16 @@ def begins_as_bag(path: Path) -> bool:
     return path.is_file() and (
         is_mcap(path) or is_bag1(path) or is_sqlite3(path) or begins_with(path, _ZSTD_MAGIC)
     )
+
+
+def what_else(path: Path) -> BagError | None:
+    """The error of something that is known and no bag, with what to do with it; None of what is not known."""
+    if path.is_file() and not path.stat().st_size:
+        return BagError(f"{str(path)!r} is an empty file, and no bag; copy it again, or leave it out")
+    kind = recognise(path)
+    if kind is None or kind is BAG:
+        return None
+    return BagError(f"{str(path)!r} is {kind.name}, and no bag; {kind.remedy}")
 
 
 def unreadable_file(path: Path, error: OSError) -> BagError:
@@ -233,8 +244,9 @@ def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes:
             )
         source = Bag1Source(stack.enter_context(Bag1Reader(file)))
     else:
-        raise BagError(
-            f"file {name!r} begins neither as MCAP, nor as SQLite, nor as a rosbag of version 2.0; it is no bag"
+        raise what_else(file) or BagError(
+            f"file {name!r} begins neither as MCAP, nor as SQLite, nor as a rosbag of version 2.0; it is no bag: give "
+            "another, or copy it again"
         )
     if cut:
         rest = "what follows them" if lost else "nothing"

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
-from hpt_ros.embodiment import ImageSpec, Stream
+from hpt_ros.embodiment import ImageSpec, Output, Stream
 from hpt_ros.embodiment.message_types import MESSAGE_TYPES
-from hpt_ros.observation import DecodeError, InvalidSampleError, StreamDecoder, is_depth
+from hpt_ros.observation import DecodeError, InvalidSampleError, StreamDecoder, decode_command, is_depth
 from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.images import guessed_encoding
 from hpt_ros.observation.transforms import TransformChain
@@ -77,3 +78,19 @@ def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
     except (DecodeError, DamagedMessageError) as error:
         return Looked(reason=str(error))
     return Looked(reason=reason)
+
+
+def look_at_command(bag: Bag, output: Output) -> str:
+    """Why none of the first commands on an output's topic can be decoded, one sentence; empty if one can be."""
+    reason = ""
+    try:
+        for message in itertools.islice(bag.messages([output.recorded_as.topic]), TRIED):
+            try:
+                decode_command(output, message.content, message.log_ns)
+            except InvalidSampleError as error:
+                reason = reason or str(error)
+            else:
+                return ""
+    except (DecodeError, DamagedMessageError) as error:
+        return str(error)
+    return reason

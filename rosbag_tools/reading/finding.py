@@ -16,6 +16,7 @@ from rosbag_tools.reading.bag_files import (
     is_split,
     storage_files,
     unreadable_file,
+    what_else,
 )
 from rosbag_tools.reading.library_source import is_bag1
 
@@ -49,6 +50,8 @@ def find_bags(paths: Sequence[str | Path], passed_over: Say = _unheard) -> list[
         for note in notes:
             passed_over(note)
         if not inside:
+            if (known := what_else(path)) is not None:
+                raise known
             why = f" ({'; '.join(notes)[:600]})" if notes else ""
             raise BagError(
                 f"{str(path)!r} is no bag and holds none{why}; give {WHAT} (a folder has {METADATA}), or a folder of "

@@ -19,7 +19,7 @@ from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.errors import did_you_mean
 from hpt_ros.observation.track import nanoseconds, seconds
 from rosbag_tools.bag_schema import EMBODIMENT_TOPIC, EVENTS_TOPIC
-from rosbag_tools.reading.decodable import IMAGE_TYPES, look
+from rosbag_tools.reading.decodable import IMAGE_TYPES, look, look_at_command
 from rosbag_tools.reading.reader import Bag
 
 Integers = NDArray[np.int64]
@@ -311,4 +311,9 @@ def _point_out_undecodable(found: Mapping[str, TopicTimes], embodiment: Embodime
         stream = streams.get(topic)
         wanted = entry.type in IMAGE_TYPES if stream is None else entry.type == stream.type
         if wanted and entry.count and not entry.unreadable and (reason := look(bag, topic, stream).reason):
+            entry.notes.append(f"cannot be decoded: {reason}")
+    for output in embodiment.action.parts if embodiment is not None else ():
+        entry = found[output.recorded_as.topic]
+        readable = entry.count and not entry.unreadable and entry.type == output.recorded_as.type
+        if readable and (reason := look_at_command(bag, output)):
             entry.notes.append(f"cannot be decoded: {reason}")

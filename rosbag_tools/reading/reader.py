@@ -11,17 +11,29 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import sqlite3
+import struct
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rosbags.rosbag1 import ReaderError
+
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation.track import seconds
 from rosbag_tools.bag_schema import EMBODIMENT_TOPIC, EMBODIMENT_TYPE, KEY_EMBODIMENT
 from rosbag_tools.errors import BagError, DamagedMessageError, TruncatedBagError
-from rosbag_tools.reading.bag_files import METADATA, cut_file, how_to_repair, storage_files, unreadable_file
+from rosbag_tools.reading.bag_files import (
+    METADATA,
+    Joined,
+    cut_file,
+    how_to_repair,
+    storage_files,
+    unreadable_file,
+    what_else,
+)
 from rosbag_tools.reading.channels import Channel
 from rosbag_tools.reading.finding import WHAT, is_bag
 from rosbag_tools.reading.message_types import MessageType, UnreadableTypeError, message_type
@@ -76,6 +88,10 @@ class Record:
 
 # The year 2116. Later log times are damage, and so far from a stamp that the difference may leave 64 bits.
 NEWEST_LOG_NS = 1 << 62
+# What parsers raise on damaged bytes; anything else may be a fault of ours.
+DAMAGE = (
+    ValueError, EOFError, OSError, IndexError, struct.error, sqlite3.Error, OverflowError, ReaderError,
+)  # fmt: skip
 # Messages of which a bag is known, besides its times and counts.
 IDENTIFYING = 64
 
@@ -98,47 +114,50 @@ class Bag:
     start_ns: int
     end_ns: int
     recovered: str
-    _storage: Storage
+    _storages: list[Storage]
+    _files: Joined
     _channels: dict[str, list[Channel]] = field(repr=False)
     _early: Counter[Channel] = field(default_factory=Counter, repr=False)  # with the log time 0, left out
 
     @staticmethod
     @contextlib.contextmanager
-    def open(path: str | Path, *, recover: bool = False) -> Iterator[Bag]:
+    def open(path: str | Path, *, recover: bool = False, beside: Sequence[str | Path] = ()) -> Iterator[Bag]:
         """Open a bag.
 
         Args:
             path: a rosbag2 folder, or a single file of one of `FILE_ENDINGS`.
             recover: read a bag that was cut short as far as it goes, instead of raising.
+            beside: bags of the same session, whose messages are read as if they were in this one.
 
         Raises:
             TruncatedBagError: the bag was cut short, and `recover` is false or its storage is not MCAP.
             BagError: it is not there, or not a bag that can be read.
         """
         place = Path(path)
-        cut = _cut(place)
-        if cut and not recover:
-            raise TruncatedBagError(
-                f"bag {str(place)!r} was cut short (no end of file in {cut.name!r}; was the recorder killed, or the "
-                f"copy interrupted?); {how_to_repair(cut, cut.name)}"
-            )
         with contextlib.ExitStack() as stack:
+            storages, notes = [], []
+            for item in (place, *map(Path, beside)):
+                storage, note = _opened(stack, item, recover)
+                storages.append(storage)
+                notes += [note] if note else []
             with _one_sentence(place):
-                storage = stack.enter_context(open_storage(place, recover=recover))
-                files = storage.files
-                note = storage.note and f"bag {str(place)!r}{' was cut short' if cut else ''}: {storage.note}"
+                files = Joined([source for storage in storages for source in storage.files.sources], ())
                 channels: dict[str, list[Channel]] = {}
                 for channel in files.channels:
                     channels.setdefault(channel.topic, []).append(channel)
-                topics = {name: Topic(name, type_, 0) for name, type_ in storage.silent.items()}
+                silent = {name: type_ for storage in storages for name, type_ in storage.silent.items()}
+                topics = {name: Topic(name, type_, 0) for name, type_ in silent.items()}
                 topics |= {name: _topic(name, items) for name, items in channels.items()}
                 topics = dict(sorted(topics.items()))
                 if not files.message_count:
                     raise BagError(f"bag {str(place)!r} has no messages; record it again")
                 start_ns, end_ns = files.start_ns, files.end_ns
+                custom = {
+                    key: value for storage in reversed(storages) for key, value in storage.custom.items()
+                }
             _require_time(place, start_ns)
             _require_time(place, end_ns)
-            bag = Bag(place, topics, dict(storage.custom), start_ns, end_ns, note, storage, channels)
+            bag = Bag(place, topics, custom, start_ns, end_ns, "; ".join(notes), storages, files, channels)
             if start_ns == 0 < end_ns:
                 bag._leave_out_zero_times()
             yield bag
@@ -169,9 +188,12 @@ class Bag:
         topic = self.topics.get(name)
         if topic is None:
             there = ", ".join(f"{item.name} ({item.type})" for item in self.topics.values()) or "none"
+            remedy = (
+                "; record it, correct the embodiment file, or name the bag of its session with --together"
+            )
             raise BagError(
                 f"bag {str(self.path)!r} lacks the topic {name!r} ({type_}) of {purpose}; the bag has {there[:800]}"
-                f"{did_you_mean(name, self.topics) or '; record it, or correct the embodiment file'}"
+                f"{did_you_mean(name, self.topics) or remedy}"
             )
         if topic.type != type_:
             raise BagError(
@@ -280,7 +302,7 @@ class Bag:
         if self._early and start_ns is None:
             start_ns = 1
         with _one_sentence(self.path):
-            for entry in self._storage.files.messages(channels, start_ns, stop_ns):
+            for entry in self._files.messages(channels, start_ns, stop_ns):
                 _require_time(self.path, entry[1])
                 count += 1
                 yield entry
@@ -296,7 +318,12 @@ class Bag:
     def set_backs(self) -> tuple[SetBack, ...]:
         """Stretches of log times that the bag has twice, since the clock was set back while it was recorded."""
         with _one_sentence(self.path):
-            return find_set_backs(self._storage.files.log_times())
+            series = {
+                f"{number}{topic}": times
+                for number, storage in enumerate(self._storages)
+                for topic, times in storage.files.log_times().items()
+            }
+            return find_set_backs(series)
 
     def identity(self) -> str:
         """A hash of what is in the bag: the same for a copy, wherever it lies and however it is compressed.
@@ -330,12 +357,27 @@ class Bag:
         return seconds(self.end_ns - self.start_ns)
 
 
+def _opened(stack: contextlib.ExitStack, place: Path, recover: bool) -> tuple[Storage, str]:
+    """The storage of a bag, and what was lost of it; the stack closes it."""
+    cut = _cut(place)
+    if cut and not recover:
+        raise TruncatedBagError(
+            f"bag {str(place)!r} was cut short (no end of file in {cut.name!r}; was the recorder killed, or the "
+            f"copy interrupted?); {how_to_repair(cut, cut.name)}"
+        )
+    with _one_sentence(place):
+        storage = stack.enter_context(open_storage(place, recover=recover))
+    return storage, storage.note and f"bag {str(place)!r}{' was cut short' if cut else ''}: {storage.note}"
+
+
 def _cut(path: Path) -> Path | None:
     """The file that was cut short, if one was; raises BagError where there is no bag."""
     with _one_sentence(path):
         if not path.exists():
             raise BagError(f"the bag {str(path)!r} does not exist; give {WHAT}")
         if not is_bag(path):
+            if (other := what_else(path)) is not None:
+                raise other
             raise BagError(f"{str(path)!r} is no bag; give {WHAT} (a folder has {METADATA})")
         return cut_file(storage_files(path) if path.is_dir() else [path])
 
@@ -368,9 +410,14 @@ def _one_sentence(path: Path) -> Iterator[None]:
     except PermissionError as error:
         raise unreadable_file(Path(error.filename or path), error) from error
     except Exception as error:
-        raise BagError(
-            f"bag {str(path)!r} cannot be read ({_short(error)}); it is damaged or no bag: copy or record it again"
-        ) from error
+        damage = isinstance(error, DAMAGE)
+        what = _short(error) if damage else f"{type(error).__name__}: {_short(error)}"
+        remedy = (
+            "it is damaged: copy or record it again"
+            if damage
+            else "if other tools read it, please report this with the file; else copy or record it again"
+        )
+        raise BagError(f"bag {str(path)!r} cannot be read ({what}); {remedy}") from error
 
 
 def _short(error: Exception) -> str:

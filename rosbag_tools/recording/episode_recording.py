@@ -97,11 +97,16 @@ class EpisodeRecording:
             for topic, entry in self.topics.items():
                 self.add_topic(topic, entry)
 
-    def add_topic(self, name: str, topic: RecordedTopic) -> None:
-        """Record one more topic from now on."""
+    def add_topic(self, name: str, topic: RecordedTopic, types: Typestore | None = None) -> None:
+        """Record one more topic from now on.
+
+        Args:
+            name, topic: of it.
+            types: definitions of its type; those that were given at first if None.
+        """
         with self._one_sentence():
             self._connections[name] = self._writer.add_connection(
-                name, topic.type, typestore=self.types, offered_qos_profiles=[_qos(topic)]
+                name, topic.type, typestore=types or self.types, offered_qos_profiles=[_qos(topic)]
             )
         self.counts[name] = 0
 

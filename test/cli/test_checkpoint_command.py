@@ -8,7 +8,7 @@ import pytest
 
 from hpt_ros.cli.main import main
 
-ACTIONS = ("inspect", "verify", "import", "export", "add-task")
+ACTIONS = ("inspect", "verify", "import", "export", "upgrade", "add-task")
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -105,7 +105,7 @@ def test_version_needs_no_library() -> None:
         (["feed_dog"], "hpt: error: 'feed_dog' is not one of demo, run, "),
         (["finetun"], "did you mean 'finetune'?"),
         (["checkpoint", "inspekt"], "hpt checkpoint: error: 'inspekt' is not one of inspect, verify"),
-        (["checkpoint"], "hpt checkpoint: error: one of inspect, verify, import, export, add-task was expected"),
+        (["checkpoint"], "hpt checkpoint: error: one of inspect, verify, import, export, upgrade, add-task was"),
         (["checkpoint", "export", "x", "--out", "y", "--format", "modle"], "did you mean 'model'?"),
         (["convert", "bag", "--outt", "x"], "hpt convert: error: "),
         (["convert", "bag", "--out", "x", "--embodimnt", "y"], "did you mean '--embodiment'?"),

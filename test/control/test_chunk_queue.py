@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from support.refused import refused
 
 from hpt_ros.control import Chunk, ChunkError, ChunkQueue, QueueConfig
+from hpt_ros.errors import Code
 
 S = 1_000_000_000
 DT_S = 0.1
@@ -60,13 +62,15 @@ def test_when_actions_lie_on_a_sine_expect_its_velocity():
 def test_when_chunk_is_not_finite_expect_error_that_says_where():
     rows = np.zeros((4, 2))
     rows[2, 1] = np.nan
-    with pytest.raises(ChunkError, match="value nan for action 2, dimension 1"):
+    with refused(
+        ChunkError, Code.NOT_FINITE, subject="a chunk", problem="value nan for action 2, dimension 1"
+    ):
         Chunk(0, DT_S, rows)
 
 
 @pytest.mark.parametrize("shape", [(4,), (0, 2), (1, 2, 2)])
 def test_when_chunk_has_wrong_shape_expect_error(shape):
-    with pytest.raises(ChunkError, match="but \\(horizon, dim\\) was expected"):
+    with refused(ChunkError, Code.WRONG_SHAPE, subject="a chunk's shape", expected="(horizon, dim)"):
         Chunk(0, DT_S, np.zeros(shape))
 
 

@@ -11,6 +11,7 @@ import pytest
 from control_rig import DT_S, MS, PERIOD_S, START, Rig, S
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.refused import refused
 
 from hpt_ros.control import (
     ControlConfig,
@@ -20,7 +21,7 @@ from hpt_ros.control import (
     State,
     WorkspaceConfig,
 )
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 
 def test_when_not_active_expect_no_command():
@@ -554,7 +555,7 @@ def test_when_limits_are_scaled_expect_slower():
 
 
 def test_when_step_name_is_unknown_expect_error_with_a_hint():
-    with pytest.raises(HptError, match="'gripper', but the commanded dimensions are a, b"):
+    with refused(HptError, Code.UNKNOWN, subject="queue.step_names", value="gripper"):
         Rig(ControlConfig(queue=QueueConfig(step_names=("gripper",))))
 
 

@@ -79,9 +79,9 @@ class Rig:
             if self.now % (100 * MS) == 0:
                 controller.message("camera", self.now, self.now)
                 self.picture += not self.frozen
-                controller.guards.frozen.saw("camera", np.array([self.picture]), controller.session.measured)
+                controller.frame("camera", np.array([self.picture]))
             if self.held is not None and self.now % (50 * MS) == 0:
-                controller.guards.deadman.heard(self.held, self.now)
+                controller.deadman(self.held, self.now)
             controller.inference_running(self.busy_s)
             if self.policy_on and controller.wants_chunk(self.now):
                 rows = self.robot + 0.5 * 0.1 * np.arange(16)[:, None]

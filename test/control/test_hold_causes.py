@@ -30,9 +30,9 @@ def lose_camera(rig: Rig) -> None:
 
 
 def lose_controller(rig: Rig) -> None:
-    rig.controller.guards.link.saw([CommandTopic(TOPIC, taken=False)])
+    rig.controller.graph([CommandTopic(TOPIC, taken=False)])
     rig.tick()
-    rig.controller.guards.link.saw([CommandTopic(TOPIC)])
+    rig.controller.graph([CommandTopic(TOPIC)])
 
 
 def use_up(rig: Rig) -> None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,82 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.arm import Arm, ArmModel
-from support.stream import HORIZON, START_NS, TICK_S, Delays, Plan, Stream, shipped_controller
+from support.slider import FULL, LIMITS, TOPIC, A, Slider, V
+from support.stream import START_NS, TICK_S
 
-from hpt_ros.control import ControlConfig, Controller, Limits, State, StreamRate
+from hpt_ros.control import ControlConfig, Controller, State, StreamRate
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.config import SpeedScalingConfig
 from hpt_ros.control.pace import Pace
 from hpt_ros.nodes.common.conversions import to_joint_trajectory
-from hpt_ros.sim.controllers import JAZZY, ROLLING, Release
+from hpt_ros.sim.controllers import JAZZY, ROLLING
 from hpt_ros.sim.trajectory import JointTrajectory
-
-FULL, V, A = 0.8, 3.1415, 5.0
-LIMITS = Limits(np.full(2, -20.0), np.full(2, 20.0), np.full(2, V), np.full(2, A))
-TOPIC = "/speed_scaling_state_broadcaster/speed_scaling"
-
-
-class SlidArm(Arm):  # type: ignore[misc]
-    """An arm that goes a part of the way to its command in each cycle, and no faster than 1.5 times that of `FULL`."""
-
-    scaling = 1.0
-    position: np.ndarray
-    velocity: np.ndarray
-    _now_ns: int
-
-    def advance(self, now_ns: int, command: np.ndarray) -> None:
-        seconds = (now_ns - self._now_ns) / NS_PER_S
-        most = 1.5 * self.scaling * FULL * seconds
-        step = self.scaling * (command - self.position)
-        step *= min(1.0, most / max(np.abs(step).max(), 1e-12))  # straight on
-        self.velocity = step / seconds if seconds > 0.0 else self.velocity
-        self.position, self._now_ns = self.position + step, now_ns
-
-
-class Slider(Stream):  # type: ignore[misc]
-    """A policy that goes on from where it sees the robot, at 0.8 rad/s, and a slider that somebody moves."""
-
-    _chunk: tuple[int, int] | None
-
-    def __init__(
-        self, scaling: float, *, known: bool = True, release: Release = JAZZY, inference_s: float = 0.03
-    ) -> None:
-        controller = shipped_controller(release, ("joint0", "joint1"))
-        config = ControlConfig(speed_scaling=SpeedScalingConfig(topic=TOPIC)) if known else ControlConfig()
-        super().__init__(
-            controller, ArmModel(), LIMITS, rate_hz=100.0, plan=Plan("none", lambda t: np.zeros((len(t), 2))),
-            calls=calls(), delays=Delays(inference_s=inference_s), config=config,
-        )  # fmt: skip
-        self.robot.arm = SlidArm(ArmModel(), np.zeros(2), START_NS)
-        self.seen: list[tuple[int, np.ndarray]] = [(START_NS, np.zeros(2))]
-        self.set(scaling)
-
-    def set(self, scaling: float) -> None:
-        assert isinstance(self.robot.arm, SlidArm)
-        self.robot.arm.scaling = scaling
-        self.robot.controller.speed_scaling = scaling
-        if self.room.config.speed_scaling.topic:
-            self.room.guards.pace.heard(100.0 * scaling)
-
-    def _measure(self, now_ns: int) -> None:
-        super()._measure(now_ns)
-        self.seen.append((now_ns, self.robot.arm.position))
-
-    def _infer(self, now_ns: int) -> None:
-        if self._chunk is not None and now_ns >= self._chunk[0]:
-            tick_ns, self._chunk = self._chunk[1], None
-            pose = next(pose for at_ns, pose in reversed(self.seen) if at_ns <= tick_ns)
-            way = FULL * TICK_S * np.arange(HORIZON)[:, None]
-            self.room.chunk(tick_ns, TICK_S, pose + way * [1.0, -0.5], now_ns)
-        super()._infer(now_ns)
-
-
-def calls() -> Iterator[int]:
-    now_ns = START_NS
-    while True:
-        now_ns += 10_000_000
-        yield now_ns
 
 
 @pytest.mark.parametrize("release", [JAZZY, ROLLING])
@@ -118,11 +51,20 @@ def test_when_messages_take_equally_long_expect_the_motors_told_no_steps_however
     scaling: float,
 ) -> None:
     """A controller looks far ahead on a message with shortened times, but never beyond what the next one repeats."""
-    life = Slider(scaling)
-    life._draw_ns = lambda mean_s: round(mean_s * NS_PER_S)
+    life = Slider(scaling, late_every=0)
     motion = life.run(5.0).robot.motion(skip=500)
     assert life.stops == []
     assert motion.acceleration.max() <= 2.0 * A
+
+
+@pytest.mark.parametrize("scaling", [0.7, 0.5, 0.3, 0.2, 0.1, 0.05])
+def test_when_a_message_comes_a_cycle_later_expect_a_step_of_little_more_than_a_cycle_at_twice_full_speed(
+    scaling: float,
+) -> None:
+    """Nothing in a message can tell the controller when it will look at it; docs/safety.md has the figures."""
+    life = Slider(scaling, late_every=50).run(8.0)
+    assert life.stops == []
+    assert life.robot.motion(skip=500).velocity.max() <= 2.5 * FULL
 
 
 @pytest.mark.parametrize("scaling", [1.0, 0.5, 0.1, 0.05])
@@ -133,7 +75,7 @@ def test_when_an_output_is_sent_ahead_expect_its_latency_in_the_robots_time(scal
         (StreamRate("joints", 100.0),), rate_hz=100.0, ahead_s=np.array([latency_s, 0.0]),
     )  # fmt: skip
     room.activate()
-    room.guards.pace.heard(100.0 * scaling)
+    room.speed_scaling(100.0 * scaling)
     pose, now_ns, gaps = np.zeros(2), START_NS, []
     way = FULL * TICK_S * np.arange(100)[:, None] * np.ones(2)
     room.message("joints", now_ns, now_ns)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.refused import refused
 
 from hpt_ros.control import Limits, SafetyFilter
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 # Three joints of the Franka Panda and a slow short axis.
 LIMITS = Limits(
@@ -231,9 +232,15 @@ def test_when_at_rest_expect_brake_to_repeat_the_last_command_exactly():
 
 
 def test_when_limits_contradict_expect_error():
-    with pytest.raises(HptError, match="lower < upper"):
+    with refused(HptError, Code.OUT_OF_RANGE, subject="limits", problem="lower < upper"):
         Limits(np.array([1.0]), np.array([0.0]), np.array([1.0]), np.array([1.0]))
-    with pytest.raises(HptError, match="one finite number per dimension"):
+    with refused(
+        HptError,
+        Code.NOT_FINITE,
+        subject="limits",
+        value=[1.0, 2.0],
+        expected="one finite number per dimension",
+    ):
         Limits(np.array([0.0]), np.array([1.0]), np.array([1.0, 2.0]), np.array([1.0]))
 
 

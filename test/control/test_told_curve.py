@@ -55,7 +55,7 @@ class Life:
             self.path.extend(curve.at(time_ns).position for time_ns in times)
         self.now += ms * MS
         self.arm.advance(self.now, self.path[-1] if self.path else self.arm.position - self.arm.model.sag)
-        self.controller.guards.deadman.heard(self.held, self.now)
+        self.controller.deadman(self.held, self.now)
         self.controller.message("joints", self.now, self.now)
         self.controller.measured(self.arm.measured(), self.now)
         command = self.controller.step(self.now)

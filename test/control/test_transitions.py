@@ -106,14 +106,15 @@ def test_when_it_happens_expect_the_next_state_commands_within_limits_and_a_reas
     rig = latched() if event is Event.ACTIVATE_LATCHED else MAKE[state]()
     assert rig.state() is state
     seen: list[tuple[State, Event]] = []
-    told = rig.controller._event
+    machine = rig.controller._machine
+    told = machine.event
 
-    def noted(what: Event, reason: str) -> None:
+    def noted(what: Event, reason: str = "") -> None:
         if (rig.state(), what) in TRANSITIONS:
             seen.append((rig.state(), what))
         told(what, reason)
 
-    monkeypatch.setattr(rig.controller, "_event", noted)
+    monkeypatch.setattr(machine, "event", noted)
     DO[event](rig)
     assert seen[0] == (state, event)
     monkeypatch.undo()

@@ -4,145 +4,21 @@
 
 from __future__ import annotations
 
-import json
-
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.foreign_dataset import LENGTHS, TASKS, episodes, write_v21, write_v30
 
 from hpt_ros.cli.main import main
-from hpt_ros.dataset import DatasetError, open_dataset, write_dataset
-from hpt_ros.dataset.importing.importer import import_dataset, to_name
+from hpt_ros.dataset import DatasetError, open_dataset
+from hpt_ros.dataset.importing.importer import import_dataset
 from hpt_ros.dataset.importing.lerobot import LeRobotSource
-from hpt_ros.dataset.video import SegmentWriter
-from hpt_ros.embodiment import Embodiment
+from hpt_ros.dataset.importing.source import to_name
 from hpt_ros.embodiment.estimates import make_unique
 from hpt_ros.learning import open_cache
-
-HEIGHT, WIDTH, FPS = 16, 24, 10
-LENGTHS, TASKS = (6, 9, 4), ("pour", "wipe", "pour")
-
-
-def picture(level, view):
-    return np.full((HEIGHT, WIDTH, 3), level if view == "top" else 255 - level, np.uint8)
-
-
-def episodes(seed=0):
-    """Task, levels, state and action of three episodes."""
-    random = np.random.default_rng(seed)
-    return [
-        (
-            task,
-            [30 + 40 * number + 9 * row for row in range(length)],
-            random.normal(size=(length, 4)).astype(np.float32),
-            random.normal(size=(length, 2)).astype(np.float32),
-        )
-        for number, (task, length) in enumerate(zip(TASKS, LENGTHS, strict=True))
-    ]
-
-
-def write_v21(folder, *, images="video", version="v2.1"):
-    """A dataset as lerobot 0.3 wrote it: a file an episode."""
-    (folder / "meta").mkdir(parents=True)
-    texts = list(dict.fromkeys(TASKS))
-    described = {"dtype": images, "shape": [HEIGHT, WIDTH, 3], "names": ["height", "width", "channel"]}
-    features = {
-        "observation.images.top": described,
-        "observation.images.Wrist-Cam": described,
-        "observation.state": {"dtype": "float32", "shape": [4], "names": None},
-        "observation.effort": {"dtype": "float32", "shape": [1], "names": None},
-        "action": {"dtype": "float32", "shape": [2], "names": {"motors": ["shoulder", "shoulder"]}},
-        **{
-            name: {"dtype": "int64", "shape": [1], "names": None} for name in ("frame_index", "episode_index")
-        },
-    }
-    info = {
-        "codebase_version": version, "robot_type": "SO-100", "fps": FPS, "chunks_size": 2, "features": features,
-        "total_episodes": 3, "total_frames": sum(LENGTHS),
-        "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
-        "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
-    }  # fmt: skip
-    (folder / "meta/info.json").write_text(json.dumps(info))
-    (folder / "meta/tasks.jsonl").write_text(
-        "".join(json.dumps({"task_index": index, "task": text}) + "\n" for index, text in enumerate(texts))
-    )
-    lines = []
-    for number, (task, levels, state, action) in enumerate(episodes()):
-        length = len(levels)
-        lines.append(json.dumps({"episode_index": number, "tasks": [task], "length": length}))
-        columns = {
-            "observation.state": list(state),
-            "observation.effort": np.zeros(length, np.float32),
-            "action": list(action),
-            "timestamp": (np.arange(length) / FPS).astype(np.float32),
-            "frame_index": np.arange(length),
-            "episode_index": np.full(length, number),
-            "index": np.arange(length),
-            "task_index": np.full(length, texts.index(task)),
-        }
-        for view in ("top", "Wrist-Cam"):
-            key = f"observation.images.{view}"
-            if images == "video":
-                path = folder / f"videos/chunk-{number // 2:03d}/{key}/episode_{number:06d}.mp4"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                video = SegmentWriter(path, FPS, HEIGHT, WIDTH)
-                for level in levels:
-                    video.add(picture(level, view))
-                video.close()
-            else:
-                data = [cv2.imencode(".png", picture(level, view))[1].tobytes() for level in levels]
-                columns[key] = [{"bytes": item, "path": None} for item in data]
-        path = folder / f"data/chunk-{number // 2:03d}/episode_{number:06d}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), path)
-    (folder / "meta/episodes.jsonl").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-def write_v30(folder):
-    """A dataset of version 3.0 that knows nothing of this project."""
-    text = """
-format: hpt_ros/embodiment/1
-name: so_100
-tick_hz: 10.0
-streams:
-  - {name: top, modality: image, topic: /top, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
-     image: {height: 16, width: 24}}
-  - {name: wrist_cam, modality: image, topic: /wrist, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
-     image: {height: 16, width: 24}}
-  - {name: arm, modality: state, topic: /arm, type: std_msgs/msg/Float64MultiArray, rate_hz: 10.0, tolerance_s: 0.1,
-     length: 4}
-action:
-  topic: /command
-  type: trajectory_msgs/msg/JointTrajectory
-  names: [shoulder, elbow]
-  rate_hz: 10.0
-  horizon: 4
-  limits:
-    - {name: shoulder, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}
-    - {name: elbow, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}
-"""
-    data = [
-        (
-            task,
-            {
-                "top": np.stack([picture(level, "top") for level in levels]),
-                "wrist_cam": np.stack([picture(level, "wrist") for level in levels]),
-            },
-            state,
-            action,
-        )
-        for task, levels, state, action in episodes()
-    ]
-    write_dataset(folder, Embodiment.loads(text), data)
-    for path in (folder / "meta/hpt").iterdir():
-        path.unlink()
-    (folder / "meta/hpt").rmdir()
-    return folder
 
 
 @pytest.mark.parametrize("kind", ["v2.1 videos", "v2.1 images", "v2.0", "v3.0"])
@@ -244,7 +120,10 @@ def spoil(source, name, old, new):
     [
         (lambda s: spoil(s, "meta/info.json", "v2.1", "v1.6"), "codebase_version 'v1.6', but v2.0 or"),
         (lambda s: spoil(s, "meta/info.json", "{", ""), "info.json' cannot be read as JSON"),
-        (lambda s: spoil(s, "meta/info.json", '"action"', '"act"'), "without 'action'"),
+        (
+            lambda s: spoil(s, "meta/info.json", '"action"', '"act"'),
+            "has no action column called action or actions; its columns of numbers are act (2)",
+        ),
         (
             lambda s: spoil(s, "meta/info.json", "data/chunk", "../../data/chunk"),
             "outside its own folder",
@@ -252,12 +131,12 @@ def spoil(source, name, old, new):
         (lambda s: spoil(s, "meta/info.json", "{episode_chunk", "{chunk"), "cannot be filled in"),
         (
             lambda s: spoil(s, "meta/episodes.jsonl", '"length": 9', '"length": 8'),
-            "has 9 rows, but its meta states 8",
+            "has 9 rows in 'data/chunk-000/episode_000001.parquet', but its meta states 8",
         ),
-        (lambda s: (s / "meta/tasks.jsonl").unlink(), "no meta/tasks.jsonl that can be read"),
+        (lambda s: (s / "meta/tasks.jsonl").unlink(), "meta/tasks.jsonl' cannot be read as lines of JSON"),
         (
             lambda s: (s / "data/chunk-000/episode_000001.parquet").write_bytes(b"PAR1"),
-            "'episode_000001.parquet', which cannot be read",
+            "episode_000001.parquet' cannot be read as parquet",
         ),
         (
             lambda s: next((s / "videos").rglob("*1.mp4")).write_bytes(b"no"),
@@ -306,10 +185,10 @@ def test_a_dataset_of_this_project_needs_no_import(tmp_path, capsys):
     ("arguments", "words"),
     [
         (["nowhere"], "the dataset 'nowhere' does not exist"),
-        (["{source}", "--fps", "10"], "says its own; leave it out"),
         (["{source}", "--size", "12"], "--size is '12', but HEIGHTxWIDTH"),
-        (["."], "--fps is None, but 1 to 1000 steps a second"),
-        ([".", "--fps", "10"], "holds no *.tfrecord files"),
+        (["."], "'.' is no dataset, but 1 lie below it; give one of them, as 'source'"),
+        (["source/data"], "'source/data' is none of a LeRobot dataset, "),
+        (["{source}", "--fps", "0"], "--fps is 0, but 1 to 1000 rows a second"),
     ],
 )
 def test_when_the_caller_errs_expect_one_sentence(arguments, words, tmp_path, capsys, monkeypatch):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny_senses import Senses
 
+from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import (
     DATA_PATH,
     FILES_PER_CHUNK,
@@ -23,6 +24,7 @@ from hpt_ros.dataset.layout import (
     statistics_columns,
     statistics_from_columns,
 )
+from hpt_ros.dataset.tables import Record
 
 # Names of files sort up to chunk 999: 100 TB of data files.
 INDICES = st.builds(FileIndex, st.integers(0, 998), st.integers(0, FILES_PER_CHUNK - 1))
@@ -63,15 +65,15 @@ def test_a_row_comes_back_from_its_columns_and_ends_on_a_frame(
     row = EpisodeRow(7, ("push",), length, 30, 30 + length, data, {key: VideoStart(video, first / fps)})
     columns = row.to_columns(fps)
     assert set(EpisodeRow.column_names([key])) <= set(columns)
-    assert EpisodeRow.from_columns(columns, [key]) == row
+    assert EpisodeRow.from_columns(Record("row 7", columns), [key]) == row
     assert columns[f"videos/{key}/to_timestamp"] == (first + length) / fps
 
 
 def test_when_a_column_is_missing_expect_its_name() -> None:
     columns = EpisodeRow(0, ("push",), 1, 0, 1, FileIndex(0, 0), {}).to_columns(10)
     del columns["data/file_index"]
-    with pytest.raises(KeyError, match="data/file_index"):
-        EpisodeRow.from_columns(columns, [])
+    with pytest.raises(DatasetError, match="row 7 has no 'data/file_index', but a whole number from 0 on"):
+        EpisodeRow.from_columns(Record("row 7", columns), [])
 
 
 def test_statistics_come_back_from_their_columns() -> None:

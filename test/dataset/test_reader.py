@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from support.refused import refused
 from support.tiny_dataset import EMBODIMENT, LENGTHS, episode_arrays
 
 from hpt_ros.dataset import Dataset, DatasetError, open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
+from hpt_ros.errors import Code
 from hpt_ros.learning.cache import open_cache
 
 
@@ -52,7 +54,7 @@ def test_when_the_folder_is_absent_expect_its_name(tmp_path: Path) -> None:
     [
         (
             lambda info: info.update(codebase_version="v2.1"),
-            r"codebase_version 'v2.1'.*convert_dataset_v21_to_v30",
+            r"codebase_version 'v2.1'.*make a dataset of it with `hpt import`",
         ),
         (lambda info: info.update(fps=30), "fps 30.*tick_hz 10"),
         (lambda info: info.update(total_frames=61), "total_frames 61.*hold 60"),
@@ -148,8 +150,10 @@ def test_when_the_embodiment_is_missing_expect_it_may_be_given(own_folder: Path)
 
 def test_when_another_embodiment_is_given_expect_both_values(dataset_folder: Path) -> None:
     other = Embodiment.loads(EMBODIMENT.replace("topic: /commands", "topic: /orders"))
-    with pytest.raises(
-        EmbodimentError, match="action.topic is /orders in the first and /commands in the second"
+    with refused(
+        EmbodimentError,
+        Code.MISMATCH,
+        problem="action.topic is /orders in the first and /commands in the second",
     ):
         open_dataset(dataset_folder, other)
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.interfaces import provide
+from support.refused import refused
 
 from hpt_ros.control import Command
 from hpt_ros.control.curve import Curve
@@ -21,6 +22,7 @@ from hpt_ros.embodiment.kinds import BASE_VELOCITY, CARTESIAN_TWIST, JOINT_POSIT
 from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES, Sending
 from hpt_ros.embodiment.message_types.twist import ELSEWHERE
 from hpt_ros.embodiment.streams import EmbodimentError
+from hpt_ros.errors import Code
 from hpt_ros.nodes.common.interfaces import interface
 from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command
@@ -65,7 +67,12 @@ def test_velocities_of_a_base_come_back_as_they_were_sent(type_: str, velocity: 
     narrow = Output("base", "/cmd_vel", type_, BASE_VELOCITY, names=("vx", "wz"))
     message = COMMANDS[type_].encode(command(velocity, np.zeros(3)), output, Sending(interface, NOW_NS))
     if abs(velocity[2]) > ELSEWHERE:
-        with pytest.raises(DecodeError, match="along vy, but the command 'base' has the axes vx, wz"):
+        with refused(
+            DecodeError,
+            Code.INVALID,
+            subject="the command 'base' (topic /cmd_vel)",
+            problem="along vy, but the command 'base' has the axes vx, wz",
+        ):
             decode_command(narrow, message, NOW_NS)
     else:
         assert decode_command(narrow, message, NOW_NS)[1].tolist() == velocity[[1, 0]].tolist()
@@ -101,7 +108,7 @@ def test_displacements_come_back_as_the_velocity_that_they_are(before: Any, afte
             "displacements",
             {"displacements": [1.0]},
             InvalidSampleError,
-            "within 0 s, but a duration above 0 s",
+            "within 0 s, expected a duration above 0 s",
         ),
         ("velocities", {"velocities": [float("nan")]}, InvalidSampleError, "value nan for 'a'"),
         ("velocities", {"velocities": [1.0, 2.0]}, DecodeError, "2 velocities for 1 joints"),
@@ -146,7 +153,7 @@ BASE, HAND = (
 @pytest.mark.parametrize(
     ("text", "before", "after", "words"),
     [
-        (BASE, "[vx, wz]", "[vx, vq]", "the axis 'vq', but each of vx, vy, vz, wx, wy, wz once at most"),
+        (BASE, "[vx, wz]", "[vx, vq]", "axis is 'vq', expected each of vx, vy, vz, wx, wy, wz once at most"),
         (BASE, "velocity: 1.5, ", "", "limit of 'base.wz' lacks the key 'velocity'"),
         (BASE, "lower: -0.2", "lower: 0.2", "a base must be able to stand"),
         (BASE, "      names: [vx, wz]", "      pose: odometry\n      names: [vx, wz]", "takes no key 'pose'"),
@@ -156,7 +163,7 @@ BASE, HAND = (
             BASE,
             "\n    fields: [twist]",
             "\n    fields: [effort]",
-            "the field 'effort', but each of pose, twist once",
+            "field is 'effort', expected each of pose, twist once",
         ),
         (
             HAND,
@@ -175,7 +182,7 @@ BASE, HAND = (
             HAND,
             "names: [fr3_finger_joint1]\n      unit",
             "names: [fr3_finger_joint1, x]\n      unit",
-            "moves one joint",
+            "has 2 names, expected one",
         ),
     ],
 )
@@ -197,9 +204,17 @@ def test_spaces_of_a_base_and_of_jogged_joints() -> None:
     assert base.space.measured(state).tolist() == base.space.holding(state).tolist() == [0.0, 0.0]
     assert base.space.speeds(chunk).max() == pytest.approx(0.4)
     assert Embodiment.loads(base.to_yaml()) == base
-    with pytest.raises(EmbodimentError, match="commands velocities on"):
+    with refused(
+        EmbodimentError,
+        Code.UNSUPPORTED,
+        subject="embodiment 'diff_drive'",
+        problem="commands velocities on",
+        remedy="commands",
+    ):
         base.space.require_positions()
-    with pytest.raises(EmbodimentError, match="commands base_velocity on"):
+    with refused(
+        EmbodimentError, Code.INVALID, subject="embodiment 'diff_drive'", problem="commands base_velocity on"
+    ):
         base.position_indices()
 
 

@@ -12,9 +12,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from support.refused import refused
 
 from hpt_ros.angles import shortest
 from hpt_ros.embodiment import Deployment, Embodiment, EmbodimentError, require_deployable
+from hpt_ros.errors import Code
 
 TEXT = """
 format: hpt_ros/embodiment/1
@@ -98,7 +100,13 @@ def test_when_a_joint_cannot_be_continuous_expect_a_sentence(change: dict[str, A
 def test_when_a_stream_names_a_continuous_joint_that_it_has_not_expect_a_sentence() -> None:
     data: dict[str, Any] = yaml.safe_load(TEXT.replace("MODE", "absolute"))
     data["streams"][0]["continuous"] = ["elbow"]
-    with pytest.raises(EmbodimentError, match="continuous joint 'elbow', but one of its joints"):
+    with refused(
+        EmbodimentError,
+        Code.INVALID,
+        subject="embodiment text, stream 'joints', continuous joint",
+        value="elbow",
+        expected="one of its joints",
+    ):
         Embodiment.loads(yaml.safe_dump(data))
     data["streams"][0] |= {"continuous": [], "fields": ["velocity"]}
     with pytest.raises(EmbodimentError, match="no stream has its position"):

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from support.refused import refused
 
 from hpt_ros.dataset.layout import features_of
 from hpt_ros.embodiment import (
@@ -21,7 +22,7 @@ from hpt_ros.embodiment import (
     deployed_fields,
     require_deployable,
 )
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 FILES = Path(__file__).parents[2] / "config" / "embodiments"
 FEED_DOG, UR5E, SERVO = (
@@ -70,9 +71,12 @@ def test_when_a_driver_stamps_otherwise_or_compresses_expect_the_stream_so_and_t
 
 
 def test_when_a_type_has_another_content_expect_both_named() -> None:
-    with pytest.raises(
+    with refused(
         EmbodimentError,
-        match="type sensor_msgs/msg/Image for the stream 'joints', whose type sensor_msgs/msg/JointState has another",
+        Code.INVALID,
+        subject="the deployment",
+        value="joints",
+        problem="whose type sensor_msgs/msg/JointState has another",
     ):
         cell(streams={"joints": {"type": "sensor_msgs/msg/Image"}}).over(FEED_DOG)
 
@@ -155,7 +159,13 @@ def test_when_a_cartesian_command_is_deployed_expect_its_frame_and_turns() -> No
         EmbodimentError, match=rf"velocity limit 99 of the orientation of '{part.name}'.* wider"
     ):
         cell(rotation_limits={part.name: {"velocity": 99.0}}).over(SERVO)
-    with pytest.raises(EmbodimentError, match="frame_id 'map', which jumps"):
+    with refused(
+        EmbodimentError,
+        Code.INVALID,
+        subject="the deployment over embodiment 'ur5e_servo', action, output 'tool', frame_id",
+        value="map",
+        problem="which jumps",
+    ):
         cell(outputs={part.name: {"frame_id": "map"}}).over(SERVO)
 
 
@@ -163,14 +173,14 @@ def test_when_a_cartesian_command_is_deployed_expect_its_frame_and_turns() -> No
     ("keys", "message"),
     [
         ({"embodiment": "other"}, "is for the embodiment 'other', but this one is 'feed_dog'"),
-        ({"streams": {"jonts": {}}}, "has the stream 'jonts', which .* has not; .*did you mean 'joints'"),
-        ({"outputs": {"arm": {}}}, "has the output 'arm', which .* has not; it has action"),
+        ({"streams": {"jonts": {}}}, "has the stream 'jonts', which .* has not, .*did you mean 'joints'"),
+        ({"outputs": {"arm": {}}}, "has the output 'arm', which .* has not, expected one of action"),
         ({"limits": {"panda_joint": {}}}, "has the limit 'panda_joint'"),
         ({"joints": {"panda": "b"}}, "has the joint 'panda'"),
         ({"joints": {JOINT: "panda_joint2"}}, "two joints one name"),
         ({"joints": {"panda_joint1": "panda_joint2", "panda_joint2": "panda_joint1"}}, "never exchanges"),
-        ({"joint_prefix": "a_", "joints": {}}, "joint_prefix and joints, but one of them"),
-        ({"streams": {"joints": {"topic": "bad name"}}}, "has the topic 'bad name'"),
+        ({"joint_prefix": "a_", "joints": {}}, "joint_prefix and joints, expected one of them"),
+        ({"streams": {"joints": {"topic": "bad name"}}}, "topic is 'bad name'"),
         ({"outputs": {"action": {"topic": FEED_DOG.action.topic, "type": "geometry_msgs/msg/PoseStamped"}}},
          "PoseStamped"),
         ({"streams": {"joints": {"topic": FEED_DOG.image_streams[0].topic}}}, "twice"),
@@ -204,7 +214,14 @@ def test_when_it_changes_what_the_policy_means_expect_an_unknown_key(keys: dict[
 def test_when_a_key_is_misspelt_expect_the_nearest() -> None:
     with pytest.raises(HptError, match="unknown key 'joint_prefx'.*did you mean 'joint_prefix'"):
         cell(joint_prefx="left_")
-    with pytest.raises(HptError, match="format 'hpt_ros/embodiment/1', but 'hpt_ros/deployment/1'"):
+    with refused(
+        HptError,
+        Code.INVALID,
+        subject="deployment text, format",
+        value="hpt_ros/embodiment/1",
+        expected="hpt_ros/deployment/1",
+        remedy="deployment",
+    ):
         Deployment.loads(FEED_DOG.to_yaml())
 
 
@@ -234,7 +251,7 @@ def test_limits_are_never_wider_than_the_embodiments(
     assert Deployment.loads(deployment.to_yaml()) == deployment
     assert deployment.over(here) == here  # laid over itself it changes nothing
     wider = cell(limits={JOINT: {"velocity": LIMIT.velocity * (1.0 + velocity)}})
-    with pytest.raises(EmbodimentError, match="wider"):
+    with refused(EmbodimentError, Code.OUT_OF_RANGE, subject="the deployment", problem="wider"):
         wider.over(FEED_DOG)
 
 

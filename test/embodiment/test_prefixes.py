@@ -135,12 +135,12 @@ def test_a_cell_renames_what_messages_call_the_joints() -> None:
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (text(left="a b"), "stream 'left_joints' has the prefix 'a b', but letters"),
+        (text(left="a b"), "stream 'left_joints', prefix is 'a b', expected letters"),
         (text(right="left/"), "state element 'left/waist.position' twice"),
         (text().replace("prefix: left/, joints", "prefix: other/, joints"), "left/waist"),
         (
             text().replace("streams:\n", f"streams:\n  - {{{HAND}}}\n"),
-            "stream 'hand' has the prefix 'left/', but only joints have one",
+            "stream 'hand', prefix is 'left/', expected none without joints",
         ),
     ],
 )  # fmt: skip

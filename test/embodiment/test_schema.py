@@ -12,10 +12,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError, require_match
 from hpt_ros.embodiment.streams import in_namespace
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.structured import StructureError, to_mapping
 
 FEED_DOG = Path(__file__).parents[2] / "config" / "embodiments" / "feed_dog.yaml"
@@ -65,7 +66,7 @@ def test_names_and_limits_follow_the_order_of_the_file() -> None:
         (("tick_hz",), "ten", "'tick_hz' is 'ten'.*float was expected"),
         (("tick_hz",), float("nan"), "finite number"),
         (("tick_hz",), 10**400, "finite number"),
-        (("format",), "hpt_ros/embodiment/9", "format 'hpt_ros/embodiment/9'"),
+        (("format",), "hpt_ros/embodiment/9", "format is 'hpt_ros/embodiment/9'"),
         (("name",), "../evil", "lower-case letter"),
         (("streams",), [], "no streams"),
         (("streams", 0, "topic"), "front camera", "a topic name such as"),
@@ -164,7 +165,7 @@ def test_bags_and_datasets_leave_open_what_they_do_not_settle(
 def test_when_the_order_of_views_differs_expect_an_error(data: dict[str, Any]) -> None:
     other = copy.deepcopy(data)
     other["streams"] = [other["streams"][1], other["streams"][0], other["streams"][2]]
-    with pytest.raises(EmbodimentError, match="order of streams"):
+    with refused(EmbodimentError, Code.MISMATCH, subject="bag 'a' and file 'b'", problem="order of streams"):
         require_match(read(data), read(other), a_name="bag 'a'", b_name="file 'b'")
 
 
@@ -198,13 +199,23 @@ def test_position_indices_find_each_commanded_joint(data: dict[str, Any]) -> Non
 
 def test_when_a_commanded_joint_is_not_observed_expect_it_named(data: dict[str, Any]) -> None:
     data["streams"][2]["joints"].pop()
-    with pytest.raises(EmbodimentError, match="commands joint 'panda_joint7' but no stream has its position"):
+    with refused(
+        EmbodimentError,
+        Code.INVALID,
+        subject="embodiment 'feed_dog'",
+        value="panda_joint7",
+        problem="but no stream has its position",
+        remedy="position",
+    ):
         read(data).position_indices()
 
 
 def test_when_only_joint_states_may_be_partial_expect_others_refused(data: dict[str, Any]) -> None:
-    with pytest.raises(
-        EmbodimentError, match="'front' is a stream of sensor_msgs/msg/Image with partial: true"
+    with refused(
+        EmbodimentError,
+        Code.UNEXPECTED,
+        subject="embodiment text, stream 'front'",
+        problem="is a stream of sensor_msgs/msg/Image with partial: true",
     ):
         read(changed(data, ("streams", 0, "partial"), True))
     assert read(changed(data, ("streams", 2, "partial"), True)).streams[2].partial
@@ -225,8 +236,12 @@ def test_when_limits_are_left_to_a_urdf_expect_the_file_read_and_the_first_said_
     assert robot.action.limits[2].missing == ("lower", "velocity")
     assert Embodiment.loads(robot.to_yaml()) == robot
     for needed in (lambda: robot.lower, lambda: robot.space.limits):
-        with pytest.raises(
-            EmbodimentError, match="leaves the lower limit of 'panda_joint3' to robot_description"
+        with refused(
+            EmbodimentError,
+            Code.MISSING,
+            subject="embodiment 'feed_dog'",
+            value="panda_joint3",
+            problem="leaves the lower limit of",
         ):
             needed()
 
@@ -240,8 +255,12 @@ def test_when_an_acceleration_is_left_out_expect_error_since_no_urdf_has_one(dat
 def test_when_a_limit_of_a_cartesian_axis_is_left_out_expect_error() -> None:
     servo = yaml.safe_load((FEED_DOG.parent / "ur5e_servo.yaml").read_text())
     del servo["action"]["limits"][1]["velocity"]
-    with pytest.raises(
-        EmbodimentError, match="'tool.y' lacks the key 'velocity', which only joints may leave"
+    with refused(
+        EmbodimentError,
+        Code.MISSING,
+        subject="embodiment text, action, limit of 'tool.y'",
+        value="velocity",
+        problem="which only joints may leave",
     ):
         read(servo)
 
@@ -256,7 +275,12 @@ def test_a_relative_topic_and_the_absolute_one_that_it_is_outside_of_namespaces_
     assert relative.with_topics(lambda topic: in_namespace(topic, "/cell/left")).topics == {
         f"/cell/left/{topic}": type_ for topic, type_ in relative.topics.items()
     }
-    with pytest.raises(EmbodimentError, match="topic is /cell/front_camera/image_raw in the first"):
+    with refused(
+        EmbodimentError,
+        Code.MISMATCH,
+        subject="a and b",
+        problem="topic is /cell/front_camera/image_raw in the first",
+    ):
         require_match(
             relative.with_topics(lambda topic: in_namespace(topic, "/cell")), absolute, a_name="a", b_name="b"
         )

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
+from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError, require_match
 from hpt_ros.embodiment.rotations import REPRESENTATIONS, angular_velocity, converted
+from hpt_ros.errors import Code
 
 JOINTS = """
 format: hpt_ros/embodiment/1
@@ -206,7 +208,13 @@ def test_several_outputs_have_their_places_limits_and_latencies() -> None:
     )
     assert poses.space.turns == (3,)
     assert poses.space.limits.velocity.tolist() == [0.25] * 3 + [0.6] * 4 + [2.0]
-    with pytest.raises(EmbodimentError, match="commands cartesian_pose on /target, but joint positions"):
+    with refused(
+        EmbodimentError,
+        Code.INVALID,
+        subject="embodiment 'cartesian'",
+        problem="commands cartesian_pose on /target",
+        expected="joint positions",
+    ):
         poses.position_indices()
 
 
@@ -221,16 +229,16 @@ def test_files_with_outputs_survive_a_round_trip_without_what_follows(robot: Emb
     ("before", "after", "message"),
     [
         ("mode: MODE", "mode: absolute\n  topic: /x", "has outputs and the key 'topic'"),
-        ("KIND, ", "joint_position, ", "has kind joint_position and type TYPE, but trajectory_msgs"),
-        ("frame_id: base_link", "frame_id: map", r"frame_id 'map', which jumps .*REP 105"),
-        ("pose: tcp", "pose: fingers", "has pose 'fingers', but the streams of geometry_msgs/msg/PoseStamped are tcp"),
+        ("KIND, ", "joint_position, ", "has kind joint_position and type TYPE, expected trajectory_msgs"),
+        ("frame_id: base_link", "frame_id: map", r"frame_id is 'map', which jumps .*REP 105"),
+        ("pose: tcp", "pose: fingers", "pose is 'fingers', but the streams of geometry_msgs/msg/PoseStamped are tcp"),
         ("pose: tcp,", "", "which needs the key 'pose'"),
         ("name: gripper", "name: arm", "the output name 'arm' twice"),
         ("topic: /gripper", "topic: /target", "the topic '/target' twice"),
-        ("grippers: [finger]", "grippers: [fingre]", "has the gripper 'fingre', but each of the joints finger once"),
+        ("grippers: [finger]", "grippers: [fingre]", "gripper is 'fingre', expected each of the joints finger once"),
         ("names: [finger]}", "names: [finger], frame_id: base}", "takes no key 'frame_id'"),
         ("name: arm.x", "name: arm.w", "has limits for"),
-        ("Float64MultiArray, names: [finger]", "Float64, names: [finger, thumb]", "Float64 commands one joint"),
+        ("Float64MultiArray, names: [finger]", "Float64, names: [finger, thumb]", "has 2 names, expected one"),
     ],
 )  # fmt: skip
 def test_when_an_output_is_wrong_expect_one_sentence_that_names_it(
@@ -246,8 +254,13 @@ def test_when_an_output_is_wrong_expect_one_sentence_that_names_it(
 
 
 def test_when_nothing_is_relative_expect_the_mode_refused() -> None:
-    with pytest.raises(
-        EmbodimentError, match="has mode 'delta', but grippers and twists are absolute in every mode"
+    with refused(
+        EmbodimentError,
+        Code.INVALID,
+        subject="embodiment text, action, mode",
+        value="delta",
+        problem="but grippers and twists are absolute in every mode",
+        remedy="absolute",
     ):
         cartesian("delta", kind="cartesian_twist")
 
@@ -256,14 +269,22 @@ def test_when_modes_differ_expect_checkpoints_refused_and_datasets_taken() -> No
     """A dataset holds absolute actions, so the mode is chosen when a policy is trained."""
     a, b = joints("delta"), joints("relative")
     require_match(a, b, a_name="a", b_name="b", settled="dataset")
-    with pytest.raises(EmbodimentError, match="action.mode is delta in the first and relative in the second"):
+    with refused(
+        EmbodimentError,
+        Code.MISMATCH,
+        subject="a and b",
+        problem="action.mode is delta in the first and relative in the second",
+    ):
         require_match(a, b, a_name="a", b_name="b")
 
 
 def test_when_one_output_differs_expect_it_named() -> None:
     other = Embodiment.loads(JOINTS.replace("MODE", "absolute").replace("/gripper", "/claw"))
-    with pytest.raises(
-        EmbodimentError, match="action.outputs.gripper.topic is /gripper in the first and /claw"
+    with refused(
+        EmbodimentError,
+        Code.MISMATCH,
+        subject="a and b",
+        problem="action.outputs.gripper.topic is /gripper in the first and /claw",
     ):
         require_match(joints(), other, a_name="a", b_name="b", settled="bag")
 
@@ -271,5 +292,11 @@ def test_when_one_output_differs_expect_it_named() -> None:
 def test_a_single_command_without_topic_names_the_two_ways() -> None:
     text = JOINTS.replace("MODE", "absolute")
     start, end = text.index("  grippers"), text.index("  limits")
-    with pytest.raises(EmbodimentError, match="has no topic, but a topic, a type and names were expected"):
+    with refused(
+        EmbodimentError,
+        Code.MISSING,
+        subject="embodiment text, action",
+        value="topic",
+        expected="a topic, a type and names",
+    ):
         Embodiment.loads(text[:start] + text[end:])

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
+from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.embodiment.schema import require_match
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 TEXT = """
 format: hpt_ros/embodiment/1
@@ -116,10 +117,10 @@ def test_when_a_stream_contradicts_itself_expect_the_key_named(
         (
             "skin",
             {"length": 4},
-            r"tactile streams of the shapes skin \[3\], second \[4\], but one shape for all",
+            r"tactile streams of the shapes skin \[3\], second \[4\], expected one shape for all",
         ),
         ("cloud", {"points": 6}, r"pointcloud streams of the shapes cloud \[5, 3\], second \[6, 3\]"),
-        ("instruction", {}, "language streams instruction, second, but one at most"),
+        ("instruction", {}, "language streams instruction, second, expected one at most"),
         ("eye", {"topic": "/eye"}, "stream topic '/eye' twice"),
         ("joints", {"joints": ["c", "a"]}, "state element 'a.position' twice"),
     ],
@@ -148,10 +149,10 @@ def test_a_second_stream_of_the_same_shape_is_welcome(data: dict[str, Any]) -> N
         (
             "near",
             "bgr8",
-            "depth stream with the encoding 'bgr8', but one of 16UC1, mono16, 32FC1 was expected",
+            "depth stream with the encoding 'bgr8', expected one of 16UC1, mono16, 32FC1",
         ),
-        ("eye", "32FC1", "image stream with the encoding '32FC1', but one of rgb8, bgr8"),
-        ("joints", "bgr8", "state stream with the encoding 'bgr8', but none was expected"),
+        ("eye", "32FC1", "image stream with the encoding '32FC1', expected one of rgb8, bgr8"),
+        ("joints", "bgr8", "state stream with the encoding 'bgr8', expected none"),
     ],
 )
 def test_when_an_encoding_is_not_of_the_modality_expect_those_that_are(
@@ -169,5 +170,5 @@ def test_an_encoding_is_in_the_text_of_the_stream_that_has_one_and_is_no_matter_
     assert given.to_yaml().count("encoding: bgr8") == 1
     assert Embodiment.loads(given.to_yaml()) == given
     require_match(plain, given, a_name="a", b_name="b", settled="dataset")
-    with pytest.raises(EmbodimentError, match=r"streams\.eye\.encoding"):
+    with refused(EmbodimentError, Code.MISMATCH, subject="a and b", problem="streams.eye.encoding"):
         require_match(plain, given, a_name="a", b_name="b")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
+from support.refused import refused
 from support.tiny_dataset import EMBODIMENT, LENGTHS, episode_arrays
 
 from hpt_ros.cli import evaluate, finetune
@@ -21,7 +22,7 @@ from hpt_ros.cli.terminal import Terminal
 from hpt_ros.dataset import open_dataset
 from hpt_ros.dataset import write_dataset as write_lerobot
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.recipe import recipe_mapping
 from hpt_ros.model import load_checkpoint
 from hpt_ros.structured import dump_yaml
@@ -82,7 +83,7 @@ def test_resume_uses_the_runs_own_recipe(dataset_folder: Path, tmp_path: Path, r
         (["--resume"], "no run to resume"),
         (["--recipe", "nowhere.yaml"], r"'nowhere\.yaml' does not exist"),
         (["--recipe", "feed_cat"], r"recipes/feed_cat\.yaml"),
-        (["--device", "tpu0"], "cpu, cuda or cuda:N was expected"),
+        (["--device", "tpu0"], "cpu, cuda or cuda:N"),
         (["--device", "cuda:77"], "sees .* CUDA devices"),
         (["--trunk", "nowhere.pth", "--init", "nowhere"], "leave one out"),
         (["--trunk", "nowhere.pth"], r"'nowhere\.pth' does not exist"),
@@ -199,7 +200,7 @@ def test_when_bags_come_without_a_robot_or_over_old_data_expect_one_sentence(tmp
     with pytest.raises(HptError, match="carries no embodiment.*--embodiment"):
         call(finetune, bag, "--out", tmp_path / "run")
     (tmp_path / "run/dataset").mkdir(parents=True)
-    with pytest.raises(HptError, match=r"dataset' exists already; train from it with 'hpt finetune"):
+    with refused(HptError, Code.EXISTS, remedy="train from it with 'hpt finetune"):
         call(finetune, bag, "--out", tmp_path / "run")
 
 
@@ -209,5 +210,7 @@ def test_when_the_checkpoint_is_of_another_robot_expect_both_values(
     out = tmp_path / "run"
     assert call(finetune, own_folder, "--out", out, "--recipe", recipe_file, "--iterations", 2) == 0
     (own_folder / "meta/hpt/embodiment.yaml").write_text(EMBODIMENT.replace("/commands", "/orders"))
-    with pytest.raises(HptError, match="action.topic is /commands in the first and /orders in the second"):
+    with refused(
+        HptError, Code.MISMATCH, problem="action.topic is /commands in the first and /orders in the second"
+    ):
         call(evaluate, out / "last", own_folder)

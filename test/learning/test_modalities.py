@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.refused import refused
 
 from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.learning import Recipe, RecipeError, Windows, open_source, read_recipe, train
 from hpt_ros.learning.evaluation import validate
+from hpt_ros.learning.mixture import mixture_of
 from hpt_ros.learning.reporter import Silent
 from hpt_ros.learning.samples import split_episodes
 from hpt_ros.learning.statistics import merged, training_statistics
-from hpt_ros.model import Policy, Statistics, load_checkpoint
+from hpt_ros.model import MultiPolicy, Policy, Statistics, load_checkpoint
 
 from .many import EMBODIMENT, TASKS, write_many
 
@@ -113,9 +115,9 @@ def test_all_modalities_at_once_with_some_missing_now_and_then(many: Dataset, tm
         assert torch.equal(value, parts.policy.state_dict()[name]), name
     assert straight.metrics["validation_loss"] == parts.metrics["validation_loss"]
     # The validation was given every modality.
-    split = split_episodes(many, recipe.validation_share, recipe.seed)
+    mixture = mixture_of(many, recipe.validation_share, recipe.seed)
     source = open_source(straight.policy, many, None, Silent())
-    measured = validate(straight.policy, source, split, recipe)
+    measured = validate(MultiPolicy.of(straight.policy), mixture, [source], recipe)
     assert measured["validation_loss"] == pytest.approx(straight.metrics["validation_loss"], rel=1e-6)
     inputs = inputs_of(straight.policy, many)
     assert inputs.keys() == set(SENSED)
@@ -126,7 +128,7 @@ def test_all_modalities_at_once_with_some_missing_now_and_then(many: Dataset, tm
 
 def test_the_statistics_are_those_of_the_training_episodes(many: Dataset) -> None:
     split = split_episodes(many, 0.3, 0)
-    statistics = training_statistics(many, split)
+    statistics = training_statistics([(many, split)])
     rows = np.concatenate([np.arange(episode.start, episode.stop) for episode in split.train])
     tactile = np.concatenate(
         [many.arrays[f"observation.tactile.{name}"][rows] for name in ("thumb", "finger")]
@@ -145,7 +147,7 @@ def test_the_statistics_are_those_of_the_training_episodes(many: Dataset) -> Non
             np.testing.assert_allclose(
                 getattr(statistics[name], part), getattr(expected, part), rtol=1e-5, atol=1e-6
             )
-    assert training_statistics(many, split, ("image", "wrench")).keys() == {"action", "wrench"}
+    assert training_statistics([(many, split)], ("image", "wrench")).keys() == {"action", "wrench"}
 
 
 def test_statistics_of_parts_are_those_of_the_whole() -> None:
@@ -161,11 +163,11 @@ def test_a_recipe_takes_all_sizes_from_the_embodiment() -> None:
     robot = Embodiment.loads(EMBODIMENT)
     config = recipe_of(*SENSED, "language").policy.for_embodiment(robot, TASKS)
     assert config.modalities == (*SENSED, "language")
-    assert (config.views, config.image_height, config.image_width) == (1, 32, 32)
-    assert (config.depth_views, config.depth_height, config.depth_width) == (1, 16, 16)
-    assert (config.state_dim, config.wrench_dim, config.action_dim) == (4, 6, 2)
-    assert (config.tactile_arrays, config.tactile_values) == (2, 4)
-    assert (config.clouds, config.cloud_points) == (1, 24)
+    assert config.action_dim == 2
+    assert config.shapes == {
+        "image": (1, 32, 32, 3), "depth": (1, 16, 16), "state": (4,), "wrench": (6,), "tactile": (2, 4),
+        "pointcloud": (1, 24, 3),
+    }  # fmt: skip
     assert config.tasks == TASKS
     assert recipe_of("state").policy.for_embodiment(robot, TASKS).tasks == ()
 
@@ -179,7 +181,14 @@ def test_when_the_robot_lacks_a_stems_stream_expect_what_it_has() -> None:
     ):
         recipe_of("tactile").policy.for_embodiment(robot)
     silent = Embodiment.loads(EMBODIMENT.replace("fields: [position, velocity]", "fields: [velocity]"))
-    with pytest.raises(EmbodimentError, match="commands joint 'j1' but no stream has its position"):
+    with refused(
+        EmbodimentError,
+        Code.INVALID,
+        subject="embodiment 'many'",
+        value="j1",
+        problem="but no stream has its position",
+        remedy="position",
+    ):
         recipe_of("actions").policy.for_embodiment(silent)
 
 
@@ -188,5 +197,5 @@ def test_when_views_differ_in_size_expect_both_sizes() -> None:
      tolerance_s: 0.1, image: {height: 24, width: 16}}
 action:"""
     robot = Embodiment.loads(EMBODIMENT.replace("action:", second, 1))
-    with pytest.raises(HptError, match=r"depth streams of the sizes \[\(16, 16\), \(24, 16\)\]"):
+    with pytest.raises(HptError, match="depth streams have the sizes range 16x16, side 24x16"):
         recipe_of("depth").policy.for_embodiment(robot)

@@ -18,7 +18,7 @@ from hpt_ros.learning import Start, train
 from hpt_ros.learning.optimiser import build_optimiser, train_mode
 from hpt_ros.learning.recipe import recipe_mapping
 from hpt_ros.learning.source import encoder_digest
-from hpt_ros.model import Policy, Statistics, load_checkpoint
+from hpt_ros.model import MultiPolicy, Policy, Statistics, load_checkpoint
 
 from .conftest import make_recipe
 
@@ -85,8 +85,8 @@ def test_when_blocks_are_frozen_expect_these_as_they_were_and_the_others_not(
 def test_when_blocks_are_frozen_expect_no_drop_path_in_them(dataset: Dataset) -> None:
     recipe = make_recipe(freeze_blocks=1)
     policy = Policy(recipe.policy.for_embodiment(dataset.embodiment))
-    build_optimiser(policy, recipe)
-    train_mode(policy, recipe)
+    build_optimiser(MultiPolicy.of(policy), recipe)
+    train_mode(MultiPolicy.of(policy), recipe)
     assert [block.training for block in policy.get_submodule("trunk.trunk.blocks").children()] == [
         False,
         True,
@@ -146,7 +146,7 @@ def test_when_activations_are_computed_again_expect_each_block_run_twice(dataset
     recipe = make_recipe(activation_checkpointing=True)
     policy = Policy(recipe.policy.for_embodiment(dataset.embodiment))
     policy.set_statistics({name: Statistics.of(np.eye(3)) for name in ("action", "state")})
-    train_mode(policy, recipe)
+    train_mode(MultiPolicy.of(policy), recipe)
     runs: list[int] = []
     for index, block in enumerate(policy.get_submodule("trunk.trunk.blocks").children()):
         block.register_forward_pre_hook(lambda *_, index=index: runs.append(index))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hpt_ros.dataset import Dataset, DatasetError, Episode
 from hpt_ros.learning import Windows, split_episodes
-from hpt_ros.learning.samples import gather, samples_at
+from hpt_ros.learning.samples import gather, samples_between
 from hpt_ros.learning.statistics import training_statistics
 
 
@@ -35,7 +35,7 @@ def test_samples_never_cross_an_episode_and_padding_is_marked(
     episodes = make_episodes(lengths)
     windows = Windows.of(episodes, observation_horizon, action_horizon)
     assert len(windows) == sum(lengths)
-    samples = samples_at(0, len(windows), len(windows), seed)
+    samples = samples_between(0, len(windows), len(windows), (seed,))
     observed, acted, is_pad = windows.rows(samples)
     of_row = np.repeat(np.arange(len(lengths)), lengths)  # the row's episode
     for i, sample in enumerate(samples):
@@ -51,15 +51,19 @@ def test_samples_never_cross_an_episode_and_padding_is_marked(
 @given(st.integers(1, 40), st.integers(1, 16), st.integers(0, 2**31))
 def test_an_epoch_visits_every_sample_once(count: int, batch_size: int, seed: int) -> None:
     steps = -(-2 * count // batch_size)
-    drawn = np.concatenate([samples_at(step, batch_size, count, seed) for step in range(steps)])
+    drawn = np.concatenate(
+        [samples_between(s * batch_size, (s + 1) * batch_size, count, (seed,)) for s in range(steps)]
+    )
     assert sorted(drawn[:count]) == sorted(drawn[count : 2 * count]) == list(range(count))
 
 
 def test_the_order_depends_on_the_seed_alone() -> None:
-    assert np.array_equal(samples_at(7, 16, 300, 5), samples_at(7, 16, 300, 5))
-    assert not np.array_equal(samples_at(7, 16, 300, 5), samples_at(7, 16, 300, 6))
+    seventh = samples_between(112, 128, 300, (5,))
+    assert np.array_equal(samples_between(112, 128, 300, (5,)), seventh)
+    assert not np.array_equal(samples_between(112, 128, 300, (6,)), seventh)
+    assert not np.array_equal(samples_between(112, 128, 300, (5,), 1), seventh)
     assert not np.array_equal(
-        samples_at(0, 16, 16, 5), samples_at(1, 16, 16, 5)
+        samples_between(0, 16, 16, (5,)), samples_between(16, 32, 16, (5,))
     )  # a fresh order in each epoch
 
 
@@ -99,7 +103,7 @@ def test_statistics_do_not_see_validation_episodes(dataset: Dataset) -> None:
         action[episode.start : episode.stop] = 1e6
         state[episode.start : episode.stop] = -1e6
     spoilt = Dataset(dataset.root, dataset.embodiment, dataset.episodes, state, action, dataset.files)
-    clean, seen = training_statistics(dataset, split), training_statistics(spoilt, split)
+    clean, seen = training_statistics([(dataset, split)]), training_statistics([(spoilt, split)])
     rows = np.concatenate([dataset.action[episode.start : episode.stop] for episode in split.train])
     for part in ("min", "max", "mean", "std"):
         assert np.array_equal(getattr(seen["action"], part), getattr(clean["action"], part))
@@ -137,7 +141,7 @@ def test_when_the_mode_is_relative_expect_chunks_and_statistics_in_it_and_absolu
     np.testing.assert_allclose(
         moded.embodiment.space.from_mode(batch.action, batch.state), absolute.action, atol=1e-6
     )
-    statistics = training_statistics(moded, split_episodes(moded, 0.0, 0))["action"]
+    statistics = training_statistics([(moded, split_episodes(moded, 0.0, 0))])["action"]
     real = batch.action[~batch.is_pad]
     np.testing.assert_allclose(statistics.min, real.min(0), atol=1e-7)
     np.testing.assert_allclose(statistics.max, real.max(0), atol=1e-7)

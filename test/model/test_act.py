@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+from support.refused import refused
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model import HeadConfig, Policy
 
 VARIANTS = {
@@ -140,5 +141,5 @@ def test_when_checked_arrays_are_checked_again_expect_the_same_tensors(
 def test_when_act_is_called_in_training_expect_a_sentence(make_policy, make_inputs):
     policy = make_policy()
     arrays = policy.check(make_inputs(policy.config))
-    with pytest.raises(HptError, match=r"training mode.*policy\.eval\(\)"):
+    with refused(HptError, Code.INVALID, subject="predict", problem="training mode", remedy="policy.eval()"):
         policy.train().act(arrays)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.refused import refused
 
 from hpt_ros.cli.main import main
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model import StemConfig, load_checkpoint, save_checkpoint
 from hpt_ros.model.adding_tasks import with_tasks
 from hpt_ros.model.encoder_config import LanguageConfig
@@ -65,13 +66,13 @@ def test_when_a_task_is_added_expect_its_embedding_and_everything_else_as_it_was
         "# Card\n\n## Tasks added\n- with `hpt checkpoint add-task`, not trained on: wipe"
     )
     assert main([*command, "--task", "x"]) == 2
-    assert "exists already, so it is not replaced" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("changes", "task", "message"),
     [
-        ({}, "pour the milk", r"knows the task 'pour the milk' already; leave it out"),
+        ({}, "pour the milk", r"knows the task 'pour the milk' already; remove it"),
         (
             {"language": LanguageConfig(kind="none")},
             "wipe",
@@ -85,5 +86,10 @@ def test_when_a_task_cannot_be_added_expect_a_sentence(speaker, changes, task, m
 
 
 def test_when_the_policy_does_not_read_tasks_expect_a_sentence(make_policy):
-    with pytest.raises(HptError, match=r"stems are for image, state, so it does not read a task's text"):
+    with refused(
+        HptError,
+        Code.UNSUPPORTED,
+        subject="the policy's stems",
+        problem="are for image, state, so it does not read a task's text",
+    ):
         with_tasks(make_policy(), ("wipe",))

@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from support.refused import refused
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.extras import MissingExtraError
 from hpt_ros.model import HeadConfig, ImageEncoderConfig, Policy, StemConfig, TrunkConfig, backends
 from hpt_ros.model.backends import BACKENDS, Backend, BackendError, auto_candidates, load_backend
@@ -162,10 +163,10 @@ def test_when_a_rollout_is_exported_expect_eagers_actions(make_policy, make_inpu
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("egaer", {}, "the backend 'egaer' is unknown; use one of eager, .*; did you mean 'eager'"),
-        ("eager", {"precision": "float16"}, "the precision 'float16' is unknown; use one of float32, bfloat16"),
+        ("egaer", {}, "the backend is 'egaer', expected one of eager, .*; did you mean 'eager'"),
+        ("eager", {"precision": "float16"}, "the precision is 'float16', expected one of float32, bfloat16"),
         ("eager", {"precision": "int8"}, "'eager' computes in float32, not in 'int8'; .* the backend onnxruntime"),
-        ("eager", {"threads": -1}, "-1 threads were asked for, but 0"),
+        ("eager", {"threads": -1}, "-1 threads were asked for, expected 0"),
         ("cuda_graph", {}, "'cuda_graph' is for NVIDIA GPUs, but the policy is on 'cpu'"),
     ],
 )  # fmt: skip
@@ -204,7 +205,9 @@ def test_when_openvino_is_missing_expect_how_to_install_it_and_auto_without_it(m
 def test_when_there_is_no_compiler_expect_that_said(make_policy, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(BackendError, match=r"needs a C\+\+ compiler, but .*g\+\+.* is not on the path"):
+    with refused(
+        BackendError, Code.INVALID, subject="the backend 'compile'", problem="needs a C++ compiler, but"
+    ):
         load_backend("compile", make_policy())
 
 
@@ -224,7 +227,13 @@ def test_when_the_head_is_one_that_openvino_crashes_on_expect_it_refused(make_po
 
 
 def test_when_the_policy_has_no_statistics_expect_it_refused(make_config):
-    with pytest.raises(HptError, match="has no statistics yet"):
+    with refused(
+        HptError,
+        Code.NOT_READY,
+        subject="the normaliser of 'action'",
+        problem="has no statistics yet",
+        remedy="statistics",
+    ):
         load_backend("openvino", Policy(make_config()).eval())
 
 
@@ -309,8 +318,10 @@ def test_when_a_candidate_cannot_be_built_expect_it_left_out_with_the_reason(mak
     selection = select_backend(policy, "float32", {"broken": fail, "eager": lambda: plain})
     assert selection.backend is plain
     assert selection.left_out == {"broken": "no compiler"}
-    with pytest.raises(
-        BackendError, match=r"no backend can compute .* in float32 on 'cpu' \(broken: no compiler\)"
+    with refused(
+        BackendError,
+        Code.UNSUPPORTED,
+        match="no compiler",
     ):
         select_backend(policy, "float32", {"broken": fail})
 
@@ -395,8 +406,10 @@ def test_when_the_backend_is_auto_expect_device_and_precision_to_say_what_is_mea
 
 def test_when_auto_has_only_what_is_not_installed_expect_how_to_install_it(make_policy, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(
-        BackendError, match=r"in int8 on 'cpu' \(onnxruntime: .*not installed; run .*EXTRAS=onnx"
+    with refused(
+        BackendError,
+        Code.UNSUPPORTED,
+        match="'onnxruntime', which is not installed; run 'make setup EXTRAS=onnx'",
     ):
         load_backend("auto", make_policy(), precision="int8")
 

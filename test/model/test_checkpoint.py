@@ -9,9 +9,10 @@ import torch
 import yaml
 from published_files import EMBODIMENT
 from safetensors.torch import load_file, save_file
+from support.refused import refused
 
 from hpt_ros.cli.main import main
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model import (
     HeadConfig,
     ImageEncoderConfig,
@@ -21,10 +22,16 @@ from hpt_ros.model import (
     load_trunk,
     save_checkpoint,
 )
-from hpt_ros.model.checkpoint import FILES
 from hpt_ros.model.sources import read_tensors, sha256_of
 from hpt_ros.model.verifying import statistics_in
-from hpt_ros.resources import checkpoint_folder
+from hpt_ros.resources import checkpoint_folder, embodiment_file
+
+ROBOT = "embodiments/arm"
+FILES = ("README.md", "config.yaml", f"{ROBOT}/embodiment.yaml", f"{ROBOT}/stats.json", "model.safetensors")
+
+
+def files_in(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.fixture
@@ -57,7 +64,7 @@ def test_when_saved_and_loaded_expect_the_same_policy_and_texts(saved, make_inpu
         {"seed": 3},
     )
     assert not loaded.policy.training
-    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert files_in(folder) == sorted(FILES)
     assert [path.name for path in folder.parent.iterdir()] == ["best"]
 
 
@@ -94,15 +101,15 @@ def test_when_a_resnet_is_saved_expect_its_statistics_and_counters_back(tmp_path
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {name: (folder / name).read_bytes() for name in files_in(folder)}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"stats": {"action": float("nan")}}, r"cannot be written: .*; nothing was changed"),
-        ({"stats": {"action": object()}}, r"cannot be written: .*not JSON serializable"),
-        ({"training": {"lr": object()}}, r"cannot be written: .*; nothing was changed"),
+        ({"stats": {"action": float("nan")}}, r"cannot be written .*; nothing was changed"),
+        ({"stats": {"action": object()}}, r"cannot be written .*not JSON serializable"),
+        ({"training": {"lr": object()}}, r"cannot be written .*; nothing was changed"),
     ],
 )
 def test_when_saving_fails_expect_the_old_checkpoint_and_nothing_else(saved, make_policy, changes, message):
@@ -138,13 +145,19 @@ def test_when_a_weight_cannot_be_stored_expect_its_name(saved, value, half, mess
 def test_when_the_folder_is_somebody_elses_expect_it_left_alone(tmp_path, make_policy):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "thesis.txt").write_text("years of work")
-    with pytest.raises(HptError, match=r"notes' exists and is no checkpoint.*name another folder"):
+    with refused(HptError, Code.EXISTS, problem="is no checkpoint", remedy="name another folder"):
         save_checkpoint(tmp_path / "notes", make_policy(), embodiment_yaml="", stats={}, card="")
     assert (tmp_path / "notes" / "thesis.txt").read_text() == "years of work"
 
 
 def test_when_statistics_are_missing_expect_nothing_written(tmp_path, make_config):
-    with pytest.raises(HptError, match="has no statistics yet"):
+    with refused(
+        HptError,
+        Code.NOT_READY,
+        subject="the normaliser of 'action'",
+        problem="has no statistics yet",
+        remedy="statistics",
+    ):
         save_checkpoint(tmp_path / "c", Policy(make_config()), embodiment_yaml="", stats={}, card="")
     assert list(tmp_path.iterdir()) == []
 
@@ -161,7 +174,7 @@ def test_when_a_file_is_missing_expect_its_name(saved, name):
 
 
 def test_when_the_folder_is_missing_expect_a_sentence(tmp_path):
-    with pytest.raises(HptError, match=r"nothing' is no folder"):
+    with refused(HptError, Code.INVALID, problem="is no folder"):
         Policy.load(tmp_path / "nothing")
 
 
@@ -170,17 +183,24 @@ def test_when_the_weights_are_cut_short_expect_a_sentence(saved, kept):
     folder, _ = saved
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:kept])
-    with pytest.raises(HptError, match=r"is not the one that was saved \(sha256 .*copy the checkpoint again"):
+    with refused(
+        HptError,
+        Code.DAMAGED,
+        problem="is not the one that was saved (sha256",
+        remedy="copy the checkpoint again",
+    ):
         Policy.load(folder)
 
 
 def test_when_config_and_weights_are_of_two_sizes_expect_a_sentence(saved):
     folder, _ = saved
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    config["policy"]["trunk"]["depth"] = 1
+    config["model"]["policies"]["arm"]["trunk"]["depth"] = 1
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(
-        HptError, match=r"does not fit the policy of config\.yaml: it has 14 tensors too many \(trunk"
+    with refused(
+        HptError,
+        Code.MISMATCH,
+        problem="does not fit the policy of config.yaml: it has 14 tensors too many (trunk",
     ):
         Policy.load(folder)
 
@@ -188,12 +208,12 @@ def test_when_config_and_weights_are_of_two_sizes_expect_a_sentence(saved):
 @pytest.mark.parametrize(
     ("alter", "message"),
     [
-        (lambda c: c.update(format=2), r"has the format 2, but this version reads format 1"),
-        (lambda c: c.pop("format"), r"has the format None"),
-        (lambda c: c["policy"].update(poling="mean"), r"'poling'.*did you mean 'pooling'"),
-        (lambda c: c["policy"].pop("action_dim"), r"lacks the key 'action_dim'"),
-        (lambda c: c["policy"].update(action_dim="7"), r"'action_dim' is '7'"),
-        (lambda c: c.update(training=3), r"'training', is no mapping"),
+        (lambda c: c.update(format=3), r"format is 3, but this version reads formats 1 and 2"),
+        (lambda c: c.pop("format"), r"format is None"),
+        (lambda c: c["model"]["policies"]["arm"].update(poling="mean"), r"'poling'.*did you mean 'pooling'"),
+        (lambda c: c["model"]["policies"]["arm"].pop("action_dim"), r"lacks the key 'action_dim'"),
+        (lambda c: c["model"]["policies"]["arm"].update(action_dim="7"), r"'action_dim' is '7'"),
+        (lambda c: c.update(training=3), r"'training' is no mapping"),
     ],
 )
 def test_when_config_is_wrong_expect_the_key(saved, alter, message):
@@ -208,7 +228,7 @@ def test_when_config_is_wrong_expect_the_key(saved, alter, message):
 @pytest.mark.parametrize("text", ["{", "[]"])
 def test_when_stats_are_no_json_object_expect_a_sentence(saved, text):
     folder, _ = saved
-    (folder / "stats.json").write_text(text)
+    (folder / ROBOT / "stats.json").write_text(text)
     with pytest.raises(HptError, match=r"stats\.json'.*JSON"):
         Policy.load(folder)
 
@@ -255,7 +275,7 @@ def test_when_verified_expect_hash_and_counts(sound, capsys):
     numbers = sum(value.numel() for value in policy.state_dict().values())
     assert f"is sound: {len(policy.state_dict())} tensors, {numbers:,} numbers, all finite" in text
     assert sha256_of(folder / "model.safetensors") in text
-    assert "embodiment.yaml agrees with config.yaml" in text
+    assert "embodiment.yaml of arm agrees with config.yaml" in text
     assert "stats.json agrees with the normaliser of action, state" in text
 
 
@@ -265,15 +285,15 @@ def test_when_the_shipped_checkpoint_is_verified_expect_it_sound(capsys):
 
 
 def alter_stats(folder, alter):
-    stats = json.loads((folder / "stats.json").read_text())
+    stats = json.loads((folder / ROBOT / "stats.json").read_text())
     alter(stats)
-    (folder / "stats.json").write_text(json.dumps(stats))
+    (folder / ROBOT / "stats.json").write_text(json.dumps(stats))
 
 
 def alter_embodiment(folder, before, after):
-    text = (folder / "embodiment.yaml").read_text()
+    text = embodiment_file(folder).read_text()
     assert text.count(before) == 1
-    (folder / "embodiment.yaml").write_text(text.replace(before, after))
+    embodiment_file(folder).write_text(text.replace(before, after))
 
 
 SCALE = "normalizer.arm.params_dict.state.scale"
@@ -283,8 +303,8 @@ SCALE = "normalizer.arm.params_dict.state.scale"
     ("damage", "message"),
     [
         (lambda f: alter_embodiment(f, "horizon: 4", "horizon: 8"), "has action horizon 4 but its embodiment"),
-        (lambda f: alter_embodiment(f, "[a, b, c]", "[a, c]"), "has state dimension 3 but its embodiment.yaml has 2"),
-        (lambda f: (f / "embodiment.yaml").write_text("{"), "the embodiment of checkpoint"),
+        (lambda f: alter_embodiment(f, "[a, b, c]", "[a, c]"), "shape of 'state' (3,) but its embodiment.yaml has"),
+        (lambda f: embodiment_file(f).write_text("{"), "the embodiment of checkpoint"),
         (lambda f: alter_stats(f, lambda s: s.pop("state")), "stats.json has no statistics of 'state'"),
         (lambda f: alter_stats(f, lambda s: s.update(state=[1])), "stats.json has no statistics of 'state'"),
         (lambda f: alter_stats(f, lambda s: s["state"]["min"].pop()), "stats.json has min of 'state' ["),
@@ -321,7 +341,7 @@ FC1 = "trunk.trunk.blocks.0.mlp.fc1.weight"
         (lambda f: flip_a_bit(f / "model.safetensors"), "is not the one that was saved (sha256"),
         (lambda f: rewrite_weights(f, lambda t: t[FC1].fill_(torch.nan)), "that are no finite numbers"),
         (lambda f: rewrite_weights(f, lambda t: t.pop(FC1)), f"it lacks 1 tensors ({FC1})"),
-        (lambda f: (f / "stats.json").unlink(), "lacks stats.json"),
+        (lambda f: (f / ROBOT / "stats.json").unlink(), "lacks embodiments/arm/stats.json"),
     ],
 )
 def test_when_an_unsound_checkpoint_is_verified_expect_a_sentence_and_status_two(
@@ -365,9 +385,9 @@ def test_when_the_trunk_is_exported_expect_published_names_and_the_same_trunk_lo
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("trunk.pt", r"trunk\.pt', but a name ending in \.pth or \.safetensors was expected"),
-        ("old.pth", r"old\.pth' exists already, so it is not replaced"),
-        ("old.pth/trunk.pth", r"cannot be written: .*; name another file"),
+        ("trunk.pt", r"trunk\.pt', expected a name ending in \.pth or \.safetensors"),
+        ("old.pth", r"old\.pth' exists already"),
+        ("old.pth/trunk.pth", r"cannot be written .*; name another file"),
     ],
 )
 def test_when_the_trunk_cannot_be_exported_expect_a_sentence_and_nothing_changed(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support.refused import refused
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model import HeadConfig, ImageEncoderConfig, PolicyConfig, StemConfig, TrunkConfig
 from hpt_ros.model.config import POOLINGS, TRUNK_SIZES
 from hpt_ros.model.config_error import ConfigError
@@ -14,8 +15,8 @@ from hpt_ros.model.head_config import HEADS, HeadKind
 from hpt_ros.model.heads import Head, MlpHead
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.pooling import Pooling
-from hpt_ros.model.registry import load_class
 from hpt_ros.model.trunk import Trunk
+from hpt_ros.registry import load_location
 
 
 # The paper's table; also what the published weights hold.
@@ -54,7 +55,14 @@ def test_when_config_goes_through_a_mapping_expect_the_same(make_config):
 
 
 def test_when_size_is_misspelt_expect_a_suggestion():
-    with pytest.raises(HptError, match=r"'bse' is no trunk size.*did you mean 'base'"):
+    with refused(
+        HptError,
+        Code.UNKNOWN,
+        subject="'bse'",
+        value="bse",
+        problem="is no trunk size",
+        remedy="did you mean 'base",
+    ):
         TrunkConfig.named("bse")
 
 
@@ -68,10 +76,13 @@ def test_when_a_key_is_misspelt_expect_its_place(make_config):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"state_dim": 0}, r"state_dim is 0.*exactly when there is a state stem"),
-        ({"views": 0}, r"views is 0.*exactly when there is an image stem"),
-        ({"image_height": 8}, r"images of 8x48 pixels.*at least 32"),
-        ({"pooling": "median"}, r"'median' is unknown; use one of mean, max"),
+        (
+            {"state_dim": 0},
+            r"shapes has image while the stems are for image, state; give the shape of 'state'",
+        ),
+        ({"views": 0}, r"shapes has state while the stems are for image, state; give the shape of 'image'"),
+        ({"image_height": 8}, r"shape of 'image' has 8x48 pixels.*at least 32"),
+        ({"pooling": "median"}, r"is 'median', expected one of mean, max"),
         (
             {"pooling": "no-op"},
             r"MLP head reads one feature or one token per step, but pooling 'no-op' gives all tokens",
@@ -89,7 +100,7 @@ def test_when_a_key_is_misspelt_expect_its_place(make_config):
             r"flow matching head reads one feature or one token per step, but pooling 'no-op'",
         ),
         ({"embodiment": "my.arm"}, r"'my\.arm' cannot be part of a weight's name"),
-        ({"action_horizon": 0}, r"action_horizon is 0, but at least 1"),
+        ({"action_horizon": 0}, r"action_horizon is 0, expected at least 1"),
         ({"stems": (StemConfig("state"), StemConfig("state"))}, r"name each modality once"),
         ({"stems": ()}, r"one or more different modalities"),
     ],
@@ -104,22 +115,22 @@ def test_when_parts_do_not_fit_expect_a_sentence(make_config, changes, message):
     [
         (lambda: TrunkConfig(width=30, depth=1, heads=4), r"width 30, depth 1 and 4 heads cannot be built"),
         (lambda: TrunkConfig(width=32, depth=1, heads=0), r"0 heads cannot be built"),
-        (lambda: StemConfig("touch"), r"modality 'touch', but one of image, depth, state"),
+        (lambda: StemConfig("touch"), r"modality 'touch', expected one of image, depth, tactile"),
         (lambda: StemConfig("image", widths=()), r"stem of 'image' has no hidden width"),
-        (lambda: ImageEncoderConfig(kind="resnet81"), r"'resnet81' is unknown.*did you mean 'resnet18'"),
+        (lambda: ImageEncoderConfig(kind="resnet81"), r"is 'resnet81'.*did you mean 'resnet18'"),
         (lambda: ImageEncoderConfig(kind="small_cnn", channels=(12,)), r"channels \[12\].*multiples of 8"),
         (lambda: ImageEncoderConfig(kind="none"), r"'none' has cells None.*give both"),
         (lambda: ImageEncoderConfig(kind="resnet18", cells=49, cell_width=512), r"neither for any other"),
-        (lambda: HeadConfig(kind="gm"), r"head 'gm' is unknown; use one of mlp, conv.*did you mean 'gmm'"),
+        (lambda: HeadConfig(kind="gm"), r"head is 'gm', expected one of mlp, conv.*did you mean 'gmm'"),
         (lambda: HeadConfig(widths=()), r"MLP head has no hidden width"),
         (lambda: HeadConfig(kind="gmm", widths=()), r"Gaussian mixture head has no hidden width"),
         (lambda: HeadConfig(kind="conv", kernel=4), r"kernel is 4, but an odd number"),
         (lambda: HeadConfig(kind="flow", flow_width=20), r"width 20 and 8 heads cannot be built"),
         (
             lambda: HeadConfig(kind="flow", flow_noise="nought"),
-            r"flow_noise is 'nought', but one of fixed, zero",
+            r"flow_noise is 'nought', expected one of fixed, zero",
         ),
-        (lambda: HeadConfig(dropout=1.0), r"dropout is 1, but 0 to below 1"),
+        (lambda: HeadConfig(dropout=1.0), r"dropout is 1, expected 0 to below 1"),
     ],
 )
 def test_when_a_part_is_wrong_expect_a_sentence(build, message):
@@ -140,9 +151,9 @@ def test_when_parts_are_counted_expect_their_sum_to_be_the_policy(make_policy):
 
 def test_when_kinds_are_listed_expect_each_to_name_a_class_that_is_there():
     for head in HEADS.values():
-        assert issubclass(load_class(head.location), Head)
+        assert issubclass(load_location(head.location), Head)
     for pooling in POOLINGS.values():
-        assert issubclass(load_class(pooling.location), Pooling)
+        assert issubclass(load_location(pooling.location), Pooling)
     assert {*ENCODERS, "none"} == set(ENCODER_KINDS)
 
 
@@ -162,7 +173,7 @@ def test_when_a_head_cannot_read_what_a_pooling_gives_expect_it_refused_with_tho
 
 
 def test_when_a_head_is_added_by_its_line_expect_a_policy_with_it(make_policy, make_inputs, monkeypatch):
-    monkeypatch.setitem(HEADS, "twin", HeadKind("twin", HEADS["mlp"].location))
+    monkeypatch.setitem(HEADS.own, "twin", HeadKind("twin", HEADS["mlp"].location))
     policy = make_policy(head=HeadConfig(kind="twin"))
     assert isinstance(policy.head, MlpHead)
     assert policy.predict(make_inputs(policy.config)).shape[1:] == (4, 2)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.refused import refused
 
+from hpt_ros.errors import Code
 from hpt_ros.model import PolicyConfig, StemConfig
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.encoder_config import DepthEncoderConfig
@@ -88,5 +90,10 @@ def test_when_depth_is_trained_expect_gradients_and_smallcnns_names(make_encoder
 
 
 def test_when_depth_channels_do_not_fit_groups_expect_an_error():
-    with pytest.raises(ConfigError, match=r"channels \[12\] must be one or more multiples of 8"):
+    with refused(
+        ConfigError,
+        Code.OUT_OF_RANGE,
+        subject="the depth encoder's channels [12]",
+        problem="must be one or more multiples of 8",
+    ):
         DepthEncoderConfig(channels=(12,))

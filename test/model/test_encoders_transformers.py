@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.refused import refused
 from torch.nn import functional
 
+from hpt_ros.errors import Code
 from hpt_ros.extras import MissingExtraError
 from hpt_ros.model import ImageEncoderConfig, Policy, load_checkpoint, save_checkpoint
 from hpt_ros.model.config_error import ConfigError
@@ -84,7 +86,13 @@ def encoder_policy(make_policy):
 
 def test_when_a_model_is_named_expect_what_rebuilds_it(folder, make_config):
     config = make_config(image_encoder=ImageEncoderConfig(kind="transformers", model=str(folder)))
-    with pytest.raises(ConfigError, match=r"names the model .* but image_encoder\.architecture is missing"):
+    with refused(
+        ConfigError,
+        Code.MISSING,
+        subject="the image encoder 'transformers'",
+        problem="names the model",
+        remedy="image_encoder",
+    ):
         feature_shape(config)
     completed = replace(config, image_encoder=complete_image_encoder(config.image_encoder))
     architecture = completed.image_encoder.architecture
@@ -210,8 +218,13 @@ def test_when_the_file_does_not_fit_expect_what_differs_and_nothing_loaded(
 
 
 def test_when_the_encoder_is_ours_expect_no_library_weights(make_policy, folder):
-    with pytest.raises(
-        WeightsError, match=r"image encoder is 'small_cnn', but weights of timm or transformers need"
+    with refused(
+        WeightsError,
+        Code.INVALID,
+        subject="the policy's image encoder",
+        value="small_cnn",
+        problem="but weights of timm or transformers need",
+        remedy="image encoder",
     ):
         load_library_encoder(make_policy(), folder)
 
@@ -276,8 +289,11 @@ def test_when_a_side_is_given_expect_fewer_cells_or_the_models_own_words(folder,
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=42, patch_size=14
     )
     other = save_model(tmp_path / "vit", transformers.ViTModel(vit))
-    with pytest.raises(
-        ConfigError, match=r"cannot take frames of 28x28 pixels: .*set image_encoder\.side_px to a size"
+    with refused(
+        ConfigError,
+        Code.UNSUPPORTED,
+        problem="cannot take frames of 28x28 pixels",
+        remedy="set image_encoder.side_px to a size",
     ):
         encoder_policy(other, side_px=28)
 
@@ -299,9 +315,7 @@ def test_when_the_model_also_reads_text_expect_it_refused(encoder_policy, tmp_pa
     )
     config.save_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
-    with pytest.raises(
-        ConfigError, match=r"of transformers is a 'clip', but one of images alone was expected"
-    ):
+    with refused(ConfigError, Code.INVALID, value="clip", expected="one of images alone"):
         encoder_policy(tmp_path)
 
 
@@ -336,7 +350,7 @@ def test_when_weights_are_a_pickle_that_runs_code_expect_it_refused(folder, enco
 
     policy = encoder_policy(folder)
     torch.save({"layernorm.weight": Trap()}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(WeightsError, match=r"pytorch_model\.bin' .* cannot be read"):
+    with refused(WeightsError, Code.DAMAGED, problem="cannot be read"):
         load_library_encoder(policy, tmp_path)
     assert not (tmp_path / "sprung").exists()
 
@@ -346,7 +360,7 @@ def test_when_weights_are_a_pickle_that_runs_code_expect_it_refused(folder, enco
     [
         ({"arguments": "[1]"}, r"arguments '\[1\]' are no JSON mapping \(they are a list\)"),
         ({"arguments": "{"}, r"are no JSON mapping"),
-        ({"name": "dinov99"}, r"cannot build the image encoder 'dinov99': .*install the version"),
+        ({"name": "dinov99"}, r"cannot build the image encoder 'dinov99' .*install the version"),
         (
             {"arguments": '{"hidden_size": 16, "num_attention_heads": 2, "patch_size": 0}'},
             r"transformers [\d.]+ cannot build the image encoder 'dinov2'",
@@ -363,10 +377,19 @@ def test_when_a_checkpoint_names_what_cannot_be_built_expect_an_error(
 
 def test_when_values_are_not_three_expect_an_error(folder, encoder_policy):
     architecture: EncoderArchitecture = encoder_policy(folder).config.image_encoder.architecture
-    with pytest.raises(ConfigError, match=r"the std \[1\.0\], but three numbers each were expected"):
+    with refused(
+        ConfigError,
+        Code.WRONG_SHAPE,
+        subject="the encoder 'dinov2'",
+        value=[0.485, 0.456, 0.406],
+        problem="the std [1.0], but three numbers each were expected",
+    ):
         replace(architecture, std=(1.0,))
-    with pytest.raises(
-        ConfigError, match=r"'resnet18' has side_px or architecture, which are for the encoders"
+    with refused(
+        ConfigError,
+        Code.UNEXPECTED,
+        subject="the image encoder 'resnet18'",
+        problem="has side_px or architecture, which are for the encoders",
     ):
         ImageEncoderConfig(architecture=architecture)
 
@@ -374,7 +397,12 @@ def test_when_values_are_not_three_expect_an_error(folder, encoder_policy):
 def test_when_transformers_is_absent_expect_what_installs_it(monkeypatch, folder):
     monkeypatch.setitem(sys.modules, "transformers", None)
     config = ImageEncoderConfig(kind="transformers", model=str(folder))
-    with pytest.raises(
-        MissingExtraError, match=r"'transformers' needs the package .*make setup EXTRAS=transformers"
+    with refused(
+        MissingExtraError,
+        Code.NOT_INSTALLED,
+        subject="the image encoder 'transformers'",
+        value="transformers",
+        problem="needs the package",
+        remedy="transformers",
     ):
         complete_image_encoder(config)

@@ -23,9 +23,10 @@ from published_files import (
     published_tensors,
 )
 from safetensors.torch import save_file
+from support.refused import refused
 
 from hpt_ros.cli.main import main
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model import (
     HeadConfig,
     load_checkpoint,
@@ -94,7 +95,7 @@ def test_when_a_model_is_imported_expect_a_checkpoint_that_acts_as_the_network_w
     assert (
         "trained with 2 observations (dataset.observation_horizon); the released rollout would keep 1" in said
     )
-    card = (out / "card.md").read_text()
+    card = (out / "README.md").read_text()
     for file in (published / "model.pth", published / "config.yaml", resnet, out / "model.safetensors"):
         assert hashlib.sha256(file.read_bytes()).hexdigest() in card
 
@@ -186,7 +187,12 @@ def test_when_the_model_reads_past_actions_and_language_expect_the_task_embedded
 def test_when_a_language_stem_has_no_task_expect_a_sentence(tmp_path):
     config = published_config(stem__modalities=["image", "state", "language"])
     folder = publish(tmp_path / "p", config, published_tensors(more={"language": 24}))
-    with pytest.raises(HptError, match=r"has a language stem, but no task was named; give --task TEXT"):
+    with refused(
+        HptError,
+        Code.INVALID,
+        problem="has a language stem, but no task was named",
+        remedy="give --task TEXT",
+    ):
         import_policy(folder, ROBOT, domain="lab_arm", image_encoder="none")
 
 
@@ -210,7 +216,7 @@ REFUSED: dict[str, tuple[dict[str, Any], Callable[[Any], Any] | None, dict[str, 
         {"dataset__image_encoder": "clip"},
         None,
         {},
-        r"has the image encoder 'clip', but only",
+        r"image encoder is 'clip', but only",
     ),
     "an encoder in the file": (
         {},
@@ -243,12 +249,12 @@ REFUSED: dict[str, tuple[dict[str, Any], Callable[[Any], Any] | None, dict[str, 
         {},
         r"'image' as 'hpt\..*ResNet', but only",
     ),
-    "a stem with tanh": ({"stem__state__tanh_end": True}, None, {}, r"'stem\.state\.tanh_end', is true"),
+    "a stem with tanh": ({"stem__state__tanh_end": True}, None, {}, r"'stem\.state\.tanh_end' is true"),
     "raw states": (
         {"dataset__normalize_state": False},
         None,
         {},
-        r"'stem\.normalize_state', is false, but only true",
+        r"'stem\.normalize_state' is false, but only true",
     ),
     "expanded states": (
         {"dataset__proprioception_expand": True},
@@ -260,13 +266,13 @@ REFUSED: dict[str, tuple[dict[str, Any], Callable[[Any], Any] | None, dict[str, 
         {"stem__modalities": ["image", "smell"]},
         None,
         {},
-        r"has the modality 'smell', but only",
+        r"modality is 'smell', but only",
     ),
     "attentive pooling": (
         {"network__token_postprocessing": "attentive"},
         None,
         {},
-        r"token_postprocessing 'attentive'",
+        r"token_postprocessing is 'attentive'",
     ),
     "another width": (
         {"network__embed_dim": 64},
@@ -297,19 +303,19 @@ REFUSED: dict[str, tuple[dict[str, Any], Callable[[Any], Any] | None, dict[str, 
         {"network__num_heads": None},
         None,
         {},
-        r"lacks the key 'network\.num_heads', but a whole number",
+        r"lacks the key 'network\.num_heads', expected a whole number",
     ),
     "a size in words": (
         {"network__num_heads": "many"},
         None,
         {},
-        r"'network\.num_heads', is 'many', but a whole",
+        r"'network\.num_heads', is 'many', expected a whole",
     ),
     "a reference to itself": (
         {"network__num_heads": "${network.num_heads}"},
         None,
         {},
-        r"num_heads', refers to itself",
+        r"num_heads' refers to itself",
     ),
     "a tensor too many": (
         {},
@@ -411,7 +417,7 @@ def test_when_any_tensor_is_gone_renamed_or_of_another_shape_expect_a_sentence_o
     [
         (("horizon: 4", "horizon: 8"), r"has action horizon 4 but embodiment file '.*' has 8; give the file"),
         (("observation_horizon: 2", "observation_horizon: 1"), r"has observation horizon 2 but .* has 1"),
-        (("joints: [a, b]", "joints: [a, b, c]"), r"has state dimension 2 but .* has 3"),
+        (("joints: [a, b]", "joints: [a, b, c]"), r"has shape of 'state' \(2,\) but .* has \(3,\)"),
     ],
 )
 def test_when_the_embodiment_does_not_fit_expect_both_values_and_nothing_written(

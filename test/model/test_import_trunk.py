@@ -12,9 +12,10 @@ import sys
 import pytest
 import torch
 from published_files import EMBODIMENT, publish, publish_as_json, published_config, published_tensors
+from support.refused import refused
 
 from hpt_ros.cli.main import main
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model import (
     TrunkConfig,
     load_trunk,
@@ -92,8 +93,11 @@ def test_when_heads_are_recorded_beside_a_trunk_expect_another_number_refused(
     else:
         source = save_checkpoint(tmp_path / "c", make_policy(), embodiment_yaml="", stats={}, card="")
     policy = make_policy(trunk=TrunkConfig(width=32, depth=2, heads=8))
-    with pytest.raises(
-        HptError, match=r"depth 2 and 4 heads, but the policy's has width 32, depth 2 and 8 heads"
+    with refused(
+        HptError,
+        Code.INVALID,
+        problem="depth 2 and 4 heads, but the policy's has width 32, depth 2 and 8 heads",
+        remedy="t the policy's",
     ):
         load_trunk(policy, source)
 
@@ -151,7 +155,7 @@ def test_when_a_published_folder_is_incomplete_expect_what_it_lacks(tmp_path, pu
 def test_when_the_folder_to_import_to_is_there_expect_it_left_alone(tmp_path, published, embodiment, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("years of work")
-    with pytest.raises(HptError, match=r"out' exists already, so it is not replaced"):
+    with pytest.raises(HptError, match=r"out' exists already"):
         import_trunk(published, tmp_path / "out")
     command = ["checkpoint", "import", str(published), "--out", str(tmp_path / "out")]
     assert main([*command, "--embodiment", str(embodiment)]) == 2

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.refused import refused
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model import Policy, StemConfig, TrunkConfig
 from hpt_ros.model.config import PolicyConfig
 
@@ -69,7 +70,13 @@ def test_when_one_is_missing_expect_a_finite_chunk_with_every_pooling_that_count
 
 def test_when_nothing_that_changes_with_time_is_left_expect_a_sentence(make_policy, make_config, make_inputs):
     policy = make_policy(stems=optional(make_config(), "image", "state"))
-    with pytest.raises(HptError, match=r"inputs \[\] hold no observation.*at least one of image, state"):
+    with refused(
+        HptError,
+        Code.MISSING,
+        subject="the inputs []",
+        problem="hold no observation",
+        remedy="at least one of image, state",
+    ):
         policy.predict({})
     state = make_inputs(policy.config)["state"]
     assert policy.predict({"state": state}).shape == (2, 4, 2)
@@ -77,7 +84,9 @@ def test_when_nothing_that_changes_with_time_is_left_expect_a_sentence(make_poli
 
 def test_when_one_may_be_missing_expect_the_others_refused_still(make_optional, make_inputs):
     policy = make_optional("depth")
-    with pytest.raises(HptError, match=r"input 'wrench' is missing"):
+    with refused(
+        HptError, Code.MISSING, subject="the input 'wrench'", problem="is missing", remedy="s missing"
+    ):
         policy.predict(without(make_inputs(policy.config), "depth", "wrench"))
 
 

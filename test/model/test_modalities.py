@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.refused import refused
 
 import hpt_ros.model
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
+from hpt_ros.modalities import MODALITIES
 from hpt_ros.model import Policy, PolicyConfig, Statistics, StemConfig
-from hpt_ros.model.config import MODALITIES
 from hpt_ros.model.encoder_config import LanguageConfig
-from hpt_ros.model.modalities import CLASSES, INPUTS, build_modalities
+from hpt_ros.model.modalities import build_modalities
 
 TIMED = tuple(name for name in MODALITIES if name != "language")
 
@@ -46,8 +47,10 @@ def inputs(policy, make_inputs):
 def test_when_modalities_are_listed_expect_a_class_for_each_and_no_input_name_twice(
     make_config, every_modality
 ):
-    assert set(CLASSES) == set(MODALITIES)
-    assert len(set(INPUTS)) == len(INPUTS)
+    config = make_config(**every_modality)
+    inputs = [name for modality in MODALITIES.own.values() for name in modality.names]
+    assert set(config.modalities) == set(MODALITIES.own)
+    assert len(set(inputs)) == len(inputs)
     for name, modality in build_modalities(make_config(**every_modality)).items():
         assert modality.name == name
         assert {spec.name for spec in modality.inputs} <= set(modality.names)
@@ -58,6 +61,7 @@ def test_when_modalities_are_listed_expect_a_class_for_each_and_no_input_name_tw
 def test_when_code_is_for_all_modalities_expect_it_to_name_none(file):
     """A new modality is a class; it must need no line in the files that serve them all."""
     tree = ast.parse((Path(hpt_ros.model.__file__).parent / file).read_text(encoding="utf-8"))
+    inputs = [name for modality in MODALITIES.own.values() for name in modality.names]
     documentation = {
         id(node.body[0].value)
         for node in ast.walk(tree)
@@ -67,10 +71,10 @@ def test_when_code_is_for_all_modalities_expect_it_to_name_none(file):
     names = [
         node.value
         for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and node.value in INPUTS and id(node) not in documentation
+        if isinstance(node, ast.Constant) and node.value in inputs and id(node) not in documentation
     ]
     assert names == []
-    constants = {name.upper() for name in MODALITIES} | {"POINT_CLOUD"}
+    constants = {name.upper() for name in MODALITIES}
     used = [
         node.id
         for node in ast.walk(tree)
@@ -201,16 +205,16 @@ def test_when_a_task_is_named_expect_what_its_index_and_its_embedding_give(polic
     [
         (
             ["feed the cat", "feed the dog"],
-            r"task 'feed the cat' is unknown; the policy knows 'feed the dog', 'fetch.*; did you mean 'feed the dog'",
+            r"task is 'feed the cat', expected one of feed the dog, fetch.*; did you mean 'feed the dog'",
         ),
-        ("feed the dog", r"'task' is the text 'feed the dog', but one text per sample.*pass a list"),
+        ("feed the dog", r"'task' is the text 'feed the dog', expected one text per sample.*pass a list"),
         (np.array([0, 2]), r"'task' holds the index 2, but 0 to 1 was expected"),
         (np.array([0, -1]), r"'task' holds the index -1, but 0 to 1"),
-        (np.array([0.0, 1.0]), r"'task' is float64 \(2,\), but int64 \(B,\) was expected"),
-        (np.array([[0], [1]]), r"'task' is int64 \(2, 1\), but int64 \(B,\)"),
+        (np.array([0.0, 1.0]), r"'task' is float64 \(2,\), expected int64 \(B,\)"),
+        (np.array([[0], [1]]), r"'task' is int64 \(2, 1\), expected int64 \(B,\)"),
         (["feed the dog"], r"differ in batch: 'image' has 2 samples, 'language' has 1"),
         ([], r"'task' has an empty batch"),
-        (7, r"'task' is int64 \(\), but int64 \(B,\)"),
+        (7, r"'task' is int64 \(\), expected int64 \(B,\)"),
     ],
 )
 def test_when_a_task_does_not_fit_expect_a_sentence(policy, inputs, task, message):
@@ -219,7 +223,13 @@ def test_when_a_task_does_not_fit_expect_a_sentence(policy, inputs, task, messag
 
 
 def test_when_task_and_embedding_are_passed_expect_a_sentence(policy, inputs):
-    with pytest.raises(HptError, match=r"input 'language' was passed, but the policy reads .*task"):
+    with refused(
+        HptError,
+        Code.UNEXPECTED,
+        subject="the input 'language'",
+        problem="was passed, but the policy reads",
+        remedy="policy",
+    ):
         policy.predict({**inputs, "language": np.zeros((2, 4, 6), np.float32)})
 
 
@@ -229,11 +239,20 @@ def test_when_embeddings_are_not_there_yet_expect_a_sentence_and_none_for_an_emb
     policy = Policy(make_config(**every_modality)).eval()
     policy.set_statistics({n: Statistics.of(np.eye(8)[:, :d]) for n, d in policy.statistics_needed.items()})
     inputs = make_inputs(policy.config)
-    with pytest.raises(
-        HptError, match=r"embeddings of the tasks \['feed the dog', .* call Policy\.set_task_emb"
+    with refused(
+        HptError,
+        Code.NOT_READY,
+        subject="the embeddings of the tasks ['feed the dog', 'fetch the bowl']",
+        remedy="embeddings",
     ):
         policy.predict(inputs)
-    with pytest.raises(HptError, match=r"embeddings of the tasks .* are not there yet"):
+    with refused(
+        HptError,
+        Code.NOT_READY,
+        subject="the embeddings of the tasks ['feed the dog', 'fetch the bowl']",
+        problem="are not there yet",
+        remedy="embeddings",
+    ):
         policy.require_ready()
     del inputs["task"]
     assert policy.predict({**inputs, "language": np.zeros((2, 4, 6), np.float32)}).shape == (2, 4, 2)
@@ -242,7 +261,7 @@ def test_when_embeddings_are_not_there_yet_expect_a_sentence_and_none_for_an_emb
 @pytest.mark.parametrize(
     ("embeddings", "message"),
     [
-        (torch.zeros(3, 4, 6), r"float32 \(3, 4, 6\), but float \(2, 4, 6\) \(tasks, tokens, width\)"),
+        (torch.zeros(3, 4, 6), r"float32 \(3, 4, 6\), expected float \(2, 4, 6\) \(tasks, tokens, width\)"),
         (torch.zeros(2, 4, 6, dtype=torch.int64), r"are int64"),
         (torch.full((2, 4, 6), torch.nan), r"hold a value that is no finite number"),
     ],
@@ -256,9 +275,17 @@ def test_when_there_are_no_tasks_expect_only_embeddings_to_be_taken(make_policy,
     policy = make_policy(**{**every_modality, "tasks": ()})
     assert not any(name.startswith("language.") for name in policy.state_dict())
     inputs = make_inputs(replace(policy.config, tasks=("a",)))
-    with pytest.raises(HptError, match=r"input 'language' is missing, got .*'task'"):
+    with refused(
+        HptError, Code.MISSING, subject="the input 'language'", problem="is missing, got", remedy="s missing"
+    ):
         policy.predict(inputs)
-    with pytest.raises(HptError, match=r"has no tasks; name them in its configuration"):
+    with refused(
+        HptError,
+        Code.MISSING,
+        subject="this policy",
+        problem="has no tasks",
+        remedy="name them in its configuration",
+    ):
         policy.set_task_embeddings(torch.zeros(1, 4, 6))
 
 
@@ -268,21 +295,29 @@ def test_when_there_are_no_tasks_expect_only_embeddings_to_be_taken(make_policy,
 @pytest.mark.parametrize(
     ("name", "alter", "message"),
     [
-        ("depth", lambda a: a.astype(np.float32), r"'depth' is float32 .*, but uint16 \(B, T, 1, 16, 24\)"),
-        ("depth", lambda a: a[..., :20], r"'depth' is uint16 \(2, 3, 1, 16, 20\), but uint16"),
-        ("wrench", lambda a: a[..., :5], r"'wrench' is float32 \(2, 3, 5\), but float \(B, T, 6\)"),
+        (
+            "depth",
+            lambda a: a.astype(np.float32),
+            r"'depth' is float32 .*, expected uint16 \(B, T, 1, 16, 24\)",
+        ),
+        ("depth", lambda a: a[..., :20], r"'depth' is uint16 \(2, 3, 1, 16, 20\), expected uint16"),
+        ("wrench", lambda a: a[..., :5], r"'wrench' is float32 \(2, 3, 5\), expected float \(B, T, 6\)"),
         ("wrench", lambda a: a * np.inf, r"'wrench' holds -?inf at index \[0, 0, 0\]"),
-        ("tactile", lambda a: a[:, :, :1], r"'tactile' is float32 \(2, 3, 1, 5\), but float \(B, T, 2, 5\)"),
-        ("pointcloud", lambda a: a[:, :, :, :6], r"\(2, 3, 2, 6, 3\), but float \(B, T, 2, 7, 3\)"),
+        (
+            "tactile",
+            lambda a: a[:, :, :1],
+            r"'tactile' is float32 \(2, 3, 1, 5\), expected float \(B, T, 2, 5\)",
+        ),
+        ("pointcloud", lambda a: a[:, :, :, :6], r"\(2, 3, 2, 6, 3\), expected float \(B, T, 2, 7, 3\)"),
         ("pointcloud", lambda a: np.where(a > 0, np.nan, a), r"'pointcloud' holds nan at index"),
         ("actions", lambda a: a.astype(np.int64), r"'actions' is int64"),
         ("actions", lambda a: a[:, :2], r"differ in \(batch, observations\): .*'actions' has \(2, 2\)"),
         (
             "state",
             lambda a: a.astype(object),
-            r"'state' is an array of object, but a numpy array or a tensor of num",
+            r"'state' is an array of object, expected a numpy array or a tensor of num",
         ),
-        ("state", lambda a: a.tolist(), r"'state' is a list, but a numpy array"),
+        ("state", lambda a: a.tolist(), r"'state' is a list, expected a numpy array"),
         (
             "state",
             lambda a: a.astype(">f4"),
@@ -293,7 +328,7 @@ def test_when_there_are_no_tasks_expect_only_embeddings_to_be_taken(make_policy,
             lambda a: a[..., ::-1],
             r"'image' is an array of uint8 that torch cannot read .*pass a copy",
         ),
-        ("state", lambda a: "home", r"'state' is a str, but a numpy array"),
+        ("state", lambda a: "home", r"'state' is a str, expected a numpy array"),
     ],
 )
 def test_when_an_array_does_not_fit_expect_a_sentence(policy, inputs, name, alter, message):
@@ -310,7 +345,13 @@ def test_when_a_modality_is_missing_and_may_not_expect_a_sentence(policy, inputs
 
 def test_when_a_known_modality_is_not_read_expect_a_sentence(make_policy, make_inputs):
     policy = make_policy()
-    with pytest.raises(HptError, match=r"'wrench' was passed, but the policy reads image, state"):
+    with refused(
+        HptError,
+        Code.UNEXPECTED,
+        subject="the input 'wrench'",
+        problem="was passed, but the policy reads image, state",
+        remedy="policy",
+    ):
         policy.predict({**make_inputs(policy.config), "wrench": np.zeros((2, 3, 6), np.float32)})
 
 
@@ -319,9 +360,9 @@ def test_when_a_known_modality_is_not_read_expect_a_sentence(make_policy, make_i
     [
         (
             lambda p, d: p.encode_depth(d.astype(np.int32)),
-            r"'depth' is int32 .*, but uint16 \(B, T, 1, 16, 24\)",
+            r"'depth' is int32 .*, expected uint16 \(B, T, 1, 16, 24\)",
         ),
-        (lambda p, d: p.encode_images(d), r"'image' is uint16 .*, but uint8 \(B, T, 2, 32, 48, 3\)"),
+        (lambda p, d: p.encode_images(d), r"'image' is uint16 .*, expected uint8 \(B, T, 2, 32, 48, 3\)"),
     ],
 )
 def test_when_pictures_to_encode_do_not_fit_expect_a_sentence(policy, inputs, call, message):
@@ -330,33 +371,50 @@ def test_when_pictures_to_encode_do_not_fit_expect_a_sentence(policy, inputs, ca
 
 
 def test_when_depth_is_not_read_expect_encode_depth_to_say_so(make_policy):
-    with pytest.raises(HptError, match=r"reads no depth, so it has no depth encoder"):
+    with refused(
+        HptError, Code.UNEXPECTED, subject="this policy", problem="reads no depth, so it has no depth encoder"
+    ):
         make_policy().encode_depth(np.zeros((1, 1, 1, 16, 24), np.uint16))
 
 
 # --- configuration ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "depth_views", "depth_height", "depth_width", "wrench_dim", "tactile_arrays", "tactile_values", "clouds",
-        "cloud_points",
-    ],
-)  # fmt: skip
-def test_when_a_size_is_missing_or_surplus_expect_its_name(make_config, every_modality, name):
-    with pytest.raises(HptError, match=rf"{name} is 0 while .* exactly when there is a \w+ stem"):
-        make_config(**{**every_modality, name: 0})
-    with pytest.raises(HptError, match=rf"{name} is 4 while .* exactly when there is a \w+ stem"):
-        make_config(**{name: 4})
-    with pytest.raises(HptError, match=rf"{name} is -1 while"):
-        make_config(**{name: -1})
+@pytest.mark.parametrize("name", ["depth", "wrench", "tactile", "pointcloud", "state", "image"])
+def test_when_a_shape_is_missing_surplus_or_wrong_expect_its_modality(make_config, every_modality, name):
+    config = make_config(**every_modality)
+    without = {key: shape for key, shape in config.shapes.items() if key != name}
+    with pytest.raises(
+        HptError, match=rf"shapes has .* while the stems are for .*; give the shape of '{name}'"
+    ):
+        replace(config, shapes=without)
+    stems = tuple(stem for stem in config.stems if stem.modality != name)
+    with pytest.raises(HptError, match=rf"take out the shape of '{name}'"):
+        replace(config, stems=stems)
+    right = config.shapes[name]
+    for wrong in ((*right, 2), right[:-1], (*right[:-1], 0), (*right[:-1], -1), (0, *right[1:])):
+        with pytest.raises(
+            HptError, match=rf"the shape of '{name}' is \[.*\], but {len(right)} positive numbers"
+        ):
+            replace(config, shapes={**config.shapes, name: wrong})
+
+
+def test_a_configuration_of_before_shapes_is_read(make_config, every_modality):
+    config = make_config(**every_modality)
+    mapping = config.to_mapping()
+    del mapping["shapes"]
+    mapping |= {
+        "state_dim": 3, "views": 2, "image_height": 32, "image_width": 48, "depth_views": 1, "depth_height": 16,
+        "depth_width": 24, "wrench_dim": 6, "tactile_arrays": 2, "tactile_values": 5, "clouds": 2, "cloud_points": 7,
+    }  # fmt: skip
+    assert PolicyConfig.from_mapping(mapping, where="old") == config
+    assert PolicyConfig.from_mapping(config.to_mapping(), where="new") == config
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"depth_height": 7}, r"depth pictures of 7x24 pixels .* at least 8"),
+        ({"depth_height": 7}, r"depth of 7x24 pixels .* at least 8"),
         ({"tasks": ("a", "a")}, r"tasks \['a', 'a'\] hold an empty text, or one twice"),
         ({"tasks": ("a", "")}, r"hold an empty text"),
     ],
@@ -367,20 +425,27 @@ def test_when_sizes_do_not_fit_expect_a_sentence(make_config, every_modality, ch
 
 
 def test_when_tasks_have_no_stem_or_language_is_alone_expect_a_sentence(make_config):
-    with pytest.raises(HptError, match=r"tasks are given while .* add a language stem"):
+    with refused(
+        HptError,
+        Code.INVALID,
+        subject="tasks",
+        value=["image", "state"],
+        problem="are given while",
+        remedy="add a language stem",
+    ):
         make_config(tasks=("a",))
-    with pytest.raises(HptError, match=r"only stem is for 'language'"):
+    with refused(HptError, Code.EMPTY, subject="the policy's only stem", problem="is for 'language"):
         make_config(stems=(StemConfig("language"),), state_dim=0, views=0)
 
 
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: StemConfig("state", missing="zero"), r"missing 'zero', but one of refuse, drop"),
-        (lambda: StemConfig("state", drop_share=1.0), r"drop_share 1, but 0 to 0\.9"),
+        (lambda: StemConfig("state", missing="zero"), r"missing is 'zero', expected one of refuse, drop"),
+        (lambda: StemConfig("state", drop_share=1.0), r"drop_share is 1, expected 0 to 0\.9"),
         (
             lambda: LanguageConfig(kind="t6"),
-            r"language encoder 't6' is unknown; use one of t5, sentence, none",
+            r"language encoder is 't6', expected one of t5, sentence, none",
         ),
     ],
 )

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from support.refused import refused
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model.normaliser import LimitsNormaliser, Normaliser, Statistics
 
 VALUES = st.floats(-100.0, 100.0, width=32)
@@ -59,8 +60,8 @@ def test_when_statistics_are_recomputed_expect_the_published_scale_and_offset(re
 @pytest.mark.parametrize(
     ("statistics", "message"),
     [
-        (Statistics.of(np.zeros((2, 4))), r"statistics of 'state', min, has shape \(4,\), but \(3,\)"),
-        (Statistics.of(np.full((2, 3), np.nan)), r"min, holds a value that is no finite number"),
+        (Statistics.of(np.zeros((2, 4))), r"statistics of 'state', min, shape is \(4,\), expected \(3,\)"),
+        (Statistics.of(np.full((2, 3), np.nan)), r"min holds a value that is no finite number"),
         (
             Statistics(
                 *(np.asarray(row, np.float32) for row in ([0, 2, 0], [1, 1, 1], [0, 0, 0], [0, 0, 0]))
@@ -75,15 +76,23 @@ def test_when_statistics_are_wrong_expect_a_sentence(statistics, message):
 
 
 def test_when_a_feature_is_missing_expect_a_sentence():
-    with pytest.raises(HptError, match=r"given for \['state'\], but \['action', 'state'\]"):
+    with refused(
+        HptError,
+        Code.INVALID,
+        subject="statistics",
+        problem="given for ['state']",
+        expected="['action', 'state']",
+    ):
         Normaliser({"state": 3, "action": 2}).set_statistics({"state": Statistics.of(np.zeros((1, 3)))})
 
 
 def test_when_samples_are_empty_expect_a_sentence():
-    with pytest.raises(HptError, match=r"shape \(N, D\), N > 0, but got \(0, 3\)"):
+    with refused(
+        HptError, Code.WRONG_SHAPE, subject="statistics", value=(0, 3), problem="shape (N, D), N > 0, but got"
+    ):
         Statistics.of(np.zeros((0, 3)))
 
 
 def test_when_a_mapping_lacks_a_figure_expect_its_name():
-    with pytest.raises(HptError, match=r"stats of 'action' lacks mean, std"):
+    with refused(HptError, Code.MISSING, subject="stats of 'action'", problem="lacks mean, std"):
         Statistics.from_mapping({"min": [0.0], "max": [1.0]}, where="stats of 'action'")

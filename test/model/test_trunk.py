@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from support.refused import refused
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model import HeadConfig, TrunkConfig
 from hpt_ros.model.trunk import Trunk
 
@@ -25,7 +26,12 @@ def test_when_depth_is_0_expect_tokens_to_pass_unchanged_and_a_policy_that_learn
 
 
 def test_when_depth_is_negative_expect_a_sentence():
-    with pytest.raises(HptError, match=r"depth -1 and 4 heads cannot be built"):
+    with refused(
+        HptError,
+        Code.WRONG_SHAPE,
+        subject="a trunk of width 32, depth -1 and 4 heads",
+        problem="cannot be built",
+    ):
         TrunkConfig(width=32, depth=-1, heads=4)
 
 

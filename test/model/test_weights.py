@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.refused import refused
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model import (
     ImageEncoderConfig,
     Policy,
@@ -115,7 +116,12 @@ def test_when_a_published_size_is_loaded_with_other_heads_expect_a_sentence(make
         tmp_path / "t.pth",
     )
     policy = make_policy(trunk=replace(TrunkConfig.named("small"), heads=4))
-    with pytest.raises(HptError, match=r"8 heads \(the size 'small'\), but the policy's has .* 4 heads"):
+    with refused(
+        HptError,
+        Code.INVALID,
+        problem="8 heads (the size 'small'), but the policy's has",
+        remedy="t the policy's",
+    ):
         load_trunk(policy, tmp_path / "t.pth")
 
 
@@ -126,11 +132,11 @@ def test_when_a_published_size_is_loaded_with_other_heads_expect_a_sentence(make
         (lambda t: t.update({"trunk.extra": torch.zeros(1)}), r"has 1 tensors too many \(extra\)"),
         (
             lambda t: t.update({"trunk.blocks.1.mlp.fc1.bias": torch.zeros(3)}),
-            r"fc1\.bias' is \(3,\), but \(256,\)",
+            r"fc1\.bias' is \(3,\), expected \(256,\)",
         ),
         (
             lambda t: t.update({"trunk.blocks.0.norm_1.bias": torch.zeros(64, dtype=torch.int64)}),
-            r"norm_1\.bias' is int64, but float32 was expected",
+            r"norm_1\.bias' is int64, expected float32",
         ),
         (
             lambda t: t["trunk.blocks.0.norm_1.bias"].fill_(torch.nan),
@@ -170,15 +176,22 @@ def test_when_modality_tokens_change_expect_no_change_of_the_output(reference):
 
 def test_when_model_is_of_another_embodiment_expect_both_names(reference):
     case = reference("tiny_mlp")
-    with pytest.raises(HptError, match=r"is for arm, but the policy is for 'feed_dog'"):
+    with refused(
+        HptError,
+        Code.MISMATCH,
+        value="feed_dog",
+        problem="is for arm, but the policy is for",
+        remedy="the policy",
+    ):
         load_model(Policy(replace(case.config, embodiment="feed_dog")), case.weights)
 
 
 def test_when_model_lacks_the_encoder_expect_it_named_or_left_out_on_request(reference):
     case = reference("tiny_mlp")
     encoder = ImageEncoderConfig(kind="resnet18")
-    policy = Policy(replace(case.config, image_encoder=encoder, image_height=224, image_width=224))
-    with pytest.raises(HptError, match=r"lacks 1\d\d tensors \(encoders\.image\.nets\.0\.conv1\.weight"):
+    shapes = {**case.config.shapes, "image": (2, 224, 224, 3)}
+    policy = Policy(replace(case.config, image_encoder=encoder, shapes=shapes))
+    with refused(HptError, Code.MISMATCH, problem="tensors (encoders.image.nets.0.conv1.weight"):
         load_model(policy, case.weights)
     report = load_model(policy, case.weights, without=("encoders",))
     assert report.tensors == len(torch.load(case.weights, weights_only=True))
@@ -205,7 +218,14 @@ def test_when_imagenet_weights_are_loaded_expect_every_view_and_the_classifier_r
 
 
 def test_when_policy_has_no_resnet_expect_a_sentence(make_policy, trunk_file):
-    with pytest.raises(HptError, match=r"image encoder is 'small_cnn', but ImageNet weights need 'resnet18'"):
+    with refused(
+        HptError,
+        Code.INVALID,
+        subject="the policy's image encoder",
+        value="small_cnn",
+        problem="but ImageNet weights need 'resnet18",
+        remedy="image encoder",
+    ):
         load_image_encoder(make_policy(), trunk_file)
 
 
@@ -233,7 +253,13 @@ def test_when_a_policy_has_no_image_encoder_expect_a_sentence(make_policy, trunk
     stems = (StemConfig("depth"), StemConfig("state"))
     sizes = {"depth_views": 1, "depth_height": 16, "depth_width": 24}
     policy = make_policy(stems=stems, views=0, image_height=0, image_width=0, **sizes)
-    with pytest.raises(HptError, match=r"but ImageNet weights need 'resnet18'"):
+    with refused(
+        HptError,
+        Code.INVALID,
+        subject="the policy's image encoder",
+        value="small_cnn",
+        problem="but ImageNet weights need 'resnet18",
+    ):
         load_image_encoder(policy, trunk_file)
 
 
@@ -245,7 +271,7 @@ def test_when_a_trunk_comes_from_a_whole_model_expect_what_was_left_out_to_be_sa
 
 def test_when_a_policy_has_no_trunk_expect_none_exported(make_policy, tmp_path):
     policy = make_policy(trunk=TrunkConfig(width=32, depth=0, heads=4))
-    with pytest.raises(HptError, match=r"has no trunk \(trunk\.depth is 0\)"):
+    with refused(HptError, Code.MISSING, subject="the policy", problem="has no trunk (trunk.depth is 0)"):
         export_trunk(policy, tmp_path / "trunk.pth")
 
 
@@ -262,7 +288,7 @@ def test_when_a_pickle_holds_code_expect_it_refused_and_not_run(make_policy, tmp
     Path("evil.pth").write_bytes(pickle.dumps({"trunk.blocks.0": RunsCode()}, protocol=2))
     torch.save({"trunk.blocks.0": RunsCode()}, "evil2.pth")
     for name in ("evil.pth", "evil2.pth"):
-        with pytest.raises(HptError, match=r"cannot be read"):
+        with refused(HptError, Code.DAMAGED, problem="cannot be read"):
             load_trunk(make_policy(), name)
     assert not Path("pickle_ran_code").exists()
 

@@ -28,6 +28,7 @@ from support.arm import COBOT, Arm  # noqa: E402
 from tool_rig import Script, shipped  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
+from hpt_ros import errors  # noqa: E402
 from hpt_ros.control import State  # noqa: E402
 from hpt_ros.embodiment import Embodiment  # noqa: E402
 from hpt_ros.nodes.common.composition import Composition  # noqa: E402
@@ -427,7 +428,7 @@ def test_when_control_msgs_is_not_installed_expect_its_package_named(monkeypatch
         installed_interface("control_msgs/action/GripperCommand", "embodiment 'x', output 'hand',")
     error = caught.value
     assert (error.code, error.value, error.expected) == (
-        "interface_missing", "control_msgs/action/GripperCommand", "control_msgs",
+        errors.Code.NOT_INSTALLED, "control_msgs/action/GripperCommand", "the Python package 'control_msgs'",
     )  # fmt: skip
     assert error.subject == "embodiment 'x', output 'hand',"
     assert "ros-jazzy-control-msgs" in error.remedy

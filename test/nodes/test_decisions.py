@@ -63,7 +63,7 @@ def test_when_the_folder_cannot_be_made_expect_activation_refused_with_a_sentenc
     node = rig.start(active=False, log_decisions=str(tmp_path / "file" / "logs"))
     assert rig.robot.change(Transition.TRANSITION_CONFIGURE)
     assert not rig.robot.change(Transition.TRANSITION_ACTIVATE)
-    assert "the parameter log_decisions names the folder" in node.refusal
-    assert "which cannot be made" in node.refusal
+    assert "the parameter log_decisions names the folder" in str(node.refusal)
+    assert "which cannot be made" in str(node.refusal)
     assert rig.state() is State.INACTIVE
     assert rig.robot.commands == []

@@ -322,7 +322,7 @@ def test_when_parameters_cannot_work_expect_configure_refused_with_a_sentence(ri
         active=False, load=False, **{name.replace(".", "__"): value for name, value in values.items()}
     )
     assert not rig.robot.change(Transition.TRANSITION_CONFIGURE)
-    assert sentence in node.refusal
+    assert sentence in str(node.refusal)
     assert rig.state() is State.UNCONFIGURED
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
 

@@ -27,6 +27,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
+from support.sizes import policy_config
 from support.told import told
 from trajectory_msgs.msg import JointTrajectory
 
@@ -37,7 +38,6 @@ from hpt_ros.errors import HptError
 from hpt_ros.model import (
     ImageEncoderConfig,
     Policy,
-    PolicyConfig,
     Statistics,
     StemConfig,
     TrunkConfig,
@@ -47,7 +47,7 @@ from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.policies.factory import load_policy
 from hpt_ros.policies.protocol import EncodesAhead, Observation
-from hpt_ros.resources import config_file
+from hpt_ros.resources import config_file, embodiment_file
 
 FILE = config_file("embodiments/feed_dog.yaml")
 ROBOT = Embodiment.load(FILE)
@@ -59,7 +59,7 @@ NS = 1_000_000_000
 def checkpoint(tmp_path_factory) -> Path:
     """A policy of random weights whose actions stay within 0.05 rad of HOME, saved as training saves it."""
     torch.manual_seed(0)
-    config = PolicyConfig(
+    config = policy_config(
         embodiment=ROBOT.name,
         observation_horizon=ROBOT.observation_horizon,
         action_horizon=ROBOT.action.horizon,
@@ -89,7 +89,7 @@ def test_when_a_checkpoint_has_a_mode_expect_absolute_chunks_for_the_control_roo
     folder = tmp_path / mode
     shutil.copytree(checkpoint, folder)
     robot = replace(ROBOT, action=replace(ROBOT.action, mode=mode))
-    (folder / "embodiment.yaml").write_text(robot.to_yaml(), encoding="utf-8")
+    embodiment_file(folder).write_text(robot.to_yaml(), encoding="utf-8")
     pose = (HOME + 0.01).astype(np.float32)
     inputs: dict[str, np.ndarray] = {
         "image": np.zeros((1, 1, 2, 96, 128, 3), np.uint8),
@@ -200,8 +200,8 @@ def test_when_checkpoint_is_of_another_robot_expect_configure_refused_naming_the
             make_node(composition.context, checkpoint=str(checkpoint), embodiment=str(file))
         )
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-        assert (
-            f"are of different embodiments: tick_hz is {ROBOT.tick_hz} in the first and 5.0" in node.refusal
+        assert f"are of different embodiments: tick_hz is {ROBOT.tick_hz} in the first and 5.0" in str(
+            node.refusal
         )
         assert node.state is State.UNCONFIGURED
 
@@ -216,14 +216,14 @@ def test_when_checkpoint_is_damaged_expect_configure_refused_with_a_sentence(che
     with Composition() as composition:
         node = composition.add(make_node(composition.context, checkpoint=str(broken)))
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-        assert "copy the checkpoint again" in node.refusal
+        assert "copy the checkpoint again" in str(node.refusal)
 
 
 def test_when_device_is_not_there_expect_configure_refused_with_a_sentence(checkpoint):
     with Composition() as composition:
         node = composition.add(make_node(composition.context, checkpoint=str(checkpoint), device="cuda:99"))
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-        assert "the parameter device is 'cuda:99', which torch cannot use here" in node.refusal
+        assert "the parameter device is 'cuda:99', which torch cannot use here" in str(node.refusal)
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -285,9 +285,9 @@ def test_when_parameter_file_is_wrong_expect_one_sentence_and_status_2():
 )
 def test_when_the_horizons_of_a_checkpoint_disagree_expect_both(checkpoint, tmp_path, old, new, message):
     folder = Path(shutil.copytree(checkpoint, tmp_path / "mixed"))
-    text = (folder / "embodiment.yaml").read_text(encoding="utf-8")
+    text = embodiment_file(folder).read_text(encoding="utf-8")
     assert old in text
-    (folder / "embodiment.yaml").write_text(text.replace(old, new), encoding="utf-8")
+    embodiment_file(folder).write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(HptError, match=message):
         load_policy("checkpoint", checkpoint=str(folder), embodiment_file="", device="cpu", threads=1, seed=0)
 
@@ -295,7 +295,7 @@ def test_when_the_horizons_of_a_checkpoint_disagree_expect_both(checkpoint, tmp_
 def test_a_tick_encoded_ahead_gives_the_same_chunk_and_its_picture_is_not_looked_at_again(tmp_path):
     torch.manual_seed(1)
     robot = replace(ROBOT, observation_horizon=2)
-    config = PolicyConfig(
+    config = policy_config(
         embodiment=robot.name, observation_horizon=2, action_horizon=robot.action.horizon, state_dim=7, action_dim=7,
         views=2, image_height=96, image_width=128, trunk=TrunkConfig(depth=1, width=32, heads=2),
         stems=(StemConfig(modality="image", tokens=2), StemConfig(modality="state", tokens=2)),
@@ -334,4 +334,4 @@ def test_when_a_backend_cannot_be_had_expect_configure_refused_with_a_sentence(c
             make_node(composition.context, checkpoint=str(checkpoint), backend="eager", precision="int8")
         )
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-        assert "the backend 'eager' computes in float32, not in 'int8'" in node.refusal
+        assert "the backend 'eager' computes in float32, not in 'int8'" in str(node.refusal)

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from tool_rig import POSES, Script, running
 
 from hpt_ros.control import State
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.kinematics import read_urdf, root_link
 
 LINKS = "".join(
@@ -80,7 +80,9 @@ def test_without_a_urdf_nothing_is_drawn_and_the_log_says_so(rig, capfd):
 def test_when_the_link_is_unknown_expect_configure_refused_and_then_nothing_left_behind(rig):
     node = rig.start(active=False, robot_description=URDF, prediction__link="l33")
     assert not rig.robot.change(Transition.TRANSITION_CONFIGURE)
-    assert "prediction.link is 'l33', but the moving links of robot_description are l1, l2" in node.refusal
+    assert "prediction.link is 'l33', expected one of the moving links of robot_description: l1, l2" in str(
+        node.refusal
+    )
     topics = {name for name, _ in node.get_publisher_names_and_types_by_node("policy_node", "/")}
     assert COMMANDS not in topics
 
@@ -115,5 +117,6 @@ def test_when_an_output_to_be_drawn_is_unknown_expect_configure_refused_with_the
         node = rig.start(active=False, loaded=loaded, prediction__link="tol")
         assert not rig.robot.change(Transition.TRANSITION_CONFIGURE)
         assert (
-            "'tol', but the Cartesian outputs of the embodiment file are tool; did you mean" in node.refusal
+            "'tol', expected one of the Cartesian outputs of the embodiment file: tool; did you mean"
+            in str(node.refusal)
         )

@@ -167,7 +167,7 @@ def test_calls_at_the_wrong_moment_are_refused(graph):
     assert not again.success
     assert "is being recorded; stop or discard it first" in again.message
     wrong = robot.call(StopEpisode, outcome=7)
-    assert (wrong.success, wrong.message) == (False, "the outcome is 7, but 0 to 2 was expected")
+    assert (wrong.success, wrong.message) == (False, "the outcome is 7, expected 0 to 2; correct it")
     quiet = robot.call(StopEpisode)
     assert quiet.success
     assert "NOTHING came on /eye, /joint_states, /command" in quiet.message

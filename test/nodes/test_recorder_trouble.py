@@ -91,7 +91,7 @@ def test_when_the_disk_is_nearly_full_expect_a_whole_bag(composition, small_disk
         assert bag.topics["/joint_states"].count == 1
     again = robot.call(StartEpisode)
     assert not again.success
-    assert "MiB free, but 8 were expected (twice keep_free_mb); make room" in again.message
+    assert "MiB free, expected 8 MiB (twice keep_free_mb); make room" in again.message
 
 
 def test_when_a_write_fails_for_want_of_space_expect_the_rest_readable_and_the_recorder_alive(

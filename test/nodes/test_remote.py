@@ -26,7 +26,7 @@ from hpt_ros.control import State
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.inference import remote
 from hpt_ros.nodes.inference.inference_node import InferenceNode
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.serialization import pack, unpack
 
 REMOTE: dict[str, Any] = {"load": False, "policy": "remote", "embodiment": FILE}
@@ -151,7 +151,9 @@ def test_when_there_is_no_inference_node_expect_configure_refused_with_the_remed
     monkeypatch.setattr(remote, "CARD_TIMEOUT_S", 0.2)
     node = rig.start(active=False, **REMOTE, remote__node="/gpu/inference")
     assert not rig.robot.change(Transition.TRANSITION_CONFIGURE)
-    assert "is '/gpu/inference', but no inference node of that name was found within 0.2 s" in node.refusal
+    assert "is '/gpu/inference', but no inference node of that name was found within 0.2 s" in str(
+        node.refusal
+    )
 
 
 @pytest.mark.parametrize("data", ["[]", "{}", '{"embodiment": 1}', "no JSON"])
@@ -164,15 +166,15 @@ def test_when_the_inference_node_is_for_another_robot_expect_the_field_and_both_
     offer(rig, replace(ROBOT, tick_hz=20.0))
     node = rig.start(active=False, **REMOTE)
     assert not rig.robot.change(Transition.TRANSITION_CONFIGURE)
-    assert "inference node '/inference_node'" in node.refusal
-    assert "tick_hz" in node.refusal
-    assert "20" in node.refusal
+    assert "inference node '/inference_node'" in str(node.refusal)
+    assert "tick_hz" in str(node.refusal)
+    assert "20" in str(node.refusal)
 
 
 def test_when_the_robots_side_has_no_embodiment_file_expect_configure_refused(rig):
     node = rig.start(active=False, load=False, policy="remote")
     assert not rig.robot.change(Transition.TRANSITION_CONFIGURE)
-    assert "the parameter embodiment is empty, but policy is 'remote'" in node.refusal
+    assert "the parameter embodiment is empty, but policy is 'remote'" in str(node.refusal)
 
 
 def test_when_the_inference_node_starts_later_expect_waiting_and_then_the_robots_side_ready() -> None:

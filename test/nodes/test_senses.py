@@ -22,7 +22,7 @@ from hpt_msgs.action import RunPolicy
 from hpt_msgs.srv import SetTask
 from hpt_ros.control import ControlConfig, State
 from hpt_ros.observation import TickGrid, decode_command
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
 from rosbag_tools.reading.reader import Bag
@@ -215,8 +215,8 @@ def test_the_language_stream_sets_the_task_and_cannot_name_an_unknown_one(rig):
 def test_when_the_first_task_is_unknown_expect_configure_refused_with_those_known(rig, values, sentence):
     node = rig.start(active=False, loaded=rig.policy.loaded(), **values)
     node.trigger_configure()
-    assert sentence in node.refusal
-    assert node.refusal.endswith("the parameter task says what the robot begins with")
+    assert sentence in str(node.refusal)
+    assert str(node.refusal).endswith("the parameter task says what the robot begins with")
     assert rig.state() is State.UNCONFIGURED
 
 

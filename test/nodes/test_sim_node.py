@@ -27,7 +27,7 @@ from hpt_ros.errors import HptError
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.sim.sim_node import SimNode
 from hpt_ros.sim.panda import JOINT_NAMES
-from hpt_ros.sim.task import START_RAD
+from hpt_ros.sim.tasks.feed_dog.task import START_RAD
 
 WAIT_S = 60.0  # wall time; only a broken graph takes so long
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.observation import DecodeError, InvalidSampleError, ObservationBuffer, TickGrid
 
 MS = 1_000_000
@@ -213,7 +214,13 @@ def test_refused_messages_do_not_count_and_the_tick_says_so(robot, messages):
 
 
 def test_messages_that_do_not_fit_the_file_are_errors(robot, messages):
-    with pytest.raises(DecodeError, match="lacks the joint 'b'"):
+    with refused(
+        DecodeError,
+        Code.UNKNOWN,
+        subject="stream 'joints' (topic /joint_states)",
+        value="b",
+        problem="lacks the joint",
+    ):
         ObservationBuffer(robot).push_message("joints", messages.joints(("a", "z")), BASE)
 
 
@@ -266,13 +273,20 @@ def test_when_an_array_does_not_fit_expect_error(robot, name, value):
 
 
 def test_when_the_stream_is_unknown_expect_the_known_ones(robot):
-    with pytest.raises(HptError, match="no stream 'top'; its streams are left, right, joints"):
+    with refused(
+        HptError,
+        Code.MISSING,
+        subject="embodiment 'tiny'",
+        value="top",
+        problem="no stream",
+        remedy="its streams are left, right, joints",
+    ):
         ObservationBuffer(robot).push("top", BASE, BASE, image(1))
 
 
 @pytest.mark.parametrize("settle_s", [-0.1, 1.5, float("nan")])
 def test_when_settle_is_out_of_range_expect_error(robot, settle_s):
-    with pytest.raises(HptError, match="settle_s is"):
+    with refused(HptError, Code.INVALID, subject="settle_s"):
         ObservationBuffer(robot, settle_s=settle_s)
 
 

@@ -74,11 +74,16 @@ def test_a_path_leads_to_its_number(message, path, expected):
     ("message", "path", "kind", "said"),
     [
         (Float32(), "date", DecodeError, "no field 'date'.*did you mean 'data'"),
-        (String(data="x"), "data", DecodeError, "has a str at 'data', but a number was expected"),
+        (String(data="x"), "data", DecodeError, "has a str at 'data', expected a number"),
         (Twist(), "linear", DecodeError, "has a Vector3 at 'linear'"),
         (Float32(), "data[0]", DecodeError, "no list at"),
         (Float32MultiArray(data=[1.0]), "data[1]", InvalidSampleError, "list of 1 values"),
-        (JointState(name=["a"], effort=[1.0]), "effort[name=b]", DecodeError, r"no 'b' among name \(a\)"),
+        (
+            JointState(name=["a"], effort=[1.0]),
+            "effort[name=b]",
+            DecodeError,
+            "no 'b' among name, expected one of a",
+        ),
         (JointState(name=["a"]), "effort[name=a]", InvalidSampleError, "list of 0 values"),
         (JointState(), "effort[name=a]", InvalidSampleError, "without name"),
         (JointState(name=["a"]), "effort[names=a]", DecodeError, "no list 'names' beside"),
@@ -161,9 +166,9 @@ def test_a_command_to_a_place_in_an_array():
         (
             "values: [data], joints",
             "joints",
-            "did you mean.*or give the paths of its numbers as values|takes no key|needs the key",
+            "no values give the paths of its numbers",
         ),
-        ("std_msgs/msg/Float32", "Float32", "one such as std_msgs/msg/Float32 was expected"),
+        ("std_msgs/msg/Float32", "Float32", "expected one such as std_msgs/msg/Float32"),
         ("values: [data], joints: [finger]", "values: [data, data]", "the path 'data' among its values"),
         ("values: [data], joints: [finger]", "values: ['data..x']", "the path 'data..x'"),
         ("joints: [finger]", "joints: [finger, thumb]", "1 values and 2 joints"),
@@ -171,9 +176,9 @@ def test_a_command_to_a_place_in_an_array():
         (
             "names: [finger], values: [data]",
             "names: [finger], values: ['a[b=c]']",
-            "a command is written to fields",
+            "since a command is written to them",
         ),
-        ("names: [finger], values: [data]", "names: [finger]", "give the paths of its numbers as values"),
+        ("names: [finger], values: [data]", "names: [finger]", "no values give the paths of its numbers"),
     ],
 )
 def test_when_a_file_has_wrong_paths_expect_it_said(old, new, said):

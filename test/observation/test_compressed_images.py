@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.refused import refused
 
 from hpt_ros.embodiment import ImageSpec, Stream
+from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode, is_depth
 from hpt_ros.observation.formats import parse_format
 
@@ -139,7 +141,13 @@ def test_when_mono16_is_compressed_expect_the_grey_of_the_raw_image():
 @pytest.mark.parametrize("format_", ["png", "", "16UC1; png compressed ", "16UC1; png"])
 def test_when_an_image_stream_gets_distances_expect_the_remedy(format_):
     message = packed(coded(np.full((16, 24), 900, np.uint16), ".png"), format_)
-    with pytest.raises(DecodeError, match="16 bits .* modality: depth, or encoding: mono16") as caught:
+    with refused(
+        DecodeError,
+        Code.INVALID,
+        subject="stream 'eye' (topic /eye)",
+        problem="16 bits",
+        remedy="modality: depth, or encoding: mono16",
+    ) as caught:
         decode(PACKED, message)
     assert type(caught.value) is DecodeError
     depth = dataclasses.replace(PACKED, modality="depth")
@@ -173,7 +181,14 @@ def test_one_channel_without_a_name_is_grey(encoding):
 @pytest.mark.parametrize(("key", "order"), [("bgr8", -1), ("rgb8", 1)])
 def test_when_channels_have_no_order_expect_the_streams_encoding_to_give_it(key, order):
     message = raw(scene(), "8UC3")
-    with pytest.raises(DecodeError, match="'8UC3', which does not say .* encoding: bgr8"):
+    with refused(
+        DecodeError,
+        Code.MISSING,
+        subject="stream 'eye' (topic /eye)",
+        value="8UC3",
+        problem="which does not say",
+        remedy="encoding: bgr8",
+    ):
         decode(RAW, message)
     np.testing.assert_array_equal(
         decode(dataclasses.replace(RAW, encoding=key), message), scene()[..., ::order]
@@ -181,8 +196,13 @@ def test_when_channels_have_no_order_expect_the_streams_encoding_to_give_it(key,
 
 
 def test_when_a_raw_image_is_of_distances_expect_the_remedy():
-    with pytest.raises(
-        DecodeError, match="'16UC1', which are distances; give the stream modality: depth, or enc"
+    with refused(
+        DecodeError,
+        Code.CONFLICT,
+        subject="stream 'eye' (topic /eye)",
+        value="16UC1",
+        problem="which are distances",
+        remedy="give the stream modality: depth, or enc",
     ):
         decode(RAW, raw(scene(1, np.uint16), "16UC1"))
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.refused import refused
 
 from hpt_ros.angles import TURN, shortest
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import Code
 from hpt_ros.observation import CommandTrack, InvalidSampleError, ObservationBuffer, decode
 
 MS = 1_000_000
@@ -45,7 +47,13 @@ def test_when_joints_are_decoded_expect_cosine_and_sine_in_the_place_of_the_posi
     )
     found = decode(stream, messages.joints(("spin", "a"), (3.0, 0.5), (0.1, 0.2)))
     np.testing.assert_array_equal(found, [0.5, np.cos(3.0), np.sin(3.0), 0.2, 0.1])
-    with pytest.raises(InvalidSampleError, match=r"value nan for 'spin.position'"):
+    with refused(
+        InvalidSampleError,
+        Code.NOT_FINITE,
+        subject="stream 'joints' (topic /joint_states)",
+        value="spin.position",
+        problem="value nan for",
+    ):
         decode(stream, messages.joints(("spin", "a"), (float("nan"), 0.5), (0.1, 0.2)))
 
 

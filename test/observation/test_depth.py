@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from support.refused import refused
 
 from hpt_ros.embodiment import ImageSpec, Stream
+from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode
 
 
@@ -144,8 +146,8 @@ def test_when_the_parameters_leave_no_distance_expect_not_measured():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_when_the_parameters_are_not_finite_expect_invalid_sample(distances, bad):
-    with pytest.raises(
-        InvalidSampleError, match=r"'near' \(topic /near\).*parameters (nan|inf) and 1, but finite"
+    with refused(
+        InvalidSampleError, Code.NOT_FINITE, subject="stream 'near' (topic /near)", problem="parameters"
     ):
         decode(packed(), compressed(distances, "32FC1; compressedDepth", bad, 1.0))
 
@@ -158,7 +160,7 @@ def test_when_the_parameters_are_not_finite_expect_invalid_sample(distances, bad
         (SimpleNamespace(format="16UC1; compressedDepth rvl", data=bytes(90)), InvalidSampleError, "claims 0x0"),
         (SimpleNamespace(format="16UC1; jpeg", data=b"\xff\xd8\xff" + bytes(9)), DecodeError, "JPEG, which does not"),
         (SimpleNamespace(format="32FC1; tiff", data=bytes(90)), DecodeError, "only be read from compressedDepth"),
-        (SimpleNamespace(format="rgb8; jpeg", data=bytes(90)), DecodeError, "encoding 'rgb8', but one of 16UC1"),
+        (SimpleNamespace(format="rgb8; jpeg", data=bytes(90)), DecodeError, "encoding 'rgb8', expected one of 16UC1"),
         (SimpleNamespace(format="", data=bytes(90)), InvalidSampleError, "neither JPEG nor PNG"),
     ],
 )  # fmt: skip
@@ -177,12 +179,26 @@ def test_when_compressed_depth_is_cut_short_expect_it_refused(distances):
 
 def test_when_the_png_has_eight_bits_expect_it_refused():
     message = compressed(np.zeros((8, 12), np.uint8), "16UC1; compressedDepth")
-    with pytest.raises(InvalidSampleError, match=r"type uint8, but one channel of uint16"):
+    with refused(
+        InvalidSampleError,
+        Code.WRONG_SHAPE,
+        subject="stream 'near' (topic /near)",
+        value=(8, 12),
+        problem="type uint8",
+        expected="one channel of uint16",
+    ):
         decode(packed(), message)
 
 
 def test_when_an_image_is_no_depth_expect_the_encodings_named(distances):
-    with pytest.raises(DecodeError, match="depth of encoding '16UC2', but one of 16UC1, mono16, 32FC1"):
+    with refused(
+        DecodeError,
+        Code.UNKNOWN,
+        subject="stream 'near' (topic /near)",
+        value="16UC2",
+        problem="depth of encoding",
+        expected="one of 16UC1, mono16, 32FC1",
+    ):
         decode(stream(), image(distances, "16UC2"))
 
 
@@ -192,7 +208,13 @@ def test_when_an_image_is_no_depth_expect_the_encodings_named(distances):
 def test_when_sizes_do_not_fit_expect_invalid_sample(distances, change):
     message = image(distances, "16UC1")
     vars(message).update(change)
-    with pytest.raises(InvalidSampleError, match="bytes that claims .* check the camera driver"):
+    with refused(
+        InvalidSampleError,
+        Code.INVALID,
+        subject="stream 'near' (topic /near)",
+        problem="bytes that claims",
+        remedy="check the camera driver",
+    ):
         decode(stream(), message)
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError
+from hpt_ros.errors import Code
 from hpt_ros.observation import ObservationBuffer, decode
 
 MS = 1_000_000
@@ -107,7 +109,14 @@ def test_when_the_clock_jumps_expect_the_gripper_where_it_was(push) -> None:
 
 
 def test_when_holds_names_another_joint_or_messages_must_be_whole_expect_a_sentence() -> None:
-    with pytest.raises(EmbodimentError, match="'finger' in holds, but one of its joints"):
+    with refused(
+        EmbodimentError,
+        Code.INVALID,
+        subject="embodiment text, stream 'joints'",
+        value="finger",
+        problem="in holds",
+        expected="one of its joints",
+    ):
         robot_of("[finger]")
     with pytest.raises(EmbodimentError, match="add partial: true"):
         robot_of("[gripper]", partial=False)

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import serialize_message
 from rosbags.typesys import Stores, get_typestore
+from support.refused import refused
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.observation import InvalidSampleError, ObservationBuffer, ObservationWindow, decode, stamp_ns
 
 MS = 1_000_000
@@ -132,8 +133,13 @@ def test_an_absent_stream_says_why_when_the_tick_is_invalid_too(everything):
 
 
 def test_when_an_optional_modality_is_unknown_expect_the_known_ones(everything):
-    with pytest.raises(
-        HptError, match="modality 'dept' is unknown, .* image, depth, .* did you mean 'depth'"
+    with refused(
+        HptError,
+        Code.UNKNOWN,
+        subject="the optional modality",
+        value="dept",
+        expected="image, depth",
+        remedy="did you mean 'depth",
     ):
         ObservationBuffer(everything, optional=frozenset({"dept"}))
 
@@ -189,7 +195,7 @@ def test_a_robot_with_a_task_from_before_a_jump_needs_no_new_one(everything):
     ],
 )
 def test_when_an_array_does_not_fit_expect_error(everything, name, value):
-    with pytest.raises(HptError, match=f"stream '{name}' was given an array of shape .* were expected"):
+    with pytest.raises(HptError, match=f"stream '{name}' was given an array of shape .* expected"):
         ObservationBuffer(everything).push(name, BASE, BASE, value)
 
 
@@ -203,7 +209,7 @@ def test_newest_is_the_newest_sample_by_its_stamp(robot):
     stamp, value = newest
     assert stamp == BASE
     assert value.tolist() == [1, 2, 3, 4]
-    with pytest.raises(HptError, match="no stream 'top'"):
+    with refused(HptError, Code.MISSING, subject="embodiment 'tiny'", value="top", problem="no stream"):
         buffer.newest("top")
 
 

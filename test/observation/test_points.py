@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from support.refused import refused
 
 from hpt_ros.embodiment import Stream
+from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode
 from hpt_ros.observation.points import MAX_DISTANCES, far_apart
 
@@ -148,7 +150,12 @@ def test_when_sizes_do_not_fit_expect_invalid_sample(change, words):
 
 
 def test_when_no_point_is_finite_expect_invalid_sample():
-    with pytest.raises(InvalidSampleError, match="6 points of which none is finite"):
+    with refused(
+        InvalidSampleError,
+        Code.NOT_FINITE,
+        subject="stream 'cloud' (topic /cloud)",
+        problem="6 points of which none is finite",
+    ):
         decode(stream(), cloud(np.full((6, 3), np.nan)))
 
 
@@ -164,12 +171,23 @@ def test_when_a_double_does_not_fit_a_float_expect_the_point_dropped():
 def test_when_a_coordinate_is_missing_or_no_float_expect_the_fields_named(change):
     message = cloud(np.arange(18.0).reshape(6, 3))
     vars(message.fields[2]).update(change)
-    with pytest.raises(DecodeError, match=r"fields x \(datatype 7\), .* but 'y' as float32 or float64"):
+    with refused(
+        DecodeError,
+        Code.INVALID,
+        subject="stream 'cloud' (topic /cloud)",
+        expected="y' as float32 or float64",
+    ):
         decode(stream(), message)
 
 
 def test_when_an_offset_lies_beyond_the_point_expect_invalid_sample():
     message = cloud(np.arange(18.0).reshape(6, 3))
     message.fields[2].offset = 2**32 - 1
-    with pytest.raises(InvalidSampleError, match="point_step of 12"):
+    with refused(
+        InvalidSampleError,
+        Code.INVALID,
+        subject="stream 'cloud' (topic /cloud)",
+        value=72,
+        problem="point_step of 12",
+    ):
         decode(stream(), message)

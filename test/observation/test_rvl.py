@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from support.refused import refused
 
 from hpt_ros.embodiment import ImageSpec, Stream
+from hpt_ros.errors import Code
 from hpt_ros.observation import InvalidSampleError, decode
 from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.rvl import decode_rvl
@@ -111,13 +113,18 @@ def test_metres_are_those_of_the_same_numbers_as_png():
 @given(st.integers(1, 60))
 def test_when_words_lack_expect_it_refused(cut):
     pixels = np.random.default_rng(2).integers(1, 65_536, (8, 12)).astype(np.uint16)
-    with pytest.raises(InvalidSampleError, match="do not fill their 12x8 pixels"):
+    with refused(
+        InvalidSampleError,
+        Code.INVALID,
+        subject="stream 'near' (topic /near)",
+        problem="do not fill their 12x8 pixels",
+    ):
         decode(STREAM, message(encoded(pixels)[: -4 * cut]))
 
 
 @pytest.mark.parametrize("size", [(0, 12), (8, 0), (2**31, 2**31), (100_000, 100_000)])
 def test_when_the_size_cannot_be_expect_it_refused(size):
-    with pytest.raises(InvalidSampleError, match=r"claims \d+x\d+ pixels, but 1 to"):
+    with refused(InvalidSampleError, Code.INVALID, subject="stream 'near' (topic /near)"):
         decode(STREAM, message(struct.pack("<II", *size) + bytes(40)))
 
 

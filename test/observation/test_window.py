@@ -6,9 +6,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment, ImageSpec
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.observation import ObservationWindow, Tick, assemble
 
 
@@ -56,7 +57,7 @@ def test_a_gap_starts_the_episode_anew(robot, broken):
     if broken is not None:
         assert not window.push(broken)
         assert window.latest is None
-        with pytest.raises(HptError, match="0 ticks were given"):
+        with refused(HptError, Code.OUT_OF_RANGE, subject="0 ticks", problem="were given"):
             window.inputs()
     assert window.push(tick(5))
     assert seen(window.inputs()) == [5, 5, 5]
@@ -78,12 +79,12 @@ def test_when_views_differ_in_size_expect_both_named(robot: Embodiment):
     other = dataclasses.replace(
         robot, streams=(left, dataclasses.replace(right, image=ImageSpec(10, 12)), joints)
     )
-    with pytest.raises(HptError, match="left 8x12x3, right 10x12x3, but one size"):
+    with refused(HptError, Code.WRONG_SHAPE, problem="left 8x12x3, right 10x12x3", expected="one size"):
         assemble(other, [tick(1)])
 
 
 def test_when_a_tick_is_invalid_expect_error(robot):
-    with pytest.raises(HptError, match="all valid, were expected"):
+    with refused(HptError, Code.OUT_OF_RANGE, subject="2 ticks", expected="all valid"):
         assemble(robot, [tick(1), tick(2, valid=False)])
 
 
@@ -207,7 +208,9 @@ def test_when_a_commanded_joint_is_not_observed_expect_previous_actions_once_all
 def test_when_the_previous_action_is_no_command_expect_the_names(everything, action):
     window = ObservationWindow(everything)
     window.push(full_tick(5))
-    with pytest.raises(HptError, match="one finite value for each of b, a was expected"):
+    with refused(
+        HptError, Code.NOT_FINITE, subject="the previous action", expected="one finite value for each of b, a"
+    ):
         window.push(full_tick(6), action)
 
 
@@ -219,5 +222,5 @@ def test_when_depth_views_differ_in_size_expect_both_named(everything):
             for item in everything.streams
         ),
     )
-    with pytest.raises(HptError, match="the depth streams have the sizes near 8x12, far 9x12, but one size"):
+    with refused(HptError, Code.WRONG_SHAPE, problem="near 8x12, far 9x12", expected="one size"):
         assemble(other, [full_tick(1)])

@@ -7,12 +7,15 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from support.refused import refused
 from support.tiny_senses import Senses
 
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import DatasetError, open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
+from hpt_ros.errors import Code
 from hpt_ros.learning import open_cache
 from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
@@ -98,7 +101,7 @@ def test_when_the_robot_is_another_expect_the_field(senses, bags, tmp_path):
     out = tmp_path / "out"
     convert([bags / "bag0"], out, senses.embodiment)
     other = Embodiment.loads(senses.text.replace("points: 6", "points: 5"))
-    with pytest.raises(EmbodimentError, match="points is 5 in the first and 6"):
+    with refused(EmbodimentError, Code.MISMATCH, problem="points is 5 in the first and 6"):
         convert([bags / "bag1"], out, other, Options(append=True))
     with pytest.raises(BagError, match="actions of the source 'command', but 'state' was asked for"):
         convert([bags / "bag1"], out, senses.embodiment, Options(append=True, action_source="state"))
@@ -118,6 +121,24 @@ def test_when_it_is_no_dataset_of_ours_expect_a_sentence(senses, bags, tmp_path,
         path.write_text(json.dumps({**json.loads(path.read_text()), "total_frames": 3}))
     with pytest.raises(DatasetError, match="cannot be appended to"):
         convert([bags / "bag1"], out, senses.embodiment, Options(append=True))
+
+
+def test_when_the_episode_table_has_no_quantiles_expect_a_remedy_that_works(senses, bags, tmp_path, capsys):
+    folder = tmp_path / "dataset"
+    convert([bags / "bag0"], folder, senses.embodiment)
+    path = next((folder / "meta/episodes").rglob("*.parquet"))
+    table = pq.read_table(path)
+    lost = [name for name in table.column_names if name.rpartition("/")[2] in ("q01", "q50")]
+    pq.write_table(table.drop_columns(lost), path)
+    (tmp_path / "robot.yaml").write_text(senses.text)
+    common = ["--embodiment", str(tmp_path / "robot.yaml"), "--out", str(folder)]
+    assert main(["convert", str(bags / "bag1"), *common, "--append"]) == 2
+    said = capsys.readouterr().err
+    assert "row 0, has no " in said
+    assert "stats/" in said
+    assert "convert all bags again" in said
+    assert main(["convert", str(bags), *common, "--overwrite"]) == 0
+    assert len(open_dataset(folder).episodes) == 3
 
 
 def test_the_command_line_appends(senses, bags, tmp_path, capsys):

@@ -8,7 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+from support.refused import refused
 
+from hpt_ros.errors import Code
 from hpt_ros.extras import MissingExtraError
 from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
@@ -46,5 +48,11 @@ def test_when_there_is_no_cluster_expect_how_to_start_one(robot, bag, tmp_path):
 
 def test_when_ray_is_not_installed_expect_what_installs_it(robot, bag, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match="make setup EXTRAS=ray"):
+    with refused(
+        MissingExtraError,
+        Code.NOT_INSTALLED,
+        subject="hpt convert on a cluster",
+        value="ray",
+        remedy="make setup EXTRAS=ray",
+    ):
         convert([bag], tmp_path / "out", robot.embodiment, Options(ray="local"))

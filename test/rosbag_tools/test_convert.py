@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from support.refused import refused
 
 from hpt_ros.cli.main import main
 from hpt_ros.dataset.metadata import read_image_sizes
 from hpt_ros.embodiment import Embodiment, EmbodimentError
+from hpt_ros.errors import Code
 from rosbag_tools.bag_schema import EVENTS_TOPIC, KEY_EMBODIMENT, KEY_OUTCOME, KEY_TASK
 from rosbag_tools.bootstrap.first_embodiment import first_embodiment
 from rosbag_tools.converting.convert import Options, convert
@@ -166,8 +168,10 @@ def test_when_only_the_tolerance_was_chosen_anew_expect_the_bag_to_convert(robot
 def test_when_the_bag_is_of_another_robot_expect_field_and_both_values(robot, tmp_path):
     other = robot.text.replace("joints: [a, b]", "joints: [a, z]")
     bag = robot.write(tmp_path / "bag", custom={KEY_EMBODIMENT: other})
-    with pytest.raises(
-        EmbodimentError, match=r"streams\.joints\.joints is \['a', 'z'\] in the first and \['a', 'b'\]"
+    with refused(
+        EmbodimentError,
+        Code.MISMATCH,
+        problem="streams.joints.joints is ['a', 'z'] in the first and ['a', 'b']",
     ):
         convert([bag], tmp_path / "out", robot.embodiment)
     assert not (tmp_path / "out").exists()
@@ -378,7 +382,7 @@ def test_when_an_option_is_wrong_expect_its_value(options, match):
 
 def test_when_a_joint_is_not_measured_expect_it_named_before_anything_is_written(robot, bag, tmp_path):
     text = robot.text.replace("joints: [a, b]", "joints: [a]")
-    with pytest.raises(EmbodimentError, match="joint 'b'"):
+    with refused(EmbodimentError, Code.INVALID, subject="embodiment 'tiny'", value="b"):
         convert([bag], tmp_path / "out", Embodiment.loads(text), Options(action_source="state"))
     assert listing(tmp_path) == ["bag"]
 

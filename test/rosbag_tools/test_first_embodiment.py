@@ -10,12 +10,14 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from support.refused import refused
 from support.tiny_senses import Senses
 
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.embodiment.estimates import MARGIN_LEAST, MARGIN_SHARE
+from hpt_ros.errors import Code
 from rosbag_tools.bag_schema import KEY_EMBODIMENT
 from rosbag_tools.bootstrap.first_embodiment import first_embodiment
 from rosbag_tools.bootstrap.sensors import CHECK
@@ -160,7 +162,7 @@ def test_when_the_tick_rate_is_not_whole_expect_it_refused(bag, tick_hz):
 
 @pytest.mark.parametrize("name", ["My Robot", "x\ny: 1", '"', "x" * 99])
 def test_when_the_name_is_not_allowed_expect_it_refused(bag, name):
-    with pytest.raises(EmbodimentError, match="rename it"):
+    with refused(EmbodimentError, Code.OUT_OF_RANGE, remedy="rename it"):
         made(bag, name=name)
 
 
@@ -220,7 +222,7 @@ def test_when_a_file_is_wrong_expect_check_to_say_so(tmp_path, capsys):
     assert main(["embodiment", "check", str(file)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("hpt embodiment check: error: ")
-    assert "has format 'other'" in error
+    assert "format is 'other'" in error
 
 
 def test_a_bag_that_carries_its_file_is_pointed_out(robot, tmp_path, capsys):

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import pytest
+from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.embodiment.streams import check_recorded_topic, check_topic
+from hpt_ros.errors import Code
 from rosbag_tools.bootstrap.first_embodiment import first_embodiment
 from rosbag_tools.converting.convert import convert
 from rosbag_tools.errors import BagError
@@ -54,13 +56,13 @@ def test_topics_of_any_name_are_inspected_and_converted(robot, tmp_path, storage
 @pytest.mark.parametrize("topic", ["/cam-1/x", "1cam/x", "/a.b"])
 def test_a_name_that_only_recordings_have_is_none_that_a_node_takes(topic):
     check_recorded_topic(topic, "the test")
-    with pytest.raises(EmbodimentError, match="a ROS 2 name such as"):
+    with refused(EmbodimentError, Code.INVALID, subject="the test, topic", expected="a ROS 2 name such as"):
         check_topic(topic, "the test")
 
 
 @pytest.mark.parametrize("topic", ["", "/", "~/x", "/a//b", "/a b", "/a\n", "x/", "/" + "a" * 300])
 def test_what_is_no_name_at_all_is_refused(topic):
-    with pytest.raises(EmbodimentError, match="a topic name such as"):
+    with refused(EmbodimentError, Code.INVALID, subject="the test, topic", expected="a topic name such as"):
         check_recorded_topic(topic, "the test")
 
 

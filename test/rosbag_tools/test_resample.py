@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
+from support.refused import refused
 
+from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError, ObservationBuffer, ObservationWindow
 from rosbag_tools.converting.resample import Resampler
 
@@ -110,15 +111,23 @@ def test_refused_messages_are_told(robot):
         resampler.push(topic, message, log_ns)
     rows = resampler.finish()
     assert "'b.velocity'" in resampler.refused["joints"]
-    assert "'a', but a finite" in resampler.refused["action"]
+    assert "'a', expected a finite" in resampler.refused["action"]
     assert all("last message was refused" in row.missing["action"] for row in rows[-2:])
 
 
 def test_messages_that_do_not_fit_are_errors(robot):
     resampler = Resampler(robot.embodiment)
-    with pytest.raises(DecodeError, match="lacks the joint 'a'"):
+    with refused(
+        DecodeError,
+        Code.UNKNOWN,
+        subject="stream 'joints' (topic /joint_states)",
+        value="a",
+        problem="lacks the joint",
+    ):
         resampler.push("/joint_states", robot.joints(0.0, 1, ("b", "z")), 1)
     message = robot.command(0.0, 1)
     message.joint_names = ["a", "z"]
-    with pytest.raises(DecodeError, match="lacks the joint 'b'"):
+    with refused(
+        DecodeError, Code.UNKNOWN, subject="the action (topic /command)", value="b", problem="lacks the joint"
+    ):
         resampler.push("/command", message, 1)

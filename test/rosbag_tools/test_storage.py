@@ -43,7 +43,7 @@ def test_what_is_read_is_what_rosbags_reads(robot, tmp_path, kind, compression):
         wanted = [(item.topic, log_ns, bytes(data)) for item, log_ns, data in reader.messages()]
         times = reader.start_time, reader.end_time - 1
     with Bag.open(bag) as opened:
-        files = opened._storage.files
+        files = opened._files
         found = [(item.topic, log_ns, data) for item, log_ns, data in files.messages(files.channels)]
         assert (opened.start_ns, opened.end_ns) == times
         assert opened.custom[KEY_TASK] == "pour\nslowly"

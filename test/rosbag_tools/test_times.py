@@ -14,7 +14,7 @@ from support.tiny_robot import MS, START_NS
 
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
-from hpt_ros.dataset.conversion_report import Dropped, read_report
+from hpt_ros.dataset.conversion_report import Dropped
 from hpt_ros.embodiment import Embodiment
 from rosbag_tools.bootstrap.first_embodiment import first_embodiment
 from rosbag_tools.converting.convert import Options, convert
@@ -57,6 +57,12 @@ def converted(robot, path, out, options=None):
     return open_dataset(out)
 
 
+def clock_notes(dataset):
+    """What the conversion's report has of clocks."""
+    report = json.loads((dataset / "meta/hpt/report.json").read_text())
+    return report["episodes"][0]["clocks"]
+
+
 def clock_findings(dataset):
     """What `hpt quality` finds of clocks."""
     page = dataset.with_suffix(".html")
@@ -92,14 +98,14 @@ def test_when_an_offset_is_chosen_expect_stamps_to_be_moved_by_it(robot, tmp_pat
     off = changed(robot, stamp_ns=lambda log, stamp: stamp + 300 * MS, topics=("/left", "/joint_states"))
     bag = robot.write(tmp_path / "off", off)
     convert([bag], tmp_path / "silent", robot.embodiment)
-    clocks = read_report(tmp_path / "silent")["episodes"][0]["clocks"]
+    clocks = clock_notes(tmp_path / "silent")
     assert "ahead of their arrival" in clocks["left"]
     assert "pass --time left=stamp-0.29" in clocks["left"]
     assert "right" not in clocks
     assert {item["subject"] for item in clock_findings(tmp_path / "silent")} == {"left", "joints"}
     chosen = Options(timing=Timing.parse(["left=-0.3", "joints=stamp-0.3"]))
     same(right, converted(robot, bag, tmp_path / "moved", chosen))
-    assert not read_report(tmp_path / "moved")["episodes"][0]["clocks"]
+    assert not clock_notes(tmp_path / "moved")
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def with_odd_ros1(robot, folder, digest, definition):
     path = folder / "odd.bag"
     with Bag.open(robot.write_ros1(folder / "a.bag", robot.messages(2.0))) as bag, Bag1Writer(path) as writer:
         made = {}
-        for channel, log_ns, data in bag._storage.files.messages(bag._storage.files.channels):
+        for channel, log_ns, data in bag._files.messages(bag._files.channels):
             if channel not in made:
                 made[channel] = writer.add_connection(
                     channel.topic,

@@ -95,7 +95,7 @@ def test_when_the_codec_cannot_be_read_expect_inspect_and_init_to_say_so(filmed,
     with Bag.open(path) as bag:
         (note,) = [note for note in inspect(bag).topics["/film"].notes if "decoded" in note]
         text = first_embodiment(bag).text
-    assert "codec 'av1', but h264 or h265 was expected" in note
+    assert "codec 'av1', expected h264 or h265" in note
     assert "codec 'av1'" in text
 
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from support.refused import refused
 
 from hpt_ros.cli.main import main
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.policies.factory import load_policy
 from hpt_ros.runtime.kinematics import read_urdf
 from hpt_ros.runtime.policy_config import PolicyChoice
@@ -80,11 +81,11 @@ def test_limits_are_those_of_the_urdf_in_the_order_asked_for():
     ("text", "names", "words"),
     [
         ("/opt/robot.urdf", NAMES, "no XML"),
-        ("<sdf><link/></sdf>", NAMES, "a 'sdf', but a URDF's <robot>"),
+        ("<sdf><link/></sdf>", NAMES, "a 'sdf', expected a URDF's <robot>"),
         ("<!DOCTYPE x [<!ENTITY a 'b'>]><robot/>", NAMES, "declares entities"),
         (URDF, ("sholder",), "no joint 'sholder'.*did you mean 'shoulder'"),
         (URDF, ("flange",), "'flange' of type 'fixed'"),
-        (URDF.replace('upper="1.5"', 'upper="much"'), NAMES, "has upper 'much', but a number"),
+        (URDF.replace('upper="1.5"', 'upper="much"'), NAMES, "has upper 'much', expected a number"),
         (URDF.replace('<parent link="lower"/>', '<parent link="nowhere"/>'), NAMES, "cannot be read"),
     ],
 )
@@ -145,8 +146,12 @@ def test_the_baseline_moves_within_the_urdfs_limits_and_without_a_urdf_it_is_ref
     file.write_text(FILE, encoding="utf-8")
     loaded = PolicyChoice(policy="random", embodiment=str(file)).load(URDF)
     assert loaded.embodiment.max_velocity[0] == 3.0
-    with pytest.raises(
-        HptError, match="leaves the lower limit of 'shoulder' to robot_description, which is not given"
+    with refused(
+        HptError,
+        Code.MISSING,
+        subject="embodiment 'arm'",
+        value="shoulder",
+        problem="to robot_description, which is not given",
     ):
         load_policy("random", checkpoint="", embodiment_file=str(file))
 

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.refused import refused
 
 from hpt_ros.control import ControlConfig, State
 from hpt_ros.embodiment import Embodiment, ImageSpec
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.policies.baselines import HoldPolicy, RandomPolicy
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.resources import config_file
 from hpt_ros.runtime.inference_worker import InferenceWorker, Request
@@ -83,13 +84,22 @@ def test_whatever_a_message_holds_expect_a_sentence_and_a_stream_that_stays_unse
 
 def test_when_views_differ_in_size_expect_refused():
     streams = (replace(ROBOT.streams[0], image=ImageSpec(48, 64)), *ROBOT.streams[1:])
-    with pytest.raises(HptError, match="front 48x64x3, wrist 96x128x3, but one size"):
+    with refused(
+        HptError, Code.WRONG_SHAPE, problem="front 48x64x3, wrist 96x128x3", expected="one size for all"
+    ):
         pilot_of(replace(ROBOT, streams=streams))
 
 
 def test_when_a_commanded_joint_is_not_observed_expect_refused():
     joints = replace(ROBOT.streams[2], joints=ROBOT.streams[2].joints[:-1])
-    with pytest.raises(HptError, match="commands joint 'panda_joint7' but no stream has its position"):
+    with refused(
+        HptError,
+        Code.INVALID,
+        subject="embodiment 'feed_dog'",
+        value="panda_joint7",
+        problem="but no stream has its position",
+        remedy="position",
+    ):
         pilot_of(replace(ROBOT, streams=(*ROBOT.streams[:2], joints)))
 
 

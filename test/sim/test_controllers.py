@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.arm import Arm, ArmModel
 from support.controlled_arm import ControlledArm
+from support.refused import refused
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.controllers import (
     HUMBLE,
     JAZZY,
@@ -337,7 +338,9 @@ def test_with_a_deceleration_it_brakes_where_it_would_stop_at_once():
     bare = active(config)
     bare.receive(trajectory(point(0, [0.0, 0.0])), NOW)
     bare.update(NOW, np.zeros(2))
-    with pytest.raises(HptError, match="add velocity"):
+    with refused(
+        HptError, Code.EMPTY, subject="decelerate_on_cancel", problem="d velocit", remedy="add velocity"
+    ):
         bare.update(NOW + 100 * MS, np.zeros(2))
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.refused import refused
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.follower import TrajectoryFollower
 from hpt_ros.sim.panda import JOINT_NAMES, LOWER_RAD, UPPER_RAD
-from hpt_ros.sim.task import START_RAD
+from hpt_ros.sim.tasks.feed_dog.task import START_RAD
 from hpt_ros.sim.trajectory import JointState, JointTrajectory, TrajectoryPoint
 
 S = 1_000_000_000
@@ -102,7 +103,7 @@ def test_the_order_of_the_names_does_not_matter(order):
 def test_when_all_points_are_past_expect_a_refusal_and_the_old_command_kept(robot):
     robot.take((0.1, START_RAD + 0.05))
     robot.until(10.2)
-    with pytest.raises(HptError, match="in the past"):
+    with refused(HptError, Code.INVALID, subject="the arm's controller", problem="in the past"):
         robot.take((0.1, START_RAD - 0.3), stamp_s=10.0)
     np.testing.assert_allclose(robot.until(10.25), START_RAD + 0.05)
     assert (robot.follower.counters.late, robot.follower.counters.refused) == (1, 0)
@@ -146,7 +147,7 @@ GOOD = (1.0, START_RAD + 0.1)
             "names the joint 'panda_jont1', .* did you mean 'panda_joint1'",
         ),
         (JOINT_NAMES[:6], [GOOD], "names 6 joints"),
-        ((*JOINT_NAMES[:6], JOINT_NAMES[0]), [GOOD], "each of the arm's 7 joints was expected once"),
+        ((*JOINT_NAMES[:6], JOINT_NAMES[0]), [GOOD], "each of the arm's 7 joints once"),
         ((), [GOOD], "names 0 joints"),
         (JOINT_NAMES, [], "has no points"),
         (JOINT_NAMES, [(1.0, START_RAD[:6])], "point 0 .* has 6 positions for 7 joints"),

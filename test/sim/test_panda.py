@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from support.refused import refused
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.panda import (
     ACCELERATION_RAD_S2,
     LOWER_RAD,
@@ -22,7 +23,7 @@ from hpt_ros.sim.panda import (
     joint_frames,
 )
 from hpt_ros.sim.physics import Physics
-from hpt_ros.sim.teleoperator import LIP_IN_FLANGE, POSTURE_RAD, SCOOP
+from hpt_ros.sim.tasks.feed_dog.teleoperator import LIP_IN_FLANGE, POSTURE_RAD, SCOOP
 
 POSES = arrays(np.float64, 7, elements=st.floats(0.0, 1.0)).map(
     lambda share: LOWER_RAD + share * (UPPER_RAD - LOWER_RAD)
@@ -113,7 +114,12 @@ def test_inverse_kinematics_reaches_any_pose_near_the_posture(offset_rad):
 def test_when_the_target_is_out_of_reach_expect_the_place_named():
     target = SCOOP.pose(POSTURE_RAD)
     target[:3, 3] = [1.5, 0.0, 0.2]
-    with pytest.raises(HptError, match=r"cannot put its tool at \(1\.500, 0\.000, 0\.200\) m"):
+    with refused(
+        HptError,
+        Code.UNSUPPORTED,
+        subject="the arm",
+        problem="cannot put its tool at (1.500, 0.000, 0.200) m",
+    ):
         SCOOP.inverse(target[None], POSTURE_RAD)
 
 
@@ -121,5 +127,5 @@ def test_when_only_a_pose_beyond_the_joint_limits_fits_expect_it_refused():
     beyond = POSTURE_RAD.copy()
     beyond[3] = LOWER_RAD[3] - 0.1
     tool = ToolKinematics(np.eye(4))
-    with pytest.raises(HptError, match="within its joint limits"):
+    with refused(HptError, Code.UNSUPPORTED, subject="the arm", problem="within its joint limits"):
         tool.inverse(tool.pose(beyond)[None], np.where(np.arange(7) == 3, beyond, POSTURE_RAD))

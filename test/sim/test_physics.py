@@ -11,7 +11,7 @@ import pytest
 
 from hpt_ros.errors import HptError
 from hpt_ros.sim.physics import POLICY_QUALITY, VIDEO_QUALITY, Physics, Renderer, whole_steps
-from hpt_ros.sim.task import START_RAD, FeedDogTask
+from hpt_ros.sim.tasks.feed_dog.task import START_RAD, FeedDogTask
 
 
 @pytest.fixture(scope="module")

@@ -2,25 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Datasets of others to a dataset of this project, so that a policy can be pre-trained on them.
 
-A source gives images, one state vector, one action vector and a task text. Other columns are left out and
-listed. An embodiment is made from what is in the data unless one is given: it describes the data and is not meant for a
-robot, since such datasets say neither topics nor limits nor often what an action is.
+A source gives images, one state vector, one action vector, a task text and labels (reward, done, success,
+intervention). Other columns are left out and listed. An embodiment is made from what is in the data unless one is
+given: it describes the data and is not meant for a robot, since such datasets state neither topics nor limits nor often
+what an action is.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from hpt_ros.dataset.episode_writer import EpisodeData
 from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.importing.source import Source, SourceEpisode, Unread, to_name
 from hpt_ros.dataset.layout import ACTION, STATE, image_feature
 from hpt_ros.dataset.writer import DatasetWriter
 from hpt_ros.embodiment import FORMAT, Embodiment
@@ -28,70 +30,6 @@ from hpt_ros.embodiment.estimates import SLOWEST, default_horizon, widen_range
 from hpt_ros.errors import HptError
 
 MODEL = "a model of the data it was imported with; not for a robot: topics and limits are made up"
-
-Image = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class SourceEpisode:
-    """An episode of another dataset.
-
-    Attributes:
-        name: for messages.
-        task: task text.
-        state: (length, D); (length, 0) if there is none.
-        action: (length, Da).
-        frames: view to a function that decodes its images, uint8 RGB (height, width, 3), one a row.
-    """
-
-    name: str
-    task: str
-    state: NDArray[np.floating[Any]]
-    action: NDArray[np.floating[Any]]
-    frames: Mapping[str, Callable[[], Iterator[Image]]]
-
-
-class Source(Protocol):
-    """Another dataset."""
-
-    @property
-    def where(self) -> str:
-        """What it is, for messages."""
-        ...
-
-    @property
-    def fps(self) -> float:
-        """Rows a second."""
-        ...
-
-    @property
-    def robot(self) -> str:
-        """The robot that it names; may be empty."""
-        ...
-
-    @property
-    def views(self) -> Mapping[str, tuple[int, int]]:
-        """Names of the views and their size (height, width)."""
-        ...
-
-    @property
-    def state_names(self) -> Sequence[str]:
-        """Names of the state's elements; empty if there is no state."""
-        ...
-
-    @property
-    def action_names(self) -> Sequence[str]:
-        """Names of the action's elements."""
-        ...
-
-    @property
-    def left_out(self) -> Sequence[str]:
-        """Columns that are not taken."""
-        ...
-
-    def episodes(self) -> Iterator[SourceEpisode]:
-        """Yield all episodes, in order; may be called more than once."""
-        ...
 
 
 @dataclass
@@ -131,17 +69,18 @@ def import_dataset(
     Raises:
         DatasetError: the source is damaged, an episode has values that are not finite, or the embodiment does not fit.
     """
-    robot = make_embodiment(source, name, size) if embodiment is None else embodiment
-    _check_fit(source, robot)
     report = ImportReport()
-    with DatasetWriter(out, robot, overwrite=overwrite) as writer:
-        for number, episode in enumerate(source.episodes()):
+    robot = make_embodiment(source, name, size, skip_bad) if embodiment is None else embodiment
+    _check_fit(source, robot)
+    with DatasetWriter(out, robot, overwrite=overwrite, labels=tuple(source.labels)) as writer:
+        for number, unread in enumerate(source.episodes()):
             try:
-                _write(writer, robot, episode, task)
+                for data in _encoded(writer, robot, unread, task):
+                    writer.append(data)
             except HptError as error:
                 if not skip_bad:
                     raise
-                report.skipped[episode.name] = str(error)
+                report.skipped[unread.name] = str(error)
             if progress is not None:
                 progress(number + 1)
         if not writer.episodes:
@@ -152,56 +91,76 @@ def import_dataset(
             {
                 "imported_from": source.where,
                 "left_out": list(source.left_out),
+                "labels": dict(source.labels),
+                "notes": list(source.notes),
                 "skipped_episodes": report.skipped,
             }
         )
     return report
 
 
-def _write(writer: DatasetWriter, robot: Embodiment, episode: SourceEpisode, task: str) -> None:
+def _encoded(writer: DatasetWriter, robot: Embodiment, unread: Unread, task: str) -> Sequence[EpisodeData]:
+    """Return an episode, or those that it becomes where its task changes: all of them, or an error and none."""
+    done: list[EpisodeData] = []
+    episodes = unread.read()
+    if not any(len(episode.action) for episode in episodes):
+        raise DatasetError(f"{unread.name} has no rows; fix the dataset, or leave it out with --skip-bad")
+    try:
+        for number, episode in enumerate(episodes):
+            written = writer.episode(episode.task or task or robot.task, number)
+            try:
+                for values in _ticks(robot, episode):
+                    written.add(values)
+                done.append(written.finish())
+            except BaseException:
+                written.abort()
+                raise
+    except BaseException:
+        for data in done:
+            data.discard()
+        raise
+    return done
+
+
+def _ticks(robot: Embodiment, episode: SourceEpisode) -> Iterator[dict[str, NDArray[Any]]]:
     from hpt_ros.observation.pixels import resized_by_area  # OpenCV, only when it is needed
 
     for what, vectors in (("state", episode.state), ("action", episode.action)):
-        bad = np.argwhere(~np.isfinite(vectors))
+        with np.errstate(over="ignore"):
+            bad = np.argwhere(~np.isfinite(vectors.astype(np.float32)))
         if len(bad):
             row, column = bad[0]
             raise DatasetError(
                 f"{episode.name} has the {what} {vectors[row, column]} in row {row}, element {column}, but finite "
-                "values were expected; fix the dataset, or leave the episode out with --skip-bad"
+                "values of single precision were expected; fix the dataset, or leave the episode out with --skip-bad"
             )
-    if len(episode.action) < 1:
-        raise DatasetError(f"{episode.name} has no rows; fix the dataset, or leave it out with --skip-bad")
     videos = {stream.name: episode.frames[stream.name]() for stream in robot.image_streams}
     streams = {stream.name: stream for stream in robot.image_streams}
-    written = writer.episode(episode.task or task or robot.task)
-    try:
-        for row in range(len(episode.action)):
-            values: dict[str, NDArray[Any]] = {ACTION: episode.action[row], STATE: episode.state[row]}
-            for view, video in videos.items():
-                image = next(video, None)
-                if image is None:
-                    raise DatasetError(
-                        f"{episode.name} has {row} images of view {view!r} for {len(episode.action)} rows; it is cut "
-                        "short: copy the dataset again, or leave the episode out with --skip-bad"
-                    )
-                values[image_feature(view)] = resized_by_area(streams[view], image)
-            written.add(values)
-        data = written.finish()
-    except BaseException:
-        written.abort()
-        raise
-    writer.append(data)
+    for row in range(len(episode.action)):
+        values: dict[str, NDArray[Any]] = {ACTION: episode.action[row], STATE: episode.state[row]}
+        values |= {label: labelled[row : row + 1] for label, labelled in episode.labels.items()}
+        for view, video in videos.items():
+            image = next(video, None)
+            if image is None:
+                raise DatasetError(
+                    f"{episode.name} has {row} images of view {view!r} for {len(episode.action)} rows; it is cut "
+                    "short: copy the dataset again, or leave the episode out with --skip-bad"
+                )
+            values[image_feature(view)] = resized_by_area(streams[view], image)
+        yield values
 
 
-def make_embodiment(source: Source, name: str = "", size: tuple[int, int] | None = None) -> Embodiment:
-    """Return an embodiment that describes a source's data; reads all its vectors, and no image."""
+def make_embodiment(
+    source: Source, name: str = "", size: tuple[int, int] | None = None, skip_bad: bool = False
+) -> Embodiment:
+    """Return an embodiment that describes a source's data; reads all its vectors, and no image.
+
+    Episodes that cannot be read do not count if `skip_bad` is true, and are an error otherwise.
+    """
     lower = np.full(len(source.action_names), np.inf)
     upper = -lower
     speed, pull = np.zeros(len(lower)), np.zeros(len(lower))
-    for episode in source.episodes():
-        action = np.asarray(episode.action, dtype=np.float64)
-        if not np.isfinite(action).all() or not len(action):
-            continue  # refused when it is written
+    for action in _actions(source, skip_bad):
         lower, upper = np.minimum(lower, action.min(axis=0)), np.maximum(upper, action.max(axis=0))
         rate = np.diff(action, axis=0) * source.fps
         if len(rate):
@@ -261,10 +220,21 @@ def make_embodiment(source: Source, name: str = "", size: tuple[int, int] | None
     )
 
 
-def to_name(text: str) -> str:
-    """Return the nearest name that an embodiment or a stream may have: small letters, digits and underscores."""
-    plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-    return (plain if plain[:1].isalpha() else f"x_{plain}")[:60].rstrip("_")
+def _actions(source: Source, skip_bad: bool) -> Iterator[NDArray[np.float64]]:
+    """Yield the actions of all episodes that can be written, (length, Da)."""
+    for unread in source.episodes():
+        try:
+            episodes = unread.read()
+        except HptError:
+            if not skip_bad:
+                raise
+            continue  # told when it is written
+        for episode in episodes:
+            action = np.asarray(episode.action, dtype=np.float64)
+            with np.errstate(over="ignore"):
+                finite = np.isfinite(action.astype(np.float32)).all()
+            if finite and len(action):
+                yield action
 
 
 def _check_fit(source: Source, robot: Embodiment) -> None:

@@ -1,60 +1,65 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""LeRobotDataset v2.0, v2.1 and v3.0, as the `lerobot` package wrote them, for import.
+"""LeRobotDataset v2.0, v2.1 and v3.0, as the `lerobot` package and converters of others wrote them, for import.
 
 v2 (https://huggingface.co/docs/lerobot): a parquet file and videos for each episode, ``meta/episodes.jsonl`` and
 ``meta/tasks.jsonl``. v3: many episodes a file, ``meta/episodes/**.parquet`` locates them. Images are videos, or PNG or
-JPEG in the parquet rows.
+JPEG in the parquet rows. Of a dataset of others no column but those of state, action and images need be there.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import av
 import av.error
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.importing.importer import Image, SourceEpisode, to_name
+from hpt_ros.dataset.importing.images import decode_files, is_depth_file
+from hpt_ros.dataset.importing.source import (
+    ACTIONS,
+    STATES,
+    TEXTS,
+    Image,
+    SourceEpisode,
+    Unread,
+    choose_columns,
+    label_of,
+    split_by_task,
+    to_name,
+    whole_fps,
+)
 from hpt_ros.dataset.layout import (
-    ACTION,
     COUNTERS,
     DATA,
     EMBODIMENT,
     EPISODES,
-    FILES_PER_CHUNK,
     IMAGES,
     INFO,
     OBSERVATION,
-    STATE,
     FileIndex,
     VideoStart,
     parquet_files,
 )
-from hpt_ros.dataset.metadata import fill_path, path_inside, read_info, read_tasks
-from hpt_ros.embodiment import ImageSpec, Stream
+from hpt_ros.dataset.metadata import IMPORTED_VERSIONS, StoredFeature, path_inside, read_info, read_tasks
+from hpt_ros.dataset.tables import Record, integers, numbers, read_json_lines, read_parquet, read_rows
 from hpt_ros.embodiment.estimates import make_unique
 
-VERSIONS = ("v2.0", "v2.1", "v3.0")
 
-
-@dataclass(frozen=True)
-class _Place:
-    """Where an episode is: its number, rows, parquet file, and video and first second of each view."""
+@dataclass(frozen=True, slots=True)
+class _Location:
+    """Where an episode is: its number, length and tasks, its parquet file, and video and first second of each view."""
 
     index: int
     length: int
+    tasks: tuple[str, ...]
     data: Path
     videos: Mapping[str, tuple[Path, float]]
 
@@ -62,159 +67,236 @@ class _Place:
 class LeRobotSource:
     """A LeRobot dataset's folder.
 
+    Args:
+        root: the folder.
+        fps: rows a second, if it is not what ``meta/info.json`` states.
+        action, state: columns that make the vectors, in this order; the usual ones if None, no state if empty.
+
     Raises:
         DatasetError: it is none, of another version, of this project already, or damaged.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        fps: float | None = None,
+        action: Sequence[str] | None = None,
+        state: Sequence[str] | None = None,
+    ) -> None:
         self.root = Path(root)
         self.where = f"dataset {str(self.root)!r}"
         if (self.root / EMBODIMENT).is_file():
             raise DatasetError(f"{self.where} is one of this project already; train on it as it is")
-        self._info = read_info(self.root, VERSIONS)
-        self.version = str(self._info["codebase_version"])
-        try:
-            self.fps = float(self._info["fps"])
-            features = {str(name): dict(feature) for name, feature in self._info["features"].items()}
-            self._keys, self.views = _views(features)
-            self.state_names = _names(features[STATE], "state") if STATE in features else []
-            self.action_names = _names(features[ACTION], "action")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DatasetError(
-                f"{self.where} has a {INFO} without {error}, but fps and features with an action were "
-                "expected; copy it again"
-            ) from error
-        self.robot = str(self._info.get("robot_type") or "")
-        known = {STATE, ACTION, *self._keys.values(), *COUNTERS, "next.done"}
-        self.left_out = [name for name in features if name not in known]
-        # View to feature of those that are videos; the others' images are in the rows.
-        self._videos = {
-            name: key for name, key in self._keys.items() if features[key].get("dtype") == "video"
+        self._opened: tuple[Path, pa.Table] | None = None
+        self._known_tasks: dict[int, str] | None = None
+        self._info = read_info(self.root, IMPORTED_VERSIONS)
+        features = self._info.features
+        self.fps, self.notes = whole_fps(self._info.fps, fps, f"{INFO} states")
+        self.robot = self._info.robot_type
+        vectors = {
+            name: int(np.prod(feature.shape))
+            for name, feature in features.items()
+            if feature.dtype not in ("video", "image", "string", "language") and name not in COUNTERS
         }
-
-    def episodes(self) -> Iterator[SourceEpisode]:
-        """Yield all episodes; one in which the task changes becomes several."""
-        tasks = self._tasks()
-        opened: tuple[Path, pa.Table] | None = None
-        for place in self._places():
-            if opened is None or opened[0] != place.data:
-                opened = place.data, self._table(place.data)
-            table = opened[1]
-            wanted = np.asarray(table.column("episode_index").to_numpy() == place.index)
-            rows = table.filter(pa.array(wanted))
-            name = f"episode {place.index} of {self.where}"
-            if rows.num_rows != place.length:
-                raise DatasetError(
-                    f"{name} has {rows.num_rows} rows, but its meta states {place.length}; copy the dataset again"
-                )
-            yield from self._split(name, place, rows, tasks)
-
-    def _split(
-        self, name: str, place: _Place, rows: pa.Table, tasks: Mapping[int, str]
-    ) -> Iterator[SourceEpisode]:
-        index = rows.column("task_index").to_numpy()
-        cuts = [0, *(np.flatnonzero(np.diff(index)) + 1).tolist(), len(index)]
-        state = _vectors(rows, STATE, len(self.state_names), name)
-        action = _vectors(rows, ACTION, len(self.action_names), name)
-        for start, stop in itertools.pairwise(cuts):
-            frames: dict[str, Callable[[], Iterator[Image]]] = {}
-            for view, key in self._keys.items():
-                if view not in self._videos:
-                    frames[view] = partial(self._images, rows.column(key).slice(start, stop - start), view)
-                else:
-                    path, first_s = place.videos[view]
-                    frames[view] = partial(
-                        decode_span, path, first_s + start / self.fps, stop - start, self.fps
-                    )
-            task = tasks.get(int(index[start]), "") if stop > start else ""
-            yield SourceEpisode(name, task, state[start:stop], action[start:stop], frames)
-
-    def _images(self, column: Any, view: str) -> Iterator[Image]:
-        from hpt_ros.observation import decode_compressed_image
-
-        height, width = self.views[view]
-        stream = Stream(
-            view,
-            "image",
-            f"/{view}",
-            "sensor_msgs/msg/CompressedImage",
-            1.0,
-            1.0,
-            image=ImageSpec(height, width),
+        self._action = choose_columns(self.where, vectors, action, ACTIONS, "action")
+        self._state = choose_columns(self.where, vectors, state, STATES, "state")
+        self.action_names = self._names(self._action, "action")
+        self.state_names = self._names(self._state, "state")
+        self.labels = {label_of(name): name for name, dim in vectors.items() if dim == 1 and label_of(name)}
+        self._text = next(
+            (name for name in TEXTS if name in features and features[name].dtype == "string"), ""
         )
-        for entry in column.to_pylist():
-            data = (entry or {}).get("bytes")
-            if not data:
-                data = path_inside(self.root, str((entry or {}).get("path"))).read_bytes()
-            yield decode_compressed_image(stream, SimpleNamespace(data=data, format="png or jpeg"))
+        self._videos: dict[str, str] = {}
+        depth = self._depth_views()
+        keys = [
+            name for name, feature in features.items()
+            if feature.dtype in ("video", "image") and name not in depth
+        ]  # fmt: skip
+        names = [to_name(name.removeprefix(IMAGES).removeprefix(OBSERVATION)) for name in keys]
+        self._keys = dict(zip(make_unique(names), keys, strict=True))
+        self.views = {view: features[key].size for view, key in self._keys.items()}
+        taken = {*self._state, *self._action, *keys, *self.labels.values(), *COUNTERS, self._text}
+        self.left_out = [
+            f"{name} (depth)" if name in depth else name for name in features if name not in taken
+        ]
+        # View to feature of those that are videos; the others' images are in the rows.
+        self._videos = {view: key for view, key in self._keys.items() if features[key].dtype == "video"}
 
-    def _places(self) -> Iterator[_Place]:
-        return self._places_v3() if self.version == "v3.0" else self._places_v2()
+    def _names(self, columns: Sequence[str], what: str) -> list[str]:
+        found: list[str] = []
+        for column in columns:
+            feature: StoredFeature = self._info.features[column]
+            prefix = what if len(columns) == 1 else to_name(column.removeprefix(OBSERVATION))
+            found += feature.names or [f"{prefix}_{index}" for index in range(int(np.prod(feature.shape)))]
+        return make_unique(found)
 
-    def _places_v2(self) -> Iterator[_Place]:
-        size = int(self._info.get("chunks_size", FILES_PER_CHUNK))
-        for line in self._lines("meta/episodes.jsonl"):
-            index = int(line["episode_index"])
-            values = {"episode_chunk": index // size, "episode_index": index}
-            videos = {
-                view: (self._fill("video_path", video_key=key, **values), 0.0)
-                for view, key in self._videos.items()
-            }
-            yield _Place(index, int(line["length"]), self._fill("data_path", **values), videos)
+    def _depth_views(self) -> set[str]:
+        """Return the image features that are marked as depth, or whose first image has one channel of 16 bits."""
+        features = self._info.features
+        depth = {name for name, feature in features.items() if feature.depth}
+        unmarked = [
+            name for name, feature in features.items() if feature.dtype == "image" and not feature.depth
+        ]
+        unread = next(self._locations(), None) if unmarked else None
+        if unread is not None:
+            try:
+                table = self._table(unread[1]().data)
+                for name in unmarked:
+                    if (
+                        name in table.column_names
+                        and table.num_rows
+                        and is_depth_file(self._bytes(table[name][0]))
+                    ):
+                        depth.add(name)
+            except DatasetError:
+                pass  # told when that episode is read
+        return depth
 
-    def _places_v3(self) -> Iterator[_Place]:
-        for path in parquet_files(self.root, EPISODES):
-            for row in self._table(path).to_pylist():
-                try:
-                    index, length = int(row["episode_index"]), int(row["length"])
-                    data = FileIndex.from_columns(row, DATA)
-                    starts = {view: VideoStart.from_columns(row, key) for view, key in self._videos.items()}
-                except (KeyError, TypeError) as error:
-                    raise DatasetError(
-                        f"{self.where} has {path.name!r} in {EPISODES} without {error}; copy it again"
-                    ) from error
-                videos = {
-                    view: (
-                        self._fill("video_path", video_key=self._videos[view], **start.file.values()),
-                        start.from_s,
-                    )
-                    for view, start in starts.items()
-                }
-                yield _Place(index, length, self._fill("data_path", **data.values()), videos)
+    def episodes(self) -> Iterator[Unread]:
+        """Yield all episodes, in order; each is read when it is asked for."""
+        for name, locate in self._locations():
+            yield Unread(name, partial(self._read, name, locate))
+
+    def _read(self, name: str, locate: Callable[[], _Location]) -> list[SourceEpisode]:
+        """Return an episode; one in which the task changes becomes several."""
+        location = locate()
+        rows = self._table(location.data)
+        if self._info.version == "v3.0":
+            rows = rows.filter(pa.array(integers(rows, "episode_index", name) == location.index))
+        if rows.num_rows != location.length:
+            raise DatasetError(
+                f"{name} has {rows.num_rows} rows in {str(location.data.relative_to(self.root))!r}, but its "
+                "meta states "
+                f"{location.length}; copy the dataset again, or leave the episode out with --skip-bad"
+            )
+
+        def frames(start: int, stop: int) -> dict[str, Callable[[], Iterator[Image]]]:
+            found: dict[str, Callable[[], Iterator[Image]]] = {}
+            for view, key in self._keys.items():
+                if view in self._videos:
+                    path, first_s = location.videos[view]
+                    found[view] = partial(decode_span, path, first_s, range(start, stop), self._info.fps)
+                else:
+                    found[view] = partial(self._images, name, rows, key, view, start, stop)
+            return found
+
+        return split_by_task(
+            name,
+            self._texts(name, rows, location),
+            self._vectors(name, rows, self._state, len(self.state_names)),
+            self._vectors(name, rows, self._action, len(self.action_names)),
+            {label: numbers(rows, column, 1, name)[:, 0] for label, column in self.labels.items()},
+            frames,
+        )
+
+    def _vectors(self, name: str, rows: pa.Table, columns: Sequence[str], dim: int) -> NDArray[np.float64]:
+        dims = [int(np.prod(self._info.features[column].shape)) for column in columns]
+        parts = [numbers(rows, column, size, name) for column, size in zip(columns, dims, strict=True)]
+        return np.concatenate(parts, axis=1) if parts else np.zeros((rows.num_rows, dim))
+
+    def _texts(self, name: str, rows: pa.Table, location: _Location) -> list[str]:
+        """Return the task of each row: by its index, else of a column of texts, else the episode's only one."""
+        if self._text and self._text in rows.column_names:
+            return [str(text or "").strip() for text in rows.column(self._text).to_pylist()]
+        only = location.tasks[0] if len(location.tasks) == 1 else ""
+        if "task_index" not in rows.column_names:
+            return [only] * rows.num_rows
+        tasks = self._tasks()
+        return [tasks.get(index, only) for index in integers(rows, "task_index", name).tolist()]
+
+    def _images(
+        self, name: str, rows: pa.Table, key: str, view: str, start: int, stop: int
+    ) -> Iterator[Image]:
+        if key not in rows.column_names:
+            raise DatasetError(f"{name} has no column {key!r} of images; copy the dataset again")
+        column = rows.column(key)
+        entries = (self._bytes(column[row]) for row in range(start, stop))
+        yield from decode_files(name, view, self.views[view], entries)
+
+    def _bytes(self, entry: pa.Scalar) -> bytes:
+        """Return the file in a row of an image column: bytes, or {bytes, path} as Hugging Face's datasets keep it."""
+        content = entry.as_py()
+        data = content.get("bytes") if isinstance(content, dict) else content
+        if isinstance(data, bytes) and data:
+            return data
+        path = content.get("path") if isinstance(content, dict) else content
+        if not isinstance(path, str) or not path:
+            raise DatasetError(
+                f"{self.where} has a row without an image; leave that episode out with --skip-bad"
+            )
+        try:
+            return path_inside(self.root, path).read_bytes()
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{self.where} lacks the image {path!r} that a row names; copy it again, or leave that episode "
+                "out with "
+                "--skip-bad"
+            ) from error
+
+    def _locations(self) -> Iterator[tuple[str, Callable[[], _Location]]]:
+        """Yield name and place of each episode; what is wrong with a row is told when the place is asked for."""
+        rows: Iterable[Record]
+        if self._info.version == "v3.0":
+            paths = parquet_files(self.root, EPISODES)
+            rows, locate = (row for path in paths for row in read_rows(path, [], every=True)), self._locate_v3
+        else:
+            rows, locate = read_json_lines(self.root / "meta/episodes.jsonl"), self._locate_v2
+        for number, row in enumerate(rows):
+            index = row.values.get("episode_index")
+            yield f"episode {number if index is None else index!s:.20} of {self.where}", partial(locate, row)
+
+    def _locate_v2(self, row: Record) -> _Location:
+        index = row.integer("episode_index")
+        values = {"episode_chunk": index // self._info.chunks_size, "episode_index": index}
+        videos = {
+            view: (self._info.fill_path("video_path", video_key=key, **values), 0.0)
+            for view, key in self._videos.items()
+        }
+        tasks = row.texts("tasks") if "tasks" in row else ()
+        return _Location(
+            index, row.integer("length"), tasks, self._info.fill_path("data_path", **values), videos
+        )
+
+    def _locate_v3(self, row: Record) -> _Location:
+        videos = {}
+        for view, key in self._videos.items():
+            start = VideoStart.from_columns(row, key)
+            videos[view] = (
+                self._info.fill_path("video_path", video_key=key, **start.file.values()),
+                start.from_s,
+            )
+        data = self._info.fill_path("data_path", **FileIndex.from_columns(row, DATA).values())
+        tasks = row.texts("tasks") if "tasks" in row else ()
+        return _Location(row.integer("episode_index"), row.integer("length"), tasks, data, videos)
 
     def _tasks(self) -> dict[int, str]:
-        if self.version != "v3.0":
-            return {int(line["task_index"]): str(line["task"]) for line in self._lines("meta/tasks.jsonl")}
-        return read_tasks(self.root)
+        if self._known_tasks is None:
+            if self._info.version == "v3.0":
+                self._known_tasks = read_tasks(self.root)
+            else:
+                lines = read_json_lines(self.root / "meta/tasks.jsonl")
+                self._known_tasks = {line.integer("task_index"): line.text("task") for line in lines}
+        return self._known_tasks
 
     def _table(self, path: Path) -> pa.Table:
-        try:
-            return pq.read_table(path)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise DatasetError(
-                f"{self.where} has {str(path.name)!r}, which cannot be read ({' '.join(str(error).split())[:120]}); "
-                "copy it again"
-            ) from error
-
-    def _lines(self, name: str) -> list[dict[str, Any]]:
-        try:
-            text = (self.root / name).read_text(encoding="utf-8")
-            return [dict(json.loads(line)) for line in text.splitlines() if line.strip()]
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise DatasetError(
-                f"{self.where} has no {name} that can be read ({' '.join(str(error).split())[:120]}); copy it again"
-            ) from error
-
-    def _fill(self, key: str, **values: int | str) -> Path:
-        return fill_path(self.root, self._info, key, **values)
+        if self._opened is None or self._opened[0] != path:
+            self._opened = path, read_parquet(path, [], every=True)
+        return self._opened[1]
 
 
-def decode_span(path: Path, start_s: float, count: int, fps: float) -> Iterator[Image]:
-    """Yield `count` images of a video from a time on, uint8 RGB (height, width, 3).
+def decode_span(path: Path, first_s: float, rows: range, fps: float) -> Iterator[Image]:
+    """Yield the images of some rows of an episode in a video, uint8 RGB (height, width, 3).
+
+    Args:
+        path: the video.
+        first_s: time of the episode's first row in it.
+        rows: of the episode, one after another.
+        fps: rows a second.
 
     Raises:
-        DatasetError: it cannot be decoded, or a image does not lie at its time.
+        DatasetError: it cannot be decoded, or an image does not lie at its time.
     """
+    start_s = first_s + rows.start / fps
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
@@ -228,59 +310,31 @@ def decode_span(path: Path, start_s: float, count: int, fps: float) -> Iterator[
                     continue
                 wanted_s = start_s + found / fps
                 if abs(at_s - wanted_s) > 0.5 / fps:
-                    raise DatasetError(
-                        f"video {str(path)!r} has a image at {at_s:.4f} s where {wanted_s:.4f} s was expected; its "
-                        "rate is not constant: fix the dataset"
-                    )
+                    raise DatasetError(_mistimed(path, stream.average_rate, at_s, wanted_s, found, fps))
                 yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
                 found += 1
-                if found == count:
+                if found == len(rows):
                     return
-    except (av.error.FFmpegError, IndexError, OSError) as error:
+    except (av.error.FFmpegError, IndexError, OSError, ValueError, OverflowError) as error:
         raise DatasetError(
             f"video {str(path)!r} cannot be decoded ({' '.join(str(error).split())[:120]}); copy the dataset again"
         ) from error
 
 
-def _views(features: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, tuple[int, int]]]:
-    keys: dict[str, str] = {}
-    sizes: dict[str, tuple[int, int]] = {}
-    wanted = [
-        name
-        for name, feature in features.items()
-        if feature.get("dtype") in ("video", "image")
-        and not (feature.get("info") or feature.get("video_info") or {}).get("video.is_depth_map")
-    ]
-    names = make_unique([to_name(name.removeprefix(IMAGES).removeprefix(OBSERVATION)) for name in wanted])
-    for view, name in zip(names, wanted, strict=True):
-        shape = [int(length) for length in features[name]["shape"]]
-        # (height, width, channels), or channels first in datasets that were made so.
-        height, width = (shape[1], shape[2]) if shape[0] == 3 and shape[2] != 3 else (shape[0], shape[1])
-        keys[view], sizes[view] = name, (height, width)
-    return keys, sizes
-
-
-def _names(feature: Mapping[str, Any], what: str) -> list[str]:
-    (dim,) = (int(length) for length in feature["shape"])
-    names: Any = feature.get("names")
-    if isinstance(names, dict) and len(names) == 1:
-        (names,) = names.values()
-    if not isinstance(names, list) or len(names) != dim or not all(names):
-        names = [f"{what}_{index}" for index in range(dim)]
-    return make_unique([str(name) for name in names])
-
-
-def _vectors(rows: pa.Table, name: str, dim: int, where: str) -> NDArray[np.float32]:
-    if not dim:
-        return np.zeros((rows.num_rows, 0), dtype=np.float32)
-    try:
-        values = np.array(rows.column(name).to_pylist(), dtype=np.float32)
-    except (KeyError, ValueError, TypeError) as error:
-        raise DatasetError(
-            f"{where} has a {name} that is no vector of {dim} ({error}); copy the dataset again"
-        ) from error
-    if values.size != dim * rows.num_rows:
-        raise DatasetError(
-            f"{where} has a {name} of shape {values.shape}, but {dim} elements were expected; copy the dataset again"
+def _mistimed(path: Path, rate: Any, at_s: float, wanted_s: float, found: int, fps: float) -> str:
+    """Say how the times of a video and of the rows differ: by their rate, their beginning, or a gap."""
+    rate_hz = float(rate or 0.0)
+    if abs(rate_hz / fps - 1.0) > 0.01:
+        return (
+            f"video {str(path)!r} has {rate_hz:g} images a second, but {INFO} states {fps:g} rows; write it "
+            "with one image "
+            "a row, or leave the episode out with --skip-bad"
         )
-    return values.reshape(rows.num_rows, dim)
+    what = (
+        f"begins at {at_s:.4f} s" if not found else f"has no image between {wanted_s:.4f} s and {at_s:.4f} s"
+    )
+    return (
+        f"video {str(path)!r} {what}, but the image of a row was expected at {wanted_s:.4f} s; write it with "
+        "one image a "
+        "row from 0 s on, or leave the episode out with --skip-bad"
+    )

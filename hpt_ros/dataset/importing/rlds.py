@@ -10,26 +10,34 @@ https://www.tensorflow.org/tutorials/load_data/tfrecord (records, checksums) and
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.importing.importer import Image, SourceEpisode, to_name
-from hpt_ros.embodiment import ImageSpec, Stream
+from hpt_ros.dataset.importing.images import decode_files, is_depth_file, is_image_file, size_of_file
+from hpt_ros.dataset.importing.source import (
+    ACTIONS,
+    STATES,
+    TEXTS,
+    Frames,
+    SourceEpisode,
+    Unread,
+    choose_columns,
+    label_of,
+    split_by_task,
+    to_name,
+    whole_fps,
+)
 from hpt_ros.embodiment.estimates import make_unique
-from hpt_ros.errors import did_you_mean
 from hpt_ros.extras import require_extra
 
 STEPS = "steps/"
 _FIRST = "steps/is_first"
-_TEXTS = ("language_instruction", "natural_language_instruction", "instruction", "task")
-_MAGIC = (b"\xff\xd8", b"\x89PNG")
 _MASK_DELTA = 0xA282EAD8  # of the checksums of TFRecord
 _MOST_BYTES = 1 << 31  # one episode; protobuf takes no more
 
@@ -42,7 +50,8 @@ class RldsSource:
     Args:
         root: the folder with the files, or one file.
         fps: steps a second, which RLDS does not state.
-        action, state: columns that make the vectors, in this order, without ``steps/``.
+        action, state: columns that make the vectors, in this order, without ``steps/``; the usual ones if None, no
+            state if empty.
 
     Raises:
         DatasetError: no files, damage, or columns that are not there.
@@ -51,66 +60,122 @@ class RldsSource:
     def __init__(
         self,
         root: str | Path,
-        fps: float,
-        action: Sequence[str] = ("action",),
-        state: Sequence[str] = ("observation/state",),
+        fps: float | None,
+        action: Sequence[str] | None = None,
+        state: Sequence[str] | None = None,
     ) -> None:
-        self.root, self.fps, self.robot = Path(root), fps, ""
+        self.root, self.robot = Path(root), ""
         self.where = f"dataset {str(self.root)!r}"
         self._files = find_records(self.root)
-        first = next(self._raw(), None)
-        if first is None:
-            raise DatasetError(f"{self.where} has no episode in its {len(self._files)} files; copy it again")
+        first = self._first()
+        self.fps, self.notes = whole_fps(None, fps, "")
         name, columns = first
-        self._action, self._state = (
-            _choose(name, columns, action, "action"),
-            _choose(name, columns, state, "state"),
-        )
         length = _length(name, columns)
-        images = [key for key, values in columns.items() if _are_images(values, length)]
+        sizes = {
+            key.removeprefix(STEPS): len(values) // length
+            for key, values in columns.items()
+            if key.startswith(STEPS) and isinstance(values, np.ndarray)
+            and len(values) and len(values) % length == 0
+        }  # fmt: skip
+        self._action = choose_columns(name, sizes, action, ACTIONS, "action")
+        self._state = choose_columns(name, sizes, state, STATES, "state")
+        self.labels = {label_of(key): key for key, size in sizes.items() if size == 1 and label_of(key)}
+        pictures = [key for key, values in columns.items() if _are_images(values, length)]
+        depth = [key for key in pictures if is_depth_file(columns[key][0])]
+        images = [key for key in pictures if key not in depth]
         names = [to_name(key.removeprefix(STEPS).removeprefix("observation/")) for key in images]
         self._images = dict(zip(make_unique(names), images, strict=True))
-        self.views = {view: _size(columns[key][0], view) for view, key in self._images.items()}
-        self.action_names = _element_names(columns, self._action, length)
-        self.state_names = _element_names(columns, self._state, length)
+        self.views = {view: size_of_file(columns[key][0], name) for view, key in self._images.items()}
+        self._dims = {key: sizes[key] for key in (*self._action, *self._state)}
+        self.action_names, self.state_names = self._names(self._action), self._names(self._state)
         self._text = next(
             (
                 key
-                for end in _TEXTS
+                for end in TEXTS
                 for key in columns
                 if key.rpartition("/")[2] == end and _are_texts(columns[key])
             ),
             "",
         )
-        taken = {*self._action, *self._state, *images, self._text}
-        self.left_out = sorted(key for key in columns if key not in taken)
+        known = (*self._action, *self._state, *self.labels.values())
+        taken = {*(STEPS + key for key in known), *images, self._text}
+        self.left_out = [
+            f"{key} (depth)" if key in depth else key for key in sorted(columns) if key not in taken
+        ]
 
-    def episodes(self) -> Iterator[SourceEpisode]:
-        """Yield all episodes, in the order of the files."""
-        for name, columns in self._raw():
-            length = _length(name, columns)
-            task = ""
-            if self._text and _are_texts(columns.get(self._text)):
-                task = columns[self._text][0].decode("utf-8", "replace").strip()
-            frames = {}
-            for view, key in self._images.items():
-                if not _are_images(columns.get(key), length):
-                    raise DatasetError(f"{name} has no {length} images in {key!r}; copy the dataset again")
-                frames[view] = partial(_decode, columns[key], view, self.views[view])
-            yield SourceEpisode(
-                name,
-                task,
-                _matrix(name, columns, self._state, length, len(self.state_names)),
-                _matrix(name, columns, self._action, length, len(self.action_names)),
-                frames,
-            )
+    def episodes(self) -> Iterator[Unread]:
+        """Yield all episodes, in the order of the files; what follows a damaged record in its file is lost."""
+        for name, read in self._raw():
+            yield Unread(name, partial(self._episode, name, read))
 
-    def _raw(self) -> Iterator[tuple[str, Columns]]:
+    def _episode(self, name: str, read: Callable[[], Columns]) -> list[SourceEpisode]:
+        columns = read()
+        length = _length(name, columns)
+        for key in self._images.values():
+            if not _are_images(columns.get(key), length):
+                raise DatasetError(
+                    f"{name} has no {length} images in {key!r}; copy the dataset again, or leave the episode out with "
+                    "--skip-bad"
+                )
+
+        def frames(start: int, stop: int) -> dict[str, Frames]:
+            return {
+                view: partial(decode_files, name, view, self.views[view], columns[key][start:stop])
+                for view, key in self._images.items()
+            }
+
+        labels = {label: _matrix(name, columns, [key], length, 1)[:, 0] for label, key in self.labels.items()}
+        state, action = (
+            _matrix(name, columns, keys, length, sum(self._dims[key] for key in keys))
+            for keys in (self._state, self._action)
+        )
+        return split_by_task(name, self._texts(columns, length), state, action, labels, frames)
+
+    def _texts(self, columns: Columns, length: int) -> list[str]:
+        """Return the instruction of each step; one text is that of all."""
+        found = columns.get(self._text)
+        texts = [text.decode("utf-8", "replace").strip() for text in found or ()] if _are_texts(found) else []
+        return texts if len(texts) == length else (texts or [""])[:1] * length
+
+    def _names(self, keys: Sequence[str]) -> list[str]:
+        return make_unique(
+            [
+                f"{key.removeprefix('observation/').replace('/', '_')}_{index}"
+                for key in keys
+                for index in range(self._dims[key])
+            ]
+        )
+
+    def _first(self) -> tuple[str, Columns]:
+        """Return the first episode that can be read."""
+        failed: DatasetError | None = None
+        for name, read in self._raw():
+            try:
+                columns = read()
+                _length(name, columns)
+            except DatasetError as error:
+                failed = failed or error
+                continue
+            return name, columns
+        raise failed or DatasetError(
+            f"{self.where} has no episode in its {len(self._files)} files; copy it again"
+        )
+
+    def _raw(self) -> Iterator[tuple[str, Callable[[], Columns]]]:
+        """Yield the name of each record and what reads it; a damaged one as what raises its error."""
         example = _example_class()
         for path in self._files:
-            for number, data in enumerate(read_records(path)):
-                name = f"record {number} of {str(path)!r}"
-                yield name, _columns(example, data, name)
+            number = 0
+            try:
+                for number, data in enumerate(read_records(path), 1):
+                    name = f"record {number - 1} of {str(path)!r}"
+                    yield name, partial(_columns, example, data, name)
+            except DatasetError as error:
+                yield f"record {number} of {str(path)!r}", partial(_raise, error)
+
+
+def _raise(error: DatasetError) -> Columns:
+    raise error
 
 
 def find_records(root: Path) -> list[Path]:
@@ -237,40 +302,10 @@ def _length(name: str, columns: Columns) -> int:
     return len(steps)
 
 
-def _choose(name: str, columns: Columns, wanted: Sequence[str], what: str) -> list[str]:
-    length = _length(name, columns)
-    numbers = {
-        key.removeprefix(STEPS): len(values) // length
-        for key, values in columns.items()
-        if key.startswith(STEPS)
-        and isinstance(values, np.ndarray)
-        and len(values)
-        and len(values) % length == 0
-    }
-    for column in wanted:
-        if column not in numbers:
-            there = ", ".join(f"{key} ({size})" for key, size in sorted(numbers.items()))
-            raise DatasetError(
-                f"{name} has no numbers in {column!r} for the {what}; it has {there[:800]}"
-                f"{did_you_mean(column, numbers) or f'; name some with --{what}'}"
-            )
-    return [f"{STEPS}{column}" for column in wanted]
-
-
-def _element_names(columns: Columns, keys: Sequence[str], length: int) -> list[str]:
-    return make_unique(
-        [
-            f"{key.removeprefix(STEPS).removeprefix('observation/').replace('/', '_')}_{index}"
-            for key in keys
-            for index in range(len(columns[key]) // length)
-        ]
-    )
-
-
 def _matrix(name: str, columns: Columns, keys: Sequence[str], length: int, dim: int) -> NDArray[np.float32]:
     parts = []
     for key in keys:
-        values = columns.get(key)
+        values = columns.get(STEPS + key)
         if not isinstance(values, np.ndarray) or len(values) % length:
             raise DatasetError(
                 f"{name} has no numbers in {key!r} for its {length} steps; copy the dataset again"
@@ -286,28 +321,8 @@ def _matrix(name: str, columns: Columns, keys: Sequence[str], length: int, dim: 
 
 
 def _are_images(values: Any, length: int) -> bool:
-    return isinstance(values, list) and len(values) == length and values[0].startswith(_MAGIC)
+    return isinstance(values, list) and len(values) == length and is_image_file(values[0])
 
 
 def _are_texts(values: Any) -> bool:
-    return isinstance(values, list) and bool(values) and not values[0].startswith(_MAGIC)
-
-
-def _size(data: bytes, view: str) -> tuple[int, int]:
-    import io
-
-    import av
-
-    with av.open(io.BytesIO(data)) as container:
-        stream = container.streams.video[0]
-        return int(stream.height), int(stream.width)
-
-
-def _decode(images: Sequence[bytes], view: str, size: tuple[int, int]) -> Iterator[Image]:
-    from hpt_ros.observation import decode_compressed_image
-
-    stream = Stream(
-        view, "image", f"/{view}", "sensor_msgs/msg/CompressedImage", 1.0, 1.0, image=ImageSpec(*size)
-    )
-    for data in images:
-        yield decode_compressed_image(stream, SimpleNamespace(data=data, format="jpeg or png"))
+    return isinstance(values, list) and bool(values) and not is_image_file(values[0])

@@ -104,6 +104,11 @@ CHECKS: dict[str, Check] = {
         "Synchronise the machines' clocks (chrony), or convert again with --time or --ignore-arrival.",
         "error",
     ),
+    "wrapped": Check(
+        "angles that jump by a turn",
+        "Add continuous: true to the joint's limit in the embodiment file, and convert again.",
+        "error",
+    ),
     "skew": Check(
         "streams out of step",
         "Run that sensor faster, stamp at exposure, or synchronise the machines' clocks; then record again.",
@@ -239,6 +244,12 @@ def _episode_findings(robot: Embodiment, entry: EpisodeQuality) -> list[Finding]
             add("dropped", name, f"{ratio:.0%} of its recording's ticks were lost for {name}")
     for name, change in entry.resized.items():
         add("resized", name, f"the images of {name} changed {change} within the recording")
+    for name, jump in entry.wrapped.items():
+        add(
+            "wrapped",
+            name,
+            f"{name} jumps {jump} from one message to the next, and was interpolated through it",
+        )
     for name, note in entry.clocks.items():
         add("clock", name, note)
     _skews(robot, entry, add)

@@ -107,6 +107,7 @@ class Recorded:
         ages_s: stream name to the mean age of its newest sample at a tick.
         resized: stream name to how the size of its images changed, in words.
         clocks: stream name to what is odd about its stamps, in words; "" to where the clock was set back.
+        wrapped: joint to how its angle jumped by nearly a turn, in words.
     """
 
     ticks: int
@@ -114,6 +115,7 @@ class Recorded:
     ages_s: dict[str, float]
     resized: dict[str, str] = field(default_factory=dict)
     clocks: dict[str, str] = field(default_factory=dict)
+    wrapped: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,7 @@ class EpisodeQuality:
     age_s: dict[str, float]
     resized: dict[str, str]
     clocks: dict[str, str]
+    wrapped: dict[str, str]
     speed_profile: list[float]
 
 
@@ -264,6 +267,7 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
         age_s={} if recorded is None else dict(recorded.ages_s),
         resized={} if recorded is None else dict(recorded.resized),
         clocks={} if recorded is None else dict(recorded.clocks),
+        wrapped={} if recorded is None else dict(recorded.wrapped),
         speed_profile=_speed_profile(speed),
     )
 

@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from hpt_ros.dataset.conversion_report import read_report, unreadable_report
+from hpt_ros.dataset.conversion_report import reported_episodes
 from hpt_ros.dataset.quality.measure import Recorded
+from hpt_ros.dataset.tables import Record
 
 
 def read_recorded(root: Path) -> dict[int, Recorded]:
@@ -18,26 +18,33 @@ def read_recorded(root: Path) -> dict[int, Recorded]:
         DatasetError: the report cannot be read.
     """
     found: dict[int, Recorded] = {}
-    report = read_report(root)
-    try:
-        for entry in report.get("episodes", ()):
-            recorded = _recorded(entry)
-            for span in entry["spans"]:
-                if recorded is not None and int(span["episode_index"]) >= 0:
-                    found[int(span["episode_index"])] = recorded
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise unreadable_report(root, error) from error
+    for entry in reported_episodes(root):
+        recorded = _recorded(entry)
+        for span in entry.records("spans"):
+            index = span.integer("episode_index", -1)  # -1: too short to keep
+            if recorded is not None and index >= 0:
+                found[index] = recorded
     return found
 
 
-def _recorded(entry: Any) -> Recorded | None:
-    if not entry.get("ticks"):
+def _recorded(entry: Record) -> Recorded | None:
+    if not entry.integer("ticks"):
         return None
-    dropped = {str(name): int(lost["ticks"]) for name, lost in entry["dropped"].items()}
+    dropped = entry.record("dropped")
     # Reports of earlier versions have no ages and no sizes.
-    ages_s = {str(name): float(age_s) for name, age_s in entry.get("ages_s", {}).items()}
-    resized = {str(name): str(change) for name, change in entry.get("resized", {}).items()}
-    clocks = {str(name): str(note) for name, note in entry.get("clocks", {}).items()}
-    if set_back := entry.get("set_back", ()):
-        clocks[""] = "; ".join(map(str, set_back))
-    return Recorded(int(entry["ticks"]), dropped, ages_s, resized, clocks)
+    ages, resized, clocks = (
+        entry.record(key) if key in entry else Record("", {}) for key in ("ages_s", "resized", "clocks")
+    )
+    said = {name: clocks.text(name) for name in clocks.values}
+    if "set_back" in entry and (set_back := entry.texts("set_back")):
+        said[""] = "; ".join(set_back)
+    wrapped = entry.record("wrapped") if "wrapped" in entry else Record("", {})
+    jumps = {name: wrapped.text(name) for name in wrapped.values}
+    return Recorded(
+        entry.integer("ticks"),
+        {name: dropped.record(name).integer("ticks") for name in dropped.values},
+        {name: ages.number(name) for name in ages.values},
+        {name: resized.text(name) for name in resized.values},
+        said,
+        jumps,
+    )

@@ -37,6 +37,7 @@ from hpt_ros.embodiment.message_types.base import (
     MessageType,
     Sending,
     Told,
+    elements,
     require_frame,
 )
 from hpt_ros.registry import Registry
@@ -104,5 +105,6 @@ __all__ = [
     "MessageType",
     "Sending",
     "Told",
+    "elements",
     "require_frame",
 ]

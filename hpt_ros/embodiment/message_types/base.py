@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment.messages import NS_PER_S, DecodeError, finite, header_stamp_ns, joint_order
+from hpt_ros.errors import Code
 from hpt_ros.modalities import Decoder
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class CommandType:
         encode: makes the message, or the goal, of a command (of the output's dimensions).
         decode: the time and values of a message, given the output, the message, its arrival in ns and the words that
             name it in errors; None: it is no message.
-        check: returns why an output of this type cannot be, from "it" on; empty if it can.
+        several: what to do where one output moves several joints, which this type cannot; empty: it can.
         own_speed: the driver moves as fast as it likes, so it is given targets, not the way there.
     """
 
@@ -103,7 +104,7 @@ class CommandType:
     controllers: str
     encode: Callable[[Told, Output, Sending], Any]
     decode: Callable[[Output, Any, int, str], Decoded] | None = None
-    check: Callable[[Output], str] = lambda output: ""
+    several: str = ""
     own_speed: bool = False
 
 
@@ -186,9 +187,9 @@ def in_order(output: Output, names: Any, values: Any, what: str, where: str) -> 
     found = np.asarray(values, dtype=np.float64)
     if found.shape != (len(joints),):
         raise DecodeError(
-            f"{where} has {found.size} {what} for {len(joints)} joints, but one for each was expected; correct the "
-            "teleoperation"
-        )
+            Code.WRONG_SHAPE, where, found.size, problem=f"has {{value}} {what} for {len(joints)} joints",
+            expected="one for each", remedy="correct the teleoperation",
+        )  # fmt: skip
     return finite(found[order], output.names, where)
 
 
@@ -197,6 +198,7 @@ def require_frame(output: Output, message: Any, where: str) -> None:
     frame = str(message.header.frame_id).lstrip("/")
     if frame != output.frame_id.lstrip("/"):
         raise DecodeError(
-            f"{where} has the frame_id {frame[:80]!r}, but the command {output.name!r} is in {output.frame_id!r}; "
-            "correct frame_id in the embodiment file, or let its sender use that frame"
-        )
+            Code.INVALID, f"{where}, frame_id", frame[:80],
+            problem=f"is {{value}}, but the command {output.name!r} is in {output.frame_id!r}",
+            remedy="correct frame_id in the embodiment file, or let its sender use that frame",
+        )  # fmt: skip

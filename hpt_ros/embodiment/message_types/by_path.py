@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment.kinds import JOINT_POSITION
 from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, Told
 from hpt_ros.embodiment.messages import DecodeError, InvalidSampleError, finite, place, stamp_ns
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.action import Output
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # A field, a place in a list, or a list of names and the name to look for.
 Step: TypeAlias = "str | int | tuple[str, str]"
 MOST_VALUES = 1024
-FORM = "fields with dots between them and places in brackets, such as feedback.positions[0] or values[names=elbow],"
+FORM = "fields with dots between them and places in brackets, such as feedback.positions[0] or values[names=elbow]"
 _FIELD = r"[A-Za-z][A-Za-z0-9_]*"
 _PLACE = rf"-?\d{{1,6}}|{_FIELD}=[^\]\s]+"
 _PATH = re.compile(rf"{_FIELD}(\[({_PLACE})\])?(\.{_FIELD}(\[({_PLACE})\])?)*")
@@ -49,6 +49,14 @@ def is_path(text: str) -> bool:
 def is_message_type(name: str) -> bool:
     """Whether a text is the name of a type of messages."""
     return _TYPE.fullmatch(name) is not None
+
+
+def is_written(path: str) -> bool:
+    """Whether a number can be written to a path: to a field, or to a place from 0 in the list of the last field."""
+    *outer, last = steps(path)
+    if isinstance(last, tuple) or (isinstance(last, int) and last < 0):
+        return False
+    return all(isinstance(step, str) for step in outer)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -87,8 +95,9 @@ def read(message: Any, path: str, where: str) -> float:
     if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
         return float(value)
     raise DecodeError(
-        f"{where} has a {type(value).__name__} at {path!r}, but a number was expected; correct the path"
-    )
+        Code.WRONG_TYPE, where, path, problem=f"has a {type(value).__name__} at {{value}}", expected="a number",
+        remedy="correct the path",
+    )  # fmt: skip
 
 
 def _field(value: Any, name: str, path: str, where: str) -> Any:
@@ -97,42 +106,50 @@ def _field(value: Any, name: str, path: str, where: str) -> Any:
     except AttributeError:
         there = fields_of(value)
         raise DecodeError(
-            f"{where} has no field {name!r} of the path {path!r}; there is {', '.join(there) or 'none'}"
-            f"{did_you_mean(name, there) or '; correct values in the embodiment file'}"
-        ) from None
+            Code.UNKNOWN, where, name, problem=f"has no field {{value}} of the path {path!r}", known=there,
+            remedy="correct values in the embodiment file",
+        ) from None  # fmt: skip
 
 
 def _place(value: Any, step: Step, outer: list[Any], path: str, where: str) -> int:
     try:
         count = len(value)
     except TypeError:
-        raise DecodeError(f"{where} has no list at {path!r}; take the brackets out of it") from None
+        raise DecodeError(
+            Code.WRONG_TYPE,
+            where,
+            path,
+            problem="has no list at {value}",
+            remedy="take the brackets out of it",
+        ) from None
     if isinstance(step, tuple):
         names, wanted = step
         lists = [getattr(item, names) for item in reversed(outer) if hasattr(item, names)]
         if not lists:
             raise DecodeError(
-                f"{where} has no list {names!r} beside {path!r} or further out; correct the path"
-            )
-        listed = list(lists[0])
+                Code.UNKNOWN, where, names, problem=f"has no list {{value}} beside {path!r} or further out",
+                remedy="correct the path",
+            )  # fmt: skip
+        listed = [str(item) for item in lists[0]]
         if not listed:
             raise InvalidSampleError(
-                f"{where} has a message without {names}, which does not count; check its sender"
-            )
+                Code.EMPTY, where, problem=f"has a message without {names}, which does not count",
+                remedy="check its sender",
+            )  # fmt: skip
         if wanted not in listed:
             raise DecodeError(
-                f"{where} has no {wanted!r} among {names} ({', '.join(map(str, listed))[:400]})"
-                f"{did_you_mean(wanted, [str(item) for item in listed]) or '; correct the path'}"
-            )
+                Code.UNKNOWN, where, wanted, problem=f"has no {{value}} among {names}", known=listed,
+                remedy="correct the path",
+            )  # fmt: skip
         index = listed.index(wanted)
     else:
         assert isinstance(step, int)
         index = step
     if not -count <= index < count:
         raise InvalidSampleError(
-            f"{where} has a list of {count} values where {path!r} takes one further on; check its sender, or correct "
-            "the path"
-        )
+            Code.WRONG_SHAPE, where, count, problem=f"has a list of {{value}} values where {path!r} takes a further one",
+            remedy="check its sender, or correct the path",
+        )  # fmt: skip
     return index
 
 
@@ -205,26 +222,6 @@ def _rounded(present: Any, value: float) -> float:
     return round(value) if isinstance(present, int) else value
 
 
-def check(output: Output) -> str:
-    """Refuse paths that do not fit the names, and those to which nothing can be written."""
-    if len(output.values) != len(output.names):
-        return (
-            f"has {len(output.values)} values and {len(output.names)} names, but a path for each name was expected; "
-            "correct one of them"
-        )
-    for path in output.values:
-        if not is_path(path):
-            return f"has the path {path!r} among its values, but {FORM} was expected; correct it"
-        if any(not isinstance(step, str) for step in steps(path)[:-1]) or isinstance(steps(path)[-1], tuple):
-            return (
-                f"has the path {path!r} among its values, but a command is written to fields, of which the last may "
-                "have a number in brackets; correct it"
-            )
-        if isinstance(last := steps(path)[-1], int) and last < 0:
-            return f"has the path {path!r} among its values, but a place from 0 was expected; correct it"
-    return ""
-
-
 @functools.cache
 def any_type(name: str) -> MessageType:
     """A type of messages that is read, and written, by paths."""
@@ -238,6 +235,5 @@ def any_type(name: str) -> MessageType:
             controllers=f"whatever takes {name}",
             encode=encode,
             decode=decode,
-            check=check,
         ),
     )

@@ -26,13 +26,6 @@ def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded
     return arrival_ns, finite(np.array([message.data], dtype=np.float64), output.names, where)
 
 
-def check(output: Output) -> str:
-    """Refuse several joints."""
-    if len(output.names) == 1:
-        return ""
-    return f"has {len(output.names)} names, but std_msgs/msg/Float64 commands one joint; use another type"
-
-
 MESSAGE_TYPE = MessageType(
     name="std_msgs/msg/Float64",
     command=CommandType(
@@ -40,6 +33,6 @@ MESSAGE_TYPE = MessageType(
         controllers="drivers of a single joint, such as simulated ones",
         encode=encode,
         decode=decode,
-        check=check,
+        several="use another type",
     ),
 )

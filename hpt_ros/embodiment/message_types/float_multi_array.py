@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment.kinds import JOINT_POSITION
 from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, Told
 from hpt_ros.embodiment.messages import DecodeError, InvalidSampleError, finite, place
+from hpt_ros.errors import Code
 from hpt_ros.modalities import MODALITIES
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded
     values = np.array(message.data, dtype=np.float64)[int(message.layout.data_offset) :]
     if values.shape != (len(output.names),):
         raise DecodeError(
-            f"{where} has an array of {values.size} values, but one for each of {', '.join(output.names)} was "
-            "expected; correct the names in the embodiment file or the teleoperation"
-        )
+            Code.WRONG_SHAPE, where, values.size, problem="has an array of {value} values",
+            expected=f"one for each of {', '.join(output.names)}",
+            remedy="correct the names in the embodiment file or the teleoperation",
+        )  # fmt: skip
     return arrival_ns, finite(values, output.names, where)
 
 
@@ -58,18 +60,22 @@ def decode_array(stream: Stream, message: Any) -> NDArray[Any]:
     where, layout = place(stream), message.layout
     count = len(message.data) - int(layout.data_offset)
     if not len(message.data):
-        raise InvalidSampleError(f"{where} has an array without values; check the driver")
+        raise InvalidSampleError(
+            Code.EMPTY, where, problem="has an array without values", remedy="check the driver"
+        )
     if count != stream.length:
         raise DecodeError(
-            f"{where} has an array of {max(count, 0)} values, but the stream's length is {stream.length}; correct "
-            "the embodiment file or the driver"
-        )
+            Code.INVALID, where,
+            problem=f"has an array of {max(count, 0)} values, but the stream's length is {stream.length}",
+            remedy="correct the embodiment file or the driver",
+        )  # fmt: skip
     sizes = [int(dimension.size) for dimension in layout.dim]
     if sizes and math.prod(sizes) != count:
         raise InvalidSampleError(
-            f"{where} has an array of {count} values whose layout says {' x '.join(map(str, sizes[:8]))}; check the "
-            "driver"
-        )
+            Code.INVALID, where,
+            problem=f"has an array of {count} values whose layout says {' x '.join(map(str, sizes[:8]))}",
+            remedy="check the driver",
+        )  # fmt: skip
     kind = np.dtype(MODALITIES[stream.modality].dtype)
     with np.errstate(over="ignore"):
         values = np.array(message.data, dtype=kind)[int(layout.data_offset) :]

@@ -23,20 +23,13 @@ def encode(told: Told, output: Output, sending: Sending) -> Any:
     return goal
 
 
-def check(output: Output) -> str:
-    """Refuse several joints."""
-    if len(output.names) == 1:
-        return ""
-    return f"has {len(output.names)} names, but {TYPE} moves one joint; use control_msgs/action/ParallelGripperCommand"
-
-
 MESSAGE_TYPE = MessageType(
     name=TYPE,
     command=CommandType(
         kinds=(JOINT_POSITION,),
         controllers="gripper_controllers/GripperActionController; stock drivers of Franka, Kinova, xArm and Robotiq",
         encode=encode,
-        check=check,
+        several="use control_msgs/action/ParallelGripperCommand",
         own_speed=True,
     ),
 )

@@ -19,6 +19,7 @@ from hpt_ros.embodiment.messages import (
     orientation_vector,
     place,
 )
+from hpt_ros.errors import Code
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.streams import Stream
@@ -50,10 +51,11 @@ def observe(stream: Stream, message: Any) -> NDArray[np.float64]:
         if getattr(message, f"{part}_covariance")[0] == -1.0:
             measured = [name for name in _ELEMENTS if getattr(message, f"{name}_covariance")[0] != -1.0]
             raise DecodeError(
-                f"{where} has messages without {part!r}: its covariance begins with -1, which says that the sensor "
-                f"does not measure it; take {part!r} out of the stream's fields, it has "
-                f"{', '.join(measured) or 'none'}"
-            )
+                Code.MISSING, where, part,
+                problem="has messages without {value}: its covariance begins with -1, which says that the sensor does "
+                "not measure it",
+                remedy=f"take it out of the stream's fields, the sensor has {', '.join(measured) or 'none'}",
+            )  # fmt: skip
         values = getattr(message, part)
         found.append(
             orientation_vector(values, where)

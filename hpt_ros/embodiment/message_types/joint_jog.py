@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hpt_ros.embodiment.kinds import JOINT_VELOCITY
 from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, Told, in_order
 from hpt_ros.embodiment.messages import NS_PER_S, DecodeError, InvalidSampleError, stamp_ns
+from hpt_ros.errors import Code
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.action import Output
@@ -49,18 +50,18 @@ def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded
     if not len(getattr(message, form)):
         other = DISPLACEMENTS if form == VELOCITIES else VELOCITIES
         raise DecodeError(
-            f"{where} has {len(getattr(message, other))} {other} and no {form}, but {form} were expected; write jog: "
-            f"{other} into the embodiment file, or correct the teleoperation"
-        )
+            Code.MISSING, where, len(getattr(message, other)), problem=f"has {{value}} {other} and no {form}",
+            expected=form, remedy=f"write jog: {other} into the embodiment file, or correct the teleoperation",
+        )  # fmt: skip
     values = in_order(output, message.joint_names, getattr(message, form), form, where)
     if form == VELOCITIES:
         return time_ns, values
     duration_s = float(message.duration)
     if not 0.0 < duration_s < float("inf"):
         raise InvalidSampleError(
-            f"{where} has displacements within {duration_s:g} s, but a duration above 0 s was expected; let the "
-            "teleoperation fill it"
-        )
+            Code.OUT_OF_RANGE, where, duration_s, problem="has displacements within {value} s",
+            expected="a duration above 0 s", remedy="let the teleoperation fill it",
+        )  # fmt: skip
     return time_ns, values / duration_s
 
 

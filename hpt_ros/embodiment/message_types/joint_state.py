@@ -20,6 +20,7 @@ from hpt_ros.embodiment.messages import (
     place,
     stamp_ns,
 )
+from hpt_ros.errors import Code
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.action import Output
@@ -81,8 +82,9 @@ def observe(stream: Stream, message: Any) -> NDArray[np.float64]:
     where = place(stream)
     if empty(message):
         raise InvalidSampleError(
-            f"{where} has a message without joints, which does not count; check the driver"
-        )
+            Code.EMPTY, where, problem="has a message without joints, which does not count",
+            remedy="check the driver",
+        )  # fmt: skip
     names = tuple(message.name)
     if stream.partial:
         return _partial_joint_state(stream, message, names, where)
@@ -135,9 +137,10 @@ def _field(message: Any, part: str, names: tuple[str, ...], where: str) -> NDArr
     values = np.asarray(getattr(message, part), dtype=np.float64)
     if values.shape != (len(names),):
         raise DecodeError(
-            f"{where} has {values.size} values of {part!r} for {len(names)} joints, but one for each was expected; "
-            f"take {part!r} out of the stream's fields or let the driver fill it"
-        )
+            Code.WRONG_SHAPE, where, values.size,
+            problem=f"has {{value}} values of {part!r} for {len(names)} joints", expected="one for each",
+            remedy=f"take {part!r} out of the stream's fields or let the driver fill it",
+        )  # fmt: skip
     return values
 
 

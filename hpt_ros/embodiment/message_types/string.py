@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment.message_types.base import MessageType
 from hpt_ros.embodiment.messages import InvalidSampleError, place
+from hpt_ros.errors import Code
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.streams import Stream
@@ -26,12 +27,14 @@ def observe(stream: Stream, message: Any) -> NDArray[np.str_]:
     """
     if len(message.data) > MAX_TASK_CHARACTERS:
         raise InvalidSampleError(
-            f"{place(stream)} has a text of {len(message.data)} characters, but {MAX_TASK_CHARACTERS} at most were "
-            "expected; send the task as one sentence"
-        )
+            Code.OUT_OF_RANGE, place(stream), len(message.data), problem="has a text of {value} characters",
+            expected=f"{MAX_TASK_CHARACTERS} at most", remedy="send the task as one sentence",
+        )  # fmt: skip
     text = " ".join(str(message.data).replace("\0", " ").split())
     if not text:
-        raise InvalidSampleError(f"{place(stream)} has an empty text; send the task as one sentence")
+        raise InvalidSampleError(
+            Code.EMPTY, place(stream), problem="has an empty text", remedy="send the task as one sentence"
+        )
     return np.array(text)
 
 

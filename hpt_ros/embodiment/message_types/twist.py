@@ -19,6 +19,7 @@ from hpt_ros.embodiment.message_types.base import (
     fill,
 )
 from hpt_ros.embodiment.messages import DecodeError, twist_vector
+from hpt_ros.errors import Code
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.action import Output
@@ -57,9 +58,11 @@ def base_velocity(output: Output, twist: Any, where: str) -> Floats:
     for axis, value in zip(TWIST_ELEMENTS, values.tolist(), strict=True):
         if axis not in output.names and abs(value) > ELSEWHERE:
             raise DecodeError(
-                f"{where} has the velocity {value:g} along {axis}, but the command {output.name!r} has the axes "
-                f"{', '.join(output.names)}; add it to names in the embodiment file, with a limit"
-            )
+                Code.INVALID, where, value,
+                problem=f"has the velocity {{value}} along {axis}, but the command {output.name!r} has the "
+                f"axes {', '.join(output.names)}",
+                remedy="add it to names in the embodiment file, with a limit",
+            )  # fmt: skip
     return values[[TWIST_ELEMENTS.index(axis) for axis in output.names]]
 
 

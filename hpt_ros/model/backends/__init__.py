@@ -24,12 +24,21 @@ from types import MappingProxyType
 
 import torch
 
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code, did_you_mean
 from hpt_ros.model.backends.backend import PRECISIONS, Backend, BackendError
 from hpt_ros.model.backends.selection import select_backend
 from hpt_ros.model.policy import Policy
 
-__all__ = ["AUTO", "BACKENDS", "PRECISIONS", "Backend", "BackendError", "auto_candidates", "load_backend"]
+__all__ = [
+    "AUTO",
+    "BACKENDS",
+    "PRECISIONS",
+    "Backend",
+    "BackendError",
+    "auto_candidates",
+    "did_you_mean",
+    "load_backend",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +107,21 @@ def load_backend(name: str, policy: Policy, *, precision: str = "float32", threa
         MissingExtraError: a library of an optional extra is not installed.
     """
     if precision not in PRECISIONS:
-        raise BackendError(
-            f"the precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}"
-            f"{did_you_mean(precision, PRECISIONS)}"
-        )
+        raise BackendError(Code.UNKNOWN, "the precision", precision, known=PRECISIONS)
     if name not in (*BACKENDS, AUTO):
-        raise BackendError(
-            f"the backend {name!r} is unknown; use one of {', '.join((*BACKENDS, AUTO))}"
-            f"{did_you_mean(name, (*BACKENDS, AUTO))}"
-        )
+        raise BackendError(Code.UNKNOWN, "the backend", name, known=(*BACKENDS, AUTO))
     if name != AUTO and precision not in KINDS[name].precisions:
         can = [other for other, kind in KINDS.items() if precision in kind.precisions]
         raise BackendError(
-            f"the backend {name!r} computes in {' or '.join(KINDS[name].precisions)}, not in {precision!r}; choose "
-            f"another precision, or for this one the backend {' or '.join(can)}"
-        )
+            Code.UNSUPPORTED, f"the backend {name!r}", precision,
+            problem=f"computes in {' or '.join(KINDS[name].precisions)}, not in {{value}}",
+            remedy=f"choose another precision, or for this one the backend {' or '.join(can)}",
+        )  # fmt: skip
     if threads < 0:
-        raise BackendError(f"{threads} threads were asked for, but 0 (torch's choice) or more was expected")
+        raise BackendError(
+            Code.OUT_OF_RANGE, f"{threads} threads", problem="were asked for",
+            expected="0 (torch's choice) or more",
+        )  # fmt: skip
     if threads:
         torch.set_num_threads(threads)
     policy.require_ready()

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from hpt_ros.errors import HptError
-from hpt_ros.model.config import DEPTH, IMAGE
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model.inputs import INTEGERS
 from hpt_ros.model.modalities import Pictures
 from hpt_ros.model.policy import Policy
@@ -66,9 +65,10 @@ class Backend(ABC):
         """Raise BackendError where the policy is on another device than the CPU."""
         if self.device.type != "cpu":
             raise BackendError(
-                f"the backend {self.name!r} is for the CPU, but the policy is on {str(self.device)!r}; use the backend "
-                "'eager' or 'cuda_graph' there"
-            )
+                Code.INVALID, f"the backend {self.name!r}", str(self.device),
+                problem="is for the CPU, but the policy is on {value}",
+                remedy="use the backend 'eager' or 'cuda_graph' there",
+            )  # fmt: skip
 
     def warm_up(self) -> None:
         """Compute one step of zeros, and one without each modality that may be missing, so that no later call is slow.
@@ -107,7 +107,7 @@ def example_arrays(policy: Policy, absent: tuple[str, ...] = ()) -> dict[str, Te
     for name, modality in policy.modalities.items():
         if name in absent:
             continue
-        spec = modality.inputs[0] if name in (IMAGE, DEPTH) else modality.inputs[-1]
+        spec = modality.inputs[0] if isinstance(modality, Pictures) else modality.inputs[-1]
         lead = (1, horizon) if modality.in_time else (1,)
         arrays[spec.name] = torch.zeros((*lead, *spec.tail), device=policy.device)
     return arrays

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hpt_ros.errors import Code
 from hpt_ros.model.backends.backend import Backend, BackendError
 from hpt_ros.model.backends.reduced import in_precision
 from hpt_ros.model.policy import Policy
@@ -34,9 +35,10 @@ class CompileBackend(Backend):
         wanted = os.environ.get("CXX")
         if not any(shutil.which(compiler) for compiler in ((wanted,) if wanted else COMPILERS)):
             raise BackendError(
-                f"the backend 'compile' needs a C++ compiler, but {wanted or ', '.join(COMPILERS)} is not on the path; "
-                "install g++, or use the backend 'eager' or 'openvino'"
-            )
+                Code.INVALID, "the backend 'compile'",
+                problem=f"needs a C++ compiler, but {wanted or ', '.join(COMPILERS)} is not on the path",
+                remedy="install g++, or use the backend 'eager' or 'openvino'",
+            )  # fmt: skip
         prepared = in_precision(policy, precision)
         self._encoders = {
             name: torch.compile(encoder, dynamic=False, fullgraph=True, options=OPTIONS)

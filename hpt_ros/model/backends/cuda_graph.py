@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from hpt_ros.errors import Code
 from hpt_ros.model.backends.backend import Backend, BackendError
 from hpt_ros.model.backends.reduced import in_precision
 from hpt_ros.model.policy import Policy
@@ -28,9 +29,10 @@ class CudaGraphBackend(Backend):
         super().__init__(policy, name, precision=precision)
         if policy.device.type != "cuda":
             raise BackendError(
-                f"the backend 'cuda_graph' is for NVIDIA GPUs, but the policy is on {str(policy.device)!r}; move it "
-                "to 'cuda', or use the backend 'eager' or 'openvino' on a CPU"
-            )
+                Code.INVALID, "the backend 'cuda_graph'", str(policy.device),
+                problem="is for NVIDIA GPUs, but the policy is on {value}",
+                remedy="move it to 'cuda', or use the backend 'eager' or 'openvino' on a CPU",
+            )  # fmt: skip
         self._prepared = in_precision(policy, precision)
         self._acts: dict[tuple[str, ...], _Recorded] = {}
         self._encoders: dict[str, _Recorded] = {}

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from hpt_ros.errors import Code
 from hpt_ros.model.backends.backend import Backend, BackendError, example_frame
 from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.noise import NoiseHead
@@ -36,9 +37,10 @@ class ExportedBackend(Backend):
         self.require_cpu()
         if isinstance(policy.head, NoiseHead) and policy.head.draws:
             raise BackendError(
-                f"the backend {self.name!r} cannot draw the noise that head.flow_noise 'random' asks for; set it to "
-                "'fixed' or 'zero', or use the backend 'eager'"
-            )
+                Code.UNSUPPORTED, f"the backend {self.name!r}",
+                problem="cannot draw the noise that head.flow_noise 'random' asks for",
+                remedy="set it to 'fixed' or 'zero', or use the backend 'eager'",
+            )  # fmt: skip
         self._graphs: dict[tuple[str, ...], Graph] = {}
         self._encoders = {name: self._encoder(name) for name in policy.encoders}
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpt_ros.errors import Code
 from hpt_ros.extras import missing_module
 from hpt_ros.model.backends.backend import BackendError
 from hpt_ros.model.backends.exported import ExportedBackend, Graph, plain_example
@@ -36,8 +37,9 @@ class OpenVinoBackend(ExportedBackend):
         if policy.config.head.kind == "diffusion":
             # OpenVINO 2026.4 ends the whole process (segmentation fault) when it compiles the head's 1-D U-Net.
             raise BackendError(
-                f"the backend {name!r} cannot compile the diffusion head; use the backend 'eager' or 'onnxruntime'"
-            )
+                Code.UNSUPPORTED, f"the backend {name!r}", problem="cannot compile the diffusion head",
+                remedy="use the backend 'eager' or 'onnxruntime'",
+            )  # fmt: skip
         super().__init__(policy, name, precision=precision)
 
     def build(self, module: nn.Module, example: tuple[Tensor, ...], *, encodes: bool) -> Graph:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hpt_ros.errors import Code
 from hpt_ros.model.backends.backend import Backend, BackendError, example_arrays, example_frame
 from hpt_ros.model.backends.eager import EagerBackend
 from hpt_ros.model.noise import NoiseHead
@@ -102,9 +103,10 @@ def select_backend(
     if best is None:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise BackendError(
-            f"no backend can compute this policy in {precision} on {str(policy.device)!r} ({reasons}); choose another "
-            "precision or device"
-        )
+            Code.UNSUPPORTED, f"this policy in {precision} on {str(policy.device)!r}",
+            problem=f"can be computed by no backend ({reasons})",
+            remedy="choose another precision or device",
+        )  # fmt: skip
     return Selection(best, steps_s, left_out)
 
 

@@ -63,7 +63,7 @@ def _spin(node: Any, executor: SingleThreadedExecutor, ended: threading.Event) -
             for transition in (node.trigger_configure, node.trigger_activate):
                 while not ended.is_set() and transition() != TransitionCallbackReturn.SUCCESS:
                     if not node.may_come:
-                        raise HptError(node.refusal)
+                        raise HptError.of(node.refusal)
                     node.get_logger().warning("waits for it, and tries again")
                     executor.spin_once(timeout_sec=0.1)
             node.starting = False

@@ -16,6 +16,8 @@ from typing import Any
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
+from hpt_ros.errors import Code, Refusal, cause_text
+
 REPORT = "report it with the trace in the log"
 
 
@@ -29,7 +31,7 @@ def go_on(node: Node, error: Exception) -> bool:
     Returns:
         Whether to spin on; if not, close the node.
     """
-    message = internal_error(error)
+    message = str(internal_error(error))
     node.get_logger().error(f"{message}\n{''.join(traceback.format_exception(error))}")
     react: Callable[[str], bool] = getattr(node, "on_internal_error", lambda _: False)
     try:
@@ -39,10 +41,10 @@ def go_on(node: Node, error: Exception) -> bool:
         return False
 
 
-def internal_error(error: Exception) -> str:
-    """One sentence about a fault of this package, not of the user."""
-    words = " ".join(str(error).split())[:300]
-    return f"internal error, {type(error).__name__}: {words}; {REPORT}"
+def internal_error(error: Exception) -> Refusal:
+    """A defect of this package, not the user's mistake."""
+    what = f"internal error, {type(error).__name__}:"
+    return Refusal(Code.INTERNAL, what, problem=cause_text(error), remedy=REPORT)
 
 
 def answer_always(node: Node) -> None:
@@ -76,7 +78,7 @@ def _answering(node: Node, callback: Callable[[Any, Any], Any]) -> Callable[[Any
         if hasattr(response, "success"):
             response.success = False
         if hasattr(response, "message"):
-            response.message = internal_error(error)
+            response.message = str(internal_error(error))
         return response
 
     return answer

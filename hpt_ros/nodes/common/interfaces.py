@@ -10,29 +10,11 @@ import os
 from typing import Any
 
 from hpt_ros.embodiment.message_types import MESSAGE_TYPES
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 
 class MissingInterfaceError(HptError):
-    """A message or action type that an embodiment names is not installed.
-
-    Attributes:
-        code: "interface_missing".
-        subject: what needs it.
-        value: the type.
-        expected: the Python package that has it.
-        remedy: how to get it.
-    """
-
-    code = "interface_missing"
-
-    def __init__(self, subject: str, value: str, expected: str, remedy: str) -> None:
-        """Make the sentence of its fields."""
-        self.subject, self.value, self.expected, self.remedy = subject, value, expected, remedy
-        super().__init__(
-            f"{subject} needs the type {value!r}, but the Python package {expected!r} that has it cannot be imported; "
-            f"{remedy}"
-        )
+    """A message or action type that an embodiment names is not installed; `expected` is the Python package of it."""
 
 
 @functools.cache
@@ -59,7 +41,8 @@ def installed_interface(type_: str, subject: str) -> Any:
         package = type_.partition("/")[0]
         debian = f"ros-{os.environ.get('ROS_DISTRO') or 'DISTRO'}-{MESSAGE_TYPES[type_].debian_package}"
         raise MissingInterfaceError(
-            subject, type_, package,
-            f"install it ('sudo apt-get install {debian}' with a ROS distribution) or build {package} and source its "
-            f"workspace ({error})",
+            Code.NOT_INSTALLED, subject, type_, problem="needs the type {value}", cause=error,
+            expected=f"the Python package {package!r}",
+            remedy=f"install it ('sudo apt-get install {debian}' with a ROS distribution) or build {package} and "
+            "source its workspace",
         ) from error  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from hpt_ros.errors import HptError
+from hpt_ros.nodes.common.failing import internal_error
 
 Transition = TypeVar("Transition", bound=Callable[..., Any])
 
@@ -25,23 +26,23 @@ def told(transition: Transition) -> Transition:
 
     An `HptError` is logged as its sentence and gives FAILURE: the node stays in the state it was in. While the node is
     `starting`, whoever starts it says it, as the last word of the process. Anything else is
-    our fault: its trace is logged and the node goes through error processing. The node's `refusal` gets the sentence,
-    and keeps it through that; its `may_come` says whether the same may succeed later.
+    our fault: its trace is logged and the node goes through error processing. The node's `refusal` gets its fields,
+    and keeps them through that; its `may_come` says whether the same may succeed later.
     """
 
     @wraps(transition)
     def wrapper(self: Any, state: Any) -> Any:
         if transition.__name__ != "on_error":
-            self.refusal, self.may_come = "", False
+            self.refusal, self.may_come = None, False
         try:
             return transition(self, state)
         except HptError as error:
-            self.refusal, self.may_come = str(error), isinstance(error, NotThereYetError)
+            self.refusal, self.may_come = error.refusal, isinstance(error, NotThereYetError)
             if self.may_come or not self.starting:
-                self.get_logger().error(self.refusal)
+                self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
-            self.refusal = f"internal error, {type(error).__name__}: {' '.join(str(error).split())}"
+            self.refusal = internal_error(error)
             self.get_logger().error(traceback.format_exc())
             return TransitionCallbackReturn.ERROR
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.structured import read_yaml_file
 
 if TYPE_CHECKING:
@@ -37,9 +37,10 @@ def require_addressed(node: Node, arguments: Sequence[str]) -> None:
         ours = [section for section in found if section.rpartition("/")[2] == name]
         if ours and not any(matches(section, own) for section in found):
             raise HptError(
-                f"the parameter file {str(file)!r} has parameters for {', '.join(ours)}, but this node is {own}, so "
-                f"none of them would count; write /**/{name}: in the file, which is this node in every namespace"
-            )
+                Code.INVALID, f"the parameter file {str(file)!r}",
+                problem=f"has parameters for {', '.join(ours)}, but this node is {own}, so none of them would "
+                "count", remedy=f"write /**/{name}: in the file, which is this node in every namespace",
+            )  # fmt: skip
 
 
 def names_node(file: Path, name: str) -> bool:

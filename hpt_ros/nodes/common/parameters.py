@@ -23,7 +23,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError, did_you_mean
 from hpt_ros.structured import read_dataclass, read_value
 
 T = TypeVar("T")
@@ -116,9 +116,9 @@ def declare(
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             words = " ".join(str(error).split())
             raise HptError(
-                f"the parameter {name!r} of {node.get_fully_qualified_name()} has an unusable value ({words}), but "
-                f"{item.metadata['doc']} was expected; correct it"
-            ) from error
+                Code.INVALID, f"the parameter {name!r} of {node.get_fully_qualified_name()}",
+                problem=f"has an unusable value ({words})", expected=f"{item.metadata['doc']}",
+            ) from error  # fmt: skip
 
 
 def require_known(node: Node, *, qos: bool = False) -> None:

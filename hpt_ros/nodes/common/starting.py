@@ -13,7 +13,7 @@ from pathlib import Path
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 
 def begin(words: list[str] | None, context: rclpy.Context) -> None:
@@ -33,12 +33,13 @@ def begin(words: list[str] | None, context: rclpy.Context) -> None:
         reason = re.sub(r", at \S+:\d+|failed to initialize rcl: ", "", " ".join(str(error).split()))
         if "log directory" in reason:
             raise HptError(
-                f"ROS cannot keep its logs ({reason.rstrip('.')}); set ROS_LOG_DIR to a folder that can be written"
-            ) from error
+                Code.UNSUPPORTED, "ROS", problem=f"cannot keep its logs ({reason.rstrip('.')})",
+                remedy="set ROS_LOG_DIR to a folder that can be written",
+            ) from error  # fmt: skip
         raise HptError(
-            f"the arguments after --ros-args cannot be read: {reason.rstrip('.')}; write '-p name:=value', "
-            "'-r from:=to' or '--params-file file.yaml'"
-        ) from error
+            Code.UNREADABLE, "the arguments after --ros-args", problem=f"cannot be read: {reason.rstrip('.')}",
+            remedy="write '-p name:=value', '-r from:=to' or '--params-file file.yaml'",
+        ) from error  # fmt: skip
 
 
 def _name_log_folder() -> None:

@@ -29,10 +29,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String, UInt8MultiArray
 
 from hpt_ros.embodiment import Embodiment, deployed_fields, require_deployable
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.composition import Spinning
 from hpt_ros.nodes.common.lifecycle import NotThereYetError
-from hpt_ros.policies.factory import LoadedPolicy, deployed_robot
+from hpt_ros.policies.loading import LoadedPolicy, deployed_robot
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.policies.serialization import pack, unpack
 
@@ -73,9 +73,9 @@ class PolicyInfo:
             raise TypeError("a field has another type")
         except (ValueError, TypeError) as error:
             raise HptError(
-                f"{where} says of itself what this version of hpt_ros cannot read ({error}); run the same version on "
-                "both machines"
-            ) from error
+                Code.UNSUPPORTED, where, problem="says of itself what this version of hpt_ros cannot read",
+                remedy="run the same version on both machines", cause=error,
+            ) from error  # fmt: skip
 
 
 class RemotePolicy:
@@ -116,10 +116,12 @@ class RemotePolicy:
         with self._condition:
             if not self._condition.wait_for(lambda: self._card is not None, timeout_s):
                 raise NotThereYetError(
-                    f"the parameter remote.node is {self._name!r}, but no inference node of that name was found within "
-                    f"{timeout_s:g} s; start it (ros2 run hpt_ros inference_node), with the same ROS_DOMAIN_ID, and "
-                    "see that the two machines reach one another"
-                )
+                    Code.TIMEOUT, "the parameter remote.node", self._name,
+                    problem=f"is {{value}}, but no inference node of that name was found within {timeout_s:g} "
+                    "s",
+                    remedy="start it (ros2 run hpt_ros inference_node), with the same ROS_DOMAIN_ID, and see "
+                    "that the two machines reach one another",
+                )  # fmt: skip
             return PolicyInfo.of_message(self._card, f"the inference node {self._name!r}")
 
     def predict(self, observation: Observation) -> NDArray[Any]:
@@ -139,7 +141,9 @@ class RemotePolicy:
         self._observations.publish(UInt8MultiArray(data=data))
         arrays, facts = self._answered()
         if facts.get("error") or "values" not in arrays:
-            raise HptError(f"the inference node {self._name!r}: {facts.get('error') or 'it sent no values'}")
+            raise HptError(
+                Code.INVALID, f"the inference node {self._name!r}: {facts.get('error') or 'it sent no values'}",
+            )  # fmt: skip
         return arrays["values"]
 
     def reset(self) -> None:
@@ -203,9 +207,10 @@ def connect(
     """
     if not embodiment_file:
         raise HptError(
-            "the parameter embodiment is empty, but policy is 'remote', which needs it: the robot's own side must know "
-            "its limits; set it to an embodiment file"
-        )
+            Code.MISSING, "the parameter embodiment",
+            problem="is empty, but policy is 'remote', which needs it: the robot's own side must know its "
+            "limits", remedy="set it to an embodiment file",
+        )  # fmt: skip
     robot = Embodiment.load(embodiment_file)
     policy = RemotePolicy(name, timeout_s, asker=node)
     try:

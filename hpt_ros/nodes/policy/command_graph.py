@@ -12,7 +12,7 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
-from hpt_ros.control.link import CommandLink, CommandTopic
+from hpt_ros.control.link import CommandTopic
 from hpt_ros.nodes.common.parameter_files import matches
 
 # A look at the whole graph takes about 0.13 ms a topic (rclpy 9.1.2, Fast DDS), the count of matched subscribers 1 us:
@@ -35,8 +35,8 @@ class CommandGraph:
         self._found: dict[str, tuple[bool, tuple[str, ...], tuple[str, ...]]] = {}
         self._unnamed: set[str] = set()  # topics with a publisher without a name at the last look
 
-    def poll(self, link: CommandLink) -> None:
-        """Tell `link` what there is now; once a period."""
+    def look(self) -> list[CommandTopic]:
+        """What there is now; once a period."""
         now_s, matched = time.monotonic(), [item.get_subscription_count() for item in self._publishers]
         if matched != self._matched or now_s - self._looked_s >= LOOK_S:
             self._matched, self._looked_s = matched, now_s
@@ -45,7 +45,7 @@ class CommandGraph:
         for publisher, count in zip(self._publishers, matched, strict=True):
             mover, listening, rivals = self._found[publisher.topic_name]
             topics.append(CommandTopic(publisher.topic_name, count > 0 and mover, listening, rivals))
-        link.saw(topics)
+        return topics
 
     def _ask(self, publisher: Any) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
         """Whether a subscriber may move the robot, all subscribers, and who else publishes."""

@@ -198,7 +198,7 @@ class ControlLoop:
         node, now_ns = self._node, instant.ros_ns
         before = runtime.controller.state
         connections = node.connected()
-        connections.poll(runtime.controller.guards.link)
+        connections.poll(runtime.controller)
         step = runtime.step(now_ns)
         if step.command is not None:
             connections.send(step.command, now_ns)

@@ -25,7 +25,7 @@ from rclpy.serialization import serialize_message
 from rosbags.typesys.store import Typestore
 
 from hpt_ros.control import State
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.conversions import to_action_chunk, to_time
 from hpt_ros.nodes.policy.outputs import robot_senders
 from hpt_ros.runtime.policy_runtime import PolicyRuntime, Step
@@ -82,9 +82,10 @@ class DecisionLog:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise HptError(
-                f"the parameter log_decisions names the folder {str(self.folder)!r}, which cannot be made ({error}); "
-                "name one that can be written"
-            ) from error
+                Code.UNWRITABLE, "the parameter log_decisions", str(self.folder),
+                problem="names the folder {value}, which cannot be made", remedy="name one that can be written",
+                cause=error,
+            ) from error  # fmt: skip
         at = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")
         self._recording = EpisodeRecording(
             self.folder,
@@ -113,7 +114,7 @@ class DecisionLog:
         controller, robot = self.runtime.controller, self.runtime.embodiment
         if controller.state is not self._state:
             words = f"{self._state.name} -> {controller.state.name}"
-            reason = controller.session.reason
+            reason = controller.reason
             self.say(
                 f"{words}: {reason}" if reason else words, now_ns, _LEVELS.get(controller.state, Log.INFO)
             )

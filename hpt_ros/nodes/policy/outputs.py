@@ -23,7 +23,7 @@ from hpt_ros.embodiment.message_types import COMMANDS, Sending
 from hpt_ros.embodiment.message_types.joint_jog import DISPLACEMENTS
 from hpt_ros.embodiment.space import Part
 from hpt_ros.embodiment.streams import check_topic, in_namespace
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.interfaces import installed_interface, interface
 from hpt_ros.runtime.policy_config import OutputsConfig
 
@@ -120,22 +120,26 @@ def make_senders(
         check_topic(topic, f"the parameter outputs.{name}")
         if others := [part.kind for part in robot.action.parts if part.kind != JOINT_POSITION]:
             raise HptError(
-                f"the parameter outputs.{name} is {topic!r}, but embodiment {robot.name!r} has commands of "
-                f"{others[0]}, which that message cannot hold; leave it empty"
-            )
+                Code.EMPTY, f"the parameter outputs.{name}", topic,
+                problem=f"is {{value}}, but embodiment {robot.name!r} has commands of {others[0]}, which that "
+                "message cannot hold", remedy="leave it empty",
+            )  # fmt: skip
         found.append(_joint_sender(robot, topic, type_))
     own = [sender.topic for sender in found]
     topics = [resolve(topic) for topic in own + [stream.topic for stream in robot.streams]]
     for topic in topics:
         if topics.count(topic) > 1 and topic in topics[: len(found)]:
             raise HptError(
-                f"commands are to be sent to {topic!r}, also a stream's or another output's topic; name another"
-            )
+                Code.INVALID, "", topic,
+                problem="commands are to be sent to {value}, also a stream's or another output's topic",
+                remedy="name another",
+            )  # fmt: skip
     if not found:
         raise HptError(
-            "outputs.joint_trajectory is false and no other output has a topic, so the robot would never hear of a "
-            "command; give outputs.float64_multi_array or outputs.joint_state a topic"
-        )
+            Code.INVALID, "outputs.joint_trajectory",
+            problem="is false and no other output has a topic, so the robot would never hear of a command",
+            remedy="give outputs.float64_multi_array or outputs.joint_state a topic",
+        )  # fmt: skip
     return found
 
 

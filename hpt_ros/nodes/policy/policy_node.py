@@ -37,6 +37,7 @@ from rclpy.parameter import Parameter
 from hpt_ros.control import ControlConfig, State
 from hpt_ros.control.clock import Instant
 from hpt_ros.embodiment import Stream
+from hpt_ros.errors import Refusal
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.executable import run
 from hpt_ros.nodes.common.failing import answer_always
@@ -55,7 +56,7 @@ from hpt_ros.nodes.policy.state_logger import Kind, StateLogger
 from hpt_ros.nodes.policy.status_publisher import StatusPublisher
 from hpt_ros.nodes.policy.streams import StreamMonitor
 from hpt_ros.nodes.policy.waiting import NOTHING, Reason, reason, stale_streams
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.policy_config import PolicyNodeConfig
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
 
@@ -64,7 +65,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
     """See the module. Make it in any process, with its own executor (`Composition.add`), and call `close` at the end.
 
     Attributes:
-        refusal: why the last transition failed, one sentence; empty if it did not.
+        refusal: why the last transition failed; None if it did not.
         starting: whether the executable makes the first transitions; it says their refusal itself.
     """
 
@@ -83,7 +84,8 @@ class PolicyNode(StrictParameters, LifecycleNode):
             node_arguments: of rclpy's Node, e.g. context, parameter_overrides.
         """
         super().__init__(name, **node_arguments)
-        self.refusal, self.may_come, self.starting = "", False, False
+        self.refusal: Refusal | None = None
+        self.may_come = self.starting = False
         self._load = load
         self._lock = threading.RLock()
         self._runtime: PolicyRuntime | None = None
@@ -190,7 +192,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             made.callback(prediction.close)
             parameters.require_known(self, qos=True)
             with self._lock:
-                runtime.controller.latched = self._latched
+                runtime.controller.latch(self._latched)
                 self._config, self._runtime, self._monitor = (
                     config,
                     runtime,
@@ -350,7 +352,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
     def _on_deadman(self, message: Any) -> None:
         with self._lock:
             if self._runtime is not None:
-                self._runtime.controller.guards.deadman.heard(message.data, self.time().control_ns)
+                self._runtime.controller.deadman(message.data, self.time().control_ns)
 
     def _on_goal(self, output: str, problem: str) -> None:
         with self._lock:
@@ -359,7 +361,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
     def _on_speed(self, message: Any) -> None:
         with self._lock:
             if self._runtime is not None:
-                self._runtime.controller.guards.pace.heard(message.data)
+                self._runtime.controller.speed_scaling(message.data)
 
     # --- operators -------------------------------------------------------------------------------------------------
 
@@ -412,7 +414,8 @@ class PolicyNode(StrictParameters, LifecycleNode):
         """
         old = self._piloted()
         runtime = make_runtime(old.loaded, config, control, lambda: self.now_ns, self.resolve_topic_name)
-        runtime.controller.latched, runtime.task = old.controller.latched, old.task
+        runtime.controller.latch(old.controller.latched)
+        runtime.task = old.task
         runtime.succeed(old)
         old.end()
         self._runtime, self._config = runtime, config

@@ -17,7 +17,7 @@ from nav_msgs.msg import Path
 from rclpy.lifecycle import LifecycleNode
 
 from hpt_ros.control.chunk import NS_PER_S, Chunk, Vector
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.conversions import to_time
 from hpt_ros.runtime.policy_config import PolicyNodeConfig
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
@@ -78,9 +78,10 @@ def _known(wanted: str, names: tuple[str, ...], what: str) -> str:
     """The name wanted, or the last."""
     if wanted and wanted not in names:
         raise HptError(
-            f"the parameter prediction.link is {wanted!r}, but the {what} are "
-            f"{', '.join(names)[:300]}{did_you_mean(wanted, names) or '; name one of these'}"
-        )
+            Code.UNKNOWN, "the parameter prediction.link", wanted,
+            expected=f"one of the {what}: {', '.join(names)[:300]}", known=names,
+            remedy="name one of these",
+        )  # fmt: skip
     return wanted or names[-1]
 
 
@@ -103,8 +104,7 @@ class Prediction:
 
     def draw(self, now_ns: int) -> None:
         """Publish the way of the newest chunk, if somebody looks."""
-        controller = self.runtime.controller
-        chunk = controller.session.taken or controller.session.pending
+        chunk = self.runtime.controller.newest_chunk
         if self._drawing is None or chunk is None or not self._paths.get_subscription_count():
             return
         named = replace(chunk, observation_ns=self.runtime.to_ros(chunk.observation_ns))

@@ -17,10 +17,9 @@ from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverriding
 from std_msgs.msg import Bool, Float64
 
 from hpt_msgs.msg import ActionChunk
-from hpt_ros.control import Command
-from hpt_ros.control.link import CommandLink
+from hpt_ros.control import Command, Controller
 from hpt_ros.embodiment import Embodiment, Stream
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.conversions import (
     stream_message_type,
     stream_qos,
@@ -151,11 +150,13 @@ class RosInterfaces:
         names = [publisher.topic_name for _, publisher in self._outputs]
         return ", ".join([*names, *(f"the action {goals.name}" for goals in self._goals)])
 
-    def poll(self, link: CommandLink) -> None:
+    def poll(self, controller: Controller) -> None:
         """Tell who takes the commands and who else sends some; once a period."""
-        self._graph.poll(link)
-        link.serves([goals.name for goals in self._goals if not goals.taken])
-        link.asks({goals.name: goals.rivals.names() for goals in self._goals})
+        controller.graph(
+            self._graph.look(),
+            [goals.name for goals in self._goals if not goals.taken],
+            {goals.name: goals.rivals.names() for goals in self._goals},
+        )
 
     def begin(self) -> None:
         """An activation begins."""
@@ -229,6 +230,6 @@ def _unusable_overrides(topic: str) -> Iterator[None]:
     except (RuntimeError, ParameterException, InvalidQosOverridesError) as error:
         words = " ".join(str(error).split())
         raise HptError(
-            f"a quality of service for {topic} cannot be used ({words}); correct the parameters "
-            f"{QOS_OVERRIDES}{topic}.*"
-        ) from error
+            Code.UNSUPPORTED, f"a quality of service for {topic}", problem=f"cannot be used ({words})",
+            remedy=f"correct the parameters {QOS_OVERRIDES}{topic}.*",
+        ) from error  # fmt: skip

@@ -127,7 +127,7 @@ class RunAction:
             self._forget(goal)
             if goal.is_active:
                 goal.abort()
-            return RunPolicy.Result(outcome=RunPolicy.Result.FAULTED, message=internal_error(error))
+            return RunPolicy.Result(outcome=RunPolicy.Result.FAULTED, message=str(internal_error(error)))
 
     def _begin(self, goal: Any) -> _Run | str:
         """Let the policy work on the goal, or say why not."""

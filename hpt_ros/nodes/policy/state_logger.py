@@ -92,7 +92,7 @@ class StateLogger:
         if after is before:
             return
         words = f"{before.name} -> {after.name}"
-        reason = runtime.controller.session.reason
+        reason = runtime.controller.reason
         if after is State.FAULT:
             self._log.error(f"{words}: {reason}; mend it, then call ~/clear_fault")
         elif reason:

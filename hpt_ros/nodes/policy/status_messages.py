@@ -43,7 +43,7 @@ def why(runtime: PolicyRuntime, reason: Reason = NOTHING) -> str:
     if controller.state is State.WAITING:
         return _coded(reason)
     if controller.state is State.HOLDING:
-        held = controller.session.held_because()
+        held = controller.held
         return f"{held}; {_coded(reason)}" if reason and held not in reason.text else _coded(reason) or held
     if controller.state is State.RUNNING:
         return ""
@@ -65,8 +65,7 @@ def least_lead_s(runtime: PolicyRuntime) -> float:
 
 def wanted_lead_s(runtime: PolicyRuntime) -> float:
     """The least time as it is while nothing is late."""
-    plan = runtime.controller.plan
-    return (plan.lead_ns - plan.period_ns) / NS_PER_S
+    return runtime.controller.lead_s
 
 
 def short_lead(runtime: PolicyRuntime) -> str:
@@ -101,10 +100,10 @@ def to_status(runtime: PolicyRuntime | None, now_ns: int, reason: Reason = NOTHI
     message.checkpoint = runtime.loaded.checkpoint
     ages = runtime.stream_ages_s(now_ns)
     message.stream_names, message.stream_ages_s = list(ages), list(ages.values())
-    newest = controller.session.taken
-    if newest is not None:
-        message.chunk_age_s = (runtime.to_control(now_ns) - newest.observation_ns) / NS_PER_S
-    message.queue_length = controller.queue_length(runtime.to_control(now_ns))
+    seen = controller.snapshot(runtime.to_control(now_ns))
+    if seen.chunk is not None:
+        message.chunk_age_s = (runtime.to_control(now_ns) - seen.chunk.observation_ns) / NS_PER_S
+    message.queue_length = seen.queue_length
     message.inference_latency_s = metrics.newest("inference_s")
     message.observation_to_command_s = metrics.recent("image_to_command_s")
     message.lead_s = least_lead_s(runtime)
@@ -127,6 +126,7 @@ def to_diagnostics(
         return array
     status.hardware_id = runtime.embodiment.name
     controller, metrics = runtime.controller, runtime.metrics
+    seen = controller.snapshot(runtime.to_control(now_ns))
     words = why(runtime, reason)
     status.message = f"{state.name}: {words}" if words else state.name
     period_s = controller.period_ns / NS_PER_S
@@ -139,7 +139,7 @@ def to_diagnostics(
         or _complete(runtime),
         **{f"age of {name} [s]": age for name, age in runtime.stream_ages_s(now_ns).items()},
         "commands [Hz]": _rate(metrics.recent("command_interval_s")),
-        "queue [actions]": controller.queue_length(runtime.to_control(now_ns)),
+        "queue [actions]": seen.queue_length,
         "image delay median [s]": metrics.recent("image_delay_s"),
         "decoding median [s]": metrics.recent("decode_s"),
         "inference median [s]": metrics.recent("inference_s"),
@@ -152,7 +152,7 @@ def to_diagnostics(
         "lead wanted [s]": wanted_lead_s(runtime),
         "control period's work, median [s]": metrics.recent("control_s"),
         "inference running for [s]": runtime.worker.busy_s(),
-        "tracking error": controller.guards.tracking.error,
+        "tracking error": seen.tracking_error,
         **runtime.all_counters(),
     }
     status.values = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]

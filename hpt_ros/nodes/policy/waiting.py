@@ -11,6 +11,7 @@ from enum import Enum
 
 from hpt_ros.control import State
 from hpt_ros.control.holding import Cause
+from hpt_ros.control.snapshot import Snapshot
 from hpt_ros.embodiment import Stream
 from hpt_ros.nodes.common.publishers import Silence
 from hpt_ros.nodes.policy.streams import StreamMonitor
@@ -94,36 +95,35 @@ def reason(
         now_ns: ROS time.
         silence: asks the graph why nothing comes of a stream; None: nobody is asked.
     """
-    controller = runtime.controller
-    session = controller.session
-    if controller.state not in (State.WAITING, State.HOLDING):
+    seen = runtime.controller.snapshot(runtime.to_control(now_ns))
+    if seen.state not in (State.WAITING, State.HOLDING):
         return NOTHING
     if standstill:
         return Reason(Code.CLOCK, standstill)
-    if not session.enabled:
+    if not seen.enabled:
         return Reason(Code.TASK, "waiting for a task; send a goal to ~/run, or set start_on_activate")
-    if session.stale:
+    if seen.stale:
         found = list(stale_streams(runtime, monitor, now_ns, silence).values())
         text = "; ".join(item.text for item in found)
         return Reason(found[0].code, text, ", ".join(item.subject for item in found))
-    if unserved := controller.guards.link.unserved:
-        return Reason(Code.ACTION_SERVER, f"waiting for {unserved}")
-    if unheard := controller.guards.link.unheard:
-        return Reason(Code.UNHEARD, f"waiting for {unheard}")
-    if released := controller.guards.deadman.released(runtime.to_control(now_ns)):
-        return Reason(Code.RELEASED, f"waiting for {released}")
-    if stopped := controller.guards.pace.stopped:
-        return Reason(Code.SPEED, f"waiting for {stopped}")
-    if session.measured is None:
+    if seen.unserved:
+        return Reason(Code.ACTION_SERVER, f"waiting for {seen.unserved}")
+    if seen.unheard:
+        return Reason(Code.UNHEARD, f"waiting for {seen.unheard}")
+    if seen.released:
+        return Reason(Code.RELEASED, f"waiting for {seen.released}")
+    if seen.stopped:
+        return Reason(Code.SPEED, f"waiting for {seen.stopped}")
+    if not seen.measured:
         return Reason(
             Code.POSE, "waiting for the measured pose: no joint state or pose has come with all of it"
         )
-    if session.pending is None:
-        return _chunk(runtime, monitor)
-    if controller.state is State.WAITING and not controller.filter.at_rest:
+    if not seen.pending:
+        return _chunk(runtime, monitor, seen)
+    if seen.state is State.WAITING and seen.braking:
         return Reason(Code.BRAKING, "waiting for the robot to come to rest")
-    if session.missing is not None and session.missing.cause is Cause.START:
-        return Reason(Code.START, f"waiting for {session.missing.text}")
+    if seen.missing is not None and seen.missing.cause is Cause.START:
+        return Reason(Code.START, f"waiting for {seen.missing.text}")
     return NOTHING
 
 
@@ -131,9 +131,12 @@ def stale_streams(
     runtime: PolicyRuntime, monitor: StreamMonitor | None, now_ns: int, silence: Silences | None = None
 ) -> dict[str, Reason]:
     """Why each stream that stops the robot does so; arguments as for `reason`."""
+    seen = runtime.controller.snapshot(runtime.to_control(now_ns))
     return {
-        name: _stream(runtime.embodiment.stream(name), said, runtime, monitor, now_ns, silence)
-        for name, said in runtime.controller.session.stale.items()
+        name: Reason(Code.STREAM_FROZEN, f"{said}; restart its driver", name)
+        if name in seen.frozen
+        else _stream(runtime.embodiment.stream(name), said, runtime, monitor, now_ns, silence)
+        for name, said in seen.stale.items()
     }
 
 
@@ -146,8 +149,6 @@ def _stream(
     silence: Silences | None,
 ) -> Reason:
     """Why a stream is stale; `said` is what the watchdog says."""
-    if stream.name in runtime.controller.guards.frozen.frozen():
-        return Reason(Code.STREAM_FROZEN, f"{said}; restart its driver", stream.name)
     refused = "" if monitor is None else monitor.refused(stream.name)
     if refused:
         return Reason(Code.STREAM_REFUSED, refused, stream.name)
@@ -181,19 +182,18 @@ def _stream(
     return Reason(Code.STREAM_STALE, f"{said}; look at its driver and the network", stream.name)
 
 
-def _chunk(runtime: PolicyRuntime, monitor: StreamMonitor | None) -> Reason:
+def _chunk(runtime: PolicyRuntime, monitor: StreamMonitor | None, seen: Snapshot) -> Reason:
     """Why there is no chunk to run."""
-    controller, robot = runtime.controller, runtime.embodiment
-    session, waiting = controller.session, "waiting for the policy's first chunk"
-    if controller.state is State.HOLDING:
-        waiting = f"{session.held_because()}; waiting for a new chunk"
+    robot, waiting = runtime.embodiment, "waiting for the policy's first chunk"
+    if seen.state is State.HOLDING:
+        waiting = f"{seen.held}; waiting for a new chunk"
     if runtime.observations.missing:
         return _incomplete(runtime, monitor)
-    if session.policy.excuse:
-        return Reason(Code.POLICY, f"{waiting}{session.policy.excuse}")
+    if seen.excuse:
+        return Reason(Code.POLICY, f"{waiting}{seen.excuse}")
     horizon_s = (robot.action.horizon - 1) * robot.dt_s
-    if session.counters["chunks_refused_late"]:
-        late_s = controller.latency.high_s
+    if seen.counters["chunks_refused_late"]:
+        late_s = seen.latency_high_s
         if not late_s < 0.5 * horizon_s:
             return Reason(
                 Code.CHUNK_LATE,
@@ -229,7 +229,7 @@ def _late(stream: Stream, delay_s: float) -> str:
 
 
 def _timeout_s(stream: Stream, runtime: PolicyRuntime) -> float:
-    return runtime.controller.guards.watchdog.timeouts_s[stream.name]
+    return runtime.controller.stream_timeouts_s[stream.name]
 
 
 def cycle(runtime: PolicyRuntime) -> str:
@@ -237,7 +237,7 @@ def cycle(runtime: PolicyRuntime) -> str:
 
     A chunk must come before the one in use ends, so what the policy takes must be less than what a chunk covers.
     """
-    robot, high_s = runtime.embodiment, runtime.controller.latency.high_s
+    robot, high_s = runtime.embodiment, runtime.controller.latency_high_s
     horizon_s = (robot.action.horizon - 1) * robot.dt_s
     if high_s < 0.5 * horizon_s:
         return ""

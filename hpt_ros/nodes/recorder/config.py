@@ -25,6 +25,10 @@ class RecorderParameters:
         minimum=0, maximum=1 << 40,
     )  # fmt: skip
     extra_topics: tuple[str, ...] = field("further topics to record, of whatever type they have", default=())
+    all_topics: bool = field(
+        "record every topic that is published, and decide later; the embodiment file may be left out then",
+        default=False,
+    )
     operator: str = field("who teleoperates; kept in each bag", default="")
     joy_topic: str = field("topic of the joystick, sensor_msgs/Joy", default="joy")
     joy: JoyConfig = field("buttons of the joystick", default=JoyConfig())

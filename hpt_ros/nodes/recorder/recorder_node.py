@@ -32,7 +32,7 @@ from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from hpt_ros.control.clock import Instant
 from hpt_ros.embodiment import Deployment, Embodiment
 from hpt_ros.embodiment.streams import check_topic
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.clocks import NodeClock, steady_timer
 from hpt_ros.nodes.common.parameters import StrictParameters
@@ -51,7 +51,6 @@ LOOK_S = 0.25
 RATE_WINDOW_S = 2.0
 MOST_WARNINGS = 50
 _MB = 1 << 20
-_EMPTY = "the recorder's parameter {!r} is empty; set it to the"
 
 
 class RecorderNode(StrictParameters, Node):
@@ -97,29 +96,48 @@ class RecorderNode(StrictParameters, Node):
         config = parameters.declare_fixed(self, RecorderParameters, defaults=given)
         path, folder, self._keep_free_mb = config.embodiment, config.out_dir, config.keep_free_mb
         cell = config.deployment
-        if embodiment is None and not path:
-            raise HptError(f"{_EMPTY.format('embodiment')} path of an embodiment file")
+        self._all_topics = config.all_topics
+        if embodiment is None and not path and not self._all_topics:
+            raise HptError(
+                Code.EMPTY, "the recorder's parameter 'embodiment'",
+                remedy="set it to the path of an embodiment file, or all_topics to record every topic",
+            )  # fmt: skip
         if not folder:
-            raise HptError(f"{_EMPTY.format('out_dir')} folder that bags go to")
-        self.embodiment = Embodiment.load(path) if embodiment is None else embodiment
+            raise HptError(
+                Code.EMPTY,
+                "the recorder's parameter 'out_dir'",
+                remedy="set it to the folder that bags go to",
+            )
+        self.embodiment = Embodiment.load(path) if embodiment is None and path else embodiment
         if deployment is None and cell:
             deployment = Deployment.load(cell)
+        if deployment is not None and self.embodiment is None:
+            raise HptError(
+                Code.INVALID, "a deployment file", problem="is given and no embodiment file",
+                remedy="give the one that it is for, or neither",
+            )  # fmt: skip
         self.deployment = deployment
-        self._here = self.embodiment if deployment is None else deployment.over(self.embodiment)
+        self._here = self.embodiment
+        if deployment is not None and self.embodiment is not None:
+            self._here = deployment.over(self.embodiment)
         self.out_dir = Path(folder).expanduser()
         try:
             self.out_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise HptError(
-                f"the folder {str(self.out_dir)!r} cannot be made ({error.strerror}); give another one"
-            ) from error
+                Code.UNWRITABLE, f"the folder {str(self.out_dir)!r}", problem="cannot be made",
+                remedy="give another one", cause=error,
+            ) from error  # fmt: skip
         for topic in config.extra_topics:
             check_topic(topic, "the parameter extra_topics")
         self._rates_hz: dict[str, float] = {}
         self.topics = RecorderTopics(self, self._rates_hz, self._on_message, self._on_lost)
-        robot = self._here.with_topics(self.topics.resolve)
-        self._rates_hz.update(promised_rates(robot))
-        self._needed, self._held = robot.topics, HeldMessages(robot)
+        self._needed: dict[str, str] = {}
+        self._held: HeldMessages | None = None
+        if self._here is not None:
+            robot = self._here.with_topics(self.topics.resolve)
+            self._rates_hz.update(promised_rates(robot))
+            self._needed, self._held = robot.topics, HeldMessages(robot)
         self._extra = [self.topics.resolve(topic) for topic in config.extra_topics]
         self._recording: EpisodeRecording | None = None
         self._rates: RateWatch | None = None
@@ -136,9 +154,9 @@ class RecorderNode(StrictParameters, Node):
         self.controls = RecorderControls(self, config.joy_topic, config.joy)
         # Wall time: publishers must be found also while a simulation is paused.
         steady_timer(self, LOOK_S, self._look)
-        self.get_logger().info(
-            f"records {self.embodiment.name} into {self.out_dir}; waiting for ~/start_episode"
-        )
+        names = [self.embodiment.name] if self.embodiment is not None else []
+        what = " and ".join([*names, *(["every topic"] if self._all_topics else [])])
+        self.get_logger().info(f"records {what} into {self.out_dir}; waiting for ~/start_episode")
 
     @property
     def recording(self) -> bool:
@@ -160,8 +178,14 @@ class RecorderNode(StrictParameters, Node):
 
     def _look(self) -> None:
         """Subscribe to what has come to be published, and check the rates of what is being recorded."""
-        for topic, type_ in [*self._needed.items(), *((topic, "") for topic in self._extra)]:
+        further = dict.fromkeys(self._extra, "")
+        if self._all_topics:
+            own = (bag_schema.EVENTS_TOPIC, bag_schema.EMBODIMENT_TOPIC)
+            further |= {topic: "" for topic in self.topics.published() if topic not in own}
+        for topic, type_ in (further | self._needed).items():
             self.topics.poll(topic, type_)
+        if self._recording is not None:
+            self._add_new(self._recording)
         if self._recording is not None and self._rates is not None:
             instant = self._time.now()
             if self._jumped(instant):
@@ -169,6 +193,18 @@ class RecorderNode(StrictParameters, Node):
             for warning in self._rates.check(instant.control_ns):
                 self._warn(warning)
             self._check_room()
+
+    def _add_new(self, recording: EpisodeRecording) -> None:
+        """Record topics that somebody began to publish since the episode began."""
+        for topic, entry in self.topics.known.items():
+            if topic not in recording.counts:
+                try:
+                    recording.add_topic(topic, entry, installed_types([entry.type]))
+                except HptError as error:
+                    self._warn(f"{topic} is not recorded: {error}")
+                    recording.counts.pop(topic, None)
+                    continue
+                self.get_logger().info(f"records {topic} from now on")
 
     def _warn(self, text: str) -> None:
         """Say it now, and keep it for the bag."""
@@ -196,7 +232,8 @@ class RecorderNode(StrictParameters, Node):
             self._lost[topic] = self._lost.get(topic, 0) + count
 
     def _on_message(self, topic: str, data: bytes) -> None:
-        self._held.saw(topic, data)
+        if self._held is not None:
+            self._held.saw(topic, data)
         if self._recording is None or topic not in self._recording.counts:
             return
         instant = self._time.now()
@@ -257,7 +294,8 @@ class RecorderNode(StrictParameters, Node):
             HptError: one is running, a topic of the embodiment file has no publisher, or the disk refuses.
         """
         try:
-            self._start(task or self.embodiment.task, operator or self.operator)
+            usual = self.embodiment.task if self.embodiment is not None else ""
+            self._start(task or usual, operator or self.operator)
         except HptError as error:
             self.get_logger().error(f"start refused: {error}")
             raise
@@ -266,29 +304,39 @@ class RecorderNode(StrictParameters, Node):
 
     def _start(self, task: str, operator: str) -> None:
         if self._recording is not None:
-            raise HptError(f"episode {self._recording.name!r} is being recorded; stop or discard it first")
+            raise HptError(
+                Code.NOT_READY, f"episode {self._recording.name!r}", problem="is being recorded",
+                remedy="stop or discard it first",
+            )  # fmt: skip
         now_ns = self._now_ns()
         if now_ns == 0:
             raise HptError(
-                "the simulated clock has not begun (nothing on /clock); start the simulation first"
-            )
+                Code.NOT_READY, "the simulated clock", problem="has not begun (nothing on /clock)",
+                remedy="start the simulation first",
+            )  # fmt: skip
         self._look()
         self.topics.require(self._needed)
         for topic in set(self._extra) - self.topics.known.keys():
             self.get_logger().warning(f"nobody publishes the extra topic {topic}; it is not in this episode")
         if (free_mb := self._free_mb()) < 2 * self._keep_free_mb:
             raise HptError(
-                f"{self.out_dir} has {free_mb} MiB free, but {2 * self._keep_free_mb} were expected (twice "
-                "keep_free_mb); make room, or record elsewhere"
-            )
+                Code.UNAVAILABLE, str(self.out_dir), free_mb, problem="has {value} MiB free",
+                expected=f"{2 * self._keep_free_mb} MiB (twice keep_free_mb)",
+                remedy="make room, or record elsewhere",
+            )  # fmt: skip
         topics = dict(self.topics.known)
         topics[bag_schema.EVENTS_TOPIC] = RecordedTopic(bag_schema.EVENTS_TYPE)
-        topics[bag_schema.EMBODIMENT_TOPIC] = RecordedTopic(bag_schema.EMBODIMENT_TYPE, latched=True)
         moment = datetime.datetime.now(datetime.timezone.utc)
         name = f"{moment:%Y%m%dT%H%M%SZ}_{uuid.uuid4().hex[:8]}"
+        described = {}
+        if self.embodiment is not None:
+            topics[bag_schema.EMBODIMENT_TOPIC] = RecordedTopic(bag_schema.EMBODIMENT_TYPE, latched=True)
+            described = {
+                bag_schema.KEY_EMBODIMENT: self.embodiment.to_yaml(),
+                bag_schema.KEY_TOPICS: json.dumps(self._topic_names()),
+            }
         metadata = {
-            bag_schema.KEY_EMBODIMENT: self.embodiment.to_yaml(),
-            bag_schema.KEY_TOPICS: json.dumps(self._topic_names()),
+            **described,
             bag_schema.KEY_EPISODE: name,
             bag_schema.KEY_TASK: task,
             bag_schema.KEY_OPERATOR: operator,
@@ -301,21 +349,24 @@ class RecorderNode(StrictParameters, Node):
         self._started_ns, self._lost, self._warnings = self._time.now().control_ns, {}, []
         self._rates = RateWatch(self._rates_hz, self._started_ns, RATE_WINDOW_S)
         self._tell(EpisodeEvent.STARTED, now_ns)
-        text = serialize_message(String(data=self.embodiment.to_yaml()))
-        if self.recording:  # else the disk was full already
+        if self.recording and self.embodiment is not None:  # else the disk was full already
+            text = serialize_message(String(data=self.embodiment.to_yaml()))
             self._write(bag_schema.EMBODIMENT_TOPIC, now_ns, text)
-        for held, message in self._held.messages():
+        for held, message in self._held.messages() if self._held is not None else ():
             # Before all others of their topics, so that stamps do not go back.
             if self.recording and held in topics:
                 self._write(held, now_ns, message)
         if self.recording:
             self.topics.renew()
         else:
-            raise HptError(f"the bag {str(recording.path)!r} cannot be written; check the disk's space")
+            raise HptError(
+                Code.UNWRITABLE, f"the bag {str(recording.path)!r}", remedy="check the disk's space"
+            )
 
     def _topic_names(self) -> dict[str, str]:
         """Topics of the embodiment file and what they stand for here."""
-        return {name: self.resolve_topic_name(name) for name in self._here.topics}
+        names = self._here.topics if self._here is not None else ()
+        return {name: self.resolve_topic_name(name) for name in names}
 
     def _on_stop(self, request: Any, response: Any) -> Any:
         try:
@@ -341,9 +392,13 @@ class RecorderNode(StrictParameters, Node):
             HptError: none is running, no such outcome, or the disk refuses.
         """
         if self._recording is None:
-            raise HptError("no episode is being recorded; start one first")
+            raise HptError(
+                Code.NOT_READY, "no episode", problem="is being recorded", remedy="start one first"
+            )
         if outcome >= len(bag_schema.OUTCOMES):
-            raise HptError(f"the outcome is {outcome}, but 0 to {len(bag_schema.OUTCOMES) - 1} was expected")
+            raise HptError(
+                Code.INVALID, "the outcome", outcome, expected=f"0 to {len(bag_schema.OUTCOMES) - 1}"
+            )
         path, counts = self._finish(outcome, note, max(self._now_ns(), self._last_ns))
         empty = [topic for topic in self._needed if not counts.get(topic)]
         words = ", ".join(f"{topic} {counts[topic]}" for topic in sorted(counts))
@@ -360,7 +415,10 @@ class RecorderNode(StrictParameters, Node):
         assert recording is not None
         self._tell(EpisodeEvent.STOPPED, at_ns, outcome, note)
         if self._recording is None:
-            raise HptError(f"the end of {str(recording.path)!r} could not be written; read it with --recover")
+            raise HptError(
+                Code.UNWRITABLE, f"the end of {str(recording.path)!r}", problem="could not be written",
+                remedy="read it with --recover",
+            )  # fmt: skip
         try:
             path = recording.finish(
                 {
@@ -393,7 +451,9 @@ class RecorderNode(StrictParameters, Node):
             HptError: none is running.
         """
         if self._recording is None:
-            raise HptError("no episode is being recorded; start one first")
+            raise HptError(
+                Code.NOT_READY, "no episode", problem="is being recorded", remedy="start one first"
+            )
         recording = self._recording
         self._tell(EpisodeEvent.DISCARDED, self._now_ns())
         self._recording, self._rates = None, None
@@ -428,9 +488,10 @@ def main(args: list[str] | None = None) -> int:
 
 
 def run(
-    embodiment: Embodiment,
+    embodiment: Embodiment | None,
     out_dir: str,
     *,
+    all_topics: bool = False,
     extra_topics: Sequence[str],
     operator: str,
     ros_arguments: Sequence[str],
@@ -440,7 +501,9 @@ def run(
 
     `ros_arguments` are what stands behind --ros-args.
     """
-    overrides = [Parameter("operator", value=operator)] if operator else []
+    overrides: list[Any] = [Parameter("operator", value=operator)] if operator else []
+    if all_topics:
+        overrides.append(Parameter("all_topics", value=True))
 
     def make() -> RecorderNode:
         node = RecorderNode(

@@ -18,7 +18,9 @@ from sensor_msgs.msg import JointState
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import check_topic
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
+from rosbag_tools.errors import BagError
+from rosbag_tools.recording.definitions import installed_types
 from rosbag_tools.recording.episode_recording import RecordedTopic
 
 # What may wait while one message is written: this long a stretch of a topic, in this many messages.
@@ -96,14 +98,16 @@ class RecorderTopics:
         }
         if lacking := [topic for topic, types in offered.items() if not types]:
             raise HptError(
-                f"nobody publishes {', '.join(lacking)}; start their nodes, or correct the embodiment file"
-            )
+                Code.INVALID, f"nobody publishes {', '.join(lacking)}",
+                remedy="start their nodes, or correct the embodiment file",
+            )  # fmt: skip
         for topic, type_ in needed.items():
             if offered[topic] != {type_}:
                 raise HptError(
-                    f"topic {topic} is published as {', '.join(sorted(offered[topic]))}, but the embodiment file says "
-                    f"{type_}; correct one of them"
-                )
+                    Code.MISMATCH, f"topic {topic}",
+                    problem=f"is published as {', '.join(sorted(offered[topic]))}, but the embodiment file "
+                    f"says {type_}", remedy="correct one of them",
+                )  # fmt: skip
 
     def poll(self, topic: str, type_: str = "") -> None:
         """Subscribe to a topic if somebody publishes it, anew if it is offered otherwise than before.
@@ -112,25 +116,36 @@ class RecorderTopics:
             topic: its name.
             type_: message type; empty for whatever is published.
         """
-        publishers = [
-            publisher
-            for publisher in self._node.get_publishers_info_by_topic(topic)
-            if type_ in ("", publisher.topic_type)  # `require` tells of other types
-        ]
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        if not type_ and publishers:
+            known = self.known.get(topic)
+            types = [publisher.topic_type for publisher in publishers]
+            type_ = known.type if known is not None and known.type in types else types[0]
+        # `require` tells of other types; of several on one topic a bag has one.
+        publishers = [publisher for publisher in publishers if publisher.topic_type == type_]
         if not publishers:
             return  # an old subscription stays: the publisher may come back
-        wanted = as_offered(
-            type_ or publishers[0].topic_type, [publisher.qos_profile for publisher in publishers]
-        )
+        wanted = as_offered(type_, [publisher.qos_profile for publisher in publishers])
         if self.known.get(topic) == wanted or topic in self._not_installed:
             return
         try:
+            installed_types([wanted.type])  # its definition goes into the bag
             self._subscribe(topic, wanted)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, BagError) as error:
             self._not_installed.add(topic)
             self._node.get_logger().error(
                 f"topic {topic} has the type {wanted.type}, which is not installed ({error}); it is not recorded"
             )
+
+    def published(self) -> list[str]:
+        """Names of all topics that somebody publishes and that are not hidden, as those of actions and services are."""
+        return [
+            topic
+            for topic, types in self._node.get_topic_names_and_types()
+            if not any(part.startswith("_") for part in topic.split("/"))
+            and any("/msg/" in type_ for type_ in types)
+            and self._node.count_publishers(topic)
+        ]
 
     def renew(self) -> None:
         """Subscribe anew to latched topics, so that what they said before an episode (a task, a static transform) is

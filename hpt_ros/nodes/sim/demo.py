@@ -18,7 +18,7 @@ from rclpy.logging import LoggingSeverity, set_logger_level
 from rclpy.parameter import Parameter
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.nodes.recorder.recorder_node import RecorderNode
@@ -26,7 +26,7 @@ from hpt_ros.nodes.sim.episode_recorder import EpisodeRecorder, EpisodeTrace
 from hpt_ros.nodes.sim.episode_runner import EpisodeResult, EpisodeRunner
 from hpt_ros.nodes.sim.sim_node import SimNode
 from hpt_ros.nodes.sim.teleop_node import TeleopNode
-from hpt_ros.resources import checkpoint_folder, config_file
+from hpt_ros.resources import checkpoint_folder, config_file, embodiment_file
 
 # Half as long again as the slowest scripted demonstration takes.
 EPISODE_TIMEOUT_S = 13.0
@@ -78,13 +78,15 @@ class DemoSettings:
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise HptError(
-                f"the number of episodes is {self.episodes}, but at least 1 was expected; ask for more"
-            )
+                Code.WRONG_SHAPE, "the number of episodes", self.episodes, expected="at least 1",
+                remedy="ask for more",
+            )  # fmt: skip
         if not 0 <= self.first_seed < FIRST_DEMONSTRATION_SEED - self.episodes:
             raise HptError(
-                f"the first seed is {self.first_seed}, but 0 to {FIRST_DEMONSTRATION_SEED - self.episodes - 1} was "
-                "expected (higher ones are the scenes of demonstrations); choose one of these"
-            )
+                Code.INVALID, "the first seed",
+                problem=f"is {self.first_seed}, but 0 to {FIRST_DEMONSTRATION_SEED - self.episodes - 1} was "
+                "expected (higher ones are the scenes of demonstrations)", remedy="choose one of these",
+            )  # fmt: skip
 
 
 def evaluate(
@@ -100,7 +102,7 @@ def evaluate(
         HptError: the checkpoint is wrong, or a node refuses.
     """
     folder = checkpoint_folder(settings.checkpoint)
-    robot = Embodiment.load(folder / "embodiment.yaml")
+    robot = Embodiment.load(embodiment_file(folder))
     results, trace = [], None
     with Composition() as graph, _simulator(graph, settings.real_time_factor, 0.0):
         director: EpisodeRunner = graph.add(EpisodeRunner(context=graph.context))
@@ -126,7 +128,7 @@ def _evaluate_one(
         "use_sim_time": True,
         "policy": kind,
         "checkpoint": str(folder) if kind == "checkpoint" else "",
-        "embodiment": str(folder / "embodiment.yaml"),
+        "embodiment": str(embodiment_file(folder)),
         # The network is small and the simulator needs the other core: a second thread would make it slower.
         "threads": 1,
         "backend": "eager",  # a few hundred steps, and the same actions on every machine: nothing to measure
@@ -191,9 +193,10 @@ def record_demonstrations(
             report("demonstration", result)
             if len(bags) >= 10 and successes < len(bags) // 2:
                 raise HptError(
-                    f"the scripted teleoperator fed the dog in {successes} of {len(bags)} episodes, but at least half "
-                    "was expected; see the recorder's bags and the simulator's log"
-                )
+                    Code.OUT_OF_RANGE, "the scripted teleoperator", len(bags),
+                    problem=f"fed the dog in {successes} of {{value}} episodes", expected="at least half",
+                    remedy="see the recorder's bags and the simulator's log",
+                )  # fmt: skip
     return bags
 
 

@@ -23,7 +23,7 @@ from std_srvs.srv import Trigger
 
 from hpt_msgs.msg import EpisodeEvent, PolicyStatus
 from hpt_msgs.srv import ClearFault, GetTaskResult, ResetScene, StartEpisode, StopEpisode
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.nodes.policy.policy_node import PolicyNode
 
 # Wall time within which any node of this process must answer; generous, since rendering holds up the simulator.
@@ -123,7 +123,12 @@ class EpisodeRunner(Node):
         """
         request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
         if not self._ask(ChangeState, "/policy_node/change_state", request).success:
-            raise HptError(policy.refusal or "the policy node refused to be configured; see its log")
+            raise HptError.of(
+                policy.refusal
+                or Refusal(
+                    Code.NOT_READY, "the policy node", problem="cannot be configured", remedy="see its log"
+                )
+            )
 
     def change_policy_state(self, transition: int) -> None:
         """Take the policy node through one lifecycle transition.
@@ -144,7 +149,7 @@ class EpisodeRunner(Node):
         # GetTaskResult's `success` is about the task, not about the call.
         if kind is not GetTaskResult and not answer.success:
             why = getattr(answer, "message", "") or "see the node's log"
-            raise HptError(f"the service {name} refused: {why}")
+            raise HptError(Code.INVALID, f"the service {name} refused: {why}")
         return answer
 
     def _ask(self, kind: Any, name: str, request: Any) -> Any:
@@ -153,15 +158,17 @@ class EpisodeRunner(Node):
         client = self._callers[name]
         if not client.wait_for_service(timeout_sec=ANSWER_TIMEOUT_S):
             raise HptError(
-                f"the service {name} did not appear within {ANSWER_TIMEOUT_S:g} s; is its node running?"
-            )
+                Code.TIMEOUT, f"the service {name}", ANSWER_TIMEOUT_S,
+                problem="did not appear within {value} s", remedy="is its node running?",
+            )  # fmt: skip
         answered = threading.Event()
         future = client.call_async(kind.Request() if request is None else request)
         future.add_done_callback(lambda _: answered.set())
         if not answered.wait(ANSWER_TIMEOUT_S):
             raise HptError(
-                f"the service {name} gave no answer within {ANSWER_TIMEOUT_S:g} s; see its node's log"
-            )
+                Code.TIMEOUT, f"the service {name}", ANSWER_TIMEOUT_S,
+                problem="gave no answer within {value} s", remedy="see its node's log",
+            )  # fmt: skip
         return future.result()
 
     def now_s(self) -> float:
@@ -174,9 +181,10 @@ class EpisodeRunner(Node):
             time.sleep(POLL_S)
             if time.monotonic() > wall_limit_s:
                 raise HptError(
-                    f"simulated time stood still at {self.now_s():.2f} s for {ANSWER_TIMEOUT_S:g} s of wall time; "
-                    "see the simulator's log"
-                )
+                    Code.TIMEOUT, "simulated time", ANSWER_TIMEOUT_S,
+                    problem=f"stood still at {self.now_s():.2f} s for {{value}} s of wall time",
+                    remedy="see the simulator's log",
+                )  # fmt: skip
 
     def _fault(self) -> str:
         """Why the policy node stopped by itself; empty if it did not."""

@@ -31,14 +31,14 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_msgs.srv import GetTaskResult, ResetScene
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
-from hpt_ros.sim.disturbance import Disturbance
 from hpt_ros.sim.follower import TrajectoryFollower
 from hpt_ros.sim.physics import VIDEO_QUALITY, Physics, Renderer, whole_steps
-from hpt_ros.sim.task import FeedDogTask
+from hpt_ros.sim.tasks.feed_dog.disturbance import Disturbance
+from hpt_ros.sim.tasks.feed_dog.task import FeedDogTask
 from hpt_ros.sim.trajectory import JointTrajectory as Trajectory
 from hpt_ros.structured import field
 
@@ -48,7 +48,9 @@ CAMERA_NS: Final = 100_000_000  # cameras: 10 Hz, at multiples of 0.1 s
 DIAGNOSTICS_NS: Final = 1_000_000_000
 REQUEST_TIMEOUT_S: Final = 60.0  # wall time that a service waits for the physics thread
 MAX_LAG_S: Final = 0.2  # wall time that the simulation may catch up; what is beyond slows simulated time down
-_STOPPED: Final = "the simulator has stopped; start sim_node again"
+_STOPPED: Final = Refusal(
+    Code.NOT_READY, "the simulator", problem="has stopped", remedy="start sim_node again"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,9 @@ class _Camera:
             )
             if not done:
                 raise HptError(
-                    f"OpenCV could not encode the {self.name} camera's image as JPEG; reinstall OpenCV"
-                )
+                    Code.INVALID, "OpenCV", problem=f"could not encode the {self.name} camera's image as JPEG",
+                    remedy="reinstall OpenCV",
+                )  # fmt: skip
             compressed = CompressedImage(format="rgb8; jpeg compressed bgr8")
             compressed.header.stamp, compressed.header.frame_id = stamp, self._frame
             compressed.data = array.array("B", data.tobytes())
@@ -198,8 +201,9 @@ class SimNode(StrictParameters, Node):
         try:
             if request.seed < 0:
                 raise HptError(
-                    f"the seed {request.seed} is negative, but 0 or more was expected; choose another"
-                )
+                    Code.OUT_OF_RANGE, f"the seed {request.seed}", problem="is negative", expected="0 or more",
+                    remedy="choose another",
+                )  # fmt: skip
             shown: Future[None] = self._ask(lambda: self._reset(int(request.seed))).result(REQUEST_TIMEOUT_S)
             shown.result(REQUEST_TIMEOUT_S)
             response.success = True
@@ -237,7 +241,7 @@ class SimNode(StrictParameters, Node):
         with contextlib.suppress(queue.Empty):
             while True:
                 _, future = self._requests.get_nowait()
-                future.set_exception(HptError(_STOPPED))
+                future.set_exception(HptError.of(_STOPPED))
 
     # -- the physics thread ---------------------------------------------------------------------------------------
 
@@ -263,7 +267,7 @@ class SimNode(StrictParameters, Node):
         finally:
             self._stop.set()
             while self._unseen:
-                self._unseen.pop().set_exception(HptError(_STOPPED))
+                self._unseen.pop().set_exception(HptError.of(_STOPPED))
             self._refuse_requests()
             for renderer in renderers:
                 renderer.close()

@@ -22,14 +22,14 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.clocks import NodeClock, paced_timer
 from hpt_ros.nodes.common.conversions import to_time
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
 from hpt_ros.sim.panda import JOINT_NAMES
-from hpt_ros.sim.teleoperator import NO_VARIATION, ScriptedTeleoperator, Variation
+from hpt_ros.sim.tasks.feed_dog.teleoperator import NO_VARIATION, ScriptedTeleoperator, Variation
 from hpt_ros.structured import field
 
 
@@ -115,13 +115,19 @@ class TeleopNode(StrictParameters, Node):
     def _make_plan(self) -> ScriptedTeleoperator:
         if self._plan is not None:
             raise HptError(
-                "a demonstration is under way; wait until ~/done says true before starting the next"
-            )
+                Code.NOT_READY, "a demonstration", problem="is under way",
+                remedy="wait until ~/done says true before starting the next",
+            )  # fmt: skip
         if self._bowl_xy_m is None:
-            raise HptError("no /sim/bowl_pose has come yet; start sim_node first")
+            raise HptError(
+                Code.NOT_READY, "no /sim/bowl_pose", problem="has come yet", remedy="start sim_node first"
+            )
         missing = [name for name in JOINT_NAMES if not math.isfinite(self._joints_rad.get(name, math.nan))]
         if missing:
-            raise HptError(f"no /joint_states with {', '.join(missing)} have come yet; start sim_node first")
+            raise HptError(
+                Code.NOT_READY, f"no /joint_states with {', '.join(missing)}", problem="have come yet",
+                remedy="start sim_node first",
+            )  # fmt: skip
         start_rad = np.array([self._joints_rad[name] for name in JOINT_NAMES])
         seed = self._settings.seed + self._demonstrations
         variation = Variation() if self._settings.varied else NO_VARIATION

@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 
 from hpt_ros.errors import HptError
-from hpt_ros.sim.environment import Environment
-from hpt_ros.sim.task import BOWL_X_M, BOWL_Y_M, START_JITTER_RAD, START_RAD
-from hpt_ros.sim.teleoperator import BIN_HEADING_RAD, BIN_XY_M, ScriptedTeleoperator
+from hpt_ros.sim.tasks.feed_dog.scene import FeedDogScene
+from hpt_ros.sim.tasks.feed_dog.task import BOWL_X_M, BOWL_Y_M, START_JITTER_RAD, START_RAD
+from hpt_ros.sim.tasks.feed_dog.teleoperator import BIN_HEADING_RAD, BIN_XY_M, ScriptedTeleoperator
 
 
 @pytest.fixture(scope="module")
-def env() -> Environment:
-    return Environment()
+def env() -> FeedDogScene:
+    return FeedDogScene()
 
 
-def state_after_reset(env: Environment, seed: int) -> np.ndarray:
+def state_after_reset(env: FeedDogScene, seed: int) -> np.ndarray:
     env.reset(seed)
     return np.concatenate([env.physics.data.qpos, env.physics.data.qvel, env.task.bowl_xy_m])
 
 
-def play(env: Environment, seed: int) -> int:
+def play(env: FeedDogScene, seed: int) -> int:
     env.reset(seed)
     teleop = ScriptedTeleoperator(env.task.bowl_xy_m, env.physics.joint_positions_rad, seed=seed)
     while not teleop.done(env.time_s):
@@ -35,7 +35,7 @@ def test_when_the_seed_is_the_same_expect_the_same_start(env):
     first = state_after_reset(env, 3)
     env.step(START_RAD + 0.05)
     np.testing.assert_array_equal(state_after_reset(env, 3), first)
-    np.testing.assert_array_equal(state_after_reset(Environment(), 3), first)
+    np.testing.assert_array_equal(state_after_reset(FeedDogScene(), 3), first)
     assert (state_after_reset(env, 4) != first).any()
 
 
@@ -100,14 +100,14 @@ def test_when_the_teleoperator_plays_expect_success(env, seed):
 
 
 def test_when_the_arm_is_disturbed_expect_the_teleoperator_to_succeed_all_the_same():
-    disturbed = Environment(disturbance_rad=0.02)
+    disturbed = FeedDogScene(disturbance_rad=0.02)
     assert play(disturbed, 1) >= disturbed.task.needed
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("disturbance_rad", [0.0, 0.02])
 def test_teleoperator_succeeds_in_more_than_95_percent(disturbance_rad):
-    env = Environment(disturbance_rad=disturbance_rad)
+    env = FeedDogScene(disturbance_rad=disturbance_rad)
     counts = [play(env, seed) for seed in range(40)]
     assert sum(count >= env.task.needed for count in counts) > 0.95 * len(counts)
 
@@ -127,7 +127,7 @@ def test_kibble_counts_only_when_it_rests_in_the_bowl(env):
 
 def test_when_the_control_period_is_no_multiple_of_the_step_expect_both_named():
     with pytest.raises(HptError, match=r"control period of 0\.003 s is no whole multiple .* of 0\.0025 s"):
-        Environment(control_period_s=0.003)
+        FeedDogScene(control_period_s=0.003)
 
 
 def test_tail_wags(env):

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpt_ros.sim.physics import Physics
-from hpt_ros.sim.teleoperator import BIN_HEADING_RAD, BIN_XY_M
+from hpt_ros.sim.tasks.feed_dog.teleoperator import BIN_HEADING_RAD, BIN_XY_M
 
 Array = npt.NDArray[np.float64]
 

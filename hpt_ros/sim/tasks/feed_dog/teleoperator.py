@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.panda import ACCELERATION_RAD_S2, VELOCITY_RAD_S, ToolKinematics
 
 Array = npt.NDArray[np.float64]
@@ -207,10 +207,12 @@ class ScriptedTeleoperator:
             joint = int(share.argmax())
             if share[joint] > LIMIT_SHARE:
                 raise HptError(
-                    f"the scripted demonstration for a bowl at {np.round(bowl_xy_m, 3).tolist()} m needs "
-                    f"{share[joint]:.0%} of the {what} limit of panda_joint{joint + 1}, but at most {LIMIT_SHARE:.0%} "
-                    "is allowed; move the bowl nearer or start nearer to the bin"
-                )
+                    Code.OUT_OF_RANGE,
+                    f"the scripted demonstration for a bowl at {np.round(bowl_xy_m, 3).tolist()} m",
+                    problem=f"needs {share[joint]:.0%} of the {what} limit of panda_joint{joint + 1}, but at "
+                    f"most {LIMIT_SHARE:.0%} is allowed",
+                    remedy="move the bowl nearer or start nearer to the bin",
+                )  # fmt: skip
 
     def target(self, time_s: float) -> Array:
         """Joint targets (7,), rad, `time_s` after the start; before 0 the first, after the end the last."""

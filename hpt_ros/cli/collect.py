@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""`hpt collect`: demonstrations of a simulated environment as bags, as a robot's recorder would write them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpt_ros.errors import Code, HptError
+
+if TYPE_CHECKING:
+    from hpt_ros.evaluation.rollout import Episode, Rollout
+
+# Scenes of demonstrations; far from any seed that an evaluation begins at: no scene is trained on and judged.
+FIRST_SEED = 1_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("env", metavar="ENV", help="environment, e.g. feed_dog")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the bags, one an episode")
+    parser.add_argument(
+        "--policy",
+        default="expert",
+        metavar="POLICY",
+        help="who demonstrates: expert, or a checkpoint (default: expert)",
+    )
+    parser.add_argument(
+        "-n", "--episodes", type=int, default=50, metavar="N", help="successful ones (default: 50)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=FIRST_SEED,
+        metavar="N",
+        help=f"of the first scene (default: {FIRST_SEED})",
+    )
+    parser.add_argument(
+        "--disturbance-rad",
+        type=float,
+        default=0.0,
+        metavar="RAD",
+        help="standard deviation of smooth offsets between commanded and executed joint targets, so that recoveries "
+        "are in the data (default: 0)",
+    )
+    parser.add_argument("--time-limit-s", type=float, metavar="S", help="instead of the environment's")
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="processes (default: one for each core)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record until enough episodes succeeded; returns 0."""
+    from hpt_ros.cli.eval import policy_of
+    from hpt_ros.cli.output import make_folder
+    from hpt_ros.cli.terminal import Results, Terminal
+    from hpt_ros.evaluation.evaluate import Job, evaluate
+    from hpt_ros.evaluation.rollout import RolloutConfig
+    from hpt_ros.sim.environment import find_environment
+
+    if args.episodes < 1 or args.seed < 0 or args.workers < 0:
+        raise HptError(
+            Code.OUT_OF_RANGE, f"--episodes {args.episodes}, --seed {args.seed} and --workers {args.workers}",
+            problem="were given", expected="at least 1, 0 and 0",
+        )  # fmt: skip
+    if args.out.exists() and any(args.out.iterdir()):
+        raise HptError(
+            Code.EMPTY, "--out", str(args.out),
+            problem="is {value}, which holds something already, so its bags might be another robot's",
+            remedy="give an empty folder",
+        )  # fmt: skip
+    find_environment(args.env)
+    arm = policy_of(args.policy)
+    # An inference of an expert takes no time; a checkpoint demonstrates at its best as well.
+    config = RolloutConfig(inference_s=0.0, time_limit_s=args.time_limit_s)
+    job = Job(args.env, arm.choice, arm.expert, config=config, disturbance_rad=args.disturbance_rad)
+    make_folder(args.out, args.out)
+    workers = args.workers or os.cpu_count() or 1
+    record = partial(_record, out=args.out, operator=arm.name)
+    succeeded = recorded = 0
+    with Terminal() as terminal:
+        terminal.bar("recording episodes", 0, args.episodes)
+        while succeeded < args.episodes:
+            first = args.seed + recorded
+            for episode in evaluate(job, range(first, first + args.episodes - succeeded), workers, record):
+                recorded += 1
+                succeeded += episode.success
+                terminal.bar("recording episodes", succeeded, args.episodes, f"{recorded - succeeded} failed")
+            if recorded >= 10 and succeeded < recorded // 2:
+                raise HptError(
+                    Code.OUT_OF_RANGE,
+                    f"{arm.name} succeeded in {succeeded} of {recorded} episodes of {args.env}, but at least "
+                    "half", str(args.out), problem="was expected; the bags are in {value}",
+                    remedy=f"'hpt eval {args.policy} --env {args.env}' shows why",
+                )  # fmt: skip
+    Results().print(
+        f"{recorded} bags in {args.out}: {succeeded} successes, {recorded - succeeded} failures, which conversion "
+        "leaves out",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _record(rollout: Rollout, seed: int, *, out: Path, operator: str) -> Episode:
+    from rosbag_tools import bag_schema
+    from rosbag_tools.recording.topic_log import TopicLog
+
+    robot = rollout.loaded.embodiment
+    log = TopicLog(robot)
+    episode = rollout.episode(seed, tap=log)
+    name = f"{rollout.environment.name}_{seed:08d}"
+    metadata = {
+        bag_schema.KEY_EPISODE: name,
+        bag_schema.KEY_TASK: robot.task,
+        bag_schema.KEY_OPERATOR: operator,
+        bag_schema.KEY_OUTCOME: "success" if episode.success else "failure",
+        bag_schema.KEY_NOTE: episode.fault or episode.detail,
+    }
+    log.write(out, name, metadata)
+    return episode

@@ -1,0 +1,209 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""`hpt eval`: how often a policy succeeds in an environment, in lock step and without ROS."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpt_ros.errors import Code, HptError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hpt_ros.evaluation.evaluate import Job
+    from hpt_ros.evaluation.outcomes import Outcomes, Provenance
+    from hpt_ros.runtime.policy_config import PolicyChoice
+
+BASELINES = ("hold", "random", "expert")
+SAVE_EVERY = 10  # episodes
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument(
+        "policy",
+        metavar="POLICY",
+        help="checkpoint folder, the name of a shipped one, or hold, random, expert",
+    )
+    parser.add_argument("--env", default="feed_dog", metavar="NAME", help="environment (default: feed_dog)")
+    parser.add_argument("--episodes", type=int, default=100, metavar="N", help="scenes (default: 100)")
+    parser.add_argument(
+        "--seed", type=int, default=1000, metavar="N", help="of the first scene (default: 1000)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="processes (default: one for each core)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="parquet file of outcomes; an evaluation begun there goes on"
+    )
+    parser.add_argument(
+        "--inference-s",
+        type=float,
+        default=0.05,
+        metavar="S",
+        help="time of an inference on the environment's clock (default: 0.05)",
+    )
+    for name, metavar, text in (
+        ("delay-s", "S", "shortest time from a camera's exposure to the image's arrival"),
+        ("jitter-s", "S", "mean of a random time on top, drawn for each image"),
+        ("lost", "RATIO", "of all images that never arrive"),
+    ):
+        parser.add_argument(
+            f"--image-{name}", type=float, default=0.0, metavar=metavar, help=f"{text} (default: 0)"
+        )
+    parser.add_argument("--time-limit-s", type=float, metavar="S", help="instead of the environment's")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the episodes and print the success ratio with its interval; returns 0."""
+    from hpt_ros.cli.output import make_parent
+    from hpt_ros.cli.terminal import Results, Terminal
+    from hpt_ros.evaluation.evaluate import evaluate
+    from hpt_ros.evaluation.outcomes import Outcomes, resumed, write_outcomes
+
+    if args.episodes < 1 or args.seed < 0 or args.workers < 0:
+        raise HptError(
+            Code.OUT_OF_RANGE, f"--episodes {args.episodes}, --seed {args.seed} and --workers {args.workers}",
+            problem="were given", expected="at least 1, 0 and 0",
+        )  # fmt: skip
+    job, provenance = _job(args)
+    seeds = range(args.seed, args.seed + args.episodes)
+    known = {}
+    if args.out is not None:
+        known = {episode.seed: episode for episode in resumed(args.out, provenance)}
+        make_parent(args.out)
+    open_seeds = [seed for seed in seeds if seed not in known]
+
+    def save() -> Outcomes:
+        outcomes = Outcomes(provenance, tuple(known[seed] for seed in sorted(known)))
+        if args.out is not None:
+            write_outcomes(args.out, outcomes)
+        return outcomes
+
+    with Terminal() as terminal:
+        if len(open_seeds) < len(seeds):
+            terminal.say(f"{len(seeds) - len(open_seeds)} of {len(seeds)} scenes are in {args.out} already")
+        terminal.bar("running episodes", len(seeds) - len(open_seeds), len(seeds))
+        episodes = evaluate(job, open_seeds, args.workers or os.cpu_count() or 1)
+        try:
+            for number, episode in enumerate(episodes, start=1):
+                known[episode.seed] = episode
+                ran = [known[seed] for seed in seeds if seed in known]
+                note = f"{sum(item.success for item in ran)} succeeded"
+                terminal.bar("running episodes", len(ran), len(seeds), note)
+                if number % SAVE_EVERY == 0:
+                    save()
+        finally:
+            episodes.close()  # type: ignore[attr-defined]  # a generator: it ends the processes
+            if known:
+                save()
+    shown = Outcomes(provenance, tuple(known[seed] for seed in seeds))
+    Results().print(_table(shown))
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A policy by what the command line calls it.
+
+    Attributes:
+        name: for people.
+        choice: what is loaded.
+        expert: take the environment's expert instead.
+        sha256: of the checkpoint's weights; empty for a policy without.
+    """
+
+    name: str
+    choice: PolicyChoice
+    expert: bool = False
+    sha256: str = ""
+
+
+def policy_of(text: str, device: str = "cpu") -> Arm:
+    """Find the policy of a name: a baseline, a checkpoint's folder, or a shipped one.
+
+    Raises:
+        HptError: there is none.
+    """
+    from hpt_ros.model.sources import sha256_of
+    from hpt_ros.resources import checkpoint_folder
+    from hpt_ros.runtime.policy_config import PolicyChoice
+
+    if text in BASELINES and not Path(text).exists():
+        expert = text == "expert"
+        return Arm(text, PolicyChoice(policy="hold" if expert else text), expert)
+    folder = checkpoint_folder(text)
+    # One thread a process: two collapse when anything else runs. Eager: a few hundred steps of a small network.
+    choice = PolicyChoice(checkpoint=str(folder), device=device, threads=1, backend="eager")
+    return Arm(folder.name, choice, sha256=sha256_of(folder / "model.safetensors"))
+
+
+def _job(args: argparse.Namespace) -> tuple[Job, Provenance]:
+    from importlib.metadata import version
+
+    from hpt_ros import __version__
+    from hpt_ros.evaluation.evaluate import Job
+    from hpt_ros.evaluation.outcomes import Provenance
+    from hpt_ros.evaluation.rollout import RolloutConfig
+    from hpt_ros.sim.environment import make_environment
+    from hpt_ros.sim.transport import Transport
+
+    arm = policy_of(args.policy, args.device)
+    config = RolloutConfig(inference_s=args.inference_s, time_limit_s=args.time_limit_s)
+    images = Transport(args.image_delay_s, args.image_jitter_s, args.image_lost)
+    environment = make_environment(args.env)
+    try:
+        limit_s = environment.time_limit_s if args.time_limit_s is None else args.time_limit_s
+        provenance = Provenance(
+            environment=environment.name,
+            environment_version=environment.version,
+            mujoco_version=version("mujoco"),
+            policy=arm.name,
+            checkpoint_sha256=arm.sha256,
+            inference_s=config.inference_s,
+            time_limit_s=limit_s,
+            image_delay_s=images.delay_s,
+            image_jitter_s=images.jitter_s,
+            image_lost=images.lost,
+            hpt_ros_version=__version__,
+        )
+    finally:
+        environment.close()
+    return Job(args.env, arm.choice, arm.expert, images, config=config), provenance
+
+
+def _table(outcomes: Outcomes) -> Table:
+    import numpy as np
+    from rich import box
+    from rich.table import Table
+
+    from hpt_ros.evaluation.statistics import success_interval
+
+    episodes, about = outcomes.episodes, outcomes.provenance
+    found = success_interval(outcomes.successes, len(episodes))
+    solved = [episode.duration_s for episode in episodes if episode.success]
+    moved = [episode.arc_length for episode in episodes if np.isfinite(episode.arc_length)]
+    rows = {
+        "success": f"{outcomes.successes} of {len(episodes)}: {100 * found.estimate:.1f} % "
+        f"(95 % interval {100 * found.lower:.1f} to {100 * found.upper:.1f})",
+        "progress, mean": f"{100 * float(np.mean([episode.progress for episode in episodes])):.0f} %",
+        "time to success, median": f"{np.median(solved):.1f} s" if solved else "-",
+        "faults": f"{sum(bool(episode.fault) for episode in episodes)} episodes",
+        "holds": f"{sum(episode.holds for episode in episodes)} in all",
+        "commands refused by the controller": f"{sum(episode.refused for episode in episodes)}",
+        "smoothness (SPARC, 0 is best), median": f"{np.median(moved):.2f}" if moved else "-",
+        "largest velocity over its limit": f"{max(episode.limits_used for episode in episodes):.2f}",
+    }
+    title = (
+        f"{about.policy} in {about.environment} {about.environment_version}, scenes {episodes[0].seed} to "
+    )
+    table = Table(title=f"{title}{episodes[-1].seed}", box=box.SIMPLE_HEAD, show_header=False)
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table

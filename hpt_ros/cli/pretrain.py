@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""`hpt pretrain`: train one trunk on the datasets of many robots."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+DEFAULT_RECIPE = "pretrain_small"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    from hpt_ros.cli.finetune import add_run_arguments
+
+    parser.add_argument("mixture", metavar="MIXTURE", help="YAML file that lists datasets of any robots")
+    parser.add_argument(
+        "--out", required=True, metavar="RUN", help="folder for checkpoints (last/, best/) and metrics.jsonl"
+    )
+    parser.add_argument(
+        "--recipe",
+        metavar="FILE",
+        help="recipe file, or the name of a shipped one: pretrain_small (a workstation), pretrain_base (the paper's); "
+        f"default {DEFAULT_RECIPE}, or the run's own with --resume",
+    )
+    add_run_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; returns 0, or 130 when interrupted (the run is saved then)."""
+    from hpt_ros.cli.finetune import checked_device, chosen_recipe, conclude, start_of
+    from hpt_ros.cli.terminal import Terminal
+    from hpt_ros.learning import train
+    from hpt_ros.learning.distributed import processes
+    from hpt_ros.learning.mixture import load_mixture, open_mixture
+
+    checked_device(args.device)
+    recipe, resume = chosen_recipe(args, DEFAULT_RECIPE)
+    config = load_mixture(args.mixture)
+    with Terminal() as report, processes(args.device) as all_processes:
+        result = train(
+            open_mixture(config, recipe.validation_share, recipe.seed, cache_root=args.cache),
+            recipe,
+            args.out,
+            start=start_of(args),
+            resume=resume,
+            cache_root=args.cache,
+            report=report,
+            command=shlex.join(["hpt", *sys.argv[1:]]),
+            processes=all_processes,
+        )
+    return conclude(result, Path(args.out))

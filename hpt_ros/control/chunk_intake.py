@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of the policy's answers: taken, kept for the start, or refused and counted."""
+
+from __future__ import annotations
+
+from hpt_ros.control.chunk import NS_PER_S, Chunk, Vector
+from hpt_ros.control.latency import LatencyWindow
+from hpt_ros.control.machine import Machine
+from hpt_ros.control.motion import Motion, Refused
+from hpt_ros.control.session import USED_UP
+from hpt_ros.control.state_machine import Event, State
+
+
+class ChunkIntake:
+    """Takes chunks and failures for a controller.
+
+    Attributes:
+        latency: of chunks, from their observation on.
+    """
+
+    def __init__(self, machine: Machine, motion: Motion, max_refused: int, max_exhausted: int) -> None:
+        """Start with none.
+
+        Args:
+            machine: of the controller.
+            motion: of the robot.
+            max_refused: failures in a row that are a fault.
+            max_exhausted: used-up chunks in a row that are one.
+        """
+        self._machine, self._motion = machine, motion
+        self._max_refused, self._max_exhausted = max_refused, max_exhausted
+        self.latency = LatencyWindow()
+
+    def take(self, observation_ns: int, dt_s: float, values: Vector, now_ns: int, number: int = 0) -> str:
+        """As `Controller.chunk`."""
+        if unwanted := self._unwanted():
+            return unwanted
+        machine, session = self._machine, self._machine.session
+        found = self._motion.check(
+            observation_ns, dt_s, values, number, now_ns,
+            measured=session.measured, moving=machine.state is State.RUNNING,
+        )  # fmt: skip
+        if isinstance(found, Refused):
+            return self.refused(found)
+        chunk = found.chunk
+        session.policy.good()
+        session.counters["chunks"] += 1
+        self.latency.add((now_ns - observation_ns) / NS_PER_S)
+        if found.planned.end_ns <= self._motion.target_ns(now_ns):
+            return self._late(chunk)
+        if chunk.observation_ns > now_ns + dt_s * NS_PER_S:
+            # It would be held, and look unused, until its time comes.
+            session.counters["chunks_refused_future"] += 1
+            return chunk.future_words(now_ns)
+        if machine.state is not State.RUNNING:
+            if session.pending is None or observation_ns > session.pending.observation_ns:
+                session.pending = chunk
+            return ""
+        # From the last command on, so that the next one has a part of it already.
+        late = self._motion.queue.merge(
+            found.planned, self._motion.target_ns(now_ns, -self._motion.period_ns)
+        )
+        if late is None:
+            return self._late(chunk)
+        session.counters["late_actions_dropped"] += late
+        session.unused = session.taken = chunk
+        session.policy.used_up = 0
+        return ""
+
+    def refuse(self, reason: str) -> str:
+        """As `Controller.refuse_chunk`."""
+        return self._unwanted() or self.refused(Refused("wrong_size_refused", reason))
+
+    def refused(self, refused: Refused) -> str:
+        """Note a failure of the policy; too many in a row are a fault. Returns its sentence."""
+        session = self._machine.session
+        session.counters[refused.counter] += 1
+        policy = session.policy
+        policy.failed(refused.text)
+        if policy.in_a_row >= self._max_refused:
+            self._machine.event(
+                Event.ERROR, f"{policy.in_a_row} failures of the policy in a row, the last: {refused.text}"
+            )
+        return refused.text
+
+    def exhausted(self) -> None:
+        """Hold for want of a chunk; a policy that is too slow is a fault."""
+        session = self._machine.session
+        session.counters["exhausted_stops"] += 1
+        cover_s = 0.0 if session.taken is None else session.taken.cover_s
+        if slow := session.policy.exhausted(self._max_exhausted, self.latency.high_s, cover_s):
+            self._machine.event(Event.ERROR, slow)
+        else:
+            self._machine.hold(Event.EXHAUSTED, USED_UP + session.policy.excuse)
+
+    def _unwanted(self) -> str:
+        machine = self._machine
+        if machine.state.active and machine.state is not State.FAULT and machine.session.enabled:
+            return ""
+        return f"a chunk came in state {machine.state.name} and is not executed"
+
+    def _late(self, chunk: Chunk) -> str:
+        counters = self._machine.session.counters
+        counters["chunks_refused_late"] += 1
+        counters["late_actions_dropped"] += chunk.horizon
+        return chunk.late_words()

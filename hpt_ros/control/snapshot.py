@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What others may know of a controller at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hpt_ros.control.chunk import Chunk
+from hpt_ros.control.guards import Guards
+from hpt_ros.control.holding import Missing
+from hpt_ros.control.latency import LatencyWindow
+from hpt_ros.control.machine import Machine
+from hpt_ros.control.motion import Motion
+from hpt_ros.control.state_machine import State
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A controller at one moment; texts are empty where there is nothing to say.
+
+    Attributes:
+        state: of the controller.
+        enabled: whether a task permits motion.
+        missing: what kept it from running at the last step.
+        held: why HOLDING began, with what is known of the policy by now.
+        stale: stream name to why it stops the robot.
+        frozen: names of those of them that repeat their image.
+        unserved, unheard: actions without a server; all that would receive no command.
+        released: why the enabling switch does not permit motion.
+        stopped: why the robot's own speed does not.
+        measured: whether the robot's pose is known.
+        pending: whether a chunk waits for the start.
+        excuse: why no chunk comes.
+        chunk: newest chunk in use.
+        queue_length: actions still to come.
+        counters: since activation.
+        latency_high_s: 95th percentile of the time from an observation to its chunk; NaN: none yet.
+        tracking_error: of the newest measurement; NaN if nothing is known.
+        braking: whether the next command still moves.
+    """
+
+    state: State
+    enabled: bool
+    missing: Missing | None
+    held: str
+    stale: Mapping[str, str]
+    frozen: frozenset[str]
+    unserved: str
+    unheard: str
+    released: str
+    stopped: str
+    measured: bool
+    pending: bool
+    excuse: str
+    chunk: Chunk | None
+    queue_length: int
+    counters: Mapping[str, int]
+    latency_high_s: float
+    tracking_error: float
+    braking: bool
+
+
+def take_snapshot(
+    machine: Machine, motion: Motion, guards: Guards, latency: LatencyWindow, now_ns: int
+) -> Snapshot:
+    """A controller, of its parts, at a control time."""
+    session = machine.session
+    return Snapshot(
+        state=machine.state,
+        enabled=session.enabled,
+        missing=session.missing,
+        held=session.held_because(),
+        stale=dict(session.stale),
+        frozen=frozenset(guards.frozen.frozen()),
+        unserved=guards.link.unserved,
+        unheard=guards.link.unheard,
+        released=guards.deadman.released(now_ns),
+        stopped=motion.pace.stopped,
+        measured=session.measured is not None,
+        pending=session.pending is not None,
+        excuse=session.policy.excuse,
+        chunk=session.taken,
+        queue_length=motion.queue.remaining(motion.target_ns(now_ns)),
+        counters=dict(session.counters),
+        latency_high_s=latency.high_s,
+        tracking_error=guards.tracking.error,
+        braking=not motion.filter.at_rest,
+    )

@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Opens another dataset by what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.importing.lerobot import LeRobotSource
+from hpt_ros.dataset.importing.rlds import RldsSource
+from hpt_ros.dataset.importing.source import Source
+from hpt_ros.dataset.recognise import LEROBOT, TFRECORD, Kind, find_below, recognise
+
+Open = Callable[[Path, float | None, Sequence[str] | None, Sequence[str] | None], Source]
+SOURCES: Mapping[Kind, Open] = {LEROBOT: LeRobotSource, TFRECORD: RldsSource}
+
+
+def open_source(
+    path: str | Path,
+    fps: float | None = None,
+    action: Sequence[str] | None = None,
+    state: Sequence[str] | None = None,
+) -> Source:
+    """Open another dataset.
+
+    Args:
+        path: its folder or file.
+        fps: rows a second, where it does not state them or is wrong.
+        action, state: columns that make the vectors, in this order; the usual ones if None, no state if empty.
+
+    Raises:
+        DatasetError: it is none that can be imported; names what it is, and what takes it.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise DatasetError(f"the dataset {str(root)!r} does not exist; give its folder")
+    kind = recognise(root)
+    if kind is not None and kind in SOURCES:
+        return SOURCES[kind](root, fps, action, state)
+    if kind is not None:
+        raise DatasetError(f"{str(root)!r} is {kind.name}, which is not imported; {kind.remedy}")
+    below = find_below(root) if root.is_dir() else []
+    if below:
+        kind = recognise(below[0])
+        assert kind is not None  # find_below says so
+        raise DatasetError(
+            f"{str(root)!r} is no dataset, but {len(below)} lie below it; give one of them, as "
+            f"{str(below[0])!r}, which is "
+            f"{kind.name}"
+        )
+    raise DatasetError(
+        f"{str(root)!r} is none of {', '.join(known.name for known in SOURCES)}; give the folder of one"
+    )

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Many episodes of one policy in one environment, on one process or several."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from hpt_ros.evaluation.expert import load_expert
+from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig
+from hpt_ros.policies.factory import load_baseline
+from hpt_ros.policies.loading import LoadedPolicy
+from hpt_ros.runtime.policy_config import PolicyChoice
+from hpt_ros.sim.environment import Environment, make_environment
+from hpt_ros.sim.transport import PERFECT, Transport
+
+Run = Callable[[Rollout, int], Episode]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every process needs to know.
+
+    Attributes:
+        environment: name of it.
+        choice: the policy; its embodiment file is left empty for the environment's robot.
+        expert: take the environment's own expert instead.
+        images: what happens to the messages of all cameras.
+        disturbance_rad: standard deviation of smooth offsets between commanded and executed joint targets.
+        config: how episodes are run.
+    """
+
+    environment: str
+    choice: PolicyChoice
+    expert: bool = False
+    images: Transport = PERFECT
+    disturbance_rad: float = 0.0
+    config: RolloutConfig = field(default_factory=RolloutConfig)
+
+
+class Evaluator:
+    """A policy and an environment in this process."""
+
+    def __init__(self, job: Job) -> None:
+        """Make both.
+
+        Raises:
+            HptError: one of them cannot be made, or they do not fit.
+        """
+        self.job = job
+        self.environment: Environment = make_environment(
+            job.environment, job.images, disturbance_rad=job.disturbance_rad
+        )
+        self._drawing = job.choice.policy == "random" and not job.expert
+        self.rollout = Rollout(self._load(0), self.environment, job.config)
+
+    def _load(self, seed: int) -> LoadedPolicy:
+        """Make the policy; a baseline that draws does so from the scene's seed, so that the order does not matter."""
+        if self.job.expert:
+            return load_expert(self.environment)
+        choice = self.job.choice
+        if choice.policy == "checkpoint":
+            return choice.load()
+        return load_baseline(choice.policy, self.environment.embodiment, seed)
+
+    def episode(self, seed: int, run: Run) -> Episode:
+        """Run one episode."""
+        if self._drawing:
+            self.rollout = Rollout(self._load(seed), self.environment, self.job.config)
+        return run(self.rollout, seed)
+
+    def close(self) -> None:
+        """Free both."""
+        self.rollout.loaded.close()
+        self.environment.close()
+
+
+def evaluate(job: Job, seeds: Sequence[int], workers: int, run: Run = Rollout.episode) -> Iterator[Episode]:
+    """Yield an episode for each seed, as they are done.
+
+    Args:
+        job: what is run.
+        seeds: of the scenes.
+        workers: processes; 1 runs all in this one.
+        run: runs one episode; another process must be able to import it.
+
+    Raises:
+        HptError: policy or environment cannot be made, or do not fit.
+    """
+    if workers <= 1 or len(seeds) <= 1:
+        evaluator = Evaluator(job)
+        try:
+            for seed in seeds:
+                yield evaluator.episode(seed, run)
+        finally:
+            evaluator.close()
+        return
+    context = multiprocessing.get_context("spawn")  # torch and GL do not survive a fork
+    with ProcessPoolExecutor(
+        min(workers, len(seeds)), mp_context=context, initializer=_prepare, initargs=(job,)
+    ) as pool:
+        try:
+            waiting = {pool.submit(_episode, seed, run) for seed in seeds}
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_job: Job | None = None
+_evaluator: Evaluator | None = None
+
+
+def _prepare(job: Job) -> None:
+    global _job  # one a process, which the pool owns
+    _job = job
+
+
+def _episode(seed: int, run: Run) -> Episode:
+    global _evaluator
+    if _evaluator is None:  # here rather than in the initializer, whose errors a pool does not hand on
+        assert _job is not None
+        _evaluator = Evaluator(_job)
+    return _evaluator.episode(seed, run)

@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The file of an evaluation's outcomes: one parquet file, one row an episode, with what they were made by."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from hpt_ros.errors import HptError
+from hpt_ros.evaluation.rollout import Episode
+
+FORMAT: Final = "hpt_ros/outcomes/1"
+_KEY: Final = b"hpt_ros"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What outcomes were made by; two files can be compared if their environments are the same.
+
+    Attributes:
+        environment: its name.
+        environment_version: its version.
+        mujoco_version: of the physics; empty without.
+        policy: name of the arm, for people.
+        checkpoint_sha256: of the weights; empty for a policy without.
+        inference_s: what an inference took on the environment's clock.
+        time_limit_s: of an episode.
+        image_delay_s, image_jitter_s, image_lost: of the cameras' messages, see `hpt_ros.sim.transport.Transport`.
+        hpt_ros_version: of this package.
+    """
+
+    environment: str
+    environment_version: str
+    mujoco_version: str
+    policy: str
+    checkpoint_sha256: str
+    inference_s: float
+    time_limit_s: float
+    image_delay_s: float
+    image_jitter_s: float
+    image_lost: float
+    hpt_ros_version: str
+
+    def scenes_as(self, other: Provenance) -> bool:
+        """Whether equal seeds are equal scenes in both."""
+        return all(
+            getattr(self, name) == getattr(other, name)
+            for name in ("environment", "environment_version", "mujoco_version", "time_limit_s")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Episodes of one arm, in the order of their seeds."""
+
+    provenance: Provenance
+    episodes: tuple[Episode, ...]
+
+    @property
+    def successes(self) -> int:
+        """How many episodes succeeded."""
+        return sum(episode.success for episode in self.episodes)
+
+
+def write_outcomes(path: Path, outcomes: Outcomes) -> None:
+    """Write the file, whole or not at all, in place of one that is there.
+
+    Raises:
+        HptError: it cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [
+        {**asdict(episode), "counters": json.dumps(dict(episode.counters), sort_keys=True)}
+        for episode in sorted(outcomes.episodes, key=lambda item: item.seed)
+    ]
+    about = {"format": FORMAT, **asdict(outcomes.provenance)}
+    table = pa.Table.from_pylist(rows, schema=_schema()).replace_schema_metadata({_KEY: json.dumps(about)})
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
+        os.close(handle)
+        try:
+            pq.write_table(table, name, compression="zstd")
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise HptError(
+            f"the file of outcomes {str(path)!r} cannot be written ({error.strerror or error}); name another place, or "
+            "make room"
+        ) from error
+
+
+def read_outcomes(path: Path) -> Outcomes:
+    """Read a file of outcomes.
+
+    Raises:
+        HptError: there is none, or it is another file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise HptError(
+            f"the file of outcomes {str(path)!r} does not exist; 'hpt eval --out' writes one"
+        ) from error
+    except (OSError, pa.ArrowException) as error:
+        first = " ".join(str(error).split())[:200]
+        raise HptError(
+            f"{str(path)!r} cannot be read as a file of outcomes ({first}); give one that 'hpt eval --out' wrote"
+        ) from error
+    try:
+        about = json.loads((table.schema.metadata or {}).get(_KEY, b"null"))
+        known = {item.name for item in fields(Provenance)}
+        provenance = Provenance(**{name: about[name] for name in known})
+        if about["format"] != FORMAT or not table.schema.equals(_schema()):
+            raise ValueError("another format")
+        episodes = tuple(
+            Episode(**{**row, "counters": json.loads(row["counters"])}) for row in table.to_pylist()
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise HptError(
+            f"{str(path)!r} is no file of outcomes of the format {FORMAT}; give one that 'hpt eval --out' wrote"
+        ) from error
+    return Outcomes(provenance, episodes)
+
+
+def resumed(path: Path, provenance: Provenance) -> tuple[Episode, ...]:
+    """Return the episodes of an evaluation that was interrupted; none if the file is not there.
+
+    Raises:
+        HptError: the file has the outcomes of something else.
+    """
+    if not path.exists():
+        return ()
+    found = read_outcomes(path)
+    here, there = asdict(provenance), asdict(found.provenance)
+    for name, value in here.items():
+        if there[name] != value:
+            raise HptError(
+                f"{str(path)!r} has outcomes with {name} {there[name]!r}, but this evaluation has {value!r}, so it "
+                "cannot go on there; name another --out"
+            )
+    return found.episodes
+
+
+def arm_of(outcomes: Sequence[Outcomes], seeds: Sequence[int]) -> list[list[float]]:
+    """Return (files, seeds) 1.0 for success, 0.0 else."""
+    tables: list[Mapping[int, bool]] = [
+        {episode.seed: episode.success for episode in item.episodes} for item in outcomes
+    ]
+    return [[float(table[seed]) for seed in seeds] for table in tables]
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    kinds = {"int": pa.int64(), "bool": pa.bool_(), "float": pa.float64(), "str": pa.string()}
+    return pa.schema([(item.name, kinds.get(str(item.type), pa.string())) for item in fields(Episode)])

@@ -1,0 +1,254 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""One episode of any policy in any environment, in lock step: time is an argument, and the same twice is the same.
+
+The policy's way is the robot's: messages are decoded and resampled by the runtime's observation path, chunks go
+through the real controller with its limits and watchdogs, and commands are the messages that a robot would be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from hpt_ros.control import Command, ControlConfig, State
+from hpt_ros.control.plan import PAST_S
+from hpt_ros.embodiment import Stream
+from hpt_ros.embodiment.message_types import Sending
+from hpt_ros.errors import HptError
+from hpt_ros.evaluation.smoothness import peak_jerk, spectral_arc_length
+from hpt_ros.evaluation.worker import LockStepWorker
+from hpt_ros.policies.loading import LoadedPolicy
+from hpt_ros.runtime.policy_runtime import PolicyRuntime
+from hpt_ros.sim.environment import Environment
+from hpt_ros.sim.messages import Sample, interface
+
+NS_PER_S: Final = 1_000_000_000
+PAST_NS: Final = round(PAST_S * NS_PER_S)
+JUDGED_NS: Final = 500_000_000  # how often the outcome is looked at
+MOVED: Final = (
+    0.01  # ratio of a velocity limit below which a robot stands, and no smoothness is measured; our choice
+)
+STUCK_S: Final = 600.0  # wall time that an inference may take on a machine that does much else
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutConfig:
+    """How an episode is run.
+
+    Attributes:
+        inference_s: what an inference takes on the environment's clock.
+        control: parameters of the controller.
+        time_limit_s: instead of the environment's; None: that.
+    """
+
+    inference_s: float = 0.05
+    control: ControlConfig = field(default_factory=ControlConfig)
+    time_limit_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse times that are none."""
+        if not 0.0 <= self.inference_s <= 10.0:
+            raise HptError(
+                f"the time of an inference is {self.inference_s} s, but 0 to 10 was expected; correct it"
+            )
+        if self.time_limit_s is not None and not 0.0 < self.time_limit_s <= 3600.0:
+            raise HptError(
+                f"the time limit is {self.time_limit_s} s, but more than 0 and at most 3600 was expected; correct it"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """What one episode came to.
+
+    Attributes:
+        seed: of the scene.
+        success: the task is done.
+        progress: ratio of it that is done, 0 to 1.
+        duration_s: until success, a fault, or the time limit.
+        detail: one sentence about the task.
+        fault: why the controller stopped by itself; empty if it did not.
+        holds: times that it stopped moving to wait for something.
+        counters: the runtime's, by name.
+        refused: commands that the robot's controller refused.
+        arc_length: spectral arc length of the commanded motion (0 is smoothest); NaN if nothing moved.
+        peak_jerk: of the commanded motion, in the action's unit per s^3.
+        limits_used: largest ratio of a commanded velocity to its limit.
+        inference_s: median wall time of an inference; NaN without one.
+    """
+
+    seed: int
+    success: bool
+    progress: float
+    duration_s: float
+    detail: str
+    fault: str
+    holds: int
+    counters: Mapping[str, int]
+    refused: int
+    arc_length: float
+    peak_jerk: float
+    limits_used: float
+    inference_s: float
+
+
+def require_fit(loaded: LoadedPolicy, environment: Environment) -> None:
+    """Check that the environment has what a policy reads and takes what it sends.
+
+    Raises:
+        HptError: a topic is missing.
+    """
+    here, robot = environment.embodiment, loaded.embodiment
+    sent = {(stream.topic, stream.type) for stream in here.streams}
+    missing = [
+        f"{stream.topic} ({stream.type})"
+        for stream in robot.streams
+        if stream.modality not in {*loaded.optional, "language"} and (stream.topic, stream.type) not in sent
+    ]
+    taken = {(output.topic, output.type) for output in here.action.parts}
+    missing += [
+        f"{output.topic} ({output.type})"
+        for output in robot.action.parts
+        if (output.topic, output.type) not in taken
+    ]
+    if missing:
+        raise HptError(
+            f"the environment {environment.name!r} is the robot {here.name!r}, which lacks {', '.join(missing)} of the "
+            f"policy's robot {robot.name!r}; choose an environment of that robot"
+        )
+
+
+class Tap(Protocol):
+    """Who watches the topics, as a recorder does."""
+
+    def sample(self, sample: Sample) -> None:
+        """Take a message of a sensor."""
+        ...
+
+    def command(self, topic: str, message: Any, now_ns: int) -> None:
+        """Take a command."""
+        ...
+
+
+class Rollout:
+    """A policy in an environment; `episode` may be called for one seed after the other.
+
+    Args:
+        loaded: the policy.
+        environment: it belongs to the caller, who closes it.
+        config: how episodes are run.
+
+    Raises:
+        HptError: policy and environment do not fit.
+    """
+
+    def __init__(
+        self, loaded: LoadedPolicy, environment: Environment, config: RolloutConfig | None = None
+    ) -> None:
+        """Check that they fit."""
+        require_fit(loaded, environment)
+        self.loaded, self.environment = loaded, environment
+        self.config = RolloutConfig() if config is None else config
+        self._topics: dict[str, list[Stream]] = {}
+        for stream in loaded.embodiment.streams:
+            self._topics.setdefault(stream.topic, []).append(stream)
+        self._velocity_limits = loaded.embodiment.space.limits.velocity
+
+    def episode(self, seed: int, tap: Tap | None = None) -> Episode:
+        """Run one episode.
+
+        Args:
+            seed: of the scene.
+            tap: is shown every message that goes over a topic.
+
+        Raises:
+            HptError: the environment cannot begin.
+        """
+        environment = self.environment
+        environment.reset(seed)
+        runtime = PolicyRuntime(
+            self.loaded,
+            self.config.control,
+            encode_ahead=False,
+            worker=LockStepWorker(self.loaded.policy, lambda: environment.now_ns, self.config.inference_s),
+        )
+        try:
+            return self._run(runtime, seed, tap)
+        finally:
+            runtime.end()
+
+    def _run(self, runtime: PolicyRuntime, seed: int, tap: Tap | None) -> Episode:
+        environment, period_ns = self.environment, runtime.controller.period_ns
+        runtime.set_task(runtime.default_task() or environment.embodiment.task)
+        runtime.activate(enabled=True)
+        limit_s = environment.time_limit_s if self.config.time_limit_s is None else self.config.time_limit_s
+        start_ns = now_ns = judged_ns = environment.now_ns
+        holds = refused = 0
+        state = runtime.controller.state
+        sent: list[Command] = []
+        while now_ns < start_ns + round(limit_s * NS_PER_S) and state is not State.FAULT:
+            now_ns += period_ns
+            command = self._step(runtime, now_ns, tap)
+            if command is not None:
+                sent.append(command)
+                refused += self._send(command, now_ns, tap)
+            before, state = state, runtime.controller.state
+            holds += before is State.RUNNING and state is not State.RUNNING
+            if now_ns - judged_ns >= JUDGED_NS:
+                judged_ns = now_ns
+                if environment.outcome().success:
+                    break
+        outcome = environment.outcome()
+        velocities = np.array([command.velocity for command in sent])
+        limits_used = float(np.max(np.abs(velocities) / self._velocity_limits)) if sent else 0.0
+        moved = limits_used >= MOVED
+        times_s = runtime.metrics.arrays().get("inference_s", np.empty(0))
+        return Episode(
+            seed=seed,
+            success=outcome.success,
+            progress=outcome.progress,
+            duration_s=(now_ns - start_ns) / NS_PER_S,
+            detail=outcome.detail,
+            fault=runtime.controller.session.reason if state is State.FAULT else "",
+            holds=holds,
+            counters=runtime.all_counters(),
+            refused=refused,
+            arc_length=spectral_arc_length(velocities, period_ns / NS_PER_S) if moved else float("nan"),
+            peak_jerk=peak_jerk(np.array([command.position for command in sent]), period_ns / NS_PER_S),
+            limits_used=limits_used,
+            inference_s=float(np.median(times_s)) if len(times_s) else float("nan"),
+        )
+
+    def _step(self, runtime: PolicyRuntime, now_ns: int, tap: Tap | None) -> Command | None:
+        """Let time run to the end of one control period, and everything that waits for it be done."""
+        for sample in self.environment.advance(now_ns):
+            if tap is not None:
+                tap.sample(sample)
+            for stream in self._topics.get(sample.topic, ()):
+                runtime.message(stream, sample.message, sample.arrival_ns)
+        step = runtime.step(now_ns)
+        if step.internal:
+            raise RuntimeError(step.internal)
+        if not runtime.observations.flush(STUCK_S):
+            raise RuntimeError(f"the observations were not worked off within {STUCK_S:g} s")
+        return step.command
+
+    def _send(self, command: Command, now_ns: int, tap: Tap | None) -> int:
+        """Send a command to every output; returns how many of them the robot's controllers refused."""
+        space, refused = self.loaded.embodiment.space, 0
+        sending = Sending(interface, now_ns, PAST_NS)
+        for part in space.parts:
+            ahead_ns = round(float(space.ahead_s[part.control.start]) * NS_PER_S)
+            own = command.of(part.control, ahead_ns)
+            message = part.output.command.encode(own, part.output, sending)
+            if tap is not None:
+                tap.command(part.output.topic, message, now_ns)
+            try:
+                self.environment.command(part.output.topic, message)
+            except HptError:
+                refused += 1
+        return refused

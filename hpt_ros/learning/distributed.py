@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of one run, as torchrun starts them; without torchrun there is one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from hpt_ros.errors import HptError
+
+
+class ProcessesError(HptError):
+    """The processes cannot share the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """This process among those of the run."""
+
+    rank: int = 0
+    world: int = 1
+    device: str = "cpu"
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        if self.world > 1:
+            distributed.barrier()
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of the processes' tensors, the same in all of them."""
+        if self.world > 1:
+            values = values.to(self.device)
+            distributed.all_reduce(values)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is true in one of the processes."""
+        return flag if self.world == 1 else bool(self.sum(torch.tensor(float(flag))) > 0)
+
+    def require_divided(self, batch_size: int) -> None:
+        """Raise ProcessesError unless every process gets as many samples of a batch."""
+        if batch_size % self.world:
+            raise ProcessesError(
+                f"a batch of {batch_size} samples cannot be divided among {self.world} processes; set batch_size to a "
+                "multiple of them, or start another number with torchrun --nproc-per-node"
+            )
+
+
+@contextmanager
+def processes(device: str) -> Iterator[Processes]:
+    """Join the processes that torchrun started, by nccl for "cuda" (each its own GPU) and gloo for "cpu"."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1 or "RANK" not in os.environ:
+        yield Processes(device=device)
+        return
+    cuda = torch.device(device).type == "cuda"
+    if cuda:
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        torch.cuda.set_device(device)
+    rank = int(os.environ["RANK"])
+    distributed.init_process_group(
+        "nccl" if cuda else "gloo", store=_store(world), rank=rank, world_size=world
+    )
+    try:
+        yield Processes(rank, world, device)
+    finally:
+        distributed.destroy_process_group()
+
+
+def _store(world: int) -> Any:
+    """Where the processes find each other.
+
+    torchrun's own store outlives its workers (PyTorch 2.13, --standalone): restarted ones would read the addresses of
+    dead ones there and wait for them for ever, so each start has a part of it for itself.
+    """
+    agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    master = not agent and os.environ["RANK"] == "0"
+    store = distributed.TCPStore(  # type: ignore[attr-defined]
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        world,
+        is_master=master,
+        multi_tenant=not agent,
+    )
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return distributed.PrefixStore(f"start {start}", store)  # type: ignore[attr-defined]
+
+
+def restarted() -> bool:
+    """Whether torchrun started this process again after one of the run's had died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0

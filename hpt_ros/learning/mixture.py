@@ -1,0 +1,378 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""A mixture: the datasets of a run with their weights, and which samples each step draws from them.
+
+Draws are a pure function of (seed, step), and each process takes its own from them, so that a resumed run draws what it
+would have drawn, and several processes together draw what one would.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as plain_field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.dataset import Dataset, open_dataset
+from hpt_ros.dataset.labels import read_labels
+from hpt_ros.dataset.reader import Episode
+from hpt_ros.embodiment import Embodiment, require_match
+from hpt_ros.errors import HptError
+from hpt_ros.learning.samples import Split, Windows, samples_between, split_episodes
+from hpt_ros.resources import config_path
+from hpt_ros.structured import field, read_dataclass, read_yaml_file, to_mapping
+
+NOT_STATED = "not stated"
+
+
+class MixtureError(HptError):
+    """A mixture contradicts itself, or its datasets do not fit each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetEntry:
+    """One dataset of a mixture."""
+
+    path: str = field("LeRobotDataset v3.0 folder; relative to the mixture's file")
+    name: str = field("in messages and the model card; left out: the folder's", default="")
+    embodiment: str = field(
+        "the robot's file, relative to the mixture's, or a shipped name; left out: the dataset's own",
+        default="",
+    )
+    weight: float | None = field(
+        "share of the samples relative to the other datasets' weights; all datasets have one, or none",
+        default=None,
+        minimum=0.0,
+    )
+    max_episodes: int | None = field("instead of the mixture's", default=None, minimum=1)
+    licence: str = field("for the model card; left out: what the dataset's README.md states", default="")
+
+
+@dataclass(frozen=True, slots=True)
+class MixtureConfig:
+    """Datasets of any robots, and how much of each."""
+
+    datasets: tuple[DatasetEntry, ...] = field("two or more")
+    # Square root: arXiv 2409.20537. Large datasets count for more, but do not drown the small ones.
+    temperature: float = field(
+        "without weights, a dataset's share is its samples to the power of 1/temperature: 1 by size, 2 the square "
+        "root, large equal",
+        default=2.0,
+        above=0.0,
+    )
+    max_episodes: int = field(  # 1000 trajectories of each dataset: arXiv 2409.20537
+        "most episodes of one dataset, chosen at random", default=1000, minimum=1
+    )
+    include_failed: bool = field("train on episodes that were recorded as failures, too", default=False)
+    intervention_weight: float = field(
+        "how often a tick is drawn at which a person commanded, relative to others", default=1.0, minimum=0.0
+    )
+
+    def __post_init__(self) -> None:
+        if not self.datasets:
+            raise MixtureError("the mixture has no datasets, but two or more were expected; name them")
+        given = [entry.weight for entry in self.datasets if entry.weight is not None]
+        if given and len(given) < len(self.datasets):
+            without = next(entry.path for entry in self.datasets if entry.weight is None)
+            raise MixtureError(
+                f"the mixture gives a weight to {len(given)} of {len(self.datasets)} datasets and none to {without!r}; "
+                "give all a weight, or none"
+            )
+        if given and sum(given) <= 0:
+            raise MixtureError(
+                "the weights of the mixture's datasets sum to 0, but more was expected; give at least two a weight"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An opened dataset of a mixture."""
+
+    name: str
+    dataset: Dataset
+    split: Split
+    share: float = 1.0  # of the samples that are drawn; all members' sum to 1
+    licence: str = NOT_STATED
+    failed: int = 0  # episodes left out since they failed
+    capped: int = 0  # episodes left out since there are too many
+    weights: NDArray[np.float64] | None = (
+        None  # of the training samples, in the order of `windows`; None: equal
+    )
+    windows: Windows = plain_field(init=False)  # of the training episodes
+
+    def __post_init__(self) -> None:
+        robot = self.dataset.embodiment
+        windows = Windows.of(self.split.train, robot.observation_horizon, robot.action.horizon)
+        object.__setattr__(self, "windows", windows)
+
+    @property
+    def embodiment(self) -> str:
+        """Name of its robot."""
+        return self.dataset.embodiment.name
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """The samples of one member in a step."""
+
+    member: int
+    samples: NDArray[np.int64]  # all processes' together, indices of the member's `windows`
+    rows: NDArray[np.int64]  # places in `samples` of those that this process takes
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Opened datasets of one or more robots."""
+
+    members: tuple[Member, ...]
+
+    @property
+    def robots(self) -> dict[str, Embodiment]:
+        """Embodiments by name, in the order of their first datasets."""
+        found: dict[str, Embodiment] = {}
+        for member in self.members:
+            found.setdefault(member.embodiment, member.dataset.embodiment)
+        return found
+
+    def of(self, embodiment: str) -> tuple[Member, ...]:
+        """The members of one embodiment."""
+        return tuple(member for member in self.members if member.embodiment == embodiment)
+
+    def tasks(self, embodiment: str) -> tuple[str, ...]:
+        """Texts of the tasks in the data of one embodiment, sorted, each once."""
+        return tuple(sorted({task for member in self.of(embodiment) for task in member.dataset.tasks}))
+
+    def draws(
+        self, step: int, batch_size: int, seed: int, *, whole: bool = False, rank: int = 0, world: int = 1
+    ) -> list[Draw]:
+        """What one process draws at a step.
+
+        Args:
+            step: from 0.
+            batch_size: samples of all processes together; a multiple of `world`.
+            seed: of the run.
+            whole: take all samples of a step from one member, the next from another, as HPT's released code does;
+                else each step mixes the members by their shares.
+            rank: of this process.
+            world: number of processes.
+        """
+        shares = np.array([member.share for member in self.members])
+        unit = batch_size if whole else 1
+        first, last = (counts_before(n * batch_size // unit, shares, seed) * unit for n in (step, step + 1))
+        mine = np.arange(rank, batch_size, world)
+        drawn, place = [], 0
+        for index, (start, stop) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+            rows = mine[(mine >= place) & (mine < place + stop - start)] - place
+            place += stop - start
+            if len(rows):
+                member = self.members[index]
+                samples = samples_between(start, stop, len(member.windows), (seed, 2), index, member.weights)
+                drawn.append(Draw(index, samples, rows))
+        return drawn
+
+
+def counts_before(n: int, shares: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
+    """How many of a run's first n samples are of each dataset, (K,); they sum to n.
+
+    Sample i of dataset k is due at (i + u_k) / share_k, with u_k random in [0, 1), and samples come in the order of
+    these times: every stretch of a run has each dataset's share to within a sample, and nothing is remembered.
+
+    Args:
+        n: number of samples.
+        shares: above 0, of sum 1.
+        seed: of the run.
+    """
+    late = np.random.default_rng([seed, 3]).random(len(shares))
+    # All that is due long before the n-th sample is counted at once; the rest, at most twice K samples, one by one.
+    counts: NDArray[np.int64] = np.maximum(np.floor((n - len(shares)) * shares - late) + 1, 0).astype(
+        np.int64
+    )
+    due = [
+        ((count + u) / share, k) for k, (count, u, share) in enumerate(zip(counts, late, shares, strict=True))
+    ]
+    heapq.heapify(due)
+    for _ in range(n - int(counts.sum())):
+        k = due[0][1]
+        counts[k] += 1
+        heapq.heapreplace(due, ((counts[k] + late[k]) / shares[k], k))
+    return counts
+
+
+def mixture_of(dataset: Dataset, validation_share: float, seed: int) -> Mixture:
+    """The mixture of one dataset, all its episodes."""
+    return Mixture((Member(dataset.root.name, dataset, split_episodes(dataset, validation_share, seed)),))
+
+
+def load_mixture(path: str | Path) -> MixtureConfig:
+    """Read a mixture's YAML file; paths in it become absolute.
+
+    Raises:
+        HptError: a wrong file, key or value, or a mixture that contradicts itself.
+    """
+    file = Path(path)
+    data = read_yaml_file(file)
+    for entry in data.get("datasets") or ():
+        if isinstance(entry, dict):
+            for key in ("path", "embodiment"):
+                value = entry.get(key)
+                if isinstance(value, str) and (
+                    key == "path" or len(Path(value).parts) > 1 or Path(value).suffix
+                ):
+                    entry[key] = str((file.parent / Path(value).expanduser()).absolute())
+    return read_dataclass(MixtureConfig, data, where=f"mixture {str(path)!r}")
+
+
+def open_mixture(
+    config: MixtureConfig, validation_share: float, seed: int, *, cache_root: str | Path | None = None
+) -> Mixture:
+    """Open a mixture's datasets, choose and split their episodes, and check them against each other.
+
+    Args:
+        config: what to open.
+        validation_share: of each dataset's episodes, see `split_episodes`.
+        seed: of the choice of episodes and of the split.
+        cache_root: see `open_dataset`.
+
+    Raises:
+        HptError: a dataset cannot be opened or has no episode left; two have one name; there is only one; or datasets
+            of one embodiment's name differ.
+    """
+    entries = [entry for entry in config.datasets if entry.weight != 0.0]
+    if len(entries) < 2:
+        raise MixtureError(
+            f"the mixture has {len(entries)} dataset ({entries[0].path!r}), but two or more were expected; add "
+            "another, or train on one with 'hpt finetune'"
+        )
+    members: list[Member] = []
+    sizes: list[float] = []
+    for entry in entries:
+        robot = Embodiment.load(config_path("embodiments", entry.embodiment)) if entry.embodiment else None
+        dataset = open_dataset(entry.path, robot, cache_root=cache_root)
+        name = entry.name or Path(entry.path).name
+        if any(member.name == name for member in members):
+            raise MixtureError(
+                f"two datasets of the mixture are called {name!r}; give each a name of its own"
+            )
+        member = _member(name, dataset, entry, config, validation_share, seed)
+        _require_same_robot(members, member)
+        members.append(member)
+        sizes.append(
+            len(member.windows) ** (1 / config.temperature) if entry.weight is None else entry.weight
+        )
+    return Mixture(tuple(_with_share(m, size / sum(sizes)) for m, size in zip(members, sizes, strict=True)))
+
+
+def describe(mixture: Mixture) -> list[dict[str, Any]]:
+    """What a run must be resumed with: plain values of each member."""
+    return [
+        {
+            "name": member.name,
+            "share": member.share,
+            "train": [episode.index for episode in member.split.train],
+            "weights": None if member.weights is None else float(member.weights.sum()),
+            "embodiment": to_mapping(member.dataset.embodiment),
+            "tasks": list(member.dataset.tasks),
+            "episodes": [episode.length for episode in member.dataset.episodes],
+            "action sum": float(member.dataset.action.sum(dtype="float64")),
+            "state sum": float(member.dataset.state.sum(dtype="float64")),
+        }
+        for member in mixture.members
+    ]
+
+
+def _member(
+    name: str,
+    dataset: Dataset,
+    entry: DatasetEntry,
+    config: MixtureConfig,
+    validation_share: float,
+    seed: int,
+) -> Member:
+    labels = read_labels(dataset)
+    there = [e for e in dataset.episodes if config.include_failed or e.index not in labels.failed]
+    if not there:
+        raise MixtureError(
+            f"all {len(dataset.episodes)} episodes of dataset {entry.path!r} are marked as failures, so none is left; "
+            "set include_failed to true, or take the dataset out"
+        )
+    most = entry.max_episodes or config.max_episodes
+    chosen = there
+    if len(there) > most:
+        places = np.random.default_rng([seed, 4]).permutation(len(there))[:most]
+        chosen = [there[place] for place in sorted(places.tolist())]
+    split = split_episodes(dataset, validation_share, seed, tuple(chosen))
+    return Member(
+        name=name,
+        dataset=dataset,
+        split=split,
+        licence=entry.licence or _licence(dataset.root),
+        failed=len(dataset.episodes) - len(there),
+        capped=len(there) - len(chosen),
+        weights=_weights(labels.intervention, config.intervention_weight, split.train, entry.path),
+    )
+
+
+def _weights(
+    intervention: NDArray[np.bool_] | None, weight: float, episodes: Sequence[Episode], path: str
+) -> NDArray[np.float64] | None:
+    """Weight of every training sample; None where all are equal."""
+    if intervention is None or weight == 1.0:
+        return None
+    marked = np.concatenate([intervention[episode.start : episode.stop] for episode in episodes])
+    if weight == 0.0 and marked.all():
+        raise MixtureError(
+            f"a person commanded at every tick of dataset {path!r} and intervention_weight is 0, so none is left; "
+            "raise it, or take the dataset out"
+        )
+    return np.where(marked, weight, 1.0)
+
+
+def _with_share(member: Member, share: float) -> Member:
+    return Member(
+        member.name,
+        member.dataset,
+        member.split,
+        share,
+        member.licence,
+        member.failed,
+        member.capped,
+        member.weights,
+    )
+
+
+def _require_same_robot(members: Sequence[Member], member: Member) -> None:
+    other = next((m for m in members if m.embodiment == member.embodiment), None)
+    if other is None:
+        return
+    names = [f"dataset {str(m.dataset.root)!r}" for m in (other, member)]
+    robots = other.dataset.embodiment, member.dataset.embodiment
+    require_match(*robots, a_name=names[0], b_name=names[1])
+    sources = [m.dataset.action_source or "command" for m in (other, member)]
+    if sources[0] != sources[1]:
+        raise MixtureError(
+            f"{names[0]} and {names[1]} are both of embodiment {member.embodiment!r}, but actions are "
+            f"{sources[0]!r} in the first and {sources[1]!r} in the second; convert both alike, or give one robot "
+            "another name"
+        )
+
+
+def _licence(root: Path) -> str:
+    """The licence in the header of a dataset's card, as the hub has it."""
+    try:
+        text = (root / "README.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return NOT_STATED
+    header = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+    found = re.search(r"^licen[sc]e:\s*(\S.*)$", header.group(1), re.MULTILINE) if header else None
+    return found.group(1).strip() if found else NOT_STATED
+
+
+def plain(config: MixtureConfig) -> Mapping[str, Any]:
+    """The mixture's configuration as plain values, for the run's folder."""
+    return to_mapping(config)

@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""`hpt eval` and `hpt compare`, as a user calls them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hpt_ros.cli.main import main
+from hpt_ros.evaluation.outcomes import read_outcomes, write_outcomes
+
+SHORT = ["--time-limit-s", "0.6", "--workers", "1"]
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory) -> Path:
+    """Two scenes of each of two arms."""
+    folder = tmp_path_factory.mktemp("outcomes")
+    for policy in ("hold", "random"):
+        assert (
+            main(["eval", policy, "--episodes", "2", "--out", str(folder / f"{policy}.parquet"), *SHORT]) == 0
+        )
+    return folder
+
+
+def test_success_is_printed_with_its_interval(evaluated, capsys):
+    assert main(["eval", "hold", "--episodes", "2", *SHORT]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "0 of 2: 0.0 %" in printed
+    assert "65.8" in printed  # Wilson's upper end of 0 of 2, z^2 / (2 + z^2)
+
+
+def test_an_evaluation_goes_on_where_it_ended(evaluated, tmp_path, capsys):
+    out = tmp_path / "hold.parquet"
+    whole = read_outcomes(evaluated / "hold.parquet")
+    marked = replace(whole.episodes[0], detail="from the first run")
+    write_outcomes(out, replace(whole, episodes=(marked,)))
+    assert main(["eval", "hold", "--episodes", "2", "--out", str(out), *SHORT]) == 0
+    found = read_outcomes(out).episodes
+    assert [episode.seed for episode in found] == [1000, 1001]
+    assert found[0].detail == "from the first run"
+    assert "1 of 2 scenes" in capsys.readouterr().err
+
+
+def test_another_arms_file_is_not_gone_on_with(evaluated, capsys):
+    file = str(evaluated / "random.parquet")
+    assert main(["eval", "hold", "--episodes", "2", "--out", file, *SHORT]) == 2
+    assert "policy 'random'" in capsys.readouterr().err
+
+
+def test_two_arms_are_compared_by_their_scenes(evaluated, capsys):
+    assert main(["compare", str(evaluated / "hold.parquet"), str(evaluated / "random.parquet")]) == 0
+    printed = capsys.readouterr().out
+    assert "B less A: +0.0 points" in printed
+    assert "neither 2" in printed
+
+
+def test_a_folder_is_an_arm_with_several_training_seeds(evaluated, tmp_path, capsys):
+    good = tmp_path / "good"
+    good.mkdir()
+    whole = read_outcomes(evaluated / "hold.parquet")
+    for seed in (1, 2, 3):
+        won = tuple(replace(episode, success=True) for episode in whole.episodes)
+        write_outcomes(good / f"{seed}.parquet", replace(whole, episodes=won))
+    assert main(["compare", str(evaluated / "hold.parquet"), str(good)]) == 0
+    printed = capsys.readouterr().out
+    assert "+100.0 points" in printed
+    assert "training seeds" in printed
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"environment_version": "0"}, "their scenes differ"), ({"time_limit_s": 9.0}, "their scenes differ")],
+)
+def test_evaluations_of_other_scenes_are_not_compared(evaluated, tmp_path, capsys, change, words):
+    whole = read_outcomes(evaluated / "random.parquet")
+    other = tmp_path / "other.parquet"
+    write_outcomes(other, replace(whole, provenance=replace(whole.provenance, **change)))
+    assert main(["compare", str(evaluated / "hold.parquet"), str(other)]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_evaluations_without_a_common_scene_are_not_compared(evaluated, tmp_path, capsys):
+    whole = read_outcomes(evaluated / "random.parquet")
+    moved = tuple(replace(episode, seed=episode.seed + 50) for episode in whole.episodes)
+    write_outcomes(tmp_path / "other.parquet", replace(whole, episodes=moved))
+    assert main(["compare", str(evaluated / "hold.parquet"), str(tmp_path / "other.parquet")]) == 2
+    assert "no scene in common" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["hold", "--env", "feed_cat"], "did you mean 'feed_dog'"),
+        (["hold", "--episodes", "0"], "--episodes 0"),
+        (["hold", "--inference-s", "-1"], "time of an inference"),
+        (["hold", "--image-lost", "2"], "lost of a transport is 2.0"),
+        (["holt"], "holt"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments, words, capsys):
+    assert main(["eval", *arguments, "--workers", "1"]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert len(error.strip().splitlines()) == 1
