@@ -21,6 +21,7 @@ from hpt_ros.embodiment.kinds import (
 )
 from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES
 from hpt_ros.embodiment.message_types.joint_jog import DISPLACEMENTS
+from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command
 from hpt_ros.observation.track import seconds
@@ -149,13 +150,20 @@ def _one_frame(frames: set[str]) -> str:
 
 
 def find_command(
-    bag: Bag, topic: str, type_: str, rate_hz: float, base_frames: Collection[str] = ()
+    bag: Bag,
+    topic: str,
+    type_: str,
+    rate_hz: float,
+    base_frames: Collection[str] = (),
+    *,
+    coarse: bool = False,
 ) -> Command:
     """What a topic commands; joints without names get some from `name_joints`.
 
     Args:
         bag: that has the topic.
         topic, type_, rate_hz: of it.
+        coarse: its stamps do not tell when it was sent, so arrivals count.
         base_frames: frames in which odometry measures a base's velocity.
 
     Raises:
@@ -171,6 +179,7 @@ def find_command(
         try:
             if output is None:
                 output = _probe(topic, type_, message.content, base_frames)
+                output = replace(output, time=BY_ARRIVAL) if coarse else output
             elif type_ in NAMING_TYPES and set(_names(message.content)) != set(output.names):
                 raise Unsupported("its messages command different joints")
             time_ns, values = decode_command(output, message.content, message.log_ns)

@@ -169,6 +169,8 @@ def _look(bag: Bag) -> Found:
     ):
         if times.delay_s is not None:
             found.delays_s[topic] = times.delay_s
+        if times.coarse:
+            found.coarse[topic] = times.repeated / times.count
         if times.late_s is not None:
             found.late_s[topic] = times.late_s
         try:
@@ -271,7 +273,7 @@ def _take(
         found.odometry.append(find_odometry(bag, topic, rate_hz))
     elif is_command(topic, times.type):
         frames = {item.child_frame_id for item in found.odometry}
-        command = find_command(bag, topic, times.type, rate_hz, frames)
+        command = find_command(bag, topic, times.type, rate_hz, frames, coarse=times.coarse)
         found.commands.append(replace(command, rate_hz=_rate(command.rate_hz)))
     elif times.type == STATE_TYPE:
         joints = find_joints(bag, topic, rate_hz)

@@ -68,6 +68,7 @@ class Found:
     left_out: dict[str, str] = field(default_factory=dict)
     delays_s: dict[str, float] = field(default_factory=dict)
     late_s: dict[str, float] = field(default_factory=dict)  # 95th percentile
+    coarse: dict[str, float] = field(default_factory=dict)  # share of messages with the stamp of another
 
     uncommanded: bool = False  # the measured joints stand for commands
 
@@ -102,7 +103,8 @@ class Found:
     def lateness_s(self, topic: str) -> float:
         """How late messages of a topic arrive, as far as its samples' ages at ticks are to cover it."""
         late_s = self.late_s.get(topic, 0.0)
-        return late_s if 0.0 < late_s <= CLOCK_OFF_S and self.own_clock(topic) is None else 0.0
+        stamped = self.own_clock(topic) is None and topic not in self.coarse
+        return late_s if stamped and 0.0 < late_s <= CLOCK_OFF_S else 0.0
 
     def advice(self) -> list[str]:
         """What to do about the bag as a whole when it is converted."""
@@ -218,7 +220,12 @@ def _streams(found: Found) -> list[tuple[str, list[str]]]:
         common = _common(found, sense.topic, sense.type, sense.rate_hz, sense.modality)
         blocks.append((sense.topic, [f"    modality: {sense.modality}", *common, *sense_lines(sense)]))
     for topic, lines in blocks:
-        if (delay_s := found.own_clock(topic)) is not None:
+        if topic in found.coarse:
+            note = (
+                f"{found.coarse[topic]:.0%} of its messages have the stamp of another; better mend its driver"
+            )
+            lines.append(f"    time: arrival  # {CHECK}: {note}")
+        elif (delay_s := found.own_clock(topic)) is not None:
             side = "behind" if delay_s > 0 else "ahead of"
             note = f"its stamps are {abs(delay_s):.4g} s {side} their arrival; better mend its driver"
             lines.append(f"    time: arrival  # {CHECK}: {note}")
@@ -317,6 +324,8 @@ def _output(found: Found, command: Command) -> list[str]:
         f"topic: {_relative(command.topic)}  # {CHECK}: {moves}",
         f"type: {command.type}" + (f"  # {CHECK}: {command.note}" if command.note else ""),
     ]
+    if (command.recorded or command.topic) in found.coarse:
+        lines.append(f"time: arrival  # {CHECK}: most of its messages have the stamp of another")
     tolerance_s = _tolerance(command.rate_hz, found.lateness_s(command.recorded or command.topic))
     tolerance = f"tolerance_s: {tolerance_s:g}"
     if command.recorded or (command.grips_only and command.largest_gap_s > TOLERANCE_LEAST_S):

@@ -32,12 +32,11 @@ from rosbag_tools.converting.ray_pool import run_on_ray
 from rosbag_tools.converting.resample import Resampler, Row, next_positions
 from rosbag_tools.converting.resume import Converted, converted_once, kept_folder, key_of
 from rosbag_tools.converting.segmentation import REST_KEPT_S, Spans, minimum_ticks
-from rosbag_tools.converting.timing import ClockCheck, Timing, clock_note, in_order_of_time, without_offsets
+from rosbag_tools.converting.timing import ClockCheck, Timing, in_order_of_time, without_offsets
 from rosbag_tools.converting.topic_names import named_in
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.episodes import Episode, find_episodes
 from rosbag_tools.reading.finding import find_bags
-from rosbag_tools.reading.inspection import AHEAD_S
 from rosbag_tools.reading.reader import Bag, Message
 from rosbag_tools.reading.set_back import SetBack
 
@@ -309,8 +308,8 @@ def _rows(
         if message is None:
             yield from resampler.restart("the clock was set back while the bag was recorded")
             continue
-        if clocks is not None:
-            clocks.take(message, topics)
+        if clocks is not None and not clocks.take(message, topics):
+            continue
         if message.topic in unseen:
             unseen.discard(message.topic)
             for stream in embodiment.image_streams:
@@ -324,15 +323,7 @@ def _rows(
     entry.refused, entry.resized = dict(resampler.refused), dict(resampler.resized)
     entry.wrapped = dict(resampler.wrapped)
     if clocks is not None:
-        delays_s = clocks.compare()
-        names = {item.topic: item.name for item in embodiment.streams}
-        notes = {
-            name: clock_note(name, delays_s[topic]) for topic, name in names.items() if topic in delays_s
-        }
-        # Of a recorder whose own clock is behind: it moves nothing against anything.
-        alike = max(delays_s.values(), default=0.0) - min(delays_s.values(), default=0.0) <= AHEAD_S
-        if not (alike and max(delays_s.values(), default=0.0) < 0):
-            entry.clocks = {name: note for name, note in notes.items() if note}
+        entry.clocks = clocks.notes()
 
 
 def _cut(messages: Iterable[Message], set_backs: Sequence[SetBack]) -> Iterator[Message | None]:

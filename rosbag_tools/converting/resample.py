@@ -171,6 +171,8 @@ class Resampler:
         self._before[source] = values
         if before is None or before.shape != values.shape:
             return
+        if np.abs(values - before).max(initial=0.0) <= 2.0 * np.pi - WRAP_NEAR:
+            return
         for index in np.flatnonzero(np.abs(values - before) > 2.0 * np.pi - WRAP_NEAR).tolist():
             if names[index] and names[index] not in self.wrapped:
                 self.wrapped[names[index]] = f"from {before[index]:.2f} to {values[index]:.2f} rad"

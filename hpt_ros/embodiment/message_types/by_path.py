@@ -147,7 +147,7 @@ def _place(value: Any, step: Step, outer: list[Any], path: str, where: str) -> i
         index = step
     if not -count <= index < count:
         raise InvalidSampleError(
-            Code.WRONG_SHAPE, where, count, problem=f"has a list of {{value}} values where {path!r} takes a further one",
+            Code.WRONG_SHAPE, where, count, problem=f"has a list of {{value}} values where {path!r} takes one more",
             remedy="check its sender, or correct the path",
         )  # fmt: skip
     return index
