@@ -16,7 +16,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from support.interfaces import provide
 
 from hpt_ros.embodiment import Embodiment, Stream
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 
 provide("tf2_msgs")
 from tf2_msgs.msg import TFMessage  # noqa: E402  # the stand-in is built first
