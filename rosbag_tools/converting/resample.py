@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment import Embodiment, Output, Stream
 from hpt_ros.embodiment.kinds import JOINT_POSITION
 from hpt_ros.embodiment.streams import BY_STAMP
 from hpt_ros.observation import (
@@ -20,13 +20,16 @@ from hpt_ros.observation import (
     InvalidSampleError,
     ObservationBuffer,
     Tick,
+    decode,
     decode_command,
+    measured_ns,
     require_frame,
 )
 from hpt_ros.observation.buffer import JUMP_BACK_S
 from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.track import nanoseconds
 from hpt_ros.observation.transforms import TransformChain
+from rosbag_tools.errors import BagError
 
 # An angle that jumps by a turn but for this much, from one message to the next, in rad.
 WRAP_NEAR = 1.0
@@ -57,12 +60,14 @@ class Resampler:
     Args:
         embodiment: the robot.
         action_source: "command", or "state": then commands are not read, and `next_positions` gives the actions.
+        measured: outputs whose actions are the measured positions a tick later, since the bag has no commands of them.
         optional: modalities whose streams may be absent from a row.
     """
 
     embodiment: Embodiment
     action_source: str = "command"
     optional: frozenset[str] = frozenset()
+    measured: frozenset[str] = frozenset()
     _buffer: ObservationBuffer = field(init=False)
     _commands: CommandTrack = field(init=False)
     _waiting: deque[Tick] = field(default_factory=deque, init=False)
@@ -71,7 +76,16 @@ class Resampler:
         self._buffer = ObservationBuffer(self.embodiment, optional=self.optional)
         self._commands = CommandTrack(self.embodiment)
         outputs = self.embodiment.action.parts if self.action_source == "command" else ()
-        self._outputs = {output.recorded_as.topic: number for number, output in enumerate(outputs)}
+        self._outputs = {
+            output.recorded_as.topic: number
+            for number, output in enumerate(outputs)
+            if output.name not in self.measured
+        }
+        self._standing = {
+            number: measuring_stream(self.embodiment, output)
+            for number, output in enumerate(outputs)
+            if output.name in self.measured
+        }
         # Streams that measure where a Cartesian command's tool is, in its frame.
         self._framed = {part.pose: part for part in self.embodiment.action.parts if part.cartesian}
         self._streams: dict[str, list[str]] = {}
@@ -132,6 +146,7 @@ class Resampler:
                 rows += self._flush()
             self.refused.update(self._buffer.refused())
             self._look_at_turns(name)
+            self._push_measured(name, message, log_ns)
         if topic in self._outputs:
             rows += self._push_command(topic, given, log_ns)
         while self._waiting and self._settled(self._waiting[0].stamp_ns, log_ns):
@@ -159,6 +174,19 @@ class Resampler:
             self.refused[name] = str(error)
             return None
         return pose
+
+    def _push_measured(self, name: str, message: Any, log_ns: int) -> None:
+        """Let what a stream measures stand for the commands of outputs that have none, a tick earlier."""
+        for number, (stream, order) in self._standing.items():
+            if stream.name != name:
+                continue
+            try:
+                positions = decode(stream, message)[order]
+            except InvalidSampleError:
+                continue  # it does not count for the state either
+            if np.isfinite(positions).all():
+                at_ns = measured_ns(stream, message, log_ns) - nanoseconds(self.embodiment.dt_s)
+                self._commands.push(at_ns, log_ns, positions, number)
 
     def _look_at_turns(self, name: str) -> None:
         """Note that an angle jumped from one end to the other: its joint turns without end, and nobody said so."""
@@ -250,6 +278,22 @@ class Resampler:
             )
             return Row(tick, None, missing)
         return Row(tick, value, missing)
+
+
+def measuring_stream(robot: Embodiment, output: Output) -> tuple[Stream, list[int]]:
+    """The stream that measures all joints of an output, and where its positions stand in the stream's vector.
+
+    Raises:
+        BagError: there is none.
+    """
+    wanted = [f"{joint}.position" for joint in output.joints]
+    for stream in robot.state_streams:
+        if wanted and set(wanted) <= set(stream.names):
+            return stream, [stream.names.index(name) for name in wanted]
+    raise BagError(
+        f"the output {output.name!r} cannot be measured: no state stream has the positions of "
+        f"{', '.join(output.joints) or 'what it commands'}; add one to the embodiment file, or record its commands"
+    )
 
 
 def _angle(element: str, unit: str) -> str:

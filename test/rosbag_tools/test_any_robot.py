@@ -14,6 +14,7 @@ from hpt_ros.embodiment import Embodiment
 from rosbag_tools import bag_schema
 from rosbag_tools.bootstrap.first_embodiment import first_embodiment
 from rosbag_tools.converting.convert import Options, convert
+from rosbag_tools.errors import BagError
 from rosbag_tools.reading.inspection import inspect
 from rosbag_tools.reading.reader import Bag
 
@@ -279,3 +280,48 @@ def test_when_a_topic_breaks_a_limit_of_the_schema_expect_the_file_without_it(ma
     (line,) = [line for line in made.left_out if line.startswith("'/hand_camera'")]
     assert "rate_hz" in line
     assert {stream.topic for stream in robot.image_streams} == {"left", "right"}
+
+
+SPLIT = """action:
+  horizon: 4
+  rate_hz: 50.0
+  grippers: [a]
+  outputs:
+    - {name: arm, topic: /command, type: trajectory_msgs/msg/JointTrajectory, names: [b]}
+    - {name: gripper, topic: /gripper/command, type: std_msgs/msg/Float64, names: [a]}
+  limits:
+    - {name: b, lower: -1.0, upper: 4.0, velocity: 1.0, acceleration: 1.0}
+    - {name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}
+"""
+
+
+def test_an_output_without_commands_takes_the_measured_positions_beside_the_others_commands(maker, tmp_path):
+    robot = Embodiment.loads(maker.text[: maker.text.index("action:")] + SPLIT)
+    bag = with_topics(maker, tmp_path / "bag", [], {})
+    with pytest.raises(BagError, match="lacks the topic '/gripper/command'"):
+        convert([bag], tmp_path / "refused", robot)
+    report = convert([bag], tmp_path / "data", robot, Options(measured=frozenset({"gripper"})))
+    data = open_dataset(tmp_path / "data")
+    assert report.measured == ["gripper"]
+    assert report.kept >= 25
+    # A gripper's holds: what was measured last, at most 20 ms before.
+    np.testing.assert_allclose(data.action[:-1, 1], data.state[1:, 0], atol=0.02)
+    plain = convert([bag], tmp_path / "plain", maker.embodiment)
+    assert plain.kept >= report.kept
+    np.testing.assert_allclose(
+        data.action[:, 0], open_dataset(tmp_path / "plain").action[: data.length, 0], atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"measured": frozenset({"griper"})}, "did you mean 'gripper'"),
+        ({"measured": frozenset({"gripper"}), "action_source": "state"}, "leave --measured out"),
+    ],
+)
+def test_when_measured_outputs_cannot_be_expect_why(maker, tmp_path, options, said):
+    robot = Embodiment.loads(maker.text[: maker.text.index("action:")] + SPLIT)
+    bag = with_topics(maker, tmp_path / "bag", [], {})
+    with pytest.raises(BagError, match=said):
+        convert([bag], tmp_path / "data", robot, Options(**options))
