@@ -25,6 +25,14 @@ INFRASTRUCTURE = {
     "sensor_msgs/msg/CameraInfo": "the calibration of a camera, which policies do not see",
     "diagnostic_msgs/msg/DiagnosticArray": "diagnostics",
     "rosbag2_interfaces/msg/WriteSplitEvent": "an event of the recorder",
+    "theora_image_transport/msg/Packet": (
+        "video in Theora, which is not read; record the image compressed, or republish the bag by image_transport"
+    ),
+    "point_cloud_interfaces/msg/CompressedPointCloud2": (
+        "compressed points, which are not read; republish the bag by point_cloud_transport"
+    ),
+    "visualization_msgs/msg/Marker": "drawings for people",
+    "visualization_msgs/msg/MarkerArray": "drawings for people",
     "hpt_msgs/msg/EpisodeEvent": "markers of episodes, which are read by themselves",
     "hpt_msgs/msg/PolicyStatus": "the state of a policy",
     "hpt_msgs/msg/ActionChunk": "predictions of a policy",

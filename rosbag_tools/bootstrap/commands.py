@@ -49,6 +49,8 @@ COMMAND_WORDS = frozenset(
 # A command and a joint are the same if they differ by less than this share of the range, root mean square: a gripper
 # needs about half a second to follow a step.
 ALIKE_SHARE = 0.35
+# At which a policy commands where the bag has trajectories of many points, as planners send them.
+PLANNED_RATE_HZ = 50.0
 
 
 @dataclass
@@ -172,6 +174,7 @@ def find_command(
     output: Output | None = None
     stamps: list[int] = []
     rows: list[Floats] = []
+    planned = False
     start_ns, end_ns = longest_clear((bag.start_ns, bag.end_ns), bag.set_backs())
     for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1):
         if type_ in MESSAGE_TYPES and MESSAGE_TYPES[type_].empty(message.content):
@@ -187,6 +190,7 @@ def find_command(
             continue  # the next may be good
         except DecodeError as error:
             raise Unsupported(str(error)) from error
+        planned = planned or (type_ == TRAJECTORY_TYPE and len(message.content.points) > 1)
         stamps.append(time_ns)
         rows.append(values)
     # By time, each time once.
@@ -195,6 +199,8 @@ def find_command(
         raise Unsupported("it has fewer than two commands")
     times_s = np.array([seconds(int(stamp) - bag.start_ns) for stamp in unique])
     values, names, guessed = np.stack(rows)[first], output.names, ""
+    if planned:  # now and then, for the seconds after
+        rate_hz = max(rate_hz, PLANNED_RATE_HZ)
     if output.kind == BASE_VELOCITY:
         names = used_axes(values)
         values = values[:, [output.names.index(axis) for axis in names]]

@@ -261,6 +261,10 @@ def test_a_trajectory_that_is_sent_once_commands_until_its_end(maker, tmp_path):
     ticks_s = (report.episodes[0].spans[0].start_ns - ns) * 1e-9 + np.arange(data.length) / 10
     expected = np.clip(0.2 * ticks_s, 0.0, 0.5)
     np.testing.assert_allclose(data.action[:, 1], expected, atol=1e-4)  # b, a
+    again = ("/command", ns + 2700 * MS, trajectory(maker, ns + 2690 * MS, [0.0, 0.2], 0.2))
+    bag = with_topics(maker, tmp_path / "two", [plan, again], {}, without=("/command",))
+    _, robot, _ = first(bag)
+    assert robot.action.rate_hz == 50.0
 
 
 def test_a_bag_without_commands_gets_a_file_for_the_measured_joints(maker, tmp_path):
@@ -325,3 +329,15 @@ def test_when_measured_outputs_cannot_be_expect_why(maker, tmp_path, options, sa
     bag = with_topics(maker, tmp_path / "bag", [], {})
     with pytest.raises(BagError, match=said):
         convert([bag], tmp_path / "data", robot, Options(**options))
+
+
+def test_a_joint_without_a_position_is_told(maker, tmp_path):
+    messages = maker.messages()
+    for topic, _, message in messages:
+        if topic == "/joint_states":
+            message.name = [*message.name, "wheel"]
+            message.position = np.append(message.position, np.nan)
+            message.velocity = np.append(message.velocity, np.nan)
+    made, robot, _ = first(maker.write(tmp_path / "bag", messages))
+    assert any("joint wheel" in line and "its position is never a number" in line for line in made.left_out)
+    assert "wheel.position" not in robot.state_names
