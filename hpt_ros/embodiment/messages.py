@@ -87,14 +87,16 @@ def orientation_vector(orientation: Any, where: str) -> NDArray[np.float64]:
     Raises:
         InvalidSampleError: a value is not finite, or all are zero.
     """
-    quaternion = finite(numbers(orientation, "xyzw"), ("qx", "qy", "qz", "qw"), where)
+    quaternion = numbers(orientation, "xyzw")
     largest = np.abs(quaternion).max()
     if largest == 0.0:
         raise InvalidSampleError(
             Code.INVALID, where, problem="has a pose with the quaternion 0, 0, 0, 0, which is no orientation",
             remedy="let the driver fill it",
         )  # fmt: skip
-    quaternion = quaternion / largest  # first, so that no square overflows
+    if np.isfinite(largest):
+        quaternion = quaternion / largest  # first, so that no square overflows
+    finite(quaternion, ("qx", "qy", "qz", "qw"), where)
     x, y, z, w = (quaternion / math.sqrt(float(quaternion @ quaternion))).tolist()
     columns = (
         1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w),

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 
 class ProcessesError(HptError):
@@ -53,9 +53,9 @@ class Processes:
         """Raise ProcessesError unless every process gets as many samples of a batch."""
         if batch_size % self.world:
             raise ProcessesError(
-                f"a batch of {batch_size} samples cannot be divided among {self.world} processes; set batch_size to a "
-                "multiple of them, or start another number with torchrun --nproc-per-node"
-            )
+                Code.MISMATCH, "batch_size", batch_size, expected=f"a multiple of the {self.world} processes",
+                remedy="change it with --batch-size, or start another number of processes with torchrun",
+            )  # fmt: skip
 
 
 @contextmanager

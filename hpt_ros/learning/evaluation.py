@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hpt_ros.embodiment import Embodiment
 from hpt_ros.learning.distributed import Processes
 from hpt_ros.learning.mixture import Mixture
 from hpt_ros.learning.recipe import Recipe
@@ -113,3 +114,18 @@ def validate(
             name: {"loss": loss, "error": float(errors.mean())} for name, (loss, errors) in figures.items()
         },
     }
+
+
+def summary(measured: Mapping[str, Any], robots: Mapping[str, Embodiment]) -> str:
+    """Return what `validate` gave as one line for people."""
+    if "validation" not in measured:
+        (robot,) = robots.values()
+        return (
+            f"validation loss {measured['validation_loss']:.4f}, action error "
+            f"{measured['validation_error']:.4f} {robot.action.unit}"
+        )
+    each = ", ".join(
+        f"{name} {figures['loss']:.4f} (action error {figures['error']:.4f} {robots[name].action.unit})"
+        for name, figures in measured["validation"].items()
+    )
+    return f"validation loss {measured['validation_loss']:.4f}, the mean of {each}"

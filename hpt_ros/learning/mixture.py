@@ -23,7 +23,7 @@ from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.dataset.labels import read_labels
 from hpt_ros.dataset.reader import Episode
 from hpt_ros.embodiment import Embodiment, require_match
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.samples import Split, Windows, samples_between, split_episodes
 from hpt_ros.resources import config_path
 from hpt_ros.structured import field, read_dataclass, read_yaml_file, to_mapping
@@ -76,18 +76,26 @@ class MixtureConfig:
 
     def __post_init__(self) -> None:
         if not self.datasets:
-            raise MixtureError("the mixture has no datasets, but two or more were expected; name them")
+            raise MixtureError(
+                Code.EMPTY,
+                "the mixture's datasets",
+                problem="are none",
+                expected="two or more",
+                remedy="name them",
+            )
         given = [entry.weight for entry in self.datasets if entry.weight is not None]
         if given and len(given) < len(self.datasets):
             without = next(entry.path for entry in self.datasets if entry.weight is None)
             raise MixtureError(
-                f"the mixture gives a weight to {len(given)} of {len(self.datasets)} datasets and none to {without!r}; "
-                "give all a weight, or none"
-            )
+                Code.CONFLICT, f"dataset {without!r} of the mixture", len(given),
+                problem=f"has no weight, but {{value}} of its {len(self.datasets)} datasets have",
+                remedy="give all a weight, or none",
+            )  # fmt: skip
         if given and sum(given) <= 0:
             raise MixtureError(
-                "the weights of the mixture's datasets sum to 0, but more was expected; give at least two a weight"
-            )
+                Code.OUT_OF_RANGE, "the sum of the weights of the mixture's datasets", sum(given),
+                expected="more than 0", remedy="give at least two of them a weight",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +132,9 @@ class Draw:
     member: int
     samples: NDArray[np.int64]  # all processes' together, indices of the member's `windows`
     rows: NDArray[np.int64]  # places in `samples` of those that this process takes
+    filled: bool = (
+        False  # whether the last row only makes as many as the other processes have, and does not count
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +160,15 @@ class Mixture:
         return tuple(sorted({task for member in self.of(embodiment) for task in member.dataset.tasks}))
 
     def draws(
-        self, step: int, batch_size: int, seed: int, *, whole: bool = False, rank: int = 0, world: int = 1
+        self,
+        step: int,
+        batch_size: int,
+        seed: int,
+        *,
+        whole: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        alike: bool = False,
     ) -> list[Draw]:
         """What one process draws at a step.
 
@@ -161,6 +180,7 @@ class Mixture:
                 else each step mixes the members by their shares.
             rank: of this process.
             world: number of processes.
+            alike: let all processes draw as many samples of the same members.
         """
         shares = np.array([member.share for member in self.members])
         unit = batch_size if whole else 1
@@ -170,10 +190,15 @@ class Mixture:
         for index, (start, stop) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
             rows = mine[(mine >= place) & (mine < place + stop - start)] - place
             place += stop - start
+            filled = False
+            if alike:
+                rows = np.arange(rank, stop - start, world)
+                filled = len(rows) < -(-(stop - start) // world)
+                rows = np.append(rows, 0) if filled else rows
             if len(rows):
                 member = self.members[index]
                 samples = samples_between(start, stop, len(member.windows), (seed, 2), index, member.weights)
-                drawn.append(Draw(index, samples, rows))
+                drawn.append(Draw(index, samples, rows, filled))
         return drawn
 
 
@@ -246,9 +271,9 @@ def open_mixture(
     entries = [entry for entry in config.datasets if entry.weight != 0.0]
     if len(entries) < 2:
         raise MixtureError(
-            f"the mixture has {len(entries)} dataset ({entries[0].path!r}), but two or more were expected; add "
-            "another, or train on one with 'hpt finetune'"
-        )
+            Code.OUT_OF_RANGE, "the mixture", entries[0].path, problem="has one dataset, {value}",
+            expected="two or more", remedy="add another, or train on one with 'hpt finetune'",
+        )  # fmt: skip
     members: list[Member] = []
     sizes: list[float] = []
     for entry in entries:
@@ -257,8 +282,9 @@ def open_mixture(
         name = entry.name or Path(entry.path).name
         if any(member.name == name for member in members):
             raise MixtureError(
-                f"two datasets of the mixture are called {name!r}; give each a name of its own"
-            )
+                Code.DUPLICATE, "two datasets of the mixture", name, problem="are called {value}",
+                remedy="give each a name of its own",
+            )  # fmt: skip
         member = _member(name, dataset, entry, config, validation_share, seed)
         _require_same_robot(members, member)
         members.append(member)
@@ -298,9 +324,10 @@ def _member(
     there = [e for e in dataset.episodes if config.include_failed or e.index not in labels.failed]
     if not there:
         raise MixtureError(
-            f"all {len(dataset.episodes)} episodes of dataset {entry.path!r} are marked as failures, so none is left; "
-            "set include_failed to true, or take the dataset out"
-        )
+            Code.EMPTY, f"dataset {entry.path!r}", len(dataset.episodes),
+            problem="has {value} episodes, all marked as failures, so none is left",
+            remedy="set include_failed to true, or take the dataset out",
+        )  # fmt: skip
     most = entry.max_episodes or config.max_episodes
     chosen = there
     if len(there) > most:
@@ -327,9 +354,10 @@ def _weights(
     marked = np.concatenate([intervention[episode.start : episode.stop] for episode in episodes])
     if weight == 0.0 and marked.all():
         raise MixtureError(
-            f"a person commanded at every tick of dataset {path!r} and intervention_weight is 0, so none is left; "
-            "raise it, or take the dataset out"
-        )
+            Code.EMPTY, f"dataset {path!r}", weight,
+            problem="has a person's commands at every tick and the intervention_weight {value}, so none is left",
+            remedy="raise it, or take the dataset out",
+        )  # fmt: skip
     return np.where(marked, weight, 1.0)
 
 
@@ -356,10 +384,10 @@ def _require_same_robot(members: Sequence[Member], member: Member) -> None:
     sources = [m.dataset.action_source or "command" for m in (other, member)]
     if sources[0] != sources[1]:
         raise MixtureError(
-            f"{names[0]} and {names[1]} are both of embodiment {member.embodiment!r}, but actions are "
-            f"{sources[0]!r} in the first and {sources[1]!r} in the second; convert both alike, or give one robot "
-            "another name"
-        )
+            Code.MISMATCH, f"the actions of {names[1]}, of embodiment {member.embodiment!r},", sources[1],
+            expected=f"{sources[0]!r} as in {names[0]}",
+            remedy="convert both alike, or give one robot another name",
+        )  # fmt: skip
 
 
 def _licence(root: Path) -> str:

@@ -28,11 +28,15 @@ def train_mode(policy: MultiPolicy, recipe: Recipe) -> None:
         block.eval()
 
 
-def build_optimiser(policy: MultiPolicy, recipe: Recipe) -> torch.optim.AdamW:
-    """Freeze what the recipe freezes, and put the rest into groups by learning rate and decay."""
+def freeze(policy: MultiPolicy, recipe: Recipe) -> None:
+    """Keep from learning what the recipe freezes."""
     trunk = _trunk(policy)
     for module in (trunk,) if recipe.freeze_trunk else trunk.blocks[: recipe.freeze_blocks]:
         module.requires_grad_(False)
+
+
+def build_optimiser(policy: MultiPolicy, recipe: Recipe) -> torch.optim.AdamW:
+    """Put what learns into groups by learning rate and decay."""
     groups: list[dict[str, Any]] = []
     scales = {"encoders": recipe.lr_scale_encoder, "stems": 1.0, "trunk": recipe.lr_scale_trunk, "heads": 1.0}
     for part, scale in scales.items():

@@ -141,6 +141,11 @@ class Recipe:
         default=0,
         minimum=0,
     )
+    shard: bool = field(
+        "with several processes: spread weights, gradients and the optimiser's state over them; for trunks that fill "
+        "a GPU",
+        default=False,
+    )
     mixing: str = field(
         "of several datasets; batch: each step mixes as many as possible; dataset: each step is of one, as in the "
         "released code",

@@ -53,6 +53,7 @@ def open_source(
     report: Reporter,
     *,
     cache_features: bool = False,
+    name: str = "",
 ) -> Source:
     """Open what the policy needs of a dataset; decodes, or encodes, what is not in the cache yet, and says so.
 
@@ -62,6 +63,7 @@ def open_source(
         cache_root: folder of the caches, see `open_cache`.
         report: where messages go.
         cache_features: encode every frame once; the image encoder must be frozen.
+        name: of the dataset, for messages; empty where there is only one.
 
     Raises:
         HptError: the dataset has a task that the policy does not know, or the cache cannot be made.
@@ -69,12 +71,13 @@ def open_source(
     config = policy.config
     frames: NDArray[np.uint8] | None = None
     features: dict[str, NDArray[Any]] = {}
+    of = f" of {name}" if name else ""
     if "image" in config.modalities:
         cache = open_cache(
-            dataset, cache_root, progress=lambda done, total: report.bar("decoding", done, total)
+            dataset, cache_root, progress=lambda done, total: report.bar(f"decoding{of}", done, total)
         )
         frames = cache.frames
-        report.say(f"frames: {cache.note}")
+        report.say(f"frames{of}: {cache.note}")
     if cache_features:
         features["image"] = open_feature_cache(
             dataset,
@@ -82,10 +85,10 @@ def open_source(
             lambda pictures: _encode(policy, pictures),
             encoder_digest(policy),
             cache_root,
-            progress=lambda done, total: report.bar("encoding", done, total),
+            progress=lambda done, total: report.bar(f"encoding{of}", done, total),
         )
         shape, size = features["image"].shape, features["image"].nbytes / 2**20
-        report.say(f"features: of every frame once, {shape[2]} cells of {shape[3]} ({size:.1f} MiB)")
+        report.say(f"features{of}: of every frame once, {shape[2]} cells of {shape[3]} ({size:.1f} MiB)")
     tasks = _places(policy, dataset) if "language" in config.modalities else None
     return Source(dataset, config.modalities, frames, features, tasks)
 

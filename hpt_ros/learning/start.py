@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from hpt_ros.embodiment import Embodiment, require_match
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.mixture import Mixture
 from hpt_ros.learning.recipe import PolicyRecipe, Recipe
 from hpt_ros.model import (
@@ -109,7 +109,7 @@ def build_policy(
         except HptError as error:
             if not many:
                 raise
-            raise StartError(f"dataset {mixture.of(name)[0].name!r} of the mixture: {error}") from error
+            raise error.within(f"dataset {mixture.of(name)[0].name!r} of the mixture") from error
     policy = MultiPolicy(MultiPolicyConfig(configs, recipe.policy.share if many else ()))
     for name in policy.names:
         policy.single(name).set_statistics(statistics[name])
@@ -223,9 +223,10 @@ def _load_checkpoint(
         there = tuple(read_config(source)[0].model.policies)
         if embodiment.name not in there:
             raise StartError(
-                f"checkpoint {source!r} is of {', '.join(there)}, but the mixture has the embodiment "
-                f"{embodiment.name!r} too; load only its trunk with --trunk, or start from a checkpoint of all of them"
-            )
+                Code.MISMATCH, f"checkpoint {source!r}", ", ".join(there),
+                problem=f"is of {', '.join(there)}", expected=f"{embodiment.name!r} too, which is in the mixture",
+                remedy="load only its trunk with --trunk, or start from a checkpoint of all of them",
+            )  # fmt: skip
         checkpoint = load_checkpoint(Path(source) / EMBODIMENTS / embodiment.name)
     else:
         checkpoint = load_checkpoint(source)

@@ -9,15 +9,18 @@ what people use, and are not read here.
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.mixture import Mixture, describe
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
+from hpt_ros.learning.sharded import FOLDER as SHARDS
+from hpt_ros.learning.sharded import Sharded
 from hpt_ros.learning.start import Start
 from hpt_ros.model import MultiPolicy
 from hpt_ros.structured import differences
@@ -32,9 +35,7 @@ class StateError(HptError):
 
 def save_state(
     out: Path,
-    policy: MultiPolicy,
-    average: MultiPolicy,
-    optimiser: torch.optim.Optimizer,
+    tensors: tuple[MultiPolicy, MultiPolicy, torch.optim.Optimizer] | tuple[str, dict[str, Any]],
     recipe: Recipe,
     mixture: Mixture,
     step: int,
@@ -43,20 +44,34 @@ def save_state(
 ) -> None:
     """Write `FILE` into the run's folder, whole or not at all.
 
+    Args:
+        out: the run's folder.
+        tensors: policy, average and optimiser; or what `Sharded.save` returned, whose folder then counts, and no other.
+        recipe, mixture: what the run must be resumed with.
+        step: steps done.
+        best: least validation error so far.
+        start: where the first weights came from.
+
     Raises:
         StateError: it cannot be written.
     """
-    state = {
+    state: dict[str, Any] = {
         "format": FORMAT,
         "step": step,
         "best": best,
         "start": asdict(start),
         "recipe": recipe_mapping(recipe),
         "data": _by_name(mixture),
-        "policy": policy.tensors(),
-        "average": average.tensors(),
-        "optimiser": optimiser.state_dict(),
     }
+    if isinstance(tensors[0], str):
+        state |= {"shards": tensors[0], "optimiser": tensors[1]}
+    else:
+        policy, average, optimiser = tensors
+        state |= {
+            "policy": policy.tensors(),
+            "average": average.tensors(),
+            "optimiser": optimiser.state_dict(),
+        }
     work = out / f".{FILE}.writing"
     try:
         with work.open("wb") as file:
@@ -64,6 +79,9 @@ def save_state(
             file.flush()
             os.fsync(file.fileno())
         work.replace(out / FILE)
+        for folder in out.glob(f"{SHARDS}*"):
+            if folder.name != state.get("shards"):
+                shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         work.unlink(missing_ok=True)
         raise StateError(
@@ -78,6 +96,7 @@ def load_state(
     optimiser: torch.optim.Optimizer,
     recipe: Recipe,
     mixture: Mixture,
+    sharded: Sharded | None = None,
 ) -> tuple[int, float | None, Start]:
     """Restore a run; returns (steps done, best validation error so far, where its first weights came from).
 
@@ -94,6 +113,15 @@ def load_state(
             f"the run in {str(out)!r} was started with {key} = {then!r:.80}, but now it is {now!r:.80}; resume with "
             "what it was started with, or start another run from its weights with --init"
         )
+    if ("shards" in state) != (sharded is not None):
+        had, has = ("several processes", "one") if "shards" in state else ("one process", "several")
+        raise StateError(
+            Code.MISMATCH, f"the run in {str(out)!r}", had, problem=f"was spread over {had} (shard: true)",
+            expected=f"{has} as now", remedy="resume it with as many processes as then",
+        )  # fmt: skip
+    if sharded is not None:
+        sharded.load(out / state["shards"], optimiser, state["optimiser"])
+        return int(state["step"]), state["best"], Start(**state["start"])
     policy.load_tensors(state["policy"], what="the run's policy", file=out / FILE)
     average.load_tensors(state["average"], what="the run's policy", file=out / FILE)
     optimiser.load_state_dict(state["optimiser"])

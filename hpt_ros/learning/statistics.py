@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset import Dataset
 from hpt_ros.dataset.layout import stream_feature
+from hpt_ros.dataset.metadata import read_image_sizes
+from hpt_ros.learning.mixture import Member
 from hpt_ros.learning.samples import Split, Windows, actions_in_mode, joined_vectors
 from hpt_ros.modalities import MODALITIES, Layout
 from hpt_ros.model import Statistics
@@ -58,6 +61,24 @@ def training_statistics(
                 np.where(moving, low, limits.min), np.where(moving, high, limits.max), limits.mean, limits.std
             )
     return statistics
+
+
+def kept(statistics: Mapping[str, Statistics], members: Sequence[Member], kind: str) -> dict[str, Any]:
+    """What a checkpoint keeps of one embodiment's training data; beside quantiles, what the limits would have been."""
+    figures: dict[str, Any] = {
+        name: {part: getattr(values, part).tolist() for part in ("min", "max", "mean", "std")}
+        for name, values in statistics.items()
+    }
+    if kind != "limits":
+        limits = training_statistics([(m.dataset, m.split) for m in members], list(statistics))
+        for name, values in limits.items():
+            figures[name] |= {"limits": {"min": values.min.tolist(), "max": values.max.tolist()}}
+    sizes: dict[str, list[Any]] = {}
+    for member in members:
+        for stream, found in read_image_sizes(member.dataset.root).items():
+            there = sizes.setdefault(stream, [])
+            there += [size for size in found if size not in there]
+    return figures | {"samples": sum(len(member.windows) for member in members), "image_sizes": sizes}
 
 
 def merged(blocks: Iterable[NDArray[np.float32]]) -> Statistics:

@@ -16,7 +16,7 @@ import copy
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,25 +28,31 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from hpt_ros.dataset import Dataset
-from hpt_ros.dataset.metadata import read_image_sizes
-from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.learning.augment import Rows, augment_images, augment_state
 from hpt_ros.learning.card import write_card
 from hpt_ros.learning.distributed import Processes
-from hpt_ros.learning.evaluation import validate
+from hpt_ros.learning.evaluation import summary, validate
 from hpt_ros.learning.interrupt import interruptible
 from hpt_ros.learning.loader import prefetched
 from hpt_ros.learning.metrics import Metrics
-from hpt_ros.learning.mixture import Draw, Member, Mixture, mixture_of
-from hpt_ros.learning.optimiser import build_optimiser, ema_decay_at, learning_rate, move_average, train_mode
+from hpt_ros.learning.mixture import Draw, Mixture, mixture_of
+from hpt_ros.learning.optimiser import (
+    build_optimiser,
+    ema_decay_at,
+    freeze,
+    learning_rate,
+    move_average,
+    train_mode,
+)
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.reporter import Reporter, Silent
+from hpt_ros.learning.sharded import Sharded
 from hpt_ros.learning.source import Source, open_source
 from hpt_ros.learning.start import Start, build_policy, completed
 from hpt_ros.learning.state import load_state, save_state
-from hpt_ros.learning.statistics import training_statistics
-from hpt_ros.model import MultiPolicy, RobotFiles, Statistics, save_multi_checkpoint
+from hpt_ros.learning.statistics import kept, training_statistics
+from hpt_ros.model import MultiPolicy, RobotFiles, save_multi_checkpoint
 from hpt_ros.structured import dump_yaml
 
 
@@ -161,10 +167,18 @@ def train(
     torch.manual_seed(recipe.seed)
     policy = build_policy(recipe, mixture, statistics, start, report.say, resume=resume).to(device)
     average = copy.deepcopy(policy).eval().requires_grad_(False)
+    freeze(policy, recipe)
+    losses: torch.nn.Module = Losses(policy)
+    sharded = None
+    if processes.world > 1 and recipe.shard:
+        sharded = Sharded(losses, policy, average, processes)
+    elif processes.world > 1:
+        # Which embodiments a process has in a step differs, so it must be looked up which weights have no gradient.
+        losses = DistributedDataParallel(losses, find_unused_parameters=True, forward_sync_buffers=False)
     optimiser = build_optimiser(policy, recipe)
     first, best = 0, None
     if resume:
-        first, best, start = load_state(out, policy, average, optimiser, recipe, mixture)
+        first, best, start = load_state(out, policy, average, optimiser, recipe, mixture, sharded)
         report.say(f"resumed after step {first} of {recipe.iterations}")
     sources: list[Source] = []
     for turn in range(2):  # the first process fills the caches, then the others open them
@@ -173,26 +187,21 @@ def train(
                 open_source(
                     policy.single(member.embodiment), member.dataset, cache_root, report,
                     cache_features=recipe.cache_features and "image" in policy.single(member.embodiment).encoders,
+                    name=member.name if len(mixture.members) > 1 else "",
                 )
                 for member in mixture.members
             ]  # fmt: skip
         processes.wait()
-    losses: torch.nn.Module = Losses(policy)
-    if processes.world > 1:
-        # Which embodiments a process has in a step differs, so it must be looked up which weights have no gradient.
-        losses = DistributedDataParallel(losses, find_unused_parameters=True, forward_sync_buffers=False)
     robot_files = {
-        name: RobotFiles(robot.to_yaml(), _stats(statistics[name], mixture.of(name)))
+        name: RobotFiles(robot.to_yaml(), kept(statistics[name], mixture.of(name), recipe.statistics))
         for name, robot in robots.items()
     }
     metrics = None
     if processes.first:
         out.mkdir(parents=True, exist_ok=True)
-        for left in (
-            *out.glob(".*.writing-*"),
-            *out.glob(".*.old-*"),
-        ):  # by a run that was killed while it saved
-            shutil.rmtree(left, ignore_errors=True)
+        for pattern in (".*.writing-*", ".*.old-*"):  # of a run that was killed while it saved
+            for left in out.glob(pattern):
+                shutil.rmtree(left, ignore_errors=True)
         (out / "recipe.yaml").write_text(dump_yaml(recipe_mapping(recipe)), encoding="utf-8")
         metrics = Metrics(out / "metrics.jsonl", first)
 
@@ -200,7 +209,7 @@ def train(
         """This process's part of a step's batch, augmented, on the CPU; runs in the background thread."""
         draws = mixture.draws(
             step, recipe.batch_size, recipe.seed, whole=recipe.mixing == "dataset",
-            rank=processes.rank, world=processes.world,
+            rank=processes.rank, world=processes.world, alike=sharded is not None,
         )  # fmt: skip
         return [part for draw in draws for part in _micro_batches(mixture, sources, draw, recipe, step)]
 
@@ -209,6 +218,9 @@ def train(
         score = measured.get("validation_error", measured.get("validation_loss"))
         better = score is not None and (best is None or score < best)
         best = score if better else best
+        if sharded:
+            sharded.gather()
+            shards = sharded.save(out, optimiser, step)
         if not processes.first:
             return
         saved = {"step": step, **measured}
@@ -223,7 +235,8 @@ def train(
                 | {f"validation_loss {name}": f["loss"] for name, f in saved.get("validation", {}).items()},
                 training=recipe_mapping(recipe),
             )
-        save_state(out, policy, average, optimiser, recipe, mixture, step, best, start)
+        tensors = shards if sharded else (policy, average, optimiser)
+        save_state(out, tensors, recipe, mixture, step, best, start)
 
     # --- loop
     step, waited, began = first, 0.0, time.perf_counter()
@@ -246,7 +259,7 @@ def train(
             for number, part in enumerate(parts, 1):
                 part = _moved(part, device)
                 # Processes add up their gradients once a step, with the last part's.
-                alone = processes.world > 1 and number < len(parts)
+                alone = isinstance(losses, DistributedDataParallel) and number < len(parts)
                 with losses.no_sync() if alone else nullcontext():  # type: ignore[operator]
                     with torch.autocast(kind, dtype=torch.bfloat16, enabled=use_autocast):
                         loss = losses(part)
@@ -256,7 +269,10 @@ def train(
             if recipe.gradient_clip:
                 torch.nn.utils.clip_grad_norm_(policy.parameters(), recipe.gradient_clip)
             optimiser.step()
-            move_average(average, policy, ema_decay_at(recipe.ema_decay, step))
+            if sharded:
+                sharded.move_average(ema_decay_at(recipe.ema_decay, step))
+            else:
+                move_average(average, policy, ema_decay_at(recipe.ema_decay, step))
             step += 1
 
             if step % recipe.log_every == 0 or step == goal:
@@ -283,11 +299,13 @@ def train(
                 logged_at, logged_step, loss_sum = now, step, torch.zeros((), device=device)
             if step % recipe.validation_every == 0 or step == goal:
                 before = time.perf_counter()
+                if sharded:
+                    sharded.gather()
                 measured = validate(average, mixture, sources, recipe, processes)
                 if measured and metrics:
                     metrics.write(step=step, **measured)
                 if measured:
-                    report.say(f"step {step}: {_validation_line(measured, robots)}")
+                    report.say(f"step {step}: {summary(measured, robots)}")
                 save(step, measured)
                 saved_at = step
                 logged_at += time.perf_counter() - before  # samples/s is of training alone
@@ -315,6 +333,12 @@ def _micro_batches(
     for place in range(0, len(draw.rows), most):
         here = draw.rows[place : place + most]
         batch = source.batch(member.windows, draw.samples[here])
+        counted = ~batch.is_pad
+        if draw.filled and place + most >= len(draw.rows):
+            counted[-1] = False
+        weight = share * (float(counted.sum()) / real)
+        # Where nothing counts, the loss is of what is there, times 0: of nothing it would be no number.
+        is_pad = ~counted if weight else batch.is_pad
         tensors = {key: torch.from_numpy(values) for key, values in batch.inputs.items()}
         rows = Rows(len(draw.samples), torch.from_numpy(here))
         # Each has random numbers of its own, so that one that is not there does not change the other's.
@@ -326,8 +350,8 @@ def _micro_batches(
             member.embodiment,
             tensors,
             torch.from_numpy(batch.action),
-            torch.from_numpy(batch.is_pad),
-            weight=share * (float((~batch.is_pad).sum()) / real),
+            torch.from_numpy(is_pad),
+            weight=weight,
             thinning=step_seed(recipe.seed, step, 3, draw.member),
         )
 
@@ -339,34 +363,6 @@ def _moved(batch: MicroBatch, device: str) -> MicroBatch:
         action=batch.action.to(device, non_blocking=True),
         is_pad=batch.is_pad.to(device, non_blocking=True),
     )
-
-
-def _validation_line(measured: dict[str, Any], robots: Mapping[str, Embodiment]) -> str:
-    if "validation" not in measured:
-        (robot,) = robots.values()
-        return (
-            f"validation loss {measured['validation_loss']:.4f}, action error "
-            f"{measured['validation_error']:.4f} {robot.action.unit}"
-        )
-    each = ", ".join(
-        f"{name} {figures['loss']:.4f} (action error {figures['error']:.4f} {robots[name].action.unit})"
-        for name, figures in measured["validation"].items()
-    )
-    return f"validation loss {measured['validation_loss']:.4f}, the mean of {each}"
-
-
-def _stats(statistics: Mapping[str, Statistics], members: Sequence[Member]) -> dict[str, Any]:
-    """What a checkpoint keeps of the training data of one embodiment."""
-    figures: dict[str, Any] = {
-        name: {part: getattr(values, part).tolist() for part in ("min", "max", "mean", "std")}
-        for name, values in statistics.items()
-    }
-    sizes: dict[str, list[Any]] = {}
-    for member in members:
-        for stream, found in read_image_sizes(member.dataset.root).items():
-            there = sizes.setdefault(stream, [])
-            there += [size for size in found if size not in there]
-    return figures | {"samples": sum(len(member.windows) for member in members), "image_sizes": sizes}
 
 
 def _check_out(out: Path, resume: bool) -> None:

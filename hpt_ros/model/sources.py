@@ -50,6 +50,8 @@ def resolve(source: str | Path, names: Sequence[str] = FILES_IN_FOLDER) -> Path:
         for name in names:
             if (path / name).is_file():
                 return path / name
+        if path.parent.name == "embodiments":  # one robot's folder in a checkpoint of many
+            return resolve(path.parent.parent, names)
         raise WeightsError(
             Code.EMPTY, f"the folder {text!r}", problem=f"holds none of {', '.join(names)}",
             remedy="give the weight file's path",

@@ -15,7 +15,7 @@ import torch
 from hpt_ros.dataset import Dataset
 from hpt_ros.errors import HptError
 from hpt_ros.learning import Start, train
-from hpt_ros.learning.optimiser import build_optimiser, train_mode
+from hpt_ros.learning.optimiser import freeze, train_mode
 from hpt_ros.learning.recipe import recipe_mapping
 from hpt_ros.learning.source import encoder_digest
 from hpt_ros.model import MultiPolicy, Policy, Statistics, load_checkpoint
@@ -85,7 +85,7 @@ def test_when_blocks_are_frozen_expect_these_as_they_were_and_the_others_not(
 def test_when_blocks_are_frozen_expect_no_drop_path_in_them(dataset: Dataset) -> None:
     recipe = make_recipe(freeze_blocks=1)
     policy = Policy(recipe.policy.for_embodiment(dataset.embodiment))
-    build_optimiser(MultiPolicy.of(policy), recipe)
+    freeze(MultiPolicy.of(policy), recipe)
     train_mode(MultiPolicy.of(policy), recipe)
     assert [block.training for block in policy.get_submodule("trunk.trunk.blocks").children()] == [
         False,

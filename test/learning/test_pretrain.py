@@ -80,7 +80,7 @@ def test_one_command_trains_a_trunk_that_finetunes_onto_another_robot(
     # Its trunk goes to another robot, and stays where it is frozen.
     write_robot(tmp_path / "new", "arm", episodes=4)
     words = ["finetune", str(tmp_path / "new"), "--out", str(tmp_path / "tuned"), "--recipe", str(recipe)]
-    assert main([*words, "--trunk", str(run / "best"), "--set", "freeze_trunk=true"]) == 0
+    assert main([*words, "--trunk", str(run / "best/embodiments/slider"), "--set", "freeze_trunk=true"]) == 0
     tuned, trunk = load_checkpoint(tmp_path / "tuned/last"), load_multi_checkpoint(run / "best").policy.trunk
     assert difference(dict(tuned.policy.trunk.state_dict()), dict(trunk.state_dict())) == 0.0
     # And a robot of the mixture runs, and goes on, from its own folder.
@@ -188,9 +188,94 @@ def test_two_processes_compute_what_one_does(mixture: Mixture, tmp_path: Path, m
     assert logs[0] == pytest.approx(logs[1], abs=1e-6)
 
 
+def spread(
+    mixture: Mixture, folder: Path, recipe: Recipe, start: Start, stops: tuple[int | None, ...]
+) -> None:
+    """Run it by two processes that share the weights, and resume it after each stop."""
+
+    def work(rank: int) -> None:
+        with processes("cpu") as joined:
+            for number, stop in enumerate(stops):
+                resume = number > 0
+                train(mixture, recipe, folder, processes=joined, start=start, stop_after=stop, resume=resume)
+
+    started = start_processes(2, work)
+    for process in started:
+        process.join(90)
+    assert [process.exitcode for process in started] == [0, 0]
+
+
+def test_weights_that_are_spread_over_two_processes_learn_what_one_does(
+    mixture: Mixture, tmp_path: Path
+) -> None:
+    changes = {
+        "iterations": 4,
+        "validation_every": 2,
+        "lr": 1e-4,
+        "batch_size": 10,
+        "augment": {"state_noise": 0.01},
+    }
+    recipe, one, two = recipe_of(**changes, shard=True), tmp_path / "one", tmp_path / "two"
+    train(mixture, recipe_of(**changes), one)
+    spread(mixture, two, recipe, Start(), (2, None))
+    a, b = (load_multi_checkpoint(run / "last").policy.tensors() for run in (one, two))
+    assert difference(a, b) < 1e-6
+    assert [path.name for path in two.glob("train_state-*")] == ["train_state-000000004"]
+    with pytest.raises(HptError, match=r"was spread over several processes .*, expected one as now; resume"):
+        train(mixture, recipe, two, resume=True)
+
+
+@pytest.mark.slow
+def test_weights_that_are_spread_and_partly_frozen_resume_bit_for_bit(
+    mixture: Mixture, tmp_path: Path
+) -> None:
+    train(mixture, recipe_of(iterations=1), tmp_path / "first")
+    start = Start(init=str(tmp_path / "first/last"))
+    recipe = recipe_of(shard=True, micro_batch=2, freeze_blocks=1, lr=1e-4)
+    spread(mixture, tmp_path / "straight", recipe, start, (None,))
+    spread(mixture, tmp_path / "parts", recipe, start, (3, 5, None))
+    train(mixture, recipe_of(micro_batch=2, freeze_blocks=1, lr=1e-4), tmp_path / "one", start=start)
+    straight, parts, one = (
+        load_multi_checkpoint(tmp_path / run / "last").policy.tensors()
+        for run in ("straight", "parts", "one")
+    )
+    assert difference(straight, parts) == 0.0
+    assert difference(straight, one) < 1e-6
+
+
+def test_finetuning_is_shared_by_two_processes_too(mixture: Mixture, tmp_path: Path) -> None:
+    recipe = recipe_of(lr=1e-4)
+    dataset = mixture.members[2].dataset
+
+    def work(rank: int) -> None:
+        with processes("cpu") as joined:
+            train(dataset, recipe, tmp_path / "two", processes=joined)
+
+    started = start_processes(2, work)
+    train(dataset, recipe, tmp_path / "one")
+    for process in started:
+        process.join(60)
+    assert [process.exitcode for process in started] == [0, 0]
+    assert difference(state_of(tmp_path / "one")["policy"], state_of(tmp_path / "two")["policy"]) < 1e-6
+
+
+def test_with_bfloat16_and_quantiles_a_run_resumes_exactly(mixture: Mixture, tmp_path: Path) -> None:
+    recipe = recipe_of(precision="bfloat16", statistics="quantiles")
+    train(mixture, recipe, tmp_path / "straight")
+    train(mixture, recipe, tmp_path / "parts", stop_after=5)
+    train(mixture, recipe, tmp_path / "parts", resume=True)
+    a, b = (state_of(tmp_path / run)["policy"] for run in ("straight", "parts"))
+    assert difference(a, b) == 0.0
+    assert a["heads.arm.net.0.weight"].dtype == torch.float32
+    stats = load_checkpoint(tmp_path / "parts/last/embodiments/arm").stats["state"]
+    assert all(low >= least for low, least in zip(stats["min"], stats["limits"]["min"], strict=True))
+    assert stats["max"] != stats["limits"]["max"]
+    assert main(["checkpoint", "verify", str(tmp_path / "parts/last")]) == 0
+
+
 def test_when_processes_cannot_share_a_batch_expect_both_numbers(mixture: Mixture, tmp_path: Path) -> None:
     with pytest.raises(
-        HptError, match=r"batch of 12 samples cannot be divided among 5 processes; set batch_size to a"
+        HptError, match=r"batch_size is 12, expected a multiple of the 5 processes; change it"
     ):
         train(mixture, recipe_of(), tmp_path / "run", processes=Processes(rank=0, world=5))
     assert not (tmp_path / "run").exists()
@@ -227,7 +312,7 @@ def test_when_the_checkpoint_is_of_other_robots_expect_them_named(
     train(two, recipe_of(iterations=1), tmp_path / "two")
     start = Start(init=str(tmp_path / "two/last"))
     with pytest.raises(
-        HptError, match=r"is of slider, gantry, but the mixture has the embodiment 'arm' too; load"
+        HptError, match=r"is of slider, gantry, expected 'arm' too, which is in the mixture; load"
     ):
         train(mixture, recipe_of(), tmp_path / "three", start=start)
     with pytest.raises(HptError, match=r"started with .*, but now"):

@@ -394,7 +394,7 @@ def test_when_a_shape_is_missing_surplus_or_wrong_expect_its_modality(make_confi
     right = config.shapes[name]
     for wrong in ((*right, 2), right[:-1], (*right[:-1], 0), (*right[:-1], -1), (0, *right[1:])):
         with pytest.raises(
-            HptError, match=rf"the shape of '{name}' is \[.*\], but {len(right)} positive numbers"
+            HptError, match=rf"the shape of '{name}' is \[.*\], expected {len(right)} positive numbers"
         ):
             replace(config, shapes={**config.shapes, name: wrong})
 
@@ -414,7 +414,7 @@ def test_a_configuration_of_before_shapes_is_read(make_config, every_modality):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"depth_height": 7}, r"depth of 7x24 pixels .* at least 8"),
+        ({"depth_height": 7}, r"shape of 'depth' has 7x24 pixels .* at least 8"),
         ({"tasks": ("a", "a")}, r"tasks \['a', 'a'\] hold an empty text, or one twice"),
         ({"tasks": ("a", "")}, r"hold an empty text"),
     ],

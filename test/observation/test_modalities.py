@@ -136,7 +136,7 @@ def test_when_an_optional_modality_is_unknown_expect_the_known_ones(everything):
     with refused(
         HptError,
         Code.UNKNOWN,
-        subject="the optional modality",
+        subject="the modality",
         value="dept",
         expected="image, depth",
         remedy="did you mean 'depth",

@@ -196,7 +196,7 @@ def test_an_imu_gives_its_streams_fields_in_its_order():
 
 def test_when_an_imu_does_not_measure_a_field_expect_it_named():
     with pytest.raises(
-        DecodeError, match=r"without 'orientation': .* it has angular_velocity, linear_acceleration"
+        DecodeError, match=r"without 'orientation': .* the sensor has angular_velocity, linear_acceleration"
     ) as it:
         decode(IMU, imu(unmeasured=("orientation",)))
     assert type(it.value) is DecodeError  # no later message will do either

@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Weights, gradients and the optimiser's state spread over the processes of a run, for trunks that fill a GPU.
+
+What is frozen stays whole in every process. The averaged weights are spread too, and gathered into a whole policy when
+they are validated and saved.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from hpt_ros.learning.distributed import Processes
+from hpt_ros.model import MultiPolicy
+from hpt_ros.model.trunk import Trunk
+
+FOLDER = "train_state-"  # followed by the step
+
+
+class Sharded:
+    """A policy whose weights are spread over the processes, and the average of them."""
+
+    def __init__(
+        self, losses: nn.Module, policy: MultiPolicy, average: MultiPolicy, processes: Processes
+    ) -> None:
+        """Spread the weights of `losses`, whose forward pass is the policy's; before, all processes have the same."""
+        self._policy, self._average, self._processes = policy, average, processes
+        mesh = init_device_mesh(torch.device(processes.device).type, (processes.world,))
+        whole = {parameter for parameter in losses.parameters() if not parameter.requires_grad}
+        trunk = policy.trunk["trunk"]
+        assert isinstance(trunk, Trunk)
+        for block in trunk.blocks:
+            fully_shard(block, mesh=mesh, ignored_params=whole)
+        fully_shard(losses, mesh=mesh, ignored_params=whole)
+        self._shards = {
+            name: parameter.detach().clone()
+            for name, parameter in policy.named_parameters()
+            if isinstance(parameter, DTensor)
+        }
+
+    @torch.no_grad()
+    def move_average(self, decay: float) -> None:
+        """Move the averaged weights towards the policy's."""
+        for name, parameter in self._policy.named_parameters():
+            if name in self._shards:
+                _local(self._shards[name]).lerp_(_local(parameter), 1.0 - decay)
+
+    @torch.no_grad()
+    def gather(self) -> None:
+        """Bring the averaged weights together in the average of every process; what is frozen is the policy's."""
+        own = dict(self._average.named_parameters())
+        for name, parameter in self._policy.named_parameters():
+            shard = self._shards.get(name)
+            own[name].copy_(parameter if shard is None else shard.full_tensor())  # type: ignore[attr-defined]
+        for a, b in zip(self._average.buffers(), self._policy.buffers(), strict=True):
+            a.copy_(b)
+
+    def save(self, out: Path, optimiser: torch.optim.Optimizer, step: int) -> tuple[str, dict[str, Any]]:
+        """Write the shards; return their folder's name, and the rest of the optimiser's state.
+
+        All processes call it. The folder counts only once a training state names it.
+        """
+        state = optimiser.state_dict()
+        folder = f"{FOLDER}{step:09d}"
+        if self._processes.first:
+            shutil.rmtree(out / folder, ignore_errors=True)
+        self._processes.wait()
+        save(self._tensors(state["state"]), checkpoint_id=out / folder)
+        return folder, {"param_groups": state["param_groups"], "with state": list(state["state"])}
+
+    def load(self, folder: Path, optimiser: torch.optim.Optimizer, rest: Mapping[str, Any]) -> None:
+        """Restore what `save` wrote and returned; the number of processes may be another."""
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        state: dict[int, dict[str, Tensor]] = {
+            number: {
+                "step": torch.zeros(()),
+                "exp_avg": torch.zeros_like(parameters[number]),
+                "exp_avg_sq": torch.zeros_like(parameters[number]),
+            }
+            for number in rest["with state"]
+        }
+        load(self._tensors(state), checkpoint_id=folder)
+        optimiser.load_state_dict({"state": state, "param_groups": rest["param_groups"]})
+        self.gather()
+
+    def _tensors(self, state: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """All that is spread, by name, and the buffers; loading fills these very tensors."""
+        return {
+            **{f"policy.{name}": value.detach() for name, value in self._policy.tensors().items()},
+            **{f"average.{name}": value for name, value in self._shards.items()},
+            **{f"optimiser.{n}.{key}": value for n, entry in state.items() for key, value in entry.items()},
+        }
+
+
+def _local(tensor: Tensor) -> Tensor:
+    assert isinstance(tensor, DTensor)
+    return tensor.to_local()
