@@ -65,7 +65,8 @@ test-nodes: setup ## run the tests of nodes, messages and launch files: what dif
 test-noble: ## run the tests with ROS 2 Jazzy and the NumPy, OpenCV, SciPy ... of Ubuntu 24.04 (wants Python 3.10 to 3.12)
 	$(MAKE) test DISTRO=jazzy LIBS=noble
 
-lint: setup ## ruff, mypy, schemas of workflows and templates, hadolint
+lint: setup ## ruff, mypy, words, schemas of workflows and templates, hadolint
+	$(BIN)/python tools/check_words.py
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict hpt_ros rosbag_tools
@@ -80,7 +81,7 @@ lint: setup ## ruff, mypy, schemas of workflows and templates, hadolint
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/hadolint Dockerfile
 
-format: setup ## let ruff format and mend what it can
+format: setup ## let ruff format and fix what it can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 

@@ -58,6 +58,10 @@ RUN_BY = {
     "recipes/pretrain_small.yaml": (
         "test/learning/test_pretrain.py::test_the_papers_figures_are_in_the_recipe",
     ),
+    "schemas/deployment.json": ("test/cli/test_schema.py::test_the_shipped_schema_is_that_of_the_fields",),
+    "schemas/embodiment.json": ("test/cli/test_schema.py::test_the_shipped_schema_is_that_of_the_fields",),
+    "schemas/parameters.json": ("test/cli/test_schema.py::test_the_shipped_schema_is_that_of_the_fields",),
+    "schemas/recipe.json": ("test/cli/test_schema.py::test_the_shipped_schema_is_that_of_the_fields",),
     "safety/first_motion.yaml": (
         "test/nodes/test_first_motion.py::"
         "test_with_the_parameters_for_first_motion_the_robot_moves_at_a_tenth_of_its_speed",

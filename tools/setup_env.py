@@ -5,7 +5,7 @@
 
 Run by `make`, with any Python 3 of the system and nothing but its standard library. Each step keeps a stamp, the hash
 of what it was made from, under .venv/setup/ and is skipped while that hash stays the same. What went wrong is said in
-one sentence, with the command that mends it; the whole output is in .venv/setup/log.txt.
+one sentence, with the command that fixes it; the whole output is in .venv/setup/log.txt.
 
 Usage: setup_env.py [EXTRA ...] installs these extras of extras.cfg too. Extras once installed are kept up to date.
 
@@ -245,7 +245,7 @@ def install_packages() -> None:
     files = [word for path in requirement_files(ROOT, DISTRO) for word in ("-r", path)]
     pip_install(*files, what="installing the Python packages")
     (STATE / "torch").write_text(taken_from)
-    mend_cmake_files()
+    fix_cmake_files()
 
 
 def install_extras(asked: Iterable[str], packages: str) -> None:
@@ -269,7 +269,7 @@ def install_extras(asked: Iterable[str], packages: str) -> None:
         (STATE / f"extra-{name}").write_text(made_from[name])
 
 
-def mend_cmake_files() -> None:
+def fix_cmake_files() -> None:
     """Point the ROS wheels' CMake files at this Python.
 
     They carry their build machine's folders, /opt/python/cp3xx-cp3xx/..., on which CMake stops with "includes
@@ -285,9 +285,9 @@ def mend_cmake_files() -> None:
     )
     for path in (VENV / "share").rglob("*.cmake"):
         text = path.read_text(encoding="utf-8")
-        mended = build_machine.sub(lambda hit: include if hit[1].startswith("include") else numpy, text)
-        if mended != text:
-            path.write_text(mended, encoding="utf-8")
+        fixed = build_machine.sub(lambda hit: include if hit[1].startswith("include") else numpy, text)
+        if fixed != text:
+            path.write_text(fixed, encoding="utf-8")
 
 
 def build_messages() -> None:

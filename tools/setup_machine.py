@@ -20,7 +20,7 @@ OLDEST, NEWEST = (3, 10), (3, 13)  # the ROS wheels exist for CPython 3.10 to 3.
 
 
 class SetupError(Exception):
-    """One sentence: what is wrong, and the command that mends it."""
+    """One sentence: what is wrong, and the command that fixes it."""
 
 
 def say(text: str) -> None:

@@ -134,7 +134,7 @@ def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
         if status != 0:
             raise HptError(
                 Code.OUT_OF_RANGE, f"'hpt {verb[0]}'", problem=f"ended with status {status}, see above",
-                remedy="mend it and start again",
+                remedy="correct it and start again",
             )  # fmt: skip
     return training / "best"
 

@@ -74,6 +74,13 @@ def _check(file: Path, urdf: Path | None, deployment: Path | None, say: Callable
     return 1
 
 
+def _modeline() -> str:
+    """Return the line by which editors find the schema: this installation's, since a copied file has no other near."""
+    from hpt_ros.resources import config_file
+
+    return f"# yaml-language-server: $schema={config_file('schemas/embodiment.json').as_posix()}"
+
+
 def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     from hpt_ros.cli.output import make_parent
     from hpt_ros.cli.terminal import Report
@@ -91,7 +98,7 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
         carried = bool(bag.embodiment_text())
     try:
         with make_parent(args.out).open("x", encoding="utf-8") as file:
-            file.write(first.text)
+            file.write(f"{_modeline()}\n{first.text}")
     except FileExistsError as error:
         raise exists from error
     except OSError as error:

@@ -46,11 +46,12 @@ VERBS = {
     "compare": "compare two evaluations on the same scenes",
     "evaluate": "measure a checkpoint's action error on a dataset",
     "checkpoint": "say what a checkpoint holds, verify, import, export it, or add a task",
+    "schema": "print the JSON schema of a YAML file, for editors",
     "completion": "print what completes verbs and options in your shell",
 }
 INTERNAL_ERROR = 70
 TRACEBACK = "HPT_TRACEBACK"
-# What the machine refuses, by whatever call; not a fault of ours.
+# What the machine refuses, by whatever call; no defect of ours.
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
 
 
@@ -115,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno in REFUSED:
             what = f" ({error.filename!r})" if error.filename else ""
             return _say(
-                f"{args.command}: error: the system refuses: {error.strerror}{what}; mend that, or name another place",
+                f"{args.command}: error: the system refuses: {error.strerror}{what}; fix that, or name another place",
                 2,
             )
         return _say(_bug(args.command, error, show), INTERNAL_ERROR)
@@ -162,7 +163,7 @@ def _say(sentence: str, status: int) -> int:
 
 
 def _bug(command: str, error: Exception, show: bool) -> str:
-    """One sentence about a fault of ours, which says where its trace is; or the trace itself before it."""
+    """One sentence about an internal error, which says where its trace is; or the trace itself before it."""
     trace = "".join(traceback.format_exception(error))
     what = f"{command}: internal error, {type(error).__name__}: {' '.join(str(error).split())[:300]}"
     please = "this is a fault of hpt_ros: please report it with the trace"

@@ -16,6 +16,7 @@ from hpt_ros.control.config import (
 )
 from hpt_ros.control.controller import Controller
 from hpt_ros.control.latency import LatencyWindow
+from hpt_ros.control.machine import Fault
 from hpt_ros.control.queue import ChunkQueue
 from hpt_ros.control.safety import Limits, Output, SafetyFilter
 from hpt_ros.control.session import COUNTERS, Command, Session, StreamRate
@@ -34,6 +35,7 @@ __all__ = [
     "Controller",
     "DeadmanConfig",
     "Event",
+    "Fault",
     "Kinematics",
     "LatencyWindow",
     "Limits",

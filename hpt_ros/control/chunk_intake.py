@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from hpt_ros.control.chunk import NS_PER_S, Chunk, Vector
 from hpt_ros.control.latency import LatencyWindow
-from hpt_ros.control.machine import Machine
+from hpt_ros.control.machine import Fault, Machine
 from hpt_ros.control.motion import Motion, Refused
 from hpt_ros.control.session import USED_UP
 from hpt_ros.control.state_machine import Event, State
@@ -80,7 +80,9 @@ class ChunkIntake:
         policy.failed(refused.text)
         if policy.in_a_row >= self._max_refused:
             self._machine.event(
-                Event.ERROR, f"{policy.in_a_row} failures of the policy in a row, the last: {refused.text}"
+                Event.ERROR,
+                f"{policy.in_a_row} failures of the policy in a row, the last: {refused.text}",
+                Fault.POLICY,
             )
         return refused.text
 
@@ -90,7 +92,7 @@ class ChunkIntake:
         session.counters["exhausted_stops"] += 1
         cover_s = 0.0 if session.taken is None else session.taken.cover_s
         if slow := session.policy.exhausted(self._max_exhausted, self.latency.high_s, cover_s):
-            self._machine.event(Event.ERROR, slow)
+            self._machine.event(Event.ERROR, slow, Fault.SLOW)
         else:
             self._machine.hold(Event.EXHAUSTED, USED_UP + session.policy.excuse)
 

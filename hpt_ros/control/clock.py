@@ -127,8 +127,8 @@ class ControlClock:
         if moved_ns < 0:
             self._lead_ns = 0
             return f"simulated time went back by {-moved_ns / NS_PER_S:.3f} s"
-        leapt = moved_ns > SIMULATED_LEAP_S * NS_PER_S
-        return f"simulated time jumped forward by {moved_ns / NS_PER_S:.3f} s" if leapt else ""
+        jumped = moved_ns > SIMULATED_LEAP_S * NS_PER_S
+        return f"simulated time jumped forward by {moved_ns / NS_PER_S:.3f} s" if jumped else ""
 
     def _real(self, last: Reading, now: Reading) -> str:
         passed_ns = max(now.steady_ns - last.steady_ns, 0)

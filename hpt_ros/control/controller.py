@@ -8,7 +8,7 @@ sends what it returns. Nothing here reads a clock, sleeps or talks to anybody.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -20,7 +20,7 @@ from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.guards import Guards
 from hpt_ros.control.holding import Missing
 from hpt_ros.control.link import CommandTopic
-from hpt_ros.control.machine import Machine
+from hpt_ros.control.machine import Fault, Machine
 from hpt_ros.control.motion import Motion, Refused
 from hpt_ros.control.safety import Limits
 from hpt_ros.control.session import Command, Session, StreamRate
@@ -78,7 +78,9 @@ class Controller:
         )  # fmt: skip
         self.period_ns = motion.period_ns
         self.queue, self.filter, self.plan = motion.queue, motion.filter, motion.plan
-        self.guards = Guards(config, names, streams, motion.step, turns=turns, ahead_ns=self.queue.longest_ns)
+        self.guards = Guards(
+            config, names, streams, limits.velocity, motion.step, turns=turns, ahead_ns=self.queue.longest_ns
+        )
         self._machine = Machine(motion.queue)
         self._intake = ChunkIntake(
             self._machine, motion, config.safety.max_refused, config.safety.max_exhausted
@@ -99,6 +101,11 @@ class Controller:
         """Why the robot must not move until an operator clears it; outlives activations. Empty: it may."""
         return self._machine.latched
 
+    @property
+    def fault(self) -> Fault | None:
+        """The kind of what is latched; None while nothing is."""
+        return self._machine.fault
+
     # --- events ----------------------------------------------------------------------------------------------------
 
     def activate(self, *, enabled: bool = True) -> None:
@@ -111,7 +118,8 @@ class Controller:
         """
         self._forget()
         self.session.enabled = enabled
-        self._machine.event(Event.ACTIVATE_LATCHED if self.latched else Event.ACTIVATE, self.latched)
+        event = Event.ACTIVATE_LATCHED if self.latched else Event.ACTIVATE
+        self._machine.event(event, self.latched, self.fault)
 
     def deactivate(self) -> None:
         """Stop sending and forget everything but the counters and what the robot was told last, at once.
@@ -161,11 +169,21 @@ class Controller:
         """Note a message that could not be used; its stream gets no fresher."""
         self.session.counters["invalid_messages"] += 1
 
+    def implausible(self, stream: str, part: Hashable, position: Vector, stamp_ns: int) -> str:
+        """Why a message of a stream cannot measure this robot, what a sentence says of it; empty if it can.
+
+        Args:
+            stream: its name.
+            part: what it measures of the stream, where one message does not have all.
+            position: (dim,), pose of the robot with what it says.
+            stamp_ns: of the message.
+        """
+        pose = self._aligned(position)
+        return self.guards.plausible.refusal(stream, part, stamp_ns, pose)
+
     def measured(self, position: Vector, stamp_ns: int) -> None:
         """Note the measured pose of the commanded dimensions, (dim,)."""
-        self.session.measured = self._motion.aligned(
-            np.array(position, dtype=np.float64)[None], self.session.measured
-        )[0]
+        self.session.measured = self._aligned(position)
         self.guards.tracking.measured(stamp_ns, self.session.measured)
         self._motion.beginning.stillness.measured(stamp_ns, self.session.measured)
 
@@ -223,7 +241,7 @@ class Controller:
         return self._intake.take(observation_ns, dt_s, values, now_ns, number)
 
     def refuse_chunk(self, reason: str) -> str:
-        """Note a chunk of a wrong size, which is none of this robot's; returns why it is not executed."""
+        """Note a chunk of a wrong size, which is for a different robot; returns why it is not executed."""
         return self._intake.refuse(reason)
 
     def inference_error(self, reason: str) -> None:
@@ -231,22 +249,22 @@ class Controller:
         if self.state.active:
             self._intake.refused(Refused("inference_errors", reason))
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str, fault: Fault = Fault.INPUT) -> None:
         """Brake and latch: what the robot's world sends is not what the policy was made for."""
-        self._machine.event(Event.ERROR, reason)
+        self._machine.event(Event.ERROR, reason, fault)
 
-    def stop(self, reason: str = "an operator stopped the robot") -> bool:
+    def stop(self, reason: str = "an operator stopped the robot", fault: Fault = Fault.STOPPED) -> bool:
         """Brake and latch; pressed while INACTIVE it latches too. Returns False if something was latched already."""
         if self.latched:
             return False
         self.session.counters["operator_stops"] += 1
-        self._machine.latched = reason
-        self._machine.event(Event.STOP, reason)
+        self._machine.latched, self._machine.fault = reason, fault
+        self._machine.event(Event.STOP, reason, fault)
         return True
 
-    def latch(self, reason: str) -> None:
+    def latch(self, reason: str, fault: Fault | None) -> None:
         """Go on from what was latched by another controller of this robot, before activation; empty: nothing was."""
-        self._machine.latched = reason
+        self._machine.latched, self._machine.fault = reason, fault
 
     def clear_fault(self) -> str:
         """Back from FAULT to WAITING; returns why that is refused, empty if done."""
@@ -257,7 +275,7 @@ class Controller:
         self.session.policy.good()
         self.session.policy.used_up = 0
         self.guards.cleared()
-        self._machine.latched = ""
+        self._machine.latched, self._machine.fault = "", None
         self._machine.event(Event.CLEAR, "")
         return ""
 
@@ -366,6 +384,10 @@ class Controller:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
+    def _aligned(self, position: Vector) -> Vector:
+        rows = self._motion.aligned(np.array(position, dtype=np.float64)[None], self.session.measured)
+        return np.asarray(rows[0], dtype=np.float64)
+
     def _forget(self) -> None:
         self.queue.clear()
         self.guards.reset()
@@ -376,7 +398,9 @@ class Controller:
         """Latch when one cause has held the robot for too long; the reason is what is missing now."""
         missing, longest_s = self.session.missing, self.config.safety.hold_timeout_s
         if missing is not None and self.session.hold_times.add(missing.cause, now_ns) > longest_s * NS_PER_S:
-            self._machine.event(Event.HOLD_TIMEOUT, f"held for more than {longest_s:g} s: {missing.held}")
+            self._machine.event(
+                Event.HOLD_TIMEOUT, f"held for more than {longest_s:g} s: {missing.held}", Fault.HELD
+            )
 
     def _try_to_run(self, now_ns: int) -> None:
         """Go to RUNNING if everything is there; otherwise note what is missing."""

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.control.chunk import Vector
 from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.deadman import Deadman
 from hpt_ros.control.frozen import FrozenPictures
 from hpt_ros.control.link import CommandLink
-from hpt_ros.control.machine import Machine
+from hpt_ros.control.machine import Fault, Machine
 from hpt_ros.control.pace import Pace
+from hpt_ros.control.plausible import Plausibility
 from hpt_ros.control.session import StreamRate
 from hpt_ros.control.state_machine import Event, State
 from hpt_ros.control.tracking import Tracking
@@ -32,6 +34,7 @@ class Guards:
         config: ControlConfig,
         names: Sequence[str],
         streams: Sequence[StreamRate],
+        velocity: Vector,
         step: NDArray[np.bool_],
         *,
         turns: Sequence[int] = (),
@@ -39,6 +42,7 @@ class Guards:
     ) -> None:
         """Start with nothing seen; arguments as for `Controller`, `step` (dim,) true for what steps.
 
+        `velocity` (dim,) is the robot's limit, unscaled.
         `ahead_ns` is how much later than a command's time the last of its dimensions is due.
         """
         self.watchdog = Watchdog(
@@ -48,6 +52,7 @@ class Guards:
         )
         self.frozen = FrozenPictures(config.watchdog)
         self.tracking = Tracking(config.tracking, names, step, turns=turns, ahead_ns=ahead_ns)
+        self.plausible = Plausibility(names, velocity, step, turns)
         self.deadman = Deadman(config.deadman)
         self.link = CommandLink()  # forgets nothing: what the graph shows is no matter of an activation
 
@@ -61,6 +66,7 @@ class Guards:
         """Forget what is known by stamps of messages; the deadman's switch is known by arrival."""
         self.watchdog.reset()
         self.tracking.reset()
+        self.plausible.reset()
 
     def clock_jumped(self) -> None:
         """Stamps from before and after are of two clocks."""
@@ -82,7 +88,11 @@ class Guards:
         """
         session, counters = machine.session, machine.session.counters
         frozen = self.frozen.frozen()
-        session.stale = {**self.watchdog.stale(now_ns), **frozen}
+        session.stale = {
+            **self.watchdog.stale(now_ns),
+            **frozen,
+            **self.plausible.contradicted(now_ns),
+        }
         self.tracking.slowness = 1.0 / max(pace.wanted, SLOWEST)
         if pace.stopped:
             self.tracking.reset()  # it cannot follow, not even while it is told to brake
@@ -94,10 +104,10 @@ class Guards:
             machine.event(Event.PAUSE, "")
         if machine.state is not State.FAULT and self.link.contested:
             counters["contested_stops"] += 1
-            machine.event(Event.ERROR, self.link.contested)
+            machine.event(Event.ERROR, self.link.contested, Fault.CONTESTED)
         if machine.state is not State.FAULT and self.tracking.problem:
             counters["tracking_stops"] += 1
-            machine.event(Event.ERROR, self.tracking.problem)
+            machine.event(Event.ERROR, self.tracking.problem, Fault.TRACKING)
         if machine.state is State.RUNNING and self.link.unheard:
             counters["unheard_stops"] += 1
             machine.hold(Event.STALE, f"commands reach nobody, they want {self.link.unheard}")

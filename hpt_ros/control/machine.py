@@ -4,9 +4,25 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from hpt_ros.control.queue import ChunkQueue
 from hpt_ros.control.session import Session
 from hpt_ros.control.state_machine import Event, State, next_state
+
+
+class Fault(str, Enum):
+    """Kinds of what is latched."""
+
+    HELD = "held_too_long"
+    POLICY = "policy_failed"  # too many refused chunks or failed inferences in a row
+    SLOW = "policy_slow"  # its chunks are used up again and again
+    TRACKING = "tracking"  # the robot does not follow
+    CONTESTED = "command_contested"  # somebody else commands it too
+    INPUT = "input_changed"  # what the robot's world sends is not what the policy was made for
+    CLOCKS = "two_clocks"
+    STOPPED = "operator_stop"
+    INTERNAL = "internal_error"
 
 
 class Machine:
@@ -16,6 +32,7 @@ class Machine:
         state: present one.
         session: of this activation.
         latched: why the robot must not move until an operator clears it; outlives activations. Empty: it may.
+        fault: its kind; None while nothing is latched.
     """
 
     def __init__(self, queue: ChunkQueue) -> None:
@@ -24,15 +41,22 @@ class Machine:
         self.state = State.INACTIVE
         self.session = Session()
         self.latched = ""
+        self.fault: Fault | None = None
 
-    def event(self, event: Event, reason: str = "") -> None:
-        """Take what happened, and why, a sentence; in a state that it does not change it says nothing."""
+    def event(self, event: Event, reason: str = "", fault: Fault | None = None) -> None:
+        """Take what happened; in a state that it does not change it says nothing.
+
+        Args:
+            event: what happened.
+            reason: why, a sentence.
+            fault: its kind, where it leads to FAULT.
+        """
         before, self.state = self.state, next_state(self.state, event)
         if self.state is before:
             return
         self.session.reason = reason
         if self.state is State.FAULT:
-            self.latched = reason
+            self.latched, self.fault = reason, fault
             self.session.counters["faults"] += 1
         if self.state is not State.RUNNING:
             self._queue.clear()

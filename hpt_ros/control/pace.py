@@ -14,7 +14,8 @@ from collections import deque
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.config import SpeedScalingConfig
 
-# Below this part of full speed a robot counts as stopped, ours: at 1 % a chunk of 1.6 s takes minutes.
+# Up to this part of full speed a robot counts as stopped, ours: at 1 % a chunk of 1.6 s takes minutes, and 1 is what a
+# driver says at full speed that publishes a ratio, where per cent are expected.
 STOPPED = 0.01
 # Longest time for which an observation may be on its way; of what is older the scaling is not remembered.
 KEPT_S = 10.0
@@ -49,11 +50,11 @@ class Pace:
             return ""
         if not self._heard:
             return f"the robot's speed scaling on {self._config.topic}, which was never heard"
-        if self.wanted < STOPPED:
-            return (
-                f"the robot's speed scaling on {self._config.topic}, which is {self.wanted:.0%}; raise the speed "
-                "slider, or let its program run on"
-            )
+        if self.wanted <= STOPPED:
+            remedy = "raise the speed slider, or let its program run on"
+            if self.wanted > 0.0:
+                remedy += f"; if {self.wanted * self._config.full:g} is its full speed, set speed_scaling.full to it"
+            return f"the robot's speed scaling on {self._config.topic}, which is {self.wanted:.0%}; {remedy}"
         return ""
 
     def plan_ns(self, control_ns: int) -> int:

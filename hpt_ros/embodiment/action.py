@@ -304,7 +304,7 @@ class Action:
             ),
         )  # fmt: skip
 
-    def grips_only(self, output: Output) -> bool:
+    def gripper_only(self, output: Output) -> bool:
         """Whether an output is grippers alone, which are often commanded only when they are to change."""
         return bool(output.names) and set(output.names) <= set(self.grippers)
 
@@ -407,7 +407,7 @@ def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> Non
                 remedy="correct it",
             )  # fmt: skip
     for output in action.parts:
-        if output.command.own_speed and not action.grips_only(output):
+        if output.command.own_speed and not action.gripper_only(output):
             raise EmbodimentError(
                 Code.INVALID, f"{where}, output {output.name!r}",
                 problem=f"is of {output.type}, which moves grippers, but grippers lists "

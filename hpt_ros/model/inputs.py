@@ -168,7 +168,7 @@ def check_array(spec: Input, value: object, device: torch.device) -> Tensor:
         bad = (~torch.isfinite(array)).nonzero()[0].tolist()
         raise InputError(
             Code.NOT_FINITE, repr(spec.name), problem=f"holds {array[tuple(bad)].item()} at index {bad}",
-            expected="finite numbers", remedy="mend or drop the sample",
+            expected="finite numbers", remedy="correct or drop the sample",
         )  # fmt: skip
     return array.to(torch.float32) if floating else array
 

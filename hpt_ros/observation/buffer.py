@@ -244,7 +244,7 @@ class ObservationBuffer:
             if step_ns <= -max(self._settle_ns, 1):
                 restart = f"the clock went back by {seconds(-step_ns):.3f} s"
             elif step_ns > self._leap_ns:
-                restart = f"the clock leapt ahead by {seconds(step_ns):.3f} s"
+                restart = f"the clock jumped forward by {seconds(step_ns):.3f} s"
             if restart:
                 self._jump(restart)
                 if asked:

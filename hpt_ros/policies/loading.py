@@ -73,7 +73,7 @@ class LoadedPolicy:
     image_sizes: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     def close(self) -> None:
-        """Let go of what the policy holds, if it holds anything. May be called twice."""
+        """Release what the policy holds, if it holds anything. May be called twice."""
         close = getattr(self.policy, "close", None)
         if close is not None:
             close()

@@ -68,7 +68,7 @@ class Report:
 
     Attributes:
         outcomes: of messages, oldest first.
-        internal: trace of a fault of ours; empty if there was none.
+        internal: trace of an internal error; empty if there was none.
         restarts: why the observation began anew, e.g. a clock that jumped.
     """
 
@@ -137,7 +137,7 @@ class ObservationPipeline:
         self._looked_ns: int | None = None
         self._wanted, self._task = False, ""
         self._trusted: dict[str, bool] = {}  # costly streams whose newest decoded message was good
-        self._verdicts: list[TickOutcome] = []
+        self._outcomes: list[TickOutcome] = []
         self._restarts: list[str] = []
         self._internal = ""
         self._thread = threading.Thread(target=self._work, name="observations", daemon=True)
@@ -200,8 +200,8 @@ class ObservationPipeline:
     def report(self) -> Report:
         """What happened since the last call."""
         with self._condition:
-            report = Report(tuple(self._verdicts), self._internal, tuple(self._restarts))
-            self._verdicts.clear()
+            report = Report(tuple(self._outcomes), self._internal, tuple(self._restarts))
+            self._outcomes.clear()
             self._restarts.clear()
             self._internal = ""
             return report
@@ -212,7 +212,7 @@ class ObservationPipeline:
             self._inbox.clear()
             self._waiting, self._unasked = 0, False
             self._trusted.clear()
-            self._verdicts.clear()
+            self._outcomes.clear()
             self._restarts.clear()
             self._looked_ns, self._wanted = None, False
             self._internal, self.missing, self.absent = "", {}, {}
@@ -324,7 +324,7 @@ class ObservationPipeline:
         with self._condition:
             if self._at_work == self._generation:
                 self._trusted[outcome.stream.name] = not outcome.problem
-                self._verdicts.append(outcome)
+                self._outcomes.append(outcome)
 
     def _restarted(self, reason: str) -> None:
         self._commands.clear()

@@ -19,8 +19,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.control import Command, ControlConfig, Controller, Kinematics, Limits, StreamRate, Watchdog
+from hpt_ros.control import (
+    Command,
+    ControlConfig,
+    Controller,
+    Fault,
+    Kinematics,
+    Limits,
+    StreamRate,
+    Watchdog,
+)
 from hpt_ros.control.chunk import NS_PER_S, shape_refusal
+from hpt_ros.control.plausible import REMEDY
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Code, HptError, did_you_mean
 from hpt_ros.modalities import IMAGE, LANGUAGE, STATE
@@ -50,7 +60,7 @@ class Step:
         command: to send, or None.
         result: an inference that has just finished, or None.
         problem: why its chunk was not taken; empty if it was.
-        internal: trace of a fault of ours, which stopped the robot; empty if there was none.
+        internal: trace of an internal error, which stopped the robot; empty if there was none.
         complaints: of messages that could not be used: stream name and sentence.
         lost: sentences about streams that the policy can do without and now must.
     """
@@ -205,7 +215,7 @@ class PolicyRuntime:
         return command.later(self.ahead_ns)
 
     def close(self) -> bool:
-        """End the threads and let go of the policy; False if it did not come back."""
+        """End the threads and release the policy; False if it did not come back."""
         self.loaded.close()
         return self.end()
 
@@ -311,7 +321,7 @@ class PolicyRuntime:
     def step(self, now_ns: int) -> Step:
         """One control period: never waits for the policy. Takes ROS time, and its command is due at a ROS time.
 
-        A fault of ours in anything but the controller stops the robot, and the controller goes on to brake it.
+        An internal error in anything but the controller stops the robot, and the controller goes on to brake it.
         """
         start_ns = time.monotonic_ns()
         heard = _Heard()
@@ -345,8 +355,10 @@ class PolicyRuntime:
             if stream.modality == LANGUAGE and (refused := self.set_task(str(value))):
                 raise HptError(
                     Code.INVALID, f"stream {stream.name!r} (topic {stream.topic})",
-                    problem=f"was not heeded: {refused}",
+                    problem=f"was not accepted: {refused}",
                 )  # fmt: skip
+            if stream.modality == "state":
+                self._require_plausible(stream, value, stamp)
             self.observations.sample(stream, value, stamp, arrival_ns)
             seen = (stamp, arrival_ns)
             if stream.modality == STATE:
@@ -365,6 +377,14 @@ class PolicyRuntime:
         if stream.modality == IMAGE:
             self.metrics.add("image_delay_s", (arrival_ns - stamp) / NS_PER_S)
 
+    def _require_plausible(self, stream: Stream, value: NDArray[Any], stamp: int) -> None:
+        pose = self._pose.would_be(stream.name, value)
+        if pose is None:
+            return
+        part = np.isnan(value).tobytes() if stream.partial else b""
+        if jumps := self.controller.implausible(stream.name, part, pose, self.to_control(stamp)):
+            raise HptError(Code.INVALID, place(stream), problem=jumps, remedy=REMEDY)
+
     def _stand(self, now_ns: int) -> None:
         """A robot that is published only while it moves, and is silent, is measured where it stands."""
         if not self._pose.holding or (measured := self._pose.newest()) is None:
@@ -381,7 +401,7 @@ class PolicyRuntime:
             self._unwatched.saw(stream.name, stamp, arrival_ns)
 
     def _failed(self, words: str, trace: str) -> str:
-        self.controller.stop(f"internal error, {words}")
+        self.controller.stop(f"internal error, {words}", Fault.INTERNAL)
         return trace
 
     def _listen(self, now_ns: int, heard: _Heard) -> None:

@@ -58,6 +58,23 @@ class MeasuredPose:
             self._held[stream] = held
         return feed.track.least_fresh_ns if isinstance(feed.track, MergedTrack) else (stamp_ns, arrival_ns)
 
+    def would_be(self, stream: str, value: NDArray[Any]) -> NDArray[np.float64] | None:
+        """The control vector (dim,) of the pose with a message that is not noted yet; None if not all of it is known.
+
+        Args:
+            stream: name of a state stream.
+            value: (dim,), NaN where the message had no value.
+        """
+        found = []
+        for name, feed in self._feeds.items():
+            known = feed.newest()
+            if name == stream:
+                known = (0, value if known is None else np.where(np.isnan(value), known[1], value))
+            if known is None or np.isnan(known[1]).any():
+                return None
+            found.append(known[1])
+        return self._embodiment.space.measured(np.concatenate(found))
+
     def newest(self) -> tuple[int, NDArray[np.float64]] | None:
         """Stamp of the oldest of the newest samples, and the control vector (dim,) of the pose; None before that.
 

@@ -115,7 +115,7 @@ class Command:
         return self.kind == BASE_VELOCITY
 
     @property
-    def grips_only(self) -> bool:
+    def gripper_only(self) -> bool:
         """Whether it commands grippers alone."""
         return bool(self.names) and set(self.names) <= set(self.grippers)
 
@@ -311,7 +311,7 @@ def settle(
             )
         )
         kept.append(replace(command, grippers=grippers, continuous=turning))
-    arm = next((item for item in kept if not item.grips_only), None)
+    arm = next((item for item in kept if not item.gripper_only), None)
     tools: dict[str, str] = {}
     for command in (item for item in order if item.cartesian):
         pose = _measured_pose(command, poses)
@@ -327,7 +327,7 @@ def settle(
             tools[pose.topic] = command.topic
             kept.append(replace(command, pose=pose.topic))
     kept += _bases([item for item in order if item.base], left_out)
-    return sorted(kept, key=lambda item: (item.grips_only, item.base, -len(item.times_s), item.topic))
+    return sorted(kept, key=lambda item: (item.gripper_only, item.base, -len(item.times_s), item.topic))
 
 
 def _bases(commands: Sequence[Command], left_out: dict[str, str]) -> list[Command]:

@@ -227,7 +227,7 @@ def _streams(found: Found) -> list[tuple[str, list[str]]]:
             lines.append(f"    time: arrival  # {CHECK}: {note}")
         elif (delay_s := found.own_clock(topic)) is not None:
             side = "behind" if delay_s > 0 else "ahead of"
-            note = f"its stamps are {abs(delay_s):.4g} s {side} their arrival; better mend its driver"
+            note = f"its stamps are {abs(delay_s):.4g} s {side} their arrival; better correct its driver"
             lines.append(f"    time: arrival  # {CHECK}: {note}")
     return blocks
 
@@ -271,7 +271,7 @@ def _camera(found: Found, camera: Camera, sizes: set[tuple[int, int]]) -> list[s
 
 def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
     commands = found.commands
-    arms = [command for command in commands if not command.grips_only] or commands
+    arms = [command for command in commands if not command.gripper_only] or commands
     most_hz = GOAL_RATE_HZ if any(command.type == TRAJECTORY for command in arms) else MOST_RATE_HZ
     rate_hz = min(max(command.rate_hz for command in arms), most_hz)
     grippers = [name for command in commands for name in command.grippers]
@@ -328,7 +328,7 @@ def _output(found: Found, command: Command) -> list[str]:
         lines.append(f"time: arrival  # {CHECK}: most of its messages have the stamp of another")
     tolerance_s = _tolerance(command.rate_hz, found.lateness_s(command.recorded or command.topic))
     tolerance = f"tolerance_s: {tolerance_s:g}"
-    if command.recorded or (command.grips_only and command.largest_gap_s > TOLERANCE_LEAST_S):
+    if command.recorded or (command.gripper_only and command.largest_gap_s > TOLERANCE_LEAST_S):
         held_s = max(HELD_TOLERANCE_S, round(1.5 * command.largest_gap_s, 1))
         tolerance = f"tolerance_s: {held_s:g}  # sent only when it is to change"
     if command.cartesian:
@@ -375,7 +375,7 @@ def _prefix(prefix: str) -> list[str]:
 def _output_names(commands: Sequence[Command]) -> list[str]:
     """Short names; those of the topics where there are several of a kind."""
     kinds = [
-        "tool" if item.cartesian else "base" if item.base else "gripper" if item.grips_only else "arm"
+        "tool" if item.cartesian else "base" if item.base else "gripper" if item.gripper_only else "arm"
         for item in commands
     ]
     others = stream_names([item.topic for item in commands])

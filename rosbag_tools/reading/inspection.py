@@ -289,7 +289,7 @@ def _claims(found: dict[str, TopicTimes], embodiment: Embodiment, bag: Bag) -> N
             _point_out_silence(found[stream.topic], bag)
     action = embodiment.action
     for output in action.parts:
-        held = action.grips_only(output)
+        held = action.gripper_only(output)
         rate_hz = 0.0 if held else action.rate_hz
         purpose = output.name if output.name == "action" else f"output {output.name}"
         recorded = output.recorded_as

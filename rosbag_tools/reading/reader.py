@@ -88,7 +88,7 @@ class Record:
 
 # The year 2116. Later log times are damage, and so far from a stamp that the difference may leave 64 bits.
 NEWEST_LOG_NS = 1 << 62
-# What parsers raise on damaged bytes; anything else may be a fault of ours.
+# What parsers raise on damaged bytes; anything else may be an internal error.
 DAMAGE = (
     ValueError, EOFError, OSError, IndexError, struct.error, sqlite3.Error, OverflowError, ReaderError,
 )  # fmt: skip

@@ -56,6 +56,8 @@ FIELDS: dict[Any, dict[str, str]] = {
         "state_name": "string",
         "fault": "string",
         "reason": "string",
+        "warning_codes": "sequence<string>",
+        "warnings": "sequence<string>",
         "task": "string",
         "embodiment": "string",
         "checkpoint": "string",

@@ -121,11 +121,11 @@ def test_cmake_files_are_pointed_at_this_python_once_and_for_all(
         "/opt/python/cp312-cp312/lib/python3.12/site-packages/numpy/_core/include;"
         '/opt/python/cp310-cp310/lib/python3.10/site-packages/numpy/core/include;${_IMPORT_PREFIX}/include"\n'
     )
-    setup_env.mend_cmake_files()
+    setup_env.fix_cmake_files()
     mended = export.read_text()
     include, numpy = sysconfig.get_paths()["include"], np.get_include()
     assert mended == f'INCLUDE "{include};{numpy};{numpy};${{_IMPORT_PREFIX}}/include"\n'
-    setup_env.mend_cmake_files()
+    setup_env.fix_cmake_files()
     assert export.read_text() == mended
 
 

@@ -154,7 +154,7 @@ def setup_env(
         "CONSTRAINTS": home / "pins.txt",
     }.items():
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(module, "mend_cmake_files", lambda: None)  # these wheels have none, nor NumPy
+    monkeypatch.setattr(module, "fix_cmake_files", lambda: None)  # these wheels have none, nor NumPy
     monkeypatch.setattr(torch_tool, "gpu_seen", lambda: False)
     for variable, text in {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": f"{server}/ordinary", "HPT_TORCH": ""}.items():
         monkeypatch.setenv(variable, text)

@@ -97,7 +97,7 @@ def test_evaluations_without_a_common_scene_are_not_compared(evaluated, tmp_path
         (["hold", "--env", "feed_cat"], "did you mean 'feed_dog'"),
         (["hold", "--episodes", "0"], "--episodes 0"),
         (["hold", "--inference-s", "-1"], "time of an inference"),
-        (["hold", "--image-lost", "2"], "lost of a transport is 2.0"),
+        (["hold", "--image-lost", "2"], "lost of a transport is 2,"),
         (["holt"], "holt"),
     ],
 )

@@ -147,6 +147,30 @@ def test_when_the_scaling_is_zero_expect_rest_waiting_with_the_reason_and_motion
     check(life)
 
 
+def test_when_the_robot_was_moved_by_hand_while_its_speed_was_zero_expect_motion_from_where_it_is() -> None:
+    """UniversalRobots/Universal_Robots_ROS2_Driver#1084: after jogging it went back to where it was told last."""
+    life = Slider(1.0).run(3.0)
+    life.set(0.0)
+    life.run(6.0)
+    moved = life.robot.arm.position - 0.6
+    life.robot.arm.position = moved.copy()
+    life.robot.controller.activate(moved, np.zeros(2))  # its controller was stopped meanwhile
+    count = len(life.sent)
+    life.run(7.0)
+    life.set(1.0)
+    life.run(8.0)
+    assert life.room.state is State.RUNNING, life.room.session.waiting_for
+    assert np.abs(life.sent[count].position - moved).max() < 0.01
+    assert life.stops == [life.stops[0]]
+
+
+def test_when_the_scaling_is_a_ratio_where_per_cent_are_expected_expect_waiting_with_that_hint() -> None:
+    life = Slider(0.01).run(2.0)
+    assert life.sent == []
+    assert "which is 1%" in life.room.session.waiting_for
+    assert "if 1 is its full speed, set speed_scaling.full to it" in life.room.session.waiting_for
+
+
 def test_when_trajectories_are_scaled_expect_times_from_now_as_much_shorter() -> None:
     command = Slider(1.0).run(2.0).sent[-1]
     plain = JointTrajectory.of(to_joint_trajectory(command, ["a", "b"], command.now_ns))

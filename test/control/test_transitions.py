@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from control_rig import DT_S, Rig
 
-from hpt_ros.control import TRANSITIONS, ControlConfig, Event, SafetyConfig, State
+from hpt_ros.control import TRANSITIONS, ControlConfig, Event, Fault, SafetyConfig, State
 
 # Of the node alone, which makes the controller and lets go of it.
 OF_THE_NODE = {(State.UNCONFIGURED, Event.CONFIGURE), (State.INACTIVE, Event.CLEANUP)}
@@ -109,10 +109,10 @@ def test_when_it_happens_expect_the_next_state_commands_within_limits_and_a_reas
     machine = rig.controller._machine
     told = machine.event
 
-    def noted(what: Event, reason: str = "") -> None:
+    def noted(what: Event, reason: str = "", fault: Fault | None = None) -> None:
         if (rig.state(), what) in TRANSITIONS:
             seen.append((rig.state(), what))
-        told(what, reason)
+        told(what, reason, fault)
 
     monkeypatch.setattr(machine, "event", noted)
     DO[event](rig)
@@ -122,6 +122,7 @@ def test_when_it_happens_expect_the_next_state_commands_within_limits_and_a_reas
     assert len(seen) > 1 or rig.state() is reached
     if rig.state() is State.FAULT:
         assert rig.controller.latched
+        assert rig.controller.fault is not None
     if reached is not State.RUNNING:
         before = np.abs(rig.controller.filter.velocity)
         rig.tick(3)

@@ -58,6 +58,7 @@ class Hand(Changing):  # type: ignore[misc]
         self.arm, self.fingers = Arm(COBOT, HOME[:7], time.monotonic_ns()), HOME[7]
         self.told_arm = HOME[:7] - COBOT.sag
         self.rejects = self.aborts = self.holds = False
+        self.never: Any = None  # what a driver waits for that does not come back
         self.goals: list[tuple[float, Any]] = []
         self.targets: list[float] = []
         self.cancels = 0
@@ -87,7 +88,9 @@ class Hand(Changing):  # type: ignore[misc]
         self.cancels += 1
         return CancelResponse.ACCEPT
 
-    def _execute(self, handle: Any) -> Any:
+    async def _execute(self, handle: Any) -> Any:
+        if self.never is not None:
+            await self.never
         result = KINDS[self.robot.action.parts[1].type].Result()
         if self.aborts or self.holds:
             result.stalled = self.holds  # the driver's word for an object between the fingers
@@ -157,6 +160,22 @@ def test_many_targets_become_goals_no_faster_than_the_file_says() -> None:
         times = np.array([at for at, _ in hand.goals])
     assert len(times) <= 8
     assert (np.diff(times) > 0.4).all()  # 2 Hz, less what the transport varies
+
+
+def test_when_a_driver_does_not_come_back_from_a_goal_expect_the_arm_to_move_on_and_the_next_target_sent() -> (
+    None
+):
+    """frankarobotics/franka_ros#281: two minutes of silence."""
+    policy = Script(FRANKA, {0: 0.1}, {7: 0.0})
+    with active(lambda context: Hand(context, FRANKA), FRANKA, policy) as (hand, node):
+        hand.never = Future()
+        wait_for(lambda: hand.goals, "a goal")
+        count, moved = len(hand.goals), hand.arm.position[0]
+        policy.fixed = {7: 0.03}
+        wait_for(lambda: len(hand.goals) > count and hand.arm.position[0] > moved + 0.05, "both go on")
+        assert hand.positions()[-1] == pytest.approx(0.03, abs=1e-9)
+        assert node.state is State.RUNNING
+        hand.never.set_result(None)
 
 
 def test_without_a_server_the_robot_waits_and_says_which_action_and_goes_on_when_it_comes() -> None:

@@ -200,6 +200,7 @@ def test_when_the_size_of_images_changes_while_moving_expect_rest_within_limits_
     rig.until(State.FAULT)
     until_rest(rig)
     assert "changed from 128x96 to 256x192 pixels" in latched(rig)
+    wait_for(lambda: rig.robot.statuses[-1].reason == "input_changed", "its code in the status")
     assert node.clear_fault()[0]
     rig.until_moving()
 
@@ -231,6 +232,8 @@ def test_when_images_are_of_another_size_than_in_training_expect_a_warning_in_lo
         return words in log and any(words in status.message for status in rig.robot.diagnostics)
 
     wait_for(logged, "the warning")
+    status = rig.robot.statuses[-1]
+    assert dict(zip(status.warning_codes, status.warnings, strict=True))["image"].startswith("the images of")
     assert "stream 'wrist' are" not in log
     assert rig.state() is State.RUNNING
 

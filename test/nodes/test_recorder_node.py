@@ -108,7 +108,7 @@ def test_when_a_stream_has_no_publisher_expect_refusal_naming_it(graph, tmp_path
     until(lambda: len(recorder.topics.known) >= 2)
     answer = robot.call(StartEpisode, task="pour")
     assert not answer.success
-    assert "nobody publishes /eye; start their nodes" in answer.message
+    assert "no publisher on /eye; start their nodes" in answer.message
     assert list((tmp_path / "bags").iterdir()) == []
 
 

@@ -24,8 +24,8 @@ from hpt_ros.nodes.common.conversions import to_time
 class SimulatedClock(Node):
     """Publishes /clock 100 times a second of real time, from where it is told on."""
 
-    def __init__(self, context: Any) -> None:
-        super().__init__("simulated_clock", context=context)
+    def __init__(self, context: Any, name: str = "simulated_clock") -> None:
+        super().__init__(name, context=context)
         self.now_ns, self.running = 100 * 10**9, True
         self._publisher = self.create_publisher(Clock, "/clock", 10)
         steady_timer(self, 0.01, self._tick)
@@ -107,3 +107,21 @@ def test_when_simulated_time_is_reset_or_leaps_while_moving_expect_rest_and_moti
     rig.until_moving()
     assert node.counters()["clock_jumps"] == 1
     assert node.counters()["faults"] == 0
+
+
+def test_when_two_nodes_publish_the_clock_expect_rest_and_a_fault_that_names_both(simulation):
+    rig, _ = simulation
+    rig.start(use_sim_time=True)
+    rig.until_moving()
+    sent = len(rig.robot.commands)
+    other = rig.composition.add(SimulatedClock(rig.composition.context, "bag_player"))
+    rig.until(State.FAULT)
+    wait_for(lambda: resting(rig, sent), "rest")
+    wait_for(
+        lambda: "simulated time goes back and forth: /clock has 2 publishers" in fault(rig), "the reason"
+    )
+    assert "/simulated_clock" in fault(rig)
+    assert "/bag_player" in fault(rig)
+    rig.composition.remove(other)
+    wait_for(lambda: rig.node.clear_fault()[0], "the fault cleared")
+    rig.until_moving()

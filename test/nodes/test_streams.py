@@ -157,7 +157,7 @@ def test_stale_is_an_error_absent_a_warning_and_inactive_is_neither():
     )  # fmt: skip
     assert front(monitor, absent="too old").level == DiagnosticStatus.WARN
     assert front(monitor, age_s=None).level == DiagnosticStatus.OK
-    assert front(monitor, age_s=None).message == "not listened to: the node is not active"
+    assert front(monitor, age_s=None).message == "not subscribed: the node is not active"
 
 
 def test_when_nothing_was_seen_or_the_clock_went_back_expect_no_nonsense():

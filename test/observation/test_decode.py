@@ -245,6 +245,18 @@ def test_when_a_joint_is_missing_expect_it_and_those_present_named(robot, messag
         decode(robot.stream("joints"), messages.joints(("a", "c", "d"), (0, 0, 0), (0, 0, 0)))
 
 
+@pytest.mark.parametrize("second", [0.5, 0.0])
+def test_when_a_joint_comes_twice_expect_it_refused_unless_both_say_the_same(robot, messages, second):
+    names = tuple(robot.stream("joints").joints)
+    values = (0.0,) * len(names)
+    message = messages.joints((*names, names[0]), (*values, second), (*values, 0.0))
+    if second == 0.0:
+        decode(robot.stream("joints"), message)
+        return
+    with pytest.raises(InvalidSampleError, match=f"has '{names[0]}' twice, with the position 0 and 0.5"):
+        decode(robot.stream("joints"), message)
+
+
 def test_when_a_field_is_not_filled_expect_it_named(robot, messages):
     with refused(
         DecodeError,

@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 import copy
+import json
 import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 from support.refused import refused
 from support.tiny_senses import Senses
 
@@ -53,6 +57,8 @@ def test_it_converts_the_same_bag_and_training_opens_the_result(bag, tmp_path, c
     file, out = tmp_path / "first.yaml", tmp_path / "dataset"
     assert main(["embodiment", "init", str(bag), "--out", str(file)]) == 0
     assert f"marked {CHECK}" in capsys.readouterr().out
+    schema = Path(file.read_text().splitlines()[0].removeprefix("# yaml-language-server: $schema="))
+    Draft202012Validator(json.loads(schema.read_text())).validate(yaml.safe_load(file.read_text()))
     assert main(["embodiment", "check", str(file)]) == 1
     said = capsys.readouterr().out
     assert "my_robot: ticks at 10 Hz" in said

@@ -89,6 +89,7 @@ def observe(stream: Stream, message: Any) -> NDArray[np.float64]:
     if stream.partial:
         return _partial_joint_state(stream, message, names, where)
     order = joint_order(stream.message_joints, names, where)
+    _require_one_value(stream, message, names, where)
     parts = [
         finite(_field(message, part, names, where)[order], _labels(stream.joints, part), where)
         for part in stream.fields
@@ -104,6 +105,7 @@ def _partial_joint_state(
     ]
     if not here:  # of another driver on the same topic
         return np.full(stream.dim, np.nan)
+    _require_one_value(stream, message, names, where)
     targets, sources = np.array(here).T
     labels = tuple(stream.joints[index] for index in targets)
     parts = []
@@ -112,6 +114,29 @@ def _partial_joint_state(
         values[targets] = finite(_field(message, part, names, where)[sources], _labels(labels, part), where)
         parts.append(values)
     return _vector(stream, parts)
+
+
+def _require_one_value(stream: Stream, message: Any, names: tuple[str, ...], where: str) -> None:
+    """A message may have a joint twice, but not at two places."""
+    for joint, first, second in _twice(stream.message_joints, names):
+        for part in stream.fields:
+            values = _field(message, part, names, where)
+            if values[first] != values[second]:
+                raise InvalidSampleError(
+                    Code.INVALID, where,
+                    problem=f"has {joint!r} twice, with the {part} {values[first]:g} and {values[second]:g}",
+                    expected="one value", remedy="let its driver publish each joint once",
+                )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=64)
+def _twice(wanted: tuple[str, ...], names: tuple[str, ...]) -> tuple[tuple[str, int, int], ...]:
+    """Wanted joints that a message has again: name, index of the first and of the further one."""
+    return tuple(
+        (name, names.index(name), index)
+        for index, name in enumerate(names)
+        if name in wanted and names.index(name) < index
+    )
 
 
 @functools.lru_cache(maxsize=64)

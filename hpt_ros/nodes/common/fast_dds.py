@@ -28,7 +28,7 @@ def two_machines_file() -> str:
 
 def has_profiles() -> bool:
     """Tell whether this process was given profiles under a name that its Fast DDS reads."""
-    heeded = (
+    accepted = (
         (OLDER,) if profiles_variable() == OLDER else (NEWER, OLDER)
     )  # Fast DDS 3 takes the older name too
-    return any(os.environ.get(name) for name in heeded)
+    return any(os.environ.get(name) for name in accepted)

@@ -26,8 +26,8 @@ def told(transition: Transition) -> Transition:
 
     An `HptError` is logged as its sentence and gives FAILURE: the node stays in the state it was in. While the node is
     `starting`, whoever starts it says it, as the last word of the process. Anything else is
-    our fault: its trace is logged and the node goes through error processing. The node's `refusal` gets its fields,
-    and keeps them through that; its `may_come` says whether the same may succeed later.
+    an internal error: its trace is logged and the node goes through error processing. The node's `refusal` gets its
+    fields, and keeps them through that; its `may_come` says whether the same may succeed later.
     """
 
     @wraps(transition)

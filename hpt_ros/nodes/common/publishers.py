@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Why no message of a stream comes, as far as the ROS graph tells: nobody publishes it, or not so that it is heard."""
+"""Why no message of a stream comes, as the ROS graph shows: no publisher on its topic, or none that is heard."""
 
 from __future__ import annotations
 

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from hpt_ros.control import State
+from hpt_ros.control import Fault, State
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.clock import Instant
 from hpt_ros.nodes.common.clocks import NodeClock, paced_timer, steady_timer
@@ -25,6 +26,8 @@ PAUSED_S = 2.0
 # ... but a robot that brakes is not left without commands for that long. Those of a simulation that is only slow must
 # not come faster than its time, so this is longer than the interval of /clock at a twentieth of real time.
 BRAKE_STILL_S = 0.25
+# Simulated time that jumps again within this time is not one simulation's that was reset, ours.
+AGAIN_S = 2.0
 
 
 class ControlLoop:
@@ -41,6 +44,7 @@ class ControlLoop:
         self._timers: list[Any] = []
         self._simulated = False
         self._paused = False
+        self._jumped_s = -math.inf  # steady time of the last jump
         self._log: DecisionLog | None = None
 
     # --- time ------------------------------------------------------------------------------------------------------
@@ -56,7 +60,26 @@ class ControlLoop:
             if runtime.controller.state is not State.RUNNING:  # else its change of state is logged
                 node.state_log.warn(Kind.CLOCK, "", instant.jump)
             self._interrupt(runtime, instant.jump, instant)
+            if two := self._two_clocks():
+                before = runtime.controller.state
+                runtime.controller.fail(two, Fault.CLOCKS)
+                node.state_log.state(before, runtime)
         return instant
+
+    def _two_clocks(self) -> str:
+        """Why simulated time jumped again so soon, a sentence; empty if it did not, or one node alone publishes it."""
+        now_s, before_s = time.monotonic(), self._jumped_s
+        self._jumped_s = now_s
+        if not self._clock.simulated or now_s - before_s > AGAIN_S:
+            return ""
+        infos = self._node.get_publishers_info_by_topic("/clock")
+        names = [f"{str(info.node_namespace).rstrip('/')}/{info.node_name}" for info in infos]
+        if len(names) < 2:
+            return ""
+        return (
+            f"simulated time goes back and forth: /clock has {len(names)} publishers ({', '.join(names)}), but one was "
+            "expected; end all others"
+        )
 
     @property
     def standstill(self) -> str:

@@ -70,7 +70,7 @@ class GoalSender:
         future.add_done_callback(partial(self._answered, self._number))
 
     def close(self) -> None:
-        """Let go of the client; what becomes of its goals is no longer told."""
+        """Release the client; what becomes of its goals is no longer reported."""
         self._closed = True
         self.rivals.close()
         self._client.destroy()

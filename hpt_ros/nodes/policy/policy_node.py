@@ -34,7 +34,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from hpt_ros.control import ControlConfig, State
+from hpt_ros.control import ControlConfig, Fault, State
 from hpt_ros.control.clock import Instant
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Refusal
@@ -53,9 +53,10 @@ from hpt_ros.nodes.policy.prediction import Prediction
 from hpt_ros.nodes.policy.ros_interfaces import RosInterfaces
 from hpt_ros.nodes.policy.run_action import RunAction
 from hpt_ros.nodes.policy.state_logger import Kind, StateLogger
+from hpt_ros.nodes.policy.status_messages import Warned, short_lead
 from hpt_ros.nodes.policy.status_publisher import StatusPublisher
 from hpt_ros.nodes.policy.streams import StreamMonitor
-from hpt_ros.nodes.policy.waiting import NOTHING, Reason, reason, stale_streams
+from hpt_ros.nodes.policy.waiting import NOTHING, Reason, cycle, reason, stale_streams
 from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.policy_config import PolicyNodeConfig
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
@@ -89,7 +90,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         self._load = load
         self._lock = threading.RLock()
         self._runtime: PolicyRuntime | None = None
-        self._latched = ""  # outlives a cleanup
+        self._latched: tuple[str, Fault | None] = ("", None)  # outlives a cleanup
         self._closed = self._failing = False
         self.state_log = StateLogger(self.get_logger())
         parameters.declare(self, PolicyNodeConfig, read_only=parameter_callback.NEVER)
@@ -192,7 +193,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             made.callback(prediction.close)
             parameters.require_known(self, qos=True)
             with self._lock:
-                runtime.controller.latch(self._latched)
+                runtime.controller.latch(*self._latched)
                 self._config, self._runtime, self._monitor = (
                     config,
                     runtime,
@@ -237,7 +238,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
 
     @told
     def on_cleanup(self, state: Any) -> Any:
-        """Let go of the policy and of all that configure made."""
+        """Release the policy and all that configure made."""
         with self._lock:
             self._release()
         return super().on_cleanup(state)
@@ -253,7 +254,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
 
     @told
     def on_error(self, state: Any) -> Any:
-        """A transition failed by a fault of ours: let go of everything, back to unconfigured."""
+        """A transition failed by an internal error: release everything, back to unconfigured."""
         with self._lock:
             self._run.end_all()
             self._loop.stop()
@@ -273,7 +274,8 @@ class PolicyNode(StrictParameters, LifecycleNode):
             self._prediction.close()
             self._prediction = None
         if self._runtime is not None:
-            self._latched = self._runtime.controller.latched
+            controller = self._runtime.controller
+            self._latched = controller.latched, controller.fault
             if not self._runtime.close():
                 self.get_logger().error("the policy did not come back; its thread ends with the process")
         self._runtime = None
@@ -300,6 +302,19 @@ class PolicyNode(StrictParameters, LifecycleNode):
         if self._runtime is None:
             return {}
         return stale_streams(self._runtime, self._monitor, now_ns, self._sources.silence)
+
+    def warnings(self) -> list[Warned]:
+        """What is not as it should be although the robot may move; with the lock held."""
+        if self._runtime is None or self._monitor is None or not self._runtime.controller.state.active:
+            return []
+        found = [
+            Warned(Kind(kind), words, stream) for stream, (kind, words) in self._monitor.warnings().items()
+        ]
+        if short := short_lead(self._runtime):
+            found.append(Warned(Kind.LEAD, short))
+        if self._runtime.controller.state is State.HOLDING and (slow := cycle(self._runtime)):
+            found.append(Warned(Kind.LATENCY, slow))
+        return found
 
     def draw(self, now_ns: int) -> None:
         """Publish the way of the newest chunk."""
@@ -377,20 +392,20 @@ class PolicyNode(StrictParameters, LifecycleNode):
         with self._lock:
             self._failing = False
             if self._runtime is None:
-                self._latched = ""
+                self._latched = "", None
                 return True, "the node is not configured; nothing is latched now"
             latched = self._runtime.controller.latched
             refused = self._runtime.controller.clear_fault()
         return not refused, refused or f"cleared: {latched}"
 
-    def stop(self, reason: str) -> str:
+    def stop(self, reason: str, fault: Fault = Fault.STOPPED) -> str:
         """Stop the robot and latch; returns what was done."""
         with self._lock:
             if self._runtime is None:
-                self._latched = self._latched or reason
+                self._latched = self._latched if self._latched[0] else (reason, fault)
                 return "latched; the node is not configured"
             before = self._runtime.controller.state
-            if not self._runtime.controller.stop(reason):
+            if not self._runtime.controller.stop(reason, fault):
                 return f"latched already: {self._runtime.controller.latched}"
             self.state_log.state(before, self._runtime)
         return "the robot brakes and stays until ~/clear_fault is called"
@@ -403,7 +418,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         """
         with self._lock:
             again, self._failing = self._failing, True
-            self.stop(message)
+            self.stop(message, Fault.INTERNAL)
         return not again
 
     def retune(self, config: PolicyNodeConfig, control: ControlConfig) -> None:
@@ -414,7 +429,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         """
         old = self._piloted()
         runtime = make_runtime(old.loaded, config, control, lambda: self.now_ns, self.resolve_topic_name)
-        runtime.controller.latch(old.controller.latched)
+        runtime.controller.latch(old.controller.latched, old.controller.fault)
         runtime.task = old.task
         runtime.succeed(old)
         old.end()

@@ -111,7 +111,7 @@ class Prediction:
         self._paths.publish(self._drawing.path(named, now_ns))
 
     def close(self) -> None:
-        """Let go of the publisher."""
+        """Release the publisher."""
         if self._paths is not None:
             self._node.destroy_lifecycle_publisher(self._paths)
             self._paths = None

@@ -192,7 +192,7 @@ class RosInterfaces:
         self._chunks.publish(to_action_chunk(result, self._robot, now_ns))
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         while self._goals:
             self._goals.pop().close()
         for destroy, entity in self._entities:

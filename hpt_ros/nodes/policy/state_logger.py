@@ -94,7 +94,7 @@ class StateLogger:
         words = f"{before.name} -> {after.name}"
         reason = runtime.controller.reason
         if after is State.FAULT:
-            self._log.error(f"{words}: {reason}; mend it, then call ~/clear_fault")
+            self._log.error(f"{words}: {reason}; correct it, then call ~/clear_fault")
         elif reason:
             self._log.warning(f"{words}: {reason}")
         else:

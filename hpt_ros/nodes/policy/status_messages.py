@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -14,8 +15,9 @@ from hpt_msgs.msg import PolicyStatus
 from hpt_ros.control import State
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.nodes.common.conversions import to_time
+from hpt_ros.nodes.policy.state_logger import Kind
 from hpt_ros.nodes.policy.streams import StreamMonitor
-from hpt_ros.nodes.policy.waiting import NOTHING, Code, Reason
+from hpt_ros.nodes.policy.waiting import NOTHING, Reason
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
 
 # ros2_control warns when its loop misses its period by 5 % and calls 10 % an error; our loop is Python on a desktop
@@ -52,7 +54,8 @@ def why(runtime: PolicyRuntime, reason: Reason = NOTHING) -> str:
 
 def code(runtime: PolicyRuntime, reason: Reason = NOTHING) -> str:
     """The code of `why`."""
-    return Code.FAULT.value if runtime.controller.latched else reason.code.value
+    fault = runtime.controller.fault
+    return reason.code.value if fault is None else fault.value
 
 
 def least_lead_s(runtime: PolicyRuntime) -> float:
@@ -83,7 +86,24 @@ def _coded(reason: Reason) -> str:
     return f"{reason.text} [{reason.code.value}]" if reason else ""
 
 
-def to_status(runtime: PolicyRuntime | None, now_ns: int, reason: Reason = NOTHING) -> Any:
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What is not as it should be although the robot may move.
+
+    Attributes:
+        code: its kind.
+        text: one sentence, with the remedy.
+        subject: what it is about, e.g. a stream's name.
+    """
+
+    code: Kind
+    text: str
+    subject: str = ""
+
+
+def to_status(
+    runtime: PolicyRuntime | None, now_ns: int, reason: Reason = NOTHING, warnings: Sequence[Warned] = ()
+) -> Any:
     """hpt_msgs/PolicyStatus; without a runtime the node is unconfigured."""
     message = PolicyStatus()
     message.header.stamp = to_time(now_ns)
@@ -95,6 +115,8 @@ def to_status(runtime: PolicyRuntime | None, now_ns: int, reason: Reason = NOTHI
     controller, metrics = runtime.controller, runtime.metrics
     message.state, message.state_name = int(controller.state), controller.state.name
     message.fault, message.reason = why(runtime, reason), code(runtime, reason)
+    message.warning_codes = [item.code.value for item in warnings]
+    message.warnings = [item.text for item in warnings]
     message.task = runtime.task
     message.embodiment = runtime.embodiment.name
     message.checkpoint = runtime.loaded.checkpoint

@@ -10,8 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 
 from hpt_msgs.msg import PolicyStatus
 from hpt_ros.nodes.common.clocks import steady_timer
-from hpt_ros.nodes.policy.state_logger import Kind
-from hpt_ros.nodes.policy.status_messages import short_lead, stream_statuses, to_diagnostics, to_status
+from hpt_ros.nodes.policy.status_messages import stream_statuses, to_diagnostics, to_status
 
 if TYPE_CHECKING:
     from hpt_ros.nodes.policy.policy_node import PolicyNode
@@ -39,7 +38,9 @@ class StatusPublisher:
         with self._node.lock:
             if not self._closed:
                 now_ns = self._node.time().ros_ns
-                self._status.publish(to_status(self._node.runtime, now_ns, self._node.reason(now_ns)))
+                self._status.publish(
+                    to_status(self._node.runtime, now_ns, self._node.reason(now_ns), self._node.warnings())
+                )
 
     def _publish_diagnostics(self) -> None:
         node = self._node
@@ -54,9 +55,6 @@ class StatusPublisher:
                     node.runtime, node.monitor, name, now_ns, node.stale_streams(now_ns)
                 )
                 message.status.extend(statuses)
-                if node.runtime.controller.state.active:
-                    for stream, (kind, words) in node.monitor.warnings().items():
-                        node.state_log.warn(Kind(kind), stream, words)
-                    if short := short_lead(node.runtime):
-                        node.state_log.warn(Kind.LEAD, "", short)
+                for item in node.warnings():
+                    node.state_log.warn(item.code, item.subject, item.text)
             self._diagnostics.publish(message)

@@ -252,7 +252,7 @@ class StreamMonitor:
         rate_hz, delay_s = _rate_hz(intervals_s), self.delay_s(stream.name)
         status.message = f"{rate_hz:.1f} Hz" if rate_hz == rate_hz else "nothing yet"
         if age_s is None:
-            status.message = "not listened to: the node is not active"
+            status.message = "not subscribed: the node is not active"
         elif stale:
             status.level, status.message = DiagnosticStatus.ERROR, stale
         elif absent:

@@ -45,7 +45,6 @@ class Code(str, Enum):
     BRAKING = "braking"
     ACTION_SERVER = "action_server"  # of an output that is an action, there is none
     START = "start"  # the pose, or how far the first target is
-    FAULT = "fault"  # latched
 
 
 @dataclass(frozen=True, slots=True)

@@ -320,7 +320,7 @@ class RecorderNode(StrictParameters, Node):
         self._look()
         self.topics.require(self._needed)
         for topic in set(self._extra) - self.topics.known.keys():
-            self.get_logger().warning(f"nobody publishes the extra topic {topic}; it is not in this episode")
+            self.get_logger().warning(f"no publisher on the extra topic {topic}; it is not in this episode")
         if (free_mb := self._free_mb()) < 2 * self._keep_free_mb:
             raise HptError(
                 Code.UNAVAILABLE, str(self.out_dir), free_mb, problem="has {value} MiB free",

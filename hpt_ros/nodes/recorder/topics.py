@@ -51,7 +51,7 @@ def promised_rates(embodiment: Embodiment) -> dict[str, float]:
     rates = {stream.topic: stream.rate_hz for stream in embodiment.streams if not stream.holding}
     action = embodiment.action
     return rates | {
-        part.recorded_as.topic: action.rate_hz for part in action.parts if not action.grips_only(part)
+        part.recorded_as.topic: action.rate_hz for part in action.parts if not action.gripper_only(part)
     }
 
 
@@ -98,7 +98,7 @@ class RecorderTopics:
         }
         if lacking := [topic for topic, types in offered.items() if not types]:
             raise HptError(
-                Code.INVALID, f"nobody publishes {', '.join(lacking)}",
+                Code.NOT_FOUND, "no publisher", problem=f"on {', '.join(lacking)}",
                 remedy="start their nodes, or correct the embodiment file",
             )  # fmt: skip
         for topic, type_ in needed.items():

@@ -194,7 +194,7 @@ def record_demonstrations(
             if len(bags) >= 10 and successes < len(bags) // 2:
                 raise HptError(
                     Code.OUT_OF_RANGE, "the scripted teleoperator", len(bags),
-                    problem=f"fed the dog in {successes} of {{value}} episodes", expected="at least half",
+                    problem=f"had success in {successes} of {{value}} episodes", expected="at least half",
                     remedy="see the recorder's bags and the simulator's log",
                 )  # fmt: skip
     return bags

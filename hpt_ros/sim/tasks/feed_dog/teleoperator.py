@@ -7,7 +7,7 @@ joint targets, as a leader arm does. Pure: no ROS, no MuJoCo, and time is an arg
 
 The path is a superposition of minimum-jerk submovements that overlap in time (Flash and Henis, "Arm trajectory
 modifications during reaching towards visual targets", 1991), the common model of skilled human movement: smooth, and
-without a stop at the way points. It is also made to be cloned: the arm goes once from right to left over the scene,
+without a stop at the way points. It is also made to be imitated: the arm goes once from right to left over the scene,
 enters the bin at its near end and leaves it at the far end, so no arm pose calls for two different next moves,
 and nothing waits until the pour is over.
 """
