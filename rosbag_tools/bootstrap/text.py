@@ -222,7 +222,7 @@ def _streams(found: Found) -> list[tuple[str, list[str]]]:
     for topic, lines in blocks:
         if topic in found.coarse:
             note = (
-                f"{found.coarse[topic]:.0%} of its messages have the stamp of another; better mend its driver"
+                f"{found.coarse[topic]:.0%} of its messages have the stamp of another; better fix its driver"
             )
             lines.append(f"    time: arrival  # {CHECK}: {note}")
         elif (delay_s := found.own_clock(topic)) is not None:
