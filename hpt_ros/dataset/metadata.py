@@ -88,7 +88,7 @@ class Info:
         root: the dataset's folder.
         version: of the format.
         fps: rows a second.
-        total_frames: rows in all.
+        total_frames: rows in all; 0 where others do not state it.
         robot_type: the robot that it names; may be empty.
         chunks_size: episodes a folder of v2.
         features: by name.
@@ -163,8 +163,8 @@ def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> Info:
         root,
         version,
         fps,
-        info.integer("total_frames") if version == VERSION else 0,
-        info.text("robot_type") if "robot_type" in info else "",
+        info.integer("total_frames") if "total_frames" in info or (root / EMBODIMENT).is_file() else 0,
+        str(info.values.get("robot_type") or ""),
         info.integer("chunks_size", 1) if "chunks_size" in info else FILES_PER_CHUNK,
         {name: _stored_feature(features.record(name)) for name in features.values},
         {"data_path": info.text("data_path"), "video_path": info.values.get("video_path")},

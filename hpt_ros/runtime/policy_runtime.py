@@ -100,6 +100,7 @@ class PolicyRuntime:
         kinematics: Kinematics | None = None,
         encode_ahead: bool = True,
         worker: Worker | None = None,
+        observes_apart: bool = True,
     ) -> None:
         """Make an inactive runtime; starts the threads of the worker and of the observations.
 
@@ -110,6 +111,7 @@ class PolicyRuntime:
             kinematics: of the robot, where the workspace needs it.
             encode_ahead: whether the worker encodes new ticks while it has nothing else to do.
             worker: that asks the policy; None makes the one with a thread of its own.
+            observes_apart: False: observations have no thread, and wait for `observations.flush`.
 
         Raises:
             HptError: the embodiment cannot be driven, e.g. a commanded joint is not observed.
@@ -157,7 +159,12 @@ class PolicyRuntime:
         self.worker: Worker = InferenceWorker(loaded.policy) if worker is None else worker
         try:
             self.observations = ObservationPipeline(
-                robot, self.worker, horizon=loaded.horizon, optional=self._optional, clock=clock
+                robot,
+                self.worker,
+                horizon=loaded.horizon,
+                optional=self._optional,
+                clock=clock,
+                own_thread=observes_apart,
             )
         except BaseException:
             self.worker.close()  # its thread would stay

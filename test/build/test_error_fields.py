@@ -17,6 +17,7 @@ CONVERTED = (
     "hpt_ros/cli",
     "hpt_ros/control",
     "hpt_ros/embodiment",
+    "hpt_ros/evaluation",
     "hpt_ros/extras.py",
     "hpt_ros/model",
     "hpt_ros/observation",
