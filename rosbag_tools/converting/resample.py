@@ -110,7 +110,7 @@ class Resampler:
             else None
             for part in self.embodiment.action.parts
         ]
-        self._before: dict[str, NDArray[np.float64]] = {}
+        self._before: dict[str, list[float]] = {}
         self.wrapped: dict[str, str] = {}
         self._refused = ""
         self.refused: dict[str, str] = {}
@@ -195,15 +195,12 @@ class Resampler:
             self._note_turns(name, newest[1], names)
 
     def _note_turns(self, source: str, values: NDArray[np.float64], names: Sequence[str]) -> None:
+        now = values.tolist()  # many times faster than arrays of a few elements
         before = self._before.get(source)
-        self._before[source] = values
-        if before is None or before.shape != values.shape:
-            return
-        if np.abs(values - before).max(initial=0.0) <= 2.0 * np.pi - WRAP_NEAR:
-            return
-        for index in np.flatnonzero(np.abs(values - before) > 2.0 * np.pi - WRAP_NEAR).tolist():
-            if names[index] and names[index] not in self.wrapped:
-                self.wrapped[names[index]] = f"from {before[index]:.2f} to {values[index]:.2f} rad"
+        self._before[source] = now
+        for name, at, was in zip(names, now, before or now, strict=False):
+            if abs(at - was) > 2.0 * np.pi - WRAP_NEAR and name and name not in self.wrapped:
+                self.wrapped[name] = f"from {was:.2f} to {at:.2f} rad"
 
     def _look_at_size(self, name: str, message: Any) -> None:
         """Note that images came in another size than before: one view became another, or was squeezed."""
