@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.kinds import JOINT_POSITION
+from hpt_ros.errors import Refusal
 from hpt_ros.observation import (
     CommandTrack,
     InvalidSampleError,
@@ -192,10 +193,9 @@ class Resampler:
     def _row(self, tick: Tick) -> Row:
         value = self._commands.value_at(tick.stamp_ns)
         missing = dict(tick.missing)
-        if isinstance(value, str):
-            missing[ACTION] = (
-                f"{value}; its last message was refused: {self._refused}" if self._refused else value
-            )
+        if isinstance(value, Refusal):
+            refused = f"; its last message was refused: {self._refused}" if self._refused else ""
+            missing[ACTION] = f"{value}{refused}"
             return Row(tick, None, missing)
         return Row(tick, value, missing)
 

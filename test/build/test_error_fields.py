@@ -19,9 +19,11 @@ CONVERTED = (
     "hpt_ros/embodiment",
     "hpt_ros/extras.py",
     "hpt_ros/model",
+    "hpt_ros/nodes",
     "hpt_ros/observation",
     "hpt_ros/policies",
     "hpt_ros/resources.py",
+    "hpt_ros/runtime",
     "hpt_ros/sim",
 )
 OTHERS = ("ArgumentError",)  # argparse's
