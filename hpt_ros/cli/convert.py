@@ -93,6 +93,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"cut out rests longer than S seconds ({IDLE_S:g} if S is left out) but for half a second on either side; "
         "a rest in the middle splits the episode",
     )
+    add(
+        "--episodes",
+        type=Path,
+        metavar="FILE.json",
+        help="keep these alone, by their numbers in a conversion without this option, as of `hpt quality --keep`",
+    )
     add("--workers", type=int, default=1, metavar="N", help="processes that convert side by side")
     add(
         "--ray",
@@ -112,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
     import time
 
     from hpt_ros.cli.terminal import Terminal
+    from hpt_ros.dataset.selection import read_episode_list
     from hpt_ros.embodiment import Deployment, Embodiment
     from hpt_ros.errors import Code, HptError
     from rosbag_tools.converting.convert import Options, convert
@@ -140,6 +147,7 @@ def run(args: argparse.Namespace) -> int:
         namespace=args.namespace,
         deployment=Deployment.load(args.deployment) if args.deployment else None,
         beside=tuple(args.together),
+        episodes=read_episode_list(args.episodes) if args.episodes else None,
         timing=Timing.parse(args.time, ignore_arrival=args.ignore_arrival),
     )
     started = time.monotonic()

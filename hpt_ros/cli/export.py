@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", required=True, metavar="PATH", help="new file ending in .hdf5, or new folder ending in .zarr"
     )
+    parser.add_argument(
+        "--embodiment", metavar="FILE", help="embodiment file; left out: the one that the dataset carries"
+    )
     parser.add_argument("--format", choices=tuple(FORMATS), help="default: what the ending of --out says")
 
 
@@ -31,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.export_formats import write_hdf5, write_zarr
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.dataset import open_dataset
+    from hpt_ros.embodiment import Embodiment
 
     out = Path(args.out)
     kind = args.format or next((name for name, ending in FORMATS.items() if out.suffix == ending), None)
@@ -45,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
         require_extra("h5py", extra="export", what="hpt export to HDF5")
     else:
         require_extra("zarr", extra="export", what="hpt export to Zarr")
-    dataset = open_dataset(args.dataset)
+    embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
+    dataset = open_dataset(args.dataset, embodiment)
     work = make_parent(out).with_name(f".{out.name}.writing")
     _remove(work)
     write = write_hdf5 if kind == "hdf5" else write_zarr

@@ -11,7 +11,7 @@ of diffusion policy (real-stanford/diffusion_policy): ``data/*`` with all episod
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.dataset import Dataset, Episode
+from hpt_ros.dataset import Dataset
 from hpt_ros.dataset.conversion_report import reported_episodes
 from hpt_ros.dataset.layout import features_of
-from hpt_ros.dataset.reader import decode_video
+from hpt_ros.dataset.reader import episodes_with_frames
 from hpt_ros.extras import require_extra
 
+_ROBOMIMIC = {"done": "dones", "reward": "rewards"}
 Progress = Callable[[int, int], None]
 ZARR_CHUNK_BYTES = 1 << 20
 
@@ -32,8 +33,8 @@ ZARR_CHUNK_BYTES = 1 << 20
 def write_hdf5(path: Path, dataset: Dataset, progress: Progress) -> None:
     """Write robomimic's layout.
 
-    The reward is 1 at the last tick of an episode whose outcome was recorded as success and 0 elsewhere; episodes carry
-    their ``task`` and ``outcome`` as attributes.
+    Where the dataset has no rewards, the reward is 1 at the last tick of an episode whose outcome was recorded as
+    success and 0 elsewhere; episodes carry their ``task`` and ``outcome`` as attributes.
     """
     h5py = require_extra("h5py", extra="export", what="hpt export to HDF5")
     outcomes = _outcomes(dataset)
@@ -44,8 +45,9 @@ def write_hdf5(path: Path, dataset: Dataset, progress: Progress) -> None:
         data.attrs["env_args"] = json.dumps(
             {"env_name": dataset.embodiment.name, "env_type": -1, "env_kwargs": {}}
         )
+        data.attrs["fps"] = dataset.embodiment.tick_hz
         data.attrs["embodiment"] = dataset.embodiment.to_yaml()
-        for number, (episode, pictures) in enumerate(_episodes(dataset)):
+        for number, (episode, pictures) in enumerate(episodes_with_frames(dataset)):
             rows = slice(episode.start, episode.stop)
             outcome = outcomes.get(episode.index, "unknown")
             demo = data.create_group(f"demo_{number}")
@@ -54,8 +56,11 @@ def write_hdf5(path: Path, dataset: Dataset, progress: Progress) -> None:
             last = np.zeros(episode.length, np.uint8)
             last[-1] = 1
             demo.create_dataset("actions", data=dataset.action[rows])
-            demo.create_dataset("dones", data=last)
-            demo.create_dataset("rewards", data=(last * (outcome == "success")).astype(np.float32))
+            known = {"next.done": last, "next.reward": (last * (outcome == "success")).astype(np.float32)}
+            known |= {name: values[rows] for name, values in dataset.labels.items()}
+            for name, values in known.items():
+                short = name.rpartition(".")[2]
+                demo.create_dataset(_ROBOMIMIC.get(short, short), data=values)
             observed = demo.create_group("obs")
             for name, values in _columns(dataset).items():
                 observed.create_dataset(name, data=values[rows])
@@ -86,6 +91,7 @@ def write_zarr(path: Path, dataset: Dataset, progress: Progress) -> None:
     zarr = require_extra("zarr", extra="export", what="hpt export to Zarr")
     # zarr 2 is the newest for Python 3.10: what it writes is format 2, its arrays are called datasets.
     root = zarr.open_group(str(path), mode="w", **({"zarr_format": 2} if zarr.__version__ >= "3" else {}))
+    root.attrs["fps"] = dataset.embodiment.tick_hz
     root.attrs["embodiment"] = dataset.embodiment.to_yaml()
     root.attrs["tasks"] = [episode.task for episode in dataset.episodes]
     data, meta = root.create_group("data"), root.create_group("meta")
@@ -98,14 +104,15 @@ def write_zarr(path: Path, dataset: Dataset, progress: Progress) -> None:
         rows = min(max(1, ZARR_CHUNK_BYTES // row_bytes), dataset.length)
         return new_array(data)(name, shape=(dataset.length, *shape), dtype=dtype, chunks=(rows, *shape))
 
-    columns = {"action": dataset.action, **_columns(dataset)}
+    labels = {name.rpartition(".")[2]: values for name, values in dataset.labels.items()}
+    columns = {"action": dataset.action, **_columns(dataset), **labels}
     stored = {name: create(name, values.shape[1:], values.dtype) for name, values in columns.items()}
     views = {
         stream.name: create(stream.name, _view_shape(dataset, stream.name), np.uint8)
         for stream in dataset.embodiment.image_streams
     }
     ends = new_array(meta)("episode_ends", shape=(len(dataset.episodes),), dtype=np.int64)
-    for number, (episode, pictures) in enumerate(_episodes(dataset)):
+    for number, (episode, pictures) in enumerate(episodes_with_frames(dataset)):
         rows = slice(episode.start, episode.stop)
         for name, values in columns.items():
             stored[name][rows] = values[rows]
@@ -129,23 +136,6 @@ def _columns(dataset: Dataset) -> dict[str, NDArray[Any]]:
 
 def _view_shape(dataset: Dataset, name: str) -> tuple[int, ...]:
     return dataset.embodiment.stream(name).shape
-
-
-def _episodes(dataset: Dataset) -> Iterator[tuple[Episode, dict[str, Iterator[NDArray[np.uint8]]]]]:
-    """Each episode with the frames of each view; videos of many episodes are decoded once, in order."""
-    names = [stream.name for stream in dataset.embodiment.image_streams]
-    playing: dict[str, tuple[Path, int, Iterator[NDArray[np.uint8]]]] = {}
-    for episode in dataset.episodes:
-        frames: dict[str, Iterator[NDArray[np.uint8]]] = {}
-        for name, span in zip(names, episode.videos, strict=True):
-            path, place, video = playing.get(name, (None, 0, iter(())))
-            if path != span.path or place > span.first_frame:
-                place, video = 0, decode_video(span.path, dataset.embodiment.tick_hz)
-            for _ in islice(video, span.first_frame - place):
-                pass
-            frames[name] = islice(video, episode.length)
-            playing[name] = (span.path, span.first_frame + episode.length, video)
-        yield episode, frames
 
 
 def _outcomes(dataset: Dataset) -> dict[int, str]:

@@ -75,6 +75,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one key of the recipe"
     )
     parser.add_argument(
+        "--episodes",
+        type=Path,
+        metavar="FILE.json",
+        help="train on these alone, as `hpt quality --keep` lists them",
+    )
+    parser.add_argument(
         "--resume", action="store_true", help="go on with the run in OUT, to its recipe's last step"
     )
     parser.add_argument(
@@ -89,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     """Train; returns 0, or 130 when interrupted (the run is saved then)."""
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.dataset import open_dataset
+    from hpt_ros.dataset.selection import read_episode_list
     from hpt_ros.embodiment import Embodiment
     from hpt_ros.learning import train
     from hpt_ros.learning.distributed import processes
@@ -102,8 +109,11 @@ def run(args: argparse.Namespace) -> int:
         if not _is_dataset(args.data) and all_processes.first:
             _convert(args, robot, folder, report, resume=resume)
         all_processes.wait()
+        dataset = open_dataset(folder, robot, cache_root=args.cache)
+        if args.episodes:
+            dataset = dataset.select(read_episode_list(args.episodes))
         result = train(
-            open_dataset(folder, robot, cache_root=args.cache),
+            dataset,
             recipe,
             out,
             start=start_of(args),

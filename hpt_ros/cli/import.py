@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""`hpt import`: datasets of others (LeRobot v2 and v3, RLDS) to a dataset to pre-train on."""
+"""`hpt import`: datasets of others (LeRobot, RLDS, HDF5, Zarr) to a dataset to pre-train on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add = parser.add_argument
-    add("source", metavar="SOURCE", help="LeRobot dataset's folder, or a folder with *.tfrecord files (RLDS)")
+    add(
+        "source",
+        metavar="SOURCE",
+        help="LeRobot dataset's folder, a folder with *.tfrecord files (RLDS), HDF5 files, or a Zarr store",
+    )
     add("--out", required=True, metavar="DIR", help="folder of the new dataset")
     add("--embodiment", metavar="FILE", help="embodiment file that describes the data; left out: one is made")
     add("--name", default="", metavar="NAME", help="name of the embodiment that is made")

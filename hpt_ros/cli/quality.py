@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hpt_ros.dataset import Dataset, Episode
-    from hpt_ros.dataset.quality.checks import Finding
+    from hpt_ros.dataset.quality.checks import Finding, Quality
     from hpt_ros.dataset.quality.measure import ImageMeasures, ValueMeasures
 
 
@@ -31,24 +31,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embodiment", type=Path, metavar="FILE", help="embodiment file; left out: the one in the dataset"
     )
+    parser.add_argument(
+        "--min",
+        type=float,
+        default=1.0,
+        metavar="RATIO",
+        help="exit status 1 if a smaller fraction of the episodes than this has no error",
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FILE.json",
+        help="also write the numbers of the episodes without an error, for --episodes of convert and finetune",
+    )
     parser.add_argument("--json", action="store_true", help="also write the figures to REPORT.json")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, write the page and print the findings per check."""
+    """Measure, write the page and print the findings per check; returns 1 if too many episodes have an error."""
     import tempfile
 
     from hpt_ros.dataset import open_dataset
     from hpt_ros.embodiment import Embodiment
+    from hpt_ros.errors import Code, HptError
 
     _check_out(args.out, args.dataset)
+    if not 0.0 <= args.min <= 1.0:
+        raise HptError(
+            Code.OUT_OF_RANGE, "--min", args.min, expected="a fraction of the episodes from 0 to 1"
+        )
+    if args.keep is not None and args.keep.resolve().is_relative_to(args.dataset.resolve()):
+        raise HptError(
+            Code.CONFLICT,
+            "--keep",
+            args.keep,
+            problem="is {value} inside the dataset",
+            remedy="write the list beside it",
+        )
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     with tempfile.TemporaryDirectory() as folder:  # a report leaves no copy of depth and point clouds behind
-        _report(args, open_dataset(args.dataset, embodiment, cache_root=folder))
-    return 0
+        quality = _report(args, open_dataset(args.dataset, embodiment, cache_root=folder))
+    return 0 if quality.passes(args.min) else 1
 
 
-def _report(args: argparse.Namespace, dataset: Dataset) -> None:
+def _report(args: argparse.Namespace, dataset: Dataset) -> Quality:
     import itertools
     import json
 
@@ -88,6 +114,8 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> None:
     texts = {args.out: page(quality, str(args.dataset), thumbnails)}
     if args.json:
         texts[args.out.with_suffix(".json")] = json.dumps(quality.as_mapping(), indent=1) + "\n"
+    if args.keep:
+        texts[args.keep] = json.dumps(quality.keep()) + "\n"
     for path, text in texts.items():
         _write(path, text)
     console = Results(highlight=False, markup=False, soft_wrap=True)
@@ -97,7 +125,13 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> None:
             console.print(f"{check.severity}: {check.title}: {len(found)}; {_listed(found)}")
     if not quality.findings:
         console.print("nothing found")
+    for reason in dict.fromkeys(quality.not_assessed.values()):
+        names = [CHECKS[key].title for key, why in quality.not_assessed.items() if why == reason]
+        console.print(f"not assessed: {', '.join(names)}: {reason}")
+    if args.keep:
+        console.print(f"keep {len(quality.keep())} of {len(quality.episodes)} episodes")
     console.print(f"report: {', '.join(str(path) for path in texts)}")
+    return quality
 
 
 def _senses(

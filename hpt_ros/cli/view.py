@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embodiment",
         metavar="FILE",
-        help="for a bag: its embodiment file; left out: the one that it carries",
+        help="embodiment file; left out: the one that the bag or dataset carries",
     )
     parser.add_argument("--episode", type=int, default=0, metavar="N", help="number of the episode")
     parser.add_argument(
@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     import tempfile
 
     from hpt_ros.dataset import open_dataset
+    from hpt_ros.embodiment import Embodiment
 
     ending = Path(args.out).suffix if args.out else ""
     if args.out and ending not in ENDINGS:
@@ -62,13 +63,9 @@ def run(args: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory() as folder:
             dataset = open_dataset(_converted(source, args.embodiment, Path(folder)))
             _show(dataset, args)
-    elif args.embodiment:
-        raise HptError(
-            Code.UNEXPECTED, "--embodiment", args.source, problem="is given for {value}, which is no bag",
-            remedy="a dataset carries its own: leave it out",
-        )  # fmt: skip
     else:
-        _show(open_dataset(source), args)
+        embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
+        _show(open_dataset(source, embodiment), args)
     return 0
 
 

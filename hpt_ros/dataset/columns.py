@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import Feature
 from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_mapped
-from hpt_ros.dataset.tables import numbers, unreadable
+from hpt_ros.dataset.recognise import unreadable
+from hpt_ros.dataset.tables import numbers
 
 IN_MEMORY = ("state", "wrench", "tactile", "action")  # modalities whose columns are read into memory
 ON_DISK = ("depth", "pointcloud")  # those that are memory-mapped
@@ -90,7 +91,7 @@ class MappedColumns:
                         values[row : row + len(block)] = block
                         row += len(block)
             except (pa.ArrowException, OSError, ValueError) as error:
-                raise unreadable(file, error) from error
+                raise unreadable(file, "read as parquet", error) from error
         values.flush()
         return self.rows, *feature.shape
 

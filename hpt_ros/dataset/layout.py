@@ -12,15 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.tables import Record
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import JOINED, PER_STREAM
+
+if TYPE_CHECKING:
+    from hpt_ros.dataset.tables import Record
 
 VERSION = "v3.0"
 # Below a dataset's folder.

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES, read_report, reported_episodes
+from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import (
     ACTION,
@@ -19,6 +22,7 @@ from hpt_ros.dataset.layout import (
     DATA_FILE_MB,
     DATA_PATH,
     EMBODIMENT,
+    EPISODES,
     FILES_PER_CHUNK,
     INFO,
     LABELS,
@@ -29,7 +33,9 @@ from hpt_ros.dataset.layout import (
     features_of,
     integer_fps,
     joined_feature,
+    parquet_files,
 )  # fmt: skip
+from hpt_ros.dataset.recognise import recognise
 from hpt_ros.dataset.tables import Record, read_json, read_rows
 from hpt_ros.dataset.video import CODEC_NAME, PIXEL_FORMAT
 from hpt_ros.embodiment import Embodiment, require_match
@@ -49,12 +55,22 @@ class StoredFeature:
         shape: of one row's value.
         names: of its elements, flattened; None if there are none, or not one for each.
         depth: it is marked as depth, or has one channel.
+        codes: which distances a video of depth holds; None if it is none as lerobot stores it.
     """
 
     dtype: str
     shape: tuple[int, ...]
     names: tuple[str, ...] | None
     depth: bool
+    codes: DepthCodes | None = None
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether its values are numbers or logical: what others call it (string, language, depth, ...) is neither."""
+        try:
+            return np.dtype(self.dtype).kind in "fiub"
+        except TypeError:
+            return False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -112,17 +128,16 @@ def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> Info:
     Raises:
         DatasetError: no dataset, another version, or a key that is missing or of another type.
     """
-    if not root.is_dir():
+    if not root.exists():
         raise DatasetError(
             f"the dataset folder {str(root)!r} does not exist; give the folder that holds {INFO!r}"
         )
     try:
         info = read_json(root / INFO)
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f"{str(root)!r} has no {INFO!r}, so it is no LeRobot dataset; give a dataset folder, "
-            "or name the bags themselves"
-        ) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        kind = recognise(root)
+        what, remedy = (kind.name, kind.remedy) if kind else ("no LeRobot dataset", "give a dataset folder")
+        raise DatasetError(f"{str(root)!r} has no {INFO!r}, it is {what}; {remedy}") from error
     version = info.text("codebase_version")
     if version not in versions:
         remedy = (
@@ -133,6 +148,12 @@ def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> Info:
         raise DatasetError(
             f"dataset {str(root)!r} has codebase_version {version!r}, but {' or '.join(versions)} was "
             f"expected; {remedy}"
+        )
+    if version == VERSION and not parquet_files(root, EPISODES) and (root / "meta/episodes.jsonl").is_file():
+        raise DatasetError(
+            f"dataset {str(root)!r} has codebase_version {version!r}, but the files of v2.1 "
+            "(meta/episodes.jsonl); correct "
+            f"the version in {INFO}, or copy the dataset again"
         )
     fps = info.number("fps")
     if not 0.1 <= fps <= 1000:
@@ -163,7 +184,19 @@ def _stored_feature(feature: Record) -> StoredFeature:
         raise feature.wrong("shape", "height, width and channels")
     names = _flat_names(feature.values.get("names"), math.prod(shape))
     depth = pictures and (_is_marked_depth(feature) or len(shape) == 2 or 1 in (shape[0], shape[-1]))
-    return StoredFeature(dtype, tuple(shape), names, depth)
+    return StoredFeature(
+        dtype, tuple(shape), names, depth, _depth_codes(feature) if dtype == "video" else None
+    )
+
+
+def _depth_codes(feature: Record) -> DepthCodes | None:
+    info = feature.values.get("info")
+    if not isinstance(info, dict) or not str(info.get("video.pix_fmt")).startswith("gray12"):
+        return None
+    try:
+        return DepthCodes.from_info(info)
+    except ValueError as error:
+        raise feature.wrong("info", f"distances in order ({error})") from error
 
 
 def _is_marked_depth(feature: Record) -> bool:
@@ -267,8 +300,9 @@ def read_embodiment(root: Path, given: Embodiment | None) -> Embodiment:
     if not path.is_file():
         if given is None:
             raise DatasetError(
-                f"dataset {str(root)!r} has no {EMBODIMENT!r}; name the robot with --embodiment FILE, "
-                "or convert its bags with `hpt convert`"
+                f"dataset {str(root)!r} has no {EMBODIMENT!r}, so it was made elsewhere, or edited by lerobot, "
+                "which does "
+                "not copy it; make a dataset of it with `hpt import`, or name the robot with --embodiment FILE"
             )
         return given
     inside = Embodiment.load(path)

@@ -11,8 +11,9 @@ memory-mapped (`hpt_ros.dataset.columns`); frames are decoded once, by `hpt_ros.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from hpt_ros.dataset.layout import (
     DATA,
     EPISODES,
     INFO,
+    LABELS,
     STATE,
     EpisodeRow,
     features_of,
@@ -36,7 +38,9 @@ from hpt_ros.dataset.layout import (
     parquet_files,
 )
 from hpt_ros.dataset.metadata import Info, check_features, read_action_source, read_embodiment, read_info
-from hpt_ros.dataset.tables import integers, read_parquet, read_rows
+from hpt_ros.dataset.recognise import unreadable
+from hpt_ros.dataset.selection import check_known
+from hpt_ros.dataset.tables import integers, numbers, read_parquet, read_rows
 from hpt_ros.embodiment import Embodiment
 
 
@@ -76,20 +80,31 @@ class Dataset:
     files: tuple[Path, ...]  # every file that the content depends on, sorted
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # other features but videos: (N, *shape)
     action_source: str = ""  # what an action is, see `ACTION_SOURCES`; empty if the dataset does not say
+    labels: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # those of `LABELS` that there are: (N,)
     tasks: tuple[str, ...] = field(init=False)  # the episodes' task texts, sorted, each once
     task_index: NDArray[np.int64] = field(init=False)  # (N,), place of each tick's task in `tasks`
 
     def __post_init__(self) -> None:
         tasks = tuple(sorted({episode.task for episode in self.episodes}))
-        index = [tasks.index(episode.task) for episode in self.episodes]
-        lengths = [episode.length for episode in self.episodes]
+        index = np.zeros(len(self.action), dtype=np.int64)
+        for episode in self.episodes:
+            index[episode.start : episode.stop] = tasks.index(episode.task)
         object.__setattr__(self, "tasks", tasks)
-        object.__setattr__(self, "task_index", np.repeat(np.array(index, dtype=np.int64), lengths))
+        object.__setattr__(self, "task_index", index)
 
     @property
     def length(self) -> int:
-        """Number of ticks N."""
+        """Number of ticks N, those of episodes that were not selected included."""
         return int(self.action.shape[0])
+
+    def select(self, numbers: Sequence[int]) -> Dataset:
+        """Return the same dataset with these episodes alone; its arrays keep their rows.
+
+        Raises:
+            DatasetError: one is not there.
+        """
+        check_known(numbers, (episode.index for episode in self.episodes), f"dataset {str(self.root)!r}")
+        return replace(self, episodes=tuple(e for e in self.episodes if e.index in set(numbers)))
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -134,7 +149,7 @@ def open_dataset(
     robot = read_embodiment(root, embodiment)
     check_features(info, robot)
     episodes, meta_files = _read_episodes(info, robot)
-    state, action, arrays, data_files = _read_data(info, robot, episodes, cache_root)
+    state, action, arrays, labels, data_files = _read_data(info, robot, episodes, cache_root)
     videos = {span.path for episode in episodes for span in episode.videos}
     for path in sorted(videos):
         if not path.is_file():
@@ -143,7 +158,7 @@ def open_dataset(
                 "copy the dataset again or convert its bags again"
             )
     files = tuple(sorted({root / INFO, *meta_files, *data_files, *videos}))
-    return Dataset(root, robot, episodes, state, action, files, arrays, read_action_source(root))
+    return Dataset(root, robot, episodes, state, action, files, arrays, read_action_source(root), labels)
 
 
 def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
@@ -163,11 +178,26 @@ def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
                     )
                 yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     except (av.error.FFmpegError, IndexError, OSError) as error:
-        first = " ".join(str(error).split())[:200]
-        raise DatasetError(
-            f"video {str(path)!r} cannot be decoded ({first}); it is damaged or truncated: copy the dataset again or "
-            "convert its bags again"
-        ) from error
+        raise unreadable(path, "decoded", error) from error
+
+
+def episodes_with_frames(
+    dataset: Dataset,
+) -> Iterator[tuple[Episode, dict[str, Iterator[NDArray[np.uint8]]]]]:
+    """Yield each episode with the frames of each view; videos of many episodes are decoded once, in order."""
+    names = [stream.name for stream in dataset.embodiment.image_streams]
+    playing: dict[str, tuple[Path, int, Iterator[NDArray[np.uint8]]]] = {}
+    for episode in dataset.episodes:
+        frames: dict[str, Iterator[NDArray[np.uint8]]] = {}
+        for name, span in zip(names, episode.videos, strict=True):
+            path, place, video = playing.get(name, (None, 0, iter(())))
+            if path != span.path or place > span.first_frame:
+                place, video = 0, decode_video(span.path, dataset.embodiment.tick_hz)
+            for _ in islice(video, span.first_frame - place):
+                pass
+            frames[name] = islice(video, episode.length)
+            playing[name] = (span.path, span.first_frame + episode.length, video)
+        yield episode, frames
 
 
 def _read_episodes(info: Info, robot: Embodiment) -> tuple[tuple[Episode, ...], tuple[Path, ...]]:
@@ -218,14 +248,23 @@ def _read_data(
     robot: Embodiment,
     episodes: tuple[Episode, ...],
     cache_root: str | Path | None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], Mapping[str, NDArray[Any]], tuple[Path, ...]]:
+) -> tuple[
+    NDArray[np.float32],
+    NDArray[np.float32],
+    Mapping[str, NDArray[Any]],
+    Mapping[str, NDArray[Any]],
+    tuple[Path, ...],
+]:
     root = info.root
     # Row order is the global index; the files of v3.0 are numbered in that order.
     files = parquet_files(root, DATA)
     features = features_of(robot)
     held = [name for name, feature in features.items() if feature.modality in IN_MEMORY]
     large = {name: feature for name, feature in features.items() if feature.modality in ON_DISK}
-    tables = [read_parquet(path, ["index", "episode_index", *held], also=tuple(large)) for path in files]
+    labelled = [name for name in LABELS if name in info.features]
+    tables = [
+        read_parquet(path, ["index", "episode_index", *held, *labelled], also=tuple(large)) for path in files
+    ]
     total = sum(table.num_rows for table in tables)
     if total != info.total_frames:
         raise DatasetError(
@@ -251,4 +290,8 @@ def _read_data(
     # An embodiment without proprioception has a state of no numbers.
     state = vectors.pop(STATE, np.zeros((total, 0), dtype=np.float32))
     arrays = LazyArrays(vectors, MappedColumns(root, files, large, total, cache_root))
-    return state, action, arrays, files
+    labels = {
+        name: np.concatenate([numbers(table, name, 1, where)[:, 0] for table in tables]).astype(LABELS[name])
+        for name in labelled
+    }
+    return state, action, arrays, labels, files

@@ -12,7 +12,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpt_ros.dataset.layout import is_dataset
+from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.layout import EMBODIMENT, is_dataset
 
 _BEGIN_BYTES = 64
 # Folders below one that was named in which a dataset is looked for: Hugging Face's cache has three (snapshots/HASH).
@@ -37,6 +38,7 @@ HDF5 = Kind("an HDF5 file", "make a dataset of it with `hpt import`")
 ZARR = Kind("a Zarr store", "make a dataset of it with `hpt import`")
 TFRECORD = Kind("a TFRecord file", "make a dataset of its folder with `hpt import`")
 LEROBOT = Kind("a LeRobot dataset", "make a dataset of it with `hpt import`")
+OWN = Kind("a dataset of this project", "train on it as it is, or look at it with `hpt quality`")
 LEROBOT_1 = Kind("a LeRobot dataset of version 1", "bring it to version 2 with lerobot's own scripts first")
 PARQUET = Kind("a Parquet file", "give the folder of the whole dataset, which has meta/info.json")
 POINTER = Kind("a Git LFS pointer, not the file itself", "fetch the files with `git lfs pull`")
@@ -83,17 +85,35 @@ def _of_file(path: Path) -> Kind | None:
 
 def _of_folder(path: Path) -> Kind | None:
     if is_dataset(path):
-        return LEROBOT
+        return OWN if (path / EMBODIMENT).is_file() else LEROBOT
     if (path / "meta_data/info.json").is_file():
         return LEROBOT_1
     if any((path / name).is_file() for name in (".zgroup", ".zattrs", "zarr.json")):
         return ZARR
-    if (path / "metadata.yaml").is_file() or any(path.glob("*.mcap")) or any(path.glob("*.db3")):
+    bags = ("metadata.yaml", "*.mcap", "*.mcap.zstd", "*.db3", "*.db3.zstd", "*.bag")
+    if any(any(path.glob(ending)) for ending in bags):
         return BAG
     for endings, kind in ((ENDINGS_HDF5, HDF5), (ENDINGS_RLDS, TFRECORD)):
         if any(any(path.glob(ending)) for ending in endings):
             return kind
     return None
+
+
+def unreadable(path: Path, what: str, error: BaseException) -> DatasetError:
+    """Return the error of a file that a library refuses.
+
+    Args:
+        path: the file.
+        what: it cannot be, e.g. "decoded" or "read as parquet".
+        error: what the library raised.
+    """
+    kind = recognise(path)
+    if kind is POINTER:
+        return DatasetError(f"{str(path)!r} is {kind.name}; {kind.remedy}")
+    return DatasetError(
+        f"{str(path)!r} cannot be {what} ({' '.join(str(error).split())[:200]}); it is damaged or truncated: copy the "
+        "dataset again or convert its bags again"
+    )
 
 
 def find_below(path: Path) -> list[Path]:

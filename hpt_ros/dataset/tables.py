@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.recognise import unreadable
 from hpt_ros.errors import did_you_mean
 
 MOST_JSON_BYTES = 1 << 30  # a report of a hundred thousand episodes is a tenth of it
@@ -116,7 +117,7 @@ def read_json(path: Path, remedy: str = "copy the dataset again") -> Record:
     """
     try:
         content = json.loads(_text(path))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{str(path)!r} cannot be read as JSON ({_short(error)}); {remedy}") from error
@@ -184,7 +185,7 @@ def read_parquet(
             f"the dataset file {str(path)!r} is missing; copy the dataset again or convert its bags again"
         ) from error
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path, "read as parquet", error) from error
     return table
 
 
@@ -198,7 +199,7 @@ def read_rows(path: Path, columns: list[str], *, every: bool = False) -> Iterato
     try:
         rows = table.to_pylist()
     except (pa.ArrowException, ValueError, OverflowError, TypeError) as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path, "read as parquet", error) from error
     for number, row in enumerate(rows):
         yield Record(f"{str(path)!r}, row {number},", row)
 
@@ -285,15 +286,6 @@ def _flat(values: pa.Array, name: str, where: str, wanted: int) -> NDArray[np.fl
         )
     found: NDArray[np.float64] = np.asarray(values.to_numpy(zero_copy_only=False)).astype(np.float64)
     return found
-
-
-def unreadable(path: Path, error: BaseException) -> DatasetError:
-    """Return the error of a parquet file that Arrow refuses."""
-    return DatasetError(
-        f"{str(path)!r} cannot be read as parquet ({_short(error)}); it is damaged or truncated: copy the "
-        "dataset again "
-        "or convert its bags again"
-    )
 
 
 def _short(error: BaseException) -> str:

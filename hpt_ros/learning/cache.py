@@ -86,7 +86,10 @@ def open_cache(
 def dataset_digest(dataset: Dataset) -> str:
     """SHA-256 over the decode settings and the path and content of every file of the dataset."""
     views = [stream.name for stream in dataset.embodiment.image_streams]
-    return digest_of(dataset.files, dataset.root, CACHE_FORMAT, json.dumps([views, dataset.image_size]))
+    settings: list[Any] = [views, dataset.image_size]
+    if sum(episode.length for episode in dataset.episodes) < dataset.length:
+        settings.append([episode.index for episode in dataset.episodes])  # the others' frames are not decoded
+    return digest_of(dataset.files, dataset.root, CACHE_FORMAT, json.dumps(settings))
 
 
 Encode = Callable[[NDArray[Any]], NDArray[Any]]

@@ -38,6 +38,10 @@ class Sharded:
         self._policy, self._average, self._processes = policy, average, processes
         mesh = init_device_mesh(torch.device(processes.device).type, (processes.world,))
         whole = {parameter for parameter in losses.parameters() if not parameter.requires_grad}
+        for (
+            parameter
+        ) in losses.parameters():  # fully_shard takes no channels-last weights, as convolutions have here
+            parameter.data = parameter.data.contiguous()
         trunk = policy.trunk["trunk"]
         assert isinstance(trunk, Trunk)
         for block in trunk.blocks:

@@ -20,6 +20,7 @@ from pathlib import Path
 from hpt_ros.dataset import DatasetWriter
 from hpt_ros.dataset.append import ExistingDataset, open_existing
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES, EpisodeReport, Report
+from hpt_ros.dataset.selection import check_known
 from hpt_ros.embodiment import Deployment, Embodiment, require_match
 from hpt_ros.errors import HptError, did_you_mean
 from hpt_ros.observation import DecodeError, decode_on_one_thread
@@ -63,6 +64,7 @@ class Options:
         namespace: that the embodiment's relative topics lie in; None finds it in each bag.
         deployment: of the cell, for bags that do not carry it.
         beside: bags of the same session as the one that is converted, such as of cameras and arm.
+        episodes: numbers of those to keep, as they come without it; None for all.
         timing: what says when messages were measured, where it is not what the embodiment file states.
     """
 
@@ -81,6 +83,7 @@ class Options:
     namespace: str | None = None
     deployment: Deployment | None = None
     beside: tuple[str, ...] = ()
+    episodes: tuple[int, ...] | None = None
     timing: Timing = field(default_factory=Timing)
 
     @property
@@ -180,14 +183,16 @@ def convert(
         existing = open_existing(Path(out), robot)
     report.minimum_span_ticks = minimum_ticks(robot)
     with DatasetWriter(out, robot, overwrite=chosen.overwrite, existing=existing) as writer:
-        before = writer.episodes
+        before, met = writer.episodes, 0
         watch = Watch({job.number: job.length_s for job in jobs}, say)
         with watch.looking():
             for job, outcome in _run(jobs, writer.segments, chosen, watch):
                 if (converted := _result(job, outcome, report)) is not None:
-                    _append(writer, job, converted, report)
+                    met = _append(writer, job, converted, report, met)
                 watch.finished_one()
         say("writing", "", 1, 1)
+        if chosen.episodes is not None and met:
+            check_known(chosen.episodes, range(met), "the conversion of these bags")
         if writer.episodes == before:
             raise BagError(_nothing_left(report))
         writer.finish(report.as_mapping())
@@ -196,17 +201,25 @@ def convert(
     return report
 
 
-def _append(writer: DatasetWriter, job: Job, converted: Converted, report: Report) -> None:
-    """Add what became of one bag."""
+def _append(writer: DatasetWriter, job: Job, converted: Converted, report: Report, met: int) -> int:
+    """Add what became of one bag; return how many episodes were met so far, those that are not wanted included."""
     episodes = iter(converted.episodes)
+    wanted = job.options.episodes
     for entry in converted.reports:
         for index, span in enumerate(entry.spans):
             if span.ticks >= report.minimum_span_ticks:
-                entry.spans[index] = replace(span, episode_index=writer.episodes)
-                writer.append(next(episodes))
+                data = next(episodes)
+                if wanted is None or met in wanted:
+                    entry.spans[index] = replace(span, episode_index=writer.episodes)
+                    writer.append(data)
+                else:
+                    data.discard()
+                    entry.kept -= span.ticks
+                met += 1
     report.episodes += converted.reports
     if job.note:
         report.recovered_bags.append(job.note)
+    return met
 
 
 def _check_source(existing: ExistingDataset, options: Options) -> None:

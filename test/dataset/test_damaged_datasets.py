@@ -18,6 +18,21 @@ from hpt_ros.learning import open_cache
 from rosbag_tools.converting.convert import convert
 
 FOREIGN = ("v2.1 videos", "v2.1 images", "v3.0")
+ARRAYS = ("hdf5", "hdf5 of images", "zarr")
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory):
+    made = pytest.importorskip("support.foreign_arrays")
+    folder = tmp_path_factory.mktemp("arrays")
+    (folder / "robomimic").mkdir()
+    made.robomimic(folder / "robomimic/lift.hdf5")
+    places = (
+        folder / "robomimic",
+        made.aloha(folder / "aloha", True),
+        made.replay_buffer(folder / "buffer.zarr"),
+    )
+    return dict(zip(ARRAYS, places, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +73,7 @@ def ends_in_a_sentence(capfd, arguments, what):
 def import_mutated(foreign, tmp_path, capfd, seeds):
     done = 0
     for seed in seeds:
-        source = copy_of(foreign[FOREIGN[seed % len(FOREIGN)]], tmp_path / "source")
+        source = copy_of(list(foreign.values())[seed % len(foreign)], tmp_path / "source")
         what = mutate(source, seed)
         arguments = [
             "import",
@@ -105,6 +120,12 @@ def test_mutated_datasets_of_ours(own, tmp_path, capfd):
 @pytest.mark.parametrize("first", range(1000, 1600, 50))
 def test_many_mutated_datasets_of_others(foreign, tmp_path, capfd, first):
     import_mutated(foreign, tmp_path, capfd, range(first, first + 50))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(1000, 1300, 50))
+def test_many_mutated_arrays_of_others(arrays, tmp_path, capfd, first):
+    import_mutated(arrays, tmp_path, capfd, range(first, first + 50))
 
 
 @pytest.mark.slow

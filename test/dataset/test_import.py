@@ -178,7 +178,9 @@ def test_when_a_value_is_not_finite_expect_where(tmp_path):
 def test_a_dataset_of_this_project_needs_no_import(tmp_path, capsys):
     assert main(["import", str(write_v21(tmp_path / "source")), "--out", str(tmp_path / "out")]) == 0
     assert main(["import", str(tmp_path / "out"), "--out", str(tmp_path / "again")]) == 2
-    assert "is one of this project already" in capsys.readouterr().err
+    assert (
+        "is a dataset of this project, which is not imported; train on it as it is" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

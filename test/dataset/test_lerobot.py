@@ -1,26 +1,29 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""LeRobot itself opens what is written here. Slow: it wants an environment of its own, of several gigabytes.
+"""LeRobot itself opens, trains on and edits what is written here, and what it writes is imported.
 
-HPT_LEROBOT_PYTHON may name a Python that has it already.
+Slow: it wants an environment of its own, of several gigabytes, and Python 3.12 or 3.13. HPT_LEROBOT_PYTHON may name a
+Python that has it already.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hpt_ros.dataset import write_dataset
+from hpt_ros.cli.main import main
+from hpt_ros.dataset import open_dataset, write_dataset
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.learning import open_cache
 
-LEROBOT = "lerobot==0.4.4"
+LEROBOT = "lerobot[training]==0.6.1"
 
 # Runs in LeRobot's environment: opens the dataset and prints what it sees.
 SCRIPT = """
@@ -58,7 +61,7 @@ import json, sys
 import torch
 from lerobot.configs.types import FeatureType
 from lerobot.datasets.lerobot_dataset import LeRobotDataset, LeRobotDatasetMetadata
-from lerobot.datasets.utils import dataset_to_policy_features
+from lerobot.utils.feature_utils import dataset_to_policy_features
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.factory import make_pre_post_processors
@@ -97,8 +100,11 @@ print(json.dumps({"losses": losses, "inputs": sorted(inputs), "chunk": list(chun
 def lerobot_python(tmp_path_factory):
     if given := os.environ.get("HPT_LEROBOT_PYTHON"):
         return given
+    found = next(filter(None, map(shutil.which, ("python3.12", "python3.13"))), None)
+    if found is None:
+        pytest.skip("lerobot 0.6 wants Python 3.12 or 3.13")
     folder = tmp_path_factory.mktemp("lerobot")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([found, "-m", "venv", folder], check=True)
     python = Path(folder, "bin", "python")
     subprocess.run([python, "-m", "pip", "install", "--quiet", LEROBOT], check=True)
     return str(python)
@@ -153,6 +159,132 @@ def answer(python, script, dataset, folder):
     )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
+
+
+# Makes a dataset with LeRobot's own writer: colour and depth as videos, a reward and an end.
+MADE = """
+import sys
+import numpy as np
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+image = ["height", "width", "channels"]
+features = {
+    "observation.state": {"dtype": "float32", "shape": (3,), "names": ["a", "b", "c"]},
+    "action": {"dtype": "float32", "shape": (2,), "names": {"motors": ["a", "b"]}},
+    "observation.images.top": {"dtype": "video", "shape": (32, 48, 3), "names": image},
+    "observation.images.depth": {
+        "dtype": "video", "shape": (32, 48, 1), "names": image, "info": {"is_depth_map": True},
+    },
+    "next.reward": {"dtype": "float32", "shape": (1,), "names": None},
+    "next.done": {"dtype": "bool", "shape": (1,), "names": None},
+}
+made = LeRobotDataset.create("local/made", 10, features, root=sys.argv[1], robot_type="so101", use_videos=True)
+for episode in range(2):
+    for tick in range(8 + episode):
+        made.add_frame({
+            "observation.state": np.array([tick, episode, 1], np.float32),
+            "action": np.array([tick, -tick], np.float32),
+            "observation.images.top": np.full((32, 48, 3), 30 + 10 * tick, np.uint8),
+            "observation.images.depth": np.full((32, 48, 1), 500 + 10 * tick, np.uint16),
+            "next.reward": np.array([tick == 7], np.float32),
+            "next.done": np.array([tick == 7]),
+            "task": f"task {episode}",
+        })
+    made.save_episode()
+made.finalize()
+print("null")
+"""
+
+
+def edit(python, folder, operation, **options):
+    """Run lerobot-edit-dataset; options are its own, with dots as double underscores."""
+    words = [f"--{name.replace('__', '.')}={value}" for name, value in options.items()]
+    environment = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
+    environment |= {"HOME": str(folder), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [str(Path(python).with_name("lerobot-edit-dataset")), f"--operation.type={operation}", *words]
+    result = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def plain(robot, folder, count=3):
+    """A dataset of images, state and action, which lerobot can edit."""
+    random = np.random.default_rng(7)
+    episodes = []
+    for number, length in enumerate((6, 9, 7)[:count]):
+        images = np.stack(
+            [np.full((16, 24, 3), 40 + 60 * number + 5 * tick, np.uint8) for tick in range(length)]
+        )
+        vectors = random.uniform(-0.5, 0.5, (length, 6))
+        episodes.append(
+            (f"task {number % 2}", {"left": images, "right": 255 - images}, vectors[:, :4], vectors[:, 4:])
+        )
+    return write_dataset(folder, robot.embodiment, episodes), episodes
+
+
+def opened(folder, robot, capsys):
+    """The dataset as lerobot left it, after `hpt quality` read it."""
+    (folder.parent / "robot.yaml").write_text(robot.text)
+    command = ["quality", str(folder), "--out", str(folder.parent / "page.html")]
+    assert main([*command, "--min", "0"]) == 2
+    assert "edited by lerobot, which does not copy it" in capsys.readouterr().err
+    assert main([*command, "--min", "0", "--embodiment", str(folder.parent / "robot.yaml")]) in (0, 1)
+    return open_dataset(folder, robot.embodiment)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_lerobot_edits_the_dataset_and_we_read_what_it_makes(robot, tmp_path, lerobot_python, capsys):
+    source, episodes = plain(robot, tmp_path / "source")
+    actions = [episode[3].astype(np.float32) for episode in episodes]
+    common = {"repo_id": "local/source", "root": source}
+    (tmp_path / "keep.json").write_text("[0, 2]")
+
+    edit(lerobot_python, tmp_path, "delete_episodes", **common, new_repo_id="local/less", new_root=tmp_path / "less",
+         operation__episode_indices="[1]")  # fmt: skip
+    less = opened(tmp_path / "less", robot, capsys)
+    np.testing.assert_array_equal(less.action, np.concatenate([actions[0], actions[2]]))
+
+    keep = (tmp_path / "keep.json").read_text()
+    edit(lerobot_python, tmp_path, "split", **common, new_root=tmp_path / "split",
+         operation__splits=f'{{"keep": {keep}, "rest": [1]}}')  # fmt: skip
+    kept = opened(tmp_path / "split/keep", robot, capsys)
+    np.testing.assert_array_equal(kept.action, less.action)
+
+    # What lerobot deleted from has videos encoded anew, which it cannot put into one file with ours.
+    roots = f"['{source}', '{tmp_path / 'less'}']"
+    edit(lerobot_python, tmp_path, "merge", new_repo_id="local/both", new_root=tmp_path / "both",
+         operation__repo_ids="['local/source', 'local/less']", operation__roots=roots,
+         operation__concatenate_videos="false")  # fmt: skip
+    both = opened(tmp_path / "both", robot, capsys)
+    np.testing.assert_array_equal(both.action, np.concatenate([*actions, less.action]))
+    frames = open_cache(both, tmp_path / "cache").frames
+    expected = np.concatenate([episodes[number][1]["left"] for number in (0, 1, 2, 0, 2)])
+    np.testing.assert_allclose(frames[:, 0].mean(axis=(1, 2, 3)), expected.mean(axis=(1, 2, 3)), atol=4)
+
+    edit(lerobot_python, tmp_path, "modify_tasks", repo_id="local/both", root=tmp_path / "both",
+         operation__new_task="stack the cube")  # fmt: skip
+    assert open_dataset(tmp_path / "both", robot.embodiment).tasks == ("stack the cube",)
+
+    # Without an embodiment file it is a dataset of others.
+    assert main(["import", str(tmp_path / "both"), "--out", str(tmp_path / "again")]) == 0
+    np.testing.assert_array_equal(open_dataset(tmp_path / "again").action, both.action)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_what_lerobot_writes_is_imported(tmp_path, lerobot_python, capsys):
+    answer(lerobot_python, MADE, tmp_path / "made", tmp_path)
+    assert main(["import", str(tmp_path / "made"), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "labels kept: next.reward (next.reward), next.done (next.done)" in said
+    dataset = open_dataset(tmp_path / "out")
+    assert [(episode.task, episode.length) for episode in dataset.episodes] == [("task 0", 8), ("task 1", 9)]
+    assert dataset.embodiment.action.names == ("a", "b")
+    np.testing.assert_array_equal(dataset.state[:, 0], [*range(8), *range(9)])
+    np.testing.assert_array_equal(np.flatnonzero(dataset.labels["next.done"]), [7, 15])
+    expected = np.array([500 + 10 * tick for tick in (*range(8), *range(9))])
+    depth = dataset.arrays["observation.depth.depth"]
+    assert np.abs(depth.astype(int) - expected[:, None, None]).max() <= 1  # 12 bits for 10 m
 
 
 @pytest.mark.slow

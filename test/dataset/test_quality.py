@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from html.parser import HTMLParser
 
@@ -23,6 +24,7 @@ from hpt_ros.dataset.quality.measure import (
     ImageMeasures,
     measure_images,
 )
+from hpt_ros.dataset.quality.motion import log_dimensionless_jerk, most_switches
 from hpt_ros.dataset.quality.page import MOST_IMAGES, page
 from hpt_ros.embodiment import Embodiment
 
@@ -127,7 +129,11 @@ def wander(made):
 
 
 def assessed(folder, out):
-    assert main(["quality", str(folder), "--out", str(out), "--json"]) == 0
+    status = main(["quality", str(folder), "--out", str(out), "--json", "--min", "0"])
+    report = json.loads(out.with_suffix(".json").read_text())
+    # Whatever fraction is asked for, an error of the dataset as a whole fails.
+    of_all = [finding for finding in report["findings"] if finding["episode"] < 0]
+    assert status == any(report["checks"][finding["check"]]["severity"] == "error" for finding in of_all)
     return json.loads(out.with_suffix(".json").read_text())
 
 
@@ -403,3 +409,87 @@ def test_motion_too_slow_to_see_from_tick_to_tick_adds_up():
     change = measure_images(frames).change
     runs = np.diff(np.flatnonzero(np.concatenate([[True], change[1:] >= CHANGED_RATIO, [True]])))
     assert runs.max() <= 6
+
+
+def minimum_jerk(ticks):
+    """A reach of minimum jerk (Flash and Hogan 1985), from 0 to 1."""
+    t = np.linspace(0.0, 1.0, ticks)
+    return (10 * t**3 - 15 * t**4 + 6 * t**5)[:, None]
+
+
+def test_a_reach_of_minimum_jerk_has_the_smoothness_of_the_books_whatever_its_size_and_speed():
+    # T^3 / v_peak^2 * 720 / T^5 with v_peak = 1.875 / T.
+    expected = -np.log(720 / 1.875**2)
+    for size, dt_s in ((1.0, 0.001), (30.0, 0.001), (0.1, 0.02)):
+        assert log_dimensionless_jerk(size * minimum_jerk(2001), dt_s) == pytest.approx(expected, abs=0.01)
+    shaking = minimum_jerk(200) + 0.01 * np.sin(np.arange(200) * 2.0)[:, None]
+    assert log_dimensionless_jerk(shaking, 0.01) < expected - 3
+    assert log_dimensionless_jerk(np.ones((50, 2)), 0.1) is None
+    assert log_dimensionless_jerk(minimum_jerk(5), 0.1) is None
+
+
+def test_an_episode_that_shakes_is_less_smooth_than_the_others():
+    made = made_episodes()
+    arrays = in_memory(made)
+    shaking = arrays[4].action + 0.02 * np.sin(2.5 * np.arange(len(arrays[4].action)))[:, None]
+    arrays[4] = dataclasses.replace(arrays[4], action=shaking)
+    found = assess(ROBOT, arrays).of("smoothness")
+    assert [finding.episode for finding in found] == [4]
+    assert "log dimensionless jerk" in found[0].text
+
+
+@given(st.lists(st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0]), max_size=60))
+def test_a_gripper_is_switched_only_from_end_to_end(values):
+    commands = np.array(values)
+    ends = [value for value in values if value in (0.0, 1.0)]
+    changes = sum(a != b for a, b in itertools.pairwise(ends))
+    assert most_switches(commands, 10.0) <= 1  # a tick of 10 s
+    assert most_switches(commands, 1e-6) == changes
+
+
+def test_a_gripper_that_chatters_is_found_and_one_that_grasps_twice_is_not():
+    text = ROBOT.to_yaml().replace("rate_hz: 50.0, horizon", "grippers: [b], rate_hz: 50.0, horizon")
+    robot = Embodiment.loads(
+        text if "grippers" in text else text.replace("  horizon: 4", "  horizon: 4\n  grippers: [b]")
+    )
+    assert robot.action.grippers == ("b",)
+    found = {}
+    for name, half_period in (("chatter", 2), ("grasp", 10)):
+        arrays = in_memory(made_episodes())
+        switched = np.where((np.arange(len(arrays[0].action)) // half_period) % 2, 2.0, -2.0)
+        arrays[0] = dataclasses.replace(
+            arrays[0], action=np.stack([arrays[0].action[:, 0], switched], axis=1)
+        )
+        found[name] = [finding.episode for finding in assess(robot, arrays).of("chatter")]
+    assert found == {"chatter": [0], "grasp": []}
+
+
+def test_the_exit_status_is_of_errors_and_of_the_fraction_that_was_asked_for(tmp_path, capsys):
+    made = made_episodes()
+    darken(made)
+    folder = write(tmp_path / "dataset", made)
+    command = [
+        "quality",
+        str(folder),
+        "--out",
+        str(tmp_path / "report.html"),
+        "--keep",
+        str(tmp_path / "keep.json"),
+    ]
+    assert main(command) == 1
+    said = capsys.readouterr().out
+    assert f"keep {COUNT - 1} of {COUNT} episodes" in said
+    assert json.loads((tmp_path / "keep.json").read_text()) == [n for n in range(COUNT) if n != 3]
+    assert main([*command, "--min", "0.9"]) == 0
+    assert main([*command, "--min", "0.95"]) == 1
+    assert main([*command, "--min", "2"]) == 2
+    assert "--min is 2, expected a fraction of the episodes from 0 to 1" in capsys.readouterr().err
+
+
+def test_what_was_not_assessed_is_told_with_its_reason(good, tmp_path, capsys):
+    quality = assess(ROBOT, in_memory(made_episodes())[:3])
+    assert quality.not_assessed["outlier"] == "fewer than 8 episodes"
+    assert quality.not_assessed["chatter"] == "the embodiment file names no grippers"
+    assert "dark" not in quality.not_assessed
+    text = page(quality, "here")
+    assert "not assessed</span> unlike the others: fewer than 8 episodes" in text

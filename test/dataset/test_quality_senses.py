@@ -54,7 +54,7 @@ def report_of(tmp_path, made):
     ]
     folder = write_dataset(tmp_path / "dataset", robot, episodes)
     out = tmp_path / "report.html"
-    assert main(["quality", str(folder), "--out", str(out), "--json"]) == 0
+    assert main(["quality", str(folder), "--out", str(out), "--json", "--min", "0"]) == 0
     return json.loads(out.with_suffix(".json").read_text())
 
 

@@ -225,6 +225,24 @@ def test_weights_that_are_spread_over_two_processes_learn_what_one_does(
         train(mixture, recipe, two, resume=True)
 
 
+def test_image_encoders_are_spread_too(
+    file: Path, dataset_folder: Path, tmp_path: Path, cache_root: Path
+) -> None:
+    entries = [{"path": str(dataset_folder)}, {"path": str(file.parent / "slider")}]
+    seen = open_mixture(load_mixture(write_mixture(tmp_path, entries)), 0.3, 0)
+    policy = mapping_of_recipe()["policy"] | {"optional": ["image"]}
+    policy["image_encoder"] = {"kind": "small_cnn", "trainable": True, "channels": [8, 8]}
+    policy["stems"] = [
+        {"modality": "image", "widths": [16], "tokens": 2, "heads": 2, "head_width": 8, "dropout": 0.0},
+        *policy["stems"],
+    ]
+    changes = {"policy": policy, "iterations": 2, "validation_every": 2, "lr": 1e-4, "batch_size": 6}
+    train(seen, recipe_of(**changes), tmp_path / "one")
+    spread(seen, tmp_path / "two", recipe_of(**changes, shard=True), Start(), (None,))
+    a, b = (load_multi_checkpoint(tmp_path / run / "last").policy.tensors() for run in ("one", "two"))
+    assert difference(a, b) < 1e-6
+
+
 @pytest.mark.slow
 def test_weights_that_are_spread_and_partly_frozen_resume_bit_for_bit(
     mixture: Mixture, tmp_path: Path

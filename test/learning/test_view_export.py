@@ -104,7 +104,7 @@ def test_when_the_disk_fails_on_the_way_expect_nothing_left(dataset_folder, own_
     ("arguments", "words"),
     [
         (["export", "{data}", "--out", "out.npz"], "the format of 'out.npz' is not known"),
-        (["view", "{data}", "--out", "video.avi"], "a name ending in .mp4 or .rrd was expected"),
+        (["view", "{data}", "--out", "video.avi"], "expected a name ending in .mp4 or .rrd"),
         (["view", "{data}", "--episode", "9"], "--episode is 9, but dataset .* has the episodes 0 to 5"),
     ],
 )

@@ -125,3 +125,16 @@ def test_when_two_nodes_publish_the_clock_expect_rest_and_a_fault_that_names_bot
     rig.composition.remove(other)
     wait_for(lambda: rig.node.clear_fault()[0], "the fault cleared")
     rig.until_moving()
+
+
+def test_when_simulated_time_is_chosen_while_moving_but_nobody_publishes_it_expect_rest_and_motion_again_without_it():
+    with policy_rig() as rig:
+        node = rig.start()
+        rig.until_moving()
+        sent = len(rig.robot.commands)
+        node.set_parameters([Parameter("use_sim_time", value=True)])
+        wait_for(lambda: resting(rig, sent), "rest")
+        wait_for(lambda: "simulated time has not begun" in fault(rig), "the reason")
+        node.set_parameters([Parameter("use_sim_time", value=False)])
+        rig.until_moving()
+        assert node.counters()["faults"] == 0

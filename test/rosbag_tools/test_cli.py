@@ -107,4 +107,4 @@ def test_when_what_is_viewed_is_neither_expect_a_sentence(tmp_path, embodiment_f
     assert main(["view", str(tmp_path)]) == 2
     assert "meta/info.json" in capsys.readouterr().err
     assert main(["view", str(tmp_path), "--embodiment", str(embodiment_file)]) == 2
-    assert "which is no bag" in capsys.readouterr().err
+    assert "it is no LeRobot dataset; give a dataset folder" in capsys.readouterr().err

@@ -27,7 +27,7 @@ def mutate(root: Path, seed: int) -> str:
     files = sorted(path for path in root.rglob("*") if path.is_file())
     # Tables and JSON more often: videos are many bytes that all are the decoder's business.
     told = [path for path in files if path.suffix in (".json", ".jsonl", ".parquet", ".yaml")]
-    path = _one(random, told if random.random() < 0.85 else files)
+    path = _one(random, told if told and random.random() < 0.85 else files)
     kinds = [_bytes]
     if path.suffix in (".json", ".jsonl"):
         kinds = [_json] * 6 + [_bytes]

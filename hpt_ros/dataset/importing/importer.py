@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from hpt_ros.dataset.episode_writer import EpisodeData
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.importing.source import Source, SourceEpisode, Unread, to_name
-from hpt_ros.dataset.layout import ACTION, STATE, image_feature
+from hpt_ros.dataset.layout import ACTION, STATE, stream_feature
 from hpt_ros.dataset.writer import DatasetWriter
 from hpt_ros.embodiment import FORMAT, Embodiment
 from hpt_ros.embodiment.estimates import SLOWEST, default_horizon, widen_range
@@ -123,7 +123,10 @@ def _encoded(writer: DatasetWriter, robot: Embodiment, unread: Unread, task: str
 
 
 def _ticks(robot: Embodiment, episode: SourceEpisode) -> Iterator[dict[str, NDArray[Any]]]:
-    from hpt_ros.observation.pixels import resized_by_area  # OpenCV, only when it is needed
+    from hpt_ros.observation.pixels import (
+        resized_by_area,
+        resized_by_nearest,
+    )  # OpenCV, only when it is needed
 
     for what, vectors in (("state", episode.state), ("action", episode.action)):
         with np.errstate(over="ignore"):
@@ -134,8 +137,8 @@ def _ticks(robot: Embodiment, episode: SourceEpisode) -> Iterator[dict[str, NDAr
                 f"{episode.name} has the {what} {vectors[row, column]} in row {row}, element {column}, but finite "
                 "values of single precision were expected; fix the dataset, or leave the episode out with --skip-bad"
             )
-    videos = {stream.name: episode.frames[stream.name]() for stream in robot.image_streams}
-    streams = {stream.name: stream for stream in robot.image_streams}
+    streams = {stream.name: stream for stream in (*robot.image_streams, *robot.streams_of("depth"))}
+    videos = {name: episode.frames[name]() for name in streams}
     for row in range(len(episode.action)):
         values: dict[str, NDArray[Any]] = {ACTION: episode.action[row], STATE: episode.state[row]}
         values |= {label: labelled[row : row + 1] for label, labelled in episode.labels.items()}
@@ -146,7 +149,8 @@ def _ticks(robot: Embodiment, episode: SourceEpisode) -> Iterator[dict[str, NDAr
                     f"{episode.name} has {row} images of view {view!r} for {len(episode.action)} rows; it is cut "
                     "short: copy the dataset again, or leave the episode out with --skip-bad"
                 )
-            values[image_feature(view)] = resized_by_area(streams[view], image)
+            resized = resized_by_nearest if streams[view].modality == "depth" else resized_by_area
+            values[stream_feature(streams[view].modality, view)] = resized(streams[view], image)
         yield values
 
 
@@ -157,6 +161,12 @@ def make_embodiment(
 
     Episodes that cannot be read do not count if `skip_bad` is true, and are an error otherwise.
     """
+    if not source.views and not source.depths and not source.state_names:
+        raise DatasetError(
+            f"{source.where} has neither images nor a state that a policy could observe; name columns with "
+            "--state, of those "
+            f"that were left out: {', '.join(source.left_out)[:400] or 'none'}"
+        )
     lower = np.full(len(source.action_names), np.inf)
     upper = -lower
     speed, pull = np.zeros(len(lower)), np.zeros(len(lower))
@@ -182,15 +192,19 @@ def make_embodiment(
     ]
     period = 1.5 / source.fps
     streams: list[dict[str, Any]] = []
-    smallest = size or min(source.views.values(), key=math.prod, default=(0, 0))
-    for view in source.views:
-        streams.append(
-            {
-                "name": view, "modality": "image", "topic": f"/imported/{view}",
-                "type": "sensor_msgs/msg/CompressedImage", "rate_hz": float(source.fps), "tolerance_s": period,
-                "image": {"height": smallest[0] - smallest[0] % 2, "width": smallest[1] - smallest[1] % 2},
-            }
-        )  # fmt: skip
+    for modality, kind, views in (
+        ("image", "sensor_msgs/msg/CompressedImage", source.views),
+        ("depth", "sensor_msgs/msg/Image", source.depths),
+    ):
+        smallest = size or min(views.values(), key=math.prod, default=(0, 0))
+        for view in views:
+            streams.append(
+                {
+                    "name": view, "modality": modality, "topic": f"/imported/{view}", "type": kind,
+                    "rate_hz": float(source.fps), "tolerance_s": period,
+                    "image": {"height": smallest[0] - smallest[0] % 2, "width": smallest[1] - smallest[1] % 2},
+                }
+            )  # fmt: skip
     if source.state_names:
         streams.append(
             {
@@ -243,11 +257,12 @@ def _check_fit(source: Source, robot: Embodiment) -> None:
         raise DatasetError(
             f"{where} its tick_hz is {robot.tick_hz:g}, the data has {source.fps:g}; correct it"
         )
-    for stream in robot.image_streams:
-        if stream.name not in source.views:
+    views = {"image": source.views, "depth": source.depths}
+    for stream in robot.streams:
+        if stream.modality in views and stream.name not in views[stream.modality]:
             raise DatasetError(
-                f"{where} it has the view {stream.name!r}, the data has {', '.join(source.views) or 'none'}; name "
-                "streams after the data's views"
+                f"{where} it has the view {stream.name!r}, the data has "
+                f"{', '.join(views[stream.modality]) or 'none'}; name streams after the data's views"
             )
     for what, ours, theirs in (
         ("state", len(robot.state_names), len(source.state_names)),
@@ -255,7 +270,7 @@ def _check_fit(source: Source, robot: Embodiment) -> None:
     ):
         if ours != theirs:
             raise DatasetError(f"{where} its {what} has {ours} elements, the data has {theirs}; correct it")
-    others = sorted({stream.modality for stream in robot.streams} - {"image", "state", "language"})
+    others = sorted({stream.modality for stream in robot.streams} - {*views, "state", "language"})
     if others:
         raise DatasetError(
             f"{where} it has streams of {', '.join(others)}, which are not imported; remove them from the file"

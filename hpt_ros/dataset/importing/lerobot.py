@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.importing.images import decode_files, is_depth_file
 from hpt_ros.dataset.importing.source import (
@@ -49,6 +50,7 @@ from hpt_ros.dataset.layout import (
     parquet_files,
 )
 from hpt_ros.dataset.metadata import IMPORTED_VERSIONS, StoredFeature, path_inside, read_info, read_tasks
+from hpt_ros.dataset.recognise import unreadable
 from hpt_ros.dataset.tables import Record, integers, numbers, read_json_lines, read_parquet, read_rows
 from hpt_ros.embodiment.estimates import make_unique
 
@@ -96,7 +98,7 @@ class LeRobotSource:
         vectors = {
             name: int(np.prod(feature.shape))
             for name, feature in features.items()
-            if feature.dtype not in ("video", "image", "string", "language") and name not in COUNTERS
+            if feature.is_numeric and name not in COUNTERS
         }
         self._action = choose_columns(self.where, vectors, action, ACTIONS, "action")
         self._state = choose_columns(self.where, vectors, state, STATES, "state")
@@ -110,11 +112,12 @@ class LeRobotSource:
         depth = self._depth_views()
         keys = [
             name for name, feature in features.items()
-            if feature.dtype in ("video", "image") and name not in depth
+            if feature.dtype in ("video", "image") and (name not in depth or feature.codes is not None)
         ]  # fmt: skip
         names = [to_name(name.removeprefix(IMAGES).removeprefix(OBSERVATION)) for name in keys]
         self._keys = dict(zip(make_unique(names), keys, strict=True))
-        self.views = {view: features[key].size for view, key in self._keys.items()}
+        self.views = {view: features[key].size for view, key in self._keys.items() if key not in depth}
+        self.depths = {view: features[key].size for view, key in self._keys.items() if key in depth}
         taken = {*self._state, *self._action, *keys, *self.labels.values(), *COUNTERS, self._text}
         self.left_out = [
             f"{name} (depth)" if name in depth else name for name in features if name not in taken
@@ -175,7 +178,10 @@ class LeRobotSource:
             for view, key in self._keys.items():
                 if view in self._videos:
                     path, first_s = location.videos[view]
-                    found[view] = partial(decode_span, path, first_s, range(start, stop), self._info.fps)
+                    codes = self._info.features[key].codes if view in self.depths else None
+                    found[view] = partial(
+                        decode_span, path, first_s, range(start, stop), self._info.fps, codes
+                    )
                 else:
                     found[view] = partial(self._images, name, rows, key, view, start, stop)
             return found
@@ -284,14 +290,17 @@ class LeRobotSource:
         return self._opened[1]
 
 
-def decode_span(path: Path, first_s: float, rows: range, fps: float) -> Iterator[Image]:
-    """Yield the images of some rows of an episode in a video, uint8 RGB (height, width, 3).
+def decode_span(
+    path: Path, first_s: float, rows: range, fps: float, codes: DepthCodes | None = None
+) -> Iterator[Image]:
+    """Yield the images of some rows of an episode in a video, uint8 RGB (height, width, 3), or depth.
 
     Args:
         path: the video.
         first_s: time of the episode's first row in it.
         rows: of the episode, one after another.
         fps: rows a second.
+        codes: of a video of depth, which is yielded as uint16 (height, width), mm.
 
     Raises:
         DatasetError: it cannot be decoded, or an image does not lie at its time.
@@ -311,14 +320,15 @@ def decode_span(path: Path, first_s: float, rows: range, fps: float) -> Iterator
                 wanted_s = start_s + found / fps
                 if abs(at_s - wanted_s) > 0.5 / fps:
                     raise DatasetError(_mistimed(path, stream.average_rate, at_s, wanted_s, found, fps))
-                yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+                if codes is None:
+                    yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+                else:
+                    yield codes.millimetres(np.asarray(frame.to_ndarray(format="gray12le"), dtype=np.uint16))
                 found += 1
                 if found == len(rows):
                     return
     except (av.error.FFmpegError, IndexError, OSError, ValueError, OverflowError) as error:
-        raise DatasetError(
-            f"video {str(path)!r} cannot be decoded ({' '.join(str(error).split())[:120]}); copy the dataset again"
-        ) from error
+        raise unreadable(path, "decoded", error) from error
 
 
 def _mistimed(path: Path, rate: Any, at_s: float, wanted_s: float, found: int, fps: float) -> str:

@@ -8,13 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.importing.hdf5 import open_hdf5
 from hpt_ros.dataset.importing.lerobot import LeRobotSource
 from hpt_ros.dataset.importing.rlds import RldsSource
 from hpt_ros.dataset.importing.source import Source
-from hpt_ros.dataset.recognise import LEROBOT, TFRECORD, Kind, find_below, recognise
+from hpt_ros.dataset.importing.zarr_store import open_zarr
+from hpt_ros.dataset.recognise import HDF5, LEROBOT, TFRECORD, ZARR, Kind, find_below, recognise
 
 Open = Callable[[Path, float | None, Sequence[str] | None, Sequence[str] | None], Source]
-SOURCES: Mapping[Kind, Open] = {LEROBOT: LeRobotSource, TFRECORD: RldsSource}
+SOURCES: Mapping[Kind, Open] = {
+    LEROBOT: LeRobotSource,
+    TFRECORD: RldsSource,
+    HDF5: open_hdf5,
+    ZARR: open_zarr,
+}
 
 
 def open_source(

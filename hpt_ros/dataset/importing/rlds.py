@@ -9,11 +9,13 @@ https://www.tensorflow.org/tutorials/load_data/tfrecord (records, checksums) and
 
 from __future__ import annotations
 
+import gzip
 import struct
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +88,7 @@ class RldsSource:
         names = [to_name(key.removeprefix(STEPS).removeprefix("observation/")) for key in images]
         self._images = dict(zip(make_unique(names), images, strict=True))
         self.views = {view: size_of_file(columns[key][0], name) for view, key in self._images.items()}
+        self.depths: dict[str, tuple[int, int]] = {}
         self._dims = {key: sizes[key] for key in (*self._action, *self._state)}
         self.action_names, self.state_names = self._names(self._action), self._names(self._state)
         self._text = next(
@@ -210,8 +213,8 @@ def read_records(path: Path) -> Iterator[bytes]:
                 f"file {str(path)!r} has a wrong checksum at byte {at}; it is damaged: copy it again"
             )
 
-    with path.open("rb") as file:
-        while header := file.read(12):
+    with _opened(path) as file:
+        while header := _read(path, file, 12):
             at = file.tell() - len(header)
             if len(header) < 12:
                 raise DatasetError(f"file {str(path)!r} is cut short at byte {at}; copy it again")
@@ -221,12 +224,25 @@ def read_records(path: Path) -> Iterator[bytes]:
                 raise DatasetError(
                     f"file {str(path)!r} has a record of {length} bytes; it is no RLDS episode"
                 )
-            data = file.read(length)
-            end = file.read(4)
+            data, end = _read(path, file, length), _read(path, file, 4)
             if len(data) < length or len(end) < 4:
                 raise DatasetError(f"file {str(path)!r} is cut short at byte {at}; copy it again")
             check(data, struct.unpack("<I", end)[0], at)
             yield data
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """Open a file of records, which TensorFlow may have compressed."""
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    return cast(IO[bytes], gzip.open(path)) if compressed else path.open("rb")
+
+
+def _read(path: Path, file: IO[bytes], count: int) -> bytes:
+    try:
+        return file.read(count)
+    except (EOFError, OSError, zlib.error) as error:
+        raise DatasetError(f"file {str(path)!r} cannot be read ({error}); copy it again") from error
 
 
 def _example_class() -> Any:

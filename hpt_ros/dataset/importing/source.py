@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.errors import did_you_mean
 
-Image = NDArray[np.uint8]
+Image = NDArray[Any]  # uint8 RGB (height, width, 3); of a depth view uint16 (height, width), mm
 Frames = Callable[[], Iterator[Image]]
 
 # Names of the columns of action and state where none are named, the first that is there; of several all make the
@@ -53,7 +53,8 @@ class SourceEpisode:
         state: (length, D); (length, 0) if there is none.
         action: (length, Da).
         labels: column of `layout.LABELS` to its values, (length,).
-        frames: view to a function that decodes its images, uint8 RGB (height, width, 3), one a row.
+        frames: view to a function that decodes its images, one a row: colour uint8 RGB (height, width, 3), depth uint16
+            (height, width), mm, 0 where nothing was measured.
     """
 
     name: str
@@ -98,6 +99,11 @@ class Source(Protocol):
     @property
     def views(self) -> Mapping[str, tuple[int, int]]:
         """Names of the views and their size (height, width)."""
+        ...
+
+    @property
+    def depths(self) -> Mapping[str, tuple[int, int]]:
+        """Names of the depth views and their size (height, width)."""
         ...
 
     @property

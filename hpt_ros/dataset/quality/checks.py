@@ -19,6 +19,7 @@ from hpt_ros.dataset.quality.measure import (
     measure_dimensions,
     measure_episode,
 )
+from hpt_ros.dataset.quality.motion import CHATTER_S, CHATTER_SWITCHES
 from hpt_ros.embodiment import Embodiment
 
 # An episode that stands still for more than half its time teaches mostly to stand still.
@@ -134,6 +135,16 @@ CHECKS: dict[str, Check] = {
         "Look for dropped commands or jumps of the teleoperation device; filter it or record again.",
         "warning",
     ),
+    "smoothness": Check(
+        "less smooth than the others",
+        "Look at these episodes: tremor, collisions or hesitation; leave them out or record them again.",
+        "note",
+    ),
+    "chatter": Check(
+        "gripper chatter",
+        "Look for a bouncing button or a threshold without hysteresis in the teleoperation; record these again.",
+        "warning",
+    ),
     "limit": Check(
         "position limit touched",
         "Keep away from the limits while recording, or correct them in the embodiment file.",
@@ -167,6 +178,7 @@ class Quality:
     episodes: list[EpisodeQuality]
     dimensions: list[DimensionQuality]
     findings: list[Finding]
+    not_assessed: dict[str, str]  # key of a check to why it could find nothing
 
     def of(self, check: str) -> list[Finding]:
         """Return the findings of one check."""
@@ -175,6 +187,18 @@ class Quality:
     def count(self, severity: str) -> int:
         """Count the findings of one severity."""
         return sum(CHECKS[finding.check].severity == severity for finding in self.findings)
+
+    def keep(self) -> list[int]:
+        """Return the episodes without an error of their own, to keep."""
+        bad = {finding.episode for finding in self.findings if CHECKS[finding.check].severity == "error"}
+        return [entry.index for entry in self.episodes if entry.index not in bad]
+
+    def passes(self, least: float) -> bool:
+        """Return whether at least this fraction of the episodes, and the dataset as a whole, have no error."""
+        of_all = any(
+            finding.episode < 0 and CHECKS[finding.check].severity == "error" for finding in self.findings
+        )
+        return not of_all and len(self.keep()) >= least * len(self.episodes)
 
     def as_mapping(self) -> dict[str, Any]:
         """Return plain values, for JSON, with the checks and their remedies."""
@@ -196,10 +220,12 @@ def assess(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> Quality:
     findings = [finding for entry in measured for finding in _episode_findings(robot, entry)]
     findings += _duplicates(robot, episodes)
     findings += _outliers(robot, episodes, measured)
+    findings += _roughest(measured)
     findings += _dimension_findings(robot, dimensions)
     order = list(CHECKS)
     findings.sort(key=lambda finding: (order.index(finding.check), finding.episode))
-    return Quality(robot.name, robot.tick_hz, measured, dimensions, findings)
+    left = not_assessed(robot, episodes, measured)
+    return Quality(robot.name, robot.tick_hz, measured, dimensions, findings, left)
 
 
 def _episode_findings(robot: Embodiment, entry: EpisodeQuality) -> list[Finding]:
@@ -237,6 +263,9 @@ def _episode_findings(robot: Embodiment, entry: EpisodeQuality) -> list[Finding]
             "",
             f"peak jerk is {entry.peak_jerk:.0%} of turning the full acceleration around in one tick",
         )
+    for name, count in entry.switches.items():
+        if count >= CHATTER_SWITCHES:
+            add("chatter", name, f"gripper {name} is switched {count} times within {CHATTER_S:g} s")
     if entry.limit_ratio > 0:
         add("limit", "", f"{entry.limit_ratio:.1%} of the commands lie at or beyond a position limit")
     for name, ratio in entry.dropped_ratio.items():
@@ -339,6 +368,57 @@ def _outliers(
                 )
             )
     return found
+
+
+def _roughest(measured: Sequence[EpisodeQuality]) -> list[Finding]:
+    """Find episodes that are less smooth than the others: the measure has no absolute scale, see `motion`."""
+    known = [(entry.index, entry.smoothness) for entry in measured if entry.smoothness is not None]
+    if len(known) < OUTLIER_EPISODES:
+        return []
+    values = np.array([value for _, value in known])
+    middle = float(np.median(values))
+    return [
+        Finding(
+            "smoothness",
+            known[place][0],
+            "",
+            f"log dimensionless jerk {values[place]:.1f}, the median's {middle:.1f}",
+        )
+        for place in np.flatnonzero(robust_z(values) < -OUTLIER_Z).tolist()
+    ]
+
+
+def not_assessed(
+    robot: Embodiment, episodes: Sequence[EpisodeArrays], measured: Sequence[EpisodeQuality]
+) -> dict[str, str]:
+    """Return the checks that could find nothing, and why."""
+    few = f"fewer than {OUTLIER_EPISODES} episodes"
+    commands = {f"{name}.position" for name in robot.action.names}
+    unknown = all(episode.recorded is None for episode in episodes)
+    reasons = {
+        "frozen": (
+            not robot.image_streams and not any(e.sensed for e in episodes),
+            "no cameras, depth, wrench or points",
+        ),
+        "dark": (not robot.image_streams, "no cameras"),
+        "bright": (not robot.image_streams, "no cameras"),
+        "blind": (not robot.streams_of("depth"), "no depth camera"),
+        "dropped": (unknown, "the dataset has no report of its recordings"),
+        "resized": (unknown, "the dataset has no report of its recordings"),
+        "skew": (unknown, "the dataset has no report of its recordings"),
+        "offset": (
+            not commands & set(robot.state_names),
+            "no state element is the position of a commanded joint",
+        ),
+        "outlier": (len(episodes) < OUTLIER_EPISODES, few),
+        "smoothness": (
+            sum(e.smoothness is not None for e in measured) < OUTLIER_EPISODES,
+            f"{few} with motion",
+        ),
+        "chatter": (not robot.action.grippers, "the embodiment file names no grippers"),
+        "duplicate": (len(episodes) < 2, "one episode"),
+    }
+    return {check: reason for check, (applies, reason) in reasons.items() if applies}
 
 
 def _shape(robot: Embodiment, action: Floats, points: int = 32) -> Floats:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.dataset.quality.motion import log_dimensionless_jerk, most_switches
 from hpt_ros.embodiment import Embodiment
 
 Floats = NDArray[np.float64]
@@ -144,7 +145,9 @@ class EpisodeArrays:
 class EpisodeQuality:
     """One episode in numbers; ratios are 0..1, speeds are fractions of the limits and may exceed 1.
 
-    `speed_profile` is the largest speed within each of `PROFILE_POINTS` equal parts of the episode, one a tick at most.
+    `smoothness` is the log dimensionless jerk of the joints while they move, None if there is too little motion;
+    `switches` how often each gripper is switched within a second, at most; `speed_profile` the largest speed in each
+    of `PROFILE_POINTS` equal parts of the episode, one a tick at most.
     """
 
     index: int
@@ -158,6 +161,8 @@ class EpisodeQuality:
     peak_jerk: float
     limit_ratio: float
     path: float
+    smoothness: float | None
+    switches: dict[str, int]
     frozen_s: dict[str, float]
     dark_ratio: dict[str, float]
     bright_ratio: dict[str, float]
@@ -196,12 +201,12 @@ def _speed(robot: Embodiment, action: Floats) -> Floats:
     return robot.space.speeds(action)
 
 
-def _moving(robot: Embodiment, episode: EpisodeArrays) -> NDArray[np.bool_]:
+def find_motion(robot: Embodiment, state: Floats, action: Floats) -> NDArray[np.bool_]:
     """Return where the command or the arm moved since the tick before, (n,); false at the first."""
-    moving = np.zeros(len(episode.action), dtype=bool)
-    moving[1:] = _speed(robot, episode.action) >= STILL_RATIO
+    moving = np.zeros(len(action), dtype=bool)
+    moving[1:] = _speed(robot, action) >= STILL_RATIO
     if robot.space.joints_measured:
-        moving[1:] |= _speed(robot, robot.space.measured(episode.state)) >= STILL_RATIO
+        moving[1:] |= _speed(robot, robot.space.measured(state)) >= STILL_RATIO
     return moving
 
 
@@ -220,7 +225,7 @@ def _longest_run(mask: NDArray[np.bool_]) -> int:
 def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality:
     """Measure one episode of at least one tick."""
     dt_s, action = robot.dt_s, episode.action
-    moving = _moving(robot, episode)
+    moving = find_motion(robot, episode.state, episode.action)
     still = ~moving[1:]
     where = np.flatnonzero(moving)
     idle_start, idle_end = (
@@ -252,6 +257,8 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
         peak_jerk=_peak(jerk),
         limit_ratio=float(touched.mean()),
         path=float((np.abs(np.diff(counted, axis=0)) / (robot.upper - robot.lower)).sum()),
+        smoothness=_smoothness(robot, counted, where),
+        switches=_switches(robot, action),
         frozen_s=frozen,
         dark_ratio={v: float((p.brightness < DARK_LEVEL).mean()) for v, p in episode.images.items()},
         bright_ratio={v: float((p.brightness > BRIGHT_LEVEL).mean()) for v, p in episode.images.items()},
@@ -269,6 +276,27 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
         wrapped={} if recorded is None else dict(recorded.wrapped),
         speed_profile=_speed_profile(speed),
     )
+
+
+def _grippers(robot: Embodiment) -> NDArray[np.bool_]:
+    return np.array([name in robot.action.grippers for name in robot.action.names], dtype=bool)
+
+
+def _smoothness(robot: Embodiment, counted: Floats, moved: NDArray[np.intp]) -> float | None:
+    """Return the smoothness between the first and the last motion, of what is no gripper and has a range."""
+    if not len(moved):
+        return None
+    scaled = counted[max(moved[0] - 1, 0) : moved[-1] + 1] / (robot.upper - robot.lower)
+    joints = scaled[:, ~_grippers(robot)]
+    return log_dimensionless_jerk(joints, robot.dt_s) if joints.shape[1] else None
+
+
+def _switches(robot: Embodiment, action: Floats) -> dict[str, int]:
+    scaled = (action - robot.lower) / (robot.upper - robot.lower)
+    return {
+        robot.action.names[column]: most_switches(scaled[:, column], robot.dt_s)
+        for column in np.flatnonzero(_grippers(robot)).tolist()
+    }
 
 
 def _speed_profile(speed: Floats) -> list[float]:
@@ -302,7 +330,7 @@ def measure_dimensions(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> 
 
 def _resting(robot: Embodiment, episode: EpisodeArrays) -> NDArray[np.bool_]:
     """Return where nothing has moved for `REST_TICKS` ticks, (n,)."""
-    moving = _moving(robot, episode)
+    moving = find_motion(robot, episode.state, episode.action)
     moving[0] = True  # what was before is not known
     resting = ~moving
     for back in range(1, REST_TICKS):

@@ -122,10 +122,16 @@ def _findings_by_check(quality: Quality) -> str:
                     f"<td>{_places(found)}</td>{_text(check.remedy)}"
                 )
     head = [("", False), ("found", False), ("times", True), ("where", False), ("what to do", False)]
-    fine = ", ".join(check.title for key, check in CHECKS.items() if not quality.of(key))
+    left = quality.not_assessed
+    fine = ", ".join(check.title for key, check in CHECKS.items() if not quality.of(key) and key not in left)
     table = _table(head, rows, " stack") if rows else ""
-    return f"<h2>What was found</h2>{table}" + (
-        f'<p class="quiet"><span class="badge good">not found</span> {escape(fine)}</p>' if fine else ""
+    return (
+        f"<h2>What was found</h2>{table}"
+        + (f'<p class="quiet"><span class="badge good">not found</span> {escape(fine)}</p>' if fine else "")
+        + "".join(
+            f'<p class="quiet"><span class="badge note">not assessed</span> {escape(f"{CHECKS[key].title}: {why}")}</p>'
+            for key, why in left.items()
+        )
     )
 
 
@@ -154,6 +160,7 @@ def _plots(episodes: Sequence[EpisodeQuality]) -> str:
         ("peak acceleration / limit", lambda e: e.peak_acceleration, 1.0),
         ("peak jerk / turning the acceleration around in a tick", lambda e: e.peak_jerk, 1.0),
         ("path, joint ranges", lambda e: e.path, None),
+        ("smoothness (log dimensionless jerk)", lambda e: e.smoothness or 0.0, None),
     )
     figures = []
     for title, value, limit in entries:
@@ -286,6 +293,7 @@ def _all_figures(quality: Quality) -> str:
             + _number(_percent(entry.peak_velocity), "velocity" in bad)
             + _number(_percent(entry.peak_acceleration))
             + _number(_percent(entry.peak_jerk), "jerk" in bad)
+            + _number("" if entry.smoothness is None else f"{entry.smoothness:.1f}", "smoothness" in bad)
             + _number(_percent(entry.limit_ratio), "limit" in bad)
             + _number(f"{frozen_s:.1f}", frozen_s >= FROZEN_S)
             + _number(_percent(dark), "dark" in bad)
@@ -299,6 +307,7 @@ def _all_figures(quality: Quality) -> str:
         "velocity",
         "acceleration",
         "jerk",
+        "smoothness",
         "at limits",
         "frozen, s",
         "dark",

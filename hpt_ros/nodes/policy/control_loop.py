@@ -189,9 +189,8 @@ class ControlLoop:
                 if state is State.RUNNING:
                     words = f"simulated time stands still since {still_s:.1f} s"
                     self._interrupt(runtime, words, instant)
-            if (
-                self._clock.begun
-                and still_s > BRAKE_STILL_S
+            if (  # also where simulated time has not begun: use_sim_time was set while the robot moved
+                still_s > BRAKE_STILL_S
                 and runtime.controller.state is not State.RUNNING
                 and not runtime.controller.at_rest
             ):

@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""A list of episodes, as `hpt quality --keep` writes it: a JSON list of numbers, which LeRobot's tools take too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from hpt_ros.dataset.errors import DatasetError
+
+
+def read_episode_list(path: Path) -> tuple[int, ...]:
+    """Return the numbers in a file, each once, sorted.
+
+    Raises:
+        DatasetError: the file cannot be read, or is no list of numbers.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetError(
+            f"the list of episodes {str(path)!r} cannot be read ({' '.join(str(error).split())[:120]}); give a "
+            "file that "
+            "`hpt quality --keep` wrote"
+        ) from error
+    whole = isinstance(found, list) and all(
+        isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in found
+    )
+    if not whole or not found:
+        raise DatasetError(
+            f"the list of episodes {str(path)!r} is {found!r:.80}, but a JSON list of numbers was expected, as "
+            "[0, 2, 5]"
+        )
+    return tuple(sorted(set(found)))
+
+
+def check_known(wanted: Iterable[int], known: Iterable[int], where: str) -> None:
+    """Raise DatasetError if an episode is wanted that is not there."""
+    there = set(known)
+    missing = [number for number in wanted if number not in there]
+    if missing:
+        raise DatasetError(
+            f"the list of episodes names episode {missing[0]}, but {where} has {len(there)} episodes, {min(there)} to "
+            f"{max(there)}; take the list that was made of it"
+        )
