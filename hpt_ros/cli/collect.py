@@ -69,8 +69,7 @@ def run(args: argparse.Namespace) -> int:
         )  # fmt: skip
     if args.out.exists() and any(args.out.iterdir()):
         raise HptError(
-            Code.EMPTY, "--out", str(args.out),
-            problem="is {value}, which holds something already, so its bags might be another robot's",
+            Code.EXISTS, "--out", str(args.out), problem="is {value}, which holds something already",
             remedy="give an empty folder",
         )  # fmt: skip
     find_environment(args.env)
@@ -92,10 +91,9 @@ def run(args: argparse.Namespace) -> int:
                 terminal.bar("recording episodes", succeeded, args.episodes, f"{recorded - succeeded} failed")
             if recorded >= 10 and succeeded < recorded // 2:
                 raise HptError(
-                    Code.OUT_OF_RANGE,
-                    f"{arm.name} succeeded in {succeeded} of {recorded} episodes of {args.env}, but at least "
-                    "half", str(args.out), problem="was expected; the bags are in {value}",
-                    remedy=f"'hpt eval {args.policy} --env {args.env}' shows why",
+                    Code.OUT_OF_RANGE, f"{arm.name} in {args.env}", succeeded,
+                    problem=f"succeeded in {{value}} of {recorded} episodes", expected="at least half",
+                    remedy=f"'hpt eval {args.policy} --env {args.env}' shows why; the bags are in {str(args.out)!r}",
                 )  # fmt: skip
     Results().print(
         f"{recorded} bags in {args.out}: {succeeded} successes, {recorded - succeeded} failures, which conversion "

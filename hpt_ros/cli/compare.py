@@ -85,16 +85,17 @@ def _common_seeds(arms: list[list[Outcomes]], names: list[str]) -> list[int]:
         for outcomes in arm:
             if not outcomes.provenance.scenes_as(first):
                 raise HptError(
-                    Code.INVALID, repr(name), names[0],
-                    problem=f"has outcomes of {_scenes(outcomes)}, but {{value}} of {_scenes(arms[0][0])}, so "
-                    "their scenes differ", remedy="evaluate both in the same environment",
+                    Code.MISMATCH, repr(name), _scenes(outcomes),
+                    problem="has outcomes of {value}, so its scenes differ",
+                    expected=f"{_scenes(arms[0][0])}, as {names[0]!r} has",
+                    remedy="evaluate both in the same environment",
                 )  # fmt: skip
     seeds = sorted(
         set.intersection(*({episode.seed for episode in item.episodes} for arm in arms for item in arm))
     )
     if not seeds:
         raise HptError(
-            Code.MISSING, f"{names[0]!r} and {names[1]!r}", problem="have no scene in common",
+            Code.MISMATCH, f"{names[0]!r} and {names[1]!r}", problem="have no scene in common",
             remedy="evaluate both with the same --seed and --episodes",
         )  # fmt: skip
     return seeds

@@ -40,6 +40,7 @@ TFRECORD = Kind("a TFRecord file", "make a dataset of its folder with `hpt impor
 LEROBOT = Kind("a LeRobot dataset", "make a dataset of it with `hpt import`")
 OWN = Kind("a dataset of this project", "train on it as it is, or look at it with `hpt quality`")
 LEROBOT_1 = Kind("a LeRobot dataset of version 1", "bring it to version 2 with lerobot's own scripts first")
+ARRAY_RECORD = Kind("an ArrayRecord file", "write the dataset as TFRecord with TensorFlow Datasets first")
 PARQUET = Kind("a Parquet file", "give the folder of the whole dataset, which has meta/info.json")
 POINTER = Kind("a Git LFS pointer, not the file itself", "fetch the files with `git lfs pull`")
 ARCHIVE = Kind("an archive", "unpack it and give the folder")
@@ -76,8 +77,9 @@ def _of_file(path: Path) -> Kind | None:
             names = archive.namelist()
         inside = any(name.rpartition("/")[2] in (".zgroup", "zarr.json") for name in names)
         return ZARR if inside else ARCHIVE
-    if ".tfrecord" in path.name:
-        return TFRECORD
+    for part, kind in ((".tfrecord", TFRECORD), (".array_record", ARRAY_RECORD)):
+        if part in path.name:
+            return kind
     if begin.startswith(b"\x1f\x8b") or begin[:6] in (b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c"):
         return ARCHIVE
     return None
@@ -93,7 +95,11 @@ def _of_folder(path: Path) -> Kind | None:
     bags = ("metadata.yaml", "*.mcap", "*.mcap.zstd", "*.db3", "*.db3.zstd", "*.bag")
     if any(any(path.glob(ending)) for ending in bags):
         return BAG
-    for endings, kind in ((ENDINGS_HDF5, HDF5), (ENDINGS_RLDS, TFRECORD)):
+    for endings, kind in (
+        (ENDINGS_HDF5, HDF5),
+        (ENDINGS_RLDS, TFRECORD),
+        (("*.array_record*",), ARRAY_RECORD),
+    ):
         if any(any(path.glob(ending)) for ending in endings):
             return kind
     return None

@@ -28,7 +28,12 @@ def read_episode_list(path: Path) -> tuple[int, ...]:
     whole = isinstance(found, list) and all(
         isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in found
     )
-    if not whole or not found:
+    if found == []:
+        raise DatasetError(
+            f"the list of episodes {str(path)!r} names none; look at what `hpt quality` found, and list those "
+            "to keep yourself"
+        )
+    if not whole:
         raise DatasetError(
             f"the list of episodes {str(path)!r} is {found!r:.80}, but a JSON list of numbers was expected, as "
             "[0, 2, 5]"

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from hpt_ros.embodiment.commands import COMMANDS, MESSAGES, CommandType
-from hpt_ros.embodiment.commands.joint_jog import FORMS
 from hpt_ros.embodiment.kinds import (
     AXES,
     BASE_VELOCITY,
@@ -23,6 +21,8 @@ from hpt_ros.embodiment.kinds import (
     TWIST_ELEMENTS,
     VELOCITIES,
 )
+from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES, CommandType
+from hpt_ros.embodiment.message_types.joint_jog import FORMS
 from hpt_ros.embodiment.rotations import REPRESENTATIONS, elements
 from hpt_ros.embodiment.streams import (
     BY_ARRIVAL,
@@ -39,9 +39,12 @@ from hpt_ros.errors import Code
 from hpt_ros.structured import field
 
 MODES = ("absolute", "delta", "relative")
-ACTION_TYPES = tuple(COMMANDS)
 # Types that a file without outputs may have.
-ONE_COMMAND = tuple(name for name in MESSAGES if JOINT_POSITION in COMMANDS[name].kinds)
+ONE_COMMAND = tuple(
+    name
+    for name, command in COMMANDS.items()
+    if JOINT_POSITION in command.kinds and command.decode is not None
+)
 RECORDED_TYPE = "sensor_msgs/msg/JointState"
 SINGLE = "action"  # name of the one output of a file that lists none
 TOLERANCE_S = 0.1
@@ -107,7 +110,7 @@ class Recorded:
     """The topic that has an action's targets in recordings, since goals are no messages."""
 
     topic: str = field("topic name; a relative one lies in the namespace of the node")
-    type: str = field("message type", default=RECORDED_TYPE, choices=MESSAGES)
+    type: str = field("message type", default=RECORDED_TYPE, choices=COMMANDS)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class Output:
     topic: str = field(
         "name of the command's topic, or of the action; a relative one lies in the namespace of the node"
     )
-    type: str = field("message or action type", choices=ACTION_TYPES)
+    type: str = field("message or action type", choices=COMMANDS)
     kind: str = field("quantity commanded", default=JOINT_POSITION, choices=KINDS)
     names: tuple[str, ...] = field(
         "commanded joints, in the order of the message; of a base its axes, some of vx, vy, vz, wx, wy, wz; none if "
@@ -174,6 +177,11 @@ class Output:
         return COMMANDS[self.type]
 
     @property
+    def is_action(self) -> bool:
+        """Whether its commands are goals of an action, and not a topic's messages."""
+        return MESSAGE_TYPES[self.type].is_action
+
+    @property
     def cartesian(self) -> bool:
         """Whether it commands a tool's pose or twist."""
         return self.kind in CARTESIAN
@@ -191,7 +199,7 @@ class Output:
     @property
     def recorded_as(self) -> Recorded:
         """The topic that has its commands in recordings: its own, or that of an action's targets."""
-        if not self.command.is_action:
+        if not self.is_action:
             return Recorded(self.topic, self.type)
         return self.recorded or Recorded(f"{self.topic}/target")
 
@@ -446,7 +454,7 @@ def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> No
     for key, taken in (
         ("jog", output.kind == JOINT_VELOCITY),
         ("goal", output.command.own_speed),
-        ("recorded", output.command.is_action),
+        ("recorded", output.is_action),
     ):
         if getattr(output, key) is not None and not taken:
             raise EmbodimentError(

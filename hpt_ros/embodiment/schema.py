@@ -21,7 +21,6 @@ from hpt_ros.embodiment.continuous import agreed
 from hpt_ros.embodiment.space import ActionSpace
 from hpt_ros.embodiment.streams import (
     BY_STAMP,
-    JOINED,
     NAME,
     EmbodimentError,
     Stream,
@@ -29,6 +28,7 @@ from hpt_ros.embodiment.streams import (
     in_namespace,
 )
 from hpt_ros.errors import Code
+from hpt_ros.modalities import MODALITIES, Layout, Modality
 from hpt_ros.resources import config_path
 from hpt_ros.structured import (
     differences,
@@ -133,6 +133,12 @@ class Embodiment:
     def streams_of(self, modality: str) -> tuple[Stream, ...]:
         """Streams of one modality, in the file's order."""
         return tuple(stream for stream in self.streams if stream.modality == modality)
+
+    @cached_property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Modalities of its streams, in the order of the registry."""
+        there = {stream.modality for stream in self.streams}
+        return tuple(MODALITIES[name] for name in MODALITIES if name in there)
 
     def names_of(self, modality: str) -> tuple[str, ...]:
         """Names of the elements of a modality whose streams are joined to one vector ("state", "wrench")."""
@@ -297,6 +303,7 @@ def _checked(data: dict[str, Any], where: str) -> Embodiment:
     _check_names(embodiment, where)
     for stream in embodiment.streams:
         check_stream(stream, f"{where}, stream {stream.name!r}")
+    _check_alike(embodiment, where)
     check_action(embodiment.action, embodiment.streams, f"{where}, action")
     return embodiment
 
@@ -316,7 +323,11 @@ def _check_names(embodiment: Embodiment, where: str) -> None:
     for kind, values in (
         ("stream name", [stream.name for stream in embodiment.streams]),
         ("stream topic", [in_namespace(stream.topic) for stream in embodiment.streams]),
-        *((f"{modality} element", list(embodiment.names_of(modality))) for modality in JOINED),
+        *(
+            (f"{modality.name} element", list(embodiment.names_of(modality.name)))
+            for modality in embodiment.modalities
+            if modality.layout is Layout.JOINED
+        ),
     ):
         if (twice := _first_duplicate(values)) is not None:
             raise EmbodimentError(
@@ -324,25 +335,25 @@ def _check_names(embodiment: Embodiment, where: str) -> None:
                 problem=f"has the {kind} {{value}} twice, but each may stand once",
                 remedy="rename or remove one",
             )  # fmt: skip
-    _check_alike(embodiment, where)
 
 
 def _check_alike(embodiment: Embodiment, where: str) -> None:
     """Streams that enter one stem side by side must have one shape; the sizes of views are checked when needed."""
-    for modality in ("tactile", "pointcloud"):
-        shapes = {stream.name: stream.shape for stream in embodiment.streams_of(modality)}
-        if len(set(shapes.values())) > 1:
+    for modality in embodiment.modalities:
+        streams = embodiment.streams_of(modality.name)
+        shapes = {stream.name: stream.shape for stream in streams}
+        alike = modality.layout is Layout.STACKED and modality.same_size
+        if alike and len(set(shapes.values())) > 1:
             listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
             raise EmbodimentError(
-                Code.WRONG_SHAPE, where, problem=f"has {modality} streams of the shapes {listed}",
+                Code.WRONG_SHAPE, where, problem=f"has {modality.name} streams of the shapes {listed}",
                 expected="one shape for all", remedy="give them the same size",
             )  # fmt: skip
-    if len(embodiment.streams_of("language")) > 1:
-        names = ", ".join(stream.name for stream in embodiment.streams_of("language"))
-        raise EmbodimentError(
-            Code.DUPLICATE, where, problem=f"has the language streams {names}", expected="one at most",
-            remedy="keep one",
-        )  # fmt: skip
+        if modality.layout is Layout.TEXT and len(streams) > 1:
+            raise EmbodimentError(
+                Code.DUPLICATE, where, problem=f"has the {modality.name} streams {', '.join(shapes)}",
+                expected="one at most", remedy="keep one",
+            )  # fmt: skip
 
 
 def _first_duplicate(values: list[str]) -> str | None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.errors import HptError
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.errors import Code, HptError
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.sim.environment import Environment, HasExpert, Plan
 
@@ -48,7 +48,8 @@ def load_expert(environment: Environment) -> LoadedPolicy:
     """
     if not isinstance(environment, HasExpert):
         raise HptError(
-            f"the environment {environment.name!r} has no expert; name a checkpoint, hold or random"
-        )
+            Code.UNSUPPORTED, f"the environment {environment.name!r}", problem="has no expert",
+            remedy="name a checkpoint, hold or random",
+        )  # fmt: skip
     robot = environment.embodiment
     return LoadedPolicy(ExpertPolicy(environment), robot, "", robot.observation_horizon)

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.rollout import Episode
 
 FORMAT: Final = "hpt_ros/outcomes/1"
 _KEY: Final = b"hpt_ros"
+_OURS: Final = "give one that 'hpt eval --out' wrote"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,9 @@ def write_outcomes(path: Path, outcomes: Outcomes) -> None:
             Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise HptError(
-            f"the file of outcomes {str(path)!r} cannot be written ({error.strerror or error}); name another place, or "
-            "make room"
-        ) from error
+            Code.UNWRITABLE, f"the file of outcomes {str(path)!r}", cause=error,
+            remedy="name another place, or make room",
+        ) from error  # fmt: skip
 
 
 def read_outcomes(path: Path) -> Outcomes:
@@ -112,12 +113,11 @@ def read_outcomes(path: Path) -> Outcomes:
         table = pq.read_table(path)
     except FileNotFoundError as error:
         raise HptError(
-            f"the file of outcomes {str(path)!r} does not exist; 'hpt eval --out' writes one"
+            Code.NOT_FOUND, f"the file of outcomes {str(path)!r}", remedy="'hpt eval --out' writes one"
         ) from error
     except (OSError, pa.ArrowException) as error:
-        first = " ".join(str(error).split())[:200]
         raise HptError(
-            f"{str(path)!r} cannot be read as a file of outcomes ({first}); give one that 'hpt eval --out' wrote"
+            Code.UNREADABLE, f"the file of outcomes {str(path)!r}", cause=error, remedy=_OURS
         ) from error
     try:
         about = json.loads((table.schema.metadata or {}).get(_KEY, b"null"))
@@ -130,8 +130,9 @@ def read_outcomes(path: Path) -> Outcomes:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise HptError(
-            f"{str(path)!r} is no file of outcomes of the format {FORMAT}; give one that 'hpt eval --out' wrote"
-        ) from error
+            Code.UNREADABLE, repr(str(path)), problem="is no file of outcomes", expected=f"the format {FORMAT}",
+            remedy=_OURS,
+        ) from error  # fmt: skip
     return Outcomes(provenance, episodes)
 
 
@@ -148,9 +149,9 @@ def resumed(path: Path, provenance: Provenance) -> tuple[Episode, ...]:
     for name, value in here.items():
         if there[name] != value:
             raise HptError(
-                f"{str(path)!r} has outcomes with {name} {there[name]!r}, but this evaluation has {value!r}, so it "
-                "cannot go on there; name another --out"
-            )
+                Code.MISMATCH, f"{name} of the outcomes in {str(path)!r}", there[name],
+                expected=f"{value!r}, as this evaluation has", remedy="name another --out",
+            )  # fmt: skip
     return found.episodes
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = (
@@ -63,9 +63,9 @@ def success_interval(successes: int, episodes: int, confidence: float = CONFIDEN
 
     if episodes < 1 or not 0 <= successes <= episodes:
         raise HptError(
-            f"{successes} successes of {episodes} episodes were counted, but at least 1 episode and at most as many "
-            "successes were expected; run more episodes"
-        )
+            Code.OUT_OF_RANGE, "the number of successes", successes,
+            problem=f"is {{value}} of {episodes} episodes", expected="at least one episode, and no more successes",
+        )  # fmt: skip
     found = binomtest(successes, episodes).proportion_ci(confidence, method="wilson")
     return Interval(successes / episodes, float(found.low), float(found.high))
 
@@ -142,9 +142,9 @@ def compare_arms(a: NDArray[np.float64], b: NDArray[np.float64], *, seed: int = 
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not a.size or not b.size:
         raise HptError(
-            f"arms of the shapes {a.shape} and {b.shape} were to be compared, but the same scenes were expected, at "
-            "least one; run both arms on the same seeds"
-        )
+            Code.WRONG_SHAPE, "the arms", f"{a.shape} and {b.shape}", problem="have the shapes {value}",
+            expected="the same scenes, at least one", remedy="run both on the same seeds",
+        )  # fmt: skip
     solved_a, solved_b = a.mean(axis=0) > 0.5, b.mean(axis=0) > 0.5
     only_a, only_b = int((solved_a & ~solved_b).sum()), int((solved_b & ~solved_a).sum())
     return PairedComparison(

@@ -50,7 +50,6 @@ AWAKE_AT = 64  # things waiting that wake the thread although no tick is due
 Decoded = TypeVar("Decoded")
 LOOK = -1  # in place of a time: look at the clock
 SHORTEST_WAIT_S = 0.001  # where simulated time stands still just before a tick
-COSTLY = ("image", "depth", "pointcloud")  # modalities whose messages are decoded here
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +95,7 @@ class ObservationPipeline:
         horizon: int,
         optional: frozenset[str] = frozenset(),
         clock: Callable[[], int] | None = None,
+        own_thread: bool = True,
     ) -> None:
         """Start the thread.
 
@@ -106,6 +106,7 @@ class ObservationPipeline:
             optional: modalities that it can do without.
             clock: node time in ns, so that a tick is resolved the moment that it has settled; without one the time
                 is that of `look`.
+            own_thread: False: there is no thread, and `flush` does the work on its caller's.
         """
         self.embodiment = embodiment
         self.buffer = ObservationBuffer(embodiment, optional=optional)
@@ -141,8 +142,10 @@ class ObservationPipeline:
         self._outcomes: list[TickOutcome] = []
         self._restarts: list[str] = []
         self._internal = ""
-        self._thread = threading.Thread(target=self._work, name="observations", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        if own_thread:
+            self._thread = threading.Thread(target=self._work, name="observations", daemon=True)
+            self._thread.start()
 
     # --- from any thread -------------------------------------------------------------------------------------------
 
@@ -224,6 +227,10 @@ class ObservationPipeline:
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until everything handed over is worked off; False if it is not in time."""
+        if self._thread is None:
+            while self._inbox or self._looked_ns is not None:
+                self._turn()
+            return True
         with self._condition:
             self._looked_ns = LOOK if self._looked_ns is None and self._clock is not None else self._looked_ns
             self._condition.notify_all()
@@ -237,7 +244,8 @@ class ObservationPipeline:
             self._closed = True
             self._inbox.clear()
             self._condition.notify_all()
-        self._thread.join(2.0)
+        if self._thread is not None:
+            self._thread.join(2.0)
 
     # --- on the thread ---------------------------------------------------------------------------------------------
 
@@ -258,23 +266,28 @@ class ObservationPipeline:
                 if self._closed:
                     return
                 self._working = True
-                work = self._inbox.popleft() if self._inbox else None
-                looked_ns = None
-                if work is None:
-                    looked_ns, self._looked_ns = self._looked_ns, None
-                self._at_work, wanted, task = self._generation, self._wanted, self._task
-            try:
-                if work is not None:
-                    work()
-                elif looked_ns is not None:
-                    now_ns = looked_ns if self._clock is None else self._clock()
-                    if now_ns:  # 0: simulated time has not begun
-                        self._look(now_ns, wanted, task)
-            except Exception as error:
-                with self._condition:
-                    self._internal = (
-                        self._internal or f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
-                    )
+            self._turn()
+
+    def _turn(self) -> None:
+        """Do one piece of work, or look at the time if there is none."""
+        with self._condition:
+            work = self._inbox.popleft() if self._inbox else None
+            looked_ns = None
+            if work is None:
+                looked_ns, self._looked_ns = self._looked_ns, None
+            self._at_work, wanted, task = self._generation, self._wanted, self._task
+        try:
+            if work is not None:
+                work()
+            elif looked_ns is not None:
+                now_ns = looked_ns if self._clock is None else self._clock()
+                if now_ns:  # 0: simulated time has not begun
+                    self._look(now_ns, wanted, task)
+        except Exception as error:
+            with self._condition:
+                self._internal = (
+                    self._internal or f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+                )
 
     def _until_next_tick_s(self) -> float | None:
         """For how long nothing is due; a guess where time is simulated, corrected by `look`."""
@@ -384,7 +397,7 @@ class ObservationPipeline:
 
     def _newest_input(self, tick: Tick) -> tuple[int, int | None]:
         """Header stamp and steady arrival of the tick's newest image, or of its newest sample without images."""
-        streams = [stream for stream in self.embodiment.image_streams if stream.name in tick.images]
+        streams = [stream for stream in self.embodiment.image_streams if stream.name in tick.arrays]
         names = [stream.name for stream in streams or self.embodiment.streams]
         name = min(names, key=lambda item: tick.ages_s[item])
         stamp = tick.stamp_ns - round(tick.ages_s[name] * NS_PER_S)

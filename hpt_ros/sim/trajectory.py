@@ -94,6 +94,10 @@ class JointTrajectory:
         )
 
 
+# Row k: what the k-th derivative puts before t^(n-k), for n = 0 ... 5.
+_FACTORS: Final = np.array([[1.0] * 6, [0, 1, 2, 3, 4, 5], [0, 0, 2, 6, 12, 20]], dtype=np.float64)
+
+
 def interpolate(start: JointState, end: JointState, elapsed_s: float, duration_s: float) -> JointState:
     """The state `elapsed_s` after `start` on the way to `end`, which is reached after `duration_s`.
 
@@ -123,14 +127,13 @@ def interpolate(start: JointState, end: JointState, elapsed_s: float, duration_s
                 2.0 * d**4
             )
             coefficients[5] = (12.0 * away - 6.0 * (v0 + v1) * d + (a1 - a0) * d**2) / (2.0 * d**5)
-    powers = range(len(coefficients))
-    return JointState(
-        sum((c * t**n for n, c in zip(powers, coefficients, strict=True)), zero),
-        sum((n * c * t ** (n - 1) for n, c in zip(powers, coefficients, strict=True) if n), zero),
-        sum(
-            (n * (n - 1) * c * t ** (n - 2) for n, c in zip(powers, coefficients, strict=True) if n > 1), zero
-        ),
-    )
+    powers = t ** np.arange(len(coefficients))
+    derivatives = np.zeros((3, len(coefficients)))
+    derivatives[0] = powers
+    derivatives[1, 1:] = _FACTORS[1, 1 : len(coefficients)] * powers[:-1]
+    derivatives[2, 2:] = _FACTORS[2, 2 : len(coefficients)] * powers[:-2]
+    position, velocity, acceleration = derivatives @ np.array(coefficients)
+    return JointState(position, velocity, acceleration)
 
 
 class SampledTrajectory:

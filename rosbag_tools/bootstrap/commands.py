@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 
 from hpt_ros.embodiment.action import JUMPING_FRAMES, Output, RotationLimit
-from hpt_ros.embodiment.commands import COMMANDS
-from hpt_ros.embodiment.commands.joint_jog import DISPLACEMENTS
 from hpt_ros.embodiment.kinds import (
     BASE_VELOCITY,
     CARTESIAN,
@@ -21,7 +19,8 @@ from hpt_ros.embodiment.kinds import (
     JOINT_VELOCITY,
     TWIST_ELEMENTS,
 )
-from hpt_ros.embodiment.messages import says_nothing
+from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES
+from hpt_ros.embodiment.message_types.joint_jog import DISPLACEMENTS
 from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command
 from hpt_ros.observation.track import seconds
@@ -163,7 +162,7 @@ def find_command(
     rows: list[Floats] = []
     start_ns, end_ns = longest_clear((bag.start_ns, bag.end_ns), bag.set_backs())
     for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1):
-        if says_nothing(message.content):
+        if MESSAGE_TYPES[type_].empty(message.content):
             continue  # it does not count
         try:
             if output is None:

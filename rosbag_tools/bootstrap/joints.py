@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment.messages import says_nothing
+from hpt_ros.embodiment.message_types import joint_state
 from hpt_ros.embodiment.urdf import UrdfLimit, joint_limits
 from hpt_ros.errors import HptError
 from hpt_ros.observation.track import seconds
@@ -82,7 +82,7 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
     arrivals: array[float] = array("d")
     start_ns, end_ns = longest_clear((bag.start_ns, bag.end_ns), bag.set_backs())
     for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1):
-        if says_nothing(message.content):
+        if joint_state.empty(message.content):
             continue  # it does not count
         names, positions = (
             list(message.content.name),

@@ -12,6 +12,7 @@ from hpt_ros.embodiment.action import ONE_COMMAND
 from hpt_ros.embodiment.estimates import MARGIN_LEAST, MARGIN_SHARE, default_horizon
 from hpt_ros.embodiment.kinds import CARTESIAN_TWIST, JOINT_POSITION, JOINT_VELOCITY
 from hpt_ros.embodiment.urdf import UrdfLimit
+from hpt_ros.modalities import MODALITIES
 from rosbag_tools.bootstrap.actions import TRAJECTORY
 from rosbag_tools.bootstrap.bases import ODOMETRY_TYPE, TIMEOUT_S, Odometry
 from rosbag_tools.bootstrap.commands import JOG_TYPE, POSE_TYPE, STATE_TYPE, Command, Pose
@@ -193,7 +194,7 @@ def _streams(found: Found) -> list[tuple[str, list[str]]]:
 
 def _common(found: Found, topic: str, type_: str, rate_hz: float, modality: str = "") -> list[str]:
     late_s = found.lateness_s(topic)
-    if modality == "language":
+    if modality and MODALITIES[modality].holds:
         rate_hz, tolerance_s = TEXT_RATE_HZ, TEXT_TOLERANCE_S
     else:
         tolerance_s = _tolerance(rate_hz, late_s)

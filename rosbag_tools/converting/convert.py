@@ -298,8 +298,8 @@ def _rows(
     resampler = Resampler(pushed, source, options.optional)
     command = embodiment.action.topic
     topics = [leader.topic if leader and topic == command else topic for topic in resampler.topics]
-    for stream in embodiment.streams_of("language"):
-        # Said once, before the episode began.
+    for stream in (item for item in embodiment.streams if item.kind.holds):
+        # Sent once, before the episode began.
         earlier = deque(bag.messages([stream.topic], stop_ns=episode.start_ns), maxlen=1)
         for said in earlier:
             yield from resampler.push(said.topic, said.content, episode.start_ns)

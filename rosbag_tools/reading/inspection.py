@@ -233,8 +233,8 @@ def _skew(entry: TopicTimes, reference_ns: Integers, stamps_ns: Integers) -> Non
 
 def _claims(found: dict[str, TopicTimes], embodiment: Embodiment, bag: Bag) -> None:
     for stream in embodiment.streams:
-        tolerance_s = None if stream.modality == "language" else stream.tolerance_s
-        rate_hz = 0.0 if stream.modality == "language" or stream.holding else stream.rate_hz
+        tolerance_s = None if stream.kind.holds else stream.tolerance_s
+        rate_hz = 0.0 if stream.kind.holds or stream.holding else stream.rate_hz
         _claim(found, stream.topic, stream.type, rate_hz, tolerance_s, f"stream {stream.name}")
         if tolerance_s is not None:
             _point_out_silence(found[stream.topic], bag)

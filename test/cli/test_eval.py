@@ -48,7 +48,7 @@ def test_an_evaluation_goes_on_where_it_ended(evaluated, tmp_path, capsys):
 def test_another_arms_file_is_not_gone_on_with(evaluated, capsys):
     file = str(evaluated / "random.parquet")
     assert main(["eval", "hold", "--episodes", "2", "--out", file, *SHORT]) == 2
-    assert "policy 'random'" in capsys.readouterr().err
+    assert "is 'random', expected 'hold'" in capsys.readouterr().err
 
 
 def test_two_arms_are_compared_by_their_scenes(evaluated, capsys):
@@ -73,7 +73,7 @@ def test_a_folder_is_an_arm_with_several_training_seeds(evaluated, tmp_path, cap
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"environment_version": "0"}, "their scenes differ"), ({"time_limit_s": 9.0}, "their scenes differ")],
+    [({"environment_version": "0"}, "its scenes differ"), ({"time_limit_s": 9.0}, "its scenes differ")],
 )
 def test_evaluations_of_other_scenes_are_not_compared(evaluated, tmp_path, capsys, change, words):
     whole = read_outcomes(evaluated / "random.parquet")

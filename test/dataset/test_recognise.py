@@ -14,7 +14,18 @@ from support.foreign_dataset import write_v21, write_v30
 from support.tiny_senses import Senses
 
 from hpt_ros.cli.main import main
-from hpt_ros.dataset.recognise import BAG, HDF5, LEROBOT, OWN, POINTER, TFRECORD, ZARR, find_below, recognise
+from hpt_ros.dataset.recognise import (
+    ARRAY_RECORD,
+    BAG,
+    HDF5,
+    LEROBOT,
+    OWN,
+    POINTER,
+    TFRECORD,
+    ZARR,
+    find_below,
+    recognise,
+)
 from rosbag_tools.converting.convert import convert
 
 KINDS = ("bag folder", "bag file", "v2.1", "v3.0", "own", "hdf5", "zarr")
@@ -92,6 +103,9 @@ def test_things_are_known_by_how_they_begin_whatever_their_name(given, tmp_path)
     )
     assert recognise(tmp_path / "pointer.mp4") is POINTER
     assert recognise(tmp_path / "nothing") is None
+    (tmp_path / "bridge").mkdir()
+    (tmp_path / "bridge/bridge-train.array_record-00000-of-00001").write_bytes(bytes(10))
+    assert recognise(tmp_path / "bridge") is ARRAY_RECORD
 
 
 def test_a_folder_above_datasets_names_them(given, tmp_path, capsys):

@@ -214,3 +214,21 @@ def test_a_rate_of_ntsc_is_taken_for_the_whole_number(tmp_path, capsys):
     change_info(source, lambda info: info.update(fps=29.97))
     assert imported(source, tmp_path).embodiment.tick_hz == 30
     assert "note: 30 Hz was taken, meta/info.json states 29.97" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_counts_and_names_that_nobody_needs_may_lack(version, tmp_path):
+    source = write_v21(tmp_path / "source") if version == "v2.1" else write_v30(tmp_path / "source")
+
+    def lack(info):
+        for key in ("total_frames", "total_episodes", "total_tasks", "splits", "robot_type"):
+            info.pop(key, None)
+
+    change_info(source, lack)
+    assert [episode.task for episode in imported(source, tmp_path).episodes] == list(TASKS)
+
+
+def test_a_robot_may_be_named_in_a_list(tmp_path):
+    source = write_v21(tmp_path / "source")
+    change_info(source, lambda info: info.update(robot_type=["so100", "leader"]))
+    assert imported(source, tmp_path).embodiment.name == "so100_leader"

@@ -37,7 +37,10 @@ def test_a_list_of_episodes_is_checked(tmp_path):
     path = tmp_path / "keep.json"
     path.write_text("[5, 2, 2]")
     assert read_episode_list(path) == (2, 5)
-    for text in ("[]", "3", "[-1]", "[true]", '["1"]', "[0,"):
+    path.write_text("[]")
+    with pytest.raises(DatasetError, match="names none"):
+        read_episode_list(path)
+    for text in ("3", "[-1]", "[true]", '["1"]', "[0,"):
         path.write_text(text)
         with pytest.raises(DatasetError, match="the list of episodes"):
             read_episode_list(path)

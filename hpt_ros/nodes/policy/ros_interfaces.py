@@ -96,7 +96,7 @@ class RosInterfaces:
         on_deadman: Callable[[Any], None],
         on_goal: Callable[[str, str], None],
     ) -> None:
-        actions = [sender for sender in self._senders if sender.output.command.is_action]
+        actions = [sender for sender in self._senders if sender.output.is_action]
         plain = [sender for sender in self._senders if sender not in actions]
         self._outputs = [(sender, self._publisher(sender.kind, sender.topic)) for sender in plain]
         commanding = [publisher for _, publisher in self._outputs]
