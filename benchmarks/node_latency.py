@@ -41,7 +41,7 @@ from hpt_ros.nodes.common.executable import be_punctual
 from hpt_ros.nodes.common.fast_dds import profiles_variable
 from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.policies.baselines import HoldPolicy
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.resources import config_file
 
 # Without it half of the uncompressed pictures are lost between processes, which stops the robot.

@@ -77,8 +77,8 @@ def make_policy(size: str, views: int) -> Policy:
     """A policy with random weights, made so that its actions depend on its inputs."""
     torch.manual_seed(0)
     config = PolicyConfig(
-        embodiment="arm", action_dim=JOINTS, action_horizon=CHUNK, observation_horizon=HORIZON, state_dim=JOINTS,
-        views=views, image_height=HEIGHT, image_width=WIDTH, trunk=TrunkConfig.named(size),
+        embodiment="arm", action_dim=JOINTS, action_horizon=CHUNK, observation_horizon=HORIZON,
+        shapes={"state": (JOINTS,), "image": (views, HEIGHT, WIDTH, 3)}, trunk=TrunkConfig.named(size),
         image_encoder=ImageEncoderConfig(kind="resnet18"),
     )  # fmt: skip
     policy = Policy(config).eval()

@@ -15,7 +15,7 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,7 +40,7 @@ def field(
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
-    choices: tuple[str, ...] = (),
+    choices: Collection[str] = (),
 ) -> Any:
     """Declare a dataclass field with its description, unit and permitted range.
 
@@ -255,8 +255,8 @@ def _check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
         for index, item in enumerate(value):
             _check_range(item, metadata, f"{where}, item {index}")
         return
-    if isinstance(value, str) and metadata.get("choices") and value not in metadata["choices"]:
-        choices = metadata["choices"]
+    choices = metadata.get("choices", ())
+    if isinstance(value, str) and choices and value not in choices:
         hint = did_you_mean(value, choices)
         raise StructureError(f"{where} is {value!r}, but one of {', '.join(choices)} was expected{hint}")
     if isinstance(value, bool) or not isinstance(value, (int, float)):

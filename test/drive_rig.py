@@ -17,7 +17,7 @@ from rclpy.parameter import Parameter
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.policy.policy_node import PolicyNode
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 
 
 class Changing(Node):

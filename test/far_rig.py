@@ -18,7 +18,7 @@ from policy_rig import FILE, NS, ROBOT, Ramp, Rig, policy_rig
 
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.inference.inference_node import InferenceNode
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 
 
 def stamp_ns(time: Any) -> int:

@@ -37,7 +37,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import in_namespace
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.policy.policy_node import PolicyNode
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.resources import config_file
 
@@ -259,7 +259,8 @@ def nan_checkpoint(folder: Path) -> LoadedPolicy:
 
     torch.manual_seed(0)
     config = PolicyConfig(
-        embodiment=ROBOT.name, observation_horizon=1, action_horizon=ROBOT.action.horizon, state_dim=7, action_dim=7,
+        embodiment=ROBOT.name, observation_horizon=1, action_horizon=ROBOT.action.horizon, action_dim=7,
+        shapes={"state": (7,)},
         stems=(StemConfig(modality="state", tokens=2),), trunk=TrunkConfig(depth=1, width=32, heads=2),
     )  # fmt: skip
     policy = Policy(config).eval()

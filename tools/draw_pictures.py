@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Draw the pictures of the README and docs anew: ``.venv/bin/python tools/draw_pictures.py [model | demo]``."""
+"""Draw the pictures of the README and docs anew: ``.venv/bin/python tools/draw_pictures.py [model | house | demo]``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import house_diagram
 import model_diagram
 
 from hpt_ros.sim.physics import PRINT_QUALITY, Renderer
@@ -15,23 +16,27 @@ from hpt_ros.sim.tasks.feed_dog.scene import FeedDogScene
 from hpt_ros.sim.tasks.feed_dog.teleoperator import NO_VARIATION, ScriptedTeleoperator
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "feed_dog.png"
-MODEL = PICTURE.with_name("model.svg")
+MODEL, HOUSE = PICTURE.with_name("model.svg"), PICTURE.with_name("house.svg")
 SEED = 3  # a scene in which arm, bowl and dog stand clear of one another
 AT_S = 6.76  # the kibble is falling
 
 
 def main() -> int:
     """Draw what the command line names, or everything."""
-    wanted = sys.argv[1:] or ["model", "demo"]
-    if set(wanted) - {"model", "demo"}:
+    wanted = sys.argv[1:] or ["model", "house", "demo"]
+    if set(wanted) - {"model", "house", "demo"}:
         print(
-            f"draw_pictures: error: {' '.join(wanted)!r} is none of model, demo; name these", file=sys.stderr
+            f"draw_pictures: error: {' '.join(wanted)!r} is none of model, house, demo; name these",
+            file=sys.stderr,
         )
         return 2
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     if "model" in wanted:
         model_diagram.draw(MODEL)
         print(MODEL)
+    if "house" in wanted:
+        house_diagram.draw(HOUSE)
+        print(HOUSE)
     return draw_demo() if "demo" in wanted else 0
 
 

@@ -21,7 +21,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from hpt_ros.model.config import IMAGE, LANGUAGE, POINT_CLOUD, PolicyConfig
+from hpt_ros.modalities import IMAGE, LANGUAGE
+from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.modalities import Pictures
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.report import ALL_MODALITIES, example_configs, modality_table
@@ -73,7 +74,7 @@ def draw(path: Path) -> None:
         else:
             middle_title = "limits to [-1, 1]"
             middle_words = "of the training data" + (
-                "\n+ Fourier features" if stem.modality == POINT_CLOUD else ""
+                "\n+ Fourier features" if stem.modality == "pointcloud" else ""
             )
         change = Box(x, 7.1, WIDTH, 1.1, middle_title, middle_words, ENCODER)
         entries = Box(

@@ -148,10 +148,11 @@ def _senses(
         if name not in dataset.arrays:
             continue
         values = dataset.arrays[name][episode.start : episode.stop]
-        if feature.modality in ("depth", "pointcloud", "wrench"):
-            sensed[feature.stream or feature.modality] = measure_values(values)
-        if feature.modality in ("wrench", "tactile"):
-            vectors[feature.stream or feature.modality] = values.astype(np.float64)
+        joined, name = not feature.stream, feature.stream or feature.modality
+        if joined or feature.is_large:  # an array of one axis, such as a fingertip's, may well stay the same
+            sensed[name] = measure_values(values)
+        if not feature.is_large:
+            vectors[name] = values.astype(np.float64)
     return sensed, vectors
 
 

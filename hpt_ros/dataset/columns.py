@@ -26,8 +26,6 @@ from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_mapped
 from hpt_ros.dataset.recognise import unreadable
 from hpt_ros.dataset.tables import numbers
 
-IN_MEMORY = ("state", "wrench", "tactile", "action")  # modalities whose columns are read into memory
-ON_DISK = ("depth", "pointcloud")  # those that are memory-mapped
 COLUMN_FORMAT = "hpt_ros/column/1"
 _BATCH_BYTES = 1 << 24  # read at a time while a large column is written out
 

@@ -14,20 +14,11 @@ from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import LABELS, Feature, features_of, integer_fps
-from hpt_ros.dataset.statistics import (
-    FeatureStatistics,
-    depth_statistics,
-    point_cloud_statistics,
-    vector_statistics,
-)
+from hpt_ros.dataset.statistics import FeatureStatistics, vector_statistics
 from hpt_ros.dataset.video import BackgroundWriter
 from hpt_ros.embodiment import Embodiment
-
-# Modality to the statistics of its arrays.
-LARGE_STATISTICS: Mapping[str, Callable[[NDArray[Any]], FeatureStatistics]] = {
-    "depth": depth_statistics,
-    "pointcloud": point_cloud_statistics,
-}
+from hpt_ros.modalities import MODALITIES
+from hpt_ros.registry import load_location
 
 
 @dataclass(frozen=True)
@@ -79,10 +70,10 @@ class EpisodeWriter:
         self._files: dict[str, tuple[Path, BinaryIO]] = {}
         fps = integer_fps(embodiment)
         for name, feature in self._features.items():
-            if feature.modality == "image":
+            if feature.is_video:
                 path = folder / f"{stem}-{feature.stream}.mp4"
                 self._videos[name] = BackgroundWriter(path, fps, feature.shape[0], feature.shape[1])
-            elif feature.modality in LARGE_STATISTICS:
+            elif feature.is_large:
                 path = folder / f"{stem}-{feature.stream}.bin"
                 self._files[name] = path, path.open("wb")
             else:
@@ -126,7 +117,10 @@ class EpisodeWriter:
         statistics |= {name: video.statistics.result() for name, video in self._videos.items()}
         for name, (path, _) in self._files.items():
             feature = self._features[name]
-            statistics[name] = LARGE_STATISTICS[feature.modality](open_array(path, feature, self._length))
+            function: Callable[[NDArray[Any]], FeatureStatistics] = load_location(
+                MODALITIES[feature.modality].statistics
+            )
+            statistics[name] = function(open_array(path, feature, self._length))
         return EpisodeData(
             task=self._task,
             length=self._length,

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.embodiment.streams import JOINED, PER_STREAM
+from hpt_ros.modalities import MODALITIES, Layout
 
 if TYPE_CHECKING:
     from hpt_ros.dataset.tables import Record
@@ -38,8 +38,9 @@ FILES_PER_CHUNK = 1000
 DATA_FILE_MB, VIDEO_FILE_MB = 100, 200
 
 OBSERVATION, IMAGES = "observation.", "observation.images."
-STATE, WRENCH, ACTION = "observation.state", "observation.wrench", "action"
+STATE, ACTION = "observation.state", "action"
 # Column of the data files that is no feature of the robot to its dtype.
+VIDEO = "video"  # LeRobot's dtype of what is stored as frames
 COUNTERS: Mapping[str, str] = {
     "timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64", "task_index": "int64",
 }  # fmt: skip
@@ -69,15 +70,25 @@ class Feature:
     dtype: str
     shape: tuple[int, ...]
 
+    @property
+    def is_video(self) -> bool:
+        """Whether it is stored as frames, not as a column."""
+        return self.dtype == VIDEO
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its column is one of arrays of several axes, which an hour of does not fit into memory."""
+        return not self.is_video and len(self.shape) > 1
+
 
 def joined_feature(modality: str) -> str:
     """Return the feature's name of a modality whose streams make one vector."""
-    return f"{OBSERVATION}{modality}"
+    return f"{OBSERVATION}{MODALITIES[modality].folder or modality}"
 
 
 def stream_feature(modality: str, stream_name: str) -> str:
     """Return the feature's name of a stream that is a feature of its own."""
-    return f"{OBSERVATION}{'images' if modality == 'image' else modality}.{stream_name}"
+    return f"{joined_feature(modality)}.{stream_name}"
 
 
 def image_feature(stream_name: str) -> str:
@@ -88,16 +99,17 @@ def image_feature(stream_name: str) -> str:
 def features_of(embodiment: Embodiment) -> dict[str, Feature]:
     """Return the robot's features by name.
 
-    One per image, depth, tactile and point cloud stream, one vector each of state, wrench and action. The task's text
-    is no feature: datasets keep it per episode.
+    One per stream whose samples lie side by side with others, one vector each of modalities that are joined, and the
+    action. The task's text is no feature: datasets keep it per episode.
     """
     found: dict[str, Feature] = {}
-    for modality, dtype in PER_STREAM.items():
-        for stream in embodiment.streams_of(modality):
-            found[stream_feature(modality, stream.name)] = Feature(modality, stream.name, dtype, stream.shape)
-    for modality in JOINED:
-        if names := embodiment.names_of(modality):
-            found[joined_feature(modality)] = Feature(modality, "", "float32", (len(names),))
+    for modality in embodiment.modalities:
+        name, dtype, streams = modality.name, modality.stored_as, embodiment.streams_of(modality.name)
+        if modality.layout is Layout.STACKED:
+            for stream in streams:
+                found[stream_feature(name, stream.name)] = Feature(name, stream.name, dtype, stream.shape)
+        elif modality.layout is Layout.JOINED:
+            found[joined_feature(name)] = Feature(name, "", dtype, modality.shape(streams))
     found[ACTION] = Feature("action", "", "float32", (embodiment.action.dim,))
     return found
 
@@ -107,7 +119,7 @@ def data_schema(embodiment: Embodiment, labels: Iterable[str] = ()) -> pa.Schema
     fields = [
         pa.field(name, _column_type(feature))
         for name, feature in features_of(embodiment).items()
-        if feature.dtype != "video"
+        if not feature.is_video
     ]
     columns = {**{name: LABELS[name] for name in labels}, **COUNTERS}
     fields += [pa.field(name, pa.from_numpy_dtype(np.dtype(dtype))) for name, dtype in columns.items()]

@@ -39,8 +39,8 @@ from hpt_ros.dataset.recognise import recognise
 from hpt_ros.dataset.tables import Record, read_json, read_rows
 from hpt_ros.dataset.video import CODEC_NAME, PIXEL_FORMAT
 from hpt_ros.embodiment import Embodiment, require_match
-from hpt_ros.embodiment.streams import JOINED
 from hpt_ros.errors import did_you_mean
+from hpt_ros.modalities import Layout
 
 IMPORTED_VERSIONS = ("v2.0", "v2.1", "v3.0")  # of LeRobotDataset, by `hpt import`
 MOST_LENGTH = 1 << 24  # of an axis of a feature
@@ -238,12 +238,8 @@ def make_info(
 ) -> dict[str, Any]:
     """Return ``meta/info.json`` of a dataset of so many episodes, frames and tasks, with some of `LABELS`."""
     fps = integer_fps(embodiment)
-    names = {
-        "image": ["height", "width", "channels"],
-        "depth": ["height", "width"],
-        "pointcloud": ["point", "axis"],
-        "action": list(embodiment.action.names),
-    }
+    names = {modality.name: list(modality.axes) for modality in embodiment.modalities}
+    names["action"] = list(embodiment.action.names)
     features: dict[str, Any] = {}
     for key, feature in features_of(embodiment).items():
         elements = (
@@ -254,9 +250,9 @@ def make_info(
         features[key] = {
             "dtype": feature.dtype,
             "shape": list(feature.shape),
-            "names": names.get(feature.modality) or list(elements),
+            "names": names[feature.modality] or list(elements),
         }
-        if feature.modality == "image":
+        if feature.is_video:
             features[key]["info"] = _video_info(feature.shape[0], feature.shape[1], fps)
     for name, dtype in {**{name: LABELS[name] for name in labels}, **COUNTERS}.items():
         features[name] = {"dtype": dtype, "shape": [1], "names": None}
@@ -378,14 +374,18 @@ def check_features(info: Info, robot: Embodiment) -> None:
             f"{where} has fps {info.fps:g}, but embodiment {robot.name!r} has tick_hz {robot.tick_hz:g}; "
             "convert the bags again with this embodiment"
         )
-    for modality in ("image", "depth"):
-        sizes = {stream.shape[:2] for stream in robot.streams_of(modality)}
-        if len(sizes) > 1:
+    for modality in robot.modalities:
+        sizes = {stream.shape[:2] for stream in robot.streams_of(modality.name)}
+        if modality.layout is Layout.STACKED and len(sizes) > 1:
             raise DatasetError(
-                f"{where} has {modality} views of the sizes {sorted(sizes)} (height, width), but all views of a policy "
-                "must have one size; give them the same size in the embodiment file and convert again"
+                f"{where} has {modality.name} views of the sizes {sorted(sizes)} (height, width), but all views of a "
+                "policy must have one size; give them the same size in the embodiment file and convert again"
             )
-    names = {joined_feature(modality): list(robot.names_of(modality)) for modality in JOINED}
+    names = {
+        joined_feature(modality.name): list(robot.names_of(modality.name))
+        for modality in robot.modalities
+        if modality.layout is Layout.JOINED
+    }
     names[ACTION] = list(robot.action.names)
     for key, wanted in features_of(robot).items():
         feature = info.features.get(key)

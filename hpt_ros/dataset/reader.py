@@ -5,7 +5,7 @@
 Layout (codebase version v3.0, as the `lerobot` package 0.4 writes it): ``meta/info.json`` names the features and the
 path templates of data and videos; ``meta/episodes/**.parquet`` states where each episode's rows and frames are;
 ``data/**.parquet`` holds the vectors of many episodes per file; one mp4 holds the frames of many episodes.
-Vectors (state, wrench, tactile, action) are small and read into memory; depth and point clouds are written out once and
+Vectors are small and read into memory; arrays of several axes, as depth and point clouds, are written out once and
 memory-mapped (`hpt_ros.dataset.columns`); frames are decoded once, by `hpt_ros.learning.cache`.
 """
 
@@ -22,7 +22,7 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.dataset.columns import IN_MEMORY, ON_DISK, LazyArrays, MappedColumns, read_vectors
+from hpt_ros.dataset.columns import LazyArrays, MappedColumns, read_vectors
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import (
@@ -259,8 +259,8 @@ def _read_data(
     # Row order is the global index; the files of v3.0 are numbered in that order.
     files = parquet_files(root, DATA)
     features = features_of(robot)
-    held = [name for name, feature in features.items() if feature.modality in IN_MEMORY]
-    large = {name: feature for name, feature in features.items() if feature.modality in ON_DISK}
+    held = [name for name, feature in features.items() if not (feature.is_video or feature.is_large)]
+    large = {name: feature for name, feature in features.items() if feature.is_large}
     labelled = [name for name in LABELS if name in info.features]
     tables = [
         read_parquet(path, ["index", "episode_index", *held, *labelled], also=tuple(large)) for path in files

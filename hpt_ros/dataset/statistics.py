@@ -119,30 +119,34 @@ def depth_statistics(images: NDArray[np.uint16]) -> FeatureStatistics:
     return shaped
 
 
-def point_cloud_statistics(clouds: NDArray[np.float32]) -> FeatureStatistics:
-    """Return the statistics of point clouds (length, points, 3) per axis.
+def array_statistics(arrays: NDArray[Any]) -> FeatureStatistics:
+    """Return the statistics of arrays (length, ..., D) per element of the last axis, as of point clouds per coordinate.
 
-    Quantiles are over `_QUANTILE_POINTS` points, evenly spread.
+    Quantiles are over `_QUANTILE_POINTS` rows, evenly spread.
     """
-    total = np.zeros((2, 3))
-    count = clouds.shape[0] * clouds.shape[1]
-    for cloud in clouds:
-        total[0] += cloud.sum(axis=0, dtype=np.float64)
+    length, width = len(arrays), arrays.shape[-1]
+    rows = arrays.reshape(length, -1, width)
+    total = np.zeros((2, width))
+    count = length * rows.shape[1]
+    for row in rows:
+        total[0] += row.sum(axis=0, dtype=np.float64)
     mean = total[0] / count
-    for cloud in clouds:
-        total[1] += ((cloud - mean) ** 2).sum(axis=0)
+    for row in rows:
+        total[1] += ((row - mean) ** 2).sum(axis=0)
     result: FeatureStatistics = {
-        "min": np.min([cloud.min(axis=0) for cloud in clouds], axis=0),
-        "max": np.max([cloud.max(axis=0) for cloud in clouds], axis=0),
+        "min": np.min([row.min(axis=0) for row in rows], axis=0),
+        "max": np.max([row.max(axis=0) for row in rows], axis=0),
         "mean": mean,
         "std": np.sqrt(total[1] / count),
     }
     every = -(-count // _QUANTILE_POINTS)
-    sample = clouds.reshape(-1, 3)[::every].astype(np.float64)
+    sample = rows.reshape(-1, width)[::every].astype(np.float64)
     for key, quantile in QUANTILES.items():
         result[key] = np.quantile(sample, quantile, axis=0)
-    result = {key: value.astype(np.float64).reshape(1, 3) for key, value in result.items()}
-    result["count"] = np.array([len(clouds)])
+    # One axis for each but the first: it broadcasts to what a sample is.
+    shape = (*(1,) * (arrays.ndim - 2), width)
+    result = {key: value.astype(np.float64).reshape(shape) for key, value in result.items()}
+    result["count"] = np.array([length])
     return result
 
 

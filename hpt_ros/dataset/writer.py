@@ -44,7 +44,6 @@ from hpt_ros.dataset.layout import (
     STATE,
     STATISTICS,
     TASKS,
-    WRENCH,
     EpisodeRow,
     FileIndex,
     VideoStart,
@@ -53,6 +52,7 @@ from hpt_ros.dataset.layout import (
     image_feature,
     integer_fps,
     is_dataset,
+    joined_feature,
     statistics_columns,
 )
 from hpt_ros.dataset.metadata import make_info
@@ -255,16 +255,16 @@ def write_dataset(
     Args:
         out: the dataset's folder.
         embodiment: the robot.
-        episodes: task text; stream name to its arrays, uint8 (length, height, width, 3) for images, uint16
-            (length, height, width) for depth, float32 (length, n) for tactile, (length, points, 3) for point clouds,
-            and (length, Dw) under ``"wrench"`` for all wrenches; state (length, D); action (length, Da).
+        episodes: task text; stream name to its arrays (length, *sample), such as uint8 (length, height, width, 3) for
+            images, and the name of a joined modality other than the state to (length, D), such as ``"wrench"``; state
+            (length, D); action (length, Da).
         overwrite: replace a dataset that is there.
     """
     keys = {feature.stream: name for name, feature in features_of(embodiment).items() if feature.stream}
     with DatasetWriter(out, embodiment, overwrite=overwrite) as writer:
         for task, arrays, state, action in episodes:
             episode = writer.episode(task)
-            columns = {keys.get(name, WRENCH): values for name, values in arrays.items()}
+            columns = {keys.get(name) or joined_feature(name): values for name, values in arrays.items()}
             columns |= {STATE: state, ACTION: action}
             try:
                 for tick in range(len(action)):

@@ -12,11 +12,10 @@ from hpt_ros.embodiment.schema import (
     require_match,
 )
 from hpt_ros.embodiment.space import ActionSpace
-from hpt_ros.embodiment.streams import MODALITIES, EmbodimentError, ImageSpec, Stream
+from hpt_ros.embodiment.streams import EmbodimentError, ImageSpec, Stream
 
 __all__ = [
     "FORMAT",
-    "MODALITIES",
     "Action",
     "ActionSpace",
     "Deployment",

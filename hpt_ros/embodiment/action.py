@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from hpt_ros.embodiment.commands import COMMANDS, MESSAGES, CommandType
-from hpt_ros.embodiment.commands.joint_jog import FORMS
 from hpt_ros.embodiment.kinds import (
     AXES,
     BASE_VELOCITY,
@@ -23,6 +21,8 @@ from hpt_ros.embodiment.kinds import (
     TWIST_ELEMENTS,
     VELOCITIES,
 )
+from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES, CommandType, MessageType, by_path
+from hpt_ros.embodiment.message_types.joint_jog import FORMS
 from hpt_ros.embodiment.rotations import REPRESENTATIONS, elements
 from hpt_ros.embodiment.streams import (
     BY_ARRIVAL,
@@ -39,9 +39,12 @@ from hpt_ros.errors import Code
 from hpt_ros.structured import field
 
 MODES = ("absolute", "delta", "relative")
-ACTION_TYPES = tuple(COMMANDS)
 # Types that a file without outputs may have.
-ONE_COMMAND = tuple(name for name in MESSAGES if JOINT_POSITION in COMMANDS[name].kinds)
+ONE_COMMAND = tuple(
+    name
+    for name, command in COMMANDS.items()
+    if JOINT_POSITION in command.kinds and command.decode is not None
+)
 RECORDED_TYPE = "sensor_msgs/msg/JointState"
 SINGLE = "action"  # name of the one output of a file that lists none
 TOLERANCE_S = 0.1
@@ -107,7 +110,7 @@ class Recorded:
     """The topic that has an action's targets in recordings, since goals are no messages."""
 
     topic: str = field("topic name; a relative one lies in the namespace of the node")
-    type: str = field("message type", default=RECORDED_TYPE, choices=MESSAGES)
+    type: str = field("message type", default=RECORDED_TYPE, choices=COMMANDS)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class Output:
     topic: str = field(
         "name of the command's topic, or of the action; a relative one lies in the namespace of the node"
     )
-    type: str = field("message or action type", choices=ACTION_TYPES)
+    type: str = field("message or action type; with values any message type that is installed")
     kind: str = field("quantity commanded", default=JOINT_POSITION, choices=KINDS)
     names: tuple[str, ...] = field(
         "commanded joints, in the order of the message; of a base its axes, some of vx, vy, vz, wx, wy, wz; none if "
@@ -129,6 +132,11 @@ class Output:
         "put before the joints' names, which messages have without it, such as left/ where two arms have equal names; "
         "limits and grippers are given with it",
         default="",
+    )
+    values: tuple[str, ...] = field(
+        "paths of the joints' numbers in a message of whatever type, one for each name, such as data or position; a "
+        "bool is true from 0.5 on",
+        default=(),
     )
     rotation: str = field(
         "how the action vector holds an orientation; for cartesian_pose",
@@ -171,7 +179,19 @@ class Output:
     @property
     def command(self) -> CommandType:
         """What its messages or goals are."""
-        return COMMANDS[self.type]
+        command = self.message_type.command
+        assert command is not None  # the schema saw to it
+        return command
+
+    @property
+    def message_type(self) -> MessageType:
+        """What its messages are, or the action's goals."""
+        return by_path.any_type(self.type) if self.values else MESSAGE_TYPES[self.type]
+
+    @property
+    def is_action(self) -> bool:
+        """Whether its commands are goals of an action, and not a topic's messages."""
+        return self.message_type.is_action
 
     @property
     def cartesian(self) -> bool:
@@ -191,7 +211,7 @@ class Output:
     @property
     def recorded_as(self) -> Recorded:
         """The topic that has its commands in recordings: its own, or that of an action's targets."""
-        if not self.command.is_action:
+        if not self.is_action:
             return Recorded(self.topic, self.type)
         return self.recorded or Recorded(f"{self.topic}/target")
 
@@ -406,6 +426,15 @@ def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> Non
 
 def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> None:
     check_recorded_topic(output.topic, where)
+    if not output.values and output.type not in COMMANDS:
+        raise EmbodimentError(
+            Code.UNKNOWN, f"{where}, type", output.type, known=COMMANDS, remedy="correct it, or give values",
+            problem="is {value}, and no values give the paths of its numbers",
+        )  # fmt: skip
+    if output.values and not by_path.is_message_type(output.type):
+        raise EmbodimentError(
+            Code.INVALID, f"{where}, type", output.type, expected="one such as std_msgs/msg/Bool"
+        )
     if not NAME.fullmatch(output.name):
         raise EmbodimentError(
             Code.INVALID, where,
@@ -430,6 +459,8 @@ def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> No
                 Code.WRONG_SHAPE, where, len(output.names), problem="has {value} names", remedy=output.command.several,
                 expected=f"one, which is all that {output.type} moves",
             )  # fmt: skip
+    if output.values:
+        _check_values(output, where)
     framed = output.cartesian or (output.kind in VELOCITIES and bool(output.frame_id))
     for key, default, wanted in (
         ("names", (), not output.cartesian),
@@ -446,7 +477,7 @@ def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> No
     for key, taken in (
         ("jog", output.kind == JOINT_VELOCITY),
         ("goal", output.command.own_speed),
-        ("recorded", output.command.is_action),
+        ("recorded", output.is_action),
     ):
         if getattr(output, key) is not None and not taken:
             raise EmbodimentError(
@@ -468,6 +499,29 @@ def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> No
             )  # fmt: skip
     if output.cartesian:
         _check_cartesian(output, streams, where)
+
+
+def _check_values(output: Output, where: str) -> None:
+    """Raise EmbodimentError for paths that do not fit the names, and those to which nothing can be written."""
+    if len(output.values) != len(output.names):
+        raise EmbodimentError(
+            Code.WRONG_SHAPE, where, problem=f"has {len(output.values)} values and {len(output.names)} names",
+            expected="a path for each name", remedy="correct one of them",
+        )  # fmt: skip
+    for path in output.values:
+        if not by_path.is_path(path):
+            raise EmbodimentError(
+                Code.INVALID,
+                where,
+                path,
+                problem="has the path {value} among its values",
+                expected=by_path.FORM,
+            )
+        if not by_path.is_written(path):
+            raise EmbodimentError(
+                Code.INVALID, where, path, problem="has the path {value} among its values",
+                expected="fields, of which the last may have a number in brackets, since a command is written to them",
+            )  # fmt: skip
 
 
 def _both_ways(limit: JointLimit) -> JointLimit:
@@ -500,10 +554,21 @@ def _check_cartesian(output: Output, streams: tuple[Stream, ...], where: str) ->
             problem="is {value}, which jumps when the robot corrects its position (REP 105)",
             remedy="use a frame that is fixed to the robot, such as base_link",
         )  # fmt: skip
-    poses = [stream.name for stream in streams if stream.type == "geometry_msgs/msg/PoseStamped"]
+    poses = {
+        stream.name: stream
+        for stream in streams
+        if stream.type == "geometry_msgs/msg/PoseStamped" or stream.frame
+    }
     if output.pose not in poses:
         raise EmbodimentError(
             Code.INVALID, f"{where}, pose", output.pose,
-            problem="is {value}, but the streams of geometry_msgs/msg/PoseStamped are "
+            problem="is {value}, but the streams of geometry_msgs/msg/PoseStamped or of transforms are "
             f"{', '.join(poses) or 'none'}", remedy="add a stream with the measured pose and name it",
+        )  # fmt: skip
+    frame = poses[output.pose].frame
+    if frame and frame.lstrip("/") != output.frame_id.lstrip("/"):
+        raise EmbodimentError(
+            Code.CONFLICT, f"{where}, frame_id", output.frame_id,
+            problem=f"is {{value}}, but its pose {output.pose!r} is in the frame {frame!r}",
+            remedy="give both one frame",
         )  # fmt: skip

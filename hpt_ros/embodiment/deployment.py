@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hpt_ros.embodiment.action import ACTION_TYPES, JointLimit, Output, RotationLimit
+from hpt_ros.embodiment.action import JointLimit, Output, RotationLimit
+from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES
 from hpt_ros.embodiment.schema import Embodiment, comparable, require_match
 from hpt_ros.embodiment.streams import (
     BY_ARRIVAL,
     BY_STAMP,
-    SAME_CONTENT,
     EmbodimentError,
     Stream,
     with_prefix,
@@ -61,7 +61,7 @@ class StreamDeployment:
     )
     type: str | None = field(
         "message type, one with the same content, such as CompressedImage in place of Image",
-        default=None, choices=tuple(name for group in SAME_CONTENT for name in group),
+        default=None, choices=MESSAGE_TYPES,
     )  # fmt: skip
     time: str | None = field(
         "what says when a message was measured: its stamp or its arrival",
@@ -80,7 +80,7 @@ class OutputDeployment:
 
     topic: str | None = field("topic name of the command", default=None)
     type: str | None = field(
-        "message type, one that carries the same quantity", default=None, choices=ACTION_TYPES
+        "message type, one that carries the same quantity", default=None, choices=COMMANDS
     )
     frame_id: str | None = field("name of the same fixed frame in this cell", default=None)
     tolerance_s: float | None = field(
@@ -334,9 +334,8 @@ def _overlaid(item: Layered, layer: StreamDeployment | OutputDeployment | None) 
 def _received(stream: Stream, layer: StreamDeployment | None, where: str) -> Stream:
     """The stream as it comes in this cell."""
     found = _overlaid(stream, layer)
-    if found.type != stream.type and not any(
-        {stream.type, found.type} <= set(group) for group in SAME_CONTENT
-    ):
+    content = stream.message_type.content
+    if found.type != stream.type and (not content or found.message_type.content != content):
         raise EmbodimentError(
             Code.INVALID, where, stream.name,
             problem=f"has the type {found.type} for the stream {{value}}, whose type {stream.type} has "

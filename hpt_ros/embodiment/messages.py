@@ -6,14 +6,22 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.errors import Code, HptError
 
+if TYPE_CHECKING:
+    from hpt_ros.embodiment.streams import Stream
+
 NS_PER_S = 1_000_000_000
+# Elements of vectors. An orientation becomes the first two columns of its rotation matrix: continuous, unlike
+# quaternions and angles (Zhou et al., arXiv 1812.07035), so that it can be interpolated.
+ORIENTATION_ELEMENTS = ("r11", "r21", "r31", "r12", "r22", "r32")
+POSE_ELEMENTS = ("x", "y", "z", *ORIENTATION_ELEMENTS)
+VELOCITY_ELEMENTS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 
 
 class DecodeError(HptError):
@@ -29,27 +37,24 @@ def time_ns(time: Any) -> int:
     return int(time.sec) * NS_PER_S + int(time.nanosec)
 
 
-def stamp_ns(message: Any, arrival_ns: int) -> int:
-    """The message's header stamp in nanoseconds; its arrival for a zero stamp ("now") and for a type without stamp.
+def header_stamp_ns(message: Any) -> int | None:
+    """The stamp of a message's header in nanoseconds; None without one, 0 where it says "now".
 
     Foxglove's types have a timestamp in place of a header.
     """
     header = getattr(message, "header", None)
     stamp = getattr(message, "timestamp", None) if header is None else header.stamp
-    return arrival_ns if stamp is None else time_ns(stamp) or arrival_ns
+    return None if stamp is None else time_ns(stamp)
 
 
-def says_nothing(message: Any) -> bool:
-    """Whether a message names no joint, has no point and no value, as drivers send it at their start and as a stop."""
-    if hasattr(message, "points"):  # JointTrajectory
-        return not len(message.points)
-    if hasattr(message, "position") and hasattr(message, "name"):  # JointState
-        return not (
-            len(message.name) or len(message.position) or len(message.velocity) or len(message.effort)
-        )
-    if hasattr(message, "displacements"):  # JointJog
-        return not (len(message.joint_names) or len(message.velocities) or len(message.displacements))
-    return hasattr(message, "layout") and not len(message.data)  # arrays
+def stamp_ns(message: Any, arrival_ns: int) -> int:
+    """The message's header stamp in nanoseconds; its arrival for a zero stamp ("now") and for a type without stamp."""
+    return header_stamp_ns(message) or arrival_ns
+
+
+def place(stream: Stream) -> str:
+    """The stream, as errors name it."""
+    return f"stream {stream.name!r} (topic {stream.topic})"
 
 
 def finite(values: NDArray[Any], names: tuple[str, ...], where: str) -> NDArray[Any]:
@@ -74,29 +79,40 @@ def numbers(point: Any, parts: str) -> NDArray[np.float64]:
     return np.array([getattr(point, part) for part in parts], dtype=np.float64)
 
 
-def pose_vector(pose: Any, names: tuple[str, ...], where: str) -> NDArray[np.float64]:
-    """geometry_msgs/Pose to float64 (9,): x, y, z in m, then the first two columns of the rotation matrix.
+def orientation_vector(orientation: Any, where: str) -> NDArray[np.float64]:
+    """geometry_msgs/Quaternion to float64 (6,): the first two columns of the rotation matrix.
 
-    The quaternion is normalised first. Both of its signs give the same numbers.
+    It is normalised first. Both of its signs give the same numbers.
 
     Raises:
-        InvalidSampleError: a value is not finite, or the quaternion is zero.
+        InvalidSampleError: a value is not finite, or all are zero.
     """
-    position, turn = pose.position, pose.orientation
-    quaternion = finite(numbers(turn, "xyzw"), ("qx", "qy", "qz", "qw"), where)
+    quaternion = numbers(orientation, "xyzw")
     largest = np.abs(quaternion).max()
     if largest == 0.0:
         raise InvalidSampleError(
             Code.INVALID, where, problem="has a pose with the quaternion 0, 0, 0, 0, which is no orientation",
             remedy="let the driver fill it",
         )  # fmt: skip
-    quaternion = quaternion / largest  # first, so that no square overflows
+    if np.isfinite(largest):
+        quaternion = quaternion / largest  # first, so that no square overflows
+    finite(quaternion, ("qx", "qy", "qz", "qw"), where)
     x, y, z, w = (quaternion / math.sqrt(float(quaternion @ quaternion))).tolist()
     columns = (
         1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w),
         2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w),
     )  # fmt: skip
-    return finite(np.concatenate([numbers(position, "xyz"), columns]), names, where)
+    return np.array(columns)
+
+
+def pose_vector(pose: Any, names: tuple[str, ...], where: str) -> NDArray[np.float64]:
+    """geometry_msgs/Pose to float64 (9,): x, y, z in m, then `orientation_vector`.
+
+    Raises:
+        InvalidSampleError: a value is not finite, or the quaternion is zero.
+    """
+    orientation = orientation_vector(pose.orientation, where)
+    return finite(np.concatenate([numbers(pose.position, "xyz"), orientation]), names, where)
 
 
 def twist_vector(twist: Any, names: tuple[str, ...], where: str) -> NDArray[np.float64]:

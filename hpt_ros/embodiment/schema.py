@@ -21,14 +21,15 @@ from hpt_ros.embodiment.continuous import agreed
 from hpt_ros.embodiment.space import ActionSpace
 from hpt_ros.embodiment.streams import (
     BY_STAMP,
-    JOINED,
     NAME,
     EmbodimentError,
     Stream,
     check_stream,
+    check_type,
     in_namespace,
 )
 from hpt_ros.errors import Code
+from hpt_ros.modalities import MODALITIES, Layout, Modality
 from hpt_ros.resources import config_path
 from hpt_ros.structured import (
     differences,
@@ -91,14 +92,18 @@ class Embodiment:
                 ("encoding", ""),
                 ("holds", []),
                 ("prefix", ""),
+                ("values", []),
+                ("frame", ""),
+                ("child", ""),
                 ("time", BY_STAMP),
                 ("stamp_offset_s", 0.0),
             ):
                 if stream[key] == common:
                     del stream[key]
         for output in mapping["action"].get("outputs", ()):
-            if not output["prefix"]:
-                del output["prefix"]
+            for key in ("prefix", "values"):
+                if not output[key]:
+                    del output[key]
             if output["time"] == BY_STAMP:
                 del output["time"]
         if mapping["action"].get("time") == BY_STAMP:
@@ -133,6 +138,12 @@ class Embodiment:
     def streams_of(self, modality: str) -> tuple[Stream, ...]:
         """Streams of one modality, in the file's order."""
         return tuple(stream for stream in self.streams if stream.modality == modality)
+
+    @cached_property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Modalities of its streams, in the order of the registry."""
+        there = {stream.modality for stream in self.streams}
+        return tuple(MODALITIES[name] for name in MODALITIES if name in there)
 
     def names_of(self, modality: str) -> tuple[str, ...]:
         """Names of the elements of a modality whose streams are joined to one vector ("state", "wrench")."""
@@ -285,6 +296,8 @@ def _checked(data: dict[str, Any], where: str) -> Embodiment:
             remedy="is it an embodiment file of hpt_ros?",
         )  # fmt: skip
     embodiment = read_dataclass(Embodiment, data, where=where)
+    for stream in embodiment.streams:
+        check_type(stream, f"{where}, stream {stream.name!r}")  # first, since all else asks the type
     outputs = tuple(output.prefixed() for output in embodiment.action.outputs)
     embodiment = replace(
         embodiment,
@@ -297,6 +310,7 @@ def _checked(data: dict[str, Any], where: str) -> Embodiment:
     _check_names(embodiment, where)
     for stream in embodiment.streams:
         check_stream(stream, f"{where}, stream {stream.name!r}")
+    _check_alike(embodiment, where)
     check_action(embodiment.action, embodiment.streams, f"{where}, action")
     return embodiment
 
@@ -315,8 +329,16 @@ def _check_names(embodiment: Embodiment, where: str) -> None:
         )  # fmt: skip
     for kind, values in (
         ("stream name", [stream.name for stream in embodiment.streams]),
-        ("stream topic", [in_namespace(stream.topic) for stream in embodiment.streams]),
-        *((f"{modality} element", list(embodiment.names_of(modality))) for modality in JOINED),
+        # Of some messages several streams take something each.
+        (
+            "stream topic",
+            [in_namespace(item.topic) for item in embodiment.streams if not (item.values or item.frame)],
+        ),
+        *(
+            (f"{modality.name} element", list(embodiment.names_of(modality.name)))
+            for modality in embodiment.modalities
+            if modality.layout is Layout.JOINED
+        ),
     ):
         if (twice := _first_duplicate(values)) is not None:
             raise EmbodimentError(
@@ -324,25 +346,25 @@ def _check_names(embodiment: Embodiment, where: str) -> None:
                 problem=f"has the {kind} {{value}} twice, but each may stand once",
                 remedy="rename or remove one",
             )  # fmt: skip
-    _check_alike(embodiment, where)
 
 
 def _check_alike(embodiment: Embodiment, where: str) -> None:
     """Streams that enter one stem side by side must have one shape; the sizes of views are checked when needed."""
-    for modality in ("tactile", "pointcloud"):
-        shapes = {stream.name: stream.shape for stream in embodiment.streams_of(modality)}
-        if len(set(shapes.values())) > 1:
+    for modality in embodiment.modalities:
+        streams = embodiment.streams_of(modality.name)
+        shapes = {stream.name: stream.shape for stream in streams}
+        alike = modality.layout is Layout.STACKED and modality.same_size
+        if alike and len(set(shapes.values())) > 1:
             listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
             raise EmbodimentError(
-                Code.WRONG_SHAPE, where, problem=f"has {modality} streams of the shapes {listed}",
+                Code.WRONG_SHAPE, where, problem=f"has {modality.name} streams of the shapes {listed}",
                 expected="one shape for all", remedy="give them the same size",
             )  # fmt: skip
-    if len(embodiment.streams_of("language")) > 1:
-        names = ", ".join(stream.name for stream in embodiment.streams_of("language"))
-        raise EmbodimentError(
-            Code.DUPLICATE, where, problem=f"has the language streams {names}", expected="one at most",
-            remedy="keep one",
-        )  # fmt: skip
+        if modality.layout is Layout.TEXT and len(streams) > 1:
+            raise EmbodimentError(
+                Code.DUPLICATE, where, problem=f"has the {modality.name} streams {', '.join(shapes)}",
+                expected="one at most", remedy="keep one",
+            )  # fmt: skip
 
 
 def _first_duplicate(values: list[str]) -> str | None:

@@ -5,61 +5,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hpt_ros.embodiment.encodings import ENCODINGS_OF
+from hpt_ros.embodiment.message_types import MESSAGE_TYPES, MessageType, by_path, joint_state
 from hpt_ros.errors import Code, HptError
+from hpt_ros.modalities import MODALITIES, Decoder, Modality
 from hpt_ros.structured import field
 
-# Types whose messages are packets of H.264 or H.265, of which each needs those before it.
-VIDEO_TYPES = ("foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket")
-# What each message type can be decoded to; the decoders live in hpt_ros.observation.
-STREAM_TYPES: Mapping[str, tuple[str, ...]] = {
-    "sensor_msgs/msg/Image": ("image", "depth"),
-    "sensor_msgs/msg/CompressedImage": ("image", "depth"),
-    **dict.fromkeys(VIDEO_TYPES, ("image",)),
-    "sensor_msgs/msg/JointState": ("state",),
-    "sensor_msgs/msg/PointCloud2": ("pointcloud",),
-    "geometry_msgs/msg/PoseStamped": ("state",),
-    "geometry_msgs/msg/TwistStamped": ("state",),
-    "geometry_msgs/msg/WrenchStamped": ("wrench", "state"),
-    "nav_msgs/msg/Odometry": ("state",),
-    "std_msgs/msg/Float32MultiArray": ("tactile", "state"),
-    "std_msgs/msg/Float64MultiArray": ("tactile", "state"),
-    "std_msgs/msg/String": ("language",),
-}
-MODALITIES = tuple(dict.fromkeys(modality for found in STREAM_TYPES.values() for modality in found))
-JOINED = ("state", "wrench")  # all streams of the modality make one vector
-# Every stream is a feature of its own: modality to the dataset's dtype. Depth is in mm, 0 where nothing was measured.
-PER_STREAM: Mapping[str, str] = {
-    "image": "video", "depth": "uint16", "tactile": "float32", "pointcloud": "float32",
-}  # fmt: skip
-JOINT_FIELDS = ("position", "velocity", "effort")
-ODOMETRY_FIELDS = ("pose", "twist")
-_FIELDS: Mapping[str, tuple[str, ...]] = {
-    "sensor_msgs/msg/JointState": JOINT_FIELDS, "nav_msgs/msg/Odometry": ODOMETRY_FIELDS,
-}  # fmt: skip
-_ARRAYS = ("std_msgs/msg/Float32MultiArray", "std_msgs/msg/Float64MultiArray")
-# Elements of messages that are a vector by themselves. An orientation becomes the first two columns of its rotation
-# matrix: continuous, unlike quaternions and angles (Zhou et al., arXiv 1812.07035), so that it can be interpolated.
-_POSE = ("x", "y", "z", "r11", "r21", "r31", "r12", "r22", "r32")
-_TWIST = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
-_ODOMETRY: Mapping[str, tuple[str, ...]] = {"pose": _POSE, "twist": _TWIST}
-_ELEMENTS: Mapping[str, tuple[str, ...]] = {
-    "geometry_msgs/msg/PoseStamped": _POSE,
-    "geometry_msgs/msg/TwistStamped": _TWIST,
-    "geometry_msgs/msg/WrenchStamped": (
-        "force.x", "force.y", "force.z", "torque.x", "torque.y", "torque.z",
-    ),
-}  # fmt: skip
-
-_ANGLE = (".cos", ".sin")  # of a continuous joint's position, which has no seam so
-
 BY_STAMP, BY_ARRIVAL = "stamp", "arrival"
-# Types that carry the same, of which a cell may have another than the one that a policy was trained with.
-SAME_CONTENT = (("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", *VIDEO_TYPES), _ARRAYS)
 
 _PREFIX = re.compile(r"[A-Za-z0-9_./-]{1,64}")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -88,7 +43,7 @@ class Stream:
     name: str = field("short name, used in feature names")
     modality: str = field("which stem takes it", choices=MODALITIES)
     topic: str = field("topic name; a relative one lies in the namespace of the node")
-    type: str = field("message type", choices=tuple(STREAM_TYPES))
+    type: str = field("message type; with values any that is installed, or defined in the bag")
     rate_hz: float = field("rate at which messages are expected", unit="Hz", above=0.0, maximum=10_000.0)
     tolerance_s: float = field("oldest sample that still counts at a tick", unit="s", above=0.0, maximum=60.0)
     qos: str = field(
@@ -101,17 +56,27 @@ class Stream:
         default="",
         choices=("", *dict.fromkeys(name for names in ENCODINGS_OF.values() for name in names)),
     )
-    joints: tuple[str, ...] = field("joint names in the order of the vector, for JointState", default=())
+    joints: tuple[str, ...] = field(
+        "joint names in the order of the vector, for JointState; with values, the joints whose positions they are",
+        default=(),
+    )
     prefix: str = field(
         "put before the joints' names, which messages have without it, such as left/ where two arms have equal names; "
         "for JointState",
         default="",
     )
     fields: tuple[str, ...] = field(
-        "what is taken of a message, in order: position, velocity, effort of JointState; pose, twist of Odometry",
+        "what is taken of a message, in order: position, velocity, effort of JointState; pose, twist of Odometry; "
+        "orientation, angular_velocity, linear_acceleration of Imu",
         default=(),
-        choices=(*JOINT_FIELDS, *ODOMETRY_FIELDS),
     )
+    values: tuple[str, ...] = field(
+        "paths of numbers in a message of whatever type, such as data, pose.position.x, feedback.positions[0] or "
+        "values[names=elbow]; the type's own decoding is not used then",
+        default=(),
+    )
+    frame: str = field("frame in which the pose is wanted, for TFMessage", default="")
+    child: str = field("frame whose pose is wanted, such as tool0, for TFMessage", default="")
     partial: bool = field(
         "messages may hold some of the joints only, such as arm and gripper in turn; they are merged, for JointState",
         default=False,
@@ -153,31 +118,34 @@ class Stream:
         return tuple(name.removeprefix(self.prefix) for name in self.joints)
 
     @cached_property
+    def kind(self) -> Modality:
+        """What its modality is."""
+        return MODALITIES[self.modality]
+
+    @cached_property
+    def message_type(self) -> MessageType:
+        """What its messages are."""
+        return by_path.any_type(self.type) if self.values else MESSAGE_TYPES[self.type]
+
+    @cached_property
+    def decoder(self) -> Decoder | None:
+        """What makes a sample of a message; None where the type does not give the modality."""
+        own = self.message_type.decoders.get(self.modality)
+        return own if own is not None else self.kind.message_types.get(self.type)
+
+    @property
+    def static_topic(self) -> str:
+        """The topic that has what never changes of a stream of transforms, sent once; empty for others."""
+        return f"{self.topic}_static" if self.frame else ""
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of a vector's elements: of JointState all joints of the first field first; empty for no vector."""
-        if self.type == "sensor_msgs/msg/JointState":
-            return tuple(
-                f"{joint}.{part}{element}"
-                for part in self.fields
-                for joint in self.joints
-                for element in (_ANGLE if part == "position" and joint in self.continuous else ("",))
-            )
-        if self.type == "nav_msgs/msg/Odometry":
-            return tuple(
-                f"{self.name}.{element}" for part in self.fields for element in _ODOMETRY.get(part, ())
-            )
-        if self.type in _ARRAYS:
-            return tuple(f"{self.name}.{index}" for index in range(self.length))
-        return tuple(f"{self.name}.{element}" for element in _ELEMENTS.get(self.type, ()))
+        return self.message_type.names(self)
 
     def elements_of(self, joints: tuple[str, ...]) -> tuple[bool, ...]:
         """Of each element of a JointState's vector whether it is of one of these joints, (dim,)."""
-        return tuple(
-            joint in joints
-            for part in self.fields
-            for joint in self.joints
-            for _ in (_ANGLE if part == "position" and joint in self.continuous else ("",))
-        )
+        return joint_state.elements_of(self, joints)
 
     @property
     def holding(self) -> bool:
@@ -192,12 +160,7 @@ class Stream:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one decoded sample; () for text."""
-        if self.image is not None:
-            size = (self.image.height, self.image.width)
-            return (*size, 3) if self.modality == "image" else size
-        if self.modality == "pointcloud":
-            return (self.points, 3)
-        return (self.dim,) if self.dim else ()
+        return self.kind.sample(self)
 
 
 def check_stream(stream: Stream, where: str) -> None:
@@ -209,13 +172,19 @@ def check_stream(stream: Stream, where: str) -> None:
             remedy="rename it",
         )  # fmt: skip
     check_recorded_topic(stream.topic, where)
-    if stream.modality not in STREAM_TYPES[stream.type]:
+    if stream.decoder is None:
+        given = modalities_of(stream.type)
         raise EmbodimentError(
             Code.INVALID, where, stream.modality,
             problem=f"has type {stream.type} and modality {{value}}, but that type gives "
-            f"{' or '.join(map(repr, STREAM_TYPES[stream.type]))}", remedy="correct one of them",
+            f"{' or '.join(map(repr, given)) or 'none, since it is only commanded'}", remedy="correct one of them",
         )  # fmt: skip
-    pictured, jointed = stream.modality in ("image", "depth"), stream.type == "sensor_msgs/msg/JointState"
+    keys = {
+        *stream.kind.needs,
+        *stream.message_type.needs,
+        *(["fields"] if stream.message_type.fields else []),
+    }
+    pictured, jointed = "image" in keys, "joints" in keys
     if pictured and stream.image is None:
         raise EmbodimentError(
             Code.MISSING, where, "image", problem="lacks the key {value}",
@@ -227,7 +196,7 @@ def check_stream(stream: Stream, where: str) -> None:
             problem=f"is a stream of {stream.type} with partial: true, which only JointState can be",
         )  # fmt: skip
     check_prefix(stream.prefix, jointed, where)
-    encodings = () if stream.type in VIDEO_TYPES else ENCODINGS_OF.get(stream.modality, ())
+    encodings = () if stream.message_type.video else ENCODINGS_OF.get(stream.modality, ())
     if stream.encoding and stream.encoding not in encodings:
         raise EmbodimentError(
             Code.UNEXPECTED, where, stream.encoding,
@@ -246,7 +215,7 @@ def check_stream(stream: Stream, where: str) -> None:
             remedy="correct it",
         )  # fmt: skip
     for index, name in enumerate(stream.fields):
-        known = _FIELDS.get(stream.type, ())
+        known = stream.message_type.fields
         if known and (name not in known or name in stream.fields[:index]):
             raise EmbodimentError(
                 Code.DUPLICATE, f"{where}, field", name, expected=f"each of {', '.join(known)} once at most",
@@ -264,20 +233,53 @@ def check_stream(stream: Stream, where: str) -> None:
             problem=f"holds {', '.join(stream.holds)} and not its other joints, so that messages have some "
             "joints only", remedy="add partial: true",
         )  # fmt: skip
-    needed = {
-        "image": pictured,
-        "joints": jointed,
-        "fields": stream.type in _FIELDS,
-        "length": stream.type in _ARRAYS,
-        "points": stream.modality == "pointcloud",
-    }
-    for key, wanted in needed.items():
+    for key in ("image", "joints", "fields", "length", "points", "frame", "child"):
+        if key == "joints" and stream.values:
+            continue
+        wanted = key in keys
         if bool(getattr(stream, key)) != wanted:
             raise EmbodimentError(
                 Code.MISSING if wanted else Code.UNEXPECTED, where, key,
                 problem=f"is a {stream.modality} stream of {stream.type}, which "
                 + ("needs the key {value}" if wanted else "takes no key {value}"),
             )  # fmt: skip
+
+
+def check_type(stream: Stream, where: str) -> None:
+    """Raise EmbodimentError for a type that is not known, unless paths say where its numbers are."""
+    if not stream.values:
+        if stream.type not in MESSAGE_TYPES:
+            raise EmbodimentError(
+                Code.UNKNOWN, f"{where}, type", stream.type, known=MESSAGE_TYPES, remedy="correct it, or give values",
+            problem="is {value}, and no values give the paths of its numbers",
+            )  # fmt: skip
+        return
+    if not by_path.is_message_type(stream.type):
+        raise EmbodimentError(
+            Code.INVALID, f"{where}, type", stream.type, expected="one such as std_msgs/msg/Float32"
+        )
+    if len(stream.values) > by_path.MOST_VALUES:
+        raise EmbodimentError(
+            Code.WRONG_SHAPE, where, len(stream.values), problem="has {value} values",
+            expected=f"{by_path.MOST_VALUES} at most", remedy="take fewer",
+        )  # fmt: skip
+    for index, path in enumerate(stream.values):
+        if not by_path.is_path(path) or path in stream.values[:index]:
+            raise EmbodimentError(
+                Code.INVALID, where, path, problem="has the path {value} among its values",
+                expected=f"{by_path.FORM} each once",
+            )  # fmt: skip
+    if stream.joints and len(stream.joints) != len(stream.values):
+        raise EmbodimentError(
+            Code.WRONG_SHAPE, where, problem=f"has {len(stream.values)} values and {len(stream.joints)} joints",
+            expected="a joint for each value, or none", remedy="correct one of them",
+        )  # fmt: skip
+
+
+def modalities_of(type_: str) -> tuple[str, ...]:
+    """What streams of a message type can be; of modalities of other packages, that name types, none."""
+    taking = [item.name for item in MODALITIES.own.values() if type_ in item.message_types]
+    return tuple(dict.fromkeys((*taking, *MESSAGE_TYPES[type_].decoders)))
 
 
 def with_prefix(prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from hpt_ros.evaluation.expert import load_expert
 from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig
-from hpt_ros.policies.factory import LoadedPolicy, load_baseline
+from hpt_ros.policies.factory import load_baseline
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.environment import Environment, make_environment
 from hpt_ros.sim.transport import PERFECT, Transport

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.sim.environment import Environment, HasExpert, Plan
 

@@ -17,11 +17,11 @@ import numpy as np
 from hpt_ros.control import Command, ControlConfig, State
 from hpt_ros.control.plan import PAST_S
 from hpt_ros.embodiment import Stream
-from hpt_ros.embodiment.commands import Sending
+from hpt_ros.embodiment.message_types import Sending
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.smoothness import peak_jerk, spectral_arc_length
 from hpt_ros.evaluation.worker import LockStepWorker
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
 from hpt_ros.sim.environment import Environment
 from hpt_ros.sim.messages import Sample, interface

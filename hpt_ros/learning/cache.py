@@ -22,7 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 from hpt_ros.dataset import DatasetError
 from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_mapped
 from hpt_ros.dataset.reader import Dataset, Episode, decode_video
-from hpt_ros.learning.samples import depth_rows
+from hpt_ros.learning.samples import side_by_side
 
 FRAMES = "frames.bin"
 CACHE_FORMAT = "hpt_ros/frames/1 uint8 rgb24 dataset-size"  # part of the key: change it when decoding changes
@@ -135,7 +135,7 @@ def open_feature_cache(
         )
 
     def pictures(rows: NDArray[np.int64]) -> NDArray[Any]:
-        return depth_rows(dataset, rows) if frames is None else frames[rows]
+        return side_by_side(dataset, modality, rows) if frames is None else frames[rows]
 
     def build(path: Path) -> tuple[int, ...]:
         values: NDArray[Any] | None = None

@@ -10,23 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hpt_ros.embodiment import Embodiment, Stream
+from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.learning.augment import AugmentConfig
 from hpt_ros.learning.statistics import STATISTICS
-from hpt_ros.model.config import (
-    ACTIONS,
-    DEPTH,
-    IMAGE,
-    LANGUAGE,
-    POINT_CLOUD,
-    STATE,
-    TACTILE,
-    WRENCH,
-    PolicyConfig,
-    StemConfig,
-    TrunkConfig,
-)
+from hpt_ros.modalities import ACTIONS, IMAGE, LANGUAGE, MODALITIES, Layout
+from hpt_ros.model.config import PolicyConfig, StemConfig, TrunkConfig
 from hpt_ros.model.encoder_config import DepthEncoderConfig, ImageEncoderConfig, LanguageConfig
 from hpt_ros.model.head_config import HeadConfig
 from hpt_ros.structured import field, load_yaml_mapping, read_dataclass, read_yaml_file, to_mapping
@@ -104,26 +93,12 @@ class PolicyRecipe:
                 f"the recipe has a stem for past actions, which are absolute, but embodiment {embodiment.name!r} has "
                 f"{has} and one normaliser for both; take the stem out{remedy}"
             )
-        images, depth, tactile, clouds = (
-            self._streams(embodiment, modality) for modality in (IMAGE, DEPTH, TACTILE, POINT_CLOUD)
-        )
         return PolicyConfig(
             embodiment=embodiment.name,
             action_dim=embodiment.action.dim,
             action_horizon=embodiment.action.horizon,
             observation_horizon=embodiment.observation_horizon,
-            state_dim=sum(stream.dim for stream in self._streams(embodiment, STATE)),
-            views=len(images),
-            image_height=images[0].shape[0] if images else 0,
-            image_width=images[0].shape[1] if images else 0,
-            depth_views=len(depth),
-            depth_height=depth[0].shape[0] if depth else 0,
-            depth_width=depth[0].shape[1] if depth else 0,
-            wrench_dim=sum(stream.dim for stream in self._streams(embodiment, WRENCH)),
-            tactile_arrays=len(tactile),
-            tactile_values=tactile[0].dim if tactile else 0,
-            clouds=len(clouds),
-            cloud_points=clouds[0].points if clouds else 0,
+            shapes=self._shapes(embodiment),
             tasks=tuple(tasks) if LANGUAGE in self.modalities else (),
             trunk=self.trunk,
             stems=self.stems,
@@ -136,24 +111,21 @@ class PolicyRecipe:
             horizon_masking=self.horizon_masking,
         )
 
-    def _streams(self, embodiment: Embodiment, modality: str) -> tuple[Stream, ...]:
-        """The streams of a modality that there is a stem for; one size if each is an input of its own."""
-        if modality not in self.modalities:
-            return ()
-        found = tuple(embodiment.streams_of(modality))
-        if not found:
-            there = dict.fromkeys(stream.modality for stream in embodiment.streams)
-            raise RecipeError(
-                f"the recipe has a stem for {modality!r}, but embodiment {embodiment.name!r} has streams for "
-                f"{', '.join(there)} only; take the stem out, or add such a stream and record again"
-            )
-        shapes = {stream.shape for stream in found}
-        if modality not in (STATE, WRENCH) and len(shapes) > 1:
-            raise RecipeError(
-                f"embodiment {embodiment.name!r} has {modality} streams of the sizes {sorted(shapes)}, but a policy "
-                "takes one size; give them the same size in the embodiment file and convert again"
-            )
-        return found
+    def _shapes(self, embodiment: Embodiment) -> dict[str, tuple[int, ...]]:
+        """The shape of one step's input of each modality that there is a stem for and that has streams."""
+        shapes = {}
+        for name in self.modalities:
+            modality, streams = MODALITIES[name], embodiment.streams_of(name)
+            if modality.layout not in (Layout.JOINED, Layout.STACKED):
+                continue
+            if not streams:
+                there = dict.fromkeys(stream.modality for stream in embodiment.streams)
+                raise RecipeError(
+                    f"the recipe has a stem for {name!r}, but embodiment {embodiment.name!r} has streams for "
+                    f"{', '.join(there)} only; take the stem out, or add such a stream and record again"
+                )
+            shapes[name] = modality.shape(streams)
+        return shapes
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset import Dataset, DatasetError, Episode
-from hpt_ros.dataset.layout import WRENCH, features_of, stream_feature
+from hpt_ros.dataset.layout import features_of, joined_feature, stream_feature
 from hpt_ros.embodiment.windows import action_window, observation_window
+from hpt_ros.modalities import MODALITIES, STATE, Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,40 +149,36 @@ def gather(
         windows: of the episodes that the samples are of.
         samples: (B,) indices of `windows`.
         modalities: the policy's.
-        features: "image" or "depth" to cached features (N, V, cells, width), which stand in for the pictures.
+        features: modality to cached features (N, V, cells, width), which stand in for its pictures.
 
     Returns:
-        Inputs, T ticks each, oldest first: ``image`` uint8 (B, T, V, H, W, 3) or ``image_features``
-        (B, T, V, cells, width); ``depth`` uint16 (B, T, V, H, W) mm or ``depth_features``; ``state`` float32
-        (B, T, D); ``wrench`` float32 (B, T, Dw); ``tactile`` float32 (B, T, A, n); ``pointcloud`` float32
-        (B, T, C, P, 3) m; ``actions`` float32 (B, T, Da), the commands at the tick before each, or what holding would
-        have commanded where there is none; ``task`` int64 (B,), of `Dataset.tasks`, for the modality "language".
+        Inputs by their names (`hpt_ros.modalities`), T ticks each, oldest first: joined vectors float32 (B, T, D),
+        arrays side by side (B, T, streams, *sample) such as ``image`` uint8 (B, T, V, H, W, 3) or ``image_features``
+        (B, T, V, cells, width); ``actions`` float32 (B, T, Da), the commands at the tick before each, or what holding
+        would have commanded where there is none; ``task`` int64 (B,), of `Dataset.tasks`.
 
     Raises:
         DatasetError: a modality that the dataset does not have.
     """
     observed, acted, is_pad = windows.rows(samples)
     inputs: dict[str, NDArray[Any]] = {}
-    for modality in modalities:
-        if features is not None and modality in features:
-            inputs[f"{modality}_features"] = features[modality][observed]
-        elif modality == "image" and frames is not None and dataset.embodiment.image_streams:
-            inputs["image"] = frames[observed]
-        elif modality == "state" and dataset.state.shape[1]:
-            inputs["state"] = dataset.state[observed]
-        elif modality == "actions":
-            inputs["actions"] = previous_actions(dataset, observed, windows.first[samples])
-        elif modality == "language":
-            inputs["task"] = dataset.task_index[windows.tick[samples]]
-        elif modality == "wrench" and WRENCH in dataset.arrays:
-            inputs["wrench"] = dataset.arrays[WRENCH][observed]
-        elif modality == "depth" and dataset.embodiment.streams_of(modality):
-            inputs["depth"] = depth_rows(dataset, observed)
-        elif modality in ("tactile", "pointcloud") and dataset.embodiment.streams_of(modality):
-            inputs[modality] = _side_by_side(dataset, modality, observed)
+    for name in modalities:
+        modality, there = MODALITIES[name], bool(dataset.embodiment.streams_of(name))
+        if features is not None and name in features:
+            inputs[modality.inputs[0]] = features[name][observed]
+        elif modality.layout is Layout.COMMANDS:
+            inputs[name] = previous_actions(dataset, observed, windows.first[samples])
+        elif modality.layout is Layout.TEXT:
+            inputs[modality.input] = dataset.task_index[windows.tick[samples]]
+        elif modality.layout is Layout.JOINED and there:
+            inputs[modality.input] = joined_vectors(dataset, name)[observed]
+        elif modality.video and there and frames is not None:
+            inputs[modality.input] = frames[observed]
+        elif modality.layout is Layout.STACKED and there and not modality.video:
+            inputs[modality.input] = side_by_side(dataset, name, observed)
         else:
             raise DatasetError(
-                f"dataset {str(dataset.root)!r} has nothing for the modality {modality!r} that the policy wants; its "
+                f"dataset {str(dataset.root)!r} has nothing for the modality {name!r} that the policy wants; its "
                 f"features are {', '.join(features_of(dataset.embodiment))}: take that stem out of the recipe"
             )
     state = dataset.state[windows.tick[samples]]
@@ -233,13 +230,12 @@ def previous_actions(
     return actions
 
 
-def depth_rows(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.uint16]:
-    """Depth pictures of some rows of any shape S: uint16 S + (V, H, W), millimetres."""
-    pictures: NDArray[np.uint16] = _side_by_side(dataset, "depth", rows)
-    return pictures
+def joined_vectors(dataset: Dataset, modality: str) -> NDArray[np.float32]:
+    """Vectors of a modality whose streams are joined, float32 (N, D), raw units."""
+    return dataset.state if modality == STATE else dataset.arrays[joined_feature(modality)]
 
 
-def _side_by_side(dataset: Dataset, modality: str, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Rows of all streams of a modality: rows' shape + (streams, *shape)."""
+def side_by_side(dataset: Dataset, modality: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Rows, of any shape, of all streams of a modality that is no video: rows' shape + (streams, *sample)."""
     names = [stream_feature(modality, stream.name) for stream in dataset.embodiment.streams_of(modality)]
     return np.stack([dataset.arrays[name][rows] for name in names], axis=rows.ndim)

@@ -96,7 +96,7 @@ def open_source(
 def encoder_digest(policy: Policy) -> str:
     """SHA-256 over all that the image features of a frame depend on besides the frame."""
     config = policy.config
-    size = [config.views, config.image_height, config.image_width]
+    size = [config.views, *config.image_size()]
     digest = hashlib.sha256(json.dumps([to_mapping(config.image_encoder), size], sort_keys=True).encode())
     for name, value in sorted(policy.encoders["image"].state_dict().items()):
         digest.update(f"\n{name} {value.dtype} {tuple(value.shape)} ".encode())

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset import Dataset
-from hpt_ros.dataset.layout import WRENCH, stream_feature
+from hpt_ros.dataset.layout import stream_feature
 from hpt_ros.dataset.metadata import read_image_sizes
 from hpt_ros.learning.mixture import Member
-from hpt_ros.learning.samples import Split, Windows, actions_in_mode
+from hpt_ros.learning.samples import Split, Windows, actions_in_mode, joined_vectors
+from hpt_ros.modalities import MODALITIES, Layout
 from hpt_ros.model import Statistics
 from hpt_ros.model.normaliser import MIN_RANGE
 
@@ -37,19 +38,14 @@ def training_statistics(
             number (a gripper that is seldom closed) the limits.
 
     Returns:
-        "action" (in its mode), and "state", "wrench" (joined vectors), "tactile" (one set for all arrays) and
-        "pointcloud" (one per axis, over all points) where they are among the modalities and in the dataset.
+        "action" (in its mode), and of the modalities that are normalised those that are in the dataset: of joined
+        vectors, and over the last axis of all arrays of a modality (of point clouds the axes, over all points).
     """
     first = data[0][0]
-    names = ["action"]
-    if first.state.shape[1] and (modalities is None or "state" in modalities):
-        names.append("state")
-    if WRENCH in first.arrays and (modalities is None or "wrench" in modalities):
-        names.append("wrench")
-    names += [
-        modality
-        for modality in ("tactile", "pointcloud")
-        if first.embodiment.streams_of(modality) and (modalities is None or modality in modalities)
+    names = ["action"] + [
+        modality.name
+        for modality in first.embodiment.modalities
+        if modality.normalised and (modalities is None or modality.name in modalities)
     ]
     statistics: dict[str, Statistics] = {}
     for name in names:
@@ -105,10 +101,10 @@ def _values(dataset: Dataset, split: Split, name: str) -> Iterable[NDArray[np.fl
     robot = dataset.embodiment
     if name == "action" and not robot.space.predicted_as_held:
         return _chunks(dataset, split)  # all chunks' real steps, since they are relative
-    if name in ("action", "state"):
-        return _blocks(dataset.action if name == "action" else dataset.state, split)
-    if name == "wrench":
-        return _blocks(dataset.arrays[WRENCH], split)
+    if name == "action":
+        return _blocks(dataset.action, split)
+    if MODALITIES[name].layout is Layout.JOINED:
+        return _blocks(joined_vectors(dataset, name), split)
     features = [stream_feature(name, stream.name) for stream in robot.streams_of(name)]
     return (block for feature in features for block in _blocks(dataset.arrays[feature], split))
 

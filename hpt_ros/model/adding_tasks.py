@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from hpt_ros.errors import Code
-from hpt_ros.model.config import LANGUAGE
+from hpt_ros.modalities import LANGUAGE
 from hpt_ros.model.language import embed_tasks
 from hpt_ros.model.policy import Policy, PolicyError
 

@@ -28,7 +28,7 @@ import yaml
 from safetensors.torch import save_file
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model.config import PolicyConfig
+from hpt_ros.model.config import PolicyConfig, with_shapes
 from hpt_ros.model.multi import MultiPolicy, MultiPolicyConfig, load_into
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.sources import read_tensors, sha256_of
@@ -293,6 +293,9 @@ def read_config(folder: str | Path) -> tuple[CheckpointConfig, dict[str, Any]]:
             Code.UNREADABLE, f"{where}, key 'training'", problem="is no mapping",
             remedy="copy the checkpoint again",
         )  # fmt: skip
+    policies = mapping["model"].get("policies") if isinstance(mapping.get("model"), dict) else None
+    if isinstance(policies, dict):
+        mapping["model"]["policies"] = {name: with_shapes(policy) for name, policy in policies.items()}
     config = read_dataclass(CheckpointConfig, mapping, where=where)
     _require_files(
         path,

@@ -13,33 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hpt_ros.errors import Code
+from hpt_ros.modalities import DEPTH, IMAGE, LANGUAGE, MODALITIES, STATE, Layout
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.encoder_config import DepthEncoderConfig, ImageEncoderConfig, LanguageConfig
 from hpt_ros.model.head_config import FEATURE, HEADS, STEPS, TOKENS, HeadConfig
 from hpt_ros.model.registry import require_name
 from hpt_ros.structured import field, read_dataclass, to_mapping
 
-IMAGE = "image"
-DEPTH = "depth"
-STATE = "state"
-WRENCH = "wrench"
-TACTILE = "tactile"
-POINT_CLOUD = "pointcloud"
-ACTIONS = "actions"  # those of the ticks before
-LANGUAGE = "language"
-MODALITIES = (IMAGE, DEPTH, STATE, WRENCH, TACTILE, POINT_CLOUD, ACTIONS, LANGUAGE)
 MISSING = ("refuse", "drop")
-
-# The sizes that belong to a stem: given exactly when it is there. Of images height and width are left, which
-# precomputed features do without.
-SIZES: Mapping[str, tuple[str, ...]] = {
-    IMAGE: ("views",),
-    DEPTH: ("depth_views", "depth_height", "depth_width"),
-    STATE: ("state_dim",),
-    WRENCH: ("wrench_dim",),
-    TACTILE: ("tactile_arrays", "tactile_values"),
-    POINT_CLOUD: ("clouds", "cloud_points"),
-}
 SMALLEST_IMAGE_PX, SMALLEST_DEPTH_PX = 32, 8
 
 
@@ -162,26 +143,10 @@ class PolicyConfig:
     observation_horizon: int = field(
         "observations that the policy sees, in ticks, the newest last", minimum=1
     )
-    state_dim: int = field(
-        "numbers in one proprioceptive state; 0 without a state stem", default=0, minimum=0
+    shapes: dict[str, tuple[int, ...]] = field(
+        "modality to the shape of one step's input, of each that has streams: state [numbers]; image [views, rows, "
+        "columns, 3], rows and columns 0 where precomputed features are passed in"
     )
-    views: int = field("camera views; 0 without an image stem", default=0, minimum=0)
-    image_height: int = field(
-        "rows of the images passed in; 0 without images", default=0, minimum=0, unit="px"
-    )
-    image_width: int = field(
-        "columns of the images passed in; 0 without images", default=0, minimum=0, unit="px"
-    )
-    depth_views: int = field("depth cameras; 0 without a depth stem", default=0, minimum=0)
-    depth_height: int = field("rows of the depth pictures; 0 without", default=0, minimum=0, unit="px")
-    depth_width: int = field("columns of the depth pictures; 0 without", default=0, minimum=0, unit="px")
-    wrench_dim: int = field(
-        "numbers in one step's forces and torques; 0 without a wrench stem", default=0, minimum=0
-    )
-    tactile_arrays: int = field("tactile arrays; 0 without a tactile stem", default=0, minimum=0)
-    tactile_values: int = field("values of one tactile array; 0 without", default=0, minimum=0)
-    clouds: int = field("point clouds of one step; 0 without a pointcloud stem", default=0, minimum=0)
-    cloud_points: int = field("points of one cloud; 0 without", default=0, minimum=0)
     tasks: tuple[str, ...] = field("tasks whose embeddings are stored; language stem", default=())
     trunk: TrunkConfig = field("the transformer", default=TrunkConfig())
     stems: tuple[StemConfig, ...] = field(
@@ -234,31 +199,39 @@ class PolicyConfig:
                 problem="is for 'language', which says nothing of where the robot is",
                 remedy="add a stem for a modality that changes with time, as 'state'",
             )  # fmt: skip
-        for modality, names in SIZES.items():
-            for name in names:
-                value, wanted = getattr(self, name), modality in self.modalities
-                if value < 0 or (value > 0) != wanted:
-                    raise ConfigError(
-                        Code.INVALID, name, list(self.modalities),
-                        problem=f"is {value} while the stems are for {{value}}",
-                        remedy=f"give {name} exactly when there is {'an' if modality == IMAGE else 'a'} "
-                        f"{modality} stem",
-                    )  # fmt: skip
+        self._check_shapes()
         encodes = IMAGE in self.modalities and self.image_encoder.kind != "none"
-        if encodes and min(self.image_height, self.image_width) < SMALLEST_IMAGE_PX:
-            raise ConfigError(
-                Code.OUT_OF_RANGE, f"images of {self.image_height}x{self.image_width} pixels (height x width)",
-                self.image_encoder.kind, problem="are too small for the encoder {value}",
-                remedy=f"give image_height and image_width of at least {SMALLEST_IMAGE_PX}",
-            )  # fmt: skip
-        if DEPTH in self.modalities and min(self.depth_height, self.depth_width) < SMALLEST_DEPTH_PX:
-            raise ConfigError(
-                Code.OUT_OF_RANGE,
-                f"depth pictures of {self.depth_height}x{self.depth_width} pixels (height x width)",
-                problem="are too small",
-                remedy=f"give depth_height and depth_width of at least {SMALLEST_DEPTH_PX}",
-            )  # fmt: skip
+        for modality, smallest, wanted in (
+            (IMAGE, SMALLEST_IMAGE_PX, encodes),
+            (DEPTH, SMALLEST_DEPTH_PX, DEPTH in self.modalities),
+        ):
+            if wanted and min(size := self.image_size(modality)) < smallest:
+                raise ConfigError(
+                    Code.OUT_OF_RANGE, f"the shape of {modality!r}", size,
+                    problem=f"has {size[0]}x{size[1]} pixels (height x width), which is too small for its encoder",
+                    remedy=f"give it at least {smallest} rows and columns",
+                )  # fmt: skip
         self._check_tasks()
+
+    def _check_shapes(self) -> None:
+        for name in (*self.shapes, *self.modalities):
+            modality = MODALITIES[name]
+            wanted = name in self.modalities and modality.layout in (Layout.JOINED, Layout.STACKED)
+            if (name in self.shapes) != wanted:
+                raise ConfigError(
+                    Code.MISSING if wanted else Code.UNEXPECTED, "shapes", name,
+                    problem=f"has {', '.join(self.shapes) or 'nothing'} while the stems are for "
+                    f"{', '.join(self.modalities)}",
+                    remedy=f"{'give' if wanted else 'take out'} the shape of {name!r}",
+                )  # fmt: skip
+            shape = self.shapes.get(name, ())
+            # Precomputed features have no rows and columns of images.
+            least = 0 if name == IMAGE and self.image_encoder.kind == "none" else 1
+            if wanted and (len(shape) != modality.axes_of_input or shape[0] < 1 or min(shape) < least):
+                raise ConfigError(
+                    Code.WRONG_SHAPE, f"the shape of {name!r}", list(shape),
+                    expected=f"{modality.axes_of_input} positive numbers ({modality.layout.value})",
+                )  # fmt: skip
 
     def _check_tasks(self) -> None:
         if self.tasks and LANGUAGE not in self.modalities:
@@ -288,6 +261,21 @@ class PolicyConfig:
         return tuple(stem.modality for stem in self.stems)
 
     @property
+    def views(self) -> int:
+        """Camera views; 0 without images."""
+        return self.shapes[IMAGE][0] if IMAGE in self.shapes else 0
+
+    @property
+    def state_dim(self) -> int:
+        """Numbers in one proprioceptive state; 0 without."""
+        return self.shapes[STATE][0] if STATE in self.shapes else 0
+
+    def image_size(self, modality: str = IMAGE) -> tuple[int, int]:
+        """Return rows and columns of the pictures of a modality, which must be there."""
+        _, height, width = self.shapes[modality][:3]
+        return height, width
+
+    @property
     def optional_modalities(self) -> tuple[str, ...]:
         """Modalities that may be missing: those whose stem has `missing: drop`."""
         return tuple(stem.modality for stem in self.stems if stem.missing == "drop")
@@ -303,4 +291,21 @@ class PolicyConfig:
     @classmethod
     def from_mapping(cls, mapping: object, *, where: str) -> PolicyConfig:
         """Read a configuration strictly; `where` names its place in errors."""
-        return read_dataclass(cls, mapping, where=where)
+        return read_dataclass(cls, with_shapes(mapping), where=where)
+
+
+def with_shapes(mapping: object) -> object:
+    """Return a configuration of before `PolicyConfig.shapes`, which had a key for each size, as it is today.
+
+    Anything else is returned as it is.
+    """
+    if not isinstance(mapping, Mapping) or "shapes" in mapping:
+        return mapping
+    sizes = {name: item.sizes for name, item in MODALITIES.own.items() if item.sizes}
+    keys = {key for axes in sizes.values() for key in axes if isinstance(key, str)}
+    shapes = {
+        name: [mapping.get(key, 0) if isinstance(key, str) else key for key in axes]
+        for name, axes in sizes.items()
+        if mapping.get(str(axes[0]), 0)
+    }
+    return {"shapes": shapes, **{key: value for key, value in mapping.items() if key not in keys}}

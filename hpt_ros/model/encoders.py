@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
+from hpt_ros.modalities import DEPTH
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.pretrained import library_encoder, require_architecture
 
@@ -153,7 +154,7 @@ class DepthEncoder(nn.Module):
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
         self.far_mm = config.depth_encoder.far_m * MM_PER_M
-        self.net = SmallCnn(config.depth_height, config.depth_width, config.depth_encoder.channels, planes=2)
+        self.net = SmallCnn(*config.image_size(DEPTH), config.depth_encoder.channels, planes=2)
 
     def forward(self, depth: Tensor) -> Tensor:
         """Return cells (B, T, V, cells, cell_width) of depth (B, T, V, H, W) uint16 in mm, 0 where not measured."""
@@ -228,10 +229,8 @@ def _library_shape(config: PolicyConfig) -> tuple[int, int]:
 ENCODERS: dict[str, EncoderKind] = {
     "resnet18": EncoderKind(lambda _: ResNet18(), lambda _: (ResNet18.cells, ResNet18.cell_width)),
     "small_cnn": EncoderKind(
-        lambda config: SmallCnn(config.image_height, config.image_width, config.image_encoder.channels),
-        lambda config: small_cnn_shape(
-            config.image_height, config.image_width, config.image_encoder.channels
-        ),
+        lambda config: SmallCnn(*config.image_size(), config.image_encoder.channels),
+        lambda config: small_cnn_shape(*config.image_size(), config.image_encoder.channels),
     ),
     "timm": EncoderKind(_library, _library_shape),
     "transformers": EncoderKind(_library, _library_shape),
@@ -248,7 +247,7 @@ def feature_shape(config: PolicyConfig) -> tuple[int, int]:
 
 def depth_feature_shape(config: PolicyConfig) -> tuple[int, int]:
     """Return (cells, cell_width) of one depth picture of one camera as the depth stem reads it."""
-    return small_cnn_shape(config.depth_height, config.depth_width, config.depth_encoder.channels)
+    return small_cnn_shape(*config.image_size(DEPTH), config.depth_encoder.channels)
 
 
 def small_cnn_shape(height: int, width: int, channels: Sequence[int]) -> tuple[int, int]:

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hpt_ros.errors import Code
-from hpt_ros.model.config import ACTIONS, IMAGE, LANGUAGE, STATE, PolicyConfig
+from hpt_ros.modalities import ACTIONS, IMAGE, LANGUAGE, STATE
+from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.encoders import feature_shape
 from hpt_ros.model.layout import HEAD_DECODER, HEAD_MLP, MODALITY_NAMES, POOLINGS, STEM
 from hpt_ros.model.policy import Policy

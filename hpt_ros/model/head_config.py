@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from hpt_ros.errors import Code
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.registry import require_name
+from hpt_ros.registry import Registry
 from hpt_ros.structured import field
 
 FLOW_NOISES = ("fixed", "zero", "random")
@@ -25,19 +27,19 @@ class HeadKind:
 
     Attributes:
         title: its name in sentences.
-        location: of its class.
+        location: of its class, or the class.
         reads: what it can read, of `FEATURE`, `STEPS`, `TOKENS`.
         loss: what it is trained with.
     """
 
     title: str
-    location: str
+    location: str | type[Any]
     reads: tuple[str, ...] = (FEATURE, STEPS)
     loss: str = "smooth L1"
 
 
 # To add a head: a file with a subclass of `hpt_ros.model.heads.Head`, and its line.
-HEADS: dict[str, HeadKind] = {
+HEADS: Registry[HeadKind] = Registry("head", "hpt_ros.heads", HeadKind, {
     "mlp": HeadKind("MLP", "hpt_ros.model.heads:MlpHead"),
     "conv": HeadKind("convolution", "hpt_ros.model.heads:ConvHead", (STEPS,)),
     "decoder": HeadKind("decoder", "hpt_ros.model.heads:DecoderHead", (STEPS, TOKENS)),
@@ -48,15 +50,14 @@ HEADS: dict[str, HeadKind] = {
         "diffusion", "hpt_ros.model.diffusion:DiffusionHead", loss="squared error of the denoised action"
     ),
     "flow": HeadKind("flow matching", "hpt_ros.model.flow:FlowHead", loss="squared error of the velocity"),
-}
-HEAD_KINDS = tuple(HEADS)
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class HeadConfig:
     """What turns the trunk's features into an action chunk."""
 
-    kind: str = field("network", default="mlp", choices=HEAD_KINDS)
+    kind: str = field("network", default="mlp", choices=HEADS)
     widths: tuple[int, ...] = field("mlp, conv, gmm: hidden widths", default=(256, 128), minimum=1)
     tanh: bool = field("mlp, conv: bound the normalised action to [-1, 1]", default=True)
     hidden_width: int = field(

@@ -16,7 +16,7 @@ from hpt_ros.model.attention import CrossAttention
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.head_config import HEADS, HeadConfig
 from hpt_ros.model.init import TOKEN_STD, start_cross_attention_, start_mlp_
-from hpt_ros.model.registry import load_class
+from hpt_ros.registry import load_location
 
 SMOOTH_L1_BETA = 0.05  # liruiw/HPT at 549433f; the paper says Huber
 
@@ -167,7 +167,7 @@ class MixtureHead(Head):
 
 def build_head(config: PolicyConfig) -> Head:
     """Build the head that the configuration names."""
-    head: Head = load_class(HEADS[config.head.kind].location)(config)
+    head: Head = load_location(HEADS[config.head.kind].location)(config)
     return head
 
 

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hpt_ros.errors import Code
-from hpt_ros.model.config import IMAGE, LANGUAGE, STATE, PolicyConfig, TrunkConfig
+from hpt_ros.modalities import IMAGE, LANGUAGE, STATE
+from hpt_ros.model.config import PolicyConfig, TrunkConfig
 from hpt_ros.model.encoder_config import ImageEncoderConfig, LanguageConfig
 from hpt_ros.model.encoders import ResNet18
 from hpt_ros.model.language import embed_tasks
@@ -275,10 +276,14 @@ def _policy_config(
         action_dim=action_dim,
         action_horizon=action_horizon,
         observation_horizon=horizon,
-        state_dim=input_width(tensors, f"{stem}{STATE}.net.") if STATE in names else 0,
-        views=robot.views if IMAGE in names else 0,
-        image_height=robot.image_height if IMAGE in names else 0,
-        image_width=robot.image_width if IMAGE in names else 0,
+        shapes={
+            name: shape
+            for name, shape in (
+                (STATE, (input_width(tensors, f"{stem}{STATE}.net.") if STATE in names else 0,)),
+                (IMAGE, (robot.views, robot.image_height, robot.image_width, 3)),
+            )
+            if name in names
+        },
         trunk=trunk,
         stems=stems,
         image_encoder=_image_encoder(config, image_encoder) if IMAGE in names else ImageEncoderConfig(),

@@ -17,7 +17,7 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.model.config import PolicyConfig
 
 if TYPE_CHECKING:
-    from hpt_ros.model.modality import Modality, Parts
+    from hpt_ros.model.modality import Entries, Parts
 
 Array: TypeAlias = Tensor | npt.NDArray[np.generic]
 Inputs: TypeAlias = Mapping[str, Array | Sequence[Array] | Sequence[str]]
@@ -40,7 +40,7 @@ class Input:
 
 
 def check_inputs(
-    modalities: Mapping[str, Modality],
+    modalities: Mapping[str, Entries],
     known: Sequence[str],
     inputs: Inputs,
     parts: Parts,

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from hpt_ros.errors import Code
-from hpt_ros.model.config import ACTIONS, IMAGE, LANGUAGE, STATE, StemConfig, TrunkConfig
+from hpt_ros.modalities import ACTIONS, IMAGE, LANGUAGE, STATE
+from hpt_ros.model.config import StemConfig, TrunkConfig
 from hpt_ros.model.head_config import HeadConfig
 from hpt_ros.model.published import PublishedConfig
 from hpt_ros.model.sources import WeightsError, some

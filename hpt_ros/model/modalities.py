@@ -1,48 +1,41 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The modalities that there are; each class says how its arrays become entries for the one `Stem`."""
+"""How arrays of the modalities become entries for the one `Stem`; `hpt_ros.modalities` names the class of each."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from hpt_ros.errors import Code
-from hpt_ros.model.config import (
-    ACTIONS,
-    DEPTH,
-    IMAGE,
-    LANGUAGE,
-    POINT_CLOUD,
-    STATE,
-    TACTILE,
-    WRENCH,
-    PolicyConfig,
-)
+from hpt_ros.modalities import IMAGE, LANGUAGE, MODALITIES
+from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.encoders import DepthEncoder, ImageEncoder, depth_feature_shape, feature_shape
 from hpt_ros.model.inputs import Input, InputError, Inputs
-from hpt_ros.model.modality import Modality, Parts
+from hpt_ros.model.modality import Entries, Parts
 from hpt_ros.model.positions import position_table
+from hpt_ros.registry import load_location
 
 # Octaves of the Fourier features of a point. The finest wave is 2^-7 of the workspace's extent along an axis, 16 mm of
 # 2 m: about what a depth camera tells apart there. Mildenhall et al., NeRF (arXiv 2003.08934), eq. 4.
 POINT_OCTAVES = 8
 
 
-class Pictures(Modality):
+class Pictures(Entries):
     """Pictures that an encoder turns into cells of features, one entry a cell; or these features themselves."""
 
-    dtype: ClassVar[str]
+    @property
+    def dtype(self) -> str:
+        """Of the pictures, numpy's name."""
+        return self.modality.dtype
 
     @property
     def frame(self) -> tuple[int, ...]:
         """Shape (V, H, W, ...) of one step's pictures."""
-        raise NotImplementedError
+        return self.shape
 
     @property
     def cells(self) -> tuple[int, int, int]:
@@ -87,19 +80,10 @@ class Pictures(Modality):
 class Image(Pictures):
     """Camera pictures: "image" uint8 RGB (B, T, V, H, W, 3), or "image_features" float (B, T, V, cells, width)."""
 
-    name = IMAGE
-    names = ("image_features", IMAGE)
-    dtype = "uint8"
-
-    @property
-    def frame(self) -> tuple[int, ...]:
-        """(V, H, W, 3)."""
-        return self.config.views, self.config.image_height, self.config.image_width, 3
-
     @property
     def cells(self) -> tuple[int, int, int]:
         """As the image encoder gives them."""
-        return self.config.views, *feature_shape(self.config)
+        return self.shape[0], *feature_shape(self.config)
 
     @property
     def has_encoder(self) -> bool:
@@ -124,34 +108,23 @@ class Image(Pictures):
 class Depth(Pictures):
     """Depth pictures: "depth" uint16 (B, T, V, H, W) in mm, 0 where nothing was measured; or "depth_features"."""
 
-    name = DEPTH
-    names = ("depth_features", DEPTH)
-    dtype = "uint16"
-
-    @property
-    def frame(self) -> tuple[int, ...]:
-        """(V, H, W)."""
-        return self.config.depth_views, self.config.depth_height, self.config.depth_width
-
     @property
     def cells(self) -> tuple[int, int, int]:
         """As the depth encoder gives them."""
-        return self.config.depth_views, *depth_feature_shape(self.config)
+        return self.shape[0], *depth_feature_shape(self.config)
 
     def encoder(self) -> nn.Module:
         """Build the depth encoder of the configuration."""
         return DepthEncoder(self.config)
 
 
-class Vector(Modality):
-    """One vector of numbers per step, normalised by its own statistics: float (B, T, D), one entry a step."""
-
-    feature: ClassVar[str]  # whose normaliser
+class Vector(Entries):
+    """One vector of numbers per step in raw units, normalised: float (B, T, D), one entry a step."""
 
     @property
     def inputs(self) -> tuple[Input, ...]:
         """The vector."""
-        return (Input(self.name, "float", (self.width,)),)
+        return (Input(self.names[-1], "float", (self.width,)),)
 
     @property
     def count(self) -> int:
@@ -159,45 +132,22 @@ class Vector(Modality):
         return self.config.observation_horizon
 
     @property
-    def statistic(self) -> tuple[str, int]:
-        """One dimension per number."""
-        return self.feature, self.width
+    def width(self) -> int:
+        """Numbers in one step's vector."""
+        return self.shape[0]
 
     def entries(self, arrays: Mapping[str, Tensor], parts: Parts) -> Tensor:
         """Return the normalised vectors."""
-        return parts.normaliser[self.feature].normalise(arrays[self.name])
-
-
-class State(Vector):
-    """Proprioception, raw units."""
-
-    name = feature = STATE
-    names = (STATE,)
-
-    @property
-    def width(self) -> int:
-        """Numbers in a state."""
-        return self.config.state_dim
-
-
-class Wrench(Vector):
-    """Forces and torques, raw units."""
-
-    name = feature = WRENCH
-    names = (WRENCH,)
-
-    @property
-    def width(self) -> int:
-        """Numbers in one step's wrenches."""
-        return self.config.wrench_dim
+        return normalised(self, arrays[self.names[-1]], parts)
 
 
 class Actions(Vector):
     """Commands at the tick before each observed one, raw units; normalised as the actions that are predicted."""
 
-    name = ACTIONS
-    names = (ACTIONS,)
-    feature = "action"
+    @property
+    def statistic(self) -> tuple[str, int]:
+        """The action's."""
+        return "action", self.width
 
     @property
     def width(self) -> int:
@@ -205,38 +155,30 @@ class Actions(Vector):
         return self.config.action_dim
 
 
-class Tactile(Modality):
-    """Tactile arrays, float (B, T, A, n) raw units: one entry per step and array, one normaliser for all arrays."""
-
-    name = TACTILE
-    names = (TACTILE,)
+class Arrays(Entries):
+    """Arrays side by side, float (B, T, A, n) in raw units: one entry per step and array, one normaliser for all."""
 
     @property
     def inputs(self) -> tuple[Input, ...]:
         """The arrays."""
-        return (Input(TACTILE, "float", (self.config.tactile_arrays, self.config.tactile_values)),)
+        return (Input(self.names[-1], "float", self.shape),)
 
     @property
     def count(self) -> int:
         """Horizon x arrays."""
-        return self.config.observation_horizon * self.config.tactile_arrays
+        return self.config.observation_horizon * self.shape[0]
 
     @property
     def width(self) -> int:
         """Values of an array."""
-        return self.config.tactile_values
-
-    @property
-    def statistic(self) -> tuple[str, int]:
-        """One dimension per value."""
-        return TACTILE, self.width
+        return self.shape[-1]
 
     def entries(self, arrays: Mapping[str, Tensor], parts: Parts) -> Tensor:
         """Return the normalised arrays in the order of time, array."""
-        return parts.normaliser[TACTILE].normalise(arrays[TACTILE]).flatten(1, 2)
+        return normalised(self, arrays[self.names[-1]], parts).flatten(1, 2)
 
 
-class PointCloud(Modality):
+class PointCloud(Entries):
     """Point clouds, float (B, T, C, P, 3) in metres: one entry a point.
 
     An entry is the point's normalised coordinates p and sin(2^k pi p), cos(2^k pi p) for k = 0 ... POINT_OCTAVES - 1,
@@ -244,48 +186,37 @@ class PointCloud(Modality):
     and cloud, and is the same for all points of one.
     """
 
-    name = POINT_CLOUD
-    names = (POINT_CLOUD,)
-
     @property
     def inputs(self) -> tuple[Input, ...]:
         """The points."""
-        return (Input(POINT_CLOUD, "float", (self.config.clouds, self.config.cloud_points, 3)),)
+        return (Input(self.names[-1], "float", self.shape),)
 
     @property
     def count(self) -> int:
         """Horizon x clouds x points."""
-        return self.config.observation_horizon * self.config.clouds * self.config.cloud_points
+        return self.config.observation_horizon * self.shape[0] * self.shape[1]
 
     @property
     def width(self) -> int:
         """3 coordinates, and a sine and a cosine of each per octave."""
         return 3 * (1 + 2 * POINT_OCTAVES)
 
-    @property
-    def statistic(self) -> tuple[str, int]:
-        """One dimension per axis."""
-        return POINT_CLOUD, 3
-
     def positions(self) -> Tensor:
         """Return one row per (time, cloud), repeated for each of its points."""
-        clouds = self.config.observation_horizon * self.config.clouds
-        return position_table(clouds, self.width).repeat_interleave(self.config.cloud_points, dim=0)
+        clouds, points, _ = self.shape
+        table = position_table(self.config.observation_horizon * clouds, self.width)
+        return table.repeat_interleave(points, dim=0)
 
     def entries(self, arrays: Mapping[str, Tensor], parts: Parts) -> Tensor:
         """Return the points' features in the order of time, cloud, point."""
-        points = parts.normaliser[POINT_CLOUD].normalise(arrays[POINT_CLOUD]).flatten(1, 3)
+        points = normalised(self, arrays[self.names[-1]], parts).flatten(1, 3)
         angles = torch.cat([points * (math.pi * 2.0**octave) for octave in range(POINT_OCTAVES)], dim=-1)
         return torch.cat((points, angles.sin(), angles.cos()), dim=-1)
 
 
-class Language(Modality):
+class Language(Entries):
     """The task: "task", one text per sample or int64 (B,) indices into the configuration's tasks, whose embeddings are
     stored with the policy; or "language" float (B, L, E), an embedding from elsewhere. One entry a row of it."""
-
-    name = LANGUAGE
-    names = ("task", LANGUAGE)
-    in_time = False
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -314,12 +245,21 @@ class Language(Modality):
         return arrays[LANGUAGE]
 
 
-CLASSES: Mapping[str, type[Modality]] = MappingProxyType(
-    {kind.name: kind for kind in (Image, Depth, State, Wrench, Tactile, PointCloud, Actions, Language)}
-)
-INPUTS: tuple[str, ...] = tuple(name for kind in CLASSES.values() for name in reversed(kind.names))
+def normalised(entries: Entries, array: Tensor, parts: Parts) -> Tensor:
+    """Return an array by its modality's normaliser, as it is where nothing is normalised."""
+    statistic = entries.statistic
+    return array if statistic is None else parts.normaliser[statistic[0]].normalise(array)
 
 
-def build_modalities(config: PolicyConfig) -> dict[str, Modality]:
+def build_modalities(config: PolicyConfig) -> dict[str, Entries]:
     """Return what the policy reads, in the order of its stems."""
-    return {name: CLASSES[name](config) for name in config.modalities}
+    found = {}
+    for name in config.modalities:
+        found[name] = load_location(MODALITIES[name].network)(MODALITIES[name], config)
+    return found
+
+
+def known_inputs(modalities: Mapping[str, Entries]) -> tuple[str, ...]:
+    """Return the names of the inputs of every modality of this project, and of those that a policy reads."""
+    kinds = (*MODALITIES.own.values(), *(entries.modality for entries in modalities.values()))
+    return tuple(dict.fromkeys(name for kind in kinds for name in reversed(kind.names)))

@@ -1,17 +1,18 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What a modality is to a policy: arrays that are checked, and the entries (B, K, D) that its stem reads."""
+"""A modality in a policy: arrays that are checked, and the entries (B, K, D) that its stem reads."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from hpt_ros.errors import Code
+from hpt_ros.modalities import Layout, Modality
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.inputs import Input, InputError, Inputs, check_array, check_horizon
 from hpt_ros.model.normaliser import Normaliser
@@ -31,20 +32,22 @@ class Parts(Protocol):
         ...
 
 
-class Modality(ABC):
+class Entries(ABC):
     """One kind of input. It holds no weights; those are in the policy, under the names of the published files.
 
-    A new modality is a subclass here, its name and its sizes in `hpt_ros.model.config`, and its stream in the
-    embodiment file.
+    Several modalities may have the same class (`hpt_ros.modalities.Modality.network`).
     """
 
-    name: ClassVar[str]
-    names: ClassVar[tuple[str, ...]]  # of the inputs that it comes as; the first that is there is taken
-    in_time: ClassVar[bool] = True  # whether arrays have an axis T after the batch's
+    def __init__(self, modality: Modality, config: PolicyConfig) -> None:
+        """Take what the modality is, and its sizes from a policy's configuration."""
+        self.modality, self.config = modality, config
+        self.name, self.names = modality.name, modality.names
+        self.in_time = modality.layout is not Layout.TEXT  # whether arrays have an axis T after the batch's
 
-    def __init__(self, config: PolicyConfig) -> None:
-        """Take the sizes from a policy's configuration."""
-        self.config = config
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one step's input."""
+        return self.config.shapes[self.name]
 
     @property
     @abstractmethod
@@ -63,8 +66,8 @@ class Modality(ABC):
 
     @property
     def statistic(self) -> tuple[str, int] | None:
-        """Name and dimension of the normaliser's feature; None where nothing is normalised."""
-        return None
+        """Name and dimension of the normaliser's feature: the input's last axis; None where nothing is normalised."""
+        return (self.name, self.shape[-1]) if self.modality.normalised else None
 
     def encoder(self) -> nn.Module | None:
         """Build the network before the stem, with random weights; None where there is none."""

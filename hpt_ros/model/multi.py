@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from hpt_ros.errors import Code
-from hpt_ros.model.config import MODALITIES, PolicyConfig
+from hpt_ros.modalities import MODALITIES
+from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.weights import check_strictly

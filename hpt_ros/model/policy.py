@@ -17,18 +17,19 @@ import torch
 from torch import Tensor, nn
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model.config import DEPTH, IMAGE, POOLINGS, PolicyConfig
+from hpt_ros.modalities import DEPTH, IMAGE
+from hpt_ros.model.config import POOLINGS, PolicyConfig
 from hpt_ros.model.head_config import STEPS
 from hpt_ros.model.heads import Head, build_head
 from hpt_ros.model.init import MODALITY_STD, TOKEN_STD
 from hpt_ros.model.inputs import Array, Inputs, check_array, check_inputs, check_targets
-from hpt_ros.model.modalities import INPUTS, Pictures, build_modalities
+from hpt_ros.model.modalities import Pictures, build_modalities, known_inputs
 from hpt_ros.model.normaliser import Normaliser, Statistics
 from hpt_ros.model.positions import position_table
-from hpt_ros.model.registry import load_class
 from hpt_ros.model.stems import Stem
 from hpt_ros.model.tasks import TaskTable
 from hpt_ros.model.trunk import Trunk
+from hpt_ros.registry import load_location
 
 
 class PolicyError(HptError):
@@ -50,12 +51,11 @@ class Policy(nn.Module):
 
     Inputs are a mapping of arrays (numpy or torch), batch first, in the embodiment's order:
 
-    - "image": uint8 RGB (B, T, V, H, W, 3), oldest observation first; or
-      "image_features": float (B, T, V, cells, width), as `encode_images` gives them, to encode a frame only once;
-    - "depth": uint16 (B, T, V, H, W) in mm, 0 where nothing was measured; or "depth_features", by `encode_depth`;
-    - "state", "wrench": float (B, T, D), raw units;
-    - "tactile": float (B, T, A, n), raw units;
-    - "pointcloud": float (B, T, C, P, 3) in metres; the order of a cloud's points does not matter;
+    - of each modality with streams an array (B, T, *shape) by `Modality.input` (`hpt_ros.modalities`), oldest
+      observation first, raw units, with its shape in the configuration: "image" uint8 RGB (B, T, V, H, W, 3), "state"
+      float (B, T, D), ...
+    - in place of "image" and "depth" "image_features" and "depth_features", float (B, T, V, cells, width), as
+      `encode_images` and `encode_depth` give them, to encode a frame only once;
     - "actions": float (B, T, Da), raw units: the command at the tick before each observed one;
     - "task": one text per sample, or int64 (B,) indices into the configuration's tasks; or
       "language": float (B, L, E), an embedding.
@@ -75,6 +75,7 @@ class Policy(nn.Module):
         super().__init__()
         self.config = config
         self.modalities = build_modalities(config)
+        self._known_inputs = known_inputs(self.modalities)
         width, name = config.trunk.width, config.embodiment
         self.encoders = nn.ModuleDict()
         self.stems = nn.ModuleDict()
@@ -106,7 +107,7 @@ class Policy(nn.Module):
         )
         self.action_tokens = nn.ParameterDict()
         pooling = POOLINGS[config.pooling]
-        self.poolings = nn.ModuleDict({name: load_class(pooling.location)(config)})
+        self.poolings = nn.ModuleDict({name: load_location(pooling.location)(config)})
         tokens = sum(stem.tokens for stem in config.stems)
         if pooling.gives == STEPS:
             self.action_tokens[name] = nn.Parameter(
@@ -147,7 +148,7 @@ class Policy(nn.Module):
         if not self._ready:
             self.normaliser.require_ready()
             self._ready = True
-        return check_inputs(self.modalities, INPUTS, inputs, self, self.device)
+        return check_inputs(self.modalities, self._known_inputs, inputs, self, self.device)
 
     def act(self, arrays: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Tensor:
         """Return the action chunk (B, horizon, Da), float32, raw units, of arrays as `check` returns them.

@@ -9,23 +9,15 @@ from __future__ import annotations
 
 import torch
 
+from hpt_ros.modalities import IMAGE, LANGUAGE, MODALITIES, STATE
 from hpt_ros.model.checkpoint import Checkpoint, MultiCheckpoint
-from hpt_ros.model.config import (
-    IMAGE,
-    LANGUAGE,
-    MODALITIES,
-    POOLINGS,
-    TRUNK_SIZES,
-    PolicyConfig,
-    StemConfig,
-    TrunkConfig,
-)
+from hpt_ros.model.config import POOLINGS, TRUNK_SIZES, PolicyConfig, StemConfig, TrunkConfig
 from hpt_ros.model.encoder_config import ImageEncoderConfig
 from hpt_ros.model.head_config import FEATURE, HEADS, STEPS, TOKENS, HeadConfig
 from hpt_ros.model.inputs import Input
 from hpt_ros.model.memory import MEBIBYTE, Memory, memory_of, memory_of_config
 from hpt_ros.model.modalities import Pictures
-from hpt_ros.model.modality import Modality
+from hpt_ros.model.modality import Entries
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.trunk import Trunk
 from hpt_ros.model.weights import LoadReport
@@ -260,20 +252,14 @@ def example_configs() -> dict[str, PolicyConfig]:
             action_dim=7,
             action_horizon=8,
             observation_horizon=4,
-            state_dim=7,
-            views=2,
-            image_height=480,
-            image_width=640,
+            shapes={STATE: (7,), IMAGE: (2, 480, 640, 3)},
         ),
         "small, two 96x128 views through separate small CNNs, 7 joints, decoder head": PolicyConfig(
             embodiment="arm",
             action_dim=7,
             action_horizon=16,
             observation_horizon=2,
-            state_dim=7,
-            views=2,
-            image_height=96,
-            image_width=128,
+            shapes={STATE: (7,), IMAGE: (2, 96, 128, 3)},
             trunk=TrunkConfig(width=128, depth=4, heads=8),
             image_encoder=ImageEncoderConfig(kind="small_cnn", shared=False, trainable=True),
             pooling="no-op",
@@ -284,21 +270,10 @@ def example_configs() -> dict[str, PolicyConfig]:
             action_dim=7,
             action_horizon=16,
             observation_horizon=2,
-            state_dim=14,
-            views=2,
-            image_height=240,
-            image_width=320,
-            depth_views=1,
-            depth_height=120,
-            depth_width=160,
-            wrench_dim=6,
-            tactile_arrays=2,
-            tactile_values=16,
-            clouds=1,
-            cloud_points=512,
+            shapes={name: item.example for name, item in MODALITIES.own.items() if item.example},
             tasks=("pour", "wipe"),
             stems=tuple(
-                StemConfig(modality, tokens=8 if modality == LANGUAGE else 16) for modality in MODALITIES
+                StemConfig(modality, tokens=8 if modality == LANGUAGE else 16) for modality in MODALITIES.own
             ),
             modality_embedding=True,
             pooling="action_token",
@@ -319,7 +294,7 @@ def main() -> None:
     print(f"\n## Parameters with each trunk\n\n{sizes_table(first)}\n\n## Memory\n\n{memory_table(first)}")
 
 
-def _raw(modality: Modality) -> Input:
+def _raw(modality: Entries) -> Input:
     """Return the input as it comes from the robot: pictures before features, the task before its embedding."""
     return modality.inputs[0] if modality.name == LANGUAGE else modality.inputs[-1]
 

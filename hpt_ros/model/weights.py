@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hpt_ros.errors import Code
-from hpt_ros.model.config import IMAGE, TRUNK_SIZES, TrunkConfig
+from hpt_ros.modalities import IMAGE
+from hpt_ros.model.config import TRUNK_SIZES, TrunkConfig
 from hpt_ros.model.encoder_config import LIBRARY_KINDS
 from hpt_ros.model.encoders import ImageEncoder, ResNet18
 from hpt_ros.model.policy import Policy

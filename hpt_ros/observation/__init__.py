@@ -14,8 +14,7 @@ from hpt_ros.observation.images import decode_compressed_image, decode_image
 from hpt_ros.observation.stamps import measured_ns, stamp_ns
 from hpt_ros.observation.tick import Tick
 from hpt_ros.observation.track import TickGrid
-from hpt_ros.observation.vectors import decode_joint_state
-from hpt_ros.observation.window import ObservationWindow, assemble, view_size
+from hpt_ros.observation.window import ObservationWindow, assemble
 
 __all__ = [
     "SETTLE_S",
@@ -32,11 +31,9 @@ __all__ = [
     "decode_command",
     "decode_compressed_image",
     "decode_image",
-    "decode_joint_state",
     "decode_on_one_thread",
     "is_depth",
     "measured_ns",
     "require_frame",
     "stamp_ns",
-    "view_size",
 ]

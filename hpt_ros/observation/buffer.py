@@ -7,9 +7,9 @@ Rules (docs/data.md says why):
 * Ticks lie at k / tick_hz of header-stamp time.
 * Tick t is resolved once arrival time reaches t + settle; samples that arrived before that count, later ones do not.
   So the answer is a function of the sequence of pushes, never of when somebody asks.
-* State: linear between the samples around t, or the newest at or before t if none has come after it.
-  Everything else: the newest at or before t. Both within the stream's tolerance, but for texts, and for joints that are
-  published only while they move: they hold until the next one comes.
+* A modality that is linear in time (`hpt_ros.modalities`): on the line between the samples around t, or the newest at
+  or before t if none has come after it. Others: the newest at or before t. Both within the stream's tolerance, but for
+  texts, and for joints that are published only while they move: they hold until the next one comes.
 * Nothing is filled in: a stream without such a sample makes the tick invalid, and the tick says why. A stream of a
   modality that the policy can do without is absent instead, with the reason.
 * Time that goes back, or leaps ahead, empties the buffer; the next tick carries the reason.
@@ -19,15 +19,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import MODALITIES, Embodiment, Stream
+from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.errors import Code, HptError
+from hpt_ros.modalities import MODALITIES, Layout
 from hpt_ros.observation.checks import InvalidSampleError
 from hpt_ros.observation.decode import StreamDecoder, decode
 from hpt_ros.observation.feed import Feed, check_sample
@@ -42,10 +43,6 @@ SETTLE_S = 0.02
 JUMP_BACK_S = 1.0
 # Silence of all streams for this long is a clock that was set ahead, or a bag that was paused.
 LEAP_S = 10.0
-
-ACTIONS = "actions"  # the policy's modality of commands before; no stream
-_ARRAYS = ("depth", "tactile", "pointcloud")  # each stream has an array of its own in a tick
-_DEFERRED = ("image", "depth", "pointcloud")  # costly to decode
 
 
 @dataclass
@@ -68,8 +65,7 @@ class ObservationBuffer:
 
     def __post_init__(self) -> None:
         for modality in sorted(self.optional):
-            if modality not in (*MODALITIES, ACTIONS):
-                raise HptError(Code.UNKNOWN, "the optional modality", modality, known=MODALITIES)
+            MODALITIES[modality]  # raises, naming those that there are
         if not 0.0 <= self.settle_s <= 1.0:
             raise HptError(
                 Code.INVALID, "settle_s", self.settle_s, problem="is {value} s", expected="0 to 1 s",
@@ -83,6 +79,9 @@ class ObservationBuffer:
             maxlen=math.ceil(seconds(self._leap_ns) * self.embodiment.tick_hz) + 8
         )
         self._restart = ""
+        self._streams = [
+            (modality, self.embodiment.streams_of(modality.name)) for modality in self.embodiment.modalities
+        ]
         self._decoders = {stream.name: StreamDecoder(stream) for stream in self.embodiment.streams}
         self._feeds: dict[str, Feed] = {}
         self._clear()
@@ -134,7 +133,7 @@ class ObservationBuffer:
         """
         stream = self._feed(stream_name).stream
         stamp = measured_ns(stream, message, arrival_ns)
-        deferred = stream.modality in _DEFERRED and (defer or is_video(stream, message))
+        deferred = stream.message_type.decoded_late and (defer or is_video(stream, message))
         try:
             value = self.take(stream_name, message) if deferred else decode(stream, message)
         except InvalidSampleError as error:
@@ -275,29 +274,18 @@ class ObservationBuffer:
             feed.track.forget_before(time_ns)
         restart, self._restart = self._restart, ""
         if missing:
-            return Tick(index, time_ns, {}, np.empty(0), ages_s, missing, restart, absent=absent)
-        robot = self.embodiment
-        return Tick(
-            index,
-            time_ns,
-            images={
-                stream.name: found[stream.name] for stream in robot.image_streams if stream.name in found
-            },
-            state=_joined(robot.state_streams, found),
-            ages_s=ages_s,
-            missing={},
-            restart=restart,
-            arrays={name: value for name, value in found.items() if robot.stream(name).modality in _ARRAYS},
-            wrench=_joined(robot.streams_of("wrench"), found),
-            task=next(
-                (str(found[item.name]) for item in robot.streams_of("language") if item.name in found), ""
-            ),
-            absent=absent,
-        )
-
-
-def _joined(streams: tuple[Stream, ...], found: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """One vector of all streams of a modality; empty if there are none or one of them has no value."""
-    if not streams or any(stream.name not in found for stream in streams):
-        return np.empty(0)
-    return np.concatenate([found[stream.name] for stream in streams])
+            return Tick(index, time_ns, {}, {}, ages_s, missing, restart, absent=absent)
+        arrays: dict[str, NDArray[Any]] = {}
+        vectors: dict[str, NDArray[np.float64]] = {}
+        texts: dict[str, str] = {}
+        for modality, streams in self._streams:
+            there = [found[stream.name] for stream in streams if stream.name in found]
+            if modality.layout is Layout.STACKED:
+                arrays |= {stream.name: found[stream.name] for stream in streams if stream.name in found}
+            elif len(there) < len(streams):
+                continue
+            elif modality.layout is Layout.JOINED:
+                vectors[modality.name] = np.concatenate(there)
+            elif modality.layout is Layout.TEXT:
+                texts[modality.name] = str(there[0])
+        return Tick(index, time_ns, arrays, vectors, ages_s, {}, restart, texts, absent)

@@ -4,12 +4,6 @@
 
 from __future__ import annotations
 
-from hpt_ros.embodiment import Stream
-from hpt_ros.embodiment.messages import DecodeError, InvalidSampleError, finite
+from hpt_ros.embodiment.messages import DecodeError, InvalidSampleError, finite, place
 
 __all__ = ["DecodeError", "InvalidSampleError", "finite", "place"]
-
-
-def place(stream: Stream) -> str:
-    """The stream, as errors name it."""
-    return f"stream {stream.name!r} (topic {stream.topic})"

@@ -8,8 +8,8 @@ from typing import Any
 
 from hpt_ros.embodiment import Output
 from hpt_ros.embodiment.action import SINGLE
-from hpt_ros.embodiment.commands import COMMANDS, Decoded, require_frame
-from hpt_ros.embodiment.messages import InvalidSampleError, says_nothing, stamp_ns
+from hpt_ros.embodiment.message_types import MESSAGE_TYPES, Decoded, require_frame
+from hpt_ros.embodiment.messages import InvalidSampleError
 from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.errors import Code
 
@@ -36,15 +36,16 @@ def decode_command(output: Output, message: Any, arrival_ns: int) -> Decoded:
     """
     named = "action" if output.name == SINGLE else f"command {output.name!r}"
     recorded = output.recorded_as
-    decode = COMMANDS[recorded.type].decode
-    assert decode is not None  # an action is recorded as a message
+    type_ = MESSAGE_TYPES[recorded.type] if output.is_action else output.message_type
+    assert type_.command is not None  # the schema saw to it
+    assert type_.command.decode is not None  # an action is recorded as a message
     where = f"the {named} (topic {recorded.topic})"
-    if says_nothing(message):
+    if type_.empty(message):
         raise InvalidSampleError(
             Code.EMPTY, where, problem="has a message that commands nothing, which does not count"
         )
-    time_ns, vector = decode(output, message, arrival_ns, where)
+    time_ns, vector = type_.command.decode(output, message, arrival_ns, where)
     if output.time == BY_ARRIVAL:
         # Points of a trajectory are later than their stamp, and stay so much later than their arrival.
-        time_ns += arrival_ns - stamp_ns(message, arrival_ns)
+        time_ns += arrival_ns - (type_.stamp_ns(message) or arrival_ns)
     return time_ns, vector

@@ -17,23 +17,12 @@ from hpt_ros.observation.checks import InvalidSampleError
 from hpt_ros.observation.merge import MergedTrack
 from hpt_ros.observation.track import Sample, Track, Value, nanoseconds, seconds
 
-# Type of one sample, as `decode` gives it. A text is an array without dimensions: its length is its own.
-SAMPLE_TYPES = {
-    "image": np.uint8,
-    "depth": np.uint16,
-    "state": np.float64,
-    "wrench": np.float64,
-    "tactile": np.float32,
-    "pointcloud": np.float32,
-    "language": np.str_,
-}
-
 
 @dataclass
 class Feed:
     """A stream's samples.
 
-    A state is linear between samples; of everything else the newest at or before the time counts. A text holds until
+    Some modalities are linear between samples; of others the newest at or before the time counts. A text holds until
     the next one, however old it is, and through a jump of the clock: publishers often say it once. So does a joint that
     is published only while it moves.
 
@@ -65,11 +54,11 @@ class Feed:
 
     def value_at(self, time_ns: int) -> NDArray[Any] | str:
         """The stream's value at a time, or why there is none."""
-        if isinstance(self.track, MergedTrack) or self.stream.modality == "state":
+        if isinstance(self.track, MergedTrack) or self.stream.kind.linear:
             return self.track.interpolated(time_ns, self.tolerance_ns)
-        if self.stream.modality == "language":
-            text = self._text(time_ns)
-            return "never seen" if text is None else text
+        if self.stream.kind.holds:
+            value = self._held(time_ns)
+            return "never seen" if value is None else value
         while not isinstance(sample := self.track.held(time_ns, self.tolerance_ns), str):
             try:
                 return sample.resolve()
@@ -102,12 +91,12 @@ class Feed:
         """What to carry through a jump of the clock: a text, and where joints that hold are."""
         if isinstance(self.track, MergedTrack):
             return self.track.to_carry()
-        if self.stream.modality != "language":
+        if not self.stream.kind.holds:
             return None
         newest = self.newest()
         return self.carried if newest is None else newest[1]
 
-    def _text(self, time_ns: int) -> NDArray[Any] | None:
+    def _held(self, time_ns: int) -> NDArray[Any] | None:
         assert isinstance(self.track, Track)
         index = self.track.at_or_before(time_ns)
         return self.carried if index < 0 else self.track.samples[index].resolve()
@@ -117,7 +106,7 @@ def check_sample(stream: Stream, value: Value) -> None:
     """Raise HptError unless an array has the shape and type of the stream's samples."""
     if callable(value):
         return
-    expected = np.dtype(SAMPLE_TYPES[stream.modality])
+    expected = np.dtype(stream.kind.dtype)
     if value.shape != stream.shape or value.dtype.type != expected.type:
         raise HptError(
             Code.WRONG_SHAPE, f"stream {stream.name!r}", value.shape,

@@ -21,5 +21,5 @@ def measured_ns(stream: Stream, message: Any, arrival_ns: int) -> int:
         message: any object with the fields of the stream's type; without a stamp its arrival counts.
         arrival_ns: arrival (live) or log time (bag).
     """
-    said_ns = arrival_ns if stream.time == BY_ARRIVAL else stamp_ns(message, arrival_ns)
-    return said_ns + round(stream.stamp_offset_s * NS_PER_S)
+    stamp = None if stream.time == BY_ARRIVAL else stream.message_type.stamp_ns(message)
+    return (stamp or arrival_ns) + round(stream.stamp_offset_s * NS_PER_S)

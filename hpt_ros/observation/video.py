@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
-from hpt_ros.embodiment.streams import VIDEO_TYPES
 from hpt_ros.errors import Code
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
 from hpt_ros.observation.h264 import UNIT, FrameNumbers
@@ -46,10 +45,19 @@ def _codec_text(message: Any) -> str:
 
 def is_video(stream: Stream, message: Any) -> bool:
     """Whether a stream's message is a packet of a video, of which none may be left out."""
-    if stream.type in VIDEO_TYPES:
+    if stream.message_type.video:
         return True
     compressed = stream.type == "sensor_msgs/msg/CompressedImage" and stream.modality == "image"
     return compressed and bool(video_codec(message))
+
+
+def decode_packet(stream: Stream, message: Any) -> NDArray[np.uint8]:
+    """One packet by itself, which must begin with a key frame, to RGB uint8 (height, width, 3).
+
+    Raises:
+        InvalidSampleError: it cannot be decoded, or is no key frame.
+    """
+    return VideoDecoder(stream).take(message)()
 
 
 class VideoImage:

@@ -16,31 +16,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import MODALITIES, Embodiment, EmbodimentError
+from hpt_ros.embodiment import Embodiment, EmbodimentError, Stream
 from hpt_ros.embodiment.windows import observation_window
 from hpt_ros.errors import Code, HptError
-from hpt_ros.observation.feed import SAMPLE_TYPES
+from hpt_ros.modalities import ACTIONS, Layout, Modality
 from hpt_ros.observation.tick import Tick
-
-
-def view_size(embodiment: Embodiment, modality: str = "image") -> tuple[int, int]:
-    """Height and width that all views of the policy share; of "image" or of "depth".
-
-    Raises:
-        HptError: streams of different sizes.
-    """
-    streams = embodiment.streams_of(modality)
-    sizes = {(stream.image.height, stream.image.width) for stream in streams if stream.image}
-    if len(sizes) != 1:
-        listed = ", ".join(
-            f"{stream.name} {stream.image.height}x{stream.image.width}" for stream in streams if stream.image
-        )
-        raise HptError(
-            Code.WRONG_SHAPE, f"embodiment {embodiment.name!r}",
-            problem=f"has {modality} streams of sizes {listed or 'none'}", expected="one size for all views",
-            remedy="give each stream the same image height and width",
-        )  # fmt: skip
-    return sizes.pop()
 
 
 def assemble(
@@ -61,10 +41,9 @@ def assemble(
             None, or nothing at all, leaves "actions" out.
 
     Returns:
-        Of these what there is, in raw units, batch first: ``image`` uint8 (1, T, V, H, W, 3) RGB; ``depth`` uint16
-        (1, T, V, H, W) mm; ``state`` float32 (1, T, D); ``wrench`` float32 (1, T, Dw); ``tactile`` float32
-        (1, T, A, n); ``pointcloud`` float32 (1, T, C, P, 3) m; ``actions`` float32 (1, T, Da); ``task`` str (1,), the
-        newest tick's, where there is a language stream.
+        By `Modality.input`, of the modalities what there is, in raw units, batch first, each of `Modality.input_dtype`:
+        joined ones (1, T, D), those side by side (1, T, streams, ...) such as ``image`` uint8 (1, T, V, H, W, 3);
+        ``actions`` float32 (1, T, Da); ``task`` str (1,), the newest tick's.
 
     Raises:
         HptError: no ticks, an invalid one, or views of different sizes.
@@ -78,36 +57,33 @@ def assemble(
     window = observation_window(len(ticks) - 1, length)
     chosen = [ticks[index] for index in window]
     inputs: dict[str, NDArray[np.generic]] = {}
-    for modality in MODALITIES:
-        streams = embodiment.streams_of(modality)
-        if not streams or any(stream.name in tick.absent for stream in streams for tick in chosen):
+    for modality in embodiment.modalities:
+        streams = embodiment.streams_of(modality.name)
+        if any(stream.name in tick.absent for stream in streams for tick in chosen):
             continue
-        if modality in ("state", "wrench"):
-            vectors = [tick.state if modality == "state" else tick.wrench for tick in chosen]
-            inputs[modality] = np.stack(vectors).astype(np.float32)[None]
-        elif modality == "language":
-            inputs["task"] = np.array([chosen[-1].task])
-        else:
-            inputs[modality] = _side_by_side(embodiment, modality, chosen)
+        if modality.layout is Layout.JOINED:
+            vectors = [tick.vectors[modality.name] for tick in chosen]
+            inputs[modality.input] = np.stack(vectors).astype(np.float32)[None]
+        elif modality.layout is Layout.TEXT:
+            inputs[modality.input] = np.array([chosen[-1].texts[modality.name]])
+        elif modality.layout is Layout.STACKED:
+            inputs[modality.input] = _side_by_side(modality, streams, chosen)
     if previous_actions:
         before = [previous_actions[index] for index in window]
         known = [action for action in before if action is not None]
         if len(known) == length:
-            inputs["actions"] = np.stack(known).astype(np.float32)[None]
+            inputs[ACTIONS] = np.stack(known).astype(np.float32)[None]
     return inputs
 
 
-def _side_by_side(embodiment: Embodiment, modality: str, ticks: Sequence[Tick]) -> NDArray[np.generic]:
+def _side_by_side(
+    modality: Modality, streams: Sequence[Stream], ticks: Sequence[Tick]
+) -> NDArray[np.generic]:
     """Samples of all streams of a modality: (1, T, streams, ...)."""
-    streams = embodiment.streams_of(modality)
-    if streams[0].image is not None:
-        view_size(embodiment, modality)
-    shape = (1, len(ticks), len(streams), *streams[0].shape)
-    stacked: NDArray[np.generic] = np.empty(shape, SAMPLE_TYPES[modality])
+    stacked: NDArray[np.generic] = np.empty((1, len(ticks), *modality.shape(streams)), modality.input_dtype)
     for step, tick in enumerate(ticks):
-        samples = tick.images if modality == "image" else tick.arrays
-        for view, stream in enumerate(streams):
-            stacked[0, step, view] = samples[stream.name]
+        for place, stream in enumerate(streams):
+            stacked[0, step, place] = tick.arrays[stream.name]
     return stacked
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.kinds import VELOCITIES
+from hpt_ros.policies.loading import of_embodiment
 from hpt_ros.policies.protocol import Observation
 
 # The random baseline's speed, as part of the velocity limits: it moves visibly within an episode. Our choice.
@@ -76,3 +77,7 @@ class RandomPolicy:
 
     def reset(self) -> None:
         """Nothing is remembered; the random numbers go on, so that episodes differ."""
+
+
+HOLD = of_embodiment("hold", lambda robot, settings: HoldPolicy(robot))
+RANDOM = of_embodiment("random", lambda robot, settings: RandomPolicy(robot, settings.seed))

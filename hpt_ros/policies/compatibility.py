@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
+from hpt_ros.modalities import MODALITIES
 from hpt_ros.model import PolicyConfig
-from hpt_ros.model.config import DEPTH, IMAGE, POINT_CLOUD, STATE, TACTILE, WRENCH
 
 
 class IncompatiblePolicyError(HptError):
@@ -51,32 +51,8 @@ def _pairs(config: PolicyConfig, robot: Embodiment) -> Iterator[tuple[str, objec
     yield "action dimension", config.action_dim, robot.action.dim
     yield "action horizon", config.action_horizon, robot.action.horizon
     yield "observation horizon", config.observation_horizon, robot.observation_horizon
-    if STATE in config.modalities:
-        yield "state dimension", config.state_dim, len(robot.names_of("state"))
-    if WRENCH in config.modalities:
-        yield "wrench dimension", config.wrench_dim, len(robot.names_of("wrench"))
-    if IMAGE in config.modalities:
-        size = (config.image_height, config.image_width)
-        encodes = config.image_encoder.kind != "none"  # features have no picture's size
-        yield from _pictures(robot, "image", config.views, size if encodes else None)
-    if DEPTH in config.modalities:
-        size = (config.depth_height, config.depth_width)
-        yield from _pictures(robot, "depth", config.depth_views, size)
-    for modality, word, shape in (
-        (TACTILE, "tactile arrays", (config.tactile_arrays, config.tactile_values)),
-        (POINT_CLOUD, "point clouds", (config.clouds, config.cloud_points, 3)),
-    ):
-        if modality in config.modalities:
-            streams = robot.streams_of(modality)
-            yield f"shape of the {word}", shape, (len(streams), *(streams[0].shape if streams else ()))
-
-
-def _pictures(
-    robot: Embodiment, modality: str, views: int, size: tuple[int, int] | None
-) -> Iterator[tuple[str, object, object]]:
-    streams = robot.streams_of(modality)
-    yield f"number of {modality} views", views, len(streams)
-    if size is not None:
-        for stream in streams:
-            height_width = None if stream.image is None else (stream.image.height, stream.image.width)
-            yield f"height and width of the {modality} view {stream.name!r}", size, height_width
+    for name, ours in config.shapes.items():
+        theirs = MODALITIES[name].shape(robot.streams_of(name))
+        if 0 in ours:  # precomputed features have no rows and columns of images
+            ours, theirs = ours[:1], theirs[:1]
+        yield f"shape of {name!r}", ours, theirs

@@ -10,9 +10,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment import Embodiment, deployed_fields, require_deployable
 from hpt_ros.errors import Code, HptError
+from hpt_ros.modalities import LANGUAGE, MODALITIES
+from hpt_ros.policies.loading import LoadedPolicy, PolicyKind, PolicySettings, deployed_robot
 from hpt_ros.policies.protocol import Observation
+from hpt_ros.resources import checkpoint_folder
 
 
 class CheckpointPolicy:
@@ -69,9 +72,11 @@ class CheckpointPolicy:
     def predict(self, observation: Observation) -> NDArray[Any]:
         """The policy's chunk, (horizon, action dim), absolute whatever the mode it was trained in."""
         inputs: dict[str, Any] = {
-            name: observation.inputs[name] for name in self.config.modalities if name in observation.inputs
+            name: observation.inputs[name]
+            for name in (MODALITIES[item].input for item in self.config.modalities if item != LANGUAGE)
+            if name in observation.inputs
         }
-        if "language" in self.config.modalities and observation.task:
+        if LANGUAGE in self.config.modalities and observation.task:
             inputs["task"] = [observation.task]
         # Ticks without keys are like no other.
         keys: Sequence[Hashable] = observation.keys or [
@@ -107,3 +112,33 @@ def _image_sizes(stats: Mapping[str, Any]) -> dict[str, tuple[tuple[int, int], .
             problem="is {value}, but lists of [height, width] by stream name were expected",
             remedy="copy the checkpoint again", cause=error,
         ) from error  # fmt: skip
+
+
+def load(settings: PolicySettings) -> LoadedPolicy:
+    """Load a checkpoint; an embodiment file and a deployment may change what a deployment may change."""
+    if not settings.checkpoint:
+        raise HptError(
+            Code.EMPTY, "the parameter checkpoint", expected="a folder",
+            remedy="set it, or set policy to hold or random",
+        )  # fmt: skip
+    robot = settings.embodiment
+    folder = checkpoint_folder(settings.checkpoint)
+    trained = CheckpointPolicy(
+        folder, settings.device, settings.threads, backend=settings.backend, precision=settings.precision
+    )
+    here = trained.embodiment
+    if robot is not None:
+        here = require_deployable(
+            here,
+            robot,
+            a_name=f"checkpoint {str(folder)!r}",
+            b_name=f"embodiment file {settings.embodiment_file!r}",
+        )
+    here = deployed_robot(here, settings.deployment_file)
+    return LoadedPolicy(
+        trained, here, str(folder), trained.config.observation_horizon, trained.optional, trained.config.tasks,
+        trained.computed_by, deployed_fields(trained.embodiment, here), trained.image_sizes,
+    )  # fmt: skip
+
+
+CHECKPOINT = PolicyKind(name="checkpoint", load=load)

@@ -50,7 +50,6 @@ AWAKE_AT = 64  # things waiting that wake the thread although no tick is due
 Decoded = TypeVar("Decoded")
 LOOK = -1  # in place of a time: look at the clock
 SHORTEST_WAIT_S = 0.001  # where simulated time stands still just before a tick
-COSTLY = ("image", "depth", "pointcloud")  # modalities whose messages are decoded here
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +397,7 @@ class ObservationPipeline:
 
     def _newest_input(self, tick: Tick) -> tuple[int, int | None]:
         """Header stamp and steady arrival of the tick's newest image, or of its newest sample without images."""
-        streams = [stream for stream in self.embodiment.image_streams if stream.name in tick.images]
+        streams = [stream for stream in self.embodiment.image_streams if stream.name in tick.arrays]
         names = [stream.name for stream in streams or self.embodiment.streams]
         name = min(names, key=lambda item: tick.ages_s[item])
         stamp = tick.stamp_ns - round(tick.ages_s[name] * NS_PER_S)

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpt_ros.policies.factory import KINDS, LoadedPolicy, load_policy
+from hpt_ros.policies.factory import POLICIES, load_policy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.robot_description import with_robot_description
 from hpt_ros.structured import field
 
@@ -68,7 +69,7 @@ class PredictionConfig:
 class PolicyChoice:
     """Which policy computes here, and with what."""
 
-    policy: str = field("what answers", default="checkpoint", choices=KINDS)
+    policy: str = field("what answers", default="checkpoint", choices=POLICIES)
     checkpoint: str = field("checkpoint folder, or the name of one shipped with the package", default="")
     embodiment: str = field(
         "embodiment file; with a checkpoint it may be left out, or differ in what a deployment may change",
@@ -103,7 +104,7 @@ class PolicyChoice:
 class PolicyNodeConfig(PolicyChoice):
     """What the policy node runs and how it starts; `ControlConfig` says how it moves."""
 
-    policy: str = field("what drives the robot", default="checkpoint", choices=(*KINDS, REMOTE))
+    policy: str = field("what drives the robot", default="checkpoint", choices=(*POLICIES, REMOTE))
     deployment: str = field(
         "deployment file with the facts of this cell, over the embodiment: names, rates, latencies, tighter limits; "
         "empty: none",

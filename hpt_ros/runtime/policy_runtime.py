@@ -33,13 +33,14 @@ from hpt_ros.control.chunk import NS_PER_S, shape_refusal
 from hpt_ros.control.plausible import REMEDY
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Code, HptError, did_you_mean
-from hpt_ros.observation import decode, measured_ns, require_frame, view_size
+from hpt_ros.modalities import IMAGE, LANGUAGE, STATE
+from hpt_ros.observation import decode, measured_ns, require_frame
 from hpt_ros.observation.checks import place
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import EncodesAhead, Observation
 from hpt_ros.runtime.inference_worker import InferenceWorker, Result, Worker
 from hpt_ros.runtime.metrics import Metrics, Stages
-from hpt_ros.runtime.observation_pipeline import COSTLY, ObservationPipeline, TickOutcome, undecodable
+from hpt_ros.runtime.observation_pipeline import ObservationPipeline, TickOutcome, undecodable
 from hpt_ros.runtime.pose import MeasuredPose
 
 # Longest time that a message with the old clock's stamp may take to come, ours: what is later is stale in any case.
@@ -116,15 +117,16 @@ class PolicyRuntime:
             HptError: the embodiment cannot be driven, e.g. a commanded joint is not observed.
         """
         robot = loaded.embodiment
-        for modality in ("image", "depth"):
-            if robot.streams_of(modality):
-                view_size(robot, modality)  # refuses different sizes now rather than at the first observation
+        for modality in robot.modalities:
+            modality.shape(
+                robot.streams_of(modality.name)
+            )  # refuses different sizes now rather than at a tick
         self.embodiment, self.loaded, self.task = robot, loaded, robot.task
         self.kinematics = kinematics
         self._pose = MeasuredPose(robot)
         # A task's text counts until the next one comes, so nobody waits for one. Where the robot is must be known,
         # even if the policy does without.
-        self._optional = frozenset({*loaded.optional, "language"} - {"state"})
+        self._optional = frozenset({*loaded.optional, LANGUAGE} - {STATE})
         rates = {
             stream.name: StreamRate(stream.name, stream.rate_hz, stream.holding)
             for stream in robot.streams
@@ -171,7 +173,7 @@ class PolicyRuntime:
         self.ahead_ns = 0
         # After a jump of ROS time, messages that were stamped before it are still under way. One that takes longer than
         # its stream's tolerance is of no use to a tick anyway.
-        tolerances_s = (item.tolerance_s for item in robot.streams if item.modality != "language")
+        tolerances_s = (item.tolerance_s for item in robot.streams if not item.kind.holds)
         self._flight_ns = round(min(max(tolerances_s), LONGEST_FLIGHT_S) * NS_PER_S)
         self.encode_ahead(encode_ahead)
         self._generation = 0
@@ -293,7 +295,7 @@ class PolicyRuntime:
             before a jump, and is not. Its stream then gets no fresher. What is wrong
             inside of a picture or a point cloud is said by a later `step`.
         """
-        if stream.modality != "language" and self.to_control(arrival_ns) < self._unclear_until_ns:
+        if not stream.kind.holds and self.to_control(arrival_ns) < self._unclear_until_ns:
             self.observations.lost(stream)
             return ""
         try:
@@ -353,11 +355,11 @@ class PolicyRuntime:
 
     def _take(self, stream: Stream, message: Any, arrival_ns: int) -> None:
         stamp = measured_ns(stream, message, arrival_ns)
-        if stream.modality not in COSTLY:
+        if not stream.message_type.decoded_late:
             if stream.name in self._framed:
                 require_frame(self._framed[stream.name], message, place(stream))
             value = decode(stream, message)
-            if stream.modality == "language" and (refused := self.set_task(str(value))):
+            if stream.modality == LANGUAGE and (refused := self.set_task(str(value))):
                 raise HptError(
                     Code.INVALID, f"stream {stream.name!r} (topic {stream.topic})",
                     problem=f"was not accepted: {refused}",
@@ -366,20 +368,20 @@ class PolicyRuntime:
                 self._require_plausible(stream, value, stamp)
             self.observations.sample(stream, value, stamp, arrival_ns)
             seen = (stamp, arrival_ns)
-            if stream.modality == "state":
+            if stream.modality == STATE:
                 seen = self._pose.saw(stream.name, stamp, arrival_ns, value)
                 if (measured := self._pose.newest()) is not None and measured[0] >= 0:
                     self.controller.measured(measured[1], self.to_control(measured[0]))
             if seen[1] >= 0:
                 self._fresh(stream, *seen)
             return
-        if stream.modality != "pointcloud":
+        if stream.image is not None:
             # As they came: a driver that repeats its last buffer repeats every byte of it.
             raw = np.frombuffer(message.data, dtype=np.uint8)
             self.controller.frame(stream.name, raw)
         if self.observations.message(stream, message, stamp, arrival_ns):
             self._fresh(stream, stamp, arrival_ns)
-        if stream.modality == "image":
+        if stream.modality == IMAGE:
             self.metrics.add("image_delay_s", (arrival_ns - stamp) / NS_PER_S)
 
     def _require_plausible(self, stream: Stream, value: NDArray[Any], stamp: int) -> None:
@@ -433,7 +435,7 @@ class PolicyRuntime:
         absent = {
             name: reason
             for name, reason in self.observations.absent.items()
-            if self.embodiment.stream(name).modality != "language"
+            if not self.embodiment.stream(name).kind.holds
         }
         lost = tuple(
             f"stream {name!r} is absent ({reason}); the policy goes on without its modality"

@@ -33,7 +33,7 @@ class Message:
 
 
 def interface(type_: str) -> type[Message]:
-    """Return what stands for the class of a message type, as `hpt_ros.embodiment.commands.Sending` wants it."""
+    """Return what stands for the class of a message type, as `hpt_ros.embodiment.message_types.Sending` wants it."""
     del type_  # one class stands for all
     return Message
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from hpt_ros.embodiment.commands import COMMANDS
+from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES
 from rosbag_tools.reading.reader import Topic
 
 TARGET = "/target"  # behind an action's name: the topic of what it is told
@@ -32,7 +32,7 @@ def find_actions(topics: Mapping[str, Topic]) -> dict[str, tuple[str, bool]]:
             if name == topic:
                 continue
             shown = entry.type.removesuffix(_SUFFIX) if suffix == _FEEDBACK else ""
-            if shown in COMMANDS and COMMANDS[shown].is_action:
+            if shown in COMMANDS and MESSAGE_TYPES[shown].is_action:
                 found[name] = (shown, True)
             elif not shown and (guessed := _BY_NAME.get(name.rpartition("/")[2])):
                 found.setdefault(name, (guessed, False))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpt_ros.embodiment import Stream
-from hpt_ros.embodiment.commands.twist import ELSEWHERE
 from hpt_ros.embodiment.kinds import TWIST_ELEMENTS
+from hpt_ros.embodiment.message_types.twist import ELSEWHERE
 from hpt_ros.observation import DecodeError, decode
 from rosbag_tools.bootstrap.joints import Floats
 from rosbag_tools.bootstrap.sensors import Unsupported

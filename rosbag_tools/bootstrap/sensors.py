@@ -13,6 +13,9 @@ import numpy as np
 
 from hpt_ros.embodiment import ImageSpec, Stream
 from hpt_ros.embodiment.estimates import make_unique
+from hpt_ros.embodiment.message_types import MESSAGE_TYPES
+from hpt_ros.embodiment.streams import modalities_of
+from hpt_ros.modalities import MODALITIES
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode
 from hpt_ros.observation.image_size import image_size
 from rosbag_tools.bag_schema import EMBODIMENT_TOPIC
@@ -48,7 +51,7 @@ class DetectedStream:
 
     Attributes:
         topic, type, modality, rate_hz: of the stream.
-        size: depth (height, width), tactile (length,), pointcloud (points,), otherwise ().
+        size: depth (height, width), an array (length,), pointcloud (points,), otherwise ().
         note: what a person should know, for a comment.
     """
 
@@ -98,17 +101,16 @@ def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> DetectedStre
         raise Unsupported(
             f"its messages have {min(lengths)} to {max(lengths)} values, but one number of 1 to 65536 is used"
         )
-    return DetectedStream(
-        topic, type_, "tactile", rate_hz, (*lengths,), f"{CHECK}: touch? It may be a command, or a state"
-    )
+    modality = MODALITIES[modalities_of(type_)[0]]
+    return DetectedStream(topic, type_, modality.name, rate_hz, (*lengths,), modality.note)
 
 
 def _size(type_: str, message: Any) -> tuple[tuple[int, ...], str]:
     """A stream's size and what a person should know about it."""
     if type_ == WRENCH_TYPE:
-        return (), "N and N m, in the frame of the sensor"
+        return (), MODALITIES["wrench"].note
     if type_ == TEXT_TYPE:
-        return (), f"{CHECK}: the task's text; episodes are split where it changes"
+        return (), MODALITIES["language"].note
     if type_ == CLOUD_TYPE:
         count = int(message.height) * int(message.width)
         return (min(count, POINTS, 16_384),), f"chosen far apart; a cloud of the sensor has {count} points"
@@ -119,10 +121,10 @@ def _size(type_: str, message: Any) -> tuple[tuple[int, ...], str]:
 def agree(senses: list[DetectedStream], left_out: dict[str, str]) -> list[DetectedStream]:
     """Give streams that enter one stem side by side one size; those that cannot have it are left out, with a reason."""
     kept: list[DetectedStream] = []
-    lengths = Counter(sense.size for sense in senses if sense.modality == "tactile")
+    lengths = Counter(sense.size for sense in senses if sense.type in ARRAY_TYPES)
     tasks = [sense.topic for sense in senses if sense.modality == "language"]
     for sense in senses:
-        if sense.modality == "tactile" and sense.size != lengths.most_common(1)[0][0]:
+        if sense.type in ARRAY_TYPES and sense.size != lengths.most_common(1)[0][0]:
             left_out[sense.topic] = f"its {sense.size[0]} values are not as many as of the other arrays"
             continue
         if sense.modality == "language" and sense.topic != tasks[0]:
@@ -141,8 +143,8 @@ def sense_lines(sense: DetectedStream) -> list[str]:
     if sense.modality == "depth":
         height, width = (int(np.clip(edge, 8, 4096)) for edge in sense.size)
         return [f"    image: {{height: {height}, width: {width}}}  # {sense.note}"]
-    key = {"tactile": "length", "pointcloud": "points"}.get(sense.modality)
-    return [f"    {key}: {sense.size[0]}  # {sense.note}"] if key else [f"    # {sense.note}"]
+    keys = (*MESSAGE_TYPES[sense.type].needs, *MODALITIES[sense.modality].needs)
+    return [f"    {key}: {sense.size[0]}  # {sense.note}" for key in keys] or [f"    # {sense.note}"]
 
 
 def stream_names(topics: list[str]) -> list[str]:

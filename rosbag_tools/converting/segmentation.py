@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.dataset.conversion_report import EpisodeReport, Span
 from hpt_ros.dataset.episode_writer import EpisodeData, EpisodeWriter
-from hpt_ros.dataset.layout import ACTION, STATE, WRENCH, stream_feature
+from hpt_ros.dataset.layout import ACTION, joined_feature, stream_feature
 from hpt_ros.dataset.quality.measure import STILL_RATIO
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.observation import Tick
@@ -200,7 +200,9 @@ class Spans:
 
 def _tick_values(embodiment: Embodiment, tick: Tick, action: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Return a valid tick and the command at it, by feature name."""
-    values: dict[str, NDArray[Any]] = {STATE: tick.state, WRENCH: tick.wrench, ACTION: action}
-    for name, array in (*tick.images.items(), *tick.arrays.items()):
+    values: dict[str, NDArray[Any]] = {ACTION: action}
+    for modality, vector in tick.vectors.items():
+        values[joined_feature(modality)] = vector
+    for name, array in tick.arrays.items():
         values[stream_feature(embodiment.stream(name).modality, name)] = array
     return values

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpt_ros.embodiment import ImageSpec, Output, Stream
-from hpt_ros.embodiment.streams import VIDEO_TYPES
+from hpt_ros.embodiment.message_types import MESSAGE_TYPES
 from hpt_ros.observation import DecodeError, InvalidSampleError, StreamDecoder, decode_command, is_depth
 from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.images import guessed_encoding
+from hpt_ros.observation.transforms import TransformChain
 from hpt_ros.observation.video import is_video
 from rosbag_tools.errors import DamagedMessageError
 from rosbag_tools.reading.reader import Bag
 
 TRIED = 100  # messages of a topic of which one must be good; a camera's first may be damaged
 PACKETS_TRIED = 600  # of a video, of which a key frame must be one: 20 s at 30 Hz
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", *VIDEO_TYPES)
+IMAGE_TYPES = tuple(name for name, item in MESSAGE_TYPES.own.items() if "image" in item.decoders)
 
 
 def image_probe(topic: str, type_: str, message: Any) -> Stream:
@@ -54,8 +55,13 @@ def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
     """
     reason, decoder = "", None
     try:
-        for index, message in enumerate(bag.messages([topic])):
-            content = message.content
+        chain = TransformChain(stream) if stream is not None and stream.frame else None
+        topics = [topic] if chain is None or stream is None else [topic, stream.static_topic]
+        for index, message in enumerate(bag.messages(topics)):
+            content = message.content if chain is None else chain.take(message.content)
+            if content is None:
+                reason = reason or (chain.problem() if chain is not None else "")
+                continue
             probe = stream or image_probe(topic, bag.topics[topic].type, content)
             video = is_video(probe, content)
             if index >= (PACKETS_TRIED if video else TRIED):
@@ -66,7 +72,7 @@ def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
             except InvalidSampleError as error:
                 reason = reason or str(error)
             else:
-                pictured = probe.modality in ("image", "depth")
+                pictured = probe.image is not None
                 size = decoder.video_size if video else image_size(content) if pictured else None
                 return Looked(probe, size)
     except (DecodeError, DamagedMessageError) as error:

@@ -21,8 +21,7 @@ from rosbags.typesys.base import TypesysError
 from rosbags.typesys.msg import normalize_msgtype
 from rosbags.typesys.store import Typestore
 
-from hpt_ros.embodiment.commands import COMMANDS
-from hpt_ros.embodiment.streams import STREAM_TYPES
+from hpt_ros.embodiment.message_types import MESSAGE_TYPES
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.channels import (
     CDR,
@@ -133,7 +132,7 @@ def _made(type_: str, ros1: bool, schema: str, definition: str, digest: str) -> 
             f"{', '.join((*MSG_ENCODINGS, *IDL_ENCODINGS))} was expected"
         )
     _check_digest(store, name, ros1, digest)
-    if type_ in STREAM_TYPES or type_ in COMMANDS:
+    if type_ in MESSAGE_TYPES:
         _check_standard_fields(store, ros1)
     fields = store.fielddefs[name][1]
     first = fields[0] if fields else None

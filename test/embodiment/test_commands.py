@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from support.control_interfaces import provide
+from support.interfaces import provide
 from support.refused import refused
 
 from hpt_ros.control import Command
 from hpt_ros.control.curve import Curve
 from hpt_ros.embodiment import Embodiment, Output
 from hpt_ros.embodiment.action import Goals, Recorded, RotationLimit
-from hpt_ros.embodiment.commands import COMMANDS, MESSAGES, Sending
-from hpt_ros.embodiment.commands.twist import ELSEWHERE
 from hpt_ros.embodiment.kinds import BASE_VELOCITY, CARTESIAN_TWIST, JOINT_POSITION, JOINT_VELOCITY, KINDS
+from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES, Sending
+from hpt_ros.embodiment.message_types.twist import ELSEWHERE
 from hpt_ros.embodiment.streams import EmbodimentError
 from hpt_ros.errors import Code
 from hpt_ros.nodes.common.interfaces import interface
@@ -137,11 +137,11 @@ def test_a_goal_has_where_it_ends_in_the_drivers_unit_and_is_recorded_elsewhere(
 
 def test_every_type_has_a_kind_a_controller_and_a_decoder_unless_it_is_an_action() -> None:
     for name, entry in COMMANDS.items():
-        assert name == entry.type
+        assert name == MESSAGE_TYPES[name].name
         assert set(entry.kinds) <= set(KINDS)
         assert entry.kinds
         assert entry.controllers
-        assert (entry.decode is None) == entry.is_action == (name not in MESSAGES)
+        assert (entry.decode is None) == MESSAGE_TYPES[name].is_action
         assert interface(name)
 
 

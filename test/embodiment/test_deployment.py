@@ -84,7 +84,7 @@ def test_when_a_type_has_another_content_expect_both_named() -> None:
 @pytest.mark.parametrize(
     "keys",
     [
-        {"type": "sensor_msgs/msg/JointState"},
+        {"type": "sensor_msgs/msg/JointStat"},
         {"time": "boot"},
         {"stamp_offset_s": 6.0},
         {"stamp_offset_s": float("nan")},

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from support.control_interfaces import provide
+from support.interfaces import provide
 
 from hpt_ros.control import Command
 from hpt_ros.control.curve import Curve
 from hpt_ros.embodiment import Embodiment, EmbodimentError
-from hpt_ros.embodiment.commands import COMMANDS, Sending
 from hpt_ros.embodiment.deployment import Deployment
+from hpt_ros.embodiment.message_types import COMMANDS, Sending
 from hpt_ros.nodes.common.interfaces import interface
 from hpt_ros.observation import decode, decode_command
 

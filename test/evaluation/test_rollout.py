@@ -16,7 +16,8 @@ from hpt_ros.errors import HptError
 from hpt_ros.evaluation.evaluate import Evaluator, Job, evaluate
 from hpt_ros.evaluation.expert import load_expert
 from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig, require_fit
-from hpt_ros.policies.factory import LoadedPolicy, load_baseline
+from hpt_ros.policies.factory import load_baseline
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.resources import config_file
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.tasks.feed_dog.environment import FeedDogEnvironment

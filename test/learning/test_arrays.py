@@ -137,7 +137,7 @@ def test_features_stand_in_for_pictures(senses: Dataset) -> None:
         assert np.array_equal(batch.inputs[f"{name}_features"], values[[[2, 3]]])
 
 
-@pytest.mark.parametrize("modality", ["depth", "wrench", "tactile", "pointcloud", "touch"])
+@pytest.mark.parametrize("modality", ["depth", "wrench", "tactile", "pointcloud"])
 def test_when_the_dataset_lacks_a_modality_expect_its_name(dataset: Dataset, modality: str) -> None:
     windows = Windows.of(dataset.episodes, 1, 1)
     with pytest.raises(

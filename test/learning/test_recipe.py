@@ -10,8 +10,8 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.learning import load_recipe
 from hpt_ros.learning.recipe import read_recipe, recipe_mapping
+from hpt_ros.modalities import MODALITIES
 from hpt_ros.model import Policy, TrunkConfig
-from hpt_ros.model.config import MODALITIES
 from hpt_ros.resources import config_file
 
 from .conftest import make_recipe

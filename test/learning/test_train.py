@@ -362,7 +362,7 @@ def test_when_a_batch_fails_expect_the_error_in_the_loop() -> None:
 def test_a_policy_recipe_takes_its_sizes_from_the_embodiment(dataset: Dataset) -> None:
     recipe: PolicyRecipe = make_recipe().policy
     config = recipe.for_embodiment(dataset.embodiment)
-    assert (config.views, config.image_height, config.image_width) == (2, 32, 48)
+    assert config.shapes["image"] == (2, 32, 48, 3)
     assert (config.state_dim, config.action_dim, config.action_horizon, config.observation_horizon) == (
         3,
         3,

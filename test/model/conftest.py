@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from support.sizes import policy_config
 
 from hpt_ros.model import (
     HeadConfig,
@@ -64,7 +65,7 @@ def _config(**changes: Any) -> PolicyConfig:
         "trunk": TrunkConfig(width=32, depth=2, heads=4),
         "image_encoder": ImageEncoderConfig(kind="small_cnn", channels=(8, 16, 16), trainable=True),
     }
-    return PolicyConfig(**(values | changes))
+    return policy_config(**(values | changes))
 
 
 @pytest.fixture
@@ -121,16 +122,8 @@ def make_inputs() -> Callable[..., dict[str, Any]]:
         config: PolicyConfig, *, batch: int = 2, seed: int = 0, steps: int | None = None
     ) -> dict[str, npt.NDArray[Any]]:
         rng = np.random.default_rng(seed)
-        c, head = config, (batch, steps or config.observation_horizon)
-        shapes = {
-            "image": (c.views, c.image_height, c.image_width, 3),
-            "depth": (c.depth_views, c.depth_height, c.depth_width),
-            "state": (c.state_dim,),
-            "wrench": (c.wrench_dim,),
-            "tactile": (c.tactile_arrays, c.tactile_values),
-            "pointcloud": (c.clouds, c.cloud_points, 3),
-            "actions": (c.action_dim,),
-        }
+        head = (batch, steps or config.observation_horizon)
+        shapes = {**config.shapes, "actions": (config.action_dim,)}
         kinds = {"image": (256, np.uint8), "depth": (4000, np.uint16)}
         inputs: dict[str, npt.NDArray[Any]] = {}
         for name, tail in shapes.items():
@@ -140,7 +133,7 @@ def make_inputs() -> Callable[..., dict[str, Any]]:
             elif name in config.modalities:
                 inputs[name] = rng.normal(size=(*head, *tail)).astype(np.float32)
         if "language" in config.modalities:
-            inputs["task"] = rng.permutation(max(batch, len(c.tasks)))[:batch] % len(c.tasks)
+            inputs["task"] = rng.permutation(max(batch, len(config.tasks)))[:batch] % len(config.tasks)
         return inputs
 
     return make
@@ -164,7 +157,7 @@ def reference() -> Callable[[str], Reference]:
             for modality in given["modalities"]
         )
         decoder = given["head"]["_target_"].endswith("TransformerDecoder")
-        config = PolicyConfig(
+        config = policy_config(
             embodiment="arm",
             action_dim=given["action_dim"],
             action_horizon=given["action_horizon"],

@@ -303,7 +303,7 @@ SCALE = "normalizer.arm.params_dict.state.scale"
     ("damage", "message"),
     [
         (lambda f: alter_embodiment(f, "horizon: 4", "horizon: 8"), "has action horizon 4 but its embodiment"),
-        (lambda f: alter_embodiment(f, "[a, b, c]", "[a, c]"), "has state dimension 3 but its embodiment.yaml has 2"),
+        (lambda f: alter_embodiment(f, "[a, b, c]", "[a, c]"), "shape of 'state' (3,) but its embodiment.yaml has"),
         (lambda f: embodiment_file(f).write_text("{"), "the embodiment of checkpoint"),
         (lambda f: alter_stats(f, lambda s: s.pop("state")), "stats.json has no statistics of 'state'"),
         (lambda f: alter_stats(f, lambda s: s.update(state=[1])), "stats.json has no statistics of 'state'"),

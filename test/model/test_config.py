@@ -15,8 +15,8 @@ from hpt_ros.model.head_config import HEADS, HeadKind
 from hpt_ros.model.heads import Head, MlpHead
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.pooling import Pooling
-from hpt_ros.model.registry import load_class
 from hpt_ros.model.trunk import Trunk
+from hpt_ros.registry import load_location
 
 
 # The paper's table; also what the published weights hold.
@@ -76,9 +76,12 @@ def test_when_a_key_is_misspelt_expect_its_place(make_config):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"state_dim": 0}, r"state_dim is 0.*exactly when there is a state stem"),
-        ({"views": 0}, r"views is 0.*exactly when there is an image stem"),
-        ({"image_height": 8}, r"images of 8x48 pixels.*at least 32"),
+        (
+            {"state_dim": 0},
+            r"shapes has image while the stems are for image, state; give the shape of 'state'",
+        ),
+        ({"views": 0}, r"shapes has state while the stems are for image, state; give the shape of 'image'"),
+        ({"image_height": 8}, r"shape of 'image' has 8x48 pixels.*at least 32"),
         ({"pooling": "median"}, r"is 'median', expected one of mean, max"),
         (
             {"pooling": "no-op"},
@@ -112,7 +115,7 @@ def test_when_parts_do_not_fit_expect_a_sentence(make_config, changes, message):
     [
         (lambda: TrunkConfig(width=30, depth=1, heads=4), r"width 30, depth 1 and 4 heads cannot be built"),
         (lambda: TrunkConfig(width=32, depth=1, heads=0), r"0 heads cannot be built"),
-        (lambda: StemConfig("touch"), r"modality 'touch', expected one of image, depth, state"),
+        (lambda: StemConfig("touch"), r"modality 'touch', expected one of image, depth, tactile"),
         (lambda: StemConfig("image", widths=()), r"stem of 'image' has no hidden width"),
         (lambda: ImageEncoderConfig(kind="resnet81"), r"is 'resnet81'.*did you mean 'resnet18'"),
         (lambda: ImageEncoderConfig(kind="small_cnn", channels=(12,)), r"channels \[12\].*multiples of 8"),
@@ -148,9 +151,9 @@ def test_when_parts_are_counted_expect_their_sum_to_be_the_policy(make_policy):
 
 def test_when_kinds_are_listed_expect_each_to_name_a_class_that_is_there():
     for head in HEADS.values():
-        assert issubclass(load_class(head.location), Head)
+        assert issubclass(load_location(head.location), Head)
     for pooling in POOLINGS.values():
-        assert issubclass(load_class(pooling.location), Pooling)
+        assert issubclass(load_location(pooling.location), Pooling)
     assert {*ENCODERS, "none"} == set(ENCODER_KINDS)
 
 
@@ -170,7 +173,7 @@ def test_when_a_head_cannot_read_what_a_pooling_gives_expect_it_refused_with_tho
 
 
 def test_when_a_head_is_added_by_its_line_expect_a_policy_with_it(make_policy, make_inputs, monkeypatch):
-    monkeypatch.setitem(HEADS, "twin", HeadKind("twin", HEADS["mlp"].location))
+    monkeypatch.setitem(HEADS.own, "twin", HeadKind("twin", HEADS["mlp"].location))
     policy = make_policy(head=HeadConfig(kind="twin"))
     assert isinstance(policy.head, MlpHead)
     assert policy.predict(make_inputs(policy.config)).shape[1:] == (4, 2)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from support.sizes import policy_config
 
 from hpt_ros.errors import HptError
-from hpt_ros.model import HeadConfig, PolicyConfig, TrunkConfig
+from hpt_ros.model import HeadConfig, TrunkConfig
 from hpt_ros.model.diffusion import DiffusionHead, UNet
 from hpt_ros.model.heads import build_head
 
@@ -21,7 +22,7 @@ diffusers: Any = pytest.importorskip("diffusers", reason="the extra 'diffusion' 
 
 def alone(pooling: str = "mean", horizon: int = 4, dim: int = 2, **head: object) -> DiffusionHead:
     """A head without the rest of the policy."""
-    config = PolicyConfig(
+    config = policy_config(
         embodiment="arm",
         action_dim=dim,
         action_horizon=horizon,
@@ -207,8 +208,9 @@ def test_when_the_head_is_not_named_expect_diffusers_not_imported() -> None:
     code = (
         "import sys\n"
         "from hpt_ros.model import Policy, PolicyConfig, StemConfig, TrunkConfig\n"
-        "Policy(PolicyConfig(embodiment='arm', action_dim=1, action_horizon=2, observation_horizon=1, state_dim=1,\n"
-        "                    stems=(StemConfig('state'),), trunk=TrunkConfig(width=16, depth=1, heads=2)))\n"
+        "Policy(PolicyConfig(embodiment='arm', action_dim=1, action_horizon=2, observation_horizon=1,\n"
+        "                    shapes={'state': (1,)}, stems=(StemConfig('state'),),\n"
+        "                    trunk=TrunkConfig(width=16, depth=1, heads=2)))\n"
         "print('diffusers' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

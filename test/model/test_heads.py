@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.sizes import policy_config
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from hpt_ros.model import HeadConfig, PolicyConfig, TrunkConfig
+from hpt_ros.model import HeadConfig, TrunkConfig
 from hpt_ros.model.flow import FlowHead
 from hpt_ros.model.heads import ConvHead, Head, MixtureHead, build_head
 from hpt_ros.model.noise import hold_last
@@ -52,7 +53,7 @@ def alone(
     head: HeadConfig, *, pooling: str = "mean", horizon: int = 4, dim: int = 2, width: int = 32
 ) -> Head:
     """A head without the rest of the policy."""
-    config = PolicyConfig(
+    config = policy_config(
         embodiment="arm",
         action_dim=dim,
         action_horizon=horizon,

@@ -417,7 +417,7 @@ def test_when_any_tensor_is_gone_renamed_or_of_another_shape_expect_a_sentence_o
     [
         (("horizon: 4", "horizon: 8"), r"has action horizon 4 but embodiment file '.*' has 8; give the file"),
         (("observation_horizon: 2", "observation_horizon: 1"), r"has observation horizon 2 but .* has 1"),
-        (("joints: [a, b]", "joints: [a, b, c]"), r"has state dimension 2 but .* has 3"),
+        (("joints: [a, b]", "joints: [a, b, c]"), r"has shape of 'state' \(2,\) but .* has \(3,\)"),
     ],
 )
 def test_when_the_embodiment_does_not_fit_expect_both_values_and_nothing_written(

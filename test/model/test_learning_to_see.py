@@ -9,8 +9,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.sizes import policy_config
 
-from hpt_ros.model import ImageEncoderConfig, Policy, PolicyConfig, Statistics, StemConfig, TrunkConfig
+from hpt_ros.model import ImageEncoderConfig, Policy, Statistics, StemConfig, TrunkConfig
 
 HEIGHT, WIDTH = 48, 64
 
@@ -31,7 +32,7 @@ def pictures(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
 
 @pytest.mark.slow
 def test_when_trained_for_six_hundred_steps_expect_a_disc_found_to_a_few_pixels():
-    config = PolicyConfig(
+    config = policy_config(
         embodiment="eye",
         action_dim=2,
         action_horizon=2,

@@ -14,10 +14,10 @@ from support.refused import refused
 
 import hpt_ros.model
 from hpt_ros.errors import Code, HptError
+from hpt_ros.modalities import MODALITIES
 from hpt_ros.model import Policy, PolicyConfig, Statistics, StemConfig
-from hpt_ros.model.config import MODALITIES
 from hpt_ros.model.encoder_config import LanguageConfig
-from hpt_ros.model.modalities import CLASSES, INPUTS, build_modalities
+from hpt_ros.model.modalities import build_modalities
 
 TIMED = tuple(name for name in MODALITIES if name != "language")
 
@@ -47,8 +47,10 @@ def inputs(policy, make_inputs):
 def test_when_modalities_are_listed_expect_a_class_for_each_and_no_input_name_twice(
     make_config, every_modality
 ):
-    assert set(CLASSES) == set(MODALITIES)
-    assert len(set(INPUTS)) == len(INPUTS)
+    config = make_config(**every_modality)
+    inputs = [name for modality in MODALITIES.own.values() for name in modality.names]
+    assert set(config.modalities) == set(MODALITIES.own)
+    assert len(set(inputs)) == len(inputs)
     for name, modality in build_modalities(make_config(**every_modality)).items():
         assert modality.name == name
         assert {spec.name for spec in modality.inputs} <= set(modality.names)
@@ -59,6 +61,7 @@ def test_when_modalities_are_listed_expect_a_class_for_each_and_no_input_name_tw
 def test_when_code_is_for_all_modalities_expect_it_to_name_none(file):
     """A new modality is a class; it must need no line in the files that serve them all."""
     tree = ast.parse((Path(hpt_ros.model.__file__).parent / file).read_text(encoding="utf-8"))
+    inputs = [name for modality in MODALITIES.own.values() for name in modality.names]
     documentation = {
         id(node.body[0].value)
         for node in ast.walk(tree)
@@ -68,10 +71,10 @@ def test_when_code_is_for_all_modalities_expect_it_to_name_none(file):
     names = [
         node.value
         for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and node.value in INPUTS and id(node) not in documentation
+        if isinstance(node, ast.Constant) and node.value in inputs and id(node) not in documentation
     ]
     assert names == []
-    constants = {name.upper() for name in MODALITIES} | {"POINT_CLOUD"}
+    constants = {name.upper() for name in MODALITIES}
     used = [
         node.id
         for node in ast.walk(tree)
@@ -377,26 +380,41 @@ def test_when_depth_is_not_read_expect_encode_depth_to_say_so(make_policy):
 # --- configuration ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "depth_views", "depth_height", "depth_width", "wrench_dim", "tactile_arrays", "tactile_values", "clouds",
-        "cloud_points",
-    ],
-)  # fmt: skip
-def test_when_a_size_is_missing_or_surplus_expect_its_name(make_config, every_modality, name):
-    with pytest.raises(HptError, match=rf"{name} is 0 while .* exactly when there is a \w+ stem"):
-        make_config(**{**every_modality, name: 0})
-    with pytest.raises(HptError, match=rf"{name} is 4 while .* exactly when there is a \w+ stem"):
-        make_config(**{name: 4})
-    with pytest.raises(HptError, match=rf"{name} is -1 while"):
-        make_config(**{name: -1})
+@pytest.mark.parametrize("name", ["depth", "wrench", "tactile", "pointcloud", "state", "image"])
+def test_when_a_shape_is_missing_surplus_or_wrong_expect_its_modality(make_config, every_modality, name):
+    config = make_config(**every_modality)
+    without = {key: shape for key, shape in config.shapes.items() if key != name}
+    with pytest.raises(
+        HptError, match=rf"shapes has .* while the stems are for .*; give the shape of '{name}'"
+    ):
+        replace(config, shapes=without)
+    stems = tuple(stem for stem in config.stems if stem.modality != name)
+    with pytest.raises(HptError, match=rf"take out the shape of '{name}'"):
+        replace(config, stems=stems)
+    right = config.shapes[name]
+    for wrong in ((*right, 2), right[:-1], (*right[:-1], 0), (*right[:-1], -1), (0, *right[1:])):
+        with pytest.raises(
+            HptError, match=rf"the shape of '{name}' is \[.*\], expected {len(right)} positive numbers"
+        ):
+            replace(config, shapes={**config.shapes, name: wrong})
+
+
+def test_a_configuration_of_before_shapes_is_read(make_config, every_modality):
+    config = make_config(**every_modality)
+    mapping = config.to_mapping()
+    del mapping["shapes"]
+    mapping |= {
+        "state_dim": 3, "views": 2, "image_height": 32, "image_width": 48, "depth_views": 1, "depth_height": 16,
+        "depth_width": 24, "wrench_dim": 6, "tactile_arrays": 2, "tactile_values": 5, "clouds": 2, "cloud_points": 7,
+    }  # fmt: skip
+    assert PolicyConfig.from_mapping(mapping, where="old") == config
+    assert PolicyConfig.from_mapping(config.to_mapping(), where="new") == config
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"depth_height": 7}, r"depth pictures of 7x24 pixels .* at least 8"),
+        ({"depth_height": 7}, r"shape of 'depth' has 7x24 pixels .* at least 8"),
         ({"tasks": ("a", "a")}, r"tasks \['a', 'a'\] hold an empty text, or one twice"),
         ({"tasks": ("a", "")}, r"hold an empty text"),
     ],

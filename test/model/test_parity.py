@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from plain_hpt import PlainHpt
+from support.sizes import policy_config
 from torch import nn
 
+from hpt_ros.modalities import MODALITIES
 from hpt_ros.model import (
     HeadConfig,
     ImageEncoderConfig,
@@ -23,7 +25,7 @@ from hpt_ros.model import (
     load_model,
 )
 from hpt_ros.model.attention import CrossAttention
-from hpt_ros.model.config import MODALITIES, PolicyConfig
+from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.encoder_config import DepthEncoderConfig, LanguageConfig
 from hpt_ros.model.positions import position_table
 from hpt_ros.model.trunk import Attention
@@ -120,7 +122,7 @@ def random_config(rng: np.random.Generator) -> PolicyConfig:
     def size(low: int, high: int, *names: str) -> int:
         return int(rng.integers(low, high)) if set(names) & set(chosen) else 0
 
-    return PolicyConfig(
+    return policy_config(
         embodiment="arm",
         action_dim=int(rng.integers(1, 5)),
         action_horizon=int(rng.integers(1, 6)),

@@ -22,7 +22,7 @@ class Robot:
 
     def __init__(self, policy: Policy) -> None:
         config, rng = policy.config, np.random.default_rng(3)
-        self.images = rng.integers(0, 256, (20, VIEWS, config.image_height, config.image_width, 3), np.uint8)
+        self.images = rng.integers(0, 256, (20, *config.shapes["image"]), np.uint8)
         self.states = rng.normal(size=(20, config.state_dim)).astype(np.float32)
 
     def inputs(self, keys: list[int]) -> dict[str, np.ndarray]:
@@ -196,7 +196,7 @@ def everything(policy: Policy, keys: list[int]) -> dict[str, Any]:
         name: np.stack([tick.normal(size=shape).astype(np.float32) for tick in ticks])[None]
         for name, shape in shapes.items()
     }
-    size = (VIEWS, config.image_height, config.image_width, 3)
+    size = config.shapes["image"]
     inputs["image"] = np.stack([tick.integers(0, 256, size, np.uint8) for tick in ticks])[None]
     inputs["depth"] = np.stack([tick.integers(0, 4000, (1, 32, 32), np.uint16) for tick in ticks])[None]
     return inputs | {"task": ["sweep"]}

@@ -189,7 +189,8 @@ def test_when_model_is_of_another_embodiment_expect_both_names(reference):
 def test_when_model_lacks_the_encoder_expect_it_named_or_left_out_on_request(reference):
     case = reference("tiny_mlp")
     encoder = ImageEncoderConfig(kind="resnet18")
-    policy = Policy(replace(case.config, image_encoder=encoder, image_height=224, image_width=224))
+    shapes = {**case.config.shapes, "image": (2, 224, 224, 3)}
+    policy = Policy(replace(case.config, image_encoder=encoder, shapes=shapes))
     with refused(HptError, Code.MISMATCH, problem="tensors (encoders.image.nets.0.conv1.weight"):
         load_model(policy, case.weights)
     report = load_model(policy, case.weights, without=("encoders",))

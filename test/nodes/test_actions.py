@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.control_interfaces import provide
+from support.interfaces import provide
 
 provide()
 from control_msgs.action import FollowJointTrajectory, GripperCommand, ParallelGripperCommand  # noqa: E402
@@ -33,7 +33,7 @@ from hpt_ros.control import State  # noqa: E402
 from hpt_ros.embodiment import Embodiment  # noqa: E402
 from hpt_ros.nodes.common.composition import Composition  # noqa: E402
 from hpt_ros.nodes.common.conversions import stream_message_type  # noqa: E402
-from hpt_ros.nodes.common.interfaces import MissingInterfaceError, command_interface, interface  # noqa: E402
+from hpt_ros.nodes.common.interfaces import MissingInterfaceError, installed_interface, interface  # noqa: E402
 from hpt_ros.nodes.policy.waiting import Code  # noqa: E402
 
 FRANKA = shipped("franka_gripper")
@@ -444,7 +444,7 @@ def test_when_control_msgs_is_not_installed_expect_its_package_named(monkeypatch
     monkeypatch.setenv("ROS_DISTRO", "jazzy")
     interface.cache_clear()
     with pytest.raises(MissingInterfaceError) as caught:
-        command_interface("control_msgs/action/GripperCommand", "embodiment 'x', output 'hand',")
+        installed_interface("control_msgs/action/GripperCommand", "embodiment 'x', output 'hand',")
     error = caught.value
     assert (error.code, error.value, error.expected) == (
         errors.Code.NOT_INSTALLED, "control_msgs/action/GripperCommand", "the Python package 'control_msgs'",

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from hpt_ros.control import State
 from hpt_ros.embodiment import Deployment
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 
 ALL = ("front", "wrist", "joints")
 

@@ -19,7 +19,7 @@ from rclpy.node import Node
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.control import State
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 
 # A loaded machine may hold any thread for a while; that is not the fault which a test injects.
 PATIENT: dict[str, Any] = {"watchdog__timeout_s": 1.5}

@@ -22,7 +22,7 @@ from hpt_ros.control import State
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.recorder.recorder_node import RecorderNode
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from rosbag_tools.reading.reader import Bag
 
 SILENT = ROBOT.action.names[-1]

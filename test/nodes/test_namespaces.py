@@ -24,7 +24,7 @@ from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.nodes.recorder.recorder_node import RecorderNode
 from hpt_ros.nodes.sim.sim_node import SimNode
 from hpt_ros.nodes.sim.teleop_node import TeleopNode
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.resources import checkpoint_folder, config_file
 from rosbag_tools.converting.convert import convert
 from rosbag_tools.reading.episodes import find_episodes

@@ -27,6 +27,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
+from support.sizes import policy_config
 from support.told import told
 from trajectory_msgs.msg import JointTrajectory
 
@@ -37,7 +38,6 @@ from hpt_ros.errors import HptError
 from hpt_ros.model import (
     ImageEncoderConfig,
     Policy,
-    PolicyConfig,
     Statistics,
     StemConfig,
     TrunkConfig,
@@ -59,7 +59,7 @@ NS = 1_000_000_000
 def checkpoint(tmp_path_factory) -> Path:
     """A policy of random weights whose actions stay within 0.05 rad of HOME, saved as training saves it."""
     torch.manual_seed(0)
-    config = PolicyConfig(
+    config = policy_config(
         embodiment=ROBOT.name,
         observation_horizon=ROBOT.observation_horizon,
         action_horizon=ROBOT.action.horizon,
@@ -295,7 +295,7 @@ def test_when_the_horizons_of_a_checkpoint_disagree_expect_both(checkpoint, tmp_
 def test_a_tick_encoded_ahead_gives_the_same_chunk_and_its_picture_is_not_looked_at_again(tmp_path):
     torch.manual_seed(1)
     robot = replace(ROBOT, observation_horizon=2)
-    config = PolicyConfig(
+    config = policy_config(
         embodiment=robot.name, observation_horizon=2, action_horizon=robot.action.horizon, state_dim=7, action_dim=7,
         views=2, image_height=96, image_width=128, trunk=TrunkConfig(depth=1, width=32, heads=2),
         stems=(StemConfig(modality="image", tokens=2), StemConfig(modality="state", tokens=2)),

@@ -21,7 +21,7 @@ from hpt_ros.control import ControlConfig, State
 from hpt_ros.nodes.common.parameters import names
 from hpt_ros.nodes.policy.parameter_callback import ALWAYS, CONNECTED, NEVER, WHILE_INACTIVE
 from hpt_ros.nodes.policy.policy_node import PolicyNode
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime import policy_config
 from hpt_ros.runtime.kinematics import read_urdf
 from hpt_ros.runtime.policy_config import PolicyNodeConfig

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from tool_rig import POSES, Script, running
 
 from hpt_ros.control import State
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.kinematics import read_urdf, root_link
 
 LINKS = "".join(

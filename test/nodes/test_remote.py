@@ -26,7 +26,7 @@ from hpt_ros.control import State
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.inference import remote
 from hpt_ros.nodes.inference.inference_node import InferenceNode
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.serialization import pack, unpack
 
 REMOTE: dict[str, Any] = {"load": False, "policy": "remote", "embodiment": FILE}

@@ -24,7 +24,7 @@ from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.common.conversions import to_time
 from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.observation import TickGrid
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from rosbag_tools.reading.reader import Bag
 from rosbag_tools.recording.definitions import installed_types
 

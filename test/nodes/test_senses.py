@@ -22,7 +22,7 @@ from hpt_msgs.action import RunPolicy
 from hpt_msgs.srv import SetTask
 from hpt_ros.control import ControlConfig, State
 from hpt_ros.observation import TickGrid, decode_command
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
 from rosbag_tools.reading.reader import Bag

@@ -20,7 +20,7 @@ from hpt_ros.control import State
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.policy.state_logger import AGAIN_S, Kind, StateLogger
 from hpt_ros.nodes.policy.waiting import Code, Reason
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 
 
 @pytest.fixture

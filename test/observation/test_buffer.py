@@ -45,7 +45,7 @@ def test_tick_has_the_newest_images_and_the_interpolated_state(robot):
     assert tick.valid
     assert tick.stamp_ns == BASE
     assert tick.index == 17_000_000_000
-    assert {name: picture[0, 0, 0] for name, picture in tick.images.items()} == {"left": 3, "right": 4}
+    assert {name: picture[0, 0, 0] for name, picture in tick.arrays.items()} == {"left": 3, "right": 4}
     np.testing.assert_allclose(tick.state, [3, 25, 1, 2.5], rtol=0, atol=1e-12)
     assert tick.ages_s == pytest.approx({"left": 0.04, "right": 0.09, "joints": 0.015})
 
@@ -62,8 +62,8 @@ def test_samples_that_arrive_when_the_tick_is_settled_do_not_count(robot):
     buffer.push("left", BASE, BASE + 20 * MS - 1, image(5))
     buffer.push("right", BASE, BASE + 20 * MS, image(6))
     tick = buffer.ticks_ready()[-1]
-    assert tick.images["left"][0, 0, 0] == 5
-    assert tick.images["right"][0, 0, 0] == 2
+    assert tick.arrays["left"][0, 0, 0] == 5
+    assert tick.arrays["right"][0, 0, 0] == 2
 
 
 def test_a_tick_is_ready_at_its_settling_time_and_not_before(robot):
@@ -82,7 +82,7 @@ def test_when_a_stream_was_never_seen_expect_the_reason_and_no_data(robot):
     tick = buffer.ticks_ready(BASE + 20 * MS)[0]
     assert not tick.valid
     assert dict(tick.missing) == {"right": "never seen"}
-    assert dict(tick.images) == {}
+    assert dict(tick.arrays) == {}
     assert tick.state.size == 0
     assert tick.ages_s["right"] == math.inf
 
@@ -120,7 +120,7 @@ def test_of_two_samples_with_one_stamp_the_later_counts(robot):
     buffer = ObservationBuffer(robot)
     feed_all(buffer, BASE, level=1)
     buffer.push("left", BASE, BASE + 2 * MS, image(8))
-    assert buffer.ticks_ready(BASE + 20 * MS)[-1].images["left"][0, 0, 0] == 8
+    assert buffer.ticks_ready(BASE + 20 * MS)[-1].arrays["left"][0, 0, 0] == 8
 
 
 def test_when_arrival_goes_back_expect_a_reset_with_a_reason(robot):
@@ -253,7 +253,7 @@ def test_when_a_deferred_picture_is_bad_expect_the_one_before(robot):
     feed_all(buffer, BASE - 60 * MS, level=4)
     buffer.push("left", BASE - 10 * MS, BASE - 5 * MS, bad)
     tick = buffer.ticks_ready(BASE + 20 * MS)[-1]
-    assert tick.images["left"][0, 0, 0] == 4
+    assert tick.arrays["left"][0, 0, 0] == 4
     assert tick.ages_s["left"] == pytest.approx(0.06)
     assert buffer.refused() == {"left": "the picture is cut short"}
 
@@ -335,9 +335,9 @@ def test_ticks_depend_on_the_pushes_and_not_on_when_somebody_asks(events, asks):
         assert a.missing == b.missing
         assert a.ages_s == b.ages_s
         np.testing.assert_array_equal(a.state, b.state)
-        assert a.images.keys() == b.images.keys()
-        for name in a.images:
-            np.testing.assert_array_equal(a.images[name], b.images[name])
+        assert a.arrays.keys() == b.arrays.keys()
+        for name in a.arrays:
+            np.testing.assert_array_equal(a.arrays[name], b.arrays[name])
 
 
 @settings(max_examples=150)
@@ -348,7 +348,7 @@ def test_ticks_are_consecutive_and_states_lie_between_their_samples(events):
     assert indices == list(range(indices[0], indices[0] + len(indices))) if indices else True
     numbers = [number for name, _, _, number in events if name == "joints"]
     for tick in ticks:
-        assert tick.valid == (set(tick.images) == {"left", "right"} and tick.state.size == 4)
+        assert tick.valid == (set(tick.arrays) == {"left", "right"} and tick.state.size == 4)
         if tick.valid:
             assert min(numbers) - 1e-9 <= tick.state[0] <= max(numbers) + 1e-9
             assert tick.state[0] == -tick.state[1]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.embodiment.messages import says_nothing
+from hpt_ros.embodiment.message_types import MESSAGE_TYPES
 from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode, decode_command, stamp_ns
 
@@ -340,24 +340,29 @@ def test_when_a_joint_state_is_empty_expect_it_not_to_count(robot, messages):
 
 
 @pytest.mark.parametrize(
-    ("message", "nothing"),
+    ("type_", "fields", "empty"),
     [
-        (SimpleNamespace(joint_names=[], points=[]), True),
-        (SimpleNamespace(joint_names=["a"], points=[]), True),
-        (SimpleNamespace(joint_names=["a"], points=[1]), False),
-        (SimpleNamespace(name=[], position=[], velocity=[], effort=[]), True),
-        (SimpleNamespace(name=["a"], position=[], velocity=[], effort=[]), False),
-        (SimpleNamespace(name=[], position=[1.0], velocity=[], effort=[]), False),
-        (SimpleNamespace(joint_names=[], displacements=[], velocities=[], duration=0.0), True),
-        (SimpleNamespace(joint_names=["a"], displacements=[], velocities=[0.0], duration=0.0), False),
-        (SimpleNamespace(layout=None, data=[]), True),
-        (SimpleNamespace(layout=None, data=[0.0]), False),
-        (SimpleNamespace(data=""), False),
-        (SimpleNamespace(header=None), False),
+        ("trajectory_msgs/msg/JointTrajectory", {"joint_names": [], "points": []}, True),
+        ("trajectory_msgs/msg/JointTrajectory", {"joint_names": ["a"], "points": []}, True),
+        ("trajectory_msgs/msg/JointTrajectory", {"joint_names": ["a"], "points": [1]}, False),
+        ("sensor_msgs/msg/JointState", {"name": [], "position": [], "velocity": [], "effort": []}, True),
+        ("sensor_msgs/msg/JointState", {"name": ["a"], "position": [], "velocity": [], "effort": []}, False),
+        ("sensor_msgs/msg/JointState", {"name": [], "position": [1.0], "velocity": [], "effort": []}, False),
+        ("control_msgs/msg/JointJog", {"joint_names": [], "displacements": [], "velocities": []}, True),
+        (
+            "control_msgs/msg/JointJog",
+            {"joint_names": ["a"], "displacements": [], "velocities": [0.0]},
+            False,
+        ),
+        ("std_msgs/msg/Float32MultiArray", {"data": []}, True),
+        ("std_msgs/msg/Float64MultiArray", {"data": []}, True),
+        ("std_msgs/msg/Float64MultiArray", {"data": [0.0]}, False),
+        ("std_msgs/msg/String", {"data": ""}, False),
+        ("geometry_msgs/msg/PoseStamped", {"header": None}, False),
     ],
 )
-def test_what_a_message_says(message, nothing):
-    assert says_nothing(message) == nothing
+def test_whether_a_message_is_empty(type_, fields, empty):
+    assert MESSAGE_TYPES[type_].empty(SimpleNamespace(**fields)) == empty
 
 
 def test_when_a_trajectory_has_several_points_expect_its_place_on_arrival(robot, messages):

@@ -55,13 +55,12 @@ def test_a_tick_has_every_modality(everything):
     tick = at(buffer, BASE)
     assert tick.valid
     expected = samples(7)
-    assert list(tick.images) == ["eye"]
-    assert list(tick.arrays) == ["near", "far", "skin", "cloud"]
-    for name, value in {**tick.images, **tick.arrays}.items():
+    assert list(tick.arrays) == ["eye", "near", "far", "skin", "cloud"]
+    for name, value in tick.arrays.items():
         np.testing.assert_array_equal(value, expected[name])
         assert value.dtype == expected[name].dtype
     np.testing.assert_array_equal(tick.state, expected["joints"])
-    np.testing.assert_array_equal(tick.wrench, expected["wrist"])
+    np.testing.assert_array_equal(tick.vectors["wrench"], expected["wrist"])
     assert tick.task == "task 7"
     assert dict(tick.absent) == {}
 
@@ -72,7 +71,7 @@ def test_only_states_are_interpolated(everything):
     feed(buffer, BASE + 10 * MS, 10)
     tick = at(buffer, BASE)
     np.testing.assert_allclose(tick.state, [6, 7, 8])
-    np.testing.assert_array_equal(tick.wrench, np.arange(6.0))
+    np.testing.assert_array_equal(tick.vectors["wrench"], np.arange(6.0))
     assert tick.arrays["near"][0, 0] == 100
     assert tick.arrays["skin"].tolist() == [0, 0, 0]
     assert tick.task == "task 0"
@@ -85,7 +84,9 @@ def test_several_wrenches_make_one_vector(everything):
     buffer = ObservationBuffer(robot)
     buffer.push("wrist", BASE, BASE, np.arange(6.0))
     buffer.push("left_wrist", BASE, BASE, np.arange(6.0) + 10)
-    np.testing.assert_array_equal(at(buffer, BASE).wrench, [10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(
+        at(buffer, BASE).vectors["wrench"], [10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5]
+    )
 
 
 @pytest.mark.parametrize("name", ["near", "wrist", "skin", "cloud", "instruction"])
@@ -95,8 +96,8 @@ def test_when_a_needed_stream_was_never_seen_expect_an_invalid_tick_without_data
     tick = at(buffer, BASE)
     assert not tick.valid
     assert dict(tick.missing) == {name: "never seen"}
-    assert (dict(tick.images), dict(tick.arrays), tick.task) == ({}, {}, "")
-    assert tick.state.size == tick.wrench.size == 0
+    assert (dict(tick.arrays), dict(tick.vectors), dict(tick.texts), tick.task) == ({}, {}, {}, "")
+    assert tick.state.size == 0
 
 
 @pytest.mark.parametrize(
@@ -114,9 +115,9 @@ def test_a_modality_that_the_policy_can_do_without_is_absent_with_the_reason(eve
     assert dict(tick.missing) == {}
     assert list(tick.absent) == names
     assert set(tick.absent.values()) <= {"never seen", "'a.position' never seen"}
-    left = {*tick.images, *tick.arrays}
+    left = set(tick.arrays)
     assert left == {"eye", "near", "far", "skin", "cloud"} - set(names)
-    assert (tick.state.size, tick.wrench.size, tick.task) == (
+    assert (tick.state.size, tick.vectors.get("wrench", np.empty(0)).size, tick.task) == (
         0 if modality == "state" else 3,
         0 if modality == "wrench" else 6,
         "" if modality == "language" else "task 3",
@@ -135,7 +136,7 @@ def test_when_an_optional_modality_is_unknown_expect_the_known_ones(everything):
     with refused(
         HptError,
         Code.UNKNOWN,
-        subject="the optional modality",
+        subject="the modality",
         value="dept",
         expected="image, depth",
         remedy="did you mean 'depth",

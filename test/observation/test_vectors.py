@@ -15,9 +15,9 @@ from scipy.spatial.transform import Rotation
 from support.refused import refused
 
 from hpt_ros.embodiment import Stream
+from hpt_ros.embodiment.message_types.string import MAX_TASK_CHARACTERS
 from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode, stamp_ns
-from hpt_ros.observation.decode import MAX_TASK_CHARACTERS
 
 
 def stream(type_, modality="state", **keys):
@@ -164,3 +164,52 @@ def test_when_a_text_is_no_task_expect_it_refused(text, words):
 def test_messages_without_a_header_are_stamped_by_their_arrival():
     assert stamp_ns(array([1, 2, 3]), 77) == 77
     assert stamp_ns(SimpleNamespace(data="text"), 78) == 78
+
+
+IMU = stream("sensor_msgs/msg/Imu", fields=("angular_velocity", "orientation", "linear_acceleration"))
+
+
+def imu(turn=(0.0, 0.0, 0.0, 1.0), rate=(1.0, 2.0, 3.0), acceleration=(0.0, 0.0, 9.8), unmeasured=()):
+    x, y, z, w = turn
+    covariances = {
+        f"{part}_covariance": [-1.0 if part in unmeasured else 0.0] + [0.0] * 8
+        for part in ("orientation", "angular_velocity", "linear_acceleration")
+    }
+    return SimpleNamespace(
+        orientation=SimpleNamespace(x=x, y=y, z=z, w=w),
+        angular_velocity=vector(*rate),
+        linear_acceleration=vector(*acceleration),
+        **covariances,
+    )
+
+
+def test_an_imu_gives_its_streams_fields_in_its_order():
+    turn = Rotation.from_euler("xyz", (0.3, -0.2, 1.0))
+    columns = turn.as_matrix()[:, :2].T.ravel()
+    result = decode(IMU, imu(turn.as_quat()))
+    np.testing.assert_allclose(result, [1, 2, 3, *columns, 0, 0, 9.8], atol=1e-12)
+    assert IMU.dim == len(result)
+    assert IMU.names[:4] == (*(f"hand.angular_velocity.{axis}" for axis in "xyz"), "hand.r11")
+    rates = stream("sensor_msgs/msg/Imu", fields=("angular_velocity",))
+    assert decode(rates, imu((0.0, 0.0, 0.0, 0.0), unmeasured=("orientation",))).tolist() == [1, 2, 3]
+
+
+def test_when_an_imu_does_not_measure_a_field_expect_it_named():
+    with pytest.raises(
+        DecodeError, match=r"without 'orientation': .* the sensor has angular_velocity, linear_acceleration"
+    ) as it:
+        decode(IMU, imu(unmeasured=("orientation",)))
+    assert type(it.value) is DecodeError  # no later message will do either
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (imu(turn=(0.0, 0.0, 0.0, 0.0)), "the quaternion 0, 0, 0, 0"),
+        (imu(rate=(1.0, np.nan, 0.0)), "nan for 'angular_velocity.y'"),
+        (imu(acceleration=(0.0, 0.0, np.inf)), "inf for 'linear_acceleration.z'"),
+    ],
+)
+def test_when_an_imus_values_are_unusable_expect_invalid_sample(message, words):
+    with pytest.raises(InvalidSampleError, match=words):
+        decode(IMU, message)

@@ -266,9 +266,9 @@ def test_ticks_have_the_newest_image_that_was_there(defer, b_frames):
     for tick in whole:
         index = (tick.stamp_ns - START) // (33 * MS)
         if not b_frames:
-            assert shown(tick.images["eye"], index), index
+            assert shown(tick.arrays["eye"], index), index
         # With B-frames an image comes some packets late: what there is is its own, not another's.
-        assert any(shown(tick.images["eye"], index - late) for late in range(6 if b_frames else 1))
+        assert any(shown(tick.arrays["eye"], index - late) for late in range(6 if b_frames else 1))
 
 
 def test_when_a_key_frame_is_awaited_expect_ticks_to_say_so():

@@ -19,8 +19,8 @@ def tick(index, *, valid=True, restart=""):
     }
     state = np.array([index, 0.1, 0.2, 1 / 3])
     if not valid:
-        return Tick(index, index * 100, {}, np.empty(0), {}, {"left": "never seen"}, restart)
-    return Tick(index, index * 100, images, state, {}, {}, restart)
+        return Tick(index, index * 100, {}, {}, {}, {"left": "never seen"}, restart)
+    return Tick(index, index * 100, images, {"state": state}, {}, {}, restart)
 
 
 def seen(inputs):
@@ -79,7 +79,7 @@ def test_when_views_differ_in_size_expect_both_named(robot: Embodiment):
     other = dataclasses.replace(
         robot, streams=(left, dataclasses.replace(right, image=ImageSpec(10, 12)), joints)
     )
-    with refused(HptError, Code.WRONG_SHAPE, subject="embodiment 'tiny'", expected="one size"):
+    with refused(HptError, Code.WRONG_SHAPE, problem="left 8x12x3, right 10x12x3", expected="one size"):
         assemble(other, [tick(1)])
 
 
@@ -91,22 +91,21 @@ def test_when_a_tick_is_invalid_expect_error(robot):
 def full_tick(index, *, absent=(), task="push it"):
     """A tick of the robot with every modality."""
     arrays: dict[str, np.ndarray] = {
+        "eye": np.full((8, 12, 3), index, np.uint8),
         "near": np.full((8, 12), 100 * index, np.uint16),
         "far": np.full((8, 12), 100 * index + 1, np.uint16),
         "skin": np.full(3, index, np.float32),
         "cloud": np.full((5, 3), index / 4, np.float32),
     }
-    picture = np.full((8, 12, 3), index, np.uint8)
     return Tick(
         index,
         index * 100,
-        {} if "eye" in absent else {"eye": picture},
-        np.array([index, -index, 0.5]),
+        {name: value for name, value in arrays.items() if name not in absent},
+        {"state": np.array([index, -index, 0.5])}
+        | ({} if "wrist" in absent else {"wrench": np.arange(6.0) + index}),
         {},
         {},
-        arrays={name: value for name, value in arrays.items() if name not in absent},
-        wrench=np.empty(0) if "wrist" in absent else np.arange(6.0) + index,
-        task="" if "instruction" in absent else task,
+        texts={} if "instruction" in absent else {"language": task},
         absent=dict.fromkeys(absent, "never seen"),
     )
 
@@ -182,7 +181,9 @@ def test_a_modality_absent_in_one_tick_of_the_window_is_left_out(everything, str
 
 def test_when_the_state_is_absent_at_the_first_tick_expect_no_previous_actions(everything):
     window = ObservationWindow(everything)
-    lost = dataclasses.replace(full_tick(5), state=np.empty(0), absent={"joints": "never seen"})
+    lost = dataclasses.replace(
+        full_tick(5), vectors={"wrench": np.arange(6.0)}, absent={"joints": "never seen"}
+    )
     window.push(lost)
     assert {"state", "actions"}.isdisjoint(window.inputs())
 
@@ -221,12 +222,5 @@ def test_when_depth_views_differ_in_size_expect_both_named(everything):
             for item in everything.streams
         ),
     )
-    with refused(
-        HptError,
-        Code.WRONG_SHAPE,
-        subject="embodiment 'everything'",
-        problem="depth streams of sizes near 8x12, far 9x12",
-        expected="one size",
-        remedy="h stream",
-    ):
+    with refused(HptError, Code.WRONG_SHAPE, problem="near 8x12, far 9x12", expected="one size"):
         assemble(other, [full_tick(1)])

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from support.refused import refused
+from support.sizes import policy_config
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
@@ -47,7 +48,7 @@ action:
 """
 ROBOT = Embodiment.loads(TEXT)
 MODALITIES = ("image", "depth", "state", "wrench", "tactile", "pointcloud", "actions", "language")
-CONFIG = PolicyConfig(
+CONFIG = policy_config(
     embodiment="arm",
     action_dim=2,
     action_horizon=4,
@@ -74,7 +75,7 @@ def test_when_all_modalities_agree_expect_silence():
 
 
 def test_when_the_policy_does_not_read_a_stream_expect_silence():
-    small = PolicyConfig("arm", 2, 4, 2, state_dim=4, stems=(StemConfig("state"),))
+    small = PolicyConfig("arm", 2, 4, 2, {"state": (4,)}, stems=(StemConfig("state"),))
     check_compatible(small, ROBOT)
 
 
@@ -85,37 +86,31 @@ def test_when_the_policy_does_not_read_a_stream_expect_silence():
         ({"action_dim": 3}, r"has action dimension 3 but .* has 2"),
         ({"action_horizon": 8}, r"has action horizon 8 but .* has 4"),
         ({"observation_horizon": 1}, r"has observation horizon 1 but .* has 2"),
-        ({"state_dim": 2}, r"has state dimension 2 but .* has 4"),
-        ({"wrench_dim": 3}, r"has wrench dimension 3 but .* has 6"),
-        ({"views": 1}, r"has number of image views 1 but .* has 2"),
-        ({"image_width": 64}, r"has height and width of the image view 'front' \(32, 64\) but .* has \(32, 48\)"),
-        ({"depth_views": 2}, r"has number of depth views 2 but .* has 1"),
-        ({"depth_height": 48}, r"the depth view 'far' \(48, 40\) but .* has \(24, 40\)"),
-        ({"tactile_arrays": 2}, r"shape of the tactile arrays \(2, 16\) but .* has \(1, 16\)"),
-        ({"tactile_values": 8}, r"shape of the tactile arrays \(1, 8\) but .* has \(1, 16\)"),
-        ({"cloud_points": 65}, r"shape of the point clouds \(1, 65, 3\) but .* has \(1, 64, 3\)"),
+        ({"state": (2,)}, r"has shape of 'state' \(2,\) but .* has \(4,\)"),
+        ({"wrench": (3,)}, r"has shape of 'wrench' \(3,\) but .* has \(6,\)"),
+        ({"image": (1, 32, 48, 3)}, r"has shape of 'image' \(1, 32, 48, 3\) but .* has \(2, 32, 48, 3\)"),
+        ({"image": (2, 32, 64, 3)}, r"has shape of 'image' \(2, 32, 64, 3\) but .* has \(2, 32, 48, 3\)"),
+        ({"depth": (2, 24, 40)}, r"has shape of 'depth' \(2, 24, 40\) but .* has \(1, 24, 40\)"),
+        ({"tactile": (1, 8)}, r"has shape of 'tactile' \(1, 8\) but .* has \(1, 16\)"),
+        ({"pointcloud": (1, 65, 3)}, r"has shape of 'pointcloud' \(1, 65, 3\) but .* has \(1, 64, 3\)"),
     ],
 )  # fmt: skip
 def test_when_something_differs_expect_its_name_and_both_values(changes, message):
+    shapes = {name: changes.get(name, shape) for name, shape in CONFIG.shapes.items()}
+    others = {name: value for name, value in changes.items() if name not in shapes}
     with pytest.raises(HptError, match=message):
-        check_compatible(replace(CONFIG, **changes), ROBOT)
+        check_compatible(replace(CONFIG, shapes=shapes, **others), ROBOT)
 
 
 def test_when_the_robot_has_no_such_stream_expect_that_said():
     lines = [line for line in TEXT.splitlines() if "length: 16" not in line and "name: left" not in line]
-    with refused(
-        HptError,
-        Code.INVALID,
-        subject="the checkpoint's config.yaml",
-        value=(1, 16),
-        problem="shape of the tactile arrays",
-    ):
+    with refused(HptError, Code.INVALID, value=(1, 16), problem="shape of 'tactile'"):
         check_compatible(CONFIG, Embodiment.loads("\n".join(lines)))
 
 
 def test_when_features_come_from_elsewhere_expect_the_pictures_size_to_be_of_no_matter():
     encoder = ImageEncoderConfig(kind="none", cells=49, cell_width=512)
-    config = replace(CONFIG, image_encoder=encoder, image_height=0, image_width=0)
+    config = replace(CONFIG, image_encoder=encoder, shapes={**CONFIG.shapes, "image": (2, 0, 0, 3)})
     check_compatible(config, ROBOT)
 
 

@@ -64,9 +64,9 @@ def _same(tick, other):
     assert tick.missing == other.missing
     assert tick.ages_s == other.ages_s
     np.testing.assert_array_equal(tick.state, other.state)
-    assert tick.images.keys() == other.images.keys()
-    for name, picture in tick.images.items():
-        np.testing.assert_array_equal(picture, other.images[name])
+    assert tick.arrays.keys() == other.arrays.keys()
+    for name, picture in tick.arrays.items():
+        np.testing.assert_array_equal(picture, other.arrays[name])
     return 1
 
 

@@ -49,7 +49,15 @@ def rows_of(pieces):
             place += 0.05 * (what == MOVE)
             state = np.array([place])
             missing = {"joints": "silent"} if what == GAP else {}
-            tick = Tick(len(rows), len(rows) * 100_000_000, {}, state, {}, missing, task=task)
+            tick = Tick(
+                len(rows),
+                len(rows) * 100_000_000,
+                {},
+                {"state": state},
+                {},
+                missing,
+                texts={"language": task},
+            )
             rows.append(Row(tick, None if missing else state, missing))
     return rows
 

@@ -14,7 +14,7 @@ from support.tiny_senses import Senses
 
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import DatasetError, DatasetWriter, open_dataset, write_dataset
-from hpt_ros.dataset.statistics import depth_statistics, point_cloud_statistics
+from hpt_ros.dataset.statistics import array_statistics, depth_statistics
 from rosbag_tools.bag_schema import EVENTS_TOPIC, KEY_TASK
 from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
@@ -87,7 +87,7 @@ def test_depth_statistics_leave_out_what_was_not_measured():
 
 def test_cloud_quantiles_are_numpys_own():
     clouds = np.random.default_rng(0).normal(size=(7, 50, 3)).astype(np.float32)
-    found = point_cloud_statistics(clouds)
+    found = array_statistics(clouds)
     for key, quantile in (("q01", 0.01), ("q50", 0.5), ("q99", 0.99)):
         expected = np.quantile(clouds.reshape(-1, 3).astype(float), quantile, axis=0)
         np.testing.assert_allclose(found[key], [expected], rtol=1e-6)

@@ -113,7 +113,7 @@ def test_a_policy_saw_what_conversion_makes_of_its_bag(tmp_path, images):
     for stamp_ns, inputs in watched.seen.items():
         tick = ticks[stamp_ns].tick
         for view, stream in enumerate(environment.embodiment.image_streams):
-            np.testing.assert_array_equal(inputs["image"][0, 0, view], tick.images[stream.name])
+            np.testing.assert_array_equal(inputs["image"][0, 0, view], tick.arrays[stream.name])
         np.testing.assert_array_equal(inputs["state"][0, 0], tick.state.astype(np.float32))
     commands = [row.action for row in ticks.values() if row.action is not None]
     assert len(commands) > 20

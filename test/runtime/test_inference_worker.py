@@ -211,7 +211,7 @@ def test_when_a_picture_proves_bad_only_when_a_tick_needs_it_expect_the_one_befo
     assert "has images of encoding 'nothing'" in outcome.problem
     tick = observations.window.latest
     assert tick is not None
-    np.testing.assert_array_equal(tick.images["front"].tobytes(), message_of(FRONT, 3, before).data.tobytes())
+    np.testing.assert_array_equal(tick.arrays["front"].tobytes(), message_of(FRONT, 3, before).data.tobytes())
     # From now on its messages count only once they are decoded.
     assert not observations.message(FRONT, message_of(FRONT, 5, START), START, START + NS // 50)
     observations.close()

@@ -20,7 +20,7 @@ from hpt_ros.control import ControlConfig, State
 from hpt_ros.embodiment import Embodiment, ImageSpec
 from hpt_ros.errors import Code, HptError
 from hpt_ros.policies.baselines import HoldPolicy, RandomPolicy
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.resources import config_file
 from hpt_ros.runtime.inference_worker import InferenceWorker, Request
@@ -85,7 +85,7 @@ def test_whatever_a_message_holds_expect_a_sentence_and_a_stream_that_stays_unse
 def test_when_views_differ_in_size_expect_refused():
     streams = (replace(ROBOT.streams[0], image=ImageSpec(48, 64)), *ROBOT.streams[1:])
     with refused(
-        HptError, Code.WRONG_SHAPE, subject="embodiment 'feed_dog'", expected="one size for all views"
+        HptError, Code.WRONG_SHAPE, problem="front 48x64x3, wrist 96x128x3", expected="one size for all"
     ):
         pilot_of(replace(ROBOT, streams=streams))
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.dataset.layout import features_of
 from hpt_ros.dataset.quality.motion import log_dimensionless_jerk, most_switches
 from hpt_ros.embodiment import Embodiment
 
@@ -126,8 +127,8 @@ class EpisodeArrays:
         index, task: of the episode.
         state, action: (n, D) and (n, Da).
         images: by view.
-        sensed: by depth and point cloud stream, and "wrench".
-        vectors: wrench (n, Dw), and by tactile stream (n, length).
+        sensed: by joined modality other than the state, and by stream of arrays of several axes, such as depth.
+        vectors: by joined modality other than the state (n, D), and by stream of arrays of one axis (n, length).
         recorded: what is known of its recording; None for a dataset that was not converted from bags.
     """
 
@@ -177,7 +178,7 @@ class EpisodeQuality:
 
 @dataclass(frozen=True, slots=True)
 class DimensionQuality:
-    """One element of state, wrench or action, or a tactile array, over the dataset.
+    """One element of a joined vector or of the action, or one array, over the dataset.
 
     `lower` and `upper` are the limits, None without.
     """
@@ -305,7 +306,7 @@ def _speed_profile(speed: Floats) -> list[float]:
 
 
 def measure_dimensions(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> list[DimensionQuality]:
-    """Measure each element of state, wrench and action, and each tactile array, over all episodes."""
+    """Measure each element of joined vectors and of the action, and each array of one axis, over all episodes."""
     state = np.concatenate([episode.state for episode in episodes])
     action = np.concatenate([episode.action for episode in episodes])
     resting = np.concatenate([_resting(robot, episode) for episode in episodes])
@@ -317,12 +318,15 @@ def measure_dimensions(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> 
         if command is not None and resting.any():
             offset = float((state[resting, column] - action[resting, command]).mean())
         found.append(_dimension(robot, "state", name, state[:, column], command, offset))
-    for column, name in enumerate(robot.names_of("wrench")):
-        values = np.concatenate([episode.vectors["wrench"][:, column] for episode in episodes])
-        found.append(_dimension(robot, "wrench", name, values, None, None))
-    for stream in robot.streams_of("tactile"):
-        values = np.concatenate([episode.vectors[stream.name].reshape(-1) for episode in episodes])
-        found.append(_dimension(robot, "tactile", stream.name, values, None, None))
+    for feature in features_of(robot).values():
+        kind = feature.modality
+        if feature.stream in episodes[0].vectors:
+            values = np.concatenate([episode.vectors[feature.stream].reshape(-1) for episode in episodes])
+            found.append(_dimension(robot, kind, feature.stream, values, None, None))
+        elif kind in episodes[0].vectors:
+            for column, name in enumerate(robot.names_of(kind)):
+                values = np.concatenate([episode.vectors[kind][:, column] for episode in episodes])
+                found.append(_dimension(robot, kind, name, values, None, None))
     for column, name in enumerate(robot.action.names):
         found.append(_dimension(robot, "action", name, action[:, column], column, None))
     return found

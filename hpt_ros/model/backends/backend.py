@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model.config import DEPTH, IMAGE
 from hpt_ros.model.inputs import INTEGERS
 from hpt_ros.model.modalities import Pictures
 from hpt_ros.model.policy import Policy
@@ -108,7 +107,7 @@ def example_arrays(policy: Policy, absent: tuple[str, ...] = ()) -> dict[str, Te
     for name, modality in policy.modalities.items():
         if name in absent:
             continue
-        spec = modality.inputs[0] if name in (IMAGE, DEPTH) else modality.inputs[-1]
+        spec = modality.inputs[0] if isinstance(modality, Pictures) else modality.inputs[-1]
         lead = (1, horizon) if modality.in_time else (1,)
         arrays[spec.name] = torch.zeros((*lead, *spec.tail), device=policy.device)
     return arrays

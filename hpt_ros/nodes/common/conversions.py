@@ -7,10 +7,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import geometry_msgs.msg
-import nav_msgs.msg
-import sensor_msgs.msg
-import std_msgs.msg
 from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
@@ -19,26 +15,11 @@ from hpt_ros.control import Command
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.plan import PAST_S
 from hpt_ros.embodiment import Embodiment, Output, Stream
-from hpt_ros.embodiment.commands import Sending, joint_trajectory
-from hpt_ros.embodiment.streams import VIDEO_TYPES
-from hpt_ros.nodes.common.interfaces import interface, stream_interface
+from hpt_ros.embodiment.message_types import Sending, joint_trajectory
+from hpt_ros.nodes.common.interfaces import installed_interface, interface
 from hpt_ros.runtime.inference_worker import Result
-from hpt_ros.runtime.observation_pipeline import COSTLY
 
-STREAM_MESSAGES = {
-    "sensor_msgs/msg/Image": sensor_msgs.msg.Image,
-    "sensor_msgs/msg/CompressedImage": sensor_msgs.msg.CompressedImage,
-    "sensor_msgs/msg/JointState": sensor_msgs.msg.JointState,
-    "sensor_msgs/msg/PointCloud2": sensor_msgs.msg.PointCloud2,
-    "geometry_msgs/msg/PoseStamped": geometry_msgs.msg.PoseStamped,
-    "geometry_msgs/msg/TwistStamped": geometry_msgs.msg.TwistStamped,
-    "geometry_msgs/msg/WrenchStamped": geometry_msgs.msg.WrenchStamped,
-    "nav_msgs/msg/Odometry": nav_msgs.msg.Odometry,
-    "std_msgs/msg/Float32MultiArray": std_msgs.msg.Float32MultiArray,
-    "std_msgs/msg/Float64MultiArray": std_msgs.msg.Float64MultiArray,
-    "std_msgs/msg/String": std_msgs.msg.String,
-}
-COSTLY_DEPTH, CHEAP_DEPTH = 5, 50  # messages that a subscription queues
+LATE_DEPTH, EARLY_DEPTH = 5, 50  # messages that a subscription queues
 
 
 def to_time(time_ns: int) -> Any:
@@ -49,7 +30,7 @@ def to_time(time_ns: int) -> Any:
 def to_joint_trajectory(
     command: Command, names: Sequence[str], now_ns: int, *, stamp_zero: bool = False
 ) -> Any:
-    """trajectory_msgs/JointTrajectory of a command of joints, see `hpt_ros.embodiment.commands.joint_trajectory`.
+    """trajectory_msgs/JointTrajectory of a command of joints, see `hpt_ros.embodiment.message_types.joint_trajectory`.
 
     Args:
         command: what is told.
@@ -57,7 +38,7 @@ def to_joint_trajectory(
         now_ns: now, on the clock of the command's times.
         stamp_zero: header.stamp is 0, see `Sending`.
     """
-    output = Output("joints", "joint_trajectory", joint_trajectory.COMMAND.type, names=tuple(names))
+    output = Output("joints", "joint_trajectory", joint_trajectory.MESSAGE_TYPE.name, names=tuple(names))
     sending = Sending(interface, now_ns, round(PAST_S * NS_PER_S), stamp_zero)
     return joint_trajectory.encode(command, output, sending)
 
@@ -84,9 +65,7 @@ def stream_message_type(stream: Stream) -> Any:
     Raises:
         MissingInterfaceError: its type is of a package that is not installed.
     """
-    if stream.type in STREAM_MESSAGES:
-        return STREAM_MESSAGES[stream.type]
-    return stream_interface(stream.type, f"stream {stream.name!r} (topic {stream.topic})")
+    return installed_interface(stream.type, f"stream {stream.name!r} (topic {stream.topic})")
 
 
 def stream_qos(stream: Stream) -> QoSProfile:
@@ -95,8 +74,8 @@ def stream_qos(stream: Stream) -> QoSProfile:
     Pictures and clouds queue little, since an old one is worth nothing; states of a fast stream must survive their
     transport, for the interpolation around a tick, and of a video no packet may lack.
     """
-    reliable = stream.qos == "reliable"
+    reliable, type_ = stream.qos == "reliable", stream.message_type
     return QoSProfile(
-        depth=COSTLY_DEPTH if stream.modality in COSTLY and stream.type not in VIDEO_TYPES else CHEAP_DEPTH,
+        depth=LATE_DEPTH if type_.decoded_late and not type_.video else EARLY_DEPTH,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
     )

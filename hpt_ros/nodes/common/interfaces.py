@@ -9,7 +9,7 @@ import importlib
 import os
 from typing import Any
 
-from hpt_ros.embodiment.commands import COMMANDS
+from hpt_ros.embodiment.message_types import MESSAGE_TYPES
 from hpt_ros.errors import Code, HptError
 
 
@@ -29,30 +29,17 @@ def interface(type_: str) -> Any:
     return getattr(importlib.import_module(f"{package}.{folder}"), name)
 
 
-def command_interface(type_: str, subject: str) -> Any:
-    """The class of a type that commands robots; `subject` is what needs it, in errors.
+def installed_interface(type_: str, subject: str) -> Any:
+    """The class of a type; `subject` is what needs it, in errors.
 
     Raises:
         MissingInterfaceError: it is not installed.
     """
-    return _installed(type_, subject, COMMANDS[type_].package)
-
-
-def stream_interface(type_: str, subject: str) -> Any:
-    """The class of a type that is observed; `subject` is what needs it, in errors.
-
-    Raises:
-        MissingInterfaceError: it is not installed.
-    """
-    return _installed(type_, subject, type_.partition("/")[0].replace("_", "-"))
-
-
-def _installed(type_: str, subject: str, debian: str) -> Any:
     try:
         return interface(type_)
     except (ImportError, AttributeError) as error:
         package = type_.partition("/")[0]
-        debian = f"ros-{os.environ.get('ROS_DISTRO') or 'DISTRO'}-{debian}"
+        debian = f"ros-{os.environ.get('ROS_DISTRO') or 'DISTRO'}-{MESSAGE_TYPES[type_].debian_package}"
         raise MissingInterfaceError(
             Code.NOT_INSTALLED, subject, type_, problem="needs the type {value}", cause=error,
             expected=f"the Python package {package!r}",

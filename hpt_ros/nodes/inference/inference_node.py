@@ -24,7 +24,7 @@ from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
 from hpt_ros.nodes.inference.remote import KEPT, NEWEST, PolicyInfo
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.policies.serialization import pack, unpack
 from hpt_ros.runtime.policy_config import PolicyChoice

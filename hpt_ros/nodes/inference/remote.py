@@ -32,7 +32,7 @@ from hpt_ros.embodiment import Embodiment, deployed_fields, require_deployable
 from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.composition import Spinning
 from hpt_ros.nodes.common.lifecycle import NotThereYetError
-from hpt_ros.policies.factory import LoadedPolicy, deployed_robot
+from hpt_ros.policies.loading import LoadedPolicy, deployed_robot
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.policies.serialization import pack, unpack
 

@@ -73,7 +73,7 @@ class DecisionLog:
             "chunk": f"{self.node}/chunk",
         }
         senders = robot_senders(robot)
-        self._senders = [item.target() if item.output.command.is_action else item for item in senders]
+        self._senders = [item.target() if item.output.is_action else item for item in senders]
         sent = {sender.topic: sender.type for sender in self._senders}
         self._topics |= {topic: topic for topic in sent}
         self._message_types = {self._topics[what]: type_ for what, type_ in TYPES.items()} | sent

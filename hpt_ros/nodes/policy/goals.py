@@ -15,7 +15,7 @@ from rclpy.node import Node
 
 from hpt_ros.control import Command
 from hpt_ros.control.goals import GoalPacer
-from hpt_ros.embodiment.commands.base import target
+from hpt_ros.embodiment.message_types.base import target
 from hpt_ros.nodes.policy.goal_rivals import GoalRivals
 from hpt_ros.nodes.policy.outputs import Sender
 

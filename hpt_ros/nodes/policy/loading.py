@@ -14,7 +14,7 @@ from hpt_ros.control import ControlConfig, Kinematics
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import check_topic, in_namespace
 from hpt_ros.errors import HptError
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.policy_config import REMOTE, PolicyNodeConfig
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
 from hpt_ros.runtime.robot_description import with_robot_description

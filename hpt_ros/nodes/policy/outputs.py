@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The robot's commands as ROS messages: one sender for each output of the embodiment file, and for further forms.
 
-What a message of each type looks like is said in `hpt_ros.embodiment.commands`.
+What a message of each type looks like is said in `hpt_ros.embodiment.message_types`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.plan import PAST_S
 from hpt_ros.embodiment import Embodiment, Output
 from hpt_ros.embodiment.action import RECORDED_TYPE, SINGLE
-from hpt_ros.embodiment.commands import COMMANDS, Sending
-from hpt_ros.embodiment.commands.joint_jog import DISPLACEMENTS
 from hpt_ros.embodiment.kinds import BASE_VELOCITY, JOINT_POSITION, JOINT_VELOCITY
+from hpt_ros.embodiment.message_types import COMMANDS, Sending
+from hpt_ros.embodiment.message_types.joint_jog import DISPLACEMENTS
 from hpt_ros.embodiment.space import Part
 from hpt_ros.embodiment.streams import check_topic, in_namespace
 from hpt_ros.errors import Code, HptError
-from hpt_ros.nodes.common.interfaces import command_interface, interface
+from hpt_ros.nodes.common.interfaces import installed_interface, interface
 from hpt_ros.runtime.policy_config import OutputsConfig
 
 PAST_NS = round(PAST_S * NS_PER_S)
@@ -145,7 +145,7 @@ def make_senders(
 
 def _sender(robot: Embodiment, part: Part, stamp_zero: bool) -> Sender:
     ahead_ns = round(float(robot.space.ahead_s[part.control.start]) * NS_PER_S)
-    kind = command_interface(part.output.type, f"embodiment {robot.name!r}, output {part.output.name!r},")
+    kind = installed_interface(part.output.type, f"embodiment {robot.name!r}, output {part.output.name!r},")
     return Sender(part.output, part.control, ahead_ns, kind, stamp_zero)
 
 

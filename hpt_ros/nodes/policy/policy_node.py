@@ -57,7 +57,7 @@ from hpt_ros.nodes.policy.status_messages import Warned, short_lead
 from hpt_ros.nodes.policy.status_publisher import StatusPublisher
 from hpt_ros.nodes.policy.streams import StreamMonitor
 from hpt_ros.nodes.policy.waiting import NOTHING, Reason, cycle, reason, stale_streams
-from hpt_ros.policies.factory import LoadedPolicy
+from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.policy_config import PolicyNodeConfig
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
 

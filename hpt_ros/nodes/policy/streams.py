@@ -209,7 +209,7 @@ class StreamMonitor:
 
     def _slow(self, stream: Stream) -> str:
         intervals_s = self._intervals_s(stream.name)
-        if stream.modality == "language" or stream.holding or len(intervals_s) < SLOW_AFTER:
+        if stream.kind.holds or stream.holding or len(intervals_s) < SLOW_AFTER:
             return ""
         rate_hz = _rate_hz(intervals_s)
         if not rate_hz < SLOW * stream.rate_hz:
