@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Embodiment, Output, Stream
 from hpt_ros.embodiment.kinds import JOINT_POSITION
 from hpt_ros.embodiment.streams import BY_STAMP
+from hpt_ros.errors import Refusal
 from hpt_ros.observation import (
     CommandTrack,
     InvalidSampleError,
@@ -269,10 +270,9 @@ class Resampler:
             else reason
             for name, reason in tick.missing.items()
         }
-        if isinstance(value, str):
-            missing[ACTION] = (
-                f"{value}; its last message was refused: {self._refused}" if self._refused else value
-            )
+        if isinstance(value, Refusal):
+            refused = f"; its last message was refused: {self._refused}" if self._refused else ""
+            missing[ACTION] = f"{value}{refused}"
             return Row(tick, None, missing)
         return Row(tick, value, missing)
 
