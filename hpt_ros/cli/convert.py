@@ -71,6 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "leader arm's position",
     )
     add(
+        "--measured",
+        nargs="+",
+        default=[],
+        metavar="OUTPUT",
+        help="outputs of which the bag has no commands, such as a gripper's: their actions are the measured positions "
+        "at the next tick, beside the commands of the others",
+    )
+    add(
         "--leader-topic",
         default="",
         metavar="TOPIC",
@@ -148,6 +156,7 @@ def run(args: argparse.Namespace) -> int:
         deployment=Deployment.load(args.deployment) if args.deployment else None,
         beside=tuple(args.together),
         episodes=read_episode_list(args.episodes) if args.episodes else None,
+        measured=frozenset(args.measured),
         timing=Timing.parse(args.time, ignore_arrival=args.ignore_arrival),
     )
     started = time.monotonic()

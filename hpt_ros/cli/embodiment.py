@@ -113,8 +113,6 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
         say("left out:")
         for line in first.left_out:
             say(f"  {line}")
-    if first.other_topics:
-        say(f"of types that no embodiment file has: {', '.join(first.other_topics)}")
     for line in first.advice:
         say(line)
     if carried:

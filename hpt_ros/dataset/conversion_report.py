@@ -147,6 +147,7 @@ class Report:
         skipped_bags: bag to why it was left out.
         recovered_bags: what was lost of bags that were cut short, or is odd about them, in words.
         passed_over: copies of bags, and folders and links that were not looked into, in words.
+        measured: outputs whose actions are the next measured positions.
         ignored_arrival: samples counted by their stamps, however late they arrived.
     """
 
@@ -159,6 +160,7 @@ class Report:
     recovered_bags: list[str] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
     ignored_arrival: bool = False
+    measured: list[str] = field(default_factory=list)
 
     def as_mapping(self) -> dict[str, Any]:
         """Return plain values, for JSON."""

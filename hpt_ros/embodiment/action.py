@@ -21,7 +21,7 @@ from hpt_ros.embodiment.kinds import (
     TWIST_ELEMENTS,
     VELOCITIES,
 )
-from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES, CommandType
+from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES, CommandType, MessageType, by_path
 from hpt_ros.embodiment.message_types.joint_jog import FORMS
 from hpt_ros.embodiment.rotations import REPRESENTATIONS, elements
 from hpt_ros.embodiment.streams import (
@@ -121,7 +121,7 @@ class Output:
     topic: str = field(
         "name of the command's topic, or of the action; a relative one lies in the namespace of the node"
     )
-    type: str = field("message or action type", choices=COMMANDS)
+    type: str = field("message or action type; with values any message type that is installed")
     kind: str = field("quantity commanded", default=JOINT_POSITION, choices=KINDS)
     names: tuple[str, ...] = field(
         "commanded joints, in the order of the message; of a base its axes, some of vx, vy, vz, wx, wy, wz; none if "
@@ -132,6 +132,11 @@ class Output:
         "put before the joints' names, which messages have without it, such as left/ where two arms have equal names; "
         "limits and grippers are given with it",
         default="",
+    )
+    values: tuple[str, ...] = field(
+        "paths of the joints' numbers in a message of whatever type, one for each name, such as data or position; a "
+        "bool is true from 0.5 on",
+        default=(),
     )
     rotation: str = field(
         "how the action vector holds an orientation; for cartesian_pose",
@@ -174,12 +179,19 @@ class Output:
     @property
     def command(self) -> CommandType:
         """What its messages or goals are."""
-        return COMMANDS[self.type]
+        command = self.message_type.command
+        assert command is not None  # the schema saw to it
+        return command
+
+    @property
+    def message_type(self) -> MessageType:
+        """What its messages are, or the action's goals."""
+        return by_path.any_type(self.type) if self.values else MESSAGE_TYPES[self.type]
 
     @property
     def is_action(self) -> bool:
         """Whether its commands are goals of an action, and not a topic's messages."""
-        return MESSAGE_TYPES[self.type].is_action
+        return self.message_type.is_action
 
     @property
     def cartesian(self) -> bool:
@@ -414,6 +426,15 @@ def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> Non
 
 def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> None:
     check_recorded_topic(output.topic, where)
+    if not output.values and output.type not in COMMANDS:
+        raise EmbodimentError(
+            Code.UNKNOWN, f"{where}, type", output.type, known=COMMANDS, remedy="correct it, or give values",
+            problem="is {value}, and no values give the paths of its numbers",
+        )  # fmt: skip
+    if output.values and not by_path.is_message_type(output.type):
+        raise EmbodimentError(
+            Code.INVALID, f"{where}, type", output.type, expected="one such as std_msgs/msg/Bool"
+        )
     if not NAME.fullmatch(output.name):
         raise EmbodimentError(
             Code.INVALID, where,
@@ -438,6 +459,8 @@ def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> No
                 Code.WRONG_SHAPE, where, len(output.names), problem="has {value} names", remedy=output.command.several,
                 expected=f"one, which is all that {output.type} moves",
             )  # fmt: skip
+    if output.values:
+        _check_values(output, where)
     framed = output.cartesian or (output.kind in VELOCITIES and bool(output.frame_id))
     for key, default, wanted in (
         ("names", (), not output.cartesian),
@@ -478,6 +501,29 @@ def _check_output(output: Output, streams: tuple[Stream, ...], where: str) -> No
         _check_cartesian(output, streams, where)
 
 
+def _check_values(output: Output, where: str) -> None:
+    """Raise EmbodimentError for paths that do not fit the names, and those to which nothing can be written."""
+    if len(output.values) != len(output.names):
+        raise EmbodimentError(
+            Code.WRONG_SHAPE, where, problem=f"has {len(output.values)} values and {len(output.names)} names",
+            expected="a path for each name", remedy="correct one of them",
+        )  # fmt: skip
+    for path in output.values:
+        if not by_path.is_path(path):
+            raise EmbodimentError(
+                Code.INVALID,
+                where,
+                path,
+                problem="has the path {value} among its values",
+                expected=by_path.FORM,
+            )
+        if not by_path.is_written(path):
+            raise EmbodimentError(
+                Code.INVALID, where, path, problem="has the path {value} among its values",
+                expected="fields, of which the last may have a number in brackets, since a command is written to them",
+            )  # fmt: skip
+
+
 def _both_ways(limit: JointLimit) -> JointLimit:
     """The limit of a base's axis, as fast backwards as forwards where it does not say so."""
     if limit.velocity is None:
@@ -508,10 +554,21 @@ def _check_cartesian(output: Output, streams: tuple[Stream, ...], where: str) ->
             problem="is {value}, which jumps when the robot corrects its position (REP 105)",
             remedy="use a frame that is fixed to the robot, such as base_link",
         )  # fmt: skip
-    poses = [stream.name for stream in streams if stream.type == "geometry_msgs/msg/PoseStamped"]
+    poses = {
+        stream.name: stream
+        for stream in streams
+        if stream.type == "geometry_msgs/msg/PoseStamped" or stream.frame
+    }
     if output.pose not in poses:
         raise EmbodimentError(
             Code.INVALID, f"{where}, pose", output.pose,
-            problem="is {value}, but the streams of geometry_msgs/msg/PoseStamped are "
+            problem="is {value}, but the streams of geometry_msgs/msg/PoseStamped or of transforms are "
             f"{', '.join(poses) or 'none'}", remedy="add a stream with the measured pose and name it",
+        )  # fmt: skip
+    frame = poses[output.pose].frame
+    if frame and frame.lstrip("/") != output.frame_id.lstrip("/"):
+        raise EmbodimentError(
+            Code.CONFLICT, f"{where}, frame_id", output.frame_id,
+            problem=f"is {{value}}, but its pose {output.pose!r} is in the frame {frame!r}",
+            remedy="give both one frame",
         )  # fmt: skip

@@ -25,6 +25,7 @@ from hpt_ros.embodiment.streams import (
     EmbodimentError,
     Stream,
     check_stream,
+    check_type,
     in_namespace,
 )
 from hpt_ros.errors import Code
@@ -91,14 +92,18 @@ class Embodiment:
                 ("encoding", ""),
                 ("holds", []),
                 ("prefix", ""),
+                ("values", []),
+                ("frame", ""),
+                ("child", ""),
                 ("time", BY_STAMP),
                 ("stamp_offset_s", 0.0),
             ):
                 if stream[key] == common:
                     del stream[key]
         for output in mapping["action"].get("outputs", ()):
-            if not output["prefix"]:
-                del output["prefix"]
+            for key in ("prefix", "values"):
+                if not output[key]:
+                    del output[key]
             if output["time"] == BY_STAMP:
                 del output["time"]
         if mapping["action"].get("time") == BY_STAMP:
@@ -291,6 +296,8 @@ def _checked(data: dict[str, Any], where: str) -> Embodiment:
             remedy="is it an embodiment file of hpt_ros?",
         )  # fmt: skip
     embodiment = read_dataclass(Embodiment, data, where=where)
+    for stream in embodiment.streams:
+        check_type(stream, f"{where}, stream {stream.name!r}")  # first, since all else asks the type
     outputs = tuple(output.prefixed() for output in embodiment.action.outputs)
     embodiment = replace(
         embodiment,
@@ -322,7 +329,11 @@ def _check_names(embodiment: Embodiment, where: str) -> None:
         )  # fmt: skip
     for kind, values in (
         ("stream name", [stream.name for stream in embodiment.streams]),
-        ("stream topic", [in_namespace(stream.topic) for stream in embodiment.streams]),
+        # Of some messages several streams take something each.
+        (
+            "stream topic",
+            [in_namespace(item.topic) for item in embodiment.streams if not (item.values or item.frame)],
+        ),
         *(
             (f"{modality.name} element", list(embodiment.names_of(modality.name)))
             for modality in embodiment.modalities

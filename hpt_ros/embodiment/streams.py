@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hpt_ros.embodiment.encodings import ENCODINGS_OF
-from hpt_ros.embodiment.message_types import MESSAGE_TYPES, MessageType, joint_state
+from hpt_ros.embodiment.message_types import MESSAGE_TYPES, MessageType, by_path, joint_state
 from hpt_ros.errors import Code, HptError
 from hpt_ros.modalities import MODALITIES, Decoder, Modality
 from hpt_ros.structured import field
@@ -43,7 +43,7 @@ class Stream:
     name: str = field("short name, used in feature names")
     modality: str = field("which stem takes it", choices=MODALITIES)
     topic: str = field("topic name; a relative one lies in the namespace of the node")
-    type: str = field("message type", choices=MESSAGE_TYPES)
+    type: str = field("message type; with values any that is installed, or defined in the bag")
     rate_hz: float = field("rate at which messages are expected", unit="Hz", above=0.0, maximum=10_000.0)
     tolerance_s: float = field("oldest sample that still counts at a tick", unit="s", above=0.0, maximum=60.0)
     qos: str = field(
@@ -56,7 +56,10 @@ class Stream:
         default="",
         choices=("", *dict.fromkeys(name for names in ENCODINGS_OF.values() for name in names)),
     )
-    joints: tuple[str, ...] = field("joint names in the order of the vector, for JointState", default=())
+    joints: tuple[str, ...] = field(
+        "joint names in the order of the vector, for JointState; with values, the joints whose positions they are",
+        default=(),
+    )
     prefix: str = field(
         "put before the joints' names, which messages have without it, such as left/ where two arms have equal names; "
         "for JointState",
@@ -67,6 +70,13 @@ class Stream:
         "orientation, angular_velocity, linear_acceleration of Imu",
         default=(),
     )
+    values: tuple[str, ...] = field(
+        "paths of numbers in a message of whatever type, such as data, pose.position.x, feedback.positions[0] or "
+        "values[names=elbow]; the type's own decoding is not used then",
+        default=(),
+    )
+    frame: str = field("frame in which the pose is wanted, for TFMessage", default="")
+    child: str = field("frame whose pose is wanted, such as tool0, for TFMessage", default="")
     partial: bool = field(
         "messages may hold some of the joints only, such as arm and gripper in turn; they are merged, for JointState",
         default=False,
@@ -115,13 +125,18 @@ class Stream:
     @cached_property
     def message_type(self) -> MessageType:
         """What its messages are."""
-        return MESSAGE_TYPES[self.type]
+        return by_path.any_type(self.type) if self.values else MESSAGE_TYPES[self.type]
 
     @cached_property
     def decoder(self) -> Decoder | None:
         """What makes a sample of a message; None where the type does not give the modality."""
         own = self.message_type.decoders.get(self.modality)
         return own if own is not None else self.kind.message_types.get(self.type)
+
+    @property
+    def static_topic(self) -> str:
+        """The topic that has what never changes of a stream of transforms, sent once; empty for others."""
+        return f"{self.topic}_static" if self.frame else ""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -218,7 +233,9 @@ def check_stream(stream: Stream, where: str) -> None:
             problem=f"holds {', '.join(stream.holds)} and not its other joints, so that messages have some "
             "joints only", remedy="add partial: true",
         )  # fmt: skip
-    for key in ("image", "joints", "fields", "length", "points"):
+    for key in ("image", "joints", "fields", "length", "points", "frame", "child"):
+        if key == "joints" and stream.values:
+            continue
         wanted = key in keys
         if bool(getattr(stream, key)) != wanted:
             raise EmbodimentError(
@@ -226,6 +243,37 @@ def check_stream(stream: Stream, where: str) -> None:
                 problem=f"is a {stream.modality} stream of {stream.type}, which "
                 + ("needs the key {value}" if wanted else "takes no key {value}"),
             )  # fmt: skip
+
+
+def check_type(stream: Stream, where: str) -> None:
+    """Raise EmbodimentError for a type that is not known, unless paths say where its numbers are."""
+    if not stream.values:
+        if stream.type not in MESSAGE_TYPES:
+            raise EmbodimentError(
+                Code.UNKNOWN, f"{where}, type", stream.type, known=MESSAGE_TYPES, remedy="correct it, or give values",
+            problem="is {value}, and no values give the paths of its numbers",
+            )  # fmt: skip
+        return
+    if not by_path.is_message_type(stream.type):
+        raise EmbodimentError(
+            Code.INVALID, f"{where}, type", stream.type, expected="one such as std_msgs/msg/Float32"
+        )
+    if len(stream.values) > by_path.MOST_VALUES:
+        raise EmbodimentError(
+            Code.WRONG_SHAPE, where, len(stream.values), problem="has {value} values",
+            expected=f"{by_path.MOST_VALUES} at most", remedy="take fewer",
+        )  # fmt: skip
+    for index, path in enumerate(stream.values):
+        if not by_path.is_path(path) or path in stream.values[:index]:
+            raise EmbodimentError(
+                Code.INVALID, where, path, problem="has the path {value} among its values",
+                expected=f"{by_path.FORM} each once",
+            )  # fmt: skip
+    if stream.joints and len(stream.joints) != len(stream.values):
+        raise EmbodimentError(
+            Code.WRONG_SHAPE, where, problem=f"has {len(stream.values)} values and {len(stream.joints)} joints",
+            expected="a joint for each value, or none", remedy="correct one of them",
+        )  # fmt: skip
 
 
 def modalities_of(type_: str) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, Stream
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.modalities import MODALITIES, Layout
 from hpt_ros.observation.checks import InvalidSampleError
 from hpt_ros.observation.decode import StreamDecoder, decode
@@ -265,8 +265,9 @@ class ObservationBuffer:
         absent: dict[str, str] = {}
         for name, feed in self._feeds.items():
             value = feed.value_at(time_ns)
-            if isinstance(value, str):
-                reason = f"{value}; its last message was refused: {feed.refused}" if feed.refused else value
+            if isinstance(value, Refusal):
+                refused = f"; its last message was refused: {feed.refused}" if feed.refused else ""
+                reason = f"{value}{refused}"
                 (absent if feed.stream.modality in self.optional else missing)[name] = reason
             else:
                 found[name] = value

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Embodiment, Output
 from hpt_ros.embodiment.kinds import CARTESIAN_POSE, CARTESIAN_TWIST, JOINT_VELOCITY
 from hpt_ros.embodiment.rotations import angular_velocity, converted
+from hpt_ros.errors import Refusal
 from hpt_ros.observation.track import Sample, Track, nanoseconds
 
 # How long a tick waits for a gripper's command of its own time, which is held and so needs none after it.
@@ -89,31 +90,33 @@ class CommandTrack:
                 return False
         return True
 
-    def value_at(self, tick_ns: int) -> NDArray[np.float64] | str:
+    def value_at(self, tick_ns: int) -> NDArray[np.float64] | Refusal:
         """The action at the tick, float64 (dim,); else why there is none. Ticks must be asked for in order."""
         result = np.empty(self.embodiment.action.dim)
-        problem = ""
+        refusal: Refusal | None = None
         for index, (part, track) in enumerate(zip(self._parts, self._tracks, strict=True)):
             value = self._value(index, tick_ns)
             track.forget_before(tick_ns)
-            if isinstance(value, str):
-                named = f"{part.output.name}: " if len(self._parts) > 1 else ""
-                problem = problem or f"{named}{value}"
+            if isinstance(value, Refusal):
+                named = value.within(part.output.name) if len(self._parts) > 1 else value
+                refusal = refusal or named
             else:
                 result[part.action] = value
-        return problem or self.embodiment.space.within_turn(result)
+        return refusal or self.embodiment.space.within_turn(result)
 
     def clear(self) -> None:
         """Forget all commands, after a clock jumped."""
         for track in self._tracks:
             track.samples.clear()
 
-    def _value(self, index: int, tick_ns: int) -> NDArray[np.float64] | str:
+    def _value(self, index: int, tick_ns: int) -> NDArray[np.float64] | Refusal:
         track, tolerance_ns, grippers = self._tracks[index], self._tolerances_ns[index], self._grippers[index]
         before = track.held(tick_ns, tolerance_ns)
         value = track.interpolated(tick_ns, tolerance_ns)
-        if isinstance(before, str) or isinstance(value, str):
-            return before if isinstance(before, str) else value
+        if isinstance(before, Refusal):
+            return before
+        if isinstance(value, Refusal):
+            return value
         output = self._parts[index].output
         if output.kind == CARTESIAN_POSE:
             turned = converted(value[None, 3:], "rotation_6d", output.rotation)[0]

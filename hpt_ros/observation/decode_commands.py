@@ -36,7 +36,7 @@ def decode_command(output: Output, message: Any, arrival_ns: int) -> Decoded:
     """
     named = "action" if output.name == SINGLE else f"command {output.name!r}"
     recorded = output.recorded_as
-    type_ = MESSAGE_TYPES[recorded.type]
+    type_ = MESSAGE_TYPES[recorded.type] if output.is_action else output.message_type
     assert type_.command is not None  # the schema saw to it
     assert type_.command.decode is not None  # an action is recorded as a message
     where = f"the {named} (topic {recorded.topic})"

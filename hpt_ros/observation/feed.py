@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.observation.checks import InvalidSampleError
 from hpt_ros.observation.merge import MergedTrack
-from hpt_ros.observation.track import Sample, Track, Value, nanoseconds, seconds
+from hpt_ros.observation.track import NEVER_SEEN, Sample, Track, Value, nanoseconds, seconds
 
 
 @dataclass
@@ -52,14 +52,14 @@ class Feed:
         self.newest_arrival_ns = sample.arrival_ns
         self.refused = ""
 
-    def value_at(self, time_ns: int) -> NDArray[Any] | str:
+    def value_at(self, time_ns: int) -> NDArray[Any] | Refusal:
         """The stream's value at a time, or why there is none."""
         if isinstance(self.track, MergedTrack) or self.stream.kind.linear:
             return self.track.interpolated(time_ns, self.tolerance_ns)
         if self.stream.kind.holds:
             value = self._held(time_ns)
-            return "never seen" if value is None else value
-        while not isinstance(sample := self.track.held(time_ns, self.tolerance_ns), str):
+            return NEVER_SEEN if value is None else value
+        while not isinstance(sample := self.track.held(time_ns, self.tolerance_ns), Refusal):
             try:
                 return sample.resolve()
             except InvalidSampleError as error:

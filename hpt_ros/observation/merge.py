@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
-from hpt_ros.errors import Code
+from hpt_ros.errors import Code, Refusal
 from hpt_ros.observation.checks import DecodeError
-from hpt_ros.observation.track import Sample, Track, between, seconds
+from hpt_ros.observation.track import Absence, Sample, Track, between, too_old
 
 # A driver that sends each joint by itself has as many parts as joints; what has more than this is no driver.
 MAX_PARTS = 64
@@ -131,7 +131,7 @@ class MergedTrack:
         stamps_ns = [sample.stamp_ns for sample in aged if sample is not None]
         return int(self._oldest(stamps_ns)) if stamps_ns and len(stamps_ns) == len(aged) else None
 
-    def interpolated(self, time_ns: int, tolerance_ns: int) -> NDArray[np.float64] | str:
+    def interpolated(self, time_ns: int, tolerance_ns: int) -> NDArray[np.float64] | Refusal:
         """As `Track.interpolated`, each element between the samples that have it; else which has none, and why."""
         value = np.empty(self.stream.dim)
         around = zip(self.stream.names, *self._around(time_ns), strict=True)
@@ -141,12 +141,12 @@ class MergedTrack:
                 value[index] = self.carried[index]
                 continue
             if before is None:
-                return f"{name!r} never seen" if after is None else f"{name!r} not seen before the tick"
+                if after is None:
+                    return Refusal(Absence.NEVER_SEEN, repr(name), problem="never seen")
+                return Refusal(Absence.NOT_YET, repr(name), problem="not seen before the tick")
             age_ns = time_ns - before.stamp_ns
             if age_ns > tolerance_ns and not holds:
-                return (
-                    f"newest {name!r} is {seconds(age_ns):.3f} s old (tolerance {seconds(tolerance_ns):g} s)"
-                )
+                return too_old(f"newest {name!r}", age_ns, tolerance_ns)
             if holds and after is not None and after.stamp_ns - before.stamp_ns > tolerance_ns:
                 after = None  # of the next motion: until then it stood
             value[index] = between(before, after, time_ns, tolerance_ns)[index]

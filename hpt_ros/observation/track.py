@@ -7,6 +7,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.angles import shortest
+from hpt_ros.errors import Refusal
 from hpt_ros.observation.stamps import NS_PER_S
 
 Value = NDArray[Any] | Callable[[], NDArray[Any]]
@@ -28,6 +30,17 @@ def seconds(nanoseconds: int) -> float:
 def nanoseconds(seconds_: float) -> int:
     """Seconds as the nearest whole nanosecond."""
     return round(seconds_ * NS_PER_S)
+
+
+class Absence(str, Enum):
+    """Why a stream has no value at a tick."""
+
+    NEVER_SEEN = "never_seen"
+    NOT_YET = "not_yet"  # its first sample is after the tick
+    TOO_OLD = "too_old"  # older than the stream's tolerance
+
+
+NEVER_SEEN = Refusal(Absence.NEVER_SEEN, problem="never seen")
 
 
 @dataclass(frozen=True)
@@ -108,26 +121,29 @@ class Track:
         """Take a sample out again, because its value turned out to be unusable."""
         self.samples = [item for item in self.samples if item is not sample]
 
-    def held(self, time_ns: int, tolerance_ns: int) -> Sample | str:
+    def held(self, time_ns: int, tolerance_ns: int) -> Sample | Refusal:
         """The newest sample at or before `time_ns` and not older than the tolerance; else why there is none."""
         index = self.at_or_before(time_ns)
         if index < 0:
             if not self.samples:
-                return "never seen"
-            return f"first sample is {seconds(self.samples[0].stamp_ns - time_ns):.3f} s after the tick"
+                return NEVER_SEEN
+            late_s = seconds(self.samples[0].stamp_ns - time_ns)
+            return Refusal(
+                Absence.NOT_YET, "first sample", late_s, problem=f"is {late_s:.3f} s after the tick"
+            )
         sample = self.samples[index]
         age_ns = time_ns - sample.stamp_ns
         if age_ns > tolerance_ns:
-            return f"newest sample is {seconds(age_ns):.3f} s old (tolerance {seconds(tolerance_ns):g} s)"
+            return too_old("newest sample", age_ns, tolerance_ns)
         return sample
 
-    def interpolated(self, time_ns: int, tolerance_ns: int) -> NDArray[np.float64] | str:
+    def interpolated(self, time_ns: int, tolerance_ns: int) -> NDArray[np.float64] | Refusal:
         """Value at `time_ns`, linear between the samples around it; else why there is none.
 
         The sample before must lie within the tolerance. When none after it does, the one before is held.
         """
         before = self.held(time_ns, tolerance_ns)
-        if isinstance(before, str):
+        if isinstance(before, Refusal):
             return before
         return between(before, self.after(time_ns), time_ns, tolerance_ns, self.angles)
 
@@ -139,6 +155,13 @@ class Track:
     def newest(self) -> tuple[int, NDArray[Any]] | None:
         """Stamp and value of the newest sample; None if there is none."""
         return (self.samples[-1].stamp_ns, self.samples[-1].resolve()) if self.samples else None
+
+
+def too_old(subject: str, age_ns: int, tolerance_ns: int) -> Refusal:
+    """Return why a sample of that age does not count."""
+    age_s, tolerance_s = seconds(age_ns), seconds(tolerance_ns)
+    problem = f"is {age_s:.3f} s old (tolerance {tolerance_s:g} s)"
+    return Refusal(Absence.TOO_OLD, subject, age_s, problem=problem)
 
 
 def between(

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.embodiment import Embodiment, Stream
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError, Refusal, cause_text
 from hpt_ros.observation import (
     SETTLE_S,
     CommandTrack,
@@ -59,7 +59,7 @@ class TickOutcome:
     stream: Stream
     stamp_ns: int
     arrival_ns: int
-    problem: str = ""
+    problem: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,11 +328,11 @@ class ObservationPipeline:
         try:
             return step()
         except HptError as error:
-            problem = str(error)
+            problem = error.refusal
         except Exception as error:
             problem = undecodable(stream, error)
         self._judge(TickOutcome(stream, stamp_ns, arrival_ns, problem))
-        raise InvalidSampleError(problem)
+        raise InvalidSampleError.of(problem)
 
     def _judge(self, outcome: TickOutcome) -> None:
         with self._condition:
@@ -368,7 +368,7 @@ class ObservationPipeline:
 
     def _observed(self, tick: Tick) -> bool:
         command = self._commands.value_at(self._grid.time_ns(tick.index - 1))
-        if not self.window.push(tick, None if isinstance(command, str) else command):
+        if not self.window.push(tick, None if isinstance(command, Refusal) else command):
             self.missing = dict(tick.missing)
             return False
         self.missing, self.absent = {}, dict(tick.absent)
@@ -417,9 +417,9 @@ class ObservationPipeline:
             arrivals.clear()
 
 
-def undecodable(stream: Stream, error: Exception) -> str:
-    """The sentence about a message that makes a decoder fail in a way that it does not know."""
-    return (
-        f"stream {stream.name!r} (topic {stream.topic}) has a message that cannot be decoded "
-        f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); check the driver"
-    )
+def undecodable(stream: Stream, error: Exception) -> Refusal:
+    """Return the refusal of a message that makes a decoder fail in a way that it does not know."""
+    return Refusal(
+        Code.UNREADABLE, f"stream {stream.name!r} (topic {stream.topic})", remedy="check the driver",
+        problem="has a message that cannot be decoded", cause=f"{type(error).__name__}: {cause_text(error)}",
+    )  # fmt: skip

@@ -13,7 +13,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from hpt_ros.control import (
 from hpt_ros.control.chunk import NS_PER_S, shape_refusal
 from hpt_ros.control.plausible import REMEDY
 from hpt_ros.embodiment import Stream
-from hpt_ros.errors import Code, HptError, did_you_mean
+from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.modalities import IMAGE, LANGUAGE, STATE
 from hpt_ros.observation import decode, measured_ns, require_frame
 from hpt_ros.observation.checks import place
@@ -40,7 +40,7 @@ from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import EncodesAhead, Observation
 from hpt_ros.runtime.inference_worker import InferenceWorker, Result, Worker
 from hpt_ros.runtime.metrics import Metrics, Stages
-from hpt_ros.runtime.observation_pipeline import ObservationPipeline, TickOutcome, undecodable
+from hpt_ros.runtime.observation_pipeline import ObservationPipeline, undecodable
 from hpt_ros.runtime.pose import MeasuredPose
 
 # Longest time that a message with the old clock's stamp may take to come, ours: what is later is stale in any case.
@@ -61,7 +61,7 @@ class Step:
         result: an inference that has just finished, or None.
         problem: why its chunk was not taken; empty if it was.
         internal: trace of an internal error, which stopped the robot; empty if there was none.
-        complaints: of messages that could not be used: stream name and sentence.
+        complaints: of messages that could not be used: stream name and why.
         lost: sentences about streams that the policy can do without and now must.
     """
 
@@ -69,7 +69,7 @@ class Step:
     result: Result | None = None
     problem: str = ""
     internal: str = ""
-    complaints: tuple[tuple[str, str], ...] = ()
+    complaints: tuple[tuple[str, Refusal], ...] = ()
     lost: tuple[str, ...] = ()
 
 
@@ -80,7 +80,7 @@ class _Heard:
     result: Result | None = None
     problem: str = ""
     internal: str = ""
-    complaints: tuple[tuple[str, str], ...] = ()
+    complaints: tuple[tuple[str, Refusal], ...] = ()
     lost: tuple[str, ...] = ()
 
 
@@ -231,21 +231,23 @@ class PolicyRuntime:
         self.observations.close()
         return self.worker.close()
 
-    def task_refusal(self, task: str) -> str:
-        """Why a text cannot be the task, a sentence; empty if it can."""
+    def task_refusal(self, task: str) -> Refusal | None:
+        """Return why a text cannot be the task; None if it can."""
         known = self.loaded.tasks
         if not task.strip():
-            return "the task is empty, but a text was expected; say what the robot is to do"
-        if known and task not in known:
-            listed = ", ".join(repr(name) for name in known[:20]) + (" and more" if len(known) > 20 else "")
-            hint = did_you_mean(task, known) or "; name one of these, or train on it"
-            return f"the task is {task[:200]!r}, but the checkpoint knows {listed}{hint}"
-        return ""
+            return Refusal(Code.EMPTY, "the task", expected="a text", remedy="say what the robot is to do")
+        if not known or task in known:
+            return None
+        listed = ", ".join(repr(name) for name in known[:20]) + (" and more" if len(known) > 20 else "")
+        return HptError(
+            Code.UNKNOWN, "the task", task, expected=f"one that the checkpoint knows: {listed}", known=known,
+            remedy="name one of these, or train on it",
+        ).refusal  # fmt: skip
 
-    def set_task(self, task: str) -> str:
-        """Set the task's text; returns why not, a sentence, or nothing."""
+    def set_task(self, task: str) -> Refusal | None:
+        """Set the task's text; returns why not, or None."""
         refused = self.task_refusal(task)
-        if not refused:
+        if refused is None:
             self.task = task
         return refused
 
@@ -254,18 +256,21 @@ class PolicyRuntime:
         known = self.loaded.tasks
         return self.embodiment.task or (known[0] if len(known) == 1 else "")
 
-    def first_task(self, wanted: str, *, needed: bool) -> str:
-        """Take the task that the robot begins with; returns why not, a sentence, or nothing.
+    def first_task(self, wanted: str, *, needed: bool) -> None:
+        """Take the task that the robot begins with.
 
         Args:
             wanted: empty takes the embodiment's, or the only one that the policy knows.
             needed: whether the policy runs before anybody names a task.
+
+        Raises:
+            HptError: the policy does not know it.
         """
         task = wanted or self.default_task()
         if (wanted or (needed and self.loaded.tasks)) and (refused := self.task_refusal(task)):
-            return f"{refused}; the parameter task says what the robot begins with"
+            remedy = f"{refused.remedy}; the parameter task says what the robot begins with"
+            raise HptError.of(replace(refused, remedy=remedy))
         self.task = "" if self.task_refusal(task) else task
-        return ""
 
     def stream_ages_s(self, now_ns: int) -> dict[str, float]:
         """Age of every stream's newest usable message in seconds at a ROS time, NaN if never seen."""
@@ -282,7 +287,7 @@ class PolicyRuntime:
         """The controller's counters and the runtime's own, since activation."""
         return {**self.controller.counters, **self.counters}
 
-    def message(self, stream: Stream, message: Any, arrival_ns: int) -> str:
+    def message(self, stream: Stream, message: Any, arrival_ns: int) -> Refusal | None:
         """Take a message of a stream. Pictures and point clouds are decoded elsewhere; this never waits for that.
 
         Args:
@@ -291,22 +296,22 @@ class PolicyRuntime:
             arrival_ns: ROS time.
 
         Returns:
-            Why it cannot be used, a sentence; empty if it was taken, or if it may be stamped by the clock as it was
+            Why it cannot be used; None if it was taken, or if it may be stamped by the clock as it was
             before a jump, and is not. Its stream then gets no fresher. What is wrong
             inside of a picture or a point cloud is said by a later `step`.
         """
         if not stream.kind.holds and self.to_control(arrival_ns) < self._unclear_until_ns:
             self.observations.lost(stream)
-            return ""
+            return None
         try:
             self._take(stream, message, arrival_ns)
         except HptError as error:
             self.controller.invalid_message()
-            return str(error)
+            return error.refusal
         except Exception as error:  # whatever is in a message, the node goes on
             self.controller.invalid_message()
             return undecodable(stream, error)
-        return ""
+        return None
 
     def keep(self, stream: Stream, message: Any, arrival_ns: int) -> None:
         """Note, while inactive, where the joints of a stream are that are published only while they move."""
@@ -360,10 +365,7 @@ class PolicyRuntime:
                 require_frame(self._framed[stream.name], message, place(stream))
             value = decode(stream, message)
             if stream.modality == LANGUAGE and (refused := self.set_task(str(value))):
-                raise HptError(
-                    Code.INVALID, f"stream {stream.name!r} (topic {stream.topic})",
-                    problem=f"was not accepted: {refused}",
-                )  # fmt: skip
+                raise HptError.of(refused.within(f"stream {stream.name!r} (topic {stream.topic})"))
             if stream.modality == "state":
                 self._require_plausible(stream, value, stamp)
             self.observations.sample(stream, value, stamp, arrival_ns)
@@ -416,7 +418,11 @@ class PolicyRuntime:
         report = self.observations.report()
         if report.internal:
             heard.internal = self._failed(report.internal.splitlines()[0], report.internal)
-        heard.complaints = tuple(self._judged(outcome) for outcome in report.outcomes if outcome.problem)
+        heard.complaints = tuple(
+            (outcome.stream.name, outcome.problem) for outcome in report.outcomes if outcome.problem
+        )
+        for _ in heard.complaints:
+            self.controller.invalid_message()
         for outcome in report.outcomes:
             if not outcome.problem:
                 self._fresh(outcome.stream, outcome.stamp_ns, outcome.arrival_ns)
@@ -426,10 +432,6 @@ class PolicyRuntime:
         self.controller.inference_running(self.worker.busy_s())
         missing = "; ".join(f"stream {name!r}: {why}" for name, why in self.observations.missing.items())
         self.controller.incomplete(f"; no observation is complete: {missing}" if missing else "")
-
-    def _judged(self, outcome: TickOutcome) -> tuple[str, str]:
-        self.controller.invalid_message()
-        return outcome.stream.name, outcome.problem
 
     def _newly_absent(self) -> tuple[str, ...]:
         absent = {

@@ -21,10 +21,12 @@ from hpt_ros.embodiment.kinds import (
 )
 from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES
 from hpt_ros.embodiment.message_types.joint_jog import DISPLACEMENTS
+from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command
 from hpt_ros.observation.track import seconds
 from rosbag_tools.bootstrap.actions import PARALLEL, TARGET
+from rosbag_tools.bootstrap.any_type import ONE_NUMBER
 from rosbag_tools.bootstrap.bases import NAME, TWIST_TYPE, commands_base, used_axes
 from rosbag_tools.bootstrap.bases import STAMPED_TYPE as TWIST_STAMPED_TYPE
 from rosbag_tools.bootstrap.joints import LEAST_RANGE, Floats, Joints, check_names, grips, wraps
@@ -47,6 +49,8 @@ COMMAND_WORDS = frozenset(
 # A command and a joint are the same if they differ by less than this share of the range, root mean square: a gripper
 # needs about half a second to follow a step.
 ALIKE_SHARE = 0.35
+# At which a policy commands where the bag has trajectories of many points, as planners send them.
+PLANNED_RATE_HZ = 50.0
 
 
 @dataclass
@@ -57,6 +61,7 @@ class Pose:
     rate_hz: float
     frame_id: str
     positions: Floats
+    child: str = ""  # frame of the tool, of a topic of transforms
 
 
 @dataclass
@@ -78,6 +83,7 @@ class Command:
         recorded: the topic that has an action's targets; empty if it is no action.
         note: what a person should know of the type.
         prefix: before its names, which messages have without it.
+        paths: of its numbers, of a type that has no decoding of its own.
     """
 
     topic: str
@@ -96,6 +102,7 @@ class Command:
     jog: str = ""
     recorded: str = ""
     note: str = ""
+    paths: tuple[str, ...] = ()
 
     @property
     def cartesian(self) -> bool:
@@ -123,7 +130,7 @@ def is_command(topic: str, type_: str) -> bool:
     if type_ in COMMAND_TYPES:
         return True
     words = topic.lower().replace("/", "_").split("_")
-    return type_ in NAMED_TYPES and not COMMAND_WORDS.isdisjoint(words)
+    return (type_ in NAMED_TYPES or type_ in ONE_NUMBER) and not COMMAND_WORDS.isdisjoint(words)
 
 
 def find_pose(bag: Bag, topic: str, rate_hz: float) -> Pose:
@@ -145,13 +152,20 @@ def _one_frame(frames: set[str]) -> str:
 
 
 def find_command(
-    bag: Bag, topic: str, type_: str, rate_hz: float, base_frames: Collection[str] = ()
+    bag: Bag,
+    topic: str,
+    type_: str,
+    rate_hz: float,
+    base_frames: Collection[str] = (),
+    *,
+    coarse: bool = False,
 ) -> Command:
     """What a topic commands; joints without names get some from `name_joints`.
 
     Args:
         bag: that has the topic.
         topic, type_, rate_hz: of it.
+        coarse: its stamps do not tell when it was sent, so arrivals count.
         base_frames: frames in which odometry measures a base's velocity.
 
     Raises:
@@ -160,13 +174,15 @@ def find_command(
     output: Output | None = None
     stamps: list[int] = []
     rows: list[Floats] = []
+    planned = False
     start_ns, end_ns = longest_clear((bag.start_ns, bag.end_ns), bag.set_backs())
     for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1):
-        if MESSAGE_TYPES[type_].empty(message.content):
+        if type_ in MESSAGE_TYPES and MESSAGE_TYPES[type_].empty(message.content):
             continue  # it does not count
         try:
             if output is None:
                 output = _probe(topic, type_, message.content, base_frames)
+                output = replace(output, time=BY_ARRIVAL) if coarse else output
             elif type_ in NAMING_TYPES and set(_names(message.content)) != set(output.names):
                 raise Unsupported("its messages command different joints")
             time_ns, values = decode_command(output, message.content, message.log_ns)
@@ -174,6 +190,7 @@ def find_command(
             continue  # the next may be good
         except DecodeError as error:
             raise Unsupported(str(error)) from error
+        planned = planned or (type_ == TRAJECTORY_TYPE and len(message.content.points) > 1)
         stamps.append(time_ns)
         rows.append(values)
     # By time, each time once.
@@ -182,6 +199,8 @@ def find_command(
         raise Unsupported("it has fewer than two commands")
     times_s = np.array([seconds(int(stamp) - bag.start_ns) for stamp in unique])
     values, names, guessed = np.stack(rows)[first], output.names, ""
+    if planned:  # now and then, for the seconds after
+        rate_hz = max(rate_hz, PLANNED_RATE_HZ)
     if output.kind == BASE_VELOCITY:
         names = used_axes(values)
         values = values[:, [output.names.index(axis) for axis in names]]
@@ -191,7 +210,7 @@ def find_command(
         guessed = "the messages have no names"
     return Command(
         topic, type_, output.kind, rate_hz, names, times_s, values, output.frame_id,
-        guessed=guessed, jog=output.jog or "",
+        guessed=guessed, jog=output.jog or "", paths=output.values,
     )  # fmt: skip
 
 
@@ -216,11 +235,9 @@ def _probe(topic: str, type_: str, message: Any, base_frames: Collection[str]) -
             raise Unsupported(f"its frame_id {frame!r} jumps when the robot corrects its position (REP 105)")
         turns = RotationLimit(1.0, 1.0)
         return Output("tool", topic, type_, kind, frame_id=frame, pose="tool", rotation_limit=turns)
+    if type_ in ONE_NUMBER:
+        return Output("joints", topic, type_, names=("joint_1",), values=(ONE_NUMBER[type_],))
     if type_ == TRAJECTORY_TYPE:
-        if len(message.points) != 1:
-            raise Unsupported(
-                f"it has a trajectory of {len(message.points)} points, but one a message is used"
-            )
         check_names(list(message.joint_names), np.asarray(message.points[0].positions, dtype=np.float64))
         return Output("joints", topic, type_, names=tuple(message.joint_names))
     if type_ == STATE_TYPE:
@@ -281,7 +298,8 @@ def settle(
             left_out[command.topic] = f"{taken[twice[0]]} has more commands for {twice[0]!r}"
             continue
         taken.update(dict.fromkeys(command.names, command.topic))
-        grippers = command.grippers or tuple(filter(grips, command.names))
+        alone = command.paths and grips(command.topic)
+        grippers = command.grippers or (command.names if alone else tuple(filter(grips, command.names)))
         if command.kind == JOINT_VELOCITY:
             grippers = ()
         turning = tuple(

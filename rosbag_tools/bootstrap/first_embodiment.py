@@ -8,6 +8,7 @@ robot went, and marked.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,8 +16,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError
+from hpt_ros.embodiment.kinds import JOINT_POSITION
+from hpt_ros.embodiment.message_types.transforms import TF_TYPE
+from hpt_ros.errors import HptError
 from hpt_ros.observation import is_depth
+from rosbag_tools.bag_schema import EMBODIMENT_TOPIC, EVENTS_TOPIC
 from rosbag_tools.bootstrap.actions import TARGET, explain, find_actions
+from rosbag_tools.bootstrap.any_type import suggestion
 from rosbag_tools.bootstrap.bases import ODOMETRY_TYPE, find_odometry, settle_odometry
 from rosbag_tools.bootstrap.commands import (
     COMMAND_TYPES,
@@ -24,12 +30,15 @@ from rosbag_tools.bootstrap.commands import (
     NUMBER_TYPE,
     POSE_TYPE,
     STATE_TYPE,
+    TRAJECTORY_TYPE,
+    Command,
     as_goals,
     find_command,
     find_pose,
     is_command,
     settle,
 )
+from rosbag_tools.bootstrap.frames import STATIC, tool_pose
 from rosbag_tools.bootstrap.joints import (
     DESCRIPTION,
     LEAST_RANGE,
@@ -41,7 +50,7 @@ from rosbag_tools.bootstrap.joints import (
 from rosbag_tools.bootstrap.prefixes import tell_apart
 from rosbag_tools.bootstrap.sensors import SENSE_TYPES, TEXT_TYPE, Unsupported, agree, find_sense
 from rosbag_tools.bootstrap.text import Camera, Found, first_text, left_out_lines
-from rosbag_tools.errors import BagError, DamagedMessageError
+from rosbag_tools.errors import BagError
 from rosbag_tools.reading.decodable import IMAGE_TYPES, look
 from rosbag_tools.reading.inspection import TopicTimes, inspect
 from rosbag_tools.reading.reader import Bag
@@ -49,6 +58,8 @@ from rosbag_tools.reading.reader import Bag
 DEFAULT_NAME = "my_robot"
 # A measured rate this near to a whole number of hertz is that number.
 WHOLE_SHARE = 0.05
+# At which a robot is commanded of which a bag has no commands.
+COMMAND_RATE_HZ = 50.0
 
 _KNOWN_TYPES = frozenset((*IMAGE_TYPES, *COMMAND_TYPES, *NAMED_TYPES, *SENSE_TYPES, ODOMETRY_TYPE))
 
@@ -60,13 +71,11 @@ class FirstFile:
     Attributes:
         text: it loads, and converts the bag if that carries no other.
         left_out: a line for each topic of the bag that it leaves out, with the reason and what to do.
-        other_topics: those of types that no file has, such as /tf.
         advice: what to do about the bag when it is converted.
     """
 
     text: str
     left_out: tuple[str, ...]
-    other_topics: tuple[str, ...]
     advice: tuple[str, ...] = ()
 
 
@@ -89,25 +98,60 @@ def first_embodiment(bag: Bag, *, name: str = DEFAULT_NAME, tick_hz: float | Non
         )
     found = _look(bag)
     if not found.commands:
+        _measured_for_commands(found)
+    if not found.commands:
         raise BagError(
             f"bag {str(bag.path)!r} has no usable command topic ({', '.join(COMMAND_TYPES)}, or "
-            f"{', '.join(NAMED_TYPES)} whose name says so, as /gripper/command does){_why(found)}; record the topic "
-            "that commands the robot"
+            f"{', '.join(NAMED_TYPES)} whose name says so, as /gripper/command does), and no measured joints in "
+            f"place of one{_why(found)}; record the topic that commands the robot, or its joint states"
         )
     if not (found.cameras or found.joints or found.poses or found.senses or found.odometry):
         raise BagError(
             f"bag {str(bag.path)!r} has no usable topic to observe ({', '.join((*IMAGE_TYPES, STATE_TYPE))} and others)"
             f"{_why(found)}; record cameras or joint states"
         )
-    text = first_text(found, name, tick_hz)
-    Embodiment.loads(text, where=f"the embodiment made from bag {str(bag.path)!r}")
-    others = sorted(topic for topic in bag.topics if bag.topics[topic].type not in _KNOWN_TYPES)
-    return FirstFile(
-        text,
-        tuple(left_out_lines(found)),
-        tuple(others),
-        (*found.advice(), *(item.sentence(bag.start_ns) for item in bag.set_backs())),
-    )
+    text = _without_odd_topics(bag, found, name, tick_hz)
+    advice = [*found.advice(), *(item.sentence(bag.start_ns) for item in bag.set_backs())]
+    return FirstFile(text, tuple(left_out_lines(found)), tuple(advice))
+
+
+def _without_odd_topics(bag: Bag, found: Found, name: str, tick_hz: float | None) -> str:
+    """The text that loads; topics that break a limit of the schema are left out with that reason."""
+    while True:
+        text = first_text(found, name, tick_hz)
+        try:
+            Embodiment.loads(text, where=f"the embodiment made from bag {str(bag.path)!r}")
+        except HptError as error:
+            for topic in [item.topic for item in found.observed]:
+                less = found.without(topic)
+                with contextlib.suppress(HptError, ValueError):
+                    Embodiment.loads(first_text(less, name, tick_hz))
+                    found.left_out[topic] = f"no file can have it: {error}"
+                    break
+            else:
+                raise
+            found.drop(topic)
+            continue
+        return text
+
+
+def _measured_for_commands(found: Found) -> None:
+    """Let the measured joints stand for commands where there are none, as of an arm that was led by hand."""
+    courses = {name: course for item in found.joints for name, course in item.courses.items()}
+    if not courses:
+        return
+    times_s = max((course[0] for course in courses.values()), key=len)
+    values = np.stack([np.interp(times_s, *course) for course in courses.values()], axis=1)
+    found.commands.append(
+        Command(
+            "/joint_trajectory_controller/joint_trajectory", TRAJECTORY_TYPE, JOINT_POSITION, COMMAND_RATE_HZ,
+            tuple(courses), times_s, values,
+            grippers=tuple(filter(grips, courses)),
+            continuous=tuple(name for item in found.joints for name in item.continuous),
+            note="no topic of the bag commands the robot: say what its controller takes",
+        )
+    )  # fmt: skip
+    found.uncommanded = True
 
 
 def _why(found: Found) -> str:
@@ -117,20 +161,30 @@ def _why(found: Found) -> str:
 
 def _look(bag: Bag) -> Found:
     found = Found()
+    transforms: dict[str, TopicTimes] = {}
     actions = find_actions(bag.topics)
     # Odometry first: it says which twists are a base's.
     for topic, times in sorted(
         inspect(bag).topics.items(), key=lambda item: (item[1].type != ODOMETRY_TYPE, item[0])
     ):
-        if times.type not in _KNOWN_TYPES:
-            continue
         if times.delay_s is not None:
             found.delays_s[topic] = times.delay_s
+        if times.coarse:
+            found.coarse[topic] = times.repeated / times.count
         if times.late_s is not None:
             found.late_s[topic] = times.late_s
         try:
+            if topic in (EMBODIMENT_TOPIC, EVENTS_TOPIC):
+                continue
             if times.unreadable:
                 raise Unsupported(times.unreadable)
+            if not times.count:
+                raise Unsupported("it has no messages")
+            if times.type == TF_TYPE:
+                transforms[topic] = times
+                continue
+            if times.type not in _KNOWN_TYPES and not is_command(topic, times.type):
+                raise Unsupported(suggestion(bag, topic, times.type))
             if topic.rpartition("/")[2] == DESCRIPTION and times.type == TEXT_TYPE:
                 found.urdf |= find_description(bag, topic)
                 continue
@@ -141,8 +195,9 @@ def _look(bag: Bag) -> Found:
             if times.rate_hz <= 0 and times.type != TEXT_TYPE:  # a task may be said once
                 raise Unsupported("it has fewer than two messages")
             _take(bag, topic, times, found, actions)
-        except (Unsupported, DamagedMessageError) as error:
+        except (Unsupported, HptError) as error:
             found.left_out[topic] = str(error)
+    _add_transforms(bag, found, transforms)
     found.joints, found.commands = tell_apart(found.joints, found.commands, found.left_out)
     _drop_doubles(found)
     found.senses = agree(found.senses, found.left_out)
@@ -160,10 +215,37 @@ def _look(bag: Bag) -> Found:
     for pose in found.poses:
         if pose.topic not in used:
             found.left_out[pose.topic] = (
-                "a pose may be the robot's or an object's; add it as a state stream if it is observed"
+                "no command needs the pose of a frame"
+                if pose.child
+                else "a pose may be the robot's or an object's; add it as a state stream if it is observed"
             )
     found.poses = [pose for pose in found.poses if pose.topic in used]
     return found
+
+
+def _add_transforms(bag: Bag, found: Found, transforms: Mapping[str, TopicTimes]) -> None:
+    """Take a tool's pose from transforms where a command needs one and no topic of poses is in its frame."""
+    taken = ""
+    for topic, times in transforms.items():
+        if topic.endswith(STATIC):
+            continue
+        for command in found.commands:
+            if (
+                taken
+                or not command.cartesian
+                or any(item.frame_id == command.frame_id for item in found.poses)
+            ):
+                continue
+            if (pose := tool_pose(bag, topic, _rate(times.rate_hz), command)) is not None:
+                found.poses.append(pose)
+                taken = topic
+    for topic in transforms:
+        if taken and topic in (taken, f"{taken}{STATIC}"):
+            continue
+        found.left_out[topic] = (
+            "transforms: if the policy is to see the pose of a frame, add a state stream of tf2_msgs/msg/TFMessage "
+            "with the keys frame and child"
+        )
 
 
 def _point_out_grippers(found: Found) -> None:
@@ -191,7 +273,7 @@ def _take(
         found.odometry.append(find_odometry(bag, topic, rate_hz))
     elif is_command(topic, times.type):
         frames = {item.child_frame_id for item in found.odometry}
-        command = find_command(bag, topic, times.type, rate_hz, frames)
+        command = find_command(bag, topic, times.type, rate_hz, frames, coarse=times.coarse)
         found.commands.append(replace(command, rate_hz=_rate(command.rate_hz)))
     elif times.type == STATE_TYPE:
         joints = find_joints(bag, topic, rate_hz)

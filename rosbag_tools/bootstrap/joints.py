@@ -79,6 +79,7 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
     times: dict[str, array[float]] = {}
     values: dict[str, array[float]] = {}
     common: dict[str, None] | None = None
+    seen: set[str] = set()
     arrivals: array[float] = array("d")
     start_ns, end_ns = longest_clear((bag.start_ns, bag.end_ns), bag.set_backs())
     for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1):
@@ -92,6 +93,7 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
         common = dict.fromkeys(names if common is None else [name for name in common if name in set(names)])
         at_s = seconds(message.log_ns - bag.start_ns)
         arrivals.append(at_s)
+        seen.update(names)
         for name, value in zip(names, positions, strict=True):
             if np.isfinite(value):
                 times.setdefault(name, array("d")).append(at_s)
@@ -108,6 +110,10 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
         for name in courses
         if name not in kept
     }
+    left_out |= dict.fromkeys(
+        sorted(seen - courses.keys()),
+        "its position is never a number; if its driver fills it later, add it to the stream's joints",
+    )
     holds = tuple(name for name in kept if name in silent)
     if holds:
         rate_hz = max(rate_hz, 1.0 / float(np.median(np.diff(np.array(arrivals)))))

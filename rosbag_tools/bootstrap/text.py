@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from hpt_ros.embodiment import FORMAT
 from hpt_ros.embodiment.action import ONE_COMMAND
 from hpt_ros.embodiment.estimates import MARGIN_LEAST, MARGIN_SHARE, default_horizon
 from hpt_ros.embodiment.kinds import CARTESIAN_TWIST, JOINT_POSITION, JOINT_VELOCITY
+from hpt_ros.embodiment.message_types.transforms import TF_TYPE
 from hpt_ros.embodiment.urdf import UrdfLimit
 from hpt_ros.modalities import MODALITIES
 from rosbag_tools.bootstrap.actions import TRAJECTORY
@@ -66,6 +68,31 @@ class Found:
     left_out: dict[str, str] = field(default_factory=dict)
     delays_s: dict[str, float] = field(default_factory=dict)
     late_s: dict[str, float] = field(default_factory=dict)  # 95th percentile
+    coarse: dict[str, float] = field(default_factory=dict)  # share of messages with the stamp of another
+
+    uncommanded: bool = False  # the measured joints stand for commands
+
+    @property
+    def observed(self) -> list[Camera | Joints | Pose | DetectedStream | Odometry]:
+        """What becomes streams."""
+        return [*self.cameras, *self.joints, *self.poses, *self.senses, *self.odometry]
+
+    def without(self, topic: str) -> Found:
+        """The same without what a topic has."""
+        less = replace(
+            self, cameras=list(self.cameras), joints=list(self.joints), poses=list(self.poses),
+            senses=list(self.senses), odometry=list(self.odometry), commands=list(self.commands),
+        )  # fmt: skip
+        less.drop(topic)
+        return less
+
+    def drop(self, topic: str) -> None:
+        """Take out what a topic has."""
+        groups: tuple[list[Any], ...] = (
+            self.cameras, self.joints, self.poses, self.senses, self.odometry, self.commands,
+        )  # fmt: skip
+        for group in groups:
+            group[:] = [item for item in group if item.topic != topic]
 
     def own_clock(self, topic: str) -> float | None:
         """How long after its stamps a topic arrives, if those are of another clock than other topics'."""
@@ -76,16 +103,20 @@ class Found:
     def lateness_s(self, topic: str) -> float:
         """How late messages of a topic arrive, as far as its samples' ages at ticks are to cover it."""
         late_s = self.late_s.get(topic, 0.0)
-        return late_s if 0.0 < late_s <= CLOCK_OFF_S and self.own_clock(topic) is None else 0.0
+        stamped = self.own_clock(topic) is None and topic not in self.coarse
+        return late_s if stamped and 0.0 < late_s <= CLOCK_OFF_S else 0.0
 
     def advice(self) -> list[str]:
-        """What to do about the bag's times as a whole."""
+        """What to do about the bag as a whole when it is converted."""
+        found = []
+        if self.uncommanded:
+            found.append("no topic of the bag commands the robot: convert it with --actions state")
         delays_s = list(self.delays_s.values())
         if delays_s and all(abs(delay_s) > CLOCK_OFF_S for delay_s in delays_s):
-            return [
+            found.append(
                 "its log times are of another clock than all its stamps: convert it with --ignore-arrival"
-            ]
-        return []
+            )
+        return found
 
 
 def first_text(found: Found, name: str, tick_hz: float | None) -> str:
@@ -175,7 +206,11 @@ def _streams(found: Found) -> list[tuple[str, list[str]]]:
         blocks.append((measured.topic, lines))
     for pose in found.poses:
         note = f"    unit: m  # {CHECK}: the pose of the tool, in frame {quoted(pose.frame_id)}?"
-        lines = ["    modality: state", *_common(found, pose.topic, POSE_TYPE, pose.rate_hz), note]
+        type_ = TF_TYPE if pose.child else POSE_TYPE
+        lines = ["    modality: state", *_common(found, pose.topic, type_, pose.rate_hz), note]
+        if pose.child:
+            mark = f"  # {CHECK}: the frame of the tool?"
+            lines += [f"    frame: {quoted(pose.frame_id)}", f"    child: {quoted(pose.child)}{mark}"]
         blocks.append((pose.topic, lines))
     for odometry in found.odometry:
         lines = ["    modality: state", *_common(found, odometry.topic, ODOMETRY_TYPE, odometry.rate_hz)]
@@ -185,7 +220,12 @@ def _streams(found: Found) -> list[tuple[str, list[str]]]:
         common = _common(found, sense.topic, sense.type, sense.rate_hz, sense.modality)
         blocks.append((sense.topic, [f"    modality: {sense.modality}", *common, *sense_lines(sense)]))
     for topic, lines in blocks:
-        if (delay_s := found.own_clock(topic)) is not None:
+        if topic in found.coarse:
+            note = (
+                f"{found.coarse[topic]:.0%} of its messages have the stamp of another; better fix its driver"
+            )
+            lines.append(f"    time: arrival  # {CHECK}: {note}")
+        elif (delay_s := found.own_clock(topic)) is not None:
             side = "behind" if delay_s > 0 else "ahead of"
             note = f"its stamps are {abs(delay_s):.4g} s {side} their arrival; better correct its driver"
             lines.append(f"    time: arrival  # {CHECK}: {note}")
@@ -284,6 +324,8 @@ def _output(found: Found, command: Command) -> list[str]:
         f"topic: {_relative(command.topic)}  # {CHECK}: {moves}",
         f"type: {command.type}" + (f"  # {CHECK}: {command.note}" if command.note else ""),
     ]
+    if (command.recorded or command.topic) in found.coarse:
+        lines.append(f"time: arrival  # {CHECK}: most of its messages have the stamp of another")
     tolerance_s = _tolerance(command.rate_hz, found.lateness_s(command.recorded or command.topic))
     tolerance = f"tolerance_s: {tolerance_s:g}"
     if command.recorded or (command.gripper_only and command.largest_gap_s > TOLERANCE_LEAST_S):
@@ -308,7 +350,14 @@ def _output(found: Found, command: Command) -> list[str]:
     names = f"names: [{', '.join(quoted(item) for item in command.names)}]"
     if command.guessed:
         names += f"  # {CHECK}: {command.guessed}"
-    lines += [*_prefix(command.prefix), names, unit_lines(command.names, found.urdf, CHECK), tolerance]
+    if command.paths:
+        names += f"\nvalues: [{', '.join(command.paths)}]"
+    lines += [
+        *_prefix(command.prefix),
+        *names.split("\n"),
+        unit_lines(command.names, found.urdf, CHECK),
+        tolerance,
+    ]
     if command.kind == JOINT_VELOCITY:
         lines.append(f"kind: {command.kind}  # in the unit and per second")
     if command.type == JOG_TYPE and command.jog:

@@ -30,15 +30,14 @@ from rosbag_tools.converting.leader_arm import LEADER_TYPE, Leader
 from rosbag_tools.converting.process_pool import run_in_processes
 from rosbag_tools.converting.progress import Progress, Watch, report_done, share_progress
 from rosbag_tools.converting.ray_pool import run_on_ray
-from rosbag_tools.converting.resample import Resampler, Row, next_positions
+from rosbag_tools.converting.resample import Resampler, Row, measuring_stream, next_positions
 from rosbag_tools.converting.resume import Converted, converted_once, kept_folder, key_of
 from rosbag_tools.converting.segmentation import REST_KEPT_S, Spans, minimum_ticks
-from rosbag_tools.converting.timing import ClockCheck, Timing, clock_note, in_order_of_time, without_offsets
+from rosbag_tools.converting.timing import ClockCheck, Timing, in_order_of_time, without_offsets
 from rosbag_tools.converting.topic_names import named_in
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.episodes import Episode, find_episodes
 from rosbag_tools.reading.finding import find_bags
-from rosbag_tools.reading.inspection import AHEAD_S
 from rosbag_tools.reading.reader import Bag, Message
 from rosbag_tools.reading.set_back import SetBack
 
@@ -60,6 +59,7 @@ class Options:
         append: add to the dataset that is there, if there is one, what it does not have yet.
         action_source: what the actions are, see `ACTION_SOURCES`.
         leader: the leader arm, for that source.
+        measured: outputs whose actions are the next measured positions, beside commands of the others.
         longest_rest_s: rests longer than this are cut out, and split the episode; infinite to keep all.
         namespace: that the embodiment's relative topics lie in; None finds it in each bag.
         deployment: of the cell, for bags that do not carry it.
@@ -79,6 +79,7 @@ class Options:
     append: bool = False
     action_source: str = "command"
     leader: Leader | None = None
+    measured: frozenset[str] = frozenset()
     longest_rest_s: float = math.inf
     namespace: str | None = None
     deployment: Deployment | None = None
@@ -109,6 +110,11 @@ class Options:
                     if self.leader is None
                     else f"but a leader arm on {self.leader.topic!r} was named; take --actions leader"
                 )
+            )
+        if self.measured and self.action_source != "command":
+            raise BagError(
+                f"--measured names {', '.join(sorted(self.measured))}, but the action source is "
+                f"{self.action_source!r}; leave --measured out, or take --actions command"
             )
         if not self.longest_rest_s >= 2 * REST_KEPT_S:
             raise BagError(
@@ -164,7 +170,7 @@ def convert(
     leader_topic = chosen.leader.topic if chosen.leader else ""
     report = Report(
         0, chosen.action_source, rest_s if math.isfinite(rest_s) else 0.0, leader_topic,
-        ignored_arrival=chosen.timing.ignore_arrival,
+        ignored_arrival=chosen.timing.ignore_arrival, measured=sorted(chosen.measured),
     )  # fmt: skip
     say = progress or (lambda *words: None)
     paths = find_bags(bags, report.passed_over.append)
@@ -244,6 +250,7 @@ def _key(job: Job) -> str:
     chosen = (
         options.task, options.keep_failures, options.recover, options.action_source, options.leader,
         options.longest_rest_s, options.namespace, options.timing.ignore_arrival,
+        sorted(options.measured),
     )  # fmt: skip
     others = [key_of(Path(path)) for path in options.beside]
     return key_of(job.path, repr(chosen), job.embodiment.to_yaml(), *others)
@@ -295,7 +302,7 @@ def _rows(
     # The leader's positions are taken for the commands that they stood for.
     source = "command" if leader is not None else options.action_source
     pushed = without_offsets(embodiment) if options.timing.ignore_arrival else embodiment
-    resampler = Resampler(pushed, source, options.optional)
+    resampler = Resampler(pushed, source, options.optional, options.measured)
     command = embodiment.action.topic
     topics = [leader.topic if leader and topic == command else topic for topic in resampler.topics]
     for stream in (item for item in embodiment.streams if item.kind.holds):
@@ -303,6 +310,9 @@ def _rows(
         earlier = deque(bag.messages([stream.topic], stop_ns=episode.start_ns), maxlen=1)
         for said in earlier:
             yield from resampler.push(said.topic, said.content, episode.start_ns)
+    static = [stream.static_topic for stream in embodiment.streams if stream.frame]
+    for said in bag.messages(dict.fromkeys(static), stop_ns=episode.start_ns):
+        yield from resampler.push(said.topic, said.content, episode.start_ns)
     topics = list(dict.fromkeys(topics))
     set_backs = bag.set_backs()
     entry.set_back = [item.sentence(bag.start_ns) for item in set_backs]
@@ -319,8 +329,8 @@ def _rows(
         if message is None:
             yield from resampler.restart("the clock was set back while the bag was recorded")
             continue
-        if clocks is not None:
-            clocks.take(message, topics)
+        if clocks is not None and not clocks.take(message, topics):
+            continue
         if message.topic in unseen:
             unseen.discard(message.topic)
             for stream in embodiment.image_streams:
@@ -334,15 +344,7 @@ def _rows(
     entry.refused, entry.resized = dict(resampler.refused), dict(resampler.resized)
     entry.wrapped = dict(resampler.wrapped)
     if clocks is not None:
-        delays_s = clocks.compare()
-        names = {item.topic: item.name for item in embodiment.streams}
-        notes = {
-            name: clock_note(name, delays_s[topic]) for topic, name in names.items() if topic in delays_s
-        }
-        # Of a recorder whose own clock is behind: it moves nothing against anything.
-        alike = max(delays_s.values(), default=0.0) - min(delays_s.values(), default=0.0) <= AHEAD_S
-        if not (alike and max(delays_s.values(), default=0.0) < 0):
-            entry.clocks = {name: note for name, note in notes.items() if note}
+        entry.clocks = clocks.notes()
 
 
 def _cut(messages: Iterable[Message], set_backs: Sequence[SetBack]) -> Iterator[Message | None]:
@@ -426,7 +428,17 @@ def require_topics(bag: Bag, embodiment: Embodiment, options: Options) -> None:
         options.leader.check(embodiment)
         bag.require(options.leader.topic, LEADER_TYPE, "the leader arm")
     if options.action_source == "command":
+        names = [output.name for output in embodiment.action.parts]
+        for name in sorted(options.measured):
+            if name not in names:
+                raise BagError(
+                    f"--measured names the output {name!r}, but one of {', '.join(names)} was expected"
+                    f"{did_you_mean(name, names) or '; correct it'}"
+                )
         for output in embodiment.action.parts:
+            if output.name in options.measured:
+                measuring_stream(embodiment, output)
+                continue
             what = f"the command {output.name!r}" if embodiment.action.outputs else "the action"
             bag.require(output.recorded_as.topic, output.recorded_as.type, what)
 

@@ -12,19 +12,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment import Embodiment, Output, Stream
 from hpt_ros.embodiment.kinds import JOINT_POSITION
+from hpt_ros.embodiment.streams import BY_STAMP
+from hpt_ros.errors import Refusal
 from hpt_ros.observation import (
     CommandTrack,
     InvalidSampleError,
     ObservationBuffer,
     Tick,
+    decode,
     decode_command,
+    measured_ns,
     require_frame,
 )
 from hpt_ros.observation.buffer import JUMP_BACK_S
 from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.track import nanoseconds
+from hpt_ros.observation.transforms import TransformChain
+from rosbag_tools.errors import BagError
 
 # An angle that jumps by a turn but for this much, from one message to the next, in rad.
 WRAP_NEAR = 1.0
@@ -55,12 +61,14 @@ class Resampler:
     Args:
         embodiment: the robot.
         action_source: "command", or "state": then commands are not read, and `next_positions` gives the actions.
+        measured: outputs whose actions are the measured positions a tick later, since the bag has no commands of them.
         optional: modalities whose streams may be absent from a row.
     """
 
     embodiment: Embodiment
     action_source: str = "command"
     optional: frozenset[str] = frozenset()
+    measured: frozenset[str] = frozenset()
     _buffer: ObservationBuffer = field(init=False)
     _commands: CommandTrack = field(init=False)
     _waiting: deque[Tick] = field(default_factory=deque, init=False)
@@ -69,13 +77,27 @@ class Resampler:
         self._buffer = ObservationBuffer(self.embodiment, optional=self.optional)
         self._commands = CommandTrack(self.embodiment)
         outputs = self.embodiment.action.parts if self.action_source == "command" else ()
-        self._outputs = {output.recorded_as.topic: number for number, output in enumerate(outputs)}
+        self._outputs = {
+            output.recorded_as.topic: number
+            for number, output in enumerate(outputs)
+            if output.name not in self.measured
+        }
+        self._standing = {
+            number: measuring_stream(self.embodiment, output)
+            for number, output in enumerate(outputs)
+            if output.name in self.measured
+        }
         # Streams that measure where a Cartesian command's tool is, in its frame.
         self._framed = {part.pose: part for part in self.embodiment.action.parts if part.cartesian}
         self._streams: dict[str, list[str]] = {}
+        self._chains: dict[str, TransformChain] = {}
         for stream in self.embodiment.streams:
             self._streams.setdefault(stream.topic, []).append(stream.name)
+            if stream.frame:
+                self._chains[stream.name] = TransformChain(stream)
+                self._streams.setdefault(stream.static_topic, []).append(stream.name)
         self._newest_ns: dict[str, int] = {}  # by topic
+        self._plans: dict[int, tuple[Any, int]] = {}  # by output: a trajectory, and when it is looked at next
         # By stream and by output the joints whose angles are plain numbers, "" for other elements.
         self._angles = {
             stream.name: [_angle(name, stream.unit) for name in stream.names]
@@ -89,7 +111,7 @@ class Resampler:
             else None
             for part in self.embodiment.action.parts
         ]
-        self._before: dict[str, NDArray[np.float64]] = {}
+        self._before: dict[str, list[float]] = {}
         self.wrapped: dict[str, str] = {}
         self._refused = ""
         self.refused: dict[str, str] = {}
@@ -109,8 +131,15 @@ class Resampler:
         """
         resets = self._buffer.resets
         self._waiting.extend(self._buffer.ticks_ready(log_ns))
+        self._follow_plans(log_ns)
         rows = self._flush() if self._buffer.resets != resets else []
+        given = message
         for name in self._streams.get(topic, ()):
+            message = given
+            if name in self._chains:
+                if (pose := self._transformed(name, given)) is None:
+                    continue
+                message = pose
             self._look_at_size(name, message)
             if name in self._framed:
                 require_frame(self._framed[name], message, f"stream {name!r} (topic {topic})")
@@ -118,8 +147,9 @@ class Resampler:
                 rows += self._flush()
             self.refused.update(self._buffer.refused())
             self._look_at_turns(name)
+            self._push_measured(name, message, log_ns)
         if topic in self._outputs:
-            rows += self._push_command(topic, message, log_ns)
+            rows += self._push_command(topic, given, log_ns)
         while self._waiting and self._settled(self._waiting[0].stamp_ns, log_ns):
             rows.append(self._row(self._waiting.popleft()))
         return rows
@@ -136,6 +166,29 @@ class Resampler:
         self._waiting.extend(self._buffer.ticks_ready())
         return self._flush()
 
+    def _transformed(self, name: str, message: Any) -> Any:
+        """The pose that a message of transforms makes known; None if it is no news."""
+        chain = self._chains[name]
+        try:
+            pose = chain.take(message)
+        except InvalidSampleError as error:
+            self.refused[name] = str(error)
+            return None
+        return pose
+
+    def _push_measured(self, name: str, message: Any, log_ns: int) -> None:
+        """Let what a stream measures stand for the commands of outputs that have none, a tick earlier."""
+        for number, (stream, order) in self._standing.items():
+            if stream.name != name:
+                continue
+            try:
+                positions = decode(stream, message)[order]
+            except InvalidSampleError:
+                continue  # it does not count for the state either
+            if np.isfinite(positions).all():
+                at_ns = measured_ns(stream, message, log_ns) - nanoseconds(self.embodiment.dt_s)
+                self._commands.push(at_ns, log_ns, positions, number)
+
     def _look_at_turns(self, name: str) -> None:
         """Note that an angle jumped from one end to the other: its joint turns without end, and nobody said so."""
         names = self._angles.get(name)
@@ -143,13 +196,12 @@ class Resampler:
             self._note_turns(name, newest[1], names)
 
     def _note_turns(self, source: str, values: NDArray[np.float64], names: Sequence[str]) -> None:
+        now = values.tolist()  # many times faster than arrays of a few elements
         before = self._before.get(source)
-        self._before[source] = values
-        if before is None or before.shape != values.shape:
-            return
-        for index in np.flatnonzero(np.abs(values - before) > 2.0 * np.pi - WRAP_NEAR).tolist():
-            if names[index] and names[index] not in self.wrapped:
-                self.wrapped[names[index]] = f"from {before[index]:.2f} to {values[index]:.2f} rad"
+        self._before[source] = now
+        for name, at, was in zip(names, now, before or now, strict=False):
+            if abs(at - was) > 2.0 * np.pi - WRAP_NEAR and name and name not in self.wrapped:
+                self.wrapped[name] = f"from {was:.2f} to {at:.2f} rad"
 
     def _look_at_size(self, name: str, message: Any) -> None:
         """Note that images came in another size than before: one view became another, or was squeezed."""
@@ -175,7 +227,27 @@ class Resampler:
             rows = self._flush()
         self._newest_ns[topic] = max(self._newest_ns.get(topic, time_ns), time_ns)
         self._commands.push(time_ns, log_ns, vector, number)
+        self._plans.pop(number, None)
+        output = self.embodiment.action.parts[number]
+        if len(getattr(message, "points", ())) > 1 and output.time == BY_STAMP:
+            self._plans[number] = (message, log_ns + nanoseconds(output.tolerance_s / 2))
         return rows
+
+    def _follow_plans(self, now_ns: int) -> None:
+        """Where trajectories of several points are by now, if no newer one came: controllers are told once."""
+        period_ns = nanoseconds(1.0 / self.embodiment.action.rate_hz)
+        for number, (message, next_ns) in list(self._plans.items()):
+            output, at_ns = self.embodiment.action.parts[number], next_ns
+            while at_ns <= now_ns:
+                time_ns, vector = decode_command(output, message, at_ns)
+                if time_ns <= at_ns:
+                    self._commands.push(time_ns, at_ns, vector, number)
+                if time_ns < at_ns:  # its end
+                    del self._plans[number]
+                    break
+                at_ns += period_ns
+            else:
+                self._plans[number] = (message, at_ns)
 
     def _settled(self, tick_ns: int, log_ns: int) -> bool:
         return self.action_source != "command" or self._commands.settled(tick_ns, log_ns)
@@ -186,18 +258,39 @@ class Resampler:
         self._waiting.clear()
         self._commands.clear()
         self._newest_ns.clear()
+        self._plans.clear()
         self._before.clear()
         return rows
 
     def _row(self, tick: Tick) -> Row:
         value = self._commands.value_at(tick.stamp_ns)
-        missing = dict(tick.missing)
-        if isinstance(value, str):
-            missing[ACTION] = (
-                f"{value}; its last message was refused: {self._refused}" if self._refused else value
-            )
+        missing = {
+            name: f"{reason}; it has {problem}; correct frame and child"
+            if name in self._chains and (problem := self._chains[name].problem())
+            else reason
+            for name, reason in tick.missing.items()
+        }
+        if isinstance(value, Refusal):
+            refused = f"; its last message was refused: {self._refused}" if self._refused else ""
+            missing[ACTION] = f"{value}{refused}"
             return Row(tick, None, missing)
         return Row(tick, value, missing)
+
+
+def measuring_stream(robot: Embodiment, output: Output) -> tuple[Stream, list[int]]:
+    """The stream that measures all joints of an output, and where its positions stand in the stream's vector.
+
+    Raises:
+        BagError: there is none.
+    """
+    wanted = [f"{joint}.position" for joint in output.joints]
+    for stream in robot.state_streams:
+        if wanted and set(wanted) <= set(stream.names):
+            return stream, [stream.names.index(name) for name in wanted]
+    raise BagError(
+        f"the output {output.name!r} cannot be measured: no state stream has the positions of "
+        f"{', '.join(output.joints) or 'what it commands'}; add one to the embodiment file, or record its commands"
+    )
 
 
 def _angle(element: str, unit: str) -> str:

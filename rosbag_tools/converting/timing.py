@@ -23,14 +23,15 @@ from hpt_ros.errors import did_you_mean
 from hpt_ros.observation import stamp_ns
 from hpt_ros.observation.track import nanoseconds, seconds
 from rosbag_tools.errors import BagError
-from rosbag_tools.reading.inspection import AHEAD_S, CLOCK_OFF_S
+from rosbag_tools.reading.inspection import AHEAD_S, CLOCK_OFF_S, CLOCKS_APART_S, COARSE_SHARE
 from rosbag_tools.reading.reader import Bag, Message
 from rosbag_tools.reading.safe_decompress import MOST_HELD_BYTES
 
-# Stamps and log times further apart than this are of different clocks: no message is on its way for so long.
-CLOCKS_APART_S = 60.0
 # Messages of each topic after which the clocks are compared for the first time; all of them at the end.
 ENOUGH, MOST_WAIT = 5, 2000
+# From the first quarter of an episode to the last the delay of a network changes by less.
+DRIFT_S = 0.1
+MOST_FEW = 20  # messages of which nothing is said of their stamps' grain
 
 _NAME = r"(?P<name>[a-z][a-z0-9_]*)"
 _TIME = re.compile(rf"{_NAME}=(?P<time>{BY_STAMP}|{BY_ARRIVAL})?(?P<offset>[+-]\d+(\.\d+)?)?")
@@ -122,11 +123,13 @@ class ClockCheck:
     path: str
     robot: Embodiment
     _delays: dict[str, array[int]] = field(default_factory=dict, init=False)
+    _stamps: dict[str, array[int]] = field(default_factory=dict, init=False)
+    odd: Counter[str] = field(default_factory=Counter, init=False)
     _count: int = field(default=0, init=False)
     _compared: bool = field(default=False, init=False)
 
-    def take(self, message: Message, topics: Collection[str]) -> None:
-        """Note a message's delay.
+    def take(self, message: Message, topics: Collection[str]) -> bool:
+        """Note a message's delay; returns whether its stamp can be one of the others' clock.
 
         Raises:
             BagError: enough of `topics` were seen, with stamps of another clock.
@@ -135,6 +138,7 @@ class ClockCheck:
         delays = self._delays.setdefault(message.topic, array("q"))
         if stamp:  # 0 says "now"
             delays.append(message.log_ns - stamp)
+            self._stamps.setdefault(message.topic, array("q")).append(stamp)
         self._count += 1
         if not self._compared and (
             self._count >= MOST_WAIT
@@ -142,6 +146,48 @@ class ClockCheck:
         ):
             self._compared = True
             self.compare()
+        odd = bool(stamp) and abs(message.log_ns - stamp) > nanoseconds(CLOCKS_APART_S)
+        if odd and not by_arrival(self.robot, message.topic):
+            self.odd[message.topic] += 1
+            return False
+        return True
+
+    def notes(self) -> dict[str, str]:
+        """What is odd about the stamps of each stream, in words; of those that are not, nothing.
+
+        Raises:
+            BagError: as `compare`.
+        """
+        delays_s = self.compare()
+        # All ahead alike are of a recorder whose own clock is behind: that moves nothing against anything.
+        alike = bool(delays_s) and max(delays_s.values()) - min(delays_s.values()) <= AHEAD_S
+        alike = alike and max(delays_s.values()) < 0
+        found = {}
+        for stream in self.robot.streams:
+            if stream.topic not in delays_s:
+                continue
+            delays = np.frombuffer(self._delays[stream.topic], np.int64)
+            stamps = np.frombuffer(self._stamps[stream.topic], np.int64)
+            parts = [seconds(int(np.median(part))) for part in np.array_split(delays, 4) if len(part)]
+            drift_s = parts[-1] - parts[0]
+            if len(delays) > MOST_FEW and len(np.unique(stamps)) < COARSE_SHARE * len(stamps):
+                found[stream.name] = (
+                    f"{stream.name}: most messages have the stamp of another, and would be measured at one time: "
+                    f"pass --time {stream.name}={BY_ARRIVAL}"
+                )
+            elif abs(drift_s) > DRIFT_S and not alike:
+                found[stream.name] = (
+                    f"{stream.name}: its delay goes from {parts[0]:.3f} to {parts[-1]:.3f} s: its clock drifts; pass "
+                    f"--time {stream.name}={BY_ARRIVAL}, or synchronise the machines"
+                )
+            elif not alike and (note := clock_note(stream.name, delays_s[stream.topic])):
+                found[stream.name] = note
+            if odd := self.odd[stream.topic]:
+                found[stream.name] = (
+                    f"{stream.name}: {odd} messages have stamps more than {CLOCKS_APART_S:.0f} s from the log "
+                    "times, and do not count"
+                )
+        return found
 
     def compare(self) -> dict[str, float]:
         """Median of log time less stamp of each topic that was seen with stamps that count, in seconds.

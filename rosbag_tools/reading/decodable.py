@@ -13,6 +13,7 @@ from hpt_ros.embodiment.message_types import MESSAGE_TYPES
 from hpt_ros.observation import DecodeError, InvalidSampleError, StreamDecoder, decode_command, is_depth
 from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.images import guessed_encoding
+from hpt_ros.observation.transforms import TransformChain
 from hpt_ros.observation.video import is_video
 from rosbag_tools.errors import DamagedMessageError
 from rosbag_tools.reading.reader import Bag
@@ -54,8 +55,13 @@ def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
     """
     reason, decoder = "", None
     try:
-        for index, message in enumerate(bag.messages([topic])):
-            content = message.content
+        chain = TransformChain(stream) if stream is not None and stream.frame else None
+        topics = [topic] if chain is None or stream is None else [topic, stream.static_topic]
+        for index, message in enumerate(bag.messages(topics)):
+            content = message.content if chain is None else chain.take(message.content)
+            if content is None:
+                reason = reason or (chain.problem() if chain is not None else "")
+                continue
             probe = stream or image_probe(topic, bag.topics[topic].type, content)
             video = is_video(probe, content)
             if index >= (PACKETS_TRIED if video else TRIED):

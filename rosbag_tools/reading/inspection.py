@@ -38,6 +38,12 @@ LATE_S = 0.1
 SILENT_S = 1.0
 # Log times that pass so many times faster than the stamps are no times.
 ODD_LOG_RATIO = 3.0
+# Stamps further from the log time than this are nonsense of one message, if others are not.
+CLOCKS_APART_S = 60.0
+# With fewer different stamps than this share of the messages they do not tell when each was measured.
+COARSE_SHARE = 0.4
+# A silence of so many periods, and of at least so many seconds, is a pause or a clock that was set, and no rate.
+PAUSE_PERIODS, PAUSE_S = 20.0, 10.0
 # Below this rate a topic is events, of which no skew can be said.
 STEADY_HZ = 1.0
 MISSING, EMPTY, UNREADABLE = "missing", "no messages", "not readable"
@@ -60,7 +66,10 @@ class TopicTimes:
         gaps: how often two messages were further apart than `GAP_PERIODS` periods.
         delay_s: median of log time less header stamp; None without stamps.
         late_s: 95th percentile of the same.
-        span_s: from the earliest to the latest of the times between messages.
+        span_s: from the earliest to the latest of the times between messages, pauses left out.
+        repeated: messages with the stamp of another.
+        coarse: stamps do not tell when a message was measured, since most are those of others; times are log times.
+        pauses: silences that are no gaps, which rates leave out.
         skew_s, worst_skew_s: median and 95th percentile of the distance from a message of the reference topic to the
             nearest one of this topic; None where there is nothing to compare.
         unreadable: why its messages cannot be read; empty if they can be. Its times are then log times.
@@ -81,6 +90,9 @@ class TopicTimes:
     delay_s: float | None = None
     late_s: float | None = None
     span_s: float = 0.0
+    repeated: int = 0
+    coarse: bool = False
+    pauses: int = 0
     skew_s: float | None = None
     worst_skew_s: float | None = None
     unreadable: str = ""
@@ -97,6 +109,9 @@ class TopicTimes:
         if self.count < 2:
             return 0.0
         logged_s, between = seconds(self.last_ns - self.first_ns), self.count - 1
+        if self.repeated or self.pauses:
+            between = self.count - 1 - self.pauses - (0 if self.coarse else self.repeated)
+            return between / self.span_s if between > 0 and self.span_s > 0 else 0.0
         if self.span_s <= 0 or logged_s <= 0:
             span_s = max(self.span_s, logged_s)
         elif logged_s / ODD_LOG_RATIO <= self.span_s <= logged_s * ODD_LOG_RATIO:
@@ -149,6 +164,8 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
     damaged = Counter[str]()
     times = {name: array("q") for name in found}
     unstamped = {name: array("q") for name in found}
+    logged = {name: array("q") for name in found}
+    odd = Counter[str]()
     delays = {name: array("q") for name in found}
     streams = {stream.topic: stream for stream in embodiment.streams} if embodiment else {}
     for record in bag.records():
@@ -162,6 +179,7 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
         stream, stamp_ns = streams.get(record.topic), record.stamp_ns
         if stream is not None and stream.time == BY_ARRIVAL:
             stamp_ns = None
+        logged[record.topic].append(record.log_ns)
         measured_ns = record.log_ns if stamp_ns is None else stamp_ns
         if stream is not None:
             measured_ns += nanoseconds(stream.stamp_offset_s)
@@ -174,11 +192,35 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
         for name, values in times.items()
         if values or unstamped[name]
     }
-    for name, values in stamps.items():
-        _intervals(found[name], values, bag.start_ns)
+    for name, values in list(stamps.items()):
+        delay_ns = np.frombuffer(delays[name], np.int64)
+        if len(delay_ns) == len(values):
+            # The nonsense of a few messages is none of the clock.
+            sane = np.abs(delay_ns - int(np.median(delay_ns))) <= nanoseconds(CLOCKS_APART_S)
+            odd[name] = int((~sane).sum())
+            stamps[name] = values = values[sane]
+        if len(np.unique(values)) < COARSE_SHARE * len(values) and len(delay_ns):
+            found[name].coarse, stamps[name] = True, np.frombuffer(logged[name], np.int64)
+            found[name].repeated = len(values) - len(np.unique(values))
+        _intervals(found[name], stamps[name], bag.start_ns)
         if len(delays[name]):
             middle, late = np.percentile(delays[name], (50, 95))
             found[name].delay_s, found[name].late_s = float(middle) * 1e-9, float(late) * 1e-9
+        if odd[name]:
+            found[name].notes.append(
+                f"{odd[name]} messages have stamps more than {CLOCKS_APART_S:.0f} s from the others' clock: they "
+                "do not count"
+            )
+        if found[name].coarse:
+            found[name].notes.append(
+                f"{found[name].repeated} of {found[name].count} messages have the stamp of another: the driver stamps "
+                "too coarsely; state time: arrival for the stream (hpt convert --time NAME=arrival)"
+            )
+        elif found[name].repeated:
+            found[name].notes.append(
+                f"{found[name].repeated} of {found[name].count} messages have the stamp of another: two publishers, or "
+                "recorded twice"
+            )
         if damaged[name]:
             found[name].notes.append(f"{damaged[name]} messages are damaged: shorter than their header")
     result = Inspection(found, notes=[item.sentence(bag.start_ns) for item in bag.set_backs()])
@@ -202,8 +244,15 @@ def _intervals(entry: TopicTimes, stamps_ns: Integers, start_ns: int) -> None:
     if len(stamps_ns) < 2:
         return
     ordered = np.sort(stamps_ns)  # messages of two publishers may overtake one another
-    entry.span_s = float(ordered[-1] - ordered[0]) * 1e-9
+    if not entry.coarse:
+        distinct = np.unique(ordered)
+        entry.repeated, ordered = len(ordered) - len(distinct), distinct
+    if len(ordered) < 2:
+        return
     between = np.diff(ordered) * 1e-9
+    pauses = between > max(PAUSE_PERIODS * float(np.median(between)), PAUSE_S)
+    entry.pauses = int(pauses.sum())
+    entry.span_s = float(between[~pauses].sum())
     entry.period_s = float(np.median(between))
     whole = between <= GAP_PERIODS * entry.period_s
     entry.gaps = int((~whole).sum()) if entry.period_s > 0 else 0

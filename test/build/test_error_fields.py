@@ -18,11 +18,15 @@ CONVERTED = (
     "hpt_ros/control",
     "hpt_ros/embodiment",
     "hpt_ros/evaluation",
+    "hpt_ros/evaluation",
     "hpt_ros/extras.py",
+    "hpt_ros/modalities",
     "hpt_ros/model",
+    "hpt_ros/nodes",
     "hpt_ros/observation",
     "hpt_ros/policies",
     "hpt_ros/resources.py",
+    "hpt_ros/runtime",
     "hpt_ros/sim",
 )
 OTHERS = ("ArgumentError",)  # argparse's

@@ -56,6 +56,18 @@ def test_state_and_action_come_back_exactly(written):
         np.testing.assert_array_equal(np.array([row[column] for row in rows], np.float32), expected)
 
 
+def test_a_row_group_is_an_episode(written):
+    """So that readers of single episodes, as LeRobot's, read no other."""
+    out, episodes = written
+    (path,) = (out / "data").glob("*/*.parquet")
+    with pq.ParquetFile(path) as file:
+        groups = [
+            file.read_row_group(number).column("episode_index").to_pylist()
+            for number in range(file.num_row_groups)
+        ]
+    assert groups == [[number] * len(item[3]) for number, item in enumerate(episodes)]
+
+
 def test_counters_count(written):
     out, _ = written
     rows = read(out, "data")

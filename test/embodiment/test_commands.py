@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from support.control_interfaces import provide
+from support.interfaces import provide
 from support.refused import refused
 
 from hpt_ros.control import Command

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from support.control_interfaces import provide
+from support.interfaces import provide
 
 from hpt_ros.control import Command
 from hpt_ros.control.curve import Curve

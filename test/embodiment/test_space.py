@@ -231,7 +231,7 @@ def test_files_with_outputs_survive_a_round_trip_without_what_follows(robot: Emb
         ("mode: MODE", "mode: absolute\n  topic: /x", "has outputs and the key 'topic'"),
         ("KIND, ", "joint_position, ", "has kind joint_position and type TYPE, expected trajectory_msgs"),
         ("frame_id: base_link", "frame_id: map", r"frame_id is 'map', which jumps .*REP 105"),
-        ("pose: tcp", "pose: fingers", "pose is 'fingers', but the streams of geometry_msgs/msg/PoseStamped are tcp"),
+        ("pose: tcp", "pose: fingers", "pose is 'fingers', but the streams of .*PoseStamped or of transforms are tcp"),
         ("pose: tcp,", "", "which needs the key 'pose'"),
         ("name: gripper", "name: arm", "the output name 'arm' twice"),
         ("topic: /gripper", "topic: /target", "the topic '/target' twice"),

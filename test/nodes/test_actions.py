@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.control_interfaces import provide
+from support.interfaces import provide
 
 provide()
 from control_msgs.action import FollowJointTrajectory, GripperCommand, ParallelGripperCommand  # noqa: E402

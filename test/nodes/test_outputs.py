@@ -185,7 +185,7 @@ def test_when_the_measured_pose_is_in_another_frame_expect_no_motion_and_both_fr
         pose = PoseStamped()
         pose.header.frame_id = "base_link"
         problem = node.runtime.message(stream, pose, node.now_ns)
-        assert "frame_id is 'base_link', but the command 'tool' is in 'base'" in problem
+        assert "frame_id is 'base_link', but the command 'tool' is in 'base'" in str(problem)
 
 
 @pytest.mark.parametrize("robot", [ARM, SERVO, POSES])

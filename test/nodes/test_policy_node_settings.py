@@ -88,7 +88,7 @@ def test_limits_change_while_the_node_is_not_active_without_loading_the_policy_a
     assert node.get_parameter("safety.velocity_scale").value == 1.0
     assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
     loaded = node.runtime.loaded
-    assert node.set_task("something else") == ""
+    assert node.set_task("something else") is None
     assert put(node, safety__velocity_scale=0.1, start_on_activate=True) == ""
     assert node.runtime.loaded is loaded
     assert node.runtime.task == "something else"

@@ -90,12 +90,12 @@ def test_when_a_goal_cannot_begin_expect_the_client_told_why_and_nothing_moved(r
         assert transition is None or rig.robot.change(transition)
         refused = answer(rig)
         assert refused.outcome == RunPolicy.Result.REFUSED
-        assert refused.message == f"the node is {state}, but a goal needs it active; activate it first"
+        assert refused.message == f"the node is {state}, expected active, for a goal; activate it first"
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
     for task, timeout_s, reason in (
-        ("go", 0.0, "timeout_s is 0, but more than 0 s was expected"),
-        ("go", float("nan"), "timeout_s is nan, but more than 0 s was expected"),
-        (" ", 60.0, "the task is empty, but a text was expected"),
+        ("go", 0.0, "timeout_s is 0, expected more than 0 s"),
+        ("go", float("nan"), "timeout_s is nan, expected more than 0 s"),
+        (" ", 60.0, "the task is empty, expected a text"),
     ):
         refused = answer(rig, task, timeout_s)
         assert refused.outcome == RunPolicy.Result.REFUSED

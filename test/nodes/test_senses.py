@@ -176,11 +176,11 @@ def test_tasks_that_the_checkpoint_does_not_know_are_refused_by_name(rig):
     answer = rig.robot.call(SetTask, "set_task", SetTask.Request(task="feed the dgo"))
     assert not answer.success
     assert (
-        "the checkpoint knows 'feed the dog', 'water the cat'; did you mean 'feed the dog'" in answer.message
+        "the checkpoint knows: 'feed the dog', 'water the cat'; did you mean 'feed the dog'" in answer.message
     )
     assert rig.robot.call(SetTask, "set_task", SetTask.Request(task=TASKS[1])).success
     (refused,) = node.set_parameters([Parameter("task", value="sing")])
-    assert "the task is 'sing', but the checkpoint knows" in refused.reason
+    assert "the task is 'sing', expected one that the checkpoint knows" in refused.reason
     client = rig.robot.run_client
     assert client.wait_for_server(timeout_sec=20.0)
     for task in ("sing", TASKS[0]):
@@ -192,7 +192,7 @@ def test_tasks_that_the_checkpoint_does_not_know_are_refused_by_name(rig):
                 lambda outcome=outcome: outcome.done() and outcome.result(), "the refusal"
             ).result
             assert result.outcome == RunPolicy.Result.REFUSED
-            assert "the task is 'sing', but the checkpoint knows" in result.message
+            assert "the task is 'sing', expected one that the checkpoint knows" in result.message
     assert node.runtime.task == TASKS[0]
 
 
@@ -208,8 +208,8 @@ def test_the_language_stream_sets_the_task_and_cannot_name_an_unknown_one(rig):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"task": "sing"}, "the task is 'sing', but the checkpoint knows 'feed the dog'"),
-        ({}, f"the task is {SENSING.task!r}, but the checkpoint knows"),
+        ({"task": "sing"}, "the task is 'sing', expected one that the checkpoint knows: 'feed the dog'"),
+        ({}, f"the task is {SENSING.task!r}, expected one that the checkpoint knows"),
     ],
 )
 def test_when_the_first_task_is_unknown_expect_configure_refused_with_those_known(rig, values, sentence):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from support.refused import assert_refusal
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.observation import CommandTrack
+from hpt_ros.observation.track import NEVER_SEEN, Absence
 
 MS = 1_000_000
 
@@ -48,16 +50,18 @@ def test_when_commands_stop_expect_the_last_held_within_the_tolerance(robot):
     commands = track(robot)
     commands.push(0, 0, vector(3))
     np.testing.assert_array_equal(commands.value_at(100 * MS), vector(3))
-    assert commands.value_at(200 * MS) == "newest sample is 0.200 s old (tolerance 0.1 s)"
+    assert_refusal(
+        commands.value_at(200 * MS), Absence.TOO_OLD, value=0.2, match=r"is 0.200 s old \(tolerance 0.1 s\)"
+    )
 
 
 def test_when_there_is_no_command_expect_the_reason(robot):
     commands = track(robot)
-    assert commands.value_at(0) == "never seen"
+    assert commands.value_at(0) is NEVER_SEEN
     commands.push(5 * MS, 0, vector(1))
-    assert commands.value_at(0) == "first sample is 0.005 s after the tick"
+    assert_refusal(commands.value_at(0), Absence.NOT_YET, value=0.005, problem="is 0.005 s after the tick")
     commands.clear()
-    assert commands.value_at(5 * MS) == "never seen"
+    assert commands.value_at(5 * MS) is NEVER_SEEN
 
 
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=40), st.floats(-5, 5), st.integers(5, 40))

@@ -141,8 +141,9 @@ def test_when_only_a_gripper_is_there_it_is_a_single_command(arm, tmp_path):
 
 
 def test_when_nothing_commands_expect_how_a_command_topic_is_known(arm, tmp_path):
+    messages = [item for item in arm.record() if item[0] != "/joint_states"]
     with pytest.raises(BagError, match="whose name says so, as /gripper/command does"):
-        made(arm.write(tmp_path / "bag", arm.record()))
+        made(arm.write(tmp_path / "bag", messages))
 
 
 @pytest.mark.parametrize("kinds", [("trajectory", "array"), ("pose", "number"), ("twist", "array")])

@@ -173,18 +173,17 @@ def test_when_the_name_is_not_allowed_expect_it_refused(bag, name):
 
 
 def test_when_nothing_commands_the_robot_expect_a_sentence(robot, tmp_path):
-    bag = robot.write(tmp_path / "bag", without(robot, "/command"))
+    bag = robot.write(tmp_path / "bag", without(robot, "/command", "/joint_states"))
     with pytest.raises(BagError, match="no usable command topic .* record the topic that commands the robot"):
         made(bag)
 
 
-def test_when_a_trajectory_has_several_points_expect_the_reason(robot, tmp_path):
+def test_a_trajectory_of_several_points_is_a_command(robot, tmp_path):
     messages = robot.messages()
     for topic, _, message in messages:
         if topic == "/command":
             message.points = message.points * 2
-    with pytest.raises(BagError, match="'/command': it has a trajectory of 2 points"):
-        made(robot.write(tmp_path / "bag", messages))
+    assert "topic: command" in made(robot.write(tmp_path / "bag", messages))
 
 
 def test_when_nothing_is_observed_expect_a_sentence(robot, tmp_path):

@@ -272,3 +272,81 @@ def test_when_messages_came_before_the_first_clock_expect_them_left_out_and_said
         assert len(list(opened.records())) == len(messages)
     right = converted(robot, robot.write(tmp_path / "good", messages), tmp_path / "right")
     same(right, converted(robot, bag, tmp_path / "data"))
+
+
+# ---- stamps that do not tell
+
+
+ALL = ("/left", "/right", "/joint_states", "/command")
+
+
+@pytest.mark.parametrize(
+    "stamp_ns",
+    [lambda log, stamp: stamp // 10**9 * 10**9, lambda log, stamp: START_NS],
+    ids=["whole seconds", "one stamp"],
+)
+def test_when_stamps_do_not_go_on_expect_arrivals_proposed_and_their_data(robot, tmp_path, stamp_ns):
+    bag = robot.write(tmp_path / "bag", changed(robot, stamp_ns=stamp_ns, topics=ALL))
+    with Bag.open(bag) as opened:
+        topics = inspect(opened).topics
+        own = Embodiment.loads(first_embodiment(opened).text)
+    assert all(
+        "have the stamp of another: the driver stamps too coarsely" in topics[name].notes[0] for name in ALL
+    )
+    assert topics["/joint_states"].rate_hz == pytest.approx(50.0, rel=0.05)
+    assert {stream.time for stream in own.streams} | {own.action.time} == {"arrival"}
+    with pytest.raises(BagError, match="--time left=arrival"):
+        convert([bag], tmp_path / "refused", robot.embodiment)
+    assert convert([bag], tmp_path / "own", own).kept >= 25
+    chosen = Options(
+        timing=Timing.parse([f"{name}=arrival" for name in ("left", "right", "joints", "action")])
+    )
+    unstamped = robot.write(tmp_path / "zero", changed(robot, stamp_ns=lambda *_: 0, topics=ALL))
+    right = converted(robot, unstamped, tmp_path / "right")
+    same(right, converted(robot, bag, tmp_path / "data", chosen))
+
+
+def test_when_some_stamps_are_nonsense_expect_those_messages_not_to_count(robot, tmp_path):
+    random = np.random.default_rng(5)
+
+    def nonsense(log, stamp):
+        return 2_142_000_000 * 10**9 if random.random() < 0.05 else stamp
+
+    bag = robot.write(
+        tmp_path / "bag", changed(robot, stamp_ns=nonsense, topics=("/joint_states", "/command"))
+    )
+    report = convert([bag], tmp_path / "data", robot.embodiment)
+    assert report.kept >= 25
+    assert not report.episodes[0].restarts
+    assert "stamps more than 60 s from the log times, and do not count" in report.episodes[0].clocks["joints"]
+    with Bag.open(bag) as opened:
+        entry = inspect(opened).topics["/joint_states"]
+    assert any("stamps more than 60 s from the others' clock" in note for note in entry.notes)
+    assert entry.largest_gap_s < 0.2
+
+
+def test_when_a_clock_drifts_expect_arrivals_and_not_an_offset(robot, tmp_path):
+    drifting = changed(
+        robot, stamp_ns=lambda log, stamp: stamp + (stamp - START_NS) // 10, topics=("/left",), duration_s=8.0
+    )
+    convert([robot.write(tmp_path / "bag", drifting)], tmp_path / "data", robot.embodiment)
+    note = clock_notes(tmp_path / "data")["left"]
+    assert "its clock drifts; pass --time left=arrival" in note
+
+
+def test_when_every_message_was_recorded_twice_expect_the_rates_of_one(robot, tmp_path):
+    bag = robot.write(tmp_path / "bag", sorted(robot.messages() * 2, key=lambda item: item[1]))
+    with Bag.open(bag) as opened:
+        topics = inspect(opened).topics
+    assert topics["/left"].rate_hz == pytest.approx(10.0, rel=0.05)
+    assert "two publishers, or recorded twice" in topics["/left"].notes[0]
+
+
+def test_when_recording_paused_expect_the_rates_without_it(robot, tmp_path):
+    after = changed(robot, lambda log, stamp: log + 3600 * 10**9, lambda log, stamp: stamp + 3600 * 10**9)
+    bag = robot.write(tmp_path / "bag", [*robot.messages(), *after])
+    with Bag.open(bag) as opened:
+        assert inspect(opened).topics["/left"].rate_hz == pytest.approx(10.0, rel=0.05)
+        own = Embodiment.loads(first_embodiment(opened).text)
+    assert own.tick_hz == 10.0
+    assert convert([bag], tmp_path / "data", own).kept >= 50

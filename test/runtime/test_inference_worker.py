@@ -174,7 +174,7 @@ def test_when_forgotten_while_decoding_expect_no_verdict_of_the_old_episode(work
     assert observations.report().outcomes == ()
     assert not observations.message(FRONT, message_of(FRONT, 2, START), START, START)
     assert observations.flush()
-    assert [outcome.problem for outcome in observations.report().outcomes] == [""]
+    assert [outcome.problem for outcome in observations.report().outcomes] == [None]
     observations.close()
 
 
@@ -208,7 +208,7 @@ def test_when_a_picture_proves_bad_only_when_a_tick_needs_it_expect_the_one_befo
     observations.poll(START + NS // 50, wanted=False, task="")
     assert observations.flush()
     (outcome,) = observations.report().outcomes
-    assert "has images of encoding 'nothing'" in outcome.problem
+    assert "has images of encoding 'nothing'" in str(outcome.problem)
     tick = observations.window.latest
     assert tick is not None
     np.testing.assert_array_equal(tick.arrays["front"].tobytes(), message_of(FRONT, 3, before).data.tobytes())

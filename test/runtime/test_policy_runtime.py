@@ -72,9 +72,9 @@ def test_whatever_a_message_holds_expect_a_sentence_and_a_stream_that_stays_unse
     said = runtime.message(stream, SimpleNamespace(header=header, **content), NOW)
     assert runtime.observations.flush()
     step = runtime.step(NOW)
-    (problem,) = [said] if said else [words for who, words in step.complaints if who == stream.name]
-    assert problem.startswith(f"stream {stream.name!r} (topic {stream.topic})")
-    assert "\n" not in problem
+    (problem,) = [said] if said else [why for who, why in step.complaints if who == stream.name]
+    assert str(problem).startswith(f"stream {stream.name!r} (topic {stream.topic})")
+    assert "\n" not in str(problem)
     assert not step.internal
     assert runtime.controller.session.counters["invalid_messages"] == before + 1
     assert stream.name in runtime.controller.guards.watchdog.stale(NOW)

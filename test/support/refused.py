@@ -17,7 +17,7 @@ from hpt_ros.errors import HptError, Refusal
 _ANY = object()
 
 
-def assert_refusal(found: Refusal | None, code: Enum, *, value: Any = _ANY, **texts: str) -> None:
+def assert_refusal(found: object, code: Enum, *, value: Any = _ANY, **texts: str) -> None:
     """Assert the fields of a refusal.
 
     Args:
@@ -26,7 +26,7 @@ def assert_refusal(found: Refusal | None, code: Enum, *, value: Any = _ANY, **te
         value: equal to its value.
         texts: `subject`, `problem`, `expected`, `remedy`: a part of that text; `match`: a pattern in the sentence.
     """
-    assert found is not None
+    assert isinstance(found, Refusal), found
     assert found.code is code, str(found)
     if value is not _ANY:
         assert found.value == value or str(found.value) == str(value), str(found)

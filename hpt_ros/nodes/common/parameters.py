@@ -60,7 +60,7 @@ class StrictParameters(Node):
         for parameter in parameter_list:
             name = parameter.name
             if not self.has_parameter(name):
-                return _refused(_unknown(self, name))
+                return _refused(str(_unknown(self, name)))
             present = self.get_parameter(name)
             asked = _as_declared(parameter, present.type_)
             if Parameter.Type.NOT_SET not in (present.type_, asked.type_) and asked.type_ != present.type_:
@@ -136,7 +136,7 @@ def require_known(node: Node, *, qos: bool = False) -> None:
     """
     for name in sorted(node._parameter_overrides):
         if not node.has_parameter(name) and (qos or not name.startswith(QOS_OVERRIDES)):
-            raise HptError(_unknown(node, name))
+            raise _unknown(node, name)
 
 
 def read(node: Node, cls: type[T], changes: Mapping[str, Any] | None = None) -> T:
@@ -175,15 +175,15 @@ def names(*classes: type[Any]) -> frozenset[str]:
     return frozenset(name for cls in classes for name, _, _ in _fields(cls, ""))
 
 
-def refusal(node: Node, wanted: Mapping[str, Any], *classes: type[Any]) -> str:
-    """Why parameters cannot be set, a sentence; empty if they can, or are none of the dataclasses' fields."""
-    try:
-        for cls in classes:
-            if names(cls) & wanted.keys():
-                read(node, cls, wanted)
-    except HptError as error:
-        return str(error)
-    return ""
+def check(node: Node, wanted: Mapping[str, Any], *classes: type[Any]) -> None:
+    """Check values that parameters are to have, as far as they are the dataclasses' fields.
+
+    Raises:
+        HptError: they cannot be set.
+    """
+    for cls in classes:
+        if names(cls) & wanted.keys():
+            read(node, cls, wanted)
 
 
 def given(parameters: Sequence[Parameter[Any]]) -> dict[str, Any]:
@@ -206,11 +206,14 @@ def _refused(reason: str) -> SetParametersResult:
     return SetParametersResult(successful=False, reason=reason)
 
 
-def _unknown(node: Node, name: str) -> str:
+def _unknown(node: Node, name: str) -> HptError:
     who = node.get_fully_qualified_name()
-    hint = did_you_mean(name, node.list_parameters([], ListParameters.Request.DEPTH_RECURSIVE).names)
-    remedy = f"; correct it ('ros2 param list {who}' lists those it has), or put another node's under that node's name"
-    return f"the node {who} has no parameter {name!r}{hint or remedy}"
+    known = node.list_parameters([], ListParameters.Request.DEPTH_RECURSIVE).names
+    remedy = f"correct it ('ros2 param list {who}' lists those it has), or put another node's under that node's name"
+    return HptError(
+        Code.UNKNOWN, f"the node {who}", name, problem="has no parameter {value}",
+        remedy=did_you_mean(name, known).removeprefix("; ") or remedy,
+    )  # fmt: skip
 
 
 def _type(type_: Any) -> str:

@@ -95,7 +95,7 @@ class RemotePolicy:
         self._card: Any = None
         self._answer: tuple[dict[str, NDArray[Any]], dict[str, Any]] | None = None
         self._answered_s: float | None = None  # steady time of the last answer
-        self._garbled = ""
+        self._garbled: HptError | None = None
         self._closed = False
         node = Node(
             f"{asker.get_name()}_remote", context=asker.context, namespace=asker.get_namespace(),
@@ -132,7 +132,7 @@ class RemotePolicy:
         """
         with self._condition:
             self._number += 1
-            self._answer, self._garbled = None, ""
+            self._answer, self._garbled = None, None
             facts = {
                 "client": self._client, "number": self._number, "episode": self._episode, "task": observation.task,
                 "stamp_ns": observation.stamp_ns, "keys": list(observation.keys),
@@ -161,22 +161,22 @@ class RemotePolicy:
     def _answered(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         with self._condition:
             self._condition.wait_for(
-                lambda: self._answer is not None or bool(self._garbled) or self._closed, self._timeout_s
+                lambda: self._answer is not None or self._garbled is not None or self._closed, self._timeout_s
             )
             if self._answer is not None:
                 return self._answer
-            raise HptError(self._garbled or self._silence())
+            raise self._garbled or self._silence()
 
-    def _silence(self) -> str:
+    def _silence(self) -> HptError:
         last = (
             "it never did"
             if self._answered_s is None
             else f"{time.monotonic() - self._answered_s:.1f} s ago it did"
         )
-        return (
-            f"the inference node {self._name!r} did not answer within {self._timeout_s:g} s ({last}); look at it and "
-            "at the network between"
-        )
+        return HptError(
+            Code.TIMEOUT, f"the inference node {self._name!r}", cause=last,
+            problem=f"did not answer within {self._timeout_s:g} s", remedy="look at it and at the network between",
+        )  # fmt: skip
 
     def _on_card(self, message: Any) -> None:
         with self._condition:
@@ -188,7 +188,7 @@ class RemotePolicy:
             arrays, facts = unpack(message.data.tobytes())
         except HptError as error:
             with self._condition:
-                self._garbled = str(error)
+                self._garbled = error
                 self._condition.notify_all()
             return
         with self._condition:

@@ -236,7 +236,7 @@ class ControlLoop:
         if step.problem:
             node.unusable(Kind.POLICY, "the policy", step.problem)
         for stream, problem in step.complaints:
-            node.unusable(Kind.UNUSABLE, stream, problem)
+            node.unusable(Kind.UNUSABLE, stream, str(problem))
         for sentence in step.lost:
             node.state_log.warn(Kind.LOST, sentence, sentence)
         node.state_log.state(before, runtime)

@@ -132,7 +132,7 @@ class DecisionLog:
             self.say(f"the chunk of tick {at} ns was {outcome}", now_ns, level)
             if step.result.values is not None and step.result.values.ndim == 2:
                 self._put("chunk", now_ns, partial(to_action_chunk, step.result, robot, now_ns))
-        for words in (*(words for _, words in step.complaints), *step.lost, step.internal):
+        for words in (*(str(problem) for _, problem in step.complaints), *step.lost, step.internal):
             if words:
                 self.say(words, now_ns, Log.WARN)
         if step.command is not None:

@@ -69,10 +69,11 @@ def make_runtime(
         kinematics=_commanded_points(robot) or known,
         encode_ahead=config.encode_ahead,
     )
-    refused = runtime.first_task(config.task, needed=config.start_on_activate)
-    if refused:
+    try:
+        runtime.first_task(config.task, needed=config.start_on_activate)
+    except HptError:
         runtime.end()
-        raise HptError(refused)
+        raise
     return runtime
 
 

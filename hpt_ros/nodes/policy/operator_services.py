@@ -20,7 +20,7 @@ def create_operator_services(node: PolicyNode) -> None:
 
     def set_task(request: Any, response: Any) -> Any:
         refused = node.set_task(request.task)
-        response.success, response.message = not refused, refused or f"the task is {request.task!r}"
+        response.success, response.message = not refused, str(refused or f"the task is {request.task!r}")
         return response
 
     def clear_fault(request: Any, response: Any) -> Any:

@@ -21,7 +21,7 @@ from rclpy.parameter import Parameter
 
 from hpt_ros.control import ControlConfig
 from hpt_ros.embodiment.streams import check_topic
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.nodes.common import parameters
 from hpt_ros.runtime.policy_config import PolicyNodeConfig
 
@@ -44,46 +44,43 @@ CONNECTED = frozenset({"deadman.topic", "speed_scaling.topic"})  # subscriptions
 WHILE_INACTIVE = (parameters.names(ControlConfig) - CONNECTED) | {"start_on_activate", "log_decisions"}
 
 
-def change(node: PolicyNode, changes: Sequence[Parameter[Any]]) -> str:
-    """Make a change of parameters that is about to be set; returns why it is refused, a sentence, or nothing.
+def change(node: PolicyNode, changes: Sequence[Parameter[Any]]) -> Refusal | None:
+    """Make a change of parameters that is about to be set; returns why it is refused, or None.
 
     Several at once are all made, or none is. A value that a parameter has already is no change, whenever it comes.
     """
-    wanted = parameters.given(changes)
+    try:
+        _change(node, parameters.given(changes))
+    except HptError as error:
+        return error.refusal
+    return None
+
+
+def _change(node: PolicyNode, wanted: Mapping[str, Any]) -> None:
     ours = parameters.names(PolicyNodeConfig, ControlConfig) & wanted.keys()
     changed = frozenset(
         name for name in ours if wanted[name] != parameters.plain(node.get_parameter(name).value)
     )
-    refused = parameters.refusal(node, wanted, PolicyNodeConfig, ControlConfig) or _misnamed(wanted)
-    refused = refused or _untimely(node, changed)
-    if refused or node.runtime is None:
-        return refused
+    parameters.check(node, wanted, PolicyNodeConfig, ControlConfig)
+    _check_names(wanted)
+    if node.runtime is None:
+        return
+    _check_time(node, changed)
     # Others can name a task too (a service, a stream), so the parameter's own value counts when it is set again.
     task = str(wanted["task"]) if "task" in changed or wanted.get("task") else None
     with node.lock:
         if task is not None:
             task = task or node.runtime.default_task()
-            refused = node.runtime.task_refusal(task) if task else ""
-        if not refused and changed & WHILE_INACTIVE:
-            refused = _retuned(node, wanted)
-        if refused:
-            return refused
+            if task and (refused := node.runtime.task_refusal(task)):
+                raise HptError.of(refused)
+        if changed & WHILE_INACTIVE:
+            node.retune(
+                parameters.read(node, PolicyNodeConfig, wanted), parameters.read(node, ControlConfig, wanted)
+            )
         if task is not None:
             node.runtime.task = task
         if "encode_ahead" in changed:
             node.runtime.encode_ahead(wanted["encode_ahead"])
-    return ""
-
-
-def _misnamed(wanted: Mapping[str, Any]) -> str:
-    """Why a text cannot be the name that it is to be, a sentence; empty if it can."""
-    try:
-        for name, value in wanted.items():
-            if name in NAMES and value:
-                check_topic(str(value), f"the parameter {name}")
-    except HptError as error:
-        return str(error)
-    return ""
 
 
 def require_names(node: PolicyNode) -> None:
@@ -92,28 +89,24 @@ def require_names(node: PolicyNode) -> None:
     Raises:
         HptError: names the first one.
     """
-    if refused := _misnamed({name: node.get_parameter(name).value for name in NAMES}):
-        raise HptError(refused)
+    _check_names({name: node.get_parameter(name).value for name in NAMES})
 
 
-def _untimely(node: PolicyNode, changed: frozenset[str]) -> str:
-    """Why parameters cannot change now. Those of `NEVER` are read-only, which `StrictParameters` minds."""
-    if node.runtime is None:
-        return ""
+def _check_names(wanted: Mapping[str, Any]) -> None:
+    for name, value in wanted.items():
+        if name in NAMES and value:
+            check_topic(str(value), f"the parameter {name}")
+
+
+def _check_time(node: PolicyNode, changed: frozenset[str]) -> None:
+    """Refuse parameters that cannot change now. Those of `NEVER` are read-only, which `StrictParameters` minds."""
     if at_configure := changed - ALWAYS - WHILE_INACTIVE:
-        return (
-            f"the parameter {min(at_configure)} is read when the node is configured; clean the node up first"
-        )
+        raise HptError(
+            Code.NOT_READY, f"the parameter {min(at_configure)}", problem="is read when the node is configured",
+            remedy="clean the node up first",
+        )  # fmt: skip
     if node.state.active and (at_activate := changed & WHILE_INACTIVE):
-        return f"the parameter {min(at_activate)} does not change while the robot may move; deactivate the node first"
-    return ""
-
-
-def _retuned(node: PolicyNode, wanted: Mapping[str, Any]) -> str:
-    try:
-        node.retune(
-            parameters.read(node, PolicyNodeConfig, wanted), parameters.read(node, ControlConfig, wanted)
-        )
-    except HptError as error:
-        return str(error)
-    return ""
+        raise HptError(
+            Code.NOT_READY, f"the parameter {min(at_activate)}", problem="does not change while the robot may move",
+            remedy="deactivate the node first",
+        )  # fmt: skip

@@ -37,7 +37,7 @@ from rclpy.parameter import Parameter
 from hpt_ros.control import ControlConfig, Fault, State
 from hpt_ros.control.clock import Instant
 from hpt_ros.embodiment import Stream
-from hpt_ros.errors import Refusal
+from hpt_ros.errors import Code, Refusal
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.executable import run
 from hpt_ros.nodes.common.failing import answer_always
@@ -362,7 +362,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             problem = runtime.message(stream, message, now_ns)
             runtime.metrics.add("message_s", time.monotonic() - began_s)
             if problem:
-                self.unusable(Kind.UNUSABLE, stream.name, problem)
+                self.unusable(Kind.UNUSABLE, stream.name, str(problem))
 
     def _on_deadman(self, message: Any) -> None:
         with self._lock:
@@ -380,11 +380,12 @@ class PolicyNode(StrictParameters, LifecycleNode):
 
     # --- operators -------------------------------------------------------------------------------------------------
 
-    def set_task(self, task: str) -> str:
-        """Set the task's text; returns why not, or nothing."""
+    def set_task(self, task: str) -> Refusal | None:
+        """Set the task's text; returns why not, or None."""
         with self._lock:
             if self._runtime is None:
-                return "the node is not configured; configure it first, or set the parameter task"
+                remedy = "configure it first, or set the parameter task"
+                return Refusal(Code.NOT_READY, "the node", problem="is not configured", remedy=remedy)
             return self._runtime.set_task(task)
 
     def clear_fault(self) -> tuple[bool, str]:
@@ -439,7 +440,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
 
     def _on_parameters(self, changes: Sequence[Parameter[Any]]) -> Any:
         refused = parameter_callback.change(self, changes)
-        return SetParametersResult(successful=not refused, reason=refused)
+        return SetParametersResult(successful=not refused, reason=str(refused or ""))
 
 
 def main(args: Sequence[str] | None = None, name: str = "policy_node") -> int:

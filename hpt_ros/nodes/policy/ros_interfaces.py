@@ -12,7 +12,7 @@ from typing import Any
 
 from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
 from std_msgs.msg import Bool, Float64
 
@@ -29,12 +29,19 @@ from hpt_ros.nodes.common.parameters import QOS_OVERRIDES
 from hpt_ros.nodes.policy.command_graph import CommandGraph
 from hpt_ros.nodes.policy.goals import GoalSender
 from hpt_ros.nodes.policy.outputs import make_senders
+from hpt_ros.observation import InvalidSampleError
+from hpt_ros.observation.transforms import TransformChain
 from hpt_ros.runtime.inference_worker import Result
 from hpt_ros.runtime.policy_config import OutputsConfig
 
 COMMANDS_QUEUED = 10
 # How often a velocity of zero is sent once more, ours: a base that hears best effort may miss some.
 ZEROS_REPEATED = 10
+TOLD_EVERY_S = 5.0
+# Of tf2's static broadcaster, which may have sent everything before this node began.
+STATIC_QOS = QoSProfile(
+    depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
 
 
 class RosInterfaces:
@@ -110,13 +117,32 @@ class RosInterfaces:
         for stream in self._robot.streams:
             # rcl applies remappings to the name that it is given, once; people are told the topic that it became.
             told = replace(stream, topic=self._node.resolve_topic_name(stream.topic))
-            self._subscribe(
-                stream_message_type(stream), stream.topic, partial(on_message, told), stream_qos(stream)
-            )
+            take = partial(on_message, told)
+            if stream.frame:
+                take = partial(self._transformed, TransformChain(stream), take)
+                self._subscribe(stream_message_type(stream), stream.static_topic, take, STATIC_QOS)
+            self._subscribe(stream_message_type(stream), stream.topic, take, stream_qos(stream))
         if deadman_topic:
             # Best effort takes messages of any publisher; one that is lost is missed after deadman.timeout_s.
             qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
             self._subscribe(Bool, deadman_topic, on_deadman, qos)
+
+    def _transformed(self, chain: TransformChain, take: Callable[[Any], None], message: Any) -> None:
+        """Give on the pose that a message of transforms makes known; a node's executor calls one callback at a time."""
+        try:
+            pose = chain.take(message)
+        except InvalidSampleError as error:
+            self._node.get_logger().warning(str(error), throttle_duration_sec=TOLD_EVERY_S)
+            return
+        if pose is not None:
+            take(pose)
+        elif problem := chain.problem():
+            stream = chain.stream
+            self._node.get_logger().warning(
+                f"stream {stream.name!r} (topic {stream.topic}) has {problem}; correct frame and child",
+                throttle_duration_sec=TOLD_EVERY_S,
+                skip_first=True,  # the other of the two topics comes a moment later
+            )
 
     @property
     def topics(self) -> str:

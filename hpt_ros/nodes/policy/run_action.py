@@ -19,6 +19,7 @@ from hpt_msgs.action import RunPolicy
 from hpt_msgs.srv import GetTaskResult
 from hpt_ros.control import State
 from hpt_ros.control.chunk import NS_PER_S
+from hpt_ros.errors import Code, Refusal
 from hpt_ros.nodes.common.failing import go_on, internal_error
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
 
@@ -119,7 +120,7 @@ class RunAction:
                 return await _outcome(begun)
             node.get_logger().error(f"{node.get_name()} refuses a goal: {begun}")
             goal.abort()
-            return RunPolicy.Result(outcome=RunPolicy.Result.REFUSED, message=begun)
+            return RunPolicy.Result(outcome=RunPolicy.Result.REFUSED, message=str(begun))
         except (
             Exception
         ) as error:  # rclpy would log it, answer with an empty result, and let the robot move on
@@ -129,18 +130,26 @@ class RunAction:
                 goal.abort()
             return RunPolicy.Result(outcome=RunPolicy.Result.FAULTED, message=str(internal_error(error)))
 
-    def _begin(self, goal: Any) -> _Run | str:
+    def _begin(self, goal: Any) -> _Run | Refusal:
         """Let the policy work on the goal, or say why not."""
         node, timeout_s = self._node, goal.request.timeout_s
         with node.lock:
             if not node.state.active or node.runtime is None:
-                return f"the node is {node.state.name}, but a goal needs it active; activate it first"
+                return Refusal(
+                    Code.NOT_READY, "the node", node.state.name, problem=f"is {node.state.name}",
+                    expected="active, for a goal", remedy="activate it first",
+                )  # fmt: skip
             if node.state is State.FAULT:
-                return f"a fault is latched ({node.runtime.controller.latched}); clear it first"
+                latched = node.runtime.controller.latched
+                return Refusal(
+                    Code.NOT_READY, "a fault", problem="is latched", remedy="clear it first", cause=latched
+                )
             if self._run is not None:
-                return "another goal is running; cancel that one first"
+                return Refusal(
+                    Code.NOT_READY, "another goal", problem="is running", remedy="cancel that one first"
+                )
             if not timeout_s > 0.0:
-                return f"timeout_s is {timeout_s:g}, but more than 0 s was expected; correct it"
+                return Refusal(Code.OUT_OF_RANGE, "timeout_s", timeout_s, expected="more than 0 s")
             if refused := node.set_task(goal.request.task):
                 return refused
             run = self._run = _Run(goal, Future())

@@ -21,7 +21,7 @@ from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 
 from hpt_msgs.msg import EpisodeEvent
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError, Refusal, did_you_mean
 from hpt_ros.nodes.common.clocks import steady_timer
 from hpt_ros.structured import field
 
@@ -92,7 +92,7 @@ class Recorder(Protocol):
         ...
 
 
-def obey(recorder: Recorder, command: str) -> str:
+def obey(recorder: Recorder, command: str) -> Refusal | None:
     """Do what a command's words say.
 
     Args:
@@ -100,14 +100,12 @@ def obey(recorder: Recorder, command: str) -> str:
         command: one of `WORDS`; after "start" the task's text.
 
     Returns:
-        Why it was not done, a sentence; empty if it was.
+        Why it was not done; None if it was.
     """
     word, _, rest = command.strip().partition(" ")
     if word not in WORDS or (rest and word != "start"):
-        return (
-            f"the command {command[:60]!r} is unknown; use {', '.join(WORDS)} (a task's text may follow start)"
-            f"{did_you_mean(word, WORDS)}"
-        )
+        remedy = did_you_mean(word, WORDS).removeprefix("; ") or "a task's text may follow start"
+        return Refusal(Code.UNKNOWN, "the command", command[:60], f"one of {', '.join(WORDS)}", remedy)
     try:
         if word == "start":
             recorder.start_episode(rest.strip())
@@ -116,8 +114,8 @@ def obey(recorder: Recorder, command: str) -> str:
         else:
             recorder.stop_episode(OUTCOMES[word])
     except HptError as error:
-        return str(error)
-    return ""
+        return error.refusal
+    return None
 
 
 class Buttons:

@@ -139,6 +139,9 @@ class RecorderNode(StrictParameters, Node):
             self._rates_hz.update(promised_rates(robot))
             self._needed, self._held = robot.topics, HeldMessages(robot)
         self._extra = [self.topics.resolve(topic) for topic in config.extra_topics]
+        if self._here is not None:
+            static = [stream.static_topic for stream in self._here.streams if stream.static_topic]
+            self._extra += [self.topics.resolve(topic) for topic in dict.fromkeys(static)]
         self._recording: EpisodeRecording | None = None
         self._rates: RateWatch | None = None
         self._lost: dict[str, int] = {}
