@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.terminal import Results, Terminal
     from hpt_ros.evaluation.evaluate import Job, evaluate
     from hpt_ros.evaluation.rollout import RolloutConfig
-    from hpt_ros.sim.environment import find_environment
+    from hpt_ros.sim.environment import ENVIRONMENTS
 
     if args.episodes < 1 or args.seed < 0 or args.workers < 0:
         raise HptError(
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             Code.EXISTS, "--out", str(args.out), problem="is {value}, which holds something already",
             remedy="give an empty folder",
         )  # fmt: skip
-    find_environment(args.env)
+    ENVIRONMENTS[args.env]  # unknown: before a folder is made
     arm = policy_of(args.policy)
     # An inference of an expert takes no time; a checkpoint demonstrates at its best as well.
     config = RolloutConfig(inference_s=0.0, time_limit_s=args.time_limit_s)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hpt_ros.evaluation.outcomes import Outcomes, Provenance
     from hpt_ros.runtime.policy_config import PolicyChoice
 
-BASELINES = ("hold", "random", "expert")
+EXPERT = "expert"
 SAVE_EVERY = 10  # episodes
 
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "policy",
         metavar="POLICY",
-        help="checkpoint folder, the name of a shipped one, or hold, random, expert",
+        help="checkpoint folder, the name of a shipped one, or a policy for any robot: hold, random, expert",
     )
     parser.add_argument("--env", default="feed_dog", metavar="NAME", help="environment (default: feed_dog)")
     parser.add_argument("--episodes", type=int, default=100, metavar="N", help="scenes (default: 100)")
@@ -132,16 +132,25 @@ def policy_of(text: str, device: str = "cpu") -> Arm:
         HptError: there is none.
     """
     from hpt_ros.model.sources import sha256_of
+    from hpt_ros.policies.factory import POLICIES
     from hpt_ros.resources import checkpoint_folder
     from hpt_ros.runtime.policy_config import PolicyChoice
 
-    if text in BASELINES and not Path(text).exists():
-        expert = text == "expert"
-        return Arm(text, PolicyChoice(policy="hold" if expert else text), expert)
+    if not Path(text).exists():
+        if text == EXPERT:
+            return Arm(text, PolicyChoice(policy="hold"), expert=True)
+        if text in POLICIES and POLICIES[text].make is not None:  # for any robot
+            return Arm(text, PolicyChoice(policy=text))
     folder = checkpoint_folder(text)
     # One thread a process: two collapse when anything else runs. Eager: a few hundred steps of a small network.
     choice = PolicyChoice(checkpoint=str(folder), device=device, threads=1, backend="eager")
-    return Arm(folder.name, choice, sha256=sha256_of(folder / "model.safetensors"))
+    return Arm(folder.name, choice, sha256=sha256_of(_weights(folder)))
+
+
+def _weights(folder: Path) -> Path:
+    """Find the weights of a checkpoint: one robot's folder of several has them two folders above."""
+    own = folder / "model.safetensors"
+    return own if own.is_file() else folder.parent.parent / own.name
 
 
 def _job(args: argparse.Namespace) -> tuple[Job, Provenance]:

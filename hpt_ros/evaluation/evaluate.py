@@ -54,11 +54,11 @@ class Evaluator:
         self.environment: Environment = make_environment(
             job.environment, job.images, disturbance_rad=job.disturbance_rad
         )
-        self._drawing = job.choice.policy == "random" and not job.expert
+        self._drawing = job.choice.policy != "checkpoint" and not job.expert
         self.rollout = Rollout(self._load(0), self.environment, job.config)
 
     def _load(self, seed: int) -> LoadedPolicy:
-        """Make the policy; a baseline that draws does so from the scene's seed, so that the order does not matter."""
+        """Make the policy; one that draws does so from the scene's seed, so that the order does not matter."""
         if self.job.expert:
             return load_expert(self.environment)
         choice = self.job.choice

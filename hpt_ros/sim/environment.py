@@ -8,17 +8,15 @@ topics, with the fields that ROS messages have. So the code that reads a robot r
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import Code, HptError
+from hpt_ros.registry import Registry, load_location
 from hpt_ros.sim.messages import Sample
 from hpt_ros.sim.transport import PERFECT, Transport
 
@@ -101,23 +99,26 @@ class HasExpert(Protocol):
         ...
 
 
-# Name to "module:class"; modules are imported when an environment is made.
-ENVIRONMENTS: Mapping[str, str] = MappingProxyType(
-    {"feed_dog": "hpt_ros.sim.tasks.feed_dog.environment:FeedDogEnvironment"}
-)
+@dataclass(frozen=True, slots=True)
+class EnvironmentKind:
+    """An environment that can be made.
 
-
-def find_environment(name: str) -> Callable[..., Environment]:
-    """Find what makes the environment of a name.
-
-    Raises:
-        HptError: there is none of that name.
+    Attributes:
+        name: by which it is found.
+        make: makes it, or its location as "module:name", which is imported when it is made; called with `images` and
+            `disturbance_rad` of `make_environment`.
     """
-    if name not in ENVIRONMENTS:
-        raise HptError(Code.UNKNOWN, "the environment", name, known=ENVIRONMENTS, remedy="name one of these")
-    module, _, kind = ENVIRONMENTS[name].partition(":")
-    make: Callable[..., Environment] = getattr(importlib.import_module(module), kind)
-    return make
+
+    name: str
+    make: Callable[..., Environment] | str
+
+
+ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
+    "environment",
+    "hpt_ros.environments",
+    EnvironmentKind,
+    {"feed_dog": EnvironmentKind("feed_dog", "hpt_ros.sim.tasks.feed_dog.environment:FeedDogEnvironment")},
+)
 
 
 def make_environment(name: str, images: Transport = PERFECT, *, disturbance_rad: float = 0.0) -> Environment:
@@ -131,4 +132,5 @@ def make_environment(name: str, images: Transport = PERFECT, *, disturbance_rad:
     Raises:
         HptError: there is none of that name, or it cannot be made here.
     """
-    return find_environment(name)(images=images, disturbance_rad=disturbance_rad)
+    made: Environment = load_location(ENVIRONMENTS[name].make)(images=images, disturbance_rad=disturbance_rad)
+    return made

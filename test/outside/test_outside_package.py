@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""A package outside the tree adds a modality, a message type, a head and a policy: from a bag to a checkpoint.
+"""A package outside the tree adds a modality, a message type, a head, a policy and an environment: from bag to success.
 
 `test/nodes/test_outside_live.py` goes on to the live node.
 """
@@ -41,6 +41,20 @@ def test_the_checkpoint_has_the_packages_stem_and_head(outside_run: Path, outsid
     assert "linear" in text
 
 
+@pytest.mark.parametrize("policy", ["wave", "checkpoint", "hold"])
+def test_policies_are_evaluated_in_the_packages_environment(
+    outside_run: Path, outside_site: Path, policy: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "outcomes.parquet"
+    name = outside_run / "run/last" if policy == "checkpoint" else policy
+    arguments = ("--env", "rail", "--episodes", "2", "--workers", "1", "--out", out)
+    run("-m", "hpt_ros", "eval", name, *arguments, site=outside_site)
+    table = pq.read_table(out)
+    assert all(json.loads(counters)["chunks"] > 1 for counters in table["counters"].to_pylist())
+    if policy != "checkpoint":  # 150 steps of training are for loading it, not for success
+        assert table["success"].to_pylist() == [policy == "wave"] * 2
+
+
 def test_when_the_package_is_not_installed_expect_its_things_named_as_unknown(outside_run: Path) -> None:
     without_range = "\n".join(line for line in TEXT.splitlines() if "Range" not in line)
     with pytest.raises(HptError, match=r"'spectrum'.* but one of image, depth"):
@@ -48,5 +62,5 @@ def test_when_the_package_is_not_installed_expect_its_things_named_as_unknown(ou
     range_alone = "\n".join(
         line for line in TEXT.splitlines() if "length: 4" not in line and "ear" not in line
     )
-    with pytest.raises(HptError, match=r"'sensor_msgs/msg/Range'.* but one of sensor_msgs/msg/Image"):
+    with pytest.raises(HptError, match=r"'sensor_msgs/msg/Range'.* expected one of sensor_msgs/msg/Image"):
         Embodiment.loads(range_alone)
