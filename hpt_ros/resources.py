@@ -84,6 +84,11 @@ def checkpoint_folder(name_or_path: str, *, besides: Iterable[str] = ()) -> Path
     }
     if name_or_path in shipped:
         return shipped[name_or_path]
+    if path.parent.name == "embodiments" and path.parent.is_dir():
+        raise HptError(
+            Code.UNKNOWN, f"the checkpoint {str(path.parent.parent)!r}", path.name, problem="has no robot {value}",
+            known=sorted(folder.name for folder in path.parent.iterdir()),
+        )  # fmt: skip
     raise HptError(
         Code.NOT_FOUND, f"the checkpoint {name_or_path!r}", name_or_path,
         problem="is neither a folder nor shipped with the package", known=[*besides, *sorted(shipped)],

@@ -58,5 +58,11 @@ def test_when_a_verb_takes_other_names_expect_those_too() -> None:
         checkpoint_folder("hodl", besides=["hold"])
 
 
+def test_when_a_checkpoint_lacks_a_robot_expect_those_it_has(tmp_path: Path) -> None:
+    (tmp_path / "embodiments/left").mkdir(parents=True)
+    with refused(HptError, Code.UNKNOWN, value="lift", expected="one of left", remedy="did you mean 'left'?"):
+        checkpoint_folder(str(tmp_path / "embodiments/lift"))
+
+
 def test_when_a_folder_exists_expect_it(tmp_path: Path) -> None:
     assert checkpoint_folder(str(tmp_path)) == tmp_path

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--time",
         nargs="+",
+        action="extend",
         default=[],
         metavar="NAME=TIME",
         help="what says when a stream's or an output's messages were measured, instead of what the embodiment file "
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--together",
         nargs="+",
+        action="extend",
         default=[],
         metavar="BAG",
         help="bags of the same session as BAG, such as one of cameras and one of the arm: read as one",
@@ -73,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--measured",
         nargs="+",
+        action="extend",
         default=[],
         metavar="OUTPUT",
         help="outputs of which the bag has no commands, such as a gripper's: their actions are the measured positions "
@@ -87,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--leader-joints",
         nargs="+",
+        action="extend",
         default=[],
         metavar="JOINT=LEADERS",
         help="commanded joints and the leader's joints that stand for them; equal names need not be given",

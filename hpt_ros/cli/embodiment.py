@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     init.add_argument(
         "--together",
         nargs="+",
+        action="extend",
         default=[],
         metavar="BAG",
         help="bags of the same session as BAG, such as one of cameras and one of the arm: read as one",

@@ -34,12 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--action",
         nargs="+",
+        action="extend",
         metavar="COLUMN",
         help="columns that make the action, in this order; left out: action or actions",
     )
     add(
         "--state",
         nargs="*",
+        action="extend",
         metavar="COLUMN",
         help="columns that make the state, or none; left out: the usual one of the format",
     )

@@ -44,9 +44,8 @@ def find_ends(dataset: Dataset, longest_rest_s: float) -> list[Trimmed]:
     """
     if not KEPT_S <= longest_rest_s < math.inf:
         raise DatasetError(
-            f"the longest rest is {longest_rest_s:g} s, but at least {KEPT_S:g} s was expected, which stay of "
-            "each; give "
-            "more"
+            f"the longest rest is {longest_rest_s:g} s, but at least {KEPT_S:g} s was expected, since that much of "
+            "each rest stays; give more"
         )
     robot, found = dataset.embodiment, []
     most, kept = round(longest_rest_s * robot.tick_hz), round(KEPT_S * robot.tick_hz)

@@ -89,6 +89,6 @@ class TaskTable(nn.Module):
         if text not in self.tasks:
             raise InputError(
                 Code.UNKNOWN, "the task", str(text), known=self.tasks,
-                remedy=f"the policy knows {', '.join(map(repr, self.tasks))}",
+                remedy="pass a task that the policy knows",
             )  # fmt: skip
         return self.tasks.index(str(text))

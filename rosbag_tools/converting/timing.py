@@ -66,6 +66,12 @@ class Timing:
                     f"--time is {text!r}, but NAME=stamp, NAME=arrival or either with an offset in seconds, such as "
                     "front=stamp-0.08, was expected; correct it"
                 )
+            if match["name"] in (times if match["time"] else ()) or match["name"] in (
+                offsets_s if match["offset"] else ()
+            ):
+                raise BagError(
+                    f"--time gives {match['name']!r} twice, the second time by {text!r}; give it once"
+                )
             if match["time"]:
                 times[match["name"]] = match["time"]
             if match["offset"]:

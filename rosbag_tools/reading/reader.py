@@ -378,6 +378,11 @@ def _cut(path: Path) -> Path | None:
         if not is_bag(path):
             if (other := what_else(path)) is not None:
                 raise other
+            inside = [child for child in sorted(path.iterdir()) if is_bag(child)] if path.is_dir() else []
+            if inside:
+                raise BagError(
+                    f"{str(path)!r} is no bag, but holds {len(inside)}; give one of them, as {str(inside[0])!r}"
+                )
             raise BagError(f"{str(path)!r} is no bag; give {WHAT} (a folder has {METADATA})")
         return cut_file(storage_files(path) if path.is_dir() else [path])
 

@@ -61,3 +61,10 @@ def test_inputs_are_positional_and_results_go_to_out() -> None:
         assert not names & set(parser._option_string_actions), parser.prog
         for action in parser._actions:
             assert action.option_strings or action.dest not in ("out", "output", "embodiment"), parser.prog
+
+
+def test_options_of_several_values_add_up_where_they_are_repeated() -> None:
+    for parser in leaves(build_parser()):
+        several = [item for item in parser._actions if item.option_strings and item.nargs in ("+", "*")]
+        for option in several:
+            assert isinstance(option, argparse._ExtendAction), f"{parser.prog} {option.option_strings}"

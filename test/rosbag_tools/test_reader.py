@@ -82,6 +82,16 @@ def test_when_there_is_no_bag_expect_it_named(tmp_path):
         pass
 
 
+def test_when_a_folder_of_bags_is_given_for_one_expect_the_first_of_them(robot, tmp_path):
+    for name in ("b", "a"):
+        robot.write(tmp_path / name, [])
+    with (
+        pytest.raises(BagError, match="is no bag, but holds 2; give one of them, as '.*a'"),
+        Bag.open(tmp_path),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"\0" * 100, b"not a bag at all, but long enough to have a footer" * 3]
 )

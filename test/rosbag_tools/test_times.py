@@ -123,6 +123,13 @@ def test_when_a_chosen_time_means_nothing_expect_the_form(robot, tmp_path, text,
         Timing.parse([text]).over(robot.embodiment)
 
 
+def test_when_a_time_is_chosen_twice_expect_that_refused():
+    with pytest.raises(BagError, match="gives 'left' twice, the second time by 'left=stamp'"):
+        Timing.parse(["left=arrival", "right=stamp", "left=stamp"])
+    both = Timing.parse(["left=arrival", "left=-0.1"])
+    assert (both.times, both.offsets_s) == ({"left": "arrival"}, {"left": -0.1})
+
+
 # ---- samples that count by their stamps
 
 

@@ -142,7 +142,7 @@ class RemotePolicy:
         arrays, facts = self._answered()
         if facts.get("error") or "values" not in arrays:
             raise HptError(
-                Code.INVALID, f"the inference node {self._name!r}: {facts.get('error') or 'it sent no values'}",
+                Code.UNAVAILABLE, f"the inference node {self._name!r}: {facts.get('error') or 'it sent no values'}",
             )  # fmt: skip
         return arrays["values"]
 

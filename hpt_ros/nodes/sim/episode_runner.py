@@ -149,7 +149,7 @@ class EpisodeRunner(Node):
         # GetTaskResult's `success` is about the task, not about the call.
         if kind is not GetTaskResult and not answer.success:
             why = getattr(answer, "message", "") or "see the node's log"
-            raise HptError(Code.INVALID, f"the service {name} refused: {why}")
+            raise HptError(Code.NOT_READY, f"the service {name} refused: {why}")
         return answer
 
     def _ask(self, kind: Any, name: str, request: Any) -> Any:
