@@ -30,7 +30,7 @@ from hpt_ros.dataset.layout import (
     joined_feature,
     parquet_files,
 )  # fmt: skip
-from hpt_ros.dataset.recognise import recognise
+from hpt_ros.dataset.recognise import find_below, recognise
 from hpt_ros.dataset.tables import Record, read_json, read_rows
 from hpt_ros.embodiment import Embodiment, require_match
 from hpt_ros.errors import did_you_mean
@@ -131,6 +131,9 @@ def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> Info:
     except (FileNotFoundError, NotADirectoryError) as error:
         kind = recognise(root)
         what, remedy = (kind.name, kind.remedy) if kind else ("no LeRobot dataset", "give a dataset folder")
+        below = find_below(root) if kind is None and root.is_dir() else []
+        if below and (inner := recognise(below[0])) is not None:
+            remedy = f"{str(below[0])!r} in it is {inner.name}: {inner.remedy}"
         raise DatasetError(f"{str(root)!r} has no {INFO!r}, it is {what}; {remedy}") from error
     version = info.text("codebase_version")
     if version not in versions:
