@@ -50,7 +50,8 @@ class DepthCodes:
         if (
             not (codes.depth_min < codes.depth_max < math.inf)
             or codes.depth_min < 0
-            or (codes.use_log and low <= 0)
+            or (codes.use_log and not 0 < low < math.inf)
+            or not codes.ends()[0] < codes.ends()[1] < math.inf  # a shift so large that all codes are one
         ):
             raise ValueError(
                 f"depth from {codes.depth_min:g} to {codes.depth_max:g} m with a shift of {codes.shift:g} m"

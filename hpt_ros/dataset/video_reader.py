@@ -32,7 +32,7 @@ def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
 
 def _decode(path: Path, fps: float, pixel_format: str) -> Iterator[NDArray[Any]]:
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             container.streams.video[0].thread_type = "AUTO"
             for number, frame in enumerate(container.decode(video=0)):
                 if frame.time is None or abs(frame.time - number / fps) > 0.5 / fps:

@@ -44,7 +44,14 @@ def test_what_was_not_measured_stays_so() -> None:
     assert DepthCodes().millimetres(np.array([CODES, 5000])).tolist() == [10_000, 10_000]
 
 
-@pytest.mark.parametrize("info", [{"video.depth_min": 3.0, "video.depth_max": 1.0}, {"video.shift": -1.0}])
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"video.depth_min": 3.0, "video.depth_max": 1.0},
+        {"video.shift": -1.0},
+        *({"video.shift": shift} for shift in (float("inf"), float("nan"), 1e30)),
+    ],
+)
 def test_when_distances_make_no_sense_expect_an_error(info: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="depth from"):
         DepthCodes.from_info(info)

@@ -210,3 +210,12 @@ def test_when_images_are_too_small_for_the_encoder_expect_the_size_before_anythi
     with pytest.raises(DatasetError, match="has depth of 15x16, but its video needs at least 16 pixels"):
         write_dataset(tmp_path / "out", embodiment(15, 16), [], coded=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_in_the_video_that_is_no_text_harms_nothing(written, tmp_path):
+    _, depths = written
+    out = write(tmp_path / "out", *depths)
+    video = out / f"videos/{NEAR}/chunk-000/file-000.mp4"
+    assert b"VideoHandler" in video.read_bytes()
+    video.write_bytes(video.read_bytes().replace(b"VideoHandler", b"\xaaideoHandler"))
+    np.testing.assert_array_equal(open_dataset(out).arrays[NEAR], read_back(np.concatenate(depths)))
