@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from importlib.resources.abc import Traversable  # at this name from Python 3.11 on
 
 
@@ -54,13 +55,23 @@ def config_path(kind: str, name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.exists() or path.suffix or len(path.parts) != 1:
         return path
-    return config_file(f"{kind}/{path}.yaml")
+    shipped = {file.stem: file for file in (_shipped("config") / kind).glob("*.yaml")}
+    if path.name in shipped:
+        return shipped[path.name]
+    raise HptError(
+        Code.NOT_FOUND, repr(path.name), path.name, problem=f"is neither a file nor shipped in config/{kind}",
+        known=sorted(shipped),
+    )  # fmt: skip
 
 
-def checkpoint_folder(name_or_path: str) -> Path:
+def checkpoint_folder(name_or_path: str, *, besides: Iterable[str] = ()) -> Path:
     """Folder of a checkpoint: a path, or the name of one shipped with the package (``"feed_dog"``).
 
     A folder that exists wins over a shipped name.
+
+    Args:
+        name_or_path: what the user gave.
+        besides: names that the caller takes as well, for the error.
 
     Raises:
         HptError: neither a folder nor a shipped name.
@@ -73,10 +84,9 @@ def checkpoint_folder(name_or_path: str) -> Path:
     }
     if name_or_path in shipped:
         return shipped[name_or_path]
-    known = ", ".join(sorted(shipped)) or "none"
     raise HptError(
         Code.NOT_FOUND, f"the checkpoint {name_or_path!r}", name_or_path,
-        problem=f"is neither a folder nor shipped with the package (shipped: {known})", known=shipped,
+        problem="is neither a folder nor shipped with the package", known=[*besides, *sorted(shipped)],
         remedy="give a folder that 'hpt finetune' wrote",
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import HptError, cause_text, did_you_mean
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ def read_yaml_file(path: Path) -> dict[str, Any]:
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise StructureError(
-            f"the file {str(path)!r} cannot be read as text ({error}); give a readable YAML file"
+            f"the file {str(path)!r} cannot be read as text ({cause_text(error)}); give a readable YAML file"
         ) from error
     return load_yaml_mapping(text, where=f"the file {str(path)!r}")
 

@@ -10,7 +10,7 @@ import pytest
 from support.refused import refused
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.resources import checkpoint_folder, config_file
+from hpt_ros.resources import checkpoint_folder, config_file, config_path
 
 
 def test_when_a_file_ships_expect_its_path() -> None:
@@ -46,6 +46,16 @@ def test_when_a_checkpoint_is_unknown_expect_what_is_known() -> None:
         problem="is neither a folder nor shipped",
     ):
         checkpoint_folder("feed_dgo")
+
+
+def test_when_a_name_ships_not_expect_the_closest_as_it_is_to_be_given() -> None:
+    with refused(HptError, Code.NOT_FOUND, value="feed_dgo", remedy="did you mean 'feed_dog'?"):
+        config_path("embodiments", "feed_dgo")
+
+
+def test_when_a_verb_takes_other_names_expect_those_too() -> None:
+    with refused(HptError, Code.NOT_FOUND, expected="hold, feed_dog", remedy="did you mean 'hold'?"):
+        checkpoint_folder("hodl", besides=["hold"])
 
 
 def test_when_a_folder_exists_expect_it(tmp_path: Path) -> None:

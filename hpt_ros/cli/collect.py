@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Scenes of demonstrations; far from any seed that an evaluation begins at: no scene is trained on and judged.
 FIRST_SEED = 1_000_000
+MOST_DISTURBANCE_RAD = 0.1  # as of the simulator's node
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,19 +56,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record until enough episodes succeeded; returns 0."""
-    from hpt_ros.cli.eval import policy_of
+    from hpt_ros.cli.eval import check_counts, policy_of
     from hpt_ros.cli.output import make_folder
     from hpt_ros.cli.terminal import Results, Terminal
     from hpt_ros.evaluation.evaluate import Job, evaluate
     from hpt_ros.evaluation.rollout import RolloutConfig
     from hpt_ros.sim.environment import ENVIRONMENTS
 
-    if args.episodes < 1 or args.seed < 0 or args.workers < 0:
+    check_counts(args)
+    if not 0.0 <= args.disturbance_rad <= MOST_DISTURBANCE_RAD:
         raise HptError(
-            Code.OUT_OF_RANGE, f"--episodes {args.episodes}, --seed {args.seed} and --workers {args.workers}",
-            problem="were given", expected="at least 1, 0 and 0",
+            Code.OUT_OF_RANGE, "--disturbance-rad", args.disturbance_rad,
+            expected=f"0 to {MOST_DISTURBANCE_RAD:g} rad",
         )  # fmt: skip
-    if args.out.exists() and any(args.out.iterdir()):
+    if args.out.is_dir() and any(args.out.iterdir()):
         raise HptError(
             Code.EXISTS, "--out", str(args.out), problem="is {value}, which holds something already",
             remedy="give an empty folder",

@@ -67,11 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.evaluation.evaluate import evaluate
     from hpt_ros.evaluation.outcomes import Outcomes, resumed, write_outcomes
 
-    if args.episodes < 1 or args.seed < 0 or args.workers < 0:
-        raise HptError(
-            Code.OUT_OF_RANGE, f"--episodes {args.episodes}, --seed {args.seed} and --workers {args.workers}",
-            problem="were given", expected="at least 1, 0 and 0",
-        )  # fmt: skip
+    check_counts(args)
     job, provenance = _job(args)
     seeds = range(args.seed, args.seed + args.episodes)
     known = {}
@@ -108,6 +104,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def check_counts(args: argparse.Namespace) -> None:
+    """Refuse --episodes, --seed and --workers that are no numbers of such.
+
+    Raises:
+        HptError: one is too small.
+    """
+    for name, least in (("episodes", 1), ("seed", 0), ("workers", 0)):
+        if (value := getattr(args, name)) < least:
+            raise HptError(Code.OUT_OF_RANGE, f"--{name}", value, expected=f"at least {least}")
+
+
 @dataclass(frozen=True, slots=True)
 class Arm:
     """A policy by what the command line calls it.
@@ -131,6 +138,7 @@ def policy_of(text: str, device: str = "cpu") -> Arm:
     Raises:
         HptError: there is none.
     """
+    from hpt_ros.model.checkpoint import is_many
     from hpt_ros.model.sources import sha256_of
     from hpt_ros.policies.factory import POLICIES
     from hpt_ros.resources import checkpoint_folder
@@ -141,7 +149,9 @@ def policy_of(text: str, device: str = "cpu") -> Arm:
             return Arm(text, PolicyChoice(policy="hold"), expert=True)
         if text in POLICIES and POLICIES[text].make is not None:  # for any robot
             return Arm(text, PolicyChoice(policy=text))
-    folder = checkpoint_folder(text)
+    baselines = [name for name, policy in POLICIES.items() if policy.make is not None]
+    folder = checkpoint_folder(text, besides=[EXPERT, *baselines])
+    is_many(folder)  # a folder that is no checkpoint
     # One thread a process: two collapse when anything else runs. Eager: a few hundred steps of a small network.
     choice = PolicyChoice(checkpoint=str(folder), device=device, threads=1, backend="eager")
     return Arm(folder.name, choice, sha256=sha256_of(_weights(folder)))

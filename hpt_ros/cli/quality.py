@@ -68,6 +68,15 @@ def run(args: argparse.Namespace) -> int:
             problem="is {value} inside the dataset",
             remedy="write the list beside it",
         )
+    written = [args.out, args.out.with_suffix(".json")] if args.json else [args.out]
+    if args.keep is not None and (
+        args.keep.is_dir() or args.keep.resolve() in [path.resolve() for path in written]
+    ):
+        raise HptError(
+            Code.CONFLICT, "--keep", args.keep,
+            problem=f"is {{value}}, {'a folder' if args.keep.is_dir() else 'to which the report is written'}",
+            remedy="give another file",
+        )  # fmt: skip
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     with tempfile.TemporaryDirectory() as folder:  # a report leaves no copy of depth and point clouds behind
         quality = _report(args, open_dataset(args.dataset, embodiment, cache_root=folder))
@@ -171,7 +180,7 @@ def _check_out(out: Path, dataset: Path) -> None:
         )
     if out.resolve().is_relative_to(dataset.resolve()):
         raise HptError(
-            Code.EMPTY, "--out", str(out),
+            Code.CONFLICT, "--out", str(out),
             problem=f"is {{value}} inside the dataset {str(dataset)!r}, but a dataset holds nothing else",
             remedy="write the report beside it",
         )  # fmt: skip
@@ -185,7 +194,7 @@ def _write(path: Path, text: str) -> None:
         make_parent(path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise HptError(
-            Code.UNWRITABLE, f"the report {str(path)!r}", remedy="give another --out", cause=error
+            Code.UNWRITABLE, f"the file {str(path)!r}", remedy="name another place", cause=error
         ) from error
 
 
@@ -201,7 +210,7 @@ def _pictures(
     from hpt_ros.cli.quality_thumbnail import thumbnail
     from hpt_ros.dataset import DatasetError
     from hpt_ros.dataset.quality.measure import measure_images
-    from hpt_ros.dataset.reader import decode_video
+    from hpt_ros.dataset.video_reader import decode_video
     from hpt_ros.errors import Code
 
     name = dataset.embodiment.image_streams[view].name

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.errors import cause_text
 
 
 def read_episode_list(path: Path) -> tuple[int, ...]:
@@ -21,8 +22,7 @@ def read_episode_list(path: Path) -> tuple[int, ...]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(
-            f"the list of episodes {str(path)!r} cannot be read ({' '.join(str(error).split())[:120]}); give a "
-            "file that "
+            f"the list of episodes {str(path)!r} cannot be read ({cause_text(error, 120)}); give a file that "
             "`hpt quality --keep` wrote"
         ) from error
     whole = isinstance(found, list) and all(

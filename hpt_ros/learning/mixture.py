@@ -78,8 +78,8 @@ class MixtureConfig:
         if not self.datasets:
             raise MixtureError(
                 Code.EMPTY,
-                "the mixture's datasets",
-                problem="are none",
+                "the mixture",
+                problem="has no datasets",
                 expected="two or more",
                 remedy="name them",
             )

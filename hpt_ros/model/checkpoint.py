@@ -329,6 +329,18 @@ def _locate(path: Path) -> tuple[Path, str | None]:
 
 def _require_files(path: Path, names: Sequence[str]) -> None:
     missing = [name for name in names if not (path / name).is_file()]
+    whole = path.parent.parent
+    if CONFIG in missing and path.parent.name == EMBODIMENTS and (whole / CONFIG).is_file():
+        raise CheckpointError(
+            Code.INVALID, f"the folder {str(path)!r}", problem="is of one robot of a checkpoint",
+            expected="the whole checkpoint", remedy=f"give {str(whole)!r}",
+        )  # fmt: skip
+    of_run = [path / name for name in ("best", "last") if (path / name / CONFIG).is_file()]
+    if CONFIG in missing and of_run:
+        raise CheckpointError(
+            Code.INVALID, f"the folder {str(path)!r}", problem="is a training run and no checkpoint",
+            remedy=f"give the run's own, {str(of_run[0])!r}",
+        )  # fmt: skip
     if missing:
         raise CheckpointError(
             Code.MISSING, f"the checkpoint {str(path)!r}", problem=f"lacks {', '.join(missing)}",

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, cause_text
 
 HUB = "hf://"
 FILES_IN_FOLDER = ("trunk.pth", "trunk.safetensors", "model.safetensors", "model.pth")
@@ -52,6 +52,12 @@ def resolve(source: str | Path, names: Sequence[str] = FILES_IN_FOLDER) -> Path:
                 return path / name
         if path.parent.name == "embodiments":  # one robot's folder in a checkpoint of many
             return resolve(path.parent.parent, names)
+        for part in (path / "best", path / "last"):
+            if any((part / name).is_file() for name in names):
+                raise WeightsError(
+                    Code.INVALID, f"the folder {text!r}", problem="is a training run",
+                    remedy=f"give its checkpoint, {str(part)!r}",
+                )  # fmt: skip
         raise WeightsError(
             Code.EMPTY, f"the folder {text!r}", problem=f"holds none of {', '.join(names)}",
             remedy="give the weight file's path",
@@ -87,11 +93,10 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
             else torch.load(file, map_location="cpu", weights_only=True)
         )
     except Exception as error:  # each damaged format raises its own kind; all mean the same to the user
-        reason = " ".join(str(error).split())[:160]
         raise WeightsError(
             Code.DAMAGED, f"the weight file {str(file)!r} ({file.stat().st_size} bytes)",
-            problem=f"cannot be read: {reason}; it is damaged, cut short or no weight file",
-            remedy="fetch it again",
+            problem="cannot be read", cause=cause_text(error, 160),
+            remedy="it is damaged, cut short or no weight file, so fetch it again",
         ) from error  # fmt: skip
     if not isinstance(data, Mapping) or not all(isinstance(value, Tensor) for value in data.values()):
         raise WeightsError(

@@ -57,6 +57,18 @@ def test_when_the_user_errs_expect_one_sentence_status_2_and_nothing_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("action", ["inspect", "verify", "upgrade"])
+def test_when_a_run_or_a_part_is_given_expect_the_checkpoint_to_give(action, tmp_path, capsys):
+    for place, given, meant in (("run/best", "run", "run/best"), ("many", "many/embodiments/arm", "many")):
+        checkpoint = tmp_path / place
+        (checkpoint / "embodiments/arm").mkdir(parents=True)
+        (checkpoint / "config.yaml").write_text("{}")
+        if meant == "many" and action != "upgrade":
+            continue  # a part is enough for them
+        assert main(["checkpoint", action, str(tmp_path / given)]) == 2
+        assert f"{str(tmp_path / meant)!r}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["import", "x"], ["export", "x", "--out", "y"], ["export", "x", "--format", "other", "--out", "y"], ["add-task"]],

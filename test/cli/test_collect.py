@@ -27,7 +27,8 @@ def test_demonstrations_become_a_dataset(tmp_path, capsys):
     ("arguments", "words"),
     [
         (["feed_cat"], "did you mean 'feed_dog'"),
-        (["feed_dog", "-n", "0"], "--episodes 0"),
+        (["feed_dog", "-n", "0"], "--episodes is 0"),
+        (["feed_dog", "--disturbance-rad", "nan"], "--disturbance-rad is nan"),
         (["feed_dog", "--policy", "nobody"], "nobody"),
     ],
 )
@@ -36,6 +37,13 @@ def test_mistakes_are_one_sentence(arguments, words, tmp_path, capsys):
     error = capsys.readouterr().err
     assert words in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_a_file_is_no_folder_for_bags(tmp_path, capsys):
+    file = tmp_path / "bags"
+    file.write_bytes(b"")
+    assert main(["collect", "feed_dog", "-n", "1", "--out", str(file), "--workers", "1"]) == 2
+    assert "cannot be made" in capsys.readouterr().err
 
 
 def test_a_policy_that_fails_too_often_is_no_demonstrator(tmp_path, capsys):

@@ -95,10 +95,11 @@ def test_evaluations_without_a_common_scene_are_not_compared(evaluated, tmp_path
     ("arguments", "words"),
     [
         (["hold", "--env", "feed_cat"], "did you mean 'feed_dog'"),
-        (["hold", "--episodes", "0"], "--episodes 0"),
+        (["hold", "--episodes", "0"], "--episodes is 0"),
         (["hold", "--inference-s", "-1"], "time of an inference"),
         (["hold", "--image-lost", "2"], "lost of a transport is 2,"),
-        (["holt"], "holt"),
+        (["holt"], "did you mean 'hold'?"),
+        ([str(Path(__file__).parent)], "lacks config.yaml"),
     ],
 )
 def test_mistakes_are_one_sentence(arguments, words, capsys):

@@ -137,7 +137,10 @@ def test_when_a_value_begins_with_a_dash_expect_it_taken_after_an_equals_sign() 
     ("arguments", "sentence"),
     [
         (["demo", "no_such"], "'no_such' is neither a folder nor shipped"),
-        (["demo", "--full", "--recipe", "no_such"], "no file config/recipes/no_such.yaml ships"),
+        (
+            ["demo", "--full", "--recipe", "no_such"],
+            "'no_such' is neither a file nor shipped in config/recipes",
+        ),
         (["demo", "--episodes", "0"], "the number of episodes is 0"),
         (["demo", "--seed", "-1"], "the first seed is -1"),
         (["demo", "--full", "--demonstrations", "1"], "the number of demonstrations is 1"),

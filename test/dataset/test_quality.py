@@ -317,6 +317,18 @@ def test_when_out_is_wrong_expect_status_2_and_a_sentence(tmp_path, capsys, out,
     assert not (tmp_path / out).exists()
 
 
+@pytest.mark.parametrize(
+    ("keep", "words"),
+    [("page.html", "the report is written"), ("page.json", "the report is written"), ("", "folder")],
+)
+def test_when_the_list_would_replace_something_expect_status_2(tmp_path, capsys, keep, words):
+    folder = write(tmp_path / "dataset", made_episodes()[:1])
+    out = tmp_path / "page.html"
+    assert main(["quality", str(folder), "--out", str(out), "--json", "--keep", str(tmp_path / keep)]) == 2
+    assert words in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_when_there_is_no_dataset_expect_status_2(tmp_path, capsys):
     assert main(["quality", str(tmp_path / "none"), "--out", str(tmp_path / "report.html")]) == 2
     assert "does not exist" in capsys.readouterr().err

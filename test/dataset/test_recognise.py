@@ -36,6 +36,7 @@ def given(tmp_path_factory):
     """One of each kind, and the embodiment file of the bags."""
     folder, senses = tmp_path_factory.mktemp("kinds"), Senses()
     bag = senses.write(folder / "bag", senses.all_messages(1.6))
+    shutil.copytree(bag, folder / "bags/1")
     convert([bag], folder / "own", senses.embodiment)
     (folder / "robot.yaml").write_text(senses.text)
     found = {
@@ -87,6 +88,7 @@ def test_a_remedy_that_is_followed_leads_further(kind, verb, given, tmp_path, ca
 
 
 def test_things_are_known_by_how_they_begin_whatever_their_name(given, tmp_path):
+    pytest.importorskip("h5py", reason="make setup EXTRAS=export")
     expected = {
         "bag folder": BAG,
         "bag file": BAG,
@@ -119,6 +121,14 @@ def test_a_folder_above_datasets_names_them(given, tmp_path, capsys):
     named = re.search(r"as '([^']+)'", said)
     assert named
     assert main(["import", named.group(1), "--out", str(tmp_path / "out")]) == 0
+
+
+@pytest.mark.parametrize("verb", ["import", "quality"])
+def test_a_folder_above_bags_names_the_verb_that_takes_them(verb, given, tmp_path, capsys):
+    assert main(arguments(verb, given["bag folder"].parent / "bags", given, tmp_path)) == 2
+    said = capsys.readouterr().err
+    assert "in it is a bag" in said
+    assert "`hpt convert`" in said
 
 
 def test_files_that_git_did_not_fetch_say_so(given, tmp_path, capsys):

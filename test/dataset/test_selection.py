@@ -37,6 +37,8 @@ def test_a_list_of_episodes_is_checked(tmp_path):
     path = tmp_path / "keep.json"
     path.write_text("[5, 2, 2]")
     assert read_episode_list(path) == (2, 5)
+    with pytest.raises(DatasetError, match=r"cannot be read \(No such file"):
+        read_episode_list(tmp_path / "none.json")
     path.write_text("[]")
     with pytest.raises(DatasetError, match="names none"):
         read_episode_list(path)

@@ -230,7 +230,7 @@ def test_quantiles_are_robust_to_outliers_and_keep_a_gripper_that_seldom_closes(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(datasets=[]), "the mixture's datasets are none, expected two or more; name them"),
+        (lambda d: d.update(datasets=[]), "the mixture has no datasets, expected two or more; name them"),
         (lambda d: d["datasets"].__delitem__(slice(1, None)), "has one dataset, .*slider', expected two or more; "),
         (lambda d: d["datasets"][0].update(weight=1.0), "gantry' of the mixture has no weight, but 1 of its 3"),
         (lambda d: [e.update(weight=0.0) for e in d["datasets"]], "sum of the weights of the mixture's datasets is 0"),

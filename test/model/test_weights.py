@@ -308,9 +308,12 @@ def test_when_nothing_is_there_expect_a_sentence(make_policy, tmp_path):
     torch.save({"weights": [1, 2]}, tmp_path / "list.pth")
     torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "other.pth")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "run/best").mkdir(parents=True)
+    (tmp_path / "run/best/model.safetensors").touch()
     for source, message in (
         (tmp_path / "no.pth", r"no\.pth' does not exist"),
         (tmp_path / "empty", r"empty' holds none of trunk\.pth"),
+        (tmp_path / "run", r"run' is a training run; give its checkpoint, '.*best'"),
         (tmp_path / "list.pth", r"no flat mapping of names to tensors"),
         (tmp_path / "other.pth", r"holds no HPT trunk.*it has conv\.weight"),
         ("https://example.org/trunk.pth", r"neither a path nor hf://"),

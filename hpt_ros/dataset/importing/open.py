@@ -52,6 +52,10 @@ def open_source(
     if below:
         kind = recognise(below[0])
         assert kind is not None  # find_below says so
+        if kind not in SOURCES:
+            raise DatasetError(
+                f"{str(root)!r} is no dataset, and {str(below[0])!r} in it is {kind.name}; {kind.remedy}"
+            )
         raise DatasetError(
             f"{str(root)!r} is no dataset, but {len(below)} lie below it; give one of them, as "
             f"{str(below[0])!r}, which is "
