@@ -111,6 +111,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.json",
         help="keep these alone, by their numbers in a conversion without this option, as of `hpt quality --keep`",
     )
+    add(
+        "--depth",
+        choices=("rows", "video"),
+        help="how depth is stored: in rows, to the millimetre (default), or as LeRobot's video of 12-bit codes, which "
+        "its tools edit: to within 1 mm up to 4 m and 2 mm up to 10 m, and no further",
+    )
     add("--workers", type=int, default=1, metavar="N", help="processes that convert side by side")
     add(
         "--ray",
@@ -162,6 +168,7 @@ def run(args: argparse.Namespace) -> int:
         episodes=read_episode_list(args.episodes) if args.episodes else None,
         measured=frozenset(args.measured),
         timing=Timing.parse(args.time, ignore_arrival=args.ignore_arrival),
+        depth=args.depth,
     )
     started = time.monotonic()
     with Terminal() as terminal:

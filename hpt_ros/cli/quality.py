@@ -210,7 +210,7 @@ def _pictures(
     from hpt_ros.cli.quality_thumbnail import thumbnail
     from hpt_ros.dataset import DatasetError
     from hpt_ros.dataset.quality.measure import measure_images
-    from hpt_ros.dataset.reader import decode_video
+    from hpt_ros.dataset.video_reader import decode_video
     from hpt_ros.errors import Code
 
     name = dataset.embodiment.image_streams[view].name

@@ -129,7 +129,7 @@ def _episode(dataset: Dataset, number: int) -> Episode:
 
 def _ticks(dataset: Dataset, episode: Episode) -> Iterator[list[Any]]:
     """Each tick's pictures, RGB uint8 (H, W, 3) per view; empty lists for a robot without cameras."""
-    from hpt_ros.dataset.reader import decode_video
+    from hpt_ros.dataset.video_reader import decode_video
 
     videos = [
         islice(decode_video(span.path, dataset.embodiment.tick_hz), span.first_frame, None)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from hpt_ros.dataset.conversion_report import read_report
+from hpt_ros.dataset.depth_codes import DEPTH_STORAGE, DepthCodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import (
     DATA,
@@ -52,6 +53,7 @@ class ExistingDataset:
         tasks: task texts by their index.
         statistics: of each episode, by feature.
         report: of its conversions.
+        depth: how its depth is stored, one of `DEPTH_STORAGE`; None if it has none.
     """
 
     folder: Path
@@ -60,6 +62,7 @@ class ExistingDataset:
     tasks: list[str]
     statistics: list[dict[str, FeatureStatistics]]
     report: Record
+    depth: str | None
 
     def has(self, bag: Path, identity: str) -> bool:
         """True if a bag went into it, or was left out for its outcome.
@@ -84,7 +87,7 @@ class ExistingDataset:
         return {Path(entry.text("source")).resolve() for entry in entries}
 
     def last_file(self, key: str = "") -> FileIndex:
-        """Return the last file of the data, or of the videos of an image feature."""
+        """Return the last file of the data, or of the videos of a feature."""
         return max(episode.videos[key].file if key else episode.data for episode in self.episodes)
 
     def link_into(self, folder: Path) -> None:
@@ -118,9 +121,18 @@ def open_existing(folder: Path, embodiment: Embodiment | None = None) -> Existin
         )
     info, report, tasks = read_info(folder), read_report(folder), read_tasks(folder)
     theirs = Embodiment.load(folder / EMBODIMENT)
-    check_features(info, theirs)
-    features = features_of(theirs)
-    keys = [name for name, feature in features.items() if feature.dtype == "video"]
+    features = check_features(info, theirs)
+    keys = [name for name, feature in features.items() if not feature.in_rows]
+    coded = [name for name, feature in features.items() if feature.coded]
+    if features != features_of(theirs, bool(coded)) or any(
+        info.features[name].codes != DepthCodes() for name in coded
+    ):
+        raise DatasetError(
+            f"{str(folder)!r} cannot be appended to: it stores depth otherwise than `hpt convert`; "
+            "convert all bags again"
+        )
+    has_depth = any(feature.coded for feature in features_of(theirs, coded=True).values())
+    depth = DEPTH_STORAGE[bool(coded)] if has_depth else None
     records = [row for path in parquet_files(folder, EPISODES) for row in read_rows(path, [], every=True)]
     episodes = [EpisodeRow.from_columns(record, keys) for record in records]
     rows = 0
@@ -145,7 +157,7 @@ def open_existing(folder: Path, embodiment: Embodiment | None = None) -> Existin
         raise report.wrong("recovered_bags", "a list")
     shapes = statistics_shapes(features)
     statistics = [_statistics(record, shapes) for record in records]
-    found = ExistingDataset(folder, episodes, rows, list(tasks.values()), statistics, report)
+    found = ExistingDataset(folder, episodes, rows, list(tasks.values()), statistics, report, depth)
     if embodiment is not None:
         require_match(
             embodiment, theirs, a_name="the bags", b_name=f"dataset {str(folder)!r}", settled="dataset"

@@ -25,6 +25,7 @@ from hpt_ros.dataset.layout import Feature
 from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_mapped
 from hpt_ros.dataset.recognise import unreadable
 from hpt_ros.dataset.tables import numbers
+from hpt_ros.dataset.video_reader import CodedVideos
 
 COLUMN_FORMAT = "hpt_ros/column/1"
 _BATCH_BYTES = 1 << 24  # read at a time while a large column is written out
@@ -40,6 +41,7 @@ class MappedColumns:
         features: name to feature of the large columns.
         rows: of all files.
         cache_root: folder that holds caches; beside the dataset if None.
+        coded: those of them that lie in videos of codes, not in the data files.
     """
 
     root: Path
@@ -47,6 +49,7 @@ class MappedColumns:
     features: Mapping[str, Feature]
     rows: int
     cache_root: str | Path | None
+    coded: Mapping[str, CodedVideos] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
     _opened: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -54,7 +57,7 @@ class MappedColumns:
         """Return the column, (N, *shape) of its dtype, read-only.
 
         Raises:
-            DatasetError: a data file is damaged, or the cache cannot be written.
+            DatasetError: a data file or video is damaged, or the cache cannot be written.
         """
         with self._lock:
             if name not in self._opened:
@@ -64,7 +67,12 @@ class MappedColumns:
     def _open(self, name: str) -> NDArray[Any]:
         feature = self.features[name]
         shape = (self.rows, *feature.shape)
-        digest = digest_of(self.files, self.root, COLUMN_FORMAT, name, feature.dtype, str(shape))
+        videos = self.coded.get(name)
+        settings = (COLUMN_FORMAT, name, feature.dtype, str(shape))
+        if videos is None:
+            digest = digest_of(self.files, self.root, *settings)
+        else:
+            digest = digest_of(videos.files, self.root, *settings, videos.settings(self.root))
         base = Path(self.cache_root) if self.cache_root is not None else cache_beside(self.root)
         stored = open_mapped(
             base / f"{name.rpartition('.')[2]}-{digest[:16]}",
@@ -79,6 +87,10 @@ class MappedColumns:
     def _write(self, path: Path, name: str, feature: Feature) -> tuple[int, ...]:
         dtype = np.dtype(feature.dtype)
         values = np.memmap(path, dtype=dtype, mode="w+", shape=(self.rows, *feature.shape))
+        if name in self.coded:
+            self.coded[name].write(values)
+            values.flush()
+            return self.rows, *feature.shape
         batch_rows = max(1, _BATCH_BYTES // (math.prod(feature.shape) * dtype.itemsize))
         row = 0
         for file in self.files:

@@ -2,20 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth as LeRobot stores it since version 0.6: videos of one channel whose 12 bits are codes of distances.
 
-Source of formula and defaults: `quantize_depth`, lerobot 0.6.1, datasets/depth_utils.py, and configs/video.py.
+Source of formula and defaults: `quantize_depth`, lerobot 0.6.1, datasets/depth_utils.py, and configs/video.py. Its
+defaults have steps of 1.2 mm at 0.01 m, 1.5 mm at 1 m and 4.4 mm at 10 m.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 CODES = (1 << 12) - 1  # the largest code
+DEPTH_STORAGE = ("rows", "video")  # of a dataset: exactly, or as codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +50,52 @@ class DepthCodes:
         if (
             not (codes.depth_min < codes.depth_max < math.inf)
             or codes.depth_min < 0
-            or (codes.use_log and low <= 0)
+            or (codes.use_log and not 0 < low < math.inf)
+            or not codes.ends()[0] < codes.ends()[1] < math.inf  # a shift so large that all codes are one
         ):
             raise ValueError(
                 f"depth from {codes.depth_min:g} to {codes.depth_max:g} m with a shift of {codes.shift:g} m"
             )
         return codes
 
+    def to_info(self) -> dict[str, Any]:
+        """Return what `from_info` reads."""
+        return {f"video.{field.name}": getattr(self, field.name) for field in fields(self)}
+
+    def encode(self, depth_mm: NDArray[np.uint16]) -> NDArray[np.uint16]:
+        """Return the nearest codes of distances; the first is what was not measured too, the last all beyond."""
+        found: NDArray[np.uint16] = _code_table(self)[depth_mm]
+        return found
+
     def millimetres(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.uint16]:
         """Return the distances of codes, uint16 in mm; the first code is 0, since what was not measured has it too."""
-        low, high = self.depth_min, self.depth_max
-        if self.use_log:
-            low, high = math.log(low + self.shift), math.log(high + self.shift)
-        metres = low + (high - low) / CODES * np.arange(CODES + 1, dtype=np.float64)
-        if self.use_log:
-            metres = np.exp(metres) - self.shift
-        table = np.clip(np.rint(1000.0 * metres), 0, 0xFFFF).astype(np.uint16)
-        table[0] = 0
-        found: NDArray[np.uint16] = table[np.minimum(codes, CODES)]
+        found: NDArray[np.uint16] = _distance_table(self)[np.minimum(codes, CODES)]
         return found
+
+    def ends(self) -> tuple[float, float]:
+        """Return where the first and the last code lie on the scale that codes are evenly spread over."""
+        if self.use_log:
+            return math.log(self.depth_min + self.shift), math.log(self.depth_max + self.shift)
+        return self.depth_min, self.depth_max
+
+
+@functools.lru_cache(maxsize=8)
+def _code_table(codes: DepthCodes) -> NDArray[np.uint16]:
+    """Return the code of each distance in mm that 16 bits hold."""
+    low, high = codes.ends()
+    places = np.arange(1 << 16) / 1000.0
+    if codes.use_log:
+        places = np.log(np.maximum(places + codes.shift, 1e-9))  # a shift may be negative
+    return np.rint((places - low) / (high - low) * CODES).clip(0, CODES).astype(np.uint16)
+
+
+@functools.lru_cache(maxsize=8)
+def _distance_table(codes: DepthCodes) -> NDArray[np.uint16]:
+    """Return the distance in mm of each code."""
+    low, high = codes.ends()
+    metres = low + (high - low) / CODES * np.arange(CODES + 1, dtype=np.float64)
+    if codes.use_log:
+        metres = np.exp(metres) - codes.shift
+    table = np.clip(np.rint(1000.0 * metres), 0, 0xFFFF).astype(np.uint16)
+    table[0] = 0
+    return table

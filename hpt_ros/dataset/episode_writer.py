@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import LABELS, Feature, features_of, integer_fps
 from hpt_ros.dataset.statistics import FeatureStatistics, vector_statistics
@@ -29,7 +30,7 @@ class EpisodeData:
         task: task text.
         length: number of ticks.
         vectors: feature name to float32 (length, dim), and label to its dtype, (length, 1).
-        segments: image stream name to its encoded segment.
+        segments: name of a stream that is stored as a video to its encoded segment.
         arrays: feature name of a large array to the file of its values, C order, without a header.
         statistics: feature name to its statistics, for all but the counters.
     """
@@ -56,23 +57,32 @@ class EpisodeWriter:
         embodiment: the robot.
         task: task text.
         labels: those of `layout.LABELS` that a tick has.
+        coded: depth is stored as a video of codes.
     """
 
     def __init__(
-        self, folder: Path, stem: str, embodiment: Embodiment, task: str, labels: Sequence[str] = ()
+        self,
+        folder: Path,
+        stem: str,
+        embodiment: Embodiment,
+        task: str,
+        labels: Sequence[str] = (),
+        *,
+        coded: bool = False,
     ) -> None:
         self._task = task
         self._length = 0
-        self._features = features_of(embodiment)
+        self._features = features_of(embodiment, coded)
         self._features |= {name: Feature("label", "", LABELS[name], (1,)) for name in labels}
         self._vectors: dict[str, list[NDArray[Any]]] = {}
         self._videos: dict[str, BackgroundWriter] = {}
         self._files: dict[str, tuple[Path, BinaryIO]] = {}
         fps = integer_fps(embodiment)
         for name, feature in self._features.items():
-            if feature.is_video:
+            if not feature.in_rows:
                 path = folder / f"{stem}-{feature.stream}.mp4"
-                self._videos[name] = BackgroundWriter(path, fps, feature.shape[0], feature.shape[1])
+                codes = DepthCodes() if feature.coded else None
+                self._videos[name] = BackgroundWriter(path, fps, feature.shape[0], feature.shape[1], codes)
             elif feature.is_large:
                 path = folder / f"{stem}-{feature.stream}.bin"
                 self._files[name] = path, path.open("wb")

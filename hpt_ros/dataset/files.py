@@ -23,17 +23,26 @@ from hpt_ros.dataset.layout import (
     VIDEO_FILE_MB,
     VIDEO_PATH,
     FileIndex,
-    image_feature,
+    features_of,
 )
-from hpt_ros.dataset.video import Concatenation
+from hpt_ros.dataset.video import LEAST_CODED_PX, Concatenation
 from hpt_ros.embodiment import Embodiment
 
 _MB = 1024 * 1024
 _GROUP_MB = 32  # rows of large arrays written at a time
 
 
-def check_video_sizes(embodiment: Embodiment) -> None:
-    """Raise DatasetError if a stream's size cannot be encoded: H.264 with halved colour needs even sizes."""
+def check_video_sizes(embodiment: Embodiment, coded: bool = False) -> None:
+    """Raise DatasetError if a stream's size cannot be encoded: H.264 with halved colour needs even sizes.
+
+    With `coded`, depth is encoded as well, by an encoder that takes no images of fewer than `LEAST_CODED_PX`.
+    """
+    for name, feature in features_of(embodiment, coded).items():
+        if feature.coded and min(feature.shape) < LEAST_CODED_PX:
+            raise DatasetError(
+                f"feature {name!r} has depth of {feature.shape[0]}x{feature.shape[1]}, but its video needs at least "
+                f"{LEAST_CODED_PX} pixels either way; change the size in the embodiment file, or keep depth in rows"
+            )
     for stream in embodiment.image_streams:
         assert stream.image is not None
         if stream.image.height % 2 or stream.image.width % 2:
@@ -82,10 +91,10 @@ class DataFiles:
 
 
 class VideoFiles:
-    """mp4 files of one image stream; an episode lies in one of them."""
+    """mp4 files of one feature; an episode lies in one of them."""
 
-    def __init__(self, folder: Path, name: str, fps: int, last: FileIndex | None = None) -> None:
-        self._folder, self._key, self._fps = folder, image_feature(name), fps
+    def __init__(self, folder: Path, key: str, fps: int, last: FileIndex | None = None) -> None:
+        self._folder, self._key, self._fps = folder, key, fps
         self._index = FileIndex(0, 0) if last is None else last.after()
         self._file: Concatenation | None = None
 

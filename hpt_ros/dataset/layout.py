@@ -63,21 +63,28 @@ class Feature:
         stream: the stream's name; empty where all streams of the modality are joined.
         dtype: "video", or numpy's name.
         shape: of one tick's value.
+        coded: its values are uint16 distances that the dataset stores as a video of `DepthCodes`.
     """
 
     modality: str
     stream: str
     dtype: str
     shape: tuple[int, ...]
+    coded: bool = False
 
     @property
     def is_video(self) -> bool:
-        """Whether it is stored as frames, not as a column."""
+        """Whether its values are the frames of a colour video."""
         return self.dtype == VIDEO
 
     @property
+    def in_rows(self) -> bool:
+        """Whether it is stored as a column of the data files, not in a video."""
+        return not (self.is_video or self.coded)
+
+    @property
     def is_large(self) -> bool:
-        """Whether its column is one of arrays of several axes, which an hour of does not fit into memory."""
+        """Whether its values are arrays of several axes, which an hour of does not fit into memory."""
         return not self.is_video and len(self.shape) > 1
 
 
@@ -96,8 +103,8 @@ def image_feature(stream_name: str) -> str:
     return stream_feature("image", stream_name)
 
 
-def features_of(embodiment: Embodiment) -> dict[str, Feature]:
-    """Return the robot's features by name.
+def features_of(embodiment: Embodiment, coded: bool = False) -> dict[str, Feature]:
+    """Return the robot's features by name; `coded` where the dataset stores as codes what may be stored so.
 
     One per stream whose samples lie side by side with others, one vector each of modalities that are joined, and the
     action. The task's text is no feature: datasets keep it per episode.
@@ -107,20 +114,18 @@ def features_of(embodiment: Embodiment) -> dict[str, Feature]:
         name, dtype, streams = modality.name, modality.stored_as, embodiment.streams_of(modality.name)
         if modality.layout is Layout.STACKED:
             for stream in streams:
-                found[stream_feature(name, stream.name)] = Feature(name, stream.name, dtype, stream.shape)
+                found[stream_feature(name, stream.name)] = Feature(
+                    name, stream.name, dtype, stream.shape, coded and modality.coded
+                )
         elif modality.layout is Layout.JOINED:
             found[joined_feature(name)] = Feature(name, "", dtype, modality.shape(streams))
     found[ACTION] = Feature("action", "", "float32", (embodiment.action.dim,))
     return found
 
 
-def data_schema(embodiment: Embodiment, labels: Iterable[str] = ()) -> pa.Schema:
+def data_schema(features: Mapping[str, Feature], labels: Iterable[str] = ()) -> pa.Schema:
     """Return the columns of the data files; `labels` are those of `LABELS` that there are."""
-    fields = [
-        pa.field(name, _column_type(feature))
-        for name, feature in features_of(embodiment).items()
-        if not feature.is_video
-    ]
+    fields = [pa.field(name, _column_type(feature)) for name, feature in features.items() if feature.in_rows]
     columns = {**{name: LABELS[name] for name in labels}, **COUNTERS}
     fields += [pa.field(name, pa.from_numpy_dtype(np.dtype(dtype))) for name, dtype in columns.items()]
     return pa.schema(fields)
@@ -215,7 +220,7 @@ class EpisodeRow:
         length: its ticks.
         start, stop: its rows in all data files, one after another.
         data: its data file.
-        videos: image feature to where its frames begin.
+        videos: feature that is stored as a video to where its frames begin.
     """
 
     index: int
@@ -245,7 +250,7 @@ class EpisodeRow:
 
     @staticmethod
     def column_names(keys: Iterable[str]) -> list[str]:
-        """Return the columns that `from_columns` reads; `keys` are the image features."""
+        """Return the columns that `from_columns` reads; `keys` are the features that are stored as videos."""
         video = ("chunk_index", "file_index", "from_timestamp")
         return [
             *("episode_index", "tasks", "length", "dataset_from_index", "dataset_to_index"),

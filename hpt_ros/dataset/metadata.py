@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What a LeRobotDataset v3.0 states of itself: ``meta/info.json``, tasks and this project's files; made and checked."""
+"""What a LeRobotDataset v3.0 states of itself: ``meta/info.json``, tasks and this project's files; read and checked."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +18,20 @@ from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import (
     ACTION,
-    COUNTERS,
-    DATA_FILE_MB,
-    DATA_PATH,
     EMBODIMENT,
     EPISODES,
     FILES_PER_CHUNK,
     INFO,
-    LABELS,
     TASKS,
     VERSION,
-    VIDEO_FILE_MB,
-    VIDEO_PATH,
+    VIDEO,
+    Feature,
     features_of,
-    integer_fps,
     joined_feature,
     parquet_files,
 )  # fmt: skip
 from hpt_ros.dataset.recognise import find_below, recognise
 from hpt_ros.dataset.tables import Record, read_json, read_rows
-from hpt_ros.dataset.video import CODEC_NAME, PIXEL_FORMAT
 from hpt_ros.embodiment import Embodiment, require_match
 from hpt_ros.errors import did_you_mean
 from hpt_ros.modalities import Layout
@@ -236,59 +230,6 @@ def _flat_list(names: Any) -> list[str]:
     return [name for part in names for name in _flat_list(part)] if isinstance(names, list) else []
 
 
-def make_info(
-    embodiment: Embodiment, episodes: int, frames: int, tasks: int, labels: Iterable[str] = ()
-) -> dict[str, Any]:
-    """Return ``meta/info.json`` of a dataset of so many episodes, frames and tasks, with some of `LABELS`."""
-    fps = integer_fps(embodiment)
-    names = {modality.name: list(modality.axes) for modality in embodiment.modalities}
-    names["action"] = list(embodiment.action.names)
-    features: dict[str, Any] = {}
-    for key, feature in features_of(embodiment).items():
-        elements = (
-            embodiment.stream(feature.stream).names
-            if feature.stream
-            else embodiment.names_of(feature.modality)
-        )
-        features[key] = {
-            "dtype": feature.dtype,
-            "shape": list(feature.shape),
-            "names": names[feature.modality] or list(elements),
-        }
-        if feature.is_video:
-            features[key]["info"] = _video_info(feature.shape[0], feature.shape[1], fps)
-    for name, dtype in {**{name: LABELS[name] for name in labels}, **COUNTERS}.items():
-        features[name] = {"dtype": dtype, "shape": [1], "names": None}
-    return {
-        "codebase_version": VERSION,
-        "robot_type": embodiment.name,
-        "total_episodes": episodes,
-        "total_frames": frames,
-        "total_tasks": tasks,
-        "chunks_size": FILES_PER_CHUNK,
-        "data_files_size_in_mb": DATA_FILE_MB,
-        "video_files_size_in_mb": VIDEO_FILE_MB,
-        "fps": fps,
-        "splits": {"train": f"0:{episodes}"},
-        "data_path": DATA_PATH,
-        "video_path": VIDEO_PATH if embodiment.image_streams else None,
-        "features": features,
-    }
-
-
-def _video_info(height: int, width: int, fps: int) -> dict[str, Any]:
-    return {
-        "video.height": height,
-        "video.width": width,
-        "video.codec": CODEC_NAME,
-        "video.pix_fmt": PIXEL_FORMAT,
-        "video.is_depth_map": False,
-        "video.fps": fps,
-        "video.channels": 3,
-        "has_audio": False,
-    }
-
-
 def read_embodiment(root: Path, given: Embodiment | None) -> Embodiment:
     """Return the robot: `given`, which must agree with the one that the dataset carries, or that one.
 
@@ -365,8 +306,8 @@ def read_image_sizes(root: Path) -> dict[str, list[list[int]]]:
     return found
 
 
-def check_features(info: Info, robot: Embodiment) -> None:
-    """Check that rate, features, shapes, dtypes and names are the embodiment's.
+def check_features(info: Info, robot: Embodiment) -> dict[str, Feature]:
+    """Check that rate, features, shapes, dtypes and names are the embodiment's; return them as they are stored.
 
     Raises:
         DatasetError: they are not; both values are named.
@@ -390,7 +331,8 @@ def check_features(info: Info, robot: Embodiment) -> None:
         if modality.layout is Layout.JOINED
     }
     names[ACTION] = list(robot.action.names)
-    for key, wanted in features_of(robot).items():
+    found = {}
+    for key, wanted in features_of(robot, coded=True).items():
         feature = info.features.get(key)
         if feature is None:
             raise DatasetError(
@@ -398,6 +340,9 @@ def check_features(info: Info, robot: Embodiment) -> None:
                 f"{', '.join(info.features)}{did_you_mean(key, info.features)}"
             )
         dtype, shape = wanted.dtype, wanted.shape
+        found[key] = replace(wanted, coded=wanted.coded and feature.codes is not None)
+        if found[key].coded:
+            dtype, shape = VIDEO, (*shape, 1)
         if feature.dtype != dtype or feature.shape != shape:
             raise DatasetError(
                 f"{where} has feature {key!r} of dtype {feature.dtype!r} and shape {list(feature.shape)}, but "
@@ -408,6 +353,7 @@ def check_features(info: Info, robot: Embodiment) -> None:
                 f"{where} has {key} names {list(feature.names)}, but embodiment {robot.name!r} has {names[key]}; order "
                 "counts: use files of the same robot"
             )
+    return found
 
 
 def path_inside(root: Path, relative: str) -> Path:

@@ -17,13 +17,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import av
-import av.error
 import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.columns import LazyArrays, MappedColumns, read_vectors
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES
+from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import (
     ACTION,
@@ -33,14 +32,13 @@ from hpt_ros.dataset.layout import (
     LABELS,
     STATE,
     EpisodeRow,
-    features_of,
-    image_feature,
+    Feature,
     parquet_files,
 )
 from hpt_ros.dataset.metadata import Info, check_features, read_action_source, read_embodiment, read_info
-from hpt_ros.dataset.recognise import unreadable
 from hpt_ros.dataset.selection import check_known
 from hpt_ros.dataset.tables import integers, numbers, read_parquet, read_rows
+from hpt_ros.dataset.video_reader import CodedVideos, decode_video
 from hpt_ros.embodiment import Embodiment
 
 
@@ -61,6 +59,9 @@ class Episode:
     stop: int
     task: str
     videos: tuple[VideoSpan, ...]  # in the embodiment's view order
+    coded: Mapping[str, VideoSpan] = field(
+        default_factory=dict
+    )  # feature that is a video of codes to its frames
 
     @property
     def length(self) -> int:
@@ -114,6 +115,11 @@ class Dataset:
             return stream.image.height, stream.image.width
         return 0, 0
 
+    @property
+    def coded(self) -> bool:
+        """Whether its depth is stored as a video of codes."""
+        return any(episode.coded for episode in self.episodes)
+
     def summary(self) -> str:
         """Return one line for people: episodes, ticks, minutes, views."""
         minutes = self.length * self.embodiment.dt_s / 60
@@ -147,10 +153,10 @@ def open_dataset(
     root = Path(root)
     info = read_info(root)
     robot = read_embodiment(root, embodiment)
-    check_features(info, robot)
-    episodes, meta_files = _read_episodes(info, robot)
-    state, action, arrays, labels, data_files = _read_data(info, robot, episodes, cache_root)
-    videos = {span.path for episode in episodes for span in episode.videos}
+    features = check_features(info, robot)
+    episodes, meta_files = _read_episodes(info, features)
+    state, action, arrays, labels, data_files = _read_data(info, features, episodes, cache_root)
+    videos = {span.path for episode in episodes for span in (*episode.videos, *episode.coded.values())}
     for path in sorted(videos):
         if not path.is_file():
             raise DatasetError(
@@ -159,26 +165,6 @@ def open_dataset(
             )
     files = tuple(sorted({root / INFO, *meta_files, *data_files, *videos}))
     return Dataset(root, robot, episodes, state, action, files, arrays, read_action_source(root), labels)
-
-
-def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
-    """Yield all frames of a video in order, RGB (H, W, 3), all of one size.
-
-    Raises:
-        DatasetError: unreadable, damaged, or frames that do not follow one another at `fps`.
-    """
-    try:
-        with av.open(str(path)) as container:
-            container.streams.video[0].thread_type = "AUTO"
-            for number, frame in enumerate(container.decode(video=0)):
-                if frame.time is None or abs(frame.time - number / fps) > 0.5 / fps:
-                    raise DatasetError(
-                        f"video {str(path)!r} has frame {number} at {frame.time} s, but {number / fps:g} s was "
-                        f"expected at {fps:g} frames per second; write it with a constant rate"
-                    )
-                yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-    except (av.error.FFmpegError, IndexError, OSError) as error:
-        raise unreadable(path, "decoded", error) from error
 
 
 def episodes_with_frames(
@@ -200,34 +186,38 @@ def episodes_with_frames(
         yield episode, frames
 
 
-def _read_episodes(info: Info, robot: Embodiment) -> tuple[tuple[Episode, ...], tuple[Path, ...]]:
+def _read_episodes(
+    info: Info, features: Mapping[str, Feature]
+) -> tuple[tuple[Episode, ...], tuple[Path, ...]]:
     root = info.root
     files = parquet_files(root, EPISODES)
     if not files:
         raise DatasetError(
             f"dataset {str(root)!r} has no file in {EPISODES!r}; copy the dataset again or convert its bags again"
         )
-    keys = [image_feature(stream.name) for stream in robot.image_streams]
+    keys = [name for name, feature in features.items() if not feature.in_rows]
     columns = EpisodeRow.column_names(keys)
     rows = [EpisodeRow.from_columns(row, keys) for path in files for row in read_rows(path, columns)]
     rows.sort(key=lambda row: row.start)
     episodes: list[Episode] = []
     expected = 0
     for row in rows:
-        spans = tuple(
-            VideoSpan(
+        spans = {
+            key: VideoSpan(
                 info.fill_path("video_path", video_key=key, **video.file.values()),
                 round(video.from_s * info.fps),
             )
             for key, video in row.videos.items()
-        )
+        }
+        coded = {key: span for key, span in spans.items() if features[key].coded}
+        views = tuple(span for key, span in spans.items() if key not in coded)
         tasks = row.tasks or ("",)
         if len(tasks) > 1:
             raise DatasetError(
                 f"dataset {str(root)!r}, episode {row.index} has the tasks {', '.join(map(repr, tasks))}, "
                 "but one task an episode was expected; split the episode where its task changes"
             )
-        episode = Episode(row.index, row.start, row.stop, tasks[0], spans)
+        episode = Episode(row.index, row.start, row.stop, tasks[0], views, coded)
         if episode.start != expected or episode.length != row.length or episode.length < 1:
             raise DatasetError(
                 f"dataset {str(root)!r}, episode {episode.index} has rows {episode.start} to {episode.stop} and length "
@@ -245,7 +235,7 @@ def _read_episodes(info: Info, robot: Embodiment) -> tuple[tuple[Episode, ...], 
 
 def _read_data(
     info: Info,
-    robot: Embodiment,
+    features: Mapping[str, Feature],
     episodes: tuple[Episode, ...],
     cache_root: str | Path | None,
 ) -> tuple[
@@ -258,13 +248,11 @@ def _read_data(
     root = info.root
     # Row order is the global index; the files of v3.0 are numbered in that order.
     files = parquet_files(root, DATA)
-    features = features_of(robot)
-    held = [name for name, feature in features.items() if not (feature.is_video or feature.is_large)]
+    held = [name for name, feature in features.items() if feature.in_rows and not feature.is_large]
     large = {name: feature for name, feature in features.items() if feature.is_large}
+    also = tuple(name for name, feature in large.items() if feature.in_rows)
     labelled = [name for name in LABELS if name in info.features]
-    tables = [
-        read_parquet(path, ["index", "episode_index", *held, *labelled], also=tuple(large)) for path in files
-    ]
+    tables = [read_parquet(path, ["index", "episode_index", *held, *labelled], also=also) for path in files]
     total = sum(table.num_rows for table in tables)
     if total != info.total_frames:
         raise DatasetError(
@@ -289,7 +277,19 @@ def _read_data(
     action = vectors.pop(ACTION)
     # An embodiment without proprioception has a state of no numbers.
     state = vectors.pop(STATE, np.zeros((total, 0), dtype=np.float32))
-    arrays = LazyArrays(vectors, MappedColumns(root, files, large, total, cache_root))
+    coded = {
+        name: CodedVideos(
+            info.features[name].codes or DepthCodes(),
+            info.fps,
+            [
+                (item.coded[name].path, item.coded[name].first_frame, item.start, item.length)
+                for item in episodes
+            ],
+        )
+        for name, feature in large.items()
+        if feature.coded
+    }
+    arrays = LazyArrays(vectors, MappedColumns(root, files, large, total, cache_root, coded))
     labels = {
         name: np.concatenate([numbers(table, name, 1, where)[:, 0] for table in tables]).astype(LABELS[name])
         for name in labelled

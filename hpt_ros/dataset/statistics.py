@@ -4,8 +4,8 @@
 
 A feature's statistics are ``min, max, mean, std, count`` and the quantiles ``q01, q10, q50, q90, q99``; vectors have
 shape (dim,), images, scaled to 0..1 per channel, (3, 1, 1); ``count`` is the number of frames, shape (1,).
-Depth has one of each for all pixels, shape (1, 1), and point clouds one per axis, (1, 3): either broadcasts to
-the feature's own shape, at a thousandth of the size of a figure for every pixel.
+Depth has one of each for all pixels, shape (1, 1), or (1, 1, 1) where it is stored as a video, and point clouds one per
+axis, (1, 3): either broadcasts to the feature's own shape, at a thousandth of the size of a figure for every pixel.
 Over episodes, as LeRobot does: exact for all but the quantiles, which are means weighted by count, and depth, whose
 episodes count by their frames although the share of measured pixels may differ.
 """
@@ -34,7 +34,10 @@ _CHANNEL_PLACES = np.array([0, 256, 512], np.uint16)
 
 def statistics_shapes(features: Mapping[str, Feature]) -> dict[str, dict[str, tuple[int, ...]]]:
     """Return the shape of each figure of an episode's statistics, by column of the data and name of the figure."""
-    shapes = {name: _SHAPES.get(feature.modality, feature.shape) for name, feature in features.items()}
+    shapes = {
+        name: (1, 1, 1) if feature.coded else _SHAPES.get(feature.modality, feature.shape)
+        for name, feature in features.items()
+    }
     shapes |= dict.fromkeys(COUNTERS, (1,))
     return {
         name: {**dict.fromkeys(("min", "max", "mean", "std", *QUANTILES), shape), "count": (1,)}
@@ -94,29 +97,51 @@ class ImageStatistics:
         return shaped
 
 
+@dataclass
+class DepthStatistics:
+    """Statistics of the measured pixels of depth images, in mm, with so many axes; zeros without any."""
+
+    frames: int = 0
+    axes: int = 2
+    _histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1 << 16, np.int64))
+
+    def add(self, depth_mm: NDArray[np.uint16]) -> None:
+        """Count an image, uint16 (height, width)."""
+        counts = np.bincount(depth_mm.reshape(-1))
+        self._histogram[: len(counts)] += counts
+        self.frames += 1
+
+    def result(self) -> FeatureStatistics:
+        """Return the statistics."""
+        histogram = self._histogram.copy()
+        histogram[0] = 0  # nothing was measured there
+        levels = np.flatnonzero(histogram)
+        counts = histogram[levels]
+        if not len(levels):
+            levels, counts = np.zeros(1, np.int64), np.ones(1, np.int64)
+        mean = (counts @ levels) / counts.sum()
+        result = {
+            "min": levels[0],
+            "max": levels[-1],
+            "mean": mean,
+            "std": np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()),
+        }
+        cumulated = np.cumsum(counts) / counts.sum()
+        for key, quantile in QUANTILES.items():
+            result[key] = levels[np.argmax(cumulated >= quantile - 1e-12)]
+        shaped: FeatureStatistics = {
+            key: np.full((1,) * self.axes, float(value)) for key, value in result.items()
+        }
+        shaped["count"] = np.array([self.frames])
+        return shaped
+
+
 def depth_statistics(images: NDArray[np.uint16]) -> FeatureStatistics:
     """Return the statistics of depth images (length, height, width), mm, over measured pixels; zeros without any."""
-    histogram = np.zeros(1 << 16, np.int64)
+    statistics = DepthStatistics()
     for image in images:
-        histogram += np.bincount(image.reshape(-1), minlength=1 << 16)
-    histogram[0] = 0  # nothing was measured there
-    levels = np.flatnonzero(histogram)
-    counts = histogram[levels]
-    if not len(levels):
-        levels, counts = np.zeros(1, np.int64), np.ones(1, np.int64)
-    mean = (counts @ levels) / counts.sum()
-    result = {
-        "min": levels[0],
-        "max": levels[-1],
-        "mean": mean,
-        "std": np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()),
-    }
-    cumulated = np.cumsum(counts) / counts.sum()
-    for key, quantile in QUANTILES.items():
-        result[key] = levels[np.argmax(cumulated >= quantile - 1e-12)]
-    shaped: FeatureStatistics = {key: np.full((1, 1), float(value)) for key, value in result.items()}
-    shaped["count"] = np.array([len(images)])
-    return shaped
+        statistics.add(image)
+    return statistics.result()
 
 
 def array_statistics(arrays: NDArray[Any]) -> FeatureStatistics:

@@ -93,7 +93,9 @@ def trim_dataset(
     columns |= {name: values[:, None] for name, values in dataset.labels.items()}
     ends = find_ends(dataset, longest_rest_s)
     report = _shifted(read_report(dataset.root).values, {end.episode: end for end in ends}, robot.dt_s)
-    with DatasetWriter(out, robot, overwrite=overwrite, labels=tuple(dataset.labels)) as writer:
+    with DatasetWriter(
+        out, robot, overwrite=overwrite, labels=tuple(dataset.labels), coded=dataset.coded
+    ) as writer:
         for (episode, frames), end in zip(episodes_with_frames(dataset), ends, strict=True):
             written = writer.episode(episode.task)
             try:

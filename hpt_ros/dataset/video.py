@@ -1,11 +1,13 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""H.264 video of a dataset: frames in, one segment a span; segments appended to a file without encoding again."""
+"""Video of a dataset: frames in, one segment a span; segments appended to a file without encoding again."""
 
 from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -15,37 +17,85 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.statistics import ImageStatistics
+from hpt_ros.dataset.statistics import DepthStatistics, ImageStatistics
 
-CODEC, CODEC_NAME, PIXEL_FORMAT = "libx264", "h264", "yuv420p"
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How frames are encoded.
+
+    Attributes:
+        codec: FFmpeg's encoder.
+        name: the stream's codec, as ``meta/info.json`` states it.
+        pixel_format: of the encoded frames.
+        options: the encoder's.
+        source: pixel format of the arrays that come in.
+    """
+
+    codec: str
+    name: str
+    pixel_format: str
+    options: Mapping[str, str]
+    source: str
+
+
 # crf 18: visually lossless for x264. A key frame every 5 frames keeps random access cheap. No B-frames: the frame at
 # time k / fps is then the k-th packet, with no offset in the container. One thread: the bytes do not depend on the
 # number of cores, and many bags are converted side by side anyway.
-OPTIONS = {"crf": "18", "preset": "veryfast", "g": "5", "bf": "0", "threads": "1"}
+COLOUR = Encoding(
+    "libx264",
+    "h264",
+    "yuv420p",
+    {"crf": "18", "preset": "veryfast", "g": "5", "bf": "0", "threads": "1"},
+    "rgb24",
+)
+# As lerobot 0.6 stores depth (`DepthEncoderConfig`, configs/video.py): without loss, a key frame every 2 frames.
+DEPTH_KEY_EVERY, DEPTH_LOSSLESS = 2, "lossless=1"
+DEPTH = Encoding(
+    "libx265",
+    "hevc",
+    "gray12le",
+    {
+        "preset": "veryfast",
+        "g": str(DEPTH_KEY_EVERY),
+        "x265-params": f"{DEPTH_LOSSLESS}:bframes=0:open-gop=0:pools=none:frame-threads=1:log-level=error",
+    },
+    "gray12le",
+)
+LEAST_CODED_PX = 16  # x265 takes no smaller images
 # Frames that wait for an encoder's thread: enough for uneven reading, few enough to stay small.
 AHEAD = 8
 
 
 class SegmentWriter:
-    """Encodes RGB frames of one size to an mp4 file."""
+    """Encodes frames of one size to an mp4 file."""
 
-    def __init__(self, path: Path, fps: int, height: int, width: int) -> None:
+    def __init__(self, path: Path, fps: int, height: int, width: int, encoding: Encoding = COLOUR) -> None:
         self.path = path
         self.frames = 0
         self._container: Any = av.open(str(path), "w", format="mp4")
-        self._stream = cast(Any, self._container.add_stream(CODEC, rate=fps, options=OPTIONS))
+        self._stream = cast(
+            Any, self._container.add_stream(encoding.codec, rate=fps, options=dict(encoding.options))
+        )
         self._stream.height, self._stream.width = height, width
-        self._stream.pix_fmt = PIXEL_FORMAT
+        self._stream.pix_fmt = encoding.pixel_format
         self._stream.codec_context.time_base = Fraction(1, fps)
-        self._fps = fps
+        self._fps, self._encoding = fps, encoding
         # One for all frames: it is costly to set up. The encoder's own would use as many threads as there are cores.
         self._reformatter = VideoReformatter()
 
-    def add(self, rgb: NDArray[np.uint8]) -> None:
-        """Encode the next frame, uint8 RGB (height, width, 3)."""
-        image = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), format="rgb24")  # no copy
-        frame = self._reformatter.reformat(image, format=PIXEL_FORMAT, threads=1)
+    def add(self, pixels: NDArray[Any]) -> None:
+        """Encode the next frame: uint8 RGB (height, width, 3), or uint16 codes (height, width) of depth."""
+        encoding = self._encoding
+        if encoding.source == encoding.pixel_format:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=encoding.source)
+        else:
+            image = av.VideoFrame.from_numpy_buffer(
+                np.ascontiguousarray(pixels), format=encoding.source
+            )  # no copy
+            frame = self._reformatter.reformat(image, format=encoding.pixel_format, threads=1)
         frame.pts, frame.time_base = self.frames, Fraction(1, self._fps)
         self._container.mux(self._stream.encode(frame))
         self.frames += 1
@@ -65,26 +115,32 @@ class BackgroundWriter:
     """A `SegmentWriter` in a thread of its own, so that encoding goes on while the next images are read.
 
     FFmpeg lets other threads of Python run while it works. The bytes are the same; at most `AHEAD` frames wait. The
-    thread counts what the images' statistics need as well; they are complete after `close`.
+    thread counts what the images' statistics need as well; they are complete after `close`. With `codes`, its frames
+    are depth, and their statistics those of what will be read back.
     """
 
-    def __init__(self, path: Path, fps: int, height: int, width: int) -> None:
+    def __init__(
+        self, path: Path, fps: int, height: int, width: int, codes: DepthCodes | None = None
+    ) -> None:
         self.path = path
-        self.statistics = ImageStatistics()
-        self._segment = SegmentWriter(path, fps, height, width)
-        self._queue: queue.Queue[NDArray[np.uint8] | None] = queue.Queue(AHEAD)
+        self.statistics: ImageStatistics | DepthStatistics = (
+            ImageStatistics() if codes is None else DepthStatistics(axes=3)
+        )
+        self._codes = codes
+        self._segment = SegmentWriter(path, fps, height, width, COLOUR if codes is None else DEPTH)
+        self._queue: queue.Queue[NDArray[Any] | None] = queue.Queue(AHEAD)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="hpt-encoder", daemon=True)
         self._thread.start()
 
-    def add(self, rgb: NDArray[np.uint8]) -> None:
-        """Hand over the next frame, uint8 RGB (height, width, 3), which must not change any more.
+    def add(self, pixels: NDArray[Any]) -> None:
+        """Hand over the next frame, which must not change any more: uint8 RGB (height, width, 3), or uint16 mm.
 
         Raises what encoding an earlier frame raised.
         """
         if self._error is not None:
             raise self._error
-        self._queue.put(rgb)
+        self._queue.put(pixels)
 
     def close(self) -> None:
         """Wait for the encoder and finish the file; raises what encoding raised."""
@@ -104,15 +160,23 @@ class BackgroundWriter:
             self._thread.join()
 
     def _run(self) -> None:
-        while (rgb := self._queue.get()) is not None:
+        while (pixels := self._queue.get()) is not None:
             if self._error is None:
                 try:
-                    self._segment.add(rgb)
-                    self.statistics.add(rgb)
+                    frame, counted = self._prepared(pixels)
+                    self._segment.add(frame)
+                    self.statistics.add(counted)
                 except (
                     BaseException
                 ) as error:  # raised in the caller's thread; the rest is only taken off the queue
                     self._error = error
+
+    def _prepared(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return what is encoded, and what will be read back, but for the loss of colour video."""
+        if self._codes is None:
+            return pixels, pixels
+        codes = self._codes.encode(pixels)
+        return codes, self._codes.millimetres(codes)
 
 
 class Concatenation:

@@ -34,6 +34,7 @@ from hpt_ros.dataset.files import (
     write_json,
     write_tasks,
 )
+from hpt_ros.dataset.info import make_info
 from hpt_ros.dataset.layout import (
     ACTION,
     EMBODIMENT,
@@ -49,13 +50,11 @@ from hpt_ros.dataset.layout import (
     VideoStart,
     data_schema,
     features_of,
-    image_feature,
     integer_fps,
     is_dataset,
     joined_feature,
     statistics_columns,
 )
-from hpt_ros.dataset.metadata import make_info
 from hpt_ros.dataset.statistics import FeatureStatistics, aggregate, to_lists, vector_statistics
 from hpt_ros.embodiment import Embodiment
 
@@ -72,6 +71,8 @@ class DatasetWriter:
         overwrite: replace a dataset that is there.
         existing: the dataset at `out`, to which episodes are appended; it is replaced by one that has them all.
         labels: those of `layout.LABELS` that each tick has.
+        coded: store depth as a video of codes, as LeRobot does, which loses up to half a code's step; in rows if not.
+            A dataset that is appended to keeps its own way.
 
     Raises:
         DatasetExistsError: `out` is there, `overwrite` is false and `existing` is None.
@@ -86,12 +87,15 @@ class DatasetWriter:
         overwrite: bool = False,
         existing: ExistingDataset | None = None,
         labels: Sequence[str] = (),
+        coded: bool = False,
     ) -> None:
         self.out = Path(out)
         self.embodiment = embodiment
         self.labels = tuple(labels)
         self._fps = integer_fps(embodiment)
-        check_video_sizes(embodiment)
+        self.coded = coded if existing is None else existing.depth == "video"
+        self._features = features_of(embodiment, self.coded)
+        check_video_sizes(embodiment, self.coded)
         if existing is None and os.path.lexists(self.out):
             if not overwrite:
                 raise DatasetExistsError(
@@ -117,12 +121,13 @@ class DatasetWriter:
         self._tasks = {text: index for index, text in enumerate(existing.tasks if existing else ())}
         self._rows = existing.rows if existing else 0
         self._data = DataFiles(
-            self.folder, data_schema(embodiment, labels), existing.last_file() if existing else None
+            self.folder, data_schema(self._features, labels), existing.last_file() if existing else None
         )
         self._videos = {}
-        for stream in embodiment.image_streams:
-            last = existing.last_file(image_feature(stream.name)) if existing else None
-            self._videos[stream.name] = VideoFiles(self.folder, stream.name, self._fps, last)
+        for name, feature in self._features.items():
+            if not feature.in_rows:
+                last = existing.last_file(name) if existing else None
+                self._videos[name] = VideoFiles(self.folder, name, self._fps, last)
         self._records: list[dict[str, Any]] = []
         self._statistics: list[dict[str, FeatureStatistics]] = []
         if existing is not None:
@@ -158,7 +163,7 @@ class DatasetWriter:
             ahead: how many that were not appended yet come before it.
         """
         stem = f"{self.episodes + ahead:06d}"
-        return EpisodeWriter(self.segments, stem, self.embodiment, task, self.labels)
+        return EpisodeWriter(self.segments, stem, self.embodiment, task, self.labels, coded=self.coded)
 
     def append(self, episode: EpisodeData) -> None:
         """Add an episode at the end; its video segments are consumed."""
@@ -171,8 +176,9 @@ class DatasetWriter:
             "index": np.arange(self._rows, self._rows + length),
             "task_index": np.full(length, task_index),
         }
-        features = features_of(self.embodiment)
-        large = {name: open_array(path, features[name], length) for name, path in episode.arrays.items()}
+        large = {
+            name: open_array(path, self._features[name], length) for name, path in episode.arrays.items()
+        }
         data_file = self._data.append({**episode.vectors, **large, **counters})
         for path in episode.arrays.values():
             path.unlink()
@@ -181,8 +187,8 @@ class DatasetWriter:
         )
         videos = {}
         for name, files in self._videos.items():
-            video_file, first = files.append(episode.segments[name], length)
-            videos[image_feature(name)] = VideoStart(video_file, first / self._fps)
+            video_file, first = files.append(episode.segments[self._features[name].stream], length)
+            videos[name] = VideoStart(video_file, first / self._fps)
         row = EpisodeRow(index, (episode.task,), length, self._rows, self._rows + length, data_file, videos)
         self._record(row, statistics)
         self._rows += length
@@ -217,7 +223,9 @@ class DatasetWriter:
             report = self._existing.merge_report(report or {})
         write_json(
             self.folder / INFO,
-            make_info(self.embodiment, self.episodes, self._rows, len(self._tasks), self.labels),
+            make_info(
+                self.embodiment, self.episodes, self._rows, len(self._tasks), self.labels, coded=self.coded
+            ),
         )
         write_json(self.folder / STATISTICS, to_lists(aggregate(self._statistics)))
         write_tasks(self.folder / TASKS, list(self._tasks))
@@ -249,6 +257,7 @@ def write_dataset(
     episodes: Iterable[tuple[str, Arrays, NDArray[Any], NDArray[Any]]],
     *,
     overwrite: bool = False,
+    coded: bool = False,
 ) -> Path:
     """Write a dataset from arrays, as tests and tools that have no bags do.
 
@@ -259,9 +268,10 @@ def write_dataset(
             images, and the name of a joined modality other than the state to (length, D), such as ``"wrench"``; state
             (length, D); action (length, Da).
         overwrite: replace a dataset that is there.
+        coded: store depth as a video of codes.
     """
     keys = {feature.stream: name for name, feature in features_of(embodiment).items() if feature.stream}
-    with DatasetWriter(out, embodiment, overwrite=overwrite) as writer:
+    with DatasetWriter(out, embodiment, overwrite=overwrite, coded=coded) as writer:
         for task, arrays, state, action in episodes:
             episode = writer.episode(task)
             columns = {keys.get(name) or joined_feature(name): values for name, values in arrays.items()}

@@ -21,7 +21,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from hpt_ros.dataset import DatasetError
 from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_mapped
-from hpt_ros.dataset.reader import Dataset, Episode, decode_video
+from hpt_ros.dataset.reader import Dataset, Episode
+from hpt_ros.dataset.video_reader import decode_video
 from hpt_ros.learning.samples import side_by_side
 
 FRAMES = "frames.bin"

@@ -75,6 +75,8 @@ class Modality:
         needs: keys of a stream that this modality needs ("image", "points").
         message_types: types of messages beside those that name this modality themselves, with their decoders.
         video: its arrays are stored as frames of a video, not as a column.
+        coded: its arrays are uint16 distances in mm that a dataset may store as a video of codes, as
+            `hpt_ros.dataset.depth_codes`, instead of as a column.
         folder: what datasets name its features after "observation.", if not its name.
         axes: names of a sample's axes in datasets; none: its elements have names.
         statistics: location of what makes the statistics of a dataset's arrays (length, *sample) of several axes.
@@ -97,6 +99,7 @@ class Modality:
     needs: tuple[str, ...] = ()
     message_types: Mapping[str, Decoder] = field(default_factory=dict)
     video: bool = False
+    coded: bool = False
     folder: str = ""
     axes: tuple[str, ...] = ()
     statistics: str = "hpt_ros.dataset.statistics:array_statistics"

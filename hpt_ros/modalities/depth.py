@@ -14,6 +14,7 @@ MODALITY = Modality(
     sample=image_size,
     inputs=("depth_features", "depth"),
     needs=("image",),
+    coded=True,
     axes=("height", "width"),
     statistics="hpt_ros.dataset.statistics:depth_statistics",
     normalised=False,

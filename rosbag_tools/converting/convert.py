@@ -20,6 +20,7 @@ from pathlib import Path
 from hpt_ros.dataset import DatasetWriter
 from hpt_ros.dataset.append import ExistingDataset, open_existing
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES, EpisodeReport, Report
+from hpt_ros.dataset.depth_codes import DEPTH_STORAGE
 from hpt_ros.dataset.selection import check_known
 from hpt_ros.embodiment import Deployment, Embodiment, require_match
 from hpt_ros.errors import HptError, did_you_mean
@@ -66,6 +67,7 @@ class Options:
         beside: bags of the same session as the one that is converted, such as of cameras and arm.
         episodes: numbers of those to keep, as they come without it; None for all.
         timing: what says when messages were measured, where it is not what the embodiment file states.
+        depth: how depth is stored, one of `DEPTH_STORAGE`; None: as the dataset that is appended to, else the first.
     """
 
     task: str = ""
@@ -86,6 +88,7 @@ class Options:
     beside: tuple[str, ...] = ()
     episodes: tuple[int, ...] | None = None
     timing: Timing = field(default_factory=Timing)
+    depth: str | None = None
 
     @property
     def optional(self) -> frozenset[str]:
@@ -96,6 +99,11 @@ class Options:
         if self.overwrite and self.append:
             raise BagError(
                 "a dataset cannot be both replaced and appended to; leave --overwrite or --append out"
+            )
+        if self.depth is not None and self.depth not in DEPTH_STORAGE:
+            raise BagError(
+                f"depth is to be stored as {self.depth!r}, but one of {', '.join(DEPTH_STORAGE)} was expected"
+                f"{did_you_mean(self.depth, DEPTH_STORAGE) or '; correct it'}"
             )
         if self.action_source not in ACTION_SOURCES:
             raise BagError(
@@ -182,13 +190,16 @@ def convert(
     existing = open_existing(Path(out)) if chosen.append and Path(out).exists() else None
     if existing is not None:
         _check_source(existing, chosen)
+        chosen = replace(chosen, depth=_depth_of(existing, chosen))
     jobs, robot = _check(paths, embodiment, chosen, report, say, existing)
     if chosen.resume:
         jobs = [replace(job, kept=kept_folder(Path(out)) / _key(job)) for job in jobs]
     if existing is not None:
         existing = open_existing(Path(out), robot)
     report.minimum_span_ticks = minimum_ticks(robot)
-    with DatasetWriter(out, robot, overwrite=chosen.overwrite, existing=existing) as writer:
+    with DatasetWriter(
+        out, robot, overwrite=chosen.overwrite, existing=existing, coded=chosen.depth == "video"
+    ) as writer:
         before, met = writer.episodes, 0
         watch = Watch({job.number: job.length_s for job in jobs}, say)
         with watch.looking():
@@ -237,6 +248,18 @@ def _check_source(existing: ExistingDataset, options: Options) -> None:
         )
 
 
+def _depth_of(existing: ExistingDataset, options: Options) -> str | None:
+    """Return how depth is stored in a dataset that is appended to; None leaves it open."""
+    if None in (existing.depth, options.depth):
+        return existing.depth or options.depth
+    if options.depth != existing.depth:
+        raise BagError(
+            f"dataset {str(existing.folder)!r} stores depth as {existing.depth!r}, but {options.depth!r} was asked "
+            "for; leave --depth out, or convert all bags again"
+        )
+    return existing.depth
+
+
 def convert_or_take(job: Job, folder: Path) -> Converted:
     """Convert one bag into `folder`, or take what an interrupted run made of it."""
     if job.kept is None:
@@ -250,7 +273,7 @@ def _key(job: Job) -> str:
     chosen = (
         options.task, options.keep_failures, options.recover, options.action_source, options.leader,
         options.longest_rest_s, options.namespace, options.timing.ignore_arrival,
-        sorted(options.measured),
+        sorted(options.measured), options.depth == "video",
     )  # fmt: skip
     others = [key_of(Path(path)) for path in options.beside]
     return key_of(job.path, repr(chosen), job.embodiment.to_yaml(), *others)
@@ -279,6 +302,7 @@ def convert_bag(job: Job, folder: Path) -> Converted:
                 spans = Spans(
                     folder, stem, job.embodiment, entry,
                     task=task, forced_task=options.task, longest_rest_s=options.longest_rest_s,
+                    coded=options.depth == "video",
                 )  # fmt: skip
                 rows = _rows(bag, job.embodiment, episode, entry, options)
                 if options.action_source == "state":

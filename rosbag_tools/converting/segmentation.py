@@ -54,6 +54,7 @@ class Spans:
         task: task text where the rows have none.
         forced_task: task text whatever the rows have.
         longest_rest_s: rests longer than this are cut out but for `REST_KEPT_S` on either side; infinite to keep all.
+        coded: depth is stored as a video of codes.
         entry: the episode's report, filled in.
     """
 
@@ -67,7 +68,9 @@ class Spans:
         task: str,
         forced_task: str = "",
         longest_rest_s: float = math.inf,
+        coded: bool = False,
     ) -> None:
+        self._coded = coded
         self._folder, self._stem, self._embodiment = folder, stem, embodiment
         self._default_task, self._forced_task = task, forced_task
         self._entry = entry
@@ -167,7 +170,7 @@ class Spans:
         self._held.append(row)
         if len(self._held) == self._minimum:
             stem = f"{self._stem}-{len(self._done):04d}"
-            self._writer = EpisodeWriter(self._folder, stem, self._embodiment, self._task)
+            self._writer = EpisodeWriter(self._folder, stem, self._embodiment, self._task, coded=self._coded)
             for held in self._held:
                 self._write(self._writer, held)
             self._held.clear()

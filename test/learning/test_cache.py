@@ -11,7 +11,7 @@ import pytest
 from support.tiny_dataset import episode_arrays
 
 from hpt_ros.dataset import Dataset, DatasetError, open_dataset
-from hpt_ros.dataset.reader import decode_video
+from hpt_ros.dataset.video_reader import decode_video
 from hpt_ros.learning import open_cache
 from hpt_ros.learning.cache import default_cache_root
 

@@ -16,28 +16,7 @@ import pytest
 from support.tiny_robot import MS, START_NS, Robot
 
 PACKAGE = Path(__file__).resolve().parent / "outside_package"
-TEXT = """
-format: hpt_ros/embodiment/1
-name: outsider
-tick_hz: 10.0
-observation_horizon: 2
-streams:
-  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 50.0,
-     tolerance_s: 0.2, joints: [a, b], fields: [position], unit: rad}
-  - {name: nose, modality: state, topic: /range, type: sensor_msgs/msg/Range, rate_hz: 20.0, tolerance_s: 0.3}
-  - {name: ear, modality: spectrum, topic: /sound, type: std_msgs/msg/Float32MultiArray, rate_hz: 20.0,
-     tolerance_s: 0.3, length: 4}
-action:
-  topic: /command
-  type: trajectory_msgs/msg/JointTrajectory
-  names: [a, b]
-  rate_hz: 50.0
-  horizon: 8
-  tolerance_s: 0.2
-  limits:
-    - {name: a, lower: -3.0, upper: 3.0, velocity: 2.0, acceleration: 10.0}
-    - {name: b, lower: -3.0, upper: 3.0, velocity: 2.0, acceleration: 10.0}
-"""
+TEXT = (PACKAGE / "outside" / "robot.yaml").read_text(encoding="utf-8")
 RECIPE = """
 policy:
   stems:

@@ -307,7 +307,7 @@ def decode_span(
     """
     start_s = first_s + rows.start / fps
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             if start_s > 0:

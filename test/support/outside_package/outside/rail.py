@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,28 +16,7 @@ from hpt_ros.sim.environment import EnvironmentKind, Outcome
 from hpt_ros.sim.messages import Message, Sample, stamped
 from hpt_ros.sim.transport import Transport, Transports
 
-ROBOT = """
-format: hpt_ros/embodiment/1
-name: outsider
-tick_hz: 10.0
-observation_horizon: 2
-streams:
-  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 50.0,
-     tolerance_s: 0.2, joints: [a, b], fields: [position], unit: rad}
-  - {name: nose, modality: state, topic: /range, type: sensor_msgs/msg/Range, rate_hz: 20.0, tolerance_s: 0.3}
-  - {name: ear, modality: spectrum, topic: /sound, type: std_msgs/msg/Float32MultiArray, rate_hz: 20.0,
-     tolerance_s: 0.3, length: 4}
-action:
-  topic: /command
-  type: trajectory_msgs/msg/JointTrajectory
-  names: [a, b]
-  rate_hz: 50.0
-  horizon: 8
-  tolerance_s: 0.2
-  limits:
-    - {name: a, lower: -3.0, upper: 3.0, velocity: 2.0, acceleration: 10.0}
-    - {name: b, lower: -3.0, upper: 3.0, velocity: 2.0, acceleration: 10.0}
-"""
+ROBOT = Path(__file__).with_name("robot.yaml")
 PERIOD_NS, START_NS = 20_000_000, 1_000_000_000
 FAR_RAD = 0.02  # from where it began
 
@@ -48,7 +28,7 @@ class Rail:
 
     def __init__(self, *, images: Transport, disturbance_rad: float) -> None:
         del images, disturbance_rad  # it has no camera, and nothing disturbs it
-        self.embodiment = Embodiment.loads(ROBOT)
+        self.embodiment = Embodiment.load(ROBOT)
         self.now_ns = START_NS
         self._transports = Transports({})
         self.reset(0)

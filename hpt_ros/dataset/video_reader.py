@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Frames of a dataset's videos: colour, and depth as codes of distances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.dataset.depth_codes import DepthCodes
+from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.recognise import unreadable
+from hpt_ros.dataset.video import DEPTH
+
+
+def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
+    """Yield all frames of a video in order, RGB (H, W, 3), all of one size.
+
+    Raises:
+        DatasetError: unreadable, damaged, or frames that do not follow one another at `fps`.
+    """
+    for frame in _decode(path, fps, "rgb24"):
+        yield frame.astype(np.uint8, copy=False)
+
+
+def _decode(path: Path, fps: float, pixel_format: str) -> Iterator[NDArray[Any]]:
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            container.streams.video[0].thread_type = "AUTO"
+            for number, frame in enumerate(container.decode(video=0)):
+                if frame.time is None or abs(frame.time - number / fps) > 0.5 / fps:
+                    raise DatasetError(
+                        f"video {str(path)!r} has frame {number} at {frame.time} s, but {number / fps:g} s was "
+                        f"expected at {fps:g} frames per second; write it with a constant rate"
+                    )
+                yield frame.to_ndarray(format=pixel_format)
+    except (av.error.FFmpegError, IndexError, OSError) as error:
+        raise unreadable(path, "decoded", error) from error
+
+
+@dataclass(frozen=True)
+class CodedVideos:
+    """A feature's depth in videos of codes.
+
+    Attributes:
+        codes: which distances they stand for.
+        fps: of the videos.
+        spans: of each episode, its video, its first frame there, its first row in the dataset and its ticks.
+    """
+
+    codes: DepthCodes
+    fps: float
+    spans: Sequence[tuple[Path, int, int, int]]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The videos, each once."""
+        return tuple(sorted({path for path, *_ in self.spans}))
+
+    def settings(self, root: Path) -> str:
+        """Return all that the depth depends on beside the videos' content."""
+        return repr(
+            (self.codes, self.fps, [(str(path.relative_to(root)), *rest) for path, *rest in self.spans])
+        )
+
+    def write(self, depth_mm: NDArray[np.uint16]) -> None:
+        """Decode the depth of all rows into an array (rows, height, width), mm; each video is decoded once.
+
+        Raises:
+            DatasetError: a video is damaged, of another size, or shorter than its episodes.
+        """
+        for path in self.files:
+            rows: dict[int, int] = {}
+            for video, first, start, length in self.spans:
+                if video == path:
+                    rows |= zip(range(first, first + length), range(start, start + length), strict=True)
+            for number, codes in enumerate(_decode(path, self.fps, DEPTH.pixel_format)):
+                if codes.shape != depth_mm.shape[1:]:
+                    height, width = depth_mm.shape[1:]
+                    raise DatasetError(
+                        f"video {str(path)!r} has depth of {'x'.join(map(str, codes.shape))}, but {height}x{width} was "
+                        "expected; copy the dataset again"
+                    )
+                if (row := rows.pop(number, None)) is not None:
+                    depth_mm[row] = self.codes.millimetres(codes)
+            if rows:
+                raise DatasetError(
+                    f"video {str(path)!r} ends before frame {min(rows)}, which its episodes name; copy the dataset "
+                    "again"
+                )
