@@ -58,7 +58,8 @@ class Timing:
         Raises:
             BagError: one is something else.
         """
-        times, offsets_s = {}, {}
+        times: dict[str, str] = {}
+        offsets_s: dict[str, float] = {}
         for text in texts:
             match = _TIME.fullmatch(text)
             if match is None or not (match["time"] or match["offset"]):
@@ -66,16 +67,13 @@ class Timing:
                     f"--time is {text!r}, but NAME=stamp, NAME=arrival or either with an offset in seconds, such as "
                     "front=stamp-0.08, was expected; correct it"
                 )
-            if match["name"] in (times if match["time"] else ()) or match["name"] in (
-                offsets_s if match["offset"] else ()
-            ):
-                raise BagError(
-                    f"--time gives {match['name']!r} twice, the second time by {text!r}; give it once"
-                )
+            name = match["name"]
+            if (match["time"] and name in times) or (match["offset"] and name in offsets_s):
+                raise BagError(f"--time gives {name!r} twice, the second time by {text!r}; give it once")
             if match["time"]:
-                times[match["name"]] = match["time"]
+                times[name] = match["time"]
             if match["offset"]:
-                offsets_s[match["name"]] = float(match["offset"])
+                offsets_s[name] = float(match["offset"])
         return Timing(times, offsets_s, ignore_arrival)
 
     def over(self, robot: Embodiment) -> Embodiment:
