@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from hpt_ros.dataset import Dataset
+from hpt_ros.dataset.layout import is_dataset
 from hpt_ros.errors import HptError
 from hpt_ros.learning.augment import Rows, augment_images, augment_state
 from hpt_ros.learning.card import write_card
@@ -374,6 +375,10 @@ def _check_out(out: Path, resume: bool) -> None:
         raise TrainError(
             f"{str(out)!r} already holds a training run; add --resume to go on with it, or name another folder "
             "with --out"
+        )
+    if not resume and is_dataset(out):
+        raise TrainError(
+            f"{str(out)!r} is a dataset, but a folder for the run was expected; name another with --out"
         )
     if out.exists() and not out.is_dir():
         raise TrainError(

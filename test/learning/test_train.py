@@ -246,6 +246,16 @@ def test_when_the_folder_holds_a_run_expect_it_untouched(
     assert (tmp_path / "run/last/model.safetensors").read_bytes() == before
 
 
+def test_when_the_folder_is_a_dataset_expect_it_untouched(
+    dataset: Dataset, tmp_path: Path, cache_root: Path
+) -> None:
+    (tmp_path / "data/meta").mkdir(parents=True)
+    (tmp_path / "data/meta/info.json").write_text("{}")
+    with pytest.raises(HptError, match="is a dataset, but a folder for the run was expected"):
+        train(dataset, make_recipe(iterations=1), tmp_path / "data", cache_root=cache_root)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["meta"]
+
+
 def test_when_there_is_nothing_to_resume_expect_an_error(
     dataset: Dataset, tmp_path: Path, cache_root: Path
 ) -> None:
