@@ -253,7 +253,11 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), **values: int |
             data[key] = value
     if values.get("iterations") is not None and isinstance(data.get("warmup_iterations"), int):
         data["warmup_iterations"] = min(data["warmup_iterations"], data["iterations"] // 10)
-    return read_recipe(data, where=f"recipe {str(path)!r}")
+    given = [f"--{key.replace('_', '-')} {value}" for key, value in values.items() if value is not None]
+    changes = ", ".join(
+        [f"--set {text}" for text in overrides] + given
+    )  # what is wrong is seldom in the file then
+    return read_recipe(data, where=f"recipe {str(path)!r}{f' with {changes}' if changes else ''}")
 
 
 def read_recipe(data: Mapping[str, Any], *, where: str) -> Recipe:
