@@ -76,12 +76,11 @@ def run(args: argparse.Namespace) -> int:
         make_parent(args.out)
     open_seeds = [seed for seed in seeds if seed not in known]
 
-    def save() -> Outcomes:
-        outcomes = Outcomes(provenance, tuple(known[seed] for seed in sorted(known)))
+    def save() -> None:
         if args.out is not None:
-            write_outcomes(args.out, outcomes)
-        return outcomes
+            write_outcomes(args.out, Outcomes(provenance, tuple(known[seed] for seed in sorted(known))))
 
+    save()  # so that a place where nothing can be written shows before hours of episodes
     with Terminal() as terminal:
         if len(open_seeds) < len(seeds):
             terminal.say(f"{len(seeds) - len(open_seeds)} of {len(seeds)} scenes are in {args.out} already")
@@ -97,8 +96,7 @@ def run(args: argparse.Namespace) -> int:
                     save()
         finally:
             episodes.close()  # type: ignore[attr-defined]  # a generator: it ends the processes
-            if known:
-                save()
+            save()
     shown = Outcomes(provenance, tuple(known[seed] for seed in seeds))
     Results().print(_table(shown))
     return 0

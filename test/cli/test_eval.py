@@ -51,6 +51,16 @@ def test_another_arms_file_is_not_gone_on_with(evaluated, capsys):
     assert "is 'random', expected 'hold'" in capsys.readouterr().err
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_any_episode(tmp_path, capsys):
+    folder = tmp_path / "folder.parquet"
+    folder.mkdir()
+    for out in (folder, "/proc/outcomes.parquet"):
+        assert main(["eval", "hold", "--episodes", "2", "--out", str(out), *SHORT]) == 2
+        error = capsys.readouterr().err
+        assert "running" not in error
+        assert len(error.strip().splitlines()) == 1
+
+
 def test_two_arms_are_compared_by_their_scenes(evaluated, capsys):
     assert main(["compare", str(evaluated / "hold.parquet"), str(evaluated / "random.parquet")]) == 0
     printed = capsys.readouterr().out

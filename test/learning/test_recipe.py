@@ -108,7 +108,9 @@ def test_when_the_file_is_missing_expect_its_name(tmp_path: Path) -> None:
 
 def test_when_a_change_is_wrong_expect_it_beside_the_file() -> None:
     path = config_file("recipes/feed_dog.yaml")
-    with pytest.raises(HptError, match=r"feed_dog\.yaml' with --set lrr=1, --iterations 5 has the unknown key 'lrr'"):
+    with pytest.raises(
+        HptError, match=r"feed_dog\.yaml' with --set lrr=1, --iterations 5 has the unknown key 'lrr'"
+    ):
         load_recipe(path, ["lrr=1"], iterations=5)
     with pytest.raises(HptError, match=r"with --batch-size 0, key 'batch_size' is 0"):
         load_recipe(path, batch_size=0)
