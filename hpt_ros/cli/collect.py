@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpt_ros.errors import Code, HptError
+from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED, MOST_DISTURBANCE_RAD
 
 if TYPE_CHECKING:
     from hpt_ros.evaluation.rollout import Episode, Rollout
-
-# Scenes of demonstrations; far from any seed that an evaluation begins at: no scene is trained on and judged.
-FIRST_SEED = 1_000_000
-MOST_DISTURBANCE_RAD = 0.1  # as of the simulator's node
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed",
         type=int,
-        default=FIRST_SEED,
+        default=FIRST_DEMONSTRATION_SEED,
         metavar="N",
-        help=f"of the first scene (default: {FIRST_SEED})",
+        help=f"of the first scene (default: {FIRST_DEMONSTRATION_SEED})",
     )
     parser.add_argument(
         "--disturbance-rad",

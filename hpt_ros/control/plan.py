@@ -15,6 +15,7 @@ from hpt_ros.control.gate import Gate
 # A message repeats what was told from this long ago on, ours: joint_trajectory_controller follows a message exactly
 # only if it covers the moment at which it is sampled (decision 0015), on a clock that may be behind ours by about this.
 PAST_S = 0.02
+PAST_NS = round(PAST_S * NS_PER_S)
 # Until the robot's controller has a message that was sent, ours: DDS on one machine takes 1 ms, a controller's cycle 2.
 TRANSPORT_S = 0.005
 # From our sending until a controller samples what it then commands, ours: the transport, and the cycle that
@@ -49,7 +50,6 @@ class MotionPlan:
         """
         self._gate, self.period_ns, self._taps = gate, period_ns, taps
         self._least_lead_ns, self._look_ns = lead_ns, 0
-        self._past_ns = round(PAST_S * NS_PER_S)
         self._transport_ns = min(round(TRANSPORT_S * NS_PER_S), lead_ns - period_ns)
         self._controls: deque[Vector] = deque()
         self._passed: deque[Vector] = deque(maxlen=taps)  # by the gate, newest last
@@ -144,7 +144,7 @@ class MotionPlan:
         reached_ns = now_ns + self._transport_ns + self._look_ns
         count = 0
         while (away_ns := reached_ns - self.fixed_until_ns) > 0:
-            if self.at_rest and self._rest_ns < reached_ns - self._past_ns - 4 * self.period_ns:
+            if self.at_rest and self._rest_ns < reached_ns - PAST_NS - 4 * self.period_ns:
                 # It stands, and stood for as long as a message says anything about.
                 periods = -(-away_ns // self.period_ns)
                 self._last_ns += periods * self.period_ns
@@ -197,7 +197,7 @@ class MotionPlan:
         """Drop the control points that no message says anything about any more, but not the last few."""
         first_ns = self._last_ns - (len(self._controls) - 1) * self.period_ns
         # A moment depends on the control point before the one before it.
-        old = (now_ns - self._past_ns - first_ns) // self.period_ns - 3
+        old = (now_ns - PAST_NS - first_ns) // self.period_ns - 3
         for _ in range(min(old, len(self._controls) - LEAST_KEPT)):
             self._controls.popleft()
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from hpt_ros.control import Command, ControlConfig, State
-from hpt_ros.control.plan import PAST_S
+from hpt_ros.control.plan import PAST_NS
 from hpt_ros.embodiment import Stream
 from hpt_ros.embodiment.message_types import Sending
 from hpt_ros.errors import Code, HptError
@@ -27,7 +27,6 @@ from hpt_ros.sim.environment import Environment
 from hpt_ros.sim.messages import Sample, interface
 
 NS_PER_S: Final = 1_000_000_000
-PAST_NS: Final = round(PAST_S * NS_PER_S)
 JUDGED_NS: Final = 500_000_000  # how often the outcome is looked at
 MOVED: Final = (
     0.01  # ratio of a velocity limit below which a robot stands, and no smoothness is measured; our choice

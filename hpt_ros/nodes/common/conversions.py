@@ -13,7 +13,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from hpt_msgs.msg import ActionChunk
 from hpt_ros.control import Command
 from hpt_ros.control.chunk import NS_PER_S
-from hpt_ros.control.plan import PAST_S
+from hpt_ros.control.plan import PAST_NS
 from hpt_ros.embodiment import Embodiment, Output, Stream
 from hpt_ros.embodiment.message_types import Sending, joint_trajectory
 from hpt_ros.nodes.common.interfaces import installed_interface, interface
@@ -39,7 +39,7 @@ def to_joint_trajectory(
         stamp_zero: header.stamp is 0, see `Sending`.
     """
     output = Output("joints", "joint_trajectory", joint_trajectory.MESSAGE_TYPE.name, names=tuple(names))
-    sending = Sending(interface, now_ns, round(PAST_S * NS_PER_S), stamp_zero)
+    sending = Sending(interface, now_ns, PAST_NS, stamp_zero)
     return joint_trajectory.encode(command, output, sending)
 
 

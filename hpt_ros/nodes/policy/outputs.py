@@ -15,7 +15,7 @@ import numpy as np
 
 from hpt_ros.control import Command
 from hpt_ros.control.chunk import NS_PER_S
-from hpt_ros.control.plan import PAST_S
+from hpt_ros.control.plan import PAST_NS
 from hpt_ros.embodiment import Embodiment, Output
 from hpt_ros.embodiment.action import RECORDED_TYPE, SINGLE
 from hpt_ros.embodiment.kinds import BASE_VELOCITY, JOINT_POSITION, JOINT_VELOCITY
@@ -26,8 +26,6 @@ from hpt_ros.embodiment.streams import check_topic, in_namespace
 from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.interfaces import installed_interface, interface
 from hpt_ros.runtime.policy_config import OutputsConfig
-
-PAST_NS = round(PAST_S * NS_PER_S)
 
 
 @dataclass(frozen=True, slots=True)

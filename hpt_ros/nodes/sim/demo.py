@@ -27,11 +27,10 @@ from hpt_ros.nodes.sim.episode_runner import EpisodeResult, EpisodeRunner
 from hpt_ros.nodes.sim.sim_node import SimNode
 from hpt_ros.nodes.sim.teleop_node import TeleopNode
 from hpt_ros.resources import checkpoint_folder, config_file, embodiment_file
+from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED
+from hpt_ros.sim.tasks.feed_dog.environment import FeedDogEnvironment
 
-# Half as long again as the slowest scripted demonstration takes.
-EPISODE_TIMEOUT_S = 13.0
-# Scenes of demonstrations; far from any seed that a demo plays, so that no scene is both trained on and played.
-FIRST_DEMONSTRATION_SEED = 1_000_000
+EPISODE_TIMEOUT_S = FeedDogEnvironment.time_limit_s
 # Offsets between commanded and executed targets while demonstrating, so that recoveries are in the data.
 DEMONSTRATION_DISTURBANCE_RAD = 0.02
 

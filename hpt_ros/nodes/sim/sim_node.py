@@ -35,16 +35,16 @@ from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
+from hpt_ros.sim.demonstrations import MOST_DISTURBANCE_RAD
 from hpt_ros.sim.follower import TrajectoryFollower
 from hpt_ros.sim.physics import VIDEO_QUALITY, Physics, Renderer, whole_steps
 from hpt_ros.sim.tasks.feed_dog.disturbance import Disturbance
+from hpt_ros.sim.tasks.feed_dog.environment import CAMERA_NS, START_NS, TICK_NS
 from hpt_ros.sim.tasks.feed_dog.task import FeedDogTask
+from hpt_ros.sim.trajectory import NS_PER_S
 from hpt_ros.sim.trajectory import JointTrajectory as Trajectory
 from hpt_ros.structured import field
 
-START_S: Final = 10  # simulated time begins here; 0 would mean "no time yet" to other nodes
-TICK_NS: Final = 10_000_000  # joint_states and /clock: 100 Hz
-CAMERA_NS: Final = 100_000_000  # cameras: 10 Hz, at multiples of 0.1 s
 DIAGNOSTICS_NS: Final = 1_000_000_000
 REQUEST_TIMEOUT_S: Final = 60.0  # wall time that a service waits for the physics thread
 MAX_LAG_S: Final = 0.2  # wall time that the simulation may catch up; what is beyond slows simulated time down
@@ -74,7 +74,7 @@ class SimParameters:
     jpeg_quality: int = field("quality of the compressed images", default=90, minimum=1, maximum=100)
     disturbance_rad: float = field(
         "standard deviation of smooth random offsets between commanded and executed joint targets",
-        default=0.0, unit="rad", minimum=0.0, maximum=0.1,
+        default=0.0, unit="rad", minimum=0.0, maximum=MOST_DISTURBANCE_RAD,
     )  # fmt: skip
     seed: int = field("seed of the scene at the start", default=0, minimum=0)
 
@@ -143,8 +143,8 @@ class SimNode(StrictParameters, Node):
         )
         self._task = FeedDogTask(self._physics)
         self._task.reset(self._settings.seed)
-        self._physics.start_clock(float(START_S))
-        self._now_ns = START_S * 1_000_000_000
+        self._physics.start_clock(START_NS / NS_PER_S)
+        self._now_ns = START_NS
         self._follower = TrajectoryFollower(self._physics.joint_positions_rad, 1.0 / self._physics.timestep_s)
         self._disturbance = Disturbance(self._settings.disturbance_rad, self._settings.seed)
         self._requests: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
