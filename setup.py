@@ -130,6 +130,7 @@ setuptools.setup(
         PACKAGE: [
             "py.typed",
             "sim/*.xml",
+            "**/templates/*",
             "data/**",
             "config/**",
         ],  # config is a link to the folder at the root

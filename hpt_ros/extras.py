@@ -24,6 +24,7 @@ EXTRAS = (
     "timm",
     "transformers",
     "umi",
+    "wandb",
 )
 _ROS = frozenset({"ament_index_python", "launch", "launch_ros", "rclpy", "rosidl_runtime_py"})
 _ROS_INTERFACES = ("_msgs", "_srvs", "_interfaces")

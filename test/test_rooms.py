@@ -39,8 +39,8 @@ _ALL_ROOMS = frozenset(
     [
         f"hpt_ros.{room}"
         for room in (
-            "modalities embodiment observation dataset model learning control policies runtime sim evaluation nodes "
-            "cli".split()
+            "report modalities embodiment observation dataset model learning control policies runtime sim evaluation "
+            "nodes cli".split()
         )
     ]
     + ["rosbag_tools"]
@@ -50,12 +50,14 @@ _ALL_ROOMS = frozenset(
 ALLOWED: dict[str, frozenset[str]] = {
     # mujoco and triton: hpt_ros/mujoco_engine.py
     "leaves": frozenset({"mujoco", "numpy", "triton", "yaml"}),
+    "hpt_ros.report": frozenset({"cv2", "jinja2", "numpy"}),
     "hpt_ros.modalities": frozenset({"numpy"}),
     "hpt_ros.embodiment": frozenset({"numpy", "scipy", "yaml", "hpt_ros.modalities"}),
     "hpt_ros.observation": frozenset({"av", "cv2", "numpy", "hpt_ros.embodiment", "hpt_ros.modalities"}),
     # observation: what is imported is decoded as messages are; the last line: optional extras
     "hpt_ros.dataset": frozenset(
         {"av", "numpy", "pyarrow", "yaml", "hpt_ros.embodiment", "hpt_ros.modalities", "hpt_ros.observation"}
+        | {"hpt_ros.report"}
     )
     | frozenset({"google.protobuf", "google_crc32c", "h5py", "imagecodecs.numcodecs", "zarr"}),
     # huggingface_hub: published weights at hf://user/repo; the second line: optional extras
@@ -66,12 +68,15 @@ ALLOWED: dict[str, frozenset[str]] = {
     "hpt_ros.learning": frozenset(
         {
             "numpy",
+            "tensorboardX",
             "torch",
+            "wandb",  # optional extra
             "yaml",
             "hpt_ros.embodiment",
             "hpt_ros.dataset",
             "hpt_ros.modalities",
             "hpt_ros.model",
+            "hpt_ros.report",
         }
     ),
     "hpt_ros.control": frozenset({"numpy"}),
@@ -85,8 +90,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     ),
     "hpt_ros.sim": frozenset({"numpy", "hpt_ros.embodiment"}),
     "hpt_ros.evaluation": frozenset(
-        {"numpy", "pyarrow", "scipy", "hpt_ros.control", "hpt_ros.embodiment", "hpt_ros.policies"}
-        | {"hpt_ros.runtime", "hpt_ros.sim"}
+        {"av", "numpy", "pyarrow", "scipy", "hpt_ros.control", "hpt_ros.embodiment", "hpt_ros.policies"}
+        | {"hpt_ros.report", "hpt_ros.runtime", "hpt_ros.sim"}
     ),
     "rosbag_tools": frozenset(
         {"av", "numpy", "pyarrow", "rosbags", "yaml"}

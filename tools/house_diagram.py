@@ -55,7 +55,13 @@ STOREYS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("hpt_ros.control", "chunks to safe commands", ""),
         ),
     ),
-    ("#e0f2fe", (("hpt_ros.modalities", "what a modality is", "modalities"),)),
+    (
+        "#e0f2fe",
+        (
+            ("hpt_ros.modalities", "what a modality is", "modalities"),
+            ("hpt_ros.report", "pages, charts", ""),
+        ),
+    ),
     ("#f5f7fa", (("leaves", "errors, registry, structured, extras, resources, angles, mujoco_engine", ""),)),
 )
 WIDTH, HEIGHT, GAP = 15.0, 0.98, 0.22

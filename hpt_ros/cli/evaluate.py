@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     table = Table(title=f"{folder.name} on {dataset.root.name}: {len(windows)} samples, loss {loss:.5f}")
     table.add_column("step of the chunk")
     table.add_column(f"mean absolute error, {robot.action.unit}", justify="right")
-    for step, error in enumerate(errors):
+    for step, error in enumerate(errors.mean(1)):
         table.add_row(f"{step} ({step * robot.dt_s:.1f} s)", f"{error:.5f}")
     table.add_row("all", f"{errors.mean():.5f}")
     Results().print(table)

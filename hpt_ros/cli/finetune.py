@@ -89,6 +89,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for decoded frames and cached features (default: beside the dataset)",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--wandb",
+        default="",
+        metavar="PROJECT",
+        help="draw the run in this project of Weights & Biases too (extra wandb)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -121,6 +127,7 @@ def run(args: argparse.Namespace) -> int:
             cache_root=args.cache,
             report=report,
             command=shlex.join(["hpt", *sys.argv[1:]]),
+            wandb=args.wandb,
             processes=all_processes,
         )
     return conclude(result, out)
@@ -173,6 +180,8 @@ def start_of(args: argparse.Namespace) -> Start:
 
 def conclude(result: Result, out: Path) -> int:
     """Print how a run ended; returns the exit status."""
+    from hpt_ros.learning.run_log import REPORT
+
     if os.environ.get("RANK", "0") != "0":
         return 130 if result.interrupted else 0
     speed = f"{result.samples_per_s:.0f} samples/s, {100 * result.data_wait_share:.1f} % of the time waiting for data"
@@ -183,7 +192,7 @@ def conclude(result: Result, out: Path) -> int:
         )
         return 130
     best = out / ("best" if result.best_error is not None else "last")
-    print(f"trained {result.steps} steps ({speed}); the best checkpoint is {best}")
+    print(f"trained {result.steps} steps ({speed}); the best checkpoint is {best}, the report {out / REPORT}")
     return 0
 
 

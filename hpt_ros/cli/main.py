@@ -47,6 +47,7 @@ VERBS = {
     "compare": "compare two evaluations on the same scenes",
     "evaluate": "measure a checkpoint's action error on a dataset",
     "checkpoint": "say what a checkpoint holds, verify, import, export it, or add a task",
+    "push": "upload a dataset or a checkpoint to the Hugging Face hub, with its card",
     "schema": "print the JSON schema of a YAML file, for editors",
     "completion": "print what completes verbs and options in your shell",
 }

@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
             cache_root=args.cache,
             report=report,
             command=shlex.join(["hpt", *sys.argv[1:]]),
+            wandb=args.wandb,
             processes=all_processes,
         )
     return conclude(result, Path(args.out))

@@ -173,11 +173,9 @@ def _listed(found: list[Finding]) -> str:
 
 def _check_out(out: Path, dataset: Path) -> None:
     from hpt_ros.errors import Code, HptError
+    from hpt_ros.report.page import require_html
 
-    if out.suffix != ".html":
-        raise HptError(
-            Code.INVALID, "--out", str(out), expected="a name that ends in .html", remedy="give one"
-        )
+    require_html("--out", out)
     if out.resolve().is_relative_to(dataset.resolve()):
         raise HptError(
             Code.CONFLICT, "--out", str(out),
@@ -188,14 +186,9 @@ def _check_out(out: Path, dataset: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     from hpt_ros.cli.output import make_parent
-    from hpt_ros.errors import Code, HptError
+    from hpt_ros.report.page import write_page
 
-    try:
-        make_parent(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise HptError(
-            Code.UNWRITABLE, f"the file {str(path)!r}", remedy="name another place", cause=error
-        ) from error
+    write_page(make_parent(path), text)
 
 
 def _pictures(
@@ -207,11 +200,11 @@ def _pictures(
     """
     from collections.abc import Iterator
 
-    from hpt_ros.cli.quality_thumbnail import thumbnail
     from hpt_ros.dataset import DatasetError
     from hpt_ros.dataset.quality.measure import measure_images
     from hpt_ros.dataset.video_reader import decode_video
     from hpt_ros.errors import Code
+    from hpt_ros.report.images import thumbnail
 
     name = dataset.embodiment.image_streams[view].name
     # Number of a frame within its video to the episode that shows it.

@@ -45,7 +45,7 @@ def write_card(mixture: Mixture, recipe: Recipe, saved: dict[str, Any], *, comma
         f"- trunk: {_trunk(recipe, start)}",
         *_encoders(recipe, start),
         f"- command: `{command or 'called from Python'}`",
-        f"- code: {_commit()}; PyTorch {torch.__version__}",
+        f"- code: {commit()}; PyTorch {torch.__version__}",
         "",
         "## Figures",
         f"- step {saved['step']} of {recipe.iterations}, batch size {recipe.batch_size}",
@@ -135,8 +135,8 @@ def _encoders(recipe: Recipe, start: Start) -> list[str]:
     return lines
 
 
-def _commit() -> str:
-    """The commit of the source tree that this runs from, where it is one."""
+def commit() -> str:
+    """Return the commit of the source tree that this runs from, where it is one."""
     folder = Path(__file__).resolve().parent
     try:
         commit, status = (

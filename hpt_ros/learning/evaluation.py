@@ -26,7 +26,9 @@ class ErrorSums:
     """Sums over samples, which add up over parts of a dataset, datasets and processes."""
 
     loss: float  # weighted by real steps
-    absolute: NDArray[np.float64]  # (K,), of errors at each step of the chunk, in the action's unit
+    absolute: NDArray[
+        np.float64
+    ]  # (K, A), of errors of each dimension at each step of the chunk, in its unit
     counts: NDArray[np.float64]  # (K,), real steps
 
     def __add__(self, other: ErrorSums) -> ErrorSums:
@@ -34,14 +36,17 @@ class ErrorSums:
 
     def over(self, processes: Processes) -> ErrorSums:
         """The sums of all processes."""
-        values = torch.from_numpy(np.concatenate([[self.loss], self.absolute, self.counts]))
+        values = torch.from_numpy(np.concatenate([[self.loss], self.counts, self.absolute.reshape(-1)]))
         loss, *rest = processes.sum(values).tolist()
         horizon = len(self.counts)
-        return ErrorSums(loss, np.array(rest[:horizon]), np.array(rest[horizon:]))
+        return ErrorSums(
+            loss, np.array(rest[horizon:]).reshape(self.absolute.shape), np.array(rest[:horizon])
+        )
 
     def means(self) -> tuple[float, NDArray[np.float64]]:
-        """Loss, and mean error of the chunk's steps (K,)."""
-        return self.loss / max(float(self.counts.sum()), 1.0), self.absolute / np.maximum(self.counts, 1)
+        """Loss, and mean errors (K, A) of each dimension at each step of the chunk."""
+        count = float(self.counts.sum())
+        return self.loss / max(count, 1.0), self.absolute / np.maximum(self.counts, 1)[:, None]
 
 
 def error_sums(
@@ -49,7 +54,8 @@ def error_sums(
 ) -> ErrorSums:
     """Loss and absolute errors over some samples, as `action_error` says."""
     space = source.dataset.embodiment.space
-    sums = ErrorSums(0.0, np.zeros(windows.action_horizon), np.zeros(windows.action_horizon))
+    horizon, dim = windows.action_horizon, source.dataset.embodiment.action.dim
+    sums = ErrorSums(0.0, np.zeros((horizon, dim)), np.zeros(horizon))
     for place in range(0, len(samples), batch_size):
         batch = source.batch(windows, samples[place : place + batch_size])
         real = ~batch.is_pad  # (B, K)
@@ -58,7 +64,7 @@ def error_sums(
             predicted = policy.predict(batch.inputs).float().cpu().numpy()  # (B, K, A)
         # Errors of deltas add up on a robot, so they do here.
         wanted, given = (space.from_mode(values, batch.state) for values in (batch.action, predicted))
-        errors = np.abs(given - wanted).mean(2) * real
+        errors = np.abs(space.shortest(given - wanted)) * real[..., None]
         sums += ErrorSums(loss * float(real.sum()), errors.sum(0), real.sum(0).astype(np.float64))
     return sums
 
@@ -66,7 +72,7 @@ def error_sums(
 def action_error(
     policy: Policy, source: Source, windows: Windows, samples: NDArray[np.int64], batch_size: int
 ) -> tuple[float, NDArray[np.float64]]:
-    """Loss, and mean error of the chunk's steps (K,) in the action's unit, over some samples.
+    """Loss, and mean errors (K, A) of each dimension at each step of the chunk, over some samples.
 
     The error is of absolute actions, whatever the mode, so that modes can be compared.
 
@@ -85,7 +91,8 @@ def validate(
     """Loss and action error over the episodes kept aside, as figures for metrics and card; none without episodes.
 
     Of one embodiment: "validation_loss", "validation_error" (in the action's unit) and "validation_error_per_step". Of
-    several: "validation_loss", the mean over embodiments, and under "validation" loss and error of each.
+    several: "validation_loss", the mean over embodiments, and under "validation" loss and error of each. Of both:
+    "validation_errors", by embodiment, of each step of the chunk and each dimension.
     """
     processes = processes or Processes()
     found: dict[str, ErrorSums] = {}
@@ -101,18 +108,24 @@ def validate(
         sums = error_sums(policy.single(member.embodiment), source, windows, mine, size).over(processes)
         found[member.embodiment] = found[member.embodiment] + sums if member.embodiment in found else sums
     figures = {name: sums.means() for name, sums in found.items()}
+    each = {
+        name: [[round(e, 6) for e in step] for step in errors.tolist()]
+        for name, (_, errors) in figures.items()
+    }
     if len(figures) == 1:
         ((loss, errors),) = figures.values()
         return {
             "validation_loss": loss,
             "validation_error": float(errors.mean()),
-            "validation_error_per_step": [round(float(error), 6) for error in errors],
+            "validation_error_per_step": [round(float(error), 6) for error in errors.mean(1)],
+            "validation_errors": each,
         }
     return {
         "validation_loss": sum(loss for loss, _ in figures.values()) / len(figures),
         "validation": {
             name: {"loss": loss, "error": float(errors.mean())} for name, (loss, errors) in figures.items()
         },
+        "validation_errors": each,
     }
 
 

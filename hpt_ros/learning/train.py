@@ -36,7 +36,6 @@ from hpt_ros.learning.distributed import Processes
 from hpt_ros.learning.evaluation import summary, validate
 from hpt_ros.learning.interrupt import interruptible
 from hpt_ros.learning.loader import prefetched
-from hpt_ros.learning.metrics import Metrics
 from hpt_ros.learning.mixture import Draw, Mixture, mixture_of
 from hpt_ros.learning.optimiser import (
     build_optimiser,
@@ -48,6 +47,7 @@ from hpt_ros.learning.optimiser import (
 )
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.reporter import Reporter, Silent
+from hpt_ros.learning.run_log import RunFacts, RunLog
 from hpt_ros.learning.sharded import Sharded
 from hpt_ros.learning.source import Source, open_source
 from hpt_ros.learning.start import Start, build_policy, completed
@@ -111,6 +111,7 @@ def train(
     device: str = "cpu",
     report: Reporter | None = None,
     command: str = "",
+    wandb: str = "",
     stop_after: int | None = None,
     processes: Processes | None = None,
 ) -> Result:
@@ -120,13 +121,14 @@ def train(
         data: demonstrations, opened: of one robot, or a mixture.
         recipe: everything else the result depends on.
         out: the run's folder: ``last/`` and ``best/`` (checkpoints), ``metrics.jsonl``, ``recipe.yaml``,
-            ``train_state.pt`` (what `resume` needs).
+            ``train_state.pt`` (what `resume` needs), ``report.html``, ``tensorboard/``.
         start: where the weights come from; random ("from scratch") if None. A resumed run goes on with its own.
         resume: go on from ``out/train_state.pt``.
         cache_root: folder of decoded frames and cached features, see `open_cache`.
         device: "cpu", "cuda", "cuda:1"; that of `processes` if these are given.
         report: where messages go.
-        command: the command line, for the card.
+        command: the command line, for card and report.
+        wandb: project of Weights & Biases that draws the run too; empty: none.
         stop_after: stop as Ctrl-C would once this many steps are done.
         processes: those that share the run's batches, see `hpt_ros.learning.distributed`; this one alone if None.
 
@@ -197,14 +199,14 @@ def train(
         name: RobotFiles(robot.to_yaml(), kept(statistics[name], mixture.of(name), recipe.statistics))
         for name, robot in robots.items()
     }
-    metrics = None
     if processes.first:
         out.mkdir(parents=True, exist_ok=True)
         for pattern in (".*.writing-*", ".*.old-*"):  # of a run that was killed while it saved
             for left in out.glob(pattern):
                 shutil.rmtree(left, ignore_errors=True)
         (out / "recipe.yaml").write_text(dump_yaml(recipe_mapping(recipe)), encoding="utf-8")
-        metrics = Metrics(out / "metrics.jsonl", first)
+    facts = RunFacts(mixture, recipe, start, statistics, device, processes.world, command)
+    log = RunLog(out, first, facts, first=processes.first, wandb=wandb)
 
     def make(step: int) -> list[MicroBatch]:
         """This process's part of a step's batch, augmented, on the CPU; runs in the background thread."""
@@ -246,7 +248,7 @@ def train(
     use_autocast = recipe.precision == "bfloat16"
     kind = torch.device(device).type
     train_mode(policy, recipe)
-    with interruptible() as interrupted, prefetched(make, first, goal) as batches:
+    with interruptible() as interrupted, prefetched(make, first, goal) as batches, log:
         while step < goal and not processes.any(interrupted()):
             lr = learning_rate(recipe, step)
             for group in optimiser.param_groups:
@@ -286,14 +288,7 @@ def train(
                         "with --init"
                     )
                 rate = (step - logged_step) * recipe.batch_size / (now - logged_at)
-                if metrics:
-                    metrics.write(
-                        step=step,
-                        loss=mean,
-                        lr=lr,
-                        samples_per_s=rate,
-                        data_wait_share=waited / (now - began),
-                    )
+                log.write(step, loss=mean, lr=lr, samples_per_s=rate, data_wait_share=waited / (now - began))
                 report.bar(
                     "training", step, recipe.iterations, f"loss {mean:.4f}  lr {lr:.1e}  {rate:.0f} samples/s"
                 )
@@ -303,8 +298,7 @@ def train(
                 if sharded:
                     sharded.gather()
                 measured = validate(average, mixture, sources, recipe, processes)
-                if measured and metrics:
-                    metrics.write(step=step, **measured)
+                log.validated(step, measured, average, sources)
                 if measured:
                     report.say(f"step {step}: {summary(measured, robots)}")
                 save(step, measured)

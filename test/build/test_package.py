@@ -41,9 +41,9 @@ ROSDEP = {
     "huggingface_hub": "python3-huggingface-hub-pip",
     "mujoco": "python3-mujoco-pip",
     "rosbags": "python3-rosbags-pip",
-    **{name: f"python3-{name}" for name in ("argcomplete", "matplotlib", "numpy", "rich", "scipy", "torch", "yaml")},
+    **{name: f"python3-{name}" for name in ("argcomplete", "jinja2", "matplotlib", "numpy", "rich", "scipy", "torch", "yaml")},
 }
-WITHOUT_ROSDEP_KEY = {"av", "openvino", "pyarrow", "safetensors"}  # named in package.xml's comment and CONTRIBUTING.md
+WITHOUT_ROSDEP_KEY = {"av", "openvino", "pyarrow", "safetensors", "tensorboardX"}  # named in package.xml's comment and CONTRIBUTING.md
 WHEEL = {
     "google": "protobuf",
     "cv2": "opencv-python-headless",
@@ -186,7 +186,8 @@ def test_scenes_and_shipped_checkpoints_are_package_data(distribution: Any) -> N
     command = distribution.get_command_obj("build_py")
     command.ensure_finalized()
     shipped = {Path(folder, name).as_posix() for _, folder, _, names in command.data_files for name in names}
-    files = [*(ROOT / "hpt_ros" / "sim").glob("*.xml"), *(ROOT / "hpt_ros" / "data").rglob("*.*")]
+    files = [*(ROOT / "hpt_ros" / "sim").glob("*.xml"), *(ROOT / "hpt_ros" / "data").rglob("*.*"),
+             *(ROOT / "hpt_ros").rglob("templates/*")]
     wanted = {path.relative_to(ROOT).as_posix() for path in files if path.is_file()}
     assert wanted
     assert wanted <= shipped
