@@ -57,7 +57,9 @@ class Target:
     def knots(self, from_ns: int) -> Knots:
         """Return the one point without a velocity, which a controller wants to be zero at a trajectory's end."""
         del from_ns
-        return Knots(np.array([self.time_ns], dtype=np.int64), self.controls, np.empty((1, 0)), np.empty((1, 0)))
+        return Knots(
+            np.array([self.time_ns], dtype=np.int64), self.controls, np.empty((1, 0)), np.empty((1, 0))
+        )
 
     def of(self, part: slice, ahead_ns: int = 0) -> Target:
         """Return that of some dimensions, which are due that much later."""
@@ -152,4 +154,5 @@ class ExpertRollout:
 
     def _position(self, action: Floats) -> Floats:
         """Return an action as positions of the control vector, (dim,)."""
-        return self.robot.space.to_control(np.asarray(action, np.float64)[None], np.empty(0))[0]
+        control: Floats = self.robot.space.to_control(np.asarray(action, np.float64)[None], np.empty(0))[0]
+        return np.array(control)

@@ -8,6 +8,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from support.planned_policy import load_planned
 
 from hpt_ros.control import ControlConfig
 from hpt_ros.control.config import SafetyConfig
@@ -21,7 +22,6 @@ from hpt_ros.resources import config_file
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.tasks.feed_dog.environment import FeedDogEnvironment
 from hpt_ros.sim.transport import Transport
-from support.planned_policy import load_planned
 
 SHORT = RolloutConfig(time_limit_s=2.0)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.planned_policy import load_planned
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import in_namespace
@@ -27,7 +28,6 @@ from rosbag_tools.reading.reader import Bag
 from rosbag_tools.recording.definitions import installed_types
 from rosbag_tools.recording.message_objects import serialized
 from rosbag_tools.recording.topic_log import TopicLog
-from support.planned_policy import load_planned
 
 TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 TYPES = installed_types([TRAJECTORY, "sensor_msgs/msg/Image", "std_msgs/msg/String", "sensor_msgs/msg/Imu"])
