@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,8 +65,6 @@ def test_an_expert_looks_at_every_command(environment, monkeypatch):
 
 
 def test_an_environment_without_an_expert_is_refused(environment):
-    class Without:
-        name, embodiment = "without", environment.embodiment
-
+    alone: Any = SimpleNamespace(name="alone", embodiment=environment.embodiment)
     with pytest.raises(HptError, match="has no expert"):
-        ExpertRollout(Without())
+        ExpertRollout(alone)

@@ -127,21 +127,21 @@ def test_a_policy_saw_what_conversion_makes_of_its_bag(tmp_path, images):
 
 
 def test_an_experts_actions_are_what_conversion_makes_of_its_bag(tmp_path):
+    asked = {}
+
     class Watching(FeedDogEnvironment):
         """Notes what its expert is asked and answers."""
 
         def expert(self):
-            plan, asked = super().expert(), self.asked
+            plan = super().expert()
 
-            class Expert:
-                def action(self, time_ns):
-                    asked[time_ns] = plan.action(time_ns)
-                    return asked[time_ns]
+            def noted(since_s):
+                action = asked[plan.start_ns + round(since_s * 1e9)] = plan.plan(since_s)
+                return action
 
-            return Expert()
+            return replace(plan, plan=noted)
 
     environment = Watching()
-    environment.asked = {}
     try:
         log = TopicLog(environment.embodiment)
         ExpertRollout(environment, RolloutConfig(time_limit_s=2.0)).episode(3, tap=log)
@@ -151,7 +151,7 @@ def test_an_experts_actions_are_what_conversion_makes_of_its_bag(tmp_path):
     compared = [stamp_ns for stamp_ns, row in ticks.items() if row.action is not None]
     assert len(compared) > 15
     for stamp_ns in compared:
-        np.testing.assert_allclose(ticks[stamp_ns].action, environment.asked[stamp_ns], atol=1e-6)
+        np.testing.assert_allclose(ticks[stamp_ns].action, asked[stamp_ns], atol=1e-6)
 
 
 def test_a_bag_that_cannot_be_finished_is_removed(tmp_path):
