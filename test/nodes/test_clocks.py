@@ -47,7 +47,11 @@ def test_when_simulated_time_goes_back_and_forward_between_two_readings_expect_a
     # Two nodes publish /clock at the same rate, and each reading happens to come after the same one's message.
     with Composition() as composition:
         node = composition.add(
-            Node("clock", context=composition.context, parameter_overrides=[Parameter("use_sim_time", value=True)])
+            Node(
+                "clock",
+                context=composition.context,
+                parameter_overrides=[Parameter("use_sim_time", value=True)],
+            )
         )
         simulation = composition.add(Node("simulation", context=composition.context))
         publisher, clock = simulation.create_publisher(Clock, "/clock", 10), NodeClock(node)

@@ -46,7 +46,9 @@ class NodeClock:
         self._node = node
         self._clock = ControlClock()
         self._asleep_ns: int | None = None
-        self._back_ns: list[int] = []  # by how much simulated time went back, each time since the last reading
+        self._back_ns: list[
+            int
+        ] = []  # by how much simulated time went back, each time since the last reading
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
         self._jumps = node.get_clock().create_jump_callback(back, post_callback=self._on_back)
 
