@@ -55,7 +55,9 @@ def training_page(
     logged = [line for line in lines if "lr" in line]
     validated = [line for line in lines if "validation_loss" in line]
     recipe, mixture = facts.recipe, facts.mixture
-    errors: Mapping[str, Any] = next((line["validation_errors"] for line in reversed(lines) if "validation_errors" in line), {})
+    errors: Mapping[str, Any] = next(
+        (line["validation_errors"] for line in reversed(lines) if "validation_errors" in line), {}
+    )
     return render(
         "hpt_ros.learning",
         "training.html",
