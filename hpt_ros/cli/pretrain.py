@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from hpt_ros.cli.finetune import chosen_recipe, conclude, start_of
+    from hpt_ros.cli.finetune import chosen_readers, chosen_recipe, conclude, start_of
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.learning import train
     from hpt_ros.learning.distributed import processes
@@ -59,5 +59,6 @@ def _run(args: argparse.Namespace) -> int:
             report=report,
             command=shlex.join(["hpt", *sys.argv[1:]]),
             processes=all_processes,
+            readers=chosen_readers(args, recipe, all_processes.device),
         )
     return conclude(result, Path(args.out))
