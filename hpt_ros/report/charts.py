@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 COLOURS = 8  # classes c0 .. c7
 MOST_POINTS = 400  # of a line: more than there are pixels
-LEFT, BOTTOM, TOP, RIGHT = 46, 30, 6, 8  # around the plot, px
+LEFT, BOTTOM, TOP, RIGHT = 46, 30, 6, 16  # around the plot, px
 
 
 @dataclass(frozen=True, slots=True)
