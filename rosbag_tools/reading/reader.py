@@ -135,7 +135,8 @@ class Bag:
         """
         place = Path(path)
         with contextlib.ExitStack() as stack:
-            storages, notes = [], []
+            storages: list[Storage] = []
+            notes: list[str] = []
             for item in (place, *map(Path, beside)):
                 storage, note = _opened(stack, item, recover)
                 _require_other(item, storage, storages)
