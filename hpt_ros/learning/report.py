@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,7 +232,7 @@ def _members(facts: RunFacts, step: int) -> list[dict[str, Any]]:
     ]
 
 
-def spread_of(mixture: Mixture, name: str, normalised: Mapping[str, Any]) -> list[dict[str, Any]]:
+def spread_of(mixture: Mixture, name: str, normalised: Container[str]) -> list[dict[str, Any]]:
     """Return what limits and what quantiles make of each dimension of an embodiment's action and joined vectors.
 
     Args:
