@@ -100,8 +100,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     "hpt_ros.sim": frozenset({"numpy", "hpt_ros.embodiment"})
     | frozenset({"fast_simplification", "gymnasium_robotics", "metaworld"}),  # optional extras
     "hpt_ros.evaluation": frozenset(
-        {"av", "numpy", "pyarrow", "scipy", "hpt_ros.control", "hpt_ros.embodiment", "hpt_ros.policies"}
-        | {"hpt_ros.report", "hpt_ros.runtime", "hpt_ros.sim"}
+        {"av", "numpy", "pyarrow", "scipy"}
+        | {f"hpt_ros.{room}" for room in "control dataset embodiment modalities observation".split()}
+        | {f"hpt_ros.{room}" for room in "policies report runtime sim".split()}
     ),
     "rosbag_tools": frozenset(
         {"av", "numpy", "pyarrow", "rosbags", "yaml"}

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
-    from hpt_ros.evaluation.outcomes import Outcomes
+    from hpt_ros.evaluation.arms import Comparison
+    from hpt_ros.evaluation.comparison_page import Shown
+    from hpt_ros.evaluation.evaluate import Job
+    from hpt_ros.evaluation.outcomes import Provenance
+
+VIDEOS = 3  # scenes, by default
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,87 +26,184 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             name,
             type=Path,
             metavar=name.upper(),
-            help="file of 'hpt eval --out', or a folder of them: one file for each training seed of the arm",
+            help="file of 'hpt eval --out', or a folder of them: one file for each environment and training seed",
         )
+    add_page_arguments(parser)
+    parser.add_argument(
+        "--policies",
+        nargs=2,
+        metavar=("A", "B"),
+        help="checkpoints of both arms, for the videos; left out: by the names that the files have",
+    )
+
+
+def add_page_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `hpt eval` and `hpt compare` have in common."""
+    parser.add_argument(
+        "--html", type=Path, metavar="PAGE.html", help="also write a page; replaced if it is there"
+    )
+    parser.add_argument(
+        "--videos",
+        type=int,
+        default=VIDEOS,
+        metavar="N",
+        help=f"on the page, run this many scenes again and show them (default: {VIDEOS})",
+    )
+
+
+def check_page_arguments(args: argparse.Namespace) -> None:
+    """Refuse --html and --videos that cannot be.
+
+    Raises:
+        HptError: another ending, or a negative number.
+    """
+    from hpt_ros.cli.output import make_parent
+    from hpt_ros.report.page import require_html
+
+    if args.videos < 0:
+        raise HptError(Code.OUT_OF_RANGE, "--videos", args.videos, expected="at least 0")
+    if args.html is not None:
+        require_html("--html", args.html)
+        make_parent(args.html)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print both arms' success, and the paired difference with its interval; returns 0."""
-    import numpy as np
+    from hpt_ros.cli.terminal import Terminal
+    from hpt_ros.evaluation.arms import compare, read_arm
+    from hpt_ros.evaluation.comparison_page import comparison_page
+    from hpt_ros.report.page import write_page
+
+    check_page_arguments(args)
+    comparison = compare(read_arm(args.a), read_arm(args.b))
+    _print(args, comparison)
+    if args.html is not None:
+        with Terminal() as terminal:
+            shown = _videos(args, comparison, terminal) if args.videos else []
+        write_page(args.html, comparison_page(comparison, shown))
+        print(f"page: {args.html}")
+    return 0
+
+
+def _print(args: argparse.Namespace, comparison: Comparison) -> None:
     from rich import box
     from rich.table import Table
 
     from hpt_ros.cli.terminal import Results
-    from hpt_ros.evaluation.outcomes import arm_of
-    from hpt_ros.evaluation.statistics import bootstrap_interval, compare_arms, success_interval
 
-    arms = [_read(args.a), _read(args.b)]
-    seeds = _common_seeds(arms, [str(args.a), str(args.b)])
-    tables = [np.array(arm_of(arm, seeds)) for arm in arms]
-    results = Table(title=f"{len(seeds)} scenes of {arms[0][0].provenance.environment}", box=box.SIMPLE_HEAD)
-    for column in ("arm", "training seeds", "success", "95 % interval"):
-        results.add_column(column)
-    for path, arm, table in zip((args.a, args.b), arms, tables, strict=True):
-        if len(arm) == 1:
-            found = success_interval(int(table.sum()), table.size)
-        else:
-            found = bootstrap_interval([table], lambda drawn: float(drawn[0].mean()))
-        results.add_row(
-            f"{path.stem} ({arm[0].provenance.policy})", str(len(arm)), f"{100 * found.estimate:.1f} %",
-            f"{100 * found.lower:.1f} to {100 * found.upper:.1f} %",
-        )  # fmt: skip
-    console = Results()
-    console.print(results)
-    compared = compare_arms(*tables)
-    difference = compared.difference
-    console.print(
-        f"B less A: {100 * difference.estimate:+.1f} points, 95 % interval {100 * difference.lower:+.1f} to "
-        f"{100 * difference.upper:+.1f} (paired bootstrap over scenes"
-        f"{' and training seeds' if max(map(len, arms)) > 1 else ''})\n"
-        f"scenes: both {compared.both}, A alone {compared.only_a}, B alone {compared.only_b}, neither "
-        f"{compared.neither}; exact McNemar p = {compared.p_value:.3g}; evidence against no difference "
-        f"{compared.e_value:.3g} (20 and more: a difference at 5 %, even if episodes are added until it shows)",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return 0
+    console = Results(highlight=False, soft_wrap=True)
+    for row in comparison.rows:
+        results = Table(title=f"{row.paired.scenes} scenes of {row.name}", box=box.SIMPLE_HEAD)
+        for column in ("arm", "training seeds", "success", "95 % interval"):
+            results.add_column(column)
+        for arm, found in zip(comparison.arms, row.success, strict=True):
+            results.add_row(
+                arm.name, str(max(len(arm.runs[name]) for name in row.environments)), f"{100 * found.estimate:.1f} %",
+                f"{100 * found.lower:.1f} to {100 * found.upper:.1f} %",
+            )  # fmt: skip
+        console.print(results)
+        paired, difference = row.paired, row.paired.difference
+        several = max(arm.training_seeds for arm in comparison.arms) > 1
+        console.print(
+            f"B less A: {100 * difference.estimate:+.1f} points, 95 % interval {100 * difference.lower:+.1f} to "
+            f"{100 * difference.upper:+.1f} (paired bootstrap over scenes"
+            f"{' and training seeds' if several else ''})\n"
+            f"scenes: both {paired.both}, A alone {paired.only_a}, B alone {paired.only_b}, neither "
+            f"{paired.neither}; exact McNemar p = {paired.p_value:.3g}; evidence against no difference "
+            f"{paired.e_value:.3g} (20 and more: a difference at 5 %, even if episodes are added until it shows)",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
-def _read(path: Path) -> list[Outcomes]:
-    from hpt_ros.evaluation.outcomes import read_outcomes
+def _videos(args: argparse.Namespace, comparison: Comparison, terminal: object) -> list[Shown]:
+    """Run scenes again with both arms: first those that one of them solves alone, then others."""
+    from hpt_ros.evaluation.comparison_page import Shown
+    from hpt_ros.evaluation.videos import record_scenes
 
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-    if not files:
+    found = []
+    for environment, seeds in comparison.seeds.items():
+        runs = [arm.runs[environment][0] for arm in comparison.arms]
+        tables = [{episode.seed: episode for episode in item.episodes} for item in runs]
+        chosen = chosen_scenes(
+            [[table[seed].success for seed in seeds] for table in tables], seeds, args.videos
+        )
+        videos = []
+        for place, item in enumerate(runs):
+            terminal.say(f"running {len(chosen)} scenes of {environment} again, arm {'AB'[place]}")  # type: ignore[attr-defined]
+            job = job_of(args.policies[place] if args.policies else None, item.provenance, "AB"[place])
+            videos.append(record_scenes(job, chosen))
+        found += [
+            Shown(
+                environment,
+                seed,
+                tuple(
+                    (f"{letter}: {arm.name}", table[seed], own[seed])
+                    for letter, arm, table, own in zip("AB", comparison.arms, tables, videos, strict=True)
+                ),
+            )
+            for seed in chosen
+        ]
+    return found
+
+
+def chosen_scenes(won: list[list[bool]], seeds: tuple[int, ...], most: int) -> list[int]:
+    """Return scenes that are worth seeing: of each pattern of successes in turn, those that differ first.
+
+    Args:
+        won: of each arm, whether it succeeded in each scene.
+        seeds: of the scenes.
+        most: how many.
+    """
+    patterns: dict[tuple[bool, ...], list[int]] = {}
+    for place, seed in enumerate(seeds):
+        patterns.setdefault(tuple(arm[place] for arm in won), []).append(seed)
+    ordered = sorted(patterns.items(), key=lambda item: (len(set(item[0])) == 1, item[0]))
+    found: list[int] = []
+    while len(found) < min(most, len(seeds)):
+        for _, inside in ordered:
+            if inside and len(found) < most:
+                found.append(inside.pop(0))
+    return found
+
+
+def job_of(policy: str | None, about: Provenance, arm: str) -> Job:
+    """Return what runs an evaluation's scenes again.
+
+    Args:
+        policy: checkpoint; None: the name that the file has.
+        about: what the outcomes were made by.
+        arm: its letter, for errors.
+
+    Raises:
+        HptError: the policy is not found, or is another one.
+    """
+    from hpt_ros.cli.eval import policy_of
+    from hpt_ros.evaluation.evaluate import Job
+    from hpt_ros.evaluation.rollout import RolloutConfig
+    from hpt_ros.sim.transport import Transport
+
+    try:
+        found = policy_of(policy or about.policy)
+    except HptError as error:
+        if policy is not None:
+            raise
         raise HptError(
-            Code.MISSING, f"the folder {str(path)!r}", problem="has no *.parquet file",
-            remedy=f"'hpt eval --out {path}/1.parquet' writes one",
-        )  # fmt: skip
-    return [read_outcomes(file) for file in files]
-
-
-def _common_seeds(arms: list[list[Outcomes]], names: list[str]) -> list[int]:
-    first = arms[0][0].provenance
-    for arm, name in zip(arms, names, strict=True):
-        for outcomes in arm:
-            if not outcomes.provenance.scenes_as(first):
-                raise HptError(
-                    Code.MISMATCH, repr(name), _scenes(outcomes),
-                    problem="has outcomes of {value}, so its scenes differ",
-                    expected=f"{_scenes(arms[0][0])}, as {names[0]!r} has",
-                    remedy="evaluate both in the same environment",
-                )  # fmt: skip
-    seeds = sorted(
-        set.intersection(*({episode.seed for episode in item.episodes} for arm in arms for item in arm))
-    )
-    if not seeds:
+            Code.NOT_FOUND, f"the policy of arm {arm}", about.policy,
+            problem="is {value}, a name that is not known here",
+            remedy="name both checkpoints with --policies, or leave the videos out with --videos 0",
+        ) from error  # fmt: skip
+    if found.sha256 != about.checkpoint_sha256:
         raise HptError(
-            Code.MISMATCH, f"{names[0]!r} and {names[1]!r}", problem="have no scene in common",
-            remedy="evaluate both with the same --seed and --episodes",
+            Code.MISMATCH, f"the policy of arm {arm}", found.sha256[:12] or "none",
+            problem="has weights of SHA-256 {value}",
+            expected=f"{about.checkpoint_sha256[:12] or 'none'}, as the outcomes say",
+            remedy="name the checkpoint that was evaluated with --policies, or leave the videos out with --videos 0",
         )  # fmt: skip
-    return seeds
-
-
-def _scenes(outcomes: Outcomes) -> str:
-    about = outcomes.provenance
-    environment = f"{about.environment} {about.environment_version}"
-    return f"{environment} with MuJoCo {about.mujoco_version} and {about.time_limit_s:g} s an episode"
+    return Job(
+        about.environment,
+        found.choice,
+        found.expert,
+        Transport(about.image_delay_s, about.image_jitter_s, about.image_lost),
+        config=RolloutConfig(inference_s=about.inference_s, time_limit_s=about.time_limit_s),
+    )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpt_ros.cli.compare import add_page_arguments, check_page_arguments
 from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device
 from hpt_ros.errors import Code, HptError
 
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--image-{name}", type=float, default=0.0, metavar=metavar, help=f"{text} (default: 0)"
         )
     parser.add_argument("--time-limit-s", type=float, metavar="S", help="instead of the environment's")
+    add_page_arguments(parser)
     parser.add_argument("--device", default=DEFAULT_DEVICE, help=DEVICE_HELP)
 
 
@@ -69,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.evaluation.outcomes import Outcomes, resumed, write_outcomes
 
     check_counts(args)
+    check_page_arguments(args)
     job, provenance = _job(args)
     device = choose_device(args.device) if provenance.checkpoint_sha256 else None
     seeds = range(args.seed, args.seed + args.episodes)
@@ -103,7 +106,34 @@ def run(args: argparse.Namespace) -> int:
             save()
     shown = Outcomes(provenance, tuple(known[seed] for seed in seeds))
     Results().print(_table(shown))
+    if args.html is not None:
+        _write_page(args, job, shown)
     return 0
+
+
+def _write_page(args: argparse.Namespace, job: Job, outcomes: Outcomes) -> None:
+    """Write the page, with videos of successes and failures."""
+    from hpt_ros.cli.compare import chosen_scenes
+    from hpt_ros.cli.terminal import Terminal
+    from hpt_ros.evaluation.arms import Arm as Files
+    from hpt_ros.evaluation.comparison_page import Shown, evaluation_page
+    from hpt_ros.evaluation.videos import record_scenes
+    from hpt_ros.report.page import write_page
+
+    about = outcomes.provenance
+    by_seed = {episode.seed: episode for episode in outcomes.episodes}
+    won = [[episode.success for episode in outcomes.episodes]]
+    chosen = chosen_scenes(won, tuple(by_seed), args.videos)
+    with Terminal() as terminal:
+        if chosen:
+            terminal.say(f"running {len(chosen)} scenes again for the page")
+        videos = record_scenes(job, chosen) if chosen else {}
+    shown = [
+        Shown(about.environment, seed, ((about.policy, by_seed[seed], videos[seed]),)) for seed in chosen
+    ]
+    files = Files(args.out or Path(about.policy), {about.environment: (outcomes,)})
+    write_page(args.html, evaluation_page(files, shown))
+    print(f"page: {args.html}")
 
 
 def check_counts(args: argparse.Namespace) -> None:

@@ -138,6 +138,20 @@ class ActionSpace:
         self.wraps = np.array([name in self._continuous for name in names], dtype=bool)
         self._joints_only = all(part.output.kind == JOINT_POSITION for part in parts)
 
+    @cached_property
+    def units(self) -> tuple[str, ...]:
+        """Of each element of the action vector; empty for elements of an orientation, which have none."""
+        return tuple(
+            "" if part.output.kind == CARTESIAN_POSE and place >= len(AXES) else part.output.unit
+            for part in self.parts
+            for place in range(len(part.output.elements))
+        )
+
+    @property
+    def elements(self) -> tuple[tuple[str, str], ...]:
+        """Name and unit of each element of the action vector."""
+        return tuple(zip(self._action.names, self.units, strict=True))
+
     @property
     def mode(self) -> str:
         """The action's."""

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.embodiment.kinds import CARTESIAN_POSE
 from hpt_ros.learning.card import commit
 from hpt_ros.learning.mixture import Mixture, counts_before
 from hpt_ros.learning.predictions import Predicted
@@ -84,16 +83,6 @@ def training_page(
     )
 
 
-def dimensions(robot: Embodiment) -> list[tuple[str, str]]:
-    """Return name and unit of each element of the action vector; elements of an orientation have no unit."""
-    found = []
-    for part in robot.space.parts:
-        for place, name in enumerate(part.output.elements):
-            turned = part.output.kind == CARTESIAN_POSE and place > 2
-            found.append((name, "" if turned else part.output.unit))
-    return found
-
-
 def _tiles(
     step: int, facts: RunFacts, logged: Sequence[Mapping[str, Any]], validated: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, str]]:
@@ -154,7 +143,7 @@ def _curves(
 
 def _errors(robot: Embodiment, errors: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Return the table and the chart of one embodiment's errors, (K, A)."""
-    values, dims = np.array(errors), dimensions(robot)
+    values, dims = np.array(errors), robot.space.elements
     shown = np.unique(np.linspace(0, len(values) - 1, MOST_STEPS).round().astype(int)).tolist()
     most = values.max(initial=0.0) or 1.0
     rows = [
@@ -184,7 +173,7 @@ def _episode(item: Predicted, *, several: bool) -> dict[str, Any]:
     times = np.arange(len(item.recorded)) * dt_s
     horizon = item.chunks.shape[1]
     charts = []
-    for place, (name, unit) in enumerate(dimensions(robot)[:MOST_DIMENSIONS]):
+    for place, (name, unit) in enumerate(robot.space.elements[:MOST_DIMENSIONS]):
         # One line of all chunks, with a gap after each.
         x = np.full((len(item.ticks), horizon + 1), np.nan)
         y = np.full_like(x, np.nan)

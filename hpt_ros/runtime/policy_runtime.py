@@ -313,6 +313,21 @@ class PolicyRuntime:
             return undecodable(stream, error)
         return None
 
+    def sample(self, stream: Stream, value: NDArray[Any], stamp_ns: int) -> Refusal | None:
+        """Take a sample that is decoded already, as a dataset has it; else as `message`.
+
+        Args:
+            stream: of the embodiment.
+            value: as its message would be decoded.
+            stamp_ns: ROS time at which it was measured and came.
+        """
+        try:
+            self._took(stream, value, stamp_ns, stamp_ns)
+        except HptError as error:
+            self.controller.invalid_message()
+            return error.refusal
+        return None
+
     def keep(self, stream: Stream, message: Any, arrival_ns: int) -> None:
         """Note, while inactive, where the joints of a stream are that are published only while they move."""
         with contextlib.suppress(HptError):  # a stream that sends such messages is complained of while active
@@ -366,16 +381,7 @@ class PolicyRuntime:
             value = decode(stream, message)
             if stream.modality == LANGUAGE and (refused := self.set_task(str(value))):
                 raise HptError.of(refused.within(f"stream {stream.name!r} (topic {stream.topic})"))
-            if stream.modality == "state":
-                self._require_plausible(stream, value, stamp)
-            self.observations.sample(stream, value, stamp, arrival_ns)
-            seen = (stamp, arrival_ns)
-            if stream.modality == STATE:
-                seen = self._pose.saw(stream.name, stamp, arrival_ns, value)
-                if (measured := self._pose.newest()) is not None and measured[0] >= 0:
-                    self.controller.measured(measured[1], self.to_control(measured[0]))
-            if seen[1] >= 0:
-                self._fresh(stream, *seen)
+            self._took(stream, value, stamp, arrival_ns)
             return
         if stream.image is not None:
             # As they came: a driver that repeats its last buffer repeats every byte of it.
@@ -385,6 +391,18 @@ class PolicyRuntime:
             self._fresh(stream, stamp, arrival_ns)
         if stream.modality == IMAGE:
             self.metrics.add("image_delay_s", (arrival_ns - stamp) / NS_PER_S)
+
+    def _took(self, stream: Stream, value: NDArray[Any], stamp: int, arrival_ns: int) -> None:
+        if stream.modality == STATE:
+            self._require_plausible(stream, value, stamp)
+        self.observations.sample(stream, value, stamp, arrival_ns)
+        seen = (stamp, arrival_ns)
+        if stream.modality == STATE:
+            seen = self._pose.saw(stream.name, stamp, arrival_ns, value)
+            if (measured := self._pose.newest()) is not None and measured[0] >= 0:
+                self.controller.measured(measured[1], self.to_control(measured[0]))
+        if seen[1] >= 0:
+            self._fresh(stream, *seen)
 
     def _require_plausible(self, stream: Stream, value: NDArray[Any], stamp: int) -> None:
         pose = self._pose.would_be(stream.name, value)

@@ -197,7 +197,7 @@ def convert(
     if existing is not None:
         _check_source(existing, chosen)
         chosen = replace(chosen, depth=_depth_of(existing, chosen))
-    jobs, robot = _check(paths, embodiment, chosen, report, say, existing)
+    jobs, robot = check_bags(paths, embodiment, chosen, report, say, existing)
     if chosen.resume:
         jobs = [replace(job, kept=kept_folder(Path(out)) / _key(job)) for job in jobs]
     if existing is not None:
@@ -312,7 +312,7 @@ def convert_bag(job: Job, folder: Path) -> Converted:
                     task=task, forced_task=options.task, longest_rest_s=options.longest_rest_s,
                     coded=options.depth == "video",
                 )  # fmt: skip
-                rows = _rows(bag, job.embodiment, episode, entry, options)
+                rows = rows_of(bag, job.embodiment, episode, entry, options)
                 if options.action_source == "state":
                     rows = next_positions(job.embodiment, rows)
                 try:
@@ -327,9 +327,10 @@ def convert_bag(job: Job, folder: Path) -> Converted:
     return result
 
 
-def _rows(
+def rows_of(
     bag: Bag, embodiment: Embodiment, episode: Episode, entry: EpisodeReport, options: Options
 ) -> Iterator[Row]:
+    """Yield the rows of an episode; what was noticed on the way goes into `entry`."""
     leader = options.leader
     # The leader's positions are taken for the commands that they stood for.
     source = "command" if leader is not None else options.action_source
@@ -394,7 +395,7 @@ def _cut(messages: Iterable[Message], set_backs: Sequence[SetBack]) -> Iterator[
         yield message
 
 
-def _check(
+def check_bags(
     paths: Sequence[Path],
     given: Embodiment | None,
     options: Options,
