@@ -45,7 +45,7 @@ VERBS = {
     "collect": "record demonstrations of a simulated environment as bags",
     "eval": "run a policy in a simulated environment and print how often it succeeds",
     "compare": "compare two evaluations on the same scenes",
-    "evaluate": "measure a checkpoint's action error on a dataset",
+    "evaluate": "replay recordings through the robot's own path, and measure what a policy would have done",
     "checkpoint": "say what a checkpoint holds, verify, import, export it, or add a task",
     "push": "upload a dataset or a checkpoint to the Hugging Face hub, with its card",
     "schema": "print the JSON schema of a YAML file, for editors",

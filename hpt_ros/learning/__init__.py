@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from hpt_ros.learning.augment import AugmentConfig
 from hpt_ros.learning.cache import FrameCache, open_cache, open_feature_cache
-from hpt_ros.learning.evaluation import action_error
 from hpt_ros.learning.recipe import PolicyRecipe, Recipe, RecipeError, load_recipe, read_recipe
 from hpt_ros.learning.reporter import Reporter, Silent
 from hpt_ros.learning.samples import Batch, Split, Windows, gather, split_episodes
@@ -29,7 +28,6 @@ __all__ = [
     "Split",
     "Start",
     "Windows",
-    "action_error",
     "gather",
     "load_recipe",
     "open_cache",

@@ -52,7 +52,12 @@ class ErrorSums:
 def error_sums(
     policy: Policy, source: Source, windows: Windows, samples: NDArray[np.int64], batch_size: int
 ) -> ErrorSums:
-    """Loss and absolute errors over some samples, as `action_error` says."""
+    """Loss and absolute errors over some samples.
+
+    The error is of absolute actions, whatever the mode, so that modes can be compared.
+
+    The policy must be in evaluation mode; it is given every modality. Steps beyond an episode's end do not count.
+    """
     space = source.dataset.embodiment.space
     horizon, dim = windows.action_horizon, source.dataset.embodiment.action.dim
     sums = ErrorSums(0.0, np.zeros((horizon, dim)), np.zeros(horizon))
@@ -67,18 +72,6 @@ def error_sums(
         errors = np.abs(space.shortest(given - wanted)) * real[..., None]
         sums += ErrorSums(loss * float(real.sum()), errors.sum(0), real.sum(0).astype(np.float64))
     return sums
-
-
-def action_error(
-    policy: Policy, source: Source, windows: Windows, samples: NDArray[np.int64], batch_size: int
-) -> tuple[float, NDArray[np.float64]]:
-    """Loss, and mean errors (K, A) of each dimension at each step of the chunk, over some samples.
-
-    The error is of absolute actions, whatever the mode, so that modes can be compared.
-
-    The policy must be in evaluation mode; it is given every modality. Steps beyond an episode's end do not count.
-    """
-    return error_sums(policy, source, windows, samples, batch_size).means()
 
 
 def validate(

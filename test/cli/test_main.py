@@ -113,7 +113,7 @@ def test_version_needs_no_library() -> None:
         (["convert", "bag", "--out", "x", "--work", "2"], "the argument '--work' is unknown"),
         (["convert", "bag", "--out", "x", "--workers", "two"], "--workers: invalid int value: 'two'"),
         (["convert", "bag"], "the following arguments are required: --out"),
-        (["evaluate", "x", "y", "z"], "the argument 'z' is unknown"),
+        (["compare", "x", "y", "z"], "the argument 'z' is unknown"),
         (["run", "x", "--task", "-x"], "--option=-value"),
         (["convert", "bag", "--out", "x", "--ros-args", "-p", "a:=b"], "--ros-args is for verbs that run a node"),
     ],

@@ -61,7 +61,7 @@ def test_what_the_converter_writes_is_read_and_trained_and_measured(
     assert f"best checkpoint is {out / 'best'}" in capsys.readouterr().out
     assert call(evaluate, out / "best", folder) == 0
     printed = capsys.readouterr().out
-    assert f"{sum(LENGTHS)} samples" in printed
+    assert f"{sum(LENGTHS)} ticks" in printed
     assert "3 (0.3 s)" in printed
 
 
