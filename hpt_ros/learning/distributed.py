@@ -7,13 +7,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
 
 from hpt_ros.errors import Code, HptError
+
+LONGEST_WORK = timedelta(
+    days=30
+)  # of the first process alone: converting bags, decoding and encoding a mixture
 
 
 class ProcessesError(HptError):
@@ -27,6 +33,8 @@ class Processes:
     rank: int = 0
     world: int = 1
     device: str = "cpu"
+    store: Any = None  # where the processes find each other
+    _waits: Iterator[int] = field(default_factory=count, repr=False, compare=False)
 
     @property
     def first(self) -> bool:
@@ -37,6 +45,15 @@ class Processes:
         """Return when all processes have come here."""
         if self.world > 1:
             distributed.barrier()
+
+    def wait_for_first(self) -> None:
+        """Return when the first process has come here, however long that takes: `wait` gives up after half an hour."""
+        if self.world > 1:
+            key = f"the first process has come here {next(self._waits)}"
+            if self.first:
+                self.store.set(key, "")
+            else:
+                self.store.wait([key], LONGEST_WORK)
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of the processes' tensors, the same in all of them."""
@@ -69,12 +86,10 @@ def processes(device: str) -> Iterator[Processes]:
     if cuda:
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
-    rank = int(os.environ["RANK"])
-    distributed.init_process_group(
-        "nccl" if cuda else "gloo", store=_store(world), rank=rank, world_size=world
-    )
+    rank, store = int(os.environ["RANK"]), _store(world)
+    distributed.init_process_group("nccl" if cuda else "gloo", store=store, rank=rank, world_size=world)
     try:
-        yield Processes(rank, world, device)
+        yield Processes(rank, world, device, store)
     finally:
         distributed.destroy_process_group()
 
