@@ -244,8 +244,8 @@ class Recipe:
             raise RecipeError(
                 Code.CONFLICT, "the recipe",
                 problem="has cache_features and changes the images at random, but cached features are of images as "
-                "they are", remedy="set augment's brightness, contrast, colour, shift_px and erase to 0, feature_copies "
-                "to the number of changed copies to cache, or cache_features to false",
+                "they are", remedy="set augment's brightness, contrast, colour, shift_px and erase to 0, set "
+                "feature_copies to how many changed copies to cache, or cache_features to false",
             )  # fmt: skip
         if self.feature_copies and not self.augment.changes_images:
             raise RecipeError(
