@@ -8,7 +8,7 @@ topics, with the fields that ROS messages have. So the code that reads a robot r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -112,6 +112,24 @@ class HasExpert(Protocol):
 
     def expert(self) -> Expert:
         """Begin to solve the episode from where everything is now."""
+        ...
+
+
+@runtime_checkable
+class Selects(Protocol):
+    """An environment that need not make what nobody reads: rendering a camera costs more than all else."""
+
+    def select(self, topics: Collection[str]) -> None:
+        """Send only what is measured on these topics from now on; before the first call, on all."""
+        ...
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """An environment that says what became of its commands."""
+
+    def counters(self) -> Mapping[str, int]:
+        """Return counts since it was made, by name; all but "accepted" are of what should not happen."""
         ...
 
 
