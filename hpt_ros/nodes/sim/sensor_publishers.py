@@ -86,9 +86,7 @@ def sensor_publishers(node: Node, robot: Embodiment, jpeg_quality: int) -> dict[
     for stream in robot.streams:
         streams.setdefault(stream.topic, stream)
     types = installed_types(stream.type for stream in streams.values())
-    return {
-        topic: SensorPublisher(node, stream, types, jpeg_quality) for topic, stream in streams.items()
-    }
+    return {topic: SensorPublisher(node, stream, types, jpeg_quality) for topic, stream in streams.items()}
 
 
 class ImagePublisher:

@@ -45,7 +45,9 @@ from hpt_ros.structured import field
 NS_PER_S: Final = 1_000_000_000
 TICK_NS: Final = 10_000_000  # /clock: 100 Hz
 PICTURE_NS: Final = 100_000_000
-SHOWN_NS: Final = 2 * NS_PER_S  # simulated time after a reset at which a camera that shows nothing is not waited for
+SHOWN_NS: Final = (
+    2 * NS_PER_S
+)  # simulated time after a reset at which a camera that shows nothing is not waited for
 COMMAND_DEPTH: Final = 20
 REQUEST_TIMEOUT_S: Final = 60.0  # wall time that a service waits for the physics thread
 MAX_LAG_S: Final = 0.2  # wall time that the simulation may catch up; what is beyond slows simulated time down
@@ -102,8 +104,8 @@ class SimNode(StrictParameters, Node):
 
     Publishes /clock, the topics of the environment's embodiment (raw images as JPEG too), /picture_camera for people,
     /sim/embodiment, /diagnostics, and to who demonstrates /sim/expert_action; subscribes to the embodiment's command
-    topics; serves /sim/reset_scene and /sim/task_result. Simulated time only goes forward: a reset moves bodies, and the
-    clock on to the next whole second.
+    topics; serves /sim/reset_scene and /sim/task_result. Simulated time only goes forward: a reset moves bodies, and
+    the clock on to the next whole second.
 
     Attributes:
         environment: what is simulated; once time runs, only `ask` may touch it.
@@ -155,7 +157,9 @@ class SimNode(StrictParameters, Node):
         self._embodiment_publisher = self.create_publisher(String, EMBODIMENT_TOPIC, LATCHED)
         self._embodiment_publisher.publish(String(data=robot.to_yaml()))
         self._expert_publisher = (
-            self.create_publisher(ActionChunk, EXPERT_TOPIC, 10) if isinstance(environment, HasExpert) else None
+            self.create_publisher(ActionChunk, EXPERT_TOPIC, 10)
+            if isinstance(environment, HasExpert)
+            else None
         )
         for output in robot.action.parts:
             self._take_commands(output)
@@ -198,6 +202,11 @@ class SimNode(StrictParameters, Node):
         """What happened to the commands so far, by name."""
         own = self.environment.counters() if isinstance(self.environment, Counts) else {}
         return {**self._counters, **own}
+
+    @property
+    def refused(self) -> int:
+        """How many commands the robot's controllers refused so far, for whatever reason."""
+        return self._counters["refused"]
 
     def ask(self, action: Callable[[], Any]) -> Future[Any]:
         """Let the physics thread run `action`, which may use the environment, between two ticks."""
@@ -254,7 +263,9 @@ class SimNode(StrictParameters, Node):
     def _run(self) -> None:
         p = self._settings
         try:
-            self.environment.render(p.picture_height, p.picture_width)  # a machine that cannot says so at once
+            self.environment.render(
+                p.picture_height, p.picture_width
+            )  # a machine that cannot says so at once
         except HptError as error:
             self._ready.set_exception(error)
             self._stop.set()

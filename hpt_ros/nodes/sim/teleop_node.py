@@ -1,11 +1,13 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The scripted teleoperator as a ROS 2 node: the environment's expert, through the topics that a person's device uses."""
+"""The scripted teleoperator as a ROS 2 node: the environment's expert, on the topics that a person's device uses."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,20 +26,36 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.messages import time_ns
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.expert import Target
+from hpt_ros.nodes.common import parameters
+from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
 from hpt_ros.nodes.policy.outputs import Sender, robot_senders
 from hpt_ros.nodes.sim.sim_node import EMBODIMENT_TOPIC, EXPERT_TOPIC, LATCHED
+from hpt_ros.structured import field
 
 COMMAND_DEPTH = 20
 JUDGED_S = 0.5  # simulated time between looks at the task
 
 
-class TeleopNode(Node):
+@dataclass(frozen=True, slots=True)
+class TeleopParameters:
+    """ROS parameters of the node."""
+
+    lead_s: float = field(
+        "how much later than the expert means it each command is due, for the way from the simulator and back",
+        default=0.1, unit="s", minimum=0.0, maximum=1.0,
+    )  # fmt: skip
+
+
+class TeleopNode(StrictParameters, Node):
     """Demonstrates once each time `~/start` (std_srvs/Trigger) is called, until the task is done.
 
     Needs sim_node: /sim/embodiment says what is commanded and how, /sim/expert_action what the expert does. Publishes
     the embodiment's commands, and says on the latched topic `~/done` (std_msgs/Bool) whether it has finished. After the
     end it sends nothing more, and the robot holds. `~/stop` (std_srvs/Trigger) ends it before.
+
+    Attributes:
+        ready: is done once it knows the robot.
     """
 
     def __init__(
@@ -46,17 +64,22 @@ class TeleopNode(Node):
         context: Context | None = None,
         namespace: str = "",
         parameter_overrides: Sequence[Parameter[Any]] | None = None,
+        watch: Callable[[Target], None] | None = None,
     ) -> None:
-        """Wait for the simulator's embodiment."""
+        """Wait for the simulator's embodiment; `watch` is shown each command."""
         overrides = [Parameter("use_sim_time", value=True), *(parameter_overrides or ())]
         super().__init__("teleop_node", context=context, namespace=namespace, parameter_overrides=overrides)
+        settings = parameters.declare_fixed(self, TeleopParameters)
+        self._lead_ns = round(settings.lead_s * NS_PER_S)
+        self._watch = watch
+        self.ready: Future[None] = Future()
         self._robot: Embodiment | None = None
         self._senders: list[tuple[Sender, Any]] = []
         self._actions: Any = None  # the subscription, while it demonstrates
         self._last: tuple[int, NDArray[np.float64]] | None = None
         self._judged_ns = 0
         self._done = self.create_publisher(Bool, "~/done", LATCHED)
-        self._task = self.create_client(GetTaskResult, "sim/task_result")
+        self._task: Any = self.create_client(GetTaskResult, "sim/task_result")
         self.create_subscription(String, EMBODIMENT_TOPIC, self._on_embodiment, LATCHED)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)
@@ -79,6 +102,8 @@ class TeleopNode(Node):
             (sender, self.create_publisher(sender.kind, sender.topic, QoSProfile(depth=COMMAND_DEPTH)))
             for sender in robot_senders(robot)
         ]
+        if not self.ready.done():
+            self.ready.set_result(None)
 
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
@@ -97,7 +122,10 @@ class TeleopNode(Node):
             )  # fmt: skip
         if self._robot is None:
             raise HptError(
-                Code.NOT_READY, f"no /{EMBODIMENT_TOPIC}", problem="has come yet", remedy="start sim_node first"
+                Code.NOT_READY,
+                f"no /{EMBODIMENT_TOPIC}",
+                problem="has come yet",
+                remedy="start sim_node first",
             )
         if not self.count_publishers(EXPERT_TOPIC):
             raise HptError(
@@ -123,13 +151,19 @@ class TeleopNode(Node):
             return
         action = np.array(message.values, dtype=np.float64)
         position = robot.space.to_control(action[None], np.empty(0))[0]
-        period_ns, due_ns = round(message.dt_s * NS_PER_S), time_ns(message.observation_stamp)
+        period_ns = round(message.dt_s * NS_PER_S)
+        due_ns = time_ns(message.observation_stamp) + self._lead_ns
         velocity = np.zeros_like(position)
         if self._last is not None and due_ns > self._last[0]:
+            for turn in robot.space.turns:  # of a quaternion's two signs the one that is nearer
+                if self._last[1][turn : turn + 4] @ position[turn : turn + 4] < 0.0:
+                    position[turn : turn + 4] *= -1.0
             velocity = (position - self._last[1]) * (NS_PER_S / (due_ns - self._last[0]))
         self._last = due_ns, position
         now_ns = time_ns(message.header.stamp)
         target = Target(due_ns, position, velocity, period_ns)
+        if self._watch is not None:
+            self._watch(target)
         for sender, publisher in self._senders:
             publisher.publish(sender.message(target, now_ns))  # type: ignore[arg-type]
         if now_ns - self._judged_ns >= JUDGED_S * NS_PER_S:
