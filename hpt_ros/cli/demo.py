@@ -181,7 +181,7 @@ def _evaluate(args: argparse.Namespace, checkpoint: str, console: Results) -> No
                         if watching:
                             trace = recorder.stop(episodes[-1])
                             if trace.success and len(episodes) < len(seeds) and isinstance(arm, PolicyArm):
-                                arm.node.clear_metrics()  # drawing the video slowed this episode's timings down
+                                arm.clear_samples()  # drawing the video slowed this episode's timings down
                         terminal.bar("running episodes", next(done), len(jobs) * len(seeds), name)
                     results.append(demo_report.ArmResult(name, tuple(episodes), arm.samples_s()))
                 write_outcomes(

@@ -116,6 +116,18 @@ class HasExpert(Protocol):
 
 
 @runtime_checkable
+class HasTool(Protocol):
+    """An environment whose robot is commanded by its joints, and has a tool that a person can move."""
+
+    def tool_jacobian(self, joints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the tool's Jacobian (6, n) at joint positions (n,): linear over angular, in the frame of the base.
+
+        The joints are the action's without its grippers, in its order.
+        """
+        ...
+
+
+@runtime_checkable
 class Selects(Protocol):
     """An environment that need not make what nobody reads: rendering a camera costs more than all else."""
 

@@ -9,6 +9,7 @@ machines. What an episode comes to is what lock step says of it: the same fields
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from std_srvs.srv import Trigger
 
 from hpt_msgs.srv import ClearFault
 from hpt_ros.control import State
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.evaluate import Job
 from hpt_ros.evaluation.rollout import JUDGED_NS, NS_PER_S, Episode, Moving, motion_figures, require_fit
 from hpt_ros.nodes.common.composition import Composition
@@ -34,6 +35,7 @@ from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.sim.environment import make_environment
 
 JUDGED_S: Final = JUDGED_NS / NS_PER_S
+DISCOVERED_S: Final = 1.0  # wall time in which nodes of this machine find one another
 Samples = Mapping[str, NDArray[np.float64]]
 
 
@@ -66,6 +68,7 @@ class Graph:
             self.environment, self.robot = self.sim.environment, self.sim.robot
             self.sim.start()
             self.runner: EpisodeRunner = self.composition.add(EpisodeRunner(context=context))
+            self._require_own_domain()
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Graph:
@@ -73,6 +76,17 @@ class Graph:
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
+
+    def _require_own_domain(self) -> None:
+        """Two simulators in one ROS domain would each command the other's robot."""
+        end_s = time.monotonic() + DISCOVERED_S
+        while (count := self.runner.count_publishers("/clock")) < 2 and time.monotonic() < end_s:
+            time.sleep(0.05)
+        if count > 1:
+            raise HptError(
+                Code.MISMATCH, "/clock", count, problem="has {value} publishers", expected="this simulator alone",
+                remedy="end the other one, or set ROS_DOMAIN_ID to a number of your own",
+            )  # fmt: skip
 
     @contextlib.contextmanager
     def arm(self, job: Job) -> Iterator[PolicyArm | ExpertArm]:
@@ -114,6 +128,7 @@ class PolicyArm:
         self._graph, self._job = graph, job
         self._drawing = job.choice.policy != "checkpoint"
         self._seed = 0
+        self._before: Samples = {}  # of the node's configurations before
         self._sent: list[Moving] = []
         self._state, self._holds = State.WAITING, 0
         # rosout off: one policy follows another under the same name.
@@ -142,7 +157,15 @@ class PolicyArm:
 
     def samples_s(self) -> Samples:
         """Timings in s by name since it began, see `hpt_ros.runtime.metrics.Metrics`."""
-        return self.node.metrics()
+        now = self.node.metrics()
+        names = self._before.keys() | now.keys()
+        none = np.empty(0)
+        return {name: np.concatenate([self._before.get(name, none), now.get(name, none)]) for name in names}
+
+    def clear_samples(self) -> None:
+        """Forget the timings so far."""
+        self._before = {}
+        self.node.clear_metrics()
 
     def episode(self, seed: int) -> Episode:
         """Run one episode.
@@ -152,7 +175,7 @@ class PolicyArm:
         """
         graph, runner, job = self._graph, self._graph.runner, self._job
         if self._drawing and seed != self._seed:  # from the scene's seed, so that the order does not matter
-            self._seed = seed
+            self._seed, self._before = seed, self.samples_s()
             runner.change_policy_state(Transition.TRANSITION_CLEANUP)
             self.begin()
         runner.reset_scene(seed)

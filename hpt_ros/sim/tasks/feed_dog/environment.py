@@ -20,7 +20,7 @@ from hpt_ros.sim.messages import Sample, stamped
 from hpt_ros.sim.physics import VIDEO_QUALITY, Physics, Renderer, whole_steps
 from hpt_ros.sim.tasks.feed_dog.disturbance import Disturbance
 from hpt_ros.sim.tasks.feed_dog.task import FeedDogTask
-from hpt_ros.sim.tasks.feed_dog.teleoperator import ScriptedTeleoperator
+from hpt_ros.sim.tasks.feed_dog.teleoperator import SCOOP, ScriptedTeleoperator
 from hpt_ros.sim.trajectory import NS_PER_S, JointTrajectory
 from hpt_ros.sim.transport import PERFECT, Transport, Transports
 
@@ -111,6 +111,10 @@ class FeedDogEnvironment:
         start_rad = self.physics.joint_positions_rad
         teleoperator = ScriptedTeleoperator(self.task.bowl_xy_m, start_rad, seed=self._seed)
         return PlannedExpert(teleoperator.target, self._now_ns)
+
+    def tool_jacobian(self, joints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the Jacobian (6, 7) of the scoop's lip."""
+        return SCOOP.pose_and_jacobian(joints)[1]
 
     def render(self, height: int, width: int) -> npt.NDArray[np.uint8]:
         """Return what the camera for people sees."""
