@@ -14,12 +14,16 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP)  # a supervisor; a terminal or an ssh 
 
 @contextlib.contextmanager
 def interrupted_by_signals() -> Iterator[None]:
-    """Raise KeyboardInterrupt within the block when one of `SIGNALS` comes, as SIGINT does."""
+    """Raise KeyboardInterrupt within the block when one of `SIGNALS` comes, as SIGINT does; not one that is ignored.
+
+    nohup ignores SIGHUP so that a program outlives its terminal.
+    """
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     finally:

@@ -64,8 +64,9 @@ def test_when_it_is_ended_expect_what_was_done_kept_and_nothing_left_running(
         str(out),
     ]
     with subprocess.Popen(
-        [*command, *SHORT], stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
+        [*command, *SHORT], stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where a shell runs us with &
+    ) as process:  # fmt: skip
         assert process.stderr is not None
         for line in process.stderr:
             if "running episodes 5/50" in line:

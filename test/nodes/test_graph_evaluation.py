@@ -38,12 +38,12 @@ def test_when_the_policy_does_nothing_expect_the_arm_to_stay_and_the_dog_to_go_h
     graph.composition.remove(recorder)
     assert (episode.success, episode.progress, episode.fault, episode.refused) == (False, 0.0, "", 0)
     assert episode.duration_s >= 2.0
-    assert episode.counters["chunks"] > 3
+    assert episode.counters["chunks"] > 1
     assert episode.limits_used < 0.01
     assert np.isnan(episode.arc_length)
     assert episode.inference_s < 1.0
     assert (again.seed, again.fault) == (8, "")
-    assert len(samples["inference_s"]) > 6
+    assert len(samples["inference_s"]) >= episode.counters["chunks"] + again.counters["chunks"]
     assert len(seen.pictures) > 5
     assert seen.pictures[0].shape == (480, 640, 3)
     assert len(seen.commands_rad) > 20
