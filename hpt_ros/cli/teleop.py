@@ -225,7 +225,7 @@ class _Bags:
 
         if self._out is None:
             return
-        stem = f"{self._environment.name}_{scene:08d}"
+        stem = f"{self._environment.name.replace('/', '_')}_{scene:08d}"
         name, number = stem, 2
         while (self._out / name).exists():  # another session's, of the same scene
             name, number = f"{stem}_{number}", number + 1
