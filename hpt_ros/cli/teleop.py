@@ -197,7 +197,7 @@ class _Loop:
         self._view.show(b"", self._state())
         if self._session.notice != self._said:
             self._said = self._session.notice
-            self._terminal.say(f"scene {self._session.episodes.scene}: {self._said}")
+            self._terminal.say(self._said)
 
     def _state(self) -> str:
         session = self._session

@@ -85,11 +85,12 @@ class Session:
             if act in (Act.KEEP_SUCCESS, Act.KEEP_FAILURE):
                 self._write(success=act is Act.KEEP_SUCCESS)
             elif act is Act.DROP:
-                self._log, self.notice = None, "discarded"
+                self._log, self.notice = None, f"scene {self.episodes.scene} is discarded"
             elif act is Act.RESET:
                 self._reset()
             elif act is Act.RECORD:
-                self._log, self._since_ns, self.notice = self._new_log(), self._now_ns, "recording"
+                self._log, self._since_ns = self._new_log(), self._now_ns
+                self.notice = f"recording scene {self.episodes.scene}"
 
     def set_speed(self, change: int) -> None:
         """Move one step up or down in `SPEEDS`."""
@@ -153,5 +154,7 @@ class Session:
         assert self._log is not None
         outcome = self.environment.outcome()
         log, self._log = self._log, None
-        self._keep(log, self.episodes.scene - 1, success=success, outcome=outcome)
-        self.notice = f"kept as a {'success' if success else 'failure'}; the simulator says: {outcome.detail}"
+        scene = self.episodes.scene - 1  # the state is past it already
+        self._keep(log, scene, success=success, outcome=outcome)
+        how = "success" if success else "failure"
+        self.notice = f"scene {scene} is kept as a {how}; the simulator says: {outcome.detail}"

@@ -30,7 +30,7 @@ def test_keys_move_the_arm_and_keep_episodes_that_convert(tmp_path: Path) -> Non
         while data.count(b"\xff\xd8\xff") < 2:  # JPEGs begin so: it goes on
             data += stream.read(4096)
     person.type(" ")
-    person.wait_for("recording")
+    person.wait_for("recording scene 7")
     person.hold("w", 1.5)
     person.type("]")
     person.hold("r", 0.7)
@@ -39,7 +39,7 @@ def test_keys_move_the_arm_and_keep_episodes_that_convert(tmp_path: Path) -> Non
     person.type(" ")
     person.hold("d", 0.5)
     person.type("x")
-    person.wait_for("discarded")
+    person.wait_for("scene 8 is discarded")
     person.type("q")
     assert person.end() == 0
     assert "1 bags in" in person.text
