@@ -127,7 +127,7 @@ class PolicyArm:
         """Make the node; `begin` loads the policy."""
         self._graph, self._job = graph, job
         self._drawing = job.choice.policy != "checkpoint"
-        self._seed = 0
+        self._seed, self._ran = 0, False
         self._before: Samples = {}  # of the node's configurations before
         self._sent: list[Moving] = []
         self._state, self._holds = State.WAITING, 0
@@ -174,10 +174,14 @@ class PolicyArm:
             HptError: a node refused.
         """
         graph, runner, job = self._graph, self._graph.runner, self._job
-        if self._drawing and seed != self._seed:  # from the scene's seed, so that the order does not matter
-            self._seed, self._before = seed, self.samples_s()
+        # A new runtime, as in lock step: the controller remembers what the robot was told, and would wait until a robot
+        # that a reset moved by magic is there. A policy that draws does so from the scene's seed, whatever the order.
+        if self._ran or (self._drawing and seed != self._seed):
+            self._before = self.samples_s()
             runner.change_policy_state(Transition.TRANSITION_CLEANUP)
+            self._seed = seed
             self.begin()
+        self._seed, self._ran = seed, True
         runner.reset_scene(seed)
         refused, inferences = graph.sim.refused, len(self.samples_s().get("inference_s", ()))
         self._sent, self._holds, self._state = [], 0, State.WAITING
