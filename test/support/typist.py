@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import time
+import urllib.request
 
 WAIT_S = 90.0
 
@@ -43,10 +44,18 @@ class Typist:
     def type(self, keys: str) -> None:
         os.write(self.terminal, keys.encode())
 
-    def hold(self, key: str, seconds: float) -> None:
-        """As a terminal repeats it."""
-        end_s = time.monotonic() + seconds
-        while time.monotonic() < end_s:
+    def recorded_s(self) -> float:
+        """For how long it has been recording, in simulated time, as the page says; 0 if it is not."""
+        address = self.wait_for(r"http://[\d.:]+/")
+        with urllib.request.urlopen(f"{address}state", timeout=WAIT_S) as answer:
+            found = re.search(r"recording, ([\d.]+) s", answer.read().decode())
+        return float(found.group(1)) if found else 0.0
+
+    def hold(self, key: str, until_s: float) -> None:
+        """As a terminal repeats it, until the recording is so long: a loaded machine is slower than time."""
+        end_s = time.monotonic() + WAIT_S
+        while self.recorded_s() < until_s:
+            assert time.monotonic() < end_s, self.text
             self.type(key)
             self.read(0.03)
 

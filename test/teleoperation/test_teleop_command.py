@@ -33,7 +33,7 @@ def test_keys_move_the_arm_and_keep_episodes_that_convert(tmp_path: Path) -> Non
     person.wait_for("recording scene 7")
     person.hold("w", 1.5)
     person.type("]")
-    person.hold("r", 0.7)
+    person.hold("r", 2.2)
     person.type("y")
     person.wait_for("kept as a success")
     person.type(" ")
