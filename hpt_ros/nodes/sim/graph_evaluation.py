@@ -68,7 +68,7 @@ class Graph:
             self.environment, self.robot = self.sim.environment, self.sim.robot
             self.sim.start()
             self.runner: EpisodeRunner = self.composition.add(EpisodeRunner(context=context))
-            self._require_own_domain()
+            self.require_own_domain(DISCOVERED_S)
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Graph:
@@ -77,9 +77,16 @@ class Graph:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def _require_own_domain(self) -> None:
-        """Two simulators in one ROS domain would each command the other's robot."""
-        end_s = time.monotonic() + DISCOVERED_S
+    def require_own_domain(self, within_s: float = 0.0) -> None:
+        """Refuse a second simulator in this ROS domain: each would command the other's robot.
+
+        Args:
+            within_s: wall time in which another one may be found.
+
+        Raises:
+            HptError: there is one.
+        """
+        end_s = time.monotonic() + within_s
         while (count := self.runner.count_publishers("/clock")) < 2 and time.monotonic() < end_s:
             time.sleep(0.05)
         if count > 1:
@@ -174,6 +181,7 @@ class PolicyArm:
             HptError: a node refused.
         """
         graph, runner, job = self._graph, self._graph.runner, self._job
+        graph.require_own_domain()
         # A new runtime, as in lock step: the controller remembers what the robot was told, and would wait until a robot
         # that a reset moved by magic is there. A policy that draws does so from the scene's seed, whatever the order.
         if self._ran or (self._drawing and seed != self._seed):
@@ -277,6 +285,7 @@ class ExpertArm:
             HptError: a node refused.
         """
         graph, runner = self._graph, self._graph.runner
+        graph.require_own_domain()
         runner.reset_scene(seed)
         refused = graph.sim.refused
         self._sent.clear()
