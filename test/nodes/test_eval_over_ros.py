@@ -59,7 +59,7 @@ def test_when_it_is_ended_expect_what_was_done_kept_and_nothing_left_running(
         "hold",
         "--ros",
         "--episodes",
-        "50",
+        "10",
         "--out",
         str(out),
     ]
