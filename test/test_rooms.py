@@ -49,7 +49,7 @@ _ALL_ROOMS = frozenset(
         f"hpt_ros.{room}"
         for room in (
             "report modalities embodiment observation dataset model learning control policies runtime sim evaluation "
-            "nodes cli".split()
+            "teleoperation nodes cli".split()
         )
     ]
     + ["rosbag_tools"]
@@ -104,6 +104,10 @@ ALLOWED: dict[str, frozenset[str]] = {
         {"av", "numpy", "pyarrow", "scipy"}
         | {f"hpt_ros.{room}" for room in "control dataset embodiment modalities observation".split()}
         | {f"hpt_ros.{room}" for room in "policies report runtime sim".split()}
+    ),
+    "hpt_ros.teleoperation": frozenset(
+        {"numpy"}
+        | {f"hpt_ros.{room}" for room in "embodiment observation control runtime sim evaluation".split()}
     ),
     "rosbag_tools": frozenset(
         {"av", "numpy", "pyarrow", "rosbags", "yaml"}

@@ -131,7 +131,7 @@ def _videos(args: argparse.Namespace, comparison: Comparison, terminal: object) 
         videos = []
         for place, item in enumerate(runs):
             terminal.say(f"running {len(chosen)} scenes of {environment} again, arm {'AB'[place]}")  # type: ignore[attr-defined]
-            job = job_of(args.policies[place] if args.policies else None, item.provenance, "AB"[place])
+            job = job_again(args.policies[place] if args.policies else None, item.provenance, "AB"[place])
             videos.append(record_scenes(job, chosen))
         found += [
             Shown(
@@ -167,7 +167,7 @@ def chosen_scenes(won: list[list[bool]], seeds: tuple[int, ...], most: int) -> l
     return found
 
 
-def job_of(policy: str | None, about: Provenance, arm: str) -> Job:
+def job_again(policy: str | None, about: Provenance, arm: str) -> Job:
     """Return what runs an evaluation's scenes again.
 
     Args:

@@ -44,6 +44,7 @@ VERBS = {
     "finetune": "train a policy from a dataset or from bags",
     "study": "train a grid of runs on the same held-out episodes, and draw what it shows",
     "collect": "record demonstrations of a simulated environment as bags",
+    "teleop": "drive a simulated environment by keys, gamepad or SpaceMouse, and record demonstrations",
     "eval": "run a policy in a simulated environment and print how often it succeeds",
     "compare": "compare two evaluations on the same scenes",
     "evaluate": "replay recordings through the robot's own path, and measure what a policy would have done",
