@@ -34,7 +34,15 @@ def run(args: argparse.Namespace) -> int:
 
     from hpt_ros.cli.output import make_folder
     from hpt_ros.cli.terminal import Terminal
-    from hpt_ros.learning.study import RESULT, cells_of, load_study, mixture_for, recipe_of, run_cell
+    from hpt_ros.learning.study import (
+        RESULT,
+        cells_of,
+        load_study,
+        mixture_for,
+        recipe_of,
+        require_same,
+        run_cell,
+    )
 
     study = load_study(args.study)
     device = choose_device(args.device).name
@@ -49,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(cell.name for cell in cells))
         return 0
     make_folder(args.out, args.out)
+    require_same(study, args.out)
     results: list[Mapping[str, Any]] = []
     spent: list[float] = []
     with Terminal() as terminal:
@@ -112,7 +121,7 @@ def write_table(path: Path, results: list[Mapping[str, Any]], x: str) -> str:
 
 
 def draw(folder: Path, results: list[Mapping[str, Any]], x: str) -> None:
-    """Draw the losses over the axis as SVG and PNG: mean of the seeds, their range as a band, fitted power laws dashed."""
+    """Draw the losses as SVG and PNG: mean of the seeds, their range as a band, fitted power laws dashed."""
     import matplotlib
 
     matplotlib.use("Agg")

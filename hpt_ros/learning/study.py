@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A study: a grid of training runs over the same held-out episodes, each an ordinary run folder.
 
-Validation episodes depend on the dataset alone, not on the cell: runs with 5 and with 50 demonstrations are judged on the
-same ones, or their losses could not be compared.
+Validation episodes depend on the dataset alone, not on the cell: runs with 5 and with 50 demonstrations are judged on
+the same ones, or their losses could not be compared.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from hpt_ros.learning.start import Start
 from hpt_ros.learning.state import FILE
 from hpt_ros.learning.train import train
 from hpt_ros.resources import config_path
-from hpt_ros.structured import field, read_dataclass, read_yaml_file
+from hpt_ros.structured import field, read_dataclass, read_yaml_file, to_mapping
 
 RESULT = "result.json"
 STARTS = ("scratch", "frozen", "finetuned")
+SHARED = ("mixture", "recipe", "set", "size", "trunk", "held_out")  # by all cells of a folder
 AXES = ("episodes", "datasets", "batch_size", "size", "start")
 
 
@@ -49,17 +50,23 @@ class StudyConfig:
         "the first so many of the mixture's datasets; 0: all", default=(0,), minimum=0
     )
     batch_size: tuple[int, ...] = field("samples in a step; 0: the recipe's", default=(0,), minimum=0)
-    size: dict[str, tuple[str, ...]] = field(
-        "name to changes of the recipe, as key=value, that make the network larger", default={"recipe": ()}
+    size: dict[str, tuple[str, ...]] | None = field(
+        "name to changes of the recipe, as key=value, that make the network larger; left out: the recipe's",
+        default=None,
     )
     start: tuple[str, ...] = field("scratch, frozen or finetuned (both from `trunk`)", default=("scratch",))
     trunk: str = field("pre-trained trunk", default="")
     seeds: tuple[int, ...] = field("of the runs", default=(0, 1, 2), minimum=0)
     held_out: float = field("ratio of each dataset's episodes", default=0.2, above=0.0, maximum=0.9)
 
+    @property
+    def sizes(self) -> dict[str, tuple[str, ...]]:
+        """Names of the sizes and their changes."""
+        return {"recipe": ()} if self.size is None else self.size
+
     def __post_init__(self) -> None:
         for name in (*AXES, "seeds"):
-            if not getattr(self, name):
+            if name != "size" and not getattr(self, name):
                 raise HptError(Code.EMPTY, f"{name} of the study", expected="at least one value")
         for start in self.start:
             if start not in STARTS:
@@ -106,7 +113,7 @@ def load_study(path: Path) -> StudyConfig:
 def cells_of(study: StudyConfig) -> list[Cell]:
     """Return every cell; all combinations of one seed before those of the next, so that a part shows the whole grid."""
     grid = itertools.product(
-        study.seeds, study.episodes, study.datasets, study.batch_size, study.size, study.start
+        study.seeds, study.episodes, study.datasets, study.batch_size, study.sizes, study.start
     )
     return [Cell(e, d, b, size, start, seed) for seed, e, d, b, size, start in grid]
 
@@ -117,7 +124,7 @@ def recipe_of(study: StudyConfig, cell: Cell) -> Recipe:
     Raises:
         HptError: a change that does not fit the recipe.
     """
-    changes = [*study.set, *study.size[cell.size], f"seed={cell.seed}"]
+    changes = [*study.set, *study.sizes[cell.size], f"seed={cell.seed}"]
     if cell.start == "frozen":
         changes.append("freeze_trunk=true")
     return load_recipe(config_path("recipes", study.recipe), changes, batch_size=cell.batch_size or None)
@@ -136,7 +143,7 @@ def mixture_for(study: StudyConfig, cell: Cell, cache_root: str | Path | None = 
             Code.OUT_OF_RANGE,
             "datasets of the study",
             cell.datasets,
-            expected=f"at most {len(whole.members)}, as the mixture has",
+            expected=f"at most {len(whole.members)}, which the mixture has",
         )
     members = []
     for place, member in enumerate(whole.members[: cell.datasets or None]):
@@ -157,6 +164,28 @@ def mixture_for(study: StudyConfig, cell: Cell, cache_root: str | Path | None = 
             for member, size in zip(members, sizes / sizes.sum(), strict=True)
         )
     )
+
+
+def require_same(study: StudyConfig, out: Path) -> None:
+    """Note in the study's folder what its cells have in common, or check that those that are there have it too.
+
+    Axes may get more values, and seeds too; what all cells share may not change.
+
+    Raises:
+        HptError: the folder has the runs of another study.
+    """
+    common = {name: value for name, value in to_mapping(study).items() if name in SHARED}
+    file = out / "study.json"
+    if not file.is_file():
+        file.write_text(json.dumps(common, indent=1) + "\n", encoding="utf-8")
+        return
+    there = json.loads(file.read_text(encoding="utf-8"))
+    for name, value in common.items():
+        if there.get(name) != value:
+            raise HptError(
+                Code.MISMATCH, f"{name} of the study in {str(out)!r}", there.get(name), expected=f"{value!r}, as now",
+                remedy="name another --out",
+            )  # fmt: skip
 
 
 def run_cell(
