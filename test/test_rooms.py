@@ -77,6 +77,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "hpt_ros.learning": frozenset(
         {
             "numpy",
+            "safetensors",
             "tensorboardX",
             "torch",
             "wandb",  # optional extra

@@ -42,6 +42,7 @@ VERBS = {
     "export": "write a dataset as HDF5 (robomimic's layout) or Zarr (diffusion policy's layout)",
     "pretrain": "train one trunk on the datasets of many robots",
     "finetune": "train a policy from a dataset or from bags",
+    "study": "train a grid of runs on the same held-out episodes, and draw what it shows",
     "collect": "record demonstrations of a simulated environment as bags",
     "teleop": "drive a simulated environment by keys, gamepad or SpaceMouse, and record demonstrations",
     "eval": "run a policy in a simulated environment and print how often it succeeds",
