@@ -11,9 +11,10 @@ import cv2
 import house_diagram
 import model_diagram
 
+from hpt_ros.sim.movement import NO_SPREAD
 from hpt_ros.sim.physics import PRINT_QUALITY, Renderer
 from hpt_ros.sim.tasks.feed_dog.scene import FeedDogScene
-from hpt_ros.sim.tasks.feed_dog.teleoperator import NO_VARIATION, ScriptedTeleoperator
+from hpt_ros.sim.tasks.feed_dog.teleoperator import ScriptedTeleoperator
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "feed_dog.png"
 MODEL, HOUSE = PICTURE.with_name("model.svg"), PICTURE.with_name("house.svg")
@@ -46,7 +47,7 @@ def draw_demo() -> int:
     environment.reset(SEED)
     physics = environment.physics
     teleoperator = ScriptedTeleoperator(
-        environment.task.bowl_xy_m, physics.joint_positions_rad, variation=NO_VARIATION
+        environment.task.bowl_xy_m, physics.joint_positions_rad, spread=NO_SPREAD
     )
     while environment.time_s < AT_S:
         environment.step(teleoperator.target(environment.time_s))

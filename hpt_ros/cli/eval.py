@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hpt_ros.evaluation.evaluate import Job
     from hpt_ros.evaluation.outcomes import Outcomes, Provenance
     from hpt_ros.runtime.policy_config import PolicyChoice
+    from hpt_ros.sim.variation import Variation
 
 EXPERT = "expert"
 SAVE_EVERY = 10  # episodes
@@ -56,8 +57,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--image-{name}", type=float, default=0.0, metavar=metavar, help=f"{text} (default: 0)"
         )
+    add_variation(parser)
+    parser.add_argument(
+        "--transport",
+        action="append",
+        default=[],
+        metavar="STREAM.KEY=VALUE",
+        help="what happens to one stream's messages: delay_s, jitter_s or lost of it, e.g. wrist.lost=0.1; may be "
+        "repeated",
+    )
     parser.add_argument("--time-limit-s", type=float, metavar="S", help="instead of the environment's")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+
+
+def add_variation(parser: argparse.ArgumentParser) -> None:
+    """Declare how far scenes differ."""
+    parser.add_argument(
+        "--difficulty",
+        default="standard",
+        metavar="LEVEL",
+        help="how far scenes differ: standard, varied, hard or extreme, or 0 to 3 (default: standard)",
+    )
+    parser.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one thing of the difficulty, e.g. camera_shift_m=0.03; may be repeated (docs/simulation.md)",
+    )
+
+
+def variation_of(args: argparse.Namespace) -> Variation:
+    """Return how far scenes differ.
+
+    Raises:
+        HptError: there is no such level or thing, or a value cannot be.
+    """
+    from hpt_ros.sim.variation import level_of, varied
+
+    return varied(level_of(args.difficulty), args.vary)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -169,12 +207,13 @@ def _job(args: argparse.Namespace) -> tuple[Job, Provenance]:
     from hpt_ros.evaluation.outcomes import Provenance
     from hpt_ros.evaluation.rollout import RolloutConfig
     from hpt_ros.sim.environment import make_environment
-    from hpt_ros.sim.transport import Transport
+    from hpt_ros.sim.transport import Transport, as_settings, transports_of
 
     arm = policy_of(args.policy, args.device)
     config = RolloutConfig(inference_s=args.inference_s, time_limit_s=args.time_limit_s)
     images = Transport(args.image_delay_s, args.image_jitter_s, args.image_lost)
-    environment = make_environment(args.env)
+    variation, transports = variation_of(args), transports_of(args.transport)
+    environment = make_environment(args.env, variation=variation, transports=transports)
     try:
         limit_s = environment.time_limit_s if args.time_limit_s is None else args.time_limit_s
         provenance = Provenance(
@@ -188,11 +227,16 @@ def _job(args: argparse.Namespace) -> tuple[Job, Provenance]:
             image_delay_s=images.delay_s,
             image_jitter_s=images.jitter_s,
             image_lost=images.lost,
+            variation=str(variation),
+            transports=as_settings(transports),
             hpt_ros_version=__version__,
         )
     finally:
         environment.close()
-    return Job(args.env, arm.choice, arm.expert, images, config=config), provenance
+    job = Job(
+        args.env, arm.choice, arm.expert, images, variation=variation, transports=transports, config=config
+    )
+    return job, provenance
 
 
 def _table(outcomes: Outcomes) -> Table:
@@ -220,6 +264,8 @@ def _table(outcomes: Outcomes) -> Table:
     title = (
         f"{about.policy} in {about.environment} {about.environment_version}, scenes {episodes[0].seed} to "
     )
+    if about.variation != "standard":
+        rows = {"scenes": about.variation, **rows}
     table = Table(title=f"{title}{episodes[-1].seed}", box=box.SIMPLE_HEAD, show_header=False)
     for name, value in rows.items():
         table.add_row(name, value)

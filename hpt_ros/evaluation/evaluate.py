@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -16,6 +16,7 @@ from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.environment import Environment, make_environment
 from hpt_ros.sim.transport import PERFECT, Transport
+from hpt_ros.sim.variation import STANDARD, Variation
 
 Run = Callable[[Rollout, int], Episode]
 
@@ -30,6 +31,8 @@ class Job:
         expert: take the environment's own expert instead.
         images: what happens to the messages of all cameras.
         disturbance_rad: standard deviation of smooth offsets between commanded and executed joint targets.
+        variation: how far scenes differ.
+        transports: what happens to the messages of streams, by their name.
         config: how episodes are run.
     """
 
@@ -38,6 +41,8 @@ class Job:
     expert: bool = False
     images: Transport = PERFECT
     disturbance_rad: float = 0.0
+    variation: Variation = STANDARD
+    transports: Mapping[str, Transport] = field(default_factory=dict)
     config: RolloutConfig = field(default_factory=RolloutConfig)
 
 
@@ -52,7 +57,11 @@ class Evaluator:
         """
         self.job = job
         self.environment: Environment = make_environment(
-            job.environment, job.images, disturbance_rad=job.disturbance_rad
+            job.environment,
+            job.images,
+            disturbance_rad=job.disturbance_rad,
+            variation=job.variation,
+            transports=job.transports,
         )
         self._drawing = job.choice.policy != "checkpoint" and not job.expert
         self.rollout = Rollout(self._load(0), self.environment, job.config)

@@ -8,7 +8,7 @@ topics, with the fields that ROS messages have. So the code that reads a robot r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import Code, HptError
 from hpt_ros.registry import Registry, load_location
 from hpt_ros.sim.messages import Sample
 from hpt_ros.sim.transport import PERFECT, Transport
+from hpt_ros.sim.variation import NAMES, STANDARD, Variation
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,31 +108,78 @@ class EnvironmentKind:
     Attributes:
         name: by which it is found.
         make: makes it, or its location as "module:name", which is imported when it is made; called with `images` and
-            `disturbance_rad` of `make_environment`.
+            `disturbance_rad` of `make_environment`, and with `variation` and `transports` where they are not the
+            standard.
+        varies: names of what it varies, of `hpt_ros.sim.variation.Variation`.
+        transports: it lets the messages of each stream be late, irregular or lost.
     """
 
     name: str
     make: Callable[..., Environment] | str
+    varies: frozenset[str] = frozenset()
+    transports: bool = False
+
+
+def _table(name: str, class_: str, *, without: Sequence[str] = ()) -> EnvironmentKind:
+    """Describe an environment of `hpt_ros.sim.tasks`, which varies all there is but for some."""
+    return EnvironmentKind(
+        name, f"hpt_ros.sim.tasks.{class_}", frozenset(NAMES) - set(without), transports=True
+    )
 
 
 ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
     "environment",
     "hpt_ros.environments",
     EnvironmentKind,
-    {"feed_dog": EnvironmentKind("feed_dog", "hpt_ros.sim.tasks.feed_dog.environment:FeedDogEnvironment")},
+    {kind.name: kind for kind in (_table("feed_dog", "feed_dog.environment:FeedDogEnvironment"),)},
 )
 
 
-def make_environment(name: str, images: Transport = PERFECT, *, disturbance_rad: float = 0.0) -> Environment:
+def require_varies(kind: EnvironmentKind, variation: Variation) -> None:
+    """Check that an environment varies what is to vary.
+
+    Raises:
+        HptError: it does not.
+    """
+    for field in variation.changed:
+        if field not in kind.varies:
+            raise HptError(
+                Code.UNSUPPORTED, f"the environment {kind.name!r}", field, problem="does not vary {value}",
+                expected=f"one of {', '.join(sorted(kind.varies)) or 'nothing'}", remedy="leave it at its standard",
+            )  # fmt: skip
+
+
+def make_environment(
+    name: str,
+    images: Transport = PERFECT,
+    *,
+    disturbance_rad: float = 0.0,
+    variation: Variation = STANDARD,
+    transports: Mapping[str, Transport] | None = None,
+) -> Environment:
     """Make the environment of a name.
 
     Args:
         name: one of `ENVIRONMENTS`.
         images: what happens to the messages of all its cameras.
         disturbance_rad: standard deviation of smooth offsets between commanded and executed joint targets.
+        variation: how far scenes differ.
+        transports: what happens to the messages of streams, by their name.
 
     Raises:
-        HptError: there is none of that name, or it cannot be made here.
+        HptError: there is none of that name, it cannot be made here, or it does not vary what is to vary.
     """
-    made: Environment = load_location(ENVIRONMENTS[name].make)(images=images, disturbance_rad=disturbance_rad)
+    kind = ENVIRONMENTS[name]
+    settings: dict[str, Any] = {"images": images, "disturbance_rad": disturbance_rad}
+    require_varies(kind, variation)
+    if variation.changed:
+        settings["variation"] = variation
+    if transports:
+        if not kind.transports:
+            raise HptError(
+                Code.UNSUPPORTED, f"the environment {name!r}", ", ".join(transports),
+                problem="has no transport for single streams such as {value}", remedy="choose that of all images",
+            )  # fmt: skip
+        settings["transports"] = transports
+    made: Environment = load_location(kind.make)(**settings)
     return made

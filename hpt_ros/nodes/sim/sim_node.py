@@ -36,10 +36,12 @@ from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
 from hpt_ros.sim.demonstrations import MOST_DISTURBANCE_RAD
+from hpt_ros.sim.disturbance import Disturbance
 from hpt_ros.sim.follower import TrajectoryFollower
-from hpt_ros.sim.physics import VIDEO_QUALITY, Physics, Renderer, whole_steps
-from hpt_ros.sim.tasks.feed_dog.disturbance import Disturbance
-from hpt_ros.sim.tasks.feed_dog.environment import CAMERA_NS, START_NS, TICK_NS
+from hpt_ros.sim.physics import VIDEO_QUALITY, Renderer, whole_steps
+from hpt_ros.sim.robots import PANDA_ROBOT
+from hpt_ros.sim.table import CAMERA_NS, START_NS, TICK_NS
+from hpt_ros.sim.table_task import table_physics
 from hpt_ros.sim.tasks.feed_dog.task import FeedDogTask
 from hpt_ros.sim.trajectory import NS_PER_S
 from hpt_ros.sim.trajectory import JointTrajectory as Trajectory
@@ -137,7 +139,7 @@ class SimNode(StrictParameters, Node):
             parameter_overrides=list(parameter_overrides or ()),
         )
         self._settings = parameters.declare_fixed(self, SimParameters)
-        self._physics = Physics()
+        self._physics = table_physics(FeedDogTask, PANDA_ROBOT)
         self._tick_steps = whole_steps(
             TICK_NS * 1e-9, self._physics.timestep_s, what="period of joint_states"
         )

@@ -28,8 +28,9 @@ from hpt_ros.nodes.common.clocks import NodeClock, paced_timer
 from hpt_ros.nodes.common.conversions import to_time
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
+from hpt_ros.sim.movement import NO_SPREAD, Spread
 from hpt_ros.sim.panda import JOINT_NAMES
-from hpt_ros.sim.tasks.feed_dog.teleoperator import NO_VARIATION, ScriptedTeleoperator, Variation
+from hpt_ros.sim.tasks.feed_dog.teleoperator import ScriptedTeleoperator
 from hpt_ros.structured import field
 
 
@@ -130,8 +131,8 @@ class TeleopNode(StrictParameters, Node):
             )  # fmt: skip
         start_rad = np.array([self._joints_rad[name] for name in JOINT_NAMES])
         seed = self._settings.seed + self._demonstrations
-        variation = Variation() if self._settings.varied else NO_VARIATION
-        return ScriptedTeleoperator(self._bowl_xy_m, start_rad, seed=seed, variation=variation)
+        spread = Spread() if self._settings.varied else NO_SPREAD
+        return ScriptedTeleoperator(self._bowl_xy_m, start_rad, seed=seed, spread=spread)
 
     def _on_timer(self) -> None:
         if self._plan is None:
