@@ -15,7 +15,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.arm import ToolKinematics
 from hpt_ros.sim.disturbance import Disturbance
-from hpt_ros.sim.environment import Outcome, Plan
+from hpt_ros.sim.environment import Outcome, PlannedExpert
 from hpt_ros.sim.messages import NS_PER_S, Sample, stamped
 from hpt_ros.sim.movement import STANDARD_SPREAD
 from hpt_ros.sim.physics import VIDEO_QUALITY, Renderer, whole_steps
@@ -136,10 +136,12 @@ class TableEnvironment:
         """Return how the task stands."""
         return self.task.result()
 
-    def expert(self) -> Plan:
+    def expert(self) -> PlannedExpert:
         """Plan as the scripted teleoperator does, with the variation of the scene's seed."""
         demonstration = self.task.teleoperator(self.physics.joint_positions_rad, self._seed, STANDARD_SPREAD)
-        return lambda time_s: self.controller.action(demonstration.target(time_s))
+        return PlannedExpert(
+            lambda time_s: self.controller.action(demonstration.target(time_s)), self._now_ns
+        )
 
     def render(self, height: int, width: int) -> npt.NDArray[np.uint8]:
         """Return what the camera for people sees."""
