@@ -60,7 +60,6 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.terminal import Results, Terminal
     from hpt_ros.evaluation.evaluate import Job, evaluate
     from hpt_ros.evaluation.rollout import RolloutConfig
-    from hpt_ros.sim.environment import ENVIRONMENTS, require_varies
 
     check_counts(args)
     if not 0.0 <= args.disturbance_rad <= MOST_DISTURBANCE_RAD:
@@ -73,8 +72,7 @@ def run(args: argparse.Namespace) -> int:
             Code.EXISTS, "--out", str(args.out), problem="is {value}, which holds something already",
             remedy="give an empty folder",
         )  # fmt: skip
-    variation = variation_of(args)
-    require_varies(ENVIRONMENTS[args.env], variation)  # before a folder is made
+    variation = variation_of(args)  # and the environment, before a folder is made
     arm = policy_of(args.policy)
     # An inference of an expert takes no time; a checkpoint demonstrates at its best as well.
     config = RolloutConfig(inference_s=0.0, time_limit_s=args.time_limit_s)

@@ -93,9 +93,13 @@ def variation_of(args: argparse.Namespace) -> Variation:
     Raises:
         HptError: there is no such level or thing, or a value cannot be.
     """
-    from hpt_ros.sim.variation import level_of, varied
+    from hpt_ros.sim.environment import ENVIRONMENTS, require_varies
+    from hpt_ros.sim.variation import level_of, restricted, varied
 
-    return varied(level_of(args.difficulty), args.vary)
+    kind = ENVIRONMENTS[args.env]
+    variation = varied(restricted(level_of(args.difficulty), kind.varies), args.vary)
+    require_varies(kind, variation)
+    return variation
 
 
 def run(args: argparse.Namespace) -> int:

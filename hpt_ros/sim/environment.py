@@ -164,7 +164,19 @@ ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
     "environment",
     "hpt_ros.environments",
     EnvironmentKind,
-    {kind.name: kind for kind in (_table("feed_dog", "feed_dog.environment:FeedDogEnvironment"),)},
+    {
+        kind.name: kind
+        for kind in (
+            _table("feed_dog", "feed_dog.environment:FeedDogEnvironment"),
+            _table("sweep_leftovers", "sweep_leftovers.environment:SweepLeftoversEnvironment"),
+            _table("fill_water", "fill_water.environment:FillWaterEnvironment", without=["orientation_rad"]),
+            _table(
+                "switch_insertion",
+                "switch_insertion.environment:SwitchInsertionEnvironment",
+                without=["objects"],
+            ),
+        )
+    },
 )
 
 

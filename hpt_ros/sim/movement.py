@@ -22,6 +22,7 @@ Array = npt.NDArray[np.float64]
 
 X, Y, Z, HEADING, PITCH, ROLL = range(6)
 SAMPLE_S: Final = 0.02
+MISTAKES: Final = 0.04  # ratio of demonstrations that fail as a person's would; our choice
 LIMIT_RATIO: Final = 0.5  # of the arm's velocity and acceleration limits that a demonstration may use
 
 

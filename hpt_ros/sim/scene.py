@@ -44,9 +44,11 @@ def part(name: str, package: str = "hpt_ros.sim", folder: str = "parts") -> str:
 
 def pieces(count: int, kind: str) -> str:
     """Return MJCF of `count` free spheres of a class of room.xml; the task positions them."""
+    # A freejoint takes no damping from its class: the kibble in the bin rolls as it will.
+    joint = "<freejoint/>" if kind == "kibble" else '<joint type="free"/>'
     return f"""<mujocoinclude>
   <replicate count="{count}" offset="0 0 0.03">
-    <body name="{PIECE}" pos="0.35 -0.40 0.03" childclass="{kind}"><freejoint/><geom/></body>
+    <body name="{PIECE}" pos="0.35 -0.40 0.03" childclass="{kind}">{joint}<geom/></body>
   </replicate>
 </mujocoinclude>"""
 

@@ -111,6 +111,21 @@ def level_of(text: str) -> Variation:
     )
 
 
+def restricted(level: Variation, names: frozenset[str]) -> Variation:
+    """Return a level without what an environment does not vary.
+
+    Raises:
+        HptError: nothing is left of it.
+    """
+    left = Variation(**{name: value for name, value in asdict(level).items() if name in names})
+    if left == STANDARD and level != STANDARD:
+        raise HptError(
+            Code.UNSUPPORTED, "the difficulty", str(level), problem="varies nothing that the environment varies",
+            expected=f"one of {', '.join(sorted(names)) or 'nothing'}", remedy="leave it out",
+        )  # fmt: skip
+    return left
+
+
 def varied(base: Variation, settings: Sequence[str]) -> Variation:
     """Return a variation with settings "KEY=VALUE" of its fields changed, each on top of those before.
 

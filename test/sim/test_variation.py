@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from support.refused import refused
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.sim.environment import make_environment
 from hpt_ros.sim.robots import PANDA_ROBOT
 from hpt_ros.sim.scene import DISTRACTOR
 from hpt_ros.sim.surroundings import Surroundings
 from hpt_ros.sim.table_task import table_physics
+from hpt_ros.sim.tasks.feed_dog.environment import FeedDogEnvironment
 from hpt_ros.sim.tasks.feed_dog.task import BOWL_X_M, BOWL_Y_M, FeedDogTask
 from hpt_ros.sim.tasks.feed_dog.teleoperator import BIN_HEADING_RAD, SCOOP
-from hpt_ros.sim.variation import LEVELS, NAMES, STANDARD, Variation, level_of, varied
+from hpt_ros.sim.variation import LEVELS, NAMES, STANDARD, Variation, level_of, restricted, varied
 
 MS = 1_000_000
 LOOKS = ("geom_rgba", "mat_rgba", "light_pos", "light_dir", "light_diffuse", "cam_pos", "cam_quat")
@@ -161,11 +161,13 @@ BEFORE = {
 
 
 def test_the_standard_scene_is_the_one_that_the_shipped_checkpoint_learned_in():
-    environment = make_environment("feed_dog", variation=level_of("0"))
+    environment = FeedDogEnvironment(variation=level_of("0"))
+    task = environment.task
+    assert isinstance(task, FeedDogTask)
     try:
         for seed, (bowl, arm, colour) in BEFORE.items():
             environment.reset(seed)
-            np.testing.assert_allclose(environment.task.bowl_xy_m, bowl, atol=1e-12)
+            np.testing.assert_allclose(task.bowl_xy_m, bowl, atol=1e-12)
             np.testing.assert_allclose(environment.physics.joint_positions_rad, arm, atol=1e-12)
             kibble = environment.physics.piece_poses[:, :3].mean(axis=0)
             np.testing.assert_allclose(kibble, [0.44081, -0.33547, 0.02479], atol=2e-3)
@@ -177,7 +179,7 @@ def test_the_standard_scene_is_the_one_that_the_shipped_checkpoint_learned_in():
 
 
 def test_a_hard_scene_looks_different_and_is_the_same_again():
-    environment = make_environment("feed_dog", variation=level_of("hard"))
+    environment = FeedDogEnvironment(variation=level_of("hard"))
 
     def images(seed: int) -> list[np.ndarray]:
         environment.reset(seed)
@@ -200,3 +202,12 @@ def test_an_environment_that_does_not_vary_so_says_what_it_varies(monkeypatch):
     with refused(HptError, Code.UNSUPPORTED, subject="the environment 'still'", value="colours"):
         module.require_varies(kind, Variation(area=1.5, colours=0.5))
     module.require_varies(kind, Variation(area=1.5))
+
+
+def test_a_level_is_what_the_environment_varies_of_it():
+    hard = level_of("hard")
+    left = restricted(hard, frozenset({"area", "colours"}))
+    assert left == Variation(area=hard.area, colours=hard.colours)
+    assert restricted(STANDARD, frozenset()) == STANDARD
+    with refused(HptError, Code.UNSUPPORTED, subject="the difficulty"):
+        restricted(hard, frozenset({"objects"}))

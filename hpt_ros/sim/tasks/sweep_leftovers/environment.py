@@ -1,0 +1,15 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The task `sweep_leftovers` as environments."""
+
+from __future__ import annotations
+
+from hpt_ros.sim.robots import PANDA_ROBOT
+from hpt_ros.sim.table import TableEnvironment
+from hpt_ros.sim.tasks.sweep_leftovers.task import SweepLeftoversTask
+
+
+class SweepLeftoversEnvironment(TableEnvironment):
+    """The 7-joint arm, commanded by joint angles."""
+
+    name, task_type, robot = "sweep_leftovers", SweepLeftoversTask, PANDA_ROBOT

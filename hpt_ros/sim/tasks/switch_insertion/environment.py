@@ -1,0 +1,15 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The task `switch_insertion` as environments."""
+
+from __future__ import annotations
+
+from hpt_ros.sim.robots import PANDA_ROBOT
+from hpt_ros.sim.table import TableEnvironment
+from hpt_ros.sim.tasks.switch_insertion.task import SwitchInsertionTask
+
+
+class SwitchInsertionEnvironment(TableEnvironment):
+    """The 7-joint arm, commanded by joint angles."""
+
+    name, task_type, robot = "switch_insertion", SwitchInsertionTask, PANDA_ROBOT
