@@ -9,7 +9,7 @@ topics, with the fields that ROS messages have. So the code that reads a robot r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,6 +19,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
 from hpt_ros.registry import Registry, load_location
 from hpt_ros.sim.messages import Sample
+from hpt_ros.sim.suites.metaworld.tasks import INSTRUCTIONS
 from hpt_ros.sim.transport import PERFECT, Transport
 from hpt_ros.sim.variation import NAMES, STANDARD, Variation
 
@@ -141,14 +142,16 @@ class EnvironmentKind:
     Attributes:
         name: by which it is found.
         make: makes it, or its location as "module:name", which is imported when it is made; called with `images` and
-            `disturbance_rad` of `make_environment`, and with `variation` and `transports` where they are not the
-            standard.
+            `disturbance_rad` of `make_environment`, with `variation` and `transports` where they are not the standard,
+            and with the options.
+        options: what makes it one of several that are made alike.
         varies: names of what it varies, of `hpt_ros.sim.variation.Variation`.
         transports: it lets the messages of each stream be late, irregular or lost.
     """
 
     name: str
     make: Callable[..., Environment] | str
+    options: Mapping[str, Any] = field(default_factory=dict)
     varies: frozenset[str] = frozenset()
     transports: bool = False
 
@@ -156,9 +159,18 @@ class EnvironmentKind:
 def _table(name: str, class_: str, *, without: Sequence[str] = ()) -> EnvironmentKind:
     """Describe an environment of `hpt_ros.sim.tasks`, which varies all there is but for some."""
     return EnvironmentKind(
-        name, f"hpt_ros.sim.tasks.{class_}", frozenset(NAMES) - set(without), transports=True
+        name, f"hpt_ros.sim.tasks.{class_}", varies=frozenset(NAMES) - set(without), transports=True
     )
 
+
+_METAWORLD = [
+    EnvironmentKind(
+        f"metaworld/{task}",
+        "hpt_ros.sim.suites.metaworld.environment:MetaWorldEnvironment",
+        {"task": task},
+    )
+    for task in INSTRUCTIONS
+]
 
 ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
     "environment",
@@ -175,6 +187,7 @@ ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
                 "switch_insertion.environment:SwitchInsertionEnvironment",
                 without=["objects"],
             ),
+            *_METAWORLD,
         )
     },
 )
@@ -186,10 +199,10 @@ def require_varies(kind: EnvironmentKind, variation: Variation) -> None:
     Raises:
         HptError: it does not.
     """
-    for field in variation.changed:
-        if field not in kind.varies:
+    for thing in variation.changed:
+        if thing not in kind.varies:
             raise HptError(
-                Code.UNSUPPORTED, f"the environment {kind.name!r}", field, problem="does not vary {value}",
+                Code.UNSUPPORTED, f"the environment {kind.name!r}", thing, problem="does not vary {value}",
                 expected=f"one of {', '.join(sorted(kind.varies)) or 'nothing'}", remedy="leave it at its standard",
             )  # fmt: skip
 
@@ -226,5 +239,5 @@ def make_environment(
                 problem="has no transport for single streams such as {value}", remedy="choose that of all images",
             )  # fmt: skip
         settings["transports"] = transports
-    made: Environment = load_location(kind.make)(**settings)
+    made: Environment = load_location(kind.make)(**kind.options, **settings)
     return made
