@@ -122,7 +122,7 @@ class FillWaterTask(TableTask):
 
         bowl = self.physics.body_position("bowl")[:2]
         if spread.place_m > 0.0 and rng.random() < MISTAKES:  # beside the bowl, as somebody who misjudges it
-            bowl = bowl + 0.12 * np.array([np.cos(turn := rng.uniform(0.25, 0.75) * np.pi), np.sin(turn)])
+            bowl = bowl + 0.12 * np.array([np.cos(turn := rng.uniform(-0.5, -0.3) * np.pi), np.sin(turn)])
         heading = around(0.5 * float(np.arctan2(bowl[1], bowl[0])), spread.angle_rad)
         forward = np.array([np.cos(heading), np.sin(heading)])
         over = bowl + rng.uniform(-spread.place_m, spread.place_m, 2) - 0.07 * forward
