@@ -187,6 +187,18 @@ ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
                 "switch_insertion.environment:SwitchInsertionEnvironment",
                 without=["objects"],
             ),
+            _table("feed_dog_ur5e", "feed_dog.environment:FeedDogUr5eEnvironment"),
+            _table("sweep_leftovers_ur5e", "sweep_leftovers.environment:SweepLeftoversUr5eEnvironment"),
+            _table(
+                "fill_water_ur5e",
+                "fill_water.environment:FillWaterUr5eEnvironment",
+                without=["orientation_rad"],
+            ),
+            _table(
+                "switch_insertion_ur5e",
+                "switch_insertion.environment:SwitchInsertionUr5eEnvironment",
+                without=["objects"],
+            ),
             *_METAWORLD,
         )
     },

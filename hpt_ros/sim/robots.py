@@ -16,7 +16,9 @@ from hpt_ros.sim.arm import Arm, ToolKinematics
 from hpt_ros.sim.follower import TrajectoryFollower
 from hpt_ros.sim.messages import Message
 from hpt_ros.sim.panda import PANDA
+from hpt_ros.sim.pose_commands import PoseCommands
 from hpt_ros.sim.trajectory import JointTrajectory
+from hpt_ros.sim.ur5e import UR5E
 
 Array = npt.NDArray[np.float64]
 
@@ -98,4 +100,14 @@ PANDA_ROBOT: Final = Robot(
     ("front", "wrist"),
     "feed_dog",
     JointCommands,
+)
+
+UR5E_ROBOT: Final = Robot(
+    UR5E,
+    MappingProxyType(
+        {"arm.xml": "ur5e.xml", "motors.xml": "ur5e_motors.xml", "cameras.xml": "cameras_side.xml"}
+    ),
+    ("side", "top"),
+    "sim_ur5e",
+    PoseCommands,
 )

@@ -117,10 +117,11 @@ class TableEnvironment:
 
     def command(self, topic: str, message: Any) -> None:
         """Hand a command to the arm's controller."""
-        if topic != self.embodiment.action.topic:
+        (output,) = self.embodiment.action.parts
+        if topic != output.topic:
             raise HptError(
                 Code.UNSUPPORTED, "a command", topic,
-                problem=f"was sent to {{value}}, but only {self.embodiment.action.topic!r} moves the arm",
+                problem=f"was sent to {{value}}, but only {output.topic!r} moves the arm",
                 remedy="use it",
             )  # fmt: skip
         self.controller.command(self._now_ns, message)

@@ -36,6 +36,9 @@ DH_ROWS: Final = (
 # It stands turned by half a rotation, so that it reaches along x as the other arm does.
 BASE: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
 
+# The elbow branch above the table, with the tool below the flange.
+POSTURE_RAD: Final = np.array([-0.24, -1.43, 1.69, -1.63, -1.62, -1.81])
+
 _TURN: Final = 2.0 * np.pi
 UR5E: Final = Arm(
     "ur5e",

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from hpt_ros.sim.robots import PANDA_ROBOT
+from hpt_ros.sim.robots import PANDA_ROBOT, UR5E_ROBOT
 from hpt_ros.sim.table import TableEnvironment
 from hpt_ros.sim.tasks.fill_water.task import FillWaterTask
 
@@ -13,3 +13,9 @@ class FillWaterEnvironment(TableEnvironment):
     """The 7-joint arm, commanded by joint angles."""
 
     name, task_type, robot = "fill_water", FillWaterTask, PANDA_ROBOT
+
+
+class FillWaterUr5eEnvironment(TableEnvironment):
+    """The 6-joint arm, commanded by poses of its tool."""
+
+    name, task_type, robot = "fill_water_ur5e", FillWaterTask, UR5E_ROBOT

@@ -16,6 +16,7 @@ from hpt_ros.sim.environment import Outcome
 from hpt_ros.sim.movement import HEADING, MISTAKES, PITCH, Demonstration, Move, Spread, X, Y, Z, tool_pose
 from hpt_ros.sim.physics import Physics
 from hpt_ros.sim.table_task import TableTask
+from hpt_ros.sim.ur5e import POSTURE_RAD
 from hpt_ros.sim.variation import STANDARD, Variation
 
 Array = npt.NDArray[np.float64]
@@ -41,7 +42,9 @@ class FillWaterTask(TableTask):
     time_limit_s = 13.0
     tool_part, tool_site = "jug.xml", "jug_lip"
     tool_in_flange = np.array([[1.0, 0, 0, 0.123], [0, -1, 0, 0], [0, 0, -1, 0.105], [0, 0, 0, 1]])
-    postures = MappingProxyType({"panda": np.array([-0.1, 0.1, 0.0, -2.2, 0.0, 2.3, 0.0])})
+    postures = MappingProxyType(
+        {"panda": np.array([-0.1, 0.1, 0.0, -2.2, 0.0, 2.3, 0.0]), "ur5e": POSTURE_RAD}
+    )
     coloured = ("bowl",)
     count = 40
     piece = "water"

@@ -16,6 +16,7 @@ from hpt_ros.sim.environment import Outcome
 from hpt_ros.sim.movement import HEADING, MISTAKES, Demonstration, Move, Spread, X, Y, Z
 from hpt_ros.sim.physics import Physics
 from hpt_ros.sim.table_task import TableTask
+from hpt_ros.sim.ur5e import POSTURE_RAD
 from hpt_ros.sim.variation import STANDARD, Variation
 
 Array = npt.NDArray[np.float64]
@@ -48,7 +49,9 @@ class SweepLeftoversTask(TableTask):
     time_limit_s = 16.0
     tool_part, tool_site = "brush.xml", "brush_edge"
     tool_in_flange = np.array([[1.0, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 0.17], [0, 0, 0, 1]])
-    postures = MappingProxyType({"panda": np.array([-0.1, 0.1, 0.0, -2.2, 0.0, 2.3, 0.0])})
+    postures = MappingProxyType(
+        {"panda": np.array([-0.1, 0.1, 0.0, -2.2, 0.0, 2.3, 0.0]), "ur5e": POSTURE_RAD}
+    )
     coloured = ("mat", "brush")
     count = 14
     piece = "leftover"

@@ -15,6 +15,7 @@ from hpt_ros.sim.environment import Outcome
 from hpt_ros.sim.movement import HEADING, MISTAKES, Demonstration, Move, Spread, X, Y, Z
 from hpt_ros.sim.physics import Physics
 from hpt_ros.sim.table_task import TableTask
+from hpt_ros.sim.ur5e import POSTURE_RAD
 from hpt_ros.sim.variation import STANDARD, Variation
 
 Array = npt.NDArray[np.float64]
@@ -40,7 +41,9 @@ class SwitchInsertionTask(TableTask):
     time_limit_s = 13.0
     tool_part, tool_site = "switch.xml", "switch_end"
     tool_in_flange = np.array([[1.0, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 0.155], [0, 0, 0, 1]])
-    postures = MappingProxyType({"panda": np.array([-0.1, 0.1, 0.0, -2.2, 0.0, 2.3, 0.0])})
+    postures = MappingProxyType(
+        {"panda": np.array([-0.1, 0.1, 0.0, -2.2, 0.0, 2.3, 0.0]), "ur5e": POSTURE_RAD}
+    )
     coloured = ("panel",)
 
     def __init__(self, physics: Physics, kinematics: ToolKinematics, variation: Variation = STANDARD) -> None:
