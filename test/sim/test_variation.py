@@ -198,7 +198,7 @@ def test_a_hard_scene_looks_different_and_is_the_same_again():
 def test_an_environment_that_does_not_vary_so_says_what_it_varies(monkeypatch):
     from hpt_ros.sim import environment as module
 
-    kind = module.EnvironmentKind("still", "nowhere:Nothing", frozenset({"area"}))
+    kind = module.EnvironmentKind("still", "nowhere:Nothing", varies=frozenset({"area"}))
     with refused(HptError, Code.UNSUPPORTED, subject="the environment 'still'", value="colours"):
         module.require_varies(kind, Variation(area=1.5, colours=0.5))
     module.require_varies(kind, Variation(area=1.5))
