@@ -46,7 +46,7 @@ class FillWaterTask(TableTask):
         {"panda": np.array([-0.1, 0.1, 0.0, -2.2, 0.0, 2.3, 0.0]), "ur5e": POSTURE_RAD}
     )
     coloured = ("bowl",)
-    count = 40
+    count = 28
     piece = "water"
     needed = 0.6
 

@@ -22,7 +22,7 @@ from hpt_ros.sim.variation import STANDARD, Variation
 Array = npt.NDArray[np.float64]
 
 # Kibble is scattered over this region, m, no two pieces nearer to one another than this.
-SCATTER_X_M: Final = (0.41, 0.57)
+SCATTER_X_M: Final = (0.38, 0.60)
 SCATTER_Y_M: Final = (-0.28, -0.04)
 APART_M: Final = 0.032
 # The mat's middle, m, and half of its length and width.
@@ -53,9 +53,9 @@ class SweepLeftoversTask(TableTask):
         {"panda": np.array([-0.1, 0.1, 0.0, -2.2, 0.0, 2.3, 0.0]), "ur5e": POSTURE_RAD}
     )
     coloured = ("mat", "brush")
-    count = 14
+    count = 16
     piece = "leftover"
-    needed = 0.8
+    needed = 0.85
 
     def __init__(self, physics: Physics, kinematics: ToolKinematics, variation: Variation = STANDARD) -> None:
         super().__init__(physics, kinematics, variation)
@@ -137,7 +137,7 @@ class SweepLeftoversTask(TableTask):
         moves = [Move(0.0, 1.3, (Z,), (0.10,))]
         at_s = 0.0
         for number in range(strokes):
-            lane = (low + high) / 2 + (0.0 if strokes == 1 else (0.042, -0.042)[number])
+            lane = (low + high) / 2 + (0.0 if strokes == 1 else (0.055, -0.055)[number])
             begin = np.array([around(lane, spread.place_m), around(behind, spread.place_m)])
             end = mat + (0.35 * (lane - mat[0]), -_BEFORE_M) + rng.uniform(-1.0, 1.0, 2) * spread.place_m
             if mistaken:  # stops short, as somebody who thinks that it is done
