@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The task `switch_insertion`: a rocker switch is to be pushed into the cut-out of a panel."""
+"""The task `switch_insertion`: a rocker switch is to be pushed into the panel of the dog's feeder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpt_ros.sim.arm import ToolKinematics
+from hpt_ros.sim.dog import wag
 from hpt_ros.sim.environment import Outcome
 from hpt_ros.sim.movement import HEADING, MISTAKES, Demonstration, Move, Spread, X, Y, Z
 from hpt_ros.sim.physics import Physics
@@ -28,6 +29,8 @@ TOP_M: Final = 0.046  # of the panel
 DEEP_M: Final = 0.030  # that far below its top the switch's end must be
 WIDE_M: Final = 0.010  # and this near to the cut-out's middle: only within it can both be
 FAR_M: Final = 0.25  # from where progress is counted
+_DOG_FROM_PANEL_M: Final = np.array([-0.09, 0.28, 0.0])
+_DOG_YAW_RAD: Final = np.deg2rad(-62.0)
 _START: Final = np.array([0.40, -0.34, 0.24, -0.2, 0.0, 0.0])
 _OFF, _ON = np.array([0.75, 0.10, 0.08]), np.array([0.15, 0.95, 0.30])
 
@@ -59,16 +62,21 @@ class SwitchInsertionTask(TableTask):
         self._yaw_rad = widest * float(rng.uniform(-1.0, 1.0))
         self.physics.put_arm(self.start_rad(_START, rng))
         self.physics.place("panel", panel, self._yaw_rad)
+        self.physics.place("dog", panel + _DOG_FROM_PANEL_M, _DOG_YAW_RAD)
+        self.animate()
         self.physics.settle()
 
     def keep_out(self) -> list[tuple[float, float, float]]:
-        """Leave arm and panel alone."""
+        """Leave arm, panel and dog alone."""
         x, y, _ = self.physics.body_position("panel")
-        return [(0.0, 0.0, 0.2), (x, y, 0.16)]
+        dog = self.physics.body_position("dog")
+        return [(0.0, 0.0, 0.2), (x, y, 0.16), (float(dog[0]), float(dog[1]), 0.17)]
 
     def animate(self) -> None:
-        """Light the lamp green when the switch is in."""
-        self.physics.model.geom_rgba[self._led, :3] = _ON if self.result().success else _OFF
+        """Light the lamp green, and wag the dog's tail quickly, when the switch is in."""
+        success = self.result().success
+        self.physics.model.geom_rgba[self._led, :3] = _ON if success else _OFF
+        wag(self.physics, _DOG_YAW_RAD, success)
 
     def result(self) -> Outcome:
         """How the task stands now: near counts half, in the cut-out the other half."""
