@@ -34,6 +34,7 @@ class PoseCommands:
         self._kinematics = kinematics
         self._step_ns = round(NS_PER_S / rate_hz)
         self._largest_rad = kinematics.arm.velocity_rad_s / rate_hz
+        self._accepted = self._refused = 0
         self.reset(hold_rad)
 
     def reset(self, hold_rad: Array) -> None:
@@ -46,6 +47,21 @@ class PoseCommands:
         Raises:
             HptError: it is of another frame, not finite, out of reach or far from the one before, which goes on.
         """
+        try:
+            self._goal = self._solved(message)
+        except HptError:
+            self._refused += 1
+            raise
+        self._accepted += 1
+        stamp = message.header.stamp
+        self._goal_ns = stamp.sec * NS_PER_S + stamp.nanosec or now_ns
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many poses were accepted and refused."""
+        return {"accepted": self._accepted, "refused": self._refused}
+
+    def _solved(self, message: Any) -> Array:
+        """Return the joint angles (N,) of a pose, or raise HptError."""
         frame = message.header.frame_id
         if frame not in ("", FRAME):
             raise HptError(Code.MISMATCH, "the frame of the tool's pose", frame, expected=repr(FRAME))
@@ -70,8 +86,7 @@ class PoseCommands:
                 problem=f"would move {joint} by {{value}} rad at once", expected=f"at most {LARGEST_JUMP_RAD:g} rad",
                 remedy="send poses that lie nearer to one another",
             )  # fmt: skip
-        stamp = message.header.stamp
-        self._goal, self._goal_ns = goal, stamp.sec * NS_PER_S + stamp.nanosec or now_ns
+        return np.asarray(goal)
 
     def target(self, now_ns: int, position_rad: Array, velocity_rad_s: Array) -> Array:
         """Return the joint targets (N,) of the cycle at `now_ns`, rad; what is measured does not matter."""

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -46,6 +46,10 @@ class ArmController(Protocol):
         """Return the embodiment's action (dim,) that means these joint angles (N,)."""
         ...
 
+    def counts(self) -> Mapping[str, int]:
+        """Return what became of its commands, by name; all but "accepted" are of what should not happen."""
+        ...
+
     def measured(self, now_ns: int, joints_rad: Array) -> Mapping[str, Message]:
         """Return what it publishes beside joint states, by topic."""
         ...
@@ -58,11 +62,24 @@ class JointCommands:
         """Hold these joint angles (N,)."""
         del kinematics  # commands are joint angles
         self.follower = TrajectoryFollower(hold_rad, rate_hz)
-        self.reset, self.target = self.follower.reset, self.follower.target
+
+    def reset(self, hold_rad: Array) -> None:
+        """Forget all messages and hold these joint angles (N,)."""
+        self.follower.gave_up()  # counts what this controller gave up
+        self.follower.reset(hold_rad)
 
     def command(self, now_ns: int, message: Any) -> None:
         """Take a trajectory_msgs/JointTrajectory."""
         self.follower.command(now_ns, JointTrajectory.of(message))
+
+    def target(self, now_ns: int, position_rad: Array, velocity_rad_s: Array) -> Array:
+        """Return the targets (N,) of the cycle, rad."""
+        return self.follower.target(now_ns, position_rad, velocity_rad_s)
+
+    def counts(self) -> Mapping[str, int]:
+        """Return those of `hpt_ros.sim.follower.FollowerCounters`."""
+        self.follower.gave_up()  # counts it
+        return asdict(self.follower.counters)
 
     def action(self, joints_rad: Array) -> Array:
         """Return the angles."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
@@ -84,6 +84,7 @@ class TableEnvironment:
         self._transports = Transports(self._by_topic(images, transports or {}))
         self._disturbance_rad = disturbance_rad
         self._now_ns = START_NS
+        self._selected: Collection[str] = self.embodiment.topics
         self._cameras: Renderer | None = None
         self._video: tuple[tuple[int, int], Renderer] | None = None
         self.reset(0)
@@ -125,6 +126,14 @@ class TableEnvironment:
                 remedy="use it",
             )  # fmt: skip
         self.controller.command(self._now_ns, message)
+
+    def select(self, topics: Collection[str]) -> None:
+        """Render only the cameras whose topics are among these."""
+        self._selected = frozenset(topics)
+
+    def counters(self) -> Mapping[str, int]:
+        """Return what happened to the commands since it was made, by name."""
+        return self.controller.counts()
 
     def advance(self, until_ns: int) -> list[Sample]:
         """Let time run in ticks of 10 ms."""
@@ -188,15 +197,32 @@ class TableEnvironment:
         if now_ns % CAMERA_NS:
             return
         self.task.animate()
-        if self._cameras is None:
+        shown = [name for name in self.robot.cameras if image_topic(name) in self._selected]
+        if shown and self._cameras is None:
             size = self.embodiment.image_streams[0].image
             assert size is not None
             self._cameras = Renderer(physics, size.height, size.width)
-        for name in self.robot.cameras:
+        for name in shown:
+            assert self._cameras is not None
             pixels = self._surroundings.seen(self._cameras.render(name))
             height, width, _ = pixels.shape
             image = stamped(
                 now_ns, f"{name}_camera_optical_frame", height=height, width=width, encoding="rgb8",
                 is_bigendian=0, step=3 * width, data=pixels.reshape(-1),
             )  # fmt: skip
-            self._transports.send(f"{name}_camera/image_raw", image, now_ns)
+            self._transports.send(image_topic(name), image, now_ns)
+
+
+class ByJoints:
+    """A part of an environment whose robot is commanded by joint angles."""
+
+    _kinematics: ToolKinematics
+
+    def tool_jacobian(self, joints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the tool's Jacobian (6, N) at joint angles (N,): linear over angular, in the frame of the base."""
+        return self._kinematics.pose_and_jacobian(joints)[1]
+
+
+def image_topic(camera: str) -> str:
+    """Return the topic of a camera."""
+    return f"{camera}_camera/image_raw"

@@ -14,6 +14,7 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.expert import ExpertRollout
 from hpt_ros.sim.arm import ToolKinematics
 from hpt_ros.sim.environment import make_environment
+from hpt_ros.sim.messages import stamped
 from hpt_ros.sim.movement import MISTAKES, NO_SPREAD, STANDARD_SPREAD, tool_pose
 from hpt_ros.sim.panda import PANDA
 from hpt_ros.sim.robots import PANDA_ROBOT
@@ -216,3 +217,21 @@ def test_each_stream_has_a_transport_of_its_own():
         environment.close()
     with refused(HptError, Code.UNKNOWN, subject="a stream of the environment 'feed_dog'", value="elbow"):
         FeedDogEnvironment(transports={"elbow": Transport(delay_s=0.1)})
+
+
+def test_only_what_is_selected_is_rendered_and_commands_are_counted():
+    environment = FeedDogEnvironment()
+    try:
+        environment.reset(0)
+        environment.select({"front_camera/image_raw", "joint_states"})
+        samples = environment.advance(environment.now_ns + 100 * MS)
+        assert {sample.topic for sample in samples} == {"front_camera/image_raw", "joint_states"}
+        with pytest.raises(HptError):
+            environment.command(
+                "arm_controller/joint_trajectory", stamped(0, joint_names=["elbow"], points=[])
+            )
+        assert environment.counters()["refused"] == 1
+        assert environment.counters()["accepted"] == 0
+        assert environment.tool_jacobian(environment.physics.joint_positions_rad).shape == (6, 7)
+    finally:
+        environment.close()

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 from hpt_ros.sim.robots import PANDA_ROBOT, UR5E_ROBOT
-from hpt_ros.sim.table import TableEnvironment
+from hpt_ros.sim.table import ByJoints, TableEnvironment
 from hpt_ros.sim.tasks.switch_insertion.task import SwitchInsertionTask
 
 
-class SwitchInsertionEnvironment(TableEnvironment):
+class SwitchInsertionEnvironment(ByJoints, TableEnvironment):
     """The 7-joint arm, commanded by joint angles."""
 
     name, task_type, robot = "switch_insertion", SwitchInsertionTask, PANDA_ROBOT
