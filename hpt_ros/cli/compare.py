@@ -180,8 +180,10 @@ def job_again(policy: str | None, about: Provenance, arm: str) -> Job:
     """
     from hpt_ros.cli.eval import policy_of
     from hpt_ros.evaluation.evaluate import Job
+    from hpt_ros.evaluation.outcomes import LOCK_STEP
     from hpt_ros.evaluation.rollout import RolloutConfig
-    from hpt_ros.sim.transport import Transport
+    from hpt_ros.sim.transport import Transport, transports_of
+    from hpt_ros.sim.variation import STANDARD, varied
 
     try:
         found = policy_of(policy or about.policy)
@@ -200,10 +202,18 @@ def job_again(policy: str | None, about: Provenance, arm: str) -> Job:
             expected=f"{about.checkpoint_sha256[:12] or 'none'}, as the outcomes say",
             remedy="name the checkpoint that was evaluated with --policies, or leave the videos out with --videos 0",
         )  # fmt: skip
+    if about.clock != LOCK_STEP:
+        raise HptError(
+            Code.UNSUPPORTED, f"the evaluation of arm {arm}", about.clock,
+            problem="ran on the clock {value}, on which nothing is the same twice",
+            remedy="leave the videos out with --videos 0",
+        )  # fmt: skip
     return Job(
         about.environment,
         found.choice,
         found.expert,
         Transport(about.image_delay_s, about.image_jitter_s, about.image_lost),
+        variation=varied(STANDARD, [] if about.variation == str(STANDARD) else about.variation.split()),
+        transports=transports_of(about.transports.split()),
         config=RolloutConfig(inference_s=about.inference_s, time_limit_s=about.time_limit_s),
     )

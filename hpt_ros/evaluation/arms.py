@@ -172,7 +172,10 @@ def _common_seeds(a: Arm, b: Arm, environment: str) -> tuple[int, ...]:
 def _scenes(outcomes: Outcomes) -> str:
     about = outcomes.provenance
     environment = f"{about.environment} {about.environment_version}"
-    return f"{environment} with MuJoCo {about.mujoco_version} and {about.time_limit_s:g} s an episode"
+    return (
+        f"{environment} with MuJoCo {about.mujoco_version}, {about.time_limit_s:g} s an episode and the variation "
+        f"{about.variation!r}"
+    )
 
 
 def success_of(table: Floats) -> Interval:

@@ -41,7 +41,9 @@ def episode(seed: int, success: bool, **changes: Any) -> Episode:
 
 
 def outcomes(environment: str, won: list[bool], policy: str = "policy", **changes: Any) -> Outcomes:
-    about = Provenance(environment, "1", "4.0.0", policy, "ab" * 32, 0.05, 13.0, 0.0, 0.0, 0.0, "0.1")
+    about = Provenance(
+        environment, "1", "4.0.0", policy, "ab" * 32, 0.05, 13.0, 0.0, 0.0, 0.0, "standard", "", "0.1"
+    )
     episodes = tuple(episode(1000 + place, success, **changes) for place, success in enumerate(won))
     return Outcomes(about, episodes)
 
