@@ -395,3 +395,10 @@ def test_when_a_worker_of_torchrun_is_killed_expect_the_run_to_go_on_from_the_la
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
     assert steps[-1] == 300
+
+
+def test_when_the_run_cannot_be_written_expect_that_and_not_a_full_disk(file: Path, capsys: Any) -> None:
+    assert main(["pretrain", str(file), "--out", "/proc/hpt/run"]) == 2
+    message = capsys.readouterr().err
+    assert "'/proc/hpt/run' cannot be written (" in message
+    assert "name another folder with --out" in message
