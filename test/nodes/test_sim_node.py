@@ -247,7 +247,8 @@ def test_another_environment_is_hosted_with_scenes_that_differ():
             context=composition.context,
             parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()],
         )
-        topics = {item.topic_name for item in (*sim.publishers, *sim.subscriptions)}
+        offered: list[Any] = [*sim.publishers, *sim.subscriptions]
+        topics = {item.topic_name for item in offered}
         assert {f"/{topic}" for topic in sim.robot.topics} <= topics
         assert sim.robot.name == "switch_insertion_ur5e"
         sim.close()
