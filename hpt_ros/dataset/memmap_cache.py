@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.errors import Code
 
 BLOCK_BYTES = 1 << 24
 RECORD = "cache.json"
@@ -100,8 +101,9 @@ def open_mapped(
             # Another process was quicker: its content is the same.
     except OSError as error:
         raise DatasetError(
-            f"the cache {str(folder)!r} cannot be written ({error}); make room or name another folder with --cache"
-        ) from error
+            Code.UNWRITABLE, f"the cache {str(folder)!r}", cause=error,
+            remedy="make room or name another folder with --cache",
+        ) from error  # fmt: skip
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return MappedArray(folder, _map(folder / file, dtype, built), rebuilt, True)

@@ -122,8 +122,9 @@ class DatasetWriter:
             self.folder = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.building-", dir=self.out.parent))
         except OSError as error:
             raise DatasetError(
-                f"the output folder {str(self.out)!r} cannot be made ({error.strerror}); give another --out"
-            ) from error
+                Code.UNWRITABLE, f"the output folder {str(self.out)!r}", problem="cannot be made",
+                cause=error.strerror, remedy="give another --out",
+            ) from error  # fmt: skip
         self.segments = self.folder / "segments"
         self.segments.mkdir()
         self._existing = existing
@@ -223,8 +224,9 @@ class DatasetWriter:
         """
         if not self._records:
             raise DatasetError(
-                f"no episode is left for the dataset {str(self.out)!r}; see the reasons above, nothing was written"
-            )
+                Code.EMPTY, f"no episode is left for the dataset {str(self.out)!r}",
+                remedy="see the reasons above, nothing was written",
+            )  # fmt: skip
         self._close_files()
         shutil.rmtree(self.segments)
         if self._existing is not None:
