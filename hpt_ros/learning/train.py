@@ -14,30 +14,28 @@ from __future__ import annotations
 
 import copy
 import math
-import shutil
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from hpt_ros.dataset import Dataset
-from hpt_ros.dataset.layout import is_dataset
-from hpt_ros.errors import HptError
-from hpt_ros.learning.augment import Rows, augment_images, augment_state
+from hpt_ros.devices import DEFAULT_DEVICE, choose_device
+from hpt_ros.learning import run_folder
+from hpt_ros.learning.batches import BatchMaker, MicroBatch, step_seed
 from hpt_ros.learning.card import write_card
 from hpt_ros.learning.distributed import Processes
+from hpt_ros.learning.divergence import DivergenceWatch
 from hpt_ros.learning.evaluation import summary, validate
 from hpt_ros.learning.interrupt import interruptible
 from hpt_ros.learning.loader import prefetched
 from hpt_ros.learning.metrics import Metrics
-from hpt_ros.learning.mixture import Draw, Mixture, mixture_of
+from hpt_ros.learning.mixture import Mixture, mixture_of
 from hpt_ros.learning.optimiser import (
     build_optimiser,
     ema_decay_at,
@@ -48,17 +46,13 @@ from hpt_ros.learning.optimiser import (
 )
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.reporter import Reporter, Silent
-from hpt_ros.learning.sharded import Sharded
+from hpt_ros.learning.sharded import Sharded, whole
 from hpt_ros.learning.source import Source, open_source
 from hpt_ros.learning.start import Start, build_policy, completed
 from hpt_ros.learning.state import load_state, save_state
 from hpt_ros.learning.statistics import kept, training_statistics
 from hpt_ros.model import MultiPolicy, RobotFiles, save_multi_checkpoint
 from hpt_ros.structured import dump_yaml
-
-
-class TrainError(HptError):
-    """The run cannot start, or its numbers went bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +66,7 @@ class Result:
     best_error: float | None
     samples_per_s: float
     data_wait_share: float  # of the steps' time, waiting for batches
-
-
-@dataclass(frozen=True, slots=True)
-class MicroBatch:
-    """What goes through the network at once: samples of one dataset."""
-
-    embodiment: str
-    inputs: dict[str, Tensor]
-    action: Tensor  # (B, K, A)
-    is_pad: Tensor  # (B, K)
-    weight: float  # of its loss in the step's; those of all processes sum to 1
-    thinning: int  # seed of what is left out, the same for all of one dataset's samples in the step
+    stopped_early: bool = False  # since validations had not become better for as long as the recipe says
 
 
 class Losses(torch.nn.Module):
@@ -108,11 +91,12 @@ def train(
     start: Start | None = None,
     resume: bool = False,
     cache_root: str | Path | None = None,
-    device: str = "cpu",
+    device: str = DEFAULT_DEVICE,
     report: Reporter | None = None,
     command: str = "",
     stop_after: int | None = None,
     processes: Processes | None = None,
+    readers: int = 0,
 ) -> Result:
     """Train a policy and leave its checkpoints in the folder `out`.
 
@@ -124,20 +108,25 @@ def train(
         start: where the weights come from; random ("from scratch") if None. A resumed run goes on with its own.
         resume: go on from ``out/train_state.pt``.
         cache_root: folder of decoded frames and cached features, see `open_cache`.
-        device: "cpu", "cuda", "cuda:1"; that of `processes` if these are given.
+        device: see `choose_device`; that of `processes` if these are given.
         report: where messages go.
         command: the command line, for the card.
         stop_after: stop as Ctrl-C would once this many steps are done.
         processes: those that share the run's batches, see `hpt_ros.learning.distributed`; this one alone if None.
+        readers: number of processes that make batches, for each process of the run; 0: a thread. It changes nothing
+            but the speed.
 
     Raises:
         HptError: bad data, an `out` that already holds a run, a recipe that does not fit, a loss that is not finite.
     """
-    processes = processes or Processes(device=device)
+    if processes is None:
+        chosen = choose_device(device)
+        processes = Processes(device=chosen.name, reason=chosen.reason)
     report = (report or Silent()) if processes.first else Silent()
     device, out, start = processes.device, Path(out), start or Start()
-    _check_out(out, resume)
+    run_folder.require_usable(out, resume=resume)
     processes.require_divided(recipe.batch_size)
+    report.say(f"device: {processes.device} ({processes.reason})")
     recipe = completed(recipe, start)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -168,7 +157,7 @@ def train(
     torch.manual_seed(recipe.seed)
     policy = build_policy(recipe, mixture, statistics, start, report.say, resume=resume).to(device)
     average = copy.deepcopy(policy).eval().requires_grad_(False)
-    freeze(policy, recipe)
+    freeze(policy, recipe, recipe.iterations)  # what never learns
     losses: torch.nn.Module = Losses(policy)
     sharded = None
     if processes.world > 1 and recipe.shard:
@@ -177,7 +166,7 @@ def train(
         # Which embodiments a process has in a step differs, so it must be looked up which weights have no gradient.
         losses = DistributedDataParallel(losses, find_unused_parameters=True, forward_sync_buffers=False)
     optimiser = build_optimiser(policy, recipe)
-    first, best = 0, None
+    first, best = 0, None  # best: least validation error or loss, and its step
     if resume:
         first, best, start = load_state(out, policy, average, optimiser, recipe, mixture, sharded)
         report.say(f"resumed after step {first} of {recipe.iterations}")
@@ -199,26 +188,15 @@ def train(
     }
     metrics = None
     if processes.first:
-        out.mkdir(parents=True, exist_ok=True)
-        for pattern in (".*.writing-*", ".*.old-*"):  # of a run that was killed while it saved
-            for left in out.glob(pattern):
-                shutil.rmtree(left, ignore_errors=True)
+        run_folder.make(out)
         (out / "recipe.yaml").write_text(dump_yaml(recipe_mapping(recipe)), encoding="utf-8")
         metrics = Metrics(out / "metrics.jsonl", first)
 
-    def make(step: int) -> list[MicroBatch]:
-        """This process's part of a step's batch, augmented, on the CPU; runs in the background thread."""
-        draws = mixture.draws(
-            step, recipe.batch_size, recipe.seed, whole=recipe.mixing == "dataset",
-            rank=processes.rank, world=processes.world, alike=sharded is not None,
-        )  # fmt: skip
-        return [part for draw in draws for part in _micro_batches(mixture, sources, draw, recipe, step)]
-
     def save(step: int, measured: dict[str, Any]) -> None:
         nonlocal best
-        score = measured.get("validation_error", measured.get("validation_loss"))
-        better = score is not None and (best is None or score < best)
-        best = score if better else best
+        score = measured.get("validation_error", measured.get("validation_loss", math.inf))
+        better = score < (best[0] if best else math.inf)
+        best = (float(score), step) if better else best
         if sharded:
             sharded.gather()
             shards = sharded.save(out, optimiser, step)
@@ -245,9 +223,17 @@ def train(
     logged_at, logged_step, saved_at, loss_sum = began, first, -1, torch.zeros((), device=device)
     use_autocast = recipe.precision == "bfloat16"
     kind = torch.device(device).type
-    train_mode(policy, recipe)
-    with interruptible() as interrupted, prefetched(make, first, goal) as batches:
+    watch = DivergenceWatch(mixture, out, processes, lr=recipe.lr)
+    patience = recipe.early_stopping * recipe.validation_every  # steps without a better one; 0: any number
+    make = BatchMaker(mixture, sources, recipe, processes.rank, processes.world, sharded is not None, device)
+    reading = prefetched(make, first, goal, readers=readers, pin=kind == "cuda")
+    with interruptible() as interrupted, reading as batches:
         while step < goal and not processes.any(interrupted()):
+            if patience and best and step >= best[1] + patience:
+                break
+            if step in (first, recipe.first_iterations):  # the trunk learns from the second step on
+                freeze(policy, recipe, step)
+                train_mode(policy, recipe, step)
             lr = learning_rate(recipe, step)
             for group in optimiser.param_groups:
                 group["lr"] = lr * group["lr_scale"]
@@ -258,7 +244,7 @@ def train(
             torch.manual_seed(step_seed(recipe.seed, step, 1, processes.rank))  # dropout and drop path
             optimiser.zero_grad(set_to_none=True)
             for number, part in enumerate(parts, 1):
-                part = _moved(part, device)
+                part = part.on(device)
                 # Processes add up their gradients once a step, with the last part's.
                 alone = isinstance(losses, DistributedDataParallel) and number < len(parts)
                 with losses.no_sync() if alone else nullcontext():  # type: ignore[operator]
@@ -267,8 +253,10 @@ def train(
                     # DistributedDataParallel takes the mean of the processes' gradients; wanted is the sum.
                     (loss * processes.world).backward()
                 loss_sum += loss.detach()
+                watch.add_loss(step, part.member, part.samples, loss.detach())
             if recipe.gradient_clip:
-                torch.nn.utils.clip_grad_norm_(policy.parameters(), recipe.gradient_clip)
+                norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), recipe.gradient_clip)
+                watch.add_gradient(step, whole(norm))
             optimiser.step()
             if sharded:
                 sharded.move_average(ema_decay_at(recipe.ema_decay, step))
@@ -276,15 +264,12 @@ def train(
                 move_average(average, policy, ema_decay_at(recipe.ema_decay, step))
             step += 1
 
+            validates = step % recipe.validation_every == 0 or step == goal
+            if validates or step % recipe.log_every == 0:
+                watch.check()  # before anything is saved
             if step % recipe.log_every == 0 or step == goal:
                 mean = float(processes.sum(loss_sum)) / (step - logged_step)
                 now = time.perf_counter()
-                if not math.isfinite(mean):
-                    raise TrainError(
-                        f"the loss became {mean} within the {recipe.log_every} steps before step {step}; the "
-                        f"checkpoints in {str(out)!r} are from before it: lower lr ({recipe.lr:g}) and go on from them "
-                        "with --init"
-                    )
                 rate = (step - logged_step) * recipe.batch_size / (now - logged_at)
                 if metrics:
                     metrics.write(
@@ -298,7 +283,7 @@ def train(
                     "training", step, recipe.iterations, f"loss {mean:.4f}  lr {lr:.1e}  {rate:.0f} samples/s"
                 )
                 logged_at, logged_step, loss_sum = now, step, torch.zeros((), device=device)
-            if step % recipe.validation_every == 0 or step == goal:
+            if validates:
                 before = time.perf_counter()
                 if sharded:
                     sharded.gather()
@@ -310,90 +295,12 @@ def train(
                 save(step, measured)
                 saved_at = step
                 logged_at += time.perf_counter() - before  # samples/s is of training alone
-        if saved_at != step and step < goal:
+        early = bool(patience and best and best[1] + patience <= step < recipe.iterations)
+        if saved_at != step and step < goal and not early:
+            watch.check()
             save(step, {})
     processes.wait()
     spent = max(time.perf_counter() - began, 1e-9)
     done = (step - first) * recipe.batch_size
-    return Result(step, step < recipe.iterations, best, done / spent, waited / spent)
-
-
-def _micro_batches(
-    mixture: Mixture, sources: Sequence[Source], draw: Draw, recipe: Recipe, step: int
-) -> Iterator[MicroBatch]:
-    """The samples of one draw, in parts of at most `recipe.micro_batch`.
-
-    The step's loss is the mean over the samples of their datasets' losses; the loss of one dataset's samples is the
-    mean over their real steps, so a part counts by the real steps that are in it. However a batch is cut into parts
-    and processes, the sum is the same.
-    """
-    member, source = mixture.members[draw.member], sources[draw.member]
-    real = float((~member.windows.rows(draw.samples)[2]).sum())
-    share = len(draw.samples) / recipe.batch_size
-    most = recipe.micro_batch or len(draw.rows)
-    for place in range(0, len(draw.rows), most):
-        here = draw.rows[place : place + most]
-        batch = source.batch(member.windows, draw.samples[here])
-        counted = ~batch.is_pad
-        if draw.filled and place + most >= len(draw.rows):
-            counted[-1] = False
-        weight = share * (float(counted.sum()) / real)
-        # Where nothing counts, the loss is of what is there, times 0: of nothing it would be no number.
-        is_pad = ~counted if weight else batch.is_pad
-        tensors = {key: torch.from_numpy(values) for key, values in batch.inputs.items()}
-        rows = Rows(len(draw.samples), torch.from_numpy(here))
-        # Each has random numbers of its own, so that one that is not there does not change the other's.
-        for key, use, change in (("image", 0, augment_images), ("state", 2, augment_state)):
-            if key in tensors:
-                random = torch.Generator().manual_seed(step_seed(recipe.seed, step, use, draw.member))
-                tensors[key] = change(tensors[key], recipe.augment, random, rows)
-        yield MicroBatch(
-            member.embodiment,
-            tensors,
-            torch.from_numpy(batch.action),
-            torch.from_numpy(is_pad),
-            weight=weight,
-            thinning=step_seed(recipe.seed, step, 3, draw.member),
-        )
-
-
-def _moved(batch: MicroBatch, device: str) -> MicroBatch:
-    return replace(
-        batch,
-        inputs={key: value.to(device, non_blocking=True) for key, value in batch.inputs.items()},
-        action=batch.action.to(device, non_blocking=True),
-        is_pad=batch.is_pad.to(device, non_blocking=True),
-    )
-
-
-def _check_out(out: Path, resume: bool) -> None:
-    if (
-        not resume
-        and out.is_dir()
-        and any((out / name).exists() for name in ("train_state.pt", "last", "best"))
-    ):
-        raise TrainError(
-            f"{str(out)!r} already holds a training run; add --resume to go on with it, or name another folder "
-            "with --out"
-        )
-    if not resume and is_dataset(out):
-        raise TrainError(
-            f"{str(out)!r} is a dataset, but a folder for the run was expected; name another with --out"
-        )
-    if out.exists() and not out.is_dir():
-        raise TrainError(
-            f"{str(out)!r} is a file, but a folder for the run was expected; name another with --out"
-        )
-    if shutil.disk_usage(_existing(out)).free < 64 * 1024 * 1024:
-        raise TrainError(
-            f"the disk of {str(out)!r} has less than 64 MiB free; make room or name another folder with --out"
-        )
-
-
-def _existing(path: Path) -> Path:
-    return path if path.exists() else _existing(path.absolute().parent)
-
-
-def step_seed(seed: int, step: int, use: int, of: int) -> int:
-    """A seed for one use of random numbers in a step, of one dataset or process."""
-    return int(np.random.SeedSequence([seed, step, use, of]).generate_state(1, np.uint64)[0]) >> 1
+    stopped = step < recipe.iterations and not early
+    return Result(step, stopped, best and best[0], done / spent, waited / spent, early)

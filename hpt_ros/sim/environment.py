@@ -8,8 +8,8 @@ topics, with the fields that ROS messages have. So the code that reads a robot r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.registry import Registry, load_location
 from hpt_ros.sim.messages import Sample
+from hpt_ros.sim.suites.metaworld.tasks import INSTRUCTIONS
 from hpt_ros.sim.transport import PERFECT, Transport
 
 
@@ -43,12 +44,14 @@ class Environment(Protocol):
         name: by which it is found.
         version: changes with whatever changes outcomes; results of different versions are not compared.
         embodiment: the robot.
+        instruction: what the robot is to do, in the words that a person would use; tells tasks of one robot apart.
         time_limit_s: an episode that has not succeeded by then has failed.
     """
 
     name: str
     version: str
     embodiment: Embodiment
+    instruction: str
     time_limit_s: float
 
     @property
@@ -85,7 +88,21 @@ class Environment(Protocol):
         ...
 
 
-Plan = Callable[[float], npt.NDArray[np.float64]]  # seconds since it began to an action (dim,)
+class Expert(Protocol):
+    """Who solves one episode, knowing what no camera shows, and commands the robot as a teleoperator does."""
+
+    def action(self, time_ns: int) -> npt.NDArray[np.float64]:
+        """Return the action that the robot is to reach at a time, one command period after the environment's present.
+
+        It is asked once every command period, and may look at everything as it is now.
+
+        Args:
+            time_ns: on the environment's clock.
+
+        Returns:
+            (dim,) absolute, of the embodiment's action.
+        """
+        ...
 
 
 @runtime_checkable
@@ -94,9 +111,26 @@ class HasExpert(Protocol):
 
     embodiment: Embodiment
 
-    def expert(self) -> Plan:
-        """Plan from where everything is now: actions of the embodiment, in its mode and units."""
+    def expert(self) -> Expert:
+        """Begin to solve the episode from where everything is now."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedExpert:
+    """An expert that looks once, when it begins.
+
+    Attributes:
+        plan: seconds since then to the action (dim,).
+        start_ns: when it began, on the environment's clock.
+    """
+
+    plan: Callable[[float], npt.NDArray[np.float64]]
+    start_ns: int
+
+    def action(self, time_ns: int) -> npt.NDArray[np.float64]:
+        """Return where the plan is then."""
+        return self.plan((time_ns - self.start_ns) / 1e9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +140,35 @@ class EnvironmentKind:
     Attributes:
         name: by which it is found.
         make: makes it, or its location as "module:name", which is imported when it is made; called with `images` and
-            `disturbance_rad` of `make_environment`.
+            `disturbance_rad` of `make_environment`, and the options.
+        options: what makes it one of several that are made alike.
     """
 
     name: str
     make: Callable[..., Environment] | str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
+
+_METAWORLD = [
+    EnvironmentKind(
+        f"metaworld/{task}",
+        "hpt_ros.sim.suites.metaworld.environment:MetaWorldEnvironment",
+        {"task": task},
+    )
+    for task in INSTRUCTIONS
+]
 
 ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
     "environment",
     "hpt_ros.environments",
     EnvironmentKind,
-    {"feed_dog": EnvironmentKind("feed_dog", "hpt_ros.sim.tasks.feed_dog.environment:FeedDogEnvironment")},
+    {
+        kind.name: kind
+        for kind in (
+            EnvironmentKind("feed_dog", "hpt_ros.sim.tasks.feed_dog.environment:FeedDogEnvironment"),
+            *_METAWORLD,
+        )
+    },
 )
 
 
@@ -132,5 +183,8 @@ def make_environment(name: str, images: Transport = PERFECT, *, disturbance_rad:
     Raises:
         HptError: there is none of that name, or it cannot be made here.
     """
-    made: Environment = load_location(ENVIRONMENTS[name].make)(images=images, disturbance_rad=disturbance_rad)
+    kind = ENVIRONMENTS[name]
+    made: Environment = load_location(kind.make)(
+        **kind.options, images=images, disturbance_rad=disturbance_rad
+    )
     return made

@@ -88,7 +88,9 @@ def test_a_message_lacks_what_nobody_set():
         _ = message.position
 
 
-@pytest.mark.parametrize("name", sorted(ENVIRONMENTS))
+@pytest.mark.parametrize(
+    "name", [name for name in ENVIRONMENTS if "/" not in name]
+)  # suites: test/sim/suites
 def test_every_environment_runs_and_has_what_its_protocol_says(name):
     made = make_environment(name)
     try:
@@ -100,9 +102,10 @@ def test_every_environment_runs_and_has_what_its_protocol_says(name):
         assert not outcome.success
         assert 0.0 <= outcome.progress < 1.0
         assert outcome.detail
+        assert made.instruction.strip()
         assert made.render(32, 32).shape == (32, 32, 3)
         if isinstance(made, HasExpert):
-            assert made.expert()(0.0).shape == (robot.action.dim,)
+            assert made.expert().action(made.now_ns).shape == (robot.action.dim,)
     finally:
         made.close()
         made.close()
