@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -192,30 +190,3 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(
         json.dumps(content, indent=4, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
     )
-
-
-def flush_folder(folder: Path) -> None:
-    """Force every file and folder below to disk, so that the rename cannot come before its content."""
-    for parent, _, files in os.walk(folder):
-        for path in [Path(parent, name) for name in files] + [Path(parent)]:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-
-
-def replace_folder(new: Path, place: Path) -> None:
-    """Move `new` to `place`; what is there is moved away first and deleted last."""
-    old = place.with_name(f"{new.name}.old")
-    had = os.path.lexists(place)
-    if had:
-        place.rename(old)
-    try:
-        new.rename(place)
-    except OSError:
-        if had:
-            old.rename(place)
-        raise
-    if had:
-        shutil.rmtree(old, ignore_errors=True)
