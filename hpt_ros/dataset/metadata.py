@@ -143,7 +143,7 @@ def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> Info:
         remedy = (
             "make a dataset of it with `hpt import`"
             if version in IMPORTED_VERSIONS
-            else "bring it up to that with lerobot's own scripts"
+            else "bring it to one of these with lerobot's own scripts"
         )
         raise DatasetError(
             Code.UNSUPPORTED, f"dataset {str(root)!r}", version, problem="has codebase_version {value}",

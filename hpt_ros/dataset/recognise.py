@@ -114,6 +114,11 @@ def unreadable(path: Path, what: str, error: BaseException) -> DatasetError:
         what: it cannot be, e.g. "decoded" or "read as parquet".
         error: what the library raised.
     """
+    if not path.exists():
+        return DatasetError(
+            Code.NOT_FOUND, f"the dataset file {str(path)!r}", problem="is missing",
+            remedy="copy the dataset again or convert its bags again",
+        )  # fmt: skip
     kind = recognise(path)
     if kind is POINTER:
         return DatasetError(

@@ -123,7 +123,7 @@ def read_json(path: Path, remedy: str = "copy the dataset again") -> Record:
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(
-            Code.UNREADABLE, repr(str(path)), problem="cannot be read as JSON", cause=_short(error), remedy=remedy,
+            Code.UNREADABLE, repr(str(path)), problem="cannot be read as JSON", cause=error, remedy=remedy,
         ) from error  # fmt: skip
     if not isinstance(content, dict):
         raise DatasetError(
@@ -143,7 +143,7 @@ def read_json_lines(path: Path) -> list[Record]:
         lines = [json.loads(line) for line in _text(path).splitlines() if line.strip()]
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(
-            Code.UNREADABLE, repr(str(path)), problem="cannot be read as lines of JSON", cause=_short(error),
+            Code.UNREADABLE, repr(str(path)), problem="cannot be read as lines of JSON", cause=error,
             remedy="copy the dataset again",
         ) from error  # fmt: skip
     for number, content in enumerate(lines):
@@ -303,7 +303,3 @@ def _flat(values: pa.Array, name: str, where: str, wanted: int) -> NDArray[np.fl
         )  # fmt: skip
     found: NDArray[np.float64] = np.asarray(values.to_numpy(zero_copy_only=False)).astype(np.float64)
     return found
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
