@@ -4,9 +4,9 @@
 
 Rows: reading with `rosbags` alone, decoding alone, reading everything with the same decoding, encoding alone, and
 `hpt convert` with one and two workers. The ratios are to the slower of decoding and encoding alone, and to the slower
-of reading everything and encoding; they handle the very pictures that the dataset gets, on one core, as one worker's own
-reading and each of its encoders do. Reading everything parses the joints and commands too, which the first bound leaves
-out, and which is most of the work where pictures are small.
+of reading everything and encoding; they handle the very pictures that the dataset gets, on one core, as one worker's
+own reading and each of its encoders do. Reading everything parses the joints and commands too, which the first bound
+leaves out, and which is most of the work where pictures are small.
 
 Without bags it makes some (`CASES`, by `camera_bags`), and measures memory for a bag and for one of three times the
 length too. Any bags that carry their embodiment will do, e.g. ``hpt_demo/bags`` of ``hpt demo --full``.
