@@ -55,7 +55,7 @@ class Record:
             hint = did_you_mean(name, map(str, self.values)).removeprefix("; ")
             return DatasetError(
                 Code.MISSING, self.where, name, problem="has no {value}", expected=expected,
-                remedy=hint or self.remedy,
+                remedy=f"{hint}; {self.remedy}" if hint else self.remedy,
             )  # fmt: skip
         return DatasetError(
             Code.WRONG_TYPE, self.where, self.values[name], problem=f"has {name} = {repr(self.values[name])[:80]}",

@@ -153,7 +153,7 @@ def _standard(type_: str, ros1: bool, digest: str) -> tuple[str, Typestore]:
         return _parsed(type_, MSG_ENCODINGS[1], "")
     raise UnreadableTypeError(
         Code.MISSING, "the bag", type_[:100],
-        problem=f"has no definition of its type {type_[:100]}" if type_ else "names no type for it",
+        problem=f"has no definition of its type {type_[:100]}".rstrip(),
         remedy="record it again with its type",
     )  # fmt: skip
 

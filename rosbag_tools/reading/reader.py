@@ -393,8 +393,8 @@ def _opened(stack: contextlib.ExitStack, place: Path, recover: bool) -> tuple[St
 
 def _require_other(place: Path, storage: Storage, before: Sequence[Storage]) -> None:
     """Raise BagError if a bag of a session has what one of the others has, under whatever name."""
-    here = _outline(storage.files)
-    if storage.files.message_count and any(here == _outline(other.files) for other in before):
+    known = [_outline(other.files) for other in before if other.files.message_count]
+    if storage.files.message_count and _outline(storage.files) in known:
         raise BagError(
             Code.DUPLICATE, f"bag {str(place)!r}", problem="is the bag that it is to be read together with, or a copy",
             remedy="name the other bags of its session",

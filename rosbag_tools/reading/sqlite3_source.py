@@ -86,8 +86,8 @@ class Sqlite3Source:
         if not {"topics", "messages"} <= tables:
             raise BagError(
                 Code.UNREADABLE, f"file {self._path.name!r}", sorted(tables),
-                problem="is an SQLite database without the tables topics and messages, and no bag",
-                remedy="give a bag, or copy it again",
+                problem="is an SQLite database without the tables topics and messages",
+                remedy="give a bag, or if it was one, it is damaged: copy or record it again",
             )  # fmt: skip
         definitions: dict[str, tuple[str, str]] = {}
         if "message_definitions" in tables:
