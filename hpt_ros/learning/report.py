@@ -97,7 +97,9 @@ def _tiles(
         tiles.append((f"{number(validated[-1][key])}{unit}", f"newest {what}"))
     if logged:
         tiles.append((f"{logged[-1]['samples_per_s']:.0f}", "samples/s, newest"))
-        tiles.append((f"{100 * logged[-1]['data_wait_share']:.1f} %", "of the time waiting for data"))
+        tiles.append(
+            (f"{100 * logged[-1]['data_wait_share']:.1f} %", "of the newest steps' time waiting for data")
+        )
     return tiles
 
 
@@ -134,7 +136,7 @@ def _curves(
     for key, title, scale in (
         ("lr", "Learning rate", 1.0),
         ("samples_per_s", "Samples a second", 1.0),
-        ("data_wait_share", "Time waiting for data so far, %", 100.0),
+        ("data_wait_share", "Time waiting for data, %", 100.0),
     ):
         values = [scale * line[key] for line in logged]
         charts.append((title, draw_lines([Line("", steps, values)], label=title, x_label="step", zero=True)))
