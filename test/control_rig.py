@@ -114,9 +114,15 @@ class Rig:
         self.controller.activate()
         self.tick(10)
         assert self.chunk(slope) == ""
-        self.tick()
-        assert self.state() is State.RUNNING, self.controller.session.waiting_for
+        self.start()
         return self
+
+    def start(self) -> None:
+        """Until motion begins, for which the robot's controller may have to come to where it does."""
+        self.tick()
+        while self.state() is State.WAITING and not self.controller.at_rest:
+            self.tick()
+        assert self.state() is State.RUNNING, self.controller.session.waiting_for
 
     def check_limits(self) -> None:
         """All that was told keeps the limits over the times at which it was told, silences included.

@@ -8,6 +8,7 @@ sends what it returns. Nothing here reads a clock, sleeps or talks to anybody.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -294,7 +295,9 @@ class Controller:
             self.clock_jumped("control time went back")
         self.session.last_now_ns = now_ns
         if self.plan.known:
-            self.session.margin_s = (self.plan.fixed_until_ns - now_ns) / NS_PER_S
+            # While the robot's controller comes to where motion begins, nothing moves that could brake.
+            arrives = self._motion.arrives(now_ns)
+            self.session.margin_s = math.nan if arrives else (self.plan.fixed_until_ns - now_ns) / NS_PER_S
             self.session.counters["command_gaps"] += self.plan.catch_up(now_ns) > 0
         self.plan.stretch(self._motion.label_pace)  # what was sent before it is as it was
         self.guards.watch(self._machine, self._motion.pace, now_ns)
@@ -350,7 +353,7 @@ class Controller:
 
     @property
     def margin_s(self) -> float:
-        """For how long the robot had been told of its motion when the last period began; NaN: nothing was told."""
+        """For how long the robot had been told of its motion when the last period began; NaN: of none."""
         return self.session.margin_s
 
     @property

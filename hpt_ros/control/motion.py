@@ -26,6 +26,11 @@ from hpt_ros.control.workspace import Kinematics
 # Least scaling by which times from now are shortened, ours: below it points would be far closer than a controller's
 # cycle, and the curve fixed for a large part of a chunk.
 LEAST_LABEL = 0.05
+ARRIVING = Missing(
+    Cause.START,
+    "the robot's controller to come to where motion begins",
+    "the robot's controller comes to where motion begins",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ class Motion:
             self.filter, self.period_ns, lead_ns, self.limits.taps(self.period_ns / NS_PER_S)
         )
         self.stood = True
+        self._arriving = False  # the plan began with a time for the robot's controller to come to its first pose
         self.beginning = Beginning(names, limits, config.safety.pose_tolerance, step, config.tracking.lag_s)
 
     # --- chunks ----------------------------------------------------------------------------------------------------
@@ -139,10 +145,19 @@ class Motion:
     def target_ns(self, now_ns: int, later_ns: int = 0) -> int:
         """For which plan time a target is asked for next, or that much later."""
         next_ns = max(self.plan.next_ns, self.plan.first_ns(now_ns) - 2 * self.period_ns)
-        time_ns = (next_ns if self.plan.known else self.plan.first_ns(now_ns)) + self.plan.delay_ns
+        begins = not self.plan.known or self.arrives(now_ns)
+        time_ns = (self.plan.first_ns(now_ns) if begins else next_ns) + self.plan.delay_ns
         return self.pace.plan_ns(time_ns + later_ns)
 
     # --- motion ----------------------------------------------------------------------------------------------------
+
+    def arrives(self, now_ns: int) -> bool:
+        """Whether the robot's controller is still given time to come to where motion begins.
+
+        A chunk that was taken now would act only after that time, when a newer one is there.
+        """
+        ahead_ns = self.plan.fixed_until_ns - now_ns
+        return self._arriving and ahead_ns > self.plan.lead_ns + self.period_ns
 
     def start(
         self, chunk: Chunk, measured: Vector, now_ns: int, tracking: Tracking, *, held: bool
@@ -174,6 +189,10 @@ class Motion:
             return Missing(Cause.START, far, far)
         if wait_ns is not None:
             self.plan.begin(now_ns, pose, wait_ns)
+            self._arriving, self.stood = True, False
+        if self.arrives(now_ns):
+            return ARRIVING
+        self._arriving = False
         # At the time of the last control point the robot is there.
         time_ns = self.pace.plan_ns(self.plan.last_ns + self.plan.delay_ns)
         return self.queue.start(planned, time_ns, pose, self.filter.velocity / max(self.pace.rate, STOPPED))

@@ -56,7 +56,7 @@ class Metrics:
     | command_interval_steady_s | a command sent | the next command sent | steady |
     | command_jitter_s | that interval | less the period, without sign | steady |
     | control_s | control timer called | control timer done | steady |
-    | lead_s | control timer called | when the robot begins to brake, without a further command | steady |
+    | lead_s | control timer called, in motion | when the robot begins to brake, without a further command | steady |
     """
 
     def __init__(self) -> None:

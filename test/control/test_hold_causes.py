@@ -69,8 +69,7 @@ def test_when_only_the_start_is_refused_expect_waiting_with_its_reason_and_motio
     assert "from its pose" in rig.controller.session.reason
     assert rig.tick() is None
     chunk_at(rig, 0.1)
-    rig.tick()
-    assert rig.state() is State.RUNNING
+    rig.start()
     rig.tick(60)
     rig.check_limits()
 

@@ -63,7 +63,7 @@ def a_chunk(rig: Rig) -> None:
     rig.base = rig.measured()
     rig.tick(10)
     assert rig.chunk() == ""
-    rig.tick()
+    rig.tick(10)
 
 
 def a_far_chunk(rig: Rig) -> None:
