@@ -14,7 +14,7 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED, MOST_DISTURBANCE_RAD
 
 if TYPE_CHECKING:
-    from hpt_ros.evaluation.rollout import Episode, Rollout
+    from hpt_ros.evaluation.rollout import Episode, Runner
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,17 +103,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _record(rollout: Rollout, seed: int, *, out: Path, operator: str) -> Episode:
+def _record(runner: Runner, seed: int, *, out: Path, operator: str) -> Episode:
     from rosbag_tools import bag_schema
     from rosbag_tools.recording.topic_log import TopicLog
 
-    robot = rollout.loaded.embodiment
-    log = TopicLog(robot)
-    episode = rollout.episode(seed, tap=log)
-    name = f"{rollout.environment.name}_{seed:08d}"
+    log = TopicLog(runner.robot)
+    episode = runner.episode(seed, tap=log)
+    name = f"{runner.environment.name}_{seed:08d}"
     metadata = {
         bag_schema.KEY_EPISODE: name,
-        bag_schema.KEY_TASK: robot.task,
+        bag_schema.KEY_TASK: runner.environment.instruction,
         bag_schema.KEY_OPERATOR: operator,
         bag_schema.KEY_OUTCOME: "success" if episode.success else "failure",
         bag_schema.KEY_NOTE: episode.fault or episode.detail,

@@ -89,6 +89,13 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for decoded frames and cached features (default: beside the dataset)",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--readers",
+        type=int,
+        metavar="N",
+        help="processes that make batches, for each process of the run; 0: a thread; default: the cores that the "
+        "network leaves. The result does not depend on it",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -122,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
             report=report,
             command=shlex.join(["hpt", *sys.argv[1:]]),
             processes=all_processes,
+            readers=chosen_readers(args, recipe),
         )
     return conclude(result, out)
 
@@ -162,6 +170,24 @@ def chosen_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
         batch_size=args.batch_size,
     )
     return recipe, False
+
+
+def chosen_readers(args: argparse.Namespace, recipe: Recipe) -> int:
+    """Number of processes that make batches.
+
+    Raises:
+        HptError: a number below 0.
+    """
+    import torch
+
+    from hpt_ros.learning.loader import spare_readers
+
+    if args.readers is None:
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return spare_readers(args.device, recipe.threads or torch.get_num_threads(), local)
+    if args.readers < 0:
+        raise HptError(Code.OUT_OF_RANGE, "--readers", args.readers, expected="0 or more")
+    return int(args.readers)
 
 
 def start_of(args: argparse.Namespace) -> Start:

@@ -31,7 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; returns 0, or 130 when interrupted (the run is saved then)."""
-    from hpt_ros.cli.finetune import checked_device, chosen_recipe, conclude, start_of
+    from hpt_ros.cli.finetune import (
+        checked_device,
+        chosen_readers,
+        chosen_recipe,
+        conclude,
+        start_of,
+    )
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.learning import train
     from hpt_ros.learning.distributed import processes
@@ -51,5 +57,6 @@ def run(args: argparse.Namespace) -> int:
             report=report,
             command=shlex.join(["hpt", *sys.argv[1:]]),
             processes=all_processes,
+            readers=chosen_readers(args, recipe),
         )
     return conclude(result, Path(args.out))

@@ -9,15 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from hpt_ros.evaluation.expert import load_expert
-from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig
+from hpt_ros.evaluation.expert import ExpertRollout
+from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig, Runner
 from hpt_ros.policies.factory import load_baseline
-from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.environment import Environment, make_environment
 from hpt_ros.sim.transport import PERFECT, Transport
 
-Run = Callable[[Rollout, int], Episode]
+Run = Callable[[Runner, int], Episode]
+
+
+def run_alone(runner: Runner, seed: int) -> Episode:
+    """Run one episode that nobody watches."""
+    return runner.episode(seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +59,32 @@ class Evaluator:
             job.environment, job.images, disturbance_rad=job.disturbance_rad
         )
         self._drawing = job.choice.policy != "checkpoint" and not job.expert
-        self.rollout = Rollout(self._load(0), self.environment, job.config)
+        self.runner = self._make(0)
 
-    def _load(self, seed: int) -> LoadedPolicy:
-        """Make the policy; one that draws does so from the scene's seed, so that the order does not matter."""
+    def _make(self, seed: int) -> Runner:
+        """Make who runs; a policy that draws does so from the scene's seed, so that the order does not matter."""
         if self.job.expert:
-            return load_expert(self.environment)
+            return ExpertRollout(self.environment, self.job.config)
         choice = self.job.choice
         if choice.policy == "checkpoint":
-            return choice.load()
-        return load_baseline(choice.policy, self.environment.embodiment, seed)
+            loaded = choice.load()
+        else:
+            loaded = load_baseline(choice.policy, self.environment.embodiment, seed)
+        return Rollout(loaded, self.environment, self.job.config)
 
     def episode(self, seed: int, run: Run) -> Episode:
         """Run one episode."""
         if self._drawing:
-            self.rollout = Rollout(self._load(seed), self.environment, self.job.config)
-        return run(self.rollout, seed)
+            self.runner = self._make(seed)
+        return run(self.runner, seed)
 
     def close(self) -> None:
         """Free both."""
-        self.rollout.loaded.close()
+        self.runner.close()
         self.environment.close()
 
 
-def evaluate(job: Job, seeds: Sequence[int], workers: int, run: Run = Rollout.episode) -> Iterator[Episode]:
+def evaluate(job: Job, seeds: Sequence[int], workers: int, run: Run = run_alone) -> Iterator[Episode]:
     """Yield an episode for each seed, as they are done.
 
     Args:

@@ -1,55 +1,158 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""An environment's own expert as a policy: what can be reached by who knows where everything is."""
+"""An environment's own expert, who commands the robot as a teleoperator does: no policy, no controller of ours between.
+
+What it is told and sends goes over the robot's topics all the same, so a bag of it is a bag of a teleoperated robot.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.control.curve import Knots
+from hpt_ros.embodiment.kinds import INTEGRATED
 from hpt_ros.errors import Code, HptError
-from hpt_ros.policies.loading import LoadedPolicy
-from hpt_ros.policies.protocol import Observation
-from hpt_ros.sim.environment import Environment, HasExpert, Plan
+from hpt_ros.evaluation.rollout import JUDGED_NS, NS_PER_S, Episode, RolloutConfig, Tap, motion_figures, send
+from hpt_ros.sim.environment import Environment, HasExpert
+
+Floats = NDArray[np.float64]
 
 
-class ExpertPolicy:
-    """Chunks of the environment's expert, see `hpt_ros.policies.protocol.ChunkPolicy`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """A command of one point, see `hpt_ros.embodiment.message_types.base.Told`, and the curve that has only this point.
 
-    def __init__(self, environment: HasExpert) -> None:
-        """Plan when an episode begins."""
-        self._environment = environment
-        self._plan: Plan | None = None
-        self._start_ns = 0
+    Attributes:
+        time_ns: when the robot is to be there.
+        position, velocity: (dim,) then, of the control vector.
+        period_ns: from one target to the next.
+        pace: how fast the robot's controller goes along.
+    """
 
-    def predict(self, observation: Observation) -> NDArray[Any]:
-        """Return where the plan is at the chunk's times."""
-        robot = self._environment.embodiment
-        if self._plan is None:
-            self._plan, self._start_ns = self._environment.expert(), observation.stamp_ns
-        start_s = (observation.stamp_ns - self._start_ns) / 1e9
-        chunk: NDArray[Any] = np.array(
-            [self._plan(start_s + index * robot.dt_s) for index in range(robot.action.horizon)]
+    time_ns: int
+    position: Floats
+    velocity: Floats
+    period_ns: int
+    pace: float = 1.0
+
+    @property
+    def curve(self) -> Target:
+        """Itself."""
+        return self
+
+    @property
+    def controls(self) -> Floats:
+        """The one point (1, dim)."""
+        return self.position[None]
+
+    def at(self, time_ns: int) -> Target:
+        """Return the one point, whenever."""
+        del time_ns
+        return self
+
+    def knots(self, from_ns: int) -> Knots:
+        """Return the one point without a velocity, which a controller wants to be zero at a trajectory's end."""
+        del from_ns
+        return Knots(
+            np.array([self.time_ns], dtype=np.int64), self.controls, np.empty((1, 0)), np.empty((1, 0))
         )
-        return chunk
 
-    def reset(self) -> None:
-        """Plan anew."""
-        self._plan = None
+    def of(self, part: slice, ahead_ns: int = 0) -> Target:
+        """Return that of some dimensions, which are due that much later."""
+        return replace(
+            self, time_ns=self.time_ns + ahead_ns, position=self.position[part], velocity=self.velocity[part]
+        )
 
 
-def load_expert(environment: Environment) -> LoadedPolicy:
-    """Make the expert of an environment.
+class ExpertRollout:
+    """The expert of an environment; `episode` may be called for one seed after the other.
+
+    It is asked and sends at the rate of the embodiment's commands, each due a period later.
+
+    Args:
+        environment: it belongs to the caller, who closes it.
+        config: how episodes are run; an expert takes no time to think.
 
     Raises:
-        HptError: it has none.
+        HptError: the environment has no expert, or commands velocities that would have to be integrated.
     """
-    if not isinstance(environment, HasExpert):
-        raise HptError(
-            Code.UNSUPPORTED, f"the environment {environment.name!r}", problem="has no expert",
-            remedy="name a checkpoint, hold or random",
-        )  # fmt: skip
-    robot = environment.embodiment
-    return LoadedPolicy(ExpertPolicy(environment), robot, "", robot.observation_horizon)
+
+    def __init__(self, environment: Environment, config: RolloutConfig | None = None) -> None:
+        """Check that there is one."""
+        if not isinstance(environment, HasExpert):
+            raise HptError(
+                Code.UNSUPPORTED, f"the environment {environment.name!r}", problem="has no expert",
+                remedy="name a checkpoint, hold or random",
+            )  # fmt: skip
+        self.environment: Environment = environment
+        self.robot = environment.embodiment
+        kinds = {part.output.kind for part in self.robot.space.parts} & INTEGRATED
+        if kinds:
+            raise HptError(
+                Code.UNSUPPORTED, f"the robot {self.robot.name!r}", ", ".join(sorted(kinds)),
+                problem="commands {value}", expected="positions or poses, which an expert's actions are",
+                remedy="command one of these",
+            )  # fmt: skip
+        self.config = RolloutConfig() if config is None else config
+
+    def episode(self, seed: int, tap: Tap | None = None) -> Episode:
+        """Run one episode.
+
+        Args:
+            seed: of the scene.
+            tap: is shown every message that goes over a topic.
+
+        Raises:
+            HptError: the environment cannot begin.
+        """
+        environment: Any = self.environment
+        environment.reset(seed)
+        expert = environment.expert()
+        period_ns = round(NS_PER_S / self.robot.action.rate_hz)
+        start_ns = now_ns = judged_ns = environment.now_ns
+        end_ns = start_ns + self.config.limit_ns(environment)
+        sent: list[Target] = []
+        refused = 0
+        while now_ns < end_ns:
+            now_ns += period_ns
+            for sample in environment.advance(now_ns):
+                if tap is not None:
+                    tap.sample(sample)
+            position = self._position(expert.action(now_ns + period_ns))
+            before = sent[-1].position if sent else position
+            for turn in self.robot.space.turns:  # of a quaternion's two signs the one that is nearer
+                if before[turn : turn + 4] @ position[turn : turn + 4] < 0.0:
+                    position[turn : turn + 4] *= -1.0
+            velocity = (position - before) * (NS_PER_S / period_ns)
+            sent.append(Target(now_ns + period_ns, position, velocity, period_ns))
+            refused += send(sent[-1], environment, self.robot, now_ns, tap)
+            if now_ns - judged_ns >= JUDGED_NS:
+                judged_ns = now_ns
+                if environment.outcome().success:
+                    break
+        outcome = environment.outcome()
+        return Episode(
+            seed=seed,
+            success=outcome.success,
+            progress=outcome.progress,
+            duration_s=(now_ns - start_ns) / NS_PER_S,
+            detail=outcome.detail,
+            fault="",
+            holds=0,
+            counters={},
+            refused=refused,
+            **motion_figures(sent, self.robot, period_ns / NS_PER_S),
+            inference_s=float("nan"),
+        )
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+    def _position(self, action: Floats) -> Floats:
+        """Return an action as positions of the control vector, (dim,)."""
+        control: Floats = self.robot.space.to_control(np.asarray(action, np.float64)[None], np.empty(0))[0]
+        return np.array(control)

@@ -8,15 +8,16 @@ through the real controller with its limits and watchdogs, and commands are the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpt_ros.control import Command, ControlConfig, State
 from hpt_ros.control.plan import PAST_NS
-from hpt_ros.embodiment import Stream
+from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.embodiment.message_types import Sending
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.smoothness import peak_jerk, spectral_arc_length
@@ -60,6 +61,11 @@ class RolloutConfig:
                 self.time_limit_s,
                 expected="more than 0 and at most 3600 s",
             )
+
+    def limit_ns(self, environment: Environment) -> int:
+        """Return the time limit in an environment, in ns."""
+        limit_s = environment.time_limit_s if self.time_limit_s is None else self.time_limit_s
+        return round(limit_s * NS_PER_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,36 @@ class Tap(Protocol):
         ...
 
 
+class Moving(Protocol):
+    """What is sent, as `hpt_ros.control.Command`."""
+
+    @property
+    def position(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def velocity(self) -> NDArray[np.float64]: ...  # noqa: D102
+    def of(self, part: slice, ahead_ns: int = 0) -> Any: ...  # noqa: D102
+
+
+class Runner(Protocol):
+    """Who runs one episode after the other: a policy's `Rollout`, or an expert's.
+
+    Attributes:
+        environment: it belongs to the caller, who closes it.
+        robot: whose topics are read and commanded.
+    """
+
+    environment: Environment
+    robot: Embodiment
+
+    def episode(self, seed: int, tap: Tap | None = None) -> Episode:
+        """Run one episode; `tap` is shown every message that goes over a topic."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds beside the environment."""
+        ...
+
+
 class Rollout:
     """A policy in an environment; `episode` may be called for one seed after the other.
 
@@ -153,12 +189,11 @@ class Rollout:
     ) -> None:
         """Check that they fit."""
         require_fit(loaded, environment)
-        self.loaded, self.environment = loaded, environment
+        self.loaded, self.environment, self.robot = loaded, environment, loaded.embodiment
         self.config = RolloutConfig() if config is None else config
         self._topics: dict[str, list[Stream]] = {}
         for stream in loaded.embodiment.streams:
             self._topics.setdefault(stream.topic, []).append(stream)
-        self._velocity_limits = loaded.embodiment.space.limits.velocity
 
     def episode(self, seed: int, tap: Tap | None = None) -> Episode:
         """Run one episode.
@@ -184,21 +219,36 @@ class Rollout:
         finally:
             runtime.end()
 
+    def close(self) -> None:
+        """Free the policy."""
+        self.loaded.close()
+
+    def _set_task(self, runtime: PolicyRuntime) -> None:
+        """Say what is to be done: in the words of the only task that the policy knows, or the environment's.
+
+        Raises:
+            HptError: the policy knows several tasks, and this is none of them.
+        """
+        known = self.loaded.tasks
+        task = known[0] if len(known) == 1 else self.environment.instruction
+        if (refused := runtime.set_task(task)) is not None:
+            raise HptError.of(refused)
+
     def _run(self, runtime: PolicyRuntime, seed: int, tap: Tap | None) -> Episode:
         environment, period_ns = self.environment, runtime.controller.period_ns
-        runtime.set_task(runtime.default_task() or environment.embodiment.task)
+        self._set_task(runtime)
         runtime.activate(enabled=True)
-        limit_s = environment.time_limit_s if self.config.time_limit_s is None else self.config.time_limit_s
+        limit_ns = self.config.limit_ns(environment)
         start_ns = now_ns = judged_ns = environment.now_ns
         holds = refused = 0
         state = runtime.controller.state
         sent: list[Command] = []
-        while now_ns < start_ns + round(limit_s * NS_PER_S) and state is not State.FAULT:
+        while now_ns < start_ns + limit_ns and state is not State.FAULT:
             now_ns += period_ns
             command = self._step(runtime, now_ns, tap)
             if command is not None:
                 sent.append(command)
-                refused += self._send(command, now_ns, tap)
+                refused += send(command, environment, self.robot, now_ns, tap)
             before, state = state, runtime.controller.state
             holds += before is State.RUNNING and state is not State.RUNNING
             if now_ns - judged_ns >= JUDGED_NS:
@@ -206,9 +256,6 @@ class Rollout:
                 if environment.outcome().success:
                     break
         outcome = environment.outcome()
-        velocities = np.array([command.velocity for command in sent])
-        limits_used = float(np.max(np.abs(velocities) / self._velocity_limits)) if sent else 0.0
-        moved = limits_used >= MOVED
         times_s = runtime.metrics.arrays().get("inference_s", np.empty(0))
         return Episode(
             seed=seed,
@@ -220,9 +267,7 @@ class Rollout:
             holds=holds,
             counters=runtime.all_counters(),
             refused=refused,
-            arc_length=spectral_arc_length(velocities, period_ns / NS_PER_S) if moved else float("nan"),
-            peak_jerk=peak_jerk(np.array([command.position for command in sent]), period_ns / NS_PER_S),
-            limits_used=limits_used,
+            **motion_figures(sent, self.robot, period_ns / NS_PER_S),
             inference_s=float(np.median(times_s)) if len(times_s) else float("nan"),
         )
 
@@ -239,18 +284,29 @@ class Rollout:
         runtime.observations.flush()
         return step.command
 
-    def _send(self, command: Command, now_ns: int, tap: Tap | None) -> int:
-        """Send a command to every output; returns how many of them the robot's controllers refused."""
-        space, refused = self.loaded.embodiment.space, 0
-        sending = Sending(interface, now_ns, PAST_NS)
-        for part in space.parts:
-            ahead_ns = round(float(space.ahead_s[part.control.start]) * NS_PER_S)
-            own = command.of(part.control, ahead_ns)
-            message = part.output.command.encode(own, part.output, sending)
-            if tap is not None:
-                tap.command(part.output.topic, message, now_ns)
-            try:
-                self.environment.command(part.output.topic, message)
-            except HptError:
-                refused += 1
-        return refused
+
+def send(command: Moving, environment: Environment, robot: Embodiment, now_ns: int, tap: Tap | None) -> int:
+    """Send a command to every output; returns how many of them the robot's controllers refused."""
+    refused = 0
+    sending = Sending(interface, now_ns, PAST_NS)
+    for part in robot.space.parts:
+        ahead_ns = round(float(robot.space.ahead_s[part.control.start]) * NS_PER_S)
+        message = part.output.command.encode(command.of(part.control, ahead_ns), part.output, sending)
+        if tap is not None:
+            tap.command(part.output.topic, message, now_ns)
+        try:
+            environment.command(part.output.topic, message)
+        except HptError:
+            refused += 1
+    return refused
+
+
+def motion_figures(sent: Sequence[Moving], robot: Embodiment, period_s: float) -> dict[str, float]:
+    """Return how smooth the commanded motion was and how fast, by the names that `Episode` has for these."""
+    velocities = np.array([command.velocity for command in sent])
+    limits_used = float(np.max(np.abs(velocities) / robot.space.limits.velocity)) if sent else 0.0
+    return {
+        "arc_length": spectral_arc_length(velocities, period_s) if limits_used >= MOVED else float("nan"),
+        "peak_jerk": peak_jerk(np.array([command.position for command in sent]), period_s),
+        "limits_used": limits_used,
+    }

@@ -1,32 +1,181 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""A background thread that makes the next batches while the network works on this one."""
+"""Makes the next batches while the network works on this one: in a thread, or in processes.
+
+A thread costs nothing to start and copies nothing, but shares Python's lock with the network; processes (PyTorch's
+DataLoader, forked) have cores of their own. What comes out is the same, in the same order.
+"""
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
 import threading
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from hpt_ros.errors import Code, HptError
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 AHEAD = 3  # batches held ready: enough to even out a slow read, few enough to stay small in memory
+MOST_READERS = 8  # of one process by default; more wait for the disk, and each holds batches
 
 
-class Prefetcher(Generic[T]):
-    """Calls ``make(step)`` for step = first .. stop - 1 in a thread and hands the results out in order."""
+class ReaderError(HptError):
+    """A process that reads has ended."""
 
-    def __init__(self, make: Callable[[int], T], first: int, stop: int) -> None:
-        self._make, self._first, self._stop = make, first, stop
+
+class Batches(Protocol[T_co]):
+    """Batches in order."""
+
+    def next(self) -> T_co:
+        """Return the next batch; waits for it. Raises what making it raised."""
+        ...
+
+
+@contextmanager
+def prefetched(
+    make: Callable[[int], T], first: int, stop: int, *, readers: int = 0, pin: bool = False
+) -> Iterator[Batches[T]]:
+    """Within the block, `make(step)` of step = first .. stop - 1, made ahead; afterwards nothing of it runs.
+
+    Args:
+        make: depends on the step alone; it is called in a thread or, where there are readers, in copies of this
+            process.
+        first, stop: steps.
+        readers: number of processes; 0: a thread of this one.
+        pin: put tensors into pinned memory, of which a GPU copies by itself.
+
+    Raises:
+        ReaderError: a reader was killed.
+    """
+    if readers and stop > first:
+        with in_processes(make, range(first, stop), readers, pin=pin) as batches:
+            yield batches
+        return
+    thread = _Thread(make, first, stop, pin)
+    try:
+        yield thread
+    finally:
+        thread.close()
+
+
+@contextmanager
+def in_processes(
+    make: Callable[[Any], T], items: Sequence[Any], workers: int, *, pin: bool = False
+) -> Iterator[Batches[T]]:
+    """Within the block, `make(item)` of all items, in their order, made by forked copies of this process.
+
+    The copies have one thread each, ignore Ctrl-C, and end with the block, or when this process ends.
+
+    Raises:
+        ReaderError: one of them was killed.
+    """
+    with warnings.catch_warnings():
+        # That there are more than cores is the caller's choice; that threads do not survive a fork is known.
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        warnings.filterwarnings("ignore", ".*use of fork.*", DeprecationWarning)
+        loader: DataLoader[Any] = DataLoader(
+            _Made(make, items),
+            batch_size=None,
+            sampler=range(len(items)),
+            num_workers=workers,
+            multiprocessing_context="fork",
+            worker_init_fn=_start,
+            pin_memory=pin,
+            generator=torch.Generator(),  # else it takes a number from the run's
+        )
+        iterator: Any = iter(loader)
+    try:
+        yield _Processes(iterator)
+    except RuntimeError as error:  # PyTorch raises it wherever this process is when a worker ends
+        _require_alive(iterator, error)
+        raise
+    finally:
+        iterator._shutdown_workers()
+
+
+def spare_readers(device: str, threads: int, world: int = 1) -> int:
+    """Return how many reader processes a process of a run should have.
+
+    Those cores that its network leaves: on a GPU all but one, on the CPU all but the network's threads.
+
+    Args:
+        device: of the network.
+        threads: CPU threads of the network.
+        world: processes of the run on this machine.
+    """
+    cores = len(os.sched_getaffinity(0)) // max(1, world)
+    used = 1 if torch.device(device).type == "cuda" else threads
+    return max(0, min(MOST_READERS, cores - used))
+
+
+class _Made(Dataset[Any]):
+    """The items of a loader's places; an error that the user can correct comes back as a value, with its fields."""
+
+    def __init__(self, make: Callable[[Any], Any], items: Sequence[Any]) -> None:
+        self._make, self._items = make, items
+
+    def __getitem__(self, place: int) -> Any:
+        try:
+            return self._make(self._items[place])
+        except HptError as error:
+            return error
+
+
+class _Processes(Generic[T]):
+    def __init__(self, iterator: Any) -> None:
+        self._iterator = iterator
+
+    def next(self) -> T:
+        made = next(self._iterator)
+        if isinstance(made, HptError):
+            raise made
+        result: T = made
+        return result
+
+
+def _start(worker: int) -> None:
+    """Leave Ctrl-C to the process that waits for the batches."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _require_alive(iterator: Any, error: BaseException) -> None:
+    """Raise ReaderError if one of a loader's processes was ended by a signal or by itself."""
+    for worker in iterator._workers:
+        worker.join(0.1)  # it may be on its way
+        if worker.exitcode:
+            how = (
+                f"was ended by {signal.Signals(-worker.exitcode).name}"
+                if worker.exitcode < 0
+                else f"ended with status {worker.exitcode}"
+            )
+            raise ReaderError(
+                Code.UNAVAILABLE, f"a process that reads data (number {worker.pid})",
+                problem=how, remedy="if memory or /dev/shm is short (in a container, see its --shm-size), free some or "
+                "set fewer with --readers; with 0 this process reads itself",
+            ) from error  # fmt: skip
+
+
+class _Thread(Generic[T]):
+    """Calls `make` in a thread and hands the results out in order."""
+
+    def __init__(self, make: Callable[[int], T], first: int, stop: int, pin: bool) -> None:
+        self._make, self._first, self._stop, self._pin = make, first, stop, pin
         self._queue: queue.Queue[T | BaseException] = queue.Queue(AHEAD)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hpt-batches", daemon=True)
         self._thread.start()
 
     def next(self) -> T:
-        """The next batch; waits for it. Raises what `make` raised."""
         item = self._queue.get()
         if isinstance(item, BaseException):
             raise item
@@ -41,6 +190,8 @@ class Prefetcher(Generic[T]):
         for step in range(self._first, self._stop):
             try:
                 item: T | BaseException = self._make(step)
+                if self._pin and isinstance(item, list):
+                    item = [part.pin_memory() for part in item]  # type: ignore[assignment]
             except BaseException as error:  # raised again in the caller's thread
                 item = error
             while not self._closed.is_set():
@@ -51,13 +202,3 @@ class Prefetcher(Generic[T]):
                     continue
             if self._closed.is_set() or isinstance(item, BaseException):
                 return
-
-
-@contextmanager
-def prefetched(make: Callable[[int], T], first: int, stop: int) -> Iterator[Prefetcher[T]]:
-    """A `Prefetcher` that is closed at the end of the block."""
-    prefetcher = Prefetcher(make, first, stop)
-    try:
-        yield prefetcher
-    finally:
-        prefetcher.close()

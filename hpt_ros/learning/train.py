@@ -16,13 +16,11 @@ import copy
 import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -30,14 +28,14 @@ from torch.nn.parallel import DistributedDataParallel
 from hpt_ros.dataset import Dataset
 from hpt_ros.dataset.layout import is_dataset
 from hpt_ros.errors import HptError
-from hpt_ros.learning.augment import Rows, augment_images, augment_state
+from hpt_ros.learning.batches import BatchMaker, MicroBatch, step_seed
 from hpt_ros.learning.card import write_card
 from hpt_ros.learning.distributed import Processes
 from hpt_ros.learning.evaluation import summary, validate
 from hpt_ros.learning.interrupt import interruptible
 from hpt_ros.learning.loader import prefetched
 from hpt_ros.learning.metrics import Metrics
-from hpt_ros.learning.mixture import Draw, Mixture, mixture_of
+from hpt_ros.learning.mixture import Mixture, mixture_of
 from hpt_ros.learning.optimiser import (
     build_optimiser,
     ema_decay_at,
@@ -74,18 +72,6 @@ class Result:
     data_wait_share: float  # of the steps' time, waiting for batches
 
 
-@dataclass(frozen=True, slots=True)
-class MicroBatch:
-    """What goes through the network at once: samples of one dataset."""
-
-    embodiment: str
-    inputs: dict[str, Tensor]
-    action: Tensor  # (B, K, A)
-    is_pad: Tensor  # (B, K)
-    weight: float  # of its loss in the step's; those of all processes sum to 1
-    thinning: int  # seed of what is left out, the same for all of one dataset's samples in the step
-
-
 class Losses(torch.nn.Module):
     """The loss as the forward pass of one module, which DistributedDataParallel wants."""
 
@@ -113,6 +99,7 @@ def train(
     command: str = "",
     stop_after: int | None = None,
     processes: Processes | None = None,
+    readers: int = 0,
 ) -> Result:
     """Train a policy and leave its checkpoints in the folder `out`.
 
@@ -129,6 +116,8 @@ def train(
         command: the command line, for the card.
         stop_after: stop as Ctrl-C would once this many steps are done.
         processes: those that share the run's batches, see `hpt_ros.learning.distributed`; this one alone if None.
+        readers: number of processes that make batches, for each process of the run; 0: a thread. It changes nothing
+            but the speed.
 
     Raises:
         HptError: bad data, an `out` that already holds a run, a recipe that does not fit, a loss that is not finite.
@@ -206,14 +195,6 @@ def train(
         (out / "recipe.yaml").write_text(dump_yaml(recipe_mapping(recipe)), encoding="utf-8")
         metrics = Metrics(out / "metrics.jsonl", first)
 
-    def make(step: int) -> list[MicroBatch]:
-        """This process's part of a step's batch, augmented, on the CPU; runs in the background thread."""
-        draws = mixture.draws(
-            step, recipe.batch_size, recipe.seed, whole=recipe.mixing == "dataset",
-            rank=processes.rank, world=processes.world, alike=sharded is not None,
-        )  # fmt: skip
-        return [part for draw in draws for part in _micro_batches(mixture, sources, draw, recipe, step)]
-
     def save(step: int, measured: dict[str, Any]) -> None:
         nonlocal best
         score = measured.get("validation_error", measured.get("validation_loss"))
@@ -246,7 +227,9 @@ def train(
     use_autocast = recipe.precision == "bfloat16"
     kind = torch.device(device).type
     train_mode(policy, recipe)
-    with interruptible() as interrupted, prefetched(make, first, goal) as batches:
+    make = BatchMaker(mixture, sources, recipe, processes.rank, processes.world, sharded is not None, device)
+    reading = prefetched(make, first, goal, readers=readers, pin=kind == "cuda")
+    with interruptible() as interrupted, reading as batches:
         while step < goal and not processes.any(interrupted()):
             lr = learning_rate(recipe, step)
             for group in optimiser.param_groups:
@@ -258,7 +241,7 @@ def train(
             torch.manual_seed(step_seed(recipe.seed, step, 1, processes.rank))  # dropout and drop path
             optimiser.zero_grad(set_to_none=True)
             for number, part in enumerate(parts, 1):
-                part = _moved(part, device)
+                part = part.on(device)
                 # Processes add up their gradients once a step, with the last part's.
                 alone = isinstance(losses, DistributedDataParallel) and number < len(parts)
                 with losses.no_sync() if alone else nullcontext():  # type: ignore[operator]
@@ -318,54 +301,6 @@ def train(
     return Result(step, step < recipe.iterations, best, done / spent, waited / spent)
 
 
-def _micro_batches(
-    mixture: Mixture, sources: Sequence[Source], draw: Draw, recipe: Recipe, step: int
-) -> Iterator[MicroBatch]:
-    """The samples of one draw, in parts of at most `recipe.micro_batch`.
-
-    The step's loss is the mean over the samples of their datasets' losses; the loss of one dataset's samples is the
-    mean over their real steps, so a part counts by the real steps that are in it. However a batch is cut into parts
-    and processes, the sum is the same.
-    """
-    member, source = mixture.members[draw.member], sources[draw.member]
-    real = float((~member.windows.rows(draw.samples)[2]).sum())
-    share = len(draw.samples) / recipe.batch_size
-    most = recipe.micro_batch or len(draw.rows)
-    for place in range(0, len(draw.rows), most):
-        here = draw.rows[place : place + most]
-        batch = source.batch(member.windows, draw.samples[here])
-        counted = ~batch.is_pad
-        if draw.filled and place + most >= len(draw.rows):
-            counted[-1] = False
-        weight = share * (float(counted.sum()) / real)
-        # Where nothing counts, the loss is of what is there, times 0: of nothing it would be no number.
-        is_pad = ~counted if weight else batch.is_pad
-        tensors = {key: torch.from_numpy(values) for key, values in batch.inputs.items()}
-        rows = Rows(len(draw.samples), torch.from_numpy(here))
-        # Each has random numbers of its own, so that one that is not there does not change the other's.
-        for key, use, change in (("image", 0, augment_images), ("state", 2, augment_state)):
-            if key in tensors:
-                random = torch.Generator().manual_seed(step_seed(recipe.seed, step, use, draw.member))
-                tensors[key] = change(tensors[key], recipe.augment, random, rows)
-        yield MicroBatch(
-            member.embodiment,
-            tensors,
-            torch.from_numpy(batch.action),
-            torch.from_numpy(is_pad),
-            weight=weight,
-            thinning=step_seed(recipe.seed, step, 3, draw.member),
-        )
-
-
-def _moved(batch: MicroBatch, device: str) -> MicroBatch:
-    return replace(
-        batch,
-        inputs={key: value.to(device, non_blocking=True) for key, value in batch.inputs.items()},
-        action=batch.action.to(device, non_blocking=True),
-        is_pad=batch.is_pad.to(device, non_blocking=True),
-    )
-
-
 def _check_out(out: Path, resume: bool) -> None:
     if (
         not resume
@@ -392,8 +327,3 @@ def _check_out(out: Path, resume: bool) -> None:
 
 def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.absolute().parent)
-
-
-def step_seed(seed: int, step: int, use: int, of: int) -> int:
-    """A seed for one use of random numbers in a step, of one dataset or process."""
-    return int(np.random.SeedSequence([seed, step, use, of]).generate_state(1, np.uint64)[0]) >> 1

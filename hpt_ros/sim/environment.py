@@ -43,12 +43,14 @@ class Environment(Protocol):
         name: by which it is found.
         version: changes with whatever changes outcomes; results of different versions are not compared.
         embodiment: the robot.
+        instruction: what the robot is to do, in the words that a person would use; tells tasks of one robot apart.
         time_limit_s: an episode that has not succeeded by then has failed.
     """
 
     name: str
     version: str
     embodiment: Embodiment
+    instruction: str
     time_limit_s: float
 
     @property
@@ -85,7 +87,21 @@ class Environment(Protocol):
         ...
 
 
-Plan = Callable[[float], npt.NDArray[np.float64]]  # seconds since it began to an action (dim,)
+class Expert(Protocol):
+    """Who solves one episode, knowing what no camera shows, and commands the robot as a teleoperator does."""
+
+    def action(self, time_ns: int) -> npt.NDArray[np.float64]:
+        """Return the action that the robot is to reach at a time, one command period after the environment's present.
+
+        It is asked once every command period, and may look at everything as it is now.
+
+        Args:
+            time_ns: on the environment's clock.
+
+        Returns:
+            (dim,) absolute, of the embodiment's action.
+        """
+        ...
 
 
 @runtime_checkable
@@ -94,9 +110,26 @@ class HasExpert(Protocol):
 
     embodiment: Embodiment
 
-    def expert(self) -> Plan:
-        """Plan from where everything is now: actions of the embodiment, in its mode and units."""
+    def expert(self) -> Expert:
+        """Begin to solve the episode from where everything is now."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedExpert:
+    """An expert that looks once, when it begins.
+
+    Attributes:
+        plan: seconds since then to the action (dim,).
+        start_ns: when it began, on the environment's clock.
+    """
+
+    plan: Callable[[float], npt.NDArray[np.float64]]
+    start_ns: int
+
+    def action(self, time_ns: int) -> npt.NDArray[np.float64]:
+        """Return where the plan is then."""
+        return self.plan((time_ns - self.start_ns) / 1e9)
 
 
 @dataclass(frozen=True, slots=True)

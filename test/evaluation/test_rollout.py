@@ -8,13 +8,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from support.planned_policy import load_planned
 
 from hpt_ros.control import ControlConfig
 from hpt_ros.control.config import SafetyConfig
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.evaluation.evaluate import Evaluator, Job, evaluate
-from hpt_ros.evaluation.expert import load_expert
 from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig, require_fit
 from hpt_ros.policies.factory import load_baseline
 from hpt_ros.policies.loading import LoadedPolicy
@@ -38,8 +38,8 @@ def facts(episode: Episode) -> Episode:
     return dataclasses.replace(episode, inference_s=0.0)
 
 
-def test_the_expert_feeds_the_dog_within_the_limits(environment):
-    episode = Rollout(load_expert(environment), environment).episode(3)
+def test_a_plan_feeds_the_dog_within_the_limits(environment):
+    episode = Rollout(load_planned(environment), environment).episode(3)
     assert episode.success
     assert episode.progress == 1.0
     assert (episode.fault, episode.holds, episode.refused) == ("", 0, 0)
@@ -57,13 +57,13 @@ def test_doing_nothing_feeds_no_dog_and_moves_nothing(environment):
 
 
 def test_an_episode_is_the_same_whatever_came_before(environment):
-    rollout = Rollout(load_expert(environment), environment, SHORT)
+    rollout = Rollout(load_planned(environment), environment, SHORT)
     first = rollout.episode(7)
     rollout.episode(8)
     again = rollout.episode(7)
     other = FeedDogEnvironment()
     try:
-        elsewhere = Rollout(load_expert(other), other, SHORT).episode(7)
+        elsewhere = Rollout(load_planned(other), other, SHORT).episode(7)
     finally:
         other.close()
     assert facts(first) == facts(again) == facts(elsewhere)
@@ -83,7 +83,7 @@ def test_processes_give_what_one_process_gives():
 def test_a_slow_inference_costs_time_and_a_hung_one_moves_nothing(environment):
     def run(inference_s: float) -> Episode:
         config = RolloutConfig(inference_s=inference_s, time_limit_s=4.0)
-        return Rollout(load_expert(environment), environment, config).episode(0)
+        return Rollout(load_planned(environment), environment, config).episode(0)
 
     quick, slow, hung = run(0.02), run(0.3), run(10.0)
     assert quick.counters["late_actions_dropped"] < slow.counters["late_actions_dropped"]
@@ -95,7 +95,7 @@ def test_lost_images_stop_the_arm_and_a_late_one_does_not():
     def run(transport: Transport) -> Episode:
         made = FeedDogEnvironment(images=transport)
         try:
-            return Rollout(load_expert(made), made, RolloutConfig(time_limit_s=4.0)).episode(0)
+            return Rollout(load_planned(made), made, RolloutConfig(time_limit_s=4.0)).episode(0)
         finally:
             made.close()
 
@@ -108,7 +108,7 @@ def test_lost_images_stop_the_arm_and_a_late_one_does_not():
 def test_limits_are_the_controllers(environment):
     gentle = ControlConfig(safety=SafetyConfig(velocity_scale=0.1))
     config = RolloutConfig(control=gentle, time_limit_s=3.0)
-    episode = Rollout(load_expert(environment), environment, config).episode(0)
+    episode = Rollout(load_planned(environment), environment, config).episode(0)
     assert 0.0 < episode.limits_used <= 0.1 + 1e-9
 
 

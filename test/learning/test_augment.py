@@ -2,11 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import Tensor
 
 from hpt_ros.learning import AugmentConfig
-from hpt_ros.learning.augment import augment_images, augment_state
+from hpt_ros.learning.augment import (
+    ImageChanges,
+    augment_images,
+    augment_state,
+    change_images,
+    draw_image_changes,
+    shifted_at_once,
+    shifted_in_turn,
+)
 
 NONE = AugmentConfig(brightness=0.0, contrast=0.0, colour=0.0, shift_px=0, state_noise=0.0)
 
@@ -75,6 +86,54 @@ def test_light_and_colour_change_alike_in_all_frames_of_a_sample() -> None:
     assert torch.equal(changed, changed[:, :1, :, :1, :1].expand_as(changed))
     assert changed.unique().numel() > 8  # other samples, views and channels differ
     assert (changed - 100).abs().max() <= 0.1 * 255 + 0.1 * 100 + 1
+
+
+def test_both_ways_to_shift_give_the_same() -> None:
+    images, moves = pictures(), torch.randint(-20, 21, (3, 2, 2), generator=random(1))
+    assert torch.equal(shifted_at_once(images, moves), shifted_in_turn(images, moves))
+
+
+def test_a_rectangle_is_erased_alike_in_all_frames_of_a_sample() -> None:
+    images = torch.zeros((300, 2, 2, 24, 32, 3), dtype=torch.uint8)
+    changes = draw_image_changes(tuple(images.shape), replace(NONE, erase=0.25), random(3))
+    assert changes.fill is not None
+    changes.fill.clamp_(min=1)  # what is erased is then what is not 0
+    hidden = (change_images(images, changes) > 0).all(-1)
+    assert torch.equal(hidden[:, 0], hidden[:, 1])
+    for mask in hidden[:20, 0].flatten(0, 1):
+        rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+        if len(rows):
+            assert mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].all()
+    shares = hidden[:, 0].float().mean((2, 3))
+    assert shares.max() < 0.3
+    assert shares.mean().item() == pytest.approx(0.125, abs=0.02)  # uniform up to 0.25
+    assert hidden.any(dim=(0, 1, 2)).all()  # anywhere in the image
+
+
+def test_one_strength_does_not_change_what_another_draws() -> None:
+    shape = (3, 2, 2, 12, 16, 3)
+    shift = draw_image_changes(shape, replace(NONE, shift_px=2), random(5))
+    both = draw_image_changes(shape, replace(NONE, shift_px=2, erase=0.2, brightness=0.1), random(5))
+    assert shift.moves is not None
+    assert both.moves is not None
+    assert torch.equal(shift.moves, both.moves)
+    assert shift.tint is None
+    assert shift.erased is None
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_values_of_the_cpu_but_for_rounding() -> None:
+    images = pictures()
+    changes = draw_image_changes(tuple(images.shape), AugmentConfig(erase=0.3), random(5))
+    here = change_images(images, changes)
+    there = change_images(images.cuda(), changes.map(Tensor.cuda)).cpu()
+    assert (here.int() - there.int()).abs().max() <= 1
+    assert (here != there).float().mean() < 0.01
+
+
+def test_nothing_to_change_returns_the_images_themselves() -> None:
+    images = pictures()
+    assert change_images(images, ImageChanges()) is images
 
 
 def test_state_noise_has_the_declared_spread() -> None:

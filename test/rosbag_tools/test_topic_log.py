@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.planned_policy import load_planned
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import in_namespace
-from hpt_ros.evaluation.expert import load_expert
+from hpt_ros.evaluation.expert import ExpertRollout
 from hpt_ros.evaluation.rollout import Rollout, RolloutConfig
 from hpt_ros.resources import config_file
 from hpt_ros.sim.tasks.feed_dog.environment import FeedDogEnvironment
@@ -86,21 +87,10 @@ class Watched:
         self.policy.reset()
 
 
-@pytest.mark.parametrize(
-    "images", [Transport(), Transport(delay_s=0.03, jitter_s=0.01, lost=0.1)], ids=["at once", "network"]
-)
-def test_a_policy_saw_what_conversion_makes_of_its_bag(tmp_path, images):
-    environment = FeedDogEnvironment(images=images)
-    try:
-        loaded = load_expert(environment)
-        watched = Watched(loaded.policy)
-        log = TopicLog(environment.embodiment)
-        rollout = Rollout(replace(loaded, policy=watched), environment, RolloutConfig(time_limit_s=5.0))
-        rollout.episode(3, tap=log)
-    finally:
-        environment.close()
-    path = log.write(tmp_path, "episode", {KEY_TASK: "scoop", KEY_OUTCOME: "failure"})
-    resampler = Resampler(environment.embodiment.with_topics(in_namespace))
+def converted(log, robot, folder):
+    """Rows by their ticks' stamps, as conversion makes them of the log's bag."""
+    path = log.write(folder, "episode", {KEY_TASK: "scoop", KEY_OUTCOME: "failure"})
+    resampler = Resampler(robot.with_topics(in_namespace))
     with Bag.open(path) as bag:
         assert bag.custom[KEY_TASK] == "scoop"
         rows = [
@@ -108,7 +98,23 @@ def test_a_policy_saw_what_conversion_makes_of_its_bag(tmp_path, images):
             for message in bag.messages(resampler.topics)
             for row in resampler.push(message.topic, message.content, message.log_ns)
         ]
-    ticks = {row.tick.stamp_ns: row for row in [*rows, *resampler.finish()]}
+    return {row.tick.stamp_ns: row for row in [*rows, *resampler.finish()]}
+
+
+@pytest.mark.parametrize(
+    "images", [Transport(), Transport(delay_s=0.03, jitter_s=0.01, lost=0.1)], ids=["at once", "network"]
+)
+def test_a_policy_saw_what_conversion_makes_of_its_bag(tmp_path, images):
+    environment = FeedDogEnvironment(images=images)
+    try:
+        loaded = load_planned(environment)
+        watched = Watched(loaded.policy)
+        log = TopicLog(environment.embodiment)
+        rollout = Rollout(replace(loaded, policy=watched), environment, RolloutConfig(time_limit_s=5.0))
+        rollout.episode(3, tap=log)
+    finally:
+        environment.close()
+    ticks = converted(log, environment.embodiment, tmp_path)
     assert len(watched.seen) > 3
     for stamp_ns, inputs in watched.seen.items():
         tick = ticks[stamp_ns].tick
@@ -118,6 +124,34 @@ def test_a_policy_saw_what_conversion_makes_of_its_bag(tmp_path, images):
     commands = [row.action for row in ticks.values() if row.action is not None]
     assert len(commands) > 20
     assert math.isfinite(float(np.max(commands)))
+
+
+def test_an_experts_actions_are_what_conversion_makes_of_its_bag(tmp_path):
+    asked = {}
+
+    class Watching(FeedDogEnvironment):
+        """Notes what its expert is asked and answers."""
+
+        def expert(self):
+            plan = super().expert()
+
+            def noted(since_s):
+                action = asked[plan.start_ns + round(since_s * 1e9)] = plan.plan(since_s)
+                return action
+
+            return replace(plan, plan=noted)
+
+    environment = Watching()
+    try:
+        log = TopicLog(environment.embodiment)
+        ExpertRollout(environment, RolloutConfig(time_limit_s=2.0)).episode(3, tap=log)
+    finally:
+        environment.close()
+    ticks = converted(log, environment.embodiment, tmp_path)
+    compared = [stamp_ns for stamp_ns, row in ticks.items() if row.action is not None]
+    assert len(compared) > 15
+    for stamp_ns in compared:
+        np.testing.assert_allclose(ticks[stamp_ns].action, asked[stamp_ns], atol=1e-6)
 
 
 def test_a_bag_that_cannot_be_finished_is_removed(tmp_path):

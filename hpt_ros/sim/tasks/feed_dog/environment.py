@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
 from hpt_ros.resources import config_file
-from hpt_ros.sim.environment import Outcome, Plan
+from hpt_ros.sim.environment import Outcome, PlannedExpert
 from hpt_ros.sim.follower import TrajectoryFollower
 from hpt_ros.sim.messages import Sample, stamped
 from hpt_ros.sim.physics import VIDEO_QUALITY, Physics, Renderer, whole_steps
@@ -44,6 +44,7 @@ class FeedDogEnvironment:
     def __init__(self, *, images: Transport = PERFECT, disturbance_rad: float = 0.0) -> None:
         """Build the scene, with its kibble at rest."""
         self.embodiment = Embodiment.load(config_file("embodiments/feed_dog.yaml"))
+        self.instruction = self.embodiment.task
         self.physics = Physics()
         self.task = FeedDogTask(self.physics)
         self._tick_steps = whole_steps(
@@ -94,10 +95,11 @@ class FeedDogEnvironment:
         result = self.task.result()
         return Outcome(result.success, result.progress, result.detail)
 
-    def expert(self) -> Plan:
+    def expert(self) -> PlannedExpert:
         """Plan as the scripted teleoperator does, with the variation of the scene's seed."""
         start_rad = self.physics.joint_positions_rad
-        return ScriptedTeleoperator(self.task.bowl_xy_m, start_rad, seed=self._seed).target
+        teleoperator = ScriptedTeleoperator(self.task.bowl_xy_m, start_rad, seed=self._seed)
+        return PlannedExpert(teleoperator.target, self._now_ns)
 
     def render(self, height: int, width: int) -> npt.NDArray[np.uint8]:
         """Return what the camera for people sees."""

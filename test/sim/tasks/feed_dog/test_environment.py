@@ -100,9 +100,10 @@ def test_every_environment_runs_and_has_what_its_protocol_says(name):
         assert not outcome.success
         assert 0.0 <= outcome.progress < 1.0
         assert outcome.detail
+        assert made.instruction.strip()
         assert made.render(32, 32).shape == (32, 32, 3)
         if isinstance(made, HasExpert):
-            assert made.expert()(0.0).shape == (robot.action.dim,)
+            assert made.expert().action(made.now_ns).shape == (robot.action.dim,)
     finally:
         made.close()
         made.close()

@@ -29,6 +29,7 @@ class Rail:
     def __init__(self, *, images: Transport, disturbance_rad: float) -> None:
         del images, disturbance_rad  # it has no camera, and nothing disturbs it
         self.embodiment = Embodiment.load(ROBOT)
+        self.instruction = "move to the side"
         self.now_ns = START_NS
         self._transports = Transports({})
         self.reset(0)

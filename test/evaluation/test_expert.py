@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Experts that command the robot themselves, planned ones and such as look at every step."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpt_ros.errors import HptError
+from hpt_ros.evaluation.expert import ExpertRollout
+from hpt_ros.evaluation.rollout import RolloutConfig
+from hpt_ros.sim.tasks.feed_dog.environment import FeedDogEnvironment
+
+SHORT = RolloutConfig(time_limit_s=2.0)
+
+
+@pytest.fixture(scope="module")
+def environment():
+    made = FeedDogEnvironment()
+    yield made
+    made.close()
+
+
+def test_the_expert_feeds_the_dog_within_the_limits(environment):
+    episode = ExpertRollout(environment).episode(3)
+    assert episode.success
+    assert (episode.progress, episode.fault, episode.refused) == (1.0, "", 0)
+    assert 0.2 < episode.limits_used < 1.0
+    assert -6.0 < episode.arc_length < -1.3
+
+
+def test_an_episode_is_the_same_whatever_came_before(environment):
+    rollout = ExpertRollout(environment, SHORT)
+    first = dataclasses.asdict(rollout.episode(7))
+    other = dataclasses.asdict(rollout.episode(8))
+    np.testing.assert_equal(dataclasses.asdict(rollout.episode(7)), first)
+    assert first["peak_jerk"] != other["peak_jerk"]
+
+
+class Looking:
+    """Turns the first joint on from wherever it is."""
+
+    def __init__(self, environment):
+        self.environment, self.looks = environment, []
+
+    def action(self, time_ns):
+        robot = self.environment.embodiment
+        assert time_ns - self.environment.now_ns == round(1e9 / robot.action.rate_hz)
+        self.looks.append(self.environment.physics.joint_positions_rad)
+        return self.looks[-1] + np.eye(7)[0] * 0.05
+
+
+def test_an_expert_looks_at_every_command(environment, monkeypatch):
+    looking = Looking(environment)
+    monkeypatch.setattr(environment, "expert", lambda: looking)
+    episode = ExpertRollout(environment, SHORT).episode(0)
+    assert not episode.success
+    assert len(looking.looks) == round(episode.duration_s * environment.embodiment.action.rate_hz)
+    assert looking.looks[-1][0] - looking.looks[0][0] > 0.2
+
+
+def test_an_environment_without_an_expert_is_refused(environment):
+    alone: Any = SimpleNamespace(name="alone", embodiment=environment.embodiment)
+    with pytest.raises(HptError, match="has no expert"):
+        ExpertRollout(alone)
