@@ -105,7 +105,9 @@ class Motion:
             self.filter, self.period_ns, lead_ns, self.limits.taps(self.period_ns / NS_PER_S)
         )
         self.stood = True
-        self._arriving = False  # the plan began with a time for the robot's controller to come to its first pose
+        self._arriving = (
+            False  # the plan began with a time for the robot's controller to come to its first pose
+        )
         self.beginning = Beginning(names, limits, config.safety.pose_tolerance, step, config.tracking.lag_s)
 
     # --- chunks ----------------------------------------------------------------------------------------------------
