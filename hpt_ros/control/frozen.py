@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import Vector
 from hpt_ros.control.config import WatchdogConfig
+from hpt_ros.control.refusals import Why
+from hpt_ros.errors import Refusal
 
 
 @dataclass(slots=True)
@@ -62,13 +64,14 @@ class FrozenPictures:
         elif pose is not None:
             last.travel = max(last.travel, float(np.abs(pose - last.pose).max()))
 
-    def frozen(self) -> Mapping[str, str]:
-        """The frozen streams, each with a sentence's worth of reason."""
+    def frozen(self) -> Mapping[str, Refusal]:
+        """Return the frozen streams, each with its reason."""
         return {
-            name: (
-                f"stream {name!r} sent the same picture {picture.repeats + 1} times while a joint moved by "
-                f"{picture.travel:.3f}: its camera is frozen"
-            )
+            name: Refusal(
+                Why.FROZEN, f"stream {name!r}", picture.repeats + 1,
+                problem="sent the same image {value} times while a joint moved by "
+                f"{picture.travel:.3f}: its camera is frozen",
+            )  # fmt: skip
             for name, picture in self._pictures.items()
             if picture.repeats > self._config.frozen_repeats and picture.travel > self._config.frozen_travel
         }

@@ -17,7 +17,8 @@ from hpt_ros.control.link import CommandLink
 from hpt_ros.control.machine import Fault, Machine
 from hpt_ros.control.pace import Pace
 from hpt_ros.control.plausible import Plausibility
-from hpt_ros.control.session import StreamRate
+from hpt_ros.control.refusals import joined
+from hpt_ros.control.session import StreamRate, reach_nobody
 from hpt_ros.control.state_machine import Event, State
 from hpt_ros.control.tracking import Tracking
 from hpt_ros.control.watchdog import Watchdog
@@ -94,24 +95,24 @@ class Guards:
             **self.plausible.contradicted(now_ns),
         }
         self.tracking.slowness = 1.0 / max(pace.wanted, SLOWEST)
-        if pace.stopped:
+        if pace.stopped is not None:
             self.tracking.reset()  # it cannot follow, not even while it is told to brake
             if machine.state in (State.RUNNING, State.HOLDING):
                 counters["scaling_stops"] += 1
-                machine.event(Event.PAUSE, "")
-        if machine.state in (State.RUNNING, State.HOLDING) and self.deadman.released(now_ns):
+                machine.event(Event.PAUSE)
+        if machine.state in (State.RUNNING, State.HOLDING) and self.deadman.released(now_ns) is not None:
             counters["deadman_stops"] += 1
-            machine.event(Event.PAUSE, "")
-        if machine.state is not State.FAULT and self.link.contested:
+            machine.event(Event.PAUSE)
+        if machine.state is not State.FAULT and (contested := self.link.contested) is not None:
             counters["contested_stops"] += 1
-            machine.event(Event.ERROR, self.link.contested, Fault.CONTESTED)
-        if machine.state is not State.FAULT and self.tracking.problem:
+            machine.event(Event.ERROR, contested, Fault.CONTESTED)
+        if machine.state is not State.FAULT and self.tracking.problem is not None:
             counters["tracking_stops"] += 1
             machine.event(Event.ERROR, self.tracking.problem, Fault.TRACKING)
-        if machine.state is State.RUNNING and self.link.unheard:
+        if machine.state is State.RUNNING and (unheard := self.link.unheard) is not None:
             counters["unheard_stops"] += 1
-            machine.hold(Event.STALE, f"commands reach nobody, they want {self.link.unheard}")
-        if machine.state is State.RUNNING and session.stale:
+            machine.hold(Event.STALE, reach_nobody(unheard))
+        if machine.state is State.RUNNING and (stale := joined(session.stale.values())) is not None:
             counters["stale_stops"] += 1
             counters["frozen_stops"] += bool(frozen)
-            machine.hold(Event.STALE, "; ".join(session.stale.values()))
+            machine.hold(Event.STALE, stale)

@@ -14,11 +14,12 @@ from hpt_ros.control.latency import LatencyWindow
 from hpt_ros.control.machine import Machine
 from hpt_ros.control.motion import Motion
 from hpt_ros.control.state_machine import State
+from hpt_ros.errors import Refusal
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A controller at one moment; texts are empty where there is nothing to say.
+    """A controller at one moment; refusals are None where there is nothing to say.
 
     Attributes:
         state: of the controller.
@@ -44,16 +45,16 @@ class Snapshot:
     state: State
     enabled: bool
     missing: Missing | None
-    held: str
-    stale: Mapping[str, str]
+    held: Refusal | None
+    stale: Mapping[str, Refusal]
     frozen: frozenset[str]
-    unserved: str
-    unheard: str
-    released: str
-    stopped: str
+    unserved: Refusal | None
+    unheard: Refusal | None
+    released: Refusal | None
+    stopped: Refusal | None
     measured: bool
     pending: bool
-    excuse: str
+    excuse: Refusal | None
     chunk: Chunk | None
     queue_length: int
     counters: Mapping[str, int]
