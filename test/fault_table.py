@@ -146,7 +146,7 @@ def row(fault: Fault) -> str:
         sent = list(rig.robot.commands)
         rig.check_limits(sent)
         assert node.runtime is not None
-        reason = node.runtime.controller.latched
+        reason = str(node.runtime.controller.latched)
         rig.policy.released.set()
     return line(fault.name, sent, injected_ns, reason)
 
@@ -174,7 +174,7 @@ def nan_weights() -> str:
         rig.until(State.FAULT)
         assert rig.robot.commands == []
         assert node.runtime is not None
-        reason = node.runtime.controller.latched
+        reason = str(node.runtime.controller.latched)
     return f"| weights are NaN | - | - | 0 | nothing is sent | {_short(reason)} |"
 
 

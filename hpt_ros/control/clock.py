@@ -38,6 +38,8 @@ class Reading:
         simulated: whether ROS time is simulated.
         error_ns: how far apart in time the two were read, at most.
         asleep_ns: how long the machine has slept so far (CLOCK_BOOTTIME less CLOCK_MONOTONIC on Linux).
+        back_ns: by how much simulated time was seen to go back since the reading before, at most, although it may have
+            gone forward again by now: two nodes that publish it in step.
     """
 
     steady_ns: int
@@ -45,6 +47,7 @@ class Reading:
     simulated: bool = False
     error_ns: int = 0
     asleep_ns: int = 0
+    back_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,9 @@ class ControlClock:
         if moved_ns < 0:
             self._lead_ns = 0
             return _moved(moved_ns, "simulated time", "went back", "jumped forward")
+        if now.back_ns:
+            problem = f"went back by {now.back_ns / NS_PER_S:.3f} s and forward again"
+            return Refusal(Why.WENT_BACK, "simulated time", -now.back_ns / NS_PER_S, problem=problem)
         jumped = moved_ns > SIMULATED_LEAP_S * NS_PER_S
         return _moved(moved_ns, "simulated time", "went back", "jumped forward") if jumped else None
 

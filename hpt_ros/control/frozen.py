@@ -68,10 +68,12 @@ class FrozenPictures:
         """Return the frozen streams, each with its reason."""
         return {
             name: Refusal(
-                Why.FROZEN, f"stream {name!r}", picture.repeats + 1,
+                Why.FROZEN,
+                f"stream {name!r}",
+                picture.repeats + 1,
                 problem="sent the same image {value} times while a joint moved by "
                 f"{picture.travel:.3f}: its camera is frozen",
-            )  # fmt: skip
+            )
             for name, picture in self._pictures.items()
             if picture.repeats > self._config.frozen_repeats and picture.travel > self._config.frozen_travel
         }

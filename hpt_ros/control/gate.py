@@ -124,7 +124,9 @@ class Gate:
         for place in self._places:
             if target[place] @ target[place] < SHORTEST**2:
                 found = target[place].round(3).tolist()
-                return Refusal(Why.NO_ORIENTATION, "a target's quaternion", found, problem="{value} is no orientation")
+                return Refusal(
+                    Why.NO_ORIENTATION, "a target's quaternion", found, problem="{value} is no orientation"
+                )
         return None
 
     def apply(self, target: Vector, velocity: Vector) -> Output | None:

@@ -174,9 +174,7 @@ class Motion:
         planned = self.planned(chunk)
         target = self.queue.chunk_at(planned, self.pace.plan_ns(now_ns + self.ahead_ns)).position
         reach_s = self._config.safety.start_reach_s
-        far = too_far(
-            self._names, target, pose, self._reach_limits, reach_s, self._turns, self.queue.step
-        )
+        far = too_far(self._names, target, pose, self._reach_limits, reach_s, self._turns, self.queue.step)
         if far is not None:
             return Missing(Cause.START, far, far)
         if wait_ns is not None:

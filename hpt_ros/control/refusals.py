@@ -75,7 +75,11 @@ class Why(str, Enum):
 
 def followed(refusal: Refusal, then: Refusal | None) -> Refusal:
     """Return a refusal, and what else is known of it behind its sentence."""
-    return refusal if then is None else Refusal(refusal.code, value=(refusal, then), problem=f"{refusal}; {then}")
+    return (
+        refusal
+        if then is None
+        else Refusal(refusal.code, value=(refusal, then), problem=f"{refusal}; {then}")
+    )
 
 
 def joined(refusals: Iterable[Refusal]) -> Refusal | None:

@@ -329,7 +329,9 @@ class SafetyFilter:
 def target_refusal(target: Vector, dim: int) -> Refusal | None:
     """Return why a target for `dim` dimensions must not be sent at all; None if it may be (within limits)."""
     if np.shape(target) != (dim,):
-        return Refusal(Why.WRONG_SIZE, "a target's shape", np.shape(target), f"({dim},)", problem="is {value}")
+        return Refusal(
+            Why.WRONG_SIZE, "a target's shape", np.shape(target), f"({dim},)", problem="is {value}"
+        )
     if not np.isfinite(target).all():
         which = int(np.argmin(np.isfinite(target)))
         return Refusal(Why.NOT_FINITE, "a target", which, problem="is not finite in its dimension {value}")

@@ -164,7 +164,9 @@ class Session:
             return Missing(Cause.CHUNK, Refusal(Why.LATE, "a chunk", problem="that is not late"), late)
         if braking:
             rest = Refusal(Why.BRAKING, "the robot", problem="to come to rest")
-            return Missing(Cause.BRAKING, rest, Refusal(Why.BRAKING, "the robot", problem="is not at rest yet"))
+            return Missing(
+                Cause.BRAKING, rest, Refusal(Why.BRAKING, "the robot", problem="is not at rest yet")
+            )
         return None
 
     @property

@@ -27,7 +27,6 @@ class Snapshot:
         missing: what kept it from running at the last step.
         held: why HOLDING began, with what is known of the policy by now.
         stale: stream name to why it stops the robot.
-        frozen: names of those of them that repeat their image.
         unserved, unheard: actions without a server; all that would receive no command.
         released: why the enabling switch does not permit motion.
         stopped: why the robot's own speed does not.
@@ -47,7 +46,6 @@ class Snapshot:
     missing: Missing | None
     held: Refusal | None
     stale: Mapping[str, Refusal]
-    frozen: frozenset[str]
     unserved: Refusal | None
     unheard: Refusal | None
     released: Refusal | None
@@ -74,7 +72,6 @@ def take_snapshot(
         missing=session.missing,
         held=session.held_because(),
         stale=dict(session.stale),
-        frozen=frozenset(guards.frozen.frozen()),
         unserved=guards.link.unserved,
         unheard=guards.link.unheard,
         released=guards.deadman.released(now_ns),

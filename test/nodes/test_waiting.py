@@ -18,7 +18,8 @@ from sensor_msgs.msg import CompressedImage
 
 from hpt_ros.control import State
 from hpt_ros.nodes.common.composition import Composition
-from hpt_ros.nodes.policy.state_logger import AGAIN_S, Kind, StateLogger
+from hpt_ros.nodes.policy.kinds import Kind
+from hpt_ros.nodes.policy.state_logger import AGAIN_S, StateLogger
 from hpt_ros.nodes.policy.waiting import Code, Reason
 from hpt_ros.policies.loading import LoadedPolicy
 
@@ -126,7 +127,7 @@ def test_when_a_camera_becomes_later_than_its_tolerance_expect_the_latched_fault
         rig.until_moving()
         rig.robot.late_s = 0.2
         rig.until(State.FAULT)
-        assert "no observation is complete: stream 'front'" in rig.node.runtime.controller.latched
+        assert "no observation is complete: stream 'front'" in str(rig.node.runtime.controller.latched)
 
 
 class LateCamera(Robot):  # type: ignore[misc]
