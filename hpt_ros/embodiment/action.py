@@ -356,9 +356,9 @@ def check_action(action: Action, streams: tuple[Stream, ...], where: str) -> Non
     """Raise EmbodimentError for fields that contradict one another."""
     if action.horizon < 2:
         raise EmbodimentError(
-            Code.OUT_OF_RANGE, where,
-            problem=f"has horizon {action.horizon}, but 2 or more was expected: a chunk's first action is for "
-            "the time of its observation, which is over when the chunk comes",
+            Code.OUT_OF_RANGE, where, action.horizon, problem="has horizon {value}",
+            expected="2 or more: a chunk's first action is for the time of its observation, which is over when the "
+            "chunk comes",
             remedy="raise it, and train with that",
         )  # fmt: skip
     for output in action.parts:

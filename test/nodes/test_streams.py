@@ -72,7 +72,7 @@ def test_messages_that_did_not_come_are_counted_among_the_newest():
         (
             [2.0] * 20,
             0.01,
-            f"it comes at {CAMERA.rate_hz / 2:.1f} Hz, but {CAMERA.rate_hz:g} Hz were expected",
+            f"comes at {CAMERA.rate_hz / 2:.1f} Hz, expected {CAMERA.rate_hz:g} Hz",
         ),
         ([1.0] * 20, -0.5, "stamped 0.500 s in the future; synchronise the clocks"),
     ],

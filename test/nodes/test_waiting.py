@@ -80,7 +80,7 @@ def robot_of(**changes: Any) -> LoadedPolicy:
         (
             {"type": "sensor_msgs/msg/CompressedImage"},
             "stream_wrong_type",
-            ("is published as sensor_msgs/msg/Image, but sensor_msgs/msg/CompressedImage was expected",),
+            ("is published as sensor_msgs/msg/Image, expected sensor_msgs/msg/CompressedImage",),
         ),
         ({"qos": "reliable"}, "stream_wrong_qos", ("is published as best effort, but reliable was expected",)),
     ],
@@ -215,7 +215,7 @@ def test_when_commands_are_sent_too_late_expect_a_warning_that_names_the_margin(
         return "raise lead_margin_s" in log and any("[lead]" in words for words in said)
 
     wait_for(logged, "the warning")
-    assert "where 0.02 s were expected" in log
+    assert "expected 0.02 s; lower" in log
 
 
 def test_when_the_robots_clock_is_a_little_ahead_expect_motion_and_a_warning(rig, capfd):

@@ -118,7 +118,7 @@ def make_senders(
         check_topic(topic, f"the parameter outputs.{name}")
         if others := [part.kind for part in robot.action.parts if part.kind != JOINT_POSITION]:
             raise HptError(
-                Code.EMPTY, f"the parameter outputs.{name}", topic,
+                Code.CONFLICT, f"the parameter outputs.{name}", topic,
                 problem=f"is {{value}}, but embodiment {robot.name!r} has commands of {others[0]}, which that "
                 "message cannot hold", remedy="leave it empty",
             )  # fmt: skip

@@ -74,7 +74,7 @@ UNSEEN_REMEDY = (
     "; start what publishes it, correct the joints in the embodiment file, or name it under holds there if it is "
     "published only while it moves"
 )
-Silences = Callable[[Stream], tuple[Silence, str]]
+Silences = Callable[[Stream], Refusal]
 
 
 def reason(
@@ -163,8 +163,8 @@ def _stream(
     if monitor is not None and not monitor.received(stream.name):
         if silence is None:
             return Reason(Silence.SILENT, str(stale), stream.name)
-        code, text = silence(stream)
-        return Reason(code, text, stream.name)
+        silent = silence(stream)
+        return Reason(Silence(silent.code), str(silent), stream.name)
     if unseen := runtime.unseen(stream.name):
         move = "; move it once, since it is published only while it moves" if stream.holds else ""
         return Reason(
