@@ -61,7 +61,9 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "task", default_value="", description="task text; empty: the embodiment's own"
             ),
-            DeclareLaunchArgument("device", default_value="", description="torch device; empty: cpu"),
+            DeclareLaunchArgument(
+                "device", default_value="", description="auto, cpu, cuda or cuda:N; empty: auto"
+            ),
             DeclareLaunchArgument(
                 "backend", default_value="", description="what computes the network; empty: auto"
             ),

@@ -50,7 +50,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument("checkpoint", default_value="", description="checkpoint folder (policy)"),
             DeclareLaunchArgument(
-                "device", default_value="", description="torch device; empty: cpu (policy)"
+                "device", default_value="", description="auto, cpu, cuda or cuda:N; empty: auto (policy)"
             ),
             DeclareLaunchArgument(
                 "backend", default_value="", description="what computes the network; empty: auto (policy)"

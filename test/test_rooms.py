@@ -22,7 +22,16 @@ LEAVES = frozenset(
     {"hpt_ros"}
     | {
         f"hpt_ros.{leaf}"
-        for leaf in ("angles", "errors", "extras", "mujoco_engine", "registry", "resources", "structured")
+        for leaf in (
+            "angles",
+            "devices",
+            "errors",
+            "extras",
+            "mujoco_engine",
+            "registry",
+            "resources",
+            "structured",
+        )
     }
 )
 
@@ -48,8 +57,8 @@ _ALL_ROOMS = frozenset(
 
 # Room -> what it may import beside the standard library, itself and the leaves. A name covers what is below it.
 ALLOWED: dict[str, frozenset[str]] = {
-    # mujoco and triton: hpt_ros/mujoco_engine.py
-    "leaves": frozenset({"mujoco", "numpy", "triton", "yaml"}),
+    # mujoco and triton: hpt_ros/mujoco_engine.py; torch: hpt_ros/devices.py, inside a function
+    "leaves": frozenset({"mujoco", "numpy", "torch", "triton", "yaml"}),
     "hpt_ros.modalities": frozenset({"numpy"}),
     "hpt_ros.embodiment": frozenset({"numpy", "scipy", "yaml", "hpt_ros.modalities"}),
     "hpt_ros.observation": frozenset({"av", "cv2", "numpy", "hpt_ros.embodiment", "hpt_ros.modalities"}),
@@ -83,7 +92,8 @@ ALLOWED: dict[str, frozenset[str]] = {
         {"numpy"}
         | {f"hpt_ros.{room}" for room in "embodiment modalities observation control policies".split()}
     ),
-    "hpt_ros.sim": frozenset({"numpy", "hpt_ros.embodiment"}),
+    "hpt_ros.sim": frozenset({"numpy", "hpt_ros.embodiment"})
+    | frozenset({"fast_simplification", "gymnasium_robotics", "metaworld"}),  # optional extras
     "hpt_ros.evaluation": frozenset(
         {"numpy", "pyarrow", "scipy", "hpt_ros.control", "hpt_ros.embodiment", "hpt_ros.policies"}
         | {"hpt_ros.runtime", "hpt_ros.sim"}

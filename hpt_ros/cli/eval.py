@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device
 from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--image-{name}", type=float, default=0.0, metavar=metavar, help=f"{text} (default: 0)"
         )
     parser.add_argument("--time-limit-s", type=float, metavar="S", help="instead of the environment's")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--device", default=DEFAULT_DEVICE, help=DEVICE_HELP)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     check_counts(args)
     job, provenance = _job(args)
+    device = choose_device(args.device) if provenance.checkpoint_sha256 else None
     seeds = range(args.seed, args.seed + args.episodes)
     known = {}
     if args.out is not None:
@@ -82,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
 
     save()  # so that a place where nothing can be written shows before hours of episodes
     with Terminal() as terminal:
+        if device:
+            terminal.say(str(device))
         if len(open_seeds) < len(seeds):
             terminal.say(f"{len(seeds) - len(open_seeds)} of {len(seeds)} scenes are in {args.out} already")
         terminal.bar("running episodes", len(seeds) - len(open_seeds), len(seeds))
@@ -130,7 +134,7 @@ class Arm:
     sha256: str = ""
 
 
-def policy_of(text: str, device: str = "cpu") -> Arm:
+def policy_of(text: str, device: str = DEFAULT_DEVICE) -> Arm:
     """Find the policy of a name: a baseline, a checkpoint's folder, or a shipped one.
 
     Raises:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
+from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -18,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cache", metavar="DIR", help="folder for decoded frames (default: beside the dataset)"
     )
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="samples at a time")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--device", default=DEFAULT_DEVICE, help=DEVICE_HELP)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,7 +28,6 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
     from rich.table import Table
 
-    from hpt_ros.cli.finetune import checked_device
     from hpt_ros.cli.terminal import Results, Terminal
     from hpt_ros.dataset import open_dataset
     from hpt_ros.embodiment import Embodiment, require_match
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.model import load_checkpoint
     from hpt_ros.resources import checkpoint_folder
 
-    device = checked_device(args.device)
+    device = choose_device(args.device)
     if args.batch_size < 1:
         raise HptError(
             Code.OUT_OF_RANGE, "--batch-size", args.batch_size, expected="at least 1", remedy="raise it"
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     dataset = replace(dataset, embodiment=robot)  # the horizons are the checkpoint's
     with Terminal() as report:
         report.say(f"data: {dataset.summary()}")
-        policy = checkpoint.policy.to(device)
+        report.say(str(device))
+        policy = checkpoint.policy.to(device.name)
         source = open_source(policy, dataset, args.cache, report)
     windows = Windows.of(dataset.episodes, robot.observation_horizon, robot.action.horizon)
     loss, errors = action_error(policy, source, windows, np.arange(len(windows)), args.batch_size)

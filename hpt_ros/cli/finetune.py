@@ -8,9 +8,11 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device
 from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for decoded frames and cached features (default: beside the dataset)",
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--device", default=DEFAULT_DEVICE, help=DEVICE_HELP)
     parser.add_argument(
         "--readers",
         type=int,
@@ -99,7 +101,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; returns 0, or 130 when interrupted (the run is saved then)."""
+    """Train; returns 0, 1 when the loss became infinite, or 130 when interrupted (the run is saved then)."""
+    return unless_diverged("hpt finetune", lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.dataset import open_dataset
     from hpt_ros.dataset.selection import read_episode_list
@@ -107,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.learning import train
     from hpt_ros.learning.distributed import processes
 
-    checked_device(args.device)
+    choose_device(args.device)
     out = Path(args.out)
     recipe, resume = chosen_recipe(args, DEFAULT_RECIPE)
     robot = Embodiment.load(args.embodiment) if args.embodiment else None
@@ -129,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
             report=report,
             command=shlex.join(["hpt", *sys.argv[1:]]),
             processes=all_processes,
-            readers=chosen_readers(args, recipe),
+            readers=chosen_readers(args, recipe, all_processes.device),
         )
     return conclude(result, out)
 
@@ -172,7 +178,7 @@ def chosen_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
     return recipe, False
 
 
-def chosen_readers(args: argparse.Namespace, recipe: Recipe) -> int:
+def chosen_readers(args: argparse.Namespace, recipe: Recipe, device: str) -> int:
     """Number of processes that make batches.
 
     Raises:
@@ -184,7 +190,7 @@ def chosen_readers(args: argparse.Namespace, recipe: Recipe) -> int:
 
     if args.readers is None:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        return spare_readers(args.device, recipe.threads or torch.get_num_threads(), local)
+        return spare_readers(device, recipe.threads or torch.get_num_threads(), local)
     if args.readers < 0:
         raise HptError(Code.OUT_OF_RANGE, "--readers", args.readers, expected="0 or more")
     return int(args.readers)
@@ -209,8 +215,20 @@ def conclude(result: Result, out: Path) -> int:
         )
         return 130
     best = out / ("best" if result.best_error is not None else "last")
-    print(f"trained {result.steps} steps ({speed}); the best checkpoint is {best}")
+    early = ", then stopped early, as validations became no better" if result.stopped_early else ""
+    print(f"trained {result.steps} steps{early} ({speed}); the best checkpoint is {best}")
     return 0
+
+
+def unless_diverged(command: str, train: Callable[[], int]) -> int:
+    """Return what `train` returns; 1 with its sentence if the loss became infinite or no number."""
+    from hpt_ros.learning.divergence import DivergedError
+
+    try:
+        return train()
+    except DivergedError as error:
+        print(f"{command}: error: {error}", file=sys.stderr)
+        return 1
 
 
 def _named(checkpoint: str | None) -> str | None:
@@ -249,27 +267,3 @@ def _convert(
         report.bar(doing, round(done), max(round(total), 1), note)
 
     convert(args.data, folder, robot, progress=show)
-
-
-def checked_device(name: str) -> str:
-    """The device's name, if this machine has it; a missing device is an error, never a quiet change of device.
-
-    Raises:
-        HptError: unknown, or not there.
-    """
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise HptError(Code.INVALID, "--device", name, expected="cpu, cuda or cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise HptError(Code.INVALID, "--device", name, expected="cpu, cuda or cuda:N")
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise HptError(
-            Code.INVALID, "--device", name,
-            problem=f"is {{value}}, but PyTorch {torch.__version__} sees {count} CUDA devices",
-            remedy="install a CUDA build of PyTorch, or train with --device cpu",
-        )  # fmt: skip
-    return name

@@ -53,7 +53,15 @@ VERBS = {
 INTERNAL_ERROR = 70
 TRACEBACK = "HPT_TRACEBACK"
 # What the machine refuses, by whatever call; no defect of ours.
-REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
+REFUSED = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENAMETOOLONG,
+    errno.EFBIG,
+}
 
 
 def build_parser() -> Parser:

@@ -9,6 +9,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from hpt_ros.devices import choose_device
+
 DEFAULT_RECIPE = "pretrain_small"
 
 
@@ -30,20 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; returns 0, or 130 when interrupted (the run is saved then)."""
-    from hpt_ros.cli.finetune import (
-        checked_device,
-        chosen_readers,
-        chosen_recipe,
-        conclude,
-        start_of,
-    )
+    """Train; returns 0, 1 when the loss became infinite, or 130 when interrupted (the run is saved then)."""
+    from hpt_ros.cli.finetune import unless_diverged
+
+    return unless_diverged("hpt pretrain", lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    from hpt_ros.cli.finetune import chosen_readers, chosen_recipe, conclude, start_of
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.learning import train
     from hpt_ros.learning.distributed import processes
     from hpt_ros.learning.mixture import load_mixture, open_mixture
 
-    checked_device(args.device)
+    choose_device(args.device)
     recipe, resume = chosen_recipe(args, DEFAULT_RECIPE)
     config = load_mixture(args.mixture)
     with Terminal() as report, processes(args.device) as all_processes:
@@ -57,6 +59,6 @@ def run(args: argparse.Namespace) -> int:
             report=report,
             command=shlex.join(["hpt", *sys.argv[1:]]),
             processes=all_processes,
-            readers=chosen_readers(args, recipe),
+            readers=chosen_readers(args, recipe, all_processes.device),
         )
     return conclude(result, Path(args.out))

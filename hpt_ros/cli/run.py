@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 
 from hpt_ros.cli.ros_options import add_ros_options, parameter, ros_arguments
+from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP
 
 NODE = "policy_node"
 
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="facts of this cell, over the embodiment: names, rates, tighter limits",
     )
     add("--task", metavar="TEXT", help="task text (default: the embodiment's)")
-    add("--device", help="torch device (default: cpu)")
+    add("--device", help=f"{DEVICE_HELP} (default: {DEFAULT_DEVICE})")
     add("--backend", help="what computes the network (default: auto)")
     add("--inactive", action="store_true", help="wait for lifecycle transitions from outside")
     add_ros_options(parser, NODE)

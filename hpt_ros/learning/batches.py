@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hpt_ros.learning.augment import ImageChanges, Rows, augment_state, change_images, draw_image_changes
@@ -27,6 +28,8 @@ class MicroBatch:
     is_pad: Tensor  # (B, K)
     weight: float  # of its loss in the step's; those of all processes sum to 1
     thinning: int  # seed of what is left out, the same for all of one dataset's samples in the step
+    member: int  # of the mixture, and its samples that these are
+    samples: NDArray[np.int64]
     changes: ImageChanges = field(default_factory=ImageChanges)  # of its images, still to be made
 
     def map(self, change: Callable[[Tensor], Tensor]) -> MicroBatch:
@@ -124,6 +127,8 @@ class BatchMaker:
                 torch.from_numpy(is_pad),
                 weight=weight,
                 thinning=step_seed(recipe.seed, step, 3, draw.member),
+                member=draw.member,
+                samples=draw.samples[here],
                 changes=changes,
             )
 

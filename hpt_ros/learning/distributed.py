@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from hpt_ros.devices import choose_device
 from hpt_ros.errors import Code, HptError
 
 
@@ -27,6 +28,7 @@ class Processes:
     rank: int = 0
     world: int = 1
     device: str = "cpu"
+    reason: str = "as named"  # why it is that device
 
     @property
     def first(self) -> bool:
@@ -59,22 +61,38 @@ class Processes:
 
 
 @contextmanager
-def processes(device: str) -> Iterator[Processes]:
-    """Join the processes that torchrun started, by nccl for "cuda" (each its own GPU) and gloo for "cpu"."""
+def processes(name: str) -> Iterator[Processes]:
+    """Join the processes that torchrun started, by nccl on CUDA (each its own GPU) and gloo on the CPU.
+
+    Args:
+        name: of the device, see `choose_device`.
+
+    Raises:
+        HptError: no such device, or fewer GPUs than processes on this machine.
+    """
+    chosen = choose_device(name)
+    device, reason = chosen.name, chosen.reason
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or "RANK" not in os.environ:
-        yield Processes(device=device)
+        yield Processes(device=device, reason=reason)
         return
     cuda = torch.device(device).type == "cuda"
     if cuda:
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        number, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if number >= count:
+            raise ProcessesError(
+                Code.MISMATCH, "--device", device,
+                problem=f"is {{value}}, but PyTorch sees {count} GPUs for process {number + 1} of this machine",
+                remedy=f"start {count} processes with --nproc-per-node, or choose --device cpu",
+            )  # fmt: skip
+        device = f"cuda:{number}"
         torch.cuda.set_device(device)
     rank = int(os.environ["RANK"])
     distributed.init_process_group(
         "nccl" if cuda else "gloo", store=_store(world), rank=rank, world_size=world
     )
     try:
-        yield Processes(rank, world, device)
+        yield Processes(rank, world, device, reason)
     finally:
         distributed.destroy_process_group()
 

@@ -107,6 +107,11 @@ class Sharded:
         }
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor itself, put together where it is spread; all processes call it then."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
 def _local(tensor: Tensor) -> Tensor:
     assert isinstance(tensor, DTensor)
     return tensor.to_local()

@@ -145,8 +145,14 @@ def build_policy(
 def _frozen(recipe: Recipe) -> dict[str, str]:
     """Part to what is said of it, for parts that are frozen."""
     frozen = {"trunk": ", frozen"} if recipe.freeze_trunk else {}
-    if recipe.freeze_blocks:
-        frozen["trunk"] = f", {recipe.freeze_blocks} of {recipe.policy.trunk.depth} blocks frozen"
+    blocks = f"{recipe.freeze_blocks} of {recipe.policy.trunk.depth} blocks frozen"
+    if recipe.first_iterations:
+        then = f", then {blocks}" if recipe.freeze_blocks else ""
+        frozen["trunk"] = (
+            f", frozen for the first {recipe.first_iterations} of {recipe.iterations} steps{then}"
+        )
+    elif recipe.freeze_blocks:
+        frozen["trunk"] = f", {blocks}"
     if not recipe.policy.image_encoder.trainable:
         frozen["encoder image"] = ", frozen"
     return frozen
@@ -155,12 +161,15 @@ def _frozen(recipe: Recipe) -> dict[str, str]:
 def _require_weights_for_frozen_parts(recipe: Recipe, start: Start) -> None:
     if start.init is not None:
         return
-    if (recipe.freeze_trunk or recipe.freeze_blocks) and start.trunk is None and recipe.policy.trunk.depth:
-        key, remedy = (
-            ("freeze_trunk: true", "freeze_trunk to false")
-            if recipe.freeze_trunk
-            else (f"freeze_blocks: {recipe.freeze_blocks}", "freeze_blocks to 0")
-        )
+    frozen = (
+        ("freeze_trunk", "true", "false", recipe.freeze_trunk),
+        ("freeze_blocks", recipe.freeze_blocks, 0, recipe.freeze_blocks),
+        ("first_step.iterations", recipe.first_iterations, 0, recipe.first_step.iterations),
+        ("first_step.ratio", f"{recipe.first_step.ratio:g}", 0, recipe.first_step.ratio),
+    )
+    if any(on for *_, on in frozen) and start.trunk is None and recipe.policy.trunk.depth:
+        name, value, off = next((name, value, off) for name, value, off, on in frozen if on)
+        key, remedy = f"{name}: {value}", f"{name} to {off}"
         raise StartError(
             f"the recipe freezes the trunk ({key}), but no weights were named for it, so it would stay "
             f"random; add --trunk FILE, or set {remedy}"

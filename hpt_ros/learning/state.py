@@ -26,7 +26,7 @@ from hpt_ros.model import MultiPolicy
 from hpt_ros.structured import differences
 
 FILE = "train_state.pt"
-FORMAT = 2
+FORMAT = 3
 
 
 class StateError(HptError):
@@ -39,7 +39,7 @@ def save_state(
     recipe: Recipe,
     mixture: Mixture,
     step: int,
-    best: float | None,
+    best: tuple[float, int] | None,
     start: Start,
 ) -> None:
     """Write `FILE` into the run's folder, whole or not at all.
@@ -49,7 +49,7 @@ def save_state(
         tensors: policy, average and optimiser; or what `Sharded.save` returned, whose folder then counts, and no other.
         recipe, mixture: what the run must be resumed with.
         step: steps done.
-        best: least validation error so far.
+        best: least validation error so far, and the step that it is of.
         start: where the first weights came from.
 
     Raises:
@@ -58,7 +58,7 @@ def save_state(
     state: dict[str, Any] = {
         "format": FORMAT,
         "step": step,
-        "best": best,
+        "best": list(best) if best else None,
         "start": asdict(start),
         "recipe": recipe_mapping(recipe),
         "data": _by_name(mixture),
@@ -97,8 +97,8 @@ def load_state(
     recipe: Recipe,
     mixture: Mixture,
     sharded: Sharded | None = None,
-) -> tuple[int, float | None, Start]:
-    """Restore a run; returns (steps done, best validation error so far, where its first weights came from).
+) -> tuple[int, tuple[float, int] | None, Start]:
+    """Restore a run; returns (steps done, best validation error and its step, where its first weights came from).
 
     Raises:
         StateError: nothing to resume, a damaged file, another recipe or another dataset.
@@ -121,11 +121,15 @@ def load_state(
         )  # fmt: skip
     if sharded is not None:
         sharded.load(out / state["shards"], optimiser, state["optimiser"])
-        return int(state["step"]), state["best"], Start(**state["start"])
+        return int(state["step"]), _best(state), Start(**state["start"])
     policy.load_tensors(state["policy"], what="the run's policy", file=out / FILE)
     average.load_tensors(state["average"], what="the run's policy", file=out / FILE)
     optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"]), state["best"], Start(**state.get("start", {}))
+    return int(state["step"]), _best(state), Start(**state.get("start", {}))
+
+
+def _best(state: dict[str, Any]) -> tuple[float, int] | None:
+    return None if state["best"] is None else (float(state["best"][0]), int(state["best"][1]))
 
 
 def saved_recipe(out: Path) -> dict[str, Any]:

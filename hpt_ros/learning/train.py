@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import math
-import shutil
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -26,11 +25,12 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from hpt_ros.dataset import Dataset
-from hpt_ros.dataset.layout import is_dataset
-from hpt_ros.errors import HptError
+from hpt_ros.devices import DEFAULT_DEVICE, choose_device
+from hpt_ros.learning import run_folder
 from hpt_ros.learning.batches import BatchMaker, MicroBatch, step_seed
 from hpt_ros.learning.card import write_card
 from hpt_ros.learning.distributed import Processes
+from hpt_ros.learning.divergence import DivergenceWatch
 from hpt_ros.learning.evaluation import summary, validate
 from hpt_ros.learning.interrupt import interruptible
 from hpt_ros.learning.loader import prefetched
@@ -46,17 +46,13 @@ from hpt_ros.learning.optimiser import (
 )
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.reporter import Reporter, Silent
-from hpt_ros.learning.sharded import Sharded
+from hpt_ros.learning.sharded import Sharded, whole
 from hpt_ros.learning.source import Source, open_source
 from hpt_ros.learning.start import Start, build_policy, completed
 from hpt_ros.learning.state import load_state, save_state
 from hpt_ros.learning.statistics import kept, training_statistics
 from hpt_ros.model import MultiPolicy, RobotFiles, save_multi_checkpoint
 from hpt_ros.structured import dump_yaml
-
-
-class TrainError(HptError):
-    """The run cannot start, or its numbers went bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +66,7 @@ class Result:
     best_error: float | None
     samples_per_s: float
     data_wait_share: float  # of the steps' time, waiting for batches
+    stopped_early: bool = False  # since validations had not become better for as long as the recipe says
 
 
 class Losses(torch.nn.Module):
@@ -94,7 +91,7 @@ def train(
     start: Start | None = None,
     resume: bool = False,
     cache_root: str | Path | None = None,
-    device: str = "cpu",
+    device: str = DEFAULT_DEVICE,
     report: Reporter | None = None,
     command: str = "",
     stop_after: int | None = None,
@@ -111,7 +108,7 @@ def train(
         start: where the weights come from; random ("from scratch") if None. A resumed run goes on with its own.
         resume: go on from ``out/train_state.pt``.
         cache_root: folder of decoded frames and cached features, see `open_cache`.
-        device: "cpu", "cuda", "cuda:1"; that of `processes` if these are given.
+        device: see `choose_device`; that of `processes` if these are given.
         report: where messages go.
         command: the command line, for the card.
         stop_after: stop as Ctrl-C would once this many steps are done.
@@ -122,11 +119,14 @@ def train(
     Raises:
         HptError: bad data, an `out` that already holds a run, a recipe that does not fit, a loss that is not finite.
     """
-    processes = processes or Processes(device=device)
+    if processes is None:
+        chosen = choose_device(device)
+        processes = Processes(device=chosen.name, reason=chosen.reason)
     report = (report or Silent()) if processes.first else Silent()
     device, out, start = processes.device, Path(out), start or Start()
-    _check_out(out, resume)
+    run_folder.require_usable(out, resume=resume)
     processes.require_divided(recipe.batch_size)
+    report.say(f"device: {processes.device} ({processes.reason})")
     recipe = completed(recipe, start)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -157,7 +157,7 @@ def train(
     torch.manual_seed(recipe.seed)
     policy = build_policy(recipe, mixture, statistics, start, report.say, resume=resume).to(device)
     average = copy.deepcopy(policy).eval().requires_grad_(False)
-    freeze(policy, recipe)
+    freeze(policy, recipe, recipe.iterations)  # what never learns
     losses: torch.nn.Module = Losses(policy)
     sharded = None
     if processes.world > 1 and recipe.shard:
@@ -166,7 +166,7 @@ def train(
         # Which embodiments a process has in a step differs, so it must be looked up which weights have no gradient.
         losses = DistributedDataParallel(losses, find_unused_parameters=True, forward_sync_buffers=False)
     optimiser = build_optimiser(policy, recipe)
-    first, best = 0, None
+    first, best = 0, None  # best: least validation error or loss, and its step
     if resume:
         first, best, start = load_state(out, policy, average, optimiser, recipe, mixture, sharded)
         report.say(f"resumed after step {first} of {recipe.iterations}")
@@ -188,18 +188,15 @@ def train(
     }
     metrics = None
     if processes.first:
-        out.mkdir(parents=True, exist_ok=True)
-        for pattern in (".*.writing-*", ".*.old-*"):  # of a run that was killed while it saved
-            for left in out.glob(pattern):
-                shutil.rmtree(left, ignore_errors=True)
+        run_folder.make(out)
         (out / "recipe.yaml").write_text(dump_yaml(recipe_mapping(recipe)), encoding="utf-8")
         metrics = Metrics(out / "metrics.jsonl", first)
 
     def save(step: int, measured: dict[str, Any]) -> None:
         nonlocal best
-        score = measured.get("validation_error", measured.get("validation_loss"))
-        better = score is not None and (best is None or score < best)
-        best = score if better else best
+        score = measured.get("validation_error", measured.get("validation_loss", math.inf))
+        better = score < (best[0] if best else math.inf)
+        best = (float(score), step) if better else best
         if sharded:
             sharded.gather()
             shards = sharded.save(out, optimiser, step)
@@ -226,11 +223,17 @@ def train(
     logged_at, logged_step, saved_at, loss_sum = began, first, -1, torch.zeros((), device=device)
     use_autocast = recipe.precision == "bfloat16"
     kind = torch.device(device).type
-    train_mode(policy, recipe)
+    watch = DivergenceWatch(mixture, out, processes, lr=recipe.lr)
+    patience = recipe.early_stopping * recipe.validation_every  # steps without a better one; 0: any number
     make = BatchMaker(mixture, sources, recipe, processes.rank, processes.world, sharded is not None, device)
     reading = prefetched(make, first, goal, readers=readers, pin=kind == "cuda")
     with interruptible() as interrupted, reading as batches:
         while step < goal and not processes.any(interrupted()):
+            if patience and best and step >= best[1] + patience:
+                break
+            if step in (first, recipe.first_iterations):  # the trunk learns from the second step on
+                freeze(policy, recipe, step)
+                train_mode(policy, recipe, step)
             lr = learning_rate(recipe, step)
             for group in optimiser.param_groups:
                 group["lr"] = lr * group["lr_scale"]
@@ -250,8 +253,10 @@ def train(
                     # DistributedDataParallel takes the mean of the processes' gradients; wanted is the sum.
                     (loss * processes.world).backward()
                 loss_sum += loss.detach()
+                watch.add_loss(step, part.member, part.samples, loss.detach())
             if recipe.gradient_clip:
-                torch.nn.utils.clip_grad_norm_(policy.parameters(), recipe.gradient_clip)
+                norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), recipe.gradient_clip)
+                watch.add_gradient(step, whole(norm))
             optimiser.step()
             if sharded:
                 sharded.move_average(ema_decay_at(recipe.ema_decay, step))
@@ -259,15 +264,12 @@ def train(
                 move_average(average, policy, ema_decay_at(recipe.ema_decay, step))
             step += 1
 
+            validates = step % recipe.validation_every == 0 or step == goal
+            if validates or step % recipe.log_every == 0:
+                watch.check()  # before anything is saved
             if step % recipe.log_every == 0 or step == goal:
                 mean = float(processes.sum(loss_sum)) / (step - logged_step)
                 now = time.perf_counter()
-                if not math.isfinite(mean):
-                    raise TrainError(
-                        f"the loss became {mean} within the {recipe.log_every} steps before step {step}; the "
-                        f"checkpoints in {str(out)!r} are from before it: lower lr ({recipe.lr:g}) and go on from them "
-                        "with --init"
-                    )
                 rate = (step - logged_step) * recipe.batch_size / (now - logged_at)
                 if metrics:
                     metrics.write(
@@ -281,7 +283,7 @@ def train(
                     "training", step, recipe.iterations, f"loss {mean:.4f}  lr {lr:.1e}  {rate:.0f} samples/s"
                 )
                 logged_at, logged_step, loss_sum = now, step, torch.zeros((), device=device)
-            if step % recipe.validation_every == 0 or step == goal:
+            if validates:
                 before = time.perf_counter()
                 if sharded:
                     sharded.gather()
@@ -293,37 +295,12 @@ def train(
                 save(step, measured)
                 saved_at = step
                 logged_at += time.perf_counter() - before  # samples/s is of training alone
-        if saved_at != step and step < goal:
+        early = bool(patience and best and best[1] + patience <= step < recipe.iterations)
+        if saved_at != step and step < goal and not early:
+            watch.check()
             save(step, {})
     processes.wait()
     spent = max(time.perf_counter() - began, 1e-9)
     done = (step - first) * recipe.batch_size
-    return Result(step, step < recipe.iterations, best, done / spent, waited / spent)
-
-
-def _check_out(out: Path, resume: bool) -> None:
-    if (
-        not resume
-        and out.is_dir()
-        and any((out / name).exists() for name in ("train_state.pt", "last", "best"))
-    ):
-        raise TrainError(
-            f"{str(out)!r} already holds a training run; add --resume to go on with it, or name another folder "
-            "with --out"
-        )
-    if not resume and is_dataset(out):
-        raise TrainError(
-            f"{str(out)!r} is a dataset, but a folder for the run was expected; name another with --out"
-        )
-    if out.exists() and not out.is_dir():
-        raise TrainError(
-            f"{str(out)!r} is a file, but a folder for the run was expected; name another with --out"
-        )
-    if shutil.disk_usage(_existing(out)).free < 64 * 1024 * 1024:
-        raise TrainError(
-            f"the disk of {str(out)!r} has less than 64 MiB free; make room or name another folder with --out"
-        )
-
-
-def _existing(path: Path) -> Path:
-    return path if path.exists() else _existing(path.absolute().parent)
+    stopped = step < recipe.iterations and not early
+    return Result(step, stopped, best and best[0], done / spent, waited / spent, early)

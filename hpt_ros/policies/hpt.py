@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from hpt_ros.devices import choose_device
 from hpt_ros.embodiment import Embodiment, deployed_fields, require_deployable
 from hpt_ros.errors import Code, HptError
 from hpt_ros.modalities import LANGUAGE, MODALITIES
@@ -49,8 +50,9 @@ class CheckpointPolicy:
         self.config = checkpoint.config
         self.image_sizes = _image_sizes(checkpoint.stats)
         check_compatible(self.config, self.embodiment)
+        chosen = choose_device(device, subject="the parameter device")
         try:
-            policy = checkpoint.policy.to(torch.device(device)).eval()
+            policy = checkpoint.policy.to(torch.device(chosen.name)).eval()
         except (RuntimeError, AssertionError) as error:
             words = " ".join(str(error).split())[:200]
             raise HptError(
@@ -61,7 +63,8 @@ class CheckpointPolicy:
         self._rollout = Rollout(policy, backend=backend, precision=precision, threads=threads)
         computing = self._rollout.backend
         measured = f" ({computing.selection})" if computing.selection else ""
-        self.computed_by = f", computed by the backend {computing.name} in {precision} on {device}{measured}"
+        on = f"{chosen.name} ({chosen.reason})"
+        self.computed_by = f", computed by the backend {computing.name} in {precision} on {on}{measured}"
 
     @property
     def optional(self) -> frozenset[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from hpt_ros.devices import DEFAULT_DEVICE
 from hpt_ros.embodiment import Deployment, Embodiment, deployed_fields
 from hpt_ros.errors import Code, HptError
 from hpt_ros.policies.protocol import ChunkPolicy
@@ -20,7 +21,7 @@ class PolicySettings:
         checkpoint: folder or shipped name, for "checkpoint".
         embodiment_file: may differ from the checkpoint's in what a deployment may change; needed by policies that bring
             no embodiment.
-        device: torch device.
+        device: as `hpt_ros.devices.choose_device` takes it.
         threads: of torch on the CPU; 0 leaves torch's choice.
         seed: of what is drawn at random.
         backend: that computes a checkpoint's policy, of `hpt_ros.model.backends`.
@@ -31,7 +32,7 @@ class PolicySettings:
 
     checkpoint: str = ""
     embodiment_file: str = ""
-    device: str = "cpu"
+    device: str = DEFAULT_DEVICE
     threads: int = 0
     seed: int = 0
     backend: str = "eager"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP
 from hpt_ros.policies.factory import POLICIES, load_policy
 from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.robot_description import with_robot_description
@@ -75,7 +76,7 @@ class PolicyChoice:
         "embodiment file; with a checkpoint it may be left out, or differ in what a deployment may change",
         default="",
     )
-    device: str = field("torch device of the network", default="cpu")
+    device: str = field(f"device of the network: {DEVICE_HELP}", default=DEFAULT_DEVICE)
     threads: int = field(
         "threads of torch on the CPU; 0 leaves torch's choice", default=0, minimum=0, maximum=256
     )

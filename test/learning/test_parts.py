@@ -85,8 +85,8 @@ def test_when_blocks_are_frozen_expect_these_as_they_were_and_the_others_not(
 def test_when_blocks_are_frozen_expect_no_drop_path_in_them(dataset: Dataset) -> None:
     recipe = make_recipe(freeze_blocks=1)
     policy = Policy(recipe.policy.for_embodiment(dataset.embodiment))
-    freeze(MultiPolicy.of(policy), recipe)
-    train_mode(MultiPolicy.of(policy), recipe)
+    freeze(MultiPolicy.of(policy), recipe, 0)
+    train_mode(MultiPolicy.of(policy), recipe, 0)
     assert [block.training for block in policy.get_submodule("trunk.trunk.blocks").children()] == [
         False,
         True,
@@ -146,7 +146,7 @@ def test_when_activations_are_computed_again_expect_each_block_run_twice(dataset
     recipe = make_recipe(activation_checkpointing=True)
     policy = Policy(recipe.policy.for_embodiment(dataset.embodiment))
     policy.set_statistics({name: Statistics.of(np.eye(3)) for name in ("action", "state")})
-    train_mode(MultiPolicy.of(policy), recipe)
+    train_mode(MultiPolicy.of(policy), recipe, 0)
     runs: list[int] = []
     for index, block in enumerate(policy.get_submodule("trunk.trunk.blocks").children()):
         block.register_forward_pre_hook(lambda *_, index=index: runs.append(index))

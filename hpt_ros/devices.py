@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The device that a network is computed on, chosen in one place for training, evaluation and the robot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpt_ros.errors import Code, HptError
+
+AUTO = "auto"
+DEFAULT_DEVICE = AUTO
+DEVICE_HELP = "auto (cuda if there is one, else cpu), cpu, cuda or cuda:N"
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenDevice:
+    """A device that this machine has."""
+
+    name: str  # as PyTorch takes it: cpu, cuda, cuda:1
+    reason: str  # why it was chosen, for people
+
+    def __str__(self) -> str:
+        return f"device: {self.name} ({self.reason})"
+
+
+def choose_device(name: str = DEFAULT_DEVICE, *, subject: str = "--device") -> ChosenDevice:
+    """Find the device of a name; "auto" is a CUDA device if PyTorch sees one, else the CPU.
+
+    Args:
+        name: "auto", "cpu", "cuda" or "cuda:N". A device that is named and not there is an error, never a quiet change.
+        subject: what named it, for errors.
+
+    Raises:
+        HptError: unknown, or not there.
+    """
+    import torch  # takes seconds
+
+    count = torch.cuda.device_count()
+    if name == AUTO:
+        if count and torch.cuda.is_available():
+            return ChosenDevice("cuda", f"auto: {torch.cuda.get_device_name(0)}")
+        return ChosenDevice("cpu", f"auto: PyTorch {torch.__version__} sees no CUDA device")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise HptError(Code.INVALID, subject, name, expected="auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise HptError(Code.INVALID, subject, name, expected="auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise HptError(
+            Code.UNAVAILABLE, subject, name,
+            problem=f"is {{value}}, but PyTorch {torch.__version__} sees {count} CUDA devices",
+            remedy="install a CUDA build of PyTorch, or choose cpu or auto",
+        )  # fmt: skip
+    return ChosenDevice(name, "as named")

@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a run: whether one can be started there, and what a run that was killed left in it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from hpt_ros.dataset.layout import is_dataset
+from hpt_ros.errors import Code, HptError
+
+LEAST_FREE_BYTES = 64 * 1024 * 1024  # of the disk; no run is smaller with its state and two checkpoints
+
+
+class RunFolderError(HptError):
+    """A run cannot be written to this folder."""
+
+
+def require_usable(out: Path, *, resume: bool) -> None:
+    """Raise RunFolderError unless a run can be started in `out`, or resumed there; writes nothing."""
+    remedy, subject = "name another folder with --out", repr(str(out))
+    if (
+        not resume
+        and out.is_dir()
+        and any((out / name).exists() for name in ("train_state.pt", "last", "best"))
+    ):
+        raise RunFolderError(
+            Code.EXISTS, subject, problem="already holds a training run",
+            remedy=f"add --resume to go on with it, or {remedy}",
+        )  # fmt: skip
+    for is_there, what in (
+        (not resume and is_dataset(out), "dataset"),
+        (out.exists() and not out.is_dir(), "file"),
+    ):
+        if is_there:
+            raise RunFolderError(
+                Code.EXISTS,
+                subject,
+                problem=f"is a {what}, but a folder for the run was expected",
+                remedy=remedy,
+            )
+    if shutil.disk_usage(_existing(out)).free < LEAST_FREE_BYTES:
+        raise RunFolderError(
+            Code.UNAVAILABLE, f"the disk of {subject}", problem="has less than 64 MiB free",
+            remedy=f"make room or {remedy}",
+        )  # fmt: skip
+
+
+def make(out: Path) -> None:
+    """Make the folder, without what a run that was killed while it saved left there."""
+    out.mkdir(parents=True, exist_ok=True)
+    for pattern in (".*.writing-*", ".*.old-*"):
+        for left in out.glob(pattern):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.absolute().parent)
