@@ -154,7 +154,7 @@ class Gate:
         )
 
     def brake(self) -> Output:
-        """The next command on the shortest way to rest; at rest, the last command again, bit for bit."""
+        """The next command on the shortest path to rest; at rest, the last command again, bit for bit."""
         output = self._filter.brake()
         found, rates = [turn.brake() for turn in self._turns], self._rates.brake()
         return Output(
@@ -164,12 +164,12 @@ class Gate:
             ),
         )
 
-    def way_to_rest(self) -> Vector:
+    def path_to_rest(self) -> Vector:
         """The commands that `brake` would make from here on, up to the first that stands still, (n, dim), n >= 1."""
-        plain = self._filter.way_to_rest()
+        plain = self._filter.path_to_rest()
         if not (self._turns or self._moving):
             return plain
-        turns, rates = [turn.way_to_rest() for turn in self._turns], self._rates.way_to_rest()
+        turns, rates = [turn.path_to_rest() for turn in self._turns], self._rates.path_to_rest()
         count = max(len(plain), len(rates), *(len(turn) for turn in turns))
         way = np.empty((count, self.limits.dim))
         way[:, self._plain] = _padded(plain, count)

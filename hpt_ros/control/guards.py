@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hpt_ros.control.chunk import Vector
 from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.deadman import Deadman
-from hpt_ros.control.frozen import FrozenPictures
+from hpt_ros.control.frozen import FrozenImages
 from hpt_ros.control.link import CommandLink
 from hpt_ros.control.machine import Fault, Machine
 from hpt_ros.control.pace import Pace
@@ -51,7 +51,7 @@ class Guards:
             {stream.name: stream.rate_hz for stream in streams},
             [stream.name for stream in streams if stream.holds],
         )
-        self.frozen = FrozenPictures(config.watchdog)
+        self.frozen = FrozenImages(config.watchdog)
         self.tracking = Tracking(config.tracking, names, step, turns=turns, ahead_ns=ahead_ns)
         self.plausible = Plausibility(names, velocity, step, turns)
         self.deadman = Deadman(config.deadman)
@@ -75,7 +75,7 @@ class Guards:
         self.watchdog.unseen = "has not come since the clock was set"
 
     def cleared(self) -> None:
-        """An operator has looked: a camera that repeats its picture at rest must not keep the robot for ever."""
+        """An operator has looked: a camera that repeats its image at rest must not keep the robot for ever."""
         self.frozen.reset()
         self.tracking.reset()
 

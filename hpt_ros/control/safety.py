@@ -243,7 +243,7 @@ class SafetyFilter:
         )
 
     def brake(self) -> Output:
-        """The next command on the shortest way to rest; at rest, the last command again, bit for bit."""
+        """The next command on the shortest path to rest; at rest, the last command again, bit for bit."""
         last = self._pose()
         low, high = self._interval(last)
         velocity = self._velocity - np.clip(self._velocity, -self._step_v, self._step_v)
@@ -253,7 +253,7 @@ class SafetyFilter:
         position = np.clip(last + velocity * self.dt_s, self.limits.lower, self.limits.upper)
         return self._send(position, velocity, velocity)
 
-    def way_to_rest(self) -> Vector:
+    def path_to_rest(self) -> Vector:
         """The commands that `brake` would make from here on, up to the first that stands still, (n, dim), n >= 1."""
         last = self._pose()
         count = int(np.ceil((np.abs(self._velocity) / self._step_v).max(initial=0.0) - TOLERANCE))

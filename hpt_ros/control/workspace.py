@@ -40,7 +40,7 @@ HALVINGS = 5  # of the way between braking and what was asked for: a part in 32
 
 
 class Workspace:
-    """Says whether a command, and the way to rest from it, stays inside.
+    """Says whether a command, and the path to rest from it, stays inside.
 
     A robot that is outside may move as long as it does not go further out, so that it can be brought back.
     """
@@ -91,7 +91,7 @@ class Workspace:
             velocity: from the last command to it.
         """
         permitted = self.outside(now) + ROUNDING_M
-        for pose in self._way_to_rest(position, velocity):
+        for pose in self._path_to_rest(position, velocity):
             excess = self.outside(pose) - permitted
             worst = int(np.argmax(excess))
             if excess[worst] > 0.0:
@@ -99,7 +99,7 @@ class Workspace:
                 return Refusal(Why.WORKSPACE, self.links[worst], float(excess[worst]), problem=problem)
         return None
 
-    def _way_to_rest(self, position: Vector, velocity: Vector) -> list[Vector]:
+    def _path_to_rest(self, position: Vector, velocity: Vector) -> list[Vector]:
         """The command and those that `SafetyFilter.brake` would make of it, period by period."""
         way = [position]
         while velocity.any():

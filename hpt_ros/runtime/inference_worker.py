@@ -24,9 +24,9 @@ LONGEST_FAILURE = 300  # characters of what a policy raised
 class Marks:
     """When a request's observation got where, steady clock in ns; None where it is not known."""
 
-    arrival_ns: int | None = None  # its newest picture came
+    arrival_ns: int | None = None  # its newest image came
     due_ns: int | None = None  # its tick began to be resolved
-    ready_ns: int | None = None  # its tick was resolved: pictures are decoded
+    ready_ns: int | None = None  # its tick was resolved: images are decoded
     submitted_ns: int | None = None  # its arrays were with the worker
 
 

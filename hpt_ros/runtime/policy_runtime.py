@@ -290,7 +290,7 @@ class PolicyRuntime:
         return {**self.controller.counters, **self.counters}
 
     def message(self, stream: Stream, message: Any, arrival_ns: int) -> Refusal | None:
-        """Take a message of a stream. Pictures and point clouds are decoded elsewhere; this never waits for that.
+        """Take a message of a stream. Images and point clouds are decoded elsewhere; this never waits for that.
 
         Args:
             stream: of the embodiment.
@@ -300,7 +300,7 @@ class PolicyRuntime:
         Returns:
             Why it cannot be used; None if it was taken, or if it may be stamped by the clock as it was
             before a jump, and is not. Its stream then gets no fresher. What is wrong
-            inside of a picture or a point cloud is said by a later `step`.
+            inside of an image or a point cloud is said by a later `step`.
         """
         if not stream.kind.holds and self.to_control(arrival_ns) < self._unclear_until_ns:
             self.observations.lost(stream)

@@ -23,7 +23,7 @@ from hpt_ros.control import (
     TrackingConfig,
     WatchdogConfig,
 )
-from hpt_ros.control.frozen import FrozenPictures
+from hpt_ros.control.frozen import FrozenImages
 from hpt_ros.control.refusals import Why
 from hpt_ros.control.tracking import Tracking
 
@@ -264,14 +264,14 @@ def test_when_a_fault_of_a_still_picture_is_cleared_expect_motion_possible():
 
 
 def test_when_nothing_moves_expect_the_same_picture_permitted_for_ever():
-    guard = FrozenPictures(WatchdogConfig())
+    guard = FrozenImages(WatchdogConfig())
     for _ in range(1000):
         guard.saw("camera", np.zeros((2, 2, 3), np.uint8), np.zeros(2))
     assert guard.frozen() == {}
 
 
 def test_when_frozen_repeats_is_zero_expect_never_frozen():
-    guard = FrozenPictures(WatchdogConfig(frozen_repeats=0))
+    guard = FrozenImages(WatchdogConfig(frozen_repeats=0))
     for step in range(100):
         guard.saw("camera", np.zeros((2, 2, 3), np.uint8), np.full(2, 0.1 * step))
     assert guard.frozen() == {}
@@ -279,7 +279,7 @@ def test_when_frozen_repeats_is_zero_expect_never_frozen():
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(-1, 1)), max_size=60))
 def test_frozen_is_more_repeats_and_more_travel_than_permitted(happenings):
-    guard = FrozenPictures(WatchdogConfig(frozen_repeats=2, frozen_travel=0.1))
+    guard = FrozenImages(WatchdogConfig(frozen_repeats=2, frozen_travel=0.1))
     poses: list[float] = []
     last = None
     for pixel, pose in happenings:
