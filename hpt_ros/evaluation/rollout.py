@@ -263,7 +263,7 @@ class Rollout:
             progress=outcome.progress,
             duration_s=(now_ns - start_ns) / NS_PER_S,
             detail=outcome.detail,
-            fault=runtime.controller.reason if state is State.FAULT else "",
+            fault=str(runtime.controller.reason) if state is State.FAULT else "",
             holds=holds,
             counters=runtime.all_counters(),
             refused=refused,

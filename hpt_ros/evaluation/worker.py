@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hpt_ros.errors import Refusal
 from hpt_ros.policies.protocol import ChunkPolicy, Observation
 from hpt_ros.runtime.inference_worker import Request, Result, infer
 
@@ -51,9 +52,9 @@ class LockStepWorker:
         result, self._result = self._result, None
         return result
 
-    def take_failure(self) -> str:
-        """Return nothing: nothing is encoded ahead."""
-        return ""
+    def take_failure(self) -> Refusal | None:
+        """Return None: nothing is encoded ahead."""
+        return None
 
     @property
     def idle(self) -> bool:

@@ -9,8 +9,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from control_rig import DT_S, Rig
+from support.refused import saying
 
 from hpt_ros.control import TRANSITIONS, ControlConfig, Event, Fault, SafetyConfig, State
+from hpt_ros.control.refusals import Why
 
 # Of the node alone, which makes the controller and lets go of it.
 OF_THE_NODE = {(State.UNCONFIGURED, Event.CONFIGURE), (State.INACTIVE, Event.CLEANUP)}
@@ -56,20 +58,20 @@ def latched() -> Rig:
 
 def two_failures(rig: Rig) -> None:
     for _ in range(2):
-        rig.controller.inference_error("out of cheese")
+        rig.controller.inference_error(saying("out of cheese", Why.INFERENCE))
 
 
 def a_chunk(rig: Rig) -> None:
     rig.base = rig.measured()
     rig.tick(10)
-    assert rig.chunk() == ""
+    assert rig.chunk() is None
     rig.tick(10)
 
 
 def a_far_chunk(rig: Rig) -> None:
     rig.pose = rig.measured() + 0.9
     rig.tick()
-    assert rig.controller.chunk(rig.now, DT_S, np.tile(rig.pose, (16, 1)), rig.now) == ""
+    assert rig.controller.chunk(rig.now, DT_S, np.tile(rig.pose, (16, 1)), rig.now) is None
     rig.tick()
 
 
@@ -89,7 +91,7 @@ DO: dict[Event, Callable[[Rig], object]] = {
     Event.READY: a_chunk,
     Event.STALE: silence,
     Event.EXHAUSTED: lambda rig: rig.tick(160),
-    Event.CLOCK_JUMP: lambda rig: rig.controller.clock_jumped("the clock was set"),
+    Event.CLOCK_JUMP: lambda rig: rig.controller.clock_jumped(saying("the clock was set", Why.WENT_BACK)),
     Event.PAUSE: lambda rig: rig.controller.disable(),
     Event.AWAY: a_far_chunk,
     Event.HOLD_TIMEOUT: lambda rig: rig.tick(110),

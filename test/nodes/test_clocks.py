@@ -70,4 +70,4 @@ def test_when_simulated_time_goes_back_and_forward_between_two_readings_expect_a
         instant = clock.now()
         assert instant.jump == "simulated time went back by 1.000 s and forward again"
         assert instant.ros_ns == 100_010_000_000
-        assert clock.now().jump == ""
+        assert clock.now().jump is None

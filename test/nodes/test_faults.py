@@ -49,7 +49,7 @@ def until_rest(rig: Rig) -> None:
 def latched(rig: Rig) -> str:
     assert rig.node is not None
     assert rig.node.runtime is not None
-    return rig.node.runtime.controller.latched
+    return str(rig.node.runtime.controller.latched)
 
 
 def test_when_joint_states_stop_while_moving_expect_rest_within_limits_and_a_fault(rig):
