@@ -8,7 +8,6 @@ sends what it returns. Nothing here reads a clock, sleeps or talks to anybody.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -19,7 +18,6 @@ from hpt_ros.control.chunk import NS_PER_S, Chunk, Vector
 from hpt_ros.control.chunk_intake import ChunkIntake
 from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.guards import Guards
-from hpt_ros.control.holding import Missing
 from hpt_ros.control.link import CommandTopic
 from hpt_ros.control.machine import Fault, Machine
 from hpt_ros.control.motion import Motion
@@ -28,6 +26,7 @@ from hpt_ros.control.safety import Limits
 from hpt_ros.control.session import Command, Session, StreamRate
 from hpt_ros.control.snapshot import Snapshot, take_snapshot
 from hpt_ros.control.state_machine import Event, State
+from hpt_ros.control.stepping import Stepper
 from hpt_ros.control.workspace import Kinematics
 from hpt_ros.errors import Refusal
 
@@ -90,6 +89,7 @@ class Controller:
         self._intake = ChunkIntake(
             self._machine, motion, config.safety.max_refused, config.safety.max_exhausted
         )
+        self._stepper = Stepper(self._machine, motion, self.guards, self._intake, config)
 
     @property
     def state(self) -> State:
@@ -302,23 +302,7 @@ class Controller:
             self.guards.deadman.reset()
             self.clock_jumped(Refusal(Why.WENT_BACK, "control time", problem="went back"))
         self.session.last_now_ns = now_ns
-        if self.plan.known:
-            # While the robot's controller comes to where motion begins, nothing moves that could brake.
-            arrives = self._motion.arrives(now_ns)
-            self.session.margin_s = math.nan if arrives else (self.plan.fixed_until_ns - now_ns) / NS_PER_S
-            self.session.counters["command_gaps"] += self.plan.catch_up(now_ns) > 0
-        self.plan.stretch(self._motion.label_pace)  # what was sent before it is as it was
-        self.guards.watch(self._machine, self._motion.pace, now_ns)
-        if self.state in (State.WAITING, State.HOLDING):
-            self._try_to_run(now_ns)
-        while self.plan.known and self.plan.due(now_ns):
-            self._motion.advance()
-            if not (self.state is State.RUNNING and self._run()):
-                self.filter.brake()
-            self.plan.extend()
-        if self.state is State.HOLDING:
-            self._check_hold(now_ns)
-        return self._command(now_ns)
+        return self._stepper.step(now_ns)
 
     @property
     def at_rest(self) -> bool:
@@ -404,76 +388,3 @@ class Controller:
         self.guards.reset()
         self._motion.beginning.stillness.reset()
         self._machine.session = Session()
-
-    def _check_hold(self, now_ns: int) -> None:
-        """Latch when one cause has held the robot for too long; the reason is what is missing now."""
-        missing, longest_s = self.session.missing, self.config.safety.hold_timeout_s
-        if missing is not None and self.session.hold_times.add(missing.cause, now_ns) > longest_s * NS_PER_S:
-            problem = f"for more than {longest_s:g} s: {missing.held}"
-            too_long = Refusal(Why.HELD, "held", missing.held, problem=problem)
-            self._machine.event(Event.HOLD_TIMEOUT, too_long, Fault.HELD)
-
-    def _try_to_run(self, now_ns: int) -> None:
-        """Go to RUNNING if everything is there; otherwise note what is missing."""
-        guards, session = self.guards, self.session
-        braking = not self.plan.at_rest and self.plan.known
-        session.missing = session.find_missing(
-            self._motion.target_ns(now_ns),
-            guards.link.unheard,
-            guards.deadman.released(now_ns) or self._motion.pace.stopped,
-            braking=braking and self.state is State.WAITING,
-        )
-        chunk, measured = session.pending, session.measured
-        if session.missing is not None or chunk is None or measured is None:
-            return
-        held = self.state is State.HOLDING
-        started = self._motion.start(chunk, measured, now_ns, guards.tracking, held=held)
-        if isinstance(started, Missing):
-            session.missing = started
-            if held and not braking:
-                # What held it is over. It may go on by itself when the policy comes near, or a person moves the robot.
-                self._machine.event(Event.AWAY, started.held)
-                session.pending = chunk
-            return
-        self._machine.event(Event.READY)
-        session.counters["late_actions_dropped"] += started
-        session.pending, session.unused, session.taken = None, chunk, chunk
-
-    def _run(self) -> bool:
-        """Let the policy make the next command; False if the robot is to brake instead."""
-        output, session = self._motion.follow(), self.session
-        if output is None:
-            self._intake.exhausted()
-            return False
-        if isinstance(output, Refusal):
-            self._intake.refused(output)
-            return False
-        session.limited(output)
-        session.counters["workspace_stops"] += self.filter.blocked is not None and session.blocked is None
-        session.blocked = self.filter.blocked
-        session.used, session.unused = session.unused or session.used, None
-        return True
-
-    def _command(self, now_ns: int) -> Command | None:
-        """What is sent now. HOLDING repeats the pose; WAITING and FAULT send nothing once at rest.
-
-        So that a person can move the robot by other means after a fault, and a controller with a timeout does not let
-        go while the policy is expected back.
-        """
-        session = self.session
-        if not self.plan.known or (self._motion.stood and self.state not in (State.RUNNING, State.HOLDING)):
-            session.sent_ns = None
-            self.guards.tracking.reset()
-            return None
-        if session.sent_ns is not None and now_ns - session.sent_ns < self.period_ns // 2:
-            return None  # the timer came twice
-        time_ns, curve = now_ns + self._motion.ahead_ns, self.plan.curve()
-        here = curve.at(time_ns)
-        self._motion.stood = self.plan.at_rest and self.plan.rest_ns <= time_ns
-        command = Command(
-            time_ns, here.position, here.velocity, curve, now_ns, session.used, self._motion.label_pace
-        )
-        session.used, session.sent_ns = None, now_ns
-        session.counters["commands_sent"] += 1
-        self.guards.tracking.commanded(time_ns, here.position)
-        return command

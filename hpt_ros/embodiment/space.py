@@ -163,6 +163,10 @@ class ActionSpace:
             ahead[part.control] = part.output.latency_s - least
         return ahead
 
+    def ahead_ns(self, part: OutputSlice) -> int:
+        """Return how much later than a command an output is due."""
+        return round(float(self.ahead_s[part.control.start]) * 1e9)
+
     # --- measured states -------------------------------------------------------------------------------------------
 
     def joint_indices(self) -> NDArray[np.intp]:

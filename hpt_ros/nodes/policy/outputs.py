@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from hpt_ros.control import Command
-from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.plan import PAST_NS
 from hpt_ros.embodiment import Embodiment, Output
 from hpt_ros.embodiment.kinds import BASE_VELOCITY, JOINT_POSITION, JOINT_VELOCITY
@@ -141,9 +140,8 @@ def make_senders(
 
 
 def _sender(robot: Embodiment, part: OutputSlice, stamp_zero: bool) -> Sender:
-    ahead_ns = round(float(robot.space.ahead_s[part.control.start]) * NS_PER_S)
     kind = installed_interface(part.output.type, f"embodiment {robot.name!r}, output {part.output.name!r},")
-    return Sender(part.output, part.control, ahead_ns, kind, stamp_zero)
+    return Sender(part.output, part.control, robot.space.ahead_ns(part), kind, stamp_zero)
 
 
 def _joint_sender(robot: Embodiment, topic: str, type_: str) -> Sender:
