@@ -188,7 +188,7 @@ def test_without_a_server_the_robot_waits_and_says_which_action_and_goes_on_when
             with node.lock:
                 return node.reason(node.now_ns)
 
-        wait_for(lambda: why().code is Code.ACTION_SERVER, "the reason")
+        wait_for(lambda: why() is not None and why().code is Code.ACTION_SERVER, "the reason")
         assert "/fr3_gripper/gripper_action" in why().text
         assert node.state is State.WAITING
         hand.serve()

@@ -82,7 +82,7 @@ def robot_of(**changes: Any) -> LoadedPolicy:
             "stream_wrong_type",
             ("is published as sensor_msgs/msg/Image, expected sensor_msgs/msg/CompressedImage",),
         ),
-        ({"qos": "reliable"}, "stream_wrong_qos", ("is published as best effort, but reliable was expected",)),
+        ({"qos": "reliable"}, "stream_wrong_qos", ("is published as best effort, expected reliable",)),
     ],
 )  # fmt: skip
 def test_when_a_stream_is_not_published_as_described_expect_what_to_correct(rig, capfd, changes, code, words):
