@@ -13,6 +13,7 @@ from support.refused import saying
 
 from hpt_ros.control import TRANSITIONS, ControlConfig, Event, Fault, SafetyConfig, State
 from hpt_ros.control.refusals import Why
+from hpt_ros.errors import Refusal
 
 # Of the node alone, which makes the controller and lets go of it.
 OF_THE_NODE = {(State.UNCONFIGURED, Event.CONFIGURE), (State.INACTIVE, Event.CLEANUP)}
@@ -111,7 +112,7 @@ def test_when_it_happens_expect_the_next_state_commands_within_limits_and_a_reas
     machine = rig.controller._machine
     told = machine.event
 
-    def noted(what: Event, reason: str = "", fault: Fault | None = None) -> None:
+    def noted(what: Event, reason: Refusal | None = None, fault: Fault | None = None) -> None:
         if (rig.state(), what) in TRANSITIONS:
             seen.append((rig.state(), what))
         told(what, reason, fault)
