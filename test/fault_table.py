@@ -97,10 +97,6 @@ def _second_states(rig: Rig) -> None:
     rig.composition.add(SecondStates(rig.composition.context, HOME + 1.0))
 
 
-def _second_clock(rig: Rig) -> None:
-    rig.composition.add(SimulatedClock(rig.composition.context, "bag_player"))
-
-
 FAULTS = (
     Fault("a camera dies", _set("robot", camera_on=False)),
     Fault("a camera repeats its picture", _set("robot", same_picture=True)),
@@ -123,7 +119,6 @@ FAULTS = (
     Fault("the robot is blocked", _set("robot", follows=False)),
     Fault("somebody else commands it too", _second_commander),
     Fault("its controller ends", _controller_ends),
-    Fault("two nodes publish /clock", _second_clock, {"use_sim_time": True}),
     Fault("an operator stops it", lambda rig: rig.node and rig.node.stop("an operator stopped it")),
 )
 
@@ -153,9 +148,6 @@ def line(name: str, sent: list[Sent], injected_ns: int, reason: str) -> str:
 def row(fault: Fault) -> str:
     """The line of a fault in one process; the robot lags behind its commands."""
     with policy_rig() as rig:
-        if fault.values.get("use_sim_time"):
-            rig.robot.set_parameters([Parameter("use_sim_time", value=True)])
-            rig.composition.add(SimulatedClock(rig.composition.context))
         node = rig.start(**fault.values)
         rig.until_moving()
         injected_ns = node.now_ns
@@ -185,6 +177,21 @@ def slow_subscriber() -> str:
         assert node.state is State.RUNNING
     words = f"it does not stop: the robot got {len(sent)} of {given} commands sent meanwhile"
     return f"| a subscriber of the commands is slow | - | - | {len(sent)} | {used(sent)} | {words} |"
+
+
+def two_clocks() -> str:
+    """The line of two nodes that publish simulated time, between which no command's due time says how long it took."""
+    with policy_rig() as rig:
+        rig.robot.set_parameters([Parameter("use_sim_time", value=True)])
+        rig.composition.add(SimulatedClock(rig.composition.context))
+        node = rig.start(use_sim_time=True)
+        rig.until_moving()
+        rig.composition.add(SimulatedClock(rig.composition.context, "bag_player"))
+        rig.until(State.FAULT)
+        wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+        assert node.runtime is not None
+        reason = str(node.runtime.controller.latched)
+    return f"| two nodes publish /clock | - | - | - | - | {_short(reason)} |"
 
 
 def nan_weights() -> str:
@@ -226,7 +233,7 @@ def _short(reason: str) -> str:
 def rows() -> Iterator[str]:
     """All lines, one fault after the other."""
     yield from map(row, FAULTS)
-    for special in (cut_link, nan_weights, slow_subscriber, *process_faults.rows(used)):
+    for special in (cut_link, two_clocks, nan_weights, slow_subscriber, *process_faults.rows(used)):
         yield special()
 
 
