@@ -186,7 +186,7 @@ def two_clocks() -> str:
         rig.composition.add(SimulatedClock(rig.composition.context))
         node = rig.start(use_sim_time=True)
         rig.until_moving()
-        rig.composition.add(SimulatedClock(rig.composition.context, "bag_player"))
+        rig.composition.add(SimulatedClock(rig.composition.context, "bag_replay"))
         rig.until(State.FAULT)
         wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
         assert node.runtime is not None
