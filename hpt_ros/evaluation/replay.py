@@ -197,15 +197,15 @@ def replay(recording: Recording, loaded: LoadedPolicy, config: ReplayConfig | No
             refused |= {f"{name}: {why}": None for name, why in step.complaints}
             if step.command is not None:
                 sent.append(step.command)
-            if step.result is not None and step.result.values is not None and not step.problem:
+            if step.result is not None and step.result.values is not None and step.problem is None:
                 taken.append((now_ns, step.result.request.observation.stamp_ns, step.result.values))
             before, state = state, runtime.controller.state
             if coming is not None:  # that nothing comes after the end is no hold
                 holds += before is State.RUNNING and state is not State.RUNNING
                 running, steps = running + (state is State.RUNNING), steps + 1
                 missing = runtime.controller.snapshot(now_ns).missing if not running else None
-                waited = missing.text if missing is not None else waited
-            fault = fault or (runtime.controller.reason if state is State.FAULT else "")
+                waited = str(missing.wanted) if missing is not None else waited
+            fault = fault or (str(runtime.controller.reason) if state is State.FAULT else "")
             tick = runtime.observations.window.latest
             if tick is not None and tick.index not in ticks and tick.index in recording.actions:
                 ticks[tick.index] = tick.stamp_ns
