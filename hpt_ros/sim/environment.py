@@ -8,7 +8,7 @@ topics, with the fields that ROS messages have. So the code that reads a robot r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,7 +18,8 @@ import numpy.typing as npt
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.registry import Registry, load_location
 from hpt_ros.sim.messages import Sample
-from hpt_ros.sim.suites.metaworld.tasks import INSTRUCTIONS
+from hpt_ros.sim.suites.fetch import tasks as fetch
+from hpt_ros.sim.suites.metaworld import tasks as metaworld
 from hpt_ros.sim.transport import PERFECT, Transport
 
 
@@ -149,14 +150,11 @@ class EnvironmentKind:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-_METAWORLD = [
-    EnvironmentKind(
-        f"metaworld/{task}",
-        "hpt_ros.sim.suites.metaworld.environment:MetaWorldEnvironment",
-        {"task": task},
-    )
-    for task in INSTRUCTIONS
-]
+def _suite(suite: str, class_: str, tasks: Iterable[str]) -> list[EnvironmentKind]:
+    """Describe the tasks of `hpt_ros.sim.suites`."""
+    location = f"hpt_ros.sim.suites.{suite}.environment:{class_}"
+    return [EnvironmentKind(f"{suite}/{task}", location, {"task": task}) for task in tasks]
+
 
 ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
     "environment",
@@ -166,7 +164,8 @@ ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
         kind.name: kind
         for kind in (
             EnvironmentKind("feed_dog", "hpt_ros.sim.tasks.feed_dog.environment:FeedDogEnvironment"),
-            *_METAWORLD,
+            *_suite("metaworld", "MetaWorldEnvironment", metaworld.INSTRUCTIONS),
+            *_suite("fetch", "FetchEnvironment", fetch.INSTRUCTIONS),
         )
     },
 )
