@@ -59,7 +59,7 @@ def test_passing_the_goal_is_no_success_and_staying_is():
         made.reset(0)
         np.testing.assert_allclose(made.data.site("target0").xpos, made.goal_m, atol=1e-9)
         made._fetch.goal = made.grip_m
-        made.advance(made.now_ns + 4 * made._step_ns)
+        made.advance(made.now_ns + 12 * made._step_ns)
         assert not made.outcome().success
         made.advance(made.now_ns + made._step_ns)
         assert made.outcome().success
