@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hpt_ros.runtime.policy_config import PolicyChoice
 
 EXPERT = "expert"
+DEFAULT = "feed_dog"
 SAVE_EVERY = 10  # episodes
 
 
@@ -31,7 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="POLICY",
         help="checkpoint folder, the name of a shipped one, or a policy for any robot: hold, random, expert",
     )
-    parser.add_argument("--env", default="feed_dog", metavar="NAME", help="environment (default: feed_dog)")
+    parser.add_argument(
+        "--env",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="environments, or sets of them such as metaworld/hpt4 (default: feed_dog)",
+    )
     parser.add_argument("--episodes", type=int, default=100, metavar="N", help="scenes (default: 100)")
     parser.add_argument(
         "--seed", type=int, default=1000, metavar="N", help="of the first scene (default: 1000)"
@@ -40,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=0, metavar="N", help="processes (default: one for each core)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="parquet file of outcomes; an evaluation begun there goes on"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="parquet file of outcomes, of several environments a folder of those; an evaluation begun there goes on",
     )
     parser.add_argument(
         "--inference-s",
@@ -62,6 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Evaluate in one environment or several; returns 0."""
+    from hpt_ros.cli.eval_many import run_each
+    from hpt_ros.sim.environment_sets import environments_of
+
+    names = environments_of(args.env or [DEFAULT])
+    args.env = names[0]
+    return run_one(args) if len(names) == 1 else run_each(args, names, run_one)
+
+
+def run_one(args: argparse.Namespace) -> int:
     """Run the episodes and print the success ratio with its interval; returns 0."""
     from hpt_ros.cli.output import make_parent
     from hpt_ros.cli.terminal import Results, Terminal
