@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED, MOST_DISTURBANCE_RAD
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
             succeeded, failed = succeeded + sum(outcomes), failed + len(outcomes) - sum(outcomes)
         if args.dataset is not None:
             _convert(folder, args, terminal)
-    where = f"{succeeded + failed} bags in {folder}" if args.out else f"dataset {args.dataset}"
+    where = f"{counted(succeeded + failed, 'bag')} in {folder}" if args.out else f"dataset {args.dataset}"
     Results().print(
         f"{where}: {succeeded} successes, {failed} failures, which "
         + ("conversion leaves out" if args.out else "are left out"),
