@@ -20,6 +20,7 @@ from hpt_ros.registry import Registry, load_location
 from hpt_ros.sim.messages import Sample
 from hpt_ros.sim.suites.fetch import tasks as fetch
 from hpt_ros.sim.suites.metaworld import tasks as metaworld
+from hpt_ros.sim.suites.so101 import tasks as so101
 from hpt_ros.sim.transport import PERFECT, Transport
 
 
@@ -166,6 +167,7 @@ ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
             EnvironmentKind("feed_dog", "hpt_ros.sim.tasks.feed_dog.environment:FeedDogEnvironment"),
             *_suite("metaworld", "MetaWorldEnvironment", metaworld.INSTRUCTIONS),
             *_suite("fetch", "FetchEnvironment", fetch.INSTRUCTIONS),
+            *_suite("so101", "So101Environment", so101.INSTRUCTIONS),
         )
     },
 )

@@ -11,11 +11,13 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.environment import ENVIRONMENTS
 from hpt_ros.sim.suites.fetch import tasks as fetch
 from hpt_ros.sim.suites.metaworld import tasks as metaworld
+from hpt_ros.sim.suites.so101 import tasks as so101
 
 SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "metaworld": tuple(f"metaworld/{task}" for task in metaworld.INSTRUCTIONS),
     "metaworld/hpt4": tuple(f"metaworld/{task}" for task in metaworld.HPT4),
     "metaworld/hpt20": tuple(f"metaworld/{task}" for task in metaworld.HPT20),
+    "so101": tuple(f"so101/{task}" for task in so101.INSTRUCTIONS),
     "fetch": tuple(f"fetch/{task}" for task in fetch.INSTRUCTIONS),
 }
 

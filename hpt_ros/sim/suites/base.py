@@ -87,6 +87,7 @@ class SuiteEnvironment(ABC):
         self._views, self._people = dict(views), people
         self._step_ns = round(step_s * NS_PER_S)
         self._tick_ns = round(NS_PER_S / self.embodiment.tick_hz)
+        self._unseen = images.lost >= 1.0
         self._transports = Transports({stream.topic: images for stream in self.embodiment.image_streams})
         self._cameras: Renderer | None = None
         self._video: tuple[tuple[int, int], Renderer] | None = None
@@ -147,7 +148,7 @@ class SuiteEnvironment(ABC):
             self._step()
             for topic, message in self._measured().items():
                 self._transports.send(topic, message, self._now_ns)
-            if self._now_ns % self._tick_ns == 0:
+            if self._now_ns % self._tick_ns == 0 and not self._unseen:
                 self._look()
         return self._transports.arrived(until_ns)
 
