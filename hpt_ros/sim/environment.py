@@ -18,6 +18,7 @@ import numpy.typing as npt
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.registry import Registry, load_location
 from hpt_ros.sim.messages import Sample
+from hpt_ros.sim.suites.aloha import tasks as aloha
 from hpt_ros.sim.suites.fetch import tasks as fetch
 from hpt_ros.sim.suites.metaworld import tasks as metaworld
 from hpt_ros.sim.suites.so101 import tasks as so101
@@ -168,6 +169,7 @@ ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
             *_suite("metaworld", "MetaWorldEnvironment", metaworld.INSTRUCTIONS),
             *_suite("fetch", "FetchEnvironment", fetch.INSTRUCTIONS),
             *_suite("so101", "So101Environment", so101.INSTRUCTIONS),
+            *_suite("aloha", "AlohaEnvironment", aloha.INSTRUCTIONS),
         )
     },
 )

@@ -9,6 +9,7 @@ from typing import Final
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.environment import ENVIRONMENTS
+from hpt_ros.sim.suites.aloha import tasks as aloha
 from hpt_ros.sim.suites.fetch import tasks as fetch
 from hpt_ros.sim.suites.metaworld import tasks as metaworld
 from hpt_ros.sim.suites.so101 import tasks as so101
@@ -18,6 +19,7 @@ SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "metaworld/hpt4": tuple(f"metaworld/{task}" for task in metaworld.HPT4),
     "metaworld/hpt20": tuple(f"metaworld/{task}" for task in metaworld.HPT20),
     "so101": tuple(f"so101/{task}" for task in so101.INSTRUCTIONS),
+    "aloha": tuple(f"aloha/{task}" for task in aloha.INSTRUCTIONS),
     "fetch": tuple(f"fetch/{task}" for task in fetch.INSTRUCTIONS),
 }
 

@@ -215,6 +215,7 @@ def mount_camera(
     axes = np.stack([right, np.cross(back, right), back], axis=1)
     index, quaternion = model.camera(camera).id, np.empty(4)
     mujoco.mju_mat2Quat(quaternion, axes.reshape(-1))
+    model.cam_mode[index] = int(mujoco.mjtCamLight.mjCAMLIGHT_FIXED)
     model.cam_bodyid[index], model.cam_pos[index], model.cam_quat[index] = model.body(body).id, at, quaternion
 
 
