@@ -109,16 +109,27 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _made_by(args: argparse.Namespace, names: Sequence[str], arm: Arm) -> dict[str, str]:
-    """Return what every demonstration depends on; how many there are may change."""
+    """Return what every demonstration depends on; how many there are may change.
+
+    Raises:
+        HptError: one dataset is to hold several robots.
+    """
     from importlib.metadata import version
 
     from hpt_ros.sim.environment import make_environment
 
-    versions = []
+    versions, robots = [], {}
     for name in names:
         environment = make_environment(name, disturbance_rad=args.disturbance_rad)
         versions.append(f"{name} {environment.version}")
+        robots[environment.embodiment.name] = name
         environment.close()
+    if args.dataset is not None and len(robots) > 1:
+        raise HptError(
+            Code.MISMATCH, "--dataset", ", ".join(sorted(robots)),
+            problem="was asked for environments of the robots {value}", expected="one robot in a dataset",
+            remedy=f"record {' and '.join(robots.values())} into a dataset each",
+        )  # fmt: skip
     return {
         "environments": ", ".join(versions),
         "MuJoCo": version("mujoco"),

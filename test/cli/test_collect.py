@@ -68,6 +68,12 @@ def test_a_dataset_at_once_is_what_conversion_makes_of_the_bags(tmp_path, fetch,
     assert "exists already" in capsys.readouterr().err
 
 
+def test_a_dataset_of_two_robots_is_refused_before_anything_is_recorded(tmp_path, fetch, capsys):
+    assert main(["collect", "feed_dog", "fetch/reach", "--dataset", str(tmp_path / "both"), *ALONE]) == 2
+    assert "one robot in a dataset" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_was_interrupted_goes_on_as_if_it_had_not_been(tmp_path, fetch, capsys):
     bags = tmp_path / "bags"
     assert main([*fetch, "--out", str(bags)]) == 0
