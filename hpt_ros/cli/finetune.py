@@ -121,7 +121,7 @@ def _run(args: argparse.Namespace) -> int:
         folder = Path(args.data[0]) if _is_dataset(args.data) else out / DATASET
         if not _is_dataset(args.data) and all_processes.first:
             _convert(args, robot, folder, report, resume=resume)
-        all_processes.wait()
+        all_processes.wait_for_first()
         dataset = open_dataset(folder, robot, cache_root=args.cache)
         if args.episodes:
             dataset = dataset.select(read_episode_list(args.episodes))

@@ -7,14 +7,14 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hpt_ros.evaluation.expert import ExpertRollout
 from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig, Runner
 from hpt_ros.policies.factory import load_baseline
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.environment import Environment, make_environment
-from hpt_ros.sim.transport import PERFECT, UNSEEN, Transport
+from hpt_ros.sim.transport import PERFECT, Transport
 
 Run = Callable[[Runner, int], Episode]
 
@@ -96,8 +96,6 @@ def evaluate(job: Job, seeds: Sequence[int], workers: int, run: Run = run_alone)
     Raises:
         HptError: policy or environment cannot be made, or do not fit.
     """
-    if job.expert and run is run_alone:
-        job = replace(job, images=UNSEEN)  # neither the expert nor a recorder looks at any
     if workers <= 1 or len(seeds) <= 1:
         evaluator = Evaluator(job)
         try:

@@ -26,7 +26,7 @@ from hpt_ros.evaluation.rollout import (
     motion_figures,
     send,
 )
-from hpt_ros.sim.environment import Environment, HasExpert, Outcome
+from hpt_ros.sim.environment import Environment, HasExpert, Outcome, Selects
 
 Floats = NDArray[np.float64]
 
@@ -119,6 +119,8 @@ class ExpertRollout:
             HptError: the environment cannot begin.
         """
         environment: Any = self.environment
+        if isinstance(environment, Selects):  # an expert itself reads no topic
+            environment.select(() if tap is None else self.robot.topics)
         environment.reset(seed)
         expert = environment.expert()
         period_ns = round(NS_PER_S / self.robot.action.rate_hz)

@@ -39,7 +39,6 @@ class Transport:
 
 
 PERFECT = Transport()
-UNSEEN = Transport(lost=1.0)  # an environment need not even make such messages
 
 
 class Transports:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
@@ -87,11 +87,11 @@ class SuiteEnvironment(ABC):
         self._views, self._people = dict(views), people
         self._step_ns = round(step_s * NS_PER_S)
         self._tick_ns = round(NS_PER_S / self.embodiment.tick_hz)
-        self._unseen = images.lost >= 1.0
         self._transports = Transports({stream.topic: images for stream in self.embodiment.image_streams})
         self._cameras: Renderer | None = None
         self._video: tuple[tuple[int, int], Renderer] | None = None
         self._now_ns = START_NS
+        self._selected: Collection[str] = self.embodiment.topics
         for view in (*views.values(), people):
             if view.fovy_deg is not None:
                 self.model.camera(view.camera).fovy[0] = view.fovy_deg
@@ -141,6 +141,10 @@ class SuiteEnvironment(ABC):
         self._begin(seed)
         self._transports.reset(seed)
 
+    def select(self, topics: Collection[str]) -> None:
+        """Render only the cameras whose topics are among these."""
+        self._selected = frozenset(topics)
+
     def advance(self, until_ns: int) -> list[Sample]:
         """Let time run in the benchmark's own steps; cameras send at every tick."""
         while self._now_ns + self._step_ns <= until_ns:
@@ -148,7 +152,7 @@ class SuiteEnvironment(ABC):
             self._step()
             for topic, message in self._measured().items():
                 self._transports.send(topic, message, self._now_ns)
-            if self._now_ns % self._tick_ns == 0 and not self._unseen:
+            if self._now_ns % self._tick_ns == 0:
                 self._look()
         return self._transports.arrived(until_ns)
 
@@ -170,6 +174,8 @@ class SuiteEnvironment(ABC):
 
     def _look(self) -> None:
         for stream in self.embodiment.image_streams:
+            if stream.topic not in self._selected:
+                continue
             assert stream.image is not None  # the views are of one size
             if self._cameras is None:
                 self._cameras = Renderer(self, stream.image.height, stream.image.width)

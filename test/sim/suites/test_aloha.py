@@ -14,7 +14,6 @@ from hpt_ros.extras import MissingExtraError
 from hpt_ros.sim.messages import Message
 from hpt_ros.sim.suites.aloha.environment import COMMANDS, AlohaEnvironment
 from hpt_ros.sim.suites.aloha.expert import DOWN_RAD, TIP_M, Arm, rotation
-from hpt_ros.sim.transport import UNSEEN
 
 pytest.importorskip("gym_aloha", reason="the extra suites is not installed")
 
@@ -28,7 +27,9 @@ def environment():
 
 @pytest.fixture
 def unseen():
-    return AlohaEnvironment(task="transfer-cube", images=UNSEEN)
+    made = AlohaEnvironment(task="transfer-cube")
+    made.select(())
+    return made
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from hpt_ros.sim.environment import make_environment
 from hpt_ros.sim.messages import Message, stamped
 from hpt_ros.sim.suites.fetch.environment import FetchEnvironment
 from hpt_ros.sim.suites.hand import GRIPPER, HAND
-from hpt_ros.sim.transport import UNSEEN
 
 pytest.importorskip("gymnasium_robotics", reason="the extra suites is not installed")
 
@@ -77,7 +76,8 @@ def test_without_the_package_one_sentence_names_what_installs_it(monkeypatch):
 
 
 def test_images_that_nobody_sees_are_not_drawn():
-    made = FetchEnvironment(task="reach", images=UNSEEN)
+    made = FetchEnvironment(task="reach")
+    made.select(["hand_pose", "joint_states"])
     made.reset(0)
     samples = made.advance(made.now_ns + 200_000_000)
     assert {item.topic for item in samples} == {"hand_pose", "joint_states"}

