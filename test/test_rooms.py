@@ -24,6 +24,7 @@ LEAVES = frozenset(
         f"hpt_ros.{leaf}"
         for leaf in (
             "angles",
+            "atomic",
             "devices",
             "errors",
             "extras",
@@ -48,8 +49,8 @@ _ALL_ROOMS = frozenset(
     [
         f"hpt_ros.{room}"
         for room in (
-            "modalities embodiment observation dataset model learning control policies runtime sim evaluation "
-            "teleoperation nodes cli".split()
+            "modalities embodiment observation dataset model learning control policies runtime sim evaluation nodes "
+            "cli".split()
         )
     ]
     + ["rosbag_tools"]
@@ -64,7 +65,16 @@ ALLOWED: dict[str, frozenset[str]] = {
     "hpt_ros.observation": frozenset({"av", "cv2", "numpy", "hpt_ros.embodiment", "hpt_ros.modalities"}),
     # observation: what is imported is decoded as messages are; the last line: optional extras
     "hpt_ros.dataset": frozenset(
-        {"av", "numpy", "pyarrow", "yaml", "hpt_ros.embodiment", "hpt_ros.modalities", "hpt_ros.observation"}
+        {
+            "av",
+            "cv2",
+            "numpy",
+            "pyarrow",
+            "yaml",
+            "hpt_ros.embodiment",
+            "hpt_ros.modalities",
+            "hpt_ros.observation",
+        }
     )
     | frozenset({"google.protobuf", "google_crc32c", "h5py", "imagecodecs.numcodecs", "zarr"}),
     # huggingface_hub: published weights at hf://user/repo; the second line: optional extras
@@ -97,10 +107,6 @@ ALLOWED: dict[str, frozenset[str]] = {
     "hpt_ros.evaluation": frozenset(
         {"numpy", "pyarrow", "scipy", "hpt_ros.control", "hpt_ros.embodiment", "hpt_ros.policies"}
         | {"hpt_ros.runtime", "hpt_ros.sim"}
-    ),
-    "hpt_ros.teleoperation": frozenset(
-        {"numpy"}
-        | {f"hpt_ros.{room}" for room in "embodiment observation control runtime sim evaluation".split()}
     ),
     "rosbag_tools": frozenset(
         {"av", "numpy", "pyarrow", "rosbags", "yaml"}
