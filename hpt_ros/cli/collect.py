@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpt_ros.cli.eval import add_variation
 from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED, MOST_DISTURBANCE_RAD
 
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="standard deviation of smooth offsets between commanded and executed joint targets, so that recoveries "
         "are in the data (default: 0)",
     )
+    add_variation(parser)
     parser.add_argument("--time-limit-s", type=float, metavar="S", help="instead of the environment's")
     parser.add_argument(
         "--workers", type=int, default=0, metavar="N", help="processes (default: one for each core)"
@@ -116,11 +118,14 @@ def _made_by(args: argparse.Namespace, names: Sequence[str], arm: Arm) -> dict[s
     """
     from importlib.metadata import version
 
+    from hpt_ros.cli.eval import variation_of
     from hpt_ros.sim.environment import make_environment
 
-    versions, robots = [], {}
+    versions, variations, robots = [], [], {}
     for name in names:
-        environment = make_environment(name, disturbance_rad=args.disturbance_rad)
+        variation = variation_of(args, name)
+        environment = make_environment(name, disturbance_rad=args.disturbance_rad, variation=variation)
+        variations.append(str(variation))
         versions.append(f"{name} {environment.version}")
         robots[environment.embodiment.name] = name
         environment.close()
@@ -133,6 +138,7 @@ def _made_by(args: argparse.Namespace, names: Sequence[str], arm: Arm) -> dict[s
     return {
         "environments": ", ".join(versions),
         "MuJoCo": version("mujoco"),
+        "variation": ", ".join(variations),
         "policy": f"{arm.name} {arm.sha256}".strip(),
         "first seed": str(args.seed),
         "disturbance": f"{args.disturbance_rad:g} rad",
@@ -145,12 +151,16 @@ def _collect(
 ) -> list[bool]:
     """Record one environment, or go on with it; returns the outcome of each of its bags."""
     from hpt_ros.cli.collection import open_seeds, record
+    from hpt_ros.cli.eval import variation_of
     from hpt_ros.evaluation.evaluate import Job, evaluate
     from hpt_ros.evaluation.rollout import RolloutConfig
 
     # An inference of an expert takes no time; a checkpoint demonstrates at its best as well.
     config = RolloutConfig(inference_s=0.0, time_limit_s=args.time_limit_s)
-    job = Job(name, arm.choice, arm.expert, config=config, disturbance_rad=args.disturbance_rad)
+    job = Job(
+        name, arm.choice, arm.expert, variation=variation_of(args, name), config=config,
+        disturbance_rad=args.disturbance_rad,
+    )  # fmt: skip
     run_one = partial(record, folder=collection.folder, operator=arm.name)
     label, workers = f"recording {name}", args.workers or os.cpu_count() or 1
     known = collection.recorded(name)
