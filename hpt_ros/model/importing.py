@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hpt_ros.atomic import new_folder
 from hpt_ros.errors import Code
 from hpt_ros.modalities import IMAGE, LANGUAGE, STATE
 from hpt_ros.model.config import PolicyConfig, TrunkConfig
@@ -49,7 +50,6 @@ from hpt_ros.model.weights import (
     trunk_metadata,
     trunk_tensors,
 )
-from hpt_ros.model.writing import new_folder
 
 TRUNK_OUT = "trunk.safetensors"
 CARD_OUT = "card.md"
