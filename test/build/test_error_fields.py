@@ -20,6 +20,13 @@ CONVERTED = (
     "hpt_ros/embodiment",
     "hpt_ros/evaluation",
     "hpt_ros/extras.py",
+    *(
+        f"hpt_ros/learning/{name}.py"
+        for name in (
+            "augment batches cache card distributed divergence evaluation interrupt loader metrics mixture optimiser "
+            "reporter run_folder samples sharded source state statistics train".split()
+        )
+    ),
     "hpt_ros/modalities",
     "hpt_ros/model",
     "hpt_ros/nodes",
