@@ -77,7 +77,6 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.collection import Collection
     from hpt_ros.cli.eval import check_counts, policy_of
     from hpt_ros.cli.terminal import Results, Terminal
-    from hpt_ros.dataset.errors import DatasetExistsError
     from hpt_ros.sim.environment_sets import environments_of
 
     check_counts(args)
@@ -89,7 +88,10 @@ def run(args: argparse.Namespace) -> int:
     names = environments_of(args.env)
     arm = policy_of(args.policy)
     if args.dataset is not None and os.path.lexists(args.dataset):
-        raise DatasetExistsError(f"the folder {str(args.dataset)!r} exists already; give another --dataset")
+        raise HptError(
+            Code.EXISTS, "--dataset", str(args.dataset), problem="is {value}, which exists already",
+            remedy="give another place",
+        )  # fmt: skip
     folder = args.out or args.dataset.with_name(f".{args.dataset.name}.bags")
     collection = Collection(folder, _made_by(args, names, arm))
     collection.begin()
