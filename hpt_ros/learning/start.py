@@ -21,6 +21,7 @@ from hpt_ros.model import (
     Policy,
     PolicyConfig,
     Statistics,
+    efficientnet,
     load_checkpoint,
     load_image_encoder,
     load_trunk,
@@ -66,6 +67,14 @@ def completed(recipe: Recipe, start: Start) -> Recipe:
         if (encoder.kind, encoder.model, encoder.side_px) == (theirs.kind, theirs.model, theirs.side_px):
             encoder = replace(encoder, architecture=theirs.architecture)
     return replace(recipe, policy=replace(recipe.policy, image_encoder=complete_image_encoder(encoder)))
+
+
+def with_packaged_weights(recipe: Recipe, start: Start) -> Start:
+    """Return the sources of weights, with the package of the image encoder's, if it has one and no other is named."""
+    kind, wanted = recipe.policy.image_encoder.kind, "image" in recipe.policy.modalities
+    if not wanted or kind != efficientnet.KIND or start.image_encoder is not None or start.init is not None:
+        return start
+    return replace(start, image_encoder=efficientnet.PACKAGE)
 
 
 def build_policy(

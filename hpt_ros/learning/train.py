@@ -48,7 +48,7 @@ from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.reporter import Reporter, Silent
 from hpt_ros.learning.sharded import Sharded, whole
 from hpt_ros.learning.source import Source, open_source
-from hpt_ros.learning.start import Start, build_policy, completed
+from hpt_ros.learning.start import Start, build_policy, completed, with_packaged_weights
 from hpt_ros.learning.state import load_state, save_state
 from hpt_ros.learning.statistics import kept, training_statistics
 from hpt_ros.model import MultiPolicy, RobotFiles, save_multi_checkpoint
@@ -127,7 +127,7 @@ def train(
     run_folder.require_usable(out, resume=resume)
     processes.require_divided(recipe.batch_size)
     report.say(f"device: {processes.device} ({processes.reason})")
-    recipe = completed(recipe, start)
+    recipe, start = completed(recipe, start), with_packaged_weights(recipe, start)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
 
