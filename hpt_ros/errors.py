@@ -257,6 +257,11 @@ def cause_text(cause: object, most: int = LONGEST_CAUSE) -> str:
     return clipped(text, most) or type(cause).__name__
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things for people: ``"1 bag"``, ``"2 bags"``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def clipped(text: str, most: int) -> str:
     """Return the text, cut after `most` characters with an ellipsis in their last place."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -22,10 +22,13 @@ EXTRAS = (
     "rerun",
     "rlds",
     "sentence",
+    "suites",
     "timm",
     "transformers",
     "umi",
 )
+# What these extras bring beside their section of extras.cfg: packages that ask for older libraries than they need.
+_UNDEMANDING = {"suites": "requirements-suites.txt"}
 _ROS = frozenset({"ament_index_python", "launch", "launch_ros", "rclpy", "rosidl_runtime_py"})
 _ROS_INTERFACES = ("_msgs", "_srvs", "_interfaces")
 
@@ -48,6 +51,11 @@ def require_extra(module: str, *, extra: str, what: str) -> ModuleType:
     if extra not in EXTRAS:
         raise ValueError(f"{extra!r} is no extra; use one of {', '.join(EXTRAS)}")
     command = f"'make setup EXTRAS={extra}', or 'pip install .[{extra}]',"
+    if file := _UNDEMANDING.get(extra):
+        command = (
+            f"'make setup EXTRAS={extra}', or 'pip install .[{extra}] && pip install --no-deps -c constraints.txt "
+            f"-r {file}',"
+        )
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -256,7 +256,7 @@ def install_extras(asked: Iterable[str], packages: str) -> None:
     """
     known = known_extras(ROOT / "extras.cfg")
     wanted = [name for name in known if name in asked or (STATE / f"extra-{name}").is_file()]
-    made_from = {name: digest(packages, *known[name]) for name in wanted}
+    made_from = {name: digest(packages, *known[name], ROOT / f"requirements-{name}.txt") for name in wanted}
     due = [name for name in wanted if not is_done(f"extra-{name}", made_from[name])]
     names = sorted({package for name in due for package in known[name]})
     if due:
@@ -265,6 +265,11 @@ def install_extras(asked: Iterable[str], packages: str) -> None:
             source = setup_torch.TorchSource(torch_index(), optional=False, reason="as torch")
             setup_torch.install(source, "torchvision", pip_install, anew=False)
         pip_install(*names, what=f"installing the extras {', '.join(due)}")
+    for name in due:
+        if (
+            file := ROOT / f"requirements-{name}.txt"
+        ).is_file():  # of packages that ask for more than they need
+            pip_install("--no-deps", "-r", file, what=f"installing the packages of {file.name}")
     for name in due:
         (STATE / f"extra-{name}").write_text(made_from[name])
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED, MOST_DISTURBANCE_RAD
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def run(args: argparse.Namespace) -> int:
                     remedy=f"'hpt eval {args.policy} --env {args.env}' shows why; the bags are in {str(args.out)!r}",
                 )  # fmt: skip
     Results().print(
-        f"{recorded} bags in {args.out}: {succeeded} successes, {recorded - succeeded} failures, which conversion "
-        "leaves out",
+        f"{counted(recorded, 'bag')} in {args.out}: {succeeded} successes, {recorded - succeeded} failures, which "
+        "conversion leaves out",
         highlight=False,
         soft_wrap=True,
     )

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from hpt_ros.cli.output import make_parent
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.extras import require_extra
 
 FORMATS = {"hdf5": ".hdf5", "zarr": ".zarr"}
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         ) from error
     finally:
         _remove(work)
-    print(f"wrote {len(dataset.episodes)} episodes, {dataset.length} ticks to {out}")
+    print(f"wrote {counted(len(dataset.episodes), 'episode')}, {dataset.length} ticks to {out}")
     return 0
 
 

@@ -45,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="columns that make the state, or none; left out: the usual one of the format",
     )
+    add(
+        "--depth",
+        choices=("rows", "video"),
+        default="rows",
+        help="how depth is stored: in rows, to the millimetre (default), or as LeRobot's video of 12-bit codes, which "
+        "its tools edit: to within 1 mm up to 4 m and 2 mm up to 10 m, and no further",
+    )
     add("--skip-bad", action="store_true", help="leave episodes out that cannot be used, and report them")
     add("--overwrite", action="store_true", help="replace the dataset at --out")
 
@@ -55,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.dataset.importing.importer import import_dataset
     from hpt_ros.dataset.importing.open import open_source
     from hpt_ros.embodiment import Embodiment
+    from hpt_ros.errors import counted
 
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     size = _size(args.size) if args.size else None
@@ -70,9 +78,12 @@ def run(args: argparse.Namespace) -> int:
             task=args.task,
             overwrite=args.overwrite,
             skip_bad=args.skip_bad,
+            coded=args.depth == "video",
             progress=lambda done: terminal.bar("importing episodes", done, None),
         )
-    print(f"{Path(args.out)}: {report.episodes} episodes, {report.rows} ticks at {source.fps:g} Hz")
+    print(
+        f"{Path(args.out)}: {counted(report.episodes, 'episode')}, {report.rows} ticks at {source.fps:g} Hz"
+    )
     for note in source.notes:
         print(f"  note: {note}")
     if source.labels:

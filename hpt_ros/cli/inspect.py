@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
     from hpt_ros.cli.terminal import Results
     from hpt_ros.embodiment import Embodiment
+    from hpt_ros.errors import counted
     from rosbag_tools.errors import BagError
     from rosbag_tools.reading.finding import find_bags
 
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         episodes = sum(len(entry["episodes"]) for entry in good)
         rest = f"; {len(bad)} cannot be read" if bad else ""
         console.print(
-            f"{len(good)} bags, {episodes} episodes, {length_s:.1f} s, {bytes_text(size)}{rest}",
+            f"{counted(len(good), 'bag')}, {counted(episodes, 'episode')}, {length_s:.1f} s, {bytes_text(size)}{rest}",
             highlight=False,
         )
     return 2 if bad else int(any(entry["lacks"] for entry in found))

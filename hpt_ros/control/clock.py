@@ -36,6 +36,8 @@ class Reading:
         simulated: whether ROS time is simulated.
         error_ns: how far apart in time the two were read, at most.
         asleep_ns: how long the machine has slept so far (CLOCK_BOOTTIME less CLOCK_MONOTONIC on Linux).
+        back_ns: by how much simulated time was seen to go back since the reading before, at most, although it may have
+            gone forward again by now: two nodes that publish it in step.
     """
 
     steady_ns: int
@@ -43,6 +45,7 @@ class Reading:
     simulated: bool = False
     error_ns: int = 0
     asleep_ns: int = 0
+    back_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,8 @@ class ControlClock:
         if moved_ns < 0:
             self._lead_ns = 0
             return f"simulated time went back by {-moved_ns / NS_PER_S:.3f} s"
+        if now.back_ns:
+            return f"simulated time went back by {now.back_ns / NS_PER_S:.3f} s and forward again"
         jumped = moved_ns > SIMULATED_LEAP_S * NS_PER_S
         return f"simulated time jumped forward by {moved_ns / NS_PER_S:.3f} s" if jumped else ""
 

@@ -57,6 +57,24 @@ from hpt_ros.dataset.layout import (
 )
 from hpt_ros.dataset.statistics import FeatureStatistics, aggregate, to_lists, vector_statistics
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import Code
+
+
+def check_place(out: str | Path, *, overwrite: bool) -> None:
+    """Raise DatasetExistsError if something is at a dataset's place, and is not to be replaced, or is no dataset."""
+    out = Path(out)
+    if not os.path.lexists(out):
+        return
+    if not overwrite:
+        raise DatasetExistsError(
+            Code.EXISTS, f"the output folder {str(out)!r}",
+            remedy="give another --out, or --overwrite to replace it",
+        )  # fmt: skip
+    if not is_dataset(out):
+        raise DatasetExistsError(
+            Code.CONFLICT, repr(str(out)), INFO, problem="is no LeRobot dataset (it lacks {value})",
+            remedy="give another --out: --overwrite replaces datasets alone",
+        )  # fmt: skip
 
 
 class DatasetWriter:
@@ -96,17 +114,8 @@ class DatasetWriter:
         self.coded = coded if existing is None else existing.depth == "video"
         self._features = features_of(embodiment, self.coded)
         check_video_sizes(embodiment, self.coded)
-        if existing is None and os.path.lexists(self.out):
-            if not overwrite:
-                raise DatasetExistsError(
-                    f"the output folder {str(self.out)!r} exists already; give another --out, or "
-                    "--overwrite to replace it"
-                )
-            if not is_dataset(self.out):
-                raise DatasetExistsError(
-                    f"{str(self.out)!r} is no LeRobot dataset (no {INFO}), so --overwrite does not "
-                    "delete it; give another --out"
-                )
+        if existing is None:
+            check_place(self.out, overwrite=overwrite)
         try:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             # Beside its place: a rename within one file system is atomic.

@@ -8,8 +8,8 @@ topics, with the fields that ROS messages have. So the code that reads a robot r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.registry import Registry, load_location
 from hpt_ros.sim.messages import Sample
+from hpt_ros.sim.suites.metaworld.tasks import INSTRUCTIONS
 from hpt_ros.sim.transport import PERFECT, Transport
 
 
@@ -139,18 +140,35 @@ class EnvironmentKind:
     Attributes:
         name: by which it is found.
         make: makes it, or its location as "module:name", which is imported when it is made; called with `images` and
-            `disturbance_rad` of `make_environment`.
+            `disturbance_rad` of `make_environment`, and the options.
+        options: what makes it one of several that are made alike.
     """
 
     name: str
     make: Callable[..., Environment] | str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
+
+_METAWORLD = [
+    EnvironmentKind(
+        f"metaworld/{task}",
+        "hpt_ros.sim.suites.metaworld.environment:MetaWorldEnvironment",
+        {"task": task},
+    )
+    for task in INSTRUCTIONS
+]
 
 ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
     "environment",
     "hpt_ros.environments",
     EnvironmentKind,
-    {"feed_dog": EnvironmentKind("feed_dog", "hpt_ros.sim.tasks.feed_dog.environment:FeedDogEnvironment")},
+    {
+        kind.name: kind
+        for kind in (
+            EnvironmentKind("feed_dog", "hpt_ros.sim.tasks.feed_dog.environment:FeedDogEnvironment"),
+            *_METAWORLD,
+        )
+    },
 )
 
 
@@ -165,5 +183,8 @@ def make_environment(name: str, images: Transport = PERFECT, *, disturbance_rad:
     Raises:
         HptError: there is none of that name, or it cannot be made here.
     """
-    made: Environment = load_location(ENVIRONMENTS[name].make)(images=images, disturbance_rad=disturbance_rad)
+    kind = ENVIRONMENTS[name]
+    made: Environment = load_location(kind.make)(
+        **kind.options, images=images, disturbance_rad=disturbance_rad
+    )
     return made

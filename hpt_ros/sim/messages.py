@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,10 +33,25 @@ class Message:
         return self.header
 
 
-def interface(type_: str) -> type[Message]:
+def _pose() -> Message:
+    return Message(position=Message(), orientation=Message())
+
+
+def _twist() -> Message:
+    return Message(linear=Message(), angular=Message())
+
+
+# What a new message of these types has inside, for encoders that fill it.
+_INSIDE: Mapping[str, Callable[[], Message]] = {
+    "geometry_msgs/msg/PoseStamped": lambda: Message(pose=_pose()),
+    "geometry_msgs/msg/Twist": _twist,
+    "geometry_msgs/msg/TwistStamped": lambda: Message(twist=_twist()),
+}
+
+
+def interface(type_: str) -> Callable[..., Message]:
     """Return what stands for the class of a message type, as `hpt_ros.embodiment.message_types.Sending` wants it."""
-    del type_  # one class stands for all
-    return Message
+    return _INSIDE.get(type_, Message)
 
 
 def stamped(time_ns: int, frame_id: str = "", **fields: Any) -> Message:

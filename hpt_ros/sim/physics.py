@@ -11,7 +11,7 @@ import os
 import threading
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -190,6 +190,15 @@ VIDEO_QUALITY: Final = Quality(shadows=True, shadow_map=1024, samples=4, slices=
 PRINT_QUALITY: Final = Quality(shadows=True, shadow_map=4096, samples=4, slices=28, stacks=16)  # 200 ms
 
 
+class Drawn(Protocol):
+    """What can be drawn: MuJoCo's model and its state."""
+
+    @property
+    def model(self) -> Any: ...  # noqa: D102
+    @property
+    def data(self) -> Any: ...  # noqa: D102
+
+
 class Renderer:
     """Draws one size of picture; it holds a GL context and so belongs to the thread that made it.
 
@@ -202,7 +211,7 @@ class Renderer:
         HptError: no GL context can be had.
     """
 
-    def __init__(self, physics: Physics, height: int, width: int, quality: Quality = POLICY_QUALITY) -> None:
+    def __init__(self, physics: Drawn, height: int, width: int, quality: Quality = POLICY_QUALITY) -> None:
         self._physics = physics
         self._thread = threading.get_ident()
         # A context takes these from the model when it is made.

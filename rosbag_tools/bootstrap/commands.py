@@ -29,12 +29,19 @@ from rosbag_tools.bootstrap.actions import PARALLEL, TARGET
 from rosbag_tools.bootstrap.any_type import ONE_NUMBER
 from rosbag_tools.bootstrap.bases import NAME, TWIST_TYPE, commands_base, used_axes
 from rosbag_tools.bootstrap.bases import STAMPED_TYPE as TWIST_STAMPED_TYPE
-from rosbag_tools.bootstrap.joints import LEAST_RANGE, Floats, Joints, check_names, grips, wraps
+from rosbag_tools.bootstrap.joints import (
+    LEAST_RANGE,
+    STATE_TYPE,
+    Floats,
+    Joints,
+    check_names,
+    grips,
+    wraps,
+)
 from rosbag_tools.bootstrap.sensors import Unsupported
 from rosbag_tools.reading.reader import Bag
 from rosbag_tools.reading.set_back import longest_clear
 
-STATE_TYPE = "sensor_msgs/msg/JointState"
 TRAJECTORY_TYPE = "trajectory_msgs/msg/JointTrajectory"
 ARRAY_TYPE, NUMBER_TYPE = "std_msgs/msg/Float64MultiArray", "std_msgs/msg/Float64"
 POSE_TYPE, JOG_TYPE = "geometry_msgs/msg/PoseStamped", "control_msgs/msg/JointJog"

@@ -29,7 +29,6 @@ from rosbag_tools.bootstrap.commands import (
     NAMED_TYPES,
     NUMBER_TYPE,
     POSE_TYPE,
-    STATE_TYPE,
     TRAJECTORY_TYPE,
     Command,
     as_goals,
@@ -38,10 +37,12 @@ from rosbag_tools.bootstrap.commands import (
     is_command,
     settle,
 )
+from rosbag_tools.bootstrap.controller_states import CONTROLLER_STATES, find_reported, without_measured
 from rosbag_tools.bootstrap.frames import STATIC, tool_pose
 from rosbag_tools.bootstrap.joints import (
     DESCRIPTION,
     LEAST_RANGE,
+    STATE_TYPE,
     described,
     find_description,
     find_joints,
@@ -61,7 +62,9 @@ WHOLE_SHARE = 0.05
 # At which a robot is commanded of which a bag has no commands.
 COMMAND_RATE_HZ = 50.0
 
-_KNOWN_TYPES = frozenset((*IMAGE_TYPES, *COMMAND_TYPES, *NAMED_TYPES, *SENSE_TYPES, ODOMETRY_TYPE))
+_KNOWN_TYPES = frozenset(
+    (*IMAGE_TYPES, *COMMAND_TYPES, *NAMED_TYPES, *SENSE_TYPES, ODOMETRY_TYPE, *CONTROLLER_STATES)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,7 @@ def _look(bag: Bag) -> Found:
         except (Unsupported, HptError) as error:
             found.left_out[topic] = str(error)
     _add_transforms(bag, found, transforms)
+    found.joints = without_measured(found.joints, found.left_out)
     found.joints, found.commands = tell_apart(found.joints, found.commands, found.left_out)
     _drop_doubles(found)
     found.senses = agree(found.senses, found.left_out)
@@ -279,6 +283,8 @@ def _take(
         joints = find_joints(bag, topic, rate_hz)
         joints.rate_hz = _rate(joints.rate_hz)
         found.joints.append(joints)
+    elif times.type in CONTROLLER_STATES:
+        found.joints.append(find_reported(bag, topic, times.type, rate_hz))
     elif times.type == POSE_TYPE:
         found.poses.append(find_pose(bag, topic, rate_hz))
     elif times.type == NUMBER_TYPE:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from rosbag_tools.recording.rates import SILENT_PERIODS, SILENT_S
 Floats = NDArray[np.float64]
 Course = tuple[Floats, Floats]  # times in s and values
 
+STATE_TYPE = "sensor_msgs/msg/JointState"
 DESCRIPTION = "robot_description"
 GRIPPER_WORDS = ("gripper", "finger", "knuckle", "jaw", "claw")
 # A joint that never moved by this much could be any that stands still, rad or m.
@@ -49,6 +50,8 @@ class Joints:
         continuous: those that turn without end.
         left_out: joint that is none of these, and why.
         prefix: before its names, which messages have without it.
+        type: of its messages.
+        paths: where in a message each joint's position is, if that is not a JointState.
     """
 
     topic: str
@@ -60,6 +63,18 @@ class Joints:
     continuous: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
     prefix: str = ""
+    type: str = STATE_TYPE
+    paths: tuple[str, ...] = ()
+
+    def with_only(self, names: Collection[str]) -> Joints:
+        """The same with some of its joints, of a topic with paths."""
+        paths = dict(zip(self.names, self.paths, strict=True))
+        return replace(
+            self,
+            names=tuple(names),
+            courses={name: self.courses[name] for name in names},
+            paths=tuple(paths[name] for name in names),
+        )
 
 
 def check_names(names: Sequence[str], positions: Floats) -> None:
@@ -184,7 +199,9 @@ def find_description(bag: Bag, topic: str) -> dict[str, UrdfLimit]:
 
 
 def described(joints: Joints, urdf: Mapping[str, UrdfLimit]) -> None:
-    """Let a URDF say which joints turn without end."""
+    """Let a URDF say which joints turn without end; angles that paths give stay numbers."""
+    if joints.paths:
+        return
     seen = set(joints.continuous)
     joints.continuous = tuple(
         name

@@ -17,7 +17,7 @@ from hpt_ros.embodiment.urdf import UrdfLimit
 from hpt_ros.modalities import MODALITIES
 from rosbag_tools.bootstrap.actions import TRAJECTORY
 from rosbag_tools.bootstrap.bases import ODOMETRY_TYPE, TIMEOUT_S, Odometry
-from rosbag_tools.bootstrap.commands import JOG_TYPE, POSE_TYPE, STATE_TYPE, Command, Pose
+from rosbag_tools.bootstrap.commands import JOG_TYPE, POSE_TYPE, Command, Pose
 from rosbag_tools.bootstrap.joints import Joints, unit_lines
 from rosbag_tools.bootstrap.limits import (
     base_limits,
@@ -187,10 +187,12 @@ def _streams(found: Found) -> list[tuple[str, list[str]]]:
     for measured in found.joints:
         lines = [
             "    modality: state",
-            *_common(found, measured.topic, STATE_TYPE, measured.rate_hz),
-            *(f"    {line}" for line in _prefix(measured.prefix)),
+            *_common(found, measured.topic, measured.type, measured.rate_hz),
+            *(f"    {line}" for line in _prefix("" if measured.paths else measured.prefix)),
             f"    joints: [{', '.join(quoted(item) for item in measured.names)}]",
-            "    fields: [position]  # velocity and effort may be added where the driver fills them",
+            f"    values: [{', '.join(quoted(item) for item in measured.paths)}]  # the joints' positions"
+            if measured.paths
+            else "    fields: [position]  # velocity and effort may be added where the driver fills them",
             f"    {unit_lines(measured.names, found.urdf, CHECK)}",
         ]
         if measured.partial:

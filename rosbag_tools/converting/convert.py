@@ -22,8 +22,9 @@ from hpt_ros.dataset.append import ExistingDataset, open_existing
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES, EpisodeReport, Report
 from hpt_ros.dataset.depth_codes import DEPTH_STORAGE
 from hpt_ros.dataset.selection import check_known
+from hpt_ros.dataset.writer import check_place
 from hpt_ros.embodiment import Deployment, Embodiment, require_match
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.observation import DecodeError, decode_on_one_thread
 from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.track import seconds
@@ -41,6 +42,8 @@ from rosbag_tools.reading.episodes import Episode, find_episodes
 from rosbag_tools.reading.finding import find_bags
 from rosbag_tools.reading.reader import Bag, Message
 from rosbag_tools.reading.set_back import SetBack
+
+NO_EPISODE = "no episode"
 
 
 @dataclass(frozen=True)
@@ -98,37 +101,37 @@ class Options:
     def __post_init__(self) -> None:
         if self.overwrite and self.append:
             raise BagError(
-                "a dataset cannot be both replaced and appended to; leave --overwrite or --append out"
-            )
+                Code.CONFLICT, "a dataset", problem="cannot be both replaced and appended to",
+                remedy="leave --overwrite or --append out",
+            )  # fmt: skip
         if self.depth is not None and self.depth not in DEPTH_STORAGE:
             raise BagError(
-                f"depth is to be stored as {self.depth!r}, but one of {', '.join(DEPTH_STORAGE)} was expected"
-                f"{did_you_mean(self.depth, DEPTH_STORAGE) or '; correct it'}"
+                Code.UNKNOWN, "depth", self.depth, problem="is to be stored as {value}", known=DEPTH_STORAGE
             )
         if self.action_source not in ACTION_SOURCES:
+            raise BagError(Code.UNKNOWN, "the action source", self.action_source, known=ACTION_SOURCES)
+        if self.leader is None and self.action_source == "leader":
             raise BagError(
-                f"the action source is {self.action_source!r}, but one of {', '.join(ACTION_SOURCES)} was expected"
-                f"{did_you_mean(self.action_source, ACTION_SOURCES) or '; correct it'}"
-            )
-        if (self.leader is not None) != (self.action_source == "leader"):
+                Code.MISSING, "the action source", self.action_source,
+                problem="is {value} without a leader arm's topic", remedy="name it with --leader-topic",
+            )  # fmt: skip
+        if self.leader is not None and self.action_source != "leader":
             raise BagError(
-                f"the action source is {self.action_source!r} "
-                + (
-                    "without a leader arm's topic; name it with --leader-topic"
-                    if self.leader is None
-                    else f"but a leader arm on {self.leader.topic!r} was named; take --actions leader"
-                )
-            )
+                Code.CONFLICT, "the action source", self.action_source,
+                problem=f"is {{value}} but a leader arm on {self.leader.topic!r} was named",
+                remedy="take --actions leader",
+            )  # fmt: skip
         if self.measured and self.action_source != "command":
             raise BagError(
-                f"--measured names {', '.join(sorted(self.measured))}, but the action source is "
-                f"{self.action_source!r}; leave --measured out, or take --actions command"
-            )
+                Code.CONFLICT, "--measured", sorted(self.measured),
+                problem=f"names {', '.join(sorted(self.measured))}, but the action source is {self.action_source!r}",
+                remedy="leave --measured out, or take --actions command",
+            )  # fmt: skip
         if not self.longest_rest_s >= 2 * REST_KEPT_S:
             raise BagError(
-                f"the longest rest is {self.longest_rest_s:g} s, but at least {2 * REST_KEPT_S:g} s was expected, of "
-                "which half stays on either side; raise it"
-            )
+                Code.OUT_OF_RANGE, "the longest rest", self.longest_rest_s, problem="is {value} s",
+                expected=f"at least {2 * REST_KEPT_S:g} s, of which half stays on either side", remedy="raise it",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -181,12 +184,15 @@ def convert(
         ignored_arrival=chosen.timing.ignore_arrival, measured=sorted(chosen.measured),
     )  # fmt: skip
     say = progress or (lambda *words: None)
+    if not chosen.append:
+        check_place(out, overwrite=chosen.overwrite)
     paths = find_bags(bags, report.passed_over.append)
     if chosen.beside and len(paths) != 1:
         raise BagError(
-            f"--together is of one session, but {len(paths)} bags were given to convert; give one, and the others of "
-            "its session with --together"
-        )
+            Code.CONFLICT, "--together", len(paths),
+            problem="is of one session, but {value} bags were given to convert",
+            remedy="give one, and the others of its session with --together",
+        )  # fmt: skip
     existing = open_existing(Path(out)) if chosen.append and Path(out).exists() else None
     if existing is not None:
         _check_source(existing, chosen)
@@ -211,7 +217,7 @@ def convert(
         if chosen.episodes is not None and met:
             check_known(chosen.episodes, range(met), "the conversion of these bags")
         if writer.episodes == before:
-            raise BagError(_nothing_left(report))
+            raise _nothing_left(report)
         writer.finish(report.as_mapping())
     if chosen.resume:
         shutil.rmtree(kept_folder(Path(out)), ignore_errors=True)
@@ -243,9 +249,10 @@ def _check_source(existing: ExistingDataset, options: Options) -> None:
     source = existing.report.text("action_source") if "action_source" in existing.report else "command"
     if source != options.action_source:
         raise BagError(
-            f"dataset {str(existing.folder)!r} has actions of the source {source!r}, but {options.action_source!r} was "
-            f"asked for; add --actions {source}, or convert all bags again"
-        )
+            Code.MISMATCH, f"dataset {str(existing.folder)!r}", source,
+            problem=f"has actions of the source {{value}}, but {options.action_source!r} was asked for",
+            remedy=f"add --actions {source}, or convert all bags again",
+        )  # fmt: skip
 
 
 def _depth_of(existing: ExistingDataset, options: Options) -> str | None:
@@ -254,9 +261,10 @@ def _depth_of(existing: ExistingDataset, options: Options) -> str | None:
         return existing.depth or options.depth
     if options.depth != existing.depth:
         raise BagError(
-            f"dataset {str(existing.folder)!r} stores depth as {existing.depth!r}, but {options.depth!r} was asked "
-            "for; leave --depth out, or convert all bags again"
-        )
+            Code.MISMATCH, f"dataset {str(existing.folder)!r}", existing.depth,
+            problem=f"stores depth as {{value}}, but {options.depth!r} was asked for",
+            remedy="leave --depth out, or convert all bags again",
+        )  # fmt: skip
     return existing.depth
 
 
@@ -420,7 +428,10 @@ def _check(
                     require_match(carried, robot, a_name=f"bag {str(path)!r}", b_name=robot_of, settled="bag")
                     known.add(text)
                 if robot is None:
-                    raise BagError(f"bag {str(path)!r} carries no embodiment; pass --embodiment FILE")
+                    raise BagError(
+                        Code.MISSING, f"bag {str(path)!r}", problem="carries no embodiment",
+                        remedy="pass --embodiment FILE",
+                    )  # fmt: skip
                 named = options.timing.over(named_in(bag, robot, options.namespace, options.deployment))
                 require_topics(bag, named, options)
                 if options.action_source == "state":
@@ -434,12 +445,16 @@ def _check(
             report.skipped_bags[str(path)] = str(error)
     if existing is not None and in_dataset and not jobs and not report.skipped_bags:
         raise BagError(
-            f"all {len(paths)} bags are in the dataset {str(existing.folder)!r} already; name others, or convert with "
-            "--overwrite"
-        )
+            Code.EXISTS, f"all {in_dataset} bags" if in_dataset > 1 else "the bag", in_dataset,
+            problem=f"{'are' if in_dataset > 1 else 'is'} in the dataset {str(existing.folder)!r} already",
+            remedy="name others, or convert with --overwrite",
+        )  # fmt: skip
     if robot is None or not jobs:
         first = next(iter(report.skipped_bags.values()), "")
-        raise BagError(f"none of the {len(paths)} bags can be converted; the first: {first}")
+        which = "none of the bags" if len(paths) == 1 else f"none of the {len(paths)} bags"
+        raise BagError(
+            Code.EMPTY, which, first, problem=f"can be converted{': the first' * (len(paths) > 1)}: {first}"
+        )
     return jobs, robot
 
 
@@ -456,8 +471,7 @@ def require_topics(bag: Bag, embodiment: Embodiment, options: Options) -> None:
         for name in sorted(options.measured):
             if name not in names:
                 raise BagError(
-                    f"--measured names the output {name!r}, but one of {', '.join(names)} was expected"
-                    f"{did_you_mean(name, names) or '; correct it'}"
+                    Code.UNKNOWN, "--measured", name, problem="names the output {value}", known=names
                 )
         for output in embodiment.action.parts:
             if output.name in options.measured:
@@ -485,14 +499,16 @@ def _result(job: Job, outcome: Callable[[], Converted], report: Report) -> Conve
     except HptError as error:
         if not job.options.skip_bad:
             if isinstance(error, DecodeError):
-                raise BagError(f"bag {str(job.path)!r}: {error}") from error
+                raise BagError.of(error.refusal.within(f"bag {str(job.path)!r}")) from error
             raise
         report.skipped_bags[str(job.path)] = str(error)
         return None
 
 
-def _nothing_left(report: Report) -> str:
-    parts = [f"{count} episodes left out as {reason}" for reason, count in report.left_out().items()]
+def _nothing_left(report: Report) -> BagError:
+    parts = [
+        f"{counted(count, 'episode')} left out as {reason}" for reason, count in report.left_out().items()
+    ]
     parts += report.reasons()
     parts += report.clock_notes()
     parts += [f"skipped {path}: {reason}" for path, reason in report.skipped_bags.items()]
@@ -503,10 +519,10 @@ def _nothing_left(report: Report) -> str:
     why = "; ".join(parts)[:1500]
     if report.episodes and not report.ticks and not report.left_out():
         # Ticks come with time that passes: all log times are one, or nearly.
-        return (
-            "no episode is left to write (there are no ticks: hardly any log time passes); if the stamps are right, "
-            "pass --ignore-arrival to go by them alone"
-        )
+        return BagError(
+            Code.EMPTY, NO_EPISODE, problem="is left to write (there are no ticks: hardly any log time passes)",
+            remedy="if the stamps are right, pass --ignore-arrival to go by them alone",
+        )  # fmt: skip
     if report.ignored_arrival or not report.reasons():
         remedy = "correct the recording or the tolerances in the embodiment file"
     else:
@@ -514,4 +530,4 @@ def _nothing_left(report: Report) -> str:
             "if samples came late but are stamped right, pass --ignore-arrival; else correct the recording or the "
             "tolerances in the embodiment file"
         )
-    return f"no episode is left to write ({why}); {remedy}"
+    return BagError(Code.EMPTY, NO_EPISODE, why, problem=f"is left to write ({why})", remedy=remedy)

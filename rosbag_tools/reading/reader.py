@@ -21,7 +21,7 @@ from typing import Any
 
 from rosbags.rosbag1 import ReaderError
 
-from hpt_ros.errors import HptError, did_you_mean
+from hpt_ros.errors import Code, HptError, did_you_mean
 from hpt_ros.observation.track import seconds
 from rosbag_tools.bag_schema import EMBODIMENT_TOPIC, EMBODIMENT_TYPE, KEY_EMBODIMENT
 from rosbag_tools.errors import BagError, DamagedMessageError, TruncatedBagError
@@ -135,9 +135,11 @@ class Bag:
         """
         place = Path(path)
         with contextlib.ExitStack() as stack:
-            storages, notes = [], []
+            storages: list[Storage] = []
+            notes: list[str] = []
             for item in (place, *map(Path, beside)):
                 storage, note = _opened(stack, item, recover)
+                _require_other(item, storage, storages)
                 storages.append(storage)
                 notes += [note] if note else []
             with _one_sentence(place):
@@ -368,6 +370,23 @@ def _opened(stack: contextlib.ExitStack, place: Path, recover: bool) -> tuple[St
     with _one_sentence(place):
         storage = stack.enter_context(open_storage(place, recover=recover))
     return storage, storage.note and f"bag {str(place)!r}{' was cut short' if cut else ''}: {storage.note}"
+
+
+def _require_other(place: Path, storage: Storage, before: Sequence[Storage]) -> None:
+    """Raise BagError if a bag of a session has what one of the others has, under whatever name."""
+    here = _outline(storage.files)
+    if storage.files.message_count and any(here == _outline(other.files) for other in before):
+        raise BagError(
+            Code.DUPLICATE, f"bag {str(place)!r}", problem="is the bag that it is to be read together with, or a copy",
+            remedy="name the other bags of its session",
+        )  # fmt: skip
+
+
+def _outline(files: Joined) -> tuple[object, ...]:
+    counts = Counter[str]()
+    for channel in files.channels:
+        counts[channel.topic] += channel.count
+    return files.start_ns, files.end_ns, counts
 
 
 def _cut(path: Path) -> Path | None:

@@ -97,6 +97,12 @@ def _extras() -> dict[str, list[str]]:
     return {extra: [line.name for line in lines] for extra, lines in _extra_ranges().items()}
 
 
+def _undemanding(extra: str) -> list[Requirement]:
+    """What an extra brings whose own requirements are not looked at."""
+    file = ROOT / f"requirements-{extra}.txt"
+    return _lines(file) if file.is_file() else []
+
+
 def _pins(python: str, constraints: Iterable[Requirement]) -> dict[str, str]:
     environment = {"python_version": python, "python_full_version": f"{python}.0"}  # the rest as here
     pins: dict[str, str] = {}
@@ -123,6 +129,7 @@ def _imported() -> set[str]:
 def _of_extras() -> set[str]:
     """Top-level modules that only extras bring."""
     wanted = {name for names in _extras().values() for name in names} - set(_requirements())
+    wanted |= {line.name for extra in EXTRAS for line in _undemanding(extra)}
     modules = {wheel: module for module, wheel in WHEEL.items()}
     return {modules.get(name, name.replace("-", "_")) for name in wanted}
 
@@ -260,6 +267,7 @@ def test_requirements_name_what_the_code_imports() -> None:
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_requirement_has_one_exact_version_for_each_python(python: str) -> None:
     wanted = {*_requirements(), *(name for names in _extras().values() for name in names)}
+    wanted |= {line.name for extra in EXTRAS for line in _undemanding(extra)}
     assert {canonicalize_name(name) for name in wanted} <= _pins(python, _constraints()).keys()
 
 
@@ -327,7 +335,8 @@ def test_every_range_begins_at_the_oldest_version_tested() -> None:
         for line in _lines(file):
             if (version := str(line.specifier)).startswith("=="):
                 pinned.setdefault(canonicalize_name(line.name), set()).add(Version(version[2:]))
-    for line in [*_runtime(), *(line for lines in _extra_ranges().values() for line in lines)]:
+    undemanding = [line for extra in EXTRAS for line in _undemanding(extra)]
+    for line in [*_runtime(), *(line for lines in _extra_ranges().values() for line in lines), *undemanding]:
         pins = pinned[canonicalize_name(line.name)]
         assert all(line.specifier.contains(pin) for pin in pins), (
             f"{line} leaves out a version that is tested: {pins}"
@@ -362,7 +371,8 @@ def test_an_extra_brings_what_is_imported_of_it() -> None:
     assert calls
     for file, module, extra in calls:
         name = module.partition(".")[0]
-        assert canonicalize_name(WHEEL.get(name, name)) in _extras()[extra], f"{file}: {module}"
+        brought = [*_extras()[extra], *(line.name for line in _undemanding(extra))]
+        assert canonicalize_name(WHEEL.get(name, name)) in brought, f"{file}: {module}"
 
 
 def test_what_breaks_the_environment_is_not_required() -> None:

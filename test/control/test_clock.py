@@ -93,6 +93,14 @@ def test_when_time_is_simulated_expect_control_time_to_follow_it_whatever_the_re
         assert instant.ahead_ns == first.ahead_ns
 
 
+def test_when_simulated_time_went_back_and_forward_between_two_readings_expect_a_jump():
+    clock = ControlClock()
+    clock.read(Reading(0, 100 * S, simulated=True))
+    on = clock.read(Reading(20 * MS, 100 * S + 20 * MS, simulated=True, back_ns=500 * MS))
+    assert on.jump == "simulated time went back by 0.500 s and forward again"
+    assert on.control_ns == 100 * S + 20 * MS
+
+
 def test_when_simulated_time_is_reset_or_leaps_expect_a_jump_and_control_time_going_on_from_there():
     clock = ControlClock()
     clock.read(Reading(0, 100 * S, simulated=True))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import av
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from support.tiny_robot import Robot
 
+from hpt_ros.cli.main import main
 from hpt_ros.dataset import DatasetError, open_dataset, write_dataset
 from hpt_ros.dataset.append import open_existing
 from hpt_ros.dataset.depth_codes import DepthCodes
@@ -95,6 +97,22 @@ def test_rows_and_video_differ_by_no_more_than_the_codes(written, tmp_path):
     difference = np.abs(rows.arrays[NEAR].astype(int) - video.arrays[NEAR].astype(int))
     assert difference[near].max() <= 2
     assert list(rows.arrays) == list(video.arrays)
+
+
+@pytest.mark.parametrize("depth", ["rows", "video"])
+def test_an_import_stores_depth_as_is_asked_for(written, tmp_path, depth):
+    ours, _ = written
+    source, out = tmp_path / "source", tmp_path / "out"
+    shutil.copytree(ours, source)
+    shutil.rmtree(source / "meta/hpt")  # as LeRobot's tools leave it
+    assert main(["import", str(source), "--out", str(out), "--depth", depth]) == 0
+    found = open_dataset(out)
+    assert found.coded == (depth == "video")
+    (name,) = (item for item in found.arrays if "near" in item)
+    # Codes of codes are the same ones; a made embodiment has even sizes.
+    assert found.arrays[name][0].shape == (HEIGHT - 1, WIDTH - 1)
+    assert np.isin(found.arrays[name], open_dataset(ours).arrays[NEAR]).all()
+    assert len(np.unique(found.arrays[name])) > 100
 
 
 def test_it_is_described_as_lerobot_describes_it_and_is_no_column(written):

@@ -115,7 +115,7 @@ def test_long_rests_are_cut_off_the_ends_and_nothing_else_changes(tmp_path, caps
     source = open_dataset(tmp_path / "source")
     assert [(end.start, end.stop) for end in find_ends(source, IDLE_EDGE_S)] == [(25, 56), (0, 46), (0, 51)]
     assert main(["dataset", "trim", str(tmp_path / "source"), "--out", str(tmp_path / "out")]) == 0
-    assert "3 episodes, 128 of 188 ticks; rests were cut off 1 episodes (6.0 s)" in capsys.readouterr().out
+    assert "3 episodes, 128 of 188 ticks; rests were cut off 1 episode (6.0 s)" in capsys.readouterr().out
     out = open_dataset(tmp_path / "out")
     assert [episode.length for episode in out.episodes] == [31, 46, 51]
     np.testing.assert_array_equal(out.action[:31], source.action[25:56])

@@ -46,7 +46,7 @@ def test_convert_says_what_was_kept(hpt, robot, embodiment_file, tmp_path):
     bag = robot.write(tmp_path / "bag", messages)
     status, out, _ = hpt("convert", bag, "--embodiment", embodiment_file, "--out", tmp_path / "out")
     assert status == 0
-    assert "1 episodes, " in out
+    assert "1 episode, " in out
     assert "dropped for left: " in out
     assert (tmp_path / "out/meta/info.json").is_file()
 
@@ -108,3 +108,17 @@ def test_when_what_is_viewed_is_neither_expect_a_sentence(tmp_path, embodiment_f
     assert "meta/info.json" in capsys.readouterr().err
     assert main(["view", str(tmp_path), "--embodiment", str(embodiment_file)]) == 2
     assert "it is no LeRobot dataset; give a dataset folder" in capsys.readouterr().err
+
+
+def test_when_out_exists_expect_that_before_any_bag_is_opened(hpt, embodiment_file, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "bag.mcap").write_bytes(b"no bag")
+    status, _, error = hpt(
+        "convert", tmp_path / "bag.mcap", "--embodiment", embodiment_file, "--out", tmp_path / "out"
+    )
+    assert (status, "exists already" in error, "bag.mcap" in error) == (2, True, False)
+
+
+def test_one_bag_is_one(hpt, bag, embodiment_file, tmp_path):
+    status, out, _ = hpt("convert", bag, "--embodiment", embodiment_file, "--out", tmp_path / "out")
+    assert (status, "1 episode, " in out) == (0, True)

@@ -8,12 +8,14 @@ import json
 
 import numpy as np
 import pytest
+from support.refused import refused
 from support.tiny_senses import Senses
 
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import Code
 from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
 
@@ -92,7 +94,5 @@ def test_the_verbs_take_it(robot, bags, tmp_path, capsys):
 
 
 def test_when_the_way_is_unknown_expect_those_that_there_are():
-    with pytest.raises(
-        BagError, match="depth is to be stored as 'vidoe', but one of rows, video was expected"
-    ):
+    with refused(BagError, Code.UNKNOWN, subject="depth", value="vidoe", remedy="did you mean 'video'"):
         Options(depth="vidoe")

@@ -84,7 +84,7 @@ def test_it_is_inspected(robot, recorded):
 def test_it_is_converted_as_one_episode_with_the_embodiment_file(recorded, embodiment_file, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["convert", str(recorded), "--embodiment", str(embodiment_file), "--out", str(out)]) == 0
-    assert "1 episodes" in capsys.readouterr().out
+    assert "1 episode" in capsys.readouterr().out
     (episode,) = json.loads((out / "meta/hpt/report.json").read_text())["episodes"]
     assert (episode["outcome"], episode["task"]) == ("unknown", "push the button")
 

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
+from support.refused import refused
 
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import Code
 from rosbag_tools.bootstrap.first_embodiment import first_embodiment
 from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
@@ -76,3 +80,12 @@ def test_when_several_bags_are_converted_together_with_one_expect_that_refused(r
     cameras, arm, whole = session
     with pytest.raises(BagError, match="--together is of one session, but 2 bags were given"):
         convert([cameras, whole], tmp_path / "data", robot.embodiment, Options(beside=(str(arm),)))
+
+
+def test_when_a_bag_is_to_be_read_together_with_itself_expect_that_refused(robot, session, tmp_path):
+    _, _, whole = session
+    copy = tmp_path / "elsewhere" / "copy"
+    shutil.copytree(whole, copy)
+    for other in (whole, copy, next(whole.glob("*.mcap"))):
+        with refused(BagError, Code.DUPLICATE, subject=repr(str(other)), problem="or a copy"):
+            convert([whole], tmp_path / "data", robot.embodiment, Options(beside=(str(other),)))

@@ -24,7 +24,7 @@ from hpt_ros.dataset.episode_writer import EpisodeData
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.importing.source import Source, SourceEpisode, Unread, to_name
 from hpt_ros.dataset.layout import ACTION, STATE, stream_feature
-from hpt_ros.dataset.writer import DatasetWriter
+from hpt_ros.dataset.writer import DatasetWriter, check_place
 from hpt_ros.embodiment import FORMAT, Embodiment
 from hpt_ros.embodiment.estimates import SLOWEST, default_horizon, widen_range
 from hpt_ros.errors import HptError
@@ -51,6 +51,7 @@ def import_dataset(
     task: str = "",
     overwrite: bool = False,
     skip_bad: bool = False,
+    coded: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     """Write a source's episodes as a dataset.
@@ -64,15 +65,18 @@ def import_dataset(
         task: task text of episodes that have none.
         overwrite: replace a dataset that is there.
         skip_bad: leave episodes out that cannot be read, and report them.
+        coded: store depth as a video of codes.
         progress: called with the number of episodes done.
 
     Raises:
+        DatasetExistsError: as `check_place`.
         DatasetError: the source is damaged, an episode has values that are not finite, or the embodiment does not fit.
     """
     report = ImportReport()
+    check_place(out, overwrite=overwrite)
     robot = make_embodiment(source, name, size, skip_bad) if embodiment is None else embodiment
     _check_fit(source, robot)
-    with DatasetWriter(out, robot, overwrite=overwrite, labels=tuple(source.labels)) as writer:
+    with DatasetWriter(out, robot, overwrite=overwrite, labels=tuple(source.labels), coded=coded) as writer:
         for number, unread in enumerate(source.episodes()):
             try:
                 for data in _encoded(writer, robot, unread, task):

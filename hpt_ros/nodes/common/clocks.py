@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
+from rclpy.duration import Duration
 from rclpy.node import Node
 
 from hpt_ros.control.clock import ControlClock, Instant, Reading
@@ -44,6 +46,11 @@ class NodeClock:
         self._node = node
         self._clock = ControlClock()
         self._asleep_ns: int | None = None
+        self._back_ns: list[
+            int
+        ] = []  # by how much simulated time went back, each time since the last reading
+        back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
+        self._jumps = node.get_clock().create_jump_callback(back, post_callback=self._on_back)
 
     def now(self) -> Instant:
         """This moment, and what happened to ROS time since the call before."""
@@ -52,7 +59,12 @@ class NodeClock:
             if reading.error_ns <= TOGETHER_NS:
                 break
             reading = self._read()
-        return self._clock.read(reading)
+        seen = self._back_ns[:]
+        del self._back_ns[: len(seen)]
+        return self._clock.read(replace(reading, back_ns=max(seen, default=0)))
+
+    def _on_back(self, jump: TimeJump) -> None:
+        self._back_ns.append(-int(jump.delta.nanoseconds))
 
     @property
     def simulated(self) -> bool:

@@ -88,7 +88,9 @@ def test_a_message_lacks_what_nobody_set():
         _ = message.position
 
 
-@pytest.mark.parametrize("name", sorted(ENVIRONMENTS))
+@pytest.mark.parametrize(
+    "name", [name for name in ENVIRONMENTS if "/" not in name]
+)  # suites: test/sim/suites
 def test_every_environment_runs_and_has_what_its_protocol_says(name):
     made = make_environment(name)
     try:

@@ -1,0 +1,203 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What all suites share: the clock, cameras and messages of a MuJoCo model that somebody else steps and judges."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import Code, HptError
+from hpt_ros.resources import config_file
+from hpt_ros.sim.environment import Outcome
+from hpt_ros.sim.messages import NS_PER_S, Sample, stamped
+from hpt_ros.sim.physics import VIDEO_QUALITY, Image, Renderer
+from hpt_ros.sim.transport import Transport, Transports
+
+START_NS: Final = 10 * NS_PER_S  # time begins here; 0 would mean "no time yet" to other nodes
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A camera of the model, and how its images are turned for a stream.
+
+    Attributes:
+        camera: its name in the model.
+        upside_down: it is mounted so, and its images are turned by half a turn.
+        fovy_deg: vertical field of view in place of the model's, so that objects are more than a few pixels.
+    """
+
+    camera: str
+    upside_down: bool = False
+    fovy_deg: float | None = None
+
+    def of(self, renderer: Renderer) -> Image:
+        """Return its image now, (height, width, 3) RGB."""
+        pixels = renderer.render(self.camera)
+        return np.ascontiguousarray(pixels[::-1, ::-1]) if self.upside_down else pixels
+
+
+class SuiteEnvironment(ABC):
+    """Most of an environment, see `hpt_ros.sim.environment.Environment`.
+
+    Args:
+        name: of the environment.
+        robot: its embodiment file, shipped in config/embodiments.
+        package: that has the task; its version is part of the environment's.
+        instruction: what the robot is to do.
+        views: image stream to camera; all have one size.
+        people: the camera for people.
+        step_s: of the benchmark's own steps.
+        time_limit_s: of an episode.
+        images: what happens to the messages of all cameras.
+        disturbance_rad: must be 0, for who disturbs a robot that somebody else drives.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        robot: str,
+        package: str,
+        instruction: str,
+        views: Mapping[str, View],
+        people: View,
+        step_s: float,
+        time_limit_s: float,
+        images: Transport,
+        disturbance_rad: float,
+    ) -> None:
+        """Take what differs from one suite to the other; the model is there already."""
+        if disturbance_rad:
+            raise HptError(
+                Code.UNSUPPORTED, f"the environment {name!r}", disturbance_rad,
+                problem="cannot be disturbed by {value} rad", remedy="leave the disturbance out",
+            )  # fmt: skip
+        self.name, self.instruction, self.time_limit_s = name, instruction, time_limit_s
+        self.version = f"1/{version(package)}"
+        self.embodiment = Embodiment.load(config_file(f"embodiments/{robot}.yaml"))
+        self._views, self._people = dict(views), people
+        self._step_ns = round(step_s * NS_PER_S)
+        self._tick_ns = round(NS_PER_S / self.embodiment.tick_hz)
+        self._transports = Transports({stream.topic: images for stream in self.embodiment.image_streams})
+        self._cameras: Renderer | None = None
+        self._video: tuple[tuple[int, int], Renderer] | None = None
+        self._now_ns = START_NS
+        for view in (*views.values(), people):
+            if view.fovy_deg is not None:
+                self.model.camera(view.camera).fovy[0] = view.fovy_deg
+
+    # --- what a suite has ----------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def model(self) -> Any:
+        """The MjModel."""
+
+    @property
+    @abstractmethod
+    def data(self) -> Any:
+        """The MjData."""
+
+    @abstractmethod
+    def outcome(self) -> Outcome:
+        """Return how the task stands."""
+
+    @abstractmethod
+    def command(self, topic: str, message: Any) -> None:
+        """Take a command now."""
+
+    @abstractmethod
+    def _begin(self, seed: int) -> None:
+        """Set the scene of a seed up."""
+
+    @abstractmethod
+    def _step(self) -> None:
+        """Let one step of the benchmark pass, to `now_ns`."""
+
+    @abstractmethod
+    def _measured(self) -> Mapping[str, Any]:
+        """Return the messages of the robot's own sensors now, by topic."""
+
+    # --- what all have -------------------------------------------------------------------------------------------
+
+    @property
+    def now_ns(self) -> int:
+        """Simulated time."""
+        return self._now_ns
+
+    def reset(self, seed: int) -> None:
+        """Begin an episode."""
+        self._now_ns += -self._now_ns % NS_PER_S  # so that cameras and ticks meet alike in every episode
+        self._begin(seed)
+        self._transports.reset(seed)
+
+    def advance(self, until_ns: int) -> list[Sample]:
+        """Let time run in the benchmark's own steps; cameras send at every tick."""
+        while self._now_ns + self._step_ns <= until_ns:
+            self._now_ns += self._step_ns
+            self._step()
+            for topic, message in self._measured().items():
+                self._transports.send(topic, message, self._now_ns)
+            if self._now_ns % self._tick_ns == 0:
+                self._look()
+        return self._transports.arrived(until_ns)
+
+    def render(self, height: int, width: int) -> Image:
+        """Return what the camera for people sees."""
+        size = (height, width)
+        if self._video is None or self._video[0] != size:
+            if self._video is not None:
+                self._video[1].close()
+            self._video = size, Renderer(self, height, width, VIDEO_QUALITY)
+        return self._people.of(self._video[1])
+
+    def close(self) -> None:
+        """Free the GL contexts."""
+        for renderer in (self._cameras, self._video[1] if self._video else None):
+            if renderer is not None:
+                renderer.close()
+        self._cameras = self._video = None
+
+    def _look(self) -> None:
+        for stream in self.embodiment.image_streams:
+            assert stream.image is not None  # the views are of one size
+            if self._cameras is None:
+                self._cameras = Renderer(self, stream.image.height, stream.image.width)
+            pixels = self._views[stream.name].of(self._cameras)
+            height, width, _ = pixels.shape
+            image = stamped(
+                self._now_ns, f"{stream.name}_camera_optical_frame", height=height, width=width, encoding="rgb8",
+                is_bigendian=0, step=3 * width, data=pixels.reshape(-1),
+            )  # fmt: skip
+            self._transports.send(stream.topic, image, self._now_ns)
+
+    def _refuse(self, topic: str) -> HptError:
+        """Return what is wrong with a command to a topic that nobody is subscribed to."""
+        known = [output.topic for output in self.embodiment.action.parts]
+        return HptError(
+            Code.UNSUPPORTED, "a command", topic, problem=f"was sent to {{value}}, but only {known} move the robot",
+            remedy="use these",
+        )  # fmt: skip
+
+
+def finite_array(values: Any, count: int, what: str) -> npt.NDArray[np.float64]:
+    """Return a command's numbers (count,).
+
+    Raises:
+        HptError: another number of them, or one is not finite.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if found.shape != (count,) or not np.isfinite(found).all():
+        raise HptError(
+            Code.INVALID, f"a command of {what}", found.tolist(), expected=f"{count} finite numbers",
+            remedy="correct its sender",
+        )  # fmt: skip
+    return found
