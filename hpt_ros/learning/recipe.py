@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -313,12 +314,19 @@ class Recipe:
             )
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = (), **values: int | None) -> Recipe:
+def load_recipe(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    policy: Mapping[str, Any] | None = None,
+    **values: int | None,
+) -> Recipe:
     """Read a recipe file and apply changes.
 
     Args:
         path: YAML file with the keys of `Recipe`.
         overrides: ``dotted.key=value`` texts; the value is YAML. ``policy.trunk.depth=2``.
+        policy: in place of the file's section of that name.
         **values: top-level keys that win when not None, e.g. ``iterations=10``; a warm-up longer than a tenth of the
             iterations given here is shortened to that, so that a short trial run needs no second flag.
 
@@ -327,6 +335,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), **values: int |
         RecipeError: an override that is no ``key=value``, or a recipe that contradicts itself.
     """
     data = read_yaml_file(Path(path))
+    if policy is not None:
+        data["policy"] = copy.deepcopy(dict(policy))
     for text in overrides:
         _override(data, text)
     for key, value in values.items():

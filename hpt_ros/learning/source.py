@@ -89,7 +89,7 @@ def open_source(
         )
         shape, size = features["image"].shape, features["image"].nbytes / 2**20
         report.say(f"features{of}: of every frame once, {shape[2]} cells of {shape[3]} ({size:.1f} MiB)")
-    tasks = _places(policy, dataset) if "language" in config.modalities else None
+    tasks = task_places(policy, dataset) if "language" in config.modalities else None
     return Source(dataset, config.modalities, frames, features, tasks)
 
 
@@ -111,7 +111,8 @@ def _encode(policy: Policy, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     return features[:, 0].to("cpu", torch.float32).numpy()
 
 
-def _places(policy: Policy, dataset: Dataset) -> NDArray[np.int64]:
+def task_places(policy: Policy, dataset: Dataset) -> NDArray[np.int64]:
+    """Return the place of each of a dataset's tasks among the policy's; raises SourceError for one that is unknown."""
     known = policy.config.tasks
     for task in dataset.tasks:
         if task not in known:

@@ -14,6 +14,7 @@ import torch
 from hpt_ros.embodiment import Embodiment, require_match
 from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.mixture import Mixture
+from hpt_ros.learning.optimiser import block_scale
 from hpt_ros.learning.recipe import PolicyRecipe, Recipe
 from hpt_ros.model import (
     MultiPolicy,
@@ -111,7 +112,7 @@ def build_policy(
     many = len(mixture.robots) > 1
     configs: dict[str, PolicyConfig] = {}
     for name, robot in mixture.robots.items():
-        structure = recipe.policy.with_streams_of(robot) if many else recipe.policy
+        structure = recipe.policy.with_streams_of(robot)
         try:
             _require_tasks(structure, mixture.tasks(name))
             configs[name] = structure.for_embodiment(robot, mixture.tasks(name))
@@ -135,7 +136,7 @@ def build_policy(
             loaded["trunk"] = trunk
         if start.image_encoder is not None and "image" in single.encoders:
             loaded["encoder image"] = str(load_image_encoder(single, start.image_encoder))
-        frozen = _frozen(recipe)
+        frozen, rates = _frozen(recipe), _rates(recipe)
         for part, count in single.parts().items():
             if part == "trunk" and name != policy.names[0]:
                 continue
@@ -144,7 +145,8 @@ def build_policy(
                 say("  trunk: none (the baseline without a trunk)")
             elif "unused" not in part:
                 say(
-                    f"  {which}{part}: {count:,} parameters{frozen.get(part, '')}, {loaded.get(part, RANDOM)}"
+                    f"  {which}{part}: {count:,} parameters{frozen.get(part, '')}{rates(part)}, "
+                    f"{loaded.get(part, RANDOM)}"
                 )
         if single.language is not None:
             say(f"  {f'{name}, ' if many else ''}language: {_embed(single, known, start)}")
@@ -165,6 +167,37 @@ def _frozen(recipe: Recipe) -> dict[str, str]:
     if not recipe.policy.image_encoder.trainable:
         frozen["encoder image"] = ", frozen"
     return frozen
+
+
+def _rates(recipe: Recipe) -> Callable[[str], str]:
+    """What is said of a part's largest learning rate."""
+    first = recipe.first_step.lr if recipe.first_iterations else None
+
+    def said(part: str) -> str:
+        if part == "trunk":
+            if recipe.freeze_trunk or not recipe.policy.trunk.depth:
+                return ""
+            low, high = (recipe.lr * block_scale(recipe, n) for n in (recipe.freeze_blocks, -1))
+            return f", lr {high:g}" if low == high else f", lr {low:g} to {high:g} by block"
+        scale = recipe.lr_scale_encoder if part.startswith("encoder") else 1.0
+        if part == "encoder image" and not recipe.policy.image_encoder.trainable:
+            return ""
+        start = f"{first * scale:g}, then " if first else ""
+        return f", lr {start}{recipe.lr * scale:g}"
+
+    return said
+
+
+def structure_of(checkpoint: str) -> dict[str, Any] | None:
+    """The policy's section of the recipe that a checkpoint was trained with; None if it tells of none.
+
+    Raises:
+        HptError: no checkpoint.
+    """
+    path = Path(checkpoint)
+    _, training = read_config(path.parent.parent if path.parent.name == EMBODIMENTS else path)
+    found = training.get("policy")
+    return found if isinstance(found, dict) else None
 
 
 def _require_weights_for_frozen_parts(recipe: Recipe, start: Start) -> None:
@@ -255,7 +288,8 @@ def _load_checkpoint(
         key, ours, actual = found[0]
         raise StartError(
             f"checkpoint {source!r} has {key} = {actual!r:.80}, but the recipe has {ours!r:.80}; "
-            "change the recipe's policy to the checkpoint's, or load only its trunk with --trunk"
+            "leave --recipe out to take the checkpoint's policy, change the recipe's to it, or load only its trunk "
+            "with --trunk"
         )
     own = policy.state_dict()
     taken = {
