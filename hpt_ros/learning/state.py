@@ -82,10 +82,14 @@ def save_state(
         for folder in out.glob(f"{SHARDS}*"):
             if folder.name != state.get("shards"):
                 shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         work.unlink(missing_ok=True)
+        # torch's writer complains of its own when it is closed after the disk had refused.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
         raise StateError(
-            f"the file {str(out / FILE)!r} cannot be written ({error}); make room and resume the run"
+            Code.UNWRITABLE, f"the file {str(out / FILE)!r}", cause=cause, remedy="make room and resume the run"
         ) from error
 
 
