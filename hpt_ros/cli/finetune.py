@@ -143,7 +143,7 @@ def _run(args: argparse.Namespace) -> int:
                 )  # fmt: skip
             if all_processes.first:
                 _convert(args, robot, Path(folders[0]), report, resume=resume)
-            all_processes.wait()
+            all_processes.wait_for_first()
         data = _opened(args, folders, robot, recipe)
         return run_or_describe(args, data, recipe, report, all_processes, resume=resume)
 

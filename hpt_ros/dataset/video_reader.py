@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import av
+import av.container
 import av.error
 import numpy as np
 from numpy.typing import NDArray
@@ -20,29 +22,59 @@ from hpt_ros.dataset.recognise import unreadable
 from hpt_ros.dataset.video import DEPTH
 
 
-def decode_video(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
-    """Yield all frames of a video in order, RGB (H, W, 3), all of one size.
+def decode_video(path: Path, fps: float, first: int = 0, threads: int = 0) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames of a video in order, RGB (H, W, 3), all of one size.
+
+    Args:
+        path: the file.
+        fps: its rate.
+        first: number of the first frame that is wanted; decoding starts at the key frame before it.
+        threads: of the decoder; 0: its own choice.
 
     Raises:
         DatasetError: unreadable, damaged, or frames that do not follow one another at `fps`.
     """
-    for frame in _decode(path, fps, "rgb24"):
+    for frame in _decode(path, fps, "rgb24", first, threads):
         yield frame.astype(np.uint8, copy=False)
 
 
-def _decode(path: Path, fps: float, pixel_format: str) -> Iterator[NDArray[Any]]:
+def _decode(
+    path: Path, fps: float, pixel_format: str, first: int = 0, threads: int = 0
+) -> Iterator[NDArray[Any]]:
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             container.streams.video[0].thread_type = "AUTO"
-            for number, frame in enumerate(container.decode(video=0)):
+            container.streams.video[0].codec_context.thread_count = threads
+            start, decoded = _from_key_frame(container, fps, first)
+            for number, frame in enumerate(decoded, start):
                 if frame.time is None or abs(frame.time - number / fps) > 0.5 / fps:
                     raise DatasetError(
                         f"video {str(path)!r} has frame {number} at {frame.time} s, but {number / fps:g} s was "
                         f"expected at {fps:g} frames per second; write it with a constant rate"
                     )
-                yield frame.to_ndarray(format=pixel_format)
+                if number >= first:
+                    yield frame.to_ndarray(format=pixel_format)
     except (av.error.FFmpegError, IndexError, OSError) as error:
         raise unreadable(path, "decoded", error) from error
+
+
+def _from_key_frame(
+    container: av.container.InputContainer, fps: float, first: int
+) -> tuple[int, Iterator[av.VideoFrame]]:
+    """Frames from a key frame at or before the one of number `first`, and the number of the first of them."""
+    video = container.streams.video[0]
+    back = 0
+    while first > back and video.time_base is not None:
+        # A key frame is found by its decoding time, which may come before that of the frame that is shown first.
+        container.seek(round((first - back) / fps / video.time_base), stream=video)
+        frames = container.decode(video=0)
+        frame = next(frames, None)
+        if frame is not None and frame.time is not None and round(frame.time * fps) <= first:
+            return round(frame.time * fps), chain((frame,), frames)
+        back = 2 * back or 8
+    if back:
+        container.seek(0, stream=video)
+    return 0, container.decode(video=0)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ sample and view gets the same change, since the change stands for another day or
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -91,6 +91,15 @@ class ImageChanges:
         return ImageChanges(
             **{name: value if value is None else change(value) for name, value in values.items()}
         )
+
+
+def stacked(changes: Sequence[ImageChanges]) -> ImageChanges:
+    """Return the changes of several batches, of the same strengths, as those of one."""
+    found = {}
+    for item in fields(ImageChanges):
+        parts = [getattr(each, item.name) for each in changes]
+        found[item.name] = None if parts[0] is None else torch.cat(parts)
+    return ImageChanges(**found)
 
 
 def draw_image_changes(

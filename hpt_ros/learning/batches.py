@@ -98,9 +98,13 @@ class BatchMaker:
         real = float((~member.windows.rows(draw.samples)[2]).sum())
         share = len(draw.samples) / recipe.batch_size
         most = recipe.micro_batch or len(draw.rows)
+        copy = None
+        if recipe.feature_copies:
+            random = np.random.default_rng(step_seed(recipe.seed, step, 4, draw.member))
+            copy = random.integers(0, recipe.feature_copies + 1, len(draw.samples))
         for place in range(0, len(draw.rows), most):
             here = draw.rows[place : place + most]
-            batch = source.batch(member.windows, draw.samples[here])
+            batch = source.batch(member.windows, draw.samples[here], None if copy is None else copy[here])
             counted = ~batch.is_pad
             if draw.filled and place + most >= len(draw.rows):
                 counted[-1] = False

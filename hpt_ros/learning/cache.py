@@ -1,17 +1,21 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Decoded frames on disk, memory-mapped, so that an epoch never decodes video twice.
+"""Decoded frames, and a frozen encoder's features of them, on disk, so that no epoch decodes or encodes twice.
 
-The cache is named after what it was made from: the SHA-256 of the dataset's files and of the decode settings. It is
-written beside its place and renamed when complete, so a cache folder is whole or absent; its checksum is verified
-when it is opened, which also brings the frames into the page cache before training reads them in random order.
+A cache is named after what it was made from: the SHA-256 of the dataset's files and of the settings. It is built by a
+pool of processes of one thread each, in parts: a build that is killed goes on with the part that it was at, and of two
+runs that want the same one builds (`hpt_ros.dataset.memmap_cache`). It is memory-mapped: what a process holds of it is
+the kernel's cache of files, which it takes back when memory is short.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +24,20 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hpt_ros.dataset import DatasetError
-from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_mapped
+from hpt_ros.dataset.memmap_cache import Finished, cache_beside, checksum_of, digest_of, open_mapped, reserved
 from hpt_ros.dataset.reader import Dataset, Episode
 from hpt_ros.dataset.video_reader import decode_video
+from hpt_ros.errors import Code
+from hpt_ros.learning.loader import in_processes
 from hpt_ros.learning.samples import side_by_side
 
 FRAMES = "frames.bin"
 CACHE_FORMAT = "hpt_ros/frames/1 uint8 rgb24 dataset-size"  # part of the key: change it when decoding changes
 FEATURES_FORMAT = "hpt_ros/features/1"
+# Frames that are decoded at a time: a few seconds' work, so that a pool is kept busy and little is lost with it.
+PART_FRAMES = 512
 
 Progress = Callable[[int, int], None]  # (frames done, frames in all)
-Decoder = Callable[[Path, float], Iterator[NDArray[np.uint8]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,11 @@ class FrameCache:
     note: str  # for people: what was done and why
 
 
+def pool_size() -> int:
+    """Return how many processes build a cache: one a core; none from within a pool, which may have no pools."""
+    return 0 if multiprocessing.current_process().daemon else len(os.sched_getaffinity(0))
+
+
 def default_cache_root(dataset: Dataset) -> Path:
     """The folder beside the dataset that holds its caches."""
     return cache_beside(dataset.root)
@@ -53,7 +65,8 @@ def open_cache(
     root: str | Path | None = None,
     *,
     progress: Progress | None = None,
-    decoder: Decoder = decode_video,
+    say: Callable[[str], None] = lambda sentence: None,
+    workers: int | None = None,
 ) -> FrameCache:
     """Open the dataset's cache; build it first when it is absent, incomplete or damaged.
 
@@ -61,10 +74,12 @@ def open_cache(
         dataset: an opened dataset.
         root: folder that holds caches (several datasets may share it); `default_cache_root` if None.
         progress: called while frames are decoded.
-        decoder: yields the frames of one video file in order.
+        say: called with a sentence when another process builds it and this one waits.
+        workers: processes that decode; 0: this one; `pool_size` if None.
 
     Raises:
         DatasetError: a video is damaged, too short or of the wrong size, or the cache cannot be written.
+        ReaderError: a process that decodes was killed.
     """
     folder = (Path(root) if root is not None else default_cache_root(dataset)) / dataset_digest(dataset)[:16]
     shape = (dataset.length, len(dataset.embodiment.image_streams), *dataset.image_size, 3)
@@ -76,7 +91,8 @@ def open_cache(
         np.uint8,
         CACHE_FORMAT,
         shape,
-        lambda path: _build(dataset, path, shape, progress, decoder),
+        lambda path: _build(dataset, path, shape, progress, pool_size() if workers is None else workers),
+        lambda: say(f"waiting for another process that builds the cache {str(folder)!r}"),
     )
     note = stored.rebuilt or (
         "decoded every video once" if stored.built else f"used the frames cached in {str(folder)!r}"
@@ -93,7 +109,7 @@ def dataset_digest(dataset: Dataset) -> str:
     return digest_of(dataset.files, dataset.root, CACHE_FORMAT, json.dumps(settings))
 
 
-Encode = Callable[[NDArray[Any]], NDArray[Any]]
+Encode = Callable[[NDArray[Any], NDArray[np.int64]], NDArray[Any]]
 
 
 def open_feature_cache(
@@ -107,129 +123,199 @@ def open_feature_cache(
     dtype: DTypeLike = np.float32,
     batch_size: int = 32,
     progress: Progress | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+    workers: int = 0,
 ) -> NDArray[Any]:
     """What a frozen encoder makes of every frame of a dataset, computed once and memory-mapped.
 
     Args:
         dataset: an opened dataset.
         frames: its frames, as `open_cache` gives them; None for depth, which is read from the dataset.
-        encode: pictures of n ticks to features (n, V, cells, width). It is given uint8 (n, V, H, W, 3), or uint16
-            (n, V, H, W) of millimetres for depth; it must not depend on anything that `key` does not name.
+        encode: pictures of n ticks, and the ticks' rows (n,), to features (n, V, cells, width). It is given uint8
+            (n, V, H, W, 3), or uint16 (n, V, H, W) of millimetres for depth; it must not depend on anything that
+            `key` does not name.
         key: what else the features depend on: a hash of the encoder's weights and settings.
         root: folder that holds caches; `default_cache_root` if None.
         modality: "image" or "depth".
         dtype: float32, or float16 for half the room.
         batch_size: ticks encoded at a time.
         progress: called with ticks done and ticks in all.
+        say: as for `open_cache`.
+        workers: processes that encode; 0: this one.
 
     Returns:
         (N, V, cells, width) of `dtype`, read-only.
 
     Raises:
         DatasetError: no pictures to encode, features that are not finite in `dtype`, or the cache cannot be written.
+        ReaderError: a process that encodes was killed.
     """
     count = len(dataset.embodiment.streams_of(modality))
     if modality not in ("image", "depth") or not count or (modality == "image" and frames is None):
         raise DatasetError(
-            f"dataset {str(dataset.root)!r} has no pictures of modality {modality!r} to encode; "
-            "train without cached features"
-        )
+            Code.MISSING, f"dataset {str(dataset.root)!r}", modality,
+            problem="has no pictures of modality {value} to encode", remedy="train without cached features",
+        )  # fmt: skip
 
-    def pictures(rows: NDArray[np.int64]) -> NDArray[Any]:
-        return side_by_side(dataset, modality, rows) if frames is None else frames[rows]
+    def encoded(rows: NDArray[np.int64]) -> NDArray[Any]:
+        pictures = side_by_side(dataset, modality, rows) if frames is None else frames[rows]
+        found = np.asarray(encode(pictures, rows)).astype(dtype)
+        if found.ndim != 4 or found.shape[:2] != (len(rows), count):
+            raise DatasetError(
+                Code.WRONG_SHAPE, f"the {modality} encoder's output", list(found.shape),
+                problem="has the shape {value}",
+                expected=f"(ticks, views, cells, width), of {len(rows)} ticks and {count} views",
+                remedy="train without cached features",
+            )  # fmt: skip
+        if not np.isfinite(found).all():
+            raise DatasetError(
+                Code.NOT_FINITE, f"the {modality} encoder's output", int(rows[0]),
+                problem=f"is no finite {np.dtype(dtype).name} at tick {{value}} or soon after",
+                remedy="check its weights, or cache float32",
+            )  # fmt: skip
+        return found
 
     def build(path: Path) -> tuple[int, ...]:
-        values: NDArray[Any] | None = None
-        for start in range(0, dataset.length, batch_size):
-            rows = np.arange(start, min(start + batch_size, dataset.length))
-            found = np.asarray(encode(pictures(rows)))
-            if values is None:
-                values = np.memmap(path, dtype=dtype, mode="w+", shape=(dataset.length, *found.shape[1:]))
-            if found.ndim != 4 or found.shape != (len(rows), count, *values.shape[2:]):
-                raise DatasetError(
-                    f"the {modality} encoder gave features of shape {list(found.shape)} for {len(rows)} ticks of "
-                    f"{count} views, but (ticks, views, cells, width) was expected; train without cached features"
-                )
-            values[start : start + len(rows)] = found
-            if not np.isfinite(values[start : start + len(rows)]).all():
-                raise DatasetError(
-                    f"the {modality} encoder gave features that are no finite {np.dtype(dtype).name} at tick {start} "
-                    "or soon after; check its weights, or cache float32"
-                )
-            if progress is not None:
-                progress(start + len(rows), dataset.length)
-        assert values is not None  # a dataset has at least one tick
-        shape = values.shape
-        del values  # unmapped, and so written
+        blocks = [
+            np.arange(start, min(start + batch_size, dataset.length))
+            for start in range(0, dataset.length, batch_size)
+        ]
+        first = encoded(blocks[0])  # says how large a tick's features are
+        shape = (dataset.length, *first.shape[1:])
+        values = reserved(path, dtype, shape)
+        parts = [
+            Part(
+                f"{rows[0]}-{rows[-1]}",
+                len(rows),
+                (rows,),
+                lambda rows=rows: first if rows is blocks[0] else encoded(rows),  # type: ignore[misc]
+            )
+            for rows in blocks
+        ]
+        _fill(values, parts, path, progress, workers)
         return shape
 
     text = json.dumps([FEATURES_FORMAT, dataset_digest(dataset), modality, np.dtype(dtype).name, key])
     name = f"features-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     folder = (Path(root) if root is not None else default_cache_root(dataset)) / name
-    stored = open_mapped(folder, "features.bin", dtype, text, None, build)
+    waiting = f"waiting for another process that builds the cache {str(folder)!r}"
+    stored = open_mapped(folder, "features.bin", dtype, text, None, build, lambda: say(waiting))
     if stored.values.shape[:2] != (dataset.length, count):
         raise DatasetError(
-            f"the cache {str(folder)!r} holds features of shape {list(stored.values.shape)}, but {dataset.length} "
-            f"ticks of {count} views were expected; delete that folder"
-        )
+            Code.WRONG_SHAPE, f"the cache {str(folder)!r}", list(stored.values.shape),
+            problem="holds features of shape {value}", expected=f"{dataset.length} ticks of {count} views",
+            remedy="delete that folder",
+        )  # fmt: skip
     return stored.values
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an array that is made at a time.
+
+    Attributes:
+        name: tells it from the array's other parts.
+        size: for progress.
+        place: its index in the array.
+        make: returns its values.
+    """
+
+    name: str
+    size: int
+    place: tuple[Any, ...]
+    make: Callable[[], NDArray[Any]]
+
+
+def _fill(
+    values: NDArray[Any], parts: Sequence[Part], path: Path, progress: Progress | None, workers: int
+) -> None:
+    """Write the parts that are not written yet, by so many processes."""
+    finished = Finished(path)
+    todo = [part for part in parts if not finished.has(part.name, lambda part=part: values[part.place])]  # type: ignore[misc]
+    total = sum(part.size for part in parts)
+    done = total - sum(part.size for part in todo)
+
+    def make(part: Part) -> int:
+        made = part.make()
+        values[part.place] = made  # a map that all processes share
+        return checksum_of(made)
+
+    with ExitStack() as stack:
+        # One part is not worth a process, and more processes than parts have nothing to do.
+        count = min(workers, len(todo)) if len(todo) > 1 else 0
+        made = (
+            stack.enter_context(in_processes(make, todo, count)).next if count else map(make, todo).__next__
+        )
+        for part in todo:
+            finished.add(part.name, made())
+            done += part.size
+            if progress is not None:
+                progress(done, total)
+    finished.remove()
+
+
 def _build(
-    dataset: Dataset, path: Path, shape: tuple[int, ...], progress: Progress | None, decoder: Decoder
+    dataset: Dataset, path: Path, shape: tuple[int, ...], progress: Progress | None, workers: int
 ) -> tuple[int, ...]:
-    frames = np.memmap(path, dtype=np.uint8, mode="w+", shape=shape)
-    done, total = 0, shape[0] * shape[1]
-    for view in range(shape[1]):
-        for video, episodes in _by_file(dataset, view):
-            for count in _decode_into(dataset, frames, view, video, episodes, decoder):
-                if progress is not None:
-                    progress(done + count, total)
-            done += sum(episode.length for episode in episodes)
-    frames.flush()
+    rows = [(episode.start, episode.stop) for episode in dataset.episodes]
+    frames = reserved(path, np.uint8, shape, rows)
+    parts = [part for view in range(shape[1]) for part in _parts_of_view(dataset, view, shape[2:], workers)]
+    _fill(frames, parts, path, progress, workers)
     return shape
 
 
-def _by_file(dataset: Dataset, view: int) -> list[tuple[Path, list[Episode]]]:
+def _parts_of_view(dataset: Dataset, view: int, size: tuple[int, ...], workers: int) -> Iterator[Part]:
+    """Frames of one view, about `PART_FRAMES` of one file at a time, in the order in which they lie there."""
     files: dict[Path, list[Episode]] = {}
     for episode in dataset.episodes:
         files.setdefault(episode.videos[view].path, []).append(episode)
-    return list(files.items())
-
-
-def _decode_into(
-    dataset: Dataset,
-    frames: NDArray[np.uint8],
-    view: int,
-    path: Path,
-    episodes: list[Episode],
-    decoder: Decoder,
-) -> Iterator[int]:
-    """Decode one file and store the frames of its episodes; yields how many were stored so far."""
-    rows: dict[int, int] = {}  # frame in the file -> row of the dataset
-    for episode in episodes:
-        first = episode.videos[view].first_frame
-        rows.update((first + step, episode.start + step) for step in range(episode.length))
-    wanted, stored, number = max(rows) + 1, 0, -1
-    if len(rows) != sum(episode.length for episode in episodes):
-        raise DatasetError(
-            f"video {str(path)!r} is shared by episodes whose frames overlap; convert the bags again"
+    for path, episodes in files.items():
+        places = np.concatenate(
+            [np.arange(episode.length) + episode.videos[view].first_frame for episode in episodes]
         )
-    for number, frame in enumerate(decoder(path, dataset.embodiment.tick_hz)):
-        if frame.shape != frames.shape[2:]:
+        rows = np.concatenate([np.arange(episode.start, episode.stop) for episode in episodes])
+        order = np.argsort(places, kind="stable")
+        places, rows = places[order], rows[order]
+        if (np.diff(places) == 0).any():
             raise DatasetError(
-                f"video {str(path)!r} has frames of shape {list(frame.shape)}, but the embodiment says "
-                f"{list(frames.shape[2:])}; use files of the same robot"
-            )
-        row = rows.get(number)
-        if row is not None:
-            frames[row, view] = frame
-            stored += 1
-            yield stored
-        if number + 1 == wanted:
-            break
-    if number + 1 < wanted:
+                Code.CONFLICT, f"video {str(path)!r}",
+                problem="is shared by episodes whose frames overlap", remedy="convert the bags again",
+            )  # fmt: skip
+        for start in range(0, len(places), PART_FRAMES):
+            here = slice(start, start + PART_FRAMES)
+            decode = _Decode(path, dataset.embodiment.tick_hz, places[here], size, 1 if workers else 0)
+            name = f"view {view}, rows {rows[here][0]} to {rows[here][-1]}"
+            yield Part(name, len(places[here]), (rows[here], view), decode)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decode:
+    """Decodes frames of one file, of ascending numbers, to (n, H, W, 3)."""
+
+    path: Path
+    fps: float
+    numbers: NDArray[np.int64]
+    size: tuple[int, ...]  # (H, W, 3)
+    threads: int
+
+    def __call__(self) -> NDArray[np.uint8]:
+        found = np.empty((len(self.numbers), *self.size), dtype=np.uint8)
+        first, last = int(self.numbers[0]), int(self.numbers[-1])
+        place = 0
+        for number, frame in enumerate(decode_video(self.path, self.fps, first, self.threads), first):
+            if frame.shape != self.size:
+                raise DatasetError(
+                    Code.WRONG_SHAPE, f"video {str(self.path)!r}", list(frame.shape),
+                    problem="has frames of shape {value}", expected=f"{list(self.size)} as the embodiment says",
+                    remedy="use files of the same robot",
+                )  # fmt: skip
+            if number == self.numbers[place]:
+                found[place] = frame
+                place += 1
+            if number == last:
+                return found
         raise DatasetError(
-            f"video {str(path)!r} holds {number + 1} frames, but the episodes need {wanted}; it is truncated: copy the "
-            "dataset again or convert its bags again"
-        )
+            Code.DAMAGED, f"video {str(self.path)!r}", int(self.numbers[place]),
+            problem="is truncated: it ends before frame {value}", expected=f"{last + 1} frames for its episodes",
+            remedy="copy the dataset again, or convert its bags again",
+        )  # fmt: skip

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -15,6 +17,9 @@ from torch import Tensor, distributed
 
 from hpt_ros.devices import choose_device
 from hpt_ros.errors import Code, HptError
+
+# Of the first process alone: converting bags, decoding and encoding a mixture.
+LONGEST_WORK = timedelta(days=30)
 
 
 class ProcessesError(HptError):
@@ -29,6 +34,8 @@ class Processes:
     world: int = 1
     device: str = "cpu"
     reason: str = "as named"  # why it is that device
+    store: Any = None  # where the processes find each other
+    _waits: Iterator[int] = field(default_factory=itertools.count, repr=False, compare=False)
 
     @property
     def first(self) -> bool:
@@ -39,6 +46,15 @@ class Processes:
         """Return when all processes have come here."""
         if self.world > 1:
             distributed.barrier()
+
+    def wait_for_first(self) -> None:
+        """Return when the first process has come here, however long that takes: `wait` gives up after half an hour."""
+        if self.world > 1:
+            key = f"the first process has come here {next(self._waits)}"
+            if self.first:
+                self.store.set(key, "")
+            else:
+                self.store.wait([key], LONGEST_WORK)
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of the processes' tensors, the same in all of them."""
@@ -87,12 +103,10 @@ def processes(name: str) -> Iterator[Processes]:
             )  # fmt: skip
         device = f"cuda:{number}"
         torch.cuda.set_device(device)
-    rank = int(os.environ["RANK"])
-    distributed.init_process_group(
-        "nccl" if cuda else "gloo", store=_store(world), rank=rank, world_size=world
-    )
+    rank, store = int(os.environ["RANK"]), _store(world)
+    distributed.init_process_group("nccl" if cuda else "gloo", store=store, rank=rank, world_size=world)
     try:
-        yield Processes(rank, world, device, reason)
+        yield Processes(rank, world, device, reason, store)
     finally:
         distributed.destroy_process_group()
 

@@ -146,7 +146,7 @@ def _stand_in(policy: Policy, member: Member, recipe: Recipe) -> Source:
             cell = random.normal(size=(config.views, *feature_shape(config))).astype(np.float32)
             features["image"] = np.broadcast_to(cell, (dataset.length, *cell.shape))
     tasks = task_places(policy, dataset) if "language" in config.modalities else None
-    return Source(dataset, config.modalities, frames, features, tasks)
+    return Source(dataset, config.modalities, frames, features, tasks=tasks)
 
 
 def _mib(size: int) -> str:

@@ -206,8 +206,17 @@ class Recipe:
         default=False,
     )
     cache_features: bool = field(
-        "compute a frozen image encoder's features once and train from these; without changes to the images",
+        "compute a frozen image encoder's features once and train from these; without changes to the images, or with "
+        "those of feature_copies",
         default=False,
+    )
+    # Off: each copy takes as much room as the features of the images as they are.
+    feature_copies: int = field(
+        "with cache_features: of each image's features, this many more, of the image changed as augment says; each "
+        "sample of a batch takes one of all at random",
+        default=0,
+        minimum=0,
+        maximum=64,
     )
     warmup_iterations: int = field("steps over which the learning rate rises", default=0, minimum=0)
     # AdamW with decay 0.05 is the paper's pre-training setting; biases, norms and learnable tokens are not decayed.
@@ -275,6 +284,11 @@ class Recipe:
             )  # fmt: skip
         if self.cache_features:
             self._check_cache()
+        elif self.feature_copies:
+            raise RecipeError(
+                Code.CONFLICT, "the recipe", self.feature_copies,
+                problem="has feature_copies {value} without cache_features", remedy="set both, or none",
+            )  # fmt: skip
 
     def _check_first_step(self) -> None:
         """Refuse a first step that would be like the second."""
@@ -304,14 +318,23 @@ class Recipe:
         if IMAGE not in self.policy.modalities or encoder.kind == "none" or encoder.trainable:
             state = "is trained" if encoder.trainable else "is not there"
             raise RecipeError(
-                f"the recipe has cache_features, but its image encoder {state}, so there are no features that stay "
-                "the same; set cache_features to false, or policy.image_encoder.trainable to false"
-            )
-        if self.augment.changes_images:
+                Code.CONFLICT, "the recipe",
+                problem=f"has cache_features, but its image encoder {state}, so no features stay the same",
+                remedy="set cache_features to false, or policy.image_encoder.trainable to false",
+            )  # fmt: skip
+        if self.augment.changes_images and not self.feature_copies:
             raise RecipeError(
-                "the recipe has cache_features and changes the images at random, but cached features are of images as "
-                "they are; set augment's brightness, contrast, colour and shift_px to 0, or cache_features to false"
-            )
+                Code.CONFLICT, "the recipe",
+                problem="has cache_features and changes the images at random, but cached features are of images as "
+                "they are", remedy="set augment's brightness, contrast, colour, shift_px and erase to 0, set "
+                "feature_copies to how many changed copies to cache, or cache_features to false",
+            )  # fmt: skip
+        if self.feature_copies and not self.augment.changes_images:
+            raise RecipeError(
+                Code.CONFLICT, "the recipe", self.feature_copies,
+                problem="has feature_copies {value}, but augment changes no image, so that all would be the same",
+                remedy="set feature_copies to 0, or a strength of augment",
+            )  # fmt: skip
 
 
 def load_recipe(

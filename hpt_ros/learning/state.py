@@ -89,7 +89,10 @@ def save_state(
         if not isinstance(cause, OSError):
             raise
         raise StateError(
-            Code.UNWRITABLE, f"the file {str(out / FILE)!r}", cause=cause, remedy="make room and resume the run"
+            Code.UNWRITABLE,
+            f"the file {str(out / FILE)!r}",
+            cause=cause,
+            remedy="make room and resume the run",
         ) from error
 
 

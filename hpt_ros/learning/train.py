@@ -161,11 +161,14 @@ def train(
                 open_source(
                     policy.single(member.embodiment), member.dataset, cache_root, report,
                     cache_features=recipe.cache_features and "image" in policy.single(member.embodiment).encoders,
+                    changed=recipe.augment, copies=recipe.feature_copies,
                     name=member.name if len(mixture.members) > 1 else "",
                 )
                 for member in mixture.members
             ]  # fmt: skip
-        processes.wait()
+        if turn == 0:
+            processes.wait_for_first()
+    processes.wait()
     robot_files = {
         name: RobotFiles(robot.to_yaml(), kept(statistics[name], mixture.of(name), recipe.statistics))
         for name, robot in robots.items()

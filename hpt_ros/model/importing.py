@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hpt_ros.errors import Code
@@ -49,7 +48,7 @@ from hpt_ros.model.weights import (
     trunk_metadata,
     trunk_tensors,
 )
-from hpt_ros.model.writing import new_folder
+from hpt_ros.model.writing import new_folder, save_tensors
 
 TRUNK_OUT = "trunk.safetensors"
 CARD_OUT = "card.md"
@@ -140,7 +139,7 @@ def import_trunk(source: str | Path, out: str | Path) -> ImportedTrunk:
     }
     target = Path(out)
     with new_folder(target, WeightsError) as work:
-        save_file(tensors, work / TRUNK_OUT, metadata=trunk_metadata(size))
+        save_tensors(tensors, work / TRUNK_OUT, metadata=trunk_metadata(size))
         written = read_tensors(work / TRUNK_OUT)
         if written.keys() != tensors.keys() or any(not torch.equal(written[n], tensors[n]) for n in tensors):
             raise WeightsError(

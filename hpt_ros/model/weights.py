@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hpt_ros.errors import Code
@@ -28,6 +27,7 @@ from hpt_ros.model.encoders import ImageEncoder, ResNet18
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.published import recorded_heads
 from hpt_ros.model.sources import (
+from hpt_ros.model.writing import save_tensors
     ENCODER_FILES,
     WeightsError,
     read_metadata,
@@ -181,7 +181,7 @@ def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
             if path.suffix == ".pth":
                 torch.save(tensors, work)
             else:
-                save_file(tensors, work, metadata=trunk_metadata(policy.config.trunk))
+                save_tensors(tensors, work, metadata=trunk_metadata(policy.config.trunk))
             work.chmod(0o644)
             written = read_tensors(work)
             if written.keys() != tensors.keys() or any(

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
 from hpt_ros.errors import HptError
 
 
@@ -37,6 +41,14 @@ def new_folder(target: Path, error: type[HptError]) -> Iterator[Path]:
     finally:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def save_tensors(tensors: dict[str, Tensor], file: Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file; what the disk refuses is an OSError, as of any other file."""
+    try:
+        save_file(tensors, file, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(f"{str(file)!r} cannot be written: {error}") from error
 
 
 def publish(folder: Path) -> None:

@@ -137,7 +137,7 @@ def test_when_a_video_is_truncated_expect_its_name(own_folder: Path, tmp_path: P
 def test_when_a_video_is_too_short_expect_both_counts(own_folder: Path, tmp_path: Path) -> None:
     folder = own_folder / "videos/observation.images.front/chunk-000"
     (folder / "file-000.mp4").write_bytes((folder / "file-001.mp4").read_bytes())
-    with pytest.raises(DatasetError, match="holds 14 frames, but the episodes need 46"):
+    with pytest.raises(DatasetError, match="ends before frame 14, expected 46 frames"):
         open_cache(open_dataset(own_folder), tmp_path / "cache")
 
 

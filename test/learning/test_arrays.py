@@ -232,7 +232,7 @@ class Encoder:
     def __init__(self, scale: float = 1.0) -> None:
         self.ticks, self.scale = 0, scale
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+    def __call__(self, pictures: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         self.ticks += len(pictures)
         flat = pictures.reshape(*pictures.shape[:2], 4, -1).astype(np.float32)
         return self.scale * np.stack([flat.mean(-1), flat.max(-1), flat.min(-1)], -1)
@@ -269,7 +269,7 @@ def test_when_features_do_not_fit_float16_expect_a_remedy_and_no_cache(
     frames = np.full((15, 2, 32, 48, 3), 200, np.uint8)
     with (
         np.errstate(over="ignore"),
-        pytest.raises(DatasetError, match="no finite float16 at tick 0 or soon after; .* cache float32"),
+        refused(DatasetError, Code.NOT_FINITE, value=0, problem="no finite float16", remedy="cache float32"),
     ):
         open_feature_cache(senses, frames, Encoder(1e6), "a", tmp_path, dtype=np.float16)
     assert list(tmp_path.iterdir()) == []
@@ -277,12 +277,12 @@ def test_when_features_do_not_fit_float16_expect_a_remedy_and_no_cache(
 
 def test_when_features_have_another_shape_expect_it(senses: Dataset, tmp_path: Path) -> None:
     frames = np.zeros((15, 2, 32, 48, 3), np.uint8)
-    with pytest.raises(DatasetError, match=r"features of shape \[15, 2, 4\] for 15 ticks of 2 views"):
-        open_feature_cache(senses, frames, lambda given: Encoder()(given)[..., 0], "a", tmp_path)
+    with refused(DatasetError, Code.WRONG_SHAPE, value=[15, 2, 4], expected="15 ticks and 2 views"):
+        open_feature_cache(senses, frames, lambda given, _: Encoder()(given)[..., 0], "a", tmp_path)
 
 
 def test_when_there_is_nothing_to_encode_expect_the_modality(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no pictures of modality 'depth'"):
+    with refused(DatasetError, Code.MISSING, value="depth", subject=str(dataset.root)):
         open_feature_cache(dataset, None, Encoder(), "a", tmp_path, modality="depth")
 
 

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.refused import refused
 
 from hpt_ros.dataset import Dataset, open_dataset
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.learning import Start, Windows, open_source, train
 from hpt_ros.learning.reporter import Silent
+from hpt_ros.learning.source import SourceError
 from hpt_ros.model import load_checkpoint
 from hpt_ros.model.encoder_config import LanguageConfig
 
@@ -155,9 +157,7 @@ def test_when_a_policy_knows_more_tasks_in_another_order_expect_each_episodes_ow
     windows = Windows.of(many.episodes[:1], 2, 3)
     source = open_source(policy, renamed(many, {TASKS[0]: "zigzag"}), None, Silent())
     assert source.batch(windows, np.array([0])).inputs["task"].tolist() == [1]
-    with pytest.raises(
-        HptError, match="has the task 'to the left', but the policy knows 'to the right', 'zigzag'"
-    ):
+    with refused(SourceError, Code.UNKNOWN, value="to the left", expected="to the right, zigzag"):
         open_source(policy, many, None, Silent())
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ import torch
 from hpt_ros.dataset import Dataset
 from hpt_ros.errors import HptError
 from hpt_ros.learning import Start, train
+from hpt_ros.learning.augment import AugmentConfig, ImageChanges, change_images, stacked
+from hpt_ros.learning.batches import BatchMaker
+from hpt_ros.learning.mixture import mixture_of
 from hpt_ros.learning.optimiser import freeze, train_mode
 from hpt_ros.learning.recipe import recipe_mapping
-from hpt_ros.learning.source import encoder_digest
+from hpt_ros.learning.source import Source, encoder_digest, open_source
 from hpt_ros.model import MultiPolicy, Policy, Statistics, load_checkpoint
 
 from .conftest import make_recipe
@@ -227,6 +231,87 @@ def test_when_features_are_cached_expect_the_uncached_run(
     assert all(torch.equal(value, parts[name]) for name, value in two_weights.items())
 
 
+def test_copies_are_of_images_that_are_changed_alike_within_an_episode_and_view(
+    dataset: Dataset, cache_root: Path, encoder_run: Path
+) -> None:
+    policy = load_checkpoint(encoder_run).policy
+    bright = AugmentConfig(brightness=0.3, contrast=0.0, colour=0.0, shift_px=0)
+
+    def features_of(strengths: AugmentConfig, copies: int) -> tuple[Source, Listener]:
+        listener = Listener()
+        source = open_source(
+            policy, dataset, cache_root, listener, cache_features=True, changed=strengths, copies=copies
+        )
+        return source, listener
+
+    source, _ = features_of(bright, 2)
+    assert source.frames is not None
+    one, two = source.copies["image"]
+    assert np.abs(one - source.features["image"]).max() > 0.1
+    assert np.abs(one - two).max() > 0.1
+    # The light of an episode's first image, by brute force, is that of all its images.
+    for episode in dataset.episodes[:2]:
+        frames = torch.from_numpy(source.frames[episode.start : episode.stop].copy())[:, None]
+        ours = torch.from_numpy(one[episode.start : episode.stop, 0].copy())
+        errors = []
+        for light in np.linspace(-0.3, 0.3, 121):
+            shape = (1, frames.shape[2])
+            changes = ImageChanges(
+                tint=torch.ones(*shape, 3),
+                gain=torch.ones(shape),
+                light=torch.full(shape, 255 * float(light)),
+            )
+            cells = policy.encode_images(change_images(frames[:1], changes))[0, 0, 0]
+            errors.append((float((cells - ours[0]).abs().mean()), changes))
+        best = min(errors, key=lambda item: item[0])
+        whole = policy.encode_images(change_images(frames, stacked([best[1]] * len(frames))))[:, 0, 0]
+        assert float((whole - ours).abs().mean()) < 0.02
+        assert float((policy.encode_images(frames)[:, 0, 0] - ours).abs().mean()) > 0.02
+    # More copies are made in addition, other strengths anew.
+    _, listener = features_of(bright, 3)
+    assert listener.lines.count(f"encoding {dataset.length}/{dataset.length}") == 1
+    _, listener = features_of(replace(bright, brightness=0.2, state_noise=0.5), 1)
+    assert listener.lines.count(f"encoding {dataset.length}/{dataset.length}") == 1
+    _, listener = features_of(replace(bright, state_noise=0.5), 3)  # which is not of the images
+    assert not any(line.startswith("encoding") for line in listener.lines)
+
+
+def test_samples_take_their_features_from_any_copy_and_validation_from_none(
+    dataset: Dataset, tmp_path: Path, cache_root: Path, encoder_run: Path
+) -> None:
+    recipe = make_recipe(policy=frozen_encoder(), cache_features=True, feature_copies=2)
+    policy = load_checkpoint(encoder_run).policy
+    mixture = mixture_of(dataset, 0.3, 0)
+    source = open_source(
+        policy, dataset, cache_root, Listener(), cache_features=True, changed=recipe.augment, copies=2
+    )
+    windows = mixture.members[0].windows
+    every = (source.features["image"], *source.copies["image"])
+    taken = set()
+    for step in range(10):
+        (draw,) = mixture.draws(step, recipe.batch_size, recipe.seed)
+        (part,) = BatchMaker(mixture, [source], recipe)(step)
+        given = part.inputs["image_features"].numpy()
+        for rows, features in zip(windows.rows(draw.samples)[0], given, strict=True):
+            (copy,) = (
+                number for number, values in enumerate(every) if np.array_equal(values[rows], features)
+            )
+            taken.add(copy)
+    assert taken == {0, 1, 2}
+    plain = source.batch(windows, np.arange(8)).inputs["image_features"]
+    assert np.array_equal(plain, every[0][windows.rows(np.arange(8))[0]])
+    # And a run of them is resumed bit for bit.
+    start = Start(init=str(encoder_run))
+    for run, stops in (("whole", (None,)), ("parts", (5, None))):
+        for stop in stops:
+            train(
+                dataset, recipe, tmp_path / run, start=start, cache_root=cache_root, stop_after=stop,
+                resume=stop is None and len(stops) > 1,
+            )  # fmt: skip
+    whole, parts = weights(tmp_path / "whole/last"), weights(tmp_path / "parts/last")
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+
+
 def test_when_the_encoders_weights_or_settings_differ_expect_another_digest(dataset: Dataset) -> None:
     config = make_recipe(policy=frozen_encoder()).policy.for_embodiment(dataset.embodiment)
     policy = Policy(config)
@@ -247,7 +332,15 @@ def test_when_the_encoders_weights_or_settings_differ_expect_another_digest(data
     ("changes", "message"),
     [
         ({"augment": QUIET}, "cache_features, but its image encoder is trained"),
-        ({"policy": frozen_encoder()}, "cache_features and changes the images at random.*shift_px to 0"),
+        (
+            {"policy": frozen_encoder()},
+            "cache_features and changes the images at random.*shift_px and erase to 0",
+        ),
+        (
+            {"policy": frozen_encoder(), "augment": QUIET, "feature_copies": 2},
+            "feature_copies 2, but augment changes no image",
+        ),
+        ({"cache_features": False, "feature_copies": 2}, "feature_copies 2 without cache_features"),
         (
             {"policy": policy_of(stems=[{"modality": "state"}], image_encoder={"trainable": False})},
             "cache_features, but its image encoder is not there",
@@ -256,4 +349,4 @@ def test_when_the_encoders_weights_or_settings_differ_expect_another_digest(data
 )
 def test_when_features_would_change_expect_one_sentence(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(HptError, match=message):
-        make_recipe(cache_features=True, **changes)
+        make_recipe(**{"cache_features": True, **changes})

@@ -334,6 +334,7 @@ def test_an_epoch_of_training_decodes_no_video(
         return real(file, *rest, **more)  # type: ignore[call-overload]
 
     monkeypatch.setattr(av, "open", counting)
+    monkeypatch.setattr("hpt_ros.learning.cache.pool_size", lambda: 0)  # else others open them
     dataset = open_dataset(own_folder)
     for run in ("first", "second"):  # 12 steps of 8 are more than two epochs
         train(dataset, make_recipe(), tmp_path / run)
