@@ -27,7 +27,6 @@ from hpt_ros.model.encoders import ImageEncoder, ResNet18
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.published import recorded_heads
 from hpt_ros.model.sources import (
-from hpt_ros.model.writing import save_tensors
     ENCODER_FILES,
     WeightsError,
     read_metadata,
@@ -36,6 +35,7 @@ from hpt_ros.model.writing import save_tensors
     sha256_of,
     some,
 )
+from hpt_ros.model.writing import save_tensors
 
 TRUNK_IN_MODEL = "trunk.trunk."  # prefix in model.pth and in our checkpoints
 TRUNK_IN_FILE = "trunk."  # prefix in trunk.pth
