@@ -104,9 +104,10 @@ def build_policy(
     """
     if start.trunk is not None and start.init is not None:
         raise StartError(
-            f"--trunk {start.trunk!r} and --init {start.init!r} both hold a trunk, so one would be lost; "
-            "leave one out"
-        )
+            Code.CONFLICT, "--trunk", start.trunk,
+            problem=f"{{value}} and --init {start.init!r} both hold a trunk, so one would be lost",
+            remedy="leave one out",
+        )  # fmt: skip
     if not resume:
         _require_weights_for_frozen_parts(recipe, start)
     many = len(mixture.robots) > 1
@@ -213,17 +214,19 @@ def _require_weights_for_frozen_parts(recipe: Recipe, start: Start) -> None:
         name, value, off = next((name, value, off) for name, value, off, on in frozen if on)
         key, remedy = f"{name}: {value}", f"{name} to {off}"
         raise StartError(
-            f"the recipe freezes the trunk ({key}), but no weights were named for it, so it would stay "
-            f"random; add --trunk FILE, or set {remedy}"
-        )
+            Code.MISSING, "the recipe", problem=f"freezes the trunk ({key}), but no weights were named for it, so it "
+            "would stay random", remedy=f"add --trunk FILE, or set {remedy}",
+        )  # fmt: skip
     encoder = recipe.policy.image_encoder
     uses_images = "image" in recipe.policy.modalities
     if uses_images and encoder.kind != "none" and not encoder.trainable and start.image_encoder is None:
         raise StartError(
-            f"the recipe freezes the image encoder {encoder.kind!r} (trainable: false), but no weights were named "
-            "for it, so it would stay random; add --image-encoder with a file, a folder or hf://user/repo, or set "
-            "policy.image_encoder.trainable to true"
-        )
+            Code.MISSING, "the recipe", encoder.kind,
+            problem="freezes the image encoder {value} (trainable: false), but no weights were named for it, so it "
+            "would stay random",
+            remedy="add --image-encoder with a file, a folder or hf://user/repo, or set policy.image_encoder.trainable "
+            "to true, or policy.image_encoder.kind to efficientnet_lite0, whose weights are in a package",
+        )  # fmt: skip
 
 
 def _require_tasks(structure: PolicyRecipe, tasks: Sequence[str]) -> None:
@@ -231,14 +234,15 @@ def _require_tasks(structure: PolicyRecipe, tasks: Sequence[str]) -> None:
         return
     if structure.language.kind == "none":
         raise StartError(
-            "the recipe has a language stem and the language model 'none', so nothing embeds the dataset's tasks; set "
-            "policy.language.kind to t5 or sentence, or take the stem out"
-        )
+            Code.CONFLICT, "the recipe", "none",
+            problem="has a language stem and the language model {value}, so nothing embeds the dataset's tasks",
+            remedy="set policy.language.kind to t5 or sentence, or take the stem out",
+        )  # fmt: skip
     if not tasks or "" in tasks:
         raise StartError(
-            "the recipe has a language stem, but the dataset has episodes without a task; name the task when "
-            "recording, or take the stem out"
-        )
+            Code.MISSING, "the recipe", problem="has a language stem, but the dataset has episodes without a task",
+            remedy="name the task when recording, or take the stem out",
+        )  # fmt: skip
 
 
 def _embed(policy: Policy, known: Mapping[str, torch.Tensor], start: Start) -> str:
@@ -287,10 +291,11 @@ def _load_checkpoint(
     if found:
         key, ours, actual = found[0]
         raise StartError(
-            f"checkpoint {source!r} has {key} = {actual!r:.80}, but the recipe has {ours!r:.80}; "
-            "leave --recipe out to take the checkpoint's policy, change the recipe's to it, or load only its trunk "
-            "with --trunk"
-        )
+            Code.MISMATCH, f"checkpoint {source!r}", actual,
+            problem=f"has {key} = {actual!r:.80}, but the recipe has {ours!r:.80}",
+            remedy="leave --recipe out to take the checkpoint's policy, change the recipe's to it, or load only its "
+            "trunk with --trunk",
+        )  # fmt: skip
     own = policy.state_dict()
     taken = {
         name: value
