@@ -48,8 +48,8 @@ _ALL_ROOMS = frozenset(
     [
         f"hpt_ros.{room}"
         for room in (
-            "modalities embodiment observation dataset model learning control policies runtime sim evaluation nodes "
-            "cli".split()
+            "modalities embodiment observation dataset model learning control policies runtime sim evaluation "
+            "teleoperation nodes cli".split()
         )
     ]
     + ["rosbag_tools"]
@@ -99,6 +99,10 @@ ALLOWED: dict[str, frozenset[str]] = {
     "hpt_ros.evaluation": frozenset(
         {"numpy", "pyarrow", "scipy", "hpt_ros.control", "hpt_ros.embodiment", "hpt_ros.policies"}
         | {"hpt_ros.runtime", "hpt_ros.sim"}
+    ),
+    "hpt_ros.teleoperation": frozenset(
+        {"numpy"}
+        | {f"hpt_ros.{room}" for room in "embodiment observation control runtime sim evaluation".split()}
     ),
     "rosbag_tools": frozenset(
         {"av", "numpy", "pyarrow", "rosbags", "yaml"}

@@ -24,6 +24,7 @@ STOREYS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "#fee2e2",
         (("hpt_ros.nodes", "the only room that imports rclpy: policy, inference, recorder, sim", ""),),
     ),
+    ("#fef3c7", (("hpt_ros.teleoperation", "a person's keys and joysticks to commands and episodes", ""),)),
     (
         "#fef3c7",
         (

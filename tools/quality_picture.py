@@ -19,9 +19,8 @@ import cv2
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from hpt_ros.cli.demo import RECORDING_SPEED
+from hpt_ros.cli.demo import DISTURBANCE_RAD
 from hpt_ros.cli.main import main as hpt
-from hpt_ros.nodes.sim.demo import record_demonstrations
 from hpt_ros.resources import config_file
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "quality.png"
@@ -37,12 +36,9 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        record_demonstrations(
-            DEMONSTRATIONS,
-            folder / "bags",
-            real_time_factor=RECORDING_SPEED,
-            report=lambda name, _: print(name, flush=True),
-        )
+        collect = ["collect", "feed_dog", "-n", str(DEMONSTRATIONS), "--out", str(folder / "bags")]
+        if status := hpt([*collect, "--disturbance-rad", str(DISTURBANCE_RAD)]):
+            return status
         bags = sorted(path.parent for path in (folder / "bags").rglob("metadata.yaml"))
         spoil(bags[2], 0.5, 1.0, freeze=True)
         spoil(bags[5], 0.1, 0.25, freeze=False)

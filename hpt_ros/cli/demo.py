@@ -1,32 +1,34 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""`hpt demo`: the simulated robot feeds the dog, over real ROS 2 middleware, and the figures are printed."""
+"""`hpt demo`: `hpt eval --ros` of the shipped checkpoint that feeds the dog, beside two baselines; a video, a plot."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hpt_ros.cli.output import make_folder
 from hpt_ros.errors import Code, HptError
+from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED
 
 if TYPE_CHECKING:
     from hpt_ros.cli.terminal import Results
-    from hpt_ros.nodes.sim.demo import DemoSettings
+    from hpt_ros.evaluation.evaluate import Job
+    from hpt_ros.evaluation.outcomes import Provenance
+    from hpt_ros.nodes.sim.episode_recorder import EpisodeTrace
 
+ENVIRONMENT = "feed_dog"
+BASELINES = {"do nothing": "hold", "random": "random"}
 
 # Seconds of wall time on two cores, from the runs in docs/demo.md; only for the sentence before the start.
 EPISODE_S = 11.0
-DEMONSTRATION_S = 5.0
+DEMONSTRATION_S = 3.0
 ITERATION_S = 0.15
-
-# Simulated seconds per wall second, at most. Faster than this, pictures come later in simulated time than they do while
-# the policy plays, since simulated time does not wait for the middleware.
-RECORDING_SPEED = 2.0
+# Offsets between commanded and executed targets while demonstrating, so that recoveries are in the data.
+DISTURBANCE_RAD = 0.02
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,23 +68,29 @@ def run(args: argparse.Namespace) -> int:
     """Play, and with ``--full`` make the checkpoint first."""
     # ROS, torch and MuJoCo take seconds to import; `hpt --help` should not.
     from hpt_ros.cli.terminal import Results
-    from hpt_ros.nodes.sim.demo import DemoSettings
 
+    if args.episodes < 1:
+        raise HptError(
+            Code.WRONG_SHAPE, "the number of episodes", args.episodes, expected="at least 1",
+            remedy="ask for more",
+        )  # fmt: skip
+    if not 0 <= args.seed < FIRST_DEMONSTRATION_SEED - args.episodes:
+        raise HptError(
+            Code.INVALID, "the first seed",
+            problem=f"is {args.seed}, but 0 to {FIRST_DEMONSTRATION_SEED - args.episodes - 1} was "
+            "expected (higher ones are the scenes of demonstrations)", remedy="choose one of these",
+        )  # fmt: skip
     console = Results()
-    settings = DemoSettings(args.episodes, args.checkpoint, args.seed, not args.no_baselines)
-    if args.full:
-        settings = replace(settings, checkpoint=str(_make_checkpoint(args, console)))
-    _evaluate(settings, args.out, console)
+    checkpoint = str(_make_checkpoint(args, console)) if args.full else args.checkpoint
+    _evaluate(args, checkpoint, console)
     return 0
 
 
 def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
     """Record, convert and finetune into ``--out``; returns the checkpoint's folder."""
     from hpt_ros.cli.main import main as hpt
-    from hpt_ros.cli.terminal import Terminal
     from hpt_ros.learning import load_recipe
-    from hpt_ros.nodes.sim.demo import record_demonstrations
-    from hpt_ros.resources import config_file, config_path
+    from hpt_ros.resources import config_path
 
     if args.demonstrations < 2:
         raise HptError(
@@ -112,18 +120,18 @@ def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
         f"{args.demonstrations} demonstrations, 1 to convert them, {minutes[1]:.0f} to train {iterations} steps, "
         f"{minutes[2]:.0f} to run {policies * args.episodes} episodes"
     )
-    with Terminal() as terminal:
-        done = itertools.count(1)
-        terminal.bar("recording demonstrations", 0, args.demonstrations)
-
-        def recorded(_: str, result: Any) -> None:
-            if result.success:
-                terminal.bar("recording demonstrations", next(done), args.demonstrations)
-
-        record_demonstrations(args.demonstrations, bags, real_time_factor=RECORDING_SPEED, report=recorded)
-    embodiment = str(config_file("embodiments/feed_dog.yaml"))
     for verb in (
-        ["convert", str(bags), "--embodiment", embodiment, "--out", str(dataset), "--workers", "2"],
+        [
+            "collect",
+            ENVIRONMENT,
+            "-n",
+            str(args.demonstrations),
+            "--disturbance-rad",
+            str(DISTURBANCE_RAD),
+            "--out",
+            str(bags),
+        ],
+        ["convert", str(bags), "--out", str(dataset), "--workers", "2"],
         ["finetune", str(dataset), "--out", str(training), "--recipe", recipe_path]
         + (["--iterations", str(args.iterations)] if args.iterations else []),
     ):
@@ -139,40 +147,73 @@ def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
     return training / "best"
 
 
-def _evaluate(settings: DemoSettings, out: Path, console: Results) -> None:
+def _evaluate(args: argparse.Namespace, checkpoint: str, console: Results) -> None:
     from hpt_ros.cli import demo_report
+    from hpt_ros.cli.interruption import interrupted_by_signals
     from hpt_ros.cli.terminal import Terminal
-    from hpt_ros.embodiment import Embodiment
-    from hpt_ros.nodes.sim.demo import evaluate
-    from hpt_ros.resources import checkpoint_folder, embodiment_file
+    from hpt_ros.evaluation.outcomes import Outcomes, write_outcomes
+    from hpt_ros.nodes.sim.episode_recorder import EpisodeRecorder
+    from hpt_ros.nodes.sim.graph_evaluation import Graph, PolicyArm
 
-    folder = checkpoint_folder(settings.checkpoint)
-    make_folder(out, out)
-    robot = Embodiment.load(embodiment_file(folder))
-    policies = 3 if settings.baselines else 1
-    started_s = time.monotonic()
-    with Terminal() as terminal:
-        done, total = itertools.count(1), policies * settings.episodes
-        terminal.bar("running episodes", 0, total)
-        results, trace = evaluate(
-            settings, lambda policy, _: terminal.bar("running episodes", next(done), total, policy)
-        )
-    table = demo_report.results_table(results)
-    console.print(table)
+    arms = {"trained": checkpoint} | ({} if args.no_baselines else BASELINES)
+    jobs = {name: _as_evaluated(policy) for name, policy in arms.items()}
+    make_folder(args.out, args.out)
+    seeds = range(args.seed, args.seed + args.episodes)
+    results: list[demo_report.ArmResult] = []
+    trace: EpisodeTrace | None = None
+    started_s, done = time.monotonic(), itertools.count(1)
+    with interrupted_by_signals(), Terminal() as terminal:
+        terminal.bar("running episodes", 0, len(jobs) * len(seeds))
+        with Graph(jobs["trained"][0]) as graph:
+            robot = graph.robot
+            recorder: EpisodeRecorder = graph.composition.add(
+                EpisodeRecorder(robot, context=graph.composition.context)
+            )
+            for name, (job, provenance) in jobs.items():
+                episodes = []
+                with graph.arm(job) as arm:
+                    for seed in seeds:
+                        # Frames of the video are rendered only until one episode of the policy went well.
+                        watching = name == "trained" and (trace is None or not trace.success)
+                        if watching:
+                            recorder.start()
+                        episodes.append(arm.episode(seed))
+                        if watching:
+                            trace = recorder.stop(episodes[-1])
+                            if trace.success and len(episodes) < len(seeds) and isinstance(arm, PolicyArm):
+                                arm.clear_samples()  # drawing the video slowed this episode's timings down
+                        terminal.bar("running episodes", next(done), len(jobs) * len(seeds), name)
+                    results.append(demo_report.ArmResult(name, tuple(episodes), arm.samples_s()))
+                write_outcomes(
+                    args.out / f"{name.replace(' ', '_')}.parquet", Outcomes(provenance, tuple(episodes))
+                )
+    console.print(demo_report.results_table(results))
     about = {
-        "checkpoint": settings.checkpoint,
-        "first_seed": settings.first_seed,
+        "checkpoint": checkpoint,
+        "first_seed": args.seed,
         "wall_s": round(time.monotonic() - started_s, 1),
     }
-    demo_report.write_json(out / "results.json", results, about)
-    written = [out / "results.json"]
+    demo_report.write_json(args.out / "results.json", results, about)
+    written = [
+        args.out / "results.json",
+        *(args.out / f"{result.policy.replace(' ', '_')}.parquet" for result in results),
+    ]
     if trace is not None and trace.result is not None and trace.commands_rad:
         how = "fed" if trace.success else "not fed"
         demo_report.write_plot(
-            out / "episode.png", robot, trace, f"scene {trace.result.seed}: the dog was {how}"
+            args.out / "episode.png", robot, trace, f"scene {trace.result.seed}: the dog was {how}"
         )
-        written.append(out / "episode.png")
+        written.append(args.out / "episode.png")
         if trace.pictures:
-            demo_report.write_video(out / "episode.mp4", trace.pictures)
-            written.append(out / "episode.mp4")
+            demo_report.write_video(args.out / "episode.mp4", trace.pictures)
+            written.append(args.out / "episode.mp4")
     console.print(f"saved: {', '.join(str(path) for path in written)}", highlight=False)
+
+
+def _as_evaluated(policy: str) -> tuple[Job, Provenance]:
+    """What `hpt eval POLICY --env feed_dog --ros` runs."""
+    from hpt_ros.cli import eval as evaluation
+
+    parser = argparse.ArgumentParser()
+    evaluation.add_arguments(parser)
+    return evaluation.job_of(parser.parse_args(["--env", ENVIRONMENT, "--ros", "--", policy]))

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import numpy.typing as npt
 from rich import box
 from rich.table import Table
 
+from hpt_ros.cli.timings import TIMINGS, Samples, median_and_p99, percentiles
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.nodes.sim.demo import EvalResult
+from hpt_ros.evaluation.rollout import Episode
 from hpt_ros.nodes.sim.episode_recorder import PICTURE_HZ, EpisodeTrace
 
 Array = npt.NDArray[np.float64]
@@ -25,8 +27,6 @@ Array = npt.NDArray[np.float64]
 VIDEO_CRF = "20"  # x264's constant rate factor: visually clean at a few hundred KiB for these scenes
 
 
-# Column title -> name in EvalResult.samples_s.
-TIMINGS = {"inference": "inference_s", "latency": "image_to_command_s", "jitter": "command_jitter_s"}
 CAPTION = (
     "Timings: median / 99th percentile, ms, without the video's episode. Latency: an image's stamp to the first "
     "command that follows from it, in simulated time. Jitter: of the interval between commands, on the wall clock; the "
@@ -34,7 +34,32 @@ CAPTION = (
 )
 
 
-def results_table(results: Sequence[EvalResult]) -> Table:
+@dataclass(frozen=True, slots=True)
+class ArmResult:
+    """One policy's episodes, and the policy node's own timings over them.
+
+    Attributes:
+        policy: its name, for people.
+        episodes: in the order of their seeds.
+        samples_s: see `hpt_ros.runtime.metrics.Metrics`.
+    """
+
+    policy: str
+    episodes: tuple[Episode, ...]
+    samples_s: Samples
+
+    @property
+    def successes(self) -> int:
+        """How many episodes succeeded."""
+        return sum(episode.success for episode in self.episodes)
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """The runtime's, over all episodes."""
+        return sum((Counter(episode.counters) for episode in self.episodes), Counter())
+
+
+def results_table(results: Sequence[ArmResult]) -> Table:
     """The table that the demo prints: success of each policy, and median / 99th percentile of the timings in ms."""
     table = Table(
         title="feed the dog",
@@ -51,19 +76,19 @@ def results_table(results: Sequence[EvalResult]) -> Table:
         progress = float(np.mean([episode.progress for episode in result.episodes]))
         faults = sum(bool(episode.fault) for episode in result.episodes)
         cells = [f"{result.successes}/{len(result.episodes)}", f"{100 * progress:.0f} %", str(faults)]
-        cells += [_median_and_p99(result.samples_s.get(name)) for name in TIMINGS.values()]
+        cells += [median_and_p99(result.samples_s.get(name)) for name in TIMINGS.values()]
         table.add_row(result.policy, *cells)
     return table
 
 
-def write_json(path: Path, results: Sequence[EvalResult], about: Mapping[str, Any]) -> None:
+def write_json(path: Path, results: Sequence[ArmResult], about: Mapping[str, Any]) -> None:
     """Write every episode's result and the timings' percentiles, for tools."""
     rows = [
         {
             "policy": result.policy,
             "successes": result.successes,
             "episodes": [asdict(episode) for episode in result.episodes],
-            "timings_ms": {name: _percentiles(values) for name, values in result.samples_s.items()},
+            "timings_ms": {name: percentiles(values) for name, values in result.samples_s.items()},
             "counters": dict(result.counters),
         }
         for result in results
@@ -123,17 +148,3 @@ def write_video(path: Path, frames: Iterable[npt.NDArray[np.uint8]], fps: int = 
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         if stream is not None:
             container.mux(stream.encode())
-
-
-def _percentiles(values: Array) -> dict[str, float]:
-    if len(values) == 0:
-        return {"samples": 0}
-    median, p99 = np.percentile(values, [50, 99]) * 1e3
-    return {"median": round(float(median), 3), "p99": round(float(p99), 3), "samples": len(values)}
-
-
-def _median_and_p99(values: Array | None) -> str:
-    if values is None or len(values) == 0:
-        return "-"
-    figures = _percentiles(values)
-    return f"{figures['median']:.1f} / {figures['p99']:.1f}"

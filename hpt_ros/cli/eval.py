@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""`hpt eval`: how often a policy succeeds in an environment, in lock step and without ROS."""
+"""`hpt eval`: how often a policy succeeds in an environment, in lock step, or over the ROS graph in real time."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +15,19 @@ from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device
 from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.table import Table
 
+    from hpt_ros.cli.timings import Samples
     from hpt_ros.evaluation.evaluate import Job
     from hpt_ros.evaluation.outcomes import Outcomes, Provenance
+    from hpt_ros.evaluation.rollout import Episode
     from hpt_ros.runtime.policy_config import PolicyChoice
 
 EXPERT = "expert"
 SAVE_EVERY = 10  # episodes
+INFERENCE_S = 0.05
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=1000, metavar="N", help="of the first scene (default: 1000)"
     )
     parser.add_argument(
+        "--ros",
+        action="store_true",
+        help="over the ROS graph in real time: the policy node, the simulator node and real middleware between",
+    )
+    parser.add_argument(
         "--workers", type=int, default=0, metavar="N", help="processes (default: one for each core)"
     )
     parser.add_argument(
@@ -45,9 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inference-s",
         type=float,
-        default=0.05,
         metavar="S",
-        help="time of an inference on the environment's clock (default: 0.05)",
+        help=f"time of an inference on the environment's clock (default: {INFERENCE_S})",
     )
     for name, metavar, text in (
         ("delay-s", "S", "shortest time from a camera's exposure to the image's arrival"),
@@ -63,13 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the episodes and print the success ratio with its interval; returns 0."""
+    from hpt_ros.cli.interruption import interrupted_by_signals
     from hpt_ros.cli.output import make_parent
     from hpt_ros.cli.terminal import Results, Terminal
-    from hpt_ros.evaluation.evaluate import evaluate
     from hpt_ros.evaluation.outcomes import Outcomes, resumed, write_outcomes
 
     check_counts(args)
-    job, provenance = _job(args)
+    job, provenance = job_of(args)
     device = choose_device(args.device) if provenance.checkpoint_sha256 else None
     seeds = range(args.seed, args.seed + args.episodes)
     known = {}
@@ -83,13 +93,14 @@ def run(args: argparse.Namespace) -> int:
             write_outcomes(args.out, Outcomes(provenance, tuple(known[seed] for seed in sorted(known))))
 
     save()  # so that a place where nothing can be written shows before hours of episodes
-    with Terminal() as terminal:
+    timings: dict[str, NDArray[np.float64]] = {}
+    with interrupted_by_signals(), Terminal() as terminal:
         if device:
             terminal.say(str(device))
         if len(open_seeds) < len(seeds):
             terminal.say(f"{len(seeds) - len(open_seeds)} of {len(seeds)} scenes are in {args.out} already")
         terminal.bar("running episodes", len(seeds) - len(open_seeds), len(seeds))
-        episodes = evaluate(job, open_seeds, args.workers or os.cpu_count() or 1)
+        episodes = _episodes(args, job, open_seeds, timings)
         try:
             for number, episode in enumerate(episodes, start=1):
                 known[episode.seed] = episode
@@ -99,11 +110,30 @@ def run(args: argparse.Namespace) -> int:
                 if number % SAVE_EVERY == 0:
                     save()
         finally:
-            episodes.close()  # type: ignore[attr-defined]  # a generator: it ends the processes
+            episodes.close()  # ends processes and nodes
             save()
     shown = Outcomes(provenance, tuple(known[seed] for seed in seeds))
-    Results().print(_table(shown))
+    Results().print(_table(shown, timings))
     return 0
+
+
+def _episodes(
+    args: argparse.Namespace, job: Job, seeds: Sequence[int], timings: dict[str, NDArray[np.float64]]
+) -> Generator[Episode, None, None]:
+    """Yield the episodes as they are done; `timings` gets the policy node's own over the graph."""
+    if args.ros:
+        from hpt_ros.nodes.sim.graph_evaluation import Graph
+
+        if not seeds:
+            return
+        with Graph(job) as graph, graph.arm(job) as arm:
+            for seed in seeds:
+                yield arm.episode(seed)
+                timings.update(arm.samples_s())
+    else:
+        from hpt_ros.evaluation.evaluate import evaluate
+
+        yield from evaluate(job, seeds, args.workers or os.cpu_count() or 1)
 
 
 def check_counts(args: argparse.Namespace) -> None:
@@ -115,6 +145,13 @@ def check_counts(args: argparse.Namespace) -> None:
     for name, least in (("episodes", 1), ("seed", 0), ("workers", 0)):
         if (value := getattr(args, name)) < least:
             raise HptError(Code.OUT_OF_RANGE, f"--{name}", value, expected=f"at least {least}")
+    if getattr(args, "ros", False):
+        for name, useless in (("workers", args.workers > 1), ("inference-s", args.inference_s is not None)):
+            if useless:
+                raise HptError(
+                    Code.UNSUPPORTED, f"--{name} with --ros", problem="has no meaning: time is real, and the robot one",
+                    remedy="leave one of them out",
+                )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +202,24 @@ def _weights(folder: Path) -> Path:
     return own if own.is_file() else folder.parent.parent / own.name
 
 
-def _job(args: argparse.Namespace) -> tuple[Job, Provenance]:
+def job_of(args: argparse.Namespace) -> tuple[Job, Provenance]:
+    """Make of the arguments what is run, and what its outcomes are made by.
+
+    Raises:
+        HptError: no such policy or environment, or a number that makes no sense.
+    """
     from importlib.metadata import version
 
     from hpt_ros import __version__
     from hpt_ros.evaluation.evaluate import Job
-    from hpt_ros.evaluation.outcomes import Provenance
+    from hpt_ros.evaluation.outcomes import LOCK_STEP, REAL_TIME, Provenance
     from hpt_ros.evaluation.rollout import RolloutConfig
     from hpt_ros.sim.environment import make_environment
     from hpt_ros.sim.transport import Transport
 
     arm = policy_of(args.policy, args.device)
-    config = RolloutConfig(inference_s=args.inference_s, time_limit_s=args.time_limit_s)
+    inference_s = INFERENCE_S if args.inference_s is None else args.inference_s
+    config = RolloutConfig(inference_s=0.0 if args.ros else inference_s, time_limit_s=args.time_limit_s)
     images = Transport(args.image_delay_s, args.image_jitter_s, args.image_lost)
     environment = make_environment(args.env)
     try:
@@ -193,17 +236,19 @@ def _job(args: argparse.Namespace) -> tuple[Job, Provenance]:
             image_jitter_s=images.jitter_s,
             image_lost=images.lost,
             hpt_ros_version=__version__,
+            clock=REAL_TIME if args.ros else LOCK_STEP,
         )
     finally:
         environment.close()
     return Job(args.env, arm.choice, arm.expert, images, config=config), provenance
 
 
-def _table(outcomes: Outcomes) -> Table:
+def _table(outcomes: Outcomes, timings: Samples) -> Table:
     import numpy as np
     from rich import box
     from rich.table import Table
 
+    from hpt_ros.cli.timings import TIMINGS, median_and_p99
     from hpt_ros.evaluation.statistics import success_interval
 
     episodes, about = outcomes.episodes, outcomes.provenance
@@ -221,10 +266,11 @@ def _table(outcomes: Outcomes) -> Table:
         "smoothness (SPARC, 0 is best), median": f"{np.median(moved):.2f}" if moved else "-",
         "largest velocity over its limit": f"{max(episode.limits_used for episode in episodes):.2f}",
     }
-    title = (
-        f"{about.policy} in {about.environment} {about.environment_version}, scenes {episodes[0].seed} to "
-    )
-    table = Table(title=f"{title}{episodes[-1].seed}", box=box.SIMPLE_HEAD, show_header=False)
+    for title, name in TIMINGS.items() if timings else ():
+        rows[f"{title}, ms, median / 99th percentile"] = median_and_p99(timings.get(name))
+    where = f"{about.environment} {about.environment_version}, {about.clock}"
+    scenes = f"scenes {episodes[0].seed} to {episodes[-1].seed}"
+    table = Table(title=f"{about.policy} in {where}, {scenes}", box=box.SIMPLE_HEAD, show_header=False)
     for name, value in rows.items():
         table.add_row(name, value)
     return table

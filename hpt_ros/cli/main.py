@@ -43,6 +43,7 @@ VERBS = {
     "pretrain": "train one trunk on the datasets of many robots",
     "finetune": "train a policy from a dataset or from bags",
     "collect": "record demonstrations of a simulated environment as bags",
+    "teleop": "drive a simulated environment by keys, gamepad or SpaceMouse, and record demonstrations",
     "eval": "run a policy in a simulated environment and print how often it succeeds",
     "compare": "compare two evaluations on the same scenes",
     "evaluate": "measure a checkpoint's action error on a dataset",

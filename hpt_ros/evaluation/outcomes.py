@@ -16,6 +16,8 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.rollout import Episode
 
 FORMAT: Final = "hpt_ros/outcomes/1"
+LOCK_STEP: Final = "lock step"
+REAL_TIME: Final = "real time"
 _KEY: Final = b"hpt_ros"
 _OURS: Final = "give one that 'hpt eval --out' wrote"
 
@@ -30,10 +32,11 @@ class Provenance:
         mujoco_version: of the physics; empty without.
         policy: name of the arm, for people.
         checkpoint_sha256: of the weights; empty for a policy without.
-        inference_s: what an inference took on the environment's clock.
+        inference_s: what an inference took on the environment's clock; 0 in real time, where it takes what it takes.
         time_limit_s: of an episode.
         image_delay_s, image_jitter_s, image_lost: of the cameras' messages, see `hpt_ros.sim.transport.Transport`.
         hpt_ros_version: of this package.
+        clock: `LOCK_STEP`, or `REAL_TIME` over the ROS graph.
     """
 
     environment: str
@@ -47,6 +50,7 @@ class Provenance:
     image_jitter_s: float
     image_lost: float
     hpt_ros_version: str
+    clock: str = LOCK_STEP
 
     def scenes_as(self, other: Provenance) -> bool:
         """Whether equal seeds are equal scenes in both."""
@@ -122,7 +126,7 @@ def read_outcomes(path: Path) -> Outcomes:
     try:
         about = json.loads((table.schema.metadata or {}).get(_KEY, b"null"))
         known = {item.name for item in fields(Provenance)}
-        provenance = Provenance(**{name: about[name] for name in known})
+        provenance = Provenance(**{name: about[name] for name in known if name in about})
         if about["format"] != FORMAT or not table.schema.equals(_schema()):
             raise ValueError("another format")
         episodes = tuple(

@@ -8,7 +8,7 @@ topics, with the fields that ROS messages have. So the code that reads a robot r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -113,6 +113,36 @@ class HasExpert(Protocol):
 
     def expert(self) -> Expert:
         """Begin to solve the episode from where everything is now."""
+        ...
+
+
+@runtime_checkable
+class HasTool(Protocol):
+    """An environment whose robot is commanded by its joints, and has a tool that a person can move."""
+
+    def tool_jacobian(self, joints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the tool's Jacobian (6, n) at joint positions (n,): linear over angular, in the frame of the base.
+
+        The joints are the action's without its grippers, in its order.
+        """
+        ...
+
+
+@runtime_checkable
+class Selects(Protocol):
+    """An environment that need not make what nobody reads: rendering a camera costs more than all else."""
+
+    def select(self, topics: Collection[str]) -> None:
+        """Send only what is measured on these topics from now on; before the first call, on all."""
+        ...
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """An environment that says what became of its commands."""
+
+    def counters(self) -> Mapping[str, int]:
+        """Return counts since it was made, by name; all but "accepted" are of what should not happen."""
         ...
 
 

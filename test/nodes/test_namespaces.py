@@ -164,8 +164,9 @@ def test_when_remapping_makes_a_stream_of_the_command_expect_configure_refused()
 def test_the_simulated_robot_and_its_teleoperator_lie_in_their_namespace(namespace):
     with Composition() as composition:
         sim = SimNode(context=composition.context, namespace=namespace)
-        teleop = TeleopNode(context=composition.context, namespace=namespace)
+        teleop = composition.add(TeleopNode(context=composition.context, namespace=namespace))
         try:
+            teleop.ready.result(timeout=60.0)
             nodes: tuple[Any, ...] = (sim, teleop)
             named = [item.topic_name for node in nodes for item in (*node.publishers, *node.subscriptions)]
             shared = {"/clock", "/diagnostics", "/parameter_events", "/rosout"}
@@ -176,8 +177,7 @@ def test_the_simulated_robot_and_its_teleoperator_lie_in_their_namespace(namespa
             assert f"{namespace}/sim/reset_scene" in [item.service_name for item in sim.services]
         finally:
             sim.close()
-            for node in (sim, teleop):
-                node.destroy_node()
+            sim.destroy_node()
 
 
 @pytest.mark.parametrize(

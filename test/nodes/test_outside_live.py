@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from support.outside import run
 
@@ -35,6 +36,19 @@ def test_the_packages_policy_drives_the_robot(outside_run: Path, outside_site: P
     path = np.array(found["path"])
     assert np.abs(path - [0.5, 0.6]).max() <= 0.051  # its amplitude, about where it was seen first
     assert (np.ptp(path, axis=0) > 0.05).all()
+
+
+@pytest.mark.parametrize(("policy", "succeeds"), [("wave", True), ("hold", False)])
+def test_the_packages_environment_is_evaluated_over_the_graph(
+    outside_site: Path, policy: str, succeeds: bool, tmp_path: Path
+) -> None:
+    out = tmp_path / "outcomes.parquet"
+    arguments = ("--env", "rail", "--ros", "--episodes", "2", "--time-limit-s", "2.5", "--out", out)
+    text = run("-m", "hpt_ros", "eval", policy, *arguments, site=outside_site)
+    assert "real time" in text
+    table = pq.read_table(out)
+    assert table["success"].to_pylist() == [succeeds] * 2
+    assert table["fault"].to_pylist() == ["", ""]
 
 
 def test_when_there_is_no_such_policy_expect_those_that_there_are(

@@ -80,7 +80,7 @@ def test_when_a_button_is_held_expect_one_press_and_none_for_what_was_held_at_fi
 
 def test_when_keys_are_typed_expect_them_one_by_one_and_the_terminal_as_it_was_afterwards():
     code = (
-        "import queue, sys; from hpt_ros.nodes.recorder.controls import Keyboard\n"
+        "import queue, sys; from hpt_ros.teleoperation.keyboard import Keyboard\n"
         "typed = queue.SimpleQueue(); Keyboard(typed.put).start(); print('ready', flush=True)\n"
         "print(*[typed.get(timeout=30) for _ in range(3)], flush=True)"
     )

@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import av
 import pytest
 
+from hpt_ros.cli.main import main
 from hpt_ros.embodiment import Embodiment, require_match
+from hpt_ros.evaluation.outcomes import read_outcomes
 from hpt_ros.model import load_checkpoint
-from hpt_ros.nodes.sim.demo import DemoSettings, evaluate
 from hpt_ros.resources import checkpoint_folder, config_file
 
 LARGEST_MB = 15.0
@@ -25,12 +30,14 @@ def test_the_shipped_checkpoint_is_of_the_shipped_robot_and_says_how_it_was_made
 
 
 @pytest.mark.slow
-def test_the_shipped_checkpoint_feeds_the_dog_and_the_baselines_do_not() -> None:
-    scores, seen = evaluate(DemoSettings(episodes=4, checkpoint="feed_dog", first_seed=500), lambda *_: None)
-    policy, hold, random = scores
-    assert policy.successes >= 3
+def test_the_shipped_checkpoint_feeds_the_dog_and_the_baselines_do_not(tmp_path: Path) -> None:
+    assert main(["demo", "--episodes", "4", "--seed", "500", "--out", str(tmp_path)]) == 0
+    trained, hold, random = (
+        read_outcomes(tmp_path / f"{name}.parquet") for name in ("trained", "do_nothing", "random")
+    )
+    assert trained.successes >= 3
     assert hold.successes == random.successes == 0
-    assert seen is not None
-    assert seen.success
-    assert len(seen.pictures) > 30
-    assert len(policy.samples_s["inference_s"]) > 20
+    policy, *_ = json.loads((tmp_path / "results.json").read_text())["policies"]
+    assert policy["timings_ms"]["inference_s"]["samples"] > 20
+    with av.open(str(tmp_path / "episode.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) > 30

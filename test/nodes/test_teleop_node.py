@@ -111,4 +111,4 @@ def test_when_no_robot_is_there_expect_the_start_refused_with_the_reason(composi
     operator = composition.add(Operator(composition.context))
     answer = operator.call(Trigger)
     assert not answer.success
-    assert answer.message == "no /sim/bowl_pose has come yet; start sim_node first"
+    assert answer.message == "no /sim/embodiment has come yet; start sim_node first"

@@ -226,6 +226,8 @@ class ControlLoop:
             connections.send(step.command, now_ns)
         else:
             connections.repeat_zeros(now_ns)
+        if node.watch is not None:
+            node.watch(step.command, runtime.controller.state)
         if self._log is not None:
             self._log.step(step, now_ns)
         if step.result is not None and not step.problem:

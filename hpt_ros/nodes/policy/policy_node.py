@@ -34,7 +34,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from hpt_ros.control import ControlConfig, Fault, State
+from hpt_ros.control import Command, ControlConfig, Fault, State
 from hpt_ros.control.clock import Instant
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Code, Refusal
@@ -67,6 +67,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
 
     Attributes:
         refusal: why the last transition failed; None if it did not.
+        watch: as given.
         starting: whether the executable makes the first transitions; it says their refusal itself.
     """
 
@@ -75,6 +76,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         name: str = "policy_node",
         *,
         load: Callable[[], LoadedPolicy] | None = None,
+        watch: Callable[[Command | None, State], None] | None = None,
         **node_arguments: Any,
     ) -> None:
         """Declare parameters; nothing is loaded before the configure transition.
@@ -82,12 +84,13 @@ class PolicyNode(StrictParameters, LifecycleNode):
         Args:
             name: node name.
             load: makes the policy in place of the parameters `policy`, `checkpoint` and `embodiment`.
+            watch: is shown each control period's command, if one was sent, and the state after it.
             node_arguments: of rclpy's Node, e.g. context, parameter_overrides.
         """
         super().__init__(name, **node_arguments)
         self.refusal: Refusal | None = None
         self.may_come = self.starting = False
-        self._load = load
+        self._load, self.watch = load, watch
         self._lock = threading.RLock()
         self._runtime: PolicyRuntime | None = None
         self._latched: tuple[str, Fault | None] = ("", None)  # outlives a cleanup

@@ -4,14 +4,8 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import queue
-import sys
-import termios
-import threading
-import tty
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -172,22 +166,3 @@ class RecorderControls:
             key = self.keys.get()
             if key in KEYS:
                 self._do(KEYS[key])
-
-
-class Keyboard(threading.Thread):
-    """Reads single keys from the terminal; its settings come back when the process ends."""
-
-    def __init__(self, put: Callable[[str], None]) -> None:
-        """Make the terminal give keys one by one and unechoed; `put` is called with each, in the thread."""
-        super().__init__(name="keys", daemon=True)
-        self._put = put
-        self._terminal = sys.stdin.fileno()
-        before = termios.tcgetattr(self._terminal)
-        atexit.register(termios.tcsetattr, self._terminal, termios.TCSADRAIN, before)
-        tty.setcbreak(self._terminal, termios.TCSADRAIN)  # Ctrl-C stays an interruption
-
-    def run(self) -> None:
-        """Read until the process or the terminal ends."""
-        # Not sys.stdin: it would take all that was typed and give the first key.
-        while key := os.read(self._terminal, 1):
-            self._put(key.decode("ascii", errors="replace"))

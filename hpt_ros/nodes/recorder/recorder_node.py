@@ -38,8 +38,9 @@ from hpt_ros.nodes.common.clocks import NodeClock, steady_timer
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
 from hpt_ros.nodes.recorder.config import RecorderParameters
-from hpt_ros.nodes.recorder.controls import Keyboard, RecorderControls, controls_help
+from hpt_ros.nodes.recorder.controls import RecorderControls, controls_help
 from hpt_ros.nodes.recorder.topics import HeldMessages, RecorderTopics, promised_rates
+from hpt_ros.teleoperation.keyboard import Keyboard
 from rosbag_tools import bag_schema
 from rosbag_tools.recording.definitions import installed_types
 from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic

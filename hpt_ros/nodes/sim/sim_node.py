@@ -1,53 +1,59 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated robot as a ROS 2 node: it publishes what a robot's drivers would, and takes joint trajectories.
+"""Any environment as a ROS 2 node: it publishes what the robot's drivers would, and takes what its controllers would.
 
-A thread of its own owns the physics and the GL contexts and paces simulated time; callbacks hand it requests and wait.
+A thread of its own owns the environment with its GL contexts and paces simulated time; callbacks hand it requests and
+wait. What is simulated, and when, is the environment's alone (`hpt_ros.sim.environment`).
 """
 
 from __future__ import annotations
 
-import array
 import contextlib
 import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
-import cv2
-from builtin_interfaces.msg import Time
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import PoseStamped
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage, Image, JointState
-from trajectory_msgs.msg import JointTrajectory
+from std_msgs.msg import String
 
+from hpt_msgs.msg import ActionChunk
 from hpt_msgs.srv import GetTaskResult, ResetScene
+from hpt_ros.embodiment import Output
 from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.nodes.common import parameters
+from hpt_ros.nodes.common.conversions import to_time
+from hpt_ros.nodes.common.interfaces import installed_interface
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
+from hpt_ros.nodes.sim.sensor_publishers import ImagePublisher, image_topics, sensor_publishers
 from hpt_ros.sim.demonstrations import MOST_DISTURBANCE_RAD
-from hpt_ros.sim.follower import TrajectoryFollower
-from hpt_ros.sim.physics import VIDEO_QUALITY, Physics, Renderer, whole_steps
-from hpt_ros.sim.tasks.feed_dog.disturbance import Disturbance
-from hpt_ros.sim.tasks.feed_dog.environment import CAMERA_NS, START_NS, TICK_NS
-from hpt_ros.sim.tasks.feed_dog.task import FeedDogTask
-from hpt_ros.sim.trajectory import NS_PER_S
-from hpt_ros.sim.trajectory import JointTrajectory as Trajectory
+from hpt_ros.sim.environment import Counts, Environment, Expert, HasExpert, Selects, make_environment
+from hpt_ros.sim.transport import Transport
 from hpt_ros.structured import field
 
-DIAGNOSTICS_NS: Final = 1_000_000_000
+NS_PER_S: Final = 1_000_000_000
+TICK_NS: Final = 10_000_000  # /clock: 100 Hz
+PICTURE_NS: Final = 100_000_000
+SHOWN_NS: Final = (
+    2 * NS_PER_S
+)  # simulated time after a reset at which a camera that shows nothing is not waited for
+COMMAND_DEPTH: Final = 20
 REQUEST_TIMEOUT_S: Final = 60.0  # wall time that a service waits for the physics thread
 MAX_LAG_S: Final = 0.2  # wall time that the simulation may catch up; what is beyond slows simulated time down
+LATCHED: Final = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+EMBODIMENT_TOPIC: Final = "sim/embodiment"
+EXPERT_TOPIC: Final = "sim/expert_action"
 _STOPPED: Final = Refusal(
     Code.NOT_READY, "the simulator", problem="has stopped", remedy="start sim_node again"
 )
@@ -57,79 +63,71 @@ _STOPPED: Final = Refusal(
 class SimParameters:
     """ROS parameters of the node."""
 
+    environment: str = field("name of the environment, as 'hpt eval --env' takes it", default="feed_dog")
     real_time_factor: float = field(
         "simulated seconds per wall second; 0 runs as fast as possible",
         default=1.0,
         minimum=0.0,
         maximum=100.0,
     )
-    image_height: int = field(
-        "height of both cameras' images", default=96, unit="px", minimum=16, maximum=960
-    )
-    image_width: int = field(
-        "width of both cameras' images", default=128, unit="px", minimum=16, maximum=1280
-    )
     picture_height: int = field("height of /picture_camera", default=480, unit="px", minimum=16, maximum=960)
     picture_width: int = field("width of /picture_camera", default=640, unit="px", minimum=16, maximum=1280)
     jpeg_quality: int = field("quality of the compressed images", default=90, minimum=1, maximum=100)
+    image_delay_s: float = field(
+        "shortest time from a camera's exposure to the image's publication",
+        default=0.0, unit="s", minimum=0.0, maximum=10.0,
+    )  # fmt: skip
+    image_jitter_s: float = field(
+        "mean of a random time on top, drawn for each image", default=0.0, unit="s", minimum=0.0, maximum=10.0
+    )
+    image_lost: float = field(
+        "ratio of images that are never published", default=0.0, minimum=0.0, maximum=1.0
+    )
     disturbance_rad: float = field(
         "standard deviation of smooth random offsets between commanded and executed joint targets",
         default=0.0, unit="rad", minimum=0.0, maximum=MOST_DISTURBANCE_RAD,
     )  # fmt: skip
     seed: int = field("seed of the scene at the start", default=0, minimum=0)
 
+    def make(self) -> Environment:
+        """Make the environment.
 
-class _Camera:
-    """Publishers of one camera; it renders only when somebody listens."""
-
-    def __init__(self, node: Node, name: str) -> None:
-        self.name = name
-        self._frame = f"{name}_camera_optical_frame"
-        self._raw = node.create_publisher(Image, f"{name}_camera/image_raw", 5)
-        self._jpeg = node.create_publisher(CompressedImage, f"{name}_camera/image_raw/compressed", 5)
-
-    def publish(self, renderer: Renderer, stamp: Time, jpeg_quality: int) -> None:
-        raw, jpeg = self._raw.get_subscription_count() > 0, self._jpeg.get_subscription_count() > 0
-        if not (raw or jpeg):
-            return
-        pixels = renderer.render(self.name)
-        if raw:
-            message = Image(
-                height=pixels.shape[0], width=pixels.shape[1], encoding="rgb8", step=3 * pixels.shape[1]
-            )
-            message.header.stamp, message.header.frame_id = stamp, self._frame
-            message.data = array.array("B", pixels.tobytes())  # the one type that rclpy takes without a loop
-            self._raw.publish(message)
-        if jpeg:
-            done, data = cv2.imencode(
-                ".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
-            )
-            if not done:
-                raise HptError(
-                    Code.INVALID, "OpenCV", problem=f"could not encode the {self.name} camera's image as JPEG",
-                    remedy="reinstall OpenCV",
-                )  # fmt: skip
-            compressed = CompressedImage(format="rgb8; jpeg compressed bgr8")
-            compressed.header.stamp, compressed.header.frame_id = stamp, self._frame
-            compressed.data = array.array("B", data.tobytes())
-            self._jpeg.publish(compressed)
+        Raises:
+            HptError: there is none of that name, or it cannot be made here.
+        """
+        images = Transport(self.image_delay_s, self.image_jitter_s, self.image_lost)
+        return make_environment(self.environment, images, disturbance_rad=self.disturbance_rad)
 
 
 class SimNode(StrictParameters, Node):
-    """The scene `feed_dog` on the ROS graph; call `start` to let time run, `close` before `destroy_node`.
+    """An environment on the ROS graph; call `start` to let time run, `close` before `destroy_node`.
 
-    Publishes /clock, /joint_states, /front_camera, /wrist_camera and /picture_camera (image_raw and
-    image_raw/compressed), /sim/bowl_pose, /diagnostics; subscribes to /arm_controller/joint_trajectory; serves
-    /sim/reset_scene and /sim/task_result. Simulated time only goes forward: a reset moves bodies, not the clock.
+    Publishes /clock, the topics of the environment's embodiment (raw images as JPEG too), /picture_camera for people,
+    /sim/embodiment, /diagnostics, and to who demonstrates /sim/expert_action; subscribes to the embodiment's command
+    topics; serves /sim/reset_scene and /sim/task_result. Simulated time only goes forward: a reset moves bodies, and
+    the clock on to the next whole second.
+
+    Attributes:
+        environment: what is simulated; once time runs, only `ask` may touch it.
     """
 
     def __init__(
         self,
         *,
+        make: Callable[[], Environment] | None = None,
         context: Context | None = None,
         namespace: str = "",
         parameter_overrides: Sequence[Parameter[Any]] | None = None,
     ) -> None:
+        """Make the environment, and offer its topics.
+
+        Args:
+            make: makes it in place of the parameters `environment`, `image_*` and `disturbance_rad`.
+            context, namespace, parameter_overrides: of rclpy's Node.
+
+        Raises:
+            HptError: a parameter is wrong, or the environment cannot be made or put on a graph.
+        """
         super().__init__(
             "sim_node",
             context=context,
@@ -137,32 +135,48 @@ class SimNode(StrictParameters, Node):
             parameter_overrides=list(parameter_overrides or ()),
         )
         self._settings = parameters.declare_fixed(self, SimParameters)
-        self._physics = Physics()
-        self._tick_steps = whole_steps(
-            TICK_NS * 1e-9, self._physics.timestep_s, what="period of joint_states"
-        )
-        self._task = FeedDogTask(self._physics)
-        self._task.reset(self._settings.seed)
-        self._physics.start_clock(START_NS / NS_PER_S)
-        self._now_ns = START_NS
-        self._follower = TrajectoryFollower(self._physics.joint_positions_rad, 1.0 / self._physics.timestep_s)
-        self._disturbance = Disturbance(self._settings.disturbance_rad, self._settings.seed)
+        self.environment = environment = self._settings.make() if make is None else make()
+        environment.reset(self._settings.seed)
+        self.robot = robot = environment.embodiment
+        self._now_ns = environment.now_ns
+        self._counters = {"accepted": 0, "refused": 0}
+        self._complained: Mapping[str, int] = {}
+        self._expert: Expert | None = None
+        self._expert_ns = self._pictured_ns = 0
+        self._selected: frozenset[str] | None = None
         self._requests: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
-        self._unseen: list[Future[None]] = []
+        self._unseen: tuple[set[str], int, Future[None]] | None = None
         self._stop = threading.Event()
         self._ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="physics", daemon=True)
 
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10)
-        self._joint_publisher = self.create_publisher(JointState, "joint_states", 20)
-        latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-        self._bowl_publisher = self.create_publisher(PoseStamped, "sim/bowl_pose", latched)
+        self._sensors = sensor_publishers(self, robot, self._settings.jpeg_quality)
+        self._picture = ImagePublisher(self, "picture_camera")
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._cameras = [_Camera(self, "front"), _Camera(self, "wrist")]
-        self._picture = _Camera(self, "picture")
-        self.create_subscription(JointTrajectory, "arm_controller/joint_trajectory", self._on_trajectory, 20)
+        self._embodiment_publisher = self.create_publisher(String, EMBODIMENT_TOPIC, LATCHED)
+        self._embodiment_publisher.publish(String(data=robot.to_yaml()))
+        self._expert_publisher = (
+            self.create_publisher(ActionChunk, EXPERT_TOPIC, 10)
+            if isinstance(environment, HasExpert)
+            else None
+        )
+        for output in robot.action.parts:
+            self._take_commands(output)
         self.create_service(ResetScene, "sim/reset_scene", self._on_reset)
         self.create_service(GetTaskResult, "sim/task_result", self._on_result)
+
+    def _take_commands(self, output: Output) -> None:
+        if output.message_type.is_action:
+            raise HptError(
+                Code.UNSUPPORTED, f"the environment {self.environment.name!r}", output.type,
+                problem=f"takes {{value}} on {output.topic}", expected="commands that are messages, not goals",
+                remedy="evaluate in lock step, without ROS",
+            )  # fmt: skip
+        kind = installed_interface(output.type, f"embodiment {self.robot.name!r}, output {output.name!r},")
+        self.create_subscription(
+            kind, output.topic, lambda message: self._on_command(output.topic, message), COMMAND_DEPTH
+        )
 
     def start(self) -> None:
         """Let simulated time run.
@@ -174,22 +188,38 @@ class SimNode(StrictParameters, Node):
         self._ready.result()
 
     def close(self) -> None:
-        """Stop simulated time; idempotent."""
+        """Stop simulated time and free the environment; idempotent."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
+        elif not self._ready.done():  # never started, so nobody else frees it
+            self._ready.cancel()
+            self.environment.close()
         self._refuse_requests()
 
     @property
     def counters(self) -> dict[str, int]:
-        """What happened to the commands so far (see `FollowerCounters`)."""
-        return asdict(self._follower.counters)
+        """What happened to the commands so far, by name."""
+        own = self.environment.counters() if isinstance(self.environment, Counts) else {}
+        return {**self._counters, **own}
+
+    @property
+    def refused(self) -> int:
+        """How many commands the robot's controllers refused so far, for whatever reason."""
+        return self._counters["refused"]
+
+    def ask(self, action: Callable[[], Any]) -> Future[Any]:
+        """Let the physics thread run `action`, which may use the environment, between two ticks."""
+        future: Future[Any] = Future()
+        self._requests.put((action, future))
+        if self._stop.is_set():
+            self._refuse_requests()
+        return future
 
     # -- callbacks, on the executor's thread ----------------------------------------------------------------------
 
-    def _on_trajectory(self, message: JointTrajectory) -> None:
-        trajectory = Trajectory.of(message)
-        future = self._ask(lambda: self._follower.command(self._now_ns, trajectory))
+    def _on_command(self, topic: str, message: Any) -> None:
+        future = self.ask(lambda: self._command(topic, message))
         future.add_done_callback(self._log_refusal)
 
     def _log_refusal(self, future: Future[Any]) -> None:
@@ -204,38 +234,23 @@ class SimNode(StrictParameters, Node):
                     Code.OUT_OF_RANGE, f"the seed {request.seed}", problem="is negative", expected="0 or more",
                     remedy="choose another",
                 )  # fmt: skip
-            shown: Future[None] = self._ask(lambda: self._reset(int(request.seed))).result(REQUEST_TIMEOUT_S)
+            shown: Future[None] = self.ask(lambda: self._reset(int(request.seed))).result(REQUEST_TIMEOUT_S)
             shown.result(REQUEST_TIMEOUT_S)
             response.success = True
         except (HptError, TimeoutError) as error:
-            response.message = (
-                str(error) or f"the physics thread gave no answer within {REQUEST_TIMEOUT_S:g} s"
-            )
+            response.message = _why(error)
         return response
 
     def _on_result(
         self, _: GetTaskResult.Request, response: GetTaskResult.Response
     ) -> GetTaskResult.Response:
         try:
-            result = self._ask(self._task.result).result(REQUEST_TIMEOUT_S)
-            response.success, response.progress, response.detail = (
-                result.success,
-                result.progress,
-                result.detail,
-            )
+            outcome = self.ask(self.environment.outcome).result(REQUEST_TIMEOUT_S)
+            response.success, response.progress = bool(outcome.success), float(outcome.progress)
+            response.detail = outcome.detail
         except (HptError, TimeoutError) as error:
-            response.detail = (
-                str(error) or f"the physics thread gave no answer within {REQUEST_TIMEOUT_S:g} s"
-            )
+            response.detail = _why(error)
         return response
-
-    def _ask(self, action: Callable[[], Any]) -> Future[Any]:
-        """Let the physics thread run `action` between two ticks."""
-        future: Future[Any] = Future()
-        self._requests.put((action, future))
-        if self._stop.is_set():
-            self._refuse_requests()
-        return future
 
     def _refuse_requests(self) -> None:
         with contextlib.suppress(queue.Empty):
@@ -247,17 +262,17 @@ class SimNode(StrictParameters, Node):
 
     def _run(self) -> None:
         p = self._settings
-        renderers: list[Renderer] = []
         try:
-            renderers.append(Renderer(self._physics, p.image_height, p.image_width))
-            renderers.append(Renderer(self._physics, p.picture_height, p.picture_width, VIDEO_QUALITY))
+            self.environment.render(
+                p.picture_height, p.picture_width
+            )  # a machine that cannot says so at once
         except HptError as error:
             self._ready.set_exception(error)
             self._stop.set()
             return
         self._ready.set_result(None)
         try:
-            self._loop(*renderers)
+            self._loop()
         except Exception as error:
             if (
                 not self._stop.is_set() and self.context.ok()
@@ -266,34 +281,29 @@ class SimNode(StrictParameters, Node):
                 raise
         finally:
             self._stop.set()
-            while self._unseen:
-                self._unseen.pop().set_exception(HptError.of(_STOPPED))
+            if self._unseen is not None:
+                self._unseen[2].set_exception(HptError.of(_STOPPED))
             self._refuse_requests()
-            for renderer in renderers:
-                renderer.close()
+            self.environment.close()
 
-    def _loop(self, small: Renderer, large: Renderer) -> None:
+    def _loop(self) -> None:
         factor = self._settings.real_time_factor
-        self._publish_bowl()
         due_s = time.monotonic()
         while not self._stop.is_set():
             self._serve_requests()
-            stamp = self._stamp()
-            self._clock_publisher.publish(Clock(clock=stamp))
-            self._publish_joints(stamp)
-            if self._now_ns % CAMERA_NS == 0:
-                self._task.animate()
-                for camera in self._cameras:
-                    camera.publish(small, stamp, self._settings.jpeg_quality)
-                self._picture.publish(large, stamp, self._settings.jpeg_quality)
-                while self._unseen:
-                    self._unseen.pop().set_result(None)
-            if self._now_ns % DIAGNOSTICS_NS == 0:
-                self._publish_bowl()
-                self._publish_diagnostics(stamp)
-            self._advance()
+            self._select()
+            self._now_ns += TICK_NS
+            samples = self.environment.advance(self._now_ns)
+            self._clock_publisher.publish(Clock(clock=to_time(self._now_ns)))
+            for sample in samples:
+                if (sensor := self._sensors.get(sample.topic)) is not None:
+                    sensor.publish(sample.message)
+            self._show({sample.topic for sample in samples})
+            self._act_as_expert()
+            if self._now_ns % NS_PER_S < TICK_NS:
+                self._publish_diagnostics()
             if factor > 0.0:
-                due_s = max(due_s + TICK_NS * 1e-9 / factor, time.monotonic() - MAX_LAG_S)
+                due_s = max(due_s + TICK_NS / NS_PER_S / factor, time.monotonic() - MAX_LAG_S)
                 self._stop.wait(max(0.0, due_s - time.monotonic()))
 
     def _serve_requests(self) -> None:
@@ -305,61 +315,94 @@ class SimNode(StrictParameters, Node):
                 except HptError as error:
                     future.set_exception(error)
 
-    def _advance(self) -> None:
-        physics = self._physics
-        offset = self._disturbance.step(TICK_NS * 1e-9, float(physics.site_position("scoop_lip")[2]))
-        step_ns = TICK_NS // self._tick_steps
-        for step in range(1, self._tick_steps + 1):
-            target = self._follower.target(
-                self._now_ns + step * step_ns, physics.joint_positions_rad, physics.joint_velocities_rad_s
-            )
-            physics.set_targets(target + offset)
-            physics.step()
-        if gave_up := self._follower.gave_up():
-            self.get_logger().warning(f"the arm's controller holds: {gave_up}", throttle_duration_sec=1.0)
-        self._now_ns += TICK_NS
+    def _select(self) -> None:
+        """Tell the environment which topics somebody subscribes to, when these are others than before."""
+        if not isinstance(self.environment, Selects):
+            return
+        wanted = frozenset(topic for topic, sensor in self._sensors.items() if sensor.wanted)
+        if wanted != self._selected:
+            self._selected = wanted
+            self.environment.select(wanted)
+
+    def _command(self, topic: str, message: Any) -> None:
+        try:
+            self.environment.command(topic, message)
+        except HptError:
+            self._counters["refused"] += 1
+            raise
+        self._counters["accepted"] += 1
 
     def _reset(self, seed: int) -> Future[None]:
-        """Reset now; the future is done when the cameras have shown the new scene."""
-        self._task.reset(seed)
-        self._follower.reset(self._physics.joint_positions_rad)
-        self._disturbance = Disturbance(self._settings.disturbance_rad, seed)
-        self._publish_bowl()
+        """Reset now; the future is done when the cameras that somebody looks at have shown the new scene."""
+        self.environment.reset(seed)
+        self._now_ns = self.environment.now_ns
+        self._expert = None
         shown: Future[None] = Future()
-        self._unseen.append(shown)
+        if self._unseen is not None:
+            self._unseen[2].set_result(None)
+        cameras = set(image_topics(list(self._sensors.values())))
+        self._unseen = cameras, self._now_ns + SHOWN_NS, shown
         return shown
 
-    def _stamp(self) -> Time:
-        return Time(sec=self._now_ns // 1_000_000_000, nanosec=self._now_ns % 1_000_000_000)
+    def _show(self, topics: set[str]) -> None:
+        """Draw for people, and say that a new scene was seen."""
+        if self._picture.wanted and self._now_ns - self._pictured_ns >= PICTURE_NS:
+            self._pictured_ns = self._now_ns - self._now_ns % PICTURE_NS
+            pixels = self.environment.render(self._settings.picture_height, self._settings.picture_width)
+            self._picture.publish(pixels, to_time(self._now_ns))
+        if self._unseen is not None:
+            cameras, until_ns, shown = self._unseen
+            cameras -= topics
+            if not cameras or self._now_ns >= until_ns:
+                self._unseen = None
+                shown.set_result(None)
 
-    def _publish_joints(self, stamp: Time) -> None:
-        physics = self._physics
-        message = JointState(name=list(physics.joint_names))
-        message.header.stamp = stamp
-        message.position = physics.joint_positions_rad.tolist()
-        message.velocity = physics.joint_velocities_rad_s.tolist()
-        message.effort = physics.joint_efforts_nm.tolist()
-        self._joint_publisher.publish(message)
+    def _act_as_expert(self) -> None:
+        """Say what the expert would do now, once a command period, while somebody who demonstrates subscribes."""
+        publisher = self._expert_publisher
+        if publisher is None or not publisher.get_subscription_count():
+            self._expert = None
+            return
+        period_ns = round(NS_PER_S / self.robot.action.rate_hz)
+        if self._expert is None:
+            assert isinstance(self.environment, HasExpert)
+            self._expert, self._expert_ns = self.environment.expert(), self._now_ns
+        if self._now_ns < self._expert_ns:
+            return
+        self._expert_ns = max(self._expert_ns, self._now_ns - period_ns) + period_ns
+        due_ns = self._now_ns + period_ns
+        action = np.asarray(self._expert.action(due_ns), np.float64)
+        message = ActionChunk(
+            observation_stamp=to_time(due_ns),
+            embodiment=self.robot.name,
+            action_names=list(self.robot.action.names),
+            dt_s=period_ns / NS_PER_S,
+            horizon=1,
+            dim=len(action),
+            values=action.tolist(),
+        )
+        message.header.stamp = to_time(self._now_ns)
+        publisher.publish(message)
 
-    def _publish_bowl(self) -> None:
-        message = PoseStamped()
-        message.header.stamp, message.header.frame_id = self._stamp(), "panda_link0"
-        message.pose.position.x, message.pose.position.y = (float(value) for value in self._task.bowl_xy_m)
-        message.pose.orientation.w = 1.0
-        self._bowl_publisher.publish(message)
-
-    def _publish_diagnostics(self, stamp: Time) -> None:
+    def _publish_diagnostics(self) -> None:
         counters = self.counters
         bad = {name: count for name, count in counters.items() if name != "accepted" and count}
-        status = DiagnosticStatus(name="sim_node: joint trajectory commands", hardware_id="feed_dog")
+        status = DiagnosticStatus(name="sim_node: commands", hardware_id=self.robot.name)
         status.level = DiagnosticStatus.WARN if bad else DiagnosticStatus.OK
         status.message = (
             ", ".join(f"{count} {name}" for name, count in bad.items()) or "all commands as expected"
         )
         status.values = [KeyValue(key=name, value=str(count)) for name, count in counters.items()]
         message = DiagnosticArray(status=[status])
-        message.header.stamp = stamp
+        message.header.stamp = to_time(self._now_ns)
         self._diagnostics_publisher.publish(message)
+        if bad != self._complained:
+            self._complained = bad
+            self.get_logger().warning(f"commands so far: {status.message}", throttle_duration_sec=1.0)
+
+
+def _why(error: Exception) -> str:
+    return str(error) or f"the physics thread gave no answer within {REQUEST_TIMEOUT_S:g} s"
 
 
 def main(args: list[str] | None = None) -> int:

@@ -1,64 +1,61 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The scripted teleoperator as a ROS 2 node: it commands the arm through the topic that a person's device would use."""
+"""The scripted teleoperator as a ROS 2 node: the environment's expert, on the topics that a person's device uses."""
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Duration
-from geometry_msgs.msg import PoseStamped
+from numpy.typing import NDArray
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from hpt_msgs.msg import ActionChunk
+from hpt_msgs.srv import GetTaskResult
+from hpt_ros.control.chunk import NS_PER_S
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.messages import time_ns
 from hpt_ros.errors import Code, HptError
+from hpt_ros.evaluation.expert import Target
 from hpt_ros.nodes.common import parameters
-from hpt_ros.nodes.common.clocks import NodeClock, paced_timer
-from hpt_ros.nodes.common.conversions import to_time
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
-from hpt_ros.sim.panda import JOINT_NAMES
-from hpt_ros.sim.tasks.feed_dog.teleoperator import NO_VARIATION, ScriptedTeleoperator, Variation
+from hpt_ros.nodes.policy.outputs import Sender, robot_senders
+from hpt_ros.nodes.sim.sim_node import EMBODIMENT_TOPIC, EXPERT_TOPIC, LATCHED
 from hpt_ros.structured import field
+
+COMMAND_DEPTH = 20
+JUDGED_S = 0.5  # simulated time between looks at the task
 
 
 @dataclass(frozen=True, slots=True)
 class TeleopParameters:
     """ROS parameters of the node."""
 
-    rate_hz: float = field("command rate", default=50.0, unit="Hz", minimum=1.0, maximum=100.0)
     lead_s: float = field(
-        "how far ahead of its publication each commanded point lies",
-        default=0.04,
-        unit="s",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    varied: bool = field(
-        "vary the way points, tilt and tempo from one demonstration to the next", default=True
-    )
-    seed: int = field(
-        "seed of the first demonstration's variation; each next one adds 1", default=0, minimum=0
-    )
+        "how much later than the expert means it each command is due, for the way from the simulator and back",
+        default=0.1, unit="s", minimum=0.0, maximum=1.0,
+    )  # fmt: skip
 
 
 class TeleopNode(StrictParameters, Node):
-    """Plays one scripted demonstration each time `~/start` (std_srvs/Trigger) is called.
+    """Demonstrates once each time `~/start` (std_srvs/Trigger) is called, until the task is done.
 
-    Needs /sim/bowl_pose and /joint_states; publishes one-point joint trajectories to /arm_controller/joint_trajectory
-    in simulated time, and says on the latched topic `~/done` (std_msgs/Bool) whether it has finished. After the end
-    it sends nothing more, and the arm holds.
+    Needs sim_node: /sim/embodiment says what is commanded and how, /sim/expert_action what the expert does. Publishes
+    the embodiment's commands, and says on the latched topic `~/done` (std_msgs/Bool) whether it has finished. After the
+    end it sends nothing more, and the robot holds. `~/stop` (std_srvs/Trigger) ends it before.
+
+    Attributes:
+        ready: is done once it knows the robot.
     """
 
     def __init__(
@@ -67,88 +64,119 @@ class TeleopNode(StrictParameters, Node):
         context: Context | None = None,
         namespace: str = "",
         parameter_overrides: Sequence[Parameter[Any]] | None = None,
+        watch: Callable[[Target], None] | None = None,
     ) -> None:
+        """Wait for the simulator's embodiment; `watch` is shown each command."""
         overrides = [Parameter("use_sim_time", value=True), *(parameter_overrides or ())]
         super().__init__("teleop_node", context=context, namespace=namespace, parameter_overrides=overrides)
-        self._settings = parameters.declare_fixed(self, TeleopParameters)
-        self._demonstrations = 0
-        self._bowl_xy_m: np.ndarray | None = None
-        self._joints_rad: dict[str, float] = {}
-        self._plan: ScriptedTeleoperator | None = None
-        self._start_ns = 0  # control time
-        self._time = NodeClock(self)
-
-        latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-        self._commands = self.create_publisher(JointTrajectory, "arm_controller/joint_trajectory", 20)
-        self._done = self.create_publisher(Bool, "~/done", latched)
-        self.create_subscription(PoseStamped, "sim/bowl_pose", self._on_bowl, latched)
-        self.create_subscription(JointState, "joint_states", self._on_joints, 10)
+        settings = parameters.declare_fixed(self, TeleopParameters)
+        self._lead_ns = round(settings.lead_s * NS_PER_S)
+        self._watch = watch
+        self.ready: Future[None] = Future()
+        self._robot: Embodiment | None = None
+        self._senders: list[tuple[Sender, Any]] = []
+        self._actions: Any = None  # the subscription, while it demonstrates
+        self._last: tuple[int, NDArray[np.float64]] | None = None
+        self._judged_ns = 0
+        self._done = self.create_publisher(Bool, "~/done", LATCHED)
+        self._task: Any = self.create_client(GetTaskResult, "sim/task_result")
+        self.create_subscription(String, EMBODIMENT_TOPIC, self._on_embodiment, LATCHED)
         self.create_service(Trigger, "~/start", self._on_start)
-        paced_timer(self, 1.0 / self._settings.rate_hz, self._on_timer)
+        self.create_service(Trigger, "~/stop", self._on_stop)
 
     def close(self) -> None:
         """Stop commanding; idempotent."""
-        self._plan = None
+        if self._actions is not None:
+            self.destroy_subscription(self._actions)
+            self._actions = None
 
-    def _on_bowl(self, message: PoseStamped) -> None:
-        self._bowl_xy_m = np.array([message.pose.position.x, message.pose.position.y])
-
-    def _on_joints(self, message: JointState) -> None:
-        self._joints_rad = dict(zip(message.name, message.position, strict=True))
+    def _on_embodiment(self, message: String) -> None:
+        robot = Embodiment.loads(str(message.data), where=f"the embodiment on {EMBODIMENT_TOPIC}")
+        if robot == self._robot:
+            return
+        self.close()
+        for _, publisher in self._senders:
+            self.destroy_publisher(publisher)
+        self._robot = robot
+        self._senders = [
+            (sender, self.create_publisher(sender.kind, sender.topic, QoSProfile(depth=COMMAND_DEPTH)))
+            for sender in robot_senders(robot)
+        ]
+        if not self.ready.done():
+            self.ready.set_result(None)
 
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
-            plan = self._make_plan()
+            self._start()
         except HptError as error:
             response.message = str(error)
             return response
-        self._demonstrations += 1
-        self._done.publish(Bool(data=False))
-        self._start_ns = self._time.now().control_ns
-        self._plan = plan
-        response.success, response.message = (
-            True,
-            f"the demonstration takes {plan.duration_s:.1f} s of simulated time",
-        )
+        response.success, response.message = True, "the demonstration goes on until the task is done"
         return response
 
-    def _make_plan(self) -> ScriptedTeleoperator:
-        if self._plan is not None:
+    def _start(self) -> None:
+        if self._actions is not None:
             raise HptError(
                 Code.NOT_READY, "a demonstration", problem="is under way",
                 remedy="wait until ~/done says true before starting the next",
             )  # fmt: skip
-        if self._bowl_xy_m is None:
+        if self._robot is None:
             raise HptError(
-                Code.NOT_READY, "no /sim/bowl_pose", problem="has come yet", remedy="start sim_node first"
-            )
-        missing = [name for name in JOINT_NAMES if not math.isfinite(self._joints_rad.get(name, math.nan))]
-        if missing:
-            raise HptError(
-                Code.NOT_READY, f"no /joint_states with {', '.join(missing)}", problem="have come yet",
+                Code.NOT_READY,
+                f"no /{EMBODIMENT_TOPIC}",
+                problem="has come yet",
                 remedy="start sim_node first",
+            )
+        if not self.count_publishers(EXPERT_TOPIC):
+            raise HptError(
+                Code.UNSUPPORTED, "the simulator's environment", problem="has no expert",
+                remedy="demonstrate by hand: 'hpt teleop'",
             )  # fmt: skip
-        start_rad = np.array([self._joints_rad[name] for name in JOINT_NAMES])
-        seed = self._settings.seed + self._demonstrations
-        variation = Variation() if self._settings.varied else NO_VARIATION
-        return ScriptedTeleoperator(self._bowl_xy_m, start_rad, seed=seed, variation=variation)
+        self._done.publish(Bool(data=False))
+        self._last, self._judged_ns = None, self._now_ns()
+        self._actions = self.create_subscription(ActionChunk, EXPERT_TOPIC, self._on_action, 10)
 
-    def _on_timer(self) -> None:
-        if self._plan is None:
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._actions is not None
+        response.message = "stopped" if response.success else "no demonstration is under way"
+        self._finish()
+        return response
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _on_action(self, message: ActionChunk) -> None:
+        robot = self._robot
+        if robot is None or self._actions is None:
             return
-        now = self._time.now()
-        time_s = (now.control_ns - self._start_ns) * 1e-9
-        lead_s = self._settings.lead_s
-        message = JointTrajectory(joint_names=list(JOINT_NAMES))
-        message.header.stamp = to_time(now.ros_ns)
-        reach = Duration(sec=int(lead_s), nanosec=round(lead_s % 1.0 * 1e9))
-        point = JointTrajectoryPoint(
-            positions=self._plan.target(time_s + lead_s).tolist(), time_from_start=reach
-        )
-        message.points = [point]
-        self._commands.publish(message)
-        if self._plan.done(time_s):
-            self._plan = None
+        action = np.array(message.values, dtype=np.float64)
+        position = robot.space.to_control(action[None], np.empty(0))[0]
+        period_ns = round(message.dt_s * NS_PER_S)
+        due_ns = time_ns(message.observation_stamp) + self._lead_ns
+        velocity = np.zeros_like(position)
+        if self._last is not None and due_ns > self._last[0]:
+            for turn in robot.space.turns:  # of a quaternion's two signs the one that is nearer
+                if self._last[1][turn : turn + 4] @ position[turn : turn + 4] < 0.0:
+                    position[turn : turn + 4] *= -1.0
+            velocity = (position - self._last[1]) * (NS_PER_S / (due_ns - self._last[0]))
+        self._last = due_ns, position
+        now_ns = time_ns(message.header.stamp)
+        target = Target(due_ns, position, velocity, period_ns)
+        if self._watch is not None:
+            self._watch(target)
+        for sender, publisher in self._senders:
+            publisher.publish(sender.message(target, now_ns))  # type: ignore[arg-type]
+        if now_ns - self._judged_ns >= JUDGED_S * NS_PER_S:
+            self._judged_ns = now_ns
+            self._task.call_async(GetTaskResult.Request()).add_done_callback(self._on_result)
+
+    def _on_result(self, future: Any) -> None:
+        if future.exception() is None and future.result().success:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._actions is not None:
+            self.close()
             self._done.publish(Bool(data=True))
 
 

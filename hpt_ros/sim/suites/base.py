@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
@@ -90,6 +90,7 @@ class SuiteEnvironment(ABC):
         self._cameras: Renderer | None = None
         self._video: tuple[tuple[int, int], Renderer] | None = None
         self._now_ns = START_NS
+        self._selected: Collection[str] = self.embodiment.topics
         for view in (*views.values(), people):
             if view.fovy_deg is not None:
                 self.model.camera(view.camera).fovy[0] = view.fovy_deg
@@ -139,6 +140,10 @@ class SuiteEnvironment(ABC):
         self._begin(seed)
         self._transports.reset(seed)
 
+    def select(self, topics: Collection[str]) -> None:
+        """Render only the cameras whose topics are among these."""
+        self._selected = frozenset(topics)
+
     def advance(self, until_ns: int) -> list[Sample]:
         """Let time run in the benchmark's own steps; cameras send at every tick."""
         while self._now_ns + self._step_ns <= until_ns:
@@ -168,6 +173,8 @@ class SuiteEnvironment(ABC):
 
     def _look(self) -> None:
         for stream in self.embodiment.image_streams:
+            if stream.topic not in self._selected:
+                continue
             assert stream.image is not None  # the views are of one size
             if self._cameras is None:
                 self._cameras = Renderer(self, stream.image.height, stream.image.width)

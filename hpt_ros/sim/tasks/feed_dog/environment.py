@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +20,7 @@ from hpt_ros.sim.messages import Sample, stamped
 from hpt_ros.sim.physics import VIDEO_QUALITY, Physics, Renderer, whole_steps
 from hpt_ros.sim.tasks.feed_dog.disturbance import Disturbance
 from hpt_ros.sim.tasks.feed_dog.task import FeedDogTask
-from hpt_ros.sim.tasks.feed_dog.teleoperator import ScriptedTeleoperator
+from hpt_ros.sim.tasks.feed_dog.teleoperator import SCOOP, ScriptedTeleoperator
 from hpt_ros.sim.trajectory import NS_PER_S, JointTrajectory
 from hpt_ros.sim.transport import PERFECT, Transport, Transports
 
@@ -54,6 +56,7 @@ class FeedDogEnvironment:
         self._transports = Transports({stream.topic: images for stream in self.embodiment.image_streams})
         self._disturbance_rad = disturbance_rad
         self._now_ns = START_NS
+        self._selected: Collection[str] = self.embodiment.topics
         self._cameras: Renderer | None = None
         self._video: tuple[tuple[int, int], Renderer] | None = None
         self.reset(0)
@@ -83,6 +86,14 @@ class FeedDogEnvironment:
             )  # fmt: skip
         self._follower.command(self._now_ns, JointTrajectory.of(message))
 
+    def select(self, topics: Collection[str]) -> None:
+        """Render only the cameras whose topics are among these."""
+        self._selected = frozenset(topics)
+
+    def counters(self) -> Mapping[str, int]:
+        """Return what happened to the commands, see `hpt_ros.sim.follower.FollowerCounters`."""
+        return asdict(self._follower.counters)
+
     def advance(self, until_ns: int) -> list[Sample]:
         """Let time run in ticks of 10 ms."""
         while self._now_ns + TICK_NS <= until_ns:
@@ -100,6 +111,10 @@ class FeedDogEnvironment:
         start_rad = self.physics.joint_positions_rad
         teleoperator = ScriptedTeleoperator(self.task.bowl_xy_m, start_rad, seed=self._seed)
         return PlannedExpert(teleoperator.target, self._now_ns)
+
+    def tool_jacobian(self, joints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the Jacobian (6, 7) of the scoop's lip."""
+        return SCOOP.pose_and_jacobian(joints)[1]
 
     def render(self, height: int, width: int) -> npt.NDArray[np.uint8]:
         """Return what the camera for people sees."""
@@ -127,6 +142,7 @@ class FeedDogEnvironment:
             )
             physics.set_targets(target + offset)
             physics.step()
+        self._follower.gave_up()  # counts it
         self._now_ns += TICK_NS
 
     def _measure(self) -> None:
@@ -142,15 +158,22 @@ class FeedDogEnvironment:
         if now_ns % CAMERA_NS:
             return
         self.task.animate()
-        if self._cameras is None:
+        shown = [name for name in CAMERAS if image_topic(name) in self._selected]
+        if shown and self._cameras is None:
             size = self.embodiment.image_streams[0].image
             assert size is not None
             self._cameras = Renderer(physics, size.height, size.width)
-        for name in CAMERAS:
+        for name in shown:
+            assert self._cameras is not None
             pixels = self._cameras.render(name)
             height, width, _ = pixels.shape
             image = stamped(
                 now_ns, f"{name}_camera_optical_frame", height=height, width=width, encoding="rgb8",
                 is_bigendian=0, step=3 * width, data=pixels.reshape(-1),
             )  # fmt: skip
-            self._transports.send(f"{name}_camera/image_raw", image, now_ns)
+            self._transports.send(image_topic(name), image, now_ns)
+
+
+def image_topic(camera: str) -> str:
+    """Return the topic of a camera."""
+    return f"{camera}_camera/image_raw"

@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Signals that end a process are interruptions, unless they are ignored."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from hpt_ros.cli.interruption import SIGNALS, interrupted_by_signals
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_interrupts_what_it_would_have_ended(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), interrupted_by_signals():
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+
+
+def test_when_a_signal_is_ignored_as_by_nohup_expect_it_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupted_by_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
