@@ -129,7 +129,8 @@ setuptools.setup(
     package_data={
         PACKAGE: [
             "py.typed",
-            "sim/*.xml",
+            "sim/parts/*.xml",
+            "sim/tasks/*/*.xml",
             "data/**",
             "config/**",
         ],  # config is a link to the folder at the root

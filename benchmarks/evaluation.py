@@ -22,7 +22,8 @@ from hpt_ros.evaluation.rollout import Episode, Rollout
 from hpt_ros.policies.protocol import ChunkPolicy, Observation
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.physics import Renderer
-from hpt_ros.sim.tasks.feed_dog.environment import CAMERA_NS, CAMERAS, FeedDogEnvironment
+from hpt_ros.sim.table import CAMERA_NS
+from hpt_ros.sim.tasks.feed_dog.environment import FeedDogEnvironment
 
 FIRST_SEED = 1000
 
@@ -59,7 +60,7 @@ def bare(environment: FeedDogEnvironment, renderer: Renderer, kept: Kept, episod
     for _ in range(round(episode.duration_s / physics.timestep_s)):
         physics.step()
     for _ in range(round(episode.duration_s * images)):
-        for camera in CAMERAS:
+        for camera in environment.robot.cameras:
             renderer.render(camera)
     for _ in range(kept.asked):
         kept.policy.predict(kept.last)

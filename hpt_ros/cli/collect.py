@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpt_ros.cli.eval import add_variation
 from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED, MOST_DISTURBANCE_RAD
 
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="standard deviation of smooth offsets between commanded and executed joint targets, so that recoveries "
         "are in the data (default: 0)",
     )
+    add_variation(parser)
     parser.add_argument("--time-limit-s", type=float, metavar="S", help="instead of the environment's")
     parser.add_argument(
         "--workers", type=int, default=0, metavar="N", help="processes (default: one for each core)"
@@ -53,12 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record until enough episodes succeeded; returns 0."""
-    from hpt_ros.cli.eval import check_counts, policy_of
+    from hpt_ros.cli.eval import check_counts, policy_of, variation_of
     from hpt_ros.cli.output import make_folder
     from hpt_ros.cli.terminal import Results, Terminal
     from hpt_ros.evaluation.evaluate import Job, evaluate
     from hpt_ros.evaluation.rollout import RolloutConfig
-    from hpt_ros.sim.environment import ENVIRONMENTS
 
     check_counts(args)
     if not 0.0 <= args.disturbance_rad <= MOST_DISTURBANCE_RAD:
@@ -71,11 +72,14 @@ def run(args: argparse.Namespace) -> int:
             Code.EXISTS, "--out", str(args.out), problem="is {value}, which holds something already",
             remedy="give an empty folder",
         )  # fmt: skip
-    ENVIRONMENTS[args.env]  # unknown: before a folder is made
+    variation = variation_of(args)  # and the environment, before a folder is made
     arm = policy_of(args.policy)
     # An inference of an expert takes no time; a checkpoint demonstrates at its best as well.
     config = RolloutConfig(inference_s=0.0, time_limit_s=args.time_limit_s)
-    job = Job(args.env, arm.choice, arm.expert, config=config, disturbance_rad=args.disturbance_rad)
+    job = Job(
+        args.env, arm.choice, arm.expert, variation=variation, config=config,
+        disturbance_rad=args.disturbance_rad,
+    )  # fmt: skip
     make_folder(args.out, args.out)
     workers = args.workers or os.cpu_count() or 1
     record = partial(_record, out=args.out, operator=arm.name)

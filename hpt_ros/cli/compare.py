@@ -104,4 +104,7 @@ def _common_seeds(arms: list[list[Outcomes]], names: list[str]) -> list[int]:
 def _scenes(outcomes: Outcomes) -> str:
     about = outcomes.provenance
     environment = f"{about.environment} {about.environment_version}"
-    return f"{environment} with MuJoCo {about.mujoco_version} and {about.time_limit_s:g} s an episode"
+    return (
+        f"{environment} with MuJoCo {about.mujoco_version}, {about.time_limit_s:g} s an episode and the variation "
+        f"{about.variation!r}"
+    )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hpt_ros.evaluation.outcomes import Outcomes, Provenance
     from hpt_ros.evaluation.rollout import Episode
     from hpt_ros.runtime.policy_config import PolicyChoice
+    from hpt_ros.sim.variation import Variation
 
 EXPERT = "expert"
 SAVE_EVERY = 10  # episodes
@@ -67,8 +68,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--image-{name}", type=float, default=0.0, metavar=metavar, help=f"{text} (default: 0)"
         )
+    add_variation(parser)
+    parser.add_argument(
+        "--transport",
+        action="append",
+        default=[],
+        metavar="STREAM.KEY=VALUE",
+        help="what happens to one stream's messages: delay_s, jitter_s or lost of it, e.g. wrist.lost=0.1; may be "
+        "repeated",
+    )
     parser.add_argument("--time-limit-s", type=float, metavar="S", help="instead of the environment's")
     parser.add_argument("--device", default=DEFAULT_DEVICE, help=DEVICE_HELP)
+
+
+def add_variation(parser: argparse.ArgumentParser) -> None:
+    """Declare how far scenes differ."""
+    parser.add_argument(
+        "--difficulty",
+        default="standard",
+        metavar="LEVEL",
+        help="how far scenes differ: standard, varied, hard or extreme, or 0 to 3 (default: standard)",
+    )
+    parser.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one thing of the difficulty, e.g. camera_shift_m=0.03; may be repeated (docs/simulation.md)",
+    )
+
+
+def variation_of(args: argparse.Namespace) -> Variation:
+    """Return how far scenes differ.
+
+    Raises:
+        HptError: there is no such level or thing, or a value cannot be.
+    """
+    from hpt_ros.sim.environment import ENVIRONMENTS, require_varies
+    from hpt_ros.sim.variation import level_of, restricted, varied
+
+    kind = ENVIRONMENTS[args.env]
+    variation = varied(restricted(level_of(args.difficulty), kind.varies), args.vary)
+    require_varies(kind, variation)
+    return variation
 
 
 def run(args: argparse.Namespace) -> int:
@@ -215,13 +257,14 @@ def job_of(args: argparse.Namespace) -> tuple[Job, Provenance]:
     from hpt_ros.evaluation.outcomes import LOCK_STEP, REAL_TIME, Provenance
     from hpt_ros.evaluation.rollout import RolloutConfig
     from hpt_ros.sim.environment import make_environment
-    from hpt_ros.sim.transport import Transport
+    from hpt_ros.sim.transport import Transport, as_settings, transports_of
 
     arm = policy_of(args.policy, args.device)
     inference_s = INFERENCE_S if args.inference_s is None else args.inference_s
     config = RolloutConfig(inference_s=0.0 if args.ros else inference_s, time_limit_s=args.time_limit_s)
     images = Transport(args.image_delay_s, args.image_jitter_s, args.image_lost)
-    environment = make_environment(args.env)
+    variation, transports = variation_of(args), transports_of(args.transport)
+    environment = make_environment(args.env, variation=variation, transports=transports)
     try:
         limit_s = environment.time_limit_s if args.time_limit_s is None else args.time_limit_s
         provenance = Provenance(
@@ -235,12 +278,17 @@ def job_of(args: argparse.Namespace) -> tuple[Job, Provenance]:
             image_delay_s=images.delay_s,
             image_jitter_s=images.jitter_s,
             image_lost=images.lost,
+            variation=str(variation),
+            transports=as_settings(transports),
             hpt_ros_version=__version__,
             clock=REAL_TIME if args.ros else LOCK_STEP,
         )
     finally:
         environment.close()
-    return Job(args.env, arm.choice, arm.expert, images, config=config), provenance
+    job = Job(
+        args.env, arm.choice, arm.expert, images, variation=variation, transports=transports, config=config
+    )
+    return job, provenance
 
 
 def _table(outcomes: Outcomes, timings: Samples) -> Table:
@@ -268,6 +316,8 @@ def _table(outcomes: Outcomes, timings: Samples) -> Table:
     }
     for title, name in TIMINGS.items() if timings else ():
         rows[f"{title}, ms, median / 99th percentile"] = median_and_p99(timings.get(name))
+    if about.variation != "standard":
+        rows = {"scenes": about.variation, **rows}
     where = f"{about.environment} {about.environment_version}, {about.clock}"
     scenes = f"scenes {episodes[0].seed} to {episodes[-1].seed}"
     table = Table(title=f"{about.policy} in {where}, {scenes}", box=box.SIMPLE_HEAD, show_header=False)

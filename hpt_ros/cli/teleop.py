@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpt_ros.cli.eval import add_variation, variation_of
 from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED
 
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=FIRST_DEMONSTRATION_SEED, metavar="N",
         help=f"of the first scene (default: {FIRST_DEMONSTRATION_SEED})",
     )  # fmt: skip
+    add_variation(parser)
     parser.add_argument("--operator", default="", metavar="NAME", help="who teleoperates; kept in each bag")
     parser.add_argument(
         "--joy",
@@ -90,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         )  # fmt: skip
     if args.out is not None:
         make_folder(args.out, args.out)
-    environment = make_environment(args.env)
+    environment = make_environment(args.env, variation=variation_of(args))
     with contextlib.ExitStack() as stack:
         stack.callback(environment.close)
         stack.enter_context(interrupted_by_signals())

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ from hpt_ros.policies.factory import load_baseline
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.environment import Environment, make_environment
 from hpt_ros.sim.transport import PERFECT, Transport
+from hpt_ros.sim.variation import STANDARD, Variation
 
 Run = Callable[[Runner, int], Episode]
 
@@ -34,6 +35,8 @@ class Job:
         expert: take the environment's own expert instead.
         images: what happens to the messages of all cameras.
         disturbance_rad: standard deviation of smooth offsets between commanded and executed joint targets.
+        variation: how far scenes differ.
+        transports: what happens to the messages of streams, by their name.
         config: how episodes are run.
     """
 
@@ -42,7 +45,23 @@ class Job:
     expert: bool = False
     images: Transport = PERFECT
     disturbance_rad: float = 0.0
+    variation: Variation = STANDARD
+    transports: Mapping[str, Transport] = field(default_factory=dict)
     config: RolloutConfig = field(default_factory=RolloutConfig)
+
+    def make_environment(self) -> Environment:
+        """Make the environment.
+
+        Raises:
+            HptError: it cannot be made.
+        """
+        return make_environment(
+            self.environment,
+            self.images,
+            disturbance_rad=self.disturbance_rad,
+            variation=self.variation,
+            transports=self.transports,
+        )
 
 
 class Evaluator:
@@ -55,9 +74,7 @@ class Evaluator:
             HptError: one of them cannot be made, or they do not fit.
         """
         self.job = job
-        self.environment: Environment = make_environment(
-            job.environment, job.images, disturbance_rad=job.disturbance_rad
-        )
+        self.environment = job.make_environment()
         self._drawing = job.choice.policy != "checkpoint" and not job.expert
         self.runner = self._make(0)
 

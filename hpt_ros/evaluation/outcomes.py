@@ -15,7 +15,7 @@ from typing import Any, Final
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.rollout import Episode
 
-FORMAT: Final = "hpt_ros/outcomes/1"
+FORMAT: Final = "hpt_ros/outcomes/2"
 LOCK_STEP: Final = "lock step"
 REAL_TIME: Final = "real time"
 _KEY: Final = b"hpt_ros"
@@ -35,6 +35,8 @@ class Provenance:
         inference_s: what an inference took on the environment's clock; 0 in real time, where it takes what it takes.
         time_limit_s: of an episode.
         image_delay_s, image_jitter_s, image_lost: of the cameras' messages, see `hpt_ros.sim.transport.Transport`.
+        variation: how far scenes differ, see `hpt_ros.sim.variation.Variation`.
+        transports: of streams, beside those of the cameras; empty without.
         hpt_ros_version: of this package.
         clock: `LOCK_STEP`, or `REAL_TIME` over the ROS graph.
     """
@@ -49,6 +51,8 @@ class Provenance:
     image_delay_s: float
     image_jitter_s: float
     image_lost: float
+    variation: str
+    transports: str
     hpt_ros_version: str
     clock: str = LOCK_STEP
 
@@ -56,7 +60,7 @@ class Provenance:
         """Whether equal seeds are equal scenes in both."""
         return all(
             getattr(self, name) == getattr(other, name)
-            for name in ("environment", "environment_version", "mujoco_version", "time_limit_s")
+            for name in ("environment", "environment_version", "mujoco_version", "time_limit_s", "variation")
         )
 
 

@@ -42,11 +42,13 @@ class RolloutConfig:
         inference_s: what an inference takes on the environment's clock.
         control: parameters of the controller.
         time_limit_s: instead of the environment's; None: that.
+        compensates: chunks are for the time of their observation, as the runtime has it; else for when they arrive.
     """
 
     inference_s: float = 0.05
     control: ControlConfig = field(default_factory=ControlConfig)
     time_limit_s: float | None = None
+    compensates: bool = True
 
     def __post_init__(self) -> None:
         """Refuse times that are none."""
@@ -212,7 +214,12 @@ class Rollout:
             self.config.control,
             encode_ahead=False,
             observes_apart=False,
-            worker=LockStepWorker(self.loaded.policy, lambda: environment.now_ns, self.config.inference_s),
+            worker=LockStepWorker(
+                self.loaded.policy,
+                lambda: environment.now_ns,
+                self.config.inference_s,
+                compensates=self.config.compensates,
+            ),
         )
         try:
             return self._run(runtime, seed, tap)

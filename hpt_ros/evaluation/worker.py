@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hpt_ros.policies.protocol import ChunkPolicy, Observation
 from hpt_ros.runtime.inference_worker import Request, Result, infer
@@ -19,10 +20,15 @@ class LockStepWorker:
         policy: that answers.
         clock: time of the environment in ns.
         latency_s: of an inference.
+        compensates: a chunk is for the time of its observation; else for when it is there, as who forgets about
+            latency has it.
     """
 
-    def __init__(self, policy: ChunkPolicy, clock: Callable[[], int], latency_s: float) -> None:
+    def __init__(
+        self, policy: ChunkPolicy, clock: Callable[[], int], latency_s: float, *, compensates: bool = True
+    ) -> None:
         """Wait for requests."""
+        self._compensates = compensates
         self._policy, self._clock, self._latency_ns = policy, clock, round(latency_s * 1e9)
         self._result: Result | None = None
         self._since_ns = 0
@@ -49,7 +55,11 @@ class LockStepWorker:
         if self._result is None or self._clock() - self._since_ns < self._latency_ns:
             return None
         result, self._result = self._result, None
-        return result
+        if self._compensates:
+            return result
+        seen = result.request.observation
+        late = replace(seen, stamp_ns=seen.stamp_ns + self._clock() - self._since_ns)
+        return replace(result, request=replace(result.request, observation=late))
 
     def take_failure(self) -> str:
         """Return nothing: nothing is encoded ahead."""

@@ -16,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import Code, HptError
 from hpt_ros.registry import Registry, load_location
 from hpt_ros.sim.messages import Sample
 from hpt_ros.sim.suites.metaworld.tasks import INSTRUCTIONS
 from hpt_ros.sim.transport import PERFECT, Transport
+from hpt_ros.sim.variation import NAMES, STANDARD, Variation
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +172,25 @@ class EnvironmentKind:
     Attributes:
         name: by which it is found.
         make: makes it, or its location as "module:name", which is imported when it is made; called with `images` and
-            `disturbance_rad` of `make_environment`, and the options.
+            `disturbance_rad` of `make_environment`, with `variation` and `transports` where they are not the standard,
+            and with the options.
         options: what makes it one of several that are made alike.
+        varies: names of what it varies, of `hpt_ros.sim.variation.Variation`.
+        transports: it lets the messages of each stream be late, irregular or lost.
     """
 
     name: str
     make: Callable[..., Environment] | str
     options: Mapping[str, Any] = field(default_factory=dict)
+    varies: frozenset[str] = frozenset()
+    transports: bool = False
+
+
+def _table(name: str, class_: str, *, without: Sequence[str] = ()) -> EnvironmentKind:
+    """Describe an environment of `hpt_ros.sim.tasks`, which varies all there is but for some."""
+    return EnvironmentKind(
+        name, f"hpt_ros.sim.tasks.{class_}", varies=frozenset(NAMES) - set(without), transports=True
+    )
 
 
 _METAWORLD = [
@@ -195,26 +209,77 @@ ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
     {
         kind.name: kind
         for kind in (
-            EnvironmentKind("feed_dog", "hpt_ros.sim.tasks.feed_dog.environment:FeedDogEnvironment"),
+            _table("feed_dog", "feed_dog.environment:FeedDogEnvironment"),
+            _table("sweep_leftovers", "sweep_leftovers.environment:SweepLeftoversEnvironment"),
+            _table("fill_water", "fill_water.environment:FillWaterEnvironment", without=["orientation_rad"]),
+            _table(
+                "switch_insertion",
+                "switch_insertion.environment:SwitchInsertionEnvironment",
+                without=["objects"],
+            ),
+            _table("feed_dog_ur5e", "feed_dog.environment:FeedDogUr5eEnvironment"),
+            _table("sweep_leftovers_ur5e", "sweep_leftovers.environment:SweepLeftoversUr5eEnvironment"),
+            _table(
+                "fill_water_ur5e",
+                "fill_water.environment:FillWaterUr5eEnvironment",
+                without=["orientation_rad"],
+            ),
+            _table(
+                "switch_insertion_ur5e",
+                "switch_insertion.environment:SwitchInsertionUr5eEnvironment",
+                without=["objects"],
+            ),
             *_METAWORLD,
         )
     },
 )
 
 
-def make_environment(name: str, images: Transport = PERFECT, *, disturbance_rad: float = 0.0) -> Environment:
+def require_varies(kind: EnvironmentKind, variation: Variation) -> None:
+    """Check that an environment varies what is to vary.
+
+    Raises:
+        HptError: it does not.
+    """
+    for thing in variation.changed:
+        if thing not in kind.varies:
+            raise HptError(
+                Code.UNSUPPORTED, f"the environment {kind.name!r}", thing, problem="does not vary {value}",
+                expected=f"one of {', '.join(sorted(kind.varies)) or 'nothing'}", remedy="leave it at its standard",
+            )  # fmt: skip
+
+
+def make_environment(
+    name: str,
+    images: Transport = PERFECT,
+    *,
+    disturbance_rad: float = 0.0,
+    variation: Variation = STANDARD,
+    transports: Mapping[str, Transport] | None = None,
+) -> Environment:
     """Make the environment of a name.
 
     Args:
         name: one of `ENVIRONMENTS`.
         images: what happens to the messages of all its cameras.
         disturbance_rad: standard deviation of smooth offsets between commanded and executed joint targets.
+        variation: how far scenes differ.
+        transports: what happens to the messages of streams, by their name.
 
     Raises:
-        HptError: there is none of that name, or it cannot be made here.
+        HptError: there is none of that name, it cannot be made here, or it does not vary what is to vary.
     """
     kind = ENVIRONMENTS[name]
-    made: Environment = load_location(kind.make)(
-        **kind.options, images=images, disturbance_rad=disturbance_rad
-    )
+    settings: dict[str, Any] = {"images": images, "disturbance_rad": disturbance_rad}
+    require_varies(kind, variation)
+    if variation.changed:
+        settings["variation"] = variation
+    if transports:
+        if not kind.transports:
+            raise HptError(
+                Code.UNSUPPORTED, f"the environment {name!r}", ", ".join(transports),
+                problem="has no transport for single streams such as {value}", remedy="choose that of all images",
+            )  # fmt: skip
+        settings["transports"] = transports
+    made: Environment = load_location(kind.make)(**kind.options, **settings)
     return made

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -18,17 +17,11 @@ import numpy.typing as npt
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.mujoco_engine import mujoco
-from hpt_ros.sim.panda import JOINT_NAMES, LOWER_RAD, UPPER_RAD
+from hpt_ros.sim.arm import Arm
+from hpt_ros.sim.scene import PIECE, Scene
 
 Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]
-
-SCENE: Final = "feed_dog.xml"
-
-
-def scene_text() -> str:
-    """The scene's MJCF."""
-    return resources.files("hpt_ros.sim").joinpath(SCENE).read_text(encoding="utf-8")
 
 
 def whole_steps(period_s: float, timestep_s: float, *, what: str) -> int:
@@ -48,19 +41,24 @@ def whole_steps(period_s: float, timestep_s: float, *, what: str) -> int:
 
 
 class Physics:
-    """The simulated world: an arm driven by joint position targets, free kibble, bodies that can be placed.
+    """The simulated world: an arm driven by joint position targets, free pieces, bodies that can be positioned.
 
-    All joint arrays have shape (7,) in the order of `joint_names`, rad, rad/s and N m. Not thread-safe: one thread
+    All joint arrays have shape (N,) in the order of `joint_names`, rad, rad/s and N m. Not thread-safe: one thread
     owns it.
 
     Args:
+        scene: what there is.
+        arm: the one that stands in it.
         timestep_s: physics step; None takes the scene's own.
+
+    Attributes:
+        arm: as given.
+        joint_names: of the arm.
     """
 
-    joint_names: tuple[str, ...] = JOINT_NAMES
-
-    def __init__(self, timestep_s: float | None = None) -> None:
-        self.model: Any = mujoco.MjModel.from_xml_string(scene_text())
+    def __init__(self, scene: Scene, arm: Arm, timestep_s: float | None = None) -> None:
+        self.arm, self.joint_names = arm, arm.joint_names
+        self.model: Any = mujoco.MjModel.from_xml_string(scene.text, scene.files)
         if timestep_s is not None:
             self.model.opt.timestep = timestep_s
         self.data: Any = mujoco.MjData(self.model)
@@ -69,12 +67,16 @@ class Physics:
         self._qpos = np.array([joint.qposadr[0] for joint in joints])
         self._qvel = np.array([joint.dofadr[0] for joint in joints])
         self._ctrl = np.array([model.actuator(name).id for name in self.joint_names])
-        kibble = [index for index in range(model.nbody) if model.body(index).name.startswith("kibble")]
-        first = [model.jnt_qposadr[model.body_jntadr[index]] for index in kibble]
-        speed = [model.jnt_dofadr[model.body_jntadr[index]] for index in kibble]
-        self._kibble_qpos = np.array(first)[:, None] + np.arange(7)
-        self._kibble_qvel = np.array(speed)[:, None] + np.arange(6)
+        pieces = self.bodies(PIECE)
+        first = [model.jnt_qposadr[model.body_jntadr[index]] for index in pieces]
+        speed = [model.jnt_dofadr[model.body_jntadr[index]] for index in pieces]
+        self._piece_qpos = np.array(first, np.intp)[:, None] + np.arange(7)
+        self._piece_qvel = np.array(speed, np.intp)[:, None] + np.arange(6)
         mujoco.mj_forward(model, self.data)
+
+    def bodies(self, prefix: str) -> list[int]:
+        """Indices of the bodies whose names begin so."""
+        return [index for index in range(self.model.nbody) if self.model.body(index).name.startswith(prefix)]
 
     @property
     def timestep_s(self) -> float:
@@ -92,34 +94,34 @@ class Physics:
 
     @property
     def joint_positions_rad(self) -> Array:
-        """Measured joint angles (7,), a copy."""
+        """Measured joint angles (N,), a copy."""
         return np.array(self.data.qpos[self._qpos])
 
     @property
     def joint_velocities_rad_s(self) -> Array:
-        """Measured joint velocities (7,), a copy."""
+        """Measured joint velocities (N,), a copy."""
         return np.array(self.data.qvel[self._qvel])
 
     @property
     def joint_efforts_nm(self) -> Array:
-        """Torques of the actuators (7,), a copy."""
+        """Torques of the actuators (N,), a copy."""
         return np.array(self.data.actuator_force[self._ctrl])
 
     @property
     def targets_rad(self) -> Array:
-        """The targets that the actuators follow now (7,), a copy."""
+        """The targets that the actuators follow now (N,), a copy."""
         return np.array(self.data.ctrl[self._ctrl])
 
     def set_targets(self, targets_rad: Array) -> None:
-        """Give the actuators new position targets (7,); they are cut at the joint limits."""
-        self.data.ctrl[self._ctrl] = np.clip(targets_rad, LOWER_RAD, UPPER_RAD)
+        """Give the actuators new position targets (N,); they are cut at the joint limits."""
+        self.data.ctrl[self._ctrl] = np.clip(targets_rad, self.arm.lower_rad, self.arm.upper_rad)
 
     def step(self, count: int = 1) -> None:
         """Advance by `count` physics steps."""
         mujoco.mj_step(self.model, self.data, nstep=count)
 
     def put_arm(self, positions_rad: Array) -> None:
-        """Put the arm at rest at these angles (7,), with its targets there too."""
+        """Put the arm at rest at these angles (N,), with its targets there too."""
         self.data.qpos[self._qpos] = positions_rad
         self.data.qvel[self._qvel] = 0.0
         self.set_targets(positions_rad)
@@ -130,6 +132,10 @@ class Physics:
         self.data.mocap_pos[index] = position_m
         self.data.mocap_quat[index] = (np.cos(yaw_rad / 2), 0.0, 0.0, np.sin(yaw_rad / 2))
 
+    def turn(self, body: str, yaw_rad: float) -> None:
+        """Turn a body that is fixed to the world about the vertical."""
+        self.model.body(body).quat[:] = (np.cos(yaw_rad / 2), 0.0, 0.0, np.sin(yaw_rad / 2))
+
     def body_position(self, body: str) -> Array:
         """World position (3,) of a mocap body, m."""
         return np.array(self.data.mocap_pos[self.model.body(body).mocapid[0]])
@@ -139,24 +145,24 @@ class Physics:
         return np.array(self.data.site(site).xpos)
 
     @property
-    def kibble_count(self) -> int:
-        """How many pieces of kibble there are."""
-        return len(self._kibble_qpos)
+    def piece_count(self) -> int:
+        """How many free pieces there are."""
+        return len(self._piece_qpos)
 
     @property
-    def kibble_poses(self) -> Array:
-        """Positions and quaternions of the kibble, (N, 7), m; a copy."""
-        return np.array(self.data.qpos[self._kibble_qpos])
+    def piece_poses(self) -> Array:
+        """Positions and quaternions of the pieces, (N, 7), m; a copy."""
+        return np.array(self.data.qpos[self._piece_qpos])
 
     @property
-    def kibble_speeds_m_s(self) -> Array:
-        """Speeds of the kibble, (N,)."""
-        return np.asarray(np.linalg.norm(self.data.qvel[self._kibble_qvel[:, :3]], axis=1))
+    def piece_speeds_m_s(self) -> Array:
+        """Speeds of the pieces, (N,)."""
+        return np.asarray(np.linalg.norm(self.data.qvel[self._piece_qvel[:, :3]], axis=1))
 
-    def put_kibble(self, poses: Array) -> None:
-        """Put the kibble at rest at these poses (N, 7)."""
-        self.data.qpos[self._kibble_qpos] = poses
-        self.data.qvel[self._kibble_qvel] = 0.0
+    def put_pieces(self, poses: Array) -> None:
+        """Put the pieces at rest at these poses (N, 7)."""
+        self.data.qpos[self._piece_qpos] = poses
+        self.data.qvel[self._piece_qvel] = 0.0
 
     def settle(self) -> None:
         """Recompute everything that depends on the state, forgetting the solver's memory of the past."""

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,43 @@ class Transport:
 
 
 PERFECT = Transport()
+
+
+def transports_of(settings: Sequence[str]) -> dict[str, Transport]:
+    """Return the transports of streams by name, of settings "STREAM.KEY=VALUE", e.g. "wrist.delay_s=0.1".
+
+    Raises:
+        HptError: one has no such form, or names no field of a transport or gives it a value that cannot be.
+    """
+    known = tuple(item.name for item in fields(Transport))
+    found: dict[str, Transport] = {}
+    for setting in settings:
+        where, equals, text = setting.partition("=")
+        stream, dot, key = where.rpartition(".")
+        if not (equals and dot and stream):
+            raise HptError(
+                Code.INVALID, "a transport", setting, expected="STREAM.KEY=VALUE, e.g. wrist.delay_s=0.1"
+            )
+        if key not in known:
+            raise HptError(Code.UNKNOWN, f"the transport of {stream!r}", key, known=known)
+        try:
+            value = float(text)
+        except ValueError as error:
+            raise HptError(
+                Code.WRONG_TYPE, f"{key} of the stream {stream!r}", text, expected="a number"
+            ) from error
+        found[stream] = replace(found.get(stream, PERFECT), **{key: value})
+    return found
+
+
+def as_settings(transports: Mapping[str, Transport]) -> str:
+    """Return the same as text, one after the other; empty without any."""
+    return " ".join(
+        f"{stream}.{item.name}={getattr(transport, item.name):g}"
+        for stream, transport in sorted(transports.items())
+        for item in fields(Transport)
+        if getattr(transport, item.name)
+    )
 
 
 class Transports:

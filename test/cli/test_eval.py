@@ -51,6 +51,19 @@ def test_another_arms_file_is_not_gone_on_with(evaluated, capsys):
     assert "is 'random', expected 'hold'" in capsys.readouterr().err
 
 
+def test_outcomes_of_another_variation_are_not_mixed_in(tmp_path, capsys):
+    out = tmp_path / "hold.parquet"
+    command = ["eval", "hold", "--episodes", "1", "--out", str(out), *SHORT]
+    harder = ["--vary", "distractors=2", "--transport", "wrist.lost=0.5", "--transport", "wrist.delay_s=0.1"]
+    assert main([*command, "--difficulty", "varied", *harder]) == 0
+    assert "distractors=2" in " ".join(capsys.readouterr().out.split())
+    about = read_outcomes(out).provenance
+    assert "area=1.3" in about.variation
+    assert about.transports == "wrist.delay_s=0.1 wrist.lost=0.5"
+    assert main(command) == 2
+    assert "variation of the outcomes" in capsys.readouterr().err
+
+
 def test_a_file_that_cannot_be_written_is_refused_before_any_episode(tmp_path, capsys):
     folder = tmp_path / "folder.parquet"
     folder.mkdir()
@@ -83,7 +96,11 @@ def test_a_folder_is_an_arm_with_several_training_seeds(evaluated, tmp_path, cap
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"environment_version": "0"}, "its scenes differ"), ({"time_limit_s": 9.0}, "its scenes differ")],
+    [
+        ({"environment_version": "0"}, "its scenes differ"),
+        ({"time_limit_s": 9.0}, "its scenes differ"),
+        ({"variation": "area=2"}, "the variation 'area=2'"),
+    ],
 )
 def test_evaluations_of_other_scenes_are_not_compared(evaluated, tmp_path, capsys, change, words):
     whole = read_outcomes(evaluated / "random.parquet")
@@ -108,6 +125,11 @@ def test_evaluations_without_a_common_scene_are_not_compared(evaluated, tmp_path
         (["hold", "--episodes", "0"], "--episodes is 0"),
         (["hold", "--inference-s", "-1"], "time of an inference"),
         (["hold", "--image-lost", "2"], "lost of a transport is 2,"),
+        (["hold", "--difficulty", "hardest"], "did you mean 'hard'"),
+        (["hold", "--vary", "camera_shift=0.1"], "did you mean 'camera_shift_m'"),
+        (["hold", "--vary", "area=3"], "area is 3, expected 0 to 2"),
+        (["hold", "--transport", "wrst.lost=0.1"], "did you mean 'wrist'"),
+        (["hold", "--transport", "wrist.late=0.1"], "one of delay_s, jitter_s, lost"),
         (["holt"], "did you mean 'hold'?"),
         ([str(Path(__file__).parent)], "lacks config.yaml"),
     ],

@@ -16,7 +16,9 @@ from hpt_ros.errors import HptError
 from hpt_ros.evaluation.outcomes import Outcomes, Provenance, arm_of, read_outcomes, resumed, write_outcomes
 from hpt_ros.evaluation.rollout import Episode
 
-PROVENANCE = Provenance("feed_dog", "1", "3.9.0", "feed_dog", "ab" * 32, 0.05, 13.0, 0.0, 0.0, 0.0, "0.1")
+PROVENANCE = Provenance(
+    "feed_dog", "1", "3.9.0", "feed_dog", "ab" * 32, 0.05, 13.0, 0.0, 0.0, 0.0, "standard", "", "0.1"
+)
 FLOATS = st.floats(allow_nan=False, width=64)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 EPISODES = st.builds(

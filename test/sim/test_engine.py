@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 RENDER = """
-from hpt_ros.sim.physics import Physics, Renderer
-physics = Physics()
+from hpt_ros.sim.physics import Renderer
+from hpt_ros.sim.tasks.feed_dog.scene import FeedDogScene
+physics = FeedDogScene().physics
 assert Renderer(physics, 48, 64).render(physics.model.camera(0).name).any()
 """
 STEP = """

@@ -14,15 +14,18 @@ from hypothesis.extra.numpy import arrays
 from support.refused import refused
 
 from hpt_ros.errors import Code, HptError
+from hpt_ros.sim.arm import ToolKinematics
 from hpt_ros.sim.panda import (
     ACCELERATION_RAD_S2,
     LOWER_RAD,
+    PANDA,
     UPPER_RAD,
     VELOCITY_RAD_S,
-    ToolKinematics,
-    joint_frames,
 )
 from hpt_ros.sim.physics import Physics
+from hpt_ros.sim.robots import PANDA_ROBOT
+from hpt_ros.sim.table_task import table_physics
+from hpt_ros.sim.tasks.feed_dog.task import FeedDogTask
 from hpt_ros.sim.tasks.feed_dog.teleoperator import LIP_IN_FLANGE, POSTURE_RAD, SCOOP
 
 POSES = arrays(np.float64, 7, elements=st.floats(0.0, 1.0)).map(
@@ -52,12 +55,12 @@ def published_flange(joints_rad: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def physics() -> Physics:
-    return Physics()
+    return table_physics(FeedDogTask, PANDA_ROBOT)
 
 
 @given(POSES)
 def test_flange_pose_is_that_of_the_published_table(joints_rad):
-    np.testing.assert_allclose(joint_frames(joints_rad)[7], published_flange(joints_rad), atol=1e-12)
+    np.testing.assert_allclose(PANDA.frames(joints_rad)[7], published_flange(joints_rad), atol=1e-12)
 
 
 @given(POSES)
@@ -126,6 +129,6 @@ def test_when_the_target_is_out_of_reach_expect_the_place_named():
 def test_when_only_a_pose_beyond_the_joint_limits_fits_expect_it_refused():
     beyond = POSTURE_RAD.copy()
     beyond[3] = LOWER_RAD[3] - 0.1
-    tool = ToolKinematics(np.eye(4))
+    tool = ToolKinematics(PANDA, np.eye(4))
     with refused(HptError, Code.UNSUPPORTED, subject="the arm", problem="within its joint limits"):
         tool.inverse(tool.pose(beyond)[None], np.where(np.arange(7) == 3, beyond, POSTURE_RAD))

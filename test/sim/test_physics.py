@@ -11,12 +11,14 @@ import pytest
 
 from hpt_ros.errors import HptError
 from hpt_ros.sim.physics import POLICY_QUALITY, VIDEO_QUALITY, Physics, Renderer, whole_steps
+from hpt_ros.sim.robots import PANDA_ROBOT
+from hpt_ros.sim.table_task import table_physics
 from hpt_ros.sim.tasks.feed_dog.task import START_RAD, FeedDogTask
 
 
 @pytest.fixture(scope="module")
 def physics() -> Physics:
-    return Physics()
+    return table_physics(FeedDogTask, PANDA_ROBOT)
 
 
 @pytest.mark.parametrize(("period_s", "steps"), [(0.0025, 1), (0.02, 8), (0.1, 40)])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_ros.errors import HptError
-from hpt_ros.sim.transport import Transport, Transports
+from hpt_ros.sim.transport import Transport, Transports, as_settings, transports_of
 
 MS = 1_000_000
 
@@ -72,3 +72,21 @@ def test_a_reset_loses_what_is_under_way():
 def test_what_no_transport_can_have_is_refused(wrong):
     with pytest.raises(HptError):
         Transport(**wrong)
+
+
+NUMBERS = st.floats(0.0, 1.0).map(lambda value: float(f"{value:g}"))
+NAMES = st.text(st.characters(categories=["L", "N"]) | st.sampled_from("_."), min_size=1)
+
+
+@given(st.dictionaries(NAMES, st.builds(Transport, NUMBERS, NUMBERS, NUMBERS), max_size=3))
+def test_settings_of_streams_make_their_transports_again(transports):
+    apart = {name: transport for name, transport in transports.items() if transport != Transport()}
+    assert transports_of(as_settings(apart).split(" ") if apart else []) == apart
+
+
+@pytest.mark.parametrize(
+    "wrong", ["wrist", "lost=0.1", "wrist.lost", "wrist.lost=", "wrist.lots=0.1", "w.lost=2"]
+)
+def test_mistaken_settings_of_streams_are_refused(wrong):
+    with pytest.raises(HptError):
+        transports_of([wrong])

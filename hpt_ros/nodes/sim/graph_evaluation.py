@@ -32,7 +32,6 @@ from hpt_ros.nodes.sim.sim_node import SimNode
 from hpt_ros.nodes.sim.teleop_node import TeleopNode
 from hpt_ros.policies.factory import load_baseline
 from hpt_ros.policies.loading import LoadedPolicy
-from hpt_ros.sim.environment import make_environment
 
 JUDGED_S: Final = JUDGED_NS / NS_PER_S
 DISCOVERED_S: Final = 1.0  # wall time in which nodes of this machine find one another
@@ -58,9 +57,7 @@ class Graph:
             context = self.composition.context
             self.sim: SimNode = self.composition.add(
                 SimNode(
-                    make=lambda: make_environment(
-                        job.environment, job.images, disturbance_rad=job.disturbance_rad
-                    ),
+                    make=job.make_environment,
                     context=context,
                     parameter_overrides=[Parameter("real_time_factor", value=float(real_time_factor))],
                 )

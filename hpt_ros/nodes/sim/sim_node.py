@@ -38,8 +38,17 @@ from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
 from hpt_ros.nodes.sim.sensor_publishers import ImagePublisher, image_topics, sensor_publishers
 from hpt_ros.sim.demonstrations import MOST_DISTURBANCE_RAD
-from hpt_ros.sim.environment import Counts, Environment, Expert, HasExpert, Selects, make_environment
+from hpt_ros.sim.environment import (
+    ENVIRONMENTS,
+    Counts,
+    Environment,
+    Expert,
+    HasExpert,
+    Selects,
+    make_environment,
+)
 from hpt_ros.sim.transport import Transport
+from hpt_ros.sim.variation import level_of, restricted, varied
 from hpt_ros.structured import field
 
 NS_PER_S: Final = 1_000_000_000
@@ -87,16 +96,25 @@ class SimParameters:
         "standard deviation of smooth random offsets between commanded and executed joint targets",
         default=0.0, unit="rad", minimum=0.0, maximum=MOST_DISTURBANCE_RAD,
     )  # fmt: skip
+    difficulty: str = field(
+        "how far scenes differ: standard, varied, hard or extreme, as 'hpt eval --difficulty'",
+        default="standard",
+    )
+    vary: tuple[str, ...] = field("one thing of it each, KEY=VALUE, as 'hpt eval --vary'", default=())
     seed: int = field("seed of the scene at the start", default=0, minimum=0)
 
     def make(self) -> Environment:
         """Make the environment.
 
         Raises:
-            HptError: there is none of that name, or it cannot be made here.
+            HptError: there is none of that name, it cannot be made here, or does not vary so.
         """
         images = Transport(self.image_delay_s, self.image_jitter_s, self.image_lost)
-        return make_environment(self.environment, images, disturbance_rad=self.disturbance_rad)
+        varies = ENVIRONMENTS[self.environment].varies
+        variation = varied(restricted(level_of(self.difficulty), varies), self.vary)
+        return make_environment(
+            self.environment, images, disturbance_rad=self.disturbance_rad, variation=variation
+        )
 
 
 class SimNode(StrictParameters, Node):

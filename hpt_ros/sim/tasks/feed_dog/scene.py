@@ -7,9 +7,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hpt_ros.sim.disturbance import Disturbance
+from hpt_ros.sim.environment import Outcome
 from hpt_ros.sim.physics import Physics, whole_steps
-from hpt_ros.sim.tasks.feed_dog.disturbance import Disturbance
-from hpt_ros.sim.tasks.feed_dog.task import FeedDogTask, TaskResult
+from hpt_ros.sim.robots import PANDA_ROBOT
+from hpt_ros.sim.table_task import table_physics
+from hpt_ros.sim.tasks.feed_dog.task import FeedDogTask
 
 Array = npt.NDArray[np.float64]
 
@@ -29,7 +32,7 @@ class FeedDogScene:
     def __init__(
         self, control_period_s: float = 0.02, *, disturbance_rad: float = 0.0, physics: Physics | None = None
     ) -> None:
-        self.physics = Physics() if physics is None else physics
+        self.physics = table_physics(FeedDogTask, PANDA_ROBOT) if physics is None else physics
         self._steps = whole_steps(control_period_s, self.physics.timestep_s, what="control period")
         self.control_period_s = control_period_s
         self._disturbance_rad = disturbance_rad
@@ -57,6 +60,6 @@ class FeedDogScene:
         self.physics.step(self._steps)
         self.task.animate()
 
-    def result(self) -> TaskResult:
+    def result(self) -> Outcome:
         """How the task stands now."""
         return self.task.result()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from hpt_ros.errors import HptError
+from hpt_ros.sim.table_task import START_JITTER_RAD
 from hpt_ros.sim.tasks.feed_dog.scene import FeedDogScene
-from hpt_ros.sim.tasks.feed_dog.task import BOWL_X_M, BOWL_Y_M, START_JITTER_RAD, START_RAD
+from hpt_ros.sim.tasks.feed_dog.task import BOWL_X_M, BOWL_Y_M, START_RAD
 from hpt_ros.sim.tasks.feed_dog.teleoperator import BIN_HEADING_RAD, BIN_XY_M, ScriptedTeleoperator
 
 
@@ -28,7 +29,7 @@ def play(env: FeedDogScene, seed: int) -> int:
     teleop = ScriptedTeleoperator(env.task.bowl_xy_m, env.physics.joint_positions_rad, seed=seed)
     while not teleop.done(env.time_s):
         env.step(teleop.target(env.time_s))
-    return env.result().in_bowl
+    return env.task.kibble_in_bowl()
 
 
 def test_when_the_seed_is_the_same_expect_the_same_start(env):
@@ -45,7 +46,7 @@ def test_reset_keeps_to_its_region_and_jitter_and_covers_the_region(env):
         env.reset(seed)
         places.append(env.task.bowl_xy_m)
         assert np.abs(env.physics.joint_positions_rad - START_RAD).max() <= START_JITTER_RAD
-        assert env.result().in_bowl == 0
+        assert env.task.kibble_in_bowl() == 0
     low, high = np.min(places, axis=0), np.max(places, axis=0)
     region = np.array([BOWL_X_M, BOWL_Y_M])
     assert (low >= region[:, 0]).all()
@@ -70,11 +71,11 @@ def test_bin_stands_where_the_teleoperator_thinks(env):
 
 def test_kibble_lies_in_the_bin_after_a_reset(env):
     env.reset(0)
-    before = env.physics.kibble_poses[:, :3]
+    before = env.physics.piece_poses[:, :3]
     for _ in range(25):
         env.step(START_RAD)
     assert (
-        np.abs(env.physics.kibble_poses[:, :3] - before).max() < 0.012
+        np.abs(env.physics.piece_poses[:, :3] - before).max() < 0.012
     )  # half a piece: the heap creeps a little
     assert np.hypot(*(before[:, :2] - BIN_XY_M).T).max() < 0.115
     assert before[:, 2].min() > 0.0
@@ -88,7 +89,7 @@ def test_when_nothing_is_done_expect_no_success(env):
     result = env.result()
     assert not result.success
     assert result.progress == 0.0
-    assert result.in_bowl == 0
+    assert env.task.kibble_in_bowl() == 0
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -115,12 +116,12 @@ def test_teleoperator_succeeds_in_more_than_95_percent(disturbance_rad):
 def test_kibble_counts_only_when_it_rests_in_the_bowl(env):
     env.reset(0)
     physics, bowl = env.physics, env.task.bowl_xy_m
-    poses = physics.kibble_poses
+    poses = physics.piece_poses
     poses[: env.task.needed, :3] = [*bowl, 0.02]
     poses[: env.task.needed, 0] += 0.025 * (np.arange(env.task.needed) - 1.5)
     poses[env.task.needed, :3] = [*bowl, 0.15]  # still above the rim
     poses[env.task.needed + 1, :3] = [bowl[0] + 0.12, bowl[1], 0.012]  # beside it
-    physics.put_kibble(poses)
+    physics.put_pieces(poses)
     physics.settle()
     assert env.task.kibble_in_bowl() == env.task.needed
 

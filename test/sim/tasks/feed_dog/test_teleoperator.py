@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from support.refused import refused
 
 from hpt_ros.errors import Code, HptError
+from hpt_ros.sim.movement import LIMIT_RATIO, NO_SPREAD, minimum_jerk
 from hpt_ros.sim.panda import ACCELERATION_RAD_S2, LOWER_RAD, UPPER_RAD, VELOCITY_RAD_S
-from hpt_ros.sim.tasks.feed_dog.task import BOWL_X_M, BOWL_Y_M, START_JITTER_RAD, START_RAD
+from hpt_ros.sim.table_task import START_JITTER_RAD
+from hpt_ros.sim.tasks.feed_dog.task import BOWL_X_M, BOWL_Y_M, START_RAD
 from hpt_ros.sim.tasks.feed_dog.teleoperator import (
-    LIMIT_SHARE,
-    NO_VARIATION,
     SCOOP,
     ScriptedTeleoperator,
-    minimum_jerk,
 )
 
 DT_S = 0.02
@@ -42,16 +41,16 @@ def test_a_demonstration_keeps_to_its_share_of_the_limits(x_m, y_m, seed, jitter
     assert (targets >= LOWER_RAD).all()
     assert (targets <= UPPER_RAD).all()
     velocity = np.diff(targets, axis=0) / DT_S
-    assert (np.abs(velocity) <= LIMIT_SHARE * VELOCITY_RAD_S + 1e-9).all()
+    assert (np.abs(velocity) <= LIMIT_RATIO * VELOCITY_RAD_S + 1e-9).all()
     acceleration = np.diff(velocity, axis=0) / DT_S
-    assert (np.abs(acceleration) <= LIMIT_SHARE * ACCELERATION_RAD_S2 + 1e-6).all()
+    assert (np.abs(acceleration) <= LIMIT_RATIO * ACCELERATION_RAD_S2 + 1e-6).all()
     assert 6.0 < teleop.duration_s < 10.0
 
 
 @pytest.mark.parametrize("x_m", BOWL_X_M)
 @pytest.mark.parametrize("y_m", BOWL_Y_M)
 def test_it_pours_over_the_bowl_with_the_scoop_nose_down(x_m, y_m):
-    teleop = ScriptedTeleoperator(np.array([x_m, y_m]), START_RAD, variation=NO_VARIATION)
+    teleop = ScriptedTeleoperator(np.array([x_m, y_m]), START_RAD, spread=NO_SPREAD)
     pose = SCOOP.pose(teleop.target(teleop.duration_s))
     assert np.hypot(*(pose[:2, 3] - (x_m, y_m))) < 0.04
     assert np.rad2deg(-np.arcsin(pose[2, 0])) > 40
@@ -76,16 +75,14 @@ def test_when_the_seed_differs_expect_another_demonstration_and_the_same_for_the
 def test_when_the_bowl_moves_a_little_expect_the_joints_to_move_a_little():
     """One elbow branch over the whole region: the pour's joint angles are a continuous function of the bowl's place."""
     xs, ys = np.linspace(*BOWL_X_M, 4), np.linspace(*BOWL_Y_M, 4)
-    plans = [
-        [ScriptedTeleoperator(np.array([x, y]), START_RAD, variation=NO_VARIATION) for y in ys] for x in xs
-    ]
+    plans = [[ScriptedTeleoperator(np.array([x, y]), START_RAD, spread=NO_SPREAD) for y in ys] for x in xs]
     pours = np.array([[plan.target(plan.duration_s) for plan in row] for row in plans])
     assert np.abs(np.diff(pours, axis=0)).max() < 0.5  # bowl steps of 7 cm
     assert np.abs(np.diff(pours, axis=1)).max() < 0.5  # and of 10 cm
 
 
 def test_no_pose_is_visited_twice_and_nothing_waits_before_the_pour_is_over():
-    teleop = ScriptedTeleoperator(MIDDLE, START_RAD, variation=NO_VARIATION)
+    teleop = ScriptedTeleoperator(MIDDLE, START_RAD, spread=NO_SPREAD)
     targets = sampled(teleop)
     end = int((teleop.duration_s - 1.2) / DT_S)
     moving = targets[int(0.3 / DT_S) : end]  # but for the first and the last creep

@@ -16,13 +16,14 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-# Lip heights: below the first it is between the bin's walls and nothing is disturbed; above the second all of it is.
+# Tool heights: below the first it is between things (the bin's walls) and nothing is disturbed; above the second all of
+# it is.
 QUIET_BELOW_M: Final = 0.07
 WHOLE_ABOVE_M: Final = 0.18
 
 
 class Disturbance:
-    """Offsets (7,), rad, of a critically damped second-order process driven by white noise.
+    """Offsets (N,), rad, of a critically damped second-order process driven by white noise.
 
     The stationary standard deviation is `std_rad` in each joint, the time constant `time_s`: for
     x'' = -2 w x' - w^2 x + sqrt(S) n(t) with w = 1/`time_s`, the variance is S / (4 w^3).
@@ -30,24 +31,25 @@ class Disturbance:
     Args:
         std_rad: standard deviation; 0 switches it off.
         seed: draws the noise.
+        size: number N of joints.
         time_s: time constant.
     """
 
-    def __init__(self, std_rad: float, seed: int, time_s: float = 0.4) -> None:
-        self._std_rad = std_rad
+    def __init__(self, std_rad: float, seed: int, size: int = 7, time_s: float = 0.4) -> None:
+        self._std_rad, self._size = std_rad, size
         self._rate = 1.0 / time_s
         self._rng = np.random.default_rng([seed, 0xD157])
-        self._offset = np.zeros(7)
-        self._velocity = np.zeros(7)
+        self._offset = np.zeros(self._size)
+        self._velocity = np.zeros(self._size)
 
-    def step(self, dt_s: float, lip_height_m: float) -> Array:
-        """Advance by `dt_s`; returns the offset (7,), faded to nothing as the scoop's lip goes down into the bin."""
+    def step(self, dt_s: float, tool_height_m: float) -> Array:
+        """Advance by `dt_s`; returns the offset (N,), faded to nothing as the tool goes down."""
         if self._std_rad == 0.0:
-            return np.zeros(7)
+            return np.zeros(self._size)
         w = self._rate
         intensity = 2.0 * self._std_rad * w**1.5
-        kick = intensity * np.sqrt(dt_s) * self._rng.standard_normal(7)
+        kick = intensity * np.sqrt(dt_s) * self._rng.standard_normal(self._size)
         self._velocity += dt_s * (-2.0 * w * self._velocity - w * w * self._offset) + kick
         self._offset += dt_s * self._velocity
-        share = np.clip((lip_height_m - QUIET_BELOW_M) / (WHOLE_ABOVE_M - QUIET_BELOW_M), 0.0, 1.0)
+        share = np.clip((tool_height_m - QUIET_BELOW_M) / (WHOLE_ABOVE_M - QUIET_BELOW_M), 0.0, 1.0)
         return np.asarray(share * self._offset)
