@@ -64,7 +64,16 @@ ALLOWED: dict[str, frozenset[str]] = {
     "hpt_ros.observation": frozenset({"av", "cv2", "numpy", "hpt_ros.embodiment", "hpt_ros.modalities"}),
     # observation: what is imported is decoded as messages are; the last line: optional extras
     "hpt_ros.dataset": frozenset(
-        {"av", "numpy", "pyarrow", "yaml", "hpt_ros.embodiment", "hpt_ros.modalities", "hpt_ros.observation"}
+        {
+            "av",
+            "cv2",
+            "numpy",
+            "pyarrow",
+            "yaml",
+            "hpt_ros.embodiment",
+            "hpt_ros.modalities",
+            "hpt_ros.observation",
+        }
     )
     | frozenset({"google.protobuf", "google_crc32c", "h5py", "imagecodecs.numcodecs", "zarr"}),
     # huggingface_hub: published weights at hf://user/repo; the second line: optional extras
