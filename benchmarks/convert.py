@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversion against its parts, side by side in one run: ``.venv/bin/python benchmarks/convert.py [BAG...]``.
 
-Rows: reading with `rosbags` alone (the floor), decoding alone, encoding alone, and `hpt convert` with one and two
-workers. The ratio is to the slower of decoding and encoding alone; those two handle the very pictures that the dataset
-gets, on one core, as one worker's own decoding and each of its encoders do.
+Rows: reading with `rosbags` alone, decoding alone, reading everything with the same decoding, encoding alone, and
+`hpt convert` with one and two workers. The ratios are to the slower of decoding and encoding alone, and to the slower
+of reading everything and encoding; they handle the very pictures that the dataset gets, on one core, as one worker's
+own reading and each of its encoders do. Reading everything parses the joints and commands too, which the first bound
+leaves out, and which is most of the work where pictures are small.
 
 Without bags it makes some (`CASES`, by `camera_bags`), and measures memory for a bag and for one of three times the
 length too. Any bags that carry their embodiment will do, e.g. ``hpt_demo/bags`` of ``hpt demo --full``.
@@ -82,14 +84,22 @@ def read_alone(bags: list[Path]) -> int:
     return total
 
 
-def decode_alone(bags: list[Path], robot: Embodiment) -> dict[str, list[NDArray[np.uint8]]]:
-    """Read the pictures and decode one a tick; returns them, so that encoding alone has something to encode."""
+def decode_alone(
+    bags: list[Path], robot: Embodiment, *, everything: bool = False
+) -> dict[str, list[NDArray[np.uint8]]]:
+    """Read the pictures and decode one a tick; returns them, so that encoding alone has something to encode.
+
+    With `everything`, the messages of all other topics are parsed too.
+    """
+    others = [*(stream.topic for stream in robot.state_streams), robot.action.topic] if everything else []
     streams = {stream.topic: stream for stream in robot.image_streams}
     pictures: dict[str, list[NDArray[np.uint8]]] = {topic: [] for topic in streams}
     for path in bags:
         seen = dict.fromkeys(streams, 0)
         with Bag.open(path) as bag:
-            for message in bag.messages(list(streams)):
+            for message in bag.messages([*streams, *others]):
+                if message.topic not in streams:
+                    continue
                 stream = streams[message.topic]
                 if seen[message.topic] % max(1, round(stream.rate_hz / robot.tick_hz)) == 0:
                     pictures[message.topic].append(decode(stream, message.content))
@@ -133,6 +143,7 @@ def measure(title: str, bags: list[Path], repeats: int, console: Console) -> Non
         rows = {
             "read with rosbags alone": timed(lambda: read_alone(bags), repeats),
             "decode alone": timed(lambda: decode_alone(bags, robot), repeats),
+            "read everything, and decode": timed(lambda: decode_alone(bags, robot, everything=True), repeats),
         }
         pictures = decode_alone(bags, robot)
         count = sum(len(values) for values in pictures.values())
@@ -141,10 +152,15 @@ def measure(title: str, bags: list[Path], repeats: int, console: Console) -> Non
         rows["hpt convert, 1 worker"] = timed(whole(1), repeats)
         rows["hpt convert, 2 workers"] = timed(whole(2), repeats)
     bound_s = max(rows["decode alone"], rows["encode alone"])
+    all_s = max(rows["read everything, and decode"], rows["encode alone"])
     table = Table(
         title=f"{title}: {len(bags)} bags, {megabytes:.0f} MB, {count} pictures; medians of {repeats}"
     )
-    for column in ("what", "s", "MB/s", "pictures/s", "time over the slower of decode and encode alone"):
+    bounds = (
+        "time over the slower of decode and encode alone",
+        "time over the slower of reading everything and encode",
+    )
+    for column in ("what", "s", "MB/s", "pictures/s", *bounds):
         table.add_column(column, justify="left" if column == "what" else "right")
     for what, seconds in rows.items():
         table.add_row(
@@ -153,6 +169,7 @@ def measure(title: str, bags: list[Path], repeats: int, console: Console) -> Non
             f"{megabytes / seconds:.1f}",
             f"{count / seconds:.0f}",
             f"{seconds / bound_s:.2f}",
+            f"{seconds / all_s:.2f}",
         )
     console.print(table)
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from hpt_ros.errors import HptError, cause_text, did_you_mean
+from hpt_ros.errors import Code, HptError, did_you_mean
 
 T = TypeVar("T")
 
@@ -71,18 +71,23 @@ def load_yaml_mapping(text: str, *, where: str) -> dict[str, Any]:
     """
     if len(text) > MAX_YAML_BYTES:
         raise StructureError(
-            f"{where} has {len(text)} characters, more than the {MAX_YAML_BYTES} allowed; is it the right file?"
-        )
+            Code.OUT_OF_RANGE, where, len(text),
+            problem=f"has {{value}} characters, more than the {MAX_YAML_BYTES} allowed",
+            remedy="look whether it is the right file",
+        )  # fmt: skip
     try:
         data = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
         first = " ".join(str(error).split())[:300]
-        raise StructureError(f"{where} is not valid YAML ({first}); correct the file") from error
+        raise StructureError(
+            Code.UNREADABLE, where, problem="is not valid YAML", cause=first, remedy="correct the file",
+        ) from error  # fmt: skip
     if not isinstance(data, dict):
         kind = "empty" if data is None else type(data).__name__
         raise StructureError(
-            f"{where} is {kind}, but a YAML mapping of names to values was expected; correct the file"
-        )
+            Code.WRONG_TYPE, where, problem=f"is {kind}", expected="a YAML mapping of names to values",
+            remedy="correct the file",
+        )  # fmt: skip
     return data
 
 
@@ -92,12 +97,13 @@ def read_yaml_file(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise StructureError(
-            f"the file {str(path)!r} does not exist; give the path of an existing YAML file"
-        ) from error
+            Code.NOT_FOUND, f"the file {str(path)!r}", remedy="give the path of an existing YAML file",
+        ) from error  # fmt: skip
     except (OSError, UnicodeDecodeError) as error:
         raise StructureError(
-            f"the file {str(path)!r} cannot be read as text ({cause_text(error)}); give a readable YAML file"
-        ) from error
+            Code.UNREADABLE, f"the file {str(path)!r}", problem="cannot be read as text", cause=error,
+            remedy="give a readable YAML file",
+        ) from error  # fmt: skip
     return load_yaml_mapping(text, where=f"the file {str(path)!r}")
 
 
@@ -114,16 +120,18 @@ def read_dataclass(cls: type[T], data: object, *, where: str) -> T:
     """
     if not isinstance(data, Mapping):
         raise StructureError(
-            f"{where} is {_describe(data)}, but a mapping was expected; see the fields of {cls.__name__}"
-        )
+            Code.WRONG_TYPE, where, data, problem=f"is {_describe(data)}", expected="a mapping",
+            remedy=f"see the fields of {cls.__name__}",
+        )  # fmt: skip
     hints = _type_hints(cls)
     known = {item.name: item for item in dataclasses.fields(typing.cast(Any, cls)) if item.init}
     for key in data:
         if key not in known:
-            hint = did_you_mean(str(key), known)
+            hint = did_you_mean(str(key), known).removeprefix("; ")
             raise StructureError(
-                f"{where} has the unknown key {key!r}; known keys are {', '.join(known)}{hint}"
-            )
+                Code.UNEXPECTED, where, key,
+                problem=f"has the unknown key {{value}}; known keys are {', '.join(known)}", remedy=hint,
+            )  # fmt: skip
     values: dict[str, Any] = {}
     for name, item in known.items():
         if name in data:
@@ -131,7 +139,9 @@ def read_dataclass(cls: type[T], data: object, *, where: str) -> T:
             _check_range(values[name], item.metadata, f"{where}, key {name!r}")
         elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
             doc = item.metadata.get("doc", "")
-            raise StructureError(f"{where} lacks the key {name!r}{f' ({doc})' if doc else ''}; add it")
+            raise StructureError(
+                Code.MISSING, where, name, problem=f"lacks the key {{value}}{f' ({doc})' if doc else ''}",
+            )  # fmt: skip
     return cls(**values)
 
 
@@ -220,13 +230,17 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _convert(inner, value, where)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise StructureError(f"{where} is {_describe(value)}, but a list was expected; write [a, b, ...]")
+            raise StructureError(
+                Code.WRONG_TYPE, where, value, problem=f"is {_describe(value)}", expected="a list",
+                remedy="write [a, b, ...]",
+            )  # fmt: skip
         return tuple(_convert(args[0], item, f"{where}, item {index}") for index, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, Mapping):
             raise StructureError(
-                f"{where} is {_describe(value)}, but a mapping was expected; write name: value"
-            )
+                Code.WRONG_TYPE, where, value, problem=f"is {_describe(value)}", expected="a mapping",
+                remedy="write name: value",
+            )  # fmt: skip
         return {str(key): _convert(args[1], item, f"{where}, entry {key!r}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         return read_dataclass(typing.cast(Any, hint), value, where=where)
@@ -241,13 +255,15 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
             number = math.inf
         if math.isfinite(number):
             return number
-        raise StructureError(f"{where} is {value!r:.40}, but a finite number was expected; correct it")
+        raise StructureError(
+            Code.NOT_FINITE, where, value, problem=f"is {repr(value)[:40]}", expected="a finite number",
+        )  # fmt: skip
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if (hint is str and isinstance(value, str)) or (hint is bool and isinstance(value, bool)):
         return value
     name = getattr(hint, "__name__", str(hint))
-    raise StructureError(f"{where} is {_describe(value)}, but {name} was expected; correct it")
+    raise StructureError(Code.WRONG_TYPE, where, value, problem=f"is {_describe(value)}", expected=name)
 
 
 def _check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
@@ -257,8 +273,7 @@ def _check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
         return
     choices = metadata.get("choices", ())
     if isinstance(value, str) and choices and value not in choices:
-        hint = did_you_mean(value, choices)
-        raise StructureError(f"{where} is {value!r}, but one of {', '.join(choices)} was expected{hint}")
+        raise StructureError(Code.UNKNOWN, where, value, known=choices)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
     unit = f" {metadata['unit']}" if metadata.get("unit") else ""
@@ -270,8 +285,8 @@ def _check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
     ):
         if bad:
             raise StructureError(
-                f"{where} is {value:g}{unit}, but {words} {bound:g}{unit} was expected; correct it"
-            )
+                Code.OUT_OF_RANGE, where, value, problem=f"is {value:g}{unit}", expected=f"{words} {bound:g}{unit}",
+            )  # fmt: skip
 
 
 def json_schema(cls: type[Any], *, title: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ LEAVES = frozenset(
         f"hpt_ros.{leaf}"
         for leaf in (
             "angles",
+            "atomic",
             "devices",
             "errors",
             "extras",

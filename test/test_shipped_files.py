@@ -36,6 +36,10 @@ RUN_BY = {
     "embodiments/franka_gripper.yaml": (
         "test/nodes/test_actions.py::test_a_hand_is_told_where_to_go_once_and_keeps_it_through_a_stop",
     ),
+    "embodiments/metaworld_sawyer.yaml": (
+        "test/sim/suites/test_metaworld.py::test_a_command_is_reached_at_its_stamp",
+    ),
+    "embodiments/sim_ur5e.yaml": ("test/sim/tasks/test_table_tasks.py::test_the_expert_solves_a_scene",),
     "embodiments/ur5e_robotiq.yaml": (
         "test/nodes/test_outputs.py::"
         "test_when_a_robot_has_an_arm_and_a_gripper_expect_each_commanded_on_its_topic_within_limits",

@@ -40,6 +40,7 @@ from hpt_ros.dataset.metadata import check_features, read_info, read_tasks
 from hpt_ros.dataset.statistics import FeatureStatistics, statistics_shapes
 from hpt_ros.dataset.tables import Record, read_rows
 from hpt_ros.embodiment import Embodiment, require_match
+from hpt_ros.errors import Code
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,9 @@ def open_existing(folder: Path, embodiment: Embodiment | None = None) -> Existin
     """
     if not is_dataset(folder):
         raise DatasetError(
-            f"{str(folder)!r} cannot be appended to, it has no {INFO}; it must be a dataset that `hpt convert` wrote"
-        )
+            Code.MISSING, repr(str(folder)), INFO, problem="cannot be appended to, it has no {value}",
+            remedy="give a dataset that `hpt convert` wrote",
+        )  # fmt: skip
     info, report, tasks = read_info(folder), read_report(folder), read_tasks(folder)
     theirs = Embodiment.load(folder / EMBODIMENT)
     features = check_features(info, theirs)
@@ -128,9 +130,10 @@ def open_existing(folder: Path, embodiment: Embodiment | None = None) -> Existin
         info.features[name].codes != DepthCodes() for name in coded
     ):
         raise DatasetError(
-            f"{str(folder)!r} cannot be appended to: it stores depth otherwise than `hpt convert`; "
-            "convert all bags again"
-        )
+            Code.MISMATCH, repr(str(folder)),
+            problem="cannot be appended to: it stores depth otherwise than `hpt convert`",
+            remedy="convert all bags again",
+        )  # fmt: skip
     has_depth = any(feature.coded for feature in features_of(theirs, coded=True).values())
     depth = DEPTH_STORAGE[bool(coded)] if has_depth else None
     records = [row for path in parquet_files(folder, EPISODES) for row in read_rows(path, [], every=True)]
@@ -139,20 +142,22 @@ def open_existing(folder: Path, embodiment: Embodiment | None = None) -> Existin
     for row in episodes:
         if (row.start, row.stop) != (rows, rows + row.length):
             raise DatasetError(
-                f"{str(folder)!r} cannot be appended to: its episode {row.index} has rows {row.start} to "
-                f"{row.stop}, but "
-                f"{row.length} rows from {rows} were expected; convert all bags again"
-            )
+                Code.DAMAGED, repr(str(folder)), row.index,
+                problem=f"cannot be appended to: its episode {row.index} has rows {row.start} to {row.stop}",
+                expected=f"{row.length} rows from {rows}", remedy="convert all bags again",
+            )  # fmt: skip
         rows = row.stop
     if info.total_frames != rows or not rows or list(tasks) != list(range(len(tasks))):
         raise DatasetError(
-            f"{str(folder)!r} cannot be appended to: its counts or tasks do not fit one another; convert all bags again"
-        )
+            Code.DAMAGED, repr(str(folder)),
+            problem="cannot be appended to: its counts or tasks do not fit one another",
+            remedy="convert all bags again",
+        )  # fmt: skip
     if "episodes" not in report:
         raise DatasetError(
-            f"{str(folder)!r} cannot be appended to: its {REPORT} names no bags; it must be a dataset that "
-            "`hpt convert` wrote"
-        )
+            Code.MISSING, repr(str(folder)), REPORT, problem="cannot be appended to: its {value} names no bags",
+            remedy="give a dataset that `hpt convert` wrote",
+        )  # fmt: skip
     if not isinstance(report.values.get("recovered_bags"), list):
         raise report.wrong("recovered_bags", "a list")
     shapes = statistics_shapes(features)

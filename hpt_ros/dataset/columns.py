@@ -26,6 +26,7 @@ from hpt_ros.dataset.memmap_cache import cache_beside, digest_of, open_mapped
 from hpt_ros.dataset.recognise import unreadable
 from hpt_ros.dataset.tables import numbers
 from hpt_ros.dataset.video_reader import CodedVideos
+from hpt_ros.errors import Code
 
 COLUMN_FORMAT = "hpt_ros/column/1"
 _BATCH_BYTES = 1 << 24  # read at a time while a large column is written out
@@ -141,9 +142,10 @@ def read_vectors(
     if not np.isfinite(values).all():
         row, column = (int(item) for item in np.argwhere(~np.isfinite(values))[0])
         raise DatasetError(
-            f"dataset {str(root)!r}, episode {episode_index[row]}, row {row} has {found[row, column]} in column "
-            f"{name!r} at {column}, but finite numbers were expected; remove that episode"
-        )
+            Code.NOT_FINITE, f"dataset {str(root)!r}, episode {episode_index[row]}, row {row}", found[row, column],
+            problem=f"has {{value}} in column {name!r} at {column}", expected="finite numbers",
+            remedy="remove that episode",
+        )  # fmt: skip
     return values
 
 
@@ -156,20 +158,23 @@ def _block(
         flat = flat.flatten()
     if not (pa.types.is_integer(flat.type) or pa.types.is_floating(flat.type)):
         raise DatasetError(
-            f"{str(path)!r} has values of type {flat.type} in column {name!r}, but numbers were expected; convert the "
-            "bags again"
-        )
+            Code.WRONG_TYPE, repr(str(path)), str(flat.type),
+            problem=f"has values of type {flat.type} in column {name!r}", expected="numbers",
+            remedy="convert the bags again",
+        )  # fmt: skip
     if len(flat) != rows * math.prod(shape) or flat.null_count:
         raise DatasetError(
-            f"{str(path)!r} has {len(flat) - flat.null_count} values in {rows} rows of column {name!r} from row "
-            f"{first_row}, but {math.prod(shape)} a row were expected; convert the bags again"
-        )
+            Code.WRONG_SHAPE, repr(str(path)), len(flat) - flat.null_count,
+            problem=f"has {{value}} values in {rows} rows of column {name!r} from row {first_row}",
+            expected=f"{math.prod(shape)} a row", remedy="convert the bags again",
+        )  # fmt: skip
     values = flat.cast(pa.from_numpy_dtype(dtype)).to_numpy(zero_copy_only=False).reshape(rows, *shape)
     if not np.isfinite(values).all():
         row = first_row + int(np.argwhere(~np.isfinite(values))[0][0])
         raise DatasetError(
-            f"{str(path)!r} has values that are not finite in column {name!r}, row {row}, but finite numbers were "
-            "expected; remove that episode"
-        )
+            Code.NOT_FINITE, repr(str(path)), row,
+            problem=f"has values that are not finite in column {name!r}, row {row}", expected="finite numbers",
+            remedy="remove that episode",
+        )  # fmt: skip
     block: NDArray[Any] = values
     return block

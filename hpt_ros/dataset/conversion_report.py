@@ -14,6 +14,7 @@ from typing import Any
 
 from hpt_ros.dataset.layout import REPORT
 from hpt_ros.dataset.tables import Record, read_json
+from hpt_ros.errors import counted
 
 # What an action of the dataset is: the command at its tick, the measured position at the next one, or
 # the leader arm's position at its tick.
@@ -202,7 +203,8 @@ class Report:
                     total.count(reason, ticks)
         ordered = sorted(totals.items(), key=lambda item: -item[1].ticks)
         return [
-            f"{name}: {entry.ticks} ticks, most of them because {entry.most_frequent}"
+            f"{name}: {counted(entry.ticks, 'tick')}{', most of them' * (entry.ticks > 1)} because "
+            f"{entry.most_frequent}"
             for name, entry in ordered
         ]
 

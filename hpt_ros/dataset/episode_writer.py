@@ -18,6 +18,7 @@ from hpt_ros.dataset.layout import LABELS, Feature, features_of, integer_fps
 from hpt_ros.dataset.statistics import FeatureStatistics, vector_statistics
 from hpt_ros.dataset.video import BackgroundWriter
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import Code
 from hpt_ros.modalities import MODALITIES
 from hpt_ros.registry import load_location
 
@@ -151,20 +152,21 @@ def _check(name: str, feature: Feature, value: NDArray[Any] | None) -> None:
     got = None if value is None else value.shape
     if value is None or got != feature.shape:
         raise DatasetError(
-            f"feature {name!r} of a tick has shape {got}, but {feature.shape} was expected; pass what the embodiment "
-            "file specifies"
-        )
+            Code.WRONG_SHAPE, f"feature {name!r} of a tick", got, problem="has shape {value}",
+            expected=str(feature.shape), remedy="pass what the embodiment file specifies",
+        )  # fmt: skip
     if feature.dtype == "float32":
         with np.errstate(over="ignore"):
             good = np.isfinite(np.asarray(value, dtype=np.float32))
         if not good.all():
             raise DatasetError(
-                f"feature {name!r} of a tick has the value {np.asarray(value)[~good][0]}, but finite numbers of single "
-                "precision were expected; leave that tick or episode out"
-            )
+                Code.NOT_FINITE, f"feature {name!r} of a tick", np.asarray(value)[~good][0],
+                problem="has the value {value}", expected="finite numbers of single precision",
+                remedy="leave that tick or episode out",
+            )  # fmt: skip
     wanted = {"video": "uint8", "uint16": "uint16"}.get(feature.dtype)
     if wanted is not None and value.dtype != wanted:
         raise DatasetError(
-            f"feature {name!r} of a tick has values of type {value.dtype}, but {wanted} was expected; pass what the "
-            "decoder returns"
-        )
+            Code.WRONG_TYPE, f"feature {name!r} of a tick", str(value.dtype),
+            problem=f"has values of type {value.dtype}", expected=wanted, remedy="pass what the decoder returns",
+        )  # fmt: skip

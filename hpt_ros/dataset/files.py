@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from hpt_ros.dataset.layout import (
 )
 from hpt_ros.dataset.video import LEAST_CODED_PX, Concatenation
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import Code
 
 _MB = 1024 * 1024
 _GROUP_MB = 32  # rows of large arrays written at a time
@@ -40,16 +39,20 @@ def check_video_sizes(embodiment: Embodiment, coded: bool = False) -> None:
     for name, feature in features_of(embodiment, coded).items():
         if feature.coded and min(feature.shape) < LEAST_CODED_PX:
             raise DatasetError(
-                f"feature {name!r} has depth of {feature.shape[0]}x{feature.shape[1]}, but its video needs at least "
-                f"{LEAST_CODED_PX} pixels either way; change the size in the embodiment file, or keep depth in rows"
-            )
+                Code.OUT_OF_RANGE, f"feature {name!r}", feature.shape,
+                problem=f"has depth of {feature.shape[0]}x{feature.shape[1]}",
+                expected=f"at least {LEAST_CODED_PX} pixels either way for its video",
+                remedy="change the size in the embodiment file, or keep depth in rows",
+            )  # fmt: skip
     for stream in embodiment.image_streams:
         assert stream.image is not None
         if stream.image.height % 2 or stream.image.width % 2:
             raise DatasetError(
-                f"stream {stream.name!r} has images of {stream.image.height}x{stream.image.width}, but the video "
-                "needs an even height and width; change the size in the embodiment file"
-            )
+                Code.INVALID, f"stream {stream.name!r}", (stream.image.height, stream.image.width),
+                problem=f"has images of {stream.image.height}x{stream.image.width}",
+                expected="an even height and width, which the video needs",
+                remedy="change the size in the embodiment file",
+            )  # fmt: skip
 
 
 class DataFiles:
@@ -111,8 +114,9 @@ class VideoFiles:
         count = self._file.append(segment)
         if count != length:
             raise DatasetError(
-                f"video of {self._key} has {count} frames for {length} ticks; is the disk full? Convert again"
-            )
+                Code.DAMAGED, f"video of {self._key}", count, problem=f"has {{value}} frames for {length} ticks",
+                remedy="look whether the disk is full, and convert again",
+            )  # fmt: skip
         segment.unlink()
         return self._index, first
 
@@ -186,30 +190,3 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(
         json.dumps(content, indent=4, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
     )
-
-
-def flush_folder(folder: Path) -> None:
-    """Force every file and folder below to disk, so that the rename cannot come before its content."""
-    for parent, _, files in os.walk(folder):
-        for path in [Path(parent, name) for name in files] + [Path(parent)]:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-
-
-def replace_folder(new: Path, place: Path) -> None:
-    """Move `new` to `place`; what is there is moved away first and deleted last."""
-    old = place.with_name(f"{new.name}.old")
-    had = os.path.lexists(place)
-    if had:
-        place.rename(old)
-    try:
-        new.rename(place)
-    except OSError:
-        if had:
-            old.rename(place)
-        raise
-    if had:
-        shutil.rmtree(old, ignore_errors=True)

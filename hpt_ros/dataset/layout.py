@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import Code
 from hpt_ros.modalities import MODALITIES, Layout
 
 if TYPE_CHECKING:
@@ -149,9 +150,10 @@ def integer_fps(embodiment: Embodiment) -> int:
     """
     if embodiment.tick_hz != int(embodiment.tick_hz) or embodiment.tick_hz < 1:
         raise DatasetError(
-            f"embodiment {embodiment.name!r} has tick_hz {embodiment.tick_hz:g}, but LeRobotDataset {VERSION} keeps "
-            "whole frames per second; choose a whole number of Hz"
-        )
+            Code.INVALID, f"embodiment {embodiment.name!r}", embodiment.tick_hz,
+            problem=f"has tick_hz {{value}}, but LeRobotDataset {VERSION} keeps whole frames per second",
+            remedy="choose a whole number of Hz",
+        )  # fmt: skip
     return int(embodiment.tick_hz)
 
 

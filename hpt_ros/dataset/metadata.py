@@ -33,7 +33,7 @@ from hpt_ros.dataset.layout import (
 from hpt_ros.dataset.recognise import find_below, recognise
 from hpt_ros.dataset.tables import Record, read_json, read_rows
 from hpt_ros.embodiment import Embodiment, require_match
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code, did_you_mean
 from hpt_ros.modalities import Layout
 
 IMPORTED_VERSIONS = ("v2.0", "v2.1", "v3.0")  # of LeRobotDataset, by `hpt import`
@@ -111,9 +111,10 @@ class Info:
         except (KeyError, IndexError, ValueError, AttributeError, TypeError):
             pass  # told below
         raise DatasetError(
-            f"dataset {str(self.root)!r} has {key} = {template!r:.120}, which cannot be filled in with "
-            f"{', '.join(values)}; copy the dataset again"
-        )
+            Code.INVALID, f"dataset {str(self.root)!r}", str(template)[:120],
+            problem=f"has {key} = {{value}}, which cannot be filled in with {', '.join(values)}",
+            remedy="copy the dataset again",
+        )  # fmt: skip
 
 
 def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> Info:
@@ -124,8 +125,8 @@ def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> Info:
     """
     if not root.exists():
         raise DatasetError(
-            f"the dataset folder {str(root)!r} does not exist; give the folder that holds {INFO!r}"
-        )
+            Code.NOT_FOUND, f"the dataset folder {str(root)!r}", remedy=f"give the folder that holds {INFO!r}",
+        )  # fmt: skip
     try:
         info = read_json(root / INFO)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -134,24 +135,26 @@ def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> Info:
         below = find_below(root) if kind is None and root.is_dir() else []
         if below and (inner := recognise(below[0])) is not None:
             remedy = f"{str(below[0])!r} in it is {inner.name}: {inner.remedy}"
-        raise DatasetError(f"{str(root)!r} has no {INFO!r}, it is {what}; {remedy}") from error
+        raise DatasetError(
+            Code.UNREADABLE, repr(str(root)), INFO, problem=f"has no {INFO!r}, it is {what}", remedy=remedy,
+        ) from error  # fmt: skip
     version = info.text("codebase_version")
     if version not in versions:
         remedy = (
             "make a dataset of it with `hpt import`"
             if version in IMPORTED_VERSIONS
-            else "bring it up to that with lerobot's own scripts"
+            else "bring it to one of these with lerobot's own scripts"
         )
         raise DatasetError(
-            f"dataset {str(root)!r} has codebase_version {version!r}, but {' or '.join(versions)} was "
-            f"expected; {remedy}"
-        )
+            Code.UNSUPPORTED, f"dataset {str(root)!r}", version, problem="has codebase_version {value}",
+            expected=" or ".join(versions), remedy=remedy,
+        )  # fmt: skip
     if version == VERSION and not parquet_files(root, EPISODES) and (root / "meta/episodes.jsonl").is_file():
         raise DatasetError(
-            f"dataset {str(root)!r} has codebase_version {version!r}, but the files of v2.1 "
-            "(meta/episodes.jsonl); correct "
-            f"the version in {INFO}, or copy the dataset again"
-        )
+            Code.MISMATCH, f"dataset {str(root)!r}", version,
+            problem="has codebase_version {value}, but the files of v2.1 (meta/episodes.jsonl)",
+            remedy=f"correct the version in {INFO}, or copy the dataset again",
+        )  # fmt: skip
     fps = info.number("fps")
     if not 0.1 <= fps <= 1000:
         raise info.wrong("fps", "0.1 to 1000 rows a second")
@@ -240,10 +243,10 @@ def read_embodiment(root: Path, given: Embodiment | None) -> Embodiment:
     if not path.is_file():
         if given is None:
             raise DatasetError(
-                f"dataset {str(root)!r} has no {EMBODIMENT!r}, so it was made elsewhere, or edited by lerobot, "
-                "which does "
-                "not copy it; make a dataset of it with `hpt import`, or name the robot with --embodiment FILE"
-            )
+                Code.MISSING, f"dataset {str(root)!r}", EMBODIMENT,
+                problem="has no {value}, so it was made elsewhere, or edited by lerobot, which does not copy it",
+                remedy="make a dataset of it with `hpt import`, or name the robot with --embodiment FILE",
+            )  # fmt: skip
         return given
     inside = Embodiment.load(path)
     if given is not None:
@@ -315,16 +318,19 @@ def check_features(info: Info, robot: Embodiment) -> dict[str, Feature]:
     where = f"dataset {str(info.root)!r}"
     if abs(info.fps - robot.tick_hz) > 1e-6:
         raise DatasetError(
-            f"{where} has fps {info.fps:g}, but embodiment {robot.name!r} has tick_hz {robot.tick_hz:g}; "
-            "convert the bags again with this embodiment"
-        )
+            Code.MISMATCH, where, info.fps,
+            problem=f"has fps {{value}}, but embodiment {robot.name!r} has tick_hz {robot.tick_hz:g}",
+            remedy="convert the bags again with this embodiment",
+        )  # fmt: skip
     for modality in robot.modalities:
         sizes = {stream.shape[:2] for stream in robot.streams_of(modality.name)}
         if modality.layout is Layout.STACKED and len(sizes) > 1:
             raise DatasetError(
-                f"{where} has {modality.name} views of the sizes {sorted(sizes)} (height, width), but all views of a "
-                "policy must have one size; give them the same size in the embodiment file and convert again"
-            )
+                Code.CONFLICT, where, sorted(sizes),
+                problem=f"has {modality.name} views of the sizes {{value}} (height, width), but all views of a "
+                "policy must have one size",
+                remedy="give them the same size in the embodiment file and convert again",
+            )  # fmt: skip
     names = {
         joined_feature(modality.name): list(robot.names_of(modality.name))
         for modality in robot.modalities
@@ -336,23 +342,28 @@ def check_features(info: Info, robot: Embodiment) -> dict[str, Feature]:
         feature = info.features.get(key)
         if feature is None:
             raise DatasetError(
-                f"{where} lacks the feature {key!r} of embodiment {robot.name!r}; its features are "
-                f"{', '.join(info.features)}{did_you_mean(key, info.features)}"
-            )
+                Code.MISSING, where, key,
+                problem=f"lacks the feature {{value}} of embodiment {robot.name!r}; its features are "
+                f"{', '.join(info.features)}",
+                remedy=did_you_mean(key, info.features).removeprefix("; ") or "use files of the same robot",
+            )  # fmt: skip
         dtype, shape = wanted.dtype, wanted.shape
         found[key] = replace(wanted, coded=wanted.coded and feature.codes is not None)
         if found[key].coded:
             dtype, shape = VIDEO, (*shape, 1)
         if feature.dtype != dtype or feature.shape != shape:
             raise DatasetError(
-                f"{where} has feature {key!r} of dtype {feature.dtype!r} and shape {list(feature.shape)}, but "
-                f"embodiment {robot.name!r} has {dtype!r} and {list(shape)}; use files of the same robot"
-            )
+                Code.MISMATCH, where, (feature.dtype, list(feature.shape)),
+                problem=f"has feature {key!r} of dtype {feature.dtype!r} and shape {list(feature.shape)}, but "
+                f"embodiment {robot.name!r} has {dtype!r} and {list(shape)}",
+                remedy="use files of the same robot",
+            )  # fmt: skip
         if key in names and feature.names is not None and list(feature.names) != names[key]:
             raise DatasetError(
-                f"{where} has {key} names {list(feature.names)}, but embodiment {robot.name!r} has {names[key]}; order "
-                "counts: use files of the same robot"
-            )
+                Code.MISMATCH, where, list(feature.names),
+                problem=f"has {key} names {list(feature.names)}, but embodiment {robot.name!r} has {names[key]}",
+                remedy="order counts: use files of the same robot",
+            )  # fmt: skip
     return found
 
 
@@ -365,6 +376,7 @@ def path_inside(root: Path, relative: str) -> Path:
     path = Path(os.path.normpath(root / relative))
     if not path.is_relative_to(Path(os.path.normpath(root))):
         raise DatasetError(
-            f"dataset {str(root)!r} names the file {relative!r} outside its own folder; do not use this dataset"
-        )
+            Code.INVALID, f"dataset {str(root)!r}", relative, problem="names the file {value} outside its own folder",
+            remedy="do not use this dataset",
+        )  # fmt: skip
     return path

@@ -40,6 +40,7 @@ from hpt_ros.dataset.selection import check_known
 from hpt_ros.dataset.tables import integers, numbers, read_parquet, read_rows
 from hpt_ros.dataset.video_reader import CodedVideos, decode_video
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +161,10 @@ def open_dataset(
     for path in sorted(videos):
         if not path.is_file():
             raise DatasetError(
-                f"dataset {str(root)!r} lacks the video {str(path.relative_to(root))!r} that its episodes name; "
-                "copy the dataset again or convert its bags again"
-            )
+                Code.NOT_FOUND, f"dataset {str(root)!r}", str(path.relative_to(root)),
+                problem="lacks the video {value} that its episodes name",
+                remedy="copy the dataset again or convert its bags again",
+            )  # fmt: skip
     files = tuple(sorted({root / INFO, *meta_files, *data_files, *videos}))
     return Dataset(root, robot, episodes, state, action, files, arrays, read_action_source(root), labels)
 
@@ -193,8 +195,9 @@ def _read_episodes(
     files = parquet_files(root, EPISODES)
     if not files:
         raise DatasetError(
-            f"dataset {str(root)!r} has no file in {EPISODES!r}; copy the dataset again or convert its bags again"
-        )
+            Code.EMPTY, f"dataset {str(root)!r}", EPISODES, problem="has no file in {value}",
+            remedy="copy the dataset again or convert its bags again",
+        )  # fmt: skip
     keys = [name for name, feature in features.items() if not feature.in_rows]
     columns = EpisodeRow.column_names(keys)
     rows = [EpisodeRow.from_columns(row, keys) for path in files for row in read_rows(path, columns)]
@@ -214,22 +217,25 @@ def _read_episodes(
         tasks = row.tasks or ("",)
         if len(tasks) > 1:
             raise DatasetError(
-                f"dataset {str(root)!r}, episode {row.index} has the tasks {', '.join(map(repr, tasks))}, "
-                "but one task an episode was expected; split the episode where its task changes"
-            )
+                Code.UNSUPPORTED, f"dataset {str(root)!r}, episode {row.index}", list(tasks),
+                problem=f"has the tasks {', '.join(map(repr, tasks))}", expected="one task an episode",
+                remedy="split the episode where its task changes",
+            )  # fmt: skip
         episode = Episode(row.index, row.start, row.stop, tasks[0], views, coded)
         if episode.start != expected or episode.length != row.length or episode.length < 1:
             raise DatasetError(
-                f"dataset {str(root)!r}, episode {episode.index} has rows {episode.start} to {episode.stop} and length "
-                f"{row.length}, but rows from {expected} and at least one were expected; convert the bags again"
-            )
+                Code.DAMAGED, f"dataset {str(root)!r}, episode {episode.index}", (episode.start, episode.stop),
+                problem=f"has rows {episode.start} to {episode.stop} and length {row.length}",
+                expected=f"rows from {expected} and at least one", remedy="convert the bags again",
+            )  # fmt: skip
         expected = episode.stop
         episodes.append(episode)
     if expected != info.total_frames:
         raise DatasetError(
-            f"dataset {str(root)!r} has total_frames {info.total_frames} in {INFO!r}, but its episodes hold "
-            f"{expected}; copy the dataset again or convert its bags again"
-        )
+            Code.MISMATCH, f"dataset {str(root)!r}", info.total_frames,
+            problem=f"has total_frames {{value}} in {INFO!r}, but its episodes hold {expected}",
+            remedy="copy the dataset again or convert its bags again",
+        )  # fmt: skip
     return tuple(episodes), files
 
 
@@ -256,11 +262,15 @@ def _read_data(
     total = sum(table.num_rows for table in tables)
     if total != info.total_frames:
         raise DatasetError(
-            f"dataset {str(root)!r} has total_frames {info.total_frames} in {INFO!r}, but its data files "
-            f"hold {total} rows; copy the dataset again or convert its bags again"
-        )
+            Code.MISMATCH, f"dataset {str(root)!r}", info.total_frames,
+            problem=f"has total_frames {{value}} in {INFO!r}, but its data files hold {total} rows",
+            remedy="copy the dataset again or convert its bags again",
+        )  # fmt: skip
     if not tables:
-        raise DatasetError(f"dataset {str(root)!r} has no file in {DATA!r}; copy the dataset again")
+        raise DatasetError(
+            Code.EMPTY, f"dataset {str(root)!r}", DATA, problem="has no file in {value}",
+            remedy="copy the dataset again",
+        )  # fmt: skip
     where = f"dataset {str(root)!r}"
     index, episode_index = (
         np.concatenate([integers(table, name, where) for table in tables])
@@ -270,9 +280,10 @@ def _read_data(
     if not np.array_equal(index, np.arange(total)) or not np.array_equal(episode_index, expected):
         wrong = int(np.flatnonzero((index != np.arange(total)) | (episode_index != expected))[0])
         raise DatasetError(
-            f"dataset {str(root)!r} has index {index[wrong]} of episode {episode_index[wrong]} in row {wrong}, but "
-            f"index {wrong} of episode {expected[wrong]} was expected; convert the bags again"
-        )
+            Code.DAMAGED, f"dataset {str(root)!r}", index[wrong],
+            problem=f"has index {index[wrong]} of episode {episode_index[wrong]} in row {wrong}",
+            expected=f"index {wrong} of episode {expected[wrong]}", remedy="convert the bags again",
+        )  # fmt: skip
     vectors = {name: read_vectors(root, tables, name, features[name].shape[0], expected) for name in held}
     action = vectors.pop(ACTION)
     # An embodiment without proprioception has a state of no numbers.

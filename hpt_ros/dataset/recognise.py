@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import EMBODIMENT, is_dataset
+from hpt_ros.errors import Code
 
 _BEGIN_BYTES = 64
 # Folders below one that was named in which a dataset is looked for: Hugging Face's cache has three (snapshots/HASH).
@@ -113,13 +114,20 @@ def unreadable(path: Path, what: str, error: BaseException) -> DatasetError:
         what: it cannot be, e.g. "decoded" or "read as parquet".
         error: what the library raised.
     """
+    if not path.exists():
+        return DatasetError(
+            Code.NOT_FOUND, f"the dataset file {str(path)!r}", problem="is missing",
+            remedy="copy the dataset again or convert its bags again",
+        )  # fmt: skip
     kind = recognise(path)
     if kind is POINTER:
-        return DatasetError(f"{str(path)!r} is {kind.name}; {kind.remedy}")
+        return DatasetError(
+            Code.UNREADABLE, repr(str(path)), kind.name, problem=f"is {kind.name}", remedy=kind.remedy,
+        )  # fmt: skip
     return DatasetError(
-        f"{str(path)!r} cannot be {what} ({' '.join(str(error).split())[:200]}); it is damaged or truncated: copy the "
-        "dataset again or convert its bags again"
-    )
+        Code.DAMAGED, repr(str(path)), problem=f"cannot be {what}", cause=error,
+        remedy="it is damaged or truncated: copy the dataset again or convert its bags again",
+    )  # fmt: skip
 
 
 def find_below(path: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.errors import cause_text
+from hpt_ros.errors import Code, counted
 
 
 def read_episode_list(path: Path) -> tuple[int, ...]:
@@ -22,22 +22,22 @@ def read_episode_list(path: Path) -> tuple[int, ...]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(
-            f"the list of episodes {str(path)!r} cannot be read ({cause_text(error, 120)}); give a file that "
-            "`hpt quality --keep` wrote"
-        ) from error
+            Code.UNREADABLE, f"the list of episodes {str(path)!r}", cause=error,
+            remedy="give a file that `hpt quality --keep` wrote",
+        ) from error  # fmt: skip
     whole = isinstance(found, list) and all(
         isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in found
     )
     if found == []:
         raise DatasetError(
-            f"the list of episodes {str(path)!r} names none; look at what `hpt quality` found, and list those "
-            "to keep yourself"
-        )
+            Code.EMPTY, f"the list of episodes {str(path)!r}", problem="names none",
+            remedy="look at what `hpt quality` found, and list those to keep yourself",
+        )  # fmt: skip
     if not whole:
         raise DatasetError(
-            f"the list of episodes {str(path)!r} is {found!r:.80}, but a JSON list of numbers was expected, as "
-            "[0, 2, 5]"
-        )
+            Code.WRONG_TYPE, f"the list of episodes {str(path)!r}", found,
+            expected="a JSON list of numbers, as [0, 2, 5]",
+        )  # fmt: skip
     return tuple(sorted(set(found)))
 
 
@@ -47,6 +47,8 @@ def check_known(wanted: Iterable[int], known: Iterable[int], where: str) -> None
     missing = [number for number in wanted if number not in there]
     if missing:
         raise DatasetError(
-            f"the list of episodes names episode {missing[0]}, but {where} has {len(there)} episodes, {min(there)} to "
-            f"{max(there)}; take the list that was made of it"
-        )
+            Code.UNKNOWN, "the list of episodes", missing[0],
+            problem=f"names episode {{value}}, but {where} has {counted(len(there), 'episode')}, {min(there)} to "
+            f"{max(there)}",
+            remedy="take the list that was made of it",
+        )  # fmt: skip

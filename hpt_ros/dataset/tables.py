@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.recognise import unreadable
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code, did_you_mean
 
 MOST_JSON_BYTES = 1 << 30  # a report of a hundred thousand episodes is a tenth of it
 # Rows of one file: more would be a year of ticks.
@@ -52,13 +52,15 @@ class Record:
     def wrong(self, name: str, expected: str) -> DatasetError:
         """Return the error of a value that is not what was expected."""
         if name not in self.values:
-            hint = did_you_mean(name, map(str, self.values))
+            hint = did_you_mean(name, map(str, self.values)).removeprefix("; ")
             return DatasetError(
-                f"{self.where} has no {name!r}, but {expected} was expected{hint}; {self.remedy}"
-            )
+                Code.MISSING, self.where, name, problem="has no {value}", expected=expected,
+                remedy=f"{hint}; {self.remedy}" if hint else self.remedy,
+            )  # fmt: skip
         return DatasetError(
-            f"{self.where} has {name} = {self.values[name]!r:.80}, but {expected} was expected; {self.remedy}"
-        )
+            Code.WRONG_TYPE, self.where, self.values[name], problem=f"has {name} = {repr(self.values[name])[:80]}",
+            expected=expected, remedy=self.remedy,
+        )  # fmt: skip
 
     def integer(self, name: str, minimum: int = 0) -> int:
         """Return a whole number from `minimum` on; a double without a fraction counts as one."""
@@ -120,11 +122,14 @@ def read_json(path: Path, remedy: str = "copy the dataset again") -> Record:
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{str(path)!r} cannot be read as JSON ({_short(error)}); {remedy}") from error
+        raise DatasetError(
+            Code.UNREADABLE, repr(str(path)), problem="cannot be read as JSON", cause=error, remedy=remedy,
+        ) from error  # fmt: skip
     if not isinstance(content, dict):
         raise DatasetError(
-            f"{str(path)!r} is a {type(content).__name__}, but a JSON object was expected; {remedy}"
-        )
+            Code.WRONG_TYPE, repr(str(path)), type(content).__name__, problem=f"is a {type(content).__name__}",
+            expected="a JSON object", remedy=remedy,
+        )  # fmt: skip
     return Record(repr(str(path)), content, remedy)
 
 
@@ -138,14 +143,16 @@ def read_json_lines(path: Path) -> list[Record]:
         lines = [json.loads(line) for line in _text(path).splitlines() if line.strip()]
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(
-            f"{str(path)!r} cannot be read as lines of JSON ({_short(error)}); copy the dataset again"
-        ) from error
+            Code.UNREADABLE, repr(str(path)), problem="cannot be read as lines of JSON", cause=error,
+            remedy="copy the dataset again",
+        ) from error  # fmt: skip
     for number, content in enumerate(lines):
         if not isinstance(content, dict):
             raise DatasetError(
-                f"{str(path)!r} has a {type(content).__name__} in line {number + 1}, but a JSON object was expected; "
-                "copy the dataset again"
-            )
+                Code.WRONG_TYPE, repr(str(path)), type(content).__name__,
+                problem=f"has a {type(content).__name__} in line {number + 1}", expected="a JSON object",
+                remedy="copy the dataset again",
+            )  # fmt: skip
     return [Record(f"{str(path)!r}, line {number + 1},", content) for number, content in enumerate(lines)]
 
 
@@ -175,15 +182,18 @@ def read_parquet(
             if names.count(name) != 1:
                 wrong = "has twice" if name in names else "lacks"
                 raise DatasetError(
-                    f"{str(path)!r} {wrong} the column {name!r}; its columns are {', '.join(names[:12])}"
-                    f"{did_you_mean(name, names)}; copy the dataset again or convert its bags again"
-                )
+                    Code.MISSING, repr(str(path)), name,
+                    problem=f"{wrong} the column {{value}}; its columns are {', '.join(names[:12])}",
+                    remedy=did_you_mean(name, names).removeprefix("; ")
+                    or "copy the dataset again or convert its bags again",
+                )  # fmt: skip
         table = pq.ParquetFile(path).read(columns=None if every else columns)
         table.validate(full=True)
     except FileNotFoundError as error:
         raise DatasetError(
-            f"the dataset file {str(path)!r} is missing; copy the dataset again or convert its bags again"
-        ) from error
+            Code.NOT_FOUND, f"the dataset file {str(path)!r}", problem="is missing",
+            remedy="copy the dataset again or convert its bags again",
+        ) from error  # fmt: skip
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise unreadable(path, "read as parquet", error) from error
     return table
@@ -215,8 +225,9 @@ def integers(table: pa.Table, name: str, where: str) -> NDArray[np.int64]:
         whole = values.astype(np.int64)
     if not (np.abs(values) <= _MOST_COUNT).all() or (whole != values).any():
         raise DatasetError(
-            f"{where} has a column {name!r} with values that are no whole numbers; copy the dataset again"
-        )
+            Code.WRONG_TYPE, where, name, problem="has a column {value} with values that are no whole numbers",
+            remedy="copy the dataset again",
+        )  # fmt: skip
     return whole
 
 
@@ -230,7 +241,10 @@ def numbers(table: pa.Table, name: str, dim: int, where: str) -> NDArray[np.floa
     """
     if table.column_names.count(name) != 1:
         there = ", ".join(table.column_names[:12])
-        raise DatasetError(f"{where} has no column {name!r}; its columns are {there}; copy the dataset again")
+        raise DatasetError(
+            Code.MISSING, where, name, problem=f"has no column {{value}}; its columns are {there}",
+            remedy="copy the dataset again",
+        )  # fmt: skip
     chunks: list[NDArray[np.float64]] = [np.zeros((0, dim))]
     first = 0
     for chunk in table.column(name).chunks:
@@ -254,16 +268,17 @@ def _flat(values: pa.Array, name: str, where: str, wanted: int) -> NDArray[np.fl
             break
         if values.null_count:
             raise DatasetError(
-                f"{where} has no value in {values.null_count} places of column {name!r}; fix the dataset"
-            )
+                Code.MISSING, where, values.null_count,
+                problem=f"has no value in {{value}} places of column {name!r}", remedy="fix the dataset",
+            )  # fmt: skip
         # Every row must have as many: what flattening gives has no rows any more.
         lengths = values.value_lengths().unique() if len(values) else []
         if len(lengths) > 1:
             raise DatasetError(
-                f"{where} has vectors of {', '.join(map(str, lengths[:4]))} elements in column {name!r}, but "
-                "one length "
-                "was expected; fix the dataset"
-            )
+                Code.WRONG_SHAPE, where, lengths,
+                problem=f"has vectors of {', '.join(map(str, lengths[:4]))} elements in column {name!r}",
+                expected="one length", remedy="fix the dataset",
+            )  # fmt: skip
         values = values.flatten()
     kind = values.type
     if not (
@@ -273,20 +288,18 @@ def _flat(values: pa.Array, name: str, where: str, wanted: int) -> NDArray[np.fl
         or not len(values)
     ):
         raise DatasetError(
-            f"{where} has values of type {kind} in column {name!r}, but numbers were expected; fix the dataset"
-        )
+            Code.WRONG_TYPE, where, str(kind), problem=f"has values of type {kind} in column {name!r}",
+            expected="numbers", remedy="fix the dataset",
+        )  # fmt: skip
     if values.null_count:
         raise DatasetError(
-            f"{where} has no value in {values.null_count} places of column {name!r}; fix the dataset"
-        )
+            Code.MISSING, where, values.null_count, problem=f"has no value in {{value}} places of column {name!r}",
+            remedy="fix the dataset",
+        )  # fmt: skip
     if len(values) != wanted:
         raise DatasetError(
-            f"{where} has {len(values)} values in {rows} rows of column {name!r}, but {wanted} were expected; copy the "
-            "dataset again"
-        )
+            Code.WRONG_SHAPE, where, len(values), problem=f"has {{value}} values in {rows} rows of column {name!r}",
+            expected=str(wanted), remedy="copy the dataset again",
+        )  # fmt: skip
     found: NDArray[np.float64] = np.asarray(values.to_numpy(zero_copy_only=False)).astype(np.float64)
     return found
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

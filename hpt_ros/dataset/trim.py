@@ -20,6 +20,7 @@ from hpt_ros.dataset.layout import ACTION, STATE, features_of
 from hpt_ros.dataset.quality.measure import find_motion
 from hpt_ros.dataset.reader import Dataset, episodes_with_frames
 from hpt_ros.dataset.writer import DatasetWriter
+from hpt_ros.errors import Code
 
 KEPT_S = 0.5  # of a rest that is cut off, as in conversion
 
@@ -44,9 +45,9 @@ def find_ends(dataset: Dataset, longest_rest_s: float) -> list[Trimmed]:
     """
     if not KEPT_S <= longest_rest_s < math.inf:
         raise DatasetError(
-            f"the longest rest is {longest_rest_s:g} s, but at least {KEPT_S:g} s was expected, since that much of "
-            "each rest stays; give more"
-        )
+            Code.OUT_OF_RANGE, "the longest rest", longest_rest_s, problem="is {value} s",
+            expected=f"at least {KEPT_S:g} s, since that much of each rest stays", remedy="give more",
+        )  # fmt: skip
     robot, found = dataset.embodiment, []
     most, kept = round(longest_rest_s * robot.tick_hz), round(KEPT_S * robot.tick_hz)
     for episode in dataset.episodes:
@@ -110,9 +111,9 @@ def trim_dataset(
             except StopIteration as error:
                 written.abort()
                 raise DatasetError(
-                    f"dataset {str(dataset.root)!r}, episode {episode.index}, has fewer images than ticks; "
-                    "copy it again"
-                ) from error
+                    Code.DAMAGED, f"dataset {str(dataset.root)!r}, episode {episode.index},",
+                    problem="has fewer images than ticks", remedy="copy it again",
+                ) from error  # fmt: skip
             except BaseException:
                 written.abort()
                 raise

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.statistics import DepthStatistics, ImageStatistics
+from hpt_ros.errors import Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +203,9 @@ class Concatenation:
                 self._stream.time_base = Fraction(1, self._fps)
             elif stream.codec_context.extradata != self._stream.codec_context.extradata:
                 raise DatasetError(
-                    f"video segment {str(segment)!r} was encoded otherwise than those before; convert again"
-                )
+                    Code.MISMATCH, f"video segment {str(segment)!r}",
+                    problem="was encoded otherwise than those before", remedy="convert again",
+                )  # fmt: skip
             count = 0
             for packet in source.demux(stream):
                 if packet.pts is None:

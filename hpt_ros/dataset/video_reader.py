@@ -20,6 +20,7 @@ from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.recognise import unreadable
 from hpt_ros.dataset.video import DEPTH
+from hpt_ros.errors import Code
 
 
 def decode_video(path: Path, fps: float, first: int = 0, threads: int = 0) -> Iterator[NDArray[np.uint8]]:
@@ -49,9 +50,11 @@ def _decode(
             for number, frame in enumerate(decoded, start):
                 if frame.time is None or abs(frame.time - number / fps) > 0.5 / fps:
                     raise DatasetError(
-                        f"video {str(path)!r} has frame {number} at {frame.time} s, but {number / fps:g} s was "
-                        f"expected at {fps:g} frames per second; write it with a constant rate"
-                    )
+                        Code.INVALID, f"video {str(path)!r}", frame.time,
+                        problem=f"has frame {number} at {frame.time} s",
+                        expected=f"{number / fps:g} s at {fps:g} frames per second",
+                        remedy="write it with a constant rate",
+                    )  # fmt: skip
                 if number >= first:
                     yield frame.to_ndarray(format=pixel_format)
     except (av.error.FFmpegError, IndexError, OSError) as error:
@@ -117,13 +120,14 @@ class CodedVideos:
                 if codes.shape != depth_mm.shape[1:]:
                     height, width = depth_mm.shape[1:]
                     raise DatasetError(
-                        f"video {str(path)!r} has depth of {'x'.join(map(str, codes.shape))}, but {height}x{width} was "
-                        "expected; copy the dataset again"
-                    )
+                        Code.WRONG_SHAPE, f"video {str(path)!r}", codes.shape,
+                        problem=f"has depth of {'x'.join(map(str, codes.shape))}", expected=f"{height}x{width}",
+                        remedy="copy the dataset again",
+                    )  # fmt: skip
                 if (row := rows.pop(number, None)) is not None:
                     depth_mm[row] = self.codes.millimetres(codes)
             if rows:
                 raise DatasetError(
-                    f"video {str(path)!r} ends before frame {min(rows)}, which its episodes name; copy the dataset "
-                    "again"
-                )
+                    Code.DAMAGED, f"video {str(path)!r}", min(rows),
+                    problem="ends before frame {value}, which its episodes name", remedy="copy the dataset again",
+                )  # fmt: skip

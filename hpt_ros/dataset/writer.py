@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from hpt_ros.atomic import flush, make_beside, move
 from hpt_ros.dataset.append import ExistingDataset
 from hpt_ros.dataset.episode_writer import EpisodeData, EpisodeWriter, open_array
 from hpt_ros.dataset.errors import DatasetError, DatasetExistsError
@@ -29,8 +29,6 @@ from hpt_ros.dataset.files import (
     DataFiles,
     VideoFiles,
     check_video_sizes,
-    flush_folder,
-    replace_folder,
     write_json,
     write_tasks,
 )
@@ -117,13 +115,12 @@ class DatasetWriter:
         if existing is None:
             check_place(self.out, overwrite=overwrite)
         try:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            # Beside its place: a rename within one file system is atomic.
-            self.folder = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.building-", dir=self.out.parent))
+            self.folder = make_beside(self.out, "building")
         except OSError as error:
             raise DatasetError(
-                f"the output folder {str(self.out)!r} cannot be made ({error.strerror}); give another --out"
-            ) from error
+                Code.UNWRITABLE, f"the output folder {str(self.out)!r}", problem="cannot be made",
+                cause=error.strerror, remedy="give another --out",
+            ) from error  # fmt: skip
         self.segments = self.folder / "segments"
         self.segments.mkdir()
         self._existing = existing
@@ -223,8 +220,9 @@ class DatasetWriter:
         """
         if not self._records:
             raise DatasetError(
-                f"no episode is left for the dataset {str(self.out)!r}; see the reasons above, nothing was written"
-            )
+                Code.EMPTY, f"no episode is left for the dataset {str(self.out)!r}",
+                remedy="see the reasons above, nothing was written",
+            )  # fmt: skip
         self._close_files()
         shutil.rmtree(self.segments)
         if self._existing is not None:
@@ -245,9 +243,9 @@ class DatasetWriter:
         place.parent.mkdir(parents=True)
         place.write_text(self.embodiment.to_yaml(), encoding="utf-8")
         write_json(self.folder / REPORT, dict(report or {}))
-        flush_folder(self.folder)
+        flush(self.folder)
         self.folder.chmod(0o755)  # mkdtemp made it private
-        replace_folder(self.folder, self.out)
+        move(self.folder, self.out)
         self._finished = True
         return self.out
 

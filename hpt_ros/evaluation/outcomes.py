@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from hpt_ros.atomic import replaced
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.rollout import Episode
 
@@ -93,14 +92,8 @@ def write_outcomes(path: Path, outcomes: Outcomes) -> None:
     about = {"format": FORMAT, **asdict(outcomes.provenance)}
     table = pa.Table.from_pylist(rows, schema=_schema()).replace_schema_metadata({_KEY: json.dumps(about)})
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
-        os.close(handle)
-        try:
-            pq.write_table(table, name, compression="zstd")
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with replaced(path) as work:
+            pq.write_table(table, work, compression="zstd")
     except OSError as error:
         raise HptError(
             Code.UNWRITABLE, f"the file of outcomes {str(path)!r}", cause=error,

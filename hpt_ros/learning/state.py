@@ -8,7 +8,6 @@ what people use, and are not read here.
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 
+from hpt_ros.atomic import replaced
 from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.mixture import Mixture, describe
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
@@ -72,18 +72,13 @@ def save_state(
             "average": average.tensors(),
             "optimiser": optimiser.state_dict(),
         }
-    work = out / f".{FILE}.writing"
     try:
-        with work.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        work.replace(out / FILE)
+        with replaced(out / FILE) as work:
+            torch.save(state, work)
         for folder in out.glob(f"{SHARDS}*"):
             if folder.name != state.get("shards"):
                 shutil.rmtree(folder, ignore_errors=True)
     except (OSError, RuntimeError) as error:
-        work.unlink(missing_ok=True)
         # torch's writer complains of its own when it is closed after the disk had refused.
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError):

@@ -16,8 +16,6 @@ Format 1, of one embodiment, has embodiment.yaml, stats.json and card.md beside 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +24,12 @@ from typing import Any
 import torch
 import yaml
 
+from hpt_ros.atomic import replaced
 from hpt_ros.errors import Code, HptError
 from hpt_ros.model.config import PolicyConfig, with_shapes
 from hpt_ros.model.multi import MultiPolicy, MultiPolicyConfig, load_into
 from hpt_ros.model.policy import Policy
-from hpt_ros.model.sources import read_tensors, sha256_of
-from hpt_ros.model.writing import publish, save_tensors
+from hpt_ros.model.sources import read_tensors, save_tensors, sha256_of
 from hpt_ros.structured import dump_yaml, field, read_dataclass, read_yaml_file, to_mapping
 
 FORMAT, FORMAT_OF_ONE = 2, 1
@@ -170,37 +168,33 @@ def save_multi_checkpoint(
             problem=f"is no checkpoint (it has no {CONFIG}), so it is not replaced",
             remedy="name another folder",
         )  # fmt: skip
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.writing-", dir=target.parent))
     try:
-        tensors = _tensors_to_store(policy, half_precision)
-        trunk = next(iter(policy.config.policies.values())).trunk
-        # One entry alone: safetensors writes several in any order, and the same weights should be the same file.
-        save_tensors(tensors, work / WEIGHTS, metadata={"heads": str(trunk.heads)})
-        config = CheckpointConfig(
-            format=FORMAT,
-            model=policy.config,
-            weights=WeightsInfo(sha256_of(work / WEIGHTS), len(tensors), half_precision),
-            metrics={name: float(value) for name, value in (metrics or {}).items()},
-        )
-        mapping = to_mapping(config) | {"training": dict(training or {})}
-        (work / CONFIG).write_text(dump_yaml(mapping), encoding="utf-8")
-        for name in policy.names:
-            place, robot = work / EMBODIMENTS / name, robots[name]
-            place.mkdir(parents=True)
-            (place / EMBODIMENT).write_text(robot.embodiment_yaml, encoding="utf-8")
-            stats = json.dumps(robot.stats, indent=1, allow_nan=False)
-            (place / STATS).write_text(f"{stats}\n", encoding="utf-8")
-        text = card if isinstance(card, str) else card(config.weights.sha256)
-        (work / CARD).write_text(text, encoding="utf-8")
-        publish(work)
-        _replace(work, target)
+        with replaced(target) as work:
+            work.mkdir()
+            tensors = _tensors_to_store(policy, half_precision)
+            trunk = next(iter(policy.config.policies.values())).trunk
+            # One entry alone: safetensors writes several in any order, and the same weights should be the same file.
+            save_tensors(tensors, work / WEIGHTS, metadata={"heads": str(trunk.heads)})
+            config = CheckpointConfig(
+                format=FORMAT,
+                model=policy.config,
+                weights=WeightsInfo(sha256_of(work / WEIGHTS), len(tensors), half_precision),
+                metrics={name: float(value) for name, value in (metrics or {}).items()},
+            )
+            mapping = to_mapping(config) | {"training": dict(training or {})}
+            (work / CONFIG).write_text(dump_yaml(mapping), encoding="utf-8")
+            for name in policy.names:
+                place, robot = work / EMBODIMENTS / name, robots[name]
+                place.mkdir(parents=True)
+                (place / EMBODIMENT).write_text(robot.embodiment_yaml, encoding="utf-8")
+                stats = json.dumps(robot.stats, indent=1, allow_nan=False)
+                (place / STATS).write_text(f"{stats}\n", encoding="utf-8")
+            text = card if isinstance(card, str) else card(config.weights.sha256)
+            (work / CARD).write_text(text, encoding="utf-8")
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise CheckpointError(
             Code.UNWRITABLE, f"the checkpoint {str(target)!r}", remedy="nothing was changed", cause=error
         ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return target
 
 
@@ -405,19 +399,3 @@ def _read_json(file: Path) -> dict[str, Any]:
             remedy="copy the checkpoint again",
         )  # fmt: skip
     return data
-
-
-def _replace(work: Path, target: Path) -> None:
-    """Give `work` the name `target`; a checkpoint already there is moved aside first and deleted last."""
-    if not target.exists():
-        work.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
-    target.rename(old / target.name)
-    try:
-        work.rename(target)
-    except OSError:
-        (old / target.name).rename(target)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)

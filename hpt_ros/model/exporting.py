@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hpt_ros.atomic import new_folder
 from hpt_ros.errors import Code
 from hpt_ros.modalities import ACTIONS, IMAGE, LANGUAGE, STATE
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.encoders import feature_shape
 from hpt_ros.model.layout import HEAD_DECODER, HEAD_MLP, MODALITY_NAMES, POOLINGS, STEM
 from hpt_ros.model.policy import Policy
-from hpt_ros.model.sources import WeightsError, read_tensors, sha256_of
-from hpt_ros.model.writing import new_folder, save_tensors
+from hpt_ros.model.sources import WeightsError, read_tensors, save_tensors, sha256_of
 from hpt_ros.structured import dump_yaml
 
 MODEL, CONFIG, ENCODER = "model.pth", "config.yaml", "image_encoder.safetensors"

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hpt_ros.atomic import new_folder
 from hpt_ros.errors import Code
 from hpt_ros.modalities import IMAGE, LANGUAGE, STATE
 from hpt_ros.model.config import PolicyConfig, TrunkConfig
@@ -35,7 +36,7 @@ from hpt_ros.model.layout import (
 from hpt_ros.model.normaliser import Statistics
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.published import MODEL_FILES, TRUNK_FILES, PublishedConfig, open_published
-from hpt_ros.model.sources import WeightsError, read_tensors, sha256_of, some
+from hpt_ros.model.sources import WeightsError, read_tensors, save_tensors, sha256_of, some
 from hpt_ros.model.trunk import Trunk
 from hpt_ros.model.verifying import FIGURES, statistics_in
 from hpt_ros.model.weights import (
@@ -48,7 +49,6 @@ from hpt_ros.model.weights import (
     trunk_metadata,
     trunk_tensors,
 )
-from hpt_ros.model.writing import new_folder, save_tensors
 
 TRUNK_OUT = "trunk.safetensors"
 CARD_OUT = "card.md"

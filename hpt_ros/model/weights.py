@@ -10,7 +10,6 @@ folders; from a local path or from the Hugging Face hub as ``hf://user/repo[/fil
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from hpt_ros.atomic import replaced
 from hpt_ros.errors import Code
 from hpt_ros.modalities import IMAGE
 from hpt_ros.model.config import TRUNK_SIZES, TrunkConfig
@@ -32,10 +32,10 @@ from hpt_ros.model.sources import (
     read_metadata,
     read_tensors,
     resolve,
+    save_tensors,
     sha256_of,
     some,
 )
-from hpt_ros.model.writing import save_tensors
 
 TRUNK_IN_MODEL = "trunk.trunk."  # prefix in model.pth and in our checkpoints
 TRUNK_IN_FILE = "trunk."  # prefix in trunk.pth
@@ -175,14 +175,11 @@ def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
         for name, value in policy.trunk.state_dict().items()  # "trunk.blocks.0...."
     }
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.writing-", dir=path.parent) as folder:
-            work = Path(folder) / path.name
+        with replaced(path) as work:
             if path.suffix == ".pth":
                 torch.save(tensors, work)
             else:
                 save_tensors(tensors, work, metadata=trunk_metadata(policy.config.trunk))
-            work.chmod(0o644)
             written = read_tensors(work)
             if written.keys() != tensors.keys() or any(
                 not torch.equal(written[name], tensors[name]) for name in tensors
@@ -191,7 +188,6 @@ def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
                     Code.UNWRITABLE, repr(str(path)), problem="does not read back as it was written",
                     remedy="check the disk",
                 )  # fmt: skip
-            work.rename(path)
     except OSError as error:
         raise WeightsError(
             Code.UNWRITABLE, repr(str(path)), remedy="name another file, or make room", cause=error

@@ -66,6 +66,13 @@ def compressed_file(where: str, content: bytes, kind: str) -> ImageFile:
         InvalidSampleError: neither JPEG nor PNG, a PNG or a header that is cut short, or too large.
     """
     file = image_file(content)
+    if not content:
+        raise InvalidSampleError(
+            Code.EMPTY,
+            where,
+            problem="has a compressed image without a byte",
+            remedy="check the camera driver",
+        )
     if file is None:
         raise InvalidSampleError(
             Code.UNREADABLE, where, kind[:40],

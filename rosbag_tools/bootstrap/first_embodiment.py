@@ -18,7 +18,7 @@ import numpy as np
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.embodiment.kinds import JOINT_POSITION
 from hpt_ros.embodiment.message_types.transforms import TF_TYPE
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.observation import is_depth
 from rosbag_tools.bag_schema import EMBODIMENT_TOPIC, EVENTS_TOPIC
 from rosbag_tools.bootstrap.actions import TARGET, explain, find_actions
@@ -96,23 +96,24 @@ def first_embodiment(bag: Bag, *, name: str = DEFAULT_NAME, tick_hz: float | Non
     """
     if tick_hz is not None and not (tick_hz >= 1 and float(tick_hz).is_integer()):
         raise EmbodimentError(
-            f"tick_hz is {tick_hz:g}, but a whole number of at least 1 was expected, as a dataset's fps is whole; "
-            "correct it"
-        )
+            Code.INVALID, "tick_hz", tick_hz, expected="a whole number of at least 1, as a dataset's fps is whole",
+        )  # fmt: skip
     found = _look(bag)
     if not found.commands:
         _measured_for_commands(found)
     if not found.commands:
         raise BagError(
-            f"bag {str(bag.path)!r} has no usable command topic ({', '.join(COMMAND_TYPES)}, or "
-            f"{', '.join(NAMED_TYPES)} whose name says so, as /gripper/command does), and no measured joints in "
-            f"place of one{_why(found)}; record the topic that commands the robot, or its joint states"
-        )
+            Code.MISSING, f"bag {str(bag.path)!r}",
+            problem=f"has no usable command topic ({', '.join(COMMAND_TYPES)}, or {', '.join(NAMED_TYPES)} whose "
+            f"name says so, as /gripper/command does), and no measured joints in place of one{_why(found)}",
+            remedy="record the topic that commands the robot, or its joint states",
+        )  # fmt: skip
     if not (found.cameras or found.joints or found.poses or found.senses or found.odometry):
         raise BagError(
-            f"bag {str(bag.path)!r} has no usable topic to observe ({', '.join((*IMAGE_TYPES, STATE_TYPE))} and others)"
-            f"{_why(found)}; record cameras or joint states"
-        )
+            Code.MISSING, f"bag {str(bag.path)!r}",
+            problem=f"has no usable topic to observe ({', '.join((*IMAGE_TYPES, STATE_TYPE))} and others){_why(found)}",
+            remedy="record cameras or joint states",
+        )  # fmt: skip
     text = _without_odd_topics(bag, found, name, tick_hz)
     advice = [*found.advice(), *(item.sentence(bag.start_ns) for item in bag.set_backs())]
     return FirstFile(text, tuple(left_out_lines(found)), tuple(advice))

@@ -96,6 +96,7 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
     common: dict[str, None] | None = None
     seen: set[str] = set()
     arrivals: array[float] = array("d")
+    odd: list[Unsupported] = []
     start_ns, end_ns = longest_clear((bag.start_ns, bag.end_ns), bag.set_backs())
     for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1):
         if joint_state.empty(message.content):
@@ -104,7 +105,11 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
             list(message.content.name),
             np.asarray(message.content.position, dtype=np.float64),
         )
-        check_names(names, positions)
+        try:
+            check_names(names, positions)
+        except Unsupported as error:  # nor does a single one that is cut short
+            odd.append(error)
+            continue
         common = dict.fromkeys(names if common is None else [name for name in common if name in set(names)])
         at_s = seconds(message.log_ns - bag.start_ns)
         arrivals.append(at_s)
@@ -113,6 +118,8 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
             if np.isfinite(value):
                 times.setdefault(name, array("d")).append(at_s)
                 values.setdefault(name, array("d")).append(value)
+    if len(odd) > len(arrivals):
+        raise odd[0]
     courses = {name: (np.array(times[name]), np.array(values[name])) for name in times}
     always = tuple(name for name in common or () if name in courses)
     silent = _silent(courses)

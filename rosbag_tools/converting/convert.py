@@ -478,7 +478,8 @@ def require_topics(bag: Bag, embodiment: Embodiment, options: Options) -> None:
                 measuring_stream(embodiment, output)
                 continue
             what = f"the command {output.name!r}" if embodiment.action.outputs else "the action"
-            bag.require(output.recorded_as.topic, output.recorded_as.type, what)
+            without = "convert with --actions state if it was led by hand"
+            bag.require(output.recorded_as.topic, output.recorded_as.type, what, without)
 
 
 def _run(

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError
 from rosbag_tools.errors import BagError
 
@@ -45,17 +45,20 @@ class Leader:
         renamed = dict(self.joints)
         if len(message.position) != len(names):
             raise DecodeError(
-                f"the leader arm (topic {self.topic}) has {len(message.position)} positions for {len(names)} joints, "
-                "but one for each was expected; correct its driver"
-            )
+                Code.WRONG_SHAPE, f"the leader arm (topic {self.topic})", len(message.position),
+                problem=f"has {{value}} positions for {len(names)} joints", expected="one for each",
+                remedy="correct its driver",
+            )  # fmt: skip
         positions = []
         for joint in embodiment.action.names:
             own = renamed.get(joint, joint)
             if own not in names:
                 raise DecodeError(
-                    f"the leader arm (topic {self.topic}) lacks the joint {own!r} for the commanded {joint!r}; the "
-                    f"message has {', '.join(names)[:400]}; name it with --leader-joints {joint}=NAME"
-                )
+                    Code.MISSING, f"the leader arm (topic {self.topic})", own,
+                    problem=f"lacks the joint {{value}} for the commanded {joint!r}; the message has "
+                    f"{', '.join(names)[:400]}",
+                    remedy=f"name it with --leader-joints {joint}=NAME",
+                )  # fmt: skip
             positions.append(message.position[names.index(own)])
         point = SimpleNamespace(positions=positions, time_from_start=_AT_ONCE)
         return SimpleNamespace(
@@ -66,16 +69,17 @@ class Leader:
         """Raise BagError unless the embodiment's command is one that a leader's joints can stand for."""
         if embodiment.action.type != COMMAND_TYPE:
             raise BagError(
-                f"embodiment {embodiment.name!r} has no single command of the type {COMMAND_TYPE}, which a leader arm "
-                "stands for; take --actions command or state"
-            )
+                Code.MISMATCH, f"embodiment {embodiment.name!r}", COMMAND_TYPE,
+                problem="has no single command of the type {value}, which a leader arm stands for",
+                remedy="take --actions command or state",
+            )  # fmt: skip
         for joint, _ in self.joints:
             if joint not in embodiment.action.names:
                 known = embodiment.action.names
                 raise BagError(
-                    f"the leader's joints name {joint!r}, but embodiment {embodiment.name!r} commands "
-                    f"{', '.join(known)}{did_you_mean(joint, known) or '; correct it'}"
-                )
+                    Code.UNKNOWN, "the leader's joints", joint,
+                    problem=f"name {{value}}, which embodiment {embodiment.name!r} does not command", known=known,
+                )  # fmt: skip
 
 
 def parse_joints(pairs: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -89,8 +93,8 @@ def parse_joints(pairs: Sequence[str]) -> tuple[tuple[str, str], ...]:
         follower, equals, leader = pair.partition("=")
         if not (follower and equals and leader) or follower in found:
             raise BagError(
-                f"the leader's joints have {pair!r}, but each commanded joint once, as NAME=LEADERS_NAME, was "
-                "expected; correct it"
-            )
+                Code.INVALID, "the leader's joints", pair, problem="have {value}",
+                expected="each commanded joint once, as NAME=LEADERS_NAME",
+            )  # fmt: skip
         found[follower] = leader
     return tuple(found.items())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import rosbag_tools
+from hpt_ros.errors import Code
 from hpt_ros.extras import require_extra
 from rosbag_tools.errors import BagError
 
@@ -49,9 +50,9 @@ def run_on_ray(
         ray.init(address=address, logging_level="ERROR", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise BagError(
-            f"the Ray cluster {address!r} cannot be reached ({' '.join(str(error).split())[:160]}); start it with "
-            f"`ray start --head`, or give --ray {LOCAL}"
-        ) from error
+            Code.UNAVAILABLE, "the Ray cluster", address, problem="at {value} cannot be reached", cause=error,
+            remedy=f"start it with `ray start --head`, or give --ray {LOCAL}",
+        ) from error  # fmt: skip
     try:
         remote = ray.remote(num_cpus=1)(lambda job: work(job))  # Ray takes functions, not partial ones
         waiting = [remote.remote(job) for job in jobs]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Embodiment, Output, Stream
 from hpt_ros.embodiment.kinds import JOINT_POSITION
 from hpt_ros.embodiment.streams import BY_STAMP
-from hpt_ros.errors import Refusal
+from hpt_ros.errors import Code, Refusal
 from hpt_ros.observation import (
     CommandTrack,
     InvalidSampleError,
@@ -288,9 +288,11 @@ def measuring_stream(robot: Embodiment, output: Output) -> tuple[Stream, list[in
         if wanted and set(wanted) <= set(stream.names):
             return stream, [stream.names.index(name) for name in wanted]
     raise BagError(
-        f"the output {output.name!r} cannot be measured: no state stream has the positions of "
-        f"{', '.join(output.joints) or 'what it commands'}; add one to the embodiment file, or record its commands"
-    )
+        Code.MISSING, f"the output {output.name!r}", list(output.joints),
+        problem="cannot be measured: no state stream has the positions of "
+        f"{', '.join(output.joints) or 'what it commands'}",
+        remedy="add one to the embodiment file, or record its commands",
+    )  # fmt: skip
 
 
 def _angle(element: str, unit: str) -> str:

@@ -25,13 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rosbag_tools
+from hpt_ros.atomic import replaced
 from hpt_ros.dataset.conversion_report import Dropped, EpisodeReport, Span
 from hpt_ros.dataset.episode_writer import EpisodeData
-from hpt_ros.dataset.files import flush_folder, write_json
+from hpt_ros.dataset.files import write_json
 from hpt_ros.dataset.statistics import FeatureStatistics
 
 CONTENT, ARRAYS = "content.json", "arrays.npz"
-_BUILDING = ".building"
 
 
 @dataclass
@@ -69,15 +69,9 @@ def converted_once(place: Path, folder: Path, work: Callable[[Path], Converted])
         return _load(place, folder)
     # It is not there, or somebody changed it.
     shutil.rmtree(place, ignore_errors=True)
-    building = place.with_name(place.name + _BUILDING)
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    try:
+    with replaced(place) as building:
+        building.mkdir()
         _save(building, work(building))
-        flush_folder(building)
-        building.rename(place)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return _load(place, folder)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from hpt_ros.embodiment import Embodiment, Output, Stream
 from hpt_ros.embodiment.streams import BY_ARRIVAL, BY_STAMP
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code
 from hpt_ros.observation import stamp_ns
 from hpt_ros.observation.track import nanoseconds, seconds
 from rosbag_tools.errors import BagError
@@ -64,12 +64,15 @@ class Timing:
             match = _TIME.fullmatch(text)
             if match is None or not (match["time"] or match["offset"]):
                 raise BagError(
-                    f"--time is {text!r}, but NAME=stamp, NAME=arrival or either with an offset in seconds, such as "
-                    "front=stamp-0.08, was expected; correct it"
-                )
+                    Code.INVALID, "--time", text,
+                    expected="NAME=stamp, NAME=arrival or either with an offset in seconds, such as front=stamp-0.08",
+                )  # fmt: skip
             name = match["name"]
             if (match["time"] and name in times) or (match["offset"] and name in offsets_s):
-                raise BagError(f"--time gives {name!r} twice, the second time by {text!r}; give it once")
+                raise BagError(
+                    Code.DUPLICATE, "--time", name, problem=f"gives {{value}} twice, the second time by {text!r}",
+                    remedy="give it once",
+                )  # fmt: skip
             if match["time"]:
                 times[name] = match["time"]
             if match["offset"]:
@@ -86,10 +89,7 @@ class Timing:
         for names, known in ((self.times, [*streams, *outputs]), (self.offsets_s, streams)):
             for name in names:
                 if name not in known:
-                    raise BagError(
-                        f"--time names {name!r}, but one of {', '.join(known)} was expected"
-                        f"{did_you_mean(name, known) or '; correct it'}"
-                    )
+                    raise BagError(Code.UNKNOWN, "--time", name, problem="names {value}", known=known)
         if not (self.times or self.offsets_s):
             return robot
         action = robot.action
@@ -207,30 +207,33 @@ class ClockCheck:
         }
         apart = {topic: delay_s for topic, delay_s in found.items() if abs(delay_s) > CLOCKS_APART_S}
         if apart:
-            raise BagError(_two_clocks(self.path, self.robot, found, apart))
+            raise _two_clocks(self.path, self.robot, found, apart)
         return found
 
 
-def _two_clocks(path: str, robot: Embodiment, found: Mapping[str, float], apart: Mapping[str, float]) -> str:
+def _two_clocks(
+    path: str, robot: Embodiment, found: Mapping[str, float], apart: Mapping[str, float]
+) -> BagError:
     topic = max(apart, key=lambda name: abs(apart[name]))
     side = "behind" if apart[topic] > 0 else "ahead of"
     what = (
-        f"bag {path!r} has messages on {topic!r} whose stamps are {abs(apart[topic]):.0f} s {side} their log times "
-        f"(median), but {CLOCKS_APART_S:.0f} s at most were expected"
+        f"has messages on {topic!r} whose stamps are {abs(apart[topic]):.0f} s {side} their log times (median), but "
+        f"{CLOCKS_APART_S:.0f} s at most were expected"
     )
-    alike = max(found.values()) - min(found.values()) <= CLOCKS_APART_S
-    if alike:
-        return (
-            f"{what}: the log times are of another clock; pass --ignore-arrival to go by the stamps alone, or record a "
-            "simulation with use_sim_time"
-        )
+    if max(found.values()) - min(found.values()) <= CLOCKS_APART_S:  # all alike
+        return BagError(
+            Code.MISMATCH, f"bag {path!r}", apart[topic],
+            problem=f"{what}: the log times are of another clock",
+            remedy="pass --ignore-arrival to go by the stamps alone, or record a simulation with use_sim_time",
+        )  # fmt: skip
     names = [item.name for item in robot.streams if item.topic in apart]
     names += [item.name for item in robot.action.parts if item.recorded_as.topic in apart]
     options = " ".join(f"{name}={BY_ARRIVAL}" for name in names) or f"NAME={BY_ARRIVAL}"
-    return (
-        f"{what}, as of other topics: its driver has a clock of its own; pass --time {options}, or state time: arrival "
-        "in the embodiment file"
-    )
+    return BagError(
+        Code.MISMATCH, f"bag {path!r}", apart[topic],
+        problem=f"{what}, as of other topics: its driver has a clock of its own",
+        remedy=f"pass --time {options}, or state time: arrival in the embodiment file",
+    )  # fmt: skip
 
 
 def in_order_of_time(
@@ -279,9 +282,10 @@ def in_order_of_time(
             held += records[index].size_bytes
         if held > MOST_HELD_BYTES:
             raise BagError(
-                f"bag {str(bag.path)!r} has more than {MOST_HELD_BYTES} bytes of messages whose stamps are out of "
-                "order; convert it without --ignore-arrival, or sort it first"
-            )
+                Code.OUT_OF_RANGE, f"bag {str(bag.path)!r}", MOST_HELD_BYTES,
+                problem="has more than {value} bytes of messages whose stamps are out of order",
+                remedy="convert it without --ignore-arrival, or sort it first",
+            )  # fmt: skip
         while heap and heap[0][0] <= later[index]:
             time_ns, number, ready = heapq.heappop(heap)
             held -= records[number].size_bytes
@@ -304,10 +308,11 @@ def _check_same_clock(
         apart_s = seconds(max(first - spans[reference][1], spans[reference][0] - last))
         if apart_s > CLOCKS_APART_S:
             raise BagError(
-                f"bag {str(bag.path)!r} has messages on {topic!r} whose times are {apart_s:.0f} s from the stamps of "
-                f"{reference!r}, but {CLOCKS_APART_S:.0f} s at most were expected with --ignore-arrival; let its "
-                "driver stamp with the same clock, or leave it out of the embodiment file"
-            )
+                Code.MISMATCH, f"bag {str(bag.path)!r}", apart_s,
+                problem=f"has messages on {topic!r} whose times are {apart_s:.0f} s from the stamps of {reference!r}",
+                expected=f"{CLOCKS_APART_S:.0f} s at most with --ignore-arrival",
+                remedy="let its driver stamp with the same clock, or leave it out of the embodiment file",
+            )  # fmt: skip
 
 
 def without_offsets(robot: Embodiment) -> Embodiment:

@@ -9,6 +9,7 @@ from collections import Counter
 
 from hpt_ros.embodiment import Deployment, Embodiment
 from hpt_ros.embodiment.streams import check_topic, in_namespace
+from hpt_ros.errors import Code
 from rosbag_tools.bag_schema import KEY_TOPICS
 from rosbag_tools.converting.cells import as_recorded
 from rosbag_tools.errors import BagError
@@ -51,9 +52,11 @@ def named_in(
     best = sorted(place for place, count in found.items() if count == most) or ["/"]
     if len(best) > 1:
         raise BagError(
-            f"bag {str(bag.path)!r} has {most} of the {len(relative)} relative topics of embodiment "
-            f"{embodiment.name!r} in each of the namespaces {', '.join(best)}; choose one with --namespace"
-        )
+            Code.CONFLICT, f"bag {str(bag.path)!r}", best,
+            problem=f"has {most} of the {len(relative)} relative topics of embodiment {embodiment.name!r} in each of "
+            f"the namespaces {', '.join(best)}",
+            remedy="choose one with --namespace",
+        )  # fmt: skip
     return embodiment.with_topics(lambda topic: in_namespace(topic, best[0]))
 
 
@@ -63,7 +66,8 @@ def recorded_topics(bag: Bag) -> dict[str, str]:
         noted = json.loads(bag.custom.get(KEY_TOPICS, "{}"))
     except ValueError as error:
         raise BagError(
-            f"bag {str(bag.path)!r} has a note of its topics ({KEY_TOPICS}) that is no JSON ({error}); it is damaged: "
-            "name the namespace with --namespace"
-        ) from error
+            Code.DAMAGED, f"bag {str(bag.path)!r}", KEY_TOPICS,
+            problem="has a note of its topics ({value}) that is no JSON", cause=error,
+            remedy="name the namespace with --namespace",
+        ) from error  # fmt: skip
     return {str(name): str(topic) for name, topic in noted.items()} if isinstance(noted, dict) else {}

@@ -21,6 +21,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from hpt_ros.dataset.recognise import BAG, recognise
+from hpt_ros.errors import Code
 from rosbag_tools.errors import BagError, TruncatedBagError
 from rosbag_tools.reading.channels import CDR, Channel, Integers, Source
 from rosbag_tools.reading.library_source import BAG1_MAGIC, Bag1Reader, Bag1Source, bag1_is_complete, is_bag1
@@ -40,8 +41,11 @@ _MOST_RATIO, _MOST_SMALL_BYTES = 1000, 1 << 30
 
 
 def is_bag_file(path: Path) -> bool:
-    """True if its name is that of a storage file, in letters of either case."""
-    return path.name.lower().endswith(FILE_ENDINGS) and path.is_file()
+    """True if its name is that of a storage file, in letters of either case, and not hidden.
+
+    macOS leaves a hidden file of the same ending (``._NAME``) beside each one that it copies to another file system.
+    """
+    return not path.name.startswith(".") and path.name.lower().endswith(FILE_ENDINGS) and path.is_file()
 
 
 def begins_as_bag(path: Path) -> bool:
@@ -54,18 +58,24 @@ def begins_as_bag(path: Path) -> bool:
 def what_else(path: Path) -> BagError | None:
     """The error of something that is known and no bag, with what to do with it; None of what is not known."""
     if path.is_file() and not path.stat().st_size:
-        return BagError(f"{str(path)!r} is an empty file, and no bag; copy it again, or leave it out")
+        return BagError(
+            Code.EMPTY, repr(str(path)), problem="is an empty file, and no bag",
+            remedy="copy it again, or leave it out",
+        )  # fmt: skip
     kind = recognise(path)
     if kind is None or kind is BAG:
         return None
-    return BagError(f"{str(path)!r} is {kind.name}, and no bag; {kind.remedy}")
+    return BagError(
+        Code.UNREADABLE, repr(str(path)), kind.name, problem=f"is {kind.name}, and no bag", remedy=kind.remedy,
+    )  # fmt: skip
 
 
 def unreadable_file(path: Path, error: OSError) -> BagError:
     """What to raise when the operating system refuses a file or a folder."""
     return BagError(
-        f"{str(path)!r} cannot be read ({error.strerror or error}); correct its permissions or copy it again"
-    )
+        Code.UNREADABLE, repr(str(path)), cause=error.strerror or error,
+        remedy="correct its permissions or copy it again",
+    )  # fmt: skip
 
 
 def storage_files(folder: Path) -> list[Path]:
@@ -219,13 +229,15 @@ def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes:
         most = min(room, _MOST_SMALL_BYTES + _MOST_RATIO * file.stat().st_size)
         if not decompress_file(file, place, most) and not recover:
             raise BagError(
-                f"the compressed file {str(file)!r} is damaged or was cut short; pass --recover to use what is "
-                "whole, or copy it again"
-            )
+                Code.DAMAGED, f"the compressed file {str(file)!r}", problem="is damaged or was cut short",
+                remedy="pass --recover to use what is whole, or copy it again",
+            )  # fmt: skip
         file = place
     cut = not _whole(file)
     if cut and not (recover and is_mcap(file)):
-        raise TruncatedBagError(f"file {name!r} was cut short; {how_to_repair(file, name)}")
+        raise TruncatedBagError(
+            Code.DAMAGED, f"file {name!r}", problem="was cut short", remedy=how_to_repair(file, name),
+        )  # fmt: skip
     lost = 0
     if is_mcap(file):
         index = None if cut else read_summary(file)
@@ -240,14 +252,16 @@ def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes:
     elif is_bag1(file):
         if not begins_with(file, BAG1_MAGIC):
             raise BagError(
-                f"file {name!r} is a rosbag of a version before 2.0; bring it to that by `rosbag migrate`"
-            )
+                Code.UNSUPPORTED, f"file {name!r}", problem="is a rosbag of a version before 2.0",
+                remedy="bring it to that by `rosbag migrate`",
+            )  # fmt: skip
         source = Bag1Source(stack.enter_context(Bag1Reader(file)))
     else:
         raise what_else(file) or BagError(
-            f"file {name!r} begins neither as MCAP, nor as SQLite, nor as a rosbag of version 2.0; it is no bag: give "
-            "another, or copy it again"
-        )
+            Code.UNREADABLE, f"file {name!r}",
+            problem="begins neither as MCAP, nor as SQLite, nor as a rosbag of version 2.0",
+            remedy="give a bag, or copy it again",
+        )  # fmt: skip
     if cut:
         rest = "what follows them" if lost else "nothing"
         notes.append(f"recovered {source.message_count} messages of {name!r}, and lost {rest}")
@@ -292,10 +306,12 @@ def listed_files(folder: Path, metadata: Mapping[str, Any], *, recover: bool) ->
         return [found[name] for name in names], [taken]
     if missing and not (recover and found):
         others = f", but has {', '.join(file.name for file in rest)}"[:300] if rest else ""
-        remedy = "give the file itself, or name it as listed" if rest else "copy it again"
+        without = ", or pass --recover to do without" if found else ""
+        remedy = ("give the file itself, or name it as listed" if rest else "copy it again") + without
         raise BagError(
-            f"bag {str(folder)!r} lacks {', '.join(missing)[:300]}, which its {METADATA} names{others}; {remedy}"
-        )
+            Code.NOT_FOUND, f"bag {str(folder)!r}", missing,
+            problem=f"lacks {', '.join(missing)[:300]}, which its {METADATA} names{others}", remedy=remedy,
+        )  # fmt: skip
     lost = [f"{len(missing)} of its files are missing ({', '.join(missing)[:300]})"] if missing else []
     return [found[name] for name in names if name in found], lost
 

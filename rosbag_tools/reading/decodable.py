@@ -10,6 +10,7 @@ from typing import Any
 
 from hpt_ros.embodiment import ImageSpec, Output, Stream
 from hpt_ros.embodiment.message_types import MESSAGE_TYPES
+from hpt_ros.errors import Refusal
 from hpt_ros.observation import DecodeError, InvalidSampleError, StreamDecoder, decode_command, is_depth
 from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.images import guessed_encoding
@@ -80,17 +81,17 @@ def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
     return Looked(reason=reason)
 
 
-def look_at_command(bag: Bag, output: Output) -> str:
-    """Why none of the first commands on an output's topic can be decoded, one sentence; empty if one can be."""
-    reason = ""
+def look_at_command(bag: Bag, output: Output) -> Refusal | None:
+    """Why none of the first commands on an output's topic can be decoded; None if one can be."""
+    reason = None
     try:
         for message in itertools.islice(bag.messages([output.recorded_as.topic]), TRIED):
             try:
                 decode_command(output, message.content, message.log_ns)
             except InvalidSampleError as error:
-                reason = reason or str(error)
+                reason = reason or error.refusal
             else:
-                return ""
+                return None
     except (DecodeError, DamagedMessageError) as error:
-        return str(error)
+        return error.refusal
     return reason

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hpt_ros.errors import Code
 from rosbag_tools.bag_schema import (
     DISCARDED,
     EVENTS_TOPIC,
@@ -97,9 +98,10 @@ def _events_topic(bag: Bag) -> str:
     topic = bag.topics.get(EVENTS_TOPIC)
     if topic is not None and topic.type != EVENTS_TYPE:
         raise BagError(
-            f"bag {str(bag.path)!r} has the topic {EVENTS_TOPIC!r} with type {topic.type}, but {EVENTS_TYPE} was "
-            "expected; rename that topic"
-        )
+            Code.WRONG_TYPE, f"bag {str(bag.path)!r}", topic.type,
+            problem=f"has the topic {EVENTS_TOPIC!r} with type {topic.type}", expected=EVENTS_TYPE,
+            remedy="rename that topic",
+        )  # fmt: skip
     named = [
         name
         for name, entry in bag.topics.items()

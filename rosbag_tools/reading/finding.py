@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from hpt_ros.errors import Code
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.bag_files import (
     FILE_ENDINGS,
@@ -54,9 +55,9 @@ def find_bags(paths: Sequence[str | Path], passed_over: Say = _unheard) -> list[
                 raise known
             why = f" ({'; '.join(notes)[:600]})" if notes else ""
             raise BagError(
-                f"{str(path)!r} is no bag and holds none{why}; give {WHAT} (a folder has {METADATA}), or a folder of "
-                "those"
-            )
+                Code.UNREADABLE, repr(str(path)), problem=f"is no bag and holds none{why}",
+                remedy=f"give {WHAT} (a folder has {METADATA}), or a folder of those",
+            )  # fmt: skip
         for bag in inside:
             files = _file_ids(bag)
             others = {holders[file] for file in files if file in holders}
@@ -68,6 +69,11 @@ def find_bags(paths: Sequence[str | Path], passed_over: Say = _unheard) -> list[
             found[bag] = files
             holders |= dict.fromkeys(files, bag)
     return list(found)
+
+
+def is_hidden(path: Path) -> bool:
+    """True for what is not looked into: hidden files and folders, and the folder that macOS adds to archives."""
+    return path.name.startswith(".") or path.name == "__MACOSX"
 
 
 def is_bag(path: Path) -> bool:
@@ -90,7 +96,7 @@ def _bags_of(path: Path, passed_over: Say) -> Iterator[Path]:
             # Not by glob.glob, whose ** follows links.
             matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
             if not matches:
-                raise BagError(f"the bag {str(path)!r} does not exist; give {WHAT}")
+                raise BagError(Code.NOT_FOUND, f"the bag {str(path)!r}", remedy=f"give {WHAT}")
     except OSError as error:
         raise unreadable_file(Path(error.filename or path), error) from error
     for match in matches:
@@ -108,7 +114,7 @@ def _bags_of(path: Path, passed_over: Say) -> Iterator[Path]:
 def _bags_in(folder: Path, passed_over: Say) -> Iterator[Path]:
     """Bags in a folder that is none itself."""
     for child in sorted(folder.iterdir()):
-        if child.name.startswith("."):
+        if is_hidden(child):
             continue
         try:
             if not child.is_dir():

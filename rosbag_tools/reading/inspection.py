@@ -159,7 +159,8 @@ class Inspection:
 def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
     """Measure every topic of a bag, and compare with what an embodiment file wants."""
     found = {
-        name: TopicTimes(topic.type, unreadable=bag.unreadable(name)) for name, topic in bag.topics.items()
+        name: TopicTimes(topic.type, unreadable=str(bag.unreadable(name) or ""))
+        for name, topic in bag.topics.items()
     }
     damaged = Counter[str]()
     times = {name: array("q") for name in found}
@@ -364,5 +365,5 @@ def _point_out_undecodable(found: Mapping[str, TopicTimes], embodiment: Embodime
     for output in embodiment.action.parts if embodiment is not None else ():
         entry = found[output.recorded_as.topic]
         readable = entry.count and not entry.unreadable and entry.type == output.recorded_as.type
-        if readable and (reason := look_at_command(bag, output)):
-            entry.notes.append(f"cannot be decoded: {reason}")
+        if readable and (refusal := look_at_command(bag, output)):
+            entry.notes.append(f"cannot be decoded: {refusal}")

@@ -27,6 +27,7 @@ from rosbag_tools.reading.channels import (
     Integers,
     lenient_text,
     usual_name,
+    usual_topic,
 )
 from rosbag_tools.reading.magic import begins_with
 from rosbag_tools.reading.safe_decompress import decompress
@@ -91,8 +92,8 @@ class Bag1Source:
         self._reader = reader
         self._connections = {
             Channel(
-                item.topic, usual_name(item.msgtype), ROS1, MSG_ENCODINGS[True], item.msgdef.data, item.digest,
-                item.msgcount,
+                usual_topic(item.topic), usual_name(item.msgtype), ROS1, MSG_ENCODINGS[True], item.msgdef.data,
+                item.digest, item.msgcount,
             ): item
             for item in reader.connections
         }  # fmt: skip

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.errors import Code
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.channels import Channel, Integers, usual_name, usual_topic
 from rosbag_tools.reading.mcap_index import (
@@ -197,6 +198,6 @@ def check_chunks(chunks: Collection[Chunk]) -> None:
         held += size
         if held > MOST_HELD_BYTES:
             raise BagError(
-                f"chunks of more than {MOST_HELD_BYTES} bytes overlap in time; the file is damaged or hostile, or was "
-                "written without regard to time: sort it first"
-            )
+                Code.OUT_OF_RANGE, "chunks", MOST_HELD_BYTES, problem="of more than {value} bytes overlap in time",
+                remedy="the file is damaged or hostile, or was written without regard to time: sort it first",
+            )  # fmt: skip

@@ -22,6 +22,7 @@ from rosbags.typesys.msg import normalize_msgtype
 from rosbags.typesys.store import Typestore
 
 from hpt_ros.embodiment.message_types import MESSAGE_TYPES
+from hpt_ros.errors import Code
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.channels import (
     CDR,
@@ -88,7 +89,9 @@ class MessageType:
         if len(head) < _HEAD_BYTES:
             raise ValueError(f"a message of {len(data)} bytes is shorter than its header")
         order: Any = "little" if self.ros1 or head[1] & 1 else "big"
-        sec, nanosec = int.from_bytes(head[4:8], order), int.from_bytes(head[8:12], order)
+        # Seconds of ROS 2 are signed, those of ROS 1 are not.
+        sec = int.from_bytes(head[4:8], order, signed=not self.ros1)
+        nanosec = int.from_bytes(head[8:12], order)
         return sec * 10**9 + nanosec or None
 
 
@@ -105,8 +108,9 @@ def message_type(channel: Channel) -> MessageType:
 def _message_type(type_: str, encoding: str, schema: str, definition: str, digest: str) -> MessageType:
     if encoding not in (CDR, ROS1):
         raise UnreadableTypeError(
-            f"its messages are encoded as {encoding[:40]!r}, but {CDR!r} or {ROS1!r} was expected"
-        )
+            Code.UNSUPPORTED, "its messages", encoding[:40], problem="are encoded as {value}",
+            expected=f"{CDR!r} or {ROS1!r}",
+        )  # fmt: skip
     try:
         return _made(type_, encoding == ROS1, schema, definition, digest)
     except UnreadableTypeError:
@@ -117,7 +121,7 @@ def _message_type(type_: str, encoding: str, schema: str, definition: str, diges
             # The parser's message begins with the whole text.
             why = "" if isinstance(error, TypesysError) else f" ({' '.join(str(error).split())[:80]})"
             what = f"cannot be parsed as {schema}{why}"
-        raise UnreadableTypeError(f"its definition {what}") from error
+        raise UnreadableTypeError(Code.UNREADABLE, "its definition", problem=what) from error
 
 
 def _made(type_: str, ros1: bool, schema: str, definition: str, digest: str) -> MessageType:
@@ -128,9 +132,9 @@ def _made(type_: str, ros1: bool, schema: str, definition: str, digest: str) -> 
         name, store = _parsed(type_, schema, text)
     else:
         raise UnreadableTypeError(
-            f"its definition is written in {schema[:40]!r}, but one of "
-            f"{', '.join((*MSG_ENCODINGS, *IDL_ENCODINGS))} was expected"
-        )
+            Code.UNSUPPORTED, "its definition", schema[:40], problem="is written in {value}",
+            expected=f"one of {', '.join((*MSG_ENCODINGS, *IDL_ENCODINGS))}",
+        )  # fmt: skip
     _check_digest(store, name, ros1, digest)
     if type_ in MESSAGE_TYPES:
         _check_standard_fields(store, ros1)
@@ -147,27 +151,35 @@ def _standard(type_: str, ros1: bool, digest: str) -> tuple[str, Typestore]:
         return type_, store
     if ros1 and digest == hashlib.md5(b"", usedforsecurity=False).hexdigest():  # a message without fields
         return _parsed(type_, MSG_ENCODINGS[1], "")
-    raise UnreadableTypeError(f"the bag has no definition of its type {type_[:100]}")
+    raise UnreadableTypeError(
+        Code.MISSING, "the bag", type_[:100],
+        problem=f"has no definition of its type {type_[:100]}".rstrip(),
+        remedy="record it again with its type",
+    )  # fmt: skip
 
 
 def _parsed(type_: str, schema: str, text: str) -> tuple[str, Typestore]:
     if len(text) > MOST_DEFINITION_CHARACTERS:
         raise UnreadableTypeError(
-            f"its message definition has more than {MOST_DEFINITION_CHARACTERS} characters"
-        )
+            Code.OUT_OF_RANGE, "its definition", problem=f"has more than {MOST_DEFINITION_CHARACTERS} characters",
+            remedy="leave it out",
+        )  # fmt: skip
     found = _parse(type_, schema, text)
     name = next((name for name in found if usual_name(name) in (type_, normalize_msgtype(type_))), "")
     if not name:
-        raise UnreadableTypeError(f"its definition is not one of {type_[:100]}")
+        raise UnreadableTypeError(
+            Code.MISMATCH, "its definition", type_[:100], problem=f"is not one of {type_[:100]}",
+        )  # fmt: skip
     standard = get_typestore(Stores.ROS2_KILTED).fielddefs
     found = {item: standard[item] for item in _BUILT_IN} | found
     found = {item: found[item] for item in _used(name, found)}
     for item, (_, fields) in found.items():
         if len(fields) > MOST_FIELDS or any(_array_length(kind) > MOST_ARRAY for _, kind in fields):
             raise UnreadableTypeError(
-                f"its definition of {item[:100]} has more than {MOST_FIELDS} fields or an array of more than "
-                f"{MOST_ARRAY} elements"
-            )
+                Code.OUT_OF_RANGE, f"its definition of {item[:100]}",
+                problem=f"has more than {MOST_FIELDS} fields or an array of more than {MOST_ARRAY} elements",
+                remedy="leave it out",
+            )  # fmt: skip
     store = get_typestore(Stores.EMPTY)
     store.register(found)
     store.get_msgdef(name)  # makes the code that reads it, which may fail too
@@ -194,7 +206,10 @@ def _used(name: str, found: Any) -> list[str]:
         if item in known:
             continue
         if item not in found:
-            raise UnreadableTypeError(f"its definition lacks {item[:100]}, which it is made of")
+            raise UnreadableTypeError(
+                Code.MISSING, "its definition", item[:100], problem=f"lacks {item[:100]}, which it is made of",
+                remedy="record it again with all its definitions",
+            )  # fmt: skip
         known[item] = None
         waiting += [inner for _, kind in found[item][1] for inner in _names(kind)]
     return list(known)
@@ -217,8 +232,9 @@ def _check_digest(store: Typestore, name: str, ros1: bool, digest: str) -> None:
         return
     if real != digest:
         raise UnreadableTypeError(
-            f"its definition of {name[:100]} has the hash {real[:24]}, but the bag lists {digest[:24]}"
-        )
+            Code.MISMATCH, f"its definition of {name[:100]}", real[:24],
+            problem=f"has the hash {real[:24]}, but the bag lists {digest[:24]}",
+        )  # fmt: skip
 
 
 def _check_standard_fields(store: Typestore, ros1: bool) -> None:
@@ -228,7 +244,10 @@ def _check_standard_fields(store: Typestore, ros1: bool) -> None:
         if name in standard:
             there = {field for field, _ in fields}
             if lacking := [field for field, _ in standard[name][1] if field not in there]:
-                raise UnreadableTypeError(f"its definition of {name} lacks the field {lacking[0]!r}")
+                raise UnreadableTypeError(
+                    Code.MISSING, f"its definition of {name}", lacking[0], problem="lacks the field {value}",
+                    remedy="record it with the standard type",
+                )  # fmt: skip
 
 
 def _array_length(kind: Any) -> int:

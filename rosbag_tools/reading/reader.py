@@ -21,7 +21,7 @@ from typing import Any
 
 from rosbags.rosbag1 import ReaderError
 
-from hpt_ros.errors import Code, HptError, did_you_mean
+from hpt_ros.errors import Code, HptError, Refusal, did_you_mean
 from hpt_ros.observation.track import seconds
 from rosbag_tools.bag_schema import EMBODIMENT_TOPIC, EMBODIMENT_TYPE, KEY_EMBODIMENT
 from rosbag_tools.errors import BagError, DamagedMessageError, TruncatedBagError
@@ -35,7 +35,7 @@ from rosbag_tools.reading.bag_files import (
     what_else,
 )
 from rosbag_tools.reading.channels import Channel
-from rosbag_tools.reading.finding import WHAT, is_bag
+from rosbag_tools.reading.finding import WHAT, is_bag, is_hidden
 from rosbag_tools.reading.message_types import MessageType, UnreadableTypeError, message_type
 from rosbag_tools.reading.set_back import SetBack, find_set_backs
 from rosbag_tools.reading.storage import Storage, open_storage
@@ -152,7 +152,9 @@ class Bag:
                 topics |= {name: _topic(name, items) for name, items in channels.items()}
                 topics = dict(sorted(topics.items()))
                 if not files.message_count:
-                    raise BagError(f"bag {str(place)!r} has no messages; record it again")
+                    raise BagError(
+                        Code.EMPTY, f"bag {str(place)!r}", problem="has no messages", remedy="record it again",
+                    )  # fmt: skip
                 start_ns, end_ns = files.start_ns, files.end_ns
                 custom = {
                     key: value for storage in reversed(storages) for key, value in storage.custom.items()
@@ -176,13 +178,14 @@ class Bag:
         said = f"{early.total()} messages with the log time 0 (recorded before the first /clock) are left out"
         self.recovered = f"{self.recovered}; {said}" if self.recovered else f"bag {str(self.path)!r}: {said}"
 
-    def require(self, name: str, type_: str, purpose: str) -> Topic:
+    def require(self, name: str, type_: str, purpose: str, without: str = "") -> Topic:
         """The topic of that name and type with at least one message.
 
         Args:
             name: topic name.
             type_: message type.
             purpose: what needs it, e.g. ``"stream 'front'"``.
+            without: how to do without it.
 
         Raises:
             BagError: it is missing, of another type or of several, empty, or cannot be read.
@@ -190,41 +193,50 @@ class Bag:
         topic = self.topics.get(name)
         if topic is None:
             there = ", ".join(f"{item.name} ({item.type})" for item in self.topics.values()) or "none"
+            instead = f"{without}, " if without else ""
             remedy = (
-                "; record it, correct the embodiment file, or name the bag of its session with --together"
+                f"record it, {instead}correct the embodiment file, or name the bag of its session with "
+                "--together"
             )
             raise BagError(
-                f"bag {str(self.path)!r} lacks the topic {name!r} ({type_}) of {purpose}; the bag has {there[:800]}"
-                f"{did_you_mean(name, self.topics) or remedy}"
-            )
+                Code.MISSING, f"bag {str(self.path)!r}", name,
+                problem=f"lacks the topic {{value}} ({type_}) of {purpose}; the bag has {there[:800]}",
+                remedy=did_you_mean(name, self.topics).removeprefix("; ") or remedy,
+            )  # fmt: skip
         if topic.type != type_:
             raise BagError(
-                f"bag {str(self.path)!r} has the topic {name!r} with type {topic.type}, but {purpose} expects {type_}; "
-                "correct the type in the embodiment file"
-            )
+                Code.WRONG_TYPE, f"bag {str(self.path)!r}", topic.type,
+                problem=f"has the topic {name!r} of {purpose} with type {topic.type}", expected=type_,
+                remedy="correct the type in the embodiment file",
+            )  # fmt: skip
         if topic.count == 0:
             raise BagError(
-                f"bag {str(self.path)!r} has the topic {name!r} of {purpose} without a single message; check that its "
-                "node ran while recording"
-            )
+                Code.EMPTY, f"bag {str(self.path)!r}", name,
+                problem=f"has the topic {name!r} of {purpose} without a single message",
+                remedy="check that its node ran while recording",
+            )  # fmt: skip
         if reason := self.unreadable(name):
-            raise BagError(f"bag {str(self.path)!r} has the topic {name!r} of {purpose}, but {reason}")
+            raise BagError(
+                Code.UNREADABLE, f"bag {str(self.path)!r}", name,
+                problem=f"has the topic {name!r} of {purpose}, but {reason}",
+            )  # fmt: skip
         return topic
 
-    def unreadable(self, name: str) -> str:
-        """Why the messages of a topic cannot be read, as a sentence about it ("its ..."); empty if they can be."""
+    def unreadable(self, name: str) -> Refusal | None:
+        """Why the messages of a topic cannot be read, as a sentence about it ("its ..."); None if they can be."""
         channels = self._channels.get(name, [])
         if len(types := {channel.type for channel in channels}) > 1:
-            return (
-                f"it has messages of the types {', '.join(sorted(types))[:300]}, of which one was expected: record it "
-                "with one publisher type"
-            )
+            return Refusal(
+                Code.CONFLICT, "it", sorted(types),
+                problem=f"has messages of the types {', '.join(sorted(types))[:300]}, of which one was expected",
+                remedy="record it with one publisher type",
+            )  # fmt: skip
         for channel in channels:
             try:
                 message_type(channel)
             except UnreadableTypeError as error:
-                return str(error)
-        return ""
+                return error.refusal
+        return None
 
     def messages(
         self, topics: Collection[str], *, start_ns: int | None = None, stop_ns: int | None = None
@@ -237,7 +249,10 @@ class Bag:
         """
         for name in topics:
             if reason := self.unreadable(name):
-                raise BagError(f"bag {str(self.path)!r}: the topic {name!r} cannot be read: {reason}")
+                raise BagError(
+                    Code.UNREADABLE, f"bag {str(self.path)!r}", name,
+                    problem=f"has the topic {name!r}, which cannot be read: {reason}",
+                )  # fmt: skip
         types = {
             channel: message_type(channel) for name in topics for channel in self._channels.get(name, ())
         }
@@ -251,11 +266,12 @@ class Bag:
                 content = types[channel].deserialize(data)
             except Exception as error:  # struct, index, unicode errors and others, on damaged bytes
                 raise DamagedMessageError(
-                    f"bag {str(self.path)!r} has a message on {channel.topic[:100]!r}, "
-                    f"{seconds(log_ns - self.start_ns):.2f} s after its start, whose {len(data)} bytes do not fit its "
-                    f"type {channel.type[:100]} ({_short(error)}); the message is damaged or of another version of "
-                    "the type: record it again"
-                ) from error
+                    Code.DAMAGED, f"bag {str(self.path)!r}", channel.topic[:100],
+                    problem=f"has a message on {channel.topic[:100]!r}, {seconds(log_ns - self.start_ns):.2f} s after "
+                    f"its start, whose {len(data)} bytes do not fit its type {channel.type[:100]}",
+                    cause=_short(error),
+                    remedy="the message is damaged or of another version of the type: record it again",
+                ) from error  # fmt: skip
             yield Message(channel.topic, log_ns, content)
 
     def records(
@@ -313,9 +329,10 @@ class Bag:
         if counted and count != expected:
             topics = ", ".join(dict.fromkeys(channel.topic for channel in channels))
             raise BagError(
-                f"bag {str(self.path)!r} lists {expected} messages on {topics[:800]}, but {count} could be read; it is "
-                "damaged: copy or record it again"
-            )
+                Code.DAMAGED, f"bag {str(self.path)!r}", count,
+                problem=f"lists {expected} messages on {topics[:800]}, but {count} could be read",
+                remedy="it is damaged: copy or record it again",
+            )  # fmt: skip
 
     def set_backs(self) -> tuple[SetBack, ...]:
         """Stretches of log times that the bag has twice, since the clock was set back while it was recorded."""
@@ -364,9 +381,11 @@ def _opened(stack: contextlib.ExitStack, place: Path, recover: bool) -> tuple[St
     cut = _cut(place)
     if cut and not recover:
         raise TruncatedBagError(
-            f"bag {str(place)!r} was cut short (no end of file in {cut.name!r}; was the recorder killed, or the "
-            f"copy interrupted?); {how_to_repair(cut, cut.name)}"
-        )
+            Code.DAMAGED, f"bag {str(place)!r}", cut.name,
+            problem=f"was cut short (no end of file in {cut.name!r}; was the recorder killed, or the copy "
+            "interrupted?)",
+            remedy=how_to_repair(cut, cut.name),
+        )  # fmt: skip
     with _one_sentence(place):
         storage = stack.enter_context(open_storage(place, recover=recover))
     return storage, storage.note and f"bag {str(place)!r}{' was cut short' if cut else ''}: {storage.note}"
@@ -374,8 +393,8 @@ def _opened(stack: contextlib.ExitStack, place: Path, recover: bool) -> tuple[St
 
 def _require_other(place: Path, storage: Storage, before: Sequence[Storage]) -> None:
     """Raise BagError if a bag of a session has what one of the others has, under whatever name."""
-    here = _outline(storage.files)
-    if storage.files.message_count and any(here == _outline(other.files) for other in before):
+    known = [_outline(other.files) for other in before if other.files.message_count]
+    if storage.files.message_count and _outline(storage.files) in known:
         raise BagError(
             Code.DUPLICATE, f"bag {str(place)!r}", problem="is the bag that it is to be read together with, or a copy",
             remedy="name the other bags of its session",
@@ -393,25 +412,30 @@ def _cut(path: Path) -> Path | None:
     """The file that was cut short, if one was; raises BagError where there is no bag."""
     with _one_sentence(path):
         if not path.exists():
-            raise BagError(f"the bag {str(path)!r} does not exist; give {WHAT}")
+            raise BagError(Code.NOT_FOUND, f"the bag {str(path)!r}", remedy=f"give {WHAT}")
         if not is_bag(path):
             if (other := what_else(path)) is not None:
                 raise other
-            inside = [child for child in sorted(path.iterdir()) if is_bag(child)] if path.is_dir() else []
+            children = sorted(path.iterdir()) if path.is_dir() else []
+            inside = [child for child in children if not is_hidden(child) and is_bag(child)]
             if inside:
                 raise BagError(
-                    f"{str(path)!r} is no bag, but holds {len(inside)}; give one of them, as {str(inside[0])!r}"
-                )
-            raise BagError(f"{str(path)!r} is no bag; give {WHAT} (a folder has {METADATA})")
+                    Code.UNREADABLE, repr(str(path)), len(inside), problem="is no bag, but holds {value}",
+                    remedy=f"give one of them, as {str(inside[0])!r}",
+                )  # fmt: skip
+            raise BagError(
+                Code.UNREADABLE, repr(str(path)), problem="is no bag",
+                remedy=f"give {WHAT} (a folder has {METADATA})",
+            )  # fmt: skip
         return cut_file(storage_files(path) if path.is_dir() else [path])
 
 
 def _require_time(path: Path, log_ns: int) -> None:
     if not 0 <= log_ns <= NEWEST_LOG_NS:
         raise BagError(
-            f"bag {str(path)!r} has the log time {log_ns} ns, but 0 to {NEWEST_LOG_NS} were expected; it is damaged: "
-            "copy or record it again"
-        )
+            Code.DAMAGED, f"bag {str(path)!r}", log_ns, problem="has the log time {value} ns",
+            expected=f"0 to {NEWEST_LOG_NS}", remedy="it is damaged: copy or record it again",
+        )  # fmt: skip
 
 
 def _topic(name: str, channels: Sequence[Channel]) -> Topic:
@@ -428,9 +452,9 @@ def _one_sentence(path: Path) -> Iterator[None]:
     try:
         yield
     except HptError as error:
-        if str(path) in str(error):
+        if any(str(path) in part for part in (error.subject, *error.where)):
             raise
-        raise BagError(f"bag {str(path)!r}: {error}") from error
+        raise BagError.of(error.refusal.within(f"bag {str(path)!r}")) from error
     except PermissionError as error:
         raise unreadable_file(Path(error.filename or path), error) from error
     except Exception as error:
@@ -441,7 +465,10 @@ def _one_sentence(path: Path) -> Iterator[None]:
             if damage
             else "if other tools read it, please report this with the file; else copy or record it again"
         )
-        raise BagError(f"bag {str(path)!r} cannot be read ({what}); {remedy}") from error
+        raise BagError(
+            Code.DAMAGED if damage else Code.UNREADABLE, f"bag {str(path)!r}", problem="cannot be read", cause=what,
+            remedy=remedy,
+        ) from error  # fmt: skip
 
 
 def _short(error: Exception) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
+from hpt_ros.errors import Code
 from rosbag_tools.errors import BagError
 
 # The most that one chunk or message may hold: several raw pictures of 8K. Recorders make chunks of about 1 MiB.
@@ -45,9 +46,10 @@ def decompress(data: bytes | memoryview, codec: str, most: int = MOST_CHUNK_BYTE
             total += len(part)
             if total > most:
                 raise BagError(
-                    f"{len(data)} bytes of {codec} become more than {most}, the most that was expected; the file is "
-                    "damaged or hostile: leave it out"
-                )
+                    Code.OUT_OF_RANGE, f"{len(data)} bytes of {codec}", most,
+                    problem="become more than {value}, the most that was expected",
+                    remedy="the file is damaged or hostile: leave it out",
+                )  # fmt: skip
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -60,9 +62,9 @@ def decompress_chunk(data: bytes | memoryview, claimed: int, codec: str) -> byte
     """
     if claimed > MOST_CHUNK_BYTES:
         raise BagError(
-            f"a chunk claims {claimed} bytes, but {MOST_CHUNK_BYTES} at most were expected; the file is damaged or "
-            "hostile: leave it out"
-        )
+            Code.OUT_OF_RANGE, "a chunk", claimed, problem="claims {value} bytes",
+            expected=f"{MOST_CHUNK_BYTES} at most", remedy="the file is damaged or hostile: leave it out",
+        )  # fmt: skip
     return decompress(data, codec, claimed) if claimed else b""
 
 
@@ -101,9 +103,10 @@ def decompress_file(source: Path, place: Path, most: int) -> bool:
             written += len(part)
             if written > most:
                 raise BagError(
-                    f"file {str(source)!r} becomes more than {most} bytes, the most that was expected and that there "
-                    "is room for; it is damaged or hostile, or the disk of the temporary folder is too full"
-                )
+                    Code.OUT_OF_RANGE, f"file {str(source)!r}", most,
+                    problem="becomes more than {value} bytes, the most that was expected and that there is room for",
+                    remedy="it is damaged or hostile, or the disk of the temporary folder is too full",
+                )  # fmt: skip
             file.write(part)
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from hpt_ros.errors import Code
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.channels import Channel, Integers, lenient_text, usual_name, usual_topic
 from rosbag_tools.reading.magic import begins_with
@@ -61,6 +62,7 @@ class Sqlite3Source:
 
     def __init__(self, path: Path) -> None:
         # Without "immutable", SQLite would want to write beside the file; quoted, since names may have a # or a ?.
+        self._path = path
         self._database = sqlite3.connect(f"file:{quote(str(path.resolve()))}?immutable=1", uri=True)
         try:
             self._database.text_factory = lenient_text
@@ -82,7 +84,11 @@ class Sqlite3Source:
             name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type='table'")
         }
         if not {"topics", "messages"} <= tables:
-            raise ValueError("it has no tables of topics and messages")
+            raise BagError(
+                Code.UNREADABLE, f"file {self._path.name!r}", sorted(tables),
+                problem="is an SQLite database without the tables topics and messages",
+                remedy="give a bag, or if it was one, it is damaged: copy or record it again",
+            )  # fmt: skip
         definitions: dict[str, tuple[str, str]] = {}
         if "message_definitions" in tables:
             definitions = {
@@ -145,9 +151,10 @@ class Sqlite3Source:
         for number, log_ns, data in rows:
             if not isinstance(data, bytes):
                 raise BagError(
-                    f"a message of {self._channels[number].topic[:100]!r} is no bytes, or more than "
-                    f"{MOST_CHUNK_BYTES} of them; the file is damaged or hostile: leave it out"
-                )
+                    Code.WRONG_TYPE, f"a message of {self._channels[number].topic[:100]!r}",
+                    problem=f"is no bytes, or more than {MOST_CHUNK_BYTES} of them",
+                    remedy="the file is damaged or hostile: leave it out",
+                )  # fmt: skip
             yield self._channels[number], _time(log_ns), data
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from hpt_ros.errors import Code
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.bag_files import (
     METADATA,
@@ -101,7 +102,7 @@ def _metadata(folder: Path, recover: bool) -> tuple[dict[str, Any], str]:
         if recover:
             return {}, f"its {METADATA} is damaged ({text})"
         raise BagError(
-            f"bag {str(folder)!r} cannot be read, since its {METADATA} is damaged ({text}); pass --recover to do "
-            "without, or copy it again"
-        ) from error
+            Code.DAMAGED, f"bag {str(folder)!r}", problem=f"cannot be read, since its {METADATA} is damaged",
+            cause=text, remedy="pass --recover to do without, or copy it again",
+        ) from error  # fmt: skip
     return found, ""

@@ -12,6 +12,7 @@ from pathlib import Path
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from hpt_ros.errors import Code
 from rosbag_tools.errors import BagError
 
 
@@ -57,12 +58,13 @@ def _text(name: str, places: list[Path]) -> str:
                 return path.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
                 raise BagError(
-                    f"the definition {str(path)!r} cannot be read ({error}); install {package} again"
-                ) from error
+                    Code.UNREADABLE, f"the definition {str(path)!r}", cause=error, remedy=f"install {package} again",
+                ) from error  # fmt: skip
     raise BagError(
-        f"the message type {name!r} is not installed (no {package}/msg/{short}.msg in {', '.join(map(str, places))}); "
-        f"install {package}, or source its workspace"
-    )
+        Code.NOT_INSTALLED, "the message type", name,
+        problem=f"{{value}} is not installed (no {package}/msg/{short}.msg in {', '.join(map(str, places))})",
+        remedy=f"install {package}, or source its workspace",
+    )  # fmt: skip
 
 
 def _names(field: object) -> list[str]:

@@ -32,6 +32,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StorageP
 from rosbags.typesys.store import Typestore
 
 import rosbag_tools
+from hpt_ros.errors import Code
 from hpt_ros.observation.track import nanoseconds
 from rosbag_tools.bag_schema import KEY_VERSION
 from rosbag_tools.errors import BagError
@@ -83,8 +84,9 @@ class EpisodeRecording:
     def __post_init__(self) -> None:
         if not _SAFE_NAME.fullmatch(self.name):
             raise BagError(
-                f"the episode's name {self.name[:60]!r} is no plain file name; use letters, digits, '_', '-' and '.'"
-            )
+                Code.INVALID, "the episode's name", self.name[:60], problem="{value} is no plain file name",
+                remedy="use letters, digits, '_', '-' and '.'",
+            )  # fmt: skip
         self.path = self.folder / self.name
         self._connections: dict[str, Connection] = {}
         self._flushed_ns = -1
@@ -155,16 +157,18 @@ class EpisodeRecording:
                 head = struct.unpack("<BQ", stored.read(9))
                 if head != (_CHUNK_OPCODE, chunk.chunk_length - 9):
                     raise BagError(
-                        f"bag {str(self.path)!r} lacks the chunk at byte {chunk.chunk_start_offset}; check the disk"
-                    )
+                        Code.DAMAGED, f"bag {str(self.path)!r}", chunk.chunk_start_offset,
+                        problem="lacks the chunk at byte {value}", remedy="check the disk",
+                    )  # fmt: skip
                 for number, count in chunk.channel_count.items():
                     there[names[number]] += count
         for topic, count in self.counts.items():
             if there[topic] != count:
                 raise BagError(
-                    f"bag {str(self.path)!r} has {there[topic]} messages of {topic}, but {count} were written; copy "
-                    "what you need of it with --recover, and check the disk"
-                )
+                    Code.DAMAGED, f"bag {str(self.path)!r}", there[topic],
+                    problem=f"has {{value}} messages of {topic}, but {count} were written",
+                    remedy="copy what you need of it with --recover, and check the disk",
+                )  # fmt: skip
 
     def discard(self) -> None:
         """Stop and delete the bag."""
@@ -194,13 +198,15 @@ class EpisodeRecording:
             raise
         except KeyError as error:
             raise BagError(
-                f"bag {str(self.path)!r} was given a message of the unknown topic {error}; announce it first"
-            ) from error
+                Code.UNKNOWN, f"bag {str(self.path)!r}", str(error),
+                problem=f"was given a message of the unknown topic {error}", remedy="announce it first",
+            ) from error  # fmt: skip
         except Exception as error:
             text = " ".join(str(error).split())[:200] or type(error).__name__
             raise BagError(
-                f"bag {str(self.path)!r} cannot be written ({text}); check the disk's space and the folder's rights"
-            ) from error
+                Code.UNWRITABLE, f"bag {str(self.path)!r}", cause=text,
+                remedy="check the disk's space and the folder's rights",
+            ) from error  # fmt: skip
 
 
 def _qos(topic: RecordedTopic) -> Qos:

@@ -10,6 +10,7 @@ import numpy as np
 from rosbags.interfaces import Nodetype
 from rosbags.typesys.store import Typestore
 
+from hpt_ros.errors import Code
 from rosbag_tools.errors import BagError
 
 _TEXT = ("string", "wstring")
@@ -33,8 +34,9 @@ def serialized(message: Any, type_: str, types: Typestore) -> bytes:
     except (TypeError, ValueError, AttributeError, OverflowError, AssertionError) as error:
         first = " ".join(str(error).split())[:200]
         raise BagError(
-            f"a message cannot be written as {type_} ({type(error).__name__}: {first}); correct its fields"
-        ) from error
+            Code.INVALID, "a message", type_, problem="cannot be written as {value}",
+            cause=f"{type(error).__name__}: {first}", remedy="correct its fields",
+        ) from error  # fmt: skip
 
 
 def _built(message: Any, type_: str, types: Typestore) -> Any:

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 CONVERTED = (
     "hpt_ros/cli",
     "hpt_ros/control",
+    "hpt_ros/dataset",
     "hpt_ros/embodiment",
-    "hpt_ros/evaluation",
     "hpt_ros/evaluation",
     "hpt_ros/extras.py",
     "hpt_ros/learning/divergence.py",
@@ -38,6 +38,8 @@ CONVERTED = (
     "hpt_ros/resources.py",
     "hpt_ros/runtime",
     "hpt_ros/sim",
+    "hpt_ros/structured.py",
+    "rosbag_tools",
 )
 OTHERS = ("ArgumentError",)  # argparse's
 
@@ -85,7 +87,7 @@ def test_errors_are_made_of_fields(place: str) -> None:
     assert [where for where, node in nodes(place) if is_sentence(node)] == []
 
 
-@pytest.mark.parametrize("place", ["hpt_ros"])
+@pytest.mark.parametrize("place", ["hpt_ros", "rosbag_tools"])
 def test_no_code_looks_into_a_sentence(place: str) -> None:
     assert [where for where, node in nodes(place) if looks_into_a_sentence(node)] == []
 

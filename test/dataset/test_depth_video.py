@@ -204,7 +204,7 @@ def test_trimming_and_writing_again_lose_nothing_more(written, tmp_path):
         ("missing", "lacks the video"),
         ("cut", "cannot be decoded"),
         ("short", "ends before frame 5, which its episodes name"),
-        ("size", "has depth of 16x16, but 17x19 was expected"),
+        ("size", "has depth of 16x16, expected 17x19"),
     ],
 )
 def test_when_a_video_is_damaged_expect_its_name(written, tmp_path, damage, said):
@@ -225,7 +225,7 @@ def test_when_a_video_is_damaged_expect_its_name(written, tmp_path, damage, said
 
 
 def test_when_images_are_too_small_for_the_encoder_expect_the_size_before_anything_is_written(tmp_path):
-    with pytest.raises(DatasetError, match="has depth of 15x16, but its video needs at least 16 pixels"):
+    with pytest.raises(DatasetError, match="has depth of 15x16, expected at least 16 pixels"):
         write_dataset(tmp_path / "out", embodiment(15, 16), [], coded=True)
     assert not list(tmp_path.iterdir())
 

@@ -118,7 +118,7 @@ def spoil(source, name, old, new):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda s: spoil(s, "meta/info.json", "v2.1", "v1.6"), "codebase_version 'v1.6', but v2.0 or"),
+        (lambda s: spoil(s, "meta/info.json", "v2.1", "v1.6"), "codebase_version 'v1.6', expected v2.0 or"),
         (lambda s: spoil(s, "meta/info.json", "{", ""), "info.json' cannot be read as JSON"),
         (
             lambda s: spoil(s, "meta/info.json", '"action"', '"act"'),
@@ -190,7 +190,7 @@ def test_a_dataset_of_this_project_needs_no_import(tmp_path, capsys):
         (["{source}", "--size", "12"], "--size is '12', but HEIGHTxWIDTH"),
         (["."], "'.' is no dataset, but 1 lie below it; give one of them, as 'source'"),
         (["source/data"], "'source/data' is none of a LeRobot dataset, "),
-        (["{source}", "--fps", "0"], "--fps is 0, but 1 to 1000 rows a second"),
+        (["{source}", "--fps", "0"], "--fps is 0, expected 1 to 1000 rows a second"),
     ],
 )
 def test_when_the_caller_errs_expect_one_sentence(arguments, words, tmp_path, capsys, monkeypatch):

@@ -72,7 +72,9 @@ def test_a_row_comes_back_from_its_columns_and_ends_on_a_frame(
 def test_when_a_column_is_missing_expect_its_name() -> None:
     columns = EpisodeRow(0, ("push",), 1, 0, 1, FileIndex(0, 0), {}).to_columns(10)
     del columns["data/file_index"]
-    with pytest.raises(DatasetError, match="row 7 has no 'data/file_index', but a whole number from 0 on"):
+    with pytest.raises(
+        DatasetError, match="row 7 has no 'data/file_index', expected a whole number from 0 on"
+    ):
         EpisodeRow.from_columns(Record("row 7", columns), [])
 
 

@@ -105,7 +105,7 @@ def test_lerobot_2283_whole_numbers_with_gaps(tmp_path, capsys):
 
     change_tables(source, gaps, "meta/episodes/**/*.parquet")
     imported(source, tmp_path, status=2)
-    assert "row 1, has length = nan, but a whole number from 0 on was expected" in capsys.readouterr().err
+    assert "row 1, has length = nan, expected a whole number from 0 on" in capsys.readouterr().err
     assert [episode.length for episode in imported(source, tmp_path, "--skip-bad").episodes] == [6, 4]
 
 

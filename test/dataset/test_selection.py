@@ -126,7 +126,7 @@ def test_long_rests_are_cut_off_the_ends_and_nothing_else_changes(tmp_path, caps
     assert (
         main(["dataset", "trim", str(tmp_path / "out"), "--out", str(tmp_path / "x"), "--rest", "0.1"]) == 2
     )
-    assert "the longest rest is 0.1 s, but at least 0.5 s" in capsys.readouterr().err
+    assert "the longest rest is 0.1 s, expected at least 0.5 s" in capsys.readouterr().err
 
 
 def test_a_trimmed_dataset_of_every_sense_can_still_be_appended_to(senses, bags, tmp_path):

@@ -48,18 +48,18 @@ def test_whatever_a_value_is_expect_it_checked_or_a_sentence(value: Any) -> None
 @pytest.mark.parametrize(
     ("get", "value", "words"),
     [
-        ("integer", True, "a = True, but a whole number from 0 on"),
-        ("integer", 1.5, "a = 1.5, but a whole number from 0 on"),
-        ("integer", -1, "a = -1, but a whole number from 0 on"),
-        ("number", float("nan"), "a = nan, but a finite number"),
-        ("text", 3, "a = 3, but a text"),
-        ("texts", ["x", None], "a = .'x', None., but a list of texts"),
+        ("integer", True, "a = True, expected a whole number from 0 on"),
+        ("integer", 1.5, "a = 1.5, expected a whole number from 0 on"),
+        ("integer", -1, "a = -1, expected a whole number from 0 on"),
+        ("number", float("nan"), "a = nan, expected a finite number"),
+        ("text", 3, "a = 3, expected a text"),
+        ("texts", ["x", None], "a = .'x', None., expected a list of texts"),
     ],
 )
 def test_when_a_value_is_wrong_expect_value_and_expectation(get: str, value: Any, words: str) -> None:
     with pytest.raises(DatasetError, match=words):
         getattr(Record("row 3", {"a": value}), get)("a")
-    with pytest.raises(DatasetError, match="row 3 has no 'ab', but .* did you mean 'a'"):
+    with pytest.raises(DatasetError, match="row 3 has no 'ab', expected .* did you mean 'a'"):
         getattr(Record("row 3", {"a": value}), get)("ab")
 
 
@@ -75,7 +75,7 @@ def test_a_whole_number_in_a_double_counts_since_pandas_writes_gaps_so() -> None
         (pa.array([[1.0, 2.0], None]), 2, "no value in 1 places"),
         (pa.array(["1", "2"]), 1, "values of type string"),
         (pa.array([{"x": 1.0}, {"x": 2.0}]), 1, "values of type struct"),
-        (pa.array([1.0, 2.0]), 2, "2 values in 2 rows of column 'a', but 4"),
+        (pa.array([1.0, 2.0]), 2, "2 values in 2 rows of column 'a', expected 4"),
     ],
 )
 def test_when_a_column_is_no_vectors_expect_why(column: pa.Array, dim: int, words: str) -> None:
@@ -120,12 +120,12 @@ def test_when_json_is_none_expect_a_sentence(tmp_path: Any) -> None:
     path = tmp_path / "x.json"
     with pytest.raises(FileNotFoundError):
         read_json(path)
-    for text, words in (("{", "cannot be read as JSON"), ("[1]", "is a list, but a JSON object")):
+    for text, words in (("{", "cannot be read as JSON"), ("[1]", "is a list, expected a JSON object")):
         path.write_text(text)
         with pytest.raises(DatasetError, match=words):
             read_json(path)
     path.write_text(json.dumps({"a": 1}) + "\n\n" + "[]\n")
-    with pytest.raises(DatasetError, match="a list in line 2, but a JSON object"):
+    with pytest.raises(DatasetError, match="a list in line 2, expected a JSON object"):
         read_json_lines(path)
     # As Windows' editors write it.
     path.write_bytes(b"\xef\xbb\xbf" + b'{"a": 1}')

@@ -268,7 +268,7 @@ def test_when_a_shape_is_wrong_expect_the_feature_named(robot, tmp_path):
     ("old", "new", "match"),
     [
         ("tick_hz: 10.0", "tick_hz: 12.5", "tick_hz 12.5, but LeRobotDataset v3.0 keeps whole frames"),
-        ("height: 16, width: 24", "height: 16, width: 25", "images of 16x25, but the video needs an even"),
+        ("height: 16, width: 24", "height: 16, width: 25", "images of 16x25, expected an even"),
     ],
 )
 def test_when_the_embodiment_does_not_fit_the_format_expect_error(robot, tmp_path, old, new, match):

@@ -62,8 +62,8 @@ def test_names_and_limits_follow_the_order_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("tick_hz",), 0, "'tick_hz' is 0 Hz, but more than 0 Hz"),
-        (("tick_hz",), "ten", "'tick_hz' is 'ten'.*float was expected"),
+        (("tick_hz",), 0, "'tick_hz' is 0 Hz, expected more than 0 Hz"),
+        (("tick_hz",), "ten", "'tick_hz' is 'ten'.*expected float"),
         (("tick_hz",), float("nan"), "finite number"),
         (("tick_hz",), 10**400, "finite number"),
         (("format",), "hpt_ros/embodiment/9", "format is 'hpt_ros/embodiment/9'"),
@@ -85,7 +85,7 @@ def test_names_and_limits_follow_the_order_of_the_file() -> None:
         (("action", "horizon"), 1, "time of its observation, which is over when the chunk comes; raise it"),
         (("action", "limits", 0, "lower"), 3.0, "lower < upper"),
         (("action", "limits", 0, "velocity"), 0.0, "more than 0"),
-        (("observation_horizon",), True, "int was expected"),
+        (("observation_horizon",), True, "expected int"),
     ],
 )
 def test_when_a_field_is_wrong_expect_one_sentence_that_names_it(

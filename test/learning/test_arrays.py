@@ -203,7 +203,7 @@ def spoil(folder: Path, tmp_path: Path, change: str) -> Dataset:
     ("change", "message"),
     [
         ("nan", "not finite in column 'observation.pointcloud.cloud', row 7"),
-        ("short", "312 values in 15 rows of column 'observation.pointcloud.cloud'.*21 a row were expected"),
+        ("short", "312 values in 15 rows of column 'observation.pointcloud.cloud'.*expected 21 a row"),
         ("dropped", "lacks the column 'observation.pointcloud.cloud'"),
     ],
 )
@@ -222,7 +222,9 @@ def test_when_an_episode_has_two_tasks_expect_both(folder: Path, tmp_path: Path)
     place = table.schema.get_field_index("tasks")
     tasks = [["pull"], ["push", "wait"], ["pull"]]
     pq.write_table(table.set_column(place, "tasks", pa.array(tasks)), path)
-    with pytest.raises(DatasetError, match="episode 1 has the tasks 'push', 'wait', but one task an episode"):
+    with pytest.raises(
+        DatasetError, match="episode 1 has the tasks 'push', 'wait', expected one task an episode"
+    ):
         open_dataset(copy)
 
 
@@ -301,8 +303,8 @@ def test_the_dataset_says_what_its_actions_are(own_folder: Path, report: str | N
 @pytest.mark.parametrize(
     ("report", "match"),
     [
-        ('{"action_source": "dream"}', "has action_source = 'dream', but one of command, state, leader"),
-        ("[1]", "is a list, but a JSON object was expected"),
+        ('{"action_source": "dream"}', "has action_source = 'dream', expected one of command, state, leader"),
+        ("[1]", "is a list, expected a JSON object"),
         ("{", "cannot be read"),
     ],
 )

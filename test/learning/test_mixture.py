@@ -244,7 +244,7 @@ def test_quantiles_are_robust_to_outliers_and_keep_a_gripper_that_seldom_closes(
         (lambda d: d.update(max_episodes=0), "max_episodes"),
         (lambda d: d["datasets"].append({"path": "other", "name": "o"}), "different embodiments: action.horizon is 3"),
         (lambda d: d["datasets"].append({"path": "leader", "name": "l"}), "is 'leader', expected 'command' as in"),
-        (lambda d: d["datasets"].append("path"), "mapping was expected"),
+        (lambda d: d["datasets"].append("path"), "expected a mapping"),
     ],
 )  # fmt: skip
 def test_when_a_mixture_makes_no_sense_expect_one_sentence(tmp_path: Path, change: Any, message: str) -> None:

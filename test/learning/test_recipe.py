@@ -92,7 +92,7 @@ def test_overrides_change_single_keys() -> None:
         ("policy.stems.7.tokens=2", "no item of a list of 2"),
         ("lr.x=2", "'lr' is no mapping"),
         ("policy=[", "not valid YAML"),
-        ("warmup_iterations=1000000", "has warmup_iterations 1000000, expected fewer"),
+        ("warmup_iterations=1000000", "warmup_iterations 1000000, expected fewer"),
         ("batch_size=0", "'batch_size' is 0"),
     ],
 )

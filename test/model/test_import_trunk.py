@@ -134,7 +134,7 @@ def test_when_a_trunk_does_not_fit_its_configuration_expect_a_sentence_and_nothi
         (lambda p: (p / "model.pth").unlink(), r"holds none of trunk\.safetensors, trunk\.pth"),
         (
             lambda p: (p / "config.yaml").write_text("- a list"),
-            r"a YAML mapping of names to values was expected",
+            r"expected a YAML mapping of names to values",
         ),
         (
             lambda p: ((p / "config.yaml").unlink(), (p / "config.json").write_text("{")),

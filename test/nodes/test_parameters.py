@@ -123,7 +123,7 @@ def test_every_node_refuses_what_it_does_not_know(rig, tmp_path):
         (["--params-file", "/nowhere.yaml"], "/nowhere.yaml"),
         (["-p", "safety.velocty_scale:=0.5"], "did you mean 'safety.velocity_scale'"),
         (["-p", "safety.velocity_scale:=fast"], "safety.velocity_scale of /policy_node is 'fast'"),
-        (["-p", "safety.velocity_scale:=2"], "safety.velocity_scale of /policy_node is 2, but at most 1 was expected"),
+        (["-p", "safety.velocity_scale:=2"], "safety.velocity_scale of /policy_node is 2, expected at most 1"),
         (["-p", "deadman.topic:=bad name"], "the parameter deadman.topic, topic is 'bad name'"),
         (["-p", "outputs.joint_state:=a//b"], "the parameter outputs.joint_state, topic is 'a//b'"),
         (["-p", "task_result_service:=1two"], "the parameter task_result_service, topic is '1two'"),
@@ -240,7 +240,7 @@ def test_arrays_and_integers_are_set_at_run_time(rig):
     )
     assert "(double), but integer was expected" in services.put("safety.max_refused", 3.5)
     assert "did you mean 'queue.fade_s'" in services.put("queue.fade", 1.0)
-    assert "at most 2 s was expected" in services.put("queue.fade_s", 3)
+    assert "expected at most 2 s" in services.put("queue.fade_s", 3)
 
 
 def entities(node: PolicyNode) -> dict[str, list[str]]:

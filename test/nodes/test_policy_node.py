@@ -346,7 +346,7 @@ def test_when_parameter_is_out_of_range_expect_refused_and_the_old_kept(rig):
     node = rig.start(active=False)
     (above,) = node.set_parameters([Parameter("watchdog.timeout_s", value=0.0)])
     assert not above.successful
-    assert "more than 0 s was expected" in above.reason
+    assert "expected more than 0 s" in above.reason
     (choice,) = node.set_parameters([Parameter("policy", value="checkpiont")])
     assert "did you mean 'checkpoint'" in choice.reason
     assert node.get_parameter("watchdog.timeout_s").value == 0.2

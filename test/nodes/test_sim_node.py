@@ -240,6 +240,35 @@ def test_when_a_parameter_is_out_of_range_expect_an_error_that_names_it(name, va
         SimNode(context=composition.context, parameter_overrides=[Parameter(name, value=value)])
 
 
+def test_another_environment_is_hosted_with_scenes_that_differ():
+    overrides = {"environment": "switch_insertion_ur5e", "difficulty": "varied", "vary": ["distractors=3"]}
+    with Composition() as composition:
+        sim = SimNode(
+            context=composition.context,
+            parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()],
+        )
+        offered: list[Any] = [*sim.publishers, *sim.subscriptions]
+        topics = {item.topic_name for item in offered}
+        assert {f"/{topic}" for topic in sim.robot.topics} <= topics
+        assert sim.robot.name == "switch_insertion_ur5e"
+        sim.close()
+        sim.destroy_node()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("environment", "feed_cat", "the environment is 'feed_cat'"),
+        ("difficulty", "easy", "the difficulty is 'easy'"),
+        ("vary", ["gravity=0"], "the variation is 'gravity'"),
+        ("image_lost", 2.0, "image_lost of /sim_node"),
+    ],
+)
+def test_when_there_is_no_such_environment_or_variation_expect_the_sentence(name, value, sentence):
+    with Composition() as composition, pytest.raises(HptError, match=sentence):
+        SimNode(context=composition.context, parameter_overrides=[Parameter(name, value=value)])
+
+
 def test_when_the_simulator_has_been_closed_expect_the_services_to_say_so():
     with Composition() as composition:
         sim = composition.add(SimNode(context=composition.context))

@@ -77,5 +77,5 @@ def test_when_the_marker_topic_has_another_type_expect_error(robot, tmp_path):
     path = robot.write(
         tmp_path / "bag", [(EVENTS_TOPIC, 1, robot.string("x"))], types={EVENTS_TOPIC: "std_msgs/msg/String"}
     )
-    with Bag.open(path) as bag, pytest.raises(BagError, match="type std_msgs/msg/String, but hpt_msgs"):
+    with Bag.open(path) as bag, pytest.raises(BagError, match="type std_msgs/msg/String, expected hpt_msgs"):
         find_episodes(bag)

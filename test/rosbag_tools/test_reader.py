@@ -102,7 +102,7 @@ def test_when_a_file_is_no_bag_expect_one_sentence(tmp_path, suffix, content):
     with (
         pytest.raises(
             BagError,
-            match=r"x\.(mcap|db3)' (begins neither as MCAP, .*; it is no bag|is an empty file, and no bag)",
+            match=r"x\.(mcap|db3)' (begins neither as MCAP, .*; give a bag|is an empty file, and no bag)",
         ),
         Bag.open(path),
     ):
@@ -200,7 +200,7 @@ def test_when_a_log_time_is_impossible_expect_it_said(robot, tmp_path, storage):
     *usual, (topic, _, message) = robot.messages(1.0)
     bag = robot.write(tmp_path / "bag", [*usual, (topic, NEWEST_LOG_NS + 1, message)], storage=storage)
     with (
-        pytest.raises(BagError, match=rf"bag' has the log time {NEWEST_LOG_NS + 1} ns, but 0 to"),
+        pytest.raises(BagError, match=rf"bag' has the log time {NEWEST_LOG_NS + 1} ns, expected 0 to"),
         Bag.open(bag),
     ):
         pass
@@ -218,7 +218,7 @@ def test_require_names_what_is_wrong(robot, tmp_path):
             bag.require("/joint_state", "sensor_msgs/msg/JointState", "stream 'joints'")
         with pytest.raises(
             BagError,
-            match="with type sensor_msgs/msg/CompressedImage, but stream 'r' expects sensor_msgs/msg/Image",
+            match="of stream 'r' with type sensor_msgs/msg/CompressedImage, expected sensor_msgs/msg/Image",
         ):
             bag.require("/right", "sensor_msgs/msg/Image", "stream 'r'")
         assert bag.require("/right", "sensor_msgs/msg/CompressedImage", "stream 'r'").count == 5

@@ -35,10 +35,13 @@ def renamed(robot, change):
         (lambda topic: f"arm.a{topic}", "/arm.a/left"),
     ],
 )
-@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3", "ros1"])
 def test_topics_of_any_name_are_inspected_and_converted(robot, tmp_path, storage, change, name):
     messages, types = renamed(robot, change)
-    bag = robot.write(tmp_path / "bag", messages, types=types, storage=storage)
+    if storage == "ros1":
+        bag = robot.write_ros1(tmp_path / "bag.bag", messages, types=types)
+    else:
+        bag = robot.write(tmp_path / "bag", messages, types=types, storage=storage)
     text = robot.text
     for topic in ("/left", "/right", "/joint_states", "/command"):
         text = text.replace(f"topic: {topic}", f"topic: {usual_topic(change(topic))}")

@@ -177,8 +177,8 @@ def test_an_episode_of_several_row_groups_reads_as_one(senses, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("name", "change", "match"),
     [
-        ("near", lambda x: x.astype(np.float32), "'observation.depth.near'.*type float32, but uint16"),
-        ("near", lambda x: x[:, :5], r"'observation.depth.near'.*shape \(5, 16\), but \(12, 16\)"),
+        ("near", lambda x: x.astype(np.float32), "'observation.depth.near'.*type float32, expected uint16"),
+        ("near", lambda x: x[:, :5], r"'observation.depth.near'.*shape \(5, 16\), expected \(12, 16\)"),
         ("cloud", lambda x: x[:, :, :2], "'observation.pointcloud.cloud'.*shape"),
         ("wrench", lambda x: x[:, :3], "'observation.wrench'.*shape"),
     ],

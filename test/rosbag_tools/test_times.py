@@ -115,7 +115,7 @@ def test_when_an_offset_is_chosen_expect_stamps_to_be_moved_by_it(robot, tmp_pat
         ("left=", "NAME=stamp, NAME=arrival"),
         ("left=boot", "NAME=stamp, NAME=arrival"),
         ("lefd=arrival", "did you mean 'left'"),
-        ("action=-0.1", "one of left, right, joints was expected"),
+        ("action=-0.1", "expected one of left, right, joints"),
     ],
 )
 def test_when_a_chosen_time_means_nothing_expect_the_form(robot, tmp_path, text, said):

@@ -126,7 +126,7 @@ def check(robot, path, reason, tmp_path):
         assert topics["/left"].count == 20
         assert first_embodiment(bag)
         if reason:
-            with pytest.raises(BagError, match=r"the topic '/odd' cannot be read: "):
+            with pytest.raises(BagError, match=r"has the topic '/odd', which cannot be read: "):
                 list(bag.messages(["/odd"]))
             with pytest.raises(BagError, match=r"has the topic '/odd' of the test, but "):
                 bag.require("/odd", topics["/odd"].type, "the test")

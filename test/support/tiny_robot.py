@@ -187,7 +187,7 @@ class Robot:
                 writer.write(connections[topic], log_ns, self.store.serialize_cdr(message, topics[topic]))
         return path
 
-    def write_ros1(self, path, messages=None, *, compression="", chunk_bytes=20_000):
+    def write_ros1(self, path, messages=None, *, compression="", chunk_bytes=20_000, types=None):
         """Write the same as a rosbag1 file and return its path."""
         store = get_typestore(Stores.ROS1_NOETIC)
         store.register({bag_schema.EVENTS_TYPE: self.store.fielddefs[bag_schema.EVENTS_TYPE]})
@@ -209,7 +209,7 @@ class Robot:
         connections = {}
         with writer:
             for topic, log_ns, message in self.messages() if messages is None else messages:
-                type_ = self.topics[topic]
+                type_ = (types or self.topics)[topic]
                 if topic not in connections:
                     connections[topic] = writer.add_connection(topic, type_, typestore=store)
                 data = store.serialize_ros1(converted(message), type_)

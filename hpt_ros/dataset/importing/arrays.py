@@ -34,6 +34,7 @@ from hpt_ros.dataset.importing.source import (
     whole_fps,
 )
 from hpt_ros.embodiment.estimates import make_unique
+from hpt_ros.errors import Code
 
 # Prefixes of columns that say nothing in the name of a view.
 _PREFIXES = ("observations/images/", "observations/", "observation/", "obs/", "images/")
@@ -128,7 +129,9 @@ class ArraySource:
                 return name, opener()
             except DatasetError as error:
                 failed = failed or error
-        raise failed or DatasetError(f"{self.where} has no episode; give the folder or file of a dataset")
+        raise failed or DatasetError(
+            Code.EMPTY, self.where, problem="has no episode", remedy="give the folder or file of a dataset",
+        )  # fmt: skip
 
     def _names(self, columns: Sequence[str]) -> list[str]:
         return make_unique(
@@ -146,9 +149,9 @@ class ArraySource:
         for key in (*self._dims, *self._images.values(), *self.labels.values()):
             if key not in columns or len(columns[key].shape) < 1 or columns[key].shape[0] < rows.stop:
                 raise DatasetError(
-                    f"{name} has no {len(rows)} rows in {key!r}; leave it out with --skip-bad, or copy the "
-                    "dataset again"
-                )
+                    Code.WRONG_SHAPE, name, len(rows), problem=f"has no {{value}} rows in {key!r}",
+                    remedy="leave it out with --skip-bad, or copy the dataset again",
+                )  # fmt: skip
 
         def numbers(keys: Sequence[str]) -> NDArray[np.float64]:
             parts = [_numbers(name, key, columns[key], rows, self._dims.get(key, 1)) for key in keys]
@@ -179,11 +182,11 @@ def reading(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:160]
-        codec = "; images of JPEG XL want the extra umi (imagecodecs)" if "codec" in text else ""
+        codec = "install the extra umi (imagecodecs) for images of JPEG XL, " if "codec" in text else ""
         raise DatasetError(
-            f"{name} cannot be read ({type(error).__name__}: {text}){codec}; leave it out with --skip-bad, or copy the "
-            "dataset again"
-        ) from error
+            Code.UNREADABLE, name, cause=f"{type(error).__name__}: {text}",
+            remedy=f"{codec}leave it out with --skip-bad, or copy the dataset again",
+        ) from error  # fmt: skip
 
 
 def _length(name: str, columns: Mapping[str, Any], action: Sequence[str] | None) -> int:
@@ -192,9 +195,10 @@ def _length(name: str, columns: Mapping[str, Any], action: Sequence[str] | None)
     if key is None:
         numbers = ", ".join(key for key in columns if columns[key].dtype.kind in "fiu")[:800]
         raise DatasetError(
-            f"{name} has no column {' or '.join(action or usual)}; its columns are {numbers or 'none'}: name some with "
-            "--action"
-        )
+            Code.UNKNOWN, name, list(action or usual),
+            problem=f"has no column {' or '.join(action or usual)}; its columns are {numbers or 'none'}",
+            remedy="name some with --action",
+        )  # fmt: skip
     return int(columns[key].shape[0])
 
 
@@ -248,10 +252,9 @@ def _numbers(name: str, key: str, column: Any, rows: range, dim: int) -> NDArray
         found: NDArray[np.float64] = values.reshape(len(rows), -1).astype(np.float64)
     if found.shape[1] != dim:
         raise DatasetError(
-            f"{name} has {found.shape[1]} numbers a row in {key!r}, but {dim} were expected, as in the first "
-            "episode; leave "
-            "it out with --skip-bad"
-        )
+            Code.WRONG_SHAPE, name, found.shape[1], problem=f"has {{value}} numbers a row in {key!r}",
+            expected=f"{dim}, as in the first episode", remedy="leave it out with --skip-bad",
+        )  # fmt: skip
     return found
 
 
@@ -268,13 +271,15 @@ def _decode(name: str, view: str, size: tuple[int, int], column: Any, rows: rang
             block = np.rint(block * (255.0 if np.nanmax(block) <= 1.0 else 1.0))
             if not ((block >= 0) & (block <= 255)).all():
                 raise DatasetError(
-                    f"{name} has images of view {view!r} with values beyond 0 to 255; leave it out with --skip-bad"
-                )
+                    Code.OUT_OF_RANGE, name, view, problem="has images of view {value} with values beyond 0 to 255",
+                    remedy="leave it out with --skip-bad",
+                )  # fmt: skip
         if block.shape[1:3] != size:
             raise DatasetError(
-                f"{name} has images of view {view!r} of {block.shape[1]}x{block.shape[2]}, but {size[0]}x{size[1]} was "
-                "expected, as in the first episode; leave it out with --skip-bad"
-            )
+                Code.WRONG_SHAPE, name, block.shape[1:3],
+                problem=f"has images of view {view!r} of {block.shape[1]}x{block.shape[2]}",
+                expected=f"{size[0]}x{size[1]}, as in the first episode", remedy="leave it out with --skip-bad",
+            )  # fmt: skip
         yield from block.astype(np.uint8)
 
 
@@ -283,8 +288,9 @@ def _file(name: str, view: str, column: Any, row: int) -> bytes:
         data = _bytes(column[row])
     if data is None:
         raise DatasetError(
-            f"{name} has no JPEG or PNG image of view {view!r} in row {row}; leave it out with --skip-bad"
-        )
+            Code.UNREADABLE, name, view, problem=f"has no JPEG or PNG image of view {{value}} in row {row}",
+            remedy="leave it out with --skip-bad",
+        )  # fmt: skip
     return data
 
 

@@ -20,6 +20,7 @@ from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.importing.arrays import ArraySource, Opener, Stored, reading
 from hpt_ros.dataset.importing.source import ACTIONS, TEXTS
 from hpt_ros.dataset.recognise import ENDINGS_HDF5
+from hpt_ros.errors import Code
 from hpt_ros.extras import require_extra
 
 _DEPTH = 2  # groups above an episode's
@@ -53,9 +54,10 @@ def open_hdf5(
         ]
     if not openers:
         raise DatasetError(
-            f"{str(root)!r} has no group with {' or '.join(wanted)}, so no episode was found; name the columns of the "
-            "action, as they are called within an episode's group, with --action"
-        )
+            Code.EMPTY, repr(str(root)), wanted,
+            problem=f"has no group with {' or '.join(wanted)}, so no episode was found",
+            remedy="name the columns of the action, as they are called within an episode's group, with --action",
+        )  # fmt: skip
     return ArraySource(f"dataset {str(root)!r}", openers, fps, rate_hz, action, state)
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.importing.source import Image
 from hpt_ros.embodiment import ImageSpec, Stream
+from hpt_ros.errors import Code
 from hpt_ros.observation.image_files import image_file
 
 
@@ -34,7 +36,9 @@ def size_of_file(data: bytes, where: str) -> tuple[int, int]:
     """
     file = image_file(data)
     if file is None or not file.height or not file.width:
-        raise DatasetError(f"{where} has an image that cannot be read; copy the dataset again")
+        raise DatasetError(
+            Code.UNREADABLE, where, problem="has an image that cannot be read", remedy="copy the dataset again",
+        )  # fmt: skip
     return file.height, file.width
 
 
@@ -55,7 +59,6 @@ def decode_files(name: str, view: str, size: tuple[int, int], files: Iterable[by
                 decode_compressed_image(stream, SimpleNamespace(data=data, format="jpeg or png"))
             )
         except (DecodeError, InvalidSampleError) as error:
-            raise DatasetError(
-                error.code, f"{name}, view {view!r} in row {row},", error.value, problem=error.refusal.problem,
-                expected=error.expected, remedy="copy the dataset again, or leave the episode out with --skip-bad",
-            ) from error  # fmt: skip
+            remedy = "copy the dataset again, or leave the episode out with --skip-bad"
+            subject = f"{name}, view {view!r} in row {row},"
+            raise DatasetError.of(replace(error.refusal, subject=subject, remedy=remedy)) from error

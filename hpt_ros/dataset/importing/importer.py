@@ -27,7 +27,7 @@ from hpt_ros.dataset.layout import ACTION, STATE, stream_feature
 from hpt_ros.dataset.writer import DatasetWriter, check_place
 from hpt_ros.embodiment import FORMAT, Embodiment
 from hpt_ros.embodiment.estimates import SLOWEST, default_horizon, widen_range
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 
 MODEL = "a model of the data it was imported with; not for a robot: topics and limits are made up"
 
@@ -89,7 +89,10 @@ def import_dataset(
                 progress(number + 1)
         if not writer.episodes:
             first = next(iter(report.skipped.values()), "it has none")
-            raise DatasetError(f"none of the episodes of {source.where} can be imported; the first: {first}")
+            raise DatasetError(
+                Code.EMPTY, f"none of the episodes of {source.where}", first,
+                problem=f"can be imported; the first: {first}",
+            )  # fmt: skip
         report.episodes, report.rows = writer.episodes, writer.frames
         writer.finish(
             {
@@ -108,7 +111,9 @@ def _encoded(writer: DatasetWriter, robot: Embodiment, unread: Unread, task: str
     done: list[EpisodeData] = []
     episodes = unread.read()
     if not any(len(episode.action) for episode in episodes):
-        raise DatasetError(f"{unread.name} has no rows; fix the dataset, or leave it out with --skip-bad")
+        raise DatasetError(
+            Code.EMPTY, unread.name, problem="has no rows", remedy="fix the dataset, or leave it out with --skip-bad",
+        )  # fmt: skip
     try:
         for number, episode in enumerate(episodes):
             written = writer.episode(episode.task or task or robot.task, number)
@@ -138,9 +143,11 @@ def _ticks(robot: Embodiment, episode: SourceEpisode) -> Iterator[dict[str, NDAr
         if len(bad):
             row, column = bad[0]
             raise DatasetError(
-                f"{episode.name} has the {what} {vectors[row, column]} in row {row}, element {column}, but finite "
-                "values of single precision were expected; fix the dataset, or leave the episode out with --skip-bad"
-            )
+                Code.NOT_FINITE, episode.name, vectors[row, column],
+                problem=f"has the {what} {{value}} in row {row}, element {column}",
+                expected="finite values of single precision",
+                remedy="fix the dataset, or leave the episode out with --skip-bad",
+            )  # fmt: skip
     streams = {stream.name: stream for stream in (*robot.image_streams, *robot.streams_of("depth"))}
     videos = {name: episode.frames[name]() for name in streams}
     for row in range(len(episode.action)):
@@ -150,9 +157,10 @@ def _ticks(robot: Embodiment, episode: SourceEpisode) -> Iterator[dict[str, NDAr
             image = next(video, None)
             if image is None:
                 raise DatasetError(
-                    f"{episode.name} has {row} images of view {view!r} for {len(episode.action)} rows; it is cut "
-                    "short: copy the dataset again, or leave the episode out with --skip-bad"
-                )
+                    Code.DAMAGED, episode.name, row,
+                    problem=f"has {{value}} images of view {view!r} for {len(episode.action)} rows: it is cut short",
+                    remedy="copy the dataset again, or leave the episode out with --skip-bad",
+                )  # fmt: skip
             resized = resized_by_nearest if streams[view].modality == "depth" else resized_by_area
             values[stream_feature(streams[view].modality, view)] = resized(streams[view], image)
         yield values
@@ -167,10 +175,11 @@ def make_embodiment(
     """
     if not source.views and not source.depths and not source.state_names:
         raise DatasetError(
-            f"{source.where} has neither images nor a state that a policy could observe; name columns with "
-            "--state, of those "
-            f"that were left out: {', '.join(source.left_out)[:400] or 'none'}"
-        )
+            Code.MISSING, source.where, source.left_out,
+            problem="has neither images nor a state that a policy could observe",
+            remedy="name columns with --state, of those that were left out: "
+            f"{', '.join(source.left_out)[:400] or 'none'}",
+        )  # fmt: skip
     lower = np.full(len(source.action_names), np.inf)
     upper = -lower
     speed, pull = np.zeros(len(lower)), np.zeros(len(lower))
@@ -182,7 +191,9 @@ def make_embodiment(
         if len(rate) > 1:
             pull = np.maximum(pull, np.abs(np.diff(rate, axis=0) * source.fps).max(axis=0))
     if not np.isfinite(lower).all():
-        raise DatasetError(f"{source.where} has no episode with finite actions; fix the dataset")
+        raise DatasetError(
+            Code.EMPTY, source.where, problem="has no episode with finite actions", remedy="fix the dataset",
+        )  # fmt: skip
     lower, upper = widen_range(lower, upper)
     limits = [
         {
@@ -259,23 +270,30 @@ def _check_fit(source: Source, robot: Embodiment) -> None:
     where = f"embodiment {robot.name!r} does not fit {source.where}:"
     if abs(robot.tick_hz - source.fps) > 1e-6:
         raise DatasetError(
-            f"{where} its tick_hz is {robot.tick_hz:g}, the data has {source.fps:g}; correct it"
-        )
+            Code.MISMATCH, where, robot.tick_hz, problem=f"its tick_hz is {{value}}, the data has {source.fps:g}",
+            remedy="correct it",
+        )  # fmt: skip
     views = {"image": source.views, "depth": source.depths}
     for stream in robot.streams:
         if stream.modality in views and stream.name not in views[stream.modality]:
             raise DatasetError(
-                f"{where} it has the view {stream.name!r}, the data has "
-                f"{', '.join(views[stream.modality]) or 'none'}; name streams after the data's views"
-            )
+                Code.MISMATCH, where, stream.name,
+                problem="it has the view {value}, the data has "
+                f"{', '.join(views[stream.modality]) or 'none'}",
+                remedy="name streams after the data's views",
+            )  # fmt: skip
     for what, ours, theirs in (
         ("state", len(robot.state_names), len(source.state_names)),
         ("action", robot.action.dim, len(source.action_names)),
     ):
         if ours != theirs:
-            raise DatasetError(f"{where} its {what} has {ours} elements, the data has {theirs}; correct it")
+            raise DatasetError(
+                Code.MISMATCH, where, ours, problem=f"its {what} has {{value}} elements, the data has {theirs}",
+                remedy="correct it",
+            )  # fmt: skip
     others = sorted({stream.modality for stream in robot.streams} - {*views, "state", "language"})
     if others:
         raise DatasetError(
-            f"{where} it has streams of {', '.join(others)}, which are not imported; remove them from the file"
-        )
+            Code.UNSUPPORTED, where, others, problem=f"it has streams of {', '.join(others)}, which are not imported",
+            remedy="remove them from the file",
+        )  # fmt: skip

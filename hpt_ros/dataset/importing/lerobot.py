@@ -53,6 +53,7 @@ from hpt_ros.dataset.metadata import IMPORTED_VERSIONS, StoredFeature, path_insi
 from hpt_ros.dataset.recognise import unreadable
 from hpt_ros.dataset.tables import Record, integers, numbers, read_json_lines, read_parquet, read_rows
 from hpt_ros.embodiment.estimates import make_unique
+from hpt_ros.errors import Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,9 @@ class LeRobotSource:
         self.root = Path(root)
         self.where = f"dataset {str(self.root)!r}"
         if (self.root / EMBODIMENT).is_file():
-            raise DatasetError(f"{self.where} is one of this project already; train on it as it is")
+            raise DatasetError(
+                Code.CONFLICT, self.where, problem="is one of this project already", remedy="train on it as it is",
+            )  # fmt: skip
         self._opened: tuple[Path, pa.Table] | None = None
         self._known_tasks: dict[int, str] | None = None
         self._info = read_info(self.root, IMPORTED_VERSIONS)
@@ -168,10 +171,11 @@ class LeRobotSource:
             rows = rows.filter(pa.array(integers(rows, "episode_index", name) == location.index))
         if rows.num_rows != location.length:
             raise DatasetError(
-                f"{name} has {rows.num_rows} rows in {str(location.data.relative_to(self.root))!r}, but its "
-                "meta states "
-                f"{location.length}; copy the dataset again, or leave the episode out with --skip-bad"
-            )
+                Code.MISMATCH, name, rows.num_rows,
+                problem=f"has {{value}} rows in {str(location.data.relative_to(self.root))!r}, but its meta states "
+                f"{location.length}",
+                remedy="copy the dataset again, or leave the episode out with --skip-bad",
+            )  # fmt: skip
 
         def frames(start: int, stop: int) -> dict[str, Callable[[], Iterator[Image]]]:
             found: dict[str, Callable[[], Iterator[Image]]] = {}
@@ -214,7 +218,9 @@ class LeRobotSource:
         self, name: str, rows: pa.Table, key: str, view: str, start: int, stop: int
     ) -> Iterator[Image]:
         if key not in rows.column_names:
-            raise DatasetError(f"{name} has no column {key!r} of images; copy the dataset again")
+            raise DatasetError(
+                Code.MISSING, name, key, problem="has no column {value} of images", remedy="copy the dataset again",
+            )  # fmt: skip
         column = rows.column(key)
         entries = (self._bytes(column[row]) for row in range(start, stop))
         yield from decode_files(name, view, self.views[view], entries)
@@ -228,16 +234,16 @@ class LeRobotSource:
         path = content.get("path") if isinstance(content, dict) else content
         if not isinstance(path, str) or not path:
             raise DatasetError(
-                f"{self.where} has a row without an image; leave that episode out with --skip-bad"
-            )
+                Code.MISSING, self.where, problem="has a row without an image",
+                remedy="leave that episode out with --skip-bad",
+            )  # fmt: skip
         try:
             return path_inside(self.root, path).read_bytes()
         except (OSError, ValueError) as error:
             raise DatasetError(
-                f"{self.where} lacks the image {path!r} that a row names; copy it again, or leave that episode "
-                "out with "
-                "--skip-bad"
-            ) from error
+                Code.NOT_FOUND, self.where, path, problem="lacks the image {value} that a row names",
+                remedy="copy it again, or leave that episode out with --skip-bad",
+            ) from error  # fmt: skip
 
     def _locations(self) -> Iterator[tuple[str, Callable[[], _Location]]]:
         """Yield name and place of each episode; what is wrong with a row is told when the place is asked for."""
@@ -319,7 +325,7 @@ def decode_span(
                     continue
                 wanted_s = start_s + found / fps
                 if abs(at_s - wanted_s) > 0.5 / fps:
-                    raise DatasetError(_mistimed(path, stream.average_rate, at_s, wanted_s, found, fps))
+                    raise _mistimed(path, stream.average_rate, at_s, wanted_s, found, fps)
                 if codes is None:
                     yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
                 else:
@@ -331,20 +337,20 @@ def decode_span(
         raise unreadable(path, "decoded", error) from error
 
 
-def _mistimed(path: Path, rate: Any, at_s: float, wanted_s: float, found: int, fps: float) -> str:
-    """Say how the times of a video and of the rows differ: by their rate, their beginning, or a gap."""
+def _mistimed(path: Path, rate: Any, at_s: float, wanted_s: float, found: int, fps: float) -> DatasetError:
+    """Return how the times of a video and of the rows differ: by their rate, their beginning, or a gap."""
     rate_hz = float(rate or 0.0)
     if abs(rate_hz / fps - 1.0) > 0.01:
-        return (
-            f"video {str(path)!r} has {rate_hz:g} images a second, but {INFO} states {fps:g} rows; write it "
-            "with one image "
-            "a row, or leave the episode out with --skip-bad"
-        )
+        return DatasetError(
+            Code.MISMATCH, f"video {str(path)!r}", rate_hz,
+            problem=f"has {{value}} images a second, but {INFO} states {fps:g} rows",
+            remedy="write it with one image a row, or leave the episode out with --skip-bad",
+        )  # fmt: skip
     what = (
         f"begins at {at_s:.4f} s" if not found else f"has no image between {wanted_s:.4f} s and {at_s:.4f} s"
     )
-    return (
-        f"video {str(path)!r} {what}, but the image of a row was expected at {wanted_s:.4f} s; write it with "
-        "one image a "
-        "row from 0 s on, or leave the episode out with --skip-bad"
-    )
+    return DatasetError(
+        Code.MISMATCH, f"video {str(path)!r}", at_s,
+        problem=f"{what}, but the image of a row was expected at {wanted_s:.4f} s",
+        remedy="write it with one image a row from 0 s on, or leave the episode out with --skip-bad",
+    )  # fmt: skip

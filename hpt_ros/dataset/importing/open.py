@@ -14,6 +14,7 @@ from hpt_ros.dataset.importing.rlds import RldsSource
 from hpt_ros.dataset.importing.source import Source
 from hpt_ros.dataset.importing.zarr_store import open_zarr
 from hpt_ros.dataset.recognise import HDF5, LEROBOT, TFRECORD, ZARR, Kind, find_below, recognise
+from hpt_ros.errors import Code
 
 Open = Callable[[Path, float | None, Sequence[str] | None, Sequence[str] | None], Source]
 SOURCES: Mapping[Kind, Open] = {
@@ -42,25 +43,29 @@ def open_source(
     """
     root = Path(path)
     if not root.exists():
-        raise DatasetError(f"the dataset {str(root)!r} does not exist; give its folder")
+        raise DatasetError(Code.NOT_FOUND, f"the dataset {str(root)!r}", remedy="give its folder")
     kind = recognise(root)
     if kind is not None and kind in SOURCES:
         return SOURCES[kind](root, fps, action, state)
     if kind is not None:
-        raise DatasetError(f"{str(root)!r} is {kind.name}, which is not imported; {kind.remedy}")
+        raise DatasetError(
+            Code.UNSUPPORTED, repr(str(root)), kind.name, problem=f"is {kind.name}, which is not imported",
+            remedy=kind.remedy,
+        )  # fmt: skip
     below = find_below(root) if root.is_dir() else []
     if below:
         kind = recognise(below[0])
         assert kind is not None  # find_below says so
         if kind not in SOURCES:
             raise DatasetError(
-                f"{str(root)!r} is no dataset, and {str(below[0])!r} in it is {kind.name}; {kind.remedy}"
-            )
+                Code.UNREADABLE, repr(str(root)), kind.name,
+                problem=f"is no dataset, and {str(below[0])!r} in it is {kind.name}", remedy=kind.remedy,
+            )  # fmt: skip
         raise DatasetError(
-            f"{str(root)!r} is no dataset, but {len(below)} lie below it; give one of them, as "
-            f"{str(below[0])!r}, which is "
-            f"{kind.name}"
-        )
+            Code.UNREADABLE, repr(str(root)), len(below), problem="is no dataset, but {value} lie below it",
+            remedy=f"give one of them, as {str(below[0])!r}, which is {kind.name}",
+        )  # fmt: skip
     raise DatasetError(
-        f"{str(root)!r} is none of {', '.join(known.name for known in SOURCES)}; give the folder of one"
-    )
+        Code.UNREADABLE, repr(str(root)), problem=f"is none of {', '.join(known.name for known in SOURCES)}",
+        remedy="give the folder of one",
+    )  # fmt: skip

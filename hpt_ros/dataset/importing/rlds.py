@@ -36,6 +36,7 @@ from hpt_ros.dataset.importing.source import (
     whole_fps,
 )
 from hpt_ros.embodiment.estimates import make_unique
+from hpt_ros.errors import Code
 from hpt_ros.extras import require_extra
 
 STEPS = "steps/"
@@ -117,9 +118,9 @@ class RldsSource:
         for key in self._images.values():
             if not _are_images(columns.get(key), length):
                 raise DatasetError(
-                    f"{name} has no {length} images in {key!r}; copy the dataset again, or leave the episode out with "
-                    "--skip-bad"
-                )
+                    Code.MISSING, name, length, problem=f"has no {{value}} images in {key!r}",
+                    remedy="copy the dataset again, or leave the episode out with --skip-bad",
+                )  # fmt: skip
 
         def frames(start: int, stop: int) -> dict[str, Frames]:
             return {
@@ -161,8 +162,9 @@ class RldsSource:
                 continue
             return name, columns
         raise failed or DatasetError(
-            f"{self.where} has no episode in its {len(self._files)} files; copy it again"
-        )
+            Code.EMPTY, self.where, len(self._files), problem="has no episode in its {value} files",
+            remedy="copy it again",
+        )  # fmt: skip
 
     def _raw(self) -> Iterator[tuple[str, Callable[[], Columns]]]:
         """Yield the name of each record and what reads it; a damaged one as what raises its error."""
@@ -192,9 +194,9 @@ def find_records(root: Path) -> list[Path]:
     files = sorted(path for path in root.glob("*.tfrecord*") if path.is_file())
     if not files:
         raise DatasetError(
-            f"{str(root)!r} holds no *.tfrecord files; give the folder of one version of an RLDS dataset, e.g. "
-            "bridge/0.1.0"
-        )
+            Code.EMPTY, repr(str(root)), problem="holds no *.tfrecord files",
+            remedy="give the folder of one version of an RLDS dataset, e.g. bridge/0.1.0",
+        )  # fmt: skip
     return files
 
 
@@ -210,23 +212,31 @@ def read_records(path: Path) -> Iterator[bytes]:
         value = int(crc32c.value(data))
         if ((value >> 15 | value << 17) + _MASK_DELTA) & 0xFFFFFFFF != wanted:
             raise DatasetError(
-                f"file {str(path)!r} has a wrong checksum at byte {at}; it is damaged: copy it again"
-            )
+                Code.DAMAGED, f"file {str(path)!r}", at, problem="has a wrong checksum at byte {value}",
+                remedy="it is damaged: copy it again",
+            )  # fmt: skip
 
     with _opened(path) as file:
         while header := _read(path, file, 12):
             at = file.tell() - len(header)
             if len(header) < 12:
-                raise DatasetError(f"file {str(path)!r} is cut short at byte {at}; copy it again")
+                raise DatasetError(
+                    Code.DAMAGED, f"file {str(path)!r}", at, problem="is cut short at byte {value}",
+                    remedy="copy it again",
+                )  # fmt: skip
             check(header[:8], struct.unpack("<I", header[8:])[0], at)
             (length,) = struct.unpack("<Q", header[:8])
             if length > _MOST_BYTES:
                 raise DatasetError(
-                    f"file {str(path)!r} has a record of {length} bytes; it is no RLDS episode"
-                )
+                    Code.OUT_OF_RANGE, f"file {str(path)!r}", length,
+                    problem="has a record of {value} bytes, which is no RLDS episode", remedy="give an RLDS dataset",
+                )  # fmt: skip
             data, end = _read(path, file, length), _read(path, file, 4)
             if len(data) < length or len(end) < 4:
-                raise DatasetError(f"file {str(path)!r} is cut short at byte {at}; copy it again")
+                raise DatasetError(
+                    Code.DAMAGED, f"file {str(path)!r}", at, problem="is cut short at byte {value}",
+                    remedy="copy it again",
+                )  # fmt: skip
             check(data, struct.unpack("<I", end)[0], at)
             yield data
 
@@ -242,7 +252,9 @@ def _read(path: Path, file: IO[bytes], count: int) -> bytes:
     try:
         return file.read(count)
     except (EOFError, OSError, zlib.error) as error:
-        raise DatasetError(f"file {str(path)!r} cannot be read ({error}); copy it again") from error
+        raise DatasetError(
+            Code.UNREADABLE, f"file {str(path)!r}", cause=error, remedy="copy it again",
+        ) from error  # fmt: skip
 
 
 def _example_class() -> Any:
@@ -300,7 +312,9 @@ def _columns(example: Any, data: bytes, name: str) -> Columns:
     try:
         message.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError; which class it is depends on its backend
-        raise DatasetError(f"{name} is no tf.train.Example ({error}); give an RLDS dataset") from error
+        raise DatasetError(
+            Code.UNREADABLE, name, problem="is no tf.train.Example", cause=error, remedy="give an RLDS dataset",
+        ) from error  # fmt: skip
     found: dict[str, Any] = {}
     for key, feature in message.features.feature.items():
         kind = feature.WhichOneof("kind")
@@ -314,7 +328,10 @@ def _columns(example: Any, data: bytes, name: str) -> Columns:
 def _length(name: str, columns: Columns) -> int:
     steps = columns.get(_FIRST)
     if steps is None or not len(steps):
-        raise DatasetError(f"{name} has no {_FIRST!r}, which every RLDS episode has; give an RLDS dataset")
+        raise DatasetError(
+            Code.MISSING, name, _FIRST, problem="has no {value}, which every RLDS episode has",
+            remedy="give an RLDS dataset",
+        )  # fmt: skip
     return len(steps)
 
 
@@ -324,15 +341,17 @@ def _matrix(name: str, columns: Columns, keys: Sequence[str], length: int, dim: 
         values = columns.get(STEPS + key)
         if not isinstance(values, np.ndarray) or len(values) % length:
             raise DatasetError(
-                f"{name} has no numbers in {key!r} for its {length} steps; copy the dataset again"
-            )
+                Code.WRONG_SHAPE, name, key, problem=f"has no numbers in {{value}} for its {length} steps",
+                remedy="copy the dataset again",
+            )  # fmt: skip
         parts.append(values.reshape(length, -1).astype(np.float32))
     joined = np.concatenate(parts, axis=1) if parts else np.zeros((length, 0), np.float32)
     if joined.shape[1] != dim:
         raise DatasetError(
-            f"{name} has {joined.shape[1]} numbers a step in {', '.join(keys)}, but the first episode has {dim}; it is "
-            "of another dataset"
-        )
+            Code.WRONG_SHAPE, name, joined.shape[1],
+            problem=f"has {{value}} numbers a step in {', '.join(keys)}, but the first episode has {dim}",
+            remedy="it is of another dataset: leave it out",
+        )  # fmt: skip
     return joined
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.errors import did_you_mean
+from hpt_ros.errors import Code, did_you_mean
 
 Image = NDArray[Any]  # uint8 RGB (height, width, 3); of a depth view uint16 (height, width), mm
 Frames = Callable[[], Iterator[Image]]
@@ -172,16 +172,17 @@ def choose_columns(
             return list(found or ())
         names = " or ".join(" + ".join(columns) for columns in usual)
         raise DatasetError(
-            f"{where} has no {what} column called {names}; its columns of numbers are {_listed(vectors)}: name "
-            "some with "
-            f"--{what}"
-        )
+            Code.UNKNOWN, where, list(usual),
+            problem=f"has no {what} column called {names}; its columns of numbers are {_listed(vectors)}",
+            remedy=f"name some with --{what}",
+        )  # fmt: skip
     for name in wanted:
         if name not in vectors:
             raise DatasetError(
-                f"{where} has no numbers in {name!r} for the {what}; its columns of numbers are {_listed(vectors)}"
-                f"{did_you_mean(name, vectors) or f'; name some of them with --{what}'}"
-            )
+                Code.UNKNOWN, where, name,
+                problem=f"has no numbers in {{value}} for the {what}; its columns of numbers are {_listed(vectors)}",
+                remedy=did_you_mean(name, vectors).removeprefix("; ") or f"name some of them with --{what}",
+            )  # fmt: skip
     return list(wanted)
 
 
@@ -202,11 +203,14 @@ def whole_fps(stated: float | None, given: float | None, states: str) -> tuple[f
     """
     if given is not None:
         if not 1.0 <= given <= 1000.0:
-            raise DatasetError(f"--fps is {given:g}, but 1 to 1000 rows a second were expected; correct it")
+            raise DatasetError(Code.OUT_OF_RANGE, "--fps", given, expected="1 to 1000 rows a second")
         differs = stated is not None and abs(stated - given) > 1e-6
         return given, [f"--fps {given:g} was taken, {states} {stated:g}"] if differs else []
     if stated is None:
-        raise DatasetError("the dataset does not state how many rows a second it has; add --fps HZ")
+        raise DatasetError(
+            Code.MISSING, "the dataset", problem="does not state how many rows a second it has",
+            remedy="add --fps HZ",
+        )  # fmt: skip
     if round(stated) >= 1 and 1e-9 < abs(stated / round(stated) - 1.0) <= FPS_TOLERANCE:
         return float(round(stated)), [f"{round(stated)} Hz was taken, {states} {stated:g}"]
     return stated, []

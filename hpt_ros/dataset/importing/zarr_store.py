@@ -19,6 +19,7 @@ import numpy as np
 
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.importing.arrays import ArraySource, Opener, Stored, reading
+from hpt_ros.errors import Code
 from hpt_ros.extras import require_extra
 
 
@@ -41,14 +42,18 @@ def open_zarr(
         ends = next((group[key] for key in ("meta/episode_ends", "episode_ends") if key in group), None)
         if ends is None:
             raise DatasetError(
-                f"{where} has no meta/episode_ends, which states where each episode ends; give a replay buffer of "
-                "diffusion policy's layout"
-            )
+                Code.MISSING, where, "meta/episode_ends",
+                problem="has no meta/episode_ends, which states where each episode ends",
+                remedy="give a replay buffer of diffusion policy's layout",
+            )  # fmt: skip
         columns = {str(name): item for name, item in data.arrays() if item.shape}
         stops = np.asarray(ends[:])
         tasks = list(group.attrs.get("tasks", ()))
     if stops.ndim != 1 or stops.dtype.kind not in "iu" or (np.diff(stops, prepend=0) <= 0).any():
-        raise DatasetError(f"{where} has meta/episode_ends that do not rise from row to row; copy it again")
+        raise DatasetError(
+            Code.DAMAGED, where, problem="has meta/episode_ends that do not rise from row to row",
+            remedy="copy it again",
+        )  # fmt: skip
     openers: list[Opener] = []
     for number, (start, stop) in enumerate(itertools.pairwise([0, *stops.tolist()])):
         task = str(tasks[number]) if len(tasks) == len(stops) else ""

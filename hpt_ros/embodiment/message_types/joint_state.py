@@ -76,8 +76,9 @@ def observe(stream: Stream, message: Any) -> NDArray[np.float64]:
     vector has cosine and sine, so that it is the same whether a driver reports it from -pi to pi or over many turns.
 
     Raises:
-        DecodeError: a joint is missing, or a field is not filled for every joint.
-        InvalidSampleError: a value is not finite, or the message is empty, as some drivers' first is.
+        DecodeError: a joint is missing, or a field is empty.
+        InvalidSampleError: a value is not finite, a field has not one for every joint, or the message is empty, as
+            some drivers' first is.
     """
     where = place(stream)
     if empty(message):
@@ -161,7 +162,9 @@ def _vector(stream: Stream, parts: list[NDArray[np.float64]]) -> NDArray[np.floa
 def _field(message: Any, part: str, names: tuple[str, ...], where: str) -> NDArray[np.float64]:
     values = np.asarray(getattr(message, part), dtype=np.float64)
     if values.shape != (len(names),):
-        raise DecodeError(
+        # A field that the driver does not fill stays empty; one of another length is one message's fault.
+        error = InvalidSampleError if values.size else DecodeError
+        raise error(
             Code.WRONG_SHAPE, where, values.size,
             problem=f"has {{value}} values of {part!r} for {len(names)} joints", expected="one for each",
             remedy=f"take {part!r} out of the stream's fields or let the driver fill it",

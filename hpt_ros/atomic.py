@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Files and folders that are at their place whole or not at all.
+
+They are made in a hidden folder beside their place (``.NAME.writing-*``), since a rename within one file system is
+atomic, and are on the disk before they get their name: a power cut leaves the old or the new one, never an empty file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hpt_ros.errors import Code, HptError
+
+
+def make_beside(place: Path, doing: str = "writing") -> Path:
+    """Make a hidden folder beside a place, whose own folder is made if need be; raises OSError."""
+    place = place.absolute()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f".{place.name}.{doing}-", dir=place.parent))
+
+
+@contextmanager
+def replaced(place: Path) -> Iterator[Path]:
+    """Give the path of a file or a folder to make, which takes its place when the block ends well.
+
+    Raises:
+        OSError: the disk refuses; what was there stays.
+    """
+    beside = make_beside(place)
+    try:
+        work = beside / place.name
+        yield work
+        for part in _parts(work):  # libraries make theirs private
+            part.chmod(0o755 if part.is_dir() else 0o644)
+        flush(work)
+        move(work, place)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def new_folder(place: Path, error: type[HptError]) -> Iterator[Path]:
+    """Give an empty folder to write to, which takes its place when the block ends well.
+
+    Raises:
+        error: `place` is there already and not an empty folder, or the disk refuses; nothing is left behind.
+    """
+    if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+        raise error(
+            Code.EXISTS, repr(str(place)), problem="exists already, so it is not replaced",
+            remedy="name another folder",
+        )  # fmt: skip
+    try:
+        with replaced(place) as work:
+            work.mkdir()
+            yield work
+    except OSError as problem:
+        raise error(
+            Code.UNWRITABLE, repr(str(place)), remedy="name another folder, or make room", cause=problem
+        ) from problem
+
+
+def flush(made: Path) -> None:
+    """Force a file, or a folder with all that is below, to the disk."""
+    for part in _parts(made):
+        descriptor = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _parts(made: Path) -> list[Path]:
+    return [*made.rglob("*"), made] if made.is_dir() else [made]
+
+
+def move(made: Path, place: Path) -> None:
+    """Give what was made its name; a folder that has it already is moved aside first and deleted last."""
+    if not (made.is_dir() and os.path.lexists(place)):
+        made.replace(place)
+        return
+    aside = make_beside(place, "old")
+    place.rename(aside / place.name)
+    try:
+        made.rename(place)
+    except OSError:
+        (aside / place.name).rename(place)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
