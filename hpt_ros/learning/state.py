@@ -74,21 +74,28 @@ def save_state(
         }
     try:
         with replaced(out / FILE) as work:
-            torch.save(state, work)
+            _write(state, work)
         for folder in out.glob(f"{SHARDS}*"):
             if folder.name != state.get("shards"):
                 shutil.rmtree(folder, ignore_errors=True)
-    except (OSError, RuntimeError) as error:
-        # torch's writer complains of its own when it is closed after the disk had refused.
-        cause = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(cause, OSError):
-            raise
+    except OSError as error:
         raise StateError(
             Code.UNWRITABLE,
             f"the file {str(out / FILE)!r}",
-            cause=cause,
+            cause=error,
             remedy="make room and resume the run",
         ) from error
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    """Write the state; raises OSError where torch's writer hides it behind a complaint of its own."""
+    try:
+        with path.open("wb") as file:  # torch's own files do not say why they cannot be written
+            torch.save(state, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def load_state(
