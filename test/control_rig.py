@@ -8,6 +8,7 @@ import numpy as np
 from support.arm import COBOT, Arm, ArmModel
 
 from hpt_ros.control import Command, ControlConfig, Controller, Kinematics, Limits, State, StreamRate
+from hpt_ros.errors import Refusal
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -106,17 +107,23 @@ class Rig:
         while not self.controller.at_rest:
             self.tick()
 
-    def chunk(self, slope: float = 0.2, horizon: int = 16, age_ms: int = 20) -> str:
+    def chunk(self, slope: float = 0.2, horizon: int = 16, age_ms: int = 20) -> Refusal | None:
         rows = self.pose + slope * DT_S * np.arange(horizon)[:, None]
         return self.controller.chunk(self.now - age_ms * MS, DT_S, rows, self.now)
 
     def run(self, slope: float = 0.2) -> Rig:
         self.controller.activate()
         self.tick(10)
-        assert self.chunk(slope) == ""
-        self.tick()
-        assert self.state() is State.RUNNING, self.controller.session.waiting_for
+        assert self.chunk(slope) is None
+        self.start()
         return self
+
+    def start(self) -> None:
+        """Until motion begins, for which the robot's controller may have to come to where it does."""
+        self.tick()
+        while self.state() is State.WAITING and not self.controller.at_rest:
+            self.tick()
+        assert self.state() is State.RUNNING, self.controller.session.waiting_for
 
     def check_limits(self) -> None:
         """All that was told keeps the limits over the times at which it was told, silences included.

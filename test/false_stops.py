@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import time
@@ -34,6 +33,7 @@ from support.stream import START_NS, Delays, Plan, Stream, shipped_controller
 from support.timer_traces import TRACES, calls_ns, lateness_ns
 
 from hpt_ros.control import Limits, State
+from hpt_ros.errors import Refusal
 from hpt_ros.sim.controllers import JAZZY
 
 HEADS = ("healthy robot", "minutes", "stops per hour", "given up by its controller, per hour", "why")
@@ -61,9 +61,9 @@ def replayed(trace: str, hours: float, seed: int = 0) -> Stream:
     ).run(3600.0 * hours)
 
 
-def summary(reasons: list[str]) -> str:
+def summary(reasons: list[Refusal | None]) -> str:
     """The three most frequent reasons, without their figures."""
-    plain = [re.sub(r"\d+\.\d+ s old, .*", "stale", reason.replace("|", "/"))[:60] for reason in reasons]
+    plain = [f"{reason.subject} {reason.code.value}" for reason in reasons if reason is not None]
     return "; ".join(f"{count} x {reason}" for reason, count in Counter(plain).most_common(3)) or "none"
 
 
@@ -98,7 +98,7 @@ def beside(busy: int, *, first: bool) -> Iterator[None]:
 
 def live_row(minutes: float, busy: int, *, first: bool) -> str:
     """The line of the real node over the middleware."""
-    reasons: list[str] = []
+    reasons: list[Refusal | None] = []
     with beside(busy, first=first), policy_rig() as rig:
         rig.policy = Swing()
         node = rig.start()

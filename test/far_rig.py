@@ -43,7 +43,7 @@ def report(rig: Rig) -> dict[str, Any]:
         "only_braked_after_chunk": all((now <= then + 1e-9).all() for then, now in itertools.pairwise(after)),
         "commands_after_chunk": sum(bool(velocity.any()) for velocity in after),
         "state": rig.node.state.name,
-        "latched": runtime.controller.latched,
+        "latched": str(runtime.controller.latched or ""),
         "now_ns": rig.node.now_ns,
         "moving": bool(sent and np.abs(sent[-1].velocity).max() > 0.0 and rig.node.state.name != "FAULT"),
         "commands": len(sent),

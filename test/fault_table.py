@@ -23,8 +23,10 @@ import numpy as np
 import process_faults
 from cable import Cable, CableError
 from far_sides import Side
-from policy_rig import COMMANDS, NS, PERIOD_S, ROBOT, Rig, nan_checkpoint, policy_rig, wait_for
+from policy_rig import COMMANDS, HOME, NS, PERIOD_S, ROBOT, Rig, nan_checkpoint, policy_rig, wait_for
 from rclpy.node import Node
+from rclpy.parameter import Parameter
+from second_publishers import SecondStates, SimulatedClock
 from support.document import rewrite, table
 from support.domain import own_domain
 from support.told import Sent, peaks
@@ -36,6 +38,7 @@ HEADS = (
     "fault, while moving", "brakes after, s", "still after, s", "commands until then",
     "most of a limit used: position / velocity / acceleration", "why it stands (latched until cleared)",
 )  # fmt: skip
+TWICE = [*ROBOT.action.names[:-1], ROBOT.action.names[0]]
 # Where a failing policy is to be noticed at once, it is asked at every tick.
 EAGER: dict[str, Any] = {"queue__request_fraction": 1.0, "safety__max_refused": 3}
 
@@ -90,11 +93,20 @@ def _controller_ends(rig: Rig) -> None:
     rig.robot.destroy_subscription(rig.robot.controller)
 
 
+def _second_states(rig: Rig) -> None:
+    rig.composition.add(SecondStates(rig.composition.context, HOME + 1.0))
+
+
 FAULTS = (
     Fault("a camera dies", _set("robot", camera_on=False)),
     Fault("a camera repeats its picture", _set("robot", same_picture=True)),
     Fault("joint states stop", _set("robot", joints_on=False)),
     Fault("joint states are NaN", _set("robot", spoil=True)),
+    Fault(
+        "a joint is twice in every joint state",
+        _set("robot", names=[*ROBOT.action.names[:-1], ROBOT.action.names[0]]),
+    ),
+    Fault("a second node publishes other joint states", _second_states),
     Fault("pictures of an unknown encoding", _set("robot", encoding="8UC9")),
     Fault("the robot's clock jumps back 30 s", _set("robot", clock_off_s=-30.0)),
     Fault("the robot's clock jumps ahead 30 s", _set("robot", clock_off_s=30.0)),
@@ -146,7 +158,7 @@ def row(fault: Fault) -> str:
         sent = list(rig.robot.commands)
         rig.check_limits(sent)
         assert node.runtime is not None
-        reason = node.runtime.controller.latched
+        reason = str(node.runtime.controller.latched)
         rig.policy.released.set()
     return line(fault.name, sent, injected_ns, reason)
 
@@ -167,6 +179,21 @@ def slow_subscriber() -> str:
     return f"| a subscriber of the commands is slow | - | - | {len(sent)} | {used(sent)} | {words} |"
 
 
+def two_clocks() -> str:
+    """The line of two nodes that publish simulated time, between which no command's due time says how long it took."""
+    with policy_rig() as rig:
+        rig.robot.set_parameters([Parameter("use_sim_time", value=True)])
+        rig.composition.add(SimulatedClock(rig.composition.context))
+        node = rig.start(use_sim_time=True)
+        rig.until_moving()
+        rig.composition.add(SimulatedClock(rig.composition.context, "bag_replay"))
+        rig.until(State.FAULT)
+        wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
+        assert node.runtime is not None
+        reason = str(node.runtime.controller.latched)
+    return f"| two nodes publish /clock | - | - | - | - | {_short(reason)} |"
+
+
 def nan_weights() -> str:
     """The line of a checkpoint whose weights are NaN: there is no motion that could be stopped."""
     with policy_rig() as rig, TemporaryDirectory() as folder:
@@ -174,7 +201,7 @@ def nan_weights() -> str:
         rig.until(State.FAULT)
         assert rig.robot.commands == []
         assert node.runtime is not None
-        reason = node.runtime.controller.latched
+        reason = str(node.runtime.controller.latched)
     return f"| weights are NaN | - | - | 0 | nothing is sent | {_short(reason)} |"
 
 
@@ -206,7 +233,7 @@ def _short(reason: str) -> str:
 def rows() -> Iterator[str]:
     """All lines, one fault after the other."""
     yield from map(row, FAULTS)
-    for special in (cut_link, nan_weights, slow_subscriber, *process_faults.rows(used)):
+    for special in (cut_link, two_clocks, nan_weights, slow_subscriber, *process_faults.rows(used)):
         yield special()
 
 

@@ -100,7 +100,5 @@ def _size(text: str) -> tuple[int, int]:
 
     height, cross, width = text.partition("x")
     if not (cross and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise HptError(
-            Code.INVALID, "--size", text, problem="is {value}, but HEIGHTxWIDTH was expected, e.g. 224x224"
-        )
+        raise HptError(Code.INVALID, "--size", text, expected="HEIGHTxWIDTH, e.g. 224x224")
     return int(height), int(width)

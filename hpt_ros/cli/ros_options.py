@@ -91,7 +91,7 @@ def _setting(text: str) -> str:
         remedy = f"write --param {wrong[1]}:={wrong[3]}" if wrong else "correct it"
         raise HptError(
             Code.INVALID, "--param", text,
-            problem="is {value}, but NAME:=VALUE was expected, e.g. safety.velocity_scale:=0.1", remedy=remedy,
+            expected="NAME:=VALUE, e.g. safety.velocity_scale:=0.1", remedy=remedy,
         )  # fmt: skip
     return text
 
@@ -101,7 +101,7 @@ def _rule(text: str) -> str:
     if not (assigned and old.strip() and new.strip()):
         raise HptError(
             Code.INVALID, "--remap", text,
-            problem="is {value}, but FROM:=TO was expected, e.g. /joint_states:=/left/joint_states",
+            expected="FROM:=TO, e.g. /joint_states:=/left/joint_states",
         )  # fmt: skip
     return text
 

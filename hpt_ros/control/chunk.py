@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.errors import Code, HptError
+from hpt_ros.control.refusals import Why
+from hpt_ros.errors import Code, HptError, Refusal
 
 Vector = NDArray[np.float64]
 
@@ -20,12 +21,15 @@ class ChunkError(HptError):
     """A chunk that must not be executed: wrong size or not finite."""
 
 
-def shape_refusal(values: Vector, dim: int) -> str:
-    """Why values are no chunk for `dim` commanded dimensions, a sentence; empty if they are."""
+def shape_refusal(values: Vector, dim: int) -> Refusal | None:
+    """Return why values are no chunk for `dim` commanded dimensions; None if they are."""
     shape = np.shape(values)
     if len(shape) == 2 and shape[0] > 0 and shape[1] == dim:
-        return ""
-    return f"a chunk has the shape {shape}, but (horizon, {dim}) was expected; check the policy"
+        return None
+    return Refusal(
+        Why.WRONG_SIZE, "a chunk's shape", shape, problem="is {value}", expected=f"(horizon, {dim})",
+        remedy="check the policy",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +84,21 @@ class Chunk:
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "_slopes", _slopes(values))
 
-    def future_words(self, now_ns: int) -> str:
-        """Why it is refused as one of the future."""
-        return (
-            f"a chunk is of an observation {(self.observation_ns - now_ns) / NS_PER_S:.3f} s in the future; "
-            "synchronise the clocks of cameras and policy"
-        )
+    def future_refusal(self, now_ns: int) -> Refusal:
+        """Return why it is refused as one of the future."""
+        ahead_s = (self.observation_ns - now_ns) / NS_PER_S
+        return Refusal(
+            Why.FUTURE, "a chunk", ahead_s, problem=f"is of an observation {ahead_s:.3f} s in the future",
+            remedy="synchronise the clocks of cameras and policy",
+        )  # fmt: skip
 
-    def late_words(self) -> str:
-        """Why it is refused as late."""
-        return (
-            f"a chunk of {self.horizon} actions came after the time of its last action, or is older than the one in "
-            "use; make the policy faster or its horizon longer"
-        )
+    def late_refusal(self) -> Refusal:
+        """Return why it is refused as late."""
+        return Refusal(
+            Why.LATE, "a chunk", self.horizon,
+            problem="of {value} actions came after the time of its last action, or is older than the one in use",
+            remedy="make the policy faster or its horizon longer",
+        )  # fmt: skip
 
     @property
     def horizon(self) -> int:

@@ -7,9 +7,20 @@ from __future__ import annotations
 from hpt_ros.control.chunk import NS_PER_S, Chunk, Vector
 from hpt_ros.control.latency import LatencyWindow
 from hpt_ros.control.machine import Fault, Machine
-from hpt_ros.control.motion import Motion, Refused
+from hpt_ros.control.motion import Motion
+from hpt_ros.control.refusals import Why, followed
 from hpt_ros.control.session import USED_UP
 from hpt_ros.control.state_machine import Event, State
+from hpt_ros.errors import Refusal
+
+# Failures of the policy, and their counters.
+FAILURES = {
+    Why.WRONG_SIZE: "wrong_size_refused",
+    Why.NOT_FINITE: "nonfinite_refused",
+    Why.NO_ORIENTATION: "nonfinite_refused",
+    Why.JUMP: "jumps_refused",
+    Why.INFERENCE: "inference_errors",
+}
 
 
 class ChunkIntake:
@@ -32,16 +43,18 @@ class ChunkIntake:
         self._max_refused, self._max_exhausted = max_refused, max_exhausted
         self.latency = LatencyWindow()
 
-    def take(self, observation_ns: int, dt_s: float, values: Vector, now_ns: int, number: int = 0) -> str:
+    def take(
+        self, observation_ns: int, dt_s: float, values: Vector, now_ns: int, number: int = 0
+    ) -> Refusal | None:
         """As `Controller.chunk`."""
-        if unwanted := self._unwanted():
+        if (unwanted := self._unwanted()) is not None:
             return unwanted
         machine, session = self._machine, self._machine.session
         found = self._motion.check(
             observation_ns, dt_s, values, number, now_ns,
             measured=session.measured, moving=machine.state is State.RUNNING,
         )  # fmt: skip
-        if isinstance(found, Refused):
+        if isinstance(found, Refusal):
             return self.refused(found)
         chunk = found.chunk
         session.policy.good()
@@ -52,11 +65,11 @@ class ChunkIntake:
         if chunk.observation_ns > now_ns + dt_s * NS_PER_S:
             # It would be held, and look unused, until its time comes.
             session.counters["chunks_refused_future"] += 1
-            return chunk.future_words(now_ns)
+            return chunk.future_refusal(now_ns)
         if machine.state is not State.RUNNING:
             if session.pending is None or observation_ns > session.pending.observation_ns:
                 session.pending = chunk
-            return ""
+            return None
         # From the last command on, so that the next one has a part of it already.
         late = self._motion.queue.merge(
             found.planned, self._motion.target_ns(now_ns, -self._motion.period_ns)
@@ -66,44 +79,45 @@ class ChunkIntake:
         session.counters["late_actions_dropped"] += late
         session.unused = session.taken = chunk
         session.policy.used_up = 0
-        return ""
+        return None
 
-    def refuse(self, reason: str) -> str:
+    def refuse(self, refused: Refusal) -> Refusal:
         """As `Controller.refuse_chunk`."""
-        return self._unwanted() or self.refused(Refused("wrong_size_refused", reason))
+        unwanted = self._unwanted()
+        return self.refused(refused) if unwanted is None else unwanted
 
-    def refused(self, refused: Refused) -> str:
-        """Note a failure of the policy; too many in a row are a fault. Returns its sentence."""
+    def refused(self, refused: Refusal) -> Refusal:
+        """Note a failure of the policy, of a code in `FAILURES`, and return it; too many in a row are a fault."""
         session = self._machine.session
-        session.counters[refused.counter] += 1
+        session.counters[FAILURES[Why(refused.code)]] += 1
         policy = session.policy
-        policy.failed(refused.text)
+        policy.failed(refused)
         if policy.in_a_row >= self._max_refused:
-            self._machine.event(
-                Event.ERROR,
-                f"{policy.in_a_row} failures of the policy in a row, the last: {refused.text}",
-                Fault.POLICY,
-            )
-        return refused.text
+            problem = f"failures of the policy in a row, the last: {refused}"
+            too_many = Refusal(Why.IN_A_ROW, str(policy.in_a_row), refused, problem=problem)
+            self._machine.event(Event.ERROR, too_many, Fault.POLICY)
+        return refused
 
     def exhausted(self) -> None:
         """Hold for want of a chunk; a policy that is too slow is a fault."""
         session = self._machine.session
         session.counters["exhausted_stops"] += 1
         cover_s = 0.0 if session.taken is None else session.taken.cover_s
-        if slow := session.policy.exhausted(self._max_exhausted, self.latency.high_s, cover_s):
+        slow = session.policy.exhausted(self._max_exhausted, self.latency.high_s, cover_s)
+        if slow is not None:
             self._machine.event(Event.ERROR, slow, Fault.SLOW)
         else:
-            self._machine.hold(Event.EXHAUSTED, USED_UP + session.policy.excuse)
+            self._machine.hold(Event.EXHAUSTED, followed(USED_UP, session.policy.excuse))
 
-    def _unwanted(self) -> str:
+    def _unwanted(self) -> Refusal | None:
         machine = self._machine
         if machine.state.active and machine.state is not State.FAULT and machine.session.enabled:
-            return ""
-        return f"a chunk came in state {machine.state.name} and is not executed"
+            return None
+        problem = f"came in state {machine.state.name} and is not executed"
+        return Refusal(Why.NOT_WANTED, "a chunk", machine.state, problem=problem)
 
-    def _late(self, chunk: Chunk) -> str:
+    def _late(self, chunk: Chunk) -> Refusal:
         counters = self._machine.session.counters
         counters["chunks_refused_late"] += 1
         counters["late_actions_dropped"] += chunk.horizon
-        return chunk.late_words()
+        return chunk.late_refusal()

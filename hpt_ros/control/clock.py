@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hpt_ros.control.chunk import NS_PER_S
+from hpt_ros.control.refusals import Why
+from hpt_ros.errors import Refusal
 
 # On Linux the monotonic clock is slewed along with the system clock (clock_gettime(2)), so NTP's gradual adjustment
 # moves neither against the other: what does is a step. Elsewhere adjtime slews by at most 500 ppm. Followed at up to
@@ -55,12 +57,12 @@ class Instant:
     Attributes:
         control_ns: control time.
         ros_ns: ROS time; the system clock to within `STEP_S`, without the jitter of reading it.
-        jump: what happened to ROS time since the reading before, a sentence's worth; empty if it just went on.
+        jump: what happened to ROS time since the reading before; None if it just went on.
     """
 
     control_ns: int
     ros_ns: int
-    jump: str = ""
+    jump: Refusal | None = None
 
     @property
     def ahead_ns(self) -> int:
@@ -95,15 +97,14 @@ class ControlClock:
             self._control_ns = self._begin(last, reading)
             self._ahead_ns = reading.ros_ns - self._control_ns
             self._moved_ns, self._lead_ns = reading.steady_ns, 0
-            return Instant(
-                self._control_ns, reading.ros_ns, "" if last is None else "use_sim_time was changed"
-            )
+            changed = Refusal(Why.CLOCK_CHANGED, "use_sim_time", problem="was changed")
+            return Instant(self._control_ns, reading.ros_ns, None if last is None else changed)
         if reading.ros_ns != last.ros_ns:
             self._moved_ns = reading.steady_ns
         jump = self._simulated(last, reading) if reading.simulated else self._real(last, reading)
         slept_s = (reading.asleep_ns - last.asleep_ns) / NS_PER_S
         if slept_s > STEP_S:
-            jump = f"this machine slept for {slept_s:.3f} s"
+            jump = Refusal(Why.SLEPT, "this machine", slept_s, problem=f"slept for {slept_s:.3f} s")
         named_ns = reading.ros_ns + self._lead_ns if reading.simulated else self._control_ns + self._ahead_ns
         return Instant(self._control_ns, named_ns, jump)
 
@@ -120,22 +121,23 @@ class ControlClock:
             return now.ros_ns if now.simulated else now.steady_ns
         return self._control_ns + max(now.steady_ns - last.steady_ns, 0)
 
-    def _simulated(self, last: Reading, now: Reading) -> str:
+    def _simulated(self, last: Reading, now: Reading) -> Refusal | None:
         moved_ns = now.ros_ns - last.ros_ns
         if not last.ros_ns:
-            return ""  # simulated time begins
+            return None  # simulated time begins
         caught_up_ns = min(self._lead_ns, max(moved_ns, 0))
         self._lead_ns -= caught_up_ns
         self._control_ns += max(moved_ns, 0) - caught_up_ns
         if moved_ns < 0:
             self._lead_ns = 0
-            return f"simulated time went back by {-moved_ns / NS_PER_S:.3f} s"
+            return _moved(moved_ns, "simulated time", "went back", "jumped forward")
         if now.back_ns:
-            return f"simulated time went back by {now.back_ns / NS_PER_S:.3f} s and forward again"
+            problem = f"went back by {now.back_ns / NS_PER_S:.3f} s and forward again"
+            return Refusal(Why.WENT_BACK, "simulated time", -now.back_ns / NS_PER_S, problem=problem)
         jumped = moved_ns > SIMULATED_LEAP_S * NS_PER_S
-        return f"simulated time jumped forward by {moved_ns / NS_PER_S:.3f} s" if jumped else ""
+        return _moved(moved_ns, "simulated time", "went back", "jumped forward") if jumped else None
 
-    def _real(self, last: Reading, now: Reading) -> str:
+    def _real(self, last: Reading, now: Reading) -> Refusal | None:
         passed_ns = max(now.steady_ns - last.steady_ns, 0)
         self._control_ns += passed_ns
         moved_ns = now.ros_ns - self._control_ns - self._ahead_ns
@@ -143,8 +145,13 @@ class ControlClock:
         # What was not followed yet is no step, nor as much gradual adjustment as there may be since the reading before.
         if abs(moved_ns) > max(STEP_S * NS_PER_S, UNMOVED_NS + most_ns) + now.error_ns:
             self._ahead_ns += moved_ns
-            way = "forward" if moved_ns > 0 else "back"
-            return f"the system clock was set {way} by {abs(moved_ns) / NS_PER_S:.3f} s"
+            return _moved(moved_ns, "the system clock", "was set back", "was set forward")
         if abs(moved_ns) > UNMOVED_NS + now.error_ns:
             self._ahead_ns += max(-most_ns, min(most_ns, moved_ns))
-        return ""
+        return None
+
+
+def _moved(by_ns: int, subject: str, back: str, forward: str) -> Refusal:
+    by_s = by_ns / NS_PER_S
+    code, words = (Why.WENT_BACK, back) if by_ns < 0 else (Why.WENT_FORWARD, forward)
+    return Refusal(code, subject, by_s, problem=f"{words} by {abs(by_s):.3f} s")

@@ -110,12 +110,12 @@ class WatchdogConfig:
         default=0.05, unit="s", minimum=0.0, maximum=10.0,
     )  # fmt: skip
     frozen_repeats: int = field(
-        "a camera whose picture came again, pixel for pixel, more often than this while the robot moved is stale; "
+        "a camera whose image came again, pixel for pixel, more often than this while the robot moved is stale; "
         "0 never looks",
         default=5, minimum=0, maximum=10000,
     )  # fmt: skip
     frozen_travel: float = field(
-        "a picture may repeat as long as no joint was measured further than this from where it was at the first, "
+        "an image may repeat as long as no joint was measured further than this from where it was at the first, "
         "in the action's unit",
         default=0.05, above=0.0, maximum=10.0,
     )  # fmt: skip

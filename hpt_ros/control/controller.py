@@ -18,15 +18,19 @@ from hpt_ros.control.chunk import NS_PER_S, Chunk, Vector
 from hpt_ros.control.chunk_intake import ChunkIntake
 from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.guards import Guards
-from hpt_ros.control.holding import Missing
 from hpt_ros.control.link import CommandTopic
 from hpt_ros.control.machine import Fault, Machine
-from hpt_ros.control.motion import Motion, Refused
+from hpt_ros.control.motion import Motion
+from hpt_ros.control.refusals import Why
 from hpt_ros.control.safety import Limits
 from hpt_ros.control.session import Command, Session, StreamRate
 from hpt_ros.control.snapshot import Snapshot, take_snapshot
 from hpt_ros.control.state_machine import Event, State
+from hpt_ros.control.stepping import Stepper
 from hpt_ros.control.workspace import Kinematics
+from hpt_ros.errors import Refusal
+
+STOPPED = Refusal(Why.STOPPED, "an operator", problem="stopped the robot")
 
 
 class Controller:
@@ -85,6 +89,7 @@ class Controller:
         self._intake = ChunkIntake(
             self._machine, motion, config.safety.max_refused, config.safety.max_exhausted
         )
+        self._stepper = Stepper(self._machine, motion, self.guards, self._intake, config)
 
     @property
     def state(self) -> State:
@@ -97,8 +102,8 @@ class Controller:
         return self._machine.session
 
     @property
-    def latched(self) -> str:
-        """Why the robot must not move until an operator clears it; outlives activations. Empty: it may."""
+    def latched(self) -> Refusal | None:
+        """Why the robot must not move until an operator clears it; outlives activations. None: it may."""
         return self._machine.latched
 
     @property
@@ -118,7 +123,7 @@ class Controller:
         """
         self._forget()
         self.session.enabled = enabled
-        event = Event.ACTIVATE_LATCHED if self.latched else Event.ACTIVATE
+        event = Event.ACTIVATE if self.latched is None else Event.ACTIVATE_LATCHED
         self._machine.event(event, self.latched, self.fault)
 
     def deactivate(self) -> None:
@@ -127,7 +132,7 @@ class Controller:
         A robot that was told points in time comes to rest as it was told. Call `disable`, then `step` until `at_rest`,
         for one that was not.
         """
-        self._machine.event(Event.DEACTIVATE, "")
+        self._machine.event(Event.DEACTIVATE)
         self.plan.finish()
         if self.plan.position is not None:
             # It goes there without being told again, and is looked for there when motion begins again.
@@ -145,15 +150,15 @@ class Controller:
         """Brake to rest and wait for `enable` (the task ended)."""
         self.session.enabled = False
         self.session.pending = None
-        self._machine.event(Event.PAUSE, "")
+        self._machine.event(Event.PAUSE)
 
-    def clock_jumped(self, reason: str) -> None:
+    def clock_jumped(self, reason: Refusal) -> None:
         """Brake, hold and forget every observation: ROS time, which names them, was set.
 
         Control time, on which commands and ages are, goes on. Motion resumes with fresh streams and a new chunk.
 
         Args:
-            reason: what happened, a sentence's worth.
+            reason: what happened.
         """
         self.session.counters["clock_jumps"] += 1
         self.session.pending = None
@@ -169,8 +174,8 @@ class Controller:
         """Note a message that could not be used; its stream gets no fresher."""
         self.session.counters["invalid_messages"] += 1
 
-    def implausible(self, stream: str, part: Hashable, position: Vector, stamp_ns: int) -> str:
-        """Why a message of a stream cannot measure this robot, what a sentence says of it; empty if it can.
+    def implausible(self, stream: str, part: Hashable, position: Vector, stamp_ns: int) -> Refusal | None:
+        """Return why a message of a stream cannot measure this robot; None if it can.
 
         Args:
             stream: its name.
@@ -216,8 +221,8 @@ class Controller:
         self.guards.link.serves(absent)
         self.guards.link.asks(rivals or {})
 
-    def incomplete(self, why: str) -> None:
-        """Note why no observation is complete, the end of a sentence; empty if one is."""
+    def incomplete(self, why: Refusal | None) -> None:
+        """Note why no observation is complete; None if one is."""
         self.session.policy.unasked = why
 
     def inference_running(self, busy_s: float) -> None:
@@ -225,7 +230,9 @@ class Controller:
         hung = self.session.policy.running(busy_s, self.config.safety.inference_timeout_s)
         self.session.counters["inferences_hung"] += hung
 
-    def chunk(self, observation_ns: int, dt_s: float, values: Vector, now_ns: int, number: int = 0) -> str:
+    def chunk(
+        self, observation_ns: int, dt_s: float, values: Vector, now_ns: int, number: int = 0
+    ) -> Refusal | None:
         """Take a chunk from the policy.
 
         Args:
@@ -236,48 +243,50 @@ class Controller:
             number: the caller's count.
 
         Returns:
-            Why it was refused, a sentence; empty if it was taken.
+            Why it was refused; None if it was taken.
         """
         return self._intake.take(observation_ns, dt_s, values, now_ns, number)
 
-    def refuse_chunk(self, reason: str) -> str:
+    def refuse_chunk(self, reason: Refusal) -> Refusal:
         """Note a chunk of a wrong size, which is for a different robot; returns why it is not executed."""
         return self._intake.refuse(reason)
 
-    def inference_error(self, reason: str) -> None:
-        """Note that the policy failed."""
+    def inference_error(self, reason: Refusal) -> None:
+        """Note that the policy failed, with the code `Why.INFERENCE`."""
         if self.state.active:
-            self._intake.refused(Refused("inference_errors", reason))
+            self._intake.refused(reason)
 
-    def fail(self, reason: str, fault: Fault = Fault.INPUT) -> None:
+    def fail(self, reason: Refusal, fault: Fault = Fault.INPUT) -> None:
         """Brake and latch: what the robot's world sends is not what the policy was made for."""
         self._machine.event(Event.ERROR, reason, fault)
 
-    def stop(self, reason: str = "an operator stopped the robot", fault: Fault = Fault.STOPPED) -> bool:
+    def stop(self, reason: Refusal = STOPPED, fault: Fault = Fault.STOPPED) -> bool:
         """Brake and latch; pressed while INACTIVE it latches too. Returns False if something was latched already."""
-        if self.latched:
+        if self.latched is not None:
             return False
         self.session.counters["operator_stops"] += 1
         self._machine.latched, self._machine.fault = reason, fault
         self._machine.event(Event.STOP, reason, fault)
         return True
 
-    def latch(self, reason: str, fault: Fault | None) -> None:
-        """Go on from what was latched by another controller of this robot, before activation; empty: nothing was."""
+    def latch(self, reason: Refusal | None, fault: Fault | None) -> None:
+        """Go on from what was latched by another controller of this robot, before activation; None: nothing was."""
         self._machine.latched, self._machine.fault = reason, fault
 
-    def clear_fault(self) -> str:
-        """Back from FAULT to WAITING; returns why that is refused, empty if done."""
-        if not self.latched:
-            return f"there is no fault to clear in state {self.state.name}"
+    def clear_fault(self) -> Refusal | None:
+        """Go back from FAULT to WAITING; returns why that is refused, None if done."""
+        if self.latched is None:
+            problem = f"is no fault to clear in state {self.state.name}"
+            return Refusal(Why.NOTHING_LATCHED, "there", self.state, problem=problem)
         if not self.filter.at_rest:
-            return "the robot is still braking; clear the fault when it is at rest"
+            remedy = "clear the fault when it is at rest"
+            return Refusal(Why.BRAKING, "the robot", problem="is still braking", remedy=remedy)
         self.session.policy.good()
         self.session.policy.used_up = 0
         self.guards.cleared()
-        self._machine.latched, self._machine.fault = "", None
-        self._machine.event(Event.CLEAR, "")
-        return ""
+        self._machine.latched, self._machine.fault = None, None
+        self._machine.event(Event.CLEAR)
+        return None
 
     # --- once per period -------------------------------------------------------------------------------------------
 
@@ -291,23 +300,9 @@ class Controller:
             self._motion.pace.shift(back_ns)
             self.session.sent_ns = None
             self.guards.deadman.reset()
-            self.clock_jumped("control time went back")
+            self.clock_jumped(Refusal(Why.WENT_BACK, "control time", problem="went back"))
         self.session.last_now_ns = now_ns
-        if self.plan.known:
-            self.session.margin_s = (self.plan.fixed_until_ns - now_ns) / NS_PER_S
-            self.session.counters["command_gaps"] += self.plan.catch_up(now_ns) > 0
-        self.plan.stretch(self._motion.label_pace)  # what was sent before it is as it was
-        self.guards.watch(self._machine, self._motion.pace, now_ns)
-        if self.state in (State.WAITING, State.HOLDING):
-            self._try_to_run(now_ns)
-        while self.plan.known and self.plan.due(now_ns):
-            self._motion.advance()
-            if not (self.state is State.RUNNING and self._run()):
-                self.filter.brake()
-            self.plan.extend()
-        if self.state is State.HOLDING:
-            self._check_hold(now_ns)
-        return self._command(now_ns)
+        return self._stepper.step(now_ns)
 
     @property
     def at_rest(self) -> bool:
@@ -350,16 +345,16 @@ class Controller:
 
     @property
     def margin_s(self) -> float:
-        """For how long the robot had been told of its motion when the last period began; NaN: nothing was told."""
+        """For how long the robot had been told of its motion when the last period began; NaN: of none."""
         return self.session.margin_s
 
     @property
-    def reason(self) -> str:
-        """Why it is in HOLDING or FAULT, or left HOLDING for WAITING; empty otherwise."""
+    def reason(self) -> Refusal | None:
+        """Why it is in HOLDING or FAULT, or left HOLDING for WAITING; None otherwise."""
         return self.session.reason
 
     @property
-    def held(self) -> str:
+    def held(self) -> Refusal | None:
         """Why HOLDING began, with what is known of the policy by now."""
         return self.session.held_because()
 
@@ -393,76 +388,3 @@ class Controller:
         self.guards.reset()
         self._motion.beginning.stillness.reset()
         self._machine.session = Session()
-
-    def _check_hold(self, now_ns: int) -> None:
-        """Latch when one cause has held the robot for too long; the reason is what is missing now."""
-        missing, longest_s = self.session.missing, self.config.safety.hold_timeout_s
-        if missing is not None and self.session.hold_times.add(missing.cause, now_ns) > longest_s * NS_PER_S:
-            self._machine.event(
-                Event.HOLD_TIMEOUT, f"held for more than {longest_s:g} s: {missing.held}", Fault.HELD
-            )
-
-    def _try_to_run(self, now_ns: int) -> None:
-        """Go to RUNNING if everything is there; otherwise note what is missing."""
-        guards, session = self.guards, self.session
-        braking = not self.plan.at_rest and self.plan.known
-        session.missing = session.find_missing(
-            self._motion.target_ns(now_ns),
-            guards.link.unheard,
-            guards.deadman.released(now_ns) or self._motion.pace.stopped,
-            braking=braking and self.state is State.WAITING,
-        )
-        chunk, measured = session.pending, session.measured
-        if session.missing is not None or chunk is None or measured is None:
-            return
-        held = self.state is State.HOLDING
-        started = self._motion.start(chunk, measured, now_ns, guards.tracking, held=held)
-        if isinstance(started, Missing):
-            session.missing = started
-            if held and not braking:
-                # What held it is over. It may go on by itself when the policy comes near, or a person moves the robot.
-                self._machine.event(Event.AWAY, started.text)
-                session.pending = chunk
-            return
-        self._machine.event(Event.READY, "")
-        session.counters["late_actions_dropped"] += started
-        session.pending, session.unused, session.taken = None, chunk, chunk
-
-    def _run(self) -> bool:
-        """Let the policy make the next command; False if the robot is to brake instead."""
-        output, session = self._motion.follow(), self.session
-        if output is None:
-            self._intake.exhausted()
-            return False
-        if isinstance(output, Refused):
-            self._intake.refused(output)
-            return False
-        session.limited(output)
-        session.counters["workspace_stops"] += bool(self.filter.blocked) and not session.blocked
-        session.blocked = self.filter.blocked
-        session.used, session.unused = session.unused or session.used, None
-        return True
-
-    def _command(self, now_ns: int) -> Command | None:
-        """What is sent now. HOLDING repeats the pose; WAITING and FAULT send nothing once at rest.
-
-        So that a person can move the robot by other means after a fault, and a controller with a timeout does not let
-        go while the policy is expected back.
-        """
-        session = self.session
-        if not self.plan.known or (self._motion.stood and self.state not in (State.RUNNING, State.HOLDING)):
-            session.sent_ns = None
-            self.guards.tracking.reset()
-            return None
-        if session.sent_ns is not None and now_ns - session.sent_ns < self.period_ns // 2:
-            return None  # the timer came twice
-        time_ns, curve = now_ns + self._motion.ahead_ns, self.plan.curve()
-        here = curve.at(time_ns)
-        self._motion.stood = self.plan.at_rest and self.plan.rest_ns <= time_ns
-        command = Command(
-            time_ns, here.position, here.velocity, curve, now_ns, session.used, self._motion.label_pace
-        )
-        session.used, session.sent_ns = None, now_ns
-        session.counters["commands_sent"] += 1
-        self.guards.tracking.commanded(time_ns, here.position)
-        return command

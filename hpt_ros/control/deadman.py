@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.config import DeadmanConfig
+from hpt_ros.control.refusals import Why
+from hpt_ros.errors import Refusal
 
 
 class Deadman:
@@ -24,13 +26,14 @@ class Deadman:
         """Note a message."""
         self._held_ns = arrival_ns if held else None
 
-    def released(self, now_ns: int) -> str:
-        """Why the robot must not move, a sentence's worth; empty if it may."""
+    def released(self, now_ns: int) -> Refusal | None:
+        """Return why the robot must not move; None if it may."""
+        subject = f"the enabling switch on {self._config.topic}"
         if not self._config.topic:
-            return ""
+            return None
         if self._held_ns is None:
-            return f"the deadman's switch on {self._config.topic} to be held"
+            return Refusal(Why.RELEASED, subject, problem="to be held")
         age_s = (now_ns - self._held_ns) / NS_PER_S
         if age_s <= self._config.timeout_s:
-            return ""
-        return f"the deadman's switch on {self._config.topic}, last held {age_s:.3f} s ago"
+            return None
+        return Refusal(Why.RELEASED, subject, age_s, problem=f"to be held: it was last {age_s:.3f} s ago")

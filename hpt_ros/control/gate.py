@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from hpt_ros.control.chunk import Vector
 from hpt_ros.control.config import WorkspaceConfig
 from hpt_ros.control.rates import RateFilter
-from hpt_ros.control.safety import CATCH_UP, Limits, Output, SafetyFilter
+from hpt_ros.control.refusals import Why
+from hpt_ros.control.safety import CATCH_UP, Limits, Output, SafetyFilter, target_refusal
 from hpt_ros.control.turning import SHORTEST, TurnFilter, omega_of, rate_of
 from hpt_ros.control.workspace import Kinematics, make_fence
+from hpt_ros.errors import Refusal
 
 
 class Gate:
@@ -97,8 +99,8 @@ class Gate:
         return self._filter.at_rest and self._rates.at_rest and all(turn.at_rest for turn in self._turns)
 
     @property
-    def blocked(self) -> str:
-        """Why the last target was braked at the workspace's edge; empty if it was not."""
+    def blocked(self) -> Refusal | None:
+        """Why the last target was braked at the workspace's edge; None if it was not."""
         return self._fence.blocked
 
     def reset(self, position: Vector) -> None:
@@ -115,20 +117,21 @@ class Gate:
         for turn in self._turns:
             turn.forget()
 
-    def refusal(self, target: Vector) -> str:
-        """Why a target must not be sent at all; empty if it may be (within limits)."""
-        if np.shape(target) != (self.limits.dim,):
-            return f"it has the shape {np.shape(target)}, but ({self.limits.dim},) was expected"
-        if not np.isfinite(target).all():
-            return f"its dimension {int(np.argmin(np.isfinite(target)))} is not finite"
+    def refusal(self, target: Vector) -> Refusal | None:
+        """Return why a target must not be sent at all; None if it may be (within limits)."""
+        if (refused := target_refusal(target, self.limits.dim)) is not None:
+            return refused
         for place in self._places:
             if target[place] @ target[place] < SHORTEST**2:
-                return f"its quaternion {target[place].round(3).tolist()} is no orientation"
-        return ""
+                found = target[place].round(3).tolist()
+                return Refusal(
+                    Why.NO_ORIENTATION, "a target's quaternion", found, problem="{value} is no orientation"
+                )
+        return None
 
     def apply(self, target: Vector, velocity: Vector) -> Output | None:
         """As `SafetyFilter.apply`, of the whole vector."""
-        if self.refusal(target):
+        if self.refusal(target) is not None:
             return None
         output = self._fence.apply(target[self._plain], velocity[self._plain])
         if output is None or not (self._turns or self._moving):
@@ -151,7 +154,7 @@ class Gate:
         )
 
     def brake(self) -> Output:
-        """The next command on the shortest way to rest; at rest, the last command again, bit for bit."""
+        """The next command on the shortest path to rest; at rest, the last command again, bit for bit."""
         output = self._filter.brake()
         found, rates = [turn.brake() for turn in self._turns], self._rates.brake()
         return Output(
@@ -161,12 +164,12 @@ class Gate:
             ),
         )
 
-    def way_to_rest(self) -> Vector:
+    def path_to_rest(self) -> Vector:
         """The commands that `brake` would make from here on, up to the first that stands still, (n, dim), n >= 1."""
-        plain = self._filter.way_to_rest()
+        plain = self._filter.path_to_rest()
         if not (self._turns or self._moving):
             return plain
-        turns, rates = [turn.way_to_rest() for turn in self._turns], self._rates.way_to_rest()
+        turns, rates = [turn.path_to_rest() for turn in self._turns], self._rates.path_to_rest()
         count = max(len(plain), len(rates), *(len(turn) for turn in turns))
         way = np.empty((count, self.limits.dim))
         way[:, self._plain] = _padded(plain, count)

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from hpt_ros.control.chunk import Vector
 from hpt_ros.control.config import ControlConfig
 from hpt_ros.control.deadman import Deadman
-from hpt_ros.control.frozen import FrozenPictures
+from hpt_ros.control.frozen import FrozenImages
 from hpt_ros.control.link import CommandLink
 from hpt_ros.control.machine import Fault, Machine
 from hpt_ros.control.pace import Pace
 from hpt_ros.control.plausible import Plausibility
-from hpt_ros.control.session import StreamRate
+from hpt_ros.control.refusals import joined
+from hpt_ros.control.session import StreamRate, reach_nobody
 from hpt_ros.control.state_machine import Event, State
 from hpt_ros.control.tracking import Tracking
 from hpt_ros.control.watchdog import Watchdog
@@ -50,7 +51,7 @@ class Guards:
             {stream.name: stream.rate_hz for stream in streams},
             [stream.name for stream in streams if stream.holds],
         )
-        self.frozen = FrozenPictures(config.watchdog)
+        self.frozen = FrozenImages(config.watchdog)
         self.tracking = Tracking(config.tracking, names, step, turns=turns, ahead_ns=ahead_ns)
         self.plausible = Plausibility(names, velocity, step, turns)
         self.deadman = Deadman(config.deadman)
@@ -74,7 +75,7 @@ class Guards:
         self.watchdog.unseen = "has not come since the clock was set"
 
     def cleared(self) -> None:
-        """An operator has looked: a camera that repeats its picture at rest must not keep the robot for ever."""
+        """An operator has looked: a camera that repeats its image at rest must not keep the robot for ever."""
         self.frozen.reset()
         self.tracking.reset()
 
@@ -94,24 +95,24 @@ class Guards:
             **self.plausible.contradicted(now_ns),
         }
         self.tracking.slowness = 1.0 / max(pace.wanted, SLOWEST)
-        if pace.stopped:
+        if pace.stopped is not None:
             self.tracking.reset()  # it cannot follow, not even while it is told to brake
             if machine.state in (State.RUNNING, State.HOLDING):
                 counters["scaling_stops"] += 1
-                machine.event(Event.PAUSE, "")
-        if machine.state in (State.RUNNING, State.HOLDING) and self.deadman.released(now_ns):
+                machine.event(Event.PAUSE)
+        if machine.state in (State.RUNNING, State.HOLDING) and self.deadman.released(now_ns) is not None:
             counters["deadman_stops"] += 1
-            machine.event(Event.PAUSE, "")
-        if machine.state is not State.FAULT and self.link.contested:
+            machine.event(Event.PAUSE)
+        if machine.state is not State.FAULT and (contested := self.link.contested) is not None:
             counters["contested_stops"] += 1
-            machine.event(Event.ERROR, self.link.contested, Fault.CONTESTED)
-        if machine.state is not State.FAULT and self.tracking.problem:
+            machine.event(Event.ERROR, contested, Fault.CONTESTED)
+        if machine.state is not State.FAULT and self.tracking.problem is not None:
             counters["tracking_stops"] += 1
             machine.event(Event.ERROR, self.tracking.problem, Fault.TRACKING)
-        if machine.state is State.RUNNING and self.link.unheard:
+        if machine.state is State.RUNNING and (unheard := self.link.unheard) is not None:
             counters["unheard_stops"] += 1
-            machine.hold(Event.STALE, f"commands reach nobody, they want {self.link.unheard}")
-        if machine.state is State.RUNNING and session.stale:
+            machine.hold(Event.STALE, reach_nobody(unheard))
+        if machine.state is State.RUNNING and (stale := joined(session.stale.values())) is not None:
             counters["stale_stops"] += 1
             counters["frozen_stops"] += bool(frozen)
-            machine.hold(Event.STALE, "; ".join(session.stale.values()))
+            machine.hold(Event.STALE, stale)

@@ -6,40 +6,44 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpt_ros.control.refusals import Why, followed
+from hpt_ros.errors import Refusal
+
 
 @dataclass(slots=True)
 class PolicyHealth:
-    """Failures in a row and a hung inference, in the words of a reason that ends with them.
+    """Failures in a row and a hung inference.
 
     Attributes:
         in_a_row: refused chunks and failed inferences since the last good chunk.
-        hung: what to say of an inference that does not come back; empty if there is none.
+        hung: an inference that does not come back; None if there is none.
         used_up: chunks in a row that were used up before the next one came.
-        unasked: what to say of observations that are not complete, so that it is not asked; empty if they are.
+        unasked: why observations are not complete, so that it is not asked; None if they are.
     """
 
     in_a_row: int = 0
     used_up: int = 0
-    hung: str = ""
-    unasked: str = ""
-    _failed: str = ""
+    hung: Refusal | None = None
+    unasked: Refusal | None = None
+    _failed: Refusal | None = None
 
     @property
-    def excuse(self) -> str:
-        """Why no chunk comes, as the end of a sentence; empty if nothing is known."""
-        return self.hung or self._failed or self.unasked
+    def excuse(self) -> Refusal | None:
+        """Why no chunk comes; None if nothing is known."""
+        known = (self.hung, self._failed, self.unasked)
+        return next((found for found in known if found is not None), None)
 
-    def failed(self, reason: str) -> None:
+    def failed(self, reason: Refusal) -> None:
         """Note a refused chunk or a failed inference."""
         self.in_a_row += 1
-        self._failed = f"; the last failure of the policy: {reason}"
+        self._failed = reason.within("the last failure of the policy")
 
     def good(self) -> None:
-        """Count anew, after a good chunk or when an operator has looked; a hung inference is still under way."""
-        self.in_a_row, self._failed = 0, ""
+        """Count again, after a good chunk or when an operator has looked; a hung inference is still under way."""
+        self.in_a_row, self._failed = 0, None
 
-    def exhausted(self, most: int, late_s: float, cover_s: float) -> str:
-        """Note that a chunk was used up; once it is `most` in a row, say so in a sentence.
+    def exhausted(self, most: int, late_s: float, cover_s: float) -> Refusal | None:
+        """Note that a chunk was used up; returns why that is too much, once it is `most` in a row.
 
         Args:
             most: in a row.
@@ -48,18 +52,22 @@ class PolicyHealth:
         """
         self.used_up += 1
         if self.used_up < most:
-            return ""
-        return (
-            f"{self.used_up} chunks in a row were used up before the next one came: they come {late_s:.3f} s after "
-            f"their observation and cover {cover_s:g} s; make the policy faster, or train with a longer "
-            f"horizon{self.excuse}"
-        )
+            return None
+        slow = Refusal(
+            Why.SLOW, f"{self.used_up} chunks in a row", late_s,
+            problem=f"were used up before the next one came: they come {late_s:.3f} s after their observation and "
+            f"cover {cover_s:g} s", remedy="make the policy faster, or train with a longer horizon",
+        )  # fmt: skip
+        return followed(slow, self.excuse)
 
     def running(self, busy_s: float, longest_s: float) -> bool:
         """Note for how long the present inference has been under way, 0 if there is none; True when it is hung now."""
         if busy_s <= longest_s:
-            self.hung = ""
+            self.hung = None
             return False
-        already = bool(self.hung)
-        self.hung = f"; the policy has not come back from an inference for more than {longest_s:g} s"
+        already = self.hung is not None
+        self.hung = Refusal(
+            Why.HUNG, "the policy", longest_s,
+            problem="has not come back from an inference for more than {value} s",
+        )  # fmt: skip
         return not already

@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from hpt_ros.errors import Refusal
+
 
 class Cause(str, Enum):
     """Kinds of what is missing."""
@@ -26,13 +28,13 @@ class Missing:
 
     Attributes:
         cause: its kind.
-        text: what is waited for, without "waiting for".
-        held: the same as a sentence of its own, without a stop.
+        wanted: what is waited for: the end of "waiting for".
+        held: why it holds the robot; the same, where that is a sentence by itself.
     """
 
     cause: Cause
-    text: str
-    held: str
+    wanted: Refusal
+    held: Refusal
 
 
 class HoldTimes:

@@ -7,6 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hpt_ros.control.refusals import Why, joined
+from hpt_ros.errors import Refusal
+
 
 @dataclass(frozen=True, slots=True)
 class CommandTopic:
@@ -26,60 +29,71 @@ class CommandTopic:
 
 
 class CommandLink:
-    """Told by the caller what the graph shows; without being told nothing is wrong."""
+    """Takes from the caller what the graph shows; as long as nothing was shown, nothing is wrong."""
 
     def __init__(self) -> None:
         """Start with nothing seen."""
-        self._unsubscribed = ""
-        self.unserved = ""  # which actions have no server, a sentence's worth; empty if all have one
-        self._published = self._asked = ""  # who else commands the robot, by topics and by goals
+        self._unsubscribed: list[Refusal] = []
+        self._unserved: list[Refusal] = []
+        self._published: list[Refusal] = []  # by others, on our topics
+        self._asked: list[Refusal] = []  # by others, with goals
 
     def saw(self, topics: Sequence[CommandTopic]) -> None:
         """Note what the graph shows now of all topics."""
-        self._unsubscribed = "; ".join(_unheard(topic) for topic in topics if not topic.taken)
-        self._published = "; ".join(_contested(topic) for topic in topics if topic.rivals)
+        self._unsubscribed = [_unsubscribed(topic) for topic in topics if not topic.taken]
+        self._published = [
+            _contested(Why.PUBLISHED, topic.rivals, f"publishes on {topic.topic}")
+            for topic in topics
+            if topic.rivals
+        ]
 
     def serves(self, absent: Sequence[str]) -> None:
         """Note the actions that have no server now, by their full names."""
-        self.unserved = "; ".join(_unserved(name) for name in absent)
+        self._unserved = [
+            Refusal(
+                Why.UNSERVED, f"a server of the action {name}", name, problem="to take goals",
+                remedy="start its driver, or correct the action's name",
+            )
+            for name in absent
+        ]  # fmt: skip
 
     def asks(self, rivals: Mapping[str, Sequence[str]]) -> None:
-        """Note who else sends goals: action to nodes, in words."""
-        self._asked = "; ".join(_asked(name, nodes) for name, nodes in rivals.items() if nodes)
+        """Note who else sends goals: action to nodes."""
+        self._asked = [
+            _contested(Why.ASKED, nodes, f"sends goals to the action {name}")
+            for name, nodes in rivals.items()
+            if nodes
+        ]
 
     @property
-    def contested(self) -> str:
-        """Who else commands the robot, a sentence; empty if nobody."""
-        return "; ".join(filter(None, (self._published, self._asked)))
+    def contested(self) -> Refusal | None:
+        """Who else commands the robot; None if nobody."""
+        return joined((*self._published, *self._asked))
 
     @property
-    def unheard(self) -> str:
-        """Why commands would reach nobody, a sentence's worth; empty if they reach somebody."""
-        return "; ".join(filter(None, (self._unsubscribed, self.unserved)))
+    def unserved(self) -> Refusal | None:
+        """Which actions have no server; None if all have one."""
+        return joined(self._unserved)
+
+    @property
+    def unheard(self) -> Refusal | None:
+        """Why commands would reach nobody; None if they reach somebody."""
+        return joined((*self._unsubscribed, *self._unserved))
 
 
-def _unheard(topic: CommandTopic) -> str:
-    words = f"a subscriber on {topic.topic}: no controller takes the commands"
+def _unsubscribed(topic: CommandTopic) -> Refusal:
+    problem = "to take the commands"
     if topic.listening:
-        words += f" ({', '.join(topic.listening)} only records, or subscribes with another type or quality of service)"
-    return f"{words}; start the controller, or correct the topic's name"
+        listed = ", ".join(topic.listening)
+        problem += f" ({listed} only records, or subscribes with another type or quality of service)"
+    return Refusal(
+        Why.UNSUBSCRIBED, f"a subscriber on {topic.topic}", topic.listening, problem=problem,
+        remedy="start the controller, or correct the topic's name",
+    )  # fmt: skip
 
 
-def _unserved(name: str) -> str:
-    return (
-        f"a server of the action {name}: nobody takes goals; start its driver, or correct the action's name"
-    )
-
-
-def _asked(name: str, nodes: Sequence[str]) -> str:
-    return (
-        f"{', '.join(nodes)} sends goals to the action {name} too, so the robot has two masters; end it, or permit it "
-        "with outputs.permitted_publishers"
-    )
-
-
-def _contested(topic: CommandTopic) -> str:
-    return (
-        f"{', '.join(topic.rivals)} publishes on {topic.topic} too, so the robot has two masters; end it, or permit it "
-        "with outputs.permitted_publishers"
-    )
+def _contested(code: Why, nodes: Sequence[str], problem: str) -> Refusal:
+    return Refusal(
+        code, ", ".join(nodes), tuple(nodes), problem=f"{problem} too, so the robot has two masters",
+        remedy="end it, or permit it with outputs.permitted_publishers",
+    )  # fmt: skip

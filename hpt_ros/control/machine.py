@@ -9,6 +9,7 @@ from enum import Enum
 from hpt_ros.control.queue import ChunkQueue
 from hpt_ros.control.session import Session
 from hpt_ros.control.state_machine import Event, State, next_state
+from hpt_ros.errors import Refusal
 
 
 class Fault(str, Enum):
@@ -31,7 +32,7 @@ class Machine:
     Attributes:
         state: present one.
         session: of this activation.
-        latched: why the robot must not move until an operator clears it; outlives activations. Empty: it may.
+        latched: why the robot must not move until an operator clears it; outlives activations. None: it may.
         fault: its kind; None while nothing is latched.
     """
 
@@ -40,15 +41,15 @@ class Machine:
         self._queue = queue
         self.state = State.INACTIVE
         self.session = Session()
-        self.latched = ""
+        self.latched: Refusal | None = None
         self.fault: Fault | None = None
 
-    def event(self, event: Event, reason: str = "", fault: Fault | None = None) -> None:
+    def event(self, event: Event, reason: Refusal | None = None, fault: Fault | None = None) -> None:
         """Take what happened; in a state that it does not change it says nothing.
 
         Args:
             event: what happened.
-            reason: why, a sentence.
+            reason: why; an event that leads to HOLDING or FAULT has one.
             fault: its kind, where it leads to FAULT.
         """
         before, self.state = self.state, next_state(self.state, event)
@@ -62,7 +63,7 @@ class Machine:
             self._queue.clear()
             self.session.pending = self.session.unused = self.session.taken = None
 
-    def hold(self, event: Event, reason: str) -> None:
+    def hold(self, event: Event, reason: Refusal) -> None:
         """Take an event that leads to HOLDING, where the time of each cause counts from now."""
         if self.state is not State.HOLDING:
             self.session.hold_times.begin()

@@ -17,28 +17,22 @@ from hpt_ros.control.holding import Cause, Missing
 from hpt_ros.control.pace import STOPPED, Pace
 from hpt_ros.control.plan import MotionPlan
 from hpt_ros.control.queue import ChunkQueue, step_mask
+from hpt_ros.control.refusals import Why
 from hpt_ros.control.safety import Limits, Output
 from hpt_ros.control.start import Beginning, jump, too_far
 from hpt_ros.control.tracking import Tracking
 from hpt_ros.control.turning import aligned
 from hpt_ros.control.workspace import Kinematics
+from hpt_ros.errors import Refusal
 
 # Least scaling by which times from now are shortened, ours: below it points would be far closer than a controller's
 # cycle, and the curve fixed for a large part of a chunk.
 LEAST_LABEL = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Why a chunk, or a target, is not executed: a failure of the policy.
-
-    Attributes:
-        counter: that counts it.
-        text: one sentence.
-    """
-
-    counter: str
-    text: str
+ARRIVING = Missing(
+    Cause.START,
+    Refusal(Why.ARRIVING, "the robot's controller", problem="to come to where motion begins"),
+    Refusal(Why.ARRIVING, "the robot's controller", problem="comes to where motion begins"),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +94,9 @@ class Motion:
             self.filter, self.period_ns, lead_ns, self.limits.taps(self.period_ns / NS_PER_S)
         )
         self.stood = True
+        self._arriving = (
+            False  # the plan began with a time for the robot's controller to come to its first pose
+        )
         self.beginning = Beginning(names, limits, config.safety.pose_tolerance, step, config.tracking.lag_s)
 
     # --- chunks ----------------------------------------------------------------------------------------------------
@@ -112,14 +109,14 @@ class Motion:
     def check(
         self, observation_ns: int, dt_s: float, values: Vector, number: int, now_ns: int, *,
         measured: Vector | None, moving: bool,
-    ) -> Checked | Refused:  # fmt: skip
+    ) -> Checked | Refusal:  # fmt: skip
         """Look at a chunk as `Controller.chunk` gets it; `moving` compares it with the commands of now too."""
-        if wrong_size := shape_refusal(values, len(self._names)):
-            return Refused("wrong_size_refused", wrong_size)
+        if (wrong_size := shape_refusal(values, len(self._names))) is not None:
+            return wrong_size
         try:
             chunk = Chunk(observation_ns, dt_s, self.aligned(values, measured), number)
         except ChunkError as error:
-            return Refused("nonfinite_refused", str(error))
+            return replace(error.refusal, code=Why.NOT_FINITE)
         planned = self.planned(chunk)
         # Before motion its start is looked at by itself.
         pose = self.filter.position if moving else None
@@ -127,7 +124,7 @@ class Motion:
         jumps = jump(
             self._names, planned, pose, time_ns, self._reach_limits, reach_s, self.queue, self._turns
         )
-        return Refused("jumps_refused", jumps) if jumps else Checked(chunk, planned)
+        return Checked(chunk, planned) if jumps is None else jumps
 
     def planned(self, chunk: Chunk) -> Chunk:
         """The chunk on plan time."""
@@ -139,10 +136,19 @@ class Motion:
     def target_ns(self, now_ns: int, later_ns: int = 0) -> int:
         """For which plan time a target is asked for next, or that much later."""
         next_ns = max(self.plan.next_ns, self.plan.first_ns(now_ns) - 2 * self.period_ns)
-        time_ns = (next_ns if self.plan.known else self.plan.first_ns(now_ns)) + self.plan.delay_ns
+        begins = not self.plan.known or self.arrives(now_ns)
+        time_ns = (self.plan.first_ns(now_ns) if begins else next_ns) + self.plan.delay_ns
         return self.pace.plan_ns(time_ns + later_ns)
 
     # --- motion ----------------------------------------------------------------------------------------------------
+
+    def arrives(self, now_ns: int) -> bool:
+        """Whether the robot's controller is still given time to come to where motion begins.
+
+        A chunk that was taken now would act only after that time, when a newer one is there.
+        """
+        ahead_ns = self.plan.fixed_until_ns - now_ns
+        return self._arriving and ahead_ns > self.plan.lead_ns + self.period_ns
 
     def start(
         self, chunk: Chunk, measured: Vector, now_ns: int, tracking: Tracking, *, held: bool
@@ -162,18 +168,21 @@ class Motion:
         wait_ns, pose = None, self.filter.position if held else None
         if pose is None:
             origin = self.beginning.origin(now_ns, measured, self.plan, tracking)
-            if isinstance(origin, str):
+            if isinstance(origin, Refusal):
                 return Missing(Cause.START, origin, origin)
             pose, wait_ns = origin.pose, origin.wait_ns
         planned = self.planned(chunk)
         target = self.queue.chunk_at(planned, self.pace.plan_ns(now_ns + self.ahead_ns)).position
         reach_s = self._config.safety.start_reach_s
-        if far := too_far(
-            self._names, target, pose, self._reach_limits, reach_s, self._turns, self.queue.step
-        ):
+        far = too_far(self._names, target, pose, self._reach_limits, reach_s, self._turns, self.queue.step)
+        if far is not None:
             return Missing(Cause.START, far, far)
         if wait_ns is not None:
             self.plan.begin(now_ns, pose, wait_ns)
+            self._arriving, self.stood = True, False
+        if self.arrives(now_ns):
+            return ARRIVING
+        self._arriving = False
         # At the time of the last control point the robot is there.
         time_ns = self.pace.plan_ns(self.plan.last_ns + self.plan.delay_ns)
         return self.queue.start(planned, time_ns, pose, self.filter.velocity / max(self.pace.rate, STOPPED))
@@ -183,17 +192,13 @@ class Motion:
         self.pace.advance(self.plan.next_ns + self.plan.delay_ns, self._fastest_change)
         self.queue.pace = self.pace.rate
 
-    def follow(self) -> Output | Refused | None:
+    def follow(self) -> Output | Refusal | None:
         """Make the next command from the queue; None if its chunk is used up."""
         reference = self.queue.at(self.pace.plan_ns(self.plan.next_ns + self.plan.delay_ns))
         if reference is None:
             return None
         output = self.filter.apply(reference.position, reference.velocity * self.pace.rate)
-        if output is None:
-            return Refused(
-                "nonfinite_refused", f"a target was refused: {self.filter.refusal(reference.position)}"
-            )
-        return output
+        return self.filter.refusal(reference.position) if output is None else output
 
     def succeed(self, other: Motion, tracking: Tracking) -> None:
         """Go on from what the robot was told last by another of it, and say so to `tracking`."""

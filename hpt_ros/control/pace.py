@@ -13,6 +13,8 @@ from collections import deque
 
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.config import SpeedScalingConfig
+from hpt_ros.control.refusals import Why
+from hpt_ros.errors import Refusal
 
 # Up to this part of full speed a robot counts as stopped, ours: at 1 % a chunk of 1.6 s takes minutes, and 1 is what a
 # driver says at full speed that publishes a ratio, where per cent are expected.
@@ -44,18 +46,20 @@ class Pace:
             self.wanted = min(max(value / self._config.full, 0.0), 1.0)
 
     @property
-    def stopped(self) -> str:
-        """Why the robot must not be told to move, a sentence's worth; empty if it may."""
+    def stopped(self) -> Refusal | None:
+        """Why the robot must not be told to move; None if it may."""
+        subject = f"the robot's speed scaling on {self._config.topic},"
         if not self._config.topic:
-            return ""
+            return None
         if not self._heard:
-            return f"the robot's speed scaling on {self._config.topic}, which was never heard"
+            return Refusal(Why.SCALING_UNSEEN, subject, problem="which was never heard")
         if self.wanted <= STOPPED:
             remedy = "raise the speed slider, or let its program run on"
             if self.wanted > 0.0:
                 remedy += f"; if {self.wanted * self._config.full:g} is its full speed, set speed_scaling.full to it"
-            return f"the robot's speed scaling on {self._config.topic}, which is {self.wanted:.0%}; {remedy}"
-        return ""
+            problem = f"which is {self.wanted:.0%}"
+            return Refusal(Why.SCALING_ZERO, subject, self.wanted, problem=problem, remedy=remedy)
+        return None
 
     def plan_ns(self, control_ns: int) -> int:
         """Plan time of a control time, at the present rate beyond what was advanced to."""

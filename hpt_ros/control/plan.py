@@ -21,17 +21,17 @@ TRANSPORT_S = 0.005
 # From our sending until a controller samples what it then commands, ours: the transport, and the cycle that
 # joint_trajectory_controller looks ahead.
 LOOK_S = TRANSPORT_S + 0.002
-# Control points that are always there: with the way to rest and its end again, a curve's four are exceeded.
+# Control points that are always there: with the path to rest and its end again, a curve's four are exceeded.
 LEAST_KEPT = 4
 
 
 class MotionPlan:
-    """The control points (`hpt_ros.control.curve`) that the robot was told, and the way to rest after them.
+    """The control points (`hpt_ros.control.curve`) that the robot was told, and the path to rest after them.
 
     Every message tells the curve up to a lead ahead of now, which later messages repeat and never change, and then the
-    shortest way to rest, which the next message replaces. So a message that is late or lost changes nothing as long as
+    shortest path to rest, which the next message replaces. So a message that is late or lost changes nothing as long as
     another comes within the lead, and where none comes the robot brakes by itself. A caller that comes too late finds
-    the robot on that way to rest: `catch_up` goes along with it. A robot at rest has its control points too, all the
+    the robot on that path to rest: `catch_up` goes along with it. A robot at rest has its control points too, all the
     same: so motion always goes on from what was last told, however long ago that was.
 
     With `taps` > 1 the control points are a moving average of what the gate lets through. An average keeps the limits
@@ -139,7 +139,7 @@ class MotionPlan:
         return self.fixed_until_ns < now_ns + self.lead_ns
 
     def catch_up(self, now_ns: int) -> int:
-        """Go along the way to rest as far as the robot has been on it by now; returns by how many control points."""
+        """Go along the path to rest as far as the robot has been on it by now; returns by how many control points."""
         self._forget_before(now_ns)
         reached_ns = now_ns + self._transport_ns + self._look_ns
         count = 0
@@ -180,7 +180,7 @@ class MotionPlan:
 
     def curve(self) -> Curve:
         """All that is told now: from shortly before now, if something was told then, to rest."""
-        way = self._gate.way_to_rest()
+        way = self._gate.path_to_rest()
         if self._taps > 1:
             passed = [*self._passed, *way, *([way[-1]] * self._taps)]
             taps = self._taps

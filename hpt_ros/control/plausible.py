@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S, Vector
+from hpt_ros.control.refusals import Why
 from hpt_ros.control.turning import distances
+from hpt_ros.errors import Refusal
 
 # A robot may be measured as far from where it was as its velocity limits cover in this time, ours: noise of 0.1 rad
 # stays below, the zeros of a driver that is not connected yet, or of a second publisher, do not.
@@ -54,7 +56,7 @@ class Plausibility:
         self._names, self._velocity, self._step, self._turns = tuple(names), velocity, step, tuple(turns)
         self._sources: dict[Hashable, _Source] = {}
         self._contradicted: dict[str, deque[int]] = {}
-        self._problems: dict[str, str] = {}
+        self._problems: dict[str, Refusal] = {}
 
     def reset(self) -> None:
         """Forget everything."""
@@ -62,8 +64,8 @@ class Plausibility:
         self._contradicted.clear()
         self._problems.clear()
 
-    def refusal(self, stream: str, part: Hashable, stamp_ns: int, pose: Vector) -> str:
-        """Why a message must not be believed, what a sentence says of it, without `REMEDY`; empty if it may.
+    def refusal(self, stream: str, part: Hashable, stamp_ns: int, pose: Vector) -> Refusal | None:
+        """Return why a message must not be believed; None if it may.
 
         Args:
             stream: its name.
@@ -74,39 +76,42 @@ class Plausibility:
         source = self._sources.get((stream, part))
         if source is None:
             self._sources[stream, part] = _Source(stamp_ns, pose)
-            return ""
+            return None
         if stamp_ns <= source.stamp_ns:
-            return ""
-        jumped = self._jump(source.pose, pose, stamp_ns - source.stamp_ns)
-        if not jumped:
+            return None
+        jumped = self._jump(stream, source.pose, pose, stamp_ns - source.stamp_ns)
+        if jumped is None:
             if source.other is not None:
                 self._contradicted.setdefault(stream, deque(maxlen=CONTRADICTIONS)).append(stamp_ns)
             source.stamp_ns, source.pose, source.other = stamp_ns, pose, None
-            return ""
-        if source.other is None or self._jump(source.other[1], pose, stamp_ns - source.other[0]):
+            return None
+        if source.other is None or self._jump(stream, source.other[1], pose, stamp_ns - source.other[0]):
             source.since_ns = stamp_ns
         source.other = stamp_ns, pose
         if stamp_ns - source.since_ns > SETTLED_S * NS_PER_S:
             source.stamp_ns, source.pose, source.other = stamp_ns, pose, None
-            return ""
+            return None
         self._problems[stream] = jumped
         return jumped
 
-    def contradicted(self, now_ns: int) -> dict[str, str]:
-        """Streams whose messages contradict each other now, and how, sentences' worth."""
+    def contradicted(self, now_ns: int) -> dict[str, Refusal]:
+        """Return the streams whose messages contradict each other now, and how."""
         found = {}
         for stream, stamps in self._contradicted.items():
             if len(stamps) == CONTRADICTIONS and now_ns - stamps[0] <= WITHIN_S * NS_PER_S:
-                found[stream] = f"stream {stream!r} contradicts itself: it {self._problems[stream]}; {REMEDY}"
+                jumped = self._problems[stream]
+                problem = f"contradicts itself: it {jumped.problem}"
+                found[stream] = replace(jumped, code=Why.CONTRADICTED, problem=problem)
         return found
 
-    def _jump(self, before: Vector, pose: Vector, passed_ns: int) -> str:
+    def _jump(self, stream: str, before: Vector, pose: Vector, passed_ns: int) -> Refusal | None:
         reach = self._velocity * (REACH_S + FASTER * passed_ns / NS_PER_S)
         away = np.where(self._step, 0.0, distances(pose, before, self._turns))
         worst = int(np.argmax(away - reach))
         if away[worst] <= reach[worst]:
-            return ""
-        return (
-            f"has {self._names[worst]} at {pose[worst]:.3f}, {away[worst]:.3f} from where it was "
-            f"{passed_ns / NS_PER_S:.3f} s before, where at most {reach[worst]:.3f} was expected"
-        )
+            return None
+        return Refusal(
+            Why.IMPLAUSIBLE, f"stream {stream!r}", float(away[worst]),
+            problem=f"has {self._names[worst]} at {pose[worst]:.3f}, {away[worst]:.3f} from where it was "
+            f"{passed_ns / NS_PER_S:.3f} s before", expected=f"at most {reach[worst]:.3f}", remedy=REMEDY,
+        )  # fmt: skip

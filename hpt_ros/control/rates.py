@@ -73,7 +73,7 @@ class RateFilter:
         """The next command on the shortest way to zero."""
         return self._send(self._nearer_zero(1))
 
-    def way_to_rest(self) -> Vector:
+    def path_to_rest(self) -> Vector:
         """The commands that `brake` would make from here on, up to the first that is all zero, (m, n), m >= 1."""
         count = int(np.ceil((np.abs(self.value) / self._step).max(initial=0.0) - TOLERANCE))
         return self._nearer_zero(np.arange(1.0, max(count, 1) + 1.0)[:, None])

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import Vector
-from hpt_ros.errors import Code, HptError
+from hpt_ros.control.refusals import Why
+from hpt_ros.errors import Code, HptError, Refusal
 
 # Limits are compared with this much slack, relative, so that rounding does not make a command at its limit illegal.
 # Outputs keep position limits exactly, and velocity and acceleration limits to within three times this.
@@ -198,14 +199,6 @@ class SafetyFilter:
         self._position = None
         self._velocity = np.zeros(self.limits.dim)
 
-    def refusal(self, target: Vector) -> str:
-        """Why a target must not be sent at all; empty if it may be (within limits)."""
-        if np.shape(target) != (self.limits.dim,):
-            return f"it has the shape {np.shape(target)}, but ({self.limits.dim},) was expected"
-        if not np.isfinite(target).all():
-            return f"its dimension {int(np.argmin(np.isfinite(target)))} is not finite"
-        return ""
-
     def apply(self, target: Vector, velocity: Vector | None = None) -> Output | None:
         """Make the next command.
 
@@ -217,9 +210,11 @@ class SafetyFilter:
             The command, or None if the target was refused: nothing is to be sent, and nothing has changed.
         """
         last = self._pose()
-        if self.refusal(target):
+        dim = self.limits.dim
+        if target_refusal(target, dim) is not None:
             return None
-        moving = np.zeros(self.limits.dim) if velocity is None or self.refusal(velocity) else velocity
+        known = velocity is not None and target_refusal(velocity, dim) is None
+        moving = velocity if velocity is not None and known else np.zeros(dim)
         moving = np.clip(moving, -self.limits.velocity, self.limits.velocity)
         inside = np.clip(target, self.limits.lower, self.limits.upper)
         wanted = (inside - last) / self.dt_s
@@ -248,7 +243,7 @@ class SafetyFilter:
         )
 
     def brake(self) -> Output:
-        """The next command on the shortest way to rest; at rest, the last command again, bit for bit."""
+        """The next command on the shortest path to rest; at rest, the last command again, bit for bit."""
         last = self._pose()
         low, high = self._interval(last)
         velocity = self._velocity - np.clip(self._velocity, -self._step_v, self._step_v)
@@ -258,7 +253,7 @@ class SafetyFilter:
         position = np.clip(last + velocity * self.dt_s, self.limits.lower, self.limits.upper)
         return self._send(position, velocity, velocity)
 
-    def way_to_rest(self) -> Vector:
+    def path_to_rest(self) -> Vector:
         """The commands that `brake` would make from here on, up to the first that stands still, (n, dim), n >= 1."""
         last = self._pose()
         count = int(np.ceil((np.abs(self._velocity) / self._step_v).max(initial=0.0) - TOLERANCE))
@@ -329,6 +324,18 @@ class SafetyFilter:
             acceleration_clamped,
             slowed,
         )
+
+
+def target_refusal(target: Vector, dim: int) -> Refusal | None:
+    """Return why a target for `dim` dimensions must not be sent at all; None if it may be (within limits)."""
+    if np.shape(target) != (dim,):
+        return Refusal(
+            Why.WRONG_SIZE, "a target's shape", np.shape(target), f"({dim},)", problem="is {value}"
+        )
+    if not np.isfinite(target).all():
+        which = int(np.argmin(np.isfinite(target)))
+        return Refusal(Why.NOT_FINITE, "a target", which, problem="is not finite in its dimension {value}")
+    return None
 
 
 def fastest_stop(room: Vector, step_v: Vector, dt_s: float) -> Vector:

@@ -10,7 +10,9 @@ from hpt_ros.control.chunk import Chunk, Vector
 from hpt_ros.control.curve import Curve
 from hpt_ros.control.health import PolicyHealth
 from hpt_ros.control.holding import Cause, HoldTimes, Missing
+from hpt_ros.control.refusals import Why, followed, joined
 from hpt_ros.control.safety import Output
+from hpt_ros.errors import Refusal
 
 COUNTERS = (
     "commands_sent",
@@ -43,7 +45,7 @@ COUNTERS = (
     "faults",
 )
 
-USED_UP = "the chunk is used up and no new one has come"
+USED_UP = Refusal(Why.USED_UP, "the chunk", problem="is used up and no new one has come")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,11 @@ class Session:
     """One activation; a new one remembers nothing."""
 
     enabled: bool = False
-    reason: str = ""  # why HOLDING or FAULT
+    reason: Refusal | None = None  # why HOLDING or FAULT
     missing: Missing | None = None  # what keeps it from RUNNING
-    stale: dict[str, str] = field(default_factory=dict)
+    stale: dict[str, Refusal] = field(default_factory=dict)
     measured: Vector | None = None
-    blocked: str = ""  # why the robot is braked at the workspace's edge while RUNNING
+    blocked: Refusal | None = None  # why the robot is braked at the workspace's edge while RUNNING
     policy: PolicyHealth = field(default_factory=PolicyHealth)
     pending: Chunk | None = None  # newest chunk while not RUNNING
     unused: Chunk | None = None  # newest chunk that no command came from yet
@@ -124,48 +126,66 @@ class Session:
         self.counters["slowed_before_limit"] += output.slowed
 
     @property
-    def waiting_for(self) -> str:
-        """What keeps the robot from running, without "waiting for"; empty if nothing does."""
-        return "" if self.missing is None else self.missing.text
+    def waiting_for(self) -> Refusal | None:
+        """What keeps the robot from running: the end of "waiting for"; None if nothing does."""
+        return None if self.missing is None else self.missing.wanted
 
-    def find_missing(self, time_ns: int, unheard: str, released: str, *, braking: bool) -> Missing | None:
-        """What keeps the robot from running; None if nothing does. A chunk that is of no use is dropped.
+    def find_missing(
+        self, time_ns: int, unheard: Refusal | None, released: Refusal | None, *, braking: bool
+    ) -> Missing | None:
+        """Return what keeps the robot from running; None if nothing does. A chunk that is of no use is dropped.
 
         Args:
             time_ns: of the command that would be the first.
-            unheard: why commands would reach nobody; empty if they reach somebody.
-            released: why a person or the robot itself does not permit motion; empty if they do.
+            unheard: why commands would reach nobody; None if they reach somebody.
+            released: why a person or the robot itself does not permit motion; None if they do.
             braking: whether the robot must come to rest first.
         """
         if not self.enabled:
-            return Missing(Cause.TASK, "a task", "there is no task")
-        if self.stale:
+            task = Refusal(Why.NO_TASK, "a task")
+            return Missing(Cause.TASK, task, Refusal(Why.NO_TASK, "there", problem="is no task"))
+        if (stale := joined(self.stale.values())) is not None:
             self.pending = None
-            stale = "; ".join(self.stale.values())
             return Missing(Cause.INPUT, stale, stale)
-        if unheard:
-            return Missing(Cause.LINK, unheard, f"commands reach nobody, they want {unheard}")
-        if released:
-            return Missing(Cause.PERMISSION, released, f"the robot waits for {released}")
+        if unheard is not None:
+            return Missing(Cause.LINK, unheard, reach_nobody(unheard))
+        if released is not None:
+            held = Refusal(released.code, "the robot", released, problem=f"waits for {released}")
+            return Missing(Cause.PERMISSION, released, held)
         if self.measured is None:
-            return Missing(Cause.INPUT, "the measured pose", "the measured pose has not come")
+            pose = Refusal(Why.UNMEASURED, "the measured pose")
+            return Missing(Cause.INPUT, pose, Refusal(pose.code, pose.subject, problem="has not come"))
         if self.pending is None:
-            return Missing(Cause.CHUNK, f"the policy's first chunk{self.policy.excuse}", self.no_chunk)
+            first = followed(Refusal(Why.NO_CHUNK, "the policy's first chunk"), self.policy.excuse)
+            return Missing(Cause.CHUNK, first, self.no_chunk)
         if self.pending.end_ns <= time_ns:
             self.pending = None
-            return Missing(
-                Cause.CHUNK, "a chunk that is not late", "chunks come after the time of their last action"
-            )
+            late = Refusal(Why.LATE, "chunks", problem="come after the time of their last action")
+            return Missing(Cause.CHUNK, Refusal(Why.LATE, "a chunk", problem="that is not late"), late)
         if braking:
-            return Missing(Cause.BRAKING, "the robot to come to rest", "the robot is not at rest yet")
+            rest = Refusal(Why.BRAKING, "the robot", problem="to come to rest")
+            return Missing(
+                Cause.BRAKING, rest, Refusal(Why.BRAKING, "the robot", problem="is not at rest yet")
+            )
         return None
 
     @property
-    def no_chunk(self) -> str:
+    def no_chunk(self) -> Refusal:
         """Why HOLDING goes on while no chunk comes, with what is known of the policy by now."""
-        begun = USED_UP if self.reason.startswith(USED_UP) else "no new chunk has come"
-        return begun + self.policy.excuse
+        none = Refusal(Why.NO_CHUNK, "no new chunk", problem="has come")
+        return followed(USED_UP if self._used_up else none, self.policy.excuse)
 
-    def held_because(self) -> str:
-        """Why HOLDING began, with what is known of the policy by now: more may be than when it began."""
-        return self.no_chunk if self.reason.startswith(USED_UP) else self.reason + self.policy.hung
+    def held_because(self) -> Refusal | None:
+        """Return why HOLDING began, with what is known of the policy by now: more may be than when it began."""
+        if self._used_up or self.reason is None:
+            return self.no_chunk if self._used_up else None
+        return followed(self.reason, self.policy.hung)
+
+    @property
+    def _used_up(self) -> bool:
+        return self.reason is not None and self.reason.code is Why.USED_UP
+
+
+def reach_nobody(unheard: Refusal) -> Refusal:
+    """Return that commands reach nobody, with why."""
+    return Refusal(unheard.code, "commands", unheard, problem=f"reach nobody, they want {unheard}")

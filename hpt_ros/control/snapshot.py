@@ -14,11 +14,12 @@ from hpt_ros.control.latency import LatencyWindow
 from hpt_ros.control.machine import Machine
 from hpt_ros.control.motion import Motion
 from hpt_ros.control.state_machine import State
+from hpt_ros.errors import Refusal
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A controller at one moment; texts are empty where there is nothing to say.
+    """A controller at one moment; refusals are None where there is nothing to say.
 
     Attributes:
         state: of the controller.
@@ -26,7 +27,6 @@ class Snapshot:
         missing: what kept it from running at the last step.
         held: why HOLDING began, with what is known of the policy by now.
         stale: stream name to why it stops the robot.
-        frozen: names of those of them that repeat their image.
         unserved, unheard: actions without a server; all that would receive no command.
         released: why the enabling switch does not permit motion.
         stopped: why the robot's own speed does not.
@@ -44,16 +44,15 @@ class Snapshot:
     state: State
     enabled: bool
     missing: Missing | None
-    held: str
-    stale: Mapping[str, str]
-    frozen: frozenset[str]
-    unserved: str
-    unheard: str
-    released: str
-    stopped: str
+    held: Refusal | None
+    stale: Mapping[str, Refusal]
+    unserved: Refusal | None
+    unheard: Refusal | None
+    released: Refusal | None
+    stopped: Refusal | None
     measured: bool
     pending: bool
-    excuse: str
+    excuse: Refusal | None
     chunk: Chunk | None
     queue_length: int
     counters: Mapping[str, int]
@@ -73,7 +72,6 @@ def take_snapshot(
         missing=session.missing,
         held=session.held_because(),
         stale=dict(session.stale),
-        frozen=frozenset(guards.frozen.frozen()),
         unserved=guards.link.unserved,
         unheard=guards.link.unheard,
         released=guards.deadman.released(now_ns),

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from hpt_ros.control.chunk import NS_PER_S, Chunk, Vector
 from hpt_ros.control.plan import TRANSPORT_S, MotionPlan
 from hpt_ros.control.queue import ChunkQueue
+from hpt_ros.control.refusals import Why
 from hpt_ros.control.safety import Limits
 from hpt_ros.control.stillness import MOVING, Stillness
 from hpt_ros.control.tracking import Tracking
 from hpt_ros.control.turning import distances
+from hpt_ros.errors import Refusal
 
 # A robot's controller that holds it elsewhere is given at most this long to come to where motion begins, ours.
 LONGEST_WAIT_S = 0.5
@@ -65,8 +67,8 @@ class Beginning:
         self._silence_ns = round(silence_s * NS_PER_S)
         self.stillness = Stillness(names, MOVING * limits.velocity, step)
 
-    def origin(self, now_ns: int, measured: Vector, plan: MotionPlan, tracking: Tracking) -> Origin | str:
-        """Where motion begins now, or why it must not yet, a sentence's worth.
+    def origin(self, now_ns: int, measured: Vector, plan: MotionPlan, tracking: Tracking) -> Origin | Refusal:
+        """Return where motion begins now, or why it must not yet.
 
         Args:
             now_ns: now.
@@ -81,11 +83,12 @@ class Beginning:
             # Its controller may hold it where it is, having been restarted, or where it was told to be.
             return Origin(last, self._wait_ns(np.where(self._step, 0.0, np.abs(last - measured))))
         if last is not None and plan.rest_ns + round(TRANSPORT_S * NS_PER_S) > now_ns:
-            return "the robot to come to rest"
-        if moving := self.stillness.moving(now_ns):
+            return Refusal(Why.BRAKING, "the robot", problem="to come to rest")
+        if (moving := self.stillness.moving(now_ns)) is not None:
             return moving
         pose = self.stillness.pose
-        if outside := outside_limits(self._names, pose, self._limits, self._tolerance, self._step):
+        outside = outside_limits(self._names, pose, self._limits, self._tolerance, self._step)
+        if outside is not None:
             return outside
         away = np.full(pose.size, self._tolerance)
         if last is not None:
@@ -102,19 +105,21 @@ class Beginning:
 
 def outside_limits(
     names: Sequence[str], measured: Vector, limits: Limits, tolerance: float, step: NDArray[np.bool_]
-) -> str:
-    """Why the measured pose (dim,) is too far outside the position limits to start from; empty if it is not.
+) -> Refusal | None:
+    """Return why the measured pose (dim,) is too far outside the position limits to start from; None if it is not.
 
     Grippers (`step`) do not count: a fully closed one reads a little more than it can be told.
     """
     beyond = np.where(step, -np.inf, np.maximum(limits.lower - measured, measured - limits.upper))
     worst = int(np.argmax(beyond))
     if beyond[worst] <= tolerance:
-        return ""
-    return (
-        f"{names[worst]} is measured at {measured[worst]:.4f}, {beyond[worst]:.4f} outside its limits "
-        f"[{limits.lower[worst]:g}, {limits.upper[worst]:g}]; move the robot inside or correct the limits"
-    )
+        return None
+    return Refusal(
+        Why.OUTSIDE, names[worst], float(measured[worst]),
+        problem=f"is measured at {measured[worst]:.4f}, {beyond[worst]:.4f} outside its limits "
+        f"[{limits.lower[worst]:g}, {limits.upper[worst]:g}]",
+        remedy="move the robot inside or correct the limits",
+    )  # fmt: skip
 
 
 def too_far(
@@ -125,8 +130,8 @@ def too_far(
     reach_s: float,
     turns: Sequence[int] = (),
     step: NDArray[np.bool_] | None = None,
-) -> str:
-    """Why the first target (dim,) is too far from the pose (dim,); empty if it is not.
+) -> Refusal | None:
+    """Return why the first target (dim,) is too far from the pose (dim,); None if it is not.
 
     Near is what each dimension's velocity limit covers in `reach_s`: it suits radians and metres alike. `turns` are
     where quaternions begin, which are as far apart as the angle between them. Dimensions in `step` (grippers) may be
@@ -135,15 +140,13 @@ def too_far(
     reach = limits.velocity * reach_s
     away = distances(np.clip(target, limits.lower, limits.upper), pose, turns)
     worst = int(np.argmax(away - reach if step is None else np.where(step, -np.inf, away - reach)))
-    if step is not None and step[worst]:
-        return ""
-    if away[worst] <= reach[worst]:
-        return ""
-    return (
-        f"the policy's first target for {names[worst]} is {target[worst]:.3f}, {away[worst]:.3f} from its pose "
-        f"{pose[worst]:.3f}, but at most {reach[worst]:.3f} was expected; move the robot to where its "
-        "demonstrations began"
-    )
+    if (step is not None and step[worst]) or away[worst] <= reach[worst]:
+        return None
+    return Refusal(
+        Why.FAR, f"the policy's first target for {names[worst]}", float(away[worst]),
+        problem=f"is {target[worst]:.3f}, {away[worst]:.3f} from its pose {pose[worst]:.3f}",
+        expected=f"at most {reach[worst]:.3f}", remedy="move the robot to where its demonstrations began",
+    )  # fmt: skip
 
 
 def jump(
@@ -155,8 +158,8 @@ def jump(
     reach_s: float,
     queue: ChunkQueue,
     turns: Sequence[int] = (),
-) -> str:
-    """Why a chunk jumps; empty if it does not.
+) -> Refusal | None:
+    """Return why a chunk jumps; None if it does not.
 
     Only actions that are still to come count, from the one before `time_ns` on. Far is what each dimension's velocity
     limit covers in `reach_s`, and between actions in their distance in time on top; the limits slow anything nearer.
@@ -172,7 +175,7 @@ def jump(
         turns: where quaternions begin.
     """
     if reach_s == 0.0:
-        return ""
+        return None
     to_come = chunk.values[max(chunk.actions_before(time_ns) - 1, 0) :]
     steps, step = distances(to_come[1:], to_come[:-1], turns), queue.step
     if steps.size:
@@ -180,18 +183,20 @@ def jump(
         excess = np.where(step, -np.inf, steps - within)
         row, worst = divmod(int(np.argmax(excess)), len(names))
         if excess[row, worst] > 0.0:
-            return (
-                f"a chunk moves {names[worst]} by {steps[row, worst]:.3f} from one action to the next, but at most "
-                f"{within[worst]:.3f} was expected; check the policy"
-            )
+            return Refusal(
+                Why.JUMP, "a chunk", float(steps[row, worst]),
+                problem=f"moves {names[worst]} by {steps[row, worst]:.3f} from one action to the next",
+                expected=f"at most {within[worst]:.3f}", remedy="check the policy",
+            )  # fmt: skip
     if pose is not None:
         within = limits.velocity * reach_s
         away = distances(queue.chunk_at(chunk, time_ns).position, pose, turns)
         excess = np.where(step, -np.inf, away - within)
         worst = int(np.argmax(excess))
         if excess[worst] > 0.0:
-            return (
-                f"a chunk has {names[worst]} {away[worst]:.3f} away from where it is, but at most {within[worst]:.3f} "
-                "was expected; check the policy and its observations"
-            )
-    return ""
+            return Refusal(
+                Why.JUMP, "a chunk", float(away[worst]),
+                problem=f"has {names[worst]} {away[worst]:.3f} away from where it is",
+                expected=f"at most {within[worst]:.3f}", remedy="check the policy and its observations",
+            )  # fmt: skip
+    return None

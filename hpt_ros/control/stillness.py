@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S, Vector
+from hpt_ros.control.refusals import Why
+from hpt_ros.errors import Refusal
 
 WINDOW_S = 0.1  # looked at, ours: an arm's lag (UMI)
 # Part of the velocity limit that is no motion, ours: a sensor's noise of 10 mrad at 100 Hz looks like 0.1 rad/s, an arm
@@ -46,14 +48,14 @@ class Stillness:
         while len(self._samples) > 2 and self._samples[1][0] <= stamp_ns - round(WINDOW_S * NS_PER_S):
             self._samples.popleft()
 
-    def moving(self, now_ns: int) -> str:
-        """Why the robot does not count as at rest, a sentence's worth; empty if it does."""
+    def moving(self, now_ns: int) -> Refusal | None:
+        """Return why the robot does not count as at rest; None if it does."""
         if not self._samples:
-            return "the measured pose"
+            return Refusal(Why.UNMEASURED, "the measured pose")
         if self._samples[-1][0] <= now_ns - round(WINDOW_S * NS_PER_S):
-            return ""  # one that is published while it moves, and did not; whether it is too old the watchdog says
+            return None  # one that is published while it moves, and did not; whether it is too old the watchdog says
         if self._samples[-1][0] - self._samples[0][0] < round(WINDOW_S * NS_PER_S * 0.5):
-            return f"measured poses of {WINDOW_S / 2:g} s"
+            return Refusal(Why.UNMEASURED, f"measured poses of {WINDOW_S / 2:g} s")
         first = self._samples[0][0]
         times = np.array([stamp - first for stamp, _ in self._samples], dtype=np.float64) / NS_PER_S
         times -= times.mean()
@@ -61,8 +63,11 @@ class Stillness:
         excess = np.where(self._step, -np.inf, speed - self._slow)
         worst = int(np.argmax(excess))
         if excess[worst] <= 0.0:
-            return ""
-        return f"the robot to come to rest: {self._names[worst]} is measured moving by {speed[worst]:.3f} per second"
+            return None
+        return Refusal(
+            Why.MOVING, "the robot", float(speed[worst]),
+            problem=f"to come to rest: {self._names[worst]} is measured moving by {speed[worst]:.3f} per second",
+        )  # fmt: skip
 
     @property
     def pose(self) -> Vector:

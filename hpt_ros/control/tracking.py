@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S, Vector
 from hpt_ros.control.config import TrackingConfig
+from hpt_ros.control.refusals import Why
+from hpt_ros.errors import Refusal
 
 COMMANDS_KEPT = 4096  # more than `lag_s` holds at 1 kHz; a bound on memory when nothing is measured
 
@@ -29,7 +31,7 @@ class Tracking:
 
     Attributes:
         error: of the newest measurement, the largest of all dimensions, in the action's unit; NaN if nothing is known.
-        problem: why the robot must stop, a sentence; empty if it need not. Stays until `reset`.
+        problem: why the robot must stop; None if it need not. Stays until `reset`.
         slowness: how many times longer it may lag, because its own speed is scaled.
     """
 
@@ -66,7 +68,8 @@ class Tracking:
         self._judging = False
         self._stamp_ns: int | None = None
         self._since_ns: int | None = None
-        self.error, self.problem = float("nan"), ""
+        self.error = float("nan")
+        self.problem: Refusal | None = None
 
     def commanded(self, time_ns: int, position: Vector) -> None:
         """Note a command (dim,) and when the robot is to be there."""
@@ -86,12 +89,13 @@ class Tracking:
             return
         if self._since_ns is None:
             self._since_ns = stamp_ns
-        if stamp_ns - self._since_ns > self._config.duration_s * NS_PER_S and not self.problem:
-            self.problem = (
-                f"{self._names[worst]} is measured at {position[worst]:.3f}, {self.error:.3f} from what it was "
-                f"commanded, and some joint has been more than {self._config.error:g} away for more than "
-                f"{self._config.duration_s:g} s; see what blocks the robot or whether its controller listens"
-            )
+        if stamp_ns - self._since_ns > self._config.duration_s * NS_PER_S and self.problem is None:
+            self.problem = Refusal(
+                Why.TRACKING, self._names[worst], self.error,
+                problem=f"is measured at {position[worst]:.3f}, {self.error:.3f} from what it was commanded, and some "
+                f"joint has been more than {self._config.error:g} away for more than {self._config.duration_s:g} s",
+                remedy="see what blocks the robot or whether its controller listens",
+            )  # fmt: skip
 
     def near(self, stamp_ns: int, position: Vector) -> bool:
         """Whether a robot measured at a pose (dim,) is where it was last told to be, as far as a robot ever is."""

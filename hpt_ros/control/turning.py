@@ -174,7 +174,7 @@ class TurnFilter:
         return Turn(turn.quaternion, turn.omega, too_fast, too_sudden)
 
     def brake(self) -> Turn:
-        """The next command on the shortest way to rest; at rest, the last command again, bit for bit."""
+        """The next command on the shortest path to rest; at rest, the last command again, bit for bit."""
         last = self._pose()
         speed = _length(self.omega)
         left = max(speed - self._step_v, 0.0)
@@ -183,7 +183,7 @@ class TurnFilter:
         omega = self.omega * (left / speed)
         return self._send(turned(last, omega * self._dt_s), omega)
 
-    def way_to_rest(self) -> Vector:
+    def path_to_rest(self) -> Vector:
         """The orientations that `brake` would make from here on, up to the first that stands still, (n, 4), n >= 1."""
         last, speed = self._pose(), _length(self.omega)
         if speed == 0.0:

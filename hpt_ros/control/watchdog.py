@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.config import WatchdogConfig
+from hpt_ros.control.refusals import Why
+from hpt_ros.errors import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +81,24 @@ class Watchdog:
         seen = self._seen.get(name)
         return float("nan") if seen is None else (now_ns - min(seen.stamp_ns, seen.arrival_ns)) / NS_PER_S
 
-    def stale(self, now_ns: int) -> dict[str, str]:
-        """The stale streams, each with a sentence's worth of reason."""
-        reasons: dict[str, str] = {}
+    def stale(self, now_ns: int) -> dict[str, Refusal]:
+        """Return the stale streams, each with its reason."""
+        reasons: dict[str, Refusal] = {}
         for name, timeout_s in self.timeouts_s.items():
-            seen = self._seen.get(name)
+            seen, subject = self._seen.get(name), f"stream {name!r}"
             if seen is None:
-                remedy = (
-                    "; it is published only while it moves: move it once" if name in self._holding else ""
-                )
-                reasons[name] = f"stream {name!r} {self.unseen}{remedy}"
+                holds = name in self._holding
+                remedy = "it is published only while it moves: move it once" if holds else ""
+                reasons[name] = Refusal(Why.UNSEEN, subject, problem=self.unseen, remedy=remedy)
                 continue
             age_s = self.age_s(name, now_ns)
             ahead_s = (seen.stamp_ns - now_ns) / NS_PER_S
             if age_s > timeout_s:
-                reasons[name] = f"stream {name!r} is {age_s:.3f} s old, its timeout is {timeout_s:g} s"
+                problem = f"is {age_s:.3f} s old, its timeout is {timeout_s:g} s"
+                reasons[name] = Refusal(Why.STALE, subject, age_s, problem=problem)
             elif ahead_s > timeout_s:
-                reasons[name] = (
-                    f"stream {name!r} is stamped {ahead_s:.3f} s in the future; synchronise the clocks"
-                )
+                reasons[name] = Refusal(
+                    Why.AHEAD, subject, ahead_s, problem=f"is stamped {ahead_s:.3f} s in the future",
+                    remedy="synchronise the clocks",
+                )  # fmt: skip
         return reasons

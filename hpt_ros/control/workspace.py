@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import Vector
 from hpt_ros.control.config import WorkspaceConfig
+from hpt_ros.control.refusals import Why
 from hpt_ros.control.safety import Output, SafetyFilter
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ HALVINGS = 5  # of the way between braking and what was asked for: a part in 32
 
 
 class Workspace:
-    """Says whether a command, and the way to rest from it, stays inside.
+    """Says whether a command, and the path to rest from it, stays inside.
 
     A robot that is outside may move as long as it does not go further out, so that it can be brought back.
     """
@@ -81,8 +82,8 @@ class Workspace:
         points = self._origins(position)
         return np.asarray(np.maximum(self._lower - points, points - self._upper).max(axis=1).clip(0.0))
 
-    def leaves(self, now: Vector, position: Vector, velocity: Vector) -> str:
-        """Why a command must not be sent from the pose `now`; empty if it may be.
+    def refusal(self, now: Vector, position: Vector, velocity: Vector) -> Refusal | None:
+        """Return why a command must not be sent from the pose `now`; None if it may be.
 
         Args:
             now: the last command, (dim,).
@@ -90,14 +91,15 @@ class Workspace:
             velocity: from the last command to it.
         """
         permitted = self.outside(now) + ROUNDING_M
-        for pose in self._way_to_rest(position, velocity):
+        for pose in self._path_to_rest(position, velocity):
             excess = self.outside(pose) - permitted
             worst = int(np.argmax(excess))
             if excess[worst] > 0.0:
-                return f"{self.links[worst]} would leave the workspace by {excess[worst]:.3f} m"
-        return ""
+                problem = f"would leave the workspace by {excess[worst]:.3f} m"
+                return Refusal(Why.WORKSPACE, self.links[worst], float(excess[worst]), problem=problem)
+        return None
 
-    def _way_to_rest(self, position: Vector, velocity: Vector) -> list[Vector]:
+    def _path_to_rest(self, position: Vector, velocity: Vector) -> list[Vector]:
         """The command and those that `SafetyFilter.brake` would make of it, period by period."""
         way = [position]
         while velocity.any():
@@ -124,18 +126,18 @@ class Fence:
 
     def __init__(self, filter_: SafetyFilter, workspace: Workspace | None) -> None:
         self._filter, self._workspace = filter_, workspace
-        self.blocked = ""  # why the last target was braked instead
+        self.blocked: Refusal | None = None  # why the last target was braked instead
 
     def apply(self, target: Vector, velocity: Vector) -> Output | None:
         """As `SafetyFilter.apply`."""
         before, rate = self._filter.position, self._filter.velocity
         output = self._filter.apply(target, velocity)
-        self.blocked = ""
+        self.blocked = None
         if output is None or before is None or self._workspace is None:
             return output
         workspace = self._workspace
-        self.blocked = workspace.leaves(before, output.position, self._filter.velocity)
-        if not self.blocked:
+        self.blocked = workspace.refusal(before, output.position, self._filter.velocity)
+        if self.blocked is None:
             return output
         self._filter.restore(before, rate)
         braked = self._filter.brake()
@@ -144,7 +146,7 @@ class Fence:
         for _ in range(HALVINGS):
             part = (least + most) / 2.0
             position = braked.position + part * (output.position - braked.position)
-            if workspace.leaves(before, position, (position - before) / self._filter.dt_s):
+            if workspace.refusal(before, position, (position - before) / self._filter.dt_s) is not None:
                 most = part
             else:
                 least = part

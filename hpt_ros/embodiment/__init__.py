@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from hpt_ros.embodiment.action import Action, JointLimit, Output, RotationLimit
+from hpt_ros.embodiment.action import Action
 from hpt_ros.embodiment.deployment import Deployment, deployed_fields, require_deployable
+from hpt_ros.embodiment.output import JointLimit, Output, RotationLimit
 from hpt_ros.embodiment.schema import (
     FORMAT,
     Embodiment,

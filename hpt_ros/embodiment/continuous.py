@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hpt_ros.embodiment.action import Action, JointLimit
+from hpt_ros.embodiment.action import Action
+from hpt_ros.embodiment.output import JointLimit
 from hpt_ros.embodiment.streams import EmbodimentError, Stream
 from hpt_ros.errors import Code
 

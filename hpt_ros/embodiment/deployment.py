@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hpt_ros.embodiment.action import JointLimit, Output, RotationLimit
 from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES
+from hpt_ros.embodiment.output import JointLimit, Output, RotationLimit
 from hpt_ros.embodiment.schema import Embodiment, comparable, require_match
 from hpt_ros.embodiment.streams import (
     BY_ARRIVAL,

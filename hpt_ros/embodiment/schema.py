@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment.action import Action, check_action, completed, redundant_keys
+from hpt_ros.embodiment.action import Action, completed, redundant_keys
+from hpt_ros.embodiment.action_checks import check_action
 from hpt_ros.embodiment.continuous import agreed
 from hpt_ros.embodiment.space import ActionSpace
 from hpt_ros.embodiment.streams import (

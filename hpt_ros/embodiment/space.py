@@ -17,7 +17,6 @@ training samples are gathered, `from_mode` to what a policy gives.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.angles import shortest, unwrapped
-from hpt_ros.embodiment.action import Action, JointLimit, Output
+from hpt_ros.embodiment.action import Action
+from hpt_ros.embodiment.control_limits import Bounds, ControlLimits, action_bounds, control_limits
 from hpt_ros.embodiment.kinds import (
     AXES,
     BASE_VELOCITY,
@@ -37,13 +37,13 @@ from hpt_ros.embodiment.kinds import (
     JOINTS,
     VELOCITIES,
 )
+from hpt_ros.embodiment.output import OutputSlice
+from hpt_ros.embodiment.relative_poses import absolute_poses, relative_poses
 from hpt_ros.embodiment.rotations import (
     angular_velocity,
     converted,
     elements,
-    from_rotation,
     integrated,
-    to_rotation,
 )
 from hpt_ros.embodiment.streams import EmbodimentError
 from hpt_ros.errors import Code
@@ -51,33 +51,8 @@ from hpt_ros.errors import Code
 Floats = NDArray[np.float64]
 Values = NDArray[np.floating[Any]]
 
-# Ranges that a target may jump by in one period, ours: it stays a jump at a small part of the speed limits too.
-AT_ONCE = 1000.0
 _MEASURED_6D = "rotation_6d"  # as PoseStamped streams are decoded
 _QUATERNION = "quaternion"
-
-
-@dataclass(frozen=True)
-class ControlLimits:
-    """Limits of the control vector, (dim,) each; of a quaternion's elements those of the rotation, rad/s, rad/s^2.
-
-    A continuous joint's position is without limits, -inf and inf. Jerk is inf where there is none, None if nowhere.
-    """
-
-    lower: Floats
-    upper: Floats
-    velocity: Floats
-    acceleration: Floats
-    jerk: Floats | None = None
-
-
-@dataclass(frozen=True)
-class Part:
-    """One output's places in the vectors."""
-
-    output: Output
-    action: slice
-    control: slice
 
 
 class ActionSpace:
@@ -96,7 +71,7 @@ class ActionSpace:
         """Look up the places; `embodiment` names the robot in errors."""
         self._action, self._states, self._embodiment, self._tick_hz = action, state_names, embodiment, tick_hz
         self._continuous = frozenset(limit.name for limit in action.limits if limit.continuous)
-        parts: list[Part] = []
+        parts: list[OutputSlice] = []
         names: list[str] = []
         turns: list[int] = []
         rates: list[int] = []
@@ -110,7 +85,7 @@ class ActionSpace:
             if output.kind == BASE_VELOCITY:
                 rates += range(start, len(names))
             end = place + len(output.elements)
-            parts.append(Part(output, slice(place, end), slice(start, len(names))))
+            parts.append(OutputSlice(output, slice(place, end), slice(start, len(names))))
             place = end
         self.parts, self.names, self.turns, self.rates = (
             tuple(parts),
@@ -172,64 +147,12 @@ class ActionSpace:
         Raises:
             EmbodimentError: a limit is left to a URDF, and there was none (`hpt_ros.runtime.kinematics.with_limits`).
         """
-        rows, rate_hz = self._rows, self._action.rate_hz
-        found: list[tuple[float, float, float, float]] = []
-        for part in self.parts:
-            linear = [rows[name] for name in part.output.limited]
-            if part.output.kind == BASE_VELOCITY:
-                # Of its rate there is no limit but what its changes cannot exceed.
-                linear = [(lower, upper, a, 2.0 * a * rate_hz) for lower, upper, _, a in linear]
-            elif part.output.command.own_speed:
-                # The driver is given where to go at once, and goes at its own speed.
-                linear = [
-                    (
-                        lower,
-                        upper,
-                        AT_ONCE * (upper - lower) * rate_hz,
-                        AT_ONCE * (upper - lower) * rate_hz**2,
-                    )
-                    for lower, upper, _, _ in linear
-                ]
-            found += linear
-            if (turn := part.output.rotation_limit) is not None:
-                found += [(-1.0, 1.0, turn.velocity, turn.acceleration)] * 4
-        jerks = {limit.name: limit.jerk for limit in self._action.limits if limit.jerk is not None}
-        jerk = np.array([jerks.get(name, np.inf) for name in self.names]) if jerks else None
-        lower, upper, velocity, acceleration = np.array(found, dtype=np.float64).T
-        return ControlLimits(lower, upper, velocity, acceleration, jerk)
+        return control_limits(self._action, self.parts, self.names, self._embodiment)
 
     @cached_property
-    def bounds(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Lower, upper, largest first and second rate of change of the ACTION vector's elements, to judge data by.
-
-        Exact for joints and positions; continuous joints are from -pi to pi. Elements of an orientation have no limit,
-        so theirs are twice what they can be, and change by no more than the angular speed (axis-angle: pi / 2 of it).
-        Elements of a velocity are bounded by the speeds, and change by the accelerations.
-        """
-        rows = self._rows
-        found: list[tuple[float, float, float, float]] = []
-        for part in self.parts:
-            output, turn = part.output, part.output.rotation_limit
-            linear = [
-                (-np.pi, np.pi, *rows[name][2:]) if name in self._continuous else rows[name]
-                for name in output.limited
-            ]
-            if output.kind in VELOCITIES:
-                speeds = [(*row[:2], row[3]) for row in linear]
-                if output.kind in INTEGRATED:
-                    speeds = [(-v, v, a) for _, _, v, a in linear]
-                if turn is not None:
-                    speeds += [(-turn.velocity, turn.velocity, turn.acceleration)] * 3
-                found += [(low, high, a, 2.0 * a * self._tick_hz) for low, high, a in speeds]
-                continue
-            found += linear
-            if turn is not None:
-                wide = output.rotation == "axis_angle"
-                reach, factor = (2.0 * np.pi, np.pi / 2.0) if wide else (2.0, 1.0)
-                row = (-reach, reach, turn.velocity * factor, turn.acceleration * factor)
-                found += [row] * len(elements(output.rotation))
-        lower, upper, velocity, acceleration = np.array(found, dtype=np.float64).T
-        return lower, upper, velocity, acceleration
+    def bounds(self) -> Bounds:
+        """Of the action vector, to judge data by (`hpt_ros.embodiment.control_limits.action_bounds`)."""
+        return action_bounds(self._action, self.parts, self._embodiment, self._tick_hz)
 
     @cached_property
     def ahead_s(self) -> Floats:
@@ -239,6 +162,10 @@ class ActionSpace:
         for part in self.parts:
             ahead[part.control] = part.output.latency_s - least
         return ahead
+
+    def ahead_ns(self, part: OutputSlice) -> int:
+        """Return how much later than a command an output is due."""
+        return round(float(self.ahead_s[part.control.start]) * 1e9)
 
     # --- measured states -------------------------------------------------------------------------------------------
 
@@ -291,7 +218,7 @@ class ActionSpace:
         if self._plain_joints:
             return np.asarray(state[..., self._all_joints], dtype=np.float64)
 
-        def piece(part: Part, found: Floats) -> Floats:
+        def piece(part: OutputSlice, found: Floats) -> Floats:
             if part.output.kind == BASE_VELOCITY:  # nowhere in particular
                 return np.zeros((len(found), len(part.output.elements)))
             return self._pose(found, _QUATERNION) if part.output.cartesian else found
@@ -303,7 +230,7 @@ class ActionSpace:
         if self._plain_joints:
             return np.asarray(state[..., self._all_joints], dtype=np.float64)
 
-        def piece(part: Part, found: Floats) -> Floats:
+        def piece(part: OutputSlice, found: Floats) -> Floats:
             if part.output.kind in VELOCITIES:
                 return np.zeros((len(found), len(part.output.elements)))
             return self._pose(found, part.output.rotation) if part.output.cartesian else found
@@ -339,7 +266,7 @@ class ActionSpace:
         if mode == "absolute":
             return result
         for part in self._poses():
-            result[..., part.action] = self._parted(part, absolute, reference)
+            result[..., part.action] = relative_poses(part, absolute, reference)
         return result
 
     def from_mode(self, actions: Values, state: Values) -> Floats:
@@ -359,7 +286,7 @@ class ActionSpace:
         if mode == "absolute":
             return result
         for part in self._poses():
-            result[..., part.action] = self._composed(part, given, start)
+            result[..., part.action] = absolute_poses(part, given, start, delta=mode == "delta")
         return result
 
     # --- commands --------------------------------------------------------------------------------------------------
@@ -428,28 +355,6 @@ class ActionSpace:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _rows(self) -> dict[str, tuple[float, float, float, float]]:
-        """Lower, upper, velocity and acceleration by the limit's name."""
-        found = {}
-        base = {
-            name for part in self.parts if part.output.kind == BASE_VELOCITY for name in part.output.limited
-        }
-        for limit in self._action.limits:
-            if limit.name in base:
-                found[limit.name] = _base_row(limit)
-                continue
-            lower, upper = (-np.inf, np.inf) if limit.continuous else (limit.lower, limit.upper)
-            if lower is None or upper is None or limit.velocity is None:
-                raise EmbodimentError(
-                    Code.MISSING, f"embodiment {self._embodiment!r}", limit.name,
-                    problem=f"leaves the {limit.missing[0]} limit of {{value}} to robot_description, which is "
-                    "not given here",
-                    remedy="give that parameter the robot's URDF, or write the limit into the embodiment file",
-                )  # fmt: skip
-            found[limit.name] = (lower, upper, limit.velocity, limit.acceleration)
-        return found
-
     @property
     def _plain_joints(self) -> bool:
         """Whether the measured pose is elements of the state as they are."""
@@ -459,7 +364,7 @@ class ActionSpace:
     def _all_joints(self) -> NDArray[np.intp]:
         return self.joint_indices()
 
-    def _indices(self, part: Part) -> NDArray[np.intp]:
+    def _indices(self, part: OutputSlice) -> NDArray[np.intp]:
         """Where in the state vector an output's measured position stands: its joints, or x, y, z and 6-D.
 
         Of continuous joints cosine and sine, one after the other.
@@ -485,7 +390,7 @@ class ActionSpace:
                 )  # fmt: skip
         return np.array([self._states.index(column) for column in wanted], dtype=np.intp)
 
-    def _pieces(self, state: Values, piece: Callable[[Part, Floats], Floats]) -> Floats:
+    def _pieces(self, state: Values, piece: Callable[[OutputSlice, Floats], Floats]) -> Floats:
         """Side by side: of each output `piece` of its joints' positions, or of its measured pose, (N, n)."""
         rows = np.asarray(state, dtype=np.float64).reshape(-1, state.shape[-1])
         found = []
@@ -496,7 +401,7 @@ class ActionSpace:
         joined = np.concatenate(found, axis=1)
         return joined.reshape(*state.shape[:-1], joined.shape[1])
 
-    def _positions(self, part: Part, measured: Floats) -> Floats:
+    def _positions(self, part: OutputSlice, measured: Floats) -> Floats:
         """Positions (N, n) of joints, of which continuous ones are measured as cosine and sine."""
         mask = self.wraps[part.control]
         if not mask.any():
@@ -511,44 +416,5 @@ class ActionSpace:
         turned = converted(measured[:, 3:], _MEASURED_6D, representation)
         return np.concatenate([measured[:, :3], turned], axis=1)
 
-    def _poses(self) -> list[Part]:
+    def _poses(self) -> list[OutputSlice]:
         return [part for part in self.parts if part.output.kind == CARTESIAN_POSE]
-
-    def _split(self, part: Part, actions: Floats) -> tuple[Any, Floats, NDArray[np.bool_]]:
-        """scipy Rotation and position (N, 3) of actions (..., action dim), and (N,) where they are a pose."""
-        values = actions[..., part.action].reshape(-1, len(part.output.elements))
-        rotation, good = to_rotation(values[:, 3:], part.output.rotation)
-        return rotation, values[:, :3], good & np.isfinite(values).all(axis=1)
-
-    def _joined(self, part: Part, rotation: Any, position: Floats, good: NDArray[np.bool_]) -> Floats:
-        values = np.concatenate([position, from_rotation(rotation, part.output.rotation)], axis=1)
-        return np.where(good[:, None], values, np.nan)
-
-    def _parted(self, part: Part, actions: Floats, reference: Floats) -> Floats:
-        """Relative poses (B, H, n) of absolute ones and what they are relative to."""
-        rotation, position, good = self._split(part, actions)
-        turn, origin, known = self._split(part, reference)
-        back = turn.inv()
-        found = self._joined(part, back * rotation, back.apply(position - origin), good & known)
-        return found.reshape(*actions.shape[:2], -1)
-
-    def _composed(self, part: Part, actions: Floats, start: Floats) -> Floats:
-        """Absolute poses (B, H, n) of relative ones; inverse of `_parted`."""
-        turn, origin, known = self._split(part, start)
-        found = np.empty((*actions.shape[:2], len(part.output.elements)))
-        for step in range(actions.shape[1]):
-            rotation, position, good = self._split(part, actions[:, step])
-            place, reached, good = origin + turn.apply(position), turn * rotation, good & known
-            found[:, step] = self._joined(part, reached, place, good)
-            if self._action.mode == "delta":
-                turn, origin, known = reached, place, good
-        return found
-
-
-def _base_row(limit: JointLimit) -> tuple[float, float, float, float]:
-    """Lower, upper, velocity and acceleration of a base's axis; lower and upper are velocities."""
-    assert limit.lower is not None
-    assert limit.upper is not None
-    assert limit.velocity is not None
-    lower, upper = max(limit.lower, -limit.velocity), min(limit.upper, limit.velocity)
-    return lower, upper, limit.velocity, limit.acceleration

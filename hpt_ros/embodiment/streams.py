@@ -32,8 +32,8 @@ class EmbodimentError(HptError):
 class ImageSpec:
     """Size that pictures of a stream have in datasets: RGB uint8 (height, width, 3), depth uint16 (height, width)."""
 
-    height: int = field("rows of the stored picture", unit="px", minimum=8, maximum=4096)
-    width: int = field("columns of the stored picture", unit="px", minimum=8, maximum=4096)
+    height: int = field("rows of the stored image", unit="px", minimum=8, maximum=4096)
+    width: int = field("columns of the stored image", unit="px", minimum=8, maximum=4096)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Stream:
     )
     length: int = field("values of one message, for MultiArray", default=0, minimum=0, maximum=65_536)
     points: int = field(
-        "points kept of one message, for PointCloud2; chosen far apart", default=0, minimum=0, maximum=16_384
+        "points taken of one message, for PointCloud2; chosen far apart", default=0, minimum=0, maximum=16_384
     )
     unit: str = field("unit of the values", default="")
     time: str = field(
@@ -206,7 +206,7 @@ def check_stream(stream: Stream, where: str) -> None:
         )  # fmt: skip
     if pictured and (stream.joints or stream.fields):
         raise EmbodimentError(
-            Code.UNEXPECTED, where, problem="is a stream of pictures with joints or fields",
+            Code.UNEXPECTED, where, problem="is a stream of images with joints or fields",
             remedy="remove them",
         )  # fmt: skip
     if jointed and (stream.image is not None or not stream.joints or not stream.fields):

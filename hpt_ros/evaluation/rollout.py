@@ -270,7 +270,7 @@ class Rollout:
             progress=outcome.progress,
             duration_s=(now_ns - start_ns) / NS_PER_S,
             detail=outcome.detail,
-            fault=runtime.controller.reason if state is State.FAULT else "",
+            fault=str(runtime.controller.reason) if state is State.FAULT else "",
             holds=holds,
             counters=runtime.all_counters(),
             refused=refused,
@@ -297,8 +297,8 @@ def send(command: Moving, environment: Environment, robot: Embodiment, now_ns: i
     refused = 0
     sending = Sending(interface, now_ns, PAST_NS)
     for part in robot.space.parts:
-        ahead_ns = round(float(robot.space.ahead_s[part.control.start]) * NS_PER_S)
-        message = part.output.command.encode(command.of(part.control, ahead_ns), part.output, sending)
+        own = command.of(part.control, robot.space.ahead_ns(part))
+        message = part.output.command.encode(own, part.output, sending)
         if tap is not None:
             tap.command(part.output.topic, message, now_ns)
         try:

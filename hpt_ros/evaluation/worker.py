@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from hpt_ros.errors import Refusal
 from hpt_ros.policies.protocol import ChunkPolicy, Observation
 from hpt_ros.runtime.inference_worker import Request, Result, infer
 
@@ -61,9 +62,9 @@ class LockStepWorker:
         late = replace(seen, stamp_ns=seen.stamp_ns + self._clock() - self._since_ns)
         return replace(result, request=replace(result.request, observation=late))
 
-    def take_failure(self) -> str:
-        """Return nothing: nothing is encoded ahead."""
-        return ""
+    def take_failure(self) -> Refusal | None:
+        """Return None: nothing is encoded ahead."""
+        return None
 
     @property
     def idle(self) -> bool:

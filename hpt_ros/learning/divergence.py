@@ -88,8 +88,8 @@ class DivergenceWatch:
         index = {episode.start: episode.index for episode in of.split.train}
         episodes: dict[int, list[int]] = {}
         for sample in samples.tolist():
-            first = int(of.windows.first[sample])
-            episodes.setdefault(index[first], []).append(int(of.windows.tick[sample]) - first)
+            first = int(of.windows.first(sample))
+            episodes.setdefault(index[first], []).append(int(of.windows.tick(sample)) - first)
         return {"dataset": of.name, "episodes": {key: sorted(episodes[key]) for key in sorted(episodes)}}
 
 

@@ -8,6 +8,7 @@ DataLoader, forked) have cores of their own. What comes out is the same, in the 
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import signal
@@ -93,6 +94,7 @@ def in_processes(
             pin_memory=pin,
             generator=torch.Generator(),  # else it takes a number from the run's
         )
+        gc.collect()
         iterator: Any = iter(loader)
     try:
         yield _Processes(iterator)
@@ -144,7 +146,11 @@ class _Processes(Generic[T]):
 
 
 def _start(worker: int) -> None:
-    """Leave Ctrl-C to the process that waits for the batches."""
+    """Leave Ctrl-C, and all that was there before the fork, to the process that waits for the batches.
+
+    A decoder of a video that is freed here would wait for its threads, which are in the other process.
+    """
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 from hpt_ros.dataset.layout import is_dataset
@@ -18,7 +19,7 @@ class RunFolderError(HptError):
 
 
 def require_usable(out: Path, *, resume: bool) -> None:
-    """Raise RunFolderError unless a run can be started in `out`, or resumed there; writes nothing."""
+    """Raise RunFolderError unless a run can be started in `out`, or resumed there; leaves nothing."""
     remedy, subject = "name another folder with --out", repr(str(out))
     if (
         not resume
@@ -40,7 +41,13 @@ def require_usable(out: Path, *, resume: bool) -> None:
                 problem=f"is a {what}, but a folder for the run was expected",
                 remedy=remedy,
             )
-    if shutil.disk_usage(_existing(out)).free < LEAST_FREE_BYTES:
+    there = _existing(out)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise RunFolderError(Code.UNWRITABLE, subject, cause=error, remedy=remedy) from error
+    if shutil.disk_usage(there).free < LEAST_FREE_BYTES:
         raise RunFolderError(
             Code.UNAVAILABLE, f"the disk of {subject}", problem="has less than 64 MiB free",
             remedy=f"make room or {remedy}",

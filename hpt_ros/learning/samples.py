@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 from hpt_ros.dataset import Dataset, DatasetError, Episode
 from hpt_ros.dataset.layout import features_of, joined_feature, stream_feature
 from hpt_ros.embodiment.windows import action_window, observation_window
+from hpt_ros.errors import Code
 from hpt_ros.modalities import MODALITIES, STATE, Layout
+
+LAID_OUT = 1 << 16  # samples of which an epoch's order is made whole: half a megabyte, a millisecond
+ROUNDS = 6  # of the Feistel network that orders samples: three look random (Luby and Rackoff, 1988), and some to spare
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,12 @@ def split_episodes(
     episodes = dataset.episodes if episodes is None else episodes
     count = len(episodes)
     if count < (2 if validation_share > 0 else 1):
+        least = 2 if validation_share > 0 else 1
         raise DatasetError(
-            f"dataset {str(dataset.root)!r} has {count} episodes, but {2 if validation_share > 0 else 1} or more were "
-            "expected to train and validate; record more, or set validation_share to 0"
-        )
+            Code.OUT_OF_RANGE, f"dataset {str(dataset.root)!r}", count,
+            problem="has {value} episodes to train and validate on", expected=f"{least} or more",
+            remedy="record more, or set validation_share to 0",
+        )  # fmt: skip
     kept = 0 if validation_share == 0 else min(max(1, round(count * validation_share)), count - 1)
     aside = set(np.random.default_rng([seed, 1]).permutation(count)[:kept].tolist())
     return Split(
@@ -59,35 +65,48 @@ def split_episodes(
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """All samples of some episodes: sample i is tick ``tick[i]`` of an episode of rows first[i] .. last[i]."""
+    """All samples of E episodes: each tick is one, in the order of the episodes. It holds nothing of single ticks."""
 
-    tick: NDArray[np.int64]
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
+    starts: NDArray[np.int64]  # (E,), first row of each
+    ends: NDArray[np.int64]  # (E,), number of samples up to its last
     observation_horizon: int
     action_horizon: int
 
     @staticmethod
     def of(episodes: tuple[Episode, ...], observation_horizon: int, action_horizon: int) -> Windows:
         """Every tick of every episode is one sample."""
-        lengths = [episode.length for episode in episodes]
         return Windows(
-            np.concatenate([np.arange(episode.start, episode.stop, dtype=np.int64) for episode in episodes]),
-            np.repeat(np.array([episode.start for episode in episodes], dtype=np.int64), lengths),
-            np.repeat(np.array([episode.stop - 1 for episode in episodes], dtype=np.int64), lengths),
+            np.array([episode.start for episode in episodes], dtype=np.int64),
+            np.cumsum([episode.length for episode in episodes], dtype=np.int64),
             observation_horizon,
             action_horizon,
         )
 
     def __len__(self) -> int:
-        return len(self.tick)
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    def episode(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Places of the samples' episodes, (B,)."""
+        return np.searchsorted(self.ends, samples, side="right")
+
+    def tick(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the dataset (B,) that the samples are of."""
+        of = self.episode(samples)
+        lengths = np.diff(self.ends, prepend=0)
+        return self.starts[of] + samples - (self.ends - lengths)[of]
+
+    def first(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """First rows (B,) of the samples' episodes."""
+        return self.starts[self.episode(samples)]
 
     def rows(
         self, samples: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """Rows of the dataset: observed (B, T), acted (B, horizon), and is_pad (B, horizon)."""
-        observed = observation_window(self.tick[samples], self.observation_horizon, self.first[samples])
-        acted, is_pad = action_window(self.tick[samples], self.action_horizon, self.last[samples])
+        of, tick = self.episode(samples), self.tick(samples)
+        last = self.starts + np.diff(self.ends, prepend=0) - 1
+        observed = observation_window(tick, self.observation_horizon, self.starts[of])
+        acted, is_pad = action_window(tick, self.action_horizon, last[of])
         return observed, acted, is_pad
 
 
@@ -101,6 +120,8 @@ def samples_between(
 ) -> NDArray[np.int64]:
     """The samples that are drawn at places start .. stop - 1 of an endless order: epochs, each in an order of its own.
 
+    Neither its time nor its memory grows with the number of samples, unless there are weights.
+
     Args:
         start, stop: places, from 0.
         count: number of samples, and length of an epoch.
@@ -113,13 +134,48 @@ def samples_between(
     found = np.empty(stop - start, dtype=np.int64)
     for epoch in np.unique(epochs).tolist():
         random = np.random.default_rng([*seed, epoch, member])
-        order = random.permutation(count)
-        if weights is not None:  # systematic sampling: evenly spaced points over the weights laid end to end
-            points = (np.arange(count) + random.random()) * (weights.sum() / count)
-            order = np.minimum(np.searchsorted(np.cumsum(weights), points, side="right"), count - 1)[order]
         here = epochs == epoch
-        found[here] = order[places[here]]
+        if count <= LAID_OUT:
+            found[here] = random.permutation(count)[places[here]]
+        else:
+            found[here] = shuffled(places[here], count, random.integers(0, 1 << 63, ROUNDS, dtype=np.uint64))
+        if weights is not None:  # systematic sampling: evenly spaced points over the weights laid end to end
+            points = (found[here] + random.random()) * (weights.sum() / count)
+            found[here] = np.minimum(np.searchsorted(np.cumsum(weights), points, side="right"), count - 1)
     return found
+
+
+def shuffled(places: NDArray[np.int64], count: int, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Where each place goes in a random order of `count` things, without laying out the order.
+
+    A Feistel network permutes the numbers of an even number of bits, at most four times as many as `count`; one that
+    falls outside is permuted again until it falls inside (Black and Rogaway, "Ciphers with Arbitrary Finite Domains",
+    2002). The round function is the finaliser of SplitMix64 (Steele et al., 2014).
+
+    Of a few things some orders are likelier than others; of thousands nobody can tell.
+
+    Args:
+        places: of 0 .. count - 1.
+        count: at least 1.
+        keys: one for each round.
+    """
+    half = np.uint64(max(1, -(-(count - 1).bit_length() // 2)))
+    mask = np.uint64((1 << int(half)) - 1)
+    found = places.astype(np.uint64)
+    outside = np.ones(len(found), dtype=bool)
+    while outside.any():
+        left, right = found[outside] >> half, found[outside] & mask
+        for key in keys:
+            left, right = right, left ^ (_mixed(right ^ key) & mask)
+        found[outside] = left << half | right
+        outside = found >= np.uint64(count)
+    return found.astype(np.int64)
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    values = (values ^ values >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ values >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return values ^ values >> np.uint64(31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +223,9 @@ def gather(
         if features is not None and name in features:
             inputs[modality.inputs[0]] = features[name][observed]
         elif modality.layout is Layout.COMMANDS:
-            inputs[name] = previous_actions(dataset, observed, windows.first[samples])
+            inputs[name] = previous_actions(dataset, observed, windows.first(samples))
         elif modality.layout is Layout.TEXT:
-            inputs[modality.input] = dataset.task_index[windows.tick[samples]]
+            inputs[modality.input] = dataset.task_index[windows.tick(samples)]
         elif modality.layout is Layout.JOINED and there:
             inputs[modality.input] = joined_vectors(dataset, name)[observed]
         elif modality.video and there and frames is not None:
@@ -178,10 +234,11 @@ def gather(
             inputs[modality.input] = side_by_side(dataset, name, observed)
         else:
             raise DatasetError(
-                f"dataset {str(dataset.root)!r} has nothing for the modality {name!r} that the policy wants; its "
-                f"features are {', '.join(features_of(dataset.embodiment))}: take that stem out of the recipe"
-            )
-    state = dataset.state[windows.tick[samples]]
+                Code.MISSING, f"dataset {str(dataset.root)!r}", name,
+                problem="has nothing for the modality {value} that the policy wants; its features are "
+                f"{', '.join(features_of(dataset.embodiment))}", remedy="take that stem out of the recipe",
+            )  # fmt: skip
+    state = dataset.state[windows.tick(samples)]
     return Batch(inputs, actions_in_mode(dataset, acted, state), is_pad, state)
 
 

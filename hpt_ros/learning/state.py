@@ -119,9 +119,9 @@ def load_state(
     if changed:
         key, now, then = changed[0]
         raise StateError(
-            f"the run in {str(out)!r} was started with {key} = {then!r:.80}, but now it is {now!r:.80}; resume with "
-            "what it was started with, or start another run from its weights with --init"
-        )
+            Code.MISMATCH, f"{key} of the run in {str(out)!r}", now, expected=f"{then!r:.80} as when it was started",
+            remedy="resume with what it was started with, or start another run from its weights with --init",
+        )  # fmt: skip
     if ("shards" in state) != (sharded is not None):
         had, has = ("several processes", "one") if "shards" in state else ("one process", "several")
         raise StateError(
@@ -161,18 +161,19 @@ def _read(out: Path) -> dict[str, Any]:
     path = out / FILE
     if not path.is_file():
         raise StateError(
-            f"there is no run to resume in {str(out)!r} (no {FILE}); leave --resume out to start one"
-        )
+            Code.NOT_FOUND, f"the run in {str(out)!r}", problem=f"cannot be resumed: there is no {FILE}",
+            remedy="leave --resume out to start one",
+        )  # fmt: skip
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file; all mean the same to the user
-        first = " ".join(str(error).split())[:160]
         raise StateError(
-            f"{str(path)!r} cannot be read ({first}); it is damaged: start another run with "
-            f"--init {str(out / 'last')!r}"
-        ) from error
+            Code.DAMAGED, repr(str(path)), problem="cannot be read", cause=error,
+            remedy=f"it is damaged: start another run with --init {str(out / 'last')!r}",
+        ) from error  # fmt: skip
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise StateError(
-            f"{str(path)!r} is not a training state of format {FORMAT}; resume with the version that wrote it"
-        )
+            Code.UNSUPPORTED, repr(str(path)), problem=f"is not a training state of format {FORMAT}",
+            remedy="resume with the version that wrote it",
+        )  # fmt: skip
     return state

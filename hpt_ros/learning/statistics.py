@@ -115,7 +115,7 @@ def _chunks(dataset: Dataset, split: Split) -> Iterable[NDArray[np.float32]]:
     for start in range(0, len(windows), BLOCK_ROWS):
         samples = np.arange(start, min(start + BLOCK_ROWS, len(windows)), dtype=np.int64)
         _, acted, is_pad = windows.rows(samples)
-        yield actions_in_mode(dataset, acted, dataset.state[windows.tick[samples]])[~is_pad]
+        yield actions_in_mode(dataset, acted, dataset.state[windows.tick(samples)])[~is_pad]
 
 
 def _blocks(values: NDArray[np.float32], split: Split) -> Iterable[NDArray[np.float32]]:

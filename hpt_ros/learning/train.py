@@ -208,6 +208,7 @@ def train(
     step, waited, began = first, 0.0, time.perf_counter()
     goal = recipe.iterations if stop_after is None else min(stop_after, recipe.iterations)
     logged_at, logged_step, saved_at, loss_sum = began, first, -1, torch.zeros((), device=device)
+    logged_wait = 0.0
     use_autocast = recipe.precision == "bfloat16"
     kind = torch.device(device).type
     watch = DivergenceWatch(mixture, out, processes, lr=recipe.lr)
@@ -258,18 +259,21 @@ def train(
                 mean = float(processes.sum(loss_sum)) / (step - logged_step)
                 now = time.perf_counter()
                 rate = (step - logged_step) * recipe.batch_size / (now - logged_at)
+                wait = (waited - logged_wait) / (now - logged_at)
                 if metrics:
                     metrics.write(
                         step=step,
                         loss=mean,
                         lr=lr,
                         samples_per_s=rate,
-                        data_wait_share=waited / (now - began),
+                        data_wait_share=wait,
                     )
                 report.bar(
-                    "training", step, recipe.iterations, f"loss {mean:.4f}  lr {lr:.1e}  {rate:.0f} samples/s"
-                )
-                logged_at, logged_step, loss_sum = now, step, torch.zeros((), device=device)
+                    "training", step, recipe.iterations,
+                    f"loss {mean:.4f}  lr {lr:.1e}  {rate:.0f} samples/s, {100 * wait:.0f} % waiting for data",
+                )  # fmt: skip
+                logged_at, logged_wait, logged_step = now, waited, step
+                loss_sum = torch.zeros((), device=device)
             if validates:
                 before = time.perf_counter()
                 if sharded:

@@ -195,8 +195,8 @@ class PolicyConfig:
             )  # fmt: skip
         if self.modalities == (LANGUAGE,):
             raise ConfigError(
-                Code.EMPTY, "the policy's only stem",
-                problem="is for 'language', which says nothing of where the robot is",
+                Code.INVALID, "the policy's only stem", LANGUAGE,
+                problem="is for {value}, which says nothing of where the robot is",
                 remedy="add a stem for a modality that changes with time, as 'state'",
             )  # fmt: skip
         self._check_shapes()

@@ -38,8 +38,8 @@ class EncoderArchitecture:
         if len(self.mean) != 3 or len(self.std) != 3:
             raise ConfigError(
                 Code.WRONG_SHAPE, f"the encoder {self.name!r}", list(self.mean),
-                problem=f"has the mean {{value}} and the std {list(self.std)}, but three numbers each were "
-                "expected (red, green, blue)",
+                problem=f"has the mean {{value}} and the std {list(self.std)}",
+                expected="three numbers each (red, green, blue)",
             )  # fmt: skip
 
 

@@ -103,9 +103,8 @@ class HeadConfig:
             )  # fmt: skip
         if self.kernel % 2 == 0:
             raise ConfigError(
-                Code.WRONG_SHAPE, "the head's kernel",
-                problem=f"is {self.kernel}, but an odd number was expected, so that the convolution keeps the "
-                "number of steps",
+                Code.INVALID, "the head's kernel", self.kernel,
+                expected="an odd number, so that the convolution keeps the number of steps",
             )  # fmt: skip
         if self.kind == "flow" and (self.flow_width % self.heads or self.flow_width % 2):
             raise ConfigError(
@@ -121,9 +120,9 @@ class HeadConfig:
             )  # fmt: skip
         if self.diffusion_train_steps % self.diffusion_steps:
             raise ConfigError(
-                Code.INVALID, "the head's diffusion_steps",
-                problem=f"is {self.diffusion_steps}, but a divisor of its diffusion_train_steps "
-                f"{self.diffusion_train_steps} was expected, so that the steps are equally far apart",
+                Code.INVALID, "the head's diffusion_steps", self.diffusion_steps,
+                expected=f"a divisor of its diffusion_train_steps {self.diffusion_train_steps}, so that the steps are "
+                "equally far apart",
             )  # fmt: skip
         if self.flow_noise not in FLOW_NOISES:
             raise ConfigError(Code.UNKNOWN, "the head's flow_noise", self.flow_noise, known=FLOW_NOISES)

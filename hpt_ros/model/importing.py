@@ -335,7 +335,7 @@ def _check_views(config: PublishedConfig, built: PolicyConfig) -> None:
 def _choose_domain(wanted: str | None, known: tuple[str, ...], file: Path) -> str:
     if not known:
         raise WeightsError(
-            Code.EMPTY, f"the file {str(file)!r}", problem="holds no head, so it is no whole model",
+            Code.MISSING, f"the file {str(file)!r}", problem="holds no head, so it is no whole model",
             remedy="import only its trunk (leave out --embodiment)",
         )  # fmt: skip
     if wanted is None and len(known) > 1:

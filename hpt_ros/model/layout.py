@@ -338,9 +338,8 @@ def need(tensors: Mapping[str, Tensor], name: str, axes: int) -> Tensor:
         )  # fmt: skip
     if tensors[name].ndim != axes or not tensors[name].numel():
         raise WeightsError(
-            Code.WRONG_SHAPE, "the weights", name,
-            problem=f"have {{value}} of shape {tuple(tensors[name].shape)}, but {axes} axes were expected, "
-            "none empty", remedy="fetch them again",
+            Code.WRONG_SHAPE, f"the weights' {name!r}", tuple(tensors[name].shape),
+            expected=f"{axes} axes, none empty", remedy="fetch them again",
         )  # fmt: skip
     return tensors[name]
 

@@ -101,8 +101,9 @@ class Rollout:
             if value.shape != arrays[name].shape:
                 raise InputError(
                     Code.WRONG_SHAPE, repr(name), tuple(value.shape),
-                    problem=f"is of shape {{value}}, but {tuple(arrays[name].shape)} was expected: one robot, "
-                    "with all ticks of the observation horizon", remedy="pass those",
+                    problem="is of shape {value}",
+                    expected=f"{tuple(arrays[name].shape)}: one robot, with all ticks of the observation horizon",
+                    remedy="pass those",
                 )  # fmt: skip
             if value is not arrays[name]:
                 arrays[name].copy_(value)
@@ -159,8 +160,8 @@ class _FeatureCache:
         if isinstance(frames, (list, tuple)):
             if len(frames) != horizon:
                 raise InputError(
-                    Code.INVALID, repr(name), len(frames),
-                    problem=f"is a list of {{value}} frames, but {horizon} were expected, one a tick",
+                    Code.WRONG_SHAPE, repr(name), len(frames),
+                    problem="is a list of {value} frames", expected=f"{horizon}, one a tick",
                     remedy="pass those",
                 )  # fmt: skip
             return frames[index]

@@ -59,7 +59,7 @@ def resolve(source: str | Path, names: Sequence[str] = FILES_IN_FOLDER) -> Path:
                     remedy=f"give its checkpoint, {str(part)!r}",
                 )  # fmt: skip
         raise WeightsError(
-            Code.EMPTY, f"the folder {text!r}", problem=f"holds none of {', '.join(names)}",
+            Code.NOT_FOUND, f"the folder {text!r}", list(names), problem=f"holds none of {', '.join(names)}",
             remedy="give the weight file's path",
         )  # fmt: skip
     if not path.is_file():

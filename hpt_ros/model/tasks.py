@@ -79,9 +79,9 @@ class TaskTable(nn.Module):
         low, high = int(index.min()), int(index.max())
         if low < 0 or high >= len(self.tasks):
             raise InputError(
-                Code.INVALID, "'task'", len(self.tasks) - 1,
-                problem=f"holds the index {low if low < 0 else high}, but 0 to {{value}} was expected (the "
-                f"policy knows {', '.join(map(repr, self.tasks))})", remedy="pass an index into these",
+                Code.OUT_OF_RANGE, "'task'", low if low < 0 else high, problem="holds the index {value}",
+                expected=f"0 to {len(self.tasks) - 1} (the policy knows {', '.join(map(repr, self.tasks))})",
+                remedy="pass an index into these",
             )  # fmt: skip
         return self.embeddings[index]
 

@@ -270,7 +270,7 @@ def trunk_tensors(tensors: Mapping[str, Tensor], file: Path) -> tuple[dict[str, 
     found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     if not any(name.startswith("blocks.") for name in found):
         raise WeightsError(
-            Code.EMPTY, f"the file {str(file)!r}",
+            Code.MISSING, f"the file {str(file)!r}",
             problem=f"holds no HPT trunk (no name starts with 'trunk.blocks.'; it has {some(tensors)})",
             remedy="give a trunk.pth, a model.pth or a checkpoint",
         )  # fmt: skip

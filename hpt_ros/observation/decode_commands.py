@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 from hpt_ros.embodiment import Output
-from hpt_ros.embodiment.action import SINGLE
 from hpt_ros.embodiment.message_types import MESSAGE_TYPES, Decoded, require_frame
 from hpt_ros.embodiment.messages import InvalidSampleError
+from hpt_ros.embodiment.output import SINGLE
 from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.errors import Code
 

@@ -64,7 +64,7 @@ def decode_compressed_depth(stream: Stream, message: Any) -> NDArray[np.uint16]:
     if format_.depth and len(content) < DEPTH_HEADER:
         raise InvalidSampleError(
             Code.DAMAGED, where, len(content),
-            problem="has a compressed depth picture of {value} bytes, which is shorter than its header",
+            problem="has a compressed depth image of {value} bytes, which is shorter than its header",
             remedy="check the camera and the network",
         )  # fmt: skip
     encoding = stream.encoding or format_.encoding
@@ -93,7 +93,7 @@ def _from_png(where: str, data: bytes, kind: str) -> NDArray[np.uint16]:
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
         raise InvalidSampleError(
             Code.WRONG_SHAPE, where, pixels.shape,
-            problem=f"has a compressed depth picture of shape {{value}} and type {pixels.dtype}",
+            problem=f"has a compressed depth image of shape {{value}} and type {pixels.dtype}",
             expected="one channel of uint16", remedy="check the camera driver",
         )  # fmt: skip
     return np.asarray(pixels, dtype=np.uint16)
@@ -103,7 +103,7 @@ def _from_rvl(where: str, data: bytes) -> NDArray[np.uint16]:
     height, width = rvl_size(data)
     if not 0 < height * width <= MAX_PIXELS:
         raise InvalidSampleError(
-            Code.INVALID, where, problem=f"has a compressed depth picture that claims {width}x{height} pixels",
+            Code.INVALID, where, problem=f"has a compressed depth image that claims {width}x{height} pixels",
             expected=f"1 to {MAX_PIXELS} pixels", remedy="check the camera driver",
         )  # fmt: skip
     pixels = decode_rvl(data)
@@ -131,7 +131,7 @@ def _from_inverse(
     if not np.isfinite((factor, offset)).all():
         raise InvalidSampleError(
             Code.NOT_FINITE, where, factor,
-            problem=f"has a compressed depth picture with the parameters {{value}} and {offset:g}",
+            problem=f"has a compressed depth image with the parameters {{value}} and {offset:g}",
             expected="finite numbers", remedy="check the camera driver",
         )  # fmt: skip
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -70,9 +70,9 @@ class MergedTrack:
         if key not in self._parts:
             if len(self._parts) >= MAX_PARTS:
                 raise DecodeError(
-                    Code.WRONG_SHAPE, f"stream {self.stream.name!r} (topic {self.stream.topic})",
-                    problem=f"has messages with more than {MAX_PARTS} different sets of joints, but each "
-                    "driver was expected to send the same joints every time",
+                    Code.INVALID, f"stream {self.stream.name!r} (topic {self.stream.topic})", MAX_PARTS,
+                    problem="has messages with more than {value} different sets of joints",
+                    expected="the same joints in every message of a driver",
                     remedy="check what publishes on the topic",
                 )  # fmt: skip
             self._parts[key] = _Part(tuple(np.flatnonzero(held).tolist()), Track(self.capacity))

@@ -112,7 +112,7 @@ def _image_sizes(stats: Mapping[str, Any]) -> dict[str, tuple[tuple[int, int], .
     except (AttributeError, TypeError, ValueError) as error:
         raise HptError(
             Code.INVALID, "the checkpoint's stats.json's image_sizes", str(found)[:80],
-            problem="is {value}, but lists of [height, width] by stream name were expected",
+            expected="lists of [height, width] by stream name",
             remedy="copy the checkpoint again", cause=error,
         ) from error  # fmt: skip
 

@@ -13,17 +13,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.errors import HptError
+from hpt_ros.control.refusals import Why
+from hpt_ros.errors import HptError, Refusal, clipped
 from hpt_ros.policies.protocol import ChunkPolicy, EncodesAhead, Observation
+
+LONGEST_FAILURE = 300  # characters of what a policy raised
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
     """When a request's observation got where, steady clock in ns; None where it is not known."""
 
-    arrival_ns: int | None = None  # its newest picture came
+    arrival_ns: int | None = None  # its newest image came
     due_ns: int | None = None  # its tick began to be resolved
-    ready_ns: int | None = None  # its tick was resolved: pictures are decoded
+    ready_ns: int | None = None  # its tick was resolved: images are decoded
     submitted_ns: int | None = None  # its arrays were with the worker
 
 
@@ -52,7 +55,7 @@ class Result:
     duration_s: float
     finished_ns: int
     values: NDArray[Any] | None = None
-    error: str = ""
+    error: Refusal | None = None
 
 
 class Worker(Protocol):
@@ -74,8 +77,8 @@ class Worker(Protocol):
         """Return the finished result, once."""
         ...
 
-    def take_failure(self) -> str:
-        """Return why encoding ahead failed since the last call; empty if it did not."""
+    def take_failure(self) -> Refusal | None:
+        """Return why encoding ahead failed since the last call; None if it did not."""
         ...
 
     @property
@@ -107,7 +110,7 @@ class InferenceWorker:
     _busy_since_ns: int | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
     _forget: bool = field(default=False, init=False)
-    _failed_ahead: str = field(default="", init=False)
+    _failed_ahead: Refusal | None = field(default=None, init=False)
     _thread: threading.Thread = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -136,7 +139,7 @@ class InferenceWorker:
         """An episode begins: the policy forgets before its next work, and ticks that wait are dropped."""
         with self._condition:
             self._ahead.clear()
-            self._failed_ahead = ""
+            self._failed_ahead = None
             self._forget = True
 
     def take(self) -> Result | None:
@@ -145,10 +148,10 @@ class InferenceWorker:
             result, self._result = self._result, None
             return result
 
-    def take_failure(self) -> str:
-        """Why encoding ahead failed since the last call; empty if it did not."""
+    def take_failure(self) -> Refusal | None:
+        """Return why encoding ahead failed since the last call; None if it did not."""
         with self._condition:
-            failed, self._failed_ahead = self._failed_ahead, ""
+            failed, self._failed_ahead = self._failed_ahead, None
             return failed
 
     @property
@@ -193,15 +196,15 @@ class InferenceWorker:
             with self._condition:
                 self._result, self._busy_since_ns = result, None
 
-    def _observe(self, observation: Observation, forget: bool) -> str:
+    def _observe(self, observation: Observation, forget: bool) -> Refusal | None:
         assert isinstance(self.policy, EncodesAhead)
         try:
             if forget:
                 self.policy.reset()
             self.policy.observe(observation)
         except Exception as error:
-            return _words(error)
-        return ""
+            return failure(error)
+        return None
 
 
 def infer(policy: ChunkPolicy, request: Request, *, forget: bool) -> Result:
@@ -213,19 +216,20 @@ def infer(policy: ChunkPolicy, request: Request, *, forget: bool) -> Result:
         forget: whether an episode begins.
     """
     start_ns = time.monotonic_ns()
-    values, error = None, ""
+    values, error = None, None
     try:
         if forget:
             policy.reset()
         values = np.asarray(policy.predict(request.observation), dtype=np.float64)
     except Exception as raised:  # whatever a policy does, the robot is to be stopped in order
-        error = _words(raised)
+        error = failure(raised)
     end_ns = time.monotonic_ns()
     return Result(request, (end_ns - start_ns) / 1e9, end_ns, values, error)
 
 
-def _words(error: Exception) -> str:
-    words = " ".join(str(error).split())[:300] or "no message"
+def failure(error: Exception) -> Refusal:
+    """Return what a policy raised; the value is the exception, or the refusal that it carries."""
+    words = clipped(" ".join(str(error).split()) or "no message", LONGEST_FAILURE)
     if isinstance(error, HptError):  # a sentence by itself
-        return words
-    return f"the policy raised {type(error).__name__}: {words}"
+        return Refusal(Why.INFERENCE, value=error.refusal, problem=words)
+    return Refusal(Why.INFERENCE, "the policy", error, problem=f"raised {type(error).__name__}: {words}")

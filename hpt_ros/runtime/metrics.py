@@ -45,7 +45,7 @@ class Metrics:
     | image_delay_s | header stamp of an image | its arrival | ROS |
     | message_s | the node is handed a message | it is stored, or with the thread that decodes it | steady |
     | tick_wait_s | arrival of a chunk's newest image | its tick has settled and is resolved | steady |
-    | decode_s | that | its pictures are decoded and its states interpolated | steady |
+    | decode_s | that | its images are decoded and its states interpolated | steady |
     | request_s | that | a chunk is wanted, the inputs are assembled and with the worker | steady |
     | worker_wait_s | that | policy called | steady |
     | inference_s | policy called | policy returned | steady |
@@ -56,7 +56,7 @@ class Metrics:
     | command_interval_steady_s | a command sent | the next command sent | steady |
     | command_jitter_s | that interval | less the period, without sign | steady |
     | control_s | control timer called | control timer done | steady |
-    | lead_s | control timer called | when the robot begins to brake, without a further command | steady |
+    | lead_s | control timer called, in motion | when the robot begins to brake, without a further command | steady |
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Metrics:
 
 
 class Stages:
-    """Measures each chunk's way from its newest picture to the first command that comes from it."""
+    """Measures each chunk's way from its newest image to the first command that comes from it."""
 
     def __init__(self, metrics: Metrics, period_ns: int) -> None:
         """Start with nothing on its way; commands are to be `period_ns` apart."""

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The thread between messages and the policy's worker: it decodes, resamples, assembles and asks.
 
-A picture of 640x480 takes milliseconds to decode. The node's own thread hands messages on as they are, so that neither
-commands nor joint states wait for one. Pictures and point clouds are decoded here, and only those that a tick uses.
+An image of 640x480 takes milliseconds to decode. The node's own thread hands messages on as they are, so that neither
+commands nor joint states wait for one. Images and point clouds are decoded here, and only those that a tick uses.
 
 Order is kept, and each message carries the time of its arrival: ticks are the same however late this thread is.
 """
@@ -44,7 +44,7 @@ from hpt_ros.runtime.inference_worker import Marks, Request, Worker
 # queue falls to half at the time of an action, which is that of a tick, when the newest one known is a period old.
 FRESH_PART = 0.5
 ARRIVALS_KEPT = 64  # newest messages of a stream whose steady arrival is known; a tick is younger than that
-# Pictures and point clouds that wait: two seconds of two cameras at 60 Hz. More means that this machine cannot keep up.
+# Images and point clouds that wait: two seconds of two cameras at 60 Hz. More means that this machine cannot keep up.
 WAITING_KEPT = 240
 AWAKE_AT = 64  # things waiting that wake the thread although no tick is due
 Decoded = TypeVar("Decoded")
@@ -132,7 +132,7 @@ class ObservationPipeline:
         self._condition = threading.Condition()
         # Below: shared, under the condition.
         self._inbox: deque[Callable[[], None]] = deque()
-        self._waiting = 0  # of these, pictures and point clouds
+        self._waiting = 0  # of these, images and point clouds
         self._working = self._closed = False
         self._unasked = False  # whether a new tick waits for a chunk to be wanted
         self._generation = self._at_work = 0  # of what is handed over; of what is being worked on

@@ -33,7 +33,7 @@ class OutputsConfig:
     joint_state: str = field("topic for sensor_msgs/JointState; empty: none", default="")
     stamp_zero: bool = field(
         "stamp JointTrajectory commands with 0, so that their controller counts from when it gets them, on its own "
-        "clock; they act later by their way there, so only where clocks cannot be synchronised",
+        "clock; they act later by their transport, so only where clocks cannot be synchronised",
         default=False,
     )
     permitted_publishers: tuple[str, ...] = field(
@@ -60,7 +60,7 @@ class RemoteConfig:
 class PredictionConfig:
     """The way that the policy means to go, drawn on ~/predicted_path; of joints it needs robot_description."""
 
-    link: str = field("link, or Cartesian output, whose way is drawn; empty: the last one", default="")
+    link: str = field("link, or Cartesian output, whose path is drawn; empty: the last one", default="")
     frame: str = field(
         "frame_id of the path; empty: the root link of robot_description, or the output's frame", default=""
     )
@@ -124,7 +124,7 @@ class PolicyNodeConfig(PolicyChoice):
         "commanded by its joints; its limits must not be narrower than the embodiment file's",
         default="",
     )
-    prediction: PredictionConfig = field("the predicted way", default=PredictionConfig())
+    prediction: PredictionConfig = field("the predicted path", default=PredictionConfig())
     autostart: bool = field(
         "configure and activate at the start (the node's own executable only)", default=False
     )

@@ -30,7 +30,7 @@ from hpt_ros.control import (
     Watchdog,
 )
 from hpt_ros.control.chunk import NS_PER_S, shape_refusal
-from hpt_ros.control.plausible import REMEDY
+from hpt_ros.control.refusals import Why
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.modalities import IMAGE, LANGUAGE, STATE
@@ -46,6 +46,8 @@ from hpt_ros.runtime.pose import MeasuredPose
 # Longest time that a message with the old clock's stamp may take to come, ours: what is later is stale in any case.
 LONGEST_FLIGHT_S = 0.25
 
+WITHOUT = "the policy goes on without its modality"
+
 COUNTERS = (
     "inputs_lost",  # a stream of an optional modality went stale
     "messages_overrun",  # messages thrown away because decoding does not keep up
@@ -59,29 +61,29 @@ class Step:
     Attributes:
         command: to send, or None.
         result: an inference that has just finished, or None.
-        problem: why its chunk was not taken; empty if it was.
-        internal: trace of an internal error, which stopped the robot; empty if there was none.
+        problem: why its chunk was not taken; None if it was.
+        internal: trace of an internal error, which stopped the robot; None if there was none.
         complaints: of messages that could not be used: stream name and why.
-        lost: sentences about streams that the policy can do without and now must.
+        lost: streams that the policy can do without and now must: stream name and why.
     """
 
     command: Command | None
     result: Result | None = None
-    problem: str = ""
-    internal: str = ""
+    problem: Refusal | None = None
+    internal: str | None = None
     complaints: tuple[tuple[str, Refusal], ...] = ()
-    lost: tuple[str, ...] = ()
+    lost: tuple[tuple[str, Refusal], ...] = ()
 
 
 @dataclass(slots=True)
 class _Heard:
-    """What the other threads had to say in one period."""
+    """What the other threads reported in one period."""
 
     result: Result | None = None
-    problem: str = ""
-    internal: str = ""
+    problem: Refusal | None = None
+    internal: str | None = None
     complaints: tuple[tuple[str, Refusal], ...] = ()
-    lost: tuple[str, ...] = ()
+    lost: tuple[tuple[str, Refusal], ...] = ()
 
 
 class PolicyRuntime:
@@ -198,11 +200,11 @@ class PolicyRuntime:
         self.controller.deactivate()
         self._forget()
 
-    def clock_jumped(self, reason: str, now_ns: int) -> None:
+    def clock_jumped(self, reason: Refusal, now_ns: int) -> None:
         """Brake, hold, and forget all observations: their stamps and those to come are of two clocks.
 
         Args:
-            reason: what happened, a sentence's worth.
+            reason: what happened.
             now_ns: ROS time; `ahead_ns` is set already.
         """
         self._forget()
@@ -288,7 +290,7 @@ class PolicyRuntime:
         return {**self.controller.counters, **self.counters}
 
     def message(self, stream: Stream, message: Any, arrival_ns: int) -> Refusal | None:
-        """Take a message of a stream. Pictures and point clouds are decoded elsewhere; this never waits for that.
+        """Take a message of a stream. Images and point clouds are decoded elsewhere; this never waits for that.
 
         Args:
             stream: of the embodiment.
@@ -298,7 +300,7 @@ class PolicyRuntime:
         Returns:
             Why it cannot be used; None if it was taken, or if it may be stamped by the clock as it was
             before a jump, and is not. Its stream then gets no fresher. What is wrong
-            inside of a picture or a point cloud is said by a later `step`.
+            inside of an image or a point cloud is said by a later `step`.
         """
         if not stream.kind.holds and self.to_control(arrival_ns) < self._unclear_until_ns:
             self.observations.lost(stream)
@@ -340,7 +342,7 @@ class PolicyRuntime:
         try:
             self._listen(now_ns, heard)
         except Exception as error:
-            heard.internal = self._failed(f"{type(error).__name__}: {error}", traceback.format_exc())
+            heard.internal = self._failed(error)
         self._stand(now_ns)
         command = self.controller.step(self.to_control(now_ns))
         try:
@@ -354,7 +356,7 @@ class PolicyRuntime:
                 now_ns, wanted=self.controller.wants_chunk(self.to_control(now_ns)), task=self.task
             )
         except Exception as error:
-            heard.internal = self._failed(f"{type(error).__name__}: {error}", traceback.format_exc())
+            heard.internal = self._failed(error)
         self.metrics.add("control_s", (time.monotonic_ns() - start_ns) / NS_PER_S)
         return Step(command, heard.result, heard.problem, heard.internal, heard.complaints, heard.lost)
 
@@ -391,8 +393,9 @@ class PolicyRuntime:
         if pose is None:
             return
         part = np.isnan(value).tobytes() if stream.partial else b""
-        if jumps := self.controller.implausible(stream.name, part, pose, self.to_control(stamp)):
-            raise HptError(Code.INVALID, place(stream), problem=jumps, remedy=REMEDY)
+        jumped = self.controller.implausible(stream.name, part, pose, self.to_control(stamp))
+        if jumped is not None:
+            raise HptError.of(replace(jumped, subject=place(stream)))
 
     def _stand(self, now_ns: int) -> None:
         """A robot that is published only while it moves, and is silent, is measured where it stands."""
@@ -409,38 +412,52 @@ class PolicyRuntime:
         else:
             self._unwatched.saw(stream.name, stamp, arrival_ns)
 
-    def _failed(self, words: str, trace: str) -> str:
-        self.controller.stop(f"internal error, {words}", Fault.INTERNAL)
+    def _failed(self, error: Exception) -> str:
+        return self._stopped(f"{type(error).__name__}: {error}", traceback.format_exc())
+
+    def _stopped(self, words: str, trace: str) -> str:
+        self.controller.stop(Refusal(Code.INTERNAL, "internal error,", problem=words), Fault.INTERNAL)
         return trace
 
     def _listen(self, now_ns: int, heard: _Heard) -> None:
         """Take what worker and observations have done since the last period."""
         report = self.observations.report()
         if report.internal:
-            heard.internal = self._failed(report.internal.splitlines()[0], report.internal)
+            heard.internal = self._stopped(report.internal.splitlines()[0], report.internal)
         heard.complaints = tuple(
-            (outcome.stream.name, outcome.problem) for outcome in report.outcomes if outcome.problem
+            (outcome.stream.name, outcome.problem)
+            for outcome in report.outcomes
+            if outcome.problem is not None
         )
         for _ in heard.complaints:
             self.controller.invalid_message()
         for outcome in report.outcomes:
-            if not outcome.problem:
+            if outcome.problem is None:
                 self._fresh(outcome.stream, outcome.stamp_ns, outcome.arrival_ns)
         self.counters["messages_overrun"] = self.observations.overruns
         heard.lost = self._newly_absent()
         heard.result, heard.problem = self._finished(now_ns)
         self.controller.inference_running(self.worker.busy_s())
-        missing = "; ".join(f"stream {name!r}: {why}" for name, why in self.observations.missing.items())
-        self.controller.incomplete(f"; no observation is complete: {missing}" if missing else "")
+        self.controller.incomplete(self._incomplete())
 
-    def _newly_absent(self) -> tuple[str, ...]:
+    def _incomplete(self) -> Refusal | None:
+        missing = self.observations.missing
+        if not missing:
+            return None
+        listed = "; ".join(f"stream {name!r}: {why}" for name, why in missing.items())
+        return Refusal(Why.INCOMPLETE, "no observation", dict(missing), problem=f"is complete: {listed}")
+
+    def _newly_absent(self) -> tuple[tuple[str, Refusal], ...]:
         absent = {
             name: reason
             for name, reason in self.observations.absent.items()
             if not self.embodiment.stream(name).kind.holds
         }
         lost = tuple(
-            f"stream {name!r} is absent ({reason}); the policy goes on without its modality"
+            (
+                name,
+                Refusal(Why.UNSEEN, f"stream {name!r}", reason, problem=f"is absent ({reason}); {WITHOUT}"),
+            )
             for name, reason in absent.items()
             if name not in self._absent
         )
@@ -448,27 +465,28 @@ class PolicyRuntime:
         self.counters["inputs_lost"] += len(lost)
         return lost
 
-    def _finished(self, now_ns: int) -> tuple[Result | None, str]:
-        if failed := self.worker.take_failure():
+    def _finished(self, now_ns: int) -> tuple[Result | None, Refusal | None]:
+        if (failed := self.worker.take_failure()) is not None:
             self.controller.inference_error(failed)
             return None, failed
         result = self.worker.take()
         if result is None or result.request.generation != self._generation:
-            return None, ""
+            return None, None
         self.metrics.add("inference_s", result.duration_s)
         if result.values is None:
+            assert result.error is not None
             self.controller.inference_error(result.error)
             return result, result.error
         self._chunks += 1
         problem = self._chunk(result.request.observation, result.values, now_ns)
-        if not problem:
+        if problem is None:
             self._stages.taken(self._chunks, result)
         return result, problem
 
-    def _chunk(self, observation: Observation, values: NDArray[np.float64], now_ns: int) -> str:
+    def _chunk(self, observation: Observation, values: NDArray[np.float64], now_ns: int) -> Refusal | None:
         """Hand a chunk of absolute actions to the controller in its own space; returns why it was refused."""
         robot = self.embodiment
-        if refused := shape_refusal(values, robot.action.dim):
+        if (refused := shape_refusal(values, robot.action.dim)) is not None:
             return self.controller.refuse_chunk(refused)
         control = robot.space.to_control(values, observation.inputs["state"][0, -1])
         return self.controller.chunk(

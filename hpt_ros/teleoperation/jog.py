@@ -19,7 +19,7 @@ from hpt_ros.control.safety import Limits
 from hpt_ros.control.turning import rate_of, turned
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.kinds import BASE_VELOCITY, JOINTS
-from hpt_ros.embodiment.space import Part
+from hpt_ros.embodiment.output import OutputSlice
 from hpt_ros.teleoperation.devices import TWIST, Wish
 
 Floats = NDArray[np.float64]
@@ -108,12 +108,12 @@ class Jog:
         self._gripper = 0  # where it goes: 1 open, -1 closed, 0 nowhere
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[OutputSlice, ...]:
         """What there is to choose from: outputs that are more than a gripper."""
         return tuple(part for part in self._space.parts if self._joints(part))
 
     @property
-    def part(self) -> Part:
+    def part(self) -> OutputSlice:
         """The one that is chosen."""
         return self.parts[self.choice.part % len(self.parts)]
 
@@ -174,7 +174,7 @@ class Jog:
             target[self._grippers] = ends[self._grippers]
         self._gate.apply(np.clip(target, self._limits.lower, self._limits.upper), velocity)
 
-    def _joints(self, part: Part) -> list[int]:
+    def _joints(self, part: OutputSlice) -> list[int]:
         """Where in the control vector the joints of a part are that a person jogs."""
         if part.output.kind not in JOINTS:
             return list(range(part.control.start, part.control.stop))
@@ -182,7 +182,7 @@ class Jog:
             index for index in range(part.control.start, part.control.stop) if index not in self._grippers
         ]
 
-    def _joint_rates(self, here: Floats, twist: Floats, joint: float, part: Part) -> Floats:
+    def _joint_rates(self, here: Floats, twist: Floats, joint: float, part: OutputSlice) -> Floats:
         most = self._limits.velocity
         arm = self._joints(part)
         rates = np.zeros(len(here))
@@ -205,7 +205,7 @@ class Jog:
         target[place] += linear * dt_s
         target[turn] = turned(target[turn], angular * dt_s)
 
-    def _drive(self, target: Floats, twist: Floats, part: Part) -> None:
+    def _drive(self, target: Floats, twist: Floats, part: OutputSlice) -> None:
         """Set a base's velocities, of the axes that it has."""
         for index, name in enumerate(part.output.limited, start=part.control.start):
             wanted = twist[BASE_AXES[name.rpartition(".")[2]]]

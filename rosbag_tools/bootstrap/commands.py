@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hpt_ros.embodiment.action import JUMPING_FRAMES, Output, RotationLimit
+from hpt_ros.embodiment.action_checks import JUMPING_FRAMES
 from hpt_ros.embodiment.kinds import (
     BASE_VELOCITY,
     CARTESIAN,
@@ -21,6 +21,7 @@ from hpt_ros.embodiment.kinds import (
 )
 from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES
 from hpt_ros.embodiment.message_types.joint_jog import DISPLACEMENTS
+from hpt_ros.embodiment.output import Output, RotationLimit
 from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpt_ros.embodiment import FORMAT
-from hpt_ros.embodiment.action import ONE_COMMAND
 from hpt_ros.embodiment.estimates import MARGIN_LEAST, MARGIN_SHARE, default_horizon
 from hpt_ros.embodiment.kinds import CARTESIAN_TWIST, JOINT_POSITION, JOINT_VELOCITY
 from hpt_ros.embodiment.message_types.transforms import TF_TYPE
+from hpt_ros.embodiment.output import ONE_COMMAND
 from hpt_ros.embodiment.urdf import UrdfLimit
 from hpt_ros.modalities import MODALITIES
 from rosbag_tools.bootstrap.actions import TRAJECTORY

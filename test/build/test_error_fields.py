@@ -20,16 +20,14 @@ CONVERTED = (
     "hpt_ros/embodiment",
     "hpt_ros/evaluation",
     "hpt_ros/extras.py",
-    "hpt_ros/learning/divergence.py",
-    "hpt_ros/learning/dry_run.py",
-    "hpt_ros/learning/mixture.py",
-    "hpt_ros/learning/one_robot.py",
-    "hpt_ros/learning/optimiser.py",
-    "hpt_ros/learning/preparation.py",
-    "hpt_ros/learning/recipe.py",
-    "hpt_ros/learning/run_folder.py",
-    "hpt_ros/learning/start.py",
-    "hpt_ros/learning/train.py",
+    *(
+        f"hpt_ros/learning/{name}.py"
+        for name in (
+            "augment batches cache card distributed divergence dry_run evaluation interrupt loader metrics mixture "
+            "one_robot optimiser preparation recipe reporter run_folder samples sharded source start state statistics "
+            "train".split()
+        )
+    ),
     "hpt_ros/modalities",
     "hpt_ros/model",
     "hpt_ros/nodes",

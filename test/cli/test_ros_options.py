@@ -49,13 +49,13 @@ def test_each_option_is_what_rcl_takes(words: list[str], arguments: list[str]) -
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--param", "a=1"], "--param is 'a=1', but NAME:=VALUE was expected, .*; write --param a:=1"),
+        (["--param", "a=1"], "--param is 'a=1', expected NAME:=VALUE, .*; write --param a:=1"),
         (["--param", "a.b=x=y"], "write --param a.b:=x=y"),
-        (["--param", "a:="], "but NAME:=VALUE was expected"),
-        (["--param", ":=1"], "but NAME:=VALUE was expected"),
-        (["--param", "a b:=1"], "but NAME:=VALUE was expected"),
-        (["--remap", "a"], "--remap is 'a', but FROM:=TO was expected"),
-        (["--remap", "a:= "], "--remap is 'a:= ', but FROM:=TO was expected"),
+        (["--param", "a:="], "expected NAME:=VALUE"),
+        (["--param", ":=1"], "expected NAME:=VALUE"),
+        (["--param", "a b:=1"], "expected NAME:=VALUE"),
+        (["--remap", "a"], "--remap is 'a', expected FROM:=TO"),
+        (["--remap", "a:= "], "--remap is 'a:= ', expected FROM:=TO"),
         (
             ["--log-level", "warning"],
             "--log-level is 'warning', expected one of debug, .*; did you mean 'warn'",

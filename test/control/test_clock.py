@@ -8,8 +8,10 @@ import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.refused import assert_refusal
 
 from hpt_ros.control.clock import FOLLOWED, SIMULATED_LEAP_S, STEP_S, ControlClock, Reading
+from hpt_ros.control.refusals import Why
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -40,7 +42,7 @@ def test_when_the_system_clock_is_adjusted_gradually_expect_it_followed_smoothly
     for interval, drift in moves:
         steady, ros = steady + interval, ros + interval + int(drift * interval)
         instant = clock.read(Reading(steady, ros))
-        assert (instant.control_ns, instant.jump) == (steady, "")
+        assert (instant.control_ns, instant.jump) == (steady, None)
         assert abs(instant.ros_ns - ros) <= STEP_NS
         assert abs(instant.ahead_ns - before.ahead_ns) <= FOLLOWED * interval + 1
         before = instant
@@ -53,7 +55,7 @@ def test_when_reading_the_clocks_takes_its_time_expect_no_jitter_between_them(mo
     for interval, late in moves:
         steady += interval
         instant = clock.read(Reading(steady + late, EPOCH + steady - 5 * S, error_ns=late))
-        assert (instant.ahead_ns, instant.jump) == (first.ahead_ns, "")
+        assert (instant.ahead_ns, instant.jump) == (first.ahead_ns, None)
         steady += late
 
 
@@ -70,16 +72,21 @@ def test_when_the_system_clock_is_set_expect_a_jump_with_its_size_and_steady_con
     clock.read(Reading(S, EPOCH, error_ns=error))
     instant = clock.read(Reading(S + interval, EPOCH + interval + way * size, error_ns=error))
     assert instant.control_ns == S + interval
-    assert f"set {'back' if way < 0 else 'forward'} by {size / S:.3f} s" in instant.jump
+    assert_refusal(instant.jump, Why.WENT_BACK if way < 0 else Why.WENT_FORWARD)
+    assert (
+        str(instant.jump)
+        == f"the system clock was set {'back' if way < 0 else 'forward'} by {size / S:.3f} s"
+    )
     after = clock.read(Reading(2 * S + interval, EPOCH + interval + way * size + S))
-    assert (after.jump, after.ros_ns) == ("", EPOCH + interval + way * size + S)  # one jump is one event
+    assert (after.jump, after.ros_ns) == (None, EPOCH + interval + way * size + S)  # one jump is one event
 
 
 def test_when_the_two_clocks_could_not_be_read_together_expect_no_jump_of_that_size():
     clock = ControlClock()
     clock.read(Reading(S, EPOCH))
-    assert clock.read(Reading(2 * S, EPOCH + S + 40 * MS, error_ns=50 * MS)).jump == ""
-    assert "forward by 0.240" in clock.read(Reading(3 * S, EPOCH + 2 * S + 240 * MS, error_ns=50 * MS)).jump
+    assert clock.read(Reading(2 * S, EPOCH + S + 40 * MS, error_ns=50 * MS)).jump is None
+    jump = clock.read(Reading(3 * S, EPOCH + 2 * S + 240 * MS, error_ns=50 * MS)).jump
+    assert_refusal(jump, Why.WENT_FORWARD, problem="forward by 0.240")
 
 
 @given(st.lists(st.tuples(intervals, st.integers(0, round(SIMULATED_LEAP_S * S))), min_size=1))
@@ -89,7 +96,7 @@ def test_when_time_is_simulated_expect_control_time_to_follow_it_whatever_the_re
     for interval, moved in moves:
         steady, ros = steady + interval, ros + moved
         instant = clock.read(Reading(steady, ros, simulated=True))
-        assert instant.jump == ""
+        assert instant.jump is None
         assert instant.ahead_ns == first.ahead_ns
 
 
@@ -97,7 +104,7 @@ def test_when_simulated_time_went_back_and_forward_between_two_readings_expect_a
     clock = ControlClock()
     clock.read(Reading(0, 100 * S, simulated=True))
     on = clock.read(Reading(20 * MS, 100 * S + 20 * MS, simulated=True, back_ns=500 * MS))
-    assert on.jump == "simulated time went back by 0.500 s and forward again"
+    assert_refusal(on.jump, Why.WENT_BACK, match="^simulated time went back by 0.500 s and forward again$")
     assert on.control_ns == 100 * S + 20 * MS
 
 
@@ -105,12 +112,12 @@ def test_when_simulated_time_is_reset_or_leaps_expect_a_jump_and_control_time_go
     clock = ControlClock()
     clock.read(Reading(0, 100 * S, simulated=True))
     back = clock.read(Reading(S, S // 2, simulated=True))
-    assert back.jump == "simulated time went back by 99.500 s"
+    assert_refusal(back.jump, Why.WENT_BACK, match="^simulated time went back by 99.500 s$")
     assert back.control_ns == 100 * S
     on = clock.read(Reading(2 * S, S, simulated=True))
-    assert (on.jump, on.control_ns) == ("", 100 * S + S // 2)
+    assert (on.jump, on.control_ns) == (None, 100 * S + S // 2)
     leap = clock.read(Reading(3 * S, 11 * S, simulated=True))
-    assert leap.jump == "simulated time jumped forward by 10.000 s"
+    assert_refusal(leap.jump, Why.WENT_FORWARD, match="^simulated time jumped forward by 10.000 s$")
     assert leap.control_ns > on.control_ns
 
 
@@ -120,7 +127,7 @@ def test_when_simulated_time_has_not_begun_expect_it_said_and_its_begin_to_be_no
     assert not clock.begun
     instant = clock.read(Reading(S, 5_000 * S, simulated=True))
     assert clock.begun
-    assert instant.jump == ""
+    assert instant.jump is None
 
 
 def test_when_simulated_time_stands_still_expect_its_duration_and_control_time_to_advance_on_demand():
@@ -134,7 +141,7 @@ def test_when_simulated_time_stands_still_expect_its_duration_and_control_time_t
     assert braking.control_ns == still.control_ns + 20 * MS
     assert braking.ros_ns == still.ros_ns + 20 * MS
     on = clock.read(Reading(5 * S, 102 * S, simulated=True))
-    assert (on.jump, on.control_ns, on.ros_ns) == ("", still.control_ns + S, 102 * S)
+    assert (on.jump, on.control_ns, on.ros_ns) == (None, still.control_ns + S, 102 * S)
     assert clock.still_s(5 * S) == 0.0
 
 
@@ -142,7 +149,7 @@ def test_when_the_machine_slept_expect_a_jump_that_says_so():
     clock = ControlClock()
     clock.read(Reading(S, EPOCH))
     instant = clock.read(Reading(2 * S, EPOCH + 3_601 * S, asleep_ns=3_600 * S))
-    assert instant.jump == "this machine slept for 3600.000 s"
+    assert_refusal(instant.jump, Why.SLEPT, value=3600.0, match="^this machine slept for 3600.000 s$")
     assert instant.control_ns == 2 * S  # the monotonic clock stood still meanwhile
 
 
@@ -150,5 +157,5 @@ def test_when_use_sim_time_changes_expect_a_jump():
     clock = ControlClock()
     first = clock.read(Reading(S, EPOCH))
     instant = clock.read(Reading(2 * S, 5 * S, simulated=True))
-    assert instant.jump == "use_sim_time was changed"
+    assert_refusal(instant.jump, Why.CLOCK_CHANGED, match="^use_sim_time was changed$")
     assert instant.control_ns == first.control_ns + S

@@ -7,10 +7,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from control_rig import MS, START, Rig, S
+from support.refused import assert_refusal, saying
 
 from hpt_ros.control import (
     State,
 )
+from hpt_ros.control.refusals import Why
 
 
 @pytest.mark.parametrize("prepare", ["waiting", "running", "holding"])
@@ -27,10 +29,10 @@ def test_when_stopped_by_an_operator_expect_rest_within_limits_then_silence_unti
             rig.tick(30)
             assert rig.state() is State.HOLDING
             rig.joints_on = True
-    assert rig.controller.stop("red button")
+    assert rig.controller.stop(saying("red button"))
     assert rig.state() is State.FAULT
     if prepare == "running":
-        assert "still braking" in rig.controller.clear_fault()
+        assert_refusal(rig.controller.clear_fault(), Why.BRAKING, problem="still braking")
     rig.tick(40)
     sent = len(rig.sent)
     rig.tick(40)
@@ -38,23 +40,23 @@ def test_when_stopped_by_an_operator_expect_rest_within_limits_then_silence_unti
     if rig.sent:
         assert not rig.sent[-1].velocity.any()
     rig.check_limits() if len(rig.sent) > 2 else None
-    assert rig.controller.session.reason == "red button"
+    assert str(rig.controller.session.reason) == "red button"
     assert not rig.controller.stop()
-    assert rig.controller.clear_fault() == ""
+    assert rig.controller.clear_fault() is None
 
 
 def test_when_deactivated_with_a_fault_expect_it_latched_until_cleared():
     rig = Rig().run()
-    rig.controller.stop("red button")
+    rig.controller.stop(saying("red button"))
     rig.controller.deactivate()
     assert rig.state() is State.INACTIVE
     rig.controller.activate()
     assert rig.state() is State.FAULT
-    assert rig.controller.session.reason == "red button"
+    assert str(rig.controller.session.reason) == "red button"
     rig.tick(10)
-    assert "not executed" in rig.chunk()
+    assert_refusal(rig.chunk(), Why.NOT_WANTED)
     rig.controller.deactivate()
-    assert rig.controller.clear_fault() == ""
+    assert rig.controller.clear_fault() is None
     rig.controller.activate()
     assert rig.state() is State.WAITING
 
@@ -68,7 +70,8 @@ def test_when_stopped_while_inactive_expect_fault_on_activation():
 
 
 def test_when_nothing_to_clear_expect_said_so():
-    assert "no fault to clear in state INACTIVE" in Rig().controller.clear_fault()
+    found = Rig().controller.clear_fault()
+    assert_refusal(found, Why.NOTHING_LATCHED, match="^there is no fault to clear in state INACTIVE$")
 
 
 def test_when_deactivated_expect_silence_and_nothing_replayed_on_activation():
@@ -82,7 +85,7 @@ def test_when_deactivated_expect_silence_and_nothing_replayed_on_activation():
     assert rig.state() is State.WAITING
     assert rig.tick(30) is None
     assert len(rig.sent) == sent
-    assert rig.controller.session.waiting_for == "the policy's first chunk"
+    assert_refusal(rig.controller.session.waiting_for, Why.NO_CHUNK, match="^the policy's first chunk$")
     assert rig.counters["commands_sent"] == 0
 
 
@@ -101,14 +104,13 @@ def test_when_task_ends_expect_rest_then_silence_and_going_on_only_when_enabled(
     assert rig.state() is State.WAITING
     rig.tick(30)
     sent = len(rig.sent)
-    assert "not executed" in rig.chunk()
+    assert_refusal(rig.chunk(), Why.NOT_WANTED)
     rig.tick(10)
     assert len(rig.sent) == sent
     rig.check_limits()
     rig.controller.enable()
-    assert rig.chunk() == ""
-    rig.tick()
-    assert rig.state() is State.RUNNING
+    assert rig.chunk() is None
+    rig.start()
 
 
 def test_when_next_task_begins_while_still_braking_expect_rest_first():
@@ -121,7 +123,7 @@ def test_when_next_task_begins_while_still_braking_expect_rest_first():
     rig.chunk(slope=-1.0)
     rig.tick()
     assert rig.state() is State.WAITING
-    assert rig.controller.session.waiting_for == "the robot to come to rest"
+    assert_refusal(rig.controller.session.waiting_for, Why.BRAKING, match="^the robot to come to rest$")
     rig.tick(20)
     assert rig.state() is State.RUNNING
     at_rest = [index for index, command in enumerate(rig.sent) if not command.velocity.any()]
@@ -146,17 +148,17 @@ def test_when_ros_time_goes_back_expect_braking_hold_and_nothing_old_used():
 def test_when_ros_time_jumps_expect_braking_hold_and_motion_again_with_fresh_streams_and_a_new_chunk():
     rig = Rig().run(slope=0.5)
     rig.tick(60)
-    rig.controller.clock_jumped("ROS time jumped forward by 5 s")
+    rig.controller.clock_jumped(saying("ROS time jumped forward by 5 s", Why.WENT_BACK))
     rig.tick()
     assert rig.state() is State.HOLDING
-    assert rig.controller.session.reason == "ROS time jumped forward by 5 s"
+    assert str(rig.controller.session.reason) == "ROS time jumped forward by 5 s"
     assert rig.counters["clock_jumps"] == 1
     rig.tick(20)
     assert rig.controller.filter.at_rest
     # Control time goes on: the braking commands lie on the grid of those before.
     assert np.unique(np.diff([command.time_ns for command in rig.sent])) == [10 * MS]
     assert rig.counters["command_gaps"] == 0
-    assert rig.chunk() == ""
+    assert rig.chunk() is None
     rig.tick(60)
     assert rig.state() is State.RUNNING
     rig.check_limits()

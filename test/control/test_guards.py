@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.arm import COBOT, Arm
+from support.refused import assert_refusal
 
 from hpt_ros.control import (
     Command,
@@ -22,7 +23,8 @@ from hpt_ros.control import (
     TrackingConfig,
     WatchdogConfig,
 )
-from hpt_ros.control.frozen import FrozenPictures
+from hpt_ros.control.frozen import FrozenImages
+from hpt_ros.control.refusals import Why
 from hpt_ros.control.tracking import Tracking
 
 MS = 1_000_000
@@ -132,7 +134,7 @@ def test_when_the_robot_is_blocked_expect_rest_within_limits_and_a_fault_that_na
     assert rig.counters["tracking_stops"] == 1
     # At 0.5 rad/s it is 0.2 rad behind after 0.4 s, seen with 0.1 s of permitted lag and 0.1 s of duration.
     assert 500 * MS < rig.now - stuck < 800 * MS
-    assert rig.controller.latched.startswith("a is measured at")
+    assert_refusal(rig.controller.latched, Why.TRACKING, problem="is measured at")
     rig.until_silent()
 
 
@@ -141,7 +143,7 @@ def test_when_a_fault_of_tracking_is_cleared_expect_motion_from_the_measured_pos
     rig.follows = False
     rig.until(State.FAULT)
     rig.until_silent()
-    assert rig.controller.clear_fault() == ""
+    assert rig.controller.clear_fault() is None
     rig.follows = True
     sent = len(rig.sent)
     pose, rig.told = rig.robot.copy(), None
@@ -170,7 +172,7 @@ def test_when_the_robot_lags_no_more_than_permitted_expect_no_error(lag_ms, spee
         then = max(step - 1 - lag_ms / 10, 0)
         guard.measured(now, np.array([speed, -speed]) * then * PERIOD_S)
         assert guard.error <= 1e-9
-    assert guard.problem == ""
+    assert guard.problem is None
 
 
 def test_when_the_robot_lags_more_than_permitted_expect_the_distance_to_the_window():
@@ -188,10 +190,12 @@ def test_when_away_for_a_moment_only_expect_no_problem():
     for step in range(1, 60):
         away = 0.5 if step % 10 else 0.0
         guard.measured(START + step * 10 * MS, np.array([0.0, away]))
-    assert guard.problem == ""
+    assert guard.problem is None
     for step in range(60, 75):
         guard.measured(START + step * 10 * MS, np.array([0.0, 0.5]))
-    assert guard.problem.startswith("b is measured at 0.500, 0.500 from")
+    assert_refusal(
+        guard.problem, Why.TRACKING, value=0.5, subject="b", problem="is measured at 0.500, 0.500 from"
+    )
 
 
 def test_when_a_measurement_is_repeated_or_old_expect_it_to_say_nothing():
@@ -200,7 +204,7 @@ def test_when_a_measurement_is_repeated_or_old_expect_it_to_say_nothing():
     guard.measured(START + 10 * MS, np.ones(2))
     guard.measured(START + 10 * MS, np.ones(2))
     guard.measured(START + 5 * MS, np.ones(2))
-    assert guard.problem == ""
+    assert guard.problem is None
     guard.measured(START + 11 * MS, np.ones(2))
     assert guard.problem
 
@@ -223,7 +227,7 @@ def test_when_a_camera_freezes_while_moving_expect_rest_within_limits_and_a_faul
     rig.until(State.HOLDING)
     assert rig.now - frozen <= 700 * MS  # five repeats at 10 Hz, and the next
     assert (rig.counters["frozen_stops"], rig.counters["stale_stops"]) == (1, 1)
-    assert "stream 'camera' sent the same picture" in rig.controller.session.reason
+    assert_refusal(rig.controller.session.reason, Why.FROZEN, subject="stream 'camera'")
     rig.until(State.FAULT)
     rig.until_silent()
 
@@ -255,19 +259,19 @@ def test_when_a_fault_of_a_still_picture_is_cleared_expect_motion_possible():
     rig.frozen = True
     rig.until(State.FAULT)
     rig.until_silent()
-    assert rig.controller.clear_fault() == ""
+    assert rig.controller.clear_fault() is None
     rig.until(State.RUNNING)
 
 
 def test_when_nothing_moves_expect_the_same_picture_permitted_for_ever():
-    guard = FrozenPictures(WatchdogConfig())
+    guard = FrozenImages(WatchdogConfig())
     for _ in range(1000):
         guard.saw("camera", np.zeros((2, 2, 3), np.uint8), np.zeros(2))
     assert guard.frozen() == {}
 
 
 def test_when_frozen_repeats_is_zero_expect_never_frozen():
-    guard = FrozenPictures(WatchdogConfig(frozen_repeats=0))
+    guard = FrozenImages(WatchdogConfig(frozen_repeats=0))
     for step in range(100):
         guard.saw("camera", np.zeros((2, 2, 3), np.uint8), np.full(2, 0.1 * step))
     assert guard.frozen() == {}
@@ -275,7 +279,7 @@ def test_when_frozen_repeats_is_zero_expect_never_frozen():
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(-1, 1)), max_size=60))
 def test_frozen_is_more_repeats_and_more_travel_than_permitted(happenings):
-    guard = FrozenPictures(WatchdogConfig(frozen_repeats=2, frozen_travel=0.1))
+    guard = FrozenImages(WatchdogConfig(frozen_repeats=2, frozen_travel=0.1))
     poses: list[float] = []
     last = None
     for pixel, pose in happenings:
@@ -293,7 +297,8 @@ def test_when_the_switch_was_never_held_expect_waiting_and_why():
     rig = Rig(ControlConfig(deadman=SWITCH))
     rig.tick(50)
     assert rig.sent == []
-    assert rig.controller.session.waiting_for == "the deadman's switch on /deadman to be held"
+    found = rig.controller.session.waiting_for
+    assert_refusal(found, Why.RELEASED, match="^the enabling switch on /deadman to be held$")
 
 
 @pytest.mark.parametrize("how", ["released", "lost"])
@@ -335,7 +340,7 @@ def test_when_activated_anew_expect_the_switch_to_be_held_anew():
     rig.held = None
     rig.controller.activate()
     rig.tick(15)
-    assert "to be held" in rig.controller.session.waiting_for
+    assert_refusal(rig.controller.session.waiting_for, Why.RELEASED)
 
 
 # --- hung inference --------------------------------------------------------------------------------------------------
@@ -349,7 +354,8 @@ def test_when_inference_hangs_expect_one_count_and_a_fault_that_says_so():
         rig.tick()
     assert rig.counters["inferences_hung"] == 1
     assert rig.counters["exhausted_stops"] == 1
-    assert rig.controller.latched == (
+    assert_refusal(rig.controller.latched, Why.HELD)
+    assert str(rig.controller.latched) == (
         "held for more than 1 s: the chunk is used up and no new one has come; the policy has not come back from an "
         "inference for more than 1 s"
     )
@@ -361,9 +367,7 @@ def test_when_the_first_inference_hangs_expect_waiting_and_why():
     rig.policy_on, rig.busy_s = False, 1.5
     rig.tick(20)
     assert rig.state is State.WAITING
-    assert rig.controller.session.waiting_for.startswith(
-        "the policy's first chunk; the policy has not come back"
-    )
+    assert_refusal(rig.controller.session.waiting_for.value[1], Why.HUNG, value=1.0)
 
 
 def test_when_a_slow_inference_comes_back_expect_it_forgotten_and_the_next_counted():
@@ -374,4 +378,4 @@ def test_when_a_slow_inference_comes_back_expect_it_forgotten_and_the_next_count
     assert rig.counters["inferences_hung"] == 2
     rig.busy_s = 0.0
     rig.tick()
-    assert rig.controller.session.policy.hung == ""
+    assert rig.controller.session.policy.hung is None

@@ -11,16 +11,18 @@ import pytest
 from control_rig import DT_S, Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.refused import assert_refusal, saying
 
 from hpt_ros.control import State
 from hpt_ros.control.holding import Cause, HoldTimes
 from hpt_ros.control.link import CommandTopic
+from hpt_ros.control.refusals import Why
 
 TOPIC = "/arm/command"
 
 
 def set_clock(rig: Rig) -> None:
-    rig.controller.clock_jumped("the system clock was set back by 3.000 s")
+    rig.controller.clock_jumped(saying("the system clock was set back by 3.000 s", Why.WENT_BACK))
 
 
 def lose_camera(rig: Rig) -> None:
@@ -66,11 +68,10 @@ def test_when_only_the_start_is_refused_expect_waiting_with_its_reason_and_motio
     assert rig.state() is State.WAITING
     assert rig.counters["faults"] == 0
     assert rig.controller.session.missing.cause is Cause.START
-    assert "from its pose" in rig.controller.session.reason
+    assert_refusal(rig.controller.session.reason, Why.FAR, problem="from its pose")
     assert rig.tick() is None
     chunk_at(rig, 0.1)
-    rig.tick()
-    assert rig.state() is State.RUNNING
+    rig.start()
     rig.tick(60)
     rig.check_limits()
 
@@ -94,24 +95,27 @@ def test_when_the_start_is_refused_while_braking_expect_held_until_the_policy_co
 
 
 @pytest.mark.parametrize(
-    ("begin", "then", "reason"),
+    ("begin", "then", "code", "subject"),
     [
-        ("clock", "joints_on", "stream 'joints' has not come since the clock was set"),
-        ("clock", "", "no new chunk has come"),
-        ("camera", "", "no new chunk has come"),
-        ("camera", "joints_on", "stream 'joints' is "),
-        ("controller", "", "no new chunk has come"),
-        ("chunk", "", "the chunk is used up and no new one has come"),
-        ("chunk", "camera_on", "stream 'camera' is "),
+        ("clock", "joints_on", Why.UNSEEN, "stream 'joints'"),
+        ("clock", "", Why.NO_CHUNK, "no new chunk"),
+        ("camera", "", Why.NO_CHUNK, "no new chunk"),
+        ("camera", "joints_on", Why.STALE, "stream 'joints'"),
+        ("controller", "", Why.NO_CHUNK, "no new chunk"),
+        ("chunk", "", Why.USED_UP, "the chunk"),
+        ("chunk", "camera_on", Why.STALE, "stream 'camera'"),
     ],
 )
-def test_when_another_cause_remains_expect_the_fault_to_name_it(begin, then, reason):
+def test_when_another_cause_remains_expect_the_fault_to_name_it(begin, then, code, subject):
     rig = held(BEGIN[begin])
     if then:
         setattr(rig, then, False)
     rig.tick(300)
     assert rig.state() is State.FAULT
-    assert rig.controller.latched.startswith(f"held for more than 1 s: {reason}")
+    latched = rig.controller.latched
+    assert_refusal(latched, Why.HELD)
+    assert_refusal(latched.value, code, subject=subject)
+    assert str(latched) == f"held for more than 1 s: {latched.value}"
 
 
 @pytest.mark.parametrize("begin", ["clock", "camera"])

@@ -9,9 +9,11 @@ import pytest
 from control_rig import MS, Rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.refused import assert_refusal
 
 from hpt_ros.control import State
 from hpt_ros.control.plausible import Plausibility
+from hpt_ros.control.refusals import Why
 
 V = np.array([2.0, 2.0])
 HERE, ZERO = np.array([1.2, -0.8]), np.zeros(2)
@@ -24,7 +26,7 @@ def guard() -> Plausibility:
 def say(guard: Plausibility, poses: list[np.ndarray], period_ms: int = 10, begin_ms: int = 0) -> list[bool]:
     """Whether each message is believed."""
     return [
-        not guard.refusal("joints", b"", (begin_ms + period_ms * number) * MS, pose)
+        guard.refusal("joints", b"", (begin_ms + period_ms * number) * MS, pose) is None
         for number, pose in enumerate(poses)
     ]
 
@@ -34,7 +36,10 @@ def test_when_one_message_is_all_zeros_expect_it_refused_with_the_joint_and_noth
     assert say(watched, [HERE] * 5 + [ZERO] + [HERE] * 5) == [True] * 5 + [False] + [True] * 5
     assert watched.contradicted(110 * MS) == {}
     reason = watched.refusal("joints", b"", 120 * MS, ZERO)
-    assert reason.startswith("has a at 0.000, 1.200 from where it was 0.020 s before")
+    assert_refusal(reason, Why.IMPLAUSIBLE, value=1.2, subject="stream 'joints'")
+    assert str(reason).startswith(
+        "stream 'joints' has a at 0.000, 1.200 from where it was 0.020 s before, expected"
+    )
 
 
 @pytest.mark.parametrize("every", [2, 3, 8])
@@ -42,7 +47,10 @@ def test_when_two_nodes_publish_different_poses_expect_the_stream_said_to_contra
     watched = guard()
     poses = [ZERO if number % every == 0 else HERE for number in range(60)]
     say(watched, poses)
-    assert "stream 'joints' contradicts itself: it has a at" in watched.contradicted(600 * MS)["joints"]
+    found = watched.contradicted(600 * MS)["joints"]
+    assert_refusal(
+        found, Why.CONTRADICTED, subject="stream 'joints'", problem="contradicts itself: it has a at"
+    )
     say(watched, [HERE] * 150, begin_ms=600)
     assert watched.contradicted(2100 * MS) == {}
 
@@ -63,9 +71,9 @@ def test_when_parts_of_a_robot_come_in_messages_of_their_own_expect_each_to_have
     watched = guard()
     for number in range(100):
         pose = np.array([0.02 * number, 0.0])
-        assert watched.refusal("joints", b"a", 10 * number * MS, pose) == ""
-    assert watched.refusal("joints", b"b", 990 * MS, np.array([1.98, 0.5])) == ""
-    assert watched.refusal("joints", b"b", 991 * MS, np.array([1.98, 1.5])) != ""
+        assert watched.refusal("joints", b"a", 10 * number * MS, pose) is None
+    assert watched.refusal("joints", b"b", 990 * MS, np.array([1.98, 0.5])) is None
+    assert watched.refusal("joints", b"b", 991 * MS, np.array([1.98, 1.5])) is not None
 
 
 def test_when_a_gripper_jumps_expect_nothing():
@@ -88,7 +96,7 @@ def test_whatever_a_robot_does_within_its_limits_expect_every_message_believed(
     measured = path + noise * np.clip(rng.standard_normal(path.shape), -3, 3)
     kept = [(number, pose) for number, pose in enumerate(measured) if not lost or number % (lost + 1) == 0]
     watched = guard()
-    assert all(not watched.refusal("joints", b"", number * period_ms * MS, pose) for number, pose in kept)
+    assert all(watched.refusal("joints", b"", number * period_ms * MS, pose) is None for number, pose in kept)
 
 
 def test_when_a_stream_contradicts_itself_while_moving_expect_rest_and_then_the_reason_latched():
@@ -102,5 +110,5 @@ def test_when_a_stream_contradicts_itself_while_moving_expect_rest_and_then_the_
         rig.controller.implausible("joints", b"", ZERO + 5.0 * (number % 2), rig.now + number)
         rig.tick()
     assert rig.state() is State.FAULT
-    assert "stream 'joints' contradicts itself" in rig.controller.latched
+    assert_refusal(rig.controller.latched.value, Why.CONTRADICTED)
     rig.check_limits()

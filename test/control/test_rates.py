@@ -25,7 +25,7 @@ def test_whatever_is_wanted_expect_legal_velocities_and_zero_after_braking(targe
     rates = RateFilter(LOWER, UPPER, ACCELERATION, DT_S)
     sent = [np.zeros(DIM)]
     sent += [rates.apply(target).value for target in targets]
-    way = rates.way_to_rest()
+    way = rates.path_to_rest()
     for expected in way:
         np.testing.assert_allclose(rates.brake().value, expected, atol=1e-12)
         sent.append(expected)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.refused import refused
+from support.refused import assert_refusal, refused
 
 from hpt_ros.control import Limits, SafetyFilter
+from hpt_ros.control.refusals import Why
+from hpt_ros.control.safety import target_refusal
 from hpt_ros.errors import Code, HptError
 
 # Three joints of the Franka Panda and a slow short axis.
@@ -127,14 +129,17 @@ def test_when_target_is_not_finite_expect_nothing_to_send_and_nothing_changed(ba
     assert filter_.apply(np.array([0.0, bad, 0.0, 0.0])) is None
     assert filter_.position is not None
     assert filter_.position.tobytes() == start.tobytes()
-    assert "dimension 1 is not finite" in filter_.refusal(np.array([0.0, bad, 0.0, 0.0]))
+    found = target_refusal(np.array([0.0, bad, 0.0, 0.0]), DIM)
+    assert_refusal(found, Why.NOT_FINITE, value=1, match="^a target is not finite in its dimension 1$")
 
 
 def test_when_target_has_wrong_size_expect_nothing_to_send():
     filter_ = SafetyFilter(LIMITS, 0.01)
     starts(filter_, 0.5)
     assert filter_.apply(np.zeros(DIM + 1)) is None
-    assert "expected" in filter_.refusal(np.zeros((DIM, 1)))
+    assert_refusal(
+        target_refusal(np.zeros((DIM, 1)), DIM), Why.WRONG_SIZE, value=(DIM, 1), expected=f"({DIM},)"
+    )
 
 
 def test_when_target_is_far_expect_a_straight_line_and_hardly_any_overshoot():

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.arm import Arm, ArmModel
+from support.refused import saying
 
 from hpt_ros.control import Command, ControlConfig, Controller, DeadmanConfig, Limits, State, StreamRate
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.curve import Curve
+from hpt_ros.control.refusals import Why
 from hpt_ros.nodes.common.conversions import to_joint_trajectory
 from hpt_ros.sim.trajectory import JointTrajectory, interpolate
 
@@ -155,7 +157,7 @@ def test_whatever_happens_in_its_life_expect_the_robot_told_one_legal_curve_and_
             controller.deactivate()
             controller.activate()
         elif kind == "jump":
-            controller.clock_jumped("the clock was set")
+            controller.clock_jumped(saying("the clock was set", Why.WENT_BACK))
         elif kind == "nan":
             controller.chunk(life.now, 0.1, np.full((4, 3), np.nan), life.now)
         elif kind == "silence":

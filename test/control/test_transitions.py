@@ -9,8 +9,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from control_rig import DT_S, Rig
+from support.refused import saying
 
 from hpt_ros.control import TRANSITIONS, ControlConfig, Event, Fault, SafetyConfig, State
+from hpt_ros.control.refusals import Why
+from hpt_ros.errors import Refusal
 
 # Of the node alone, which makes the controller and lets go of it.
 OF_THE_NODE = {(State.UNCONFIGURED, Event.CONFIGURE), (State.INACTIVE, Event.CLEANUP)}
@@ -56,20 +59,20 @@ def latched() -> Rig:
 
 def two_failures(rig: Rig) -> None:
     for _ in range(2):
-        rig.controller.inference_error("out of cheese")
+        rig.controller.inference_error(saying("out of cheese", Why.INFERENCE))
 
 
 def a_chunk(rig: Rig) -> None:
     rig.base = rig.measured()
     rig.tick(10)
-    assert rig.chunk() == ""
-    rig.tick()
+    assert rig.chunk() is None
+    rig.tick(10)
 
 
 def a_far_chunk(rig: Rig) -> None:
     rig.pose = rig.measured() + 0.9
     rig.tick()
-    assert rig.controller.chunk(rig.now, DT_S, np.tile(rig.pose, (16, 1)), rig.now) == ""
+    assert rig.controller.chunk(rig.now, DT_S, np.tile(rig.pose, (16, 1)), rig.now) is None
     rig.tick()
 
 
@@ -89,7 +92,7 @@ DO: dict[Event, Callable[[Rig], object]] = {
     Event.READY: a_chunk,
     Event.STALE: silence,
     Event.EXHAUSTED: lambda rig: rig.tick(160),
-    Event.CLOCK_JUMP: lambda rig: rig.controller.clock_jumped("the clock was set"),
+    Event.CLOCK_JUMP: lambda rig: rig.controller.clock_jumped(saying("the clock was set", Why.WENT_BACK)),
     Event.PAUSE: lambda rig: rig.controller.disable(),
     Event.AWAY: a_far_chunk,
     Event.HOLD_TIMEOUT: lambda rig: rig.tick(110),
@@ -109,7 +112,7 @@ def test_when_it_happens_expect_the_next_state_commands_within_limits_and_a_reas
     machine = rig.controller._machine
     told = machine.event
 
-    def noted(what: Event, reason: str = "", fault: Fault | None = None) -> None:
+    def noted(what: Event, reason: Refusal | None = None, fault: Fault | None = None) -> None:
         if (rig.state(), what) in TRANSITIONS:
             seen.append((rig.state(), what))
         told(what, reason, fault)

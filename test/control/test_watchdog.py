@@ -7,8 +7,10 @@ from __future__ import annotations
 import math
 
 import pytest
+from support.refused import assert_refusal
 
 from hpt_ros.control import LatencyWindow, Watchdog, WatchdogConfig
+from hpt_ros.control.refusals import Why
 
 S = 1_000_000_000
 
@@ -21,7 +23,7 @@ def test_when_never_seen_expect_stale():
     dog = watchdog()
     dog.saw("joints", 5 * S, 5 * S)
     assert set(dog.stale(5 * S)) == {"camera"}
-    assert "never seen" in dog.stale(5 * S)["camera"]
+    assert_refusal(dog.stale(5 * S)["camera"], Why.UNSEEN, match="^stream 'camera' was never seen$")
     assert math.isnan(dog.age_s("camera", 5 * S))
 
 
@@ -55,7 +57,8 @@ def test_when_stamp_is_old_on_arrival_expect_stale_by_stamp():
     dog = watchdog()
     dog.saw("camera", 5 * S, 6 * S)
     assert dog.age_s("camera", 6 * S) == pytest.approx(1.0)
-    assert "is 1.000 s old, its timeout is 0.3 s" in dog.stale(6 * S)["camera"]
+    stale = dog.stale(6 * S)["camera"]
+    assert_refusal(stale, Why.STALE, value=1.0, problem="is 1.000 s old, its timeout is 0.3 s")
 
 
 def test_when_stamp_is_in_the_future_expect_stale_by_arrival_and_by_distance():
@@ -64,7 +67,8 @@ def test_when_stamp_is_in_the_future_expect_stale_by_arrival_and_by_distance():
     assert "joints" not in dog.stale(5 * S + 150_000_000)
     assert "joints" in dog.stale(5 * S + 250_000_000)
     dog.saw("joints", 8 * S, 5 * S)
-    assert "stamped 3.000 s in the future" in dog.stale(5 * S)["joints"]
+    ahead = dog.stale(5 * S)["joints"]
+    assert_refusal(ahead, Why.AHEAD, value=3.0, problem="is stamped 3.000 s in the future")
 
 
 def test_when_an_older_message_overtakes_expect_not_counted():
@@ -78,7 +82,7 @@ def test_when_reset_expect_never_seen():
     dog = watchdog()
     dog.saw("joints", 5 * S, 5 * S)
     dog.reset()
-    assert "never seen" in dog.stale(5 * S)["joints"]
+    assert_refusal(dog.stale(5 * S)["joints"], Why.UNSEEN)
 
 
 def test_latency_is_the_95th_percentile_of_the_last_100():

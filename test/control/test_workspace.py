@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from support.refused import assert_refusal
 
 from hpt_ros.control import Kinematics, Limits, SafetyFilter, WorkspaceConfig
+from hpt_ros.control.refusals import Why
 from hpt_ros.control.workspace import make_fence
 from hpt_ros.errors import HptError
 
@@ -63,7 +65,7 @@ def test_when_the_way_leads_out_expect_rest_before_the_edge_and_the_link_named()
     reached = [arm(fence.apply(outward, np.zeros(2)).position)[1][0] for _ in range(400)]
     assert filter_.at_rest
     assert 0.6 < reached[-1] <= 0.7 + 1e-6
-    assert fence.blocked.startswith("hand would leave the workspace by 0.0")
+    assert_refusal(fence.blocked, Why.WORKSPACE, subject="hand", problem="would leave the workspace by 0.0")
 
 
 def test_when_targets_stay_inside_expect_the_same_as_without_a_fence():

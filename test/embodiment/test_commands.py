@@ -17,10 +17,10 @@ from support.refused import refused
 from hpt_ros.control import Command
 from hpt_ros.control.curve import Curve
 from hpt_ros.embodiment import Embodiment, Output
-from hpt_ros.embodiment.action import Goals, Recorded, RotationLimit
 from hpt_ros.embodiment.kinds import BASE_VELOCITY, CARTESIAN_TWIST, JOINT_POSITION, JOINT_VELOCITY, KINDS
 from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES, Sending
 from hpt_ros.embodiment.message_types.twist import ELSEWHERE
+from hpt_ros.embodiment.output import Goals, Recorded, RotationLimit
 from hpt_ros.embodiment.streams import EmbodimentError
 from hpt_ros.errors import Code
 from hpt_ros.nodes.common.interfaces import interface

@@ -81,7 +81,7 @@ def test_names_and_limits_follow_the_order_of_the_file() -> None:
         (("streams", 2, "joints"), [], "needs 'joints'"),
         (("streams", 2, "fields"), ["position", "position"], "twice"),
         (("action", "names"), ["panda_joint1"], "give one limit per name"),
-        (("action", "horizon"), 0, "has horizon 0, but 2 or more was expected"),
+        (("action", "horizon"), 0, "has horizon 0, expected 2 or more"),
         (("action", "horizon"), 1, "time of its observation, which is over when the chunk comes; raise it"),
         (("action", "limits", 0, "lower"), 3.0, "lower < upper"),
         (("action", "limits", 0, "velocity"), 0.0, "more than 0"),

@@ -80,7 +80,7 @@ def test_resume_uses_the_runs_own_recipe(dataset_folder: Path, tmp_path: Path, r
         (["--resume", "--set", "lr=1"], "--resume goes on with the run's own recipe"),
         (["--resume", "--trunk", "x"], "--resume goes on with the run's own weights"),
         (["--resume", "--language-model", "x"], "--resume goes on with the run's own weights"),
-        (["--resume"], "no run to resume"),
+        (["--resume"], "cannot be resumed: there is no train_state.pt"),
         (["--recipe", "nowhere.yaml"], r"'nowhere\.yaml' does not exist"),
         (["--recipe", "feed_cat"], r"'feed_cat' is neither a file nor shipped .* did you mean 'feed_dog'"),
         (["--device", "tpu0"], "cpu, cuda or cuda:N"),

@@ -62,9 +62,9 @@ def spoiled(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     mixture = mixture_of(open_dataset(plain), CHANGES["validation_share"], 0)
     windows = mixture.members[0].windows
     drawn = np.concatenate([mixture.draws(step, 12, 0)[0].samples for step in range(18)])
-    covers = (drawn_ticks := windows.tick[drawn] % LENGTH) <= TICK
+    covers = (drawn_ticks := windows.tick(drawn) % LENGTH) <= TICK
     covers &= drawn_ticks + windows.action_horizon > TICK
-    episodes = windows.first[drawn] // LENGTH
+    episodes = windows.first(drawn) // LENGTH
     seen = {
         int(episode): int(np.flatnonzero(covers & (episodes == episode))[0])
         for episode in np.unique(episodes)

@@ -126,7 +126,9 @@ def test_when_a_run_is_resumed_expect_no_language_model_asked(
     one, two = (load_checkpoint(tmp_path / run / "last").policy.state_dict() for run in ("straight", "parts"))
     assert "language.embeddings" in one
     assert all(torch.equal(value, two[name]) for name, value in one.items())
-    with pytest.raises(HptError, match="tasks = .*to the right.*but now it is"):
+    with pytest.raises(
+        HptError, match="tasks of the run.*, expected .*to the right.* as when it was started"
+    ):
         train(renamed(many, {TASKS[1]: "up"}), recipe, tmp_path / "straight", resume=True)
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import pytest
 import torch
 from support.refused import refused
@@ -101,6 +103,30 @@ def test_when_a_batch_cannot_be_made_expect_its_error_with_its_fields(readers: i
         assert [batches.next(), batches.next()] == [[0], [1]]
         with refused(HptError, Code.DAMAGED, subject="the file", value="x.mp4"):
             batches.next()
+
+
+def test_a_decoder_that_the_other_process_has_dropped_does_not_hold_up_a_reader(dataset: Dataset) -> None:
+    """Freed in a fork, a decoder with threads waits for ever: they are in the process that it was opened in."""
+
+    def drop() -> None:
+        container = av.open(str(dataset.episodes[0].videos[0].path))
+        container.streams.video[0].thread_type = "FRAME"
+        container.streams.video[0].codec_context.thread_count = 2
+        held: list[object] = [container, next(container.decode(video=0))]
+        held.append(held)
+
+    def make(step: int) -> list[int]:
+        gc.collect()
+        return [step]
+
+    gc.disable()
+    try:
+        drop()
+        with prefetched(make, 0, 3, readers=1) as batches:
+            drop()  # and what is dropped later is not in the reader
+            assert [batches.next() for _ in range(3)] == [[0], [1], [2]]
+    finally:
+        gc.enable()
 
 
 def test_when_a_reader_is_killed_expect_one_sentence() -> None:

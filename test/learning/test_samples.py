@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,13 @@ from hypothesis import strategies as st
 
 from hpt_ros.dataset import Dataset, DatasetError, Episode
 from hpt_ros.learning import Windows, split_episodes
-from hpt_ros.learning.samples import gather, samples_between
+from hpt_ros.learning.batches import BatchMaker
+from hpt_ros.learning.mixture import mixture_of
+from hpt_ros.learning.samples import LAID_OUT, ROUNDS, gather, samples_between, shuffled
+from hpt_ros.learning.source import Source
 from hpt_ros.learning.statistics import training_statistics
+
+from .conftest import make_recipe
 
 
 def make_episodes(lengths: list[int]) -> tuple[Episode, ...]:
@@ -57,6 +64,50 @@ def test_an_epoch_visits_every_sample_once(count: int, batch_size: int, seed: in
     assert sorted(drawn[:count]) == sorted(drawn[count : 2 * count]) == list(range(count))
 
 
+@given(st.integers(1, 3000), st.lists(st.integers(0, 2**63 - 1), min_size=ROUNDS, max_size=ROUNDS))
+def test_an_order_has_each_place_once(count: int, keys: list[int]) -> None:
+    order = shuffled(np.arange(count), count, np.array(keys, dtype=np.uint64))
+    assert sorted(order) == list(range(count))
+    one = np.array([count // 2])
+    assert shuffled(one, count, np.array(keys, dtype=np.uint64)) == order[one]
+
+
+def test_orders_look_random() -> None:
+    """Of 5 samples all 120 orders come up as often; of many, neighbours do not stay together."""
+    orders = [tuple(samples_between(0, 5, 5, (seed,)).tolist()) for seed in range(12_000)]
+    times = np.array([orders.count(order) for order in set(orders)])
+    assert len(times) == 120
+    assert ((times - 100) ** 2 / 100).sum() < 180  # chi squared with 119 degrees: 1 in 4000 is above
+    count = 10 * LAID_OUT
+    many = samples_between(0, count, count, (7,))
+    assert np.array_equal(np.sort(many), np.arange(count))
+    assert np.array_equal(samples_between(300_000, 300_064, count, (7,)), many[300_000:300_064])
+    for other in (many[1:], np.arange(count - 1), samples_between(0, count - 1, count, (8,))):
+        assert abs(np.corrcoef(many[:-1], other)[0, 1]) < 5 / np.sqrt(count)
+
+
+def test_memory_does_not_grow_with_the_dataset(dataset: Dataset, tmp_path: Path) -> None:
+    """What a batch needs besides the dataset's own vectors and its memory-mapped frames."""
+    peaks = []
+    for count in (200, 5_000):  # episodes of 100 ticks
+        episodes = make_episodes([100] * count)
+        path = tmp_path / f"{count}.bin"
+        with path.open("wb") as file:
+            file.truncate(count * 100 * 2 * 32 * 48 * 3)  # a hole: 5 GB take no room
+        frames = np.memmap(path, dtype=np.uint8, mode="r", shape=(count * 100, 2, 32, 48, 3))
+        values = np.zeros((count * 100, 3), dtype=np.float32)
+        large = Dataset(dataset.root, dataset.embodiment, episodes, values, values, dataset.files)
+        mixture = mixture_of(large, 0.01, 0)
+        make = BatchMaker(mixture, [Source(large, ("image", "state"), frames)], make_recipe(batch_size=64))
+        make(0)
+        tracemalloc.start()
+        for step in range(1, 4):
+            make(step)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 3 * 5_000 * 8 * 4  # a few numbers an episode, none a tick
+
+
 def test_the_order_depends_on_the_seed_alone() -> None:
     seventh = samples_between(112, 128, 300, (5,))
     assert np.array_equal(samples_between(112, 128, 300, (5,)), seventh)
@@ -92,7 +143,9 @@ def test_when_there_is_one_episode_expect_a_remedy(dataset: Dataset) -> None:
         dataset.action[:12],
         dataset.files,
     )
-    with pytest.raises(DatasetError, match="1 episodes, but 2 or more.*validation_share to 0"):
+    with pytest.raises(
+        DatasetError, match="1 episodes to train and validate on, expected 2 or more.*validation_share to 0"
+    ):
         split_episodes(single, 0.1, seed=0)
 
 
@@ -133,7 +186,7 @@ def test_when_the_mode_is_relative_expect_chunks_and_statistics_in_it_and_absolu
     samples = np.arange(len(windows))
     absolute = gather(dataset, None, windows, samples, ("state",))
     batch = gather(moded, None, windows, samples, ("state",))
-    state = dataset.state[windows.tick]
+    state = dataset.state[windows.tick(samples)]
     reference = np.repeat(state[:, None], 4, axis=1)
     if mode == "delta":
         reference[:, 1:] = absolute.action[:, :-1]

@@ -259,7 +259,7 @@ def test_when_the_folder_is_a_dataset_expect_it_untouched(
 def test_when_there_is_nothing_to_resume_expect_an_error(
     dataset: Dataset, tmp_path: Path, cache_root: Path
 ) -> None:
-    with pytest.raises(HptError, match="no run to resume"):
+    with pytest.raises(HptError, match="cannot be resumed: there is no"):
         train(dataset, make_recipe(), tmp_path / "run", resume=True, cache_root=cache_root)
 
 
@@ -267,7 +267,7 @@ def test_when_resumed_with_another_recipe_expect_the_key(
     dataset: Dataset, tmp_path: Path, cache_root: Path
 ) -> None:
     train(dataset, make_recipe(), tmp_path / "run", cache_root=cache_root, stop_after=2)
-    with pytest.raises(HptError, match="started with lr = 0.001, but now it is 0.002"):
+    with pytest.raises(HptError, match="lr of the run in .* is 0.002, expected 0.001 as when it was started"):
         train(dataset, make_recipe(lr=2e-3), tmp_path / "run", resume=True, cache_root=cache_root)
 
 
@@ -276,7 +276,7 @@ def test_when_resumed_with_another_horizon_expect_both_values(
 ) -> None:
     train(dataset, make_recipe(), tmp_path / "run", cache_root=cache_root, stop_after=2)
     longer = Embodiment.loads(EMBODIMENT.replace("observation_horizon: 2", "observation_horizon: 3"))
-    with pytest.raises(HptError, match="embodiment.observation_horizon = 2, but now it is 3"):
+    with pytest.raises(HptError, match="embodiment.observation_horizon of .* is 3, expected 2 as when"):
         train(
             open_dataset(dataset_folder, longer),
             make_recipe(),

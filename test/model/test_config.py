@@ -124,7 +124,7 @@ def test_when_parts_do_not_fit_expect_a_sentence(make_config, changes, message):
         (lambda: HeadConfig(kind="gm"), r"head is 'gm', expected one of mlp, conv.*did you mean 'gmm'"),
         (lambda: HeadConfig(widths=()), r"MLP head has no hidden width"),
         (lambda: HeadConfig(kind="gmm", widths=()), r"Gaussian mixture head has no hidden width"),
-        (lambda: HeadConfig(kind="conv", kernel=4), r"kernel is 4, but an odd number"),
+        (lambda: HeadConfig(kind="conv", kernel=4), r"kernel is 4, expected an odd number"),
         (lambda: HeadConfig(kind="flow", flow_width=20), r"width 20 and 8 heads cannot be built"),
         (
             lambda: HeadConfig(kind="flow", flow_noise="nought"),

@@ -185,8 +185,11 @@ def test_when_exported_expect_the_same_actions() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"diffusion_steps": 30}, "diffusion_steps is 30, but a divisor of its diffusion_train_steps 100"),
-        ({"diffusion_steps": 200}, "diffusion_steps is 200, but a divisor"),
+        (
+            {"diffusion_steps": 30},
+            "diffusion_steps is 30, expected a divisor of its diffusion_train_steps 100",
+        ),
+        ({"diffusion_steps": 200}, "diffusion_steps is 200, expected a divisor"),
         ({"diffusion_widths": (12, 24)}, r"diffusion_widths \[12, 24\] must be one or more multiples of 8"),
         ({"diffusion_widths": ()}, r"diffusion_widths \[\] must be"),
     ],

@@ -382,7 +382,8 @@ def test_when_values_are_not_three_expect_an_error(folder, encoder_policy):
         Code.WRONG_SHAPE,
         subject="the encoder 'dinov2'",
         value=[0.485, 0.456, 0.406],
-        problem="the std [1.0], but three numbers each were expected",
+        problem="the std [1.0]",
+        expected="three numbers each",
     ):
         replace(architecture, std=(1.0,))
     with refused(

@@ -208,8 +208,8 @@ def test_when_a_task_is_named_expect_what_its_index_and_its_embedding_give(polic
             r"task is 'feed the cat', expected one of feed the dog, fetch.*; did you mean 'feed the dog'",
         ),
         ("feed the dog", r"'task' is the text 'feed the dog', expected one text per sample.*pass a list"),
-        (np.array([0, 2]), r"'task' holds the index 2, but 0 to 1 was expected"),
-        (np.array([0, -1]), r"'task' holds the index -1, but 0 to 1"),
+        (np.array([0, 2]), r"'task' holds the index 2, expected 0 to 1"),
+        (np.array([0, -1]), r"'task' holds the index -1, expected 0 to 1"),
         (np.array([0.0, 1.0]), r"'task' is float64 \(2,\), expected int64 \(B,\)"),
         (np.array([[0], [1]]), r"'task' is int64 \(2, 1\), expected int64 \(B,\)"),
         (["feed the dog"], r"differ in batch: 'image' has 2 samples, 'language' has 1"),
@@ -434,7 +434,7 @@ def test_when_tasks_have_no_stem_or_language_is_alone_expect_a_sentence(make_con
         remedy="add a language stem",
     ):
         make_config(tasks=("a",))
-    with refused(HptError, Code.EMPTY, subject="the policy's only stem", problem="is for 'language"):
+    with refused(HptError, Code.INVALID, subject="the policy's only stem", value="language"):
         make_config(stems=(StemConfig("language"),), state_dim=0, views=0)
 
 

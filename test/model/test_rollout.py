@@ -272,7 +272,7 @@ def test_when_an_observed_frame_does_not_fit_expect_what_was_expected(policy, im
     ("image", "said"),
     [
         (np.zeros((1, 2, 2, 32, 48, 3), np.uint8), r"\(1, 3, 2, 32, 48, 3\) or a list of 3 frames"),
-        ([np.zeros((2, 32, 48, 3), np.uint8)], "a list of 1 frames, but 3 were expected"),
+        ([np.zeros((2, 32, 48, 3), np.uint8)], "a list of 1 frames, expected 3"),
         (7, "'image' is no array"),
     ],
 )  # fmt: skip
@@ -291,7 +291,7 @@ def test_when_the_window_is_shorter_or_of_two_robots_expect_it_refused(policy, r
 def test_when_only_the_state_is_read_but_of_two_robots_expect_it_refused(make_policy):
     policy = make_policy(stems=(StemConfig("state"),), views=0, image_height=0, image_width=0)
     with refused(
-        InputError, Code.WRONG_SHAPE, subject="'state'", value=(2, 3, 3), problem="but (1, 3, 3) was expected"
+        InputError, Code.WRONG_SHAPE, subject="'state'", value=(2, 3, 3), expected="(1, 3, 3): one robot"
     ):
         Rollout(policy).predict({"state": np.zeros((2, 3, 3), np.float32)}, [0, 1, 2])
 

@@ -11,10 +11,12 @@ import pytest
 from policy_rig import COMMANDS, Rig, policy_rig, wait_for
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from support.refused import assert_refusal
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.control import State
 from hpt_ros.control.link import CommandLink, CommandTopic
+from hpt_ros.control.refusals import Why
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def stop_listening(rig: Rig) -> None:
 def reason(rig: Rig) -> str:
     assert rig.node is not None
     assert rig.node.runtime is not None
-    return rig.node.runtime.controller.session.waiting_for
+    return str(rig.node.runtime.controller.session.waiting_for)
 
 
 def test_when_nobody_takes_the_commands_expect_waiting_with_the_topic_and_holding_when_they_go(rig):
@@ -63,7 +65,9 @@ def test_when_nobody_takes_the_commands_expect_waiting_with_the_topic_and_holdin
     rig.until(State.RUNNING)
     taker.destroy_subscription(taking)
     rig.until(State.HOLDING)
-    assert "commands reach nobody" in node.runtime.controller.session.reason
+    assert_refusal(
+        node.runtime.controller.session.reason, Why.UNSUBSCRIBED, match="^commands reach nobody, they want"
+    )
     assert node.counters()["unheard_stops"] == 1
     taker.create_subscription(JointTrajectory, COMMANDS, lambda _: None, 10)
     rig.until(State.RUNNING)
@@ -76,7 +80,10 @@ def test_when_another_node_commands_expect_a_fault_that_names_it_until_it_is_gon
     rival = other(rig, name, namespace)
     commanding = rival.create_publisher(JointTrajectory, COMMANDS, 10)
     rig.until(State.FAULT)
-    assert f"{namespace}/{name} publishes on {COMMANDS} too" in node.runtime.controller.latched
+    contested = node.runtime.controller.latched
+    assert_refusal(
+        contested, Why.PUBLISHED, subject=f"{namespace}/{name}", problem=f"publishes on {COMMANDS} too"
+    )
     wait_for(lambda: node.runtime.controller.filter.at_rest, "rest")
     assert node.clear_fault()[0]
     rig.until(State.FAULT)  # it is still there
@@ -104,9 +111,13 @@ def test_a_link_that_was_told_nothing_stops_nothing_and_all_that_is_wrong_is_sai
     link.saw(
         [CommandTopic("/arm", taken=False), CommandTopic("/hand", taken=False, rivals=("node /a", "node /b"))]
     )
-    assert "/arm" in link.unheard
-    assert "/hand" in link.unheard
-    assert link.contested.startswith("node /a, node /b publishes on /hand")
+    arm, hand = link.unheard.value
+    assert_refusal(arm, Why.UNSUBSCRIBED, subject="a subscriber on /arm")
+    assert_refusal(hand, Why.UNSUBSCRIBED, subject="a subscriber on /hand")
+    rivals = ("node /a", "node /b")
+    assert_refusal(
+        link.contested, Why.PUBLISHED, value=rivals, match="^node /a, node /b publishes on /hand too, so"
+    )
     link.saw([CommandTopic("/arm")])
     assert not link.unheard
     assert not link.contested

@@ -40,7 +40,7 @@ def test_each_activation_has_a_bag_of_all_commands_chunks_and_reasons(rig, tmp_p
     assert words[0] == "INACTIVE -> WAITING"
     assert "WAITING -> RUNNING" in words
     assert any(entry.endswith("was taken") for entry in words)
-    assert any("was refused: a chunk has the shape (16, 6)" in entry for entry in words)
+    assert any("was refused: a chunk's shape is (16, 6)" in entry for entry in words)
     assert "wrong_size_refused: 1" in words
     assert any(" -> FAULT: 10 failures of the policy in a row" in entry for entry in words)
     with Bag.open(first) as bag:

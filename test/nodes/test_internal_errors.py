@@ -59,7 +59,7 @@ def test_when_a_service_raises_while_moving_expect_an_answer_rest_and_a_latch_th
     rig.until(State.FAULT)
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
     rig.check_limits()
-    assert node.runtime.controller.latched == answer.message
+    assert str(node.runtime.controller.latched) == answer.message
     assert "Traceback" in capfd.readouterr().err
     monkeypatch.undo()
     wait_for(lambda: rig.robot.call(ClearFault, "clear_fault").success, "clearing")
@@ -82,7 +82,7 @@ def test_when_a_subscription_raises_while_moving_expect_rest_and_a_latch(rig, mo
     rig.until(State.FAULT)
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
     rig.check_limits()
-    assert node.runtime.controller.latched.startswith("internal error, RuntimeError: out of cheese")
+    assert str(node.runtime.controller.latched).startswith("internal error, RuntimeError: out of cheese")
 
 
 def test_when_the_control_timer_raises_again_and_again_expect_braked_by_close(rig, monkeypatch):

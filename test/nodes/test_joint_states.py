@@ -6,17 +6,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
 from policy_rig import HOME, ROBOT, Rig, Robot, policy_rig, wait_for
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from second_publishers import SecondStates
 from sensor_msgs.msg import JointState
 
 from hpt_ros.control import State
-from hpt_ros.nodes.common.clocks import steady_timer
 
 TOPIC, NAMES = ROBOT.state_streams[0].topic, list(ROBOT.action.names)
 
@@ -31,27 +30,12 @@ def fault(rig: Rig) -> str:
     return str(rig.robot.statuses[-1].fault) if rig.robot.statuses else ""
 
 
-class Second(Node):
-    """Another node that publishes joint states, 30 times a second."""
-
-    def __init__(self, context: Any, pose: np.ndarray) -> None:
-        super().__init__("joint_state_publisher", context=context)
-        self.pose = pose
-        self.states = self.create_publisher(JointState, TOPIC, 10)
-        steady_timer(self, 1 / 30, self.publish)
-
-    def publish(self) -> None:
-        message = JointState(name=NAMES[::-1], position=self.pose[::-1].tolist())  # in its own order
-        message.header.stamp = self.get_clock().now().to_msg()
-        self.states.publish(message)
-
-
 def test_when_a_second_node_publishes_other_joint_states_while_moving_expect_rest_within_limits_and_a_fault(
     rig,
 ):
     rig.start()
     rig.until_moving()
-    rig.composition.add(Second(rig.composition.context, HOME + 1.0))
+    rig.composition.add(SecondStates(rig.composition.context, HOME + 1.0))
     rig.until(State.FAULT)
     rig.until_rest()
     rig.check_limits()
@@ -62,7 +46,7 @@ def test_when_a_second_node_publishes_other_joint_states_while_moving_expect_res
 def test_when_a_second_node_publishes_other_joint_states_at_rest_expect_waiting_with_the_reason_until_it_ends(
     rig,
 ):
-    second = rig.composition.add(Second(rig.composition.context, HOME + 1.0))
+    second = rig.composition.add(SecondStates(rig.composition.context, HOME + 1.0))
     node = rig.start()
     wait_for(lambda: "a second node publishes there" in fault(rig), "the reason in the status")
     assert rig.state() is State.WAITING
@@ -75,7 +59,7 @@ def test_when_a_second_node_publishes_other_joint_states_at_rest_expect_waiting_
 def test_when_one_message_of_many_is_all_zeros_expect_it_dropped_and_motion_all_the_same(rig):
     node = rig.start()
     rig.until_moving()
-    second = Second(rig.composition.context, HOME + 1.0)
+    second = SecondStates(rig.composition.context, HOME + 1.0)
     rig.composition.add(second)
     second.destroy_timer(next(iter(second.timers)))
     before = node.counters()["invalid_messages"]

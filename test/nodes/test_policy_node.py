@@ -235,7 +235,7 @@ def test_when_policy_raises_while_moving_expect_rest_within_limits(rig):
     rig.until_rest()
     rig.check_limits()
     assert node.counters()["inference_errors"] == 3
-    assert "raised RuntimeError: out of cheese" in node.runtime.controller.latched
+    assert "raised RuntimeError: out of cheese" in str(node.runtime.controller.latched)
 
 
 def test_when_policy_hangs_while_moving_expect_rest_within_limits_when_the_chunk_is_used_up(rig):
@@ -280,7 +280,7 @@ def test_when_the_node_itself_fails_while_moving_expect_rest_within_limits_and_a
     rig.until(State.FAULT)
     rig.until_rest()
     rig.check_limits()
-    assert node.runtime.controller.latched.startswith("internal error, TypeError")
+    assert str(node.runtime.controller.latched).startswith("internal error, TypeError")
 
 
 def test_when_first_target_is_far_away_expect_waiting_and_the_status_says_why(rig):

@@ -109,7 +109,7 @@ def test_what_is_latched_outlives_a_change_of_limits(rig):
     assert put(node, watchdog__timeout_s=0.5) == ""
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)
     assert rig.state() is State.FAULT
-    assert node.runtime.controller.latched == "a test stopped it"
+    assert str(node.runtime.controller.latched) == "a test stopped it"
 
 
 @pytest.mark.parametrize(

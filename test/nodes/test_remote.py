@@ -112,7 +112,7 @@ def test_when_the_remote_policy_raises_expect_its_words_and_a_fault_and_motion_w
     rig.until(State.FAULT)
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
     rig.check_limits()
-    assert "its policy raised RuntimeError: out of cheese" in node.runtime.controller.latched
+    assert "its policy raised RuntimeError: out of cheese" in str(node.runtime.controller.latched)
     rig.policy.raises = False
     assert node.clear_fault()[0]
     rig.until_moving()
@@ -143,7 +143,7 @@ def test_when_messages_are_garbled_expect_failed_inferences_and_nothing_commande
     node.create_timer(0.02, lambda: answers.publish(UInt8MultiArray(data=b"\x07" * 50)))
     started = rig.start(**REMOTE, safety__max_refused=3)
     rig.until(State.FAULT)
-    assert "a message of 50 bytes is none of hpt_ros's" in started.runtime.controller.latched
+    assert "a message of 50 bytes is none of hpt_ros's" in str(started.runtime.controller.latched)
     assert rig.robot.commands == []
 
 

@@ -120,7 +120,7 @@ def test_when_a_goal_meets_a_fault_of_ours_expect_it_answered_and_the_node_alive
     failed = answer(rig)
     assert failed.outcome == RunPolicy.Result.FAULTED
     assert failed.message.startswith("internal error, KeyError: 'no such key'")
-    assert node.runtime.controller.latched == failed.message
+    assert str(node.runtime.controller.latched) == failed.message
     assert "Traceback" in capfd.readouterr().err
     monkeypatch.undo()
     wait_for(lambda: rig.robot.call(ClearFault, "clear_fault").success, "clearing")
@@ -141,4 +141,4 @@ def test_when_a_goal_that_runs_meets_a_fault_of_ours_expect_it_answered_and_the_
     assert "no such key" in result.message
     rig.until_rest()
     rig.check_limits()
-    assert "no such key" in node.runtime.controller.latched
+    assert "no such key" in str(node.runtime.controller.latched)

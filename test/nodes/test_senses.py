@@ -168,7 +168,7 @@ def test_when_a_needed_stream_dies_expect_rest_within_limits_and_a_fault(rig):
     rig.until(State.FAULT)
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
     rig.check_limits()
-    assert "stream 'wrist_force' is" in node.runtime.controller.latched
+    assert "stream 'wrist_force' is" in str(node.runtime.controller.latched)
 
 
 def test_tasks_that_the_checkpoint_does_not_know_are_refused_by_name(rig):

@@ -6,34 +6,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from lifecycle_msgs.msg import Transition
 from policy_rig import Rig, policy_rig, wait_for
-from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rosgraph_msgs.msg import Clock
+from second_publishers import SimulatedClock
 from std_srvs.srv import Trigger
 
 from hpt_ros.control import State
-from hpt_ros.nodes.common.clocks import steady_timer
-from hpt_ros.nodes.common.conversions import to_time
-
-
-class SimulatedClock(Node):
-    """Publishes /clock 100 times a second of real time, from where it is told on."""
-
-    def __init__(self, context: Any, name: str = "simulated_clock") -> None:
-        super().__init__(name, context=context)
-        self.now_ns, self.running = 100 * 10**9, True
-        self._publisher = self.create_publisher(Clock, "/clock", 10)
-        steady_timer(self, 0.01, self._tick)
-
-    def _tick(self) -> None:
-        if self.running:
-            self.now_ns += 10_000_000
-            self._publisher.publish(Clock(clock=to_time(self.now_ns)))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,9 +15,12 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from policy_rig import NS, ROBOT, Rig, policy_rig, wait_for
 from sensing_rig import SENSING, message_of
+from support.refused import assert_refusal
 
 from hpt_ros.control import State
+from hpt_ros.errors import Code
 from hpt_ros.nodes.common.fast_dds import profiles_variable
+from hpt_ros.nodes.policy.kinds import Kind
 from hpt_ros.nodes.policy.streams import KEPT, StreamMonitor
 
 START = 1_700_000_000 * NS
@@ -30,7 +34,7 @@ def fed(periods: list[float], delay_s: float = 0.01) -> tuple[StreamMonitor, int
     for step in [0.0, *periods]:
         now += round(step * PERIOD)
         message = message_of(CAMERA, 0, now - round(delay_s * NS))
-        assert monitor.saw(CAMERA, message, now) == ""
+        assert monitor.saw(CAMERA, message, now) is None
     return monitor, now
 
 
@@ -68,7 +72,7 @@ def test_messages_that_did_not_come_are_counted_among_the_newest():
         (
             [2.0] * 20,
             0.01,
-            f"it comes at {CAMERA.rate_hz / 2:.1f} Hz, but {CAMERA.rate_hz:g} Hz were expected",
+            f"comes at {CAMERA.rate_hz / 2:.1f} Hz, expected {CAMERA.rate_hz:g} Hz",
         ),
         ([1.0] * 20, -0.5, "stamped 0.500 s in the future; synchronise the clocks"),
     ],
@@ -105,10 +109,11 @@ def test_when_images_are_not_as_those_of_training_expect_a_warning_with_both_siz
     monitor = StreamMonitor(ROBOT, {"front": trained})
     message = message_of(CAMERA, 0, START)
     message.height, message.width = size
-    assert monitor.resized(CAMERA, message) == ""
-    found = monitor.warnings().get("front", ("", ""))[1]
-    assert words in found
-    assert bool(found) is bool(words)
+    assert monitor.resized(CAMERA, message) is None
+    found = monitor.warnings().get("front")
+    assert (found is not None) is bool(words)
+    if found is not None:
+        assert_refusal(found, Kind.IMAGE, match=re.escape(words))
 
 
 @pytest.mark.parametrize(
@@ -125,10 +130,11 @@ def test_when_the_robots_clock_differs_expect_a_warning_of_its_own_kind_with_bot
     for number in range(20):
         now = START + round(number * NS / joints.rate_hz)
         monitor.saw(joints, message_of(joints, 0, now - round(delay_s * NS)), now)
-    found = monitor.warnings().get(joints.name, ("", ""))
-    assert found[0] == ("clocks" if words else "")
-    assert words in found[1]
-    assert found[1].endswith("; synchronise the clocks, or set outputs.stamp_zero" if words else "")
+    found = monitor.warnings().get(joints.name)
+    assert (found is not None) is bool(words)
+    if found is not None:
+        remedy = "synchronise the clocks, or set outputs.stamp_zero"
+        assert_refusal(found, Kind.CLOCKS, problem=words, remedy=remedy)
 
 
 @pytest.mark.parametrize(("type_", "profile", "hinted"), [
@@ -145,9 +151,9 @@ def test_when_raw_images_are_slow_without_a_profile_of_fast_dds_expect_it_named(
     for _ in range(20):
         now += round(2.0 * NS / camera.rate_hz)
         monitor.saw(camera, message_of(CAMERA, 0, now), now)
-    (kind, words) = monitor.warnings()["front"]
-    assert kind == "slow"
-    assert ("config/dds/fastdds.xml" in words) is hinted
+    slow = monitor.warnings()["front"]
+    assert_refusal(slow, Kind.SLOW, expected=f"{camera.rate_hz:g} Hz")
+    assert ("config/dds/fastdds.xml" in slow.remedy) is hinted
 
 
 def test_stale_is_an_error_absent_a_warning_and_inactive_is_neither():
@@ -172,10 +178,10 @@ def test_messages_without_a_stamp_are_warned_of_but_not_types_that_have_none():
     monitor = StreamMonitor(SENSING)
     message = message_of(CAMERA, 0, 0)
     warning = monitor.saw(CAMERA, message, START)
-    assert "stream 'front' (topic" in warning
-    assert "without a time stamp; their arrival is taken for it" in warning
+    problem = "without a time stamp; their arrival is taken for it"
+    assert_refusal(warning, Code.MISSING, subject="stream 'front' (topic", problem=problem)
     skin = SENSING.stream("skin")
-    assert monitor.saw(skin, message_of(skin, 0, START), START) == ""
+    assert monitor.saw(skin, message_of(skin, 0, START), START) is None
     found = {item.name: item for item in monitor.statuses("n", {"front": 0.0, "skin": 0.0}, {}, {})}
     assert found["n: stream front"].level == DiagnosticStatus.WARN
     assert "1 messages without a time stamp" in found["n: stream front"].message

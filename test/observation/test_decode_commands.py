@@ -18,8 +18,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
 
 from hpt_ros.embodiment import Output
-from hpt_ros.embodiment.action import RotationLimit
 from hpt_ros.embodiment.kinds import CARTESIAN_POSE, CARTESIAN_TWIST
+from hpt_ros.embodiment.output import RotationLimit
 from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command
 

@@ -17,8 +17,10 @@ from policy_rig import NS, ROBOT, wait_for
 from sensing_rig import message_of
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
+from support.refused import assert_refusal
 from support.tiny_video import packets
 
+from hpt_ros.control.refusals import Why
 from hpt_ros.policies.baselines import HoldPolicy
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.runtime.inference_worker import InferenceWorker, Request, Result
@@ -115,15 +117,16 @@ def test_when_encoding_ahead_fails_expect_it_said_once():
     worker = InferenceWorker(policy)
     worker.encode_ahead(tick(1))
     policy.go.release()
-    assert wait_for(worker.take_failure, "the failure") == "the policy raised ValueError: no picture"
-    assert worker.take_failure() == ""
+    failed = wait_for(worker.take_failure, "the failure")
+    assert_refusal(failed, Why.INFERENCE, match="^the policy raised ValueError: no picture$")
+    assert worker.take_failure() is None
     assert worker.close()
 
 
 def test_a_policy_that_cannot_encode_ahead_is_left_alone():
     worker = InferenceWorker(HoldPolicy(ROBOT))
     worker.encode_ahead(tick(1))
-    assert worker.take_failure() == ""
+    assert worker.take_failure() is None
     assert worker.close()
 
 

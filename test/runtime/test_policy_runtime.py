@@ -75,7 +75,7 @@ def test_whatever_a_message_holds_expect_a_sentence_and_a_stream_that_stays_unse
     (problem,) = [said] if said else [why for who, why in step.complaints if who == stream.name]
     assert str(problem).startswith(f"stream {stream.name!r} (topic {stream.topic})")
     assert "\n" not in str(problem)
-    assert not step.internal
+    assert step.internal is None
     assert runtime.controller.session.counters["invalid_messages"] == before + 1
     assert stream.name in runtime.controller.guards.watchdog.stale(NOW)
     assert step.command is None

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hpt_ros.control.refusals import Why
 from hpt_ros.errors import HptError, Refusal
 
 _ANY = object()
@@ -34,6 +35,11 @@ def assert_refusal(found: object, code: Enum, *, value: Any = _ANY, **texts: str
         assert re.search(pattern, str(found)), str(found)
     for name, text in texts.items():
         assert text in getattr(found, name), f"{name}: {getattr(found, name)!r} in {str(found)!r}"
+
+
+def saying(text: str, code: Enum = Why.STOPPED) -> Refusal:
+    """Return a refusal with a sentence of the test's own."""
+    return Refusal(code, problem=text)
 
 
 @contextmanager

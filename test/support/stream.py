@@ -19,6 +19,7 @@ from support.arm import Arm, ArmModel
 from support.controlled_arm import ControlledArm
 
 from hpt_ros.control import Command, ControlConfig, Controller, Limits, State, StreamRate
+from hpt_ros.errors import Refusal
 from hpt_ros.nodes.common.conversions import to_joint_trajectory
 from hpt_ros.resources import config_file
 from hpt_ros.sim.controllers import ForwardController, Release, TrajectoryController
@@ -105,7 +106,7 @@ class Stream:
         start = plan.at(np.zeros(1))[0]
         self.robot = ControlledArm(controller, Arm(arm, start, START_NS, seed), START_NS)
         self.sent: list[Command] = []
-        self.stops: list[tuple[float, str]] = []
+        self.stops: list[tuple[float, Refusal | None]] = []
         self._calls, self._rng = calls, np.random.default_rng(seed)
         self._arriving: list[tuple[int, int, str, int, Array | None]] = []
         self._number = itertools.count()

@@ -17,7 +17,7 @@ from hpt_ros.errors import Code
 from hpt_ros.modalities import Decoder
 
 if TYPE_CHECKING:
-    from hpt_ros.embodiment.action import Output
+    from hpt_ros.embodiment.output import Output
     from hpt_ros.embodiment.streams import Stream
 
 Floats = NDArray[np.float64]

@@ -27,7 +27,7 @@ from hpt_ros.embodiment.messages import DecodeError, InvalidSampleError, finite,
 from hpt_ros.errors import Code
 
 if TYPE_CHECKING:
-    from hpt_ros.embodiment.action import Output
+    from hpt_ros.embodiment.output import Output
     from hpt_ros.embodiment.streams import Stream
 
 # A field, a place in a list, or a list of names and the name to look for.

@@ -13,7 +13,7 @@ from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageT
 from hpt_ros.embodiment.messages import finite
 
 if TYPE_CHECKING:
-    from hpt_ros.embodiment.action import Output
+    from hpt_ros.embodiment.output import Output
 
 
 def encode(told: Told, output: Output, sending: Sending) -> Any:

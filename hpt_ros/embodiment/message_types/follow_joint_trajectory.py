@@ -14,7 +14,7 @@ from hpt_ros.embodiment.message_types import joint_trajectory
 from hpt_ros.embodiment.message_types.base import CommandType, MessageType, Sending, Told
 
 if TYPE_CHECKING:
-    from hpt_ros.embodiment.action import Output
+    from hpt_ros.embodiment.output import Output
 
 TYPE = "control_msgs/action/FollowJointTrajectory"
 

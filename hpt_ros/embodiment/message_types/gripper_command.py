@@ -10,7 +10,7 @@ from hpt_ros.embodiment.kinds import JOINT_POSITION
 from hpt_ros.embodiment.message_types.base import CommandType, MessageType, Sending, Told, target
 
 if TYPE_CHECKING:
-    from hpt_ros.embodiment.action import Output
+    from hpt_ros.embodiment.output import Output
 
 TYPE = "control_msgs/action/GripperCommand"
 

@@ -15,7 +15,7 @@ from hpt_ros.embodiment.messages import NS_PER_S, DecodeError, InvalidSampleErro
 from hpt_ros.errors import Code
 
 if TYPE_CHECKING:
-    from hpt_ros.embodiment.action import Output
+    from hpt_ros.embodiment.output import Output
 
 VELOCITIES, DISPLACEMENTS = FORMS = ("velocities", "displacements")
 

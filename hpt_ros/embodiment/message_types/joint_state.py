@@ -23,7 +23,7 @@ from hpt_ros.embodiment.messages import (
 from hpt_ros.errors import Code
 
 if TYPE_CHECKING:
-    from hpt_ros.embodiment.action import Output
+    from hpt_ros.embodiment.output import Output
     from hpt_ros.embodiment.streams import Stream
 
 FIELDS = ("position", "velocity", "effort")

@@ -22,7 +22,7 @@ from hpt_ros.embodiment.message_types.base import (
 from hpt_ros.embodiment.messages import NS_PER_S, stamp_ns, time_ns
 
 if TYPE_CHECKING:
-    from hpt_ros.embodiment.action import Output
+    from hpt_ros.embodiment.output import Output
 
 
 def encode(told: Told, output: Output, sending: Sending) -> Any:

@@ -24,7 +24,7 @@ from hpt_ros.embodiment.messages import POSE_ELEMENTS, place, pose_vector, stamp
 from hpt_ros.embodiment.rotations import elements as rotation_elements
 
 if TYPE_CHECKING:
-    from hpt_ros.embodiment.action import Output
+    from hpt_ros.embodiment.output import Output
     from hpt_ros.embodiment.streams import Stream
 
 

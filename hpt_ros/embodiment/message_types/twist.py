@@ -22,7 +22,7 @@ from hpt_ros.embodiment.messages import DecodeError, twist_vector
 from hpt_ros.errors import Code
 
 if TYPE_CHECKING:
-    from hpt_ros.embodiment.action import Output
+    from hpt_ros.embodiment.output import Output
 
 # A commanded velocity along an axis that the output has not, and that is no rounding: m/s, rad/s.
 ELSEWHERE = 1e-6

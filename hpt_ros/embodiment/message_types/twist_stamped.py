@@ -25,7 +25,7 @@ from hpt_ros.embodiment.messages import VELOCITY_ELEMENTS, place, stamp_ns, twis
 from hpt_ros.embodiment.rotations import angular_velocity
 
 if TYPE_CHECKING:
-    from hpt_ros.embodiment.action import Output
+    from hpt_ros.embodiment.output import Output
     from hpt_ros.embodiment.streams import Stream
 
 

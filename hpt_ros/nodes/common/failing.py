@@ -25,17 +25,17 @@ def go_on(node: Node, error: Exception) -> bool:
     """Log an exception that left a callback, and let the node brake.
 
     Args:
-        node: its `on_internal_error`, if it has one, gets the message and says whether the node may go on.
+        node: its `on_internal_error`, if it has one, gets it and says whether the node may go on.
         error: what left the callback.
 
     Returns:
         Whether to spin on; if not, close the node.
     """
-    message = str(internal_error(error))
-    node.get_logger().error(f"{message}\n{''.join(traceback.format_exception(error))}")
-    react: Callable[[str], bool] = getattr(node, "on_internal_error", lambda _: False)
+    failed = internal_error(error)
+    node.get_logger().error(f"{failed}\n{''.join(traceback.format_exception(error))}")
+    react: Callable[[Refusal], bool] = getattr(node, "on_internal_error", lambda _: False)
     try:
-        return react(message)
+        return react(failed)
     except Exception as worse:
         node.get_logger().error(f"{internal_error(worse)}\n{''.join(traceback.format_exception(worse))}")
         return False

@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 
 from hpt_ros.embodiment import Stream
+from hpt_ros.errors import Refusal
 from hpt_ros.nodes.common.conversions import stream_qos
 from hpt_ros.nodes.common.fast_dds import has_profiles, profiles_variable
 
@@ -38,38 +39,39 @@ class Publishers:
     def __init__(self, node: Node) -> None:
         """Ask through a node."""
         self._node = node
-        self._known: dict[str, tuple[float, tuple[Silence, str]]] = {}
+        self._known: dict[str, tuple[float, Refusal]] = {}
 
-    def silence(self, stream: Stream) -> tuple[Silence, str]:
-        """Why no message of a stream came, and a sentence with the remedy."""
+    def silence(self, stream: Stream) -> Refusal:
+        """Return why no message of a stream came; its code is a `Silence`."""
         now_s = time.monotonic()
         found = self._known.get(stream.name)
         if found is None or now_s - found[0] > LOOKED_FOR_S:
             found = self._known[stream.name] = (now_s, self._look(stream))
         return found[1]
 
-    def _look(self, stream: Stream) -> tuple[Silence, str]:
+    def _look(self, stream: Stream) -> Refusal:
         topic = self._node.resolve_topic_name(stream.topic)
         subject = f"stream {stream.name!r} (topic {topic})"
         publishers = self._node.get_publishers_info_by_topic(stream.topic)
         if not publishers:
-            return Silence.NO_PUBLISHER, f"{subject} has no publisher; {self._similar(stream, topic)}"
+            remedy = self._similar(stream, topic)
+            return Refusal(Silence.NO_PUBLISHER, subject, problem="has no publisher", remedy=remedy)
         fitting = [item for item in publishers if item.topic_type == stream.type]
         if not fitting:
             types = ", ".join(sorted({item.topic_type for item in publishers}))
-            return Silence.WRONG_TYPE, (
-                f"{subject} is published as {types}, but {stream.type} was expected; correct the type in the "
-                f"embodiment file, or the topic: {self._similar(stream, topic)}"
+            remedy = f"correct the type in the embodiment file, or the topic: {self._similar(stream, topic)}"
+            return Refusal(
+                Silence.WRONG_TYPE, subject, types, stream.type, remedy, problem=f"is published as {types}"
             )
         if all(_incompatible(item.qos_profile, stream) for item in fitting):
-            return Silence.WRONG_QOS, (
-                f"{subject} is published as best effort, but reliable was expected; write qos: best_effort into the "
-                "embodiment file, or let the driver publish reliably"
-            )
-        return Silence.SILENT, (
-            f"{subject} has {len(fitting)} publishers, but no message came; look at the driver and the network"
-            f"{transport_hint(stream)}"
-        )
+            return Refusal(
+                Silence.WRONG_QOS, subject, problem="is published as best effort", expected="reliable",
+                remedy="write qos: best_effort into the embodiment file, or let the driver publish reliably",
+            )  # fmt: skip
+        return Refusal(
+            Silence.SILENT, subject, len(fitting), problem="has {value} publishers, but no message came",
+            remedy=f"look at the driver and the network{transport_hint(stream)}",
+        )  # fmt: skip
 
     def _similar(self, stream: Stream, topic: str) -> str:
         """Which topics may be meant, as the end of a sentence."""

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from hpt_ros.control import Fault, State
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.clock import Instant
+from hpt_ros.errors import Code, Refusal
 from hpt_ros.nodes.common.clocks import NodeClock, paced_timer, steady_timer
 from hpt_ros.nodes.policy.decision_log import DecisionLog
-from hpt_ros.nodes.policy.state_logger import Kind
+from hpt_ros.nodes.policy.kinds import Kind
 from hpt_ros.nodes.policy.waiting import cycle
 from hpt_ros.runtime.policy_runtime import PolicyRuntime, Step
 
@@ -56,49 +57,53 @@ class ControlLoop:
         if runtime is None:
             return instant
         runtime.ahead_ns = instant.ahead_ns
-        if instant.jump and runtime.controller.state.active:
+        if instant.jump is not None and runtime.controller.state.active:
             if runtime.controller.state is not State.RUNNING:  # else its change of state is logged
-                node.state_log.warn(Kind.CLOCK, "", instant.jump)
+                node.state_log.warn(Kind.CLOCK, "", str(instant.jump))
             self._interrupt(runtime, instant.jump, instant)
-            if two := self._two_clocks():
+            if (two := self._two_clocks()) is not None:
                 before = runtime.controller.state
                 runtime.controller.fail(two, Fault.CLOCKS)
                 node.state_log.state(before, runtime)
         return instant
 
-    def _two_clocks(self) -> str:
-        """Why simulated time jumped again so soon, a sentence; empty if it did not, or one node alone publishes it."""
+    def _two_clocks(self) -> Refusal | None:
+        """Return why simulated time jumped again so soon; None if it did not, or one node alone publishes it."""
         now_s, before_s = time.monotonic(), self._jumped_s
         self._jumped_s = now_s
         if not self._clock.simulated or now_s - before_s > AGAIN_S:
-            return ""
+            return None
         infos = self._node.get_publishers_info_by_topic("/clock")
         names = [f"{str(info.node_namespace).rstrip('/')}/{info.node_name}" for info in infos]
         if len(names) < 2:
-            return ""
-        return (
-            f"simulated time goes back and forth: /clock has {len(names)} publishers ({', '.join(names)}), but one was "
-            "expected; end all others"
-        )
+            return None
+        return Refusal(
+            Code.DUPLICATE, "simulated time", names,
+            problem=f"goes back and forth: /clock has {len(names)} publishers ({', '.join(names)})", expected="one",
+            remedy="end all others",
+        )  # fmt: skip
 
     @property
-    def standstill(self) -> str:
-        """Why time does not go on, a sentence's worth; empty if it does."""
+    def standstill(self) -> Refusal | None:
+        """Why time does not go on; None if it does."""
         if not self._clock.simulated:
-            return ""
+            return None
         if not self._clock.begun:
             publishers = self._node.count_publishers("/clock")
             whose = f"no message came of its {publishers} publishers" if publishers else "it has no publisher"
-            return (
-                f"simulated time has not begun: nothing comes on /clock ({whose}); start the simulator or the bag "
-                "(ros2 bag play --clock), or set use_sim_time to false"
-            )
-        if self._clock.still_s > PAUSED_S:
-            return (
-                f"simulated time stands still since {self._clock.still_s:.0f} s: no new time comes on /clock; "
-                "let the simulation go on"
-            )
-        return ""
+            return Refusal(
+                Code.NOT_READY, "simulated time", publishers,
+                problem=f"has not begun: nothing comes on /clock ({whose})",
+                remedy="start the simulator or the bag (ros2 bag play --clock), or set use_sim_time to false",
+            )  # fmt: skip
+        still_s = self._clock.still_s
+        if still_s > PAUSED_S:
+            return Refusal(
+                Code.NOT_READY, "simulated time", still_s,
+                problem=f"stands still since {still_s:.0f} s: no new time comes on /clock",
+                remedy="let the simulation go on",
+            )  # fmt: skip
+        return None
 
     # --- from activation to deactivation ---------------------------------------------------------------------------
 
@@ -187,8 +192,9 @@ class ControlLoop:
             elif not self._paused and self._clock.begun:
                 self._paused = True
                 if state is State.RUNNING:
-                    words = f"simulated time stands still since {still_s:.1f} s"
-                    self._interrupt(runtime, words, instant)
+                    problem = f"stands still since {still_s:.1f} s"
+                    still = Refusal(Code.NOT_READY, "simulated time", still_s, problem=problem)
+                    self._interrupt(runtime, still, instant)
             if (  # also where simulated time has not begun: use_sim_time was set while the robot moved
                 still_s > BRAKE_STILL_S
                 and runtime.controller.state is not State.RUNNING
@@ -209,7 +215,7 @@ class ControlLoop:
             return None
         return runtime
 
-    def _interrupt(self, runtime: PolicyRuntime, reason: str, instant: Instant) -> None:
+    def _interrupt(self, runtime: PolicyRuntime, reason: Refusal, instant: Instant) -> None:
         before = runtime.controller.state
         runtime.clock_jumped(reason, instant.ros_ns)
         if self._node.monitor is not None:
@@ -230,19 +236,19 @@ class ControlLoop:
             node.watch(step.command, runtime.controller.state)
         if self._log is not None:
             self._log.step(step, now_ns)
-        if step.result is not None and not step.problem:
+        if step.result is not None and step.problem is None:
             connections.send_chunk(step.result, now_ns)
             node.draw(now_ns)
-        if step.internal:
+        if step.internal is not None:
             node.unusable(Kind.INTERNAL, "the node", step.internal)
-        if step.problem:
-            node.unusable(Kind.POLICY, "the policy", step.problem)
+        if step.problem is not None:
+            node.unusable(Kind.POLICY, "the policy", str(step.problem))
         for stream, problem in step.complaints:
             node.unusable(Kind.UNUSABLE, stream, str(problem))
-        for sentence in step.lost:
-            node.state_log.warn(Kind.LOST, sentence, sentence)
+        for stream, problem in step.lost:
+            node.state_log.warn(Kind.LOST, stream, str(problem))
         node.state_log.state(before, runtime)
         node.state_log.waiting(runtime.controller.state, lambda: node.reason(now_ns))
-        if before is not runtime.controller.state is State.HOLDING and (slow := cycle(runtime)):
-            node.state_log.warn(Kind.LATENCY, "the policy", slow)
+        if before is not runtime.controller.state is State.HOLDING and (slow := cycle(runtime)) is not None:
+            node.state_log.warn(Kind.LATENCY, "the policy", str(slow))
         node.check_run(runtime, instant.control_ns)

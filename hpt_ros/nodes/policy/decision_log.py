@@ -116,7 +116,9 @@ class DecisionLog:
             words = f"{self._state.name} -> {controller.state.name}"
             reason = controller.reason
             self.say(
-                f"{words}: {reason}" if reason else words, now_ns, _LEVELS.get(controller.state, Log.INFO)
+                words if reason is None else f"{words}: {reason}",
+                now_ns,
+                _LEVELS.get(controller.state, Log.INFO),
             )
             self._state = controller.state
         counters = self.runtime.all_counters()
@@ -127,14 +129,15 @@ class DecisionLog:
             self._counters = counters
         if step.result is not None:
             at = step.result.request.observation.stamp_ns
-            outcome = f"refused: {step.problem}" if step.problem else "taken"
-            level = Log.WARN if step.problem else Log.INFO
+            outcome = "taken" if step.problem is None else f"refused: {step.problem}"
+            level = Log.INFO if step.problem is None else Log.WARN
             self.say(f"the chunk of tick {at} ns was {outcome}", now_ns, level)
             if step.result.values is not None and step.result.values.ndim == 2:
                 self._put("chunk", now_ns, partial(to_action_chunk, step.result, robot, now_ns))
-        for words in (*(str(problem) for _, problem in step.complaints), *step.lost, step.internal):
-            if words:
-                self.say(words, now_ns, Log.WARN)
+        for _, problem in (*step.complaints, *step.lost):
+            self.say(str(problem), now_ns, Log.WARN)
+        if step.internal is not None:
+            self.say(step.internal, now_ns, Log.WARN)
         if step.command is not None:
             for sender in self._senders:
                 self._put(sender.topic, now_ns, partial(sender.message, step.command, now_ns))

@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 
 from hpt_ros.control import Command
-from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.plan import PAST_NS
 from hpt_ros.embodiment import Embodiment, Output
-from hpt_ros.embodiment.action import RECORDED_TYPE, SINGLE
 from hpt_ros.embodiment.kinds import BASE_VELOCITY, JOINT_POSITION, JOINT_VELOCITY
 from hpt_ros.embodiment.message_types import COMMANDS, Sending
 from hpt_ros.embodiment.message_types.joint_jog import DISPLACEMENTS
-from hpt_ros.embodiment.space import Part
+from hpt_ros.embodiment.output import RECORDED_TYPE, SINGLE, OutputSlice
 from hpt_ros.embodiment.streams import check_topic, in_namespace
 from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.interfaces import installed_interface, interface
@@ -118,7 +116,7 @@ def make_senders(
         check_topic(topic, f"the parameter outputs.{name}")
         if others := [part.kind for part in robot.action.parts if part.kind != JOINT_POSITION]:
             raise HptError(
-                Code.EMPTY, f"the parameter outputs.{name}", topic,
+                Code.CONFLICT, f"the parameter outputs.{name}", topic,
                 problem=f"is {{value}}, but embodiment {robot.name!r} has commands of {others[0]}, which that "
                 "message cannot hold", remedy="leave it empty",
             )  # fmt: skip
@@ -141,10 +139,9 @@ def make_senders(
     return found
 
 
-def _sender(robot: Embodiment, part: Part, stamp_zero: bool) -> Sender:
-    ahead_ns = round(float(robot.space.ahead_s[part.control.start]) * NS_PER_S)
+def _sender(robot: Embodiment, part: OutputSlice, stamp_zero: bool) -> Sender:
     kind = installed_interface(part.output.type, f"embodiment {robot.name!r}, output {part.output.name!r},")
-    return Sender(part.output, part.control, ahead_ns, kind, stamp_zero)
+    return Sender(part.output, part.control, robot.space.ahead_ns(part), kind, stamp_zero)
 
 
 def _joint_sender(robot: Embodiment, topic: str, type_: str) -> Sender:

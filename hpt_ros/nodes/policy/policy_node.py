@@ -36,6 +36,7 @@ from rclpy.parameter import Parameter
 
 from hpt_ros.control import Command, ControlConfig, Fault, State
 from hpt_ros.control.clock import Instant
+from hpt_ros.control.refusals import Why
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Code, Refusal
 from hpt_ros.nodes.common import parameters
@@ -47,16 +48,17 @@ from hpt_ros.nodes.common.publishers import Publishers
 from hpt_ros.nodes.policy import parameter_callback
 from hpt_ros.nodes.policy.control_loop import ControlLoop
 from hpt_ros.nodes.policy.decision_log import DecisionLog
+from hpt_ros.nodes.policy.kinds import Kind
 from hpt_ros.nodes.policy.loading import load_or_connect, make_runtime
 from hpt_ros.nodes.policy.operator_services import create_operator_services
 from hpt_ros.nodes.policy.prediction import Prediction
 from hpt_ros.nodes.policy.ros_interfaces import RosInterfaces
 from hpt_ros.nodes.policy.run_action import RunAction
-from hpt_ros.nodes.policy.state_logger import Kind, StateLogger
+from hpt_ros.nodes.policy.state_logger import StateLogger
 from hpt_ros.nodes.policy.status_messages import Warned, short_lead
 from hpt_ros.nodes.policy.status_publisher import StatusPublisher
 from hpt_ros.nodes.policy.streams import StreamMonitor
-from hpt_ros.nodes.policy.waiting import NOTHING, Reason, cycle, reason, stale_streams
+from hpt_ros.nodes.policy.waiting import Reason, cycle, reason, stale_streams
 from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.policy_config import PolicyNodeConfig
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
@@ -93,7 +95,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         self._load, self.watch = load, watch
         self._lock = threading.RLock()
         self._runtime: PolicyRuntime | None = None
-        self._latched: tuple[str, Fault | None] = ("", None)  # outlives a cleanup
+        self._latched: tuple[Refusal | None, Fault | None] = (None, None)  # outlives a cleanup
         self._closed = self._failing = False
         self.state_log = StateLogger(self.get_logger())
         parameters.declare(self, PolicyNodeConfig, read_only=parameter_callback.NEVER)
@@ -225,7 +227,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             self._watched().reset()
             self.state_log.reset()
             self._loop.start(log)
-        if runtime.controller.latched:
+        if runtime.controller.latched is not None:
             self.get_logger().warning(
                 f"activated, but latched: {runtime.controller.latched}; call ~/clear_fault"
             )
@@ -290,14 +292,14 @@ class PolicyNode(StrictParameters, LifecycleNode):
         return self._loop.now()
 
     @property
-    def standstill(self) -> str:
-        """Why simulated time does not go on, a sentence's worth; empty if it does."""
+    def standstill(self) -> Refusal | None:
+        """Why simulated time does not go on; None if it does."""
         return self._loop.standstill
 
-    def reason(self, now_ns: int) -> Reason:
-        """Why the robot does not move on the policy's behalf, in WAITING and HOLDING; with the lock held."""
+    def reason(self, now_ns: int) -> Reason | None:
+        """Return why the robot does not move on the policy's behalf, in WAITING and HOLDING; with the lock held."""
         if self._runtime is None:
-            return NOTHING
+            return None
         return reason(self._runtime, self._monitor, self.standstill, now_ns, self._sources.silence)
 
     def stale_streams(self, now_ns: int) -> dict[str, Reason]:
@@ -311,12 +313,13 @@ class PolicyNode(StrictParameters, LifecycleNode):
         if self._runtime is None or self._monitor is None or not self._runtime.controller.state.active:
             return []
         found = [
-            Warned(Kind(kind), words, stream) for stream, (kind, words) in self._monitor.warnings().items()
+            Warned(Kind(warning.code), str(warning), stream)
+            for stream, warning in self._monitor.warnings().items()
         ]
-        if short := short_lead(self._runtime):
-            found.append(Warned(Kind.LEAD, short))
-        if self._runtime.controller.state is State.HOLDING and (slow := cycle(self._runtime)):
-            found.append(Warned(Kind.LATENCY, slow))
+        if (short := short_lead(self._runtime)) is not None:
+            found.append(Warned(Kind.LEAD, str(short)))
+        if self._runtime.controller.state is State.HOLDING and (slow := cycle(self._runtime)) is not None:
+            found.append(Warned(Kind.LATENCY, str(slow)))
         return found
 
     def draw(self, now_ns: int) -> None:
@@ -356,15 +359,15 @@ class PolicyNode(StrictParameters, LifecycleNode):
             if not runtime.controller.state.active:
                 runtime.keep(stream, message, now_ns)
                 return
-            if warning := self._watched().saw(stream, message, now_ns):
-                self.state_log.warn(Kind.UNSTAMPED, stream.name, warning)
-            if changed := self._watched().resized(stream, message):
+            if (warning := self._watched().saw(stream, message, now_ns)) is not None:
+                self.state_log.warn(Kind.UNSTAMPED, stream.name, str(warning))
+            if (changed := self._watched().resized(stream, message)) is not None:
                 before = runtime.controller.state
                 runtime.controller.fail(changed)
                 self.state_log.state(before, runtime)
             problem = runtime.message(stream, message, now_ns)
             runtime.metrics.add("message_s", time.monotonic() - began_s)
-            if problem:
+            if problem is not None:
                 self.unusable(Kind.UNUSABLE, stream.name, str(problem))
 
     def _on_deadman(self, message: Any) -> None:
@@ -396,17 +399,20 @@ class PolicyNode(StrictParameters, LifecycleNode):
         with self._lock:
             self._failing = False
             if self._runtime is None:
-                self._latched = "", None
+                self._latched = None, None
                 return True, "the node is not configured; nothing is latched now"
             latched = self._runtime.controller.latched
             refused = self._runtime.controller.clear_fault()
-        return not refused, refused or f"cleared: {latched}"
+        return refused is None, f"cleared: {latched}" if refused is None else str(refused)
 
-    def stop(self, reason: str, fault: Fault = Fault.STOPPED) -> str:
-        """Stop the robot and latch; returns what was done."""
+    def stop(self, reason: str) -> str:
+        """Stop the robot and latch, because somebody wants it; returns what was done."""
+        return self._stop(Refusal(Why.STOPPED, problem=reason), Fault.STOPPED)
+
+    def _stop(self, reason: Refusal, fault: Fault) -> str:
         with self._lock:
             if self._runtime is None:
-                self._latched = self._latched if self._latched[0] else (reason, fault)
+                self._latched = (reason, fault) if self._latched[0] is None else self._latched
                 return "latched; the node is not configured"
             before = self._runtime.controller.state
             if not self._runtime.controller.stop(reason, fault):
@@ -414,7 +420,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             self.state_log.state(before, self._runtime)
         return "the robot brakes and stays until ~/clear_fault is called"
 
-    def on_internal_error(self, message: str) -> bool:
+    def on_internal_error(self, error: Refusal) -> bool:
         """Brake and latch after an exception that left a callback; returns whether the node may go on.
 
         Once: if the control loop itself fails, or things fail again and again, whoever spins closes the node, and
@@ -422,7 +428,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         """
         with self._lock:
             again, self._failing = self._failing, True
-            self.stop(message, Fault.INTERNAL)
+            self._stop(error, Fault.INTERNAL)
         return not again
 
     def retune(self, config: PolicyNodeConfig, control: ControlConfig) -> None:

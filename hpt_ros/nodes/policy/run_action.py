@@ -76,7 +76,7 @@ class RunAction:
         if run.success:
             self._end(run, RunPolicy.Result.SUCCEEDED, "the task is done")
         elif state is State.FAULT:
-            self._end(run, RunPolicy.Result.FAULTED, runtime.controller.latched)
+            self._end(run, RunPolicy.Result.FAULTED, str(runtime.controller.latched))
         elif run.goal.is_cancel_requested:
             self._end(run, RunPolicy.Result.CANCELED, "the goal was cancelled")
         elif run.elapsed_s >= run.goal.request.timeout_s:

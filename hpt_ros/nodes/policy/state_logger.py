@@ -7,34 +7,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from hpt_ros.control import State
+from hpt_ros.nodes.policy.kinds import Kind
 from hpt_ros.nodes.policy.waiting import Code, Reason
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
 
 # States change within a second of an activation, and between chunks; what lasts longer is worth a line, ours.
 WAITED_S = 1.0
 AGAIN_S = 10.0  # a problem that lasts is logged again after this long, ours: not hidden, and no flood
-
-
-class Kind(str, Enum):
-    """Kinds of problems. Repeats are counted by kind and by whose problem it is, whatever the sentence says."""
-
-    CLOCK = "clock"
-    UNUSABLE = "unusable"  # a message that could not be used
-    UNSTAMPED = "unstamped"
-    AHEAD = "ahead"  # stamps of another clock
-    POLICY = "policy"  # a chunk that was not taken, an inference that failed
-    INTERNAL = "internal"
-    LOST = "lost"  # a stream that the policy can do without
-    LATENCY = "latency"  # a policy that is slower than its chunks
-    LEAD = "lead"  # commands come so late that the robot may brake by itself
-    CLOCKS = "clocks"  # the robot's clock is not ours
-    SLOW = "slow"  # a stream that comes less often than it should
-    GOAL = "goal"  # an action's goal was rejected, aborted or canceled
-    IMAGE = "image"  # images of another shape than the policy's
 
 
 @dataclass(slots=True)
@@ -57,7 +39,7 @@ class StateLogger:
         self._logged.clear()
         self._waits_since_s = None
 
-    def waiting(self, state: State, find: Callable[[], Reason]) -> None:
+    def waiting(self, state: State, find: Callable[[], Reason | None]) -> None:
         """Log why the robot does not move: each reason once it has lasted, and every `AGAIN_S` for as long as it does.
 
         Args:
@@ -73,7 +55,7 @@ class StateLogger:
         if now_s - self._waits_since_s < WAITED_S:
             return
         self._waits_since_s = now_s - WAITED_S / 2.0  # twice a second is often enough
-        if not (reason := find()):
+        if (reason := find()) is None:
             return
         key = (reason.code.value, reason.subject)
         logged = self._logged.get(key)
@@ -95,7 +77,7 @@ class StateLogger:
         reason = runtime.controller.reason
         if after is State.FAULT:
             self._log.error(f"{words}: {reason}; correct it, then call ~/clear_fault")
-        elif reason:
+        elif reason is not None:
             self._log.warning(f"{words}: {reason}")
         else:
             self._log.info(words)

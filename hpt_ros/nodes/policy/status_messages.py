@@ -14,10 +14,11 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from hpt_msgs.msg import PolicyStatus
 from hpt_ros.control import State
 from hpt_ros.control.chunk import NS_PER_S
+from hpt_ros.errors import Refusal
 from hpt_ros.nodes.common.conversions import to_time
-from hpt_ros.nodes.policy.state_logger import Kind
+from hpt_ros.nodes.policy.kinds import Kind
 from hpt_ros.nodes.policy.streams import StreamMonitor
-from hpt_ros.nodes.policy.waiting import NOTHING, Reason
+from hpt_ros.nodes.policy.waiting import Reason
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
 
 # ros2_control warns when its loop misses its period by 5 % and calls 10 % an error; our loop is Python on a desktop
@@ -36,8 +37,8 @@ _LEVELS = {
 }
 
 
-def why(runtime: PolicyRuntime, reason: Reason = NOTHING) -> str:
-    """Why the robot does not move on the policy's behalf; empty while it does.
+def why(runtime: PolicyRuntime, reason: Reason | None = None) -> str:
+    """Return why the robot does not move on the policy's behalf, for people; empty while it does.
 
     `reason` is what it waits for, in WAITING and HOLDING.
     """
@@ -46,16 +47,19 @@ def why(runtime: PolicyRuntime, reason: Reason = NOTHING) -> str:
         return _coded(reason)
     if controller.state is State.HOLDING:
         held = controller.held
-        return f"{held}; {_coded(reason)}" if reason and held not in reason.text else _coded(reason) or held
-    if controller.state is State.RUNNING:
-        return ""
-    return controller.latched
+        if reason is None:
+            return str(held)
+        return _coded(reason) if reason.of == held else f"{held}; {_coded(reason)}"
+    latched = controller.latched
+    return "" if latched is None or controller.state is State.RUNNING else str(latched)
 
 
-def code(runtime: PolicyRuntime, reason: Reason = NOTHING) -> str:
-    """The code of `why`."""
+def code(runtime: PolicyRuntime, reason: Reason | None = None) -> str:
+    """Return the code of `why`; empty while the robot moves."""
     fault = runtime.controller.fault
-    return reason.code.value if fault is None else fault.value
+    if fault is not None:
+        return fault.value
+    return "" if reason is None else reason.code.value
 
 
 def least_lead_s(runtime: PolicyRuntime) -> float:
@@ -71,19 +75,20 @@ def wanted_lead_s(runtime: PolicyRuntime) -> float:
     return runtime.controller.lead_s
 
 
-def short_lead(runtime: PolicyRuntime) -> str:
-    """Why the robot may brake by itself while its policy runs, one sentence; empty if it may not."""
+def short_lead(runtime: PolicyRuntime) -> Refusal | None:
+    """Return why the robot may brake by itself while its policy runs; None if it may not."""
     least_s, wanted_s = least_lead_s(runtime), wanted_lead_s(runtime)
     if runtime.controller.state is not State.RUNNING or not least_s <= LEAD_WARNING * wanted_s:
-        return ""
-    return (
-        f"commands are sent as late as {least_s:.3f} s before the robot brakes by itself, where {wanted_s:g} s were "
-        "expected, and their transport takes some of it; lower this machine's load, or raise lead_margin_s"
-    )
+        return None
+    return Refusal(
+        Kind.LEAD, "commands", least_s,
+        problem=f"are sent as late as {least_s:.3f} s before the robot brakes by itself, and their transport takes "
+        "some of it", expected=f"{wanted_s:g} s", remedy="lower this machine's load, or raise lead_margin_s",
+    )  # fmt: skip
 
 
-def _coded(reason: Reason) -> str:
-    return f"{reason.text} [{reason.code.value}]" if reason else ""
+def _coded(reason: Reason | None) -> str:
+    return "" if reason is None else f"{reason.text} [{reason.code.value}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ class Warned:
 
 
 def to_status(
-    runtime: PolicyRuntime | None, now_ns: int, reason: Reason = NOTHING, warnings: Sequence[Warned] = ()
+    runtime: PolicyRuntime | None, now_ns: int, reason: Reason | None = None, warnings: Sequence[Warned] = ()
 ) -> Any:
     """hpt_msgs/PolicyStatus; without a runtime the node is unconfigured."""
     message = PolicyStatus()
@@ -135,7 +140,7 @@ def to_status(
 
 
 def to_diagnostics(
-    runtime: PolicyRuntime | None, node_name: str, now_ns: int, reason: Reason = NOTHING
+    runtime: PolicyRuntime | None, node_name: str, now_ns: int, reason: Reason | None = None
 ) -> Any:
     """diagnostic_msgs/DiagnosticArray of one entry: state, ages, latencies, jitter and every counter."""
     state = State.UNCONFIGURED if runtime is None else runtime.controller.state
@@ -181,7 +186,7 @@ def to_diagnostics(
     if state is State.RUNNING and metrics.recent("command_jitter_s") > JITTER_WARNING * period_s:
         status.level = DiagnosticStatus.WARN
         status.message = f"{state.name}: commands jitter by more than {JITTER_WARNING:.0%} of their period"
-    if short := short_lead(runtime):
+    if (short := short_lead(runtime)) is not None:
         status.level, status.message = DiagnosticStatus.WARN, f"{state.name}: {short} [lead]"
     return array
 

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.embodiment.streams import BY_ARRIVAL
+from hpt_ros.errors import Code, Refusal
 from hpt_ros.nodes.common.publishers import transport_hint
+from hpt_ros.nodes.policy.kinds import Kind
 from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.stamps import NS_PER_S, measured_ns, time_ns
 
@@ -43,7 +45,7 @@ class _Seen:
     received: int = 0
     unusable: int = 0
     unstamped: int = 0
-    problem: str = ""  # why the newest message that could not be used could not
+    problem: str | None = None  # why the newest message that could not be used could not
     problem_s: float = -math.inf  # steady time of it
     size: tuple[int, int] | None = None  # height and width of its images as they come
     arrivals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT))
@@ -76,11 +78,11 @@ class StreamMonitor:
             seen.arrivals_ns.clear()
             seen.delays_s.clear()
 
-    def saw(self, stream: Stream, message: Any, arrival_ns: int) -> str:
+    def saw(self, stream: Stream, message: Any, arrival_ns: int) -> Refusal | None:
         """Note a message.
 
         Returns:
-            What an operator should know of it, one sentence; empty if nothing. The same each time: say it once.
+            What an operator should know of it; None if nothing. The same each time: say it once.
         """
         seen = self._seen[stream.name]
         seen.received += 1
@@ -90,43 +92,45 @@ class StreamMonitor:
         header = getattr(message, "header", None)
         if stream.time == BY_ARRIVAL or (header is not None and time_ns(header.stamp)):
             seen.delays_s.append((arrival_ns - measured_ns(stream, message, arrival_ns)) / NS_PER_S)
-            return ""
+            return None
         seen.unstamped += 1
         if header is None:
-            return ""  # its type has no stamp, which the embodiment file's author knows
-        return (
-            f"stream {stream.name!r} (topic {stream.topic}) has messages without a time stamp; their arrival is taken "
-            "for it, which is late by the way to here; let the driver stamp them, or state time: arrival for the "
-            "stream, and how late it is in stamp_offset_s"
-        )
+            return None  # its type has no stamp, which the embodiment file's author knows
+        return Refusal(
+            Code.MISSING, f"stream {stream.name!r} (topic {stream.topic})",
+            problem="has messages without a time stamp; their arrival is taken for it, which is later",
+            remedy="let the driver stamp them, or state time: arrival for the stream, and how late it is in "
+            "stamp_offset_s",
+        )  # fmt: skip
 
-    def resized(self, stream: Stream, message: Any) -> str:
-        """Look at the size of an image; returns why the robot must stop, a sentence, if it changed.
+    def resized(self, stream: Stream, message: Any) -> Refusal | None:
+        """Look at the size of an image; returns why the robot must stop, if it changed.
 
         A driver that was started again with another profile, or digital zoom, shows the policy another view.
         """
         if stream.image is None:
-            return ""
+            return None
         seen, size = self._seen[stream.name], image_size(message)
         before, seen.size = seen.size, size or seen.size
         if size is None or before is None or size == before:
-            return ""
-        return (
-            f"the images of stream {stream.name!r} (topic {stream.topic}) changed from {before[1]}x{before[0]} to "
-            f"{size[1]}x{size[0]} pixels; restore the camera's profile, or clear the fault if the view is the same"
-        )
+            return None
+        return Refusal(
+            Code.MISMATCH, f"the images of stream {stream.name!r} (topic {stream.topic})", size,
+            problem=f"changed from {before[1]}x{before[0]} to {size[1]}x{size[0]} pixels",
+            remedy="restore the camera's profile, or clear the fault if the view is the same",
+        )  # fmt: skip
 
-    def unlike(self, stream: Stream) -> str:
-        """How a stream's images differ from those that the policy was trained on, one sentence; empty if not.
+    def unlike(self, stream: Stream) -> Refusal | None:
+        """Return how a stream's images differ from those that the policy was trained on; None if not.
 
         Where their size is not known, the shape that they are resized to is taken for it.
         """
         size, wanted = self._seen[stream.name].size, stream.image
         if size is None or wanted is None or not min(size):
-            return ""
+            return None
         known = self._trained.get(stream.name, ())
         if size in known:
-            return ""
+            return None
         stretches = [
             (wide / high) / (size[1] / size[0]) for high, wide in known or [(wanted.height, wanted.width)]
         ]
@@ -137,15 +141,17 @@ class StreamMonitor:
         elif known:
             differs = "they are of the same shape, but may show another part of the scene, or be sharper or less sharp"
         else:
-            return ""
-        images = f"the images of stream {stream.name!r} are {size[1]}x{size[0]} pixels"
-        if not known:
-            return (
-                f"{images} and become {wanted.width}x{wanted.height}: {differs}; the policy must have been trained on "
-                "images of the same shape"
-            )
-        sizes = " and ".join(f"{wide}x{high}" for high, wide in known)
-        return f"{images}, but the policy was trained on {sizes}: {differs}; set the camera's profile to that"
+            return None
+        problem = f"are {size[1]}x{size[0]} pixels"
+        if known:
+            sizes = " and ".join(f"{wide}x{high}" for high, wide in known)
+            problem += f", but the policy was trained on {sizes}: {differs}"
+            remedy = "set the camera's profile to that"
+        else:
+            problem += f" and become {wanted.width}x{wanted.height}: {differs}"
+            remedy = "the policy must have been trained on images of the same shape"
+        images = f"the images of stream {stream.name!r}"
+        return Refusal(Kind.IMAGE, images, size, problem=problem, remedy=remedy)
 
     def unusable(self, name: str, problem: str) -> None:
         """Note that a message could not be used, and why."""
@@ -157,10 +163,10 @@ class StreamMonitor:
         """How many messages came."""
         return self._seen[name].received
 
-    def refused(self, name: str) -> str:
-        """Why the newest messages of a stream that is stale could not be used; empty if they could, or none come."""
+    def refused(self, name: str) -> str | None:
+        """Return why the newest messages of a stale stream could not be used; None if they could, or none come."""
         seen = self._seen[name]
-        return seen.problem if time.monotonic() - seen.problem_s < REFUSED_FOR_S else ""
+        return seen.problem if time.monotonic() - seen.problem_s < REFUSED_FOR_S else None
 
     def since_s(self, name: str, now_ns: int) -> float:
         """Time since the newest message came, usable or not; infinite if none did."""
@@ -172,52 +178,56 @@ class StreamMonitor:
         delays_s = self._seen[name].delays_s
         return float(np.median(delays_s)) if delays_s else math.nan
 
-    def warnings(self) -> dict[str, tuple[str, str]]:
-        """What an operator should know although the robot may move: stream name to a kind and a sentence."""
-        found: dict[str, tuple[str, str]] = {}
-        for name, stream in self._streams.items():
-            if clocks := self._clocks(stream):
-                found[name] = ("clocks", f"stream {name!r} is {clocks}")
-            elif ahead := self._ahead(stream):
-                found[name] = ("ahead", f"stream {name!r} is {ahead}")
-            elif slow := self._slow(stream):
-                found[name] = ("slow", f"stream {name!r} (topic {stream.topic}): {slow}")
-            elif unlike := self.unlike(stream):
-                found[name] = ("image", unlike)
-        return found
+    def warnings(self) -> dict[str, Refusal]:
+        """Return what an operator should know although the robot may move, by stream; codes are of `Kind`."""
+        found = {name: self._warning(stream) for name, stream in self._streams.items()}
+        return {name: warning for name, warning in found.items() if warning is not None}
 
-    def _clocks(self, stream: Stream) -> str:
-        """How the robot's clock differs from ours, as its states' stamps tell; empty if it does not."""
+    def _warning(self, stream: Stream) -> Refusal | None:
+        for look in (self._clocks, self._ahead, self._slow, self.unlike):
+            if (warning := look(stream)) is not None:
+                return warning
+        return None
+
+    def _clocks(self, stream: Stream) -> Refusal | None:
+        """Return how the robot's clock differs from ours, as its states' stamps tell; None if it does not."""
         ahead_s = -self.delay_s(stream.name)
         if stream.modality != "state" or not (ahead_s > STATE_AHEAD_S or ahead_s < -STATE_BEHIND_S):
-            return ""
+            return None
         if ahead_s > 0.0:
-            words = (
-                f"stamped {ahead_s:.3f} s in the future: the robot's clock is ahead of this machine's, and its "
+            problem = (
+                f"is stamped {ahead_s:.3f} s in the future: the robot's clock is ahead of this machine's, and its "
                 "controller may drop commands as late"
             )
         else:
-            words = (
-                f"stamped {-ahead_s:.3f} s before it comes: the robot's clock is behind this machine's, and its "
+            problem = (
+                f"is stamped {-ahead_s:.3f} s before it comes: the robot's clock is behind this machine's, and its "
                 "controller obeys commands as much later, or its driver is late"
             )
-        return f"{words}; synchronise the clocks, or set outputs.stamp_zero"
+        remedy = "synchronise the clocks, or set outputs.stamp_zero"
+        return Refusal(Kind.CLOCKS, f"stream {stream.name!r}", ahead_s, problem=problem, remedy=remedy)
 
-    def _ahead(self, stream: Stream) -> str:
+    def _ahead(self, stream: Stream) -> Refusal | None:
         ahead_s = -self.delay_s(stream.name)
-        return f"stamped {ahead_s:.3f} s in the future; synchronise the clocks" if ahead_s > AHEAD_S else ""
+        if not ahead_s > AHEAD_S:
+            return None
+        return Refusal(
+            Kind.AHEAD, f"stream {stream.name!r}", ahead_s, problem=f"is stamped {ahead_s:.3f} s in the future",
+            remedy="synchronise the clocks",
+        )  # fmt: skip
 
-    def _slow(self, stream: Stream) -> str:
+    def _slow(self, stream: Stream) -> Refusal | None:
         intervals_s = self._intervals_s(stream.name)
         if stream.kind.holds or stream.holding or len(intervals_s) < SLOW_AFTER:
-            return ""
+            return None
         rate_hz = _rate_hz(intervals_s)
         if not rate_hz < SLOW * stream.rate_hz:
-            return ""
-        return (
-            f"it comes at {rate_hz:.1f} Hz, but {stream.rate_hz:g} Hz were expected; look at the driver, the network "
-            f"and this machine's load{transport_hint(stream)}"
-        )
+            return None
+        return Refusal(
+            Kind.SLOW, f"stream {stream.name!r} (topic {stream.topic})", rate_hz,
+            problem=f"comes at {rate_hz:.1f} Hz", expected=f"{stream.rate_hz:g} Hz",
+            remedy=f"look at the driver, the network and this machine's load{transport_hint(stream)}",
+        )  # fmt: skip
 
     def _intervals_s(self, name: str) -> NDArray[np.float64]:
         arrivals = self._seen[name].arrivals_ns
@@ -257,13 +267,8 @@ class StreamMonitor:
             status.level, status.message = DiagnosticStatus.ERROR, stale
         elif absent:
             status.level, status.message = DiagnosticStatus.WARN, f"absent: {absent}; the policy does without"
-        elif (
-            warning := self._clocks(stream)
-            or self._ahead(stream)
-            or self._slow(stream)
-            or self.unlike(stream)
-        ):
-            status.level, status.message = DiagnosticStatus.WARN, warning
+        elif (warning := self._warning(stream)) is not None:
+            status.level, status.message = DiagnosticStatus.WARN, str(warning)
         elif seen.unstamped and stream.type.split("/")[-1] not in _WITHOUT_HEADER:
             status.level = DiagnosticStatus.WARN
             status.message = f"{seen.unstamped} messages without a time stamp; their arrival was taken for it"

@@ -11,8 +11,10 @@ from enum import Enum
 
 from hpt_ros.control import State
 from hpt_ros.control.holding import Cause
+from hpt_ros.control.refusals import Why, joined
 from hpt_ros.control.snapshot import Snapshot
 from hpt_ros.embodiment import Stream
+from hpt_ros.errors import Refusal
 from hpt_ros.nodes.common.publishers import Silence
 from hpt_ros.nodes.policy.streams import StreamMonitor
 from hpt_ros.observation.buffer import SETTLE_S
@@ -25,7 +27,6 @@ OTHER_CLOCK_S = 1e8
 class Code(str, Enum):
     """Why the robot does not move on the policy's behalf, beside `Silence`. What is logged is counted by it."""
 
-    NONE = ""
     CLOCK = "clock"  # simulated time has not begun, or stands still
     TASK = "task"
     STREAM_REFUSED = "stream_refused"
@@ -53,16 +54,15 @@ class Reason:
 
     Attributes:
         code: of the reason.
-        text: one sentence, with the remedy; empty while it moves.
+        text: one sentence, with the remedy.
         subject: what it is about, e.g. a stream's name.
+        of: what the controller says, where the text says it too.
     """
 
     code: Code | Silence
     text: str
     subject: str = ""
-
-    def __bool__(self) -> bool:
-        return bool(self.text)
+    of: Refusal | None = None
 
 
 INCOMPLETE = "waiting for the policy's chunk, but no observation is complete"
@@ -74,45 +74,46 @@ UNSEEN_REMEDY = (
     "; start what publishes it, correct the joints in the embodiment file, or name it under holds there if it is "
     "published only while it moves"
 )
-NOTHING = Reason(Code.NONE, "")
-Silences = Callable[[Stream], tuple[Silence, str]]
+Silences = Callable[[Stream], Refusal]
 
 
 def reason(
     runtime: PolicyRuntime,
     monitor: StreamMonitor | None,
-    standstill: str,
+    standstill: Refusal | None,
     now_ns: int,
     silence: Silences | None = None,
-) -> Reason:
-    """Why the robot does not move, in WAITING and HOLDING; nothing in other states.
+) -> Reason | None:
+    """Return why the robot does not move, in WAITING and HOLDING; None in other states.
 
     Args:
         runtime: of the node.
         monitor: what it knows of the streams' messages.
-        standstill: why time does not go on; empty if it does.
+        standstill: why time does not go on; None if it does.
         now_ns: ROS time.
         silence: asks the graph why nothing comes of a stream; None: nobody is asked.
     """
     seen = runtime.controller.snapshot(runtime.to_control(now_ns))
     if seen.state not in (State.WAITING, State.HOLDING):
-        return NOTHING
-    if standstill:
-        return Reason(Code.CLOCK, standstill)
+        return None
+    if standstill is not None:
+        return Reason(Code.CLOCK, str(standstill))
     if not seen.enabled:
         return Reason(Code.TASK, "waiting for a task; send a goal to ~/run, or set start_on_activate")
     if seen.stale:
         found = list(stale_streams(runtime, monitor, now_ns, silence).values())
         text = "; ".join(item.text for item in found)
-        return Reason(found[0].code, text, ", ".join(item.subject for item in found))
-    if seen.unserved:
-        return Reason(Code.ACTION_SERVER, f"waiting for {seen.unserved}")
-    if seen.unheard:
-        return Reason(Code.UNHEARD, f"waiting for {seen.unheard}")
-    if seen.released:
-        return Reason(Code.RELEASED, f"waiting for {seen.released}")
-    if seen.stopped:
-        return Reason(Code.SPEED, f"waiting for {seen.stopped}")
+        return Reason(
+            found[0].code, text, ", ".join(item.subject for item in found), joined(seen.stale.values())
+        )
+    for code, refused in (
+        (Code.ACTION_SERVER, seen.unserved),
+        (Code.UNHEARD, seen.unheard),
+        (Code.RELEASED, seen.released),
+        (Code.SPEED, seen.stopped),
+    ):
+        if refused is not None:
+            return Reason(code, f"waiting for {refused}")
     if not seen.measured:
         return Reason(
             Code.POSE, "waiting for the measured pose: no joint state or pose has come with all of it"
@@ -122,8 +123,8 @@ def reason(
     if seen.state is State.WAITING and seen.braking:
         return Reason(Code.BRAKING, "waiting for the robot to come to rest")
     if seen.missing is not None and seen.missing.cause is Cause.START:
-        return Reason(Code.START, f"waiting for {seen.missing.text}")
-    return NOTHING
+        return Reason(Code.START, f"waiting for {seen.missing.wanted}")
+    return None
 
 
 def stale_streams(
@@ -132,24 +133,24 @@ def stale_streams(
     """Why each stream that stops the robot does so; arguments as for `reason`."""
     seen = runtime.controller.snapshot(runtime.to_control(now_ns))
     return {
-        name: Reason(Code.STREAM_FROZEN, f"{said}; restart its driver", name)
-        if name in seen.frozen
-        else _stream(runtime.embodiment.stream(name), said, runtime, monitor, now_ns, silence)
-        for name, said in seen.stale.items()
+        name: Reason(Code.STREAM_FROZEN, f"{stale}; restart its driver", name)
+        if stale.code is Why.FROZEN
+        else _stream(runtime.embodiment.stream(name), stale, runtime, monitor, now_ns, silence)
+        for name, stale in seen.stale.items()
     }
 
 
 def _stream(
     stream: Stream,
-    said: str,
+    stale: Refusal,
     runtime: PolicyRuntime,
     monitor: StreamMonitor | None,
     now_ns: int,
     silence: Silences | None,
 ) -> Reason:
-    """Why a stream is stale; `said` is what the watchdog says."""
-    refused = "" if monitor is None else monitor.refused(stream.name)
-    if refused:
+    """Return why a stream is stale, with more than the watchdog knows of it."""
+    refused = None if monitor is None else monitor.refused(stream.name)
+    if refused is not None:
         return Reason(Code.STREAM_REFUSED, refused, stream.name)
     delay_s = math.nan if monitor is None else monitor.delay_s(stream.name)
     if abs(delay_s) > OTHER_CLOCK_S:
@@ -161,9 +162,9 @@ def _stream(
         )
     if monitor is not None and not monitor.received(stream.name):
         if silence is None:
-            return Reason(Silence.SILENT, said, stream.name)
-        code, text = silence(stream)
-        return Reason(code, text, stream.name)
+            return Reason(Silence.SILENT, str(stale), stream.name)
+        silent = silence(stream)
+        return Reason(Silence(silent.code), str(silent), stream.name)
     if unseen := runtime.unseen(stream.name):
         move = "; move it once, since it is published only while it moves" if stream.holds else ""
         return Reason(
@@ -173,23 +174,23 @@ def _stream(
             stream.name,
         )
     if delay_s < 0.0:
-        return Reason(Code.STREAM_AHEAD, said, stream.name)
+        return Reason(Code.STREAM_AHEAD, str(stale), stream.name)
     # One that comes, but late, is stale between two of its messages and not after each: the reason stays the same.
     coming = monitor is not None and monitor.since_s(stream.name, now_ns) <= _timeout_s(stream, runtime)
-    if coming and (late := _late(stream, delay_s)):
+    if coming and (late := _late(stream, delay_s)) is not None:
         return Reason(Code.TICK, f"{INCOMPLETE}: {late}{LATE_REMEDY}", stream.name)
-    return Reason(Code.STREAM_STALE, f"{said}; look at its driver and the network", stream.name)
+    return Reason(Code.STREAM_STALE, f"{stale}; look at its driver and the network", stream.name)
 
 
 def _chunk(runtime: PolicyRuntime, monitor: StreamMonitor | None, seen: Snapshot) -> Reason:
     """Why there is no chunk to run."""
-    robot, waiting = runtime.embodiment, "waiting for the policy's first chunk"
+    robot, waiting, held = runtime.embodiment, "waiting for the policy's first chunk", None
     if seen.state is State.HOLDING:
-        waiting = f"{seen.held}; waiting for a new chunk"
+        waiting, held = f"{seen.held}; waiting for a new chunk", seen.held
     if runtime.observations.missing:
         return _incomplete(runtime, monitor)
-    if seen.excuse:
-        return Reason(Code.POLICY, f"{waiting}{seen.excuse}")
+    if seen.excuse is not None:
+        return Reason(Code.POLICY, f"{waiting}; {seen.excuse}", of=held)
     horizon_s = (robot.action.horizon - 1) * robot.dt_s
     if seen.counters["chunks_refused_late"]:
         late_s = seen.latency_high_s
@@ -198,49 +199,52 @@ def _chunk(runtime: PolicyRuntime, monitor: StreamMonitor | None, seen: Snapshot
                 Code.CHUNK_LATE,
                 f"{waiting}: chunks come {late_s:.3f} s after their observation, and their {robot.action.horizon} "
                 f"actions cover {horizon_s:g} s; make the policy faster, or train with a longer horizon",
+                of=held,
             )
     busy_s = runtime.worker.busy_s()
     if busy_s > 1.0:
-        return Reason(Code.CHUNK, f"{waiting}, which it has been computing for {busy_s:.0f} s")
-    return Reason(Code.CHUNK, waiting)
+        return Reason(Code.CHUNK, f"{waiting}, which it has been computing for {busy_s:.0f} s", of=held)
+    return Reason(Code.CHUNK, waiting, of=held)
 
 
 def _incomplete(runtime: PolicyRuntime, monitor: StreamMonitor | None) -> Reason:
-    late: list[str] = []
+    late: list[Refusal] = []
     for name in runtime.observations.missing:
         delay_s = math.nan if monitor is None else monitor.delay_s(name)
-        if found := _late(runtime.embodiment.stream(name), delay_s):
+        if (found := _late(runtime.embodiment.stream(name), delay_s)) is not None:
             late.append(found)
     listed = "; ".join(f"stream {name!r}: {why}" for name, why in runtime.observations.missing.items())
-    words = "; ".join(late) + LATE_REMEDY if late else listed
+    words = "; ".join(map(str, late)) + LATE_REMEDY if late else listed
     return Reason(Code.TICK, f"{INCOMPLETE}: {words}", ", ".join(runtime.observations.missing))
 
 
-def _late(stream: Stream, delay_s: float) -> str:
-    """How a stream whose messages take `delay_s` is later than its tolerance; empty if it is not."""
+def _late(stream: Stream, delay_s: float) -> Refusal | None:
+    """Return how a stream whose messages take `delay_s` is later than its tolerance; None if it is not."""
     oldest_s = delay_s - SETTLE_S + 1.0 / stream.rate_hz
     if not oldest_s > stream.tolerance_s:
-        return ""
-    return (
-        f"stream {stream.name!r} comes {delay_s:.3f} s after its stamp, {stream.rate_hz:g} times a second, so a tick "
-        f"may find it {oldest_s:.3f} s old, later than its tolerance of {stream.tolerance_s:g} s"
-    )
+        return None
+    return Refusal(
+        Code.TICK, f"stream {stream.name!r}", oldest_s,
+        problem=f"comes {delay_s:.3f} s after its stamp, {stream.rate_hz:g} times a second, so a tick may find it "
+        f"{oldest_s:.3f} s old, later than its tolerance of {stream.tolerance_s:g} s",
+    )  # fmt: skip
 
 
 def _timeout_s(stream: Stream, runtime: PolicyRuntime) -> float:
     return runtime.controller.stream_timeouts_s[stream.name]
 
 
-def cycle(runtime: PolicyRuntime) -> str:
-    """Why the robot goes on and off for want of chunks, a sentence; empty if its policy is fast enough.
+def cycle(runtime: PolicyRuntime) -> Refusal | None:
+    """Return why the robot goes on and off for want of chunks; None if its policy is fast enough.
 
     A chunk must come before the one in use ends, so what the policy takes must be less than what a chunk covers.
     """
     robot, high_s = runtime.embodiment, runtime.controller.latency_high_s
     horizon_s = (robot.action.horizon - 1) * robot.dt_s
     if high_s < 0.5 * horizon_s:
-        return ""
-    return (
-        f"the policy's chunks come {high_s:.3f} s after their observation, more than half of the {horizon_s:g} s that "
-        "they cover, so the robot runs out of them; make the policy faster, or train with a longer horizon"
-    )
+        return None
+    return Refusal(
+        Code.CHUNK_LATE, "the policy's chunks", high_s,
+        problem=f"come {high_s:.3f} s after their observation, more than half of the {horizon_s:g} s that they cover, "
+        "so the robot runs out of them", remedy="make the policy faster, or train with a longer horizon",
+    )  # fmt: skip

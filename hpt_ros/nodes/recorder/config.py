@@ -29,6 +29,6 @@ class RecorderParameters:
         "record every topic that is published, and decide later; the embodiment file may be left out then",
         default=False,
     )
-    operator: str = field("who teleoperates; kept in each bag", default="")
+    operator: str = field("who teleoperates; stored in each bag", default="")
     joy_topic: str = field("topic of the joystick, sensor_msgs/Joy", default="joy")
     joy: JoyConfig = field("buttons of the joystick", default=JoyConfig())

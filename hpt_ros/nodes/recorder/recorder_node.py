@@ -30,9 +30,10 @@ from std_msgs.msg import String
 from hpt_msgs.msg import EpisodeEvent
 from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from hpt_ros.control.clock import Instant
+from hpt_ros.control.refusals import Why
 from hpt_ros.embodiment import Deployment, Embodiment
 from hpt_ros.embodiment.streams import check_topic
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.clocks import NodeClock, steady_timer
 from hpt_ros.nodes.common.parameters import StrictParameters
@@ -258,11 +259,13 @@ class RecorderNode(StrictParameters, Node):
         Simulated time may leap: a simulation that is fast, or a recorder that was busy, looks the same.
         """
         back_s = (self._last_ns - instant.ros_ns) * 1e-9
-        words = f"the clock went back by {back_s:.3f} s" if back_s > 0.0 else instant.jump
-        if not words or (back_s <= 0.0 and self._time.simulated):
+        jump = instant.jump
+        if back_s > 0.0:
+            jump = Refusal(Why.WENT_BACK, "the clock", -back_s, problem=f"went back by {back_s:.3f} s")
+        if jump is None or (back_s <= 0.0 and self._time.simulated):
             return False
-        self.get_logger().error(f"{words} while recording; the episode ends here")
-        self._end("the clock went back" if back_s > 0.0 else words, self._last_ns)
+        self.get_logger().error(f"{jump} while recording; the episode ends here")
+        self._end("the clock went back" if back_s > 0.0 else str(jump), self._last_ns)
         return True
 
     def _write(self, topic: str, log_ns: int, data: bytes) -> None:

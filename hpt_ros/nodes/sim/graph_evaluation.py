@@ -157,7 +157,7 @@ class PolicyArm:
         with self.node.lock:
             runtime = self.node.runtime
             failed = runtime is not None and runtime.controller.state is State.FAULT
-            return runtime.controller.reason if runtime is not None and failed else ""
+            return str(runtime.controller.reason) if runtime is not None and failed else ""
 
     def samples_s(self) -> Samples:
         """Timings in s by name since it began, see `hpt_ros.runtime.metrics.Metrics`."""
