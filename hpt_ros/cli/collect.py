@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""`hpt collect`: demonstrations of a simulated environment as bags, as a robot's recorder would write them."""
+"""`hpt collect`: demonstrations of simulated environments, as bags as a robot's recorder writes them or a dataset."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +16,26 @@ from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED, MOST_DISTURBANCE_RAD
 
 if TYPE_CHECKING:
-    from hpt_ros.evaluation.rollout import Episode, Runner
+    from collections.abc import Sequence
+
+    from hpt_ros.cli.collection import Collection
+    from hpt_ros.cli.eval import Arm
+    from hpt_ros.cli.terminal import Terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("env", metavar="ENV", help="environment, e.g. feed_dog")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the bags, one an episode")
+    parser.add_argument(
+        "env", nargs="+", metavar="ENV", help="environment, or a set of them, e.g. feed_dog or metaworld/hpt4"
+    )
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument("--out", type=Path, metavar="DIR", help="for the bags, one an episode")
+    place.add_argument(
+        "--dataset",
+        type=Path,
+        metavar="DIR",
+        help="for a LeRobot dataset of the successes in place of the bags",
+    )
     parser.add_argument(
         "--policy",
         default="expert",
@@ -29,7 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="who demonstrates: expert, or a checkpoint (default: expert)",
     )
     parser.add_argument(
-        "-n", "--episodes", type=int, default=50, metavar="N", help="successful ones (default: 50)"
+        "-n",
+        "--episodes",
+        type=int,
+        default=50,
+        metavar="N",
+        help="successful ones of each environment (default: 50)",
     )
     parser.add_argument(
         "--seed",
@@ -54,12 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Record until enough episodes succeeded; returns 0."""
-    from hpt_ros.cli.eval import check_counts, policy_of, variation_of
-    from hpt_ros.cli.output import make_folder
+    """Record until enough episodes succeeded, and make a dataset of them if one is wanted; returns 0."""
+    from hpt_ros.cli.collection import Collection
+    from hpt_ros.cli.eval import check_counts, policy_of
     from hpt_ros.cli.terminal import Results, Terminal
-    from hpt_ros.evaluation.evaluate import Job, evaluate
-    from hpt_ros.evaluation.rollout import RolloutConfig
+    from hpt_ros.sim.environment_sets import environments_of
 
     check_counts(args)
     if not 0.0 <= args.disturbance_rad <= MOST_DISTURBANCE_RAD:
@@ -67,59 +85,113 @@ def run(args: argparse.Namespace) -> int:
             Code.OUT_OF_RANGE, "--disturbance-rad", args.disturbance_rad,
             expected=f"0 to {MOST_DISTURBANCE_RAD:g} rad",
         )  # fmt: skip
-    if args.out.is_dir() and any(args.out.iterdir()):
-        raise HptError(
-            Code.EXISTS, "--out", str(args.out), problem="is {value}, which holds something already",
-            remedy="give an empty folder",
-        )  # fmt: skip
-    variation = variation_of(args)  # and the environment, before a folder is made
+    names = environments_of(args.env)
     arm = policy_of(args.policy)
-    # An inference of an expert takes no time; a checkpoint demonstrates at its best as well.
-    config = RolloutConfig(inference_s=0.0, time_limit_s=args.time_limit_s)
-    job = Job(
-        args.env, arm.choice, arm.expert, variation=variation, config=config,
-        disturbance_rad=args.disturbance_rad,
-    )  # fmt: skip
-    make_folder(args.out, args.out)
-    workers = args.workers or os.cpu_count() or 1
-    record = partial(_record, out=args.out, operator=arm.name)
-    succeeded = recorded = 0
+    if args.dataset is not None and os.path.lexists(args.dataset):
+        raise HptError(
+            Code.EXISTS, "--dataset", str(args.dataset), problem="is {value}, which exists already",
+            remedy="give another place",
+        )  # fmt: skip
+    folder = args.out or args.dataset.with_name(f".{args.dataset.name}.bags")
+    collection = Collection(folder, _made_by(args, names, arm))
+    collection.begin()
+    succeeded = failed = 0
     with Terminal() as terminal:
-        terminal.bar("recording episodes", 0, args.episodes)
-        while succeeded < args.episodes:
-            first = args.seed + recorded
-            for episode in evaluate(job, range(first, first + args.episodes - succeeded), workers, record):
-                recorded += 1
-                succeeded += episode.success
-                terminal.bar("recording episodes", succeeded, args.episodes, f"{recorded - succeeded} failed")
-            if recorded >= 10 and succeeded < recorded // 2:
-                raise HptError(
-                    Code.OUT_OF_RANGE, f"{arm.name} in {args.env}", succeeded,
-                    problem=f"succeeded in {{value}} of {recorded} episodes", expected="at least half",
-                    remedy=f"'hpt eval {args.policy} --env {args.env}' shows why; the bags are in {str(args.out)!r}",
-                )  # fmt: skip
+        for name in names:
+            outcomes = _collect(args, name, arm, collection, terminal)
+            succeeded, failed = succeeded + sum(outcomes), failed + len(outcomes) - sum(outcomes)
+        if args.dataset is not None:
+            _convert(folder, args, terminal)
+    where = f"{counted(succeeded + failed, 'bag')} in {folder}" if args.out else f"dataset {args.dataset}"
     Results().print(
-        f"{counted(recorded, 'bag')} in {args.out}: {succeeded} successes, {recorded - succeeded} failures, which "
-        "conversion leaves out",
+        f"{where}: {succeeded} successes, {failed} failures, which "
+        + ("conversion leaves out" if args.out else "are left out"),
         highlight=False,
         soft_wrap=True,
     )
     return 0
 
 
-def _record(runner: Runner, seed: int, *, out: Path, operator: str) -> Episode:
-    from rosbag_tools import bag_schema
-    from rosbag_tools.recording.topic_log import TopicLog
+def _made_by(args: argparse.Namespace, names: Sequence[str], arm: Arm) -> dict[str, str]:
+    """Return what every demonstration depends on; how many there are may change.
 
-    log = TopicLog(runner.robot)
-    episode = runner.episode(seed, tap=log)
-    name = f"{runner.environment.name}_{seed:08d}"
-    metadata = {
-        bag_schema.KEY_EPISODE: name,
-        bag_schema.KEY_TASK: runner.environment.instruction,
-        bag_schema.KEY_OPERATOR: operator,
-        bag_schema.KEY_OUTCOME: "success" if episode.success else "failure",
-        bag_schema.KEY_NOTE: episode.fault or episode.detail,
+    Raises:
+        HptError: one dataset is to hold several robots.
+    """
+    from importlib.metadata import version
+
+    from hpt_ros.cli.eval import variation_of
+    from hpt_ros.sim.environment import make_environment
+
+    versions, variations, robots = [], [], {}
+    for name in names:
+        variation = variation_of(args, name)
+        environment = make_environment(name, disturbance_rad=args.disturbance_rad, variation=variation)
+        variations.append(str(variation))
+        versions.append(f"{name} {environment.version}")
+        robots[environment.embodiment.name] = name
+        environment.close()
+    if args.dataset is not None and len(robots) > 1:
+        raise HptError(
+            Code.MISMATCH, "--dataset", ", ".join(sorted(robots)),
+            problem="was asked for environments of the robots {value}", expected="one robot in a dataset",
+            remedy=f"record {' and '.join(robots.values())} into a dataset each",
+        )  # fmt: skip
+    return {
+        "environments": ", ".join(versions),
+        "MuJoCo": version("mujoco"),
+        "variation": ", ".join(variations),
+        "policy": f"{arm.name} {arm.sha256}".strip(),
+        "first seed": str(args.seed),
+        "disturbance": f"{args.disturbance_rad:g} rad",
+        "time limit": "the environment's" if args.time_limit_s is None else f"{args.time_limit_s:g} s",
     }
-    log.write(out, name, metadata)
-    return episode
+
+
+def _collect(
+    args: argparse.Namespace, name: str, arm: Arm, collection: Collection, terminal: Terminal
+) -> list[bool]:
+    """Record one environment, or go on with it; returns the outcome of each of its bags."""
+    from hpt_ros.cli.collection import open_seeds, record
+    from hpt_ros.cli.eval import variation_of
+    from hpt_ros.evaluation.evaluate import Job, evaluate
+    from hpt_ros.evaluation.rollout import RolloutConfig
+
+    # An inference of an expert takes no time; a checkpoint demonstrates at its best as well.
+    config = RolloutConfig(inference_s=0.0, time_limit_s=args.time_limit_s)
+    job = Job(
+        name, arm.choice, arm.expert, variation=variation_of(args, name), config=config,
+        disturbance_rad=args.disturbance_rad,
+    )  # fmt: skip
+    run_one = partial(record, folder=collection.folder, operator=arm.name)
+    label, workers = f"recording {name}", args.workers or os.cpu_count() or 1
+    known = collection.recorded(name)
+    if known:
+        terminal.say(f"{len(known)} episodes of {name} are in {collection.folder} already")
+    terminal.bar(label, min(sum(known.values()), args.episodes), args.episodes)
+    while seeds := open_seeds(known, args.seed, args.episodes):
+        for episode in evaluate(job, seeds, workers, run_one):
+            known[episode.seed] = episode.success
+            succeeded = sum(known.values())
+            terminal.bar(
+                label, min(succeeded, args.episodes), args.episodes, f"{len(known) - succeeded} failed"
+            )
+        if len(known) >= 10 and succeeded < len(known) // 2:
+            raise HptError(
+                Code.OUT_OF_RANGE, f"{arm.name} in {name}", succeeded,
+                problem=f"succeeded in {{value}} of {len(known)} episodes", expected="at least half",
+                remedy=f"'hpt eval {args.policy} --env {name}' shows why; the bags are in {str(collection.folder)!r}",
+            )  # fmt: skip
+    return list(known.values())
+
+
+def _convert(folder: Path, args: argparse.Namespace, terminal: Terminal) -> None:
+    """Make the dataset of the bags, and remove them; an interrupted conversion goes on as well."""
+    from rosbag_tools.converting.convert import Options, convert
+
+    def show(doing: str, note: str, done: float, total: float) -> None:
+        terminal.bar(doing, round(done), max(round(total), 1), note)
+
+    options = Options(workers=args.workers or os.cpu_count() or 1, resume=True)
+    convert([folder], args.dataset, None, options, show)
+    shutil.rmtree(folder)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hpt_ros.sim.variation import Variation
 
 EXPERT = "expert"
+DEFAULT = "feed_dog"
 SAVE_EVERY = 10  # episodes
 INFERENCE_S = 0.05
 
@@ -38,7 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="POLICY",
         help="checkpoint folder, the name of a shipped one, or a policy for any robot: hold, random, expert",
     )
-    parser.add_argument("--env", default="feed_dog", metavar="NAME", help="environment (default: feed_dog)")
+    parser.add_argument(
+        "--env",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="environments, or sets of them such as metaworld/hpt4 (default: feed_dog)",
+    )
     parser.add_argument("--episodes", type=int, default=100, metavar="N", help="scenes (default: 100)")
     parser.add_argument(
         "--seed", type=int, default=1000, metavar="N", help="of the first scene (default: 1000)"
@@ -52,7 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=0, metavar="N", help="processes (default: one for each core)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="parquet file of outcomes; an evaluation begun there goes on"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="parquet file of outcomes, of several environments a folder of those; an evaluation begun there goes on",
     )
     parser.add_argument(
         "--inference-s",
@@ -98,8 +108,8 @@ def add_variation(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def variation_of(args: argparse.Namespace) -> Variation:
-    """Return how far scenes differ.
+def variation_of(args: argparse.Namespace, name: str) -> Variation:
+    """Return how far scenes of an environment differ.
 
     Raises:
         HptError: there is no such level or thing, or a value cannot be.
@@ -107,13 +117,23 @@ def variation_of(args: argparse.Namespace) -> Variation:
     from hpt_ros.sim.environment import ENVIRONMENTS, require_varies
     from hpt_ros.sim.variation import level_of, restricted, varied
 
-    kind = ENVIRONMENTS[args.env]
+    kind = ENVIRONMENTS[name]
     variation = varied(restricted(level_of(args.difficulty), kind.varies), args.vary)
     require_varies(kind, variation)
     return variation
 
 
 def run(args: argparse.Namespace) -> int:
+    """Evaluate in one environment or several; returns 0."""
+    from hpt_ros.cli.eval_many import run_each
+    from hpt_ros.sim.environment_sets import environments_of
+
+    names = environments_of(args.env or [DEFAULT])
+    args.env = names[0]
+    return run_one(args) if len(names) == 1 else run_each(args, names, run_one)
+
+
+def run_one(args: argparse.Namespace) -> int:
     """Run the episodes and print the success ratio with its interval; returns 0."""
     from hpt_ros.cli.interruption import interrupted_by_signals
     from hpt_ros.cli.output import make_parent
@@ -263,7 +283,7 @@ def job_of(args: argparse.Namespace) -> tuple[Job, Provenance]:
     inference_s = INFERENCE_S if args.inference_s is None else args.inference_s
     config = RolloutConfig(inference_s=0.0 if args.ros else inference_s, time_limit_s=args.time_limit_s)
     images = Transport(args.image_delay_s, args.image_jitter_s, args.image_lost)
-    variation, transports = variation_of(args), transports_of(args.transport)
+    variation, transports = variation_of(args, args.env), transports_of(args.transport)
     environment = make_environment(args.env, variation=variation, transports=transports)
     try:
         limit_s = environment.time_limit_s if args.time_limit_s is None else args.time_limit_s

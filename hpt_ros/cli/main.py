@@ -42,7 +42,7 @@ VERBS = {
     "export": "write a dataset as HDF5 (robomimic's layout) or Zarr (diffusion policy's layout)",
     "pretrain": "train one trunk on the datasets of many robots",
     "finetune": "train a policy from a dataset or from bags",
-    "collect": "record demonstrations of a simulated environment as bags",
+    "collect": "record demonstrations of simulated environments as bags, or as a dataset (--dataset)",
     "teleop": "drive a simulated environment by keys, gamepad or SpaceMouse, and record demonstrations",
     "eval": "run a policy in a simulated environment and print how often it succeeds",
     "compare": "compare two evaluations on the same scenes",

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         )  # fmt: skip
     if args.out is not None:
         make_folder(args.out, args.out)
-    environment = make_environment(args.env, variation=variation_of(args))
+    environment = make_environment(args.env, variation=variation_of(args, args.env))
     with contextlib.ExitStack() as stack:
         stack.callback(environment.close)
         stack.enter_context(interrupted_by_signals())

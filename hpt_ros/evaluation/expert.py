@@ -16,8 +16,17 @@ from numpy.typing import NDArray
 from hpt_ros.control.curve import Knots
 from hpt_ros.embodiment.kinds import INTEGRATED
 from hpt_ros.errors import Code, HptError
-from hpt_ros.evaluation.rollout import JUDGED_NS, NS_PER_S, Episode, RolloutConfig, Tap, motion_figures, send
-from hpt_ros.sim.environment import Environment, HasExpert
+from hpt_ros.evaluation.rollout import (
+    AFTER_NS,
+    JUDGED_NS,
+    NS_PER_S,
+    Episode,
+    RolloutConfig,
+    Tap,
+    motion_figures,
+    send,
+)
+from hpt_ros.sim.environment import Environment, HasExpert, Outcome, Selects
 
 Floats = NDArray[np.float64]
 
@@ -110,6 +119,8 @@ class ExpertRollout:
             HptError: the environment cannot begin.
         """
         environment: Any = self.environment
+        if isinstance(environment, Selects):  # an expert itself reads no topic
+            environment.select(() if tap is None else self.robot.topics)
         environment.reset(seed)
         expert = environment.expert()
         period_ns = round(NS_PER_S / self.robot.action.rate_hz)
@@ -117,6 +128,7 @@ class ExpertRollout:
         end_ns = start_ns + self.config.limit_ns(environment)
         sent: list[Target] = []
         refused = 0
+        done: tuple[Outcome, int] | None = None
         while now_ns < end_ns:
             now_ns += period_ns
             for sample in environment.advance(now_ns):
@@ -130,16 +142,16 @@ class ExpertRollout:
             velocity = (position - before) * (NS_PER_S / period_ns)
             sent.append(Target(now_ns + period_ns, position, velocity, period_ns))
             refused += send(sent[-1], environment, self.robot, now_ns, tap)
-            if now_ns - judged_ns >= JUDGED_NS:
+            if done is None and now_ns - judged_ns >= JUDGED_NS:
                 judged_ns = now_ns
-                if environment.outcome().success:
-                    break
-        outcome = environment.outcome()
+                if (outcome := environment.outcome()).success:
+                    done, end_ns = (outcome, now_ns), now_ns + (0 if tap is None else AFTER_NS)
+        outcome, ended_ns = done or (environment.outcome(), now_ns)
         return Episode(
             seed=seed,
             success=outcome.success,
             progress=outcome.progress,
-            duration_s=(now_ns - start_ns) / NS_PER_S,
+            duration_s=(ended_ns - start_ns) / NS_PER_S,
             detail=outcome.detail,
             fault="",
             holds=0,

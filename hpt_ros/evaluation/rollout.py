@@ -24,11 +24,14 @@ from hpt_ros.evaluation.smoothness import peak_jerk, spectral_arc_length
 from hpt_ros.evaluation.worker import LockStepWorker
 from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
-from hpt_ros.sim.environment import Environment
+from hpt_ros.sim.environment import Environment, Outcome
 from hpt_ros.sim.messages import Sample, interface
 
 NS_PER_S: Final = 1_000_000_000
 JUDGED_NS: Final = 500_000_000  # how often the outcome is looked at
+# A recorded episode goes on after its success, as a person's does: so that staying there is in the data, and quick
+# tasks are not shorter than the second that conversion wants of an episode.
+AFTER_NS: Final = 500_000_000
 MOVED: Final = (
     0.01  # ratio of a velocity limit below which a robot stands, and no smoothness is measured; our choice
 )
@@ -245,12 +248,13 @@ class Rollout:
         environment, period_ns = self.environment, runtime.controller.period_ns
         self._set_task(runtime)
         runtime.activate(enabled=True)
-        limit_ns = self.config.limit_ns(environment)
         start_ns = now_ns = judged_ns = environment.now_ns
+        end_ns = start_ns + self.config.limit_ns(environment)
+        done: tuple[Outcome, int] | None = None
         holds = refused = 0
         state = runtime.controller.state
         sent: list[Command] = []
-        while now_ns < start_ns + limit_ns and state is not State.FAULT:
+        while now_ns < end_ns and state is not State.FAULT:
             now_ns += period_ns
             command = self._step(runtime, now_ns, tap)
             if command is not None:
@@ -258,17 +262,17 @@ class Rollout:
                 refused += send(command, environment, self.robot, now_ns, tap)
             before, state = state, runtime.controller.state
             holds += before is State.RUNNING and state is not State.RUNNING
-            if now_ns - judged_ns >= JUDGED_NS:
+            if done is None and now_ns - judged_ns >= JUDGED_NS:
                 judged_ns = now_ns
-                if environment.outcome().success:
-                    break
-        outcome = environment.outcome()
+                if (outcome := environment.outcome()).success:
+                    done, end_ns = (outcome, now_ns), now_ns + (0 if tap is None else AFTER_NS)
+        outcome, ended_ns = done or (environment.outcome(), now_ns)
         times_s = runtime.metrics.arrays().get("inference_s", np.empty(0))
         return Episode(
             seed=seed,
             success=outcome.success,
             progress=outcome.progress,
-            duration_s=(now_ns - start_ns) / NS_PER_S,
+            duration_s=(ended_ns - start_ns) / NS_PER_S,
             detail=outcome.detail,
             fault=str(runtime.controller.reason) if state is State.FAULT else "",
             holds=holds,

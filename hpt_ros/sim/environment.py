@@ -8,7 +8,7 @@ topics, with the fields that ROS messages have. So the code that reads a robot r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,7 +19,10 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
 from hpt_ros.registry import Registry, load_location
 from hpt_ros.sim.messages import Sample
-from hpt_ros.sim.suites.metaworld.tasks import INSTRUCTIONS
+from hpt_ros.sim.suites.aloha import tasks as aloha
+from hpt_ros.sim.suites.fetch import tasks as fetch
+from hpt_ros.sim.suites.metaworld import tasks as metaworld
+from hpt_ros.sim.suites.so101 import tasks as so101
 from hpt_ros.sim.transport import PERFECT, Transport
 from hpt_ros.sim.variation import NAMES, STANDARD, Variation
 
@@ -193,14 +196,11 @@ def _table(name: str, class_: str, *, without: Sequence[str] = ()) -> Environmen
     )
 
 
-_METAWORLD = [
-    EnvironmentKind(
-        f"metaworld/{task}",
-        "hpt_ros.sim.suites.metaworld.environment:MetaWorldEnvironment",
-        {"task": task},
-    )
-    for task in INSTRUCTIONS
-]
+def _suite(suite: str, class_: str, tasks: Iterable[str]) -> list[EnvironmentKind]:
+    """Describe the tasks of `hpt_ros.sim.suites`."""
+    location = f"hpt_ros.sim.suites.{suite}.environment:{class_}"
+    return [EnvironmentKind(f"{suite}/{task}", location, {"task": task}) for task in tasks]
+
 
 ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
     "environment",
@@ -229,7 +229,10 @@ ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
                 "switch_insertion.environment:SwitchInsertionUr5eEnvironment",
                 without=["objects"],
             ),
-            *_METAWORLD,
+            *_suite("metaworld", "MetaWorldEnvironment", metaworld.INSTRUCTIONS),
+            *_suite("fetch", "FetchEnvironment", fetch.INSTRUCTIONS),
+            *_suite("so101", "So101Environment", so101.INSTRUCTIONS),
+            *_suite("aloha", "AlohaEnvironment", aloha.INSTRUCTIONS),
         )
     },
 )

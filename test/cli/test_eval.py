@@ -45,6 +45,25 @@ def test_an_evaluation_goes_on_where_it_ended(evaluated, tmp_path, capsys):
     assert "1 of 2 scenes" in capsys.readouterr().err
 
 
+def test_several_environments_have_a_row_each_and_go_on_in_a_folder(tmp_path, capsys):
+    pytest.importorskip("gymnasium_robotics", reason="the extra suites is not installed")
+    out = tmp_path / "outcomes"
+    arguments = ["eval", "expert", "--env", "fetch", "--episodes", "2", "--out", str(out), "--workers", "1"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    for task in ("reach", "push", "pick-place"):
+        assert f"fetch/{task}" in printed
+        assert (out / f"fetch.{task}.parquet").is_file()
+    assert "6 of 6" in printed
+    assert "smoothness" not in printed
+    assert main(arguments) == 0
+    assert "2 of 2 scenes are in" in capsys.readouterr().err
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    assert main([*arguments[:-4], "--out", str(file)]) == 2
+    assert "which is a file" in capsys.readouterr().err
+
+
 def test_another_arms_file_is_not_gone_on_with(evaluated, capsys):
     file = str(evaluated / "random.parquet")
     assert main(["eval", "hold", "--episodes", "2", "--out", file, *SHORT]) == 2

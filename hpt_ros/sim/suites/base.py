@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
+from hpt_ros.mujoco_engine import mujoco
 from hpt_ros.resources import config_file
 from hpt_ros.sim.environment import Outcome
 from hpt_ros.sim.messages import NS_PER_S, Sample, stamped
@@ -193,6 +194,35 @@ class SuiteEnvironment(ABC):
             Code.UNSUPPORTED, "a command", topic, problem=f"was sent to {{value}}, but only {known} move the robot",
             remedy="use these",
         )  # fmt: skip
+
+
+def mount_camera(
+    model: Any,
+    camera: str,
+    body: str,
+    *,
+    at: tuple[float, float, float],
+    towards: tuple[float, float, float],
+    up: tuple[float, float, float],
+) -> None:
+    """Put a camera of a model elsewhere.
+
+    Args:
+        model: MjModel.
+        camera: its name.
+        body: that it is mounted on.
+        at, towards: where it is and a point that it looks at, in the body's frame, m.
+        up: what is up in its image, in the body's frame.
+    """
+    back = np.subtract(at, towards)
+    back /= np.linalg.norm(back)
+    right = np.cross(up, back)
+    right /= np.linalg.norm(right)
+    axes = np.stack([right, np.cross(back, right), back], axis=1)
+    index, quaternion = model.camera(camera).id, np.empty(4)
+    mujoco.mju_mat2Quat(quaternion, axes.reshape(-1))
+    model.cam_mode[index] = int(mujoco.mjtCamLight.mjCAMLIGHT_FIXED)
+    model.cam_bodyid[index], model.cam_pos[index], model.cam_quat[index] = model.body(body).id, at, quaternion
 
 
 def finite_array(values: Any, count: int, what: str) -> npt.NDArray[np.float64]:

@@ -16,7 +16,8 @@ from hpt_ros.evaluation.expert import ExpertRollout
 from hpt_ros.extras import MissingExtraError
 from hpt_ros.sim.environment import ENVIRONMENTS, make_environment
 from hpt_ros.sim.messages import Message, stamped
-from hpt_ros.sim.suites.metaworld.environment import GRIPPER, HAND, MetaWorldEnvironment, _sawyer
+from hpt_ros.sim.suites.hand import GRIPPER, HAND
+from hpt_ros.sim.suites.metaworld.environment import MetaWorldEnvironment, _sawyer
 from hpt_ros.sim.suites.metaworld.tasks import HPT4, HPT20, INSTRUCTIONS
 
 env_dict = pytest.importorskip("metaworld.env_dict", reason="the extra suites is not installed")

@@ -8,7 +8,6 @@ body's position is commanded, and is reached at the command's stamp, in equal pa
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,12 +15,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hpt_ros.embodiment.messages import header_stamp_ns, numbers
 from hpt_ros.extras import require_extra
 from hpt_ros.mujoco_engine import mujoco
 from hpt_ros.sim.environment import Outcome
-from hpt_ros.sim.messages import Message, stamped
-from hpt_ros.sim.suites.base import SuiteEnvironment, View, finite_array
+from hpt_ros.sim.suites.base import View
+from hpt_ros.sim.suites.hand import FACING_DOWN, HandEnvironment
 from hpt_ros.sim.suites.metaworld.tasks import INSTRUCTIONS
 from hpt_ros.sim.transport import PERFECT, Transport
 
@@ -31,13 +29,11 @@ STEP_S: Final = 0.0125  # five steps of 2.5 ms
 STEPS: Final = 500  # of an episode, as Meta-World's own evaluation
 REACH_M: Final = 0.01  # of the mocap body in a step, for an action of 1
 BEST_REWARD: Final = 10.0  # of every task, once it is done
-FACING_DOWN: Final = np.array([0.0, math.pi / 2.0, 0.0])  # the hand's orientation, axis-angle, rad
-HAND, GRIPPER = "hand_pose/target", "gripper/commands"
 # Meta-World's corner4 sees 60 degrees, of which the table fills a third: goals and pucks are 2 pixels wide.
 VIEWS: Final = {"corner": View("corner4", upside_down=True, fovy_deg=40.0), "wrist": View("gripperPOV")}
 
 
-class MetaWorldEnvironment(SuiteEnvironment):
+class MetaWorldEnvironment(HandEnvironment):
     """See the module.
 
     Args:
@@ -81,16 +77,6 @@ class MetaWorldEnvironment(SuiteEnvironment):
         """What Meta-World's own experts see (39,): hand, gripper, objects, the same of the step before, goal."""
         return self._observation
 
-    def command(self, topic: str, message: Any) -> None:
-        """Take a geometry_msgs/PoseStamped of the hand, or a std_msgs/Float64MultiArray of the gripper's opening."""
-        if topic == HAND:
-            self._goal = finite_array(numbers(message.pose.position, "xyz"), 3, "the hand")
-            self._goal_ns = header_stamp_ns(message) or self.now_ns
-        elif topic == GRIPPER:
-            self._opening = float(finite_array(message.data, 1, "the gripper")[0])
-        else:
-            raise self._refuse(topic)
-
     def outcome(self) -> Outcome:
         """Return whether the task has been done at any step, as Meta-World counts it; else its reward over the best."""
         if self._success:
@@ -114,12 +100,11 @@ class MetaWorldEnvironment(SuiteEnvironment):
         self._sawyer.seed(seed)
         observation, _ = self._sawyer.reset()
         self._observation: Floats = observation
-        self._goal, self._goal_ns, self._opening = self.data.mocap_pos[0].copy(), self.now_ns, 1.0
+        self._stay(self.data.mocap_pos[0], 1.0)
         self._reward, self._success = 0.0, False
 
     def _step(self) -> None:
-        left = max((self._goal_ns - self.now_ns) // self._step_ns + 1, 1)
-        pull = (self._goal - self.data.mocap_pos[0]) / (left * REACH_M)
+        pull = (self._goal - self.data.mocap_pos[0]) / (self._steps_left() * REACH_M)
         action = np.clip(np.append(pull, 1.0 - 2.0 * self._opening), -1.0, 1.0)
         self._observation, reward, _, _, info = self._sawyer.step(action)
         self._reward = float(reward)
@@ -127,13 +112,7 @@ class MetaWorldEnvironment(SuiteEnvironment):
 
     def _measured(self) -> Mapping[str, Any]:
         hand = self.data.body("hand")
-        (x, y, z), (qw, qx, qy, qz) = hand.xpos.tolist(), hand.xquat.tolist()
-        pose = Message(position=Message(x=x, y=y, z=z), orientation=Message(x=qx, y=qy, z=qz, w=qw))
-        gripper = [float(self._observation[3])]
-        return {
-            "hand_pose": stamped(self.now_ns, "world", pose=pose),
-            "joint_states": stamped(self.now_ns, name=["gripper"], position=gripper, velocity=[], effort=[]),
-        }
+        return self._hand(hand.xpos, hand.xquat, float(self._observation[3]))
 
 
 class MetaWorldExpert:
