@@ -16,7 +16,7 @@ ARGS ?=
 EXTRAS ?=
 # What the tests run beside the default packages: all extras but rerun, which is large, and timm, since PyPI's
 # torchvision does not load beside a CPU torch.
-TEST_EXTRAS := diffusion export language onnx ray rlds sentence suites transformers umi
+TEST_EXTRAS := diffusion efficientnet export language onnx ray rlds sentence suites transformers umi
 ifneq ($(filter test test-slow,$(MAKECMDGOALS)),)
   override EXTRAS += $(TEST_EXTRAS)
 endif

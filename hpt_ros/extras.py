@@ -14,6 +14,7 @@ from hpt_ros.errors import Code, HptError
 
 EXTRAS = (
     "diffusion",
+    "efficientnet",
     "export",
     "language",
     "onnx",

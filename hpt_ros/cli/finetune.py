@@ -17,8 +17,11 @@ from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
     from hpt_ros.cli.terminal import Terminal
+    from hpt_ros.dataset import Dataset
     from hpt_ros.embodiment import Embodiment
     from hpt_ros.learning import Recipe, Result, Start
+    from hpt_ros.learning.distributed import Processes
+    from hpt_ros.learning.mixture import Mixture
 
 DEFAULT_RECIPE = "feed_dog"
 DATASET = "dataset"  # what bags are converted to, in the run's folder
@@ -29,8 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         nargs="+",
-        metavar="DATASET|BAG",
-        help="LeRobotDataset v3.0 folder, as `hpt convert` writes it, or bags to convert first, into OUT/dataset",
+        metavar="DATASET|BAG|MIXTURE",
+        help="LeRobotDataset v3.0 folders of one robot, as `hpt convert` writes them; bags to convert first, into "
+        "OUT/dataset; or a YAML file that lists datasets of one robot, as for `hpt pretrain`",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="W,W",
+        help="how much of the samples is of each of several datasets, relative to the others; default: by the square "
+        "root of their sizes",
     )
     parser.add_argument(
         "--embodiment", metavar="FILE", help="the robot's file, or a shipped name; left out: the data's own"
@@ -66,7 +76,16 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder, or name on the Hugging Face hub, of the language model that embeds the tasks; default: the "
         "recipe's policy.language.model",
     )
-    parser.add_argument("--init", metavar="CHECKPOINT", help="start from all weights of this checkpoint")
+    parser.add_argument(
+        "--init",
+        metavar="CHECKPOINT",
+        help="start from all weights of this checkpoint; without --recipe the policy is built as there",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be trained, what memory and time it would take, and write nothing",
+    )
     parser.add_argument(
         "--iterations", type=int, metavar="N", help="optimiser steps, instead of the recipe's"
     )
@@ -107,37 +126,109 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.terminal import Terminal
-    from hpt_ros.dataset import open_dataset
-    from hpt_ros.dataset.selection import read_episode_list
     from hpt_ros.embodiment import Embodiment
-    from hpt_ros.learning import train
     from hpt_ros.learning.distributed import processes
 
     choose_device(args.device)
-    out = Path(args.out)
     recipe, resume = chosen_recipe(args, DEFAULT_RECIPE)
     robot = Embodiment.load(args.embodiment) if args.embodiment else None
     with Terminal() as report, processes(args.device) as all_processes:
-        folder = Path(args.data[0]) if _is_dataset(args.data) else out / DATASET
-        if not _is_dataset(args.data) and all_processes.first:
-            _convert(args, robot, folder, report, resume=resume)
-        all_processes.wait_for_first()
-        dataset = open_dataset(folder, robot, cache_root=args.cache)
-        if args.episodes:
-            dataset = dataset.select(read_episode_list(args.episodes))
-        result = train(
-            dataset,
-            recipe,
-            out,
-            start=start_of(args),
-            resume=resume,
-            cache_root=args.cache,
-            report=report,
-            command=shlex.join(["hpt", *sys.argv[1:]]),
-            processes=all_processes,
-            readers=chosen_readers(args, recipe, all_processes.device),
+        folders = list(args.data)
+        if _are_bags(args.data):
+            folders = [str(Path(args.out) / DATASET)]
+            if args.dry_run:
+                raise HptError(
+                    Code.UNSUPPORTED, "--dry-run", args.data[0], problem="reads datasets, but {value} is a bag",
+                    remedy="convert it first with 'hpt convert'",
+                )  # fmt: skip
+            if all_processes.first:
+                _convert(args, robot, Path(folders[0]), report, resume=resume)
+            all_processes.wait_for_first()
+        data = _opened(args, folders, robot, recipe)
+        return run_or_describe(args, data, recipe, report, all_processes, resume=resume)
+
+
+def _opened(
+    args: argparse.Namespace, folders: list[str], robot: Embodiment | None, recipe: Recipe
+) -> Dataset | Mixture:
+    """The dataset, or the datasets of one robot."""
+    from hpt_ros.dataset import open_dataset
+    from hpt_ros.dataset.selection import read_episode_list
+    from hpt_ros.learning.mixture import load_mixture
+    from hpt_ros.learning.one_robot import datasets_with_weights, open_one_robot
+
+    mixture = len(folders) == 1 and Path(folders[0]).suffix in (".yaml", ".yml")
+    several = mixture or len(folders) > 1
+    for given, option in ((args.episodes, "--episodes"), (args.weights, "--weights")):
+        if given and option == "--weights" and not several:
+            raise HptError(
+                Code.UNEXPECTED, option, args.weights, problem="is {value}, but there is one dataset",
+                remedy="name more datasets, or leave it out",
+            )  # fmt: skip
+        if given and several and (mixture or option == "--episodes"):
+            what = (
+                "a mixture's file has weights of its own"
+                if option == "--weights"
+                else "there are several datasets"
+            )
+            raise HptError(Code.CONFLICT, option, problem=f"is given, but {what}", remedy="leave it out")
+    if not several:
+        dataset = open_dataset(folders[0], robot, cache_root=args.cache)
+        return dataset.select(read_episode_list(args.episodes)) if args.episodes else dataset
+    if mixture and robot is not None:
+        raise HptError(
+            Code.CONFLICT, "--embodiment", problem="is given, but a mixture's file names embodiments itself",
+            remedy="leave it out",
+        )  # fmt: skip
+    config = (
+        load_mixture(folders[0])
+        if mixture
+        else datasets_with_weights(folders, args.weights, args.embodiment or "")
+    )
+    return open_one_robot(config, recipe.validation_share, recipe.seed, cache_root=args.cache)
+
+
+def run_or_describe(
+    args: argparse.Namespace,
+    data: Dataset | Mixture,
+    recipe: Recipe,
+    report: Terminal,
+    all_processes: Processes,
+    *,
+    resume: bool,
+) -> int:
+    """Train, or with --dry-run print what training would be; returns the exit status."""
+    from hpt_ros.learning import train
+    from hpt_ros.learning.dry_run import dry_run
+    from hpt_ros.learning.mixture import Mixture, mixture_of
+    from hpt_ros.learning.run_folder import require_usable
+
+    if args.dry_run:
+        if resume or all_processes.world > 1:
+            raise HptError(
+                Code.CONFLICT, "--dry-run", problem="is of a run that starts, in one process",
+                remedy="leave --resume and torchrun out",
+            )  # fmt: skip
+        require_usable(Path(args.out), resume=False)
+        mixture = (
+            data if isinstance(data, Mixture) else mixture_of(data, recipe.validation_share, recipe.seed)
         )
-    return conclude(result, out)
+        found = dry_run(mixture, recipe, start_of(args), report, all_processes)
+        print("\n".join(found.lines()))
+        return 0
+    result = train(
+        data,
+        recipe,
+        args.out,
+        start=start_of(args),
+        resume=resume,
+        cache_root=args.cache,
+        report=report,
+        command=shlex.join(["hpt", *sys.argv[1:]]),
+        processes=all_processes,
+        readers=chosen_readers(args, recipe, all_processes.device),
+    )
+    return conclude(result, Path(args.out))
 
 
 def chosen_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]:
@@ -148,6 +239,7 @@ def chosen_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
     """
     from hpt_ros.learning import load_recipe, read_recipe, saved_recipe
     from hpt_ros.learning.distributed import restarted
+    from hpt_ros.learning.start import structure_of
     from hpt_ros.learning.state import FILE
     from hpt_ros.resources import config_path
 
@@ -172,6 +264,9 @@ def chosen_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
     recipe = load_recipe(
         config_path("recipes", args.recipe or default),
         args.set,
+        policy=structure_of(named)
+        if (named := _named(args.init)) and not (args.recipe or args.trunk)
+        else None,
         iterations=args.iterations,
         batch_size=args.batch_size,
     )
@@ -241,11 +336,22 @@ def _named(checkpoint: str | None) -> str | None:
         return checkpoint
 
 
-def _is_dataset(data: list[str]) -> bool:
-    """Whether the data are one dataset; what is neither that nor bags, opening it as a dataset explains."""
+def _are_bags(data: list[str]) -> bool:
+    """Whether the data are bags; what is neither these nor datasets, opening it as a dataset explains.
+
+    Raises:
+        HptError: some are bags, and some are not.
+    """
     from hpt_ros.cli.view import is_bag
 
-    return len(data) == 1 and not is_bag(Path(data[0]))
+    bags = [path for path in data if is_bag(Path(path))]
+    if bags and len(bags) < len(data):
+        other = next(path for path in data if path not in bags)
+        raise HptError(
+            Code.CONFLICT, "the data", problem=f"are bags, as {bags[0]!r}, and others, as {other!r}",
+            remedy="convert the bags first with 'hpt convert', and give datasets alone",
+        )  # fmt: skip
+    return bool(bags)
 
 
 def _convert(

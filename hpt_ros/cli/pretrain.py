@@ -5,9 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
-from pathlib import Path
 
 from hpt_ros.devices import choose_device
 
@@ -39,9 +36,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from hpt_ros.cli.finetune import chosen_readers, chosen_recipe, conclude, start_of
+    from hpt_ros.cli.finetune import chosen_recipe, run_or_describe
     from hpt_ros.cli.terminal import Terminal
-    from hpt_ros.learning import train
     from hpt_ros.learning.distributed import processes
     from hpt_ros.learning.mixture import load_mixture, open_mixture
 
@@ -49,16 +45,5 @@ def _run(args: argparse.Namespace) -> int:
     recipe, resume = chosen_recipe(args, DEFAULT_RECIPE)
     config = load_mixture(args.mixture)
     with Terminal() as report, processes(args.device) as all_processes:
-        result = train(
-            open_mixture(config, recipe.validation_share, recipe.seed, cache_root=args.cache),
-            recipe,
-            args.out,
-            start=start_of(args),
-            resume=resume,
-            cache_root=args.cache,
-            report=report,
-            command=shlex.join(["hpt", *sys.argv[1:]]),
-            processes=all_processes,
-            readers=chosen_readers(args, recipe, all_processes.device),
-        )
-    return conclude(result, Path(args.out))
+        mixture = open_mixture(config, recipe.validation_share, recipe.seed, cache_root=args.cache)
+        return run_or_describe(args, mixture, recipe, report, all_processes, resume=resume)

@@ -23,7 +23,7 @@ def write_card(mixture: Mixture, recipe: Recipe, saved: dict[str, Any], *, comma
     names = list(mixture.robots)
     tasks = dict.fromkeys(task for name in names for task in mixture.tasks(name) if task)
     today = f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}"
-    if len(mixture.members) == 1:
+    if len(names) == 1:
         robot = mixture.members[0].dataset.embodiment
         head = [
             f"# HPT policy for {robot.name}",
@@ -32,7 +32,7 @@ def write_card(mixture: Mixture, recipe: Recipe, saved: dict[str, Any], *, comma
         ]
     else:
         head = [
-            f"# HPT trunk and policies for {len(names)} embodiment{'s' if len(names) > 1 else ''}",
+            f"# HPT trunk and policies for {len(names)} embodiments",
             "",
             f"{', '.join(names)}; trained with `hpt pretrain` on {today}.",
         ]

@@ -51,9 +51,11 @@ class DivergenceWatch:
         sound = not seen or bool(torch.isfinite(torch.stack([value for *_, value in seen])).all())
         if not self._processes.any(not sound):
             return
-        advice = (
-            f"look at these, lower lr ({self._lr:g}), and go on from the checkpoints in {str(self._out)!r}, which are "
-            "from before it, with --init"
+        there = (self._out / "last").is_dir()
+        advice = f"look at these, lower lr ({self._lr:g}), and " + (
+            f"go on from the checkpoints in {str(self._out)!r}, which are from before it, with --init"
+            if there
+            else "start again: nothing had been saved yet"
         )
         if sound:
             raise DivergedError(

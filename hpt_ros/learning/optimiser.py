@@ -76,8 +76,9 @@ def _of_trunk(policy: MultiPolicy, recipe: Recipe) -> list[tuple[float, list[nn.
 
 
 def block_scale(recipe: Recipe, block: int) -> float:
-    """Learning rate of a block of the trunk, counted from 0, as a multiple of the recipe's."""
-    return recipe.lr_scale_trunk * recipe.lr_decay_blocks ** (recipe.policy.trunk.depth - 1 - block)
+    """Learning rate of a block of the trunk, counted from 0 (-1: the last), as a multiple of the recipe's."""
+    depth = recipe.policy.trunk.depth
+    return recipe.lr_scale_trunk * recipe.lr_decay_blocks ** (depth - 1 - block % depth)
 
 
 def is_decayed(parameter: Tensor) -> bool:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -90,9 +91,10 @@ class PolicyRecipe:
             if mode == "absolute":
                 has, remedy = "continuous joints, whose predictions are relative,", ""
             raise RecipeError(
-                f"the recipe has a stem for past actions, which are absolute, but embodiment {embodiment.name!r} has "
-                f"{has} and one normaliser for both; take the stem out{remedy}"
-            )
+                Code.CONFLICT, "the recipe", embodiment.name,
+                problem=f"has a stem for past actions, which are absolute, but embodiment {{value}} has {has} and one "
+                "normaliser for both", remedy=f"take the stem out{remedy}",
+            )  # fmt: skip
         return PolicyConfig(
             embodiment=embodiment.name,
             action_dim=embodiment.action.dim,
@@ -121,9 +123,10 @@ class PolicyRecipe:
             if not streams:
                 there = dict.fromkeys(stream.modality for stream in embodiment.streams)
                 raise RecipeError(
-                    f"the recipe has a stem for {name!r}, but embodiment {embodiment.name!r} has streams for "
-                    f"{', '.join(there)} only; take the stem out, or add such a stream and record again"
-                )
+                    Code.MISSING, "the recipe", name,
+                    problem=f"has a stem for {{value}}, but embodiment {embodiment.name!r} has streams for "
+                    f"{', '.join(there)} only", remedy="take the stem out, or add such a stream and record again",
+                )  # fmt: skip
             shapes[name] = modality.shape(streams)
         return shapes
 
@@ -336,12 +339,19 @@ class Recipe:
             )  # fmt: skip
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = (), **values: int | None) -> Recipe:
+def load_recipe(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    policy: Mapping[str, Any] | None = None,
+    **values: int | None,
+) -> Recipe:
     """Read a recipe file and apply changes.
 
     Args:
         path: YAML file with the keys of `Recipe`.
         overrides: ``dotted.key=value`` texts; the value is YAML. ``policy.trunk.depth=2``.
+        policy: in place of the file's section of that name.
         **values: top-level keys that win when not None, e.g. ``iterations=10``; a warm-up longer than a tenth of the
             iterations given here is shortened to that, so that a short trial run needs no second flag.
 
@@ -350,6 +360,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), **values: int |
         RecipeError: an override that is no ``key=value``, or a recipe that contradicts itself.
     """
     data = read_yaml_file(Path(path))
+    if policy is not None:
+        data["policy"] = copy.deepcopy(dict(policy))
     for text in overrides:
         _override(data, text)
     for key, value in values.items():
@@ -378,7 +390,10 @@ def _override(data: dict[str, Any], text: str) -> None:
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise RecipeError(f"--set got {text!r}, but key=value was expected, as in --set policy.trunk.depth=2")
+        raise RecipeError(
+            Code.INVALID, "--set", text, problem="got {value}, but key=value was expected, as in --set "
+            "policy.trunk.depth=2", remedy="write it like that",
+        )  # fmt: skip
     parsed = load_yaml_mapping(f"value: {value}", where=f"the value of --set {text!r}")["value"]
     # YAML 1.1 reads 1e-3, as people write learning rates, as text; only 1.0e-3 is a number to it.
     if isinstance(parsed, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", parsed):
@@ -390,8 +405,9 @@ def _override(data: dict[str, Any], text: str) -> None:
         if isinstance(place, list):
             if not part.isdigit() or int(part) >= len(place):
                 raise RecipeError(
-                    f"--set got {text!r}, but {where!r} is no item of a list of {len(place)}; count from 0"
-                )
+                Code.UNKNOWN, "--set", text,
+                problem=f"got {{value}}, but {where!r} is no item of a list of {len(place)}", remedy="count from 0",
+            )  # fmt: skip
             if last:
                 place[int(part)] = parsed
             else:
@@ -403,5 +419,7 @@ def _override(data: dict[str, Any], text: str) -> None:
                 place = place.setdefault(part, {})
         else:
             raise RecipeError(
-                f"--set got {text!r}, but {'.'.join(parts[:index])!r} is no mapping; name a key of the recipe"
-            )
+                Code.UNKNOWN, "--set", text,
+                problem=f"got {{value}}, but {'.'.join(parts[:index])!r} is no mapping",
+                remedy="name a key of the recipe",
+            )  # fmt: skip

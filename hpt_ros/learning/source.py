@@ -134,7 +134,7 @@ def open_source(
         shape, size = found[0].shape, sum(values.nbytes for values in found) / 2**20
         times = f"once and {copies} times changed" if copies else "once"
         report.say(f"features{of}: of every frame {times}, {shape[2]} cells of {shape[3]} ({size:.1f} MiB)")
-    tasks = _places(policy, dataset) if "language" in config.modalities else None
+    tasks = task_places(policy, dataset) if "language" in config.modalities else None
     return Source(dataset, config.modalities, frames, features, more, tasks)
 
 
@@ -189,7 +189,8 @@ class _Encode:
         return stacked(drawn).map(lambda tensor: tensor[torch.from_numpy(which)])
 
 
-def _places(policy: Policy, dataset: Dataset) -> NDArray[np.int64]:
+def task_places(policy: Policy, dataset: Dataset) -> NDArray[np.int64]:
+    """Return the place of each of a dataset's tasks among the policy's; raises SourceError for one that is unknown."""
     known = policy.config.tasks
     for task in dataset.tasks:
         if task not in known:

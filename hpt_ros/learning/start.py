@@ -14,6 +14,7 @@ import torch
 from hpt_ros.embodiment import Embodiment, require_match
 from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.mixture import Mixture
+from hpt_ros.learning.optimiser import block_scale
 from hpt_ros.learning.recipe import PolicyRecipe, Recipe
 from hpt_ros.model import (
     MultiPolicy,
@@ -21,6 +22,7 @@ from hpt_ros.model import (
     Policy,
     PolicyConfig,
     Statistics,
+    efficientnet,
     load_checkpoint,
     load_image_encoder,
     load_trunk,
@@ -68,6 +70,14 @@ def completed(recipe: Recipe, start: Start) -> Recipe:
     return replace(recipe, policy=replace(recipe.policy, image_encoder=complete_image_encoder(encoder)))
 
 
+def with_packaged_weights(recipe: Recipe, start: Start) -> Start:
+    """Return the sources of weights, with the package of the image encoder's, if it has one and no other is named."""
+    kind, wanted = recipe.policy.image_encoder.kind, "image" in recipe.policy.modalities
+    if not wanted or kind != efficientnet.KIND or start.image_encoder is not None or start.init is not None:
+        return start
+    return replace(start, image_encoder=efficientnet.PACKAGE)
+
+
 def build_policy(
     recipe: Recipe,
     mixture: Mixture,
@@ -94,15 +104,16 @@ def build_policy(
     """
     if start.trunk is not None and start.init is not None:
         raise StartError(
-            f"--trunk {start.trunk!r} and --init {start.init!r} both hold a trunk, so one would be lost; "
-            "leave one out"
-        )
+            Code.CONFLICT, "--trunk", start.trunk,
+            problem=f"{{value}} and --init {start.init!r} both hold a trunk, so one would be lost",
+            remedy="leave one out",
+        )  # fmt: skip
     if not resume:
         _require_weights_for_frozen_parts(recipe, start)
     many = len(mixture.robots) > 1
     configs: dict[str, PolicyConfig] = {}
     for name, robot in mixture.robots.items():
-        structure = recipe.policy.with_streams_of(robot) if many else recipe.policy
+        structure = recipe.policy.with_streams_of(robot)
         try:
             _require_tasks(structure, mixture.tasks(name))
             configs[name] = structure.for_embodiment(robot, mixture.tasks(name))
@@ -126,7 +137,7 @@ def build_policy(
             loaded["trunk"] = trunk
         if start.image_encoder is not None and "image" in single.encoders:
             loaded["encoder image"] = str(load_image_encoder(single, start.image_encoder))
-        frozen = _frozen(recipe)
+        frozen, rates = _frozen(recipe), _rates(recipe)
         for part, count in single.parts().items():
             if part == "trunk" and name != policy.names[0]:
                 continue
@@ -135,7 +146,8 @@ def build_policy(
                 say("  trunk: none (the baseline without a trunk)")
             elif "unused" not in part:
                 say(
-                    f"  {which}{part}: {count:,} parameters{frozen.get(part, '')}, {loaded.get(part, RANDOM)}"
+                    f"  {which}{part}: {count:,} parameters{frozen.get(part, '')}{rates(part)}, "
+                    f"{loaded.get(part, RANDOM)}"
                 )
         if single.language is not None:
             say(f"  {f'{name}, ' if many else ''}language: {_embed(single, known, start)}")
@@ -158,6 +170,37 @@ def _frozen(recipe: Recipe) -> dict[str, str]:
     return frozen
 
 
+def _rates(recipe: Recipe) -> Callable[[str], str]:
+    """What is said of a part's largest learning rate."""
+    first = recipe.first_step.lr if recipe.first_iterations else None
+
+    def said(part: str) -> str:
+        if part == "trunk":
+            if recipe.freeze_trunk or not recipe.policy.trunk.depth:
+                return ""
+            low, high = (recipe.lr * block_scale(recipe, n) for n in (recipe.freeze_blocks, -1))
+            return f", lr {high:g}" if low == high else f", lr {low:g} to {high:g} by block"
+        scale = recipe.lr_scale_encoder if part.startswith("encoder") else 1.0
+        if part == "encoder image" and not recipe.policy.image_encoder.trainable:
+            return ""
+        start = f"{first * scale:g}, then " if first else ""
+        return f", lr {start}{recipe.lr * scale:g}"
+
+    return said
+
+
+def structure_of(checkpoint: str) -> dict[str, Any] | None:
+    """The policy's section of the recipe that a checkpoint was trained with; None if it tells of none.
+
+    Raises:
+        HptError: no checkpoint.
+    """
+    path = Path(checkpoint)
+    _, training = read_config(path.parent.parent if path.parent.name == EMBODIMENTS else path)
+    found = training.get("policy")
+    return found if isinstance(found, dict) else None
+
+
 def _require_weights_for_frozen_parts(recipe: Recipe, start: Start) -> None:
     if start.init is not None:
         return
@@ -171,17 +214,19 @@ def _require_weights_for_frozen_parts(recipe: Recipe, start: Start) -> None:
         name, value, off = next((name, value, off) for name, value, off, on in frozen if on)
         key, remedy = f"{name}: {value}", f"{name} to {off}"
         raise StartError(
-            f"the recipe freezes the trunk ({key}), but no weights were named for it, so it would stay "
-            f"random; add --trunk FILE, or set {remedy}"
-        )
+            Code.MISSING, "the recipe", problem=f"freezes the trunk ({key}), but no weights were named for it, so it "
+            "would stay random", remedy=f"add --trunk FILE, or set {remedy}",
+        )  # fmt: skip
     encoder = recipe.policy.image_encoder
     uses_images = "image" in recipe.policy.modalities
     if uses_images and encoder.kind != "none" and not encoder.trainable and start.image_encoder is None:
         raise StartError(
-            f"the recipe freezes the image encoder {encoder.kind!r} (trainable: false), but no weights were named "
-            "for it, so it would stay random; add --image-encoder with a file, a folder or hf://user/repo, or set "
-            "policy.image_encoder.trainable to true"
-        )
+            Code.MISSING, "the recipe", encoder.kind,
+            problem="freezes the image encoder {value} (trainable: false), but no weights were named for it, so it "
+            "would stay random",
+            remedy="add --image-encoder with a file, a folder or hf://user/repo, or set policy.image_encoder.trainable "
+            "to true, or policy.image_encoder.kind to efficientnet_lite0, whose weights are in a package",
+        )  # fmt: skip
 
 
 def _require_tasks(structure: PolicyRecipe, tasks: Sequence[str]) -> None:
@@ -189,14 +234,15 @@ def _require_tasks(structure: PolicyRecipe, tasks: Sequence[str]) -> None:
         return
     if structure.language.kind == "none":
         raise StartError(
-            "the recipe has a language stem and the language model 'none', so nothing embeds the dataset's tasks; set "
-            "policy.language.kind to t5 or sentence, or take the stem out"
-        )
+            Code.CONFLICT, "the recipe", "none",
+            problem="has a language stem and the language model {value}, so nothing embeds the dataset's tasks",
+            remedy="set policy.language.kind to t5 or sentence, or take the stem out",
+        )  # fmt: skip
     if not tasks or "" in tasks:
         raise StartError(
-            "the recipe has a language stem, but the dataset has episodes without a task; name the task when "
-            "recording, or take the stem out"
-        )
+            Code.MISSING, "the recipe", problem="has a language stem, but the dataset has episodes without a task",
+            remedy="name the task when recording, or take the stem out",
+        )  # fmt: skip
 
 
 def _embed(policy: Policy, known: Mapping[str, torch.Tensor], start: Start) -> str:
@@ -245,9 +291,11 @@ def _load_checkpoint(
     if found:
         key, ours, actual = found[0]
         raise StartError(
-            f"checkpoint {source!r} has {key} = {actual!r:.80}, but the recipe has {ours!r:.80}; "
-            "change the recipe's policy to the checkpoint's, or load only its trunk with --trunk"
-        )
+            Code.MISMATCH, f"checkpoint {source!r}", actual,
+            problem=f"has {key} = {actual!r:.80}, but the recipe has {ours!r:.80}",
+            remedy="leave --recipe out to take the checkpoint's policy, change the recipe's to it, or load only its "
+            "trunk with --trunk",
+        )  # fmt: skip
     own = policy.state_dict()
     taken = {
         name: value

@@ -74,7 +74,7 @@ def save_state(
         }
     try:
         with replaced(out / FILE) as work:
-            torch.save(state, work)
+            _write(state, work)
         for folder in out.glob(f"{SHARDS}*"):
             if folder.name != state.get("shards"):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -85,6 +85,17 @@ def save_state(
             cause=error,
             remedy="make room and resume the run",
         ) from error
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    """Write the state; raises OSError where torch's writer hides it behind a complaint of its own."""
+    try:
+        with path.open("wb") as file:  # torch's own files do not say why they cannot be written
+            torch.save(state, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def load_state(

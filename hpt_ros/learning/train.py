@@ -44,13 +44,14 @@ from hpt_ros.learning.optimiser import (
     move_average,
     train_mode,
 )
+from hpt_ros.learning.preparation import statistics_of, tell_of
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.reporter import Reporter, Silent
 from hpt_ros.learning.sharded import Sharded, whole
 from hpt_ros.learning.source import Source, open_source
-from hpt_ros.learning.start import Start, build_policy, completed
+from hpt_ros.learning.start import Start, build_policy, completed, with_packaged_weights
 from hpt_ros.learning.state import load_state, save_state
-from hpt_ros.learning.statistics import kept, training_statistics
+from hpt_ros.learning.statistics import kept
 from hpt_ros.model import MultiPolicy, RobotFiles, save_multi_checkpoint
 from hpt_ros.structured import dump_yaml
 
@@ -127,31 +128,14 @@ def train(
     run_folder.require_usable(out, resume=resume)
     processes.require_divided(recipe.batch_size)
     report.say(f"device: {processes.device} ({processes.reason})")
-    recipe = completed(recipe, start)
+    recipe, start = completed(recipe, start), with_packaged_weights(recipe, start)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
 
     # --- data: episodes to train and to validate on, statistics of the former alone, frames from the cache
     mixture = data if isinstance(data, Mixture) else mixture_of(data, recipe.validation_share, recipe.seed)
-    for member in mixture.members:
-        name = (
-            f"{member.name}, {100 * member.share:.1f} % of the samples"
-            if len(mixture.members) > 1
-            else "data"
-        )
-        report.say(
-            f"{name}: {member.dataset.summary()}; {len(member.split.train)} episodes train, "
-            f"{len(member.split.validation)} validate"
-        )
-    robots = mixture.robots
-    statistics = {
-        name: training_statistics(
-            [(member.dataset, member.split) for member in mixture.of(name)],
-            recipe.policy.with_streams_of(robot).modalities,
-            recipe.statistics,
-        )
-        for name, robot in robots.items()
-    }
+    tell_of(mixture, report)
+    robots, statistics = mixture.robots, statistics_of(mixture, recipe)
 
     # --- policy: random, then what `start` names; the averaged copy is the one that is validated and saved
     torch.manual_seed(recipe.seed)

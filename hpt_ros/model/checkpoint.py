@@ -23,14 +23,13 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors.torch import save_file
 
 from hpt_ros.atomic import replaced
 from hpt_ros.errors import Code, HptError
 from hpt_ros.model.config import PolicyConfig, with_shapes
 from hpt_ros.model.multi import MultiPolicy, MultiPolicyConfig, load_into
 from hpt_ros.model.policy import Policy
-from hpt_ros.model.sources import read_tensors, sha256_of
+from hpt_ros.model.sources import read_tensors, save_tensors, sha256_of
 from hpt_ros.structured import dump_yaml, field, read_dataclass, read_yaml_file, to_mapping
 
 FORMAT, FORMAT_OF_ONE = 2, 1
@@ -175,7 +174,7 @@ def save_multi_checkpoint(
             tensors = _tensors_to_store(policy, half_precision)
             trunk = next(iter(policy.config.policies.values())).trunk
             # One entry alone: safetensors writes several in any order, and the same weights should be the same file.
-            save_file(tensors, work / WEIGHTS, metadata={"heads": str(trunk.heads)})
+            save_tensors(tensors, work / WEIGHTS, metadata={"heads": str(trunk.heads)})
             config = CheckpointConfig(
                 format=FORMAT,
                 model=policy.config,

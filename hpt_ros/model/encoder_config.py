@@ -11,7 +11,7 @@ from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.registry import require_name
 from hpt_ros.structured import field
 
-ENCODER_KINDS = ("resnet18", "small_cnn", "timm", "transformers", "none")
+ENCODER_KINDS = ("resnet18", "small_cnn", "efficientnet_lite0", "timm", "transformers", "none")
 LIBRARY_KINDS = ("timm", "transformers")
 LANGUAGE_KINDS = ("t5", "sentence", "none")
 
@@ -44,6 +44,19 @@ class EncoderArchitecture:
 
 
 @dataclass(frozen=True, slots=True)
+class EfficientNetConfig:
+    """How much of EfficientNet-Lite0 there is."""
+
+    # Stage 5: 0.70 of its 4.65 million parameters, and cells of 1/16 of the frame: 6 x 8 of 96 x 128.
+    stage: int = field(
+        "features after this stage of 1 to 7 (16, 24, 40, 80, 112, 192, 320 wide), or 8: all (1280 wide)",
+        default=5,
+        minimum=1,
+        maximum=8,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ImageEncoderConfig:
     """What turns an image into cells of features before the image stem."""
 
@@ -71,6 +84,10 @@ class ImageEncoderConfig:
         "small_cnn: channels of each stride-2 block; the last is the width of a cell",
         default=(16, 32, 64, 64),
         minimum=8,
+    )
+    efficientnet: EfficientNetConfig = field(
+        "efficientnet_lite0: how much of it; its weights come with the extra efficientnet",
+        default=EfficientNetConfig(),
     )
     cells: int | None = field(
         "none: cells of a precomputed feature map (49 for ResNet-18)", default=None, minimum=1

@@ -4,7 +4,8 @@
 
 `ResNet18` follows He et al., "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), table 1, with the
 state-dict names of torchvision, so that a public ImageNet file fits. `SmallCnn` is ours: small enough to train from
-scratch on a CPU. Networks of timm and transformers are in `hpt_ros.model.pretrained`.
+scratch on a CPU. EfficientNet-Lite0 is in `hpt_ros.model.efficientnet`, networks of timm and transformers are in
+`hpt_ros.model.pretrained`.
 
 Frames come as (N, H, W, 3), which is what convolutions take fastest on a CPU; the weights are kept in the same
 channels-last order (in memory only; names and shapes are the usual).
@@ -23,6 +24,7 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from hpt_ros.modalities import DEPTH
 from hpt_ros.model.config import PolicyConfig
+from hpt_ros.model.efficientnet import EfficientNetLite0, efficientnet_shape
 from hpt_ros.model.pretrained import library_encoder, require_architecture
 
 # Mean and standard deviation of ImageNet's RGB channels in [0, 1], as torchvision's published weights expect.
@@ -231,6 +233,10 @@ ENCODERS: dict[str, EncoderKind] = {
     "small_cnn": EncoderKind(
         lambda config: SmallCnn(*config.image_size(), config.image_encoder.channels),
         lambda config: small_cnn_shape(*config.image_size(), config.image_encoder.channels),
+    ),
+    "efficientnet_lite0": EncoderKind(
+        lambda config: EfficientNetLite0(config.image_encoder.efficientnet.stage),
+        lambda config: efficientnet_shape(*config.image_size(), config.image_encoder.efficientnet.stage),
     ),
     "timm": EncoderKind(_library, _library_shape),
     "transformers": EncoderKind(_library, _library_shape),

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hpt_ros.atomic import new_folder
@@ -19,7 +18,7 @@ from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.encoders import feature_shape
 from hpt_ros.model.layout import HEAD_DECODER, HEAD_MLP, MODALITY_NAMES, POOLINGS, STEM
 from hpt_ros.model.policy import Policy
-from hpt_ros.model.sources import WeightsError, read_tensors, sha256_of
+from hpt_ros.model.sources import WeightsError, read_tensors, save_tensors, sha256_of
 from hpt_ros.structured import dump_yaml
 
 MODEL, CONFIG, ENCODER = "model.pth", "config.yaml", "image_encoder.safetensors"
@@ -66,7 +65,7 @@ def export_model(policy: Policy, out: str | Path) -> ExportedModel:
         torch.save(tensors, work / MODEL)
         (work / CONFIG).write_text(dump_yaml(published_mapping(config)), encoding="utf-8")
         if encoder:
-            save_file(encoder, work / ENCODER, metadata={"format": "pt"})
+            save_tensors(encoder, work / ENCODER, metadata={"format": "pt"})
         written = read_tensors(work / MODEL)
         if written.keys() != tensors.keys() or any(not torch.equal(written[n], tensors[n]) for n in tensors):
             raise WeightsError(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hpt_ros.atomic import new_folder
@@ -37,7 +36,7 @@ from hpt_ros.model.layout import (
 from hpt_ros.model.normaliser import Statistics
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.published import MODEL_FILES, TRUNK_FILES, PublishedConfig, open_published
-from hpt_ros.model.sources import WeightsError, read_tensors, sha256_of, some
+from hpt_ros.model.sources import WeightsError, read_tensors, save_tensors, sha256_of, some
 from hpt_ros.model.trunk import Trunk
 from hpt_ros.model.verifying import FIGURES, statistics_in
 from hpt_ros.model.weights import (
@@ -140,7 +139,7 @@ def import_trunk(source: str | Path, out: str | Path) -> ImportedTrunk:
     }
     target = Path(out)
     with new_folder(target, WeightsError) as work:
-        save_file(tensors, work / TRUNK_OUT, metadata=trunk_metadata(size))
+        save_tensors(tensors, work / TRUNK_OUT, metadata=trunk_metadata(size))
         written = read_tensors(work / TRUNK_OUT)
         if written.keys() != tensors.keys() or any(not torch.equal(written[n], tensors[n]) for n in tensors):
             raise WeightsError(

@@ -13,8 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hpt_ros.errors import Code, HptError, cause_text
@@ -158,3 +158,11 @@ def _fetch(repository: str, names: Sequence[str]) -> Path:
         problem=f"cannot be fetched from {{value}} on the hub: {reason}",
         remedy="check the address and the network, or download the file and give its path",
     ) from problem  # fmt: skip
+
+
+def save_tensors(tensors: dict[str, Tensor], file: Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file; what the disk refuses is an OSError, as of any other file."""
+    try:
+        save_file(tensors, file, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(f"{str(file)!r} cannot be written: {error}") from error

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hpt_ros.atomic import replaced
 from hpt_ros.errors import Code
 from hpt_ros.modalities import IMAGE
 from hpt_ros.model.config import TRUNK_SIZES, TrunkConfig
+from hpt_ros.model.efficientnet import PACKAGE, EfficientNetLite0, beyond, packaged_file
 from hpt_ros.model.encoder_config import LIBRARY_KINDS
 from hpt_ros.model.encoders import ImageEncoder, ResNet18
 from hpt_ros.model.policy import Policy
@@ -32,6 +32,7 @@ from hpt_ros.model.sources import (
     read_metadata,
     read_tensors,
     resolve,
+    save_tensors,
     sha256_of,
     some,
 )
@@ -108,32 +109,42 @@ def load_model(policy: Policy, source: str | Path, *, without: Collection[str] =
 
 
 def load_image_encoder(policy: Policy, source: str | Path) -> LoadReport:
-    """Load ImageNet weights with torchvision's names into every ResNet-18 of the policy; the classifier is left out.
+    """Load published weights into every network of the policy's image encoder; what lies behind them is left out.
 
-    The source is a file, a folder with one of `ENCODER_FILES`, or ``hf://user/repo[/file]``.
-    An encoder of timm or transformers takes its library's files instead (`hpt_ros.model.pretrained_weights`).
+    The source is a file, a folder with one of `ENCODER_FILES`, or ``hf://user/repo[/file]``: ImageNet weights with
+    torchvision's names for ResNet-18; a file like that of the package `efficientnet.PACKAGE`, or that name itself, for
+    EfficientNet-Lite0; the library's files for timm and transformers (`hpt_ros.model.pretrained_weights`).
 
     Raises:
         WeightsError: the policy's encoder is of none of these, or the file does not fit.
+        MissingExtraError: the package is named, but not installed.
     """
-    if policy.config.image_encoder.kind in LIBRARY_KINDS:
+    kind = policy.config.image_encoder.kind
+    if kind in LIBRARY_KINDS:
         from hpt_ros.model.pretrained_weights import load_library_encoder  # it imports this module
 
         return load_library_encoder(policy, source)
     encoder = dict(policy.encoders.items()).get(IMAGE)  # depth has one of its own
-    if not isinstance(encoder, ImageEncoder) or not all(isinstance(net, ResNet18) for net in encoder.nets):
+    nets = list(encoder.nets) if isinstance(encoder, ImageEncoder) else []
+    if not nets or not isinstance(nets[0], (ResNet18, EfficientNetLite0)):
         raise WeightsError(
-            Code.INVALID, "the policy's image encoder", policy.config.image_encoder.kind,
-            problem="is {value}, but ImageNet weights need 'resnet18'",
+            Code.INVALID, "the policy's image encoder", kind,
+            problem="is {value}, but ImageNet weights need 'resnet18' or 'efficientnet_lite0'",
             remedy="set image_encoder.kind, or load no image encoder",
         )  # fmt: skip
-    file = resolve(source, ENCODER_FILES)
+    file = packaged_file() if str(source) == PACKAGE else resolve(source, ENCODER_FILES)
     tensors = read_tensors(file)
-    left_out = tuple(name for name in CLASSIFIER if name in tensors)
-    kept = {name: value for name, value in tensors.items() if name not in CLASSIFIER}
-    for net in encoder.nets:
-        load_strictly(net, kept, what="ResNet-18", file=file)
-    return _report(f"image encoder (x{len(encoder.nets)})", source, file, kept, len(encoder.nets), left_out)
+    first = nets[0]
+    left_out = (
+        beyond(first, tensors)
+        if isinstance(first, EfficientNetLite0)
+        else tuple(name for name in CLASSIFIER if name in tensors)
+    )
+    kept = {name: value for name, value in tensors.items() if name not in left_out}
+    what = "ResNet-18" if isinstance(first, ResNet18) else "EfficientNet-Lite0"
+    for net in nets:
+        load_strictly(net, kept, what=what, file=file)
+    return _report(f"image encoder (x{len(nets)})", source, file, kept, len(nets), left_out)
 
 
 def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
@@ -168,7 +179,7 @@ def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
             if path.suffix == ".pth":
                 torch.save(tensors, work)
             else:
-                save_file(tensors, work, metadata=trunk_metadata(policy.config.trunk))
+                save_tensors(tensors, work, metadata=trunk_metadata(policy.config.trunk))
             written = read_tensors(work)
             if written.keys() != tensors.keys() or any(
                 not torch.equal(written[name], tensors[name]) for name in tensors

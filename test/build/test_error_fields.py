@@ -23,8 +23,9 @@ CONVERTED = (
     *(
         f"hpt_ros/learning/{name}.py"
         for name in (
-            "augment batches cache card distributed divergence evaluation interrupt loader metrics mixture optimiser "
-            "reporter run_folder samples sharded source state statistics train".split()
+            "augment batches cache card distributed divergence dry_run evaluation interrupt loader metrics mixture "
+            "one_robot optimiser preparation recipe reporter run_folder samples sharded source start state statistics "
+            "train".split()
         )
     ),
     "hpt_ros/modalities",

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""A policy of which the trunk and ResNet-18 compute in bfloat16; stems, head and the scale of actions stay float32."""
+"""A policy of which the trunk and large convolutional image encoders compute in bfloat16.
+
+Stems, head and the scale of actions stay float32.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from hpt_ros.model.efficientnet import EfficientNetLite0
 from hpt_ros.model.encoders import ImageEncoder, ResNet18
 from hpt_ros.model.policy import Policy
 
+CONVOLUTIONAL = (ResNet18, EfficientNetLite0)
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
@@ -24,7 +29,9 @@ def in_precision(policy: Policy, precision: str) -> Policy:
     encoders = {
         name: _with_modules(
             encoder,
-            nets=nn.ModuleList(_ResNet18(net) if isinstance(net, ResNet18) else net for net in encoder.nets),
+            nets=nn.ModuleList(
+                _Convolutional(net) if isinstance(net, CONVOLUTIONAL) else net for net in encoder.nets
+            ),
         )
         if isinstance(encoder, ImageEncoder)
         else encoder
@@ -43,10 +50,10 @@ class _Trunk(nn.Module):
         return tokens.to(torch.float32)
 
 
-class _ResNet18(nn.Module):
+class _Convolutional(nn.Module):
     """Frames are resized and normalised in float32; batch normalisation keeps its float32 statistics."""
 
-    def __init__(self, net: ResNet18) -> None:
+    def __init__(self, net: ResNet18 | EfficientNetLite0) -> None:
         super().__init__()
         self.net = copy.deepcopy(net)
         for module in self.net.modules():

@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""What a run and its dry run do alike before there is a network: tell of the data, and take its statistics."""
+
+from __future__ import annotations
+
+from hpt_ros.errors import Code, HptError
+from hpt_ros.learning.mixture import Mixture
+from hpt_ros.learning.recipe import Recipe
+from hpt_ros.learning.reporter import Reporter
+from hpt_ros.learning.statistics import training_statistics
+from hpt_ros.model import Statistics
+
+
+class PreparationError(HptError):
+    """The data do not allow what the recipe asks for."""
+
+
+def tell_of(mixture: Mixture, report: Reporter) -> None:
+    """Say a line about each dataset."""
+    several = len(mixture.members) > 1
+    for member in mixture.members:
+        name = f"{member.name}, {100 * member.share:.1f} % of the samples" if several else "data"
+        failed = f", {member.failed} that failed are left out" if member.failed else ""
+        report.say(
+            f"{name}: {member.dataset.summary()}; {len(member.split.train)} episodes train, "
+            f"{len(member.split.validation)} validate{failed}"
+        )
+
+
+def statistics_of(mixture: Mixture, recipe: Recipe) -> dict[str, dict[str, Statistics]]:
+    """Return the statistics of each robot's training episodes, over all its datasets.
+
+    Raises:
+        PreparationError: nothing is kept aside to tell when to stop early.
+    """
+    if recipe.early_stopping and not any(member.split.validation for member in mixture.members):
+        raise PreparationError(
+            Code.CONFLICT, "early_stopping", recipe.early_stopping,
+            problem="is {value}, but no dataset has an episode to validate on",
+            remedy="record more episodes, or set early_stopping to 0",
+        )  # fmt: skip
+    return {
+        name: training_statistics(
+            [(member.dataset, member.split) for member in mixture.of(name)],
+            recipe.policy.with_streams_of(robot).modalities,
+            recipe.statistics,
+        )
+        for name, robot in mixture.robots.items()
+    }
