@@ -89,19 +89,20 @@ def check_repository(name: str) -> str:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+    cause: object = None if name.count("/") == 1 else "the user or organisation is missing"
     try:
         validate_repo_id(name)
-        if name.count("/") != 1:
-            raise HFValidationError("the user or organisation is missing")
     except HFValidationError as error:
+        cause = error
+    if cause is not None:
         raise PushError(
             Code.INVALID,
             "the repository",
             name,
             expected="user/name as on the hub",
             remedy="correct it",
-            cause=error,
-        ) from error
+            cause=cause,
+        )
     return name
 
 
