@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.dataset.conversion_report import EpisodeReport, Report
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import Code
 from rosbag_tools.converting.convert import Job, Options, check_bags, rows_of
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.episodes import Episode
@@ -92,5 +93,8 @@ def _recorded(bag: Bag, job: Job, number: int, episode: Episode) -> RecordedEpis
     }
     name = f"{job.path.name}, episode {number}" if len(job.episodes) > 1 else job.path.name
     if not actions:
-        raise BagError(f"{name} has no tick with an observation and an action; look at it with 'hpt inspect'")
+        raise BagError(
+            Code.EMPTY, name, problem="has no tick with an observation and an action",
+            remedy="look at it with 'hpt inspect'",
+        )  # fmt: skip
     return RecordedEpisode(name, task, job.embodiment, actions, bag, episode)
