@@ -144,7 +144,7 @@ def run_one(args: argparse.Namespace) -> int:
 
     check_counts(args)
     check_page_arguments(args)
-    job, provenance = job_of(args)
+    job, provenance = job_of(args, args.env)
     device = choose_device(args.device) if provenance.checkpoint_sha256 else None
     seeds = range(args.seed, args.seed + args.episodes)
     known = {}
@@ -295,8 +295,8 @@ def _weights(folder: Path) -> Path:
     return own if own.is_file() else folder.parent.parent / own.name
 
 
-def job_of(args: argparse.Namespace) -> tuple[Job, Provenance]:
-    """Make of the arguments what is run, and what its outcomes are made by.
+def job_of(args: argparse.Namespace, name: str) -> tuple[Job, Provenance]:
+    """Make of the arguments what is run in the environment of a name, and what its outcomes are made by.
 
     Raises:
         HptError: no such policy or environment, or a number that makes no sense.
@@ -314,8 +314,8 @@ def job_of(args: argparse.Namespace) -> tuple[Job, Provenance]:
     inference_s = INFERENCE_S if args.inference_s is None else args.inference_s
     config = RolloutConfig(inference_s=0.0 if args.ros else inference_s, time_limit_s=args.time_limit_s)
     images = Transport(args.image_delay_s, args.image_jitter_s, args.image_lost)
-    variation, transports = variation_of(args, args.env), transports_of(args.transport)
-    environment = make_environment(args.env, variation=variation, transports=transports)
+    variation, transports = variation_of(args, name), transports_of(args.transport)
+    environment = make_environment(name, variation=variation, transports=transports)
     try:
         limit_s = environment.time_limit_s if args.time_limit_s is None else args.time_limit_s
         provenance = Provenance(
@@ -336,9 +336,7 @@ def job_of(args: argparse.Namespace) -> tuple[Job, Provenance]:
         )
     finally:
         environment.close()
-    job = Job(
-        args.env, arm.choice, arm.expert, images, variation=variation, transports=transports, config=config
-    )
+    job = Job(name, arm.choice, arm.expert, images, variation=variation, transports=transports, config=config)
     return job, provenance
 
 
