@@ -72,7 +72,7 @@ class Collection:
         from rosbag_tools.reading.bag_files import METADATA
         from rosbag_tools.reading.reader import Bag
 
-        found, stem = {}, _stem(environment)
+        found, stem = {}, bag_stem(environment)
         for path in sorted(self.folder.glob(f"{stem}_*")):
             seed = path.name.removeprefix(f"{stem}_")
             if not seed.isdecimal():
@@ -121,7 +121,7 @@ def record(runner: Runner, seed: int, *, folder: Path, operator: str) -> Episode
 
     log = TopicLog(runner.robot)
     episode = runner.episode(seed, tap=log)
-    name = f"{_stem(runner.environment.name)}_{seed:08d}"
+    name = f"{bag_stem(runner.environment.name)}_{seed:08d}"
     metadata = {
         bag_schema.KEY_EPISODE: name,
         bag_schema.KEY_TASK: runner.environment.instruction,
@@ -133,6 +133,6 @@ def record(runner: Runner, seed: int, *, folder: Path, operator: str) -> Episode
     return episode
 
 
-def _stem(environment: str) -> str:
+def bag_stem(environment: str) -> str:
     """Return what the names of an environment's bags begin with."""
     return environment.replace("/", ".")
