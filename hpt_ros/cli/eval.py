@@ -221,7 +221,7 @@ def _videos(args: argparse.Namespace, outcomes: Outcomes) -> list[Shown]:
     with Terminal() as terminal:
         if chosen:
             terminal.say(f"running {len(chosen)} scenes of {about.environment} again for the page")
-        videos = record_scenes(job_of(args)[0], chosen) if chosen else {}
+        videos = record_scenes(job_of(args, about.environment)[0], chosen) if chosen else {}
     return [Shown(about.environment, seed, ((about.policy, by_seed[seed], videos[seed]),)) for seed in chosen]
 
 
