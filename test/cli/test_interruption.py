@@ -18,10 +18,14 @@ from hpt_ros.cli.interruption import SIGNALS, interrupted_by_signals
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_interrupts_what_it_would_have_ended(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), interrupted_by_signals():
-        os.kill(os.getpid(), number)
-    assert signal.getsignal(number) is before
+    by_default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    before = signal.signal(number, by_default)  # under nohup it is ignored
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupted_by_signals():
+            os.kill(os.getpid(), number)
+        assert signal.getsignal(number) is by_default
+    finally:
+        signal.signal(number, before)
 
 
 def test_when_a_signal_is_ignored_as_by_nohup_expect_it_ignored() -> None:
