@@ -223,7 +223,7 @@ def test_when_device_is_not_there_expect_configure_refused_with_a_sentence(check
     with Composition() as composition:
         node = composition.add(make_node(composition.context, checkpoint=str(checkpoint), device="cuda:99"))
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-        assert "the parameter device is 'cuda:99', which torch cannot use here" in str(node.refusal)
+        assert "the parameter device is 'cuda:99', but PyTorch " in str(node.refusal)
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:

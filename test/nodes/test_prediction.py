@@ -96,8 +96,9 @@ def test_of_a_cartesian_command_the_path_is_its_poses_in_its_frame_without_a_urd
     with running(POSES, policy) as (machine, node):
         paths: list[Any] = []
         machine.create_subscription(Path, "/policy_node/predicted_path", paths.append, 10)
-        wait_for(lambda: len(paths) > 2, "paths")
-        assert node.state is State.RUNNING
+        wait_for(lambda: node.state is State.RUNNING, "motion")
+        drawn = len(paths)
+        wait_for(lambda: len(paths) > drawn + 2, "paths")
     path = paths[-1]
     assert path.header.frame_id == "base"
     assert len(path.poses) == POSES.action.horizon

@@ -76,7 +76,7 @@ def test_bytes_are_those_that_were_published_whatever_the_quality_of_service(gra
     command = robot.create_publisher(JointTrajectory, "/command", qos(BEST_EFFORT, VOLATILE))
     notes = robot.create_publisher(String, "/notes", qos(RELIABLE, LATCHED))
     connected(eye, joints, command, notes)
-    until(lambda: "/notes" in recorder.topics.known)
+    until(lambda: {"/eye", "/joint_states", "/command", "/notes"} <= recorder.topics.known.keys())
     assert recorder.topics.known["/eye"].reliable == (camera == RELIABLE)
     assert not recorder.topics.known["/command"].reliable
     assert recorder.topics.known["/notes"].latched

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from lifecycle_msgs.msg import Transition
 from numpy.typing import NDArray
-from rclpy.logging import LoggingSeverity, set_logger_level
+from rclpy.logging import LoggingSeverity, get_logger_level, set_logger_level
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
@@ -109,7 +109,8 @@ class Graph:
             self.composition.remove(made.node)
 
     def quiet(self, name: str) -> None:
-        """Keep a node's routine messages out of the progress bar; warnings stay."""
+        """Keep a node's routine messages out of the progress bar until the graph ends; warnings stay."""
+        self._stack.callback(set_logger_level, name, get_logger_level(name))  # levels are the whole process's
         set_logger_level(name, LoggingSeverity.WARN)
 
     def wait_for_end(self, arm: PolicyArm | ExpertArm, start_s: float, limit_s: float) -> Any:
