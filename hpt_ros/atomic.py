@@ -80,6 +80,20 @@ def _parts(made: Path) -> list[Path]:
     return [*made.rglob("*"), made] if made.is_dir() else [made]
 
 
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote left in a folder.
+
+    What it had moved aside, and not replaced yet, gets its name back.
+    """
+    for left in folder.glob(".*.old-*"):
+        for part in left.iterdir():
+            if not os.path.lexists(folder / part.name):
+                part.rename(folder / part.name)
+        shutil.rmtree(left, ignore_errors=True)
+    for left in folder.glob(".*.writing-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def move(made: Path, place: Path) -> None:
     """Give what was made its name; a folder that has it already is moved aside first and deleted last."""
     if not (made.is_dir() and os.path.lexists(place)):

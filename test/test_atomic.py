@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.refused import refused
 
-from hpt_ros.atomic import make_beside, move, new_folder, replaced
+from hpt_ros.atomic import clear_leftovers, make_beside, move, new_folder, replaced
 from hpt_ros.errors import Code, HptError
 
 
@@ -102,3 +102,17 @@ def test_a_new_folder_replaces_nothing(tmp_path):
     (tmp_path / "file").touch()
     with refused(HptError, Code.UNWRITABLE, subject="below"), new_folder(tmp_path / "file/below", HptError):
         raise AssertionError
+
+
+def test_what_a_killed_process_left_is_removed_but_not_the_only_copy(tmp_path):
+    """Killed between the two renames of a folder: the old one is aside, and no other is there."""
+    place, other = tmp_path / "best", tmp_path / "last"
+    for folder in (place, other):
+        folder.mkdir()
+        (folder / "old").touch()
+        (make_beside(folder) / "half").touch()
+        folder.rename(make_beside(folder, "old") / folder.name)
+    other.mkdir()
+    (other / "new").touch()
+    clear_leftovers(tmp_path)
+    assert below(tmp_path) == ["best", "best/old", "last", "last/new"]

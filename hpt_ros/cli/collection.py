@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from hpt_ros.atomic import replaced
 from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class Collection:
                 remedy="give an empty folder, or one of an interrupted 'hpt collect'",
             )  # fmt: skip
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            manifest.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+            with replaced(manifest) as work:
+                work.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise HptError(
                 Code.UNWRITABLE, "--out", str(self.folder), problem="is {value}, but the folder cannot be made",
@@ -72,7 +73,7 @@ class Collection:
         from rosbag_tools.reading.bag_files import METADATA
         from rosbag_tools.reading.reader import Bag
 
-        found, stem = {}, _stem(environment)
+        found, stem = {}, bag_stem(environment)
         for path in sorted(self.folder.glob(f"{stem}_*")):
             seed = path.name.removeprefix(f"{stem}_")
             if not seed.isdecimal():
@@ -121,7 +122,7 @@ def record(runner: Runner, seed: int, *, folder: Path, operator: str) -> Episode
 
     log = TopicLog(runner.robot)
     episode = runner.episode(seed, tap=log)
-    name = f"{_stem(runner.environment.name)}_{seed:08d}"
+    name = f"{bag_stem(runner.environment.name)}_{seed:08d}"
     metadata = {
         bag_schema.KEY_EPISODE: name,
         bag_schema.KEY_TASK: runner.environment.instruction,
@@ -133,6 +134,6 @@ def record(runner: Runner, seed: int, *, folder: Path, operator: str) -> Episode
     return episode
 
 
-def _stem(environment: str) -> str:
+def bag_stem(environment: str) -> str:
     """Return what the names of an environment's bags begin with."""
     return environment.replace("/", ".")

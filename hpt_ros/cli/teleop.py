@@ -223,11 +223,12 @@ class _Bags:
         return TopicLog(self._environment.embodiment)
 
     def keep(self, log: Any, scene: int, *, success: bool, outcome: Outcome) -> None:
+        from hpt_ros.cli.collection import bag_stem
         from rosbag_tools import bag_schema
 
         if self._out is None:
             return
-        stem = f"{self._environment.name.replace('/', '_')}_{scene:08d}"
+        stem = f"{bag_stem(self._environment.name)}_{scene:08d}"
         name, number = stem, 2
         while (self._out / name).exists():  # another session's, of the same scene
             name, number = f"{stem}_{number}", number + 1

@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hpt_ros.atomic import replaced
+
 
 class Metrics:
     """Appends JSON lines; a resumed run first drops the lines after the step that it goes on from."""
@@ -22,7 +24,8 @@ class Metrics:
                     continue
                 if entry.get("step", 0) <= after:
                     kept.append(line)
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        with replaced(path) as work:
+            work.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         self._path = path
 
     def write(self, **values: Any) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as plain_field
 from pathlib import Path
 from typing import Any
@@ -275,7 +275,6 @@ def open_mixture(
             expected="two or more", remedy="add another, or train on one with 'hpt finetune'",
         )  # fmt: skip
     members: list[Member] = []
-    sizes: list[float] = []
     for entry in entries:
         robot = Embodiment.load(config_path("embodiments", entry.embodiment)) if entry.embodiment else None
         dataset = open_dataset(entry.path, robot, cache_root=cache_root)
@@ -288,10 +287,22 @@ def open_mixture(
         member = _member(name, dataset, entry, config, validation_share, seed)
         _require_same_robot(members, member)
         members.append(member)
-        sizes.append(
-            len(member.windows) ** (1 / config.temperature) if entry.weight is None else entry.weight
-        )
-    return Mixture(tuple(_with_share(m, size / sum(sizes)) for m, size in zip(members, sizes, strict=True)))
+    return with_shares(members, config)
+
+
+def with_shares(members: Sequence[Member], config: MixtureConfig) -> Mixture:
+    """Return the mixture of members with the shares of the samples that a configuration gives them.
+
+    Args:
+        members: the first of those that are drawn from, in its order.
+        config: of all of them.
+    """
+    entries = [entry for entry in config.datasets if entry.weight != 0.0][: len(members)]
+    sizes = [
+        len(member.windows) ** (1 / config.temperature) if entry.weight is None else entry.weight
+        for member, entry in zip(members, entries, strict=True)
+    ]
+    return Mixture(tuple(replace(m, share=size / sum(sizes)) for m, size in zip(members, sizes, strict=True)))
 
 
 def describe(mixture: Mixture) -> list[dict[str, Any]]:
@@ -359,19 +370,6 @@ def _weights(
             remedy="raise it, or take the dataset out",
         )  # fmt: skip
     return np.where(marked, weight, 1.0)
-
-
-def _with_share(member: Member, share: float) -> Member:
-    return Member(
-        member.name,
-        member.dataset,
-        member.split,
-        share,
-        member.licence,
-        member.failed,
-        member.capped,
-        member.weights,
-    )
 
 
 def _require_same_robot(members: Sequence[Member], member: Member) -> None:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from hpt_ros.atomic import clear_leftovers
 from hpt_ros.dataset.layout import is_dataset
 from hpt_ros.errors import Code, HptError
 
@@ -57,9 +58,7 @@ def require_usable(out: Path, *, resume: bool) -> None:
 def make(out: Path) -> None:
     """Make the folder, without what a run that was killed while it saved left there."""
     out.mkdir(parents=True, exist_ok=True)
-    for pattern in (".*.writing-*", ".*.old-*"):
-        for left in out.glob(pattern):
-            shutil.rmtree(left, ignore_errors=True)
+    clear_leftovers(out)
 
 
 def _existing(path: Path) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -18,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from hpt_ros.atomic import replaced
 from hpt_ros.errors import Code, HptError
-from hpt_ros.learning.mixture import Mixture, load_mixture, open_mixture
+from hpt_ros.learning.mixture import Mixture, load_mixture, open_mixture, with_shares
 from hpt_ros.learning.recipe import Recipe, load_recipe
 from hpt_ros.learning.reporter import Reporter
 from hpt_ros.learning.samples import Split
@@ -32,6 +34,7 @@ from hpt_ros.structured import field, read_dataclass, read_yaml_file, to_mapping
 RESULT = "result.json"
 STARTS = ("scratch", "frozen", "finetuned")
 SHARED = ("mixture", "recipe", "set", "size", "trunk", "held_out")  # by all cells of a folder
+_SIZE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 AXES = ("episodes", "datasets", "batch_size", "size", "start")
 
 
@@ -66,8 +69,14 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         for name in (*AXES, "seeds"):
-            if name != "size" and not getattr(self, name):
+            if not getattr(self, name) and getattr(self, name) is not None:
                 raise HptError(Code.EMPTY, f"{name} of the study", expected="at least one value")
+        for name in self.sizes:
+            if not _SIZE.fullmatch(name):  # folders of the cells have it in their names
+                raise HptError(
+                    Code.INVALID, "a size of the study", name, expected="letters, digits, '.', '_' and '-'",
+                    remedy="name it otherwise",
+                )  # fmt: skip
         for start in self.start:
             if start not in STARTS:
                 raise HptError(Code.UNKNOWN, "start of the study", start, known=STARTS)
@@ -155,15 +164,14 @@ def mixture_for(study: StudyConfig, cell: Cell, cache_root: str | Path | None = 
             )  # fmt: skip
         # Fewer episodes are a part of more, and another seed has others.
         order = np.random.default_rng([cell.seed, 6, place]).permutation(len(there))[: cell.episodes or None]
-        chosen = tuple(there[index] for index in sorted(order.tolist()))
-        members.append(replace(member, split=Split(chosen, member.split.validation), weights=None))
-    sizes = np.array([len(member.windows) ** (1 / config.temperature) for member in members])
-    return Mixture(
-        tuple(
-            replace(member, share=float(size))
-            for member, size in zip(members, sizes / sizes.sum(), strict=True)
-        )
-    )
+        places = sorted(order.tolist())
+        weights = member.weights
+        if weights is not None:  # those of each episode, one after the other
+            each = np.split(weights, member.windows.ends[:-1])
+            weights = np.concatenate([each[index] for index in places])
+        chosen = tuple(there[index] for index in places)
+        members.append(replace(member, split=Split(chosen, member.split.validation), weights=weights))
+    return with_shares(members, config)
 
 
 def require_same(study: StudyConfig, out: Path) -> None:
@@ -177,7 +185,8 @@ def require_same(study: StudyConfig, out: Path) -> None:
     common = {name: value for name, value in to_mapping(study).items() if name in SHARED}
     file = out / "study.json"
     if not file.is_file():
-        file.write_text(json.dumps(common, indent=1) + "\n", encoding="utf-8")
+        with replaced(file) as work:
+            work.write_text(json.dumps(common, indent=1) + "\n", encoding="utf-8")
         return
     there = json.loads(file.read_text(encoding="utf-8"))
     for name, value in common.items():
@@ -231,9 +240,8 @@ def run_cell(
         "parameters": _parameters(folder),
         "seconds": time.monotonic() - began,
     }
-    work = file.with_suffix(".writing")
-    work.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    work.replace(file)
+    with replaced(file) as work:
+        work.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     return values
 
 

@@ -7,13 +7,12 @@ Everything that a template shows is escaped, but for charts (``|safe``): names, 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from hpt_ros.atomic import replaced
 from hpt_ros.errors import Code, HptError
 
 
@@ -40,14 +39,8 @@ def write_page(path: Path, text: str) -> None:
         HptError: it cannot be written.
     """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with replaced(path) as work:
+            work.write_text(text, encoding="utf-8")
     except OSError as error:
         raise HptError(
             Code.UNWRITABLE, f"the file {str(path)!r}", remedy="name another place", cause=error

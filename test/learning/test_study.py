@@ -13,7 +13,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from support.tiny_mixture import mapping_of_recipe, write_robots
+from support.tiny_mixture import add_column, mapping_of_recipe, write_mixture, write_robot, write_robots
 
 from hpt_ros.cli.main import main
 from hpt_ros.learning.reporter import Silent
@@ -53,6 +53,25 @@ def test_every_cell_is_judged_on_the_same_episodes_and_fewer_are_a_part_of_more(
         for few, more, every in zip(chosen[seed, 1], chosen[seed, 2], chosen[seed, 0], strict=True):
             assert (len(few), len(more)) == (1, 2)
             assert few < more <= every
+
+
+def test_weights_of_the_mixture_count_in_every_cell(tmp_path: Path) -> None:
+    entries = []
+    for name, episodes, weight in (("slider", 4, 1.0), ("arm", 9, 3.0)):
+        root = write_robot(tmp_path / name, name, episodes)
+        # Every second tick of the second half of an episode is a person's.
+        add_column(
+            root, "intervention", [tick > 3 and tick % 2 == 0 for _ in range(episodes) for tick in range(8)]
+        )
+        entries.append({"path": name, "weight": weight})
+    write_mixture(tmp_path, entries, intervention_weight=5.0)
+    config = load_study(study(tmp_path, recipe="hpt_small", episodes=[2]))
+    for cell in cells_of(config):
+        members = mixture_for(config, cell).members
+        assert [member.share for member in members] == [0.25, 0.75]
+        for member in members:
+            assert member.weights is not None
+            assert member.weights.tolist() == 2 * [1.0, 1.0, 1.0, 1.0, 5.0, 1.0, 5.0, 1.0]
 
 
 def test_a_study_is_run_drawn_and_goes_on_with_what_is_new(
@@ -109,6 +128,8 @@ def test_another_study_does_not_go_on_there(
         ({"start": ["frozn"]}, "did you mean 'frozen'"),
         ({"start": ["frozen"]}, "lacks a trunk"),
         ({"seeds": []}, "seeds of the study"),
+        ({"size": {}}, "size of the study"),
+        ({"size": {"../elsewhere": []}}, "a size of the study is '../elsewhere'"),
         ({"x": "lr"}, "key 'x'"),
         ({"set": ["lr"]}, "key=value"),
         ({"mixture": "nowhere.yaml"}, "nowhere.yaml"),
