@@ -29,9 +29,10 @@ from hpt_ros.sim.messages import Sample, interface
 
 NS_PER_S: Final = 1_000_000_000
 JUDGED_NS: Final = 500_000_000  # how often the outcome is looked at
-# A recorded episode goes on after its success, as a person's does: so that staying there is in the data, and quick
-# tasks are not shorter than the second that conversion wants of an episode.
+# A recorded episode goes on after its success, as a person's does: so that staying there is in the data. It lasts
+# long enough for the second of whole ticks that conversion wants of an episode, its first ticks being incomplete.
 AFTER_NS: Final = 500_000_000
+SHORTEST_NS: Final = 1_500_000_000
 MOVED: Final = (
     0.01  # ratio of a velocity limit below which a robot stands, and no smoothness is measured; our choice
 )
@@ -265,7 +266,7 @@ class Rollout:
             if done is None and now_ns - judged_ns >= JUDGED_NS:
                 judged_ns = now_ns
                 if (outcome := environment.outcome()).success:
-                    done, end_ns = (outcome, now_ns), now_ns + (0 if tap is None else AFTER_NS)
+                    done, end_ns = (outcome, now_ns), end_of_success_ns(start_ns, now_ns, tap)
         outcome, ended_ns = done or (environment.outcome(), now_ns)
         times_s = runtime.metrics.arrays().get("inference_s", np.empty(0))
         return Episode(
@@ -294,6 +295,11 @@ class Rollout:
             raise RuntimeError(step.internal)
         runtime.observations.flush()
         return step.command
+
+
+def end_of_success_ns(start_ns: int, now_ns: int, tap: Tap | None) -> int:
+    """Return when an episode ends that began at one time and succeeded now: later if somebody records it."""
+    return now_ns if tap is None else max(now_ns + AFTER_NS, start_ns + SHORTEST_NS)
 
 
 def send(command: Moving, environment: Environment, robot: Embodiment, now_ns: int, tap: Tap | None) -> int:
