@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hpt_ros.cli.timings import Samples
+    from hpt_ros.evaluation.comparison_page import Shown
     from hpt_ros.evaluation.evaluate import Job
     from hpt_ros.evaluation.outcomes import Outcomes, Provenance
     from hpt_ros.evaluation.rollout import Episode
@@ -130,20 +131,25 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.eval_many import run_each
     from hpt_ros.sim.environment_sets import environments_of
 
+    check_page_arguments(args)
     names = environments_of(args.env or [DEFAULT])
     args.env = names[0]
-    return run_one(args) if len(names) == 1 else run_each(args, names, run_one)
+    if len(names) > 1:
+        return run_each(args, names, run_one, write_page)
+    outcomes = run_one(args)
+    if args.html is not None:
+        write_page(args, [(args, outcomes)])
+    return 0
 
 
-def run_one(args: argparse.Namespace) -> int:
-    """Run the episodes and print the success ratio with its interval; returns 0."""
+def run_one(args: argparse.Namespace) -> Outcomes:
+    """Run the episodes of one environment, print the success ratio with its interval, and return the outcomes."""
     from hpt_ros.cli.interruption import interrupted_by_signals
     from hpt_ros.cli.output import make_parent
     from hpt_ros.cli.terminal import Results, Terminal
     from hpt_ros.evaluation.outcomes import Outcomes, resumed, write_outcomes
 
     check_counts(args)
-    check_page_arguments(args)
     job, provenance = job_of(args)
     device = choose_device(args.device) if provenance.checkpoint_sha256 else None
     seeds = range(args.seed, args.seed + args.episodes)
@@ -179,19 +185,33 @@ def run_one(args: argparse.Namespace) -> int:
             save()
     shown = Outcomes(provenance, tuple(known[seed] for seed in seeds))
     Results().print(_table(shown, timings))
-    if args.html is not None:
-        _write_page(args, job, shown)
-    return 0
+    return shown
 
 
-def _write_page(args: argparse.Namespace, job: Job, outcomes: Outcomes) -> None:
-    """Write the page, with videos of successes and failures."""
+def write_page(args: argparse.Namespace, found: Sequence[tuple[argparse.Namespace, Outcomes]]) -> None:
+    """Write the page.
+
+    Args:
+        args: of the verb.
+        found: those of each environment, and its outcomes.
+    """
+    from hpt_ros.evaluation.arms import Arm as Files
+    from hpt_ros.evaluation.comparison_page import evaluation_page
+    from hpt_ros.report.page import write_page as write
+
+    shown = [scene for one, outcomes in found for scene in _videos(one, outcomes)]
+    runs = {outcomes.provenance.environment: (outcomes,) for _, outcomes in found}
+    files = Files(args.out or Path(found[0][1].provenance.policy), runs)
+    write(args.html, evaluation_page(files, shown))
+    print(f"page: {args.html}")
+
+
+def _videos(args: argparse.Namespace, outcomes: Outcomes) -> list[Shown]:
+    """Run scenes of one environment again, successes and failures."""
     from hpt_ros.cli.compare import chosen_scenes
     from hpt_ros.cli.terminal import Terminal
-    from hpt_ros.evaluation.arms import Arm as Files
-    from hpt_ros.evaluation.comparison_page import Shown, evaluation_page
+    from hpt_ros.evaluation.comparison_page import Shown
     from hpt_ros.evaluation.videos import record_scenes
-    from hpt_ros.report.page import write_page
 
     about = outcomes.provenance
     by_seed = {episode.seed: episode for episode in outcomes.episodes}
@@ -200,14 +220,9 @@ def _write_page(args: argparse.Namespace, job: Job, outcomes: Outcomes) -> None:
     chosen = [] if args.ros else chosen_scenes(won, tuple(by_seed), args.videos)
     with Terminal() as terminal:
         if chosen:
-            terminal.say(f"running {len(chosen)} scenes again for the page")
-        videos = record_scenes(job, chosen) if chosen else {}
-    shown = [
-        Shown(about.environment, seed, ((about.policy, by_seed[seed], videos[seed]),)) for seed in chosen
-    ]
-    files = Files(args.out or Path(about.policy), {about.environment: (outcomes,)})
-    write_page(args.html, evaluation_page(files, shown))
-    print(f"page: {args.html}")
+            terminal.say(f"running {len(chosen)} scenes of {about.environment} again for the page")
+        videos = record_scenes(job_of(args)[0], chosen) if chosen else {}
+    return [Shown(about.environment, seed, ((about.policy, by_seed[seed], videos[seed]),)) for seed in chosen]
 
 
 def _episodes(

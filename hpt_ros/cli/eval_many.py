@@ -21,21 +21,24 @@ if TYPE_CHECKING:
 
 
 def run_each(
-    args: argparse.Namespace, names: Sequence[str], run_one: Callable[[argparse.Namespace], int]
+    args: argparse.Namespace,
+    names: Sequence[str],
+    run_one: Callable[[argparse.Namespace], Outcomes],
+    write_page: Callable[[argparse.Namespace, Sequence[tuple[argparse.Namespace, Outcomes]]], None],
 ) -> int:
-    """Evaluate in each environment, and print one table; returns 0.
+    """Evaluate in each environment, print one table, and write one page if it is wanted; returns 0.
 
     Args:
         args: of the verb; `out` is a folder, which gets a file of outcomes for each environment.
         names: of the environments.
-        run_one: evaluates in `args.env` alone and writes its outcomes to `args.out`.
+        run_one: evaluates in `args.env` alone, writes its outcomes to `args.out` and returns them.
+        write_page: writes a page of all.
 
     Raises:
         HptError: `out` is a file.
     """
     from hpt_ros.cli.output import make_folder
     from hpt_ros.cli.terminal import Results, Terminal
-    from hpt_ros.evaluation.outcomes import read_outcomes
 
     with contextlib.ExitStack() as stack:
         if args.out is None:
@@ -54,9 +57,11 @@ def run_each(
             one = argparse.Namespace(**vars(args))
             one.env, one.out = name, folder / f"{name.replace('/', '.')}.parquet"
             with contextlib.redirect_stdout(io.StringIO()):  # its own table
-                run_one(one)
-            found.append(read_outcomes(one.out))
-    Results().print(_summary(found, range(args.seed, args.seed + args.episodes)))
+                found.append((one, run_one(one)))
+        seeds = range(args.seed, args.seed + args.episodes)
+        Results().print(_summary([outcomes for _, outcomes in found], seeds))
+        if args.html is not None:
+            write_page(args, found)
     return 0
 
 
@@ -81,7 +86,7 @@ def _summary(found: Sequence[Outcomes], seeds: range) -> Table:
 
     total = 0
     for outcomes in found:
-        episodes = [episode for episode in outcomes.episodes if episode.seed in seeds]
+        episodes = outcomes.episodes
         solved = [episode.duration_s for episode in episodes if episode.success]
         total += len(solved)
         time = f"{np.median(solved):.1f} s" if solved else "-"

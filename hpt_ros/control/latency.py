@@ -29,8 +29,3 @@ class LatencyWindow:
     def high_s(self) -> float:
         """The 95th percentile; 0 as long as nothing is known."""
         return float(np.percentile(list(self._values), PERCENTILE)) if self._values else 0.0
-
-    @property
-    def median_s(self) -> float:
-        """The median; NaN as long as nothing is known."""
-        return float(np.median(list(self._values))) if self._values else math.nan

@@ -40,7 +40,6 @@ from hpt_ros.embodiment.kinds import (
 from hpt_ros.embodiment.output import OutputSlice
 from hpt_ros.embodiment.relative_poses import absolute_poses, relative_poses
 from hpt_ros.embodiment.rotations import (
-    angular_velocity,
     converted,
     elements,
     integrated,
@@ -335,24 +334,6 @@ class ActionSpace:
                 turned = converted(values[:, 3:], part.output.rotation, _QUATERNION)
                 values = np.concatenate([values[:, :3], turned], axis=1)
             result[:, part.control] = values[np.minimum(np.arange(steps), len(actions) - 1)]
-        return result
-
-    def to_action(self, position: Floats, velocity: Floats) -> Floats:
-        """The action vector (action dim,) of a command and its velocity, (dim,) each."""
-        if self._joints_only:
-            return position
-        result = np.empty(self._action.dim)
-        for part in self.parts:
-            place, speed = position[part.control], velocity[part.control]
-            if part.output.kind == CARTESIAN_TWIST:
-                result[part.action] = np.concatenate([speed[:3], angular_velocity(place[3:], speed[3:])])
-            elif part.output.kind == JOINT_VELOCITY:
-                result[part.action] = speed
-            elif part.output.kind == CARTESIAN_POSE:
-                turned = converted(place[None, 3:], _QUATERNION, part.output.rotation)[0]
-                result[part.action] = np.concatenate([place[:3], turned])
-            else:
-                result[part.action] = place
         return result
 
     def speeds(self, actions: Floats) -> Floats:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -96,43 +96,17 @@ def anytime_e_value(only_a: int, only_b: int) -> float:
     return math.exp(min(log_e, 700.0))  # beyond e^700 a double ends
 
 
-def bootstrap_interval(
-    arms: Sequence[NDArray[np.float64]],
-    statistic: Callable[[list[NDArray[np.float64]]], float],
-    *,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Interval:
-    """Return a statistic of arms over the same scenes with its percentile bootstrap interval.
-
-    Scenes are drawn once for all arms (they are paired), training seeds for each arm by itself (a training run of one
-    arm has no partner in the other): the hierarchical bootstrap of Agarwal et al., "Deep reinforcement learning at the
-    edge of the statistical precipice" (NeurIPS 2021), with scenes as the strata's inner level.
-
-    Args:
-        arms: for each arm (training seeds, scenes), scenes in the same order.
-        statistic: of the arms; gets arrays of the same shapes.
-        confidence: of the interval.
-        resamples: how often scenes and seeds are drawn.
-        seed: of the draws.
-    """
-    rng = np.random.default_rng(seed)
-    scenes = arms[0].shape[1]
-    draws = np.empty(resamples)
-    for index in range(resamples):
-        chosen = rng.integers(scenes, size=scenes)
-        drawn = [arm[rng.integers(len(arm), size=len(arm))][:, chosen] for arm in arms]
-        draws[index] = statistic(drawn)
-    low, high = np.quantile(draws, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
-    return Interval(statistic(list(arms)), float(low), float(high))
-
-
 def drawn_means(tables: Sequence[tuple[NDArray[np.float64], ...]], seed: int = 0) -> NDArray[np.float64]:
     """Return the means over environments of each arm's success, (arms, resamples) of a bootstrap.
 
-    Scenes are drawn within each environment, once for both arms, and training seeds within each arm of each. How often
-    each is drawn are weights, so all resamples are one product.
+    Scenes are drawn within each environment, once for both arms (they are paired), and training seeds within each arm
+    of each (a training run of one arm has no partner in the other): the hierarchical bootstrap of Agarwal et al., "Deep
+    reinforcement learning at the edge of the statistical precipice" (NeurIPS 2021), with scenes as the strata's inner
+    level. How often each is drawn are weights, so all resamples are one product.
+
+    Args:
+        tables: for each environment the arms, (training seeds, scenes) each, scenes in the same order.
+        seed: of the draws.
     """
     rng = np.random.default_rng(seed)
     found = np.zeros((len(tables[0]), RESAMPLES))

@@ -56,7 +56,13 @@ def test_several_environments_have_a_row_each_and_go_on_in_a_folder(tmp_path, ca
         assert (out / f"fetch.{task}.parquet").is_file()
     assert "6 of 6" in printed
     assert "smoothness" not in printed
-    assert main(arguments) == 0
+    page = tmp_path / "page.html"
+    assert main([*arguments, "--html", str(page), "--videos", "1"]) == 0
+    text = page.read_text()
+    for task in ("reach", "push", "pick-place"):
+        assert f"<td>fetch/{task}</td>" in text
+        assert f"fetch/{task}, scene" in text
+    assert text.count("<video") == 3
     assert "2 of 2 scenes are in" in capsys.readouterr().err
     file = tmp_path / "file"
     file.write_bytes(b"")
