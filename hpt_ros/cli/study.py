@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     with Terminal() as terminal:
         for number, cell in enumerate(cells):
             fresh = not (args.out / cell.name / RESULT).is_file()
-            left = len(cells) - number
+            left = sum(not (args.out / other.name / RESULT).is_file() for other in cells[number:])
             budget = (
                 f"about {left * sum(spent) / len(spent) / 60:.1f} min to go" if spent else "time unknown yet"
             )

@@ -19,13 +19,15 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
+from support.refused import refused
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from hpt_msgs.srv import GetTaskResult, ResetScene
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.sim.sim_node import SimNode
 from hpt_ros.sim.panda import JOINT_NAMES
+from hpt_ros.sim.tasks.feed_dog.environment import FeedDogEnvironment
 from hpt_ros.sim.tasks.feed_dog.task import START_RAD
 
 WAIT_S = 60.0  # wall time; only a broken graph takes so long
@@ -277,3 +279,27 @@ def test_when_the_simulator_has_been_closed_expect_the_services_to_say_so():
         answer = sim._on_reset(ResetScene.Request(seed=0), ResetScene.Response())
     assert not answer.success
     assert "the simulator has stopped" in answer.message
+
+
+class Blind(FeedDogEnvironment):
+    def render(self, height: int, width: int) -> Any:
+        raise RuntimeError("no GL")
+
+
+def test_when_an_environment_cannot_render_for_whatever_reason_expect_it_from_the_start() -> None:
+    with Composition() as composition:
+        node = composition.add(SimNode(make=Blind, context=composition.context))
+        with pytest.raises(RuntimeError, match="no GL"):
+            node.start()
+        with refused(HptError, Code.NOT_READY, subject="simulator"):
+            node.ask(lambda: None).result(WAIT_S)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_when_what_is_asked_stops_the_simulation_expect_an_answer_all_the_same() -> None:
+    with Composition() as composition:
+        node = composition.add(SimNode(context=composition.context))
+        asked = node.ask(lambda: 1 // 0)  # before time runs, so that nobody hears a second clock
+        node.start()
+        with refused(HptError, Code.NOT_READY, subject="simulator"):
+            asked.result(WAIT_S)

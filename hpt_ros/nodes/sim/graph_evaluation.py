@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import TimeoutError as FutureTimeoutError  # before Python 3.11 not the builtin one
 from typing import Any, Final
 
 import numpy as np
@@ -34,6 +35,7 @@ from hpt_ros.policies.factory import load_baseline
 from hpt_ros.policies.loading import LoadedPolicy
 
 JUDGED_S: Final = JUDGED_NS / NS_PER_S
+READY_S: Final = 60.0  # wall time until the teleoperator must know the robot
 DISCOVERED_S: Final = 1.0  # wall time in which nodes of this machine find one another
 Samples = Mapping[str, NDArray[np.float64]]
 
@@ -267,9 +269,15 @@ class ExpertArm:
         """Wait until it knows the robot.
 
         Raises:
-            HptError: the environment has no expert.
+            HptError: the simulator does not say which robot it has.
         """
-        self.node.ready.result(timeout=60.0)
+        try:
+            self.node.ready.result(READY_S)
+        except FutureTimeoutError as error:
+            raise HptError(
+                Code.TIMEOUT, "the simulator's embodiment", READY_S, problem="did not come within {value} s",
+                remedy="see the simulator's log",
+            ) from error  # fmt: skip
 
     def samples_s(self) -> Samples:
         """Nothing is measured."""

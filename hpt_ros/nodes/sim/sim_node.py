@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError  # before Python 3.11 not the builtin one
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -255,7 +256,7 @@ class SimNode(StrictParameters, Node):
             shown: Future[None] = self.ask(lambda: self._reset(int(request.seed))).result(REQUEST_TIMEOUT_S)
             shown.result(REQUEST_TIMEOUT_S)
             response.success = True
-        except (HptError, TimeoutError) as error:
+        except (HptError, FutureTimeoutError) as error:
             response.message = _why(error)
         return response
 
@@ -266,7 +267,7 @@ class SimNode(StrictParameters, Node):
             outcome = self.ask(self.environment.outcome).result(REQUEST_TIMEOUT_S)
             response.success, response.progress = bool(outcome.success), float(outcome.progress)
             response.detail = outcome.detail
-        except (HptError, TimeoutError) as error:
+        except (HptError, FutureTimeoutError) as error:
             response.detail = _why(error)
         return response
 
@@ -284,9 +285,10 @@ class SimNode(StrictParameters, Node):
             self.environment.render(
                 p.picture_height, p.picture_width
             )  # a machine that cannot says so at once
-        except HptError as error:
-            self._ready.set_exception(error)
+        except Exception as error:  # `start` raises it, whatever an environment of another package raises
             self._stop.set()
+            self.environment.close()
+            self._ready.set_exception(error)
             return
         self._ready.set_result(None)
         try:
@@ -332,6 +334,9 @@ class SimNode(StrictParameters, Node):
                     future.set_result(action())
                 except HptError as error:
                     future.set_exception(error)
+                except Exception:
+                    future.set_exception(HptError.of(_STOPPED))  # whoever asked does not wait in vain
+                    raise
 
     def _select(self) -> None:
         """Tell the environment which topics somebody subscribes to, when these are others than before."""
