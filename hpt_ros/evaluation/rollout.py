@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control import Command, ControlConfig, State
+from hpt_ros.control.holding import Cause
 from hpt_ros.control.plan import PAST_NS
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.embodiment.message_types import Sending
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.evaluation.smoothness import peak_jerk, spectral_arc_length
 from hpt_ros.evaluation.worker import LockStepWorker
 from hpt_ros.policies.loading import LoadedPolicy
@@ -107,6 +108,11 @@ class Episode:
     peak_jerk: float
     limits_used: float
     inference_s: float
+
+    @property
+    def silent(self) -> bool:
+        """Whether a policy ran and nothing at all was commanded, as where its first target is too far away."""
+        return self.counters.get("commands_sent", 1) == 0
 
 
 def require_fit(loaded: LoadedPolicy, environment: Environment) -> None:
@@ -253,11 +259,15 @@ class Rollout:
         end_ns = start_ns + self.config.limit_ns(environment)
         done: tuple[Outcome, int] | None = None
         holds = refused = 0
+        far: Refusal | None = None
         state = runtime.controller.state
         sent: list[Command] = []
         while now_ns < end_ns and state is not State.FAULT:
             now_ns += period_ns
             command = self._step(runtime, now_ns, tap)
+            missing = runtime.controller.session.missing
+            if missing is not None and missing.cause is Cause.START:  # of each chunk only when it comes
+                far = missing.wanted
             if command is not None:
                 sent.append(command)
                 refused += send(command, environment, self.robot, now_ns, tap)
@@ -269,12 +279,14 @@ class Rollout:
                     done, end_ns = (outcome, now_ns), end_of_success_ns(start_ns, now_ns, tap)
         outcome, ended_ns = done or (environment.outcome(), now_ns)
         times_s = runtime.metrics.arrays().get("inference_s", np.empty(0))
+        wanted = far or runtime.controller.session.waiting_for
+        unmoved = f"; nothing was commanded: waiting for {wanted}" if wanted and not sent else ""
         return Episode(
             seed=seed,
             success=outcome.success,
             progress=outcome.progress,
             duration_s=(ended_ns - start_ns) / NS_PER_S,
-            detail=outcome.detail,
+            detail=outcome.detail + unmoved,
             fault=str(runtime.controller.reason) if state is State.FAULT else "",
             holds=holds,
             counters=runtime.all_counters(),
