@@ -28,6 +28,7 @@ LEAVES = frozenset(
             "devices",
             "errors",
             "extras",
+            "interrupts",
             "mujoco_engine",
             "registry",
             "resources",

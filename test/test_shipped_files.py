@@ -39,6 +39,9 @@ RUN_BY = {
     "embodiments/metaworld_sawyer.yaml": (
         "test/sim/suites/test_metaworld.py::test_a_command_is_reached_at_its_stamp",
     ),
+    "embodiments/aloha.yaml": ("test/sim/suites/test_aloha.py::test_its_expert_solves",),
+    "embodiments/fetch.yaml": ("test/sim/suites/test_fetch.py::test_its_expert_solves",),
+    "embodiments/so101.yaml": ("test/sim/suites/test_so101.py::test_its_expert_solves",),
     "embodiments/sim_ur5e.yaml": ("test/sim/tasks/test_table_tasks.py::test_the_expert_solves_a_scene",),
     "embodiments/ur5e_robotiq.yaml": (
         "test/nodes/test_outputs.py::"

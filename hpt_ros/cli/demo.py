@@ -216,4 +216,4 @@ def _as_evaluated(policy: str) -> tuple[Job, Provenance]:
 
     parser = argparse.ArgumentParser()
     evaluation.add_arguments(parser)
-    return evaluation.job_of(parser.parse_args(["--env", ENVIRONMENT, "--ros", "--", policy]))
+    return evaluation.job_of(parser.parse_args(["--ros", "--", policy]), ENVIRONMENT)

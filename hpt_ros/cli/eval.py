@@ -150,7 +150,7 @@ def run_one(args: argparse.Namespace) -> Outcomes:
     from hpt_ros.evaluation.outcomes import Outcomes, resumed, write_outcomes
 
     check_counts(args)
-    job, provenance = job_of(args)
+    job, provenance = job_of(args, args.env)
     device = choose_device(args.device) if provenance.checkpoint_sha256 else None
     seeds = range(args.seed, args.seed + args.episodes)
     known = {}
@@ -221,7 +221,7 @@ def _videos(args: argparse.Namespace, outcomes: Outcomes) -> list[Shown]:
     with Terminal() as terminal:
         if chosen:
             terminal.say(f"running {len(chosen)} scenes of {about.environment} again for the page")
-        videos = record_scenes(job_of(args)[0], chosen) if chosen else {}
+        videos = record_scenes(job_of(args, about.environment)[0], chosen) if chosen else {}
     return [Shown(about.environment, seed, ((about.policy, by_seed[seed], videos[seed]),)) for seed in chosen]
 
 
@@ -310,8 +310,8 @@ def _weights(folder: Path) -> Path:
     return own if own.is_file() else folder.parent.parent / own.name
 
 
-def job_of(args: argparse.Namespace) -> tuple[Job, Provenance]:
-    """Make of the arguments what is run, and what its outcomes are made by.
+def job_of(args: argparse.Namespace, name: str) -> tuple[Job, Provenance]:
+    """Make of the arguments what is run in the environment of a name, and what its outcomes are made by.
 
     Raises:
         HptError: no such policy or environment, or a number that makes no sense.
@@ -329,8 +329,8 @@ def job_of(args: argparse.Namespace) -> tuple[Job, Provenance]:
     inference_s = INFERENCE_S if args.inference_s is None else args.inference_s
     config = RolloutConfig(inference_s=0.0 if args.ros else inference_s, time_limit_s=args.time_limit_s)
     images = Transport(args.image_delay_s, args.image_jitter_s, args.image_lost)
-    variation, transports = variation_of(args, args.env), transports_of(args.transport)
-    environment = make_environment(args.env, variation=variation, transports=transports)
+    variation, transports = variation_of(args, name), transports_of(args.transport)
+    environment = make_environment(name, variation=variation, transports=transports)
     try:
         limit_s = environment.time_limit_s if args.time_limit_s is None else args.time_limit_s
         provenance = Provenance(
@@ -351,9 +351,7 @@ def job_of(args: argparse.Namespace) -> tuple[Job, Provenance]:
         )
     finally:
         environment.close()
-    job = Job(
-        args.env, arm.choice, arm.expert, images, variation=variation, transports=transports, config=config
-    )
+    job = Job(name, arm.choice, arm.expert, images, variation=variation, transports=transports, config=config)
     return job, provenance
 
 

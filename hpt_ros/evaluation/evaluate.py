@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from hpt_ros.evaluation.expert import ExpertRollout
 from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig, Runner
+from hpt_ros.interrupts import interrupts_count, interrupts_wait
 from hpt_ros.policies.factory import load_baseline
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.environment import Environment, make_environment
@@ -126,7 +127,8 @@ def evaluate(job: Job, seeds: Sequence[int], workers: int, run: Run = run_alone)
         min(workers, len(seeds)), mp_context=context, initializer=_prepare, initargs=(job,)
     ) as pool:
         try:
-            waiting = {pool.submit(_episode, seed, run) for seed in seeds}
+            with interrupts_wait():
+                waiting = {pool.submit(_episode, seed, run) for seed in seeds}
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -146,7 +148,8 @@ def _prepare(job: Job) -> None:
 
 def _episode(seed: int, run: Run) -> Episode:
     global _evaluator
-    if _evaluator is None:  # here rather than in the initializer, whose errors a pool does not hand on
-        assert _job is not None
-        _evaluator = Evaluator(_job)
-    return _evaluator.episode(seed, run)
+    with interrupts_count():
+        if _evaluator is None:  # here rather than in the initializer, whose errors a pool does not hand on
+            assert _job is not None
+            _evaluator = Evaluator(_job)
+        return _evaluator.episode(seed, run)

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TypeVar
+
+from hpt_ros.interrupts import interrupts_count, interrupts_wait
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -35,7 +35,7 @@ def run_in_processes(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=prepare) as pool:
         interruptible = functools.partial(_interruptible, work)
-        with _interrupts(signal.SIG_BLOCK):  # what is started now inherits it
+        with interrupts_wait():
             futures: list[Future[Result]] = [pool.submit(interruptible, job) for job in jobs]
         try:
             for job, future in zip(jobs, futures, strict=True):
@@ -46,18 +46,5 @@ def run_in_processes(
 
 
 def _interruptible(work: Callable[[Job], Result], job: Job) -> Result:
-    """Work in a process whose interrupts wait: they count during the work alone, which then ends as if it had failed.
-
-    At any other time they would end the process with a trace on the terminal, and the parent might wait for ever.
-    """
-    with _interrupts(signal.SIG_UNBLOCK):
+    with interrupts_count():
         return work(job)
-
-
-@contextlib.contextmanager
-def _interrupts(how: signal.Sigmasks) -> Iterator[None]:
-    before = signal.pthread_sigmask(how, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

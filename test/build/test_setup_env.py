@@ -216,7 +216,7 @@ def test_when_an_extra_is_unknown_expect_the_known_ones(setup_env: ModuleType, t
     )
     assert done.returncode == 1
     assert "setup: error: the extra 'onx' is unknown" in done.stderr
-    assert "diffusion, export, language, onnx" in done.stderr
+    assert "diffusion, efficientnet, export, language, onnx" in done.stderr
     assert done.stderr.rstrip().endswith("did you mean 'onnx'?")
 
 

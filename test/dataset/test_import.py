@@ -187,7 +187,7 @@ def test_a_dataset_of_this_project_needs_no_import(tmp_path, capsys):
     ("arguments", "words"),
     [
         (["nowhere"], "the dataset 'nowhere' does not exist"),
-        (["{source}", "--size", "12"], "--size is '12', but HEIGHTxWIDTH"),
+        (["{source}", "--size", "12"], "--size is '12', expected HEIGHTxWIDTH"),
         (["."], "'.' is no dataset, but 1 lie below it; give one of them, as 'source'"),
         (["source/data"], "'source/data' is none of a LeRobot dataset, "),
         (["{source}", "--fps", "0"], "--fps is 0, expected 1 to 1000 rows a second"),

@@ -69,7 +69,9 @@ def test_two_datasets_train_one_policy_by_their_weights_with_statistics_over_bot
     again = load_checkpoint(tmp_path / "again/best").policy.state_dict()
     assert all((value == again[name]).all() for name, value in checkpoint.policy.state_dict().items())
     assert finetune(*words[:2], "--weights", "3,1", "--out", out, "--resume") == 2  # other shares
-    assert "was started with few.share = 0.25, but now it is 0.75" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "few.share of the run in" in told
+    assert "is 0.75, expected 0.25 as when it was started" in told
 
 
 def test_two_processes_finetune_on_two_datasets(sets: Path, tmp_path: Path) -> None:
@@ -225,7 +227,7 @@ def mixture_of_one(root: Path) -> Path:
         (["few", "many", "--episodes", "e.json"], "--episodes is given, but there are several datasets"),
         (["few", "nowhere"], "nowhere'"),
         (["few", "--recipe", "feed_dog"], "has a stem for 'image', but embodiment 'arm' has streams for state only"),
-        (["few", "--dry-run", "--resume"], "no run to resume"),
+        (["few", "--dry-run", "--resume"], "cannot be resumed: there is no train_state.pt"),
         (["few", "--set", "first_step.ratio=0.5", "--set", "freeze_trunk=true"], "the trunk is frozen in the second"),
         (["few", "--set", "early_stopping=2", "--set", "validation_share=0"], "so nothing says when to stop"),
     ],

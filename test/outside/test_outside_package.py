@@ -57,7 +57,7 @@ def test_policies_are_evaluated_in_the_packages_environment(
 
 def test_when_the_package_is_not_installed_expect_its_things_named_as_unknown(outside_run: Path) -> None:
     without_range = "\n".join(line for line in TEXT.splitlines() if "Range" not in line)
-    with pytest.raises(HptError, match=r"'spectrum'.* but one of image, depth"):
+    with pytest.raises(HptError, match=r"'spectrum'.* expected one of image, depth"):
         Embodiment.loads(without_range)
     range_alone = "\n".join(
         line for line in TEXT.splitlines() if "length: 4" not in line and "ear" not in line

@@ -58,7 +58,7 @@ def test_when_a_process_rendered_expect_that_it_can_train_and_compile(render: st
 
 
 @pytest.mark.parametrize(
-    "module", ["hpt_ros.sim.physics", "hpt_ros.runtime.kinematics", "hpt_ros.nodes.sim.sim_node"]
+    "module", ["hpt_ros.sim.physics", "hpt_ros.runtime.kinematics", "hpt_ros.sim.tasks.feed_dog.environment"]
 )
 def test_when_mujoco_is_imported_expect_triton_before(module: str, tmp_path: Path) -> None:
     package = tmp_path / "triton"
