@@ -159,8 +159,10 @@ class HptError(Exception):
             code, value = Code.SENTENCE, code
         if known is not None:
             names = [str(name) for name in known]
-            expected = expected or f"one of {clipped(', '.join(names) or 'none', LONGEST_LIST)}"
-            remedy = did_you_mean(str(value), names).removeprefix("; ") or remedy
+            meant, listed = did_you_mean(str(value), names).removeprefix("; "), ", ".join(names) or "none"
+            if not (meant and len(listed) > LONGEST_LIST):  # the list would hide the only name that matters
+                expected = expected or f"one of {clipped(listed, LONGEST_LIST)}"
+            remedy = meant or remedy
         self.refusal = Refusal(code, subject, value, expected, remedy, problem, where, cause)
         super().__init__(str(self.refusal))
 

@@ -32,6 +32,10 @@ FIELDS = ("code", "subject", "value", "expected", "remedy")
             HptError(Code.UNKNOWN, "the backend", "x", known=("eager",), remedy="name one of these"),
             "the backend is 'x', expected one of eager; name one of these",
         ),
+        (
+            HptError(Code.UNKNOWN, "the joint", "joint_7O", known=[f"joint_{number}" for number in range(99)]),
+            "the joint is 'joint_7O'; did you mean 'joint_7'?",  # a list of 99 would hide it
+        ),
         (HptError(Code.UNKNOWN, "the joint", "x", known=()), "the joint is 'x', expected one of none; correct it"),
         (HptError(Code.EXISTS, "'out'", remedy="name another"), "'out' exists already; name another"),
         (

@@ -31,6 +31,7 @@ from scipy.spatial.transform import Rotation
 
 from hpt_ros.dataset import DatasetWriter
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.mujoco_engine import mujoco
 from hpt_ros.resources import config_file
 
 Tick = dict[str, NDArray[Any]]
@@ -82,6 +83,7 @@ action:
   topic: hand_target
   type: std_msgs/msg/Float64MultiArray
   names: [x, y, z, gripper]
+  unit: m
   rate_hz: 20.0
   horizon: 8
   limits:
@@ -178,18 +180,12 @@ def driven_base(seed: int) -> Iterator[Tick]:
 
 def reached(seed: int) -> Iterator[Tick]:
     """A demonstration of Meta-World's expert at its task reach, four of its steps a tick (20 Hz in its 80)."""
-    import metaworld
-    import mujoco
     from metaworld.policies import SawyerReachV3Policy
 
+    from hpt_ros.sim.suites.metaworld.environment import make_sawyer
+
     if "sawyer" not in _scenes:
-        environment = metaworld.env_dict.ALL_V3_ENVIRONMENTS["reach-v3"]()
-        environment._freeze_rand_vec, environment._set_task_called, environment._partially_observable = (
-            False,
-            True,
-            False,
-        )
-        environment.seeded_rand_vec = True
+        environment = make_sawyer("reach", "the set sawyer")
         _scenes["sawyer"] = environment, mujoco.Renderer(environment.model, 96, 128)
     environment, renderer = _scenes["sawyer"]
     environment.seed(seed)

@@ -17,7 +17,7 @@ from hpt_ros.errors import Code, HptError
 if TYPE_CHECKING:
     from hpt_ros.evaluation.rollout import Episode, Runner
 
-MANIFEST: Final = "collection.json"
+MANIFEST: Final = ".collection.json"  # hidden, so that a shell's `bags/*` are bags alone
 FORMAT: Final = "hpt_ros/collection/1"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hpt_ros.cli.compare import add_page_arguments, check_page_arguments
 from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -378,6 +378,8 @@ def _table(outcomes: Outcomes, timings: Samples) -> Table:
         "smoothness (SPARC, 0 is best), median": f"{np.median(moved):.2f}" if moved else "-",
         "largest velocity over its limit": f"{max(episode.limits_used for episode in episodes):.2f}",
     }
+    if silent := [episode for episode in episodes if episode.silent]:
+        rows["nothing was commanded"] = f"in {counted(len(silent), 'episode')}; the last: {silent[-1].detail}"
     for title, name in TIMINGS.items() if timings else ():
         rows[f"{title}, ms, median / 99th percentile"] = median_and_p99(timings.get(name))
     if about.variation != "standard":

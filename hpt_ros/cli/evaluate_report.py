@@ -84,13 +84,16 @@ def print_table(
     found = as_mapping(args, robot, replays, figures)
     console = Results(highlight=False)
     title = f"{args.policy} on {', '.join(found['data'])}: {len(replays)} episodes, {figures.ticks} ticks"
-    table = Table(title=title, box=box.SIMPLE_HEAD)
-    table.add_column("dimension", overflow="fold")
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))  # of an arm's joints: 80 columns
+    units = {entry["unit"] for entry in found["dimensions"]}
+    common = units.pop() if len(units) == 1 else ""
+    table.add_column(", ".join(filter(None, ("dimension", common))), overflow="fold")
     for column in ("error", "first", "last", "seam", "largest", "outside", "too fast"):
         table.add_column(column, justify="right", no_wrap=True)
     for entry in found["dimensions"]:
         table.add_row(
-            ", ".join(filter(None, (entry["name"], entry["unit"]))), number(entry["error"]),
+            entry["name"] if common else ", ".join(filter(None, (entry["name"], entry["unit"]))),
+            number(entry["error"]),
             number(entry["error_per_step"][0]),
             number(entry["error_per_step"][-1]), number(entry["seam_jump_mean"]), number(entry["seam_jump_max"]),
             percent(entry["outside_limits"]), percent(entry["too_fast"]),

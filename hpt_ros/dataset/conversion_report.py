@@ -181,8 +181,11 @@ class Report:
         """Return the number of episodes that each reason excluded."""
         counts: dict[str, int] = {}
         for episode in self.episodes:
-            if episode.left_out:
-                counts[episode.left_out] = counts.get(episode.left_out, 0) + 1
+            reason = episode.left_out
+            if not reason and not any(span.ticks >= self.minimum_span_ticks for span in episode.spans):
+                reason = f"nowhere {counted(self.minimum_span_ticks, 'whole tick')} in a row"
+            if reason:
+                counts[reason] = counts.get(reason, 0) + 1
         return counts
 
     def clock_notes(self) -> list[str]:

@@ -17,12 +17,12 @@ from hpt_ros.control.curve import Knots
 from hpt_ros.embodiment.kinds import INTEGRATED
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.rollout import (
-    AFTER_NS,
     JUDGED_NS,
     NS_PER_S,
     Episode,
     RolloutConfig,
     Tap,
+    end_of_success_ns,
     motion_figures,
     send,
 )
@@ -145,7 +145,7 @@ class ExpertRollout:
             if done is None and now_ns - judged_ns >= JUDGED_NS:
                 judged_ns = now_ns
                 if (outcome := environment.outcome()).success:
-                    done, end_ns = (outcome, now_ns), now_ns + (0 if tap is None else AFTER_NS)
+                    done, end_ns = (outcome, now_ns), end_of_success_ns(start_ns, now_ns, tap)
         outcome, ended_ns = done or (environment.outcome(), now_ns)
         return Episode(
             seed=seed,

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control import Command, ControlConfig, State
+from hpt_ros.control.holding import Cause
 from hpt_ros.control.plan import PAST_NS
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.embodiment.message_types import Sending
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.evaluation.smoothness import peak_jerk, spectral_arc_length
 from hpt_ros.evaluation.worker import LockStepWorker
 from hpt_ros.policies.loading import LoadedPolicy
@@ -29,9 +30,10 @@ from hpt_ros.sim.messages import Sample, interface
 
 NS_PER_S: Final = 1_000_000_000
 JUDGED_NS: Final = 500_000_000  # how often the outcome is looked at
-# A recorded episode goes on after its success, as a person's does: so that staying there is in the data, and quick
-# tasks are not shorter than the second that conversion wants of an episode.
+# A recorded episode goes on after its success, as a person's does: so that staying there is in the data. It lasts
+# long enough for the second of whole ticks that conversion wants of an episode, its first ticks being incomplete.
 AFTER_NS: Final = 500_000_000
+SHORTEST_NS: Final = 1_500_000_000
 MOVED: Final = (
     0.01  # ratio of a velocity limit below which a robot stands, and no smoothness is measured; our choice
 )
@@ -106,6 +108,11 @@ class Episode:
     peak_jerk: float
     limits_used: float
     inference_s: float
+
+    @property
+    def silent(self) -> bool:
+        """Whether a policy ran and nothing at all was commanded, as where its first target is too far away."""
+        return self.counters.get("commands_sent", 1) == 0
 
 
 def require_fit(loaded: LoadedPolicy, environment: Environment) -> None:
@@ -252,11 +259,15 @@ class Rollout:
         end_ns = start_ns + self.config.limit_ns(environment)
         done: tuple[Outcome, int] | None = None
         holds = refused = 0
+        far: Refusal | None = None
         state = runtime.controller.state
         sent: list[Command] = []
         while now_ns < end_ns and state is not State.FAULT:
             now_ns += period_ns
             command = self._step(runtime, now_ns, tap)
+            missing = runtime.controller.session.missing
+            if missing is not None and missing.cause is Cause.START:  # of each chunk only when it comes
+                far = missing.wanted
             if command is not None:
                 sent.append(command)
                 refused += send(command, environment, self.robot, now_ns, tap)
@@ -265,15 +276,17 @@ class Rollout:
             if done is None and now_ns - judged_ns >= JUDGED_NS:
                 judged_ns = now_ns
                 if (outcome := environment.outcome()).success:
-                    done, end_ns = (outcome, now_ns), now_ns + (0 if tap is None else AFTER_NS)
+                    done, end_ns = (outcome, now_ns), end_of_success_ns(start_ns, now_ns, tap)
         outcome, ended_ns = done or (environment.outcome(), now_ns)
         times_s = runtime.metrics.arrays().get("inference_s", np.empty(0))
+        wanted = far or runtime.controller.session.waiting_for
+        unmoved = f"; nothing was commanded: waiting for {wanted}" if wanted and not sent else ""
         return Episode(
             seed=seed,
             success=outcome.success,
             progress=outcome.progress,
             duration_s=(ended_ns - start_ns) / NS_PER_S,
-            detail=outcome.detail,
+            detail=outcome.detail + unmoved,
             fault=str(runtime.controller.reason) if state is State.FAULT else "",
             holds=holds,
             counters=runtime.all_counters(),
@@ -294,6 +307,11 @@ class Rollout:
             raise RuntimeError(step.internal)
         runtime.observations.flush()
         return step.command
+
+
+def end_of_success_ns(start_ns: int, now_ns: int, tap: Tap | None) -> int:
+    """Return when an episode ends that began at one time and succeeded now: later if somebody records it."""
+    return now_ns if tap is None else max(now_ns + AFTER_NS, start_ns + SHORTEST_NS)
 
 
 def send(command: Moving, environment: Environment, robot: Embodiment, now_ns: int, tap: Tap | None) -> int:

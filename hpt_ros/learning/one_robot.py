@@ -23,8 +23,13 @@ def datasets_with_weights(
         embodiment: the robot's file or shipped name; the datasets' own if empty.
 
     Raises:
-        HptError: other than one weight for each dataset, no numbers, or weights that sum to nothing.
+        HptError: a dataset twice, other than one weight for each dataset, no numbers, or weights that sum to nothing.
     """
+    if twice := [path for path, count in Counter(paths).items() if count > 1]:
+        raise MixtureError(
+            Code.DUPLICATE, "a dataset", twice[0], problem="is given more than once, as {value}",
+            remedy="give it once, and more of the samples with --weights",
+        )  # fmt: skip
     found: list[float] | list[None] = [None] * len(paths)
     if weights is not None:
         try:

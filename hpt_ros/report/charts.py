@@ -303,18 +303,23 @@ def _line(line: Line, colour: int, x_axis: _Axis, y_axis: _Axis) -> list[str]:
             parts.append(f'<path class="band {kind}" d="M{points}z"/>')
     if line.kind == "points":
         return parts + [
-            f'<circle class="dot {kind}" cx="{x_axis.at(x[place]):.1f}" cy="{y_axis.at(y[place]):.1f}" r="2.6"/>'
-            for place in keep
-            if there[place]
+            _dot(kind, x_axis.at(x[place]), y_axis.at(y[place])) for place in keep if there[place]
         ]
     path, pen = [], "M"
-    for place in keep:
+    for number, place in enumerate(keep):
         if there[place]:
             path.append(f"{pen}{x_axis.at(x[place]):.1f} {y_axis.at(y[place]):.1f}")
+            alone = pen == "M" and not there[keep[number + 1 : number + 2]].any()
+            if alone:  # no line goes to or from it, so that nothing of it would be seen
+                parts.append(_dot(kind, x_axis.at(x[place]), y_axis.at(y[place])))
         pen = "L" if there[place] else "M"
     if path:
         parts.append(f'<path class="l {kind} {line.kind}" d="{"".join(path)}"/>')
     return parts
+
+
+def _dot(kind: str, x: float, y: float) -> str:
+    return f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
 
 
 def thinned(count: int) -> list[int]:

@@ -109,6 +109,7 @@ class TableEnvironment:
         self._now_ns += -self._now_ns % NS_PER_S  # so that cameras and ticks meet alike in every episode
         self.physics.start_clock(0.0)  # and whatever depends on time does, to the last bit
         self._seed = seed
+        self._unplanned = ""
         self.task.reset(seed)
         self._surroundings.reset(seed, self.task.keep_out())
         self.physics.settle()
@@ -143,15 +144,25 @@ class TableEnvironment:
         return self._transports.arrived(until_ns)
 
     def outcome(self) -> Outcome:
-        """Return how the task stands."""
-        return self.task.result()
+        """Return how the task stands, and why the expert has no plan if it has none."""
+        outcome = self.task.result()
+        if self._unplanned:
+            return replace(outcome, detail=f"{outcome.detail}; the expert has no plan: {self._unplanned}")
+        return outcome
 
     def expert(self) -> PlannedExpert:
-        """Plan as the scripted teleoperator does, with the variation of the scene's seed."""
-        demonstration = self.task.teleoperator(self.physics.joint_positions_rad, self._seed, STANDARD_SPREAD)
-        return PlannedExpert(
-            lambda time_s: self.controller.action(demonstration.target(time_s)), self._now_ns
-        )
+        """Plan as the scripted teleoperator does, with the variation of the scene's seed.
+
+        A scene whose plan the arm cannot follow is one that the expert fails: it stays where it is, and the outcome
+        says why. A wide `area` draws such scenes now and then; drawing them again would change what others run.
+        """
+        start_rad = self.physics.joint_positions_rad
+        try:
+            target = self.task.teleoperator(start_rad, self._seed, STANDARD_SPREAD).target
+        except HptError as error:
+            self._unplanned = str(error)
+            return PlannedExpert(lambda _: self.controller.action(start_rad), self._now_ns)
+        return PlannedExpert(lambda time_s: self.controller.action(target(time_s)), self._now_ns)
 
     def render(self, height: int, width: int) -> npt.NDArray[np.uint8]:
         """Return what the camera for people sees."""

@@ -121,7 +121,7 @@ def restricted(level: Variation, names: frozenset[str]) -> Variation:
     if left == STANDARD and level != STANDARD:
         raise HptError(
             Code.UNSUPPORTED, "the difficulty", str(level), problem="varies nothing that the environment varies",
-            expected=f"one of {', '.join(sorted(names)) or 'nothing'}", remedy="leave it out",
+            expected=f"one of {', '.join(sorted(names))}" if names else "standard, its only one", remedy="leave it out",
         )  # fmt: skip
     return left
 

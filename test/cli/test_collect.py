@@ -28,6 +28,8 @@ def test_demonstrations_become_a_dataset(tmp_path, capsys):
     assert main([*arguments, "--disturbance-rad", "0.01"]) == 0
     assert "1 successes" in capsys.readouterr().out
     assert names(bags) == ["feed_dog_01000000"]
+    shown = [path.name for path in bags.iterdir() if not path.name.startswith(".")]  # as a shell's bags/*
+    assert shown == ["feed_dog_01000000"]
     assert main(["convert", str(bags), "--out", str(dataset)]) == 0
     (episode,) = open_dataset(dataset).episodes
     assert episode.length > 50

@@ -13,7 +13,7 @@ import pytest
 
 from hpt_ros.errors import HptError
 from hpt_ros.evaluation.expert import ExpertRollout
-from hpt_ros.evaluation.rollout import RolloutConfig
+from hpt_ros.evaluation.rollout import RolloutConfig, end_of_success_ns
 from hpt_ros.sim.tasks.feed_dog.environment import FeedDogEnvironment
 
 SHORT = RolloutConfig(time_limit_s=2.0)
@@ -40,6 +40,14 @@ def test_an_episode_is_the_same_whatever_came_before(environment):
     other = dataclasses.asdict(rollout.episode(8))
     np.testing.assert_equal(dataclasses.asdict(rollout.episode(7)), first)
     assert first["peak_jerk"] != other["peak_jerk"]
+
+
+@pytest.mark.parametrize(("success_s", "end_s"), [(0.5, 1.5), (1.0, 1.5), (6.0, 6.5)])
+def test_an_episode_that_is_recorded_goes_on_long_enough_to_be_converted(success_s, end_s):
+    start_ns, success_ns = 10 * 10**9, round((10 + success_s) * 1e9)
+    tap: Any = object()
+    assert end_of_success_ns(start_ns, success_ns, tap) == round((10 + end_s) * 1e9)
+    assert end_of_success_ns(start_ns, success_ns, None) == success_ns
 
 
 class Looking:

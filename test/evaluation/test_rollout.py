@@ -89,6 +89,8 @@ def test_a_slow_inference_costs_time_and_a_hung_one_moves_nothing(environment):
     assert quick.counters["late_actions_dropped"] < slow.counters["late_actions_dropped"]
     assert quick.fault == slow.fault == ""
     assert hung.limits_used == 0.0
+    assert (quick.silent, hung.silent) == (False, True)
+    assert "; nothing was commanded: waiting for the policy's first chunk" in hung.detail
 
 
 def test_lost_images_stop_the_arm_and_a_late_one_does_not():

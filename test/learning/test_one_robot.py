@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.refused import refused
 from support.tiny_mixture import (
     mapping_of_recipe,
     robot,
@@ -23,6 +24,8 @@ from support.tiny_mixture import (
 
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
+from hpt_ros.errors import Code
+from hpt_ros.learning.mixture import MixtureError
 from hpt_ros.learning.one_robot import datasets_with_weights, open_one_robot
 from hpt_ros.model import load_checkpoint
 from hpt_ros.structured import dump_yaml
@@ -247,3 +250,8 @@ def test_when_data_or_options_do_not_fit_expect_one_sentence_before_the_first_st
     assert told.splitlines()[-1].startswith("hpt finetune: error: ")
     assert "Traceback" not in told
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dataset_given_twice_is_refused() -> None:
+    with refused(MixtureError, Code.DUPLICATE, subject="a dataset", value="sets/few"):
+        datasets_with_weights(["sets/few", "sets/many", "sets/few"])

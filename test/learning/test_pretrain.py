@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def test_one_command_trains_a_trunk_that_finetunes_onto_another_robot(
     assert main(["pretrain", str(file), "--out", str(run), "--recipe", str(recipe)]) == 0
     said = capsys.readouterr()
     assert "arm, 41.4 % of the samples: 9 episodes" in said.err
-    assert "  trunk: 25,536 parameters, random (from scratch)" in said.err
+    assert re.search(r"^  trunk: 25,536 parameters, lr \S+, random \(from scratch\)$", said.err, re.MULTILINE)
     assert "  gantry, stem state:" in said.err
     assert "step 8: validation loss" in said.err
     assert f"the best checkpoint is {run / 'best'}" in said.out

@@ -40,3 +40,12 @@ def test_the_simulated_arms_are_three_robots(tmp_path: Path) -> None:
     assert all(data.length > 50 for data in found.values())
     entries = load_mixture(tmp_path / "mixture.yaml").datasets
     assert [Path(entry.path).name for entry in entries] == ["arm", "tool"]
+
+
+@pytest.mark.slow
+def test_the_sawyer_is_meta_worlds(tmp_path: Path) -> None:
+    pytest.importorskip("metaworld", reason="the extra suites is not installed")
+    make(tmp_path, "--episodes", "1", "--sets", "sawyer")
+    dataset = open_dataset(tmp_path / "sawyer")
+    assert dataset.embodiment.name == "sawyer"
+    assert dataset.length > 3

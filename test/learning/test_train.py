@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from itertools import pairwise
 from pathlib import Path
@@ -164,7 +165,7 @@ def test_the_run_folder_says_what_happened(dataset: Dataset, tmp_path: Path, cac
         )
         == dataset.length
     )
-    assert any(line.startswith("  trunk: 25,536 parameters, random") for line in listener.lines)
+    assert any(re.match(r"  trunk: 25,536 parameters, lr \S+, random", line) for line in listener.lines)
 
 
 def test_the_averaged_weights_are_saved(dataset: Dataset, tmp_path: Path, cache_root: Path) -> None:

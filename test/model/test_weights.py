@@ -293,6 +293,14 @@ def test_when_a_pickle_holds_code_expect_it_refused_and_not_run(make_policy, tmp
     assert not Path("pickle_ran_code").exists()
 
 
+def test_a_text_file_as_weights_is_told_without_what_torch_advises(make_policy, tmp_path):
+    path = tmp_path / "mixture.yaml"
+    path.write_text("datasets:\n- path: arm\n")
+    with refused(HptError, Code.DAMAGED, problem="cannot be read") as caught:
+        load_trunk(tiny_trunk(make_policy), path)
+    assert "weights_only" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["trunk.pth", "trunk.safetensors"])
 @pytest.mark.parametrize("kept", [0, 7, 1000, -100])
 def test_when_a_file_is_cut_short_expect_a_sentence(make_policy, trunk_file, name, kept):

@@ -147,6 +147,14 @@ def test_markers_outcomes_and_tasks(robot, tmp_path):
     assert {row["episode_index"] for row in rows(tmp_path / "more")} == {0, 1}
 
 
+def test_a_recorded_episode_of_which_nothing_was_kept_is_told(robot, tmp_path):
+    whole = robot.write(tmp_path / "whole", robot.messages(3.0))
+    short = robot.write(tmp_path / "short", robot.messages(0.9))
+    report = convert([whole, short], tmp_path / "out", robot.embodiment)
+    assert report.left_out() == {"nowhere 10 whole ticks in a row": 1}
+    assert {row["episode_index"] for row in rows(tmp_path / "out")} == {0}
+
+
 def test_the_bags_own_embodiment_is_used_when_none_is_given(robot, tmp_path):
     custom = {KEY_EMBODIMENT: robot.embodiment.to_yaml(), KEY_TASK: "recorded task", KEY_OUTCOME: "success"}
     convert([robot.write(tmp_path / "bag", custom=custom)], tmp_path / "out")

@@ -17,7 +17,7 @@ from hpt_ros.extras import MissingExtraError
 from hpt_ros.sim.environment import ENVIRONMENTS, make_environment
 from hpt_ros.sim.messages import Message, stamped
 from hpt_ros.sim.suites.hand import GRIPPER, HAND
-from hpt_ros.sim.suites.metaworld.environment import MetaWorldEnvironment, _sawyer
+from hpt_ros.sim.suites.metaworld.environment import MetaWorldEnvironment, make_sawyer
 from hpt_ros.sim.suites.metaworld.tasks import HPT4, HPT20, INSTRUCTIONS
 
 env_dict = pytest.importorskip("metaworld.env_dict", reason="the extra suites is not installed")
@@ -62,7 +62,7 @@ def test_the_expert_through_commands_moves_everything_as_in_the_benchmark_itself
         environment.command(GRIPPER, Message(data=[action[6]]))
         environment.advance(environment.now_ns + period_ns)
     assert rollout.robot is robot
-    native, policy = _sawyer("push", "a test"), ENV_POLICY_MAP["push-v3"]()
+    native, policy = make_sawyer("push", "a test"), ENV_POLICY_MAP["push-v3"]()
     native.seed(7)
     observation, _ = native.reset()
     with warnings.catch_warnings():

@@ -12,6 +12,7 @@ from support.refused import refused
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.expert import ExpertRollout
+from hpt_ros.evaluation.rollout import RolloutConfig
 from hpt_ros.sim.arm import ToolKinematics
 from hpt_ros.sim.environment import make_environment
 from hpt_ros.sim.messages import stamped
@@ -56,6 +57,21 @@ def test_the_expert_solves_a_scene(name):
         assert episode.success, episode.detail
         assert episode.refused == 0
         assert episode.duration_s > 3.0
+    finally:
+        environment.close()
+
+
+def test_a_scene_that_the_arm_cannot_demonstrate_is_one_that_the_expert_fails():
+    """This seed's jug would have to be where the wrist ends; the next one is as any other."""
+    environment = make_environment("fill_water", variation=Variation(area=2.0))
+    try:
+        rollout = ExpertRollout(environment, RolloutConfig(time_limit_s=1.0))
+        episode = rollout.episode(1215)
+        assert not episode.success
+        assert "the expert has no plan: the arm cannot put its tool at" in episode.detail
+        assert episode.refused == 0
+        assert episode.limits_used < 0.01
+        assert "no plan" not in rollout.episode(1216).detail
     finally:
         environment.close()
 

@@ -47,7 +47,7 @@ class MetaWorldEnvironment(HandEnvironment):
     def __init__(self, *, task: str, images: Transport = PERFECT, disturbance_rad: float = 0.0) -> None:
         """Make the task's scene."""
         name = f"metaworld/{task}"
-        self.task, self._sawyer = task, _sawyer(task, f"the environment {name!r}")
+        self.task, self._sawyer = task, make_sawyer(task, f"the environment {name!r}")
         super().__init__(
             name=name,
             robot="metaworld_sawyer",
@@ -132,7 +132,7 @@ class MetaWorldExpert:
         return np.concatenate([self._environment.reached(wanted[:3], time_ns), FACING_DOWN, [opening]])
 
 
-def _sawyer(task: str, what: str) -> Any:
+def make_sawyer(task: str, what: str) -> Any:
     """Make Meta-World's own environment of a task, whose goal is visible to its experts and drawn from a seed."""
     environments: Any = require_extra("metaworld.env_dict", extra="suites", what=what)
     base: Any = require_extra("metaworld.sawyer_xyz_env", extra="suites", what=what)
