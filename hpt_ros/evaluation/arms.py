@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.evaluation.outcomes import Outcomes, arm_of, read_outcomes
+from hpt_ros.evaluation.outcomes import Outcomes, Provenance, arm_of, read_outcomes
 from hpt_ros.evaluation.rollout import Episode
 from hpt_ros.evaluation.statistics import (
     Interval,
@@ -27,6 +27,8 @@ from hpt_ros.evaluation.statistics import (
 
 Floats = NDArray[np.float64]
 OVERALL = "all"
+# In what the files of one arm may differ: each is of another training run.
+_OF_A_SEED = ("policy", "checkpoint_sha256", "hpt_ros_version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def read_arm(path: Path) -> Arm:
     """Read an arm: a file, or a folder of files, of any environments.
 
     Raises:
-        HptError: nothing there, or no outcomes.
+        HptError: nothing there, no outcomes, or files of one environment that are not of one arm.
     """
     files = sorted(path.glob("**/*.parquet")) if path.is_dir() else [path]
     if not files:
@@ -109,11 +111,36 @@ def read_arm(path: Path) -> Arm:
             Code.MISSING, f"the folder {str(path)!r}", problem="has no *.parquet file",
             remedy=f"'hpt eval --out {path}/1.parquet' writes one",
         )  # fmt: skip
-    runs: dict[str, list[Outcomes]] = {}
+    runs: dict[str, dict[Path, Outcomes]] = {}
     for file in files:
         outcomes = read_outcomes(file)
-        runs.setdefault(outcomes.provenance.environment, []).append(outcomes)
-    return Arm(path, {name: tuple(found) for name, found in runs.items()})
+        runs.setdefault(outcomes.provenance.environment, {})[file] = outcomes
+    for found in runs.values():
+        _require_one_arm(found)
+    return Arm(path, {name: tuple(found.values()) for name, found in runs.items()})
+
+
+def _require_one_arm(runs: Mapping[Path, Outcomes]) -> None:
+    """Refuse files that are no training seeds of each other: other conditions, or the same weights again."""
+    seen: dict[str, Path] = {}
+    first_file, first = next((file, run.provenance) for file, run in runs.items())
+    for file, run in runs.items():
+        about = run.provenance
+        for name in (item.name for item in fields(Provenance) if item.name not in _OF_A_SEED):
+            if (value := getattr(about, name)) != (expected := getattr(first, name)):
+                raise HptError(
+                    Code.MISMATCH, f"{name} of {str(file)!r}", value,
+                    expected=f"{expected!r} as in {str(first_file)!r}, since files of one environment in a folder are "
+                    "training seeds of one arm",
+                    remedy="give each arm its own folder",
+                )  # fmt: skip
+        if about.checkpoint_sha256 and about.checkpoint_sha256 in seen:
+            raise HptError(
+                Code.MISMATCH, repr(str(file)), str(seen[about.checkpoint_sha256]),
+                problem="is of the same weights as {value}, so it is no other training seed",
+                remedy="give each arm its own folder",
+            )  # fmt: skip
+        seen[about.checkpoint_sha256] = file
 
 
 def compare(a: Arm, b: Arm) -> Comparison:

@@ -24,7 +24,14 @@ from hpt_ros.cli.main import main
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.arms import Arm, compare, read_arm
 from hpt_ros.evaluation.comparison_page import Shown, comparison_page, evaluation_page
-from hpt_ros.evaluation.outcomes import Outcomes, Provenance, read_outcomes, write_outcomes
+from hpt_ros.evaluation.outcomes import (
+    LOCK_STEP,
+    REAL_TIME,
+    Outcomes,
+    Provenance,
+    read_outcomes,
+    write_outcomes,
+)
 from hpt_ros.evaluation.rollout import Episode
 from hpt_ros.evaluation.videos import Video, encode
 
@@ -46,6 +53,10 @@ def outcomes(environment: str, won: list[bool], policy: str = "policy", **change
     )
     episodes = tuple(episode(1000 + place, success, **changes) for place, success in enumerate(won))
     return Outcomes(about, episodes)
+
+
+def of_weights(made: Outcomes, sha256: str) -> Outcomes:
+    return replace(made, provenance=replace(made.provenance, checkpoint_sha256=sha256))
 
 
 def arm(name: str, runs: dict[str, list[list[bool]]], **changes: Any) -> Arm:
@@ -88,11 +99,33 @@ def test_files_of_several_environments_lie_in_one_folder(tmp_path: Path) -> None
         folder = tmp_path / "arm" / environment
         folder.mkdir(parents=True)
         for seed in (1, 2):
-            write_outcomes(folder / f"{seed}.parquet", outcomes(environment, of(seed)))
+            write_outcomes(
+                folder / f"{seed}.parquet", of_weights(outcomes(environment, of(seed)), f"{seed:064}")
+            )
     found = read_arm(tmp_path / "arm")
     assert {name: len(runs) for name, runs in found.runs.items()} == {"feed_dog": 2, "reach": 2}
     assert found.training_seeds == 2
     assert found.name == "arm (policy)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem", "expected"),
+    [
+        ({"inference_s": 0.2}, "", "0.05 as in"),
+        ({"clock": REAL_TIME}, "", f"'{LOCK_STEP}' as in"),
+        ({"image_lost": 0.1}, "", "0.0 as in"),
+        ({}, "same weights as", ""),
+    ],
+)
+def test_conditions_and_repetitions_are_no_training_seeds(
+    tmp_path: Path, changes: dict[str, Any], problem: str, expected: str
+) -> None:
+    first = outcomes("feed_dog", of(3))
+    other = replace(first, provenance=replace(first.provenance, **changes))
+    write_outcomes(tmp_path / "1.parquet", first)
+    write_outcomes(tmp_path / "2.parquet", of_weights(other, "cd" * 32) if changes else other)
+    with refused(HptError, Code.MISMATCH, problem=problem, expected=expected, remedy="its own folder"):
+        read_arm(tmp_path)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=12), st.integers(0, 6))
