@@ -77,13 +77,18 @@ class Session:
     def say(self, word: str) -> None:
         """Take a word of `hpt_ros.teleoperation.episodes.WORDS`.
 
-        Raises:
-            HptError: a bag cannot be written.
+        What cannot be written goes on being recorded, and `notice` says why: a full disk costs no demonstration.
         """
-        self.episodes, acts = self.episodes.say(word)
+        before = self.episodes
+        self.episodes, acts = before.say(word)
         for act in acts:
             if act in (Act.KEEP_SUCCESS, Act.KEEP_FAILURE):
-                self._write(success=act is Act.KEEP_SUCCESS)
+                try:
+                    self._write(success=act is Act.KEEP_SUCCESS)
+                except HptError as error:
+                    self.episodes = before
+                    self.notice = f"not kept, still recording: {error}"
+                    return
             elif act is Act.DROP:
                 self._log, self.notice = None, f"scene {self.episodes.scene} is discarded"
             elif act is Act.RESET:
@@ -153,8 +158,8 @@ class Session:
     def _write(self, *, success: bool) -> None:
         assert self._log is not None
         outcome = self.environment.outcome()
-        log, self._log = self._log, None
         scene = self.episodes.scene - 1  # the state is past it already
-        self._keep(log, scene, success=success, outcome=outcome)
+        self._keep(self._log, scene, success=success, outcome=outcome)
+        self._log = None
         how = "success" if success else "failure"
         self.notice = f"scene {scene} is kept as a {how}; the simulator says: {outcome.detail}"

@@ -168,10 +168,13 @@ class TeleopNode(StrictParameters, Node):
             publisher.publish(sender.message(target, now_ns))  # type: ignore[arg-type]
         if now_ns - self._judged_ns >= JUDGED_S * NS_PER_S:
             self._judged_ns = now_ns
-            self._task.call_async(GetTaskResult.Request()).add_done_callback(self._on_result)
+            asked = self._actions  # an answer that comes late is not of the next demonstration
+            self._task.call_async(GetTaskResult.Request()).add_done_callback(
+                lambda future: self._on_result(future, asked)
+            )
 
-    def _on_result(self, future: Any) -> None:
-        if future.exception() is None and future.result().success:
+    def _on_result(self, future: Any, asked: Any) -> None:
+        if asked is self._actions and future.exception() is None and future.result().success:
             self._finish()
 
     def _finish(self) -> None:
