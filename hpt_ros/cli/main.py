@@ -131,7 +131,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{args.command}: error: the system refuses: {error.strerror}{what}; fix that, or name another place",
                 2,
             )
+        if _out_of_memory(error):
+            return _say(
+                f"{args.command}: error: memory does not suffice ({' '.join(str(error).split())[:120]}); take less at "
+                "once: in training a smaller batch_size, or micro_batch",
+                2,
+            )
         return _say(_bug(args.command, error, show), INTERNAL_ERROR)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Tell whether memory ran out, in Python, NumPy, on a GPU, or on the CPU in PyTorch, which has no class for that."""
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:

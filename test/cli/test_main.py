@@ -9,9 +9,12 @@ import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from hpt_ros.cli.main import INTERNAL_ERROR, VERBS, build_parser, main
 from hpt_ros.cli.parsing import Parser
@@ -221,6 +224,21 @@ def test_when_a_verb_has_a_fault_expect_a_sentence_that_says_where_the_trace_is(
     (trace,) = tmp_path.iterdir()
     assert repr(str(trace)) in error
     assert "raise self.error" in trace.read_text()
+
+
+@pytest.mark.parametrize(
+    "take", [lambda: torch.empty(1 << 50), lambda: np.empty(1 << 50)], ids=["torch", "numpy"]
+)
+def test_when_memory_does_not_suffice_expect_a_sentence(
+    take: Callable[[], object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        take()
+    broken(monkeypatch, caught.value)
+    assert main(["inspect"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("hpt inspect: error: memory does not suffice (")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("how", ["variable", "option", "nowhere"])
