@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Tell whether memory ran out, in Python, NumPy, on a GPU, or on the CPU in PyTorch, which has no class for that."""
+    """Tell whether memory ran out: of Python, NumPy, a GPU, or of PyTorch on the CPU, which has no class for that."""
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True

@@ -99,7 +99,7 @@ def write_table(path: Path, results: list[Mapping[str, Any]], x: str) -> str:
     """Write and return the table: mean over seeds and their range, with the fitted power law."""
     import numpy as np
 
-    from hpt_ros.learning.study import grouped, power_law
+    from hpt_ros.learning.study import FEWEST_FITTED, grouped, power_law
 
     rows = [
         f"| | {x} | seeds | validation loss | lowest | highest |",
@@ -111,7 +111,7 @@ def write_table(path: Path, results: list[Mapping[str, Any]], x: str) -> str:
             rows.append(
                 f"| {name} | {value} | {len(losses)} | {np.mean(losses):.4f} | {min(losses):.4f} | {max(losses):.4f} |"
             )
-        if len(points) > 1 and all(isinstance(value, int) and value > 0 for value, _ in points):
+        if len(points) >= FEWEST_FITTED and all(isinstance(value, int) and value > 0 for value, _ in points):
             values = np.array([value for value, losses in points for _ in losses], dtype=float)
             a, b = power_law(values, np.concatenate([losses for _, losses in points]))
             fits.append(f"{name + ': ' if name else ''}loss = {a:.3g} x {x}^{b:.3f}")
@@ -128,7 +128,7 @@ def draw(folder: Path, results: list[Mapping[str, Any]], x: str) -> None:
     import matplotlib.pyplot as plt
     import numpy as np
 
-    from hpt_ros.learning.study import grouped, power_law
+    from hpt_ros.learning.study import FEWEST_FITTED, grouped, power_law
 
     plt.rcParams.update({"svg.hashsalt": "hpt_ros"})
     figure, axes = plt.subplots(figsize=(5.6, 3.8), layout="constrained")
@@ -141,13 +141,14 @@ def draw(folder: Path, results: list[Mapping[str, Any]], x: str) -> None:
         low, high = [min(losses) for _, losses in points], [max(losses) for _, losses in points]
         axes.fill_between(places, low, high, alpha=0.2, color=line.get_color())
         if numeric and len(points) > 1:
+            axes.set_xscale("log")
+        if numeric and len(points) >= FEWEST_FITTED:
             a, b = power_law(
                 np.repeat(places, [len(losses) for _, losses in points]),
                 np.concatenate([p for _, p in points]),
             )
             curve = np.geomspace(places.min(), places.max(), 50)
             axes.plot(curve, a * curve**b, "--", color=line.get_color(), linewidth=1)
-            axes.set_xscale("log")
         axes.set_xticks(places, [str(value) for value in values])
         axes.minorticks_off()
     axes.set_xlabel(x.replace("_", " "))

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -35,6 +35,8 @@ RESULT = "result.json"
 STARTS = ("scratch", "frozen", "finetuned")
 SHARED = ("mixture", "recipe", "set", "size", "trunk", "held_out")  # by all cells of a folder
 _SIZE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# Through two points there is a power law whatever they are.
+FEWEST_FITTED: Final = 3
 AXES = ("episodes", "datasets", "batch_size", "size", "start")
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from support.tiny_mixture import add_column, mapping_of_recipe, write_mixture, write_robot, write_robots
 
 from hpt_ros.cli.main import main
+from hpt_ros.cli.study import draw, write_table
 from hpt_ros.learning.reporter import Silent
 from hpt_ros.learning.study import Cell, cells_of, load_study, mixture_for, power_law, run_cell
 
@@ -88,7 +90,7 @@ def test_a_study_is_run_drawn_and_goes_on_with_what_is_new(
     assert all(entry["training_episodes"] == 3 * entry["episodes"] for entry in results)
     assert (out / "figure.png").stat().st_size > 5000
     assert "<svg" in (out / "figure.svg").read_text()
-    assert "loss = " in (out / "results.md").read_text()
+    assert "loss = " not in (out / "results.md").read_text()  # two points lie on any power law
     cell = next(out.glob("episodes2*seed1"))
     assert (cell / "report.html").is_file()
     assert (cell / "last" / "model.safetensors").is_file()
@@ -143,6 +145,17 @@ def test_mistakes_are_one_sentence_before_the_first_run(
     assert said in error
     assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "x").exists()
+
+
+def test_three_points_are_fitted(tmp_path: Path) -> None:
+    results: list[Mapping[str, Any]] = [
+        {"episodes": n, "datasets": "all", "batch_size": 8, "size": "small", "start": "scratch", "seed": 0,
+         "validation_loss": 2.0 * n**-0.5}
+        for n in (1, 2, 4)
+    ]  # fmt: skip
+    assert "loss = 2 x episodes^-0.500" in write_table(tmp_path / "table.md", results, "episodes")
+    draw(tmp_path, results, "episodes")
+    assert (tmp_path / "figure.png").stat().st_size > 5000
 
 
 @given(st.floats(0.1, 10.0), st.floats(-1.0, 1.0))
