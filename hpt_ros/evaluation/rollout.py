@@ -259,15 +259,20 @@ class Rollout:
         end_ns = start_ns + self.config.limit_ns(environment)
         done: tuple[Outcome, int] | None = None
         holds = refused = 0
-        far: Refusal | None = None
+        wanted: Refusal | None = None  # what it waited for before the first command
+        far = False
         state = runtime.controller.state
         sent: list[Command] = []
         while now_ns < end_ns and state is not State.FAULT:
             now_ns += period_ns
             command = self._step(runtime, now_ns, tap)
-            missing = runtime.controller.session.missing
-            if missing is not None and missing.cause is Cause.START:  # of each chunk only when it comes
-                far = missing.wanted
+            if not sent and not far:
+                missing = runtime.controller.snapshot(runtime.to_control(now_ns)).missing
+                if missing is not None:
+                    wanted, far = (
+                        missing.wanted,
+                        missing.cause is Cause.START,
+                    )  # which shows only when a chunk comes
             if command is not None:
                 sent.append(command)
                 refused += send(command, environment, self.robot, now_ns, tap)
@@ -279,7 +284,6 @@ class Rollout:
                     done, end_ns = (outcome, now_ns), end_of_success_ns(start_ns, now_ns, tap)
         outcome, ended_ns = done or (environment.outcome(), now_ns)
         times_s = runtime.metrics.arrays().get("inference_s", np.empty(0))
-        wanted = far or runtime.controller.session.waiting_for
         unmoved = f"; nothing was commanded: waiting for {wanted}" if wanted and not sent else ""
         return Episode(
             seed=seed,

@@ -519,7 +519,7 @@ def _nothing_left(report: Report) -> BagError:
     if too_short := sum(episode.too_short for episode in report.episodes):
         parts.append(f"{too_short} ticks in spans of fewer than {report.minimum_span_ticks}")
     why = "; ".join(parts)[:1500]
-    if report.episodes and not report.ticks and not report.left_out():
+    if report.episodes and not report.ticks and not any(episode.left_out for episode in report.episodes):
         # Ticks come with time that passes: all log times are one, or nearly.
         return BagError(
             Code.EMPTY, NO_EPISODE, problem="is left to write (there are no ticks: hardly any log time passes)",

@@ -226,7 +226,7 @@ def mixture_of_one(root: Path) -> Path:
         (["few", "many", "--weights", "0,1"], "the mixture has one dataset"),
         ([mixture_of_one], "the mixture has one dataset"),
         (["few", "--weights", "1"], "--weights is '1', but there is one dataset"),
-        (["few", "few"], "are called"),
+        (["few", "few"], "give it once"),
         (["few", "many", "--episodes", "e.json"], "--episodes is given, but there are several datasets"),
         (["few", "nowhere"], "nowhere'"),
         (["few", "--recipe", "feed_dog"], "has a stem for 'image', but embodiment 'arm' has streams for state only"),
