@@ -76,15 +76,23 @@ class ShiftedNode:
         sent = self.robot.commands[max(since - 20, 0) :]
         dues = np.array([item.due_ns for item in sent])
         path = np.array([item.position for item in sent])
-        # Times cross the clock's step, so the periods between two messages are those that fit the velocity before.
-        speeds = [(path[1] - path[0]) / max((dues[1] - dues[0]) / 1e9, PERIOD_S)]
+        before = min(
+            since, 20
+        )  # messages that were told before the clock was set: their times say how far apart they are
+        speeds: list[np.ndarray] = []
         allowed_s = []
-        for step in np.diff(path, axis=0)[1:]:
-            # one period, some where the timer was late, many where this machine had no time for the node
-            fits = {periods: step / (periods * PERIOD_S) for periods in range(1, 26)}
-            periods = min(fits, key=lambda fit: float(np.abs(fits[fit] - speeds[-1]).max()))
-            speeds.append(fits[periods])
-            allowed_s.append(max(periods, 3) * PERIOD_S)
+        for index, step in enumerate(np.diff(path, axis=0)):
+            if index + 1 < before or not speeds:
+                apart_s = max((dues[index + 1] - dues[index]) / 1e9, PERIOD_S)
+            else:
+                # Times cross the clock's step, so the periods between two messages are those that fit the velocity
+                # before: one, some where the timer was late, many where this machine had no time for the node.
+                fits = {periods: step / (periods * PERIOD_S) for periods in range(1, 26)}
+                best = min(fits, key=lambda fit: float(np.abs(fits[fit] - speeds[-1]).max()))
+                apart_s = best * PERIOD_S
+            speeds.append(step / apart_s)
+            allowed_s.append(max(apart_s, 3 * PERIOD_S))
+        allowed_s = allowed_s[1:]
         assert (np.abs(speeds) <= ROBOT.max_velocity * (1 + 1e-6)).all()
         change = np.abs(np.diff(speeds, axis=0)) / np.array(allowed_s)[:, None]
         assert (change <= ROBOT.max_acceleration).all()
