@@ -145,7 +145,10 @@ def _out_of_memory(error: Exception) -> bool:
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    allocator = "DefaultCPUAllocator"  # PyTorch's name for its own, in what the error was made with
+    return isinstance(error, RuntimeError) and any(
+        isinstance(word, str) and allocator in word for word in error.args
+    )
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
