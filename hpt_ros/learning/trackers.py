@@ -33,7 +33,10 @@ class TensorBoard:
         """Open a file of its own beside those that are there."""
         from tensorboardX import SummaryWriter  # takes a moment, and only processes that write need it
 
-        self._writer: Any = SummaryWriter(str(out / TENSORBOARD), purge_step=after + 1 if after else None)
+        # The library names files by the second, and one of a run that was just begun must not be written over.
+        self._writer: Any = SummaryWriter(
+            str(out / TENSORBOARD), purge_step=after + 1 if after else None, filename_suffix=f".{after}"
+        )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Take numbers at a step."""
