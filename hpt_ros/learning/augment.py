@@ -228,13 +228,6 @@ def _sources(images: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
     return lines, (torch.arange(width, device=images.device) - right).clamp_(0, width - 1)
 
 
-def augment_images(
-    images: Tensor, config: AugmentConfig, generator: torch.Generator, rows: Rows | None = None
-) -> Tensor:
-    """Draw changes and make them: `draw_image_changes`, then `change_images`; images on the CPU."""
-    return change_images(images, draw_image_changes(tuple(images.shape), config, generator, rows))
-
-
 def augment_state(
     state: Tensor, config: AugmentConfig, generator: torch.Generator, rows: Rows | None = None
 ) -> Tensor:

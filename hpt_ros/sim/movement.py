@@ -64,6 +64,11 @@ class Move:
         return self.start_s + self.duration_s
 
 
+def around(rng: np.random.Generator, value: float, half_width: float) -> float:
+    """Draw a value uniformly within a half-width of another."""
+    return value + half_width * float(rng.uniform(-1.0, 1.0))
+
+
 def minimum_jerk(ratio: Array) -> Array:
     """Minimum-jerk progress 0..1 over time ratio 0..1 (Flash and Hogan 1985), constant outside."""
     s = np.clip(ratio, 0.0, 1.0)

@@ -36,6 +36,9 @@ DH_ROWS: Final = (
     (0.0, 0.107, 0.0),
 )
 
+# The elbow branch that the redundant degree of freedom stays on.
+POSTURE_RAD: Final[Array] = np.array([-0.1, 0.1, 0.0, -2.2, 0.0, 2.3, 0.0])
+
 PANDA: Final = Arm(
     "panda",
     JOINT_NAMES,

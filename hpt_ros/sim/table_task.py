@@ -10,17 +10,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from hpt_ros.sim import panda, ur5e
 from hpt_ros.sim.arm import ToolKinematics
 from hpt_ros.sim.environment import Outcome
 from hpt_ros.sim.movement import Demonstration, Spread, tool_pose
+from hpt_ros.sim.panda import PANDA
 from hpt_ros.sim.physics import Physics
 from hpt_ros.sim.robots import Robot
 from hpt_ros.sim.scene import Scene, distractors, part, pieces
+from hpt_ros.sim.ur5e import UR5E
 from hpt_ros.sim.variation import STANDARD, Variation
 
 Array = npt.NDArray[np.float64]
@@ -57,7 +61,9 @@ class TableTask(ABC):
     tool_part: ClassVar[str]
     tool_site: ClassVar[str]
     tool_in_flange: ClassVar[Array]
-    postures: ClassVar[Mapping[str, Array]]
+    postures: ClassVar[Mapping[str, Array]] = MappingProxyType(
+        {PANDA.name: panda.POSTURE_RAD, UR5E.name: ur5e.POSTURE_RAD}
+    )
     coloured: ClassVar[tuple[str, ...]] = ()
     count: ClassVar[int] = 0
     piece: ClassVar[str] = "kibble"

@@ -11,7 +11,6 @@ from torch import Tensor
 from hpt_ros.learning import AugmentConfig
 from hpt_ros.learning.augment import (
     ImageChanges,
-    augment_images,
     augment_state,
     change_images,
     draw_image_changes,
@@ -24,6 +23,11 @@ NONE = AugmentConfig(brightness=0.0, contrast=0.0, colour=0.0, shift_px=0, state
 
 def random(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def augment_images(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Draw changes and make them: `draw_image_changes`, then `change_images`."""
+    return change_images(images, draw_image_changes(tuple(images.shape), config, generator))
 
 
 def pictures() -> torch.Tensor:

@@ -19,6 +19,7 @@ from hpt_ros.sim.panda import (
     ACCELERATION_RAD_S2,
     LOWER_RAD,
     PANDA,
+    POSTURE_RAD,
     UPPER_RAD,
     VELOCITY_RAD_S,
 )
@@ -26,7 +27,7 @@ from hpt_ros.sim.physics import Physics
 from hpt_ros.sim.robots import PANDA_ROBOT
 from hpt_ros.sim.table_task import table_physics
 from hpt_ros.sim.tasks.feed_dog.task import FeedDogTask
-from hpt_ros.sim.tasks.feed_dog.teleoperator import LIP_IN_FLANGE, POSTURE_RAD, SCOOP
+from hpt_ros.sim.tasks.feed_dog.teleoperator import LIP_IN_FLANGE, SCOOP
 
 POSES = arrays(np.float64, 7, elements=st.floats(0.0, 1.0)).map(
     lambda share: LOWER_RAD + share * (UPPER_RAD - LOWER_RAD)

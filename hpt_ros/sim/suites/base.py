@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from hpt_ros.resources import config_file
 from hpt_ros.sim.environment import Outcome
 from hpt_ros.sim.messages import NS_PER_S, Sample, stamped
 from hpt_ros.sim.physics import VIDEO_QUALITY, Image, Renderer
-from hpt_ros.sim.transport import Transport, Transports
+from hpt_ros.sim.transport import PERFECT, Transport, Transports
 
 START_NS: Final = 10 * NS_PER_S  # time begins here; 0 would mean "no time yet" to other nodes
 
@@ -49,54 +49,61 @@ class SuiteEnvironment(ABC):
     """Most of an environment, see `hpt_ros.sim.environment.Environment`.
 
     Args:
-        name: of the environment.
-        robot: its embodiment file, shipped in config/embodiments.
-        package: that has the task; its version is part of the environment's.
-        instruction: what the robot is to do.
-        views: image stream to camera; all have one size.
-        people: the camera for people.
-        step_s: of the benchmark's own steps.
-        time_limit_s: of an episode.
+        task: one of `instructions`.
         images: what happens to the messages of all cameras.
         disturbance_rad: must be 0, for who disturbs a robot that somebody else drives.
+
+    Attributes:
+        suite: whose name begins those of its environments.
+        robot: its embodiment file, shipped in config/embodiments.
+        package: that has the tasks; its version is part of the environment's.
+        instructions: task to what the robot is to do.
+        views: image stream to camera; all have one size.
+        people: the stream whose camera is for people.
+        step_s: of the benchmark's own steps.
+        time_limit_s: of an episode.
+
+    Raises:
+        MissingExtraError: the package is not installed.
     """
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        robot: str,
-        package: str,
-        instruction: str,
-        views: Mapping[str, View],
-        people: View,
-        step_s: float,
-        time_limit_s: float,
-        images: Transport,
-        disturbance_rad: float,
-    ) -> None:
-        """Take what differs from one suite to the other; the model is there already."""
+    suite: ClassVar[str]
+    robot: ClassVar[str]
+    package: ClassVar[str]
+    instructions: ClassVar[Mapping[str, str]]
+    views: ClassVar[Mapping[str, View]]
+    people: ClassVar[str]
+    step_s: ClassVar[float]
+    time_limit_s: float
+
+    def __init__(self, *, task: str, images: Transport = PERFECT, disturbance_rad: float = 0.0) -> None:
+        """Make the task's scene."""
+        self.task, self.name, self.instruction = task, f"{self.suite}/{task}", self.instructions[task]
+        self._make(task, f"the environment {self.name!r}")
         if disturbance_rad:
             raise HptError(
-                Code.UNSUPPORTED, f"the environment {name!r}", disturbance_rad,
+                Code.UNSUPPORTED, f"the environment {self.name!r}", disturbance_rad,
                 problem="cannot be disturbed by {value} rad", remedy="leave the disturbance out",
             )  # fmt: skip
-        self.name, self.instruction, self.time_limit_s = name, instruction, time_limit_s
-        self.version = f"1/{version(package)}"
-        self.embodiment = Embodiment.load(config_file(f"embodiments/{robot}.yaml"))
-        self._views, self._people = dict(views), people
-        self._step_ns = round(step_s * NS_PER_S)
+        self.version = f"1/{version(self.package)}"
+        self.embodiment = Embodiment.load(config_file(f"embodiments/{self.robot}.yaml"))
+        self._step_ns = round(self.step_s * NS_PER_S)
         self._tick_ns = round(NS_PER_S / self.embodiment.tick_hz)
         self._transports = Transports({stream.topic: images for stream in self.embodiment.image_streams})
         self._cameras: Renderer | None = None
         self._video: tuple[tuple[int, int], Renderer] | None = None
         self._now_ns = START_NS
         self._selected: Collection[str] = self.embodiment.topics
-        for view in (*views.values(), people):
+        for view in self.views.values():
             if view.fovy_deg is not None:
                 self.model.camera(view.camera).fovy[0] = view.fovy_deg
+        self.reset(0)
 
     # --- what a suite has ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _make(self, task: str, what: str) -> None:
+        """Make the model of a task; `what` it is for is said if the package is not installed."""
 
     @property
     @abstractmethod
@@ -163,7 +170,7 @@ class SuiteEnvironment(ABC):
             if self._video is not None:
                 self._video[1].close()
             self._video = size, Renderer(self, height, width, VIDEO_QUALITY)
-        return self._people.of(self._video[1])
+        return self.views[self.people].of(self._video[1])
 
     def close(self) -> None:
         """Free the GL contexts."""
@@ -179,7 +186,7 @@ class SuiteEnvironment(ABC):
             assert stream.image is not None  # the views are of one size
             if self._cameras is None:
                 self._cameras = Renderer(self, stream.image.height, stream.image.width)
-            pixels = self._views[stream.name].of(self._cameras)
+            pixels = self.views[stream.name].of(self._cameras)
             height, width, _ = pixels.shape
             image = stamped(
                 self._now_ns, f"{stream.name}_camera_optical_frame", height=height, width=width, encoding="rgb8",

@@ -22,7 +22,6 @@ from hpt_ros.sim.messages import stamped
 from hpt_ros.sim.suites.aloha.expert import ARM_JOINTS, TransferPlan
 from hpt_ros.sim.suites.aloha.tasks import INSTRUCTIONS
 from hpt_ros.sim.suites.base import SuiteEnvironment, View, finite_array, mount_camera
-from hpt_ros.sim.transport import PERFECT, Transport
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,20 +47,14 @@ VIEWS: Final = {
 
 
 class AlohaEnvironment(SuiteEnvironment):
-    """See the module.
+    """See the module, and `SuiteEnvironment`."""
 
-    Args:
-        task: one of `INSTRUCTIONS`.
-        images, disturbance_rad: as `hpt_ros.sim.environment.make_environment`.
+    suite, robot, package = "aloha", "aloha", "gym-aloha"
+    instructions, views, people = INSTRUCTIONS, VIEWS, "top"
+    step_s, time_limit_s = STEP_S, TIME_LIMIT_S
 
-    Raises:
-        MissingExtraError: gym-aloha is not installed.
-    """
-
-    def __init__(self, *, task: str, images: Transport = PERFECT, disturbance_rad: float = 0.0) -> None:
-        """Load the model."""
-        name = f"aloha/{task}"
-        package = require_extra("gym_aloha", extra="suites", what=f"the environment {name!r}")
+    def _make(self, task: str, what: str) -> None:
+        package = require_extra("gym_aloha", extra="suites", what=what)
         assert package.__file__ is not None
         self._model: Any = mujoco.MjModel.from_xml_path(str(Path(package.__file__).parent / "assets" / SCENE))
         self._data: Any = mujoco.MjData(self._model)
@@ -72,19 +65,6 @@ class AlohaEnvironment(SuiteEnvironment):
         mount_camera(
             self._model, "top", "world", at=(0.0, 0.12, 0.62), towards=(0.03, 0.52, 0.1), up=(0.0, 0.0, 1.0)
         )
-        super().__init__(
-            name=name,
-            robot="aloha",
-            package="gym-aloha",
-            instruction=INSTRUCTIONS[task],
-            views=VIEWS,
-            people=VIEWS["top"],
-            step_s=STEP_S,
-            time_limit_s=TIME_LIMIT_S,
-            images=images,
-            disturbance_rad=disturbance_rad,
-        )
-        self.reset(0)
 
     @property
     def model(self) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpt_ros.mujoco_engine import mujoco
+from hpt_ros.sim.movement import minimum_jerk
 
 Floats = npt.NDArray[np.float64]
 
@@ -135,14 +136,13 @@ class TransferPlan:
 def _path(arm: Arm, start: Floats, points: Sequence[WayPoint], axes: Floats, count: int) -> Floats:
     """Return joints and opening (count, 7): in joint space to each way point in turn, along minimum-jerk profiles."""
     found, place, since_s = np.empty((count, 7)), start.copy(), 0.0
-    times_s = np.arange(count) * SAMPLE_S
+    times_s: Floats = SAMPLE_S * np.arange(count, dtype=np.float64)
     found[:] = start
     guess = start[:6]
     for point in points:
         guess = arm.inverse(point.tip_m, axes, guess)
         goal = np.append(guess, point.opening)
-        u = np.clip((times_s - since_s) / (point.time_s - since_s), 0.0, 1.0)[:, None]
-        profile = u**3 * (10.0 - 15.0 * u + 6.0 * u**2)
+        profile = minimum_jerk((times_s[:, None] - since_s) / (point.time_s - since_s))
         found = np.where(times_s[:, None] >= since_s, place + profile * (goal - place), found)
         place, since_s = goal, point.time_s
     return found

@@ -20,7 +20,6 @@ from hpt_ros.sim.suites.base import View, mount_camera
 from hpt_ros.sim.suites.fetch.expert import FetchExpert
 from hpt_ros.sim.suites.fetch.tasks import INSTRUCTIONS
 from hpt_ros.sim.suites.hand import HandEnvironment
-from hpt_ros.sim.transport import PERFECT, Transport
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,6 +27,11 @@ STEP_S: Final = 0.04  # 20 steps of 2 ms
 REACH_M: Final = 0.05  # from where the gripper is to where it is pulled, for an action of 1
 TIME_LIMIT_S: Final = 4.0  # twice the package's 50 steps: a policy's controller starts gently
 SETTLED: Final = 13  # steps in a row at the goal, half a second, that are a success; passing by is none
+MODELS: Final = {  # task to the package's module and class of it
+    "reach": ("reach", "MujocoFetchReachEnv"),
+    "push": ("push", "MujocoFetchPushEnv"),
+    "pick-place": ("pick_and_place", "MujocoFetchPickAndPlaceEnv"),
+}
 GRIP: Final = "robot0:grip"
 FINGERS: Final = ("robot0:l_gripper_finger_joint", "robot0:r_gripper_finger_joint")
 WRIST: Final = "gripper_camera_rgb"  # the package's looks into the table's top
@@ -35,38 +39,19 @@ VIEWS: Final = {"front": View("external_camera_0", fovy_deg=32.0), "wrist": View
 
 
 class FetchEnvironment(HandEnvironment):
-    """See the module.
+    """See the module, and `SuiteEnvironment`."""
 
-    Args:
-        task: one of `INSTRUCTIONS`.
-        images, disturbance_rad: as `hpt_ros.sim.environment.make_environment`.
+    suite, robot, package = "fetch", "fetch", "gymnasium-robotics"
+    instructions, views, people = INSTRUCTIONS, VIEWS, "front"
+    step_s, time_limit_s = STEP_S, TIME_LIMIT_S
 
-    Raises:
-        MissingExtraError: gymnasium-robotics is not installed.
-    """
-
-    def __init__(self, *, task: str, images: Transport = PERFECT, disturbance_rad: float = 0.0) -> None:
-        """Make the task's scene."""
-        name = f"fetch/{task}"
-        self.task, self._fetch = task, _fetch(task, f"the environment {name!r}")
+    def _make(self, task: str, what: str) -> None:
+        self._fetch = _fetch(task, what)
         # Behind the fingers, looking at their tips; x of the gripper goes down, z ahead.
         mount_camera(
             self.model, WRIST, "robot0:gripper_link",
             at=(-0.08, 0.0, -0.12), towards=(0.06, 0.0, 0.03), up=(0.0, 0.0, 1.0),
         )  # fmt: skip
-        super().__init__(
-            name=name,
-            robot="fetch",
-            package="gymnasium-robotics",
-            instruction=INSTRUCTIONS[task],
-            views=VIEWS,
-            people=VIEWS["front"],
-            step_s=STEP_S,
-            time_limit_s=TIME_LIMIT_S,
-            images=images,
-            disturbance_rad=disturbance_rad,
-        )
-        self.reset(0)
 
     @property
     def model(self) -> Any:
@@ -131,14 +116,10 @@ def _fetch(task: str, what: str) -> Any:
     utilities: Any = require_extra("gymnasium_robotics.utils.mujoco_utils", extra="suites", what=what)
     for name, function in _BY_NAME.items():
         setattr(utilities, name, function)
-    if task == "reach":
-        module: Any = require_extra("gymnasium_robotics.envs.fetch.reach", extra="suites", what=what)
-        return module.MujocoFetchReachEnv()
-    if task == "push":
-        module = require_extra("gymnasium_robotics.envs.fetch.push", extra="suites", what=what)
-        return module.MujocoFetchPushEnv()
-    module = require_extra("gymnasium_robotics.envs.fetch.pick_and_place", extra="suites", what=what)
-    return module.MujocoFetchPickAndPlaceEnv()
+    module, class_ = MODELS[task]
+    return getattr(
+        require_extra(f"gymnasium_robotics.envs.fetch.{module}", extra="suites", what=what), class_
+    )()
 
 
 def _set_position(model: Any, data: Any, name: str, value: Any) -> None:

@@ -21,7 +21,6 @@ from hpt_ros.sim.environment import Outcome
 from hpt_ros.sim.suites.base import View
 from hpt_ros.sim.suites.hand import FACING_DOWN, HandEnvironment
 from hpt_ros.sim.suites.metaworld.tasks import INSTRUCTIONS
-from hpt_ros.sim.transport import PERFECT, Transport
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,33 +33,14 @@ VIEWS: Final = {"corner": View("corner4", upside_down=True, fovy_deg=40.0), "wri
 
 
 class MetaWorldEnvironment(HandEnvironment):
-    """See the module.
+    """See the module, and `SuiteEnvironment`."""
 
-    Args:
-        task: one of `INSTRUCTIONS`.
-        images, disturbance_rad: as `hpt_ros.sim.environment.make_environment`.
+    suite, robot, package = "metaworld", "metaworld_sawyer", "metaworld"
+    instructions, views, people = INSTRUCTIONS, VIEWS, "corner"
+    step_s, time_limit_s = STEP_S, STEPS * STEP_S
 
-    Raises:
-        MissingExtraError: Meta-World is not installed.
-    """
-
-    def __init__(self, *, task: str, images: Transport = PERFECT, disturbance_rad: float = 0.0) -> None:
-        """Make the task's scene."""
-        name = f"metaworld/{task}"
-        self.task, self._sawyer = task, make_sawyer(task, f"the environment {name!r}")
-        super().__init__(
-            name=name,
-            robot="metaworld_sawyer",
-            package="metaworld",
-            instruction=INSTRUCTIONS[task],
-            views=VIEWS,
-            people=VIEWS["corner"],
-            step_s=STEP_S,
-            time_limit_s=STEPS * STEP_S,
-            images=images,
-            disturbance_rad=disturbance_rad,
-        )
-        self.reset(0)
+    def _make(self, task: str, what: str) -> None:
+        self._sawyer = make_sawyer(task, what)
 
     @property
     def model(self) -> Any:

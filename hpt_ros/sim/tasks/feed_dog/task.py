@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from hpt_ros.sim import ur5e
 from hpt_ros.sim.arm import ToolKinematics
 from hpt_ros.sim.dog import pieces_in_bowl, wag
 from hpt_ros.sim.environment import Outcome
@@ -22,7 +20,6 @@ from hpt_ros.sim.tasks.feed_dog.teleoperator import (
     BIN_HEADING_RAD,
     BIN_XY_M,
     LIP_IN_FLANGE,
-    POSTURE_RAD,
     SCOOP,
     ScriptedTeleoperator,
 )
@@ -55,7 +52,6 @@ class FeedDogTask(TableTask):
     instruction = "scoop kibble from the bin and pour it into the dog's bowl"
     time_limit_s = 13.0  # half as long again as the slowest scripted demonstration takes
     tool_part, tool_site, tool_in_flange = "scoop.xml", "scoop_lip", LIP_IN_FLANGE
-    postures = MappingProxyType({"panda": POSTURE_RAD, "ur5e": ur5e.POSTURE_RAD})
     coloured = ("bowl", "bin")
     count = 64
     needed = 4

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hpt_ros.sim.arm import ToolKinematics
-from hpt_ros.sim.movement import HEADING, PITCH, STANDARD_SPREAD, Demonstration, Move, Spread, X, Y, Z
-from hpt_ros.sim.panda import PANDA
+from hpt_ros.sim.movement import HEADING, PITCH, STANDARD_SPREAD, Demonstration, Move, Spread, X, Y, Z, around
+from hpt_ros.sim.panda import PANDA, POSTURE_RAD
 
 Array = npt.NDArray[np.float64]
 
@@ -50,30 +50,24 @@ SCOOP: Final = ToolKinematics(PANDA, LIP_IN_FLANGE)
 BIN_XY_M: Final = (0.445, -0.335)
 BIN_HEADING_RAD: Final = np.deg2rad(-19.0)
 
-# The elbow branch that the redundant degree of freedom stays on.
-POSTURE_RAD: Final[Array] = np.array([-0.1, 0.1, 0.0, -2.2, 0.0, 2.3, 0.0])
-
 
 def _moves(bowl_xy_m: Array, bin_heading_rad: float, v: Spread, rng: np.random.Generator) -> list[Move]:
     """The submovements of one demonstration; all numbers are m, rad and s, settled by trying them in the scene."""
 
-    def around(value: float, half_width: float) -> float:
-        return value + half_width * float(rng.uniform(-1.0, 1.0))
-
-    dig_heading = around(bin_heading_rad, v.angle_rad)
+    dig_heading = around(rng, bin_heading_rad, v.angle_rad)
     forward = np.array([np.cos(bin_heading_rad), np.sin(bin_heading_rad)])
     left = np.array([-forward[1], forward[0]])
     centre = np.array(BIN_XY_M)
-    enter = centre + forward * around(-0.030, v.place_m) + left * around(0.0, v.place_m)
-    leave = centre + forward * around(0.058, 0.4 * v.place_m) + left * around(0.0, v.place_m)
-    dig_pitch = around(np.deg2rad(30.0), v.angle_rad)
-    dig_height = around(0.0125, v.contact_m)
-    carry_height = around(0.26, v.height_m)
-    pour_heading = around(0.5 * float(np.arctan2(bowl_xy_m[1], bowl_xy_m[0])), v.angle_rad)
+    enter = centre + forward * around(rng, -0.030, v.place_m) + left * around(rng, 0.0, v.place_m)
+    leave = centre + forward * around(rng, 0.058, 0.4 * v.place_m) + left * around(rng, 0.0, v.place_m)
+    dig_pitch = around(rng, np.deg2rad(30.0), v.angle_rad)
+    dig_height = around(rng, 0.0125, v.contact_m)
+    carry_height = around(rng, 0.26, v.height_m)
+    pour_heading = around(rng, 0.5 * float(np.arctan2(bowl_xy_m[1], bowl_xy_m[0])), v.angle_rad)
     pour_forward = np.array([np.cos(pour_heading), np.sin(pour_heading)])
     # Kibble leaves the lip with some speed: the lip stays short of the bowl's middle.
     pour = bowl_xy_m + rng.uniform(-v.place_m, v.place_m, 2) - 0.035 * pour_forward
-    level = around(np.deg2rad(-5.0), v.angle_rad)
+    level = around(rng, np.deg2rad(-5.0), v.angle_rad)
     return [
         Move(0.0, 1.6, (X, Y, HEADING, PITCH), (*enter, dig_heading, dig_pitch)),
         Move(0.0, 1.2, (Z,), (0.12,)),
@@ -82,8 +76,8 @@ def _moves(bowl_xy_m: Array, bin_heading_rad: float, v: Spread, rng: np.random.G
         Move(2.4, 1.5, (PITCH,), (level,)),
         Move(2.55, 1.7, (Z,), (carry_height,)),
         Move(3.8, 2.3, (X, Y, HEADING), (*pour, pour_heading)),
-        Move(5.2, 1.8, (Z,), (around(0.115, 0.5 * v.height_m),)),
-        Move(5.0, 2.4, (PITCH,), (around(np.deg2rad(46.0), v.angle_rad),)),
+        Move(5.2, 1.8, (Z,), (around(rng, 0.115, 0.5 * v.height_m),)),
+        Move(5.0, 2.4, (PITCH,), (around(rng, np.deg2rad(46.0), v.angle_rad),)),
     ]
 
 
@@ -118,7 +112,7 @@ class ScriptedTeleoperator(Demonstration):
     ) -> None:
         rng = np.random.default_rng(seed)
         moves = _moves(np.asarray(bowl_xy_m, np.float64), bin_heading_rad, spread, rng)
-        tempo = 1.0 + spread.tempo * float(rng.uniform(-1.0, 1.0))
+        tempo = around(rng, 1.0, spread.tempo)
         super().__init__(
             moves, kinematics, posture_rad, np.asarray(start_rad, np.float64), tempo=tempo, hold_s=hold_s,
             subject=f"the scripted demonstration for a bowl at {np.round(bowl_xy_m, 3).tolist()} m",

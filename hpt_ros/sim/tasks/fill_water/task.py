@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -13,10 +12,21 @@ import numpy.typing as npt
 from hpt_ros.sim.arm import ToolKinematics
 from hpt_ros.sim.dog import pieces_in_bowl, wag
 from hpt_ros.sim.environment import Outcome
-from hpt_ros.sim.movement import HEADING, MISTAKES, PITCH, Demonstration, Move, Spread, X, Y, Z, tool_pose
+from hpt_ros.sim.movement import (
+    HEADING,
+    MISTAKES,
+    PITCH,
+    Demonstration,
+    Move,
+    Spread,
+    X,
+    Y,
+    Z,
+    around,
+    tool_pose,
+)
 from hpt_ros.sim.physics import Physics
 from hpt_ros.sim.table_task import TableTask
-from hpt_ros.sim.ur5e import POSTURE_RAD
 from hpt_ros.sim.variation import STANDARD, Variation
 
 Array = npt.NDArray[np.float64]
@@ -42,9 +52,6 @@ class FillWaterTask(TableTask):
     time_limit_s = 13.0
     tool_part, tool_site = "jug.xml", "jug_lip"
     tool_in_flange = np.array([[1.0, 0, 0, 0.123], [0, -1, 0, 0], [0, 0, -1, 0.105], [0, 0, 0, 1]])
-    postures = MappingProxyType(
-        {"panda": np.array([-0.1, 0.1, 0.0, -2.2, 0.0, 2.3, 0.0]), "ur5e": POSTURE_RAD}
-    )
     coloured = ("bowl",)
     count = 28
     piece = "water"
@@ -120,22 +127,19 @@ class FillWaterTask(TableTask):
         """Plan to carry the jug upright to the bowl and to tilt it there."""
         rng = np.random.default_rng([seed, 0x3A7E])
 
-        def around(value: float, half_width: float) -> float:
-            return value + half_width * float(rng.uniform(-1.0, 1.0))
-
         bowl = self.physics.body_position("bowl")[:2]
         if spread.place_m > 0.0 and rng.random() < MISTAKES:  # beside the bowl, as somebody who misjudges it
             bowl = bowl + 0.12 * np.array([np.cos(turn := rng.uniform(-0.5, -0.3) * np.pi), np.sin(turn)])
-        heading = around(0.5 * float(np.arctan2(bowl[1], bowl[0])), spread.angle_rad)
+        heading = around(rng, 0.5 * float(np.arctan2(bowl[1], bowl[0])), spread.angle_rad)
         forward = np.array([np.cos(heading), np.sin(heading)])
         over = bowl + rng.uniform(-spread.place_m, spread.place_m, 2) - 0.07 * forward
-        high, low = around(0.22, spread.height_m), around(0.105, 0.5 * spread.height_m)
+        high, low = around(rng, 0.22, spread.height_m), around(rng, 0.105, 0.5 * spread.height_m)
         moves = [
             Move(0.0, 2.8, (X, Y, HEADING), (*over, heading)),
             Move(0.3, 1.2, (Z,), (high,)),
             Move(1.6, 1.6, (Z,), (low,)),
-            Move(2.2, 1.8, (PITCH,), (around(np.deg2rad(38.0), spread.angle_rad),)),
-            Move(3.8, 3.0, (PITCH,), (around(np.deg2rad(64.0), spread.angle_rad),)),
+            Move(2.2, 1.8, (PITCH,), (around(rng, np.deg2rad(38.0), spread.angle_rad),)),
+            Move(3.8, 3.0, (PITCH,), (around(rng, np.deg2rad(64.0), spread.angle_rad),)),
         ]
-        tempo = 1.0 + spread.tempo * float(rng.uniform(-1.0, 1.0))
+        tempo = around(rng, 1.0, spread.tempo)
         return Demonstration(moves, self.kinematics, self.posture_rad, start_rad, tempo=tempo, hold_s=1.0)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -13,10 +12,9 @@ import numpy.typing as npt
 from hpt_ros.sim.arm import ToolKinematics
 from hpt_ros.sim.dog import REST_M_S, wag
 from hpt_ros.sim.environment import Outcome
-from hpt_ros.sim.movement import HEADING, MISTAKES, Demonstration, Move, Spread, X, Y, Z
+from hpt_ros.sim.movement import HEADING, MISTAKES, Demonstration, Move, Spread, X, Y, Z, around
 from hpt_ros.sim.physics import Physics
 from hpt_ros.sim.table_task import TableTask
-from hpt_ros.sim.ur5e import POSTURE_RAD
 from hpt_ros.sim.variation import STANDARD, Variation
 
 Array = npt.NDArray[np.float64]
@@ -49,9 +47,6 @@ class SweepLeftoversTask(TableTask):
     time_limit_s = 16.0
     tool_part, tool_site = "brush.xml", "brush_edge"
     tool_in_flange = np.array([[1.0, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 0.17], [0, 0, 0, 1]])
-    postures = MappingProxyType(
-        {"panda": np.array([-0.1, 0.1, 0.0, -2.2, 0.0, 2.3, 0.0]), "ur5e": POSTURE_RAD}
-    )
     coloured = ("mat", "brush")
     count = 16
     piece = "leftover"
@@ -125,9 +120,6 @@ class SweepLeftoversTask(TableTask):
         """Plan strokes from behind the kibble to the mat, those further from the arm first."""
         rng = np.random.default_rng([seed, 0x5EE9])
 
-        def around(value: float, half_width: float) -> float:
-            return value + half_width * float(rng.uniform(-1.0, 1.0))
-
         pieces = self.physics.piece_poses[:, :2]
         mat = self.physics.body_position("mat")[:2]
         low, high = pieces[:, 0].min(), pieces[:, 0].max()
@@ -138,20 +130,20 @@ class SweepLeftoversTask(TableTask):
         at_s = 0.0
         for number in range(strokes):
             lane = (low + high) / 2 + (0.0 if strokes == 1 else (0.055, -0.055)[number])
-            begin = np.array([around(lane, spread.place_m), around(behind, spread.place_m)])
+            begin = np.array([around(rng, lane, spread.place_m), around(rng, behind, spread.place_m)])
             end = mat + (0.35 * (lane - mat[0]), -_BEFORE_M) + rng.uniform(-1.0, 1.0, 2) * spread.place_m
             if mistaken:  # stops short, as somebody who thinks that it is done
                 end -= (0.0, 0.17)
             along = end - begin
-            heading = around(float(np.arctan2(along[1], along[0]) - np.pi / 2), 0.5 * spread.angle_rad)
-            height = around(0.005, 0.5 * spread.contact_m)
+            heading = around(rng, float(np.arctan2(along[1], along[0]) - np.pi / 2), 0.5 * spread.angle_rad)
+            height = around(rng, 0.005, 0.5 * spread.contact_m)
             reach_s = 1.8 if number == 0 else 2.0
             moves += [
                 Move(at_s, reach_s, (X, Y, HEADING), (*begin, heading)),
                 Move(at_s + reach_s - 0.7, 0.9, (Z,), (height,)),
                 Move(at_s + reach_s + 0.1, 2.6, (X, Y), (float(end[0]), float(end[1]))),
-                Move(at_s + reach_s + 2.5, 0.8, (Z,), (around(0.10, spread.height_m),)),
+                Move(at_s + reach_s + 2.5, 0.8, (Z,), (around(rng, 0.10, spread.height_m),)),
             ]
             at_s += reach_s + 2.9
-        tempo = 1.0 + spread.tempo * float(rng.uniform(-1.0, 1.0))
+        tempo = around(rng, 1.0, spread.tempo)
         return Demonstration(moves, self.kinematics, self.posture_rad, start_rad, tempo=tempo)

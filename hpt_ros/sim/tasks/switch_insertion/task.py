@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -13,10 +12,9 @@ import numpy.typing as npt
 from hpt_ros.sim.arm import ToolKinematics
 from hpt_ros.sim.dog import wag
 from hpt_ros.sim.environment import Outcome
-from hpt_ros.sim.movement import HEADING, MISTAKES, Demonstration, Move, Spread, X, Y, Z
+from hpt_ros.sim.movement import HEADING, MISTAKES, Demonstration, Move, Spread, X, Y, Z, around
 from hpt_ros.sim.physics import Physics
 from hpt_ros.sim.table_task import TableTask
-from hpt_ros.sim.ur5e import POSTURE_RAD
 from hpt_ros.sim.variation import STANDARD, Variation
 
 Array = npt.NDArray[np.float64]
@@ -44,9 +42,6 @@ class SwitchInsertionTask(TableTask):
     time_limit_s = 13.0
     tool_part, tool_site = "switch.xml", "switch_end"
     tool_in_flange = np.array([[1.0, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 0.155], [0, 0, 0, 1]])
-    postures = MappingProxyType(
-        {"panda": np.array([-0.1, 0.1, 0.0, -2.2, 0.0, 2.3, 0.0]), "ur5e": POSTURE_RAD}
-    )
     coloured = ("panel",)
 
     def __init__(self, physics: Physics, kinematics: ToolKinematics, variation: Variation = STANDARD) -> None:
@@ -98,9 +93,6 @@ class SwitchInsertionTask(TableTask):
         """Plan to hover over the cut-out, to align, and to push."""
         rng = np.random.default_rng([seed, 0x1415])
 
-        def around(value: float, half_width: float) -> float:
-            return value + half_width * float(rng.uniform(-1.0, 1.0))
-
         panel, yaw = self.physics.body_position("panel")[:2], self._yaw_rad
         if spread.place_m > 0.0 and rng.random() < MISTAKES:  # on the rim, as somebody who misjudges it
             panel = panel + 0.035 * np.array([np.cos(turn := rng.uniform(-np.pi, np.pi)), np.sin(turn)])
@@ -108,11 +100,11 @@ class SwitchInsertionTask(TableTask):
         aim = panel + rng.uniform(-1.0, 1.0, 2) * 0.15 * spread.place_m
         moves = [
             Move(0.0, 2.6, (X, Y), tuple(hover)),
-            Move(0.3, 2.3, (HEADING,), (around(yaw, spread.angle_rad),)),
-            Move(0.6, 2.2, (Z,), (around(0.12, spread.height_m),)),
-            Move(2.3, 1.3, (X, Y, HEADING), (*aim, around(yaw, 0.4 * spread.angle_rad))),
-            Move(2.8, 1.6, (Z,), (around(0.062, 0.5 * spread.contact_m),)),
+            Move(0.3, 2.3, (HEADING,), (around(rng, yaw, spread.angle_rad),)),
+            Move(0.6, 2.2, (Z,), (around(rng, 0.12, spread.height_m),)),
+            Move(2.3, 1.3, (X, Y, HEADING), (*aim, around(rng, yaw, 0.4 * spread.angle_rad))),
+            Move(2.8, 1.6, (Z,), (around(rng, 0.062, 0.5 * spread.contact_m),)),
             Move(3.9, 1.9, (Z,), (TOP_M - DEEP_M - 0.006,)),
         ]
-        tempo = 1.0 + spread.tempo * float(rng.uniform(-1.0, 1.0))
+        tempo = around(rng, 1.0, spread.tempo)
         return Demonstration(moves, self.kinematics, self.posture_rad, start_rad, tempo=tempo)
