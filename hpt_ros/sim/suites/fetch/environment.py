@@ -9,6 +9,7 @@ position between its fingertips is commanded, and each step goes as far towards 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, Final
 
 import numpy as np
@@ -117,9 +118,7 @@ def _fetch(task: str, what: str) -> Any:
     for name, function in _BY_NAME.items():
         setattr(utilities, name, function)
     module, class_ = MODELS[task]
-    return getattr(
-        require_extra(f"gymnasium_robotics.envs.fetch.{module}", extra="suites", what=what), class_
-    )()
+    return getattr(import_module(f"gymnasium_robotics.envs.fetch.{module}"), class_)()
 
 
 def _set_position(model: Any, data: Any, name: str, value: Any) -> None:
