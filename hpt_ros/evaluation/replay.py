@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from hpt_ros.control import Command, ControlConfig, State, TrackingConfig
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.errors import Code, HptError
-from hpt_ros.evaluation.rollout import MOVED, NS_PER_S
-from hpt_ros.evaluation.smoothness import peak_jerk, spectral_arc_length
+from hpt_ros.evaluation.rollout import NS_PER_S, motion_figures
 from hpt_ros.evaluation.worker import LockStepWorker
 from hpt_ros.observation import SETTLE_S, TickGrid
 from hpt_ros.policies.loading import LoadedPolicy
@@ -271,8 +270,6 @@ def _measured(
                 break
             recorded[row, step] = action
     size = len(robot.space.names)
-    velocities = np.array([command.velocity for command in sent]).reshape(len(sent), size)
-    used = float(np.max(np.abs(velocities) / robot.space.limits.velocity)) if sent else 0.0
     positions = np.array([command.position for command in sent]).reshape(len(sent), size)
     start_ns = ticks[indices[0]]
     return Replay(
@@ -283,10 +280,7 @@ def _measured(
         jumps=seam_jumps(taken, robot),
         times_s=np.array([(command.time_ns - start_ns) / NS_PER_S for command in sent]),
         commands=positions,
-        arc_length=spectral_arc_length(velocities, period_s) if used >= MOVED else float("nan"),
-        peak_jerk=peak_jerk(positions, period_s),
-        limits_used=used,
-        **rest,
+        **(rest | motion_figures(sent, robot, period_s)),
     )
 
 

@@ -115,6 +115,25 @@ class Episode:
         return self.counters.get("commands_sent", 1) == 0
 
 
+class TakesTask(Protocol):
+    """What is told the task: a policy's runtime, or its node."""
+
+    def set_task(self, task: str) -> Refusal | None:
+        """Set it, or return why not."""
+
+
+def set_task(of: TakesTask, loaded: LoadedPolicy, environment: Environment) -> None:
+    """Say what is to be done: in the words of the only task that the policy knows, or the environment's.
+
+    Raises:
+        HptError: the policy knows several tasks, and this is none of them.
+    """
+    known = loaded.tasks
+    task = known[0] if len(known) == 1 else environment.instruction
+    if (refused := of.set_task(task)) is not None:
+        raise HptError.of(refused)
+
+
 def require_fit(loaded: LoadedPolicy, environment: Environment) -> None:
     """Check that the environment has what a policy reads and takes what it sends.
 
@@ -240,20 +259,9 @@ class Rollout:
         """Free the policy."""
         self.loaded.close()
 
-    def _set_task(self, runtime: PolicyRuntime) -> None:
-        """Say what is to be done: in the words of the only task that the policy knows, or the environment's.
-
-        Raises:
-            HptError: the policy knows several tasks, and this is none of them.
-        """
-        known = self.loaded.tasks
-        task = known[0] if len(known) == 1 else self.environment.instruction
-        if (refused := runtime.set_task(task)) is not None:
-            raise HptError.of(refused)
-
     def _run(self, runtime: PolicyRuntime, seed: int, tap: Tap | None) -> Episode:
         environment, period_ns = self.environment, runtime.controller.period_ns
-        self._set_task(runtime)
+        set_task(runtime, self.loaded, environment)
         runtime.activate(enabled=True)
         start_ns = now_ns = judged_ns = environment.now_ns
         end_ns = start_ns + self.config.limit_ns(environment)

@@ -25,7 +25,15 @@ from hpt_msgs.srv import ClearFault
 from hpt_ros.control import State
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.evaluate import Job
-from hpt_ros.evaluation.rollout import JUDGED_NS, NS_PER_S, Episode, Moving, motion_figures, require_fit
+from hpt_ros.evaluation.rollout import (
+    JUDGED_NS,
+    NS_PER_S,
+    Episode,
+    Moving,
+    motion_figures,
+    require_fit,
+    set_task,
+)
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.nodes.sim.episode_runner import EpisodeRunner
@@ -152,7 +160,9 @@ class PolicyArm:
     def begin(self) -> None:
         """Load the policy."""
         self._graph.runner.configure_policy(self.node)
-        self._set_task()
+        runtime = self.node.runtime
+        assert runtime is not None
+        set_task(self.node, runtime.loaded, self._graph.environment)
 
     @property
     def fault(self) -> str:
@@ -231,15 +241,6 @@ class PolicyArm:
             loaded.close()
             raise
         return loaded
-
-    def _set_task(self) -> None:
-        """Say what is to be done: in the words of the only task that the policy knows, or the environment's."""
-        runtime = self.node.runtime
-        assert runtime is not None
-        known = runtime.loaded.tasks
-        refused = self.node.set_task(known[0] if len(known) == 1 else self._graph.environment.instruction)
-        if refused is not None:
-            raise HptError.of(refused)
 
     def _watch(self, command: Moving | None, state: State) -> None:
         """See each control period, on the node's thread."""
