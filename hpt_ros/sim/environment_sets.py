@@ -11,6 +11,7 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.environment import ENVIRONMENTS
 from hpt_ros.sim.suites.aloha import tasks as aloha
 from hpt_ros.sim.suites.fetch import tasks as fetch
+from hpt_ros.sim.suites.libero import tasks as libero
 from hpt_ros.sim.suites.metaworld import tasks as metaworld
 from hpt_ros.sim.suites.so101 import tasks as so101
 
@@ -21,6 +22,7 @@ SETS: Final[Mapping[str, tuple[str, ...]]] = {
     "so101": tuple(f"so101/{task}" for task in so101.INSTRUCTIONS),
     "aloha": tuple(f"aloha/{task}" for task in aloha.INSTRUCTIONS),
     "fetch": tuple(f"fetch/{task}" for task in fetch.INSTRUCTIONS),
+    "libero": tuple(f"libero/{task}" for task in libero.INSTRUCTIONS),
 }
 
 
