@@ -19,10 +19,10 @@ from hpt_ros.cli.main import main
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.model import (
-    ImageEncoderConfig,
     MultiPolicy,
     MultiPolicyConfig,
     Policy,
+    ResNet18Config,
     RobotFiles,
     Statistics,
     TrunkConfig,
@@ -244,7 +244,7 @@ def test_when_the_policies_do_not_fit_each_other_expect_a_sentence(make_multi, t
 
 
 def test_when_batch_norm_is_shared_expect_one_set_of_running_statistics(make_config):
-    encoder = ImageEncoderConfig(kind="resnet18", trainable=True)
+    encoder = ResNet18Config(trainable=True)
     configs = {name: make_config(embodiment=name, image_encoder=encoder) for name in ("arm", "leg")}
     policy = MultiPolicy(MultiPolicyConfig(configs, ("encoder image",)))
     nets = [policy.single(name).encoders["image"].nets[0] for name in configs]
