@@ -129,6 +129,13 @@ def build_policy(
         policy.single(name).set_statistics(statistics[name])
     if resume:
         return policy
+    encoders = any("image" in policy.single(name).encoders for name in policy.names)
+    if start.image_encoder not in (None, efficientnet.PACKAGE) and not encoders:
+        raise StartError(
+            Code.CONFLICT, "--image-encoder", start.image_encoder,
+            problem="names {value}, but the policy has no image encoder",
+            remedy="leave it out, or give the recipe an image stem and an encoder",
+        )  # fmt: skip
     if start.trunk is not None:
         trunk = str(load_trunk(policy.single(policy.names[0]), start.trunk))
     for name in policy.names:
