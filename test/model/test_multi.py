@@ -25,6 +25,7 @@ from hpt_ros.model import (
     Policy,
     ResNet18Config,
     RobotFiles,
+    SmallCnnConfig,
     Statistics,
     StemConfig,
     TrunkConfig,
@@ -97,7 +98,7 @@ def test_the_image_encoder_of_a_checkpoint_goes_to_a_robot_with_other_cameras(
     assert own.keys() == theirs.keys()
     assert all(torch.equal(own[name], theirs[name]) for name in own)
     assert str(report).startswith(f"loaded image encoder (x1): {len(own)} tensors")
-    other = make_policy(image_encoder=ImageEncoderConfig(kind="small_cnn", trainable=True, channels=(8, 8)))
+    other = make_policy(image_encoder=SmallCnnConfig(trainable=True, channels=(8, 8)))
     with refused(
         HptError, Code.MISMATCH, subject="the image encoder of checkpoint", problem="the policy's has [8, 8]"
     ):
