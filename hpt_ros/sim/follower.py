@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -117,8 +118,8 @@ class TrajectoryFollower:
         self.counters.velocity_limit += int((speed > _VELOCITY_SLACK * VELOCITY_RAD_S).any())
 
 
-def _taken(values: Array | None, columns: Sequence[int]) -> Array | None:
-    return None if values is None else values[list(columns)]
+def _taken(values: Array | None, columns: list[int]) -> Array | None:
+    return None if values is None else values[columns]
 
 
 def _checked(message: JointTrajectory) -> list[int]:
@@ -158,14 +159,15 @@ def _checked(message: JointTrajectory) -> list[int]:
                     problem=f"has {{value}} {what} for {len(names)} joints",
                     remedy=f"send one of the {what} for each joint",
                 )  # fmt: skip
-            if not np.isfinite(values).all():
+            if not all(map(math.isfinite, values.tolist())):  # of seven numbers quicker than NumPy
                 (column, *_) = np.flatnonzero(~np.isfinite(values))
                 raise HptError(
                     Code.NOT_FINITE, f"point {index} of the joint trajectory",
                     problem=f"wants {names[column]} at {values[column]} ({what})", expected="a finite number",
                     remedy="the command is refused",
                 )  # fmt: skip
-    if (np.diff([point.time_from_start_ns for point in points]) <= 0).any():
+    times_ns = [point.time_from_start_ns for point in points]
+    if any(later <= earlier for earlier, later in itertools.pairwise(times_ns)):
         raise HptError(
             Code.INVALID, "the times of the joint trajectory's points", problem="do not increase",
             remedy="give each point a later time_from_start",
