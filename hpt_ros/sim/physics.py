@@ -64,9 +64,9 @@ class Physics:
         self.data: Any = mujoco.MjData(self.model)
         model = self.model
         joints = [model.joint(name) for name in self.joint_names]
-        self._qpos = np.array([joint.qposadr[0] for joint in joints])
-        self._qvel = np.array([joint.dofadr[0] for joint in joints])
-        self._ctrl = np.array([model.actuator(name).id for name in self.joint_names])
+        self._qpos = np.array([joint.qposadr[0] for joint in joints], np.intp)
+        self._qvel = np.array([joint.dofadr[0] for joint in joints], np.intp)
+        self._ctrl = np.array([model.actuator(name).id for name in self.joint_names], np.intp)
         pieces = self.bodies(PIECE)
         first = [model.jnt_qposadr[model.body_jntadr[index]] for index in pieces]
         speed = [model.jnt_dofadr[model.body_jntadr[index]] for index in pieces]
