@@ -117,12 +117,12 @@ def agree(store, name, random, messages=12):
     layouts = LearnedLayouts(store, name)
     message = made(store, name, random)
     for number in range(messages):
-        data = bytearray(store.serialize_cdr(renumbered(store, name, message, random), name))
+        sent = bytearray(store.serialize_cdr(renumbered(store, name, message, random), name))
         if number % 3 == 2 and number > REPEATED:  # one byte is another, anywhere
-            data[int(random.integers(0, len(data)))] ^= 1 << int(random.integers(0, 8))
+            sent[int(random.integers(0, len(sent)))] ^= 1 << int(random.integers(0, 8))
         if number % 4 == 3:
-            data += bytes(int(random.integers(0, 5)))  # up to three are padding
-        data = bytes(data)
+            sent += bytes(int(random.integers(0, 5)))  # up to three are padding
+        data = bytes(sent)
         assert outcome(layouts.deserialize, data) == outcome(store.deserialize_cdr, data, name)
     assert layouts._found
 
@@ -186,9 +186,12 @@ def test_when_a_topic_repeats_its_names_expect_the_library_to_be_asked_no_more(m
     expected = [plain(STORE.deserialize_cdr(item, layouts.name)) for item in data]
     asked = []
     library = type(STORE).deserialize_cdr
-    monkeypatch.setattr(
-        STORE, "deserialize_cdr", lambda item, name: asked.append(item) or library(STORE, item, name)
-    )
+
+    def deserialize(item, name):
+        asked.append(item)
+        return library(STORE, item, name)
+
+    monkeypatch.setattr(STORE, "deserialize_cdr", deserialize)
     assert [plain(layouts.deserialize(item)) for item in data] == expected
     assert data[0] not in asked
     assert {data[1], data[2]} <= set(asked)
