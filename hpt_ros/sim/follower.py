@@ -21,6 +21,8 @@ from hpt_ros.sim.trajectory import NS_PER_S, JointState, JointTrajectory, Trajec
 
 Array = npt.NDArray[np.float64]
 
+Columns = slice | list[int]  # of a message's joints in the arm's order
+
 _VELOCITY_SLACK: Final = 1.01  # rounding of message times is no violation
 
 
@@ -118,12 +120,12 @@ class TrajectoryFollower:
         self.counters.velocity_limit += int((speed > _VELOCITY_SLACK * VELOCITY_RAD_S).any())
 
 
-def _taken(values: Array | None, columns: list[int]) -> Array | None:
+def _taken(values: Array | None, columns: Columns) -> Array | None:
     return None if values is None else values[columns]
 
 
-def _checked(message: JointTrajectory) -> list[int]:
-    """The column of each joint in a message, or an HptError."""
+def _checked(message: JointTrajectory) -> Columns:
+    """The columns of the joints in a message, or an HptError."""
     names, points = message.names, message.points
     for name in names:
         if name not in JOINT_NAMES:
@@ -172,4 +174,4 @@ def _checked(message: JointTrajectory) -> list[int]:
             Code.INVALID, "the times of the joint trajectory's points", problem="do not increase",
             remedy="give each point a later time_from_start",
         )  # fmt: skip
-    return [names.index(name) for name in JOINT_NAMES]
+    return slice(None) if names == JOINT_NAMES else [names.index(name) for name in JOINT_NAMES]
