@@ -236,7 +236,9 @@ def test_when_features_of_a_batch_norm_are_cached_expect_those_that_a_robot_comp
 ) -> None:
     # Of a policy that was just built and never told that it trains, as in a run's first minute.
     encoder = {"kind": "efficientnet_lite0", "stage": 1}
-    policy = Policy(make_recipe(policy=policy_of(image_encoder=encoder)).policy.for_embodiment(dataset.embodiment))
+    policy = Policy(
+        make_recipe(policy=policy_of(image_encoder=encoder)).policy.for_embodiment(dataset.embodiment)
+    )
     before = {name: value.clone() for name, value in policy.encoders.state_dict().items()}
     source = open_source(policy, dataset, tmp_path, Listener(), cache_features=True)
     after = policy.encoders.state_dict()
