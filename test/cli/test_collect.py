@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hpt_ros.cli.collection import MANIFEST, open_seeds
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
-from hpt_ros.sim.environment import make_environment
+from hpt_ros.sim.suites.fetch.environment import FetchEnvironment
 
 ALONE = ["--workers", "1"]
 
@@ -56,8 +56,8 @@ def files(folder):
     }
 
 
-def scene_start_m(name):
-    environment = make_environment(name)
+def scene_start_m(task):
+    environment = FetchEnvironment(task=task)
     try:
         environment.reset(0)
         return environment.grip_m
@@ -77,7 +77,7 @@ def test_a_dataset_at_once_is_what_conversion_makes_of_the_bags(tmp_path, fetch,
     tasks = {episode.task for episode in found.episodes}
     assert tasks == {"move the gripper to the red ball", "push the block to the red ball"}
     # Every policy begins with the hand where the scene puts it, so demonstrations must show it there.
-    starts_m = {"move": scene_start_m("fetch/reach"), "push": scene_start_m("fetch/push")}
+    starts_m = {"move": scene_start_m("reach"), "push": scene_start_m("push")}
     for episode in found.episodes:
         start_m = starts_m[episode.task.split()[0]]
         np.testing.assert_allclose(found.state[episode.start, :3], start_m, atol=2e-3)
