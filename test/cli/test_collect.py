@@ -80,7 +80,8 @@ def test_a_dataset_at_once_is_what_conversion_makes_of_the_bags(tmp_path, fetch,
     starts_m = {"move": scene_start_m("reach"), "push": scene_start_m("push")}
     for episode in found.episodes:
         start_m = starts_m[episode.task.split()[0]]
-        np.testing.assert_allclose(found.state[episode.start, :3], start_m, atol=2e-3)
+        # It settles by 3 mm; the first step of its way is 13 mm.
+        np.testing.assert_allclose(found.state[episode.start, :3], start_m, atol=5e-3)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     assert main([*fetch, "--dataset", str(direct)]) == 2
     assert "exists already" in capsys.readouterr().err
