@@ -51,7 +51,7 @@ _ALL_ROOMS = frozenset(
         f"hpt_ros.{room}"
         for room in (
             "report modalities embodiment observation dataset model learning control policies runtime sim evaluation "
-            "teleoperation nodes cli".split()
+            "studies teleoperation nodes cli".split()
         )
     ]
     + ["rosbag_tools"]
@@ -117,6 +117,9 @@ ALLOWED: dict[str, frozenset[str]] = {
         {"av", "numpy", "pyarrow", "scipy"}
         | {f"hpt_ros.{room}" for room in "control dataset embodiment modalities observation".split()}
         | {f"hpt_ros.{room}" for room in "policies report runtime sim".split()}
+    ),
+    "hpt_ros.studies": frozenset(
+        {"matplotlib", "numpy", "safetensors", "hpt_ros.evaluation", "hpt_ros.learning", "hpt_ros.model"}
     ),
     "hpt_ros.teleoperation": frozenset(
         {"numpy"}

@@ -24,7 +24,13 @@ STOREYS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "#fee2e2",
         (("hpt_ros.nodes", "the only room that imports rclpy: policy, inference, recorder, sim", ""),),
     ),
-    ("#fef3c7", (("hpt_ros.teleoperation", "a person's keys and joysticks to commands and episodes", ""),)),
+    (
+        "#fef3c7",
+        (
+            ("hpt_ros.studies", "grids of runs, judged in closed loop", ""),
+            ("hpt_ros.teleoperation", "a person's keys to commands", ""),
+        ),
+    ),
     (
         "#fef3c7",
         (

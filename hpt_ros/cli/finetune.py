@@ -68,7 +68,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--image-encoder",
         metavar="FILE",
         help="weights of the image encoder: a file, a folder, or hf://user/repo[/file]; of ResNet-18 with "
-        "torchvision's names, or as timm or transformers published them",
+        "torchvision's names, or as timm or transformers published them; or a checkpoint with the same encoder",
     )
     parser.add_argument(
         "--language-model",

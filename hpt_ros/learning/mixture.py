@@ -254,7 +254,12 @@ def load_mixture(path: str | Path) -> MixtureConfig:
 
 
 def open_mixture(
-    config: MixtureConfig, validation_share: float, seed: int, *, cache_root: str | Path | None = None
+    config: MixtureConfig,
+    validation_share: float,
+    seed: int,
+    *,
+    cache_root: str | Path | None = None,
+    fewest: int = 2,
 ) -> Mixture:
     """Open a mixture's datasets, choose and split their episodes, and check them against each other.
 
@@ -263,13 +268,14 @@ def open_mixture(
         validation_share: of each dataset's episodes, see `split_episodes`.
         seed: of the choice of episodes and of the split.
         cache_root: see `open_dataset`.
+        fewest: datasets that are needed, 1 or 2.
 
     Raises:
-        HptError: a dataset cannot be opened or has no episode left; two have one name; there is only one; or datasets
+        HptError: a dataset cannot be opened or has no episode left; two have one name; there are too few; or datasets
             of one embodiment's name differ.
     """
     entries = [entry for entry in config.datasets if entry.weight != 0.0]
-    if len(entries) < 2:
+    if len(entries) < fewest:
         raise MixtureError(
             Code.OUT_OF_RANGE, "the mixture", entries[0].path, problem="has one dataset, {value}",
             expected="two or more", remedy="add another, or train on one with 'hpt finetune'",

@@ -22,7 +22,7 @@ from hpt_ros.errors import Code
 from hpt_ros.modalities import IMAGE
 from hpt_ros.model.config import TRUNK_SIZES, TrunkConfig
 from hpt_ros.model.efficientnet import PACKAGE, EfficientNetLite0, beyond, packaged_file
-from hpt_ros.model.encoder_config import LIBRARY_KINDS
+from hpt_ros.model.encoder_config import LibraryEncoderConfig
 from hpt_ros.model.encoders import ImageEncoder, ResNet18
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.published import recorded_heads
@@ -113,14 +113,19 @@ def load_image_encoder(policy: Policy, source: str | Path) -> LoadReport:
 
     The source is a file, a folder with one of `ENCODER_FILES`, or ``hf://user/repo[/file]``: ImageNet weights with
     torchvision's names for ResNet-18; a file like that of the package `efficientnet.PACKAGE`, or that name itself, for
-    EfficientNet-Lite0; the library's files for timm and transformers (`hpt_ros.model.pretrained_weights`).
+    EfficientNet-Lite0; the library's files for timm and transformers (`hpt_ros.model.pretrained_weights`); or, for any
+    kind, the folder of one of this project's checkpoints, with the same encoder.
 
     Raises:
         WeightsError: the policy's encoder is of none of these, or the file does not fit.
         MissingExtraError: the package is named, but not installed.
     """
+    from hpt_ros.model import encoder_of_checkpoint  # it imports this module
+
+    if encoder_of_checkpoint.is_checkpoint(source):
+        return encoder_of_checkpoint.load_encoder_of_checkpoint(policy, source)
     kind = policy.config.image_encoder.kind
-    if kind in LIBRARY_KINDS:
+    if isinstance(policy.config.image_encoder, LibraryEncoderConfig):
         from hpt_ros.model.pretrained_weights import load_library_encoder  # it imports this module
 
         return load_library_encoder(policy, source)
@@ -130,7 +135,7 @@ def load_image_encoder(policy: Policy, source: str | Path) -> LoadReport:
         raise WeightsError(
             Code.INVALID, "the policy's image encoder", kind,
             problem="is {value}, but ImageNet weights need 'resnet18' or 'efficientnet_lite0'",
-            remedy="set image_encoder.kind, or load no image encoder",
+            remedy="name a checkpoint of this encoder, set image_encoder.kind, or load no image encoder",
         )  # fmt: skip
     file = packaged_file() if str(source) == PACKAGE else resolve(source, ENCODER_FILES)
     tensors = read_tensors(file)

@@ -14,21 +14,26 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from support.refused import refused
 
 from hpt_ros.cli.main import main
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.model import (
-    ImageEncoderConfig,
     MultiPolicy,
     MultiPolicyConfig,
     Policy,
+    ResNet18Config,
     RobotFiles,
+    SmallCnnConfig,
     Statistics,
+    StemConfig,
     TrunkConfig,
     load_checkpoint,
+    load_image_encoder,
     load_multi_checkpoint,
     load_trunk,
+    save_checkpoint,
     save_multi_checkpoint,
 )
 from hpt_ros.model.checkpoint import read_config
@@ -79,6 +84,42 @@ def save(folder, policy):
     return save_multi_checkpoint(
         folder, policy, robots, card="# Many\n", metrics={"step": 2}, training={"seed": 1}
     )
+
+
+def test_the_image_encoder_of_a_checkpoint_goes_to_a_robot_with_other_cameras(
+    make_multi, make_policy, tmp_path
+):
+    share = ("encoder image",)
+    save(tmp_path / "many", make_multi(share))
+    policy = make_policy(views=1, image_height=40, image_width=64)
+    report = load_image_encoder(policy, tmp_path / "many")
+    theirs = load_checkpoint(tmp_path / "many" / "embodiments" / "leg").policy.encoders["image"].state_dict()
+    own = policy.encoders["image"].state_dict()
+    assert own.keys() == theirs.keys()
+    assert all(torch.equal(own[name], theirs[name]) for name in own)
+    assert str(report).startswith(f"loaded image encoder (x1): {len(own)} tensors")
+    other = make_policy(image_encoder=SmallCnnConfig(trainable=True, channels=(8, 8)))
+    with refused(
+        HptError, Code.MISMATCH, subject="the image encoder of checkpoint", problem="the policy's has [8, 8]"
+    ):
+        load_image_encoder(other, tmp_path / "many")
+
+
+def test_an_image_encoder_that_each_robot_has_for_itself_is_taken_by_name(make_multi, make_policy, tmp_path):
+    save(tmp_path / "many", make_multi(()))
+    policy = make_policy()
+    with refused(HptError, Code.INVALID, subject="the checkpoint", remedy="embodiments/arm"):
+        load_image_encoder(policy, tmp_path / "many")
+    load_image_encoder(policy, tmp_path / "many" / "embodiments" / "leg")
+    theirs = load_checkpoint(tmp_path / "many" / "embodiments" / "leg").policy.encoders["image"].state_dict()
+    assert all(torch.equal(value, theirs[n]) for n, value in policy.encoders["image"].state_dict().items())
+
+
+def test_a_checkpoint_without_an_image_encoder_is_refused(make_policy, tmp_path):
+    blind = make_policy(stems=(StemConfig("state"),), views=0, image_height=0, image_width=0)
+    save_checkpoint(tmp_path / "blind", blind, embodiment_yaml="", stats={}, card="")
+    with refused(HptError, Code.MISSING, subject="the checkpoint", problem="no image encoder"):
+        load_image_encoder(make_policy(), tmp_path / "blind")
 
 
 @pytest.mark.parametrize("share", [(), ("encoder image",), SHARED])
@@ -244,7 +285,7 @@ def test_when_the_policies_do_not_fit_each_other_expect_a_sentence(make_multi, t
 
 
 def test_when_batch_norm_is_shared_expect_one_set_of_running_statistics(make_config):
-    encoder = ImageEncoderConfig(kind="resnet18", trainable=True)
+    encoder = ResNet18Config(trainable=True)
     configs = {name: make_config(embodiment=name, image_encoder=encoder) for name in ("arm", "leg")}
     policy = MultiPolicy(MultiPolicyConfig(configs, ("encoder image",)))
     nets = [policy.single(name).encoders["image"].nets[0] for name in configs]

@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""The image encoder of one of this project's checkpoints, for a policy of another robot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from hpt_ros.errors import Code
+from hpt_ros.model.checkpoint import CONFIG, EMBODIMENTS, WEIGHTS, first_policy, read_config
+from hpt_ros.model.encoders import ImageEncoder
+from hpt_ros.model.policy import Policy
+from hpt_ros.model.sources import WeightsError, sha256_of
+from hpt_ros.model.weights import LoadReport, load_strictly
+from hpt_ros.structured import differences, to_mapping
+
+PART = "encoder image"
+
+
+def is_checkpoint(source: str | Path) -> bool:
+    """Whether a source of weights is a checkpoint's folder, or that of one embodiment in it."""
+    path = Path(source)
+    root = path.parent.parent if path.parent.name == EMBODIMENTS else path
+    return (root / CONFIG).is_file()
+
+
+def load_encoder_of_checkpoint(policy: Policy, source: str | Path) -> LoadReport:
+    """Load the image encoder of a checkpoint into that of `policy`; call it after construction.
+
+    Weights of convolutions do not depend on the images' size, nor a shared network on the number of views, so both may
+    differ; the structure may not.
+
+    Args:
+        policy: it must have an image encoder.
+        source: a checkpoint's folder. One of several embodiments must share its image encoder, or the folder of one of
+            them is named, ``CHECKPOINT/embodiments/NAME``.
+
+    Raises:
+        HptError: no checkpoint, none with an image encoder, or one of another structure.
+    """
+    path = Path(source)
+    alone = path.parent.name == EMBODIMENTS
+    root = path.parent.parent if alone else path
+    model = read_config(root)[0].model
+    if not alone and len(model.policies) > 1 and PART not in model.share:
+        raise WeightsError(
+            Code.INVALID, f"the checkpoint {str(path)!r}", ", ".join(model.policies),
+            problem="has an image encoder of its own for each of {value}",
+            remedy=f"name one, as {str(root / EMBODIMENTS / next(iter(model.policies)))!r}",
+        )  # fmt: skip
+    names = [path.name] if alone else [n for n, c in model.policies.items() if "image" in c.modalities]
+    theirs = first_policy(root / EMBODIMENTS / names[0]) if names else None
+    encoder = dict(theirs.encoders.items()).get("image") if theirs is not None else None
+    if theirs is None or not isinstance(encoder, ImageEncoder):
+        raise WeightsError(
+            Code.MISSING, f"the checkpoint {str(path)!r}", problem="has no image encoder",
+            remedy="name another checkpoint, or leave --image-encoder out",
+        )  # fmt: skip
+    own = dict(policy.encoders.items())["image"]
+    ours, there = (to_mapping(replace(p.config.image_encoder, trainable=False)) for p in (policy, theirs))
+    if found := differences(ours, there):
+        key, wanted, value = found[0]
+        raise WeightsError(
+            Code.MISMATCH, f"the image encoder of checkpoint {str(path)!r}", value,
+            problem=f"has {key} {{value}}, but the policy's has {wanted!r:.80}",
+            remedy=f"set policy.image_encoder.{key} to the checkpoint's, or leave --image-encoder out",
+        )  # fmt: skip
+    tensors = encoder.state_dict()
+    load_strictly(own, tensors, what="the image encoder", file=root / WEIGHTS)
+    return LoadReport(
+        part=f"image encoder (x{len(encoder.nets)})",
+        source=str(source),
+        file=str(root / WEIGHTS),
+        sha256=sha256_of(root / WEIGHTS),
+        tensors=len(tensors),
+        parameters=sum(value.numel() for value in tensors.values()),
+    )

@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: hpt_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of a study, as figures 5 to 8 of arXiv 2409.20537 have them: a quantity over an axis of logarithmic scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpt_ros.studies.results import Line, Result, fit_of, lines_of, places_of
+
+
+def draw_losses(folder: Path, results: Sequence[Result], x: str) -> None:
+    """Draw the losses as figure.svg and figure.png: mean of the seeds, their range as a band, power laws dashed."""
+    with _Figure(folder / "figure", results, x, "validation loss") as figure:
+        for line in figure.lines:
+            losses = [point.values("validation_loss") for point in line.points]
+            places, colour = figure.line(line, [float(each.mean()) for each in losses])
+            figure.axes.fill_between(
+                places,
+                [each.min() for each in losses],
+                [each.max() for each in losses],
+                alpha=0.2,
+                color=colour,
+            )
+            if fit := fit_of(line, x):
+                a, b = fit
+                curve = np.geomspace(places.min(), places.max(), 50)
+                figure.axes.plot(curve, a * curve**b, "--", color=colour, linewidth=1)
+
+
+class _Figure:
+    """Axes that all figures of a study have alike; saved at the end of its block."""
+
+    def __init__(self, path: Path, results: Sequence[Result], x: str, ylabel: str) -> None:
+        self._path, self._x, self._ylabel = path, x, ylabel
+        self.lines = lines_of(results, x)
+        # Places of names are the same in all lines.
+        names: dict[Any, None] = {}
+        for line in self.lines:
+            names |= dict.fromkeys(point.x for point in line.points)
+        self._names = list(names)
+        self._numbers = all(places_of(line, x) is not None for line in self.lines)
+
+    def __enter__(self) -> _Figure:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        import matplotlib.pyplot as plt
+
+        plt.rcParams.update({"svg.hashsalt": "hpt_ros"})
+        self._figure, self.axes = plt.subplots(figsize=(5.6, 3.8), layout="constrained")
+        return self
+
+    def places(self, line: Line) -> Any:
+        """Return where the points of a line are."""
+        found = places_of(line, self._x) if self._numbers else None
+        return (
+            np.array([self._names.index(point.x) for point in line.points], float) if found is None else found
+        )
+
+    def line(self, line: Line, values: Sequence[float]) -> tuple[Any, Any]:
+        """Draw a line; returns the places of its points, and its colour."""
+        places = self.places(line)
+        (drawn,) = self.axes.plot(places, values, "o-", label=line.name or None)
+        return places, drawn.get_color()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        import matplotlib.pyplot as plt
+
+        if kind is None:
+            ticks = {
+                float(place): str(point.x if point.x != 0 else "all")
+                for line in self.lines
+                for place, point in zip(self.places(line), line.points, strict=True)
+            }
+            if self._numbers and len(ticks) > 1:
+                self.axes.set_xscale("log")
+            self.axes.set_xticks(list(ticks), list(ticks.values()))
+            self.axes.minorticks_off()
+            self.axes.set_xlabel(self._x.replace("_", " ") + (", by parameters" if self._x == "size" else ""))
+            self.axes.set_ylabel(self._ylabel)
+            self.axes.grid(alpha=0.3)
+            if self.axes.get_legend_handles_labels()[1]:
+                self.axes.legend(fontsize=8)
+            for ending in ("svg", "png"):
+                date = {"Date": None} if ending == "svg" else None
+                self._figure.savefig(self._path.with_suffix(f".{ending}"), dpi=150, metadata=date)
+        plt.close(self._figure)
