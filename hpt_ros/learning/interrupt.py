@@ -4,30 +4,37 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: a terminal or an ssh session that goes
+
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Within the block, SIGINT and SIGTERM only make the yielded function true; repeated, they interrupt.
+    """Within the block, the `SIGNALS` only make the yielded function true; repeated, they interrupt.
 
-    Outside the main thread, where Python handles no signals, the function stays false.
+    Not those that are ignored: nohup ignores SIGHUP so that a program outlives its terminal. Nor does a repeated one
+    interrupt under torchrun, which passes on what each process has from the terminal already, and kills by itself
+    those that have not ended 30 s later. Outside the main thread, where Python handles no signals, the function stays
+    false.
     """
     asked = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
+        if asked.is_set() and "TORCHELASTIC_RUN_ID" not in os.environ:
             raise KeyboardInterrupt
         asked.set()
 
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield asked.is_set
     finally:
