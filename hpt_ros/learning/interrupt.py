@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -18,15 +17,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: a terminal
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Within the block, the `SIGNALS` only make the yielded function true; repeated, they interrupt.
 
-    Not those that are ignored: nohup ignores SIGHUP so that a program outlives its terminal. Nor does a repeated one
-    interrupt under torchrun, which passes on what each process has from the terminal already, and kills by itself
-    those that have not ended 30 s later. Outside the main thread, where Python handles no signals, the function stays
-    false.
+    Not those that are ignored: nohup ignores SIGHUP so that a program outlives its terminal. Outside the main thread,
+    where Python handles no signals, the function stays false.
     """
     asked = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if asked.is_set() and "TORCHELASTIC_RUN_ID" not in os.environ:
+        if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
 

@@ -400,10 +400,9 @@ def test_when_a_worker_of_torchrun_is_killed_expect_the_run_to_go_on_from_the_la
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_when_a_terminal_interrupts_all_of_torchrun_expect_the_run_saved(
+def test_when_a_terminal_interrupts_torchrun_or_goes_expect_the_run_saved(
     file: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Each process has the signal from the terminal, and again from torchrun."""
     recipe, run, log = tmp_path / "recipe.yaml", tmp_path / "run", tmp_path / "log"
     mapping = mapping_of_recipe(iterations=100_000, validation_every=50_000, log_every=1, lr=1e-5)
     recipe.write_text(yaml.safe_dump(mapping))
