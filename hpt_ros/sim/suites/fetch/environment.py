@@ -113,6 +113,9 @@ class FetchEnvironment(HandEnvironment):
 
 def _fetch(task: str, what: str) -> Any:
     """Make the package's own environment of a task."""
+    # Its import prints its publisher's notice about this version, which is of the Adroit hand.
+    notices: Any = require_extra("farama_notifications", extra="suites", what=what)
+    notices.notifications.pop("gymnasium_robotics", None)
     require_extra("gymnasium_robotics", extra="suites", what=what)
     utilities: Any = require_extra("gymnasium_robotics.utils.mujoco_utils", extra="suites", what=what)
     for name, function in _BY_NAME.items():
