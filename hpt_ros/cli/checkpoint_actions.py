@@ -42,7 +42,7 @@ def _folder(path: str) -> Path:
     folder = checkpoint_folder(path)
     if not (folder / CONFIG).is_file() and (kind := recognise(folder)) is not None:
         raise HptError(
-            Code.WRONG_TYPE, repr(path), kind.name, problem="is {value}", expected="a checkpoint",
+            Code.WRONG_TYPE, repr(path), problem=f"is {kind.name}", expected="a checkpoint",
             remedy=kind.remedy,
         )  # fmt: skip
     return folder
