@@ -153,6 +153,8 @@ class Libero:
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002, they draw from it
         self._control.env.reset()
+        for robot in self._control.robots:
+            robot.gripper.current_action[:] = 0.0  # robosuite keeps that of the episode before
         for _ in range(SETTLING):
             self.step(np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0]))
 
