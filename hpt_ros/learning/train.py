@@ -165,7 +165,7 @@ def train(
         run_folder.make(out)
         (out / "recipe.yaml").write_text(dump_yaml(recipe_mapping(recipe)), encoding="utf-8")
     facts = RunFacts(mixture, recipe, start, statistics, device, processes.world, command)
-    log = RunLog(out, first, facts, first=processes.first, wandb=wandb)
+    log = RunLog(out, first, facts, first=processes.first, wandb=wandb, say=report.say)
     sources: list[Source] = []
     for turn in range(2):  # the first process fills the caches, then the others open them
         if processes.first == (turn == 0):

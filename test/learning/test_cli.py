@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,33 @@ def test_when_its_terminal_goes_expect_the_run_saved_or_if_hangups_are_ignored_f
     state = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert (out / "train_state.pt").is_file(), (status, printed.decode())
     assert (state["step"] == steps) == outlives
+
+
+def test_when_weights_and_biases_ends_within_a_run_expect_that_reported_and_the_run_finished(
+    dataset_folder: Path, tmp_path: Path, recipe_file: Path
+) -> None:
+    """Its service is a process of its own, which may be killed: by a machine that is short of memory, for one."""
+    pytest.importorskip("wandb")
+    out, cache = tmp_path / "run", tmp_path / "cache"
+    words = [sys.executable, "-m", "hpt_ros", "finetune", dataset_folder, "--out", out, "--cache", cache]
+    words += ["--recipe", recipe_file, "--iterations", 60, "--set", "log_every=1", "--wandb", "project"]
+    process = subprocess.Popen(
+        [str(word) for word in words], env={**os.environ, "WANDB_MODE": "offline"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while process.poll() is None and not (out / "metrics.jsonl").is_file():
+        time.sleep(0.05)
+    children = [
+        int(number)
+        for each in Path(f"/proc/{process.pid}/task").glob("*/children")
+        for number in each.read_text().split()
+    ]
+    (service,) = (child for child in children if b"wandb-core" in Path(f"/proc/{child}/cmdline").read_bytes())
+    os.kill(service, signal.SIGKILL)
+    _, printed = process.communicate(timeout=120)
+    assert process.returncode == 0, printed
+    assert printed.count("Weights & Biases takes no more numbers") == 1
+    assert json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 60
 
 
 def test_when_bags_come_without_a_robot_or_over_old_data_expect_one_sentence(tmp_path: Path) -> None:
