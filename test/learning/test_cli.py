@@ -244,6 +244,31 @@ def test_when_its_terminal_goes_expect_the_run_saved_or_if_hangups_are_ignored_f
     assert (state["step"] == steps) == outlives
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_when_a_run_is_still_there_expect_no_second_one_in_its_folder(
+    dataset_folder: Path, tmp_path: Path, recipe_file: Path, resume: bool
+) -> None:
+    """As of an ssh session that broke, or of a job that the cluster started again."""
+    out = tmp_path / "run"
+    words = (dataset_folder, "--out", out, "--cache", tmp_path / "cache")
+    if resume:
+        assert call(finetune, *words, "--recipe", recipe_file, "--iterations", 1) == 0
+    out.mkdir(exist_ok=True)
+    code = "import sys; from pathlib import Path; from hpt_ros.learning import run_folder\n"
+    code += "held = run_folder.make(Path(sys.argv[1])); print(flush=True); sys.stdin.read()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    other.stdout.readline()
+    arguments = ("--resume",) if resume else ("--recipe", recipe_file, "--iterations", 1)
+    with refused(HptError, Code.CONFLICT, subject=repr(str(out)), value=str(other.pid)):
+        call(finetune, *words, *arguments)
+    other.kill()  # which leaves no lock behind
+    other.wait()
+    assert call(finetune, *words, *arguments) == 0
+
+
 def test_when_weights_and_biases_ends_within_a_run_expect_that_reported_and_the_run_finished(
     dataset_folder: Path, tmp_path: Path, recipe_file: Path
 ) -> None:
