@@ -336,7 +336,9 @@ def test_when_a_candidate_differs_from_eager_expect_it_left_out_with_the_reason(
     assert "; no wrong: differs from eager" in str(selection)
 
 
-@pytest.mark.parametrize("error", [BackendError("no compiler"), RuntimeError("no\ncompiler")])
+@pytest.mark.parametrize(
+    "error", [BackendError(Code.UNAVAILABLE, problem="no compiler"), RuntimeError("no\ncompiler")]
+)
 def test_when_a_candidate_cannot_be_built_expect_it_left_out_with_the_reason(make_policy, error):
     def fail() -> Backend:
         raise error
