@@ -37,7 +37,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from hpt_ros.errors import HptError
-from hpt_ros.model import ImageEncoderConfig, Policy, PolicyConfig, Statistics, TrunkConfig
+from hpt_ros.model import Policy, PolicyConfig, ResNet18Config, Statistics, TrunkConfig
 from hpt_ros.model.backends.backend import example_arrays
 from hpt_ros.model.backends.openvino import compile_graph
 from hpt_ros.model.rollout import Rollout
@@ -79,7 +79,7 @@ def make_policy(size: str, views: int) -> Policy:
     config = PolicyConfig(
         embodiment="arm", action_dim=JOINTS, action_horizon=CHUNK, observation_horizon=HORIZON,
         shapes={"state": (JOINTS,), "image": (views, HEIGHT, WIDTH, 3)}, trunk=TrunkConfig.named(size),
-        image_encoder=ImageEncoderConfig(kind="resnet18"),
+        image_encoder=ResNet18Config(),
     )  # fmt: skip
     policy = Policy(config).eval()
     samples = np.random.default_rng(0).uniform(-1.0, 1.0, (100, JOINTS))

@@ -5,7 +5,7 @@
 One set of dataclasses is the schema of the embodiment file, of the policy's configuration, of the training recipe
 and of the nodes' parameters. Reading is strict: unknown and missing keys, wrong types and values out of range are
 errors that name the place in the file. Supported field types: bool, int, float, str, nested dataclasses,
-``tuple[X, ...]``, ``dict[str, X]`` and ``X | None``.
+``tuple[X, ...]``, ``dict[str, X]``, ``X | None`` and tagged unions (`Tagged`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 
@@ -30,6 +30,33 @@ MAX_YAML_BYTES = 4 * 1024 * 1024  # an embodiment file is a few KiB; anything ne
 
 class StructureError(HptError):
     """A mapping does not fit the dataclass that it was read into."""
+
+
+class Tagged:
+    """Base of a union of dataclasses: the key `kind` of a mapping says of which one the other keys are.
+
+    A union is a dataclass of the keys that all its kinds have, with `kinds`, `of_kind` and `default_kind`; a kind is a
+    frozen dataclass that inherits from it, with a `kind`.
+    """
+
+    __slots__ = ()
+    kind: ClassVar[str] = ""
+    default_kind: ClassVar[str]
+
+    @classmethod
+    def kinds(cls) -> Collection[str]:
+        """Return the names of all kinds."""
+        raise NotImplementedError
+
+    @classmethod
+    def of_kind(cls, name: str) -> type[Any]:
+        """Return the dataclass of a kind."""
+        raise NotImplementedError
+
+
+def is_union(cls: object) -> bool:
+    """Return whether a class is a union itself, and none of its kinds."""
+    return isinstance(cls, type) and issubclass(cls, Tagged) and not cls.kind
 
 
 def field(
@@ -123,6 +150,8 @@ def read_dataclass(cls: type[T], data: object, *, where: str) -> T:
             Code.WRONG_TYPE, where, data, problem=f"is {_describe(data)}", expected="a mapping",
             remedy=f"see the fields of {cls.__name__}",
         )  # fmt: skip
+    if is_union(cls):
+        cls, data = _kind_of(cls, data, where)
     hints = _type_hints(cls)
     known = {item.name: item for item in dataclasses.fields(typing.cast(Any, cls)) if item.init}
     for key in data:
@@ -130,7 +159,7 @@ def read_dataclass(cls: type[T], data: object, *, where: str) -> T:
             hint = did_you_mean(str(key), known).removeprefix("; ")
             raise StructureError(
                 Code.UNEXPECTED, where, key,
-                problem=f"has the unknown key {{value}}; known keys are {', '.join(known)}", remedy=hint,
+                problem=f"has the unknown key {{value}}{_of_kind(cls)}; known keys are {', '.join(known)}", remedy=hint,
             )  # fmt: skip
     values: dict[str, Any] = {}
     for name, item in known.items():
@@ -167,7 +196,7 @@ def to_mapping(instance: Any) -> dict[str, Any]:
 
     Fields that are None are left out, since their default is None.
     """
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = {"kind": instance.kind} if isinstance(instance, Tagged) else {}
     for item in dataclasses.fields(instance):
         value = getattr(instance, item.name)
         if value is not None and item.init:
@@ -199,6 +228,47 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") ->
         elif left != right:
             found.append((path, left, right))
     return found
+
+
+def without_other_kinds(union: type[Tagged], mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping of a union without the keys that only kinds other than its own have."""
+    names = union.kinds()
+    kind = mapping.get("kind", union.default_kind)
+    if kind not in names:  # reading it says so
+        return dict(mapping)
+    own = {item.name for item in dataclasses.fields(union.of_kind(kind))}
+    others = {item.name for name in names for item in dataclasses.fields(union.of_kind(name))} - own
+    return {key: value for key, value in mapping.items() if key not in others}
+
+
+def union_at(cls: Any, keys: Sequence[str]) -> type[Tagged] | None:
+    """Return the union that nested keys of a dataclass lead to; None if they lead to something else."""
+    for key in keys:
+        if not dataclasses.is_dataclass(cls) or is_union(cls):
+            return None
+        cls = _type_hints(typing.cast(type, cls)).get(key)
+    return typing.cast("type[Tagged]", cls) if is_union(cls) else None
+
+
+def _kind_of(cls: type[Any], data: Mapping[str, Any], where: str) -> tuple[type[Any], dict[str, Any]]:
+    """Return the dataclass that a mapping's `kind` names, and the mapping's other keys."""
+    kind, known = data.get("kind", cls.default_kind), cls.kinds()
+    place = f"{where}, key 'kind'"
+    if not isinstance(kind, str):
+        raise StructureError(
+            Code.WRONG_TYPE,
+            place,
+            kind,
+            problem=f"is {_describe(kind)}",
+            expected=f"one of {', '.join(known)}",
+        )
+    if kind not in known:
+        raise StructureError(Code.UNKNOWN, place, kind, known=known)
+    return cls.of_kind(kind), {key: value for key, value in data.items() if key != "kind"}
+
+
+def _of_kind(cls: type[Any]) -> str:
+    return f" for the kind {cls.kind!r}" if issubclass(cls, Tagged) else ""
 
 
 def _type_hints(cls: type) -> dict[str, Any]:
@@ -313,6 +383,8 @@ def _schema_of(hint: Any, metadata: Mapping[str, Any], definitions: dict[str, An
         return {"type": "array", "items": _schema_of(args[0], metadata, definitions)}
     if origin is dict:
         return {"type": "object", "additionalProperties": _schema_of(args[1], metadata, definitions)}
+    if is_union(hint):
+        return {"oneOf": [_schema_of(hint.of_kind(name), {}, definitions) for name in hint.kinds()]}
     if dataclasses.is_dataclass(hint):
         name = typing.cast(Any, hint).__name__
         if name not in definitions:
@@ -342,7 +414,11 @@ def _object_schema(cls: type[Any], definitions: dict[str, Any]) -> dict[str, Any
         if item.default is not dataclasses.MISSING:
             schema["default"] = _plain(item.default)
         properties[item.name] = schema
-    required = [
+    tag = []
+    if issubclass(cls, Tagged):
+        properties = {"kind": {"const": cls.kind}} | properties
+        tag = ["kind"] if cls.kind != cls.default_kind else []
+    required = tag + [
         item.name
         for item in fields
         if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING

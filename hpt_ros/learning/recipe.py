@@ -17,9 +17,22 @@ from hpt_ros.learning.augment import AugmentConfig
 from hpt_ros.learning.statistics import STATISTICS
 from hpt_ros.modalities import ACTIONS, IMAGE, LANGUAGE, MODALITIES, Layout
 from hpt_ros.model.config import PolicyConfig, StemConfig, TrunkConfig
-from hpt_ros.model.encoder_config import DepthEncoderConfig, ImageEncoderConfig, LanguageConfig
-from hpt_ros.model.head_config import HeadConfig
-from hpt_ros.structured import field, load_yaml_mapping, read_dataclass, read_yaml_file, to_mapping
+from hpt_ros.model.encoder_config import (
+    DepthEncoderConfig,
+    ImageEncoderConfig,
+    LanguageConfig,
+    ResNet18Config,
+)
+from hpt_ros.model.head_config import HeadConfig, MlpHeadConfig
+from hpt_ros.structured import (
+    field,
+    load_yaml_mapping,
+    read_dataclass,
+    read_yaml_file,
+    to_mapping,
+    union_at,
+    without_other_kinds,
+)
 
 
 class RecipeError(HptError):
@@ -32,9 +45,7 @@ class PolicyRecipe:
 
     stems: tuple[StemConfig, ...] = field("one stem per modality, in the order of their tokens")
     trunk: TrunkConfig = field("the transformer", default=TrunkConfig())
-    image_encoder: ImageEncoderConfig = field(
-        "the network before the image stem", default=ImageEncoderConfig()
-    )
+    image_encoder: ImageEncoderConfig = field("the network before the image stem", default=ResNet18Config())
     depth_encoder: DepthEncoderConfig = field(
         "the network before the depth stem", default=DepthEncoderConfig()
     )
@@ -46,7 +57,7 @@ class PolicyRecipe:
     pooling: str = field(
         "how the trunk's tokens become features; see the policy's configuration", default="mean"
     )
-    head: HeadConfig = field("the action head", default=HeadConfig())
+    head: HeadConfig = field("the action head", default=MlpHeadConfig())
     horizon_masking: bool = field(
         "in training keep only the last h of T observations, h random in 1..T", default=True
     )
@@ -317,7 +328,7 @@ class Recipe:
 
     def _check_cache(self) -> None:
         encoder = self.policy.image_encoder
-        if IMAGE not in self.policy.modalities or encoder.kind == "none" or encoder.trainable:
+        if IMAGE not in self.policy.modalities or not encoder.encodes or encoder.trainable:
             state = "is trained" if encoder.trainable else "is not there"
             raise RecipeError(
                 Code.CONFLICT, "the recipe",
@@ -415,6 +426,10 @@ def _override(data: dict[str, Any], text: str) -> None:
         elif isinstance(place, dict):
             if last:
                 place[part] = parsed
+                if part == "kind" and (union := union_at(Recipe, parts[:-1])) is not None:
+                    own = without_other_kinds(union, place)  # not what the file says of the kind before
+                    place.clear()
+                    place.update(own)
             else:
                 place = place.setdefault(part, {})
         else:

@@ -28,7 +28,8 @@ from hpt_ros.model import (
     load_trunk,
 )
 from hpt_ros.model.checkpoint import EMBODIMENTS, first_policy, read_config
-from hpt_ros.model.encoder_config import LIBRARY_KINDS
+from hpt_ros.model.config import with_kinds
+from hpt_ros.model.encoder_config import LibraryEncoderConfig
 from hpt_ros.model.pretrained import complete_image_encoder
 from hpt_ros.structured import differences
 
@@ -61,11 +62,13 @@ def completed(recipe: Recipe, start: Start) -> Recipe:
         HptError: the library is not installed, or does not know the model.
     """
     encoder = recipe.policy.image_encoder
-    if "image" not in recipe.policy.modalities or encoder.kind not in LIBRARY_KINDS:
+    if "image" not in recipe.policy.modalities or not isinstance(encoder, LibraryEncoderConfig):
         return recipe
     if start.init is not None and encoder.architecture is None:
         theirs = first_policy(start.init).config.image_encoder
-        if (encoder.kind, encoder.model, encoder.side_px) == (theirs.kind, theirs.model, theirs.side_px):
+        if isinstance(theirs, LibraryEncoderConfig) and replace(theirs, architecture=None) == replace(
+            encoder, shared=theirs.shared, trainable=theirs.trainable
+        ):
             encoder = replace(encoder, architecture=theirs.architecture)
     return replace(recipe, policy=replace(recipe.policy, image_encoder=complete_image_encoder(encoder)))
 
@@ -205,7 +208,7 @@ def structure_of(checkpoint: str) -> dict[str, Any] | None:
     path = Path(checkpoint)
     _, training = read_config(path.parent.parent if path.parent.name == EMBODIMENTS else path)
     found = training.get("policy")
-    return found if isinstance(found, dict) else None
+    return with_kinds(found) if isinstance(found, dict) else None
 
 
 def _require_weights_for_frozen_parts(recipe: Recipe, start: Start) -> None:

@@ -12,8 +12,24 @@ from hpt_ros.model.checkpoint import (
     save_multi_checkpoint,
 )
 from hpt_ros.model.config import PolicyConfig, StemConfig, TrunkConfig
-from hpt_ros.model.encoder_config import ImageEncoderConfig
-from hpt_ros.model.head_config import HeadConfig
+from hpt_ros.model.encoder_config import (
+    EfficientNetConfig,
+    ImageEncoderConfig,
+    NoEncoderConfig,
+    ResNet18Config,
+    SmallCnnConfig,
+    TimmConfig,
+    TransformersConfig,
+)
+from hpt_ros.model.head_config import (
+    ConvHeadConfig,
+    DecoderHeadConfig,
+    DiffusionHeadConfig,
+    FlowHeadConfig,
+    GmmHeadConfig,
+    HeadConfig,
+    MlpHeadConfig,
+)
 from hpt_ros.model.multi import MultiPolicy, MultiPolicyConfig
 from hpt_ros.model.normaliser import Statistics
 from hpt_ros.model.policy import Policy
@@ -21,17 +37,29 @@ from hpt_ros.model.weights import LoadReport, export_trunk, load_image_encoder, 
 
 __all__ = [
     "Checkpoint",
+    "ConvHeadConfig",
+    "DecoderHeadConfig",
+    "DiffusionHeadConfig",
+    "EfficientNetConfig",
+    "FlowHeadConfig",
+    "GmmHeadConfig",
     "HeadConfig",
     "ImageEncoderConfig",
     "LoadReport",
+    "MlpHeadConfig",
     "MultiCheckpoint",
     "MultiPolicy",
     "MultiPolicyConfig",
+    "NoEncoderConfig",
     "Policy",
     "PolicyConfig",
+    "ResNet18Config",
     "RobotFiles",
+    "SmallCnnConfig",
     "Statistics",
     "StemConfig",
+    "TimmConfig",
+    "TransformersConfig",
     "TrunkConfig",
     "export_trunk",
     "load_checkpoint",

@@ -15,10 +15,15 @@ from typing import Any
 from hpt_ros.errors import Code
 from hpt_ros.modalities import DEPTH, IMAGE, LANGUAGE, MODALITIES, STATE, Layout
 from hpt_ros.model.config_error import ConfigError
-from hpt_ros.model.encoder_config import DepthEncoderConfig, ImageEncoderConfig, LanguageConfig
-from hpt_ros.model.head_config import FEATURE, HEADS, STEPS, TOKENS, HeadConfig
+from hpt_ros.model.encoder_config import (
+    DepthEncoderConfig,
+    ImageEncoderConfig,
+    LanguageConfig,
+    ResNet18Config,
+)
+from hpt_ros.model.head_config import FEATURE, HEADS, STEPS, TOKENS, HeadConfig, MlpHeadConfig
 from hpt_ros.model.registry import require_name
-from hpt_ros.structured import field, read_dataclass, to_mapping
+from hpt_ros.structured import field, read_dataclass, to_mapping, without_other_kinds
 
 MISSING = ("refuse", "drop")
 SMALLEST_IMAGE_PX, SMALLEST_DEPTH_PX = 32, 8
@@ -152,9 +157,7 @@ class PolicyConfig:
     stems: tuple[StemConfig, ...] = field(
         "one stem per modality, in the order of their tokens", default=(StemConfig(IMAGE), StemConfig(STATE))
     )
-    image_encoder: ImageEncoderConfig = field(
-        "the network before the image stem", default=ImageEncoderConfig()
-    )
+    image_encoder: ImageEncoderConfig = field("the network before the image stem", default=ResNet18Config())
     depth_encoder: DepthEncoderConfig = field(
         "the network before the depth stem", default=DepthEncoderConfig()
     )
@@ -165,7 +168,7 @@ class PolicyConfig:
         default=False,
     )
     pooling: str = field("how the trunk's tokens become features", default="mean", choices=tuple(POOLINGS))
-    head: HeadConfig = field("the action head", default=HeadConfig())
+    head: HeadConfig = field("the action head", default=MlpHeadConfig())
     horizon_masking: bool = field(
         "in training keep only the last h of T observations, h random in 1..T; then fewer than T may be passed in",
         default=True,
@@ -200,7 +203,7 @@ class PolicyConfig:
                 remedy="add a stem for a modality that changes with time, as 'state'",
             )  # fmt: skip
         self._check_shapes()
-        encodes = IMAGE in self.modalities and self.image_encoder.kind != "none"
+        encodes = IMAGE in self.modalities and self.image_encoder.encodes
         for modality, smallest, wanted in (
             (IMAGE, SMALLEST_IMAGE_PX, encodes),
             (DEPTH, SMALLEST_DEPTH_PX, DEPTH in self.modalities),
@@ -226,7 +229,7 @@ class PolicyConfig:
                 )  # fmt: skip
             shape = self.shapes.get(name, ())
             # Precomputed features have no rows and columns of images.
-            least = 0 if name == IMAGE and self.image_encoder.kind == "none" else 1
+            least = 0 if name == IMAGE and not self.image_encoder.encodes else 1
             if wanted and (len(shape) != modality.axes_of_input or shape[0] < 1 or min(shape) < least):
                 raise ConfigError(
                     Code.WRONG_SHAPE, f"the shape of {name!r}", list(shape),
@@ -291,15 +294,33 @@ class PolicyConfig:
     @classmethod
     def from_mapping(cls, mapping: object, *, where: str) -> PolicyConfig:
         """Read a configuration strictly; `where` names its place in errors."""
-        return read_dataclass(cls, with_shapes(mapping), where=where)
+        return read_dataclass(cls, upgraded_policy(mapping), where=where)
 
 
-def with_shapes(mapping: object) -> object:
-    """Return a configuration of before `PolicyConfig.shapes`, which had a key for each size, as it is today.
+def upgraded_policy(mapping: object) -> object:
+    """Return a stored configuration of an earlier version as it is today; anything else as it is."""
+    return _with_shapes(with_kinds(mapping)) if isinstance(mapping, Mapping) else mapping
 
-    Anything else is returned as it is.
+
+def with_kinds(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored policy or policy's recipe whose head and image encoder have the keys of their own kind only.
+
+    Earlier versions stored the keys of all kinds, of which one was read.
     """
-    if not isinstance(mapping, Mapping) or "shapes" in mapping:
+    result = dict(policy)
+    if isinstance(head := policy.get("head"), Mapping):
+        result["head"] = without_other_kinds(HeadConfig, head)
+    if isinstance(encoder := policy.get("image_encoder"), Mapping):
+        own = dict(encoder)
+        if isinstance(nested := own.pop("efficientnet", {}), Mapping):
+            own |= nested  # its stage
+        result["image_encoder"] = without_other_kinds(ImageEncoderConfig, own)
+    return result
+
+
+def _with_shapes(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a configuration of before `PolicyConfig.shapes`, which had a key for each size, as it is today."""
+    if "shapes" in mapping:
         return mapping
     sizes = {name: item.sizes for name, item in MODALITIES.own.items() if item.sizes}
     keys = {key for axes in sizes.values() for key in axes if isinstance(key, str)}

@@ -28,8 +28,10 @@ from torch.nn import functional
 
 from hpt_ros.extras import require_extra
 from hpt_ros.model.config import PolicyConfig
+from hpt_ros.model.head_config import DiffusionHeadConfig
 from hpt_ros.model.noise import NoiseHead, hold_last
 from hpt_ros.model.positions import position_table
+from hpt_ros.model.registry import narrow
 
 GROUPS = 8  # of the group norms
 
@@ -47,7 +49,7 @@ class DiffusionHead(NoiseHead):
             MissingExtraError: diffusers is not installed.
         """
         super().__init__(config)
-        head = config.head
+        head = narrow(config.head, DiffusionHeadConfig)
         schedulers: Any = require_extra("diffusers", extra="diffusion", what="the head 'diffusion'")
         options: dict[str, Any] = {
             "num_train_timesteps": head.diffusion_train_steps,

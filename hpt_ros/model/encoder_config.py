@@ -4,16 +4,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from hpt_ros.errors import Code
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.registry import require_name
-from hpt_ros.structured import field
+from hpt_ros.registry import Registry
+from hpt_ros.structured import Tagged, field
 
-ENCODER_KINDS = ("resnet18", "small_cnn", "efficientnet_lite0", "timm", "transformers", "none")
-LIBRARY_KINDS = ("timm", "transformers")
 LANGUAGE_KINDS = ("t5", "sentence", "none")
+
+
+def _channels() -> Any:
+    return field(
+        "channels of each stride-2 block; the last is the width of a cell",
+        default=(16, 32, 64, 64),
+        minimum=8,
+    )
+
+
+def _check_channels(whose: str, channels: tuple[int, ...]) -> None:
+    if not channels or any(channel % 8 for channel in channels):
+        raise ConfigError(
+            Code.OUT_OF_RANGE, f"{whose} channels {list(channels)}",
+            problem="must be one or more multiples of 8 (its GroupNorm has groups of 8 channels)",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +61,52 @@ class EncoderArchitecture:
 
 
 @dataclass(frozen=True, slots=True)
-class EfficientNetConfig:
-    """How much of EfficientNet-Lite0 there is."""
+class ImageEncoderConfig(Tagged):
+    """What turns an image into cells of features before the image stem: one dataclass for each kind of encoder."""
 
+    default_kind: ClassVar[str] = "resnet18"
+    shared: bool = field("one set of weights for all views; false: separate weights per view", default=True)
+    trainable: bool = field("train the encoder with the policy", default=False)
+
+    @classmethod
+    def kinds(cls) -> Collection[str]:
+        """Return the names of all image encoders."""
+        return IMAGE_ENCODERS
+
+    @classmethod
+    def of_kind(cls, name: str) -> type[ImageEncoderConfig]:
+        """Return an encoder's own dataclass."""
+        return IMAGE_ENCODERS[name].config
+
+    @property
+    def encodes(self) -> bool:
+        """Whether there is a network; otherwise precomputed features are passed in."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class ResNet18Config(ImageEncoderConfig):
+    """ResNet-18, as the published stems expect it."""
+
+    kind: ClassVar[str] = "resnet18"
+
+
+@dataclass(frozen=True, slots=True)
+class SmallCnnConfig(ImageEncoderConfig):
+    """A light network that is trained with the policy."""
+
+    kind: ClassVar[str] = "small_cnn"
+    channels: tuple[int, ...] = _channels()
+
+    def __post_init__(self) -> None:
+        _check_channels("small_cnn's", self.channels)
+
+
+@dataclass(frozen=True, slots=True)
+class EfficientNetConfig(ImageEncoderConfig):
+    """EfficientNet-Lite0; its weights come with the extra efficientnet."""
+
+    kind: ClassVar[str] = "efficientnet_lite0"
     # Stage 5: 0.70 of its 4.65 million parameters, and cells of 1/16 of the frame: 6 x 8 of 96 x 128.
     stage: int = field(
         "features after this stage of 1 to 7 (16, 24, 40, 80, 112, 192, 320 wide), or 8: all (1280 wide)",
@@ -56,94 +116,98 @@ class EfficientNetConfig:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ImageEncoderConfig:
-    """What turns an image into cells of features before the image stem."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryEncoderConfig(ImageEncoderConfig):
+    """What the encoders have that are networks of a library; no kind by itself."""
 
-    kind: str = field(
-        "network; none: precomputed features are passed in", default="resnet18", choices=ENCODER_KINDS
-    )
-    shared: bool = field("one set of weights for all views; false: separate weights per view", default=True)
-    trainable: bool = field("train the encoder with the policy", default=False)
     model: str = field(
-        "timm, transformers: the model's name there (vit_small_patch14_dinov2.lvd142m, facebook/dinov2-small), or a "
-        "folder",
-        default="",
+        "the model's name in the library (vit_small_patch14_dinov2.lvd142m, facebook/dinov2-small), or a folder"
     )
     side_px: int | None = field(
-        "timm, transformers: resize frames to a square of this side, in place of what the model was trained with",
+        "resize frames to a square of this side, in place of what the model was trained with",
         default=None,
         minimum=16,
         unit="px",
     )
     architecture: EncoderArchitecture | None = field(
-        "timm, transformers: what rebuilds the network; filled in from the model when training starts",
-        default=None,
-    )
-    channels: tuple[int, ...] = field(
-        "small_cnn: channels of each stride-2 block; the last is the width of a cell",
-        default=(16, 32, 64, 64),
-        minimum=8,
-    )
-    efficientnet: EfficientNetConfig = field(
-        "efficientnet_lite0: how much of it; its weights come with the extra efficientnet",
-        default=EfficientNetConfig(),
-    )
-    cells: int | None = field(
-        "none: cells of a precomputed feature map (49 for ResNet-18)", default=None, minimum=1
-    )
-    cell_width: int | None = field(
-        "none: width of a precomputed cell (512 for ResNet-18)", default=None, minimum=1
+        "what rebuilds the network; filled in from the model when training starts", default=None
     )
 
     def __post_init__(self) -> None:
-        require_name(self.kind, ENCODER_KINDS, "image encoder")
-        if self.kind == "small_cnn" and (not self.channels or any(channel % 8 for channel in self.channels)):
+        if not self.model:
             raise ConfigError(
-                Code.OUT_OF_RANGE, f"small_cnn's channels {list(self.channels)}",
-                problem="must be one or more multiples of 8 (its GroupNorm has groups of 8 channels)",
-            )  # fmt: skip
-        of_library = self.kind in LIBRARY_KINDS
-        if of_library != bool(self.model):
-            raise ConfigError(
-                Code.INVALID, f"the image encoder {self.kind!r}, model", self.model,
-                remedy="give image_encoder.model for the encoders 'timm' and 'transformers', and for no other",
-            )  # fmt: skip
-        if not of_library and (self.side_px is not None or self.architecture is not None):
-            raise ConfigError(
-                Code.UNEXPECTED, f"the image encoder {self.kind!r}",
-                problem="has side_px or architecture, which are for the encoders 'timm' and 'transformers'",
-                remedy="leave them out",
-            )  # fmt: skip
-        if (self.kind == "none") != (self.cells is not None) or (self.cells is None) != (
-            self.cell_width is None
-        ):
-            raise ConfigError(
-                Code.INVALID, f"the image encoder {self.kind!r}",
-                problem=f"has cells {self.cells} and cell_width {self.cell_width}",
-                remedy="give both for the encoder 'none', and neither for any other",
-            )  # fmt: skip
+                Code.EMPTY, f"the image encoder {self.kind!r}, model", remedy="give image_encoder.model"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TimmConfig(LibraryEncoderConfig):
+    """A network of timm."""
+
+    kind: ClassVar[str] = "timm"
+
+
+@dataclass(frozen=True, slots=True)
+class TransformersConfig(LibraryEncoderConfig):
+    """A network of transformers."""
+
+    kind: ClassVar[str] = "transformers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoEncoderConfig(ImageEncoderConfig):
+    """No network: precomputed features are passed in."""
+
+    kind: ClassVar[str] = "none"
+    cells: int = field("cells of a precomputed feature map (49 for ResNet-18)", minimum=1)
+    cell_width: int = field("width of a precomputed cell (512 for ResNet-18)", minimum=1)
+
+    @property
+    def encodes(self) -> bool:
+        """Return False."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderKind:
+    """An image encoder that there is.
+
+    Attributes:
+        config: its dataclass, whose `kind` is its name.
+        location: of its `hpt_ros.model.encoders.Network`, or that; empty: there is none.
+    """
+
+    config: type[ImageEncoderConfig]
+    location: str | Any = ""
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry, which must be that of the entry point."""
+        return self.config.kind
+
+
+# To add an image encoder: a file with its network and dataclass, and its line.
+IMAGE_ENCODERS: Registry[EncoderKind] = Registry("image encoder", "hpt_ros.image_encoders", EncoderKind, {
+    "resnet18": EncoderKind(ResNet18Config, "hpt_ros.model.encoders:RESNET18"),
+    "small_cnn": EncoderKind(SmallCnnConfig, "hpt_ros.model.encoders:SMALL_CNN"),
+    "efficientnet_lite0": EncoderKind(EfficientNetConfig, "hpt_ros.model.encoders:EFFICIENTNET"),
+    "timm": EncoderKind(TimmConfig, "hpt_ros.model.encoders:LIBRARY"),
+    "transformers": EncoderKind(TransformersConfig, "hpt_ros.model.encoders:LIBRARY"),
+    "none": EncoderKind(NoEncoderConfig),
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class DepthEncoderConfig:
     """A small convolutional network over depth and over where there was any."""
 
-    channels: tuple[int, ...] = field(
-        "channels of each stride-2 block; the last is the width of a cell",
-        default=(16, 32, 64, 64),
-        minimum=8,
-    )
+    channels: tuple[int, ...] = _channels()
     far_m: float = field(
         "distance that is mapped to 1; what lies further counts as this far", default=4.0, above=0.0, unit="m"
     )
 
     def __post_init__(self) -> None:
-        if not self.channels or any(channel % 8 for channel in self.channels):
-            raise ConfigError(
-                Code.OUT_OF_RANGE, f"the depth encoder's channels {list(self.channels)}",
-                problem="must be one or more multiples of 8 (its GroupNorm has groups of 8 channels)",
-            )  # fmt: skip
+        _check_channels("the depth encoder's", self.channels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,16 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 from hpt_ros.modalities import DEPTH
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.efficientnet import EfficientNetLite0, efficientnet_shape
+from hpt_ros.model.encoder_config import (
+    IMAGE_ENCODERS,
+    EfficientNetConfig,
+    LibraryEncoderConfig,
+    NoEncoderConfig,
+    SmallCnnConfig,
+)
 from hpt_ros.model.pretrained import library_encoder, require_architecture
+from hpt_ros.model.registry import narrow
+from hpt_ros.registry import load_location
 
 # Mean and standard deviation of ImageNet's RGB channels in [0, 1], as torchvision's published weights expect.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -183,7 +192,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.trainable = config.image_encoder.trainable
         self.nets = nn.ModuleList(
-            ENCODERS[config.image_encoder.kind].build(config)
+            network_of(config).build(config)
             for _ in range(1 if config.image_encoder.shared else config.views)
         )
         self.requires_grad_(self.trainable)
@@ -205,8 +214,8 @@ class ImageEncoder(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderKind:
-    """An image encoder that there is.
+class Network:
+    """The network of a kind of image encoder, which has `preprocess`, `cells_of` and `forward` as ResNet18 has.
 
     Attributes:
         build: makes the network of a policy's configuration.
@@ -217,38 +226,47 @@ class EncoderKind:
     shape: Callable[[PolicyConfig], tuple[int, int]]
 
 
-def _library(config: PolicyConfig) -> nn.Module:
-    return library_encoder(config.image_encoder)
+def _small_cnn_shape(config: PolicyConfig) -> tuple[int, int]:
+    encoder = narrow(config.image_encoder, SmallCnnConfig)
+    return small_cnn_shape(*config.image_size(), encoder.channels)
+
+
+def _small_cnn(config: PolicyConfig) -> nn.Module:
+    return SmallCnn(*config.image_size(), narrow(config.image_encoder, SmallCnnConfig).channels)
+
+
+def _efficientnet_shape(config: PolicyConfig) -> tuple[int, int]:
+    return efficientnet_shape(*config.image_size(), narrow(config.image_encoder, EfficientNetConfig).stage)
 
 
 def _library_shape(config: PolicyConfig) -> tuple[int, int]:
-    architecture = require_architecture(config.image_encoder)
+    architecture = require_architecture(narrow(config.image_encoder, LibraryEncoderConfig))
     return architecture.cells, architecture.cell_width
 
 
-# By the names of ENCODER_KINDS, but for "none". To add one: its network, which has `preprocess`, `cells_of` and
-# `forward` as ResNet18 has, its line here and its name there.
-ENCODERS: dict[str, EncoderKind] = {
-    "resnet18": EncoderKind(lambda _: ResNet18(), lambda _: (ResNet18.cells, ResNet18.cell_width)),
-    "small_cnn": EncoderKind(
-        lambda config: SmallCnn(*config.image_size(), config.image_encoder.channels),
-        lambda config: small_cnn_shape(*config.image_size(), config.image_encoder.channels),
-    ),
-    "efficientnet_lite0": EncoderKind(
-        lambda config: EfficientNetLite0(config.image_encoder.efficientnet.stage),
-        lambda config: efficientnet_shape(*config.image_size(), config.image_encoder.efficientnet.stage),
-    ),
-    "timm": EncoderKind(_library, _library_shape),
-    "transformers": EncoderKind(_library, _library_shape),
-}
+RESNET18 = Network(lambda _: ResNet18(), lambda _: (ResNet18.cells, ResNet18.cell_width))
+SMALL_CNN = Network(_small_cnn, _small_cnn_shape)
+EFFICIENTNET = Network(
+    lambda config: EfficientNetLite0(narrow(config.image_encoder, EfficientNetConfig).stage),
+    _efficientnet_shape,
+)
+LIBRARY = Network(
+    lambda config: library_encoder(narrow(config.image_encoder, LibraryEncoderConfig)), _library_shape
+)
+
+
+def network_of(config: PolicyConfig) -> Network:
+    """Return the network of the image encoder that the configuration names, which must have one."""
+    network: Network = load_location(IMAGE_ENCODERS[config.image_encoder.kind].location)
+    return network
 
 
 def feature_shape(config: PolicyConfig) -> tuple[int, int]:
     """Return (cells, cell_width) of one frame of one view as the image stem reads it."""
     encoder = config.image_encoder
-    if encoder.cells is not None and encoder.cell_width is not None:  # precomputed features
+    if isinstance(encoder, NoEncoderConfig):
         return encoder.cells, encoder.cell_width
-    return ENCODERS[encoder.kind].shape(config)
+    return network_of(config).shape(config)
 
 
 def depth_feature_shape(config: PolicyConfig) -> tuple[int, int]:

@@ -16,8 +16,10 @@ from hpt_ros.errors import Code
 from hpt_ros.modalities import ACTIONS, IMAGE, LANGUAGE, STATE
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.encoders import feature_shape
+from hpt_ros.model.head_config import DecoderHeadConfig, MlpHeadConfig
 from hpt_ros.model.layout import HEAD_DECODER, HEAD_MLP, MODALITY_NAMES, POOLINGS, STEM
 from hpt_ros.model.policy import Policy
+from hpt_ros.model.registry import narrow
 from hpt_ros.model.sources import WeightsError, read_tensors, save_tensors, sha256_of
 from hpt_ros.structured import dump_yaml
 
@@ -141,7 +143,7 @@ def published_mapping(config: PolicyConfig) -> dict[str, Any]:
 
 def _head_mapping(config: PolicyConfig) -> dict[str, Any]:
     head, width = config.head, config.trunk.width
-    if head.kind == "decoder":
+    if isinstance(head, DecoderHeadConfig):
         return {
             "_target_": HEAD_DECODER,
             "input_dim": width,
@@ -151,14 +153,15 @@ def _head_mapping(config: PolicyConfig) -> dict[str, Any]:
             "crossattn_dim_head": head.head_width,
             "crossattn_modality_dropout": head.dropout,
         }
+    mlp = narrow(head, MlpHeadConfig)
     steps = 1 if config.pooling == "action_token" else config.action_horizon
     return {
         "_target_": HEAD_MLP,
         "input_dim": width,
         "output_dim": config.action_dim * steps,
-        "widths": list(head.widths),
-        "tanh_end": head.tanh,
-        "normalize_action": head.tanh,
+        "widths": list(mlp.widths),
+        "tanh_end": mlp.tanh,
+        "normalize_action": mlp.tanh,
         "dropout": True,  # its layers are numbered with it
     }
 
@@ -167,11 +170,11 @@ def _refuse_what_released_code_lacks(config: PolicyConfig) -> None:
     lacking: list[str] = []
     lacking += [f"a {name} stem" for name in config.modalities if name not in PUBLISHED_NAMES]
     head = config.head
-    if head.kind not in ("mlp", "decoder"):
+    if not isinstance(head, (MlpHeadConfig, DecoderHeadConfig)):
         lacking.append(f"a {head.kind} head of this layout")
-    if head.kind == "decoder" and head.projection:
+    if isinstance(head, DecoderHeadConfig) and head.projection:
         lacking.append("a decoder head with projection")
-    if head.kind == "decoder" and head.hidden_width != head.heads * head.head_width:
+    if isinstance(head, DecoderHeadConfig) and head.hidden_width != head.heads * head.head_width:
         lacking.append(f"a decoder head whose hidden width {head.hidden_width} is not heads times head width")
     if config.pooling not in POOLINGS:
         lacking.append(f"pooling {config.pooling!r}")

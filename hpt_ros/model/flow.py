@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from hpt_ros.model.config import PolicyConfig
+from hpt_ros.model.head_config import FlowHeadConfig
 from hpt_ros.model.noise import NoiseHead, hold_last
 from hpt_ros.model.positions import position_table
+from hpt_ros.model.registry import narrow
 from hpt_ros.model.trunk import Block
 
 TIME_SCALE = (
@@ -31,7 +33,8 @@ class FlowHead(NoiseHead):
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__(config)
-        head, width = config.head, config.head.flow_width
+        head = narrow(config.head, FlowHeadConfig)
+        width = head.flow_width
         self.steps = head.flow_steps
         self.action_in = nn.Linear(config.action_dim, width)
         self.condition = nn.Sequential(nn.LayerNorm(config.trunk.width), nn.Linear(config.trunk.width, width))

@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from hpt_ros.model.attention import CrossAttention
 from hpt_ros.model.config import PolicyConfig
-from hpt_ros.model.head_config import HEADS, HeadConfig
+from hpt_ros.model.head_config import HEADS, ConvHeadConfig, DecoderHeadConfig, GmmHeadConfig, MlpHeadConfig
 from hpt_ros.model.init import TOKEN_STD, start_cross_attention_, start_mlp_
+from hpt_ros.model.registry import narrow
 from hpt_ros.registry import load_location
 
 SMOOTH_L1_BETA = 0.05  # liruiw/HPT at 549433f; the paper says Huber
@@ -41,7 +42,7 @@ class Head(nn.Module, ABC):
         return losses[is_real].mean()
 
 
-def hidden_layers(head: HeadConfig, width: int) -> list[nn.Module]:
+def hidden_layers(head: MlpHeadConfig | GmmHeadConfig, width: int) -> list[nn.Module]:
     """Layers of the published MLP head, but for its last: Linear, SiLU, then Linear, Dropout, LayerNorm, SiLU."""
     layers: list[nn.Module] = [nn.Linear(width, head.widths[0]), nn.SiLU()]
     for before, after in pairwise(head.widths):
@@ -58,7 +59,7 @@ class MlpHead(Head):
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        head, steps = config.head, _steps_per_feature(config)
+        head, steps = narrow(config.head, MlpHeadConfig), _steps_per_feature(config)
         self.chunk = (config.action_horizon, config.action_dim)
         layers = hidden_layers(head, config.trunk.width)
         layers.append(nn.Linear(head.widths[-1], config.action_dim * steps))
@@ -81,7 +82,7 @@ class ConvHead(Head):
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        head = config.head
+        head = narrow(config.head, ConvHeadConfig)
         layers: list[nn.Module] = []
         for before, after in pairwise((config.trunk.width, *head.widths)):
             layers += [nn.Conv1d(before, after, head.kernel, padding=head.kernel // 2), nn.SiLU()]
@@ -101,12 +102,12 @@ class DecoderHead(Head):
 
     Names are those of the published files (`tokens`, `mlp.{0,2}`, `cross_attention.*`). The released head ends there,
     so that its output has the trunk's width; `out_proj` maps each step to the action and is ours (see
-    `HeadConfig.projection`).
+    `DecoderHeadConfig.projection`).
     """
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        head, width = config.head, config.trunk.width
+        head, width = narrow(config.head, DecoderHeadConfig), config.trunk.width
         self.tokens = nn.Parameter(torch.empty(1, config.action_horizon, width).normal_(std=TOKEN_STD))
         self.cross_attention = CrossAttention(width, head.heads, head.head_width, head.dropout)
         self.mlp = nn.Sequential(
@@ -131,7 +132,7 @@ class MixtureHead(Head):
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        head, steps = config.head, _steps_per_feature(config)
+        head, steps = narrow(config.head, GmmHeadConfig), _steps_per_feature(config)
         self.modes, self.min_std = head.modes, head.min_std
         self.chunk = (config.action_horizon, config.action_dim)
         self.net = nn.Sequential(*hidden_layers(head, config.trunk.width))

@@ -16,7 +16,7 @@ from hpt_ros.atomic import new_folder
 from hpt_ros.errors import Code
 from hpt_ros.modalities import IMAGE, LANGUAGE, STATE
 from hpt_ros.model.config import PolicyConfig, TrunkConfig
-from hpt_ros.model.encoder_config import ImageEncoderConfig, LanguageConfig
+from hpt_ros.model.encoder_config import ImageEncoderConfig, LanguageConfig, NoEncoderConfig, ResNet18Config
 from hpt_ros.model.encoders import ResNet18
 from hpt_ros.model.language import embed_tasks
 from hpt_ros.model.layout import (
@@ -285,7 +285,7 @@ def _policy_config(
         },
         trunk=trunk,
         stems=stems,
-        image_encoder=_image_encoder(config, image_encoder) if IMAGE in names else ImageEncoderConfig(),
+        image_encoder=_image_encoder(config, image_encoder) if IMAGE in names else ResNet18Config(),
         tasks=robot.tasks if LANGUAGE in names else (),
         language=_language(tensors, f"{stem}{LANGUAGE}.net.", robot)
         if LANGUAGE in names
@@ -313,8 +313,8 @@ def _image_encoder(config: PublishedConfig, given: str | None) -> ImageEncoderCo
             "hf://), or --image-encoder none for a policy that takes features",
         )  # fmt: skip
     if given == NO_ENCODER:
-        return ImageEncoderConfig(kind="none", cells=ResNet18.cells, cell_width=ResNet18.cell_width)
-    return ImageEncoderConfig(kind="resnet18")
+        return NoEncoderConfig(cells=ResNet18.cells, cell_width=ResNet18.cell_width)
+    return ResNet18Config()
 
 
 def _language(tensors: Mapping[str, Tensor], prefix: str, robot: Robot) -> LanguageConfig:

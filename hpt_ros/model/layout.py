@@ -18,7 +18,7 @@ from torch import Tensor
 from hpt_ros.errors import Code
 from hpt_ros.modalities import ACTIONS, IMAGE, LANGUAGE, STATE
 from hpt_ros.model.config import StemConfig, TrunkConfig
-from hpt_ros.model.head_config import HeadConfig
+from hpt_ros.model.head_config import DecoderHeadConfig, HeadConfig, MlpHeadConfig
 from hpt_ros.model.published import PublishedConfig
 from hpt_ros.model.sources import WeightsError, some
 from hpt_ros.model.weights import trunk_size
@@ -267,11 +267,11 @@ def head_config(
         hidden = int(need(tensors, f"{prefix}mlp.0.weight", 2).shape[0])
         heads = config.integer("head.crossattn_heads", 8)
         inner = int(need(tensors, f"{prefix}cross_attention.to_q.weight", 2).shape[0])
-        head = HeadConfig(
-            kind="decoder", projection=False, heads=heads, head_width=inner // heads, hidden_width=hidden,
+        decoder = DecoderHeadConfig(
+            projection=False, heads=heads, head_width=inner // heads, hidden_width=hidden,
             dropout=config.number("head.crossattn_modality_dropout", 0.1),
         )  # fmt: skip
-        return head, int(tokens.shape[1])
+        return decoder, int(tokens.shape[1])
     widths, out = hidden_widths(tensors, f"{prefix}net."), last_width(tensors, f"{prefix}net.")
     if out % action_dim:
         raise WeightsError(
@@ -289,7 +289,7 @@ def head_config(
         horizon = int(need(tensors, prefix.replace("heads.", "action_tokens.", 1).rstrip("."), 3).shape[1])
     else:
         horizon = out // action_dim
-    head = HeadConfig(
+    head = MlpHeadConfig(
         widths=widths,
         tanh=config.flag("head.tanh_end", False),  # the released code's own default
         dropout=0.1 if config.flag("head.dropout", False) else 0.0,  # 0.1 is fixed in the released code

@@ -88,7 +88,7 @@ class Image(Pictures):
     @property
     def has_encoder(self) -> bool:
         """Whether the policy encodes images itself."""
-        return self.config.image_encoder.kind != "none"
+        return self.config.image_encoder.encodes
 
     def encoder(self) -> nn.Module | None:
         """Build the image encoder of the configuration."""

@@ -8,21 +8,24 @@ import torch
 from torch import Tensor
 
 from hpt_ros.model.config import PolicyConfig
+from hpt_ros.model.head_config import NoiseHeadConfig
 from hpt_ros.model.heads import Head
+from hpt_ros.model.registry import narrow
 
 NOISE_SEED = 0  # of "fixed" noise and of the loss in evaluation mode
 
 
 class NoiseHead(Head):
-    """A head that starts from noise of the chunk's shape; `HeadConfig.flow_noise` says from which."""
+    """A head that starts from noise of the chunk's shape; `NoiseHeadConfig.flow_noise` says from which."""
 
     noise: Tensor
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        self.draws = config.head.flow_noise == "random"
+        noise = narrow(config.head, NoiseHeadConfig).flow_noise
+        self.draws = noise == "random"
         chunk = (1, config.action_horizon, config.action_dim)
-        start = torch.zeros(chunk) if config.head.flow_noise == "zero" else _seeded_noise(chunk)
+        start = torch.zeros(chunk) if noise == "zero" else _seeded_noise(chunk)
         # Not stored with the weights: it follows from the configuration.
         self.register_buffer("noise", start, persistent=False)
 

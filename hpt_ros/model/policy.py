@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hpt_ros.errors import Code, HptError
 from hpt_ros.modalities import DEPTH, IMAGE
 from hpt_ros.model.config import POOLINGS, PolicyConfig
-from hpt_ros.model.head_config import STEPS
+from hpt_ros.model.head_config import STEPS, DecoderHeadConfig
 from hpt_ros.model.heads import Head, build_head
 from hpt_ros.model.init import MODALITY_STD, TOKEN_STD
 from hpt_ros.model.inputs import Array, Inputs, check_array, check_inputs, check_targets
@@ -326,7 +326,7 @@ class Policy(nn.Module):
 
     def _require_action_width(self) -> None:
         config = self.config
-        unprojected = config.head.kind == "decoder" and not config.head.projection
+        unprojected = isinstance(config.head, DecoderHeadConfig) and not config.head.projection
         if unprojected and config.trunk.width != config.action_dim:
             raise PolicyError(
                 Code.WRONG_SHAPE, "the decoder head without projection",

@@ -23,7 +23,12 @@ from torch.nn import functional
 from hpt_ros.errors import Code
 from hpt_ros.extras import require_extra
 from hpt_ros.model.config_error import ConfigError
-from hpt_ros.model.encoder_config import LIBRARY_KINDS, EncoderArchitecture, ImageEncoderConfig
+from hpt_ros.model.encoder_config import (
+    EncoderArchitecture,
+    ImageEncoderConfig,
+    LibraryEncoderConfig,
+    TimmConfig,
+)
 from hpt_ros.model.sources import HUB
 
 # Arguments that would make timm fetch or read something.
@@ -90,12 +95,12 @@ class LibraryEncoder(nn.Module):
                 return features.flatten(2).transpose(1, 2)
 
 
-def library_encoder(config: ImageEncoderConfig) -> LibraryEncoder:
+def library_encoder(config: LibraryEncoderConfig) -> LibraryEncoder:
     """Build the encoder of a configuration that `complete_image_encoder` has completed."""
     return LibraryEncoder(config.kind, require_architecture(config))
 
 
-def require_architecture(config: ImageEncoderConfig) -> EncoderArchitecture:
+def require_architecture(config: LibraryEncoderConfig) -> EncoderArchitecture:
     """Return what rebuilds the network.
 
     Raises:
@@ -117,9 +122,9 @@ def complete_image_encoder(config: ImageEncoderConfig) -> ImageEncoderConfig:
     Raises:
         HptError: the library is not installed, or the model is unknown, cannot be fetched, or has no cells.
     """
-    if config.kind not in LIBRARY_KINDS or config.architecture is not None:
+    if not isinstance(config, LibraryEncoderConfig) or config.architecture is not None:
         return config
-    describe = describe_timm if config.kind == "timm" else describe_transformers
+    describe = describe_timm if isinstance(config, TimmConfig) else describe_transformers
     return replace(config, architecture=describe(config.model.removeprefix(HUB), config.side_px))
 
 

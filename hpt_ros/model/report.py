@@ -12,8 +12,8 @@ import torch
 from hpt_ros.modalities import IMAGE, LANGUAGE, MODALITIES, STATE
 from hpt_ros.model.checkpoint import Checkpoint, MultiCheckpoint
 from hpt_ros.model.config import POOLINGS, TRUNK_SIZES, PolicyConfig, StemConfig, TrunkConfig
-from hpt_ros.model.encoder_config import ImageEncoderConfig
-from hpt_ros.model.head_config import FEATURE, HEADS, STEPS, TOKENS, HeadConfig
+from hpt_ros.model.encoder_config import LibraryEncoderConfig, SmallCnnConfig
+from hpt_ros.model.head_config import FEATURE, HEADS, STEPS, TOKENS, DecoderHeadConfig
 from hpt_ros.model.inputs import Input
 from hpt_ros.model.memory import MEBIBYTE, Memory, memory_of, memory_of_config
 from hpt_ros.model.modalities import Pictures
@@ -160,7 +160,7 @@ def checkpoint_report(checkpoint: Checkpoint, *, where: str) -> str:
     weights, config = checkpoint.weights, checkpoint.config
     encoder = config.image_encoder
     kinds = [
-        f"image encoder: {encoder.kind}{f' {encoder.model}' if encoder.model else ''}, "
+        f"image encoder: {encoder.kind}{f' {encoder.model}' if isinstance(encoder, LibraryEncoderConfig) else ''}, "
         f"{'shared by all views' if encoder.shared else 'separate per view'}, "
         f"{'trained' if encoder.trainable else 'frozen'}"
         if IMAGE in config.modalities
@@ -261,9 +261,9 @@ def example_configs() -> dict[str, PolicyConfig]:
             observation_horizon=2,
             shapes={STATE: (7,), IMAGE: (2, 96, 128, 3)},
             trunk=TrunkConfig(width=128, depth=4, heads=8),
-            image_encoder=ImageEncoderConfig(kind="small_cnn", shared=False, trainable=True),
+            image_encoder=SmallCnnConfig(shared=False, trainable=True),
             pooling="no-op",
-            head=HeadConfig(kind="decoder"),
+            head=DecoderHeadConfig(),
         ),
         ALL_MODALITIES: PolicyConfig(
             embodiment="arm",

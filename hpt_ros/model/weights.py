@@ -22,7 +22,7 @@ from hpt_ros.errors import Code
 from hpt_ros.modalities import IMAGE
 from hpt_ros.model.config import TRUNK_SIZES, TrunkConfig
 from hpt_ros.model.efficientnet import PACKAGE, EfficientNetLite0, beyond, packaged_file
-from hpt_ros.model.encoder_config import LIBRARY_KINDS
+from hpt_ros.model.encoder_config import LibraryEncoderConfig
 from hpt_ros.model.encoders import ImageEncoder, ResNet18
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.published import recorded_heads
@@ -125,7 +125,7 @@ def load_image_encoder(policy: Policy, source: str | Path) -> LoadReport:
     if encoder_of_checkpoint.is_checkpoint(source):
         return encoder_of_checkpoint.load_encoder_of_checkpoint(policy, source)
     kind = policy.config.image_encoder.kind
-    if kind in LIBRARY_KINDS:
+    if isinstance(policy.config.image_encoder, LibraryEncoderConfig):
         from hpt_ros.model.pretrained_weights import load_library_encoder  # it imports this module
 
         return load_library_encoder(policy, source)

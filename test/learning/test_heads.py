@@ -40,6 +40,13 @@ WAYS = [
 ]
 
 
+SMALLER = {
+    "decoder": ["heads=2"],
+    "flow": ["heads=2", "flow_width=32"],
+    "diffusion": ["diffusion_widths=[16, 32]"],
+}
+
+
 @pytest.mark.parametrize(("kind", "pooling"), WAYS)
 def test_a_head_is_finetuned_saved_loaded_and_run(
     dataset: Dataset, dataset_folder: Path, tmp_path: Path, cache_root: Path, kind: str, pooling: str
@@ -53,8 +60,7 @@ def test_a_head_is_finetuned_saved_loaded_and_run(
         *(dataset_folder, "--out", tmp_path / "run", "--cache", cache_root),
         *("--recipe", recipe, "--iterations", 60, "--set", "validation_every=60"),
         *("--set", f"policy.head.kind={kind}", "--set", f"policy.pooling={pooling}"),
-        *("--set", "policy.head.heads=2", "--set", "policy.head.flow_width=32"),
-        *("--set", "policy.head.diffusion_widths=[16, 32]"),
+        *(word for change in SMALLER.get(kind, ()) for word in ("--set", f"policy.head.{change}")),
     ]
     parser = argparse.ArgumentParser()
     finetune.add_arguments(parser)

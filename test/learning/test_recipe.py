@@ -11,7 +11,7 @@ from hpt_ros.errors import HptError
 from hpt_ros.learning import load_recipe
 from hpt_ros.learning.recipe import read_recipe, recipe_mapping
 from hpt_ros.modalities import MODALITIES
-from hpt_ros.model import Policy, TrunkConfig
+from hpt_ros.model import FlowHeadConfig, Policy, ResNet18Config, TrunkConfig
 from hpt_ros.resources import config_file
 
 from .conftest import make_recipe
@@ -114,3 +114,26 @@ def test_when_a_change_is_wrong_expect_it_beside_the_file() -> None:
         load_recipe(path, ["lrr=1"], iterations=5)
     with pytest.raises(HptError, match=r"with --batch-size 0, key 'batch_size' is 0"):
         load_recipe(path, batch_size=0)
+
+
+def test_when_the_kind_is_overridden_expect_the_others_keys_gone() -> None:
+    changes = ["policy.head.kind=flow", "policy.head.flow_depth=2", "policy.image_encoder.kind=resnet18"]
+    policy = load_recipe(config_file("recipes/feed_dog.yaml"), changes).policy
+    assert policy.head == FlowHeadConfig(flow_depth=2)
+    assert policy.image_encoder == ResNet18Config(shared=False, trainable=True)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "policy.head.flow_depth=2",
+            r"unknown key 'flow_depth' for the kind 'mlp'; known keys are widths, tanh",
+        ),
+        ("policy.head.kind=flwo", r"'flwo', expected one of mlp.*did you mean 'flow'"),
+        ("policy.image_encoder.kind=timm", r"lacks the key 'model'"),
+    ],
+)
+def test_when_a_key_is_of_another_kind_expect_the_kinds_own(override: str, message: str) -> None:
+    with pytest.raises(HptError, match=message):
+        load_recipe(config_file("recipes/feed_dog.yaml"), [override])

@@ -17,10 +17,12 @@ import torch
 from support.sizes import policy_config
 
 from hpt_ros.model import (
-    HeadConfig,
-    ImageEncoderConfig,
+    DecoderHeadConfig,
+    MlpHeadConfig,
+    NoEncoderConfig,
     Policy,
     PolicyConfig,
+    SmallCnnConfig,
     Statistics,
     StemConfig,
     TrunkConfig,
@@ -63,7 +65,7 @@ def _config(**changes: Any) -> PolicyConfig:
         "image_height": 32,
         "image_width": 48,
         "trunk": TrunkConfig(width=32, depth=2, heads=4),
-        "image_encoder": ImageEncoderConfig(kind="small_cnn", channels=(8, 16, 16), trainable=True),
+        "image_encoder": SmallCnnConfig(channels=(8, 16, 16), trainable=True),
     }
     return policy_config(**(values | changes))
 
@@ -166,11 +168,9 @@ def reference() -> Callable[[str], Reference]:
             views=2,
             trunk=TrunkConfig(given["embed_dim"], given["num_blocks"], given["num_heads"]),
             stems=stems,
-            image_encoder=ImageEncoderConfig(
-                kind="none", cells=49, cell_width=given["stem"]["image"]["input_dim"]
-            ),
+            image_encoder=NoEncoderConfig(cells=49, cell_width=given["stem"]["image"]["input_dim"]),
             pooling=given["token_postprocessing"],
-            head=HeadConfig(kind="decoder", projection=False) if decoder else HeadConfig(),
+            head=DecoderHeadConfig(projection=False) if decoder else MlpHeadConfig(),
         )
         with np.load(folder / "io.npz") as arrays:
             return Reference(config, folder / "model.pth", dict(arrays))

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model import HeadConfig, Policy
+from hpt_ros.model import DecoderHeadConfig, FlowHeadConfig, GmmHeadConfig, Policy
 
 VARIANTS = {
     "mean, mlp": {},
-    "attentive, mixture": {"pooling": "attentive", "head": HeadConfig(kind="gmm")},
-    "all tokens, decoder": {"pooling": "no-op", "head": HeadConfig(kind="decoder")},
-    "action tokens, flow": {"pooling": "action_token", "head": HeadConfig(kind="flow", flow_width=32)},
+    "attentive, mixture": {"pooling": "attentive", "head": GmmHeadConfig()},
+    "all tokens, decoder": {"pooling": "no-op", "head": DecoderHeadConfig()},
+    "action tokens, flow": {"pooling": "action_token", "head": FlowHeadConfig(flow_width=32)},
 }
 
 

@@ -13,7 +13,17 @@ from support.refused import refused
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.extras import MissingExtraError
-from hpt_ros.model import HeadConfig, ImageEncoderConfig, Policy, StemConfig, TrunkConfig, backends
+from hpt_ros.model import (
+    DecoderHeadConfig,
+    DiffusionHeadConfig,
+    FlowHeadConfig,
+    GmmHeadConfig,
+    Policy,
+    ResNet18Config,
+    StemConfig,
+    TrunkConfig,
+    backends,
+)
 from hpt_ros.model.backends import BACKENDS, Backend, BackendError, auto_candidates, load_backend
 from hpt_ros.model.backends.backend import example_arrays
 from hpt_ros.model.backends.eager import EagerBackend
@@ -25,7 +35,7 @@ from hpt_ros.model.rollout import Rollout
 # Largest difference from eager's actions within [-1, 1] and features of about 1: float32 sums in another order; 8 bits
 # of bfloat16's precision, and of int8's, through a few layers.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "int8": 1e-1}
-RESNET = {"image_encoder": ImageEncoderConfig(kind="resnet18"), "image_height": 60, "image_width": 90}
+RESNET = {"image_encoder": ResNet18Config(), "image_height": 60, "image_width": 90}
 
 
 def needs(backend: str) -> None:
@@ -103,14 +113,14 @@ def test_when_a_backend_acts_expect_what_eager_gives(make_policy, backend, preci
 )
 def test_when_resnet_is_computed_otherwise_expect_what_eager_gives(make_policy, backend, shared):
     needs(backend)
-    policy = make_policy(**RESNET | {"image_encoder": ImageEncoderConfig(kind="resnet18", shared=shared)})
+    policy = make_policy(**RESNET | {"image_encoder": ResNet18Config(shared=shared)})
     liven(policy.encoders)
     assert_like_eager(load_backend(backend, policy), policy)
 
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_when_resnet_and_trunk_are_reduced_expect_features_and_actions_near_eagers(make_policy, shared):
-    policy = make_policy(**RESNET | {"image_encoder": ImageEncoderConfig(kind="resnet18", shared=shared)})
+    policy = make_policy(**RESNET | {"image_encoder": ResNet18Config(shared=shared)})
     liven(policy.encoders)
     names = list(policy.state_dict())
     reduced, frame, arrays = in_precision(policy, "bfloat16"), random_frame(policy), random_arrays(policy)
@@ -128,9 +138,9 @@ def test_when_resnet_and_trunk_are_reduced_expect_features_and_actions_near_eage
 @pytest.mark.parametrize(
     "changes",
     [
-        {"pooling": "action_token", "head": HeadConfig(kind="decoder")},
-        {"head": HeadConfig(kind="gmm")},
-        {"head": HeadConfig(kind="flow", flow_width=32)},
+        {"pooling": "action_token", "head": DecoderHeadConfig()},
+        {"head": GmmHeadConfig()},
+        {"head": FlowHeadConfig(flow_width=32)},
         {"stems": (StemConfig("image"),), "state_dim": 0},
         {"trunk": TrunkConfig(width=32, depth=0, heads=4)},
     ],
@@ -214,14 +224,14 @@ def test_when_there_is_no_compiler_expect_that_said(make_policy, monkeypatch, tm
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_when_the_head_draws_noise_expect_export_refused(make_policy, name):
     needs(name)
-    policy = make_policy(head=HeadConfig(kind="flow", flow_width=32, flow_noise="random"))
+    policy = make_policy(head=FlowHeadConfig(flow_width=32, flow_noise="random"))
     with pytest.raises(BackendError, match=f"'{name}' cannot draw the noise"):
         load_backend(name, policy)
 
 
 def test_when_the_head_is_one_that_openvino_crashes_on_expect_it_refused(make_policy):
     pytest.importorskip("diffusers")
-    policy = make_policy(head=HeadConfig(kind="diffusion"))
+    policy = make_policy(head=DiffusionHeadConfig())
     with pytest.raises(BackendError, match=r"'openvino' cannot compile the diffusion head; use .*'eager'"):
         load_backend("openvino", policy)
 
@@ -345,7 +355,7 @@ def test_when_the_time_for_measuring_is_over_expect_no_other_candidate_begun(mak
 
 
 def test_when_the_head_draws_noise_expect_only_features_compared(make_policy):
-    policy, clock = make_policy(head=HeadConfig(kind="flow", flow_width=32, flow_noise="random")), Clock()
+    policy, clock = make_policy(head=FlowHeadConfig(flow_width=32, flow_noise="random")), Clock()
     drawing = Timed(policy, "drawing", clock, 0.01)
     assert select_backend(policy, "float32", {"drawing": lambda: drawing}, clock=clock).backend is drawing
 
@@ -354,7 +364,7 @@ def test_when_the_head_draws_noise_expect_only_features_compared(make_policy):
     "changes",
     [
         {},
-        {"head": HeadConfig(kind="flow", flow_width=32, flow_noise="random")},
+        {"head": FlowHeadConfig(flow_width=32, flow_noise="random")},
         {
             "stems": (StemConfig("state"), StemConfig("depth")), "views": 0, "image_height": 0, "image_width": 0,
             "depth_views": 1, "depth_height": 32, "depth_width": 32,

@@ -14,9 +14,9 @@ from support.refused import refused
 from hpt_ros.cli.main import main
 from hpt_ros.errors import Code, HptError
 from hpt_ros.model import (
-    HeadConfig,
-    ImageEncoderConfig,
+    DecoderHeadConfig,
     Policy,
+    ResNet18Config,
     export_trunk,
     load_checkpoint,
     load_trunk,
@@ -37,7 +37,7 @@ def files_in(folder):
 @pytest.fixture
 def saved(tmp_path, make_policy):
     """A checkpoint folder and the policy that it holds."""
-    policy = make_policy(pooling="no-op", head=HeadConfig(kind="decoder"))
+    policy = make_policy(pooling="no-op", head=DecoderHeadConfig())
     folder = save_checkpoint(
         tmp_path / "run" / "best",
         policy,
@@ -90,7 +90,7 @@ def test_when_saved_in_half_precision_expect_float32_close_by_and_exact_statisti
 
 
 def test_when_a_resnet_is_saved_expect_its_statistics_and_counters_back(tmp_path, make_policy):
-    policy = make_policy(image_encoder=ImageEncoderConfig(kind="resnet18", trainable=True))
+    policy = make_policy(image_encoder=ResNet18Config(trainable=True))
     save_checkpoint(tmp_path / "c", policy, embodiment_yaml="", stats={}, card="", half_precision=True)
     state = Policy.load(tmp_path / "c").state_dict()
     assert state["encoders.image.nets.0.bn1.num_batches_tracked"].dtype == torch.int64

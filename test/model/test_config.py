@@ -2,21 +2,56 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 from support.refused import refused
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model import HeadConfig, ImageEncoderConfig, PolicyConfig, StemConfig, TrunkConfig
-from hpt_ros.model.config import POOLINGS, TRUNK_SIZES
+from hpt_ros.model import (
+    ConvHeadConfig,
+    DecoderHeadConfig,
+    DiffusionHeadConfig,
+    EfficientNetConfig,
+    FlowHeadConfig,
+    GmmHeadConfig,
+    HeadConfig,
+    ImageEncoderConfig,
+    MlpHeadConfig,
+    PolicyConfig,
+    ResNet18Config,
+    SmallCnnConfig,
+    StemConfig,
+    TimmConfig,
+    TrunkConfig,
+)
+from hpt_ros.model.config import POOLINGS, TRUNK_SIZES, with_kinds
 from hpt_ros.model.config_error import ConfigError
-from hpt_ros.model.encoder_config import ENCODER_KINDS
-from hpt_ros.model.encoders import ENCODERS
+from hpt_ros.model.encoder_config import IMAGE_ENCODERS
+from hpt_ros.model.encoders import Network
 from hpt_ros.model.head_config import HEADS, HeadKind
 from hpt_ros.model.heads import Head, MlpHead
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.pooling import Pooling
 from hpt_ros.model.trunk import Trunk
 from hpt_ros.registry import load_location
+from hpt_ros.structured import read_dataclass, to_mapping
+
+
+@dataclass(frozen=True, slots=True)
+class TwinConfig(MlpHeadConfig):
+    """A head that is added by its line."""
+
+    kind: ClassVar[str] = "twin"
+
+
+def head(mapping):
+    return read_dataclass(HeadConfig, mapping, where="head")
+
+
+def encoder(mapping):
+    return read_dataclass(ImageEncoderConfig, mapping, where="image_encoder")
 
 
 # The paper's table; also what the published weights hold.
@@ -49,7 +84,7 @@ def test_when_trunk_is_built_expect_drop_path_to_rise_linearly():
 
 def test_when_config_goes_through_a_mapping_expect_the_same(make_config):
     config = make_config(
-        pooling="no-op", head=HeadConfig(kind="decoder"), stems=(StemConfig("image"), StemConfig("state"))
+        pooling="no-op", head=DecoderHeadConfig(), stems=(StemConfig("image"), StemConfig("state"))
     )
     assert PolicyConfig.from_mapping(config.to_mapping(), where="test") == config
 
@@ -88,15 +123,15 @@ def test_when_a_key_is_misspelt_expect_its_place(make_config):
             r"MLP head reads one feature or one token per step, but pooling 'no-op' gives all tokens",
         ),
         (
-            {"head": HeadConfig(kind="decoder")},
+            {"head": DecoderHeadConfig()},
             r"decoder head reads one token per step or all tokens, but pooling 'mean' gives",
         ),
         (
-            {"head": HeadConfig(kind="conv")},
+            {"head": ConvHeadConfig()},
             r"convolution head reads one token per step, but pooling 'mean' .* set pooling to action_token,",
         ),
         (
-            {"pooling": "no-op", "head": HeadConfig(kind="flow")},
+            {"pooling": "no-op", "head": FlowHeadConfig()},
             r"flow matching head reads one feature or one token per step, but pooling 'no-op'",
         ),
         ({"embodiment": "my.arm"}, r"'my\.arm' cannot be part of a weight's name"),
@@ -117,20 +152,30 @@ def test_when_parts_do_not_fit_expect_a_sentence(make_config, changes, message):
         (lambda: TrunkConfig(width=32, depth=1, heads=0), r"0 heads cannot be built"),
         (lambda: StemConfig("touch"), r"modality 'touch', expected one of image, depth, tactile"),
         (lambda: StemConfig("image", widths=()), r"stem of 'image' has no hidden width"),
-        (lambda: ImageEncoderConfig(kind="resnet81"), r"is 'resnet81'.*did you mean 'resnet18'"),
-        (lambda: ImageEncoderConfig(kind="small_cnn", channels=(12,)), r"channels \[12\].*multiples of 8"),
-        (lambda: ImageEncoderConfig(kind="none"), r"'none' has cells None.*give both"),
-        (lambda: ImageEncoderConfig(kind="resnet18", cells=49, cell_width=512), r"neither for any other"),
-        (lambda: HeadConfig(kind="gm"), r"head is 'gm', expected one of mlp, conv.*did you mean 'gmm'"),
-        (lambda: HeadConfig(widths=()), r"MLP head has no hidden width"),
-        (lambda: HeadConfig(kind="gmm", widths=()), r"Gaussian mixture head has no hidden width"),
-        (lambda: HeadConfig(kind="conv", kernel=4), r"kernel is 4, expected an odd number"),
-        (lambda: HeadConfig(kind="flow", flow_width=20), r"width 20 and 8 heads cannot be built"),
+        (lambda: encoder({"kind": "resnet81"}), r"is 'resnet81'.*did you mean 'resnet18'"),
+        (lambda: encoder({"kind": "none"}), r"lacks the key 'cells' \(cells of a precomputed"),
+        (lambda: encoder({"kind": "timm"}), r"lacks the key 'model' \(the model's name"),
         (
-            lambda: HeadConfig(kind="flow", flow_noise="nought"),
+            lambda: encoder({"cells": 49}),
+            r"unknown key 'cells' for the kind 'resnet18'; known keys are shared, trainable",
+        ),
+        (lambda: SmallCnnConfig(channels=(12,)), r"channels \[12\].*multiples of 8"),
+        (lambda: head({"kind": "gm"}), r"key 'kind' is 'gm', expected one of mlp, conv.*did you mean 'gmm'"),
+        (
+            lambda: head({"kind": "flow", "modes": 3}),
+            r"unknown key 'modes' for the kind 'flow'; known keys are flow_noise, heads, flow_width",
+        ),
+        (lambda: head({"kind": 3}), r"key 'kind' is 3 \(int\), expected one of mlp"),
+        (lambda: TimmConfig(model=""), r"'timm', model is empty.*give image_encoder.model"),
+        (lambda: MlpHeadConfig(widths=()), r"MLP head has no hidden width"),
+        (lambda: GmmHeadConfig(widths=()), r"Gaussian mixture head has no hidden width"),
+        (lambda: ConvHeadConfig(kernel=4), r"kernel is 4, expected an odd number"),
+        (lambda: FlowHeadConfig(flow_width=20), r"width 20 and 8 heads cannot be built"),
+        (
+            lambda: FlowHeadConfig(flow_noise="nought"),
             r"flow_noise is 'nought', expected one of fixed, zero",
         ),
-        (lambda: HeadConfig(dropout=1.0), r"dropout is 1, expected 0 to below 1"),
+        (lambda: MlpHeadConfig(dropout=1.0), r"dropout is 1, expected 0 to below 1"),
     ],
 )
 def test_when_a_part_is_wrong_expect_a_sentence(build, message):
@@ -154,7 +199,9 @@ def test_when_kinds_are_listed_expect_each_to_name_a_class_that_is_there():
         assert issubclass(load_location(head.location), Head)
     for pooling in POOLINGS.values():
         assert issubclass(load_location(pooling.location), Pooling)
-    assert {*ENCODERS, "none"} == set(ENCODER_KINDS)
+    for name, encoder in IMAGE_ENCODERS.items():
+        assert encoder.config.kind == name
+        assert name == "none" or isinstance(load_location(encoder.location), Network)
 
 
 @pytest.mark.parametrize("pooling", list(POOLINGS))
@@ -163,17 +210,71 @@ def test_when_a_head_cannot_read_what_a_pooling_gives_expect_it_refused_with_tho
     make_config, head, pooling
 ):
     if POOLINGS[pooling].gives in HEADS[head].reads:
-        assert make_config(head=HeadConfig(kind=head), pooling=pooling).pooling == pooling
+        assert make_config(head=HEADS[head].config(), pooling=pooling).pooling == pooling
         return
     with pytest.raises(ConfigError, match=rf"but pooling '{pooling}' gives .*; set pooling to ") as refused:
-        make_config(head=HeadConfig(kind=head), pooling=pooling)
+        make_config(head=HEADS[head].config(), pooling=pooling)
     for name, kind in POOLINGS.items():
         named = name in str(refused.value).partition("set pooling to")[2]
         assert named == (kind.gives in HEADS[head].reads)
 
 
 def test_when_a_head_is_added_by_its_line_expect_a_policy_with_it(make_policy, make_inputs, monkeypatch):
-    monkeypatch.setitem(HEADS.own, "twin", HeadKind("twin", HEADS["mlp"].location))
-    policy = make_policy(head=HeadConfig(kind="twin"))
+    monkeypatch.setitem(HEADS.own, "twin", HeadKind("twin", HEADS["mlp"].location, TwinConfig))
+    policy = make_policy(head=head({"kind": "twin", "widths": [8, 4]}))
     assert isinstance(policy.head, MlpHead)
     assert policy.predict(make_inputs(policy.config)).shape[1:] == (4, 2)
+
+
+# --- stored by earlier versions, which wrote the keys of all kinds ----------------------------------------------------
+
+ALL_HEADS = {
+    "widths": [24, 16], "tanh": False, "hidden_width": 512, "heads": 4, "head_width": 64, "dropout": 0.2,
+    "projection": True, "kernel": 3, "modes": 5, "min_std": 1e-4, "flow_width": 32, "flow_depth": 3,
+    "flow_steps": 10, "flow_noise": "zero", "diffusion_widths": [64, 128], "diffusion_train_steps": 100,
+    "diffusion_steps": 10,
+}  # fmt: skip
+ALL_ENCODERS = {
+    "shared": False, "trainable": True, "model": "", "channels": [8, 8], "efficientnet": {"stage": 3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("mlp", MlpHeadConfig(widths=(24, 16), tanh=False, dropout=0.2)),
+        ("conv", ConvHeadConfig(widths=(24, 16), tanh=False)),
+        ("decoder", DecoderHeadConfig(heads=4, dropout=0.2)),
+        ("gmm", GmmHeadConfig(widths=(24, 16), dropout=0.2)),
+        ("flow", FlowHeadConfig(heads=4, flow_width=32, flow_noise="zero")),
+        ("diffusion", DiffusionHeadConfig(flow_noise="zero")),
+    ],
+)
+def test_when_a_stored_head_has_the_keys_of_all_kinds_expect_its_own(kind, expected):
+    assert head(with_kinds({"head": {"kind": kind, **ALL_HEADS}})["head"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("resnet18", ResNet18Config(shared=False, trainable=True)),
+        ("small_cnn", SmallCnnConfig(shared=False, trainable=True, channels=(8, 8))),
+        ("efficientnet_lite0", EfficientNetConfig(shared=False, trainable=True, stage=3)),
+    ],
+)
+def test_when_a_stored_encoder_has_the_keys_of_all_kinds_expect_its_own(kind, expected):
+    stored = {"image_encoder": {"kind": kind, **ALL_ENCODERS}}
+    assert encoder(with_kinds(stored)["image_encoder"]) == expected
+
+
+def test_when_a_stored_key_is_of_no_kind_expect_it_refused():
+    with pytest.raises(HptError, match=r"unknown key 'width' for the kind 'mlp'.*did you mean 'widths'"):
+        head(with_kinds({"head": {"kind": "mlp", "width": [3]}})["head"])
+
+
+@pytest.mark.parametrize("name", list(HEADS))
+def test_when_a_head_goes_through_a_mapping_expect_its_kind_and_own_keys_only(name):
+    config = HEADS[name].config()
+    mapping = to_mapping(config)
+    assert next(iter(mapping.items())) == ("kind", name)
+    assert head(mapping) == config

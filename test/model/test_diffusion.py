@@ -13,7 +13,7 @@ import torch
 from support.sizes import policy_config
 
 from hpt_ros.errors import HptError
-from hpt_ros.model import HeadConfig, TrunkConfig
+from hpt_ros.model import DiffusionHeadConfig, TrunkConfig
 from hpt_ros.model.diffusion import DiffusionHead, UNet
 from hpt_ros.model.heads import build_head
 
@@ -33,7 +33,7 @@ def alone(pooling: str = "mean", horizon: int = 4, dim: int = 2, **head: object)
         image_width=32,
         trunk=TrunkConfig(width=32, depth=1, heads=4),
         pooling=pooling,
-        head=HeadConfig(**{"kind": "diffusion", "diffusion_widths": (16, 32), **head}),  # type: ignore[arg-type]
+        head=DiffusionHeadConfig(**{"diffusion_widths": (16, 32), **head}),  # type: ignore[arg-type]
     )
     built = build_head(config).eval()
     assert isinstance(built, DiffusionHead)
@@ -198,7 +198,7 @@ def test_when_the_configuration_is_wrong_expect_one_sentence(
     changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(HptError, match=message):
-        HeadConfig(kind="diffusion", **changes)  # type: ignore[arg-type]
+        DiffusionHeadConfig(**changes)  # type: ignore[arg-type]
 
 
 def test_when_diffusers_is_missing_expect_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,11 +17,10 @@ from support.refused import refused
 from hpt_ros.errors import Code
 from hpt_ros.extras import MissingExtraError
 from hpt_ros.learning.source import encoder_digest
-from hpt_ros.model import ImageEncoderConfig, Policy, load_image_encoder
+from hpt_ros.model import EfficientNetConfig, ImageEncoderConfig, Policy, load_image_encoder
 from hpt_ros.model.backends import load_backend
 from hpt_ros.model.backends.backend import example_frame
 from hpt_ros.model.efficientnet import HEAD_STAGE, PACKAGE, EfficientNetLite0, beyond, efficientnet_shape
-from hpt_ros.model.encoder_config import EfficientNetConfig
 from hpt_ros.model.encoders import feature_shape
 from hpt_ros.model.sources import WeightsError, read_tensors
 
@@ -43,7 +42,7 @@ def pattern(height: int, width: int) -> torch.Tensor:
 
 
 def encoder_of(**changes: Any) -> ImageEncoderConfig:
-    return ImageEncoderConfig(kind="efficientnet_lite0", **changes)
+    return EfficientNetConfig(**changes)
 
 
 @pytest.mark.parametrize("size", [(96, 128), (33, 47), (224, 224)])
@@ -65,7 +64,7 @@ def test_when_the_packages_weights_are_loaded_expect_the_published_features(
     monkeypatch.setattr(socket.socket, "connect", refuse)
     for stage in (5, HEAD_STAGE):
         config = make_config(
-            image_encoder=encoder_of(efficientnet=EfficientNetConfig(stage)),
+            image_encoder=encoder_of(stage=stage),
             image_height=224,
             image_width=224,
         )
@@ -142,9 +141,7 @@ def test_when_frozen_expect_the_same_features_in_training_and_a_digest_of_weight
     with torch.no_grad():
         next(policy.encoders.parameters()).mul_(1.01)
     assert encoder_digest(policy) != digest
-    other = make_policy(
-        image_encoder=encoder_of(efficientnet=EfficientNetConfig(6)), image_height=64, image_width=64
-    )
+    other = make_policy(image_encoder=encoder_of(stage=6), image_height=64, image_width=64)
     assert encoder_digest(other) != digest
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hpt_ros.model import ImageEncoderConfig
+from hpt_ros.model import ResNet18Config, SmallCnnConfig
 from hpt_ros.model.encoders import IMAGENET_MEAN, IMAGENET_STD, ResNet18, SmallCnn, feature_shape
 
 
@@ -109,7 +109,7 @@ def test_when_a_spot_moves_expect_small_cnns_cells_to_change_there():
 
 
 def test_when_encoders_are_separate_expect_each_view_its_own_weights(make_policy, make_inputs):
-    encoder = ImageEncoderConfig(kind="small_cnn", channels=(8, 16, 16), trainable=True, shared=False)
+    encoder = SmallCnnConfig(channels=(8, 16, 16), trainable=True, shared=False)
     policy = make_policy(image_encoder=encoder)
     image = make_inputs(policy.config)["image"]
     before = policy.encode_images(image)
@@ -138,7 +138,7 @@ def test_when_shared_encoder_takes_many_frames_expect_each_frame_in_its_place(ma
 
 def test_when_encoder_is_frozen_expect_no_gradient_and_no_change_of_statistics(make_policy, make_inputs):
     policy = make_policy(
-        image_encoder=ImageEncoderConfig(kind="resnet18"),
+        image_encoder=ResNet18Config(),
         views=1,
         observation_horizon=1,
         image_height=32,

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hpt_ros.model import ImageEncoderConfig, Policy
+from hpt_ros.model import Policy, TimmConfig
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.encoders import feature_shape
 from hpt_ros.model.pretrained import LibraryEncoder, complete_image_encoder
@@ -29,7 +29,7 @@ def encoder_policy(make_policy):
     """A policy with an encoder of timm, random weights."""
 
     def make(model: Path | str, **changes) -> Policy:
-        encoder = ImageEncoderConfig(kind="timm", model=str(model), **changes)
+        encoder = TimmConfig(model=str(model), **changes)
         return make_policy(image_encoder=complete_image_encoder(encoder))
 
     return make

@@ -19,7 +19,12 @@ from torch.nn import functional
 
 from hpt_ros.errors import Code
 from hpt_ros.extras import MissingExtraError
-from hpt_ros.model import ImageEncoderConfig, Policy, load_checkpoint, save_checkpoint
+from hpt_ros.model import (
+    Policy,
+    TransformersConfig,
+    load_checkpoint,
+    save_checkpoint,
+)
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.encoder_config import EncoderArchitecture
 from hpt_ros.model.encoders import feature_shape
@@ -78,14 +83,14 @@ def encoder_policy(make_policy):
     """A policy with an encoder of transformers, random weights."""
 
     def make(model: Path | str, **changes) -> Policy:
-        encoder = ImageEncoderConfig(kind="transformers", model=str(model), **changes)
+        encoder = TransformersConfig(model=str(model), **changes)
         return make_policy(image_encoder=complete_image_encoder(encoder))
 
     return make
 
 
 def test_when_a_model_is_named_expect_what_rebuilds_it(folder, make_config):
-    config = make_config(image_encoder=ImageEncoderConfig(kind="transformers", model=str(folder)))
+    config = make_config(image_encoder=TransformersConfig(model=str(folder)))
     with refused(
         ConfigError,
         Code.MISSING,
@@ -386,18 +391,11 @@ def test_when_values_are_not_three_expect_an_error(folder, encoder_policy):
         expected="three numbers each",
     ):
         replace(architecture, std=(1.0,))
-    with refused(
-        ConfigError,
-        Code.UNEXPECTED,
-        subject="the image encoder 'resnet18'",
-        problem="has side_px or architecture, which are for the encoders",
-    ):
-        ImageEncoderConfig(architecture=architecture)
 
 
 def test_when_transformers_is_absent_expect_what_installs_it(monkeypatch, folder):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    config = ImageEncoderConfig(kind="transformers", model=str(folder))
+    config = TransformersConfig(model=str(folder))
     with refused(
         MissingExtraError,
         Code.NOT_INSTALLED,

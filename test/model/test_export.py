@@ -11,8 +11,11 @@ import yaml
 from hpt_ros.cli.main import main
 from hpt_ros.errors import HptError
 from hpt_ros.model import (
-    HeadConfig,
-    ImageEncoderConfig,
+    DecoderHeadConfig,
+    GmmHeadConfig,
+    MlpHeadConfig,
+    ResNet18Config,
+    SmallCnnConfig,
     StemConfig,
     save_checkpoint,
 )
@@ -26,17 +29,17 @@ def exportable(make_policy, **changes):
         StemConfig("image", widths=(16,), tokens=6, heads=4, head_width=8),
         StemConfig("state", widths=(16, 24), tokens=5, heads=4, head_width=8),
     )
-    encoder = ImageEncoderConfig(kind="resnet18")
+    encoder = ResNet18Config()
     return make_policy(**({"stems": stems, "image_encoder": encoder, "image_width": 32} | changes))
 
 
 @pytest.mark.parametrize(
     ("pooling", "head"),
     [
-        ("mean", HeadConfig()),
-        ("action_token", HeadConfig(widths=(8,))),
-        ("last", HeadConfig(tanh=False)),
-        ("no-op", HeadConfig(kind="decoder", projection=False)),
+        ("mean", MlpHeadConfig()),
+        ("action_token", MlpHeadConfig(widths=(8,))),
+        ("last", MlpHeadConfig(tanh=False)),
+        ("no-op", DecoderHeadConfig(projection=False)),
     ],
 )
 def test_when_a_policy_is_exported_and_imported_expect_the_same_actions(
@@ -73,11 +76,11 @@ def test_when_the_command_exports_a_model_expect_names_and_config_of_the_publish
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_encoder": ImageEncoderConfig(kind="small_cnn")}, r"lacks the image encoder 'small_cnn'"),
-        ({"image_encoder": ImageEncoderConfig(kind="resnet18", shared=False)}, r"separate per view"),
+        ({"image_encoder": SmallCnnConfig()}, r"lacks the image encoder 'small_cnn'"),
+        ({"image_encoder": ResNet18Config(shared=False)}, r"separate per view"),
         ({"pooling": "attentive"}, r"lacks pooling 'attentive'"),
-        ({"head": HeadConfig(kind="gmm")}, r"lacks a gmm head"),
-        ({"pooling": "no-op", "head": HeadConfig(kind="decoder")}, r"lacks a decoder head with projection"),
+        ({"head": GmmHeadConfig()}, r"lacks a gmm head"),
+        ({"pooling": "no-op", "head": DecoderHeadConfig()}, r"lacks a decoder head with projection"),
         ({"modality_embedding": True}, r"lacks a modality embedding that is added"),
         (
             {"stems": (StemConfig("image"), StemConfig("state", heads=2))},

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,15 @@ import torch
 from support.sizes import policy_config
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from hpt_ros.model import HeadConfig, TrunkConfig
+from hpt_ros.model import (
+    ConvHeadConfig,
+    DecoderHeadConfig,
+    DiffusionHeadConfig,
+    FlowHeadConfig,
+    GmmHeadConfig,
+    HeadConfig,
+    TrunkConfig,
+)
 from hpt_ros.model.flow import FlowHead
 from hpt_ros.model.heads import ConvHead, Head, MixtureHead, build_head
 from hpt_ros.model.noise import hold_last
@@ -23,21 +32,26 @@ from hpt_ros.model.pooling import AttentivePooling
 
 KINDS: dict[str, dict[str, Any]] = {
     "mlp": {},
-    "conv": {"pooling": "action_token", "head": HeadConfig(kind="conv", widths=(24, 16))},
-    "decoder": {"pooling": "no-op", "head": HeadConfig(kind="decoder", dropout=0.0)},
-    "gmm": {"head": HeadConfig(kind="gmm", dropout=0.0)},
-    "gmm per step": {"pooling": "action_token", "head": HeadConfig(kind="gmm")},
-    "flow": {"head": HeadConfig(kind="flow", flow_width=32)},
-    "flow per step": {"pooling": "action_token", "head": HeadConfig(kind="flow", flow_width=32)},
-    "diffusion": {"head": HeadConfig(kind="diffusion", diffusion_widths=(16, 32))},
+    "conv": {"pooling": "action_token", "head": ConvHeadConfig(widths=(24, 16))},
+    "decoder": {"pooling": "no-op", "head": DecoderHeadConfig(dropout=0.0)},
+    "gmm": {"head": GmmHeadConfig(dropout=0.0)},
+    "gmm per step": {"pooling": "action_token", "head": GmmHeadConfig()},
+    "flow": {"head": FlowHeadConfig(flow_width=32)},
+    "flow per step": {"pooling": "action_token", "head": FlowHeadConfig(flow_width=32)},
+    "diffusion": {"head": DiffusionHeadConfig(diffusion_widths=(16, 32))},
     "diffusion per step": {
         "pooling": "action_token",
-        "head": HeadConfig(kind="diffusion", diffusion_widths=(16, 32)),
+        "head": DiffusionHeadConfig(diffusion_widths=(16, 32)),
     },
 }
-NOISY: dict[str, dict[str, Any]] = {
-    "flow": {"kind": "flow", "flow_width": 32},
-    "diffusion": {"kind": "diffusion", "diffusion_widths": (16, 32)},
+NOISY: dict[str, FlowHeadConfig | DiffusionHeadConfig] = {
+    "flow": FlowHeadConfig(flow_width=32),
+    "diffusion": DiffusionHeadConfig(diffusion_widths=(16, 32)),
+}
+SEVERAL: dict[str, HeadConfig] = {
+    "gmm": GmmHeadConfig(dropout=0.0),
+    "flow": FlowHeadConfig(flow_width=32, heads=4),
+    "diffusion": DiffusionHeadConfig(diffusion_widths=(32, 64)),
 }
 
 
@@ -108,11 +122,11 @@ def test_when_run_in_bfloat16_expect_about_the_same_loss(make_policy, make_input
     assert chunk.dtype == torch.float32
 
 
-@pytest.mark.parametrize("kind", those(["gmm", "flow", "diffusion"]))
+@pytest.mark.parametrize("kind", those(SEVERAL))
 def test_when_there_are_two_ways_to_act_expect_one_of_them_and_not_their_mean(kind):
     """To the left or to the right of an obstacle, from the same observation; the mean would hit it."""
     torch.manual_seed(3)
-    head = alone(HeadConfig(kind=kind, dropout=0.0, flow_width=32, heads=4, diffusion_widths=(32, 64)), dim=1)
+    head = alone(SEVERAL[kind], dim=1)
     features = torch.ones(64, 32)
     side = torch.where(torch.arange(64) % 2 == 0, 1.0, -1.0)
     target = (side[:, None] * torch.tensor([0.2, 0.4, 0.6, 0.8]))[:, :, None]
@@ -138,7 +152,7 @@ def test_when_there_are_two_ways_to_act_expect_one_of_them_and_not_their_mean(ki
 
 
 def test_when_conv_head_runs_expect_channels_and_steps_in_their_places():
-    head = alone(HeadConfig(kind="conv", widths=(8,), kernel=3), pooling="action_token", horizon=5, dim=2)
+    head = alone(ConvHeadConfig(widths=(8,), kernel=3), pooling="action_token", horizon=5, dim=2)
     assert isinstance(head, ConvHead)
     tokens = torch.randn(3, 5, 32)
 
@@ -161,7 +175,7 @@ def test_when_conv_head_runs_expect_channels_and_steps_in_their_places():
 
 @pytest.mark.parametrize("pooling", ["mean", "action_token"])
 def test_when_mixture_loss_is_computed_expect_torchs_distribution(pooling):
-    head = alone(HeadConfig(kind="gmm"), pooling=pooling)
+    head = alone(GmmHeadConfig(), pooling=pooling)
     assert isinstance(head, MixtureHead)
     features = torch.randn(3, 4, 32) if pooling == "action_token" else torch.randn(3, 32)
     target = torch.rand(3, 4, 2) * 2 - 1
@@ -178,7 +192,7 @@ def test_when_mixture_loss_is_computed_expect_torchs_distribution(pooling):
 
 
 def test_when_mixture_predicts_expect_the_mean_of_the_most_probable_mode_and_bounds():
-    head = alone(HeadConfig(kind="gmm", min_std=0.01))
+    head = alone(GmmHeadConfig(min_std=0.01))
     assert isinstance(head, MixtureHead)
     with torch.no_grad():
         head.std.bias.fill_(-60.0)
@@ -198,7 +212,7 @@ def test_when_mixture_predicts_expect_the_mean_of_the_most_probable_mode_and_bou
 
 def test_when_velocity_is_constant_expect_the_noise_moved_by_it_whatever_the_number_of_steps():
     for steps in (1, 7):
-        head = alone(HeadConfig(kind="flow", flow_width=32, flow_steps=steps))
+        head = alone(FlowHeadConfig(flow_width=32, flow_steps=steps))
         assert isinstance(head, FlowHead)
         with torch.no_grad():
             head.velocity_out.weight.zero_()
@@ -209,7 +223,7 @@ def test_when_velocity_is_constant_expect_the_noise_moved_by_it_whatever_the_num
 
 
 def test_when_velocity_depends_on_time_and_place_expect_eulers_steps():
-    head = alone(HeadConfig(kind="flow", flow_width=32, flow_steps=3))
+    head = alone(FlowHeadConfig(flow_width=32, flow_steps=3))
     assert isinstance(head, FlowHead)
     features = torch.randn(2, 32)
     with torch.no_grad():
@@ -223,7 +237,7 @@ def test_when_velocity_depends_on_time_and_place_expect_eulers_steps():
 
 
 def test_when_flow_loss_is_computed_expect_the_error_of_the_straight_paths_velocity():
-    head = alone(HeadConfig(kind="flow", flow_width=32))
+    head = alone(FlowHeadConfig(flow_width=32))
     assert isinstance(head, FlowHead)
     features, target = torch.randn(2, 32), torch.rand(2, 4, 2)
     is_real = torch.tensor([[True, True, True, False], [True, True, True, True]])
@@ -243,7 +257,7 @@ def test_when_flow_loss_is_computed_expect_the_error_of_the_straight_paths_veloc
 def test_when_a_head_starts_from_noise_expect_it_as_configured(make_policy, make_inputs, kind):
     def chunks(noise: str, count: int = 2) -> list[torch.Tensor]:
         torch.manual_seed(5)
-        policy = make_policy(head=HeadConfig(**NOISY[kind], flow_noise=noise))
+        policy = make_policy(head=replace(NOISY[kind], flow_noise=noise))
         inputs = make_inputs(policy.config)
         torch.manual_seed(6)
         return [policy.predict(inputs) for _ in range(count)]
@@ -260,7 +274,7 @@ def test_when_a_head_starts_from_noise_expect_it_as_configured(make_policy, make
 def test_when_a_generator_is_given_expect_its_noise_and_the_same_again_from_its_seed(
     make_policy, make_inputs, kind
 ):
-    policy = make_policy(head=HeadConfig(**NOISY[kind]))
+    policy = make_policy(head=NOISY[kind])
     inputs = make_inputs(policy.config)
     a, b, c = (policy.predict(inputs, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(a, b)

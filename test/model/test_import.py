@@ -27,10 +27,7 @@ from support.refused import refused
 
 from hpt_ros.cli.main import main
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model import (
-    HeadConfig,
-    load_checkpoint,
-)
+from hpt_ros.model import MlpHeadConfig, load_checkpoint
 from hpt_ros.model.encoders import ResNet18
 from hpt_ros.model.exporting import export_model
 from hpt_ros.model.importing import Robot, import_policy
@@ -107,7 +104,7 @@ def test_when_the_head_has_no_dropout_and_no_tanh_expect_its_layers_found_and_th
     config = published_config(head__dropout=False, head__tanh_end=False)
     folder = publish(tmp_path / "p", config, tensors)
     imported = import_policy(folder, ROBOT, domain="kitchen", image_encoder="none")
-    assert imported.policy.config.head == HeadConfig(widths=(20, 12), tanh=False, dropout=0.0)
+    assert imported.policy.config.head == MlpHeadConfig(widths=(20, 12), tanh=False, dropout=0.0)
     given = inputs()
     cells = torch.randn(2, 2, 2, 49, 512)
     expected = act(tensors, "kitchen", cells, given["state"], tanh=False)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.sizes import policy_config
 
-from hpt_ros.model import ImageEncoderConfig, Policy, Statistics, StemConfig, TrunkConfig
+from hpt_ros.model import Policy, SmallCnnConfig, Statistics, StemConfig, TrunkConfig
 
 HEIGHT, WIDTH = 48, 64
 
@@ -42,7 +42,7 @@ def test_when_trained_for_six_hundred_steps_expect_a_disc_found_to_a_few_pixels(
         image_width=WIDTH,
         trunk=TrunkConfig(width=64, depth=2, heads=4),
         stems=(StemConfig("image"),),
-        image_encoder=ImageEncoderConfig(kind="small_cnn", channels=(16, 32, 64), trainable=True),
+        image_encoder=SmallCnnConfig(channels=(16, 32, 64), trainable=True),
     )
     policy = Policy(config)
     policy.set_statistics({"action": Statistics.of(np.array([[0, 0], [WIDTH, HEIGHT]]))})

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hpt_ros.model import HeadConfig, ImageEncoderConfig, Policy
+from hpt_ros.model import DecoderHeadConfig, FlowHeadConfig, Policy, ResNet18Config
 from hpt_ros.model.memory import memory_of, memory_of_config, peak_bytes
 
 FLOAT = 4  # bytes
@@ -41,9 +41,9 @@ def test_when_nothing_is_made_expect_nothing():
     "changes",
     [
         {},
-        {"image_encoder": ImageEncoderConfig(kind="resnet18")},
-        {"head": HeadConfig(kind="flow", flow_width=32, flow_depth=1, heads=4)},
-        {"pooling": "no-op", "head": HeadConfig(kind="decoder")},
+        {"image_encoder": ResNet18Config()},
+        {"head": FlowHeadConfig(flow_width=32, flow_depth=1, heads=4)},
+        {"pooling": "no-op", "head": DecoderHeadConfig()},
     ],
 )
 def test_when_a_policy_is_never_built_expect_the_memory_of_the_built_one(make_policy, changes):

@@ -20,11 +20,12 @@ from hpt_ros.cli.main import main
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
 from hpt_ros.model import (
-    ImageEncoderConfig,
     MultiPolicy,
     MultiPolicyConfig,
     Policy,
+    ResNet18Config,
     RobotFiles,
+    SmallCnnConfig,
     Statistics,
     StemConfig,
     TrunkConfig,
@@ -97,7 +98,7 @@ def test_the_image_encoder_of_a_checkpoint_goes_to_a_robot_with_other_cameras(
     assert own.keys() == theirs.keys()
     assert all(torch.equal(own[name], theirs[name]) for name in own)
     assert str(report).startswith(f"loaded image encoder (x1): {len(own)} tensors")
-    other = make_policy(image_encoder=ImageEncoderConfig(kind="small_cnn", trainable=True, channels=(8, 8)))
+    other = make_policy(image_encoder=SmallCnnConfig(trainable=True, channels=(8, 8)))
     with refused(
         HptError, Code.MISMATCH, subject="the image encoder of checkpoint", problem="the policy's has [8, 8]"
     ):
@@ -284,7 +285,7 @@ def test_when_the_policies_do_not_fit_each_other_expect_a_sentence(make_multi, t
 
 
 def test_when_batch_norm_is_shared_expect_one_set_of_running_statistics(make_config):
-    encoder = ImageEncoderConfig(kind="resnet18", trainable=True)
+    encoder = ResNet18Config(trainable=True)
     configs = {name: make_config(embodiment=name, image_encoder=encoder) for name in ("arm", "leg")}
     policy = MultiPolicy(MultiPolicyConfig(configs, ("encoder image",)))
     nets = [policy.single(name).encoders["image"].nets[0] for name in configs]

@@ -16,8 +16,13 @@ from torch import nn
 
 from hpt_ros.modalities import MODALITIES
 from hpt_ros.model import (
+    ConvHeadConfig,
+    DecoderHeadConfig,
+    FlowHeadConfig,
+    GmmHeadConfig,
     HeadConfig,
-    ImageEncoderConfig,
+    MlpHeadConfig,
+    NoEncoderConfig,
     Policy,
     Statistics,
     StemConfig,
@@ -139,9 +144,7 @@ def random_config(rng: np.random.Generator) -> PolicyConfig:
         cloud_points=size(1, 9, "pointcloud"),
         tasks=("one", "two", "three") if "language" in chosen else (),
         language=LanguageConfig(kind="none", tokens=int(rng.integers(1, 6)), width=int(rng.integers(2, 12))),
-        image_encoder=ImageEncoderConfig(
-            kind="none", cells=int(rng.integers(1, 10)), cell_width=int(rng.integers(2, 20))
-        ),
+        image_encoder=NoEncoderConfig(cells=int(rng.integers(1, 10)), cell_width=int(rng.integers(2, 20))),
         depth_encoder=DepthEncoderConfig(channels=(8,)),
         trunk=TrunkConfig(4 * heads * int(rng.integers(1, 4)), int(rng.integers(0, 4)), heads),
         stems=tuple(
@@ -157,8 +160,17 @@ def random_config(rng: np.random.Generator) -> PolicyConfig:
         ),
         modality_embedding=bool(rng.integers(2)),
         pooling=pooling,
-        head=HeadConfig(kind=kind, widths=(12, 8), hidden_width=10, heads=2, head_width=5, kernel=3, modes=3),
+        head=SMALL_HEADS[kind],
     )
+
+
+SMALL_HEADS: dict[str, HeadConfig] = {
+    "mlp": MlpHeadConfig(widths=(12, 8)),
+    "conv": ConvHeadConfig(widths=(12, 8), kernel=3),
+    "decoder": DecoderHeadConfig(hidden_width=10, heads=2, head_width=5),
+    "gmm": GmmHeadConfig(widths=(12, 8), modes=3),
+    "flow": FlowHeadConfig(heads=2),
+}
 
 
 def random_policy(config: PolicyConfig, rng: np.random.Generator) -> Policy:
@@ -202,7 +214,7 @@ def plain_answer(policy: Policy, inputs: dict[str, Any], index: int) -> np.ndarr
         action_shape=(config.action_horizon, config.action_dim),
         adds_modality_tokens=config.modality_embedding,
         head_kind=config.head.kind,
-        head_heads=config.head.heads,
+        head_heads=getattr(config.head, "heads", 0),
     )
     sample = {
         name.removesuffix("_features"): value[index].astype(np.float64) for name, value in inputs.items()

@@ -11,35 +11,43 @@ from support.refused import refused
 from torch.nn import functional
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model import HeadConfig, ImageEncoderConfig, Policy, Statistics, StemConfig
+from hpt_ros.model import (
+    ConvHeadConfig,
+    DecoderHeadConfig,
+    FlowHeadConfig,
+    GmmHeadConfig,
+    MlpHeadConfig,
+    Policy,
+    SmallCnnConfig,
+    Statistics,
+    StemConfig,
+)
 
 VARIANTS = {
     "mean, mlp": {},
     "max, mlp": {"pooling": "max"},
-    "last, mlp without tanh": {"pooling": "last", "head": HeadConfig(tanh=False, widths=(24, 16, 8))},
+    "last, mlp without tanh": {"pooling": "last", "head": MlpHeadConfig(tanh=False, widths=(24, 16, 8))},
     "action tokens, mlp": {"pooling": "action_token"},
-    "action tokens, decoder": {"pooling": "action_token", "head": HeadConfig(kind="decoder")},
-    "all tokens, decoder": {"pooling": "no-op", "head": HeadConfig(kind="decoder", hidden_width=24)},
+    "action tokens, decoder": {"pooling": "action_token", "head": DecoderHeadConfig()},
+    "all tokens, decoder": {"pooling": "no-op", "head": DecoderHeadConfig(hidden_width=24)},
     "action tokens, convolution": {
         "pooling": "action_token",
-        "head": HeadConfig(kind="conv", widths=(24, 16), kernel=3),
+        "head": ConvHeadConfig(widths=(24, 16), kernel=3),
     },
     "attentive, mlp": {"pooling": "attentive"},
-    "mean, mixture": {"head": HeadConfig(kind="gmm")},
-    "action tokens, mixture": {"pooling": "action_token", "head": HeadConfig(kind="gmm", modes=3)},
-    "attentive, flow": {"pooling": "attentive", "head": HeadConfig(kind="flow", flow_width=32)},
+    "mean, mixture": {"head": GmmHeadConfig()},
+    "action tokens, mixture": {"pooling": "action_token", "head": GmmHeadConfig(modes=3)},
+    "attentive, flow": {"pooling": "attentive", "head": FlowHeadConfig(flow_width=32)},
     "action tokens, flow": {
         "pooling": "action_token",
-        "head": HeadConfig(kind="flow", flow_width=32, flow_depth=1),
+        "head": FlowHeadConfig(flow_width=32, flow_depth=1),
     },
     "two hidden widths": {
         "stems": (StemConfig("image", widths=(24, 16), tokens=3), StemConfig("state", tokens=5))
     },
     "images only": {"stems": (StemConfig("image"),), "state_dim": 0},
     "separate encoders": {
-        "image_encoder": ImageEncoderConfig(
-            kind="small_cnn", channels=(8, 16, 16), trainable=True, shared=False
-        )
+        "image_encoder": SmallCnnConfig(channels=(8, 16, 16), trainable=True, shared=False)
     },
 }
 

@@ -18,7 +18,17 @@ from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model import HeadConfig, ImageEncoderConfig, load_checkpoint, load_trunk, save_checkpoint
+from hpt_ros.model import (
+    ConvHeadConfig,
+    DecoderHeadConfig,
+    FlowHeadConfig,
+    GmmHeadConfig,
+    MlpHeadConfig,
+    ResNet18Config,
+    load_checkpoint,
+    load_trunk,
+    save_checkpoint,
+)
 from hpt_ros.policies.factory import load_policy
 from hpt_ros.resources import checkpoint_folder, embodiment_file
 
@@ -109,7 +119,7 @@ def test_7_when_a_resnet_is_finetuned_expect_a_step_that_changes_it_and_its_chec
     make_policy, make_inputs, tmp_path, shared
 ):
     policy = make_policy(
-        image_encoder=ImageEncoderConfig(kind="resnet18", trainable=True, shared=shared),
+        image_encoder=ResNet18Config(trainable=True, shared=shared),
         observation_horizon=2,
         image_height=32,
         image_width=32,
@@ -131,11 +141,11 @@ def test_7_when_a_resnet_is_finetuned_expect_a_step_that_changes_it_and_its_chec
 @pytest.mark.parametrize(
     ("pooling", "head"),
     [
-        ("mean", HeadConfig()),
-        ("action_token", HeadConfig(kind="conv")),
-        ("no-op", HeadConfig(kind="decoder")),
-        ("mean", HeadConfig(kind="gmm")),
-        ("mean", HeadConfig(kind="flow")),
+        ("mean", MlpHeadConfig()),
+        ("action_token", ConvHeadConfig()),
+        ("no-op", DecoderHeadConfig()),
+        ("mean", GmmHeadConfig()),
+        ("mean", FlowHeadConfig()),
     ],
 )
 def test_8_when_config_says_another_action_horizon_than_the_weights_expect_refused(

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import torch
 
-from hpt_ros.model import HeadConfig, Policy, StemConfig, load_checkpoint, save_checkpoint
+from hpt_ros.model import FlowHeadConfig, Policy, StemConfig, load_checkpoint, save_checkpoint
 from hpt_ros.model.report import (
     ALL_MODALITIES,
     checkpoint_report,
@@ -122,7 +122,7 @@ def test_when_all_modalities_are_reported_expect_the_entries_and_tokens_of_a_for
 
 def test_when_a_checkpoint_is_reported_expect_tasks_encoder_head_and_memory(tmp_path, make_policy):
     stems = (StemConfig("image"), StemConfig("state"), StemConfig("language", tokens=8))
-    policy = make_policy(tasks=("pour", "wipe"), stems=stems, head=HeadConfig(kind="flow"))
+    policy = make_policy(tasks=("pour", "wipe"), stems=stems, head=FlowHeadConfig())
     policy.set_task_embeddings(torch.zeros(2, 16, 768))
     folder = save_checkpoint(tmp_path / "c", policy, embodiment_yaml="", stats={}, card="")
     text = checkpoint_report(load_checkpoint(folder), where="c")

@@ -10,7 +10,7 @@ import torch
 from support.refused import refused
 
 from hpt_ros.errors import Code
-from hpt_ros.model import ImageEncoderConfig, Policy, StemConfig
+from hpt_ros.model import NoEncoderConfig, Policy, StemConfig
 from hpt_ros.model.inputs import InputError
 from hpt_ros.model.rollout import Rollout
 
@@ -230,7 +230,7 @@ def test_when_an_optional_modality_comes_and_goes_expect_what_the_policy_gives(m
 
 
 def test_when_features_are_precomputed_expect_no_key_to_matter(make_policy):
-    policy = make_policy(image_encoder=ImageEncoderConfig(kind="none", cells=5, cell_width=16))
+    policy = make_policy(image_encoder=NoEncoderConfig(cells=5, cell_width=16))
     rollout = Rollout(policy)
     rng = np.random.default_rng(0)
     for _ in range(2):

@@ -8,7 +8,7 @@ import torch
 from support.refused import refused
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model import HeadConfig, TrunkConfig
+from hpt_ros.model import MlpHeadConfig, TrunkConfig
 from hpt_ros.model.trunk import Trunk
 
 NO_TRUNK = TrunkConfig(width=32, depth=0, heads=4)
@@ -63,7 +63,7 @@ def test_when_activations_are_computed_again_expect_the_same_gradients_and_fewer
 def test_when_a_policy_checkpoints_activations_expect_its_loss_and_gradients_unchanged(
     make_policy, make_inputs
 ):
-    policy = make_policy(head=HeadConfig(dropout=0.5)).train()
+    policy = make_policy(head=MlpHeadConfig(dropout=0.5)).train()
     inputs = make_inputs(policy.config)
     losses, gradients = [], []
     for checkpointing in (False, True):

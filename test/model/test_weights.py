@@ -17,8 +17,8 @@ from support.refused import refused
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.model import (
-    ImageEncoderConfig,
     Policy,
+    ResNet18Config,
     StemConfig,
     TrunkConfig,
     export_trunk,
@@ -188,7 +188,7 @@ def test_when_model_is_of_another_embodiment_expect_both_names(reference):
 
 def test_when_model_lacks_the_encoder_expect_it_named_or_left_out_on_request(reference):
     case = reference("tiny_mlp")
-    encoder = ImageEncoderConfig(kind="resnet18")
+    encoder = ResNet18Config()
     shapes = {**case.config.shapes, "image": (2, 224, 224, 3)}
     policy = Policy(replace(case.config, image_encoder=encoder, shapes=shapes))
     with refused(HptError, Code.MISMATCH, problem="tensors (encoders.image.nets.0.conv1.weight"):
@@ -200,7 +200,7 @@ def test_when_model_lacks_the_encoder_expect_it_named_or_left_out_on_request(ref
 def test_when_imagenet_weights_are_loaded_expect_every_view_and_the_classifier_reported(
     make_policy, tmp_path
 ):
-    encoder = ImageEncoderConfig(kind="resnet18", shared=False)
+    encoder = ResNet18Config(shared=False)
     policy = make_policy(image_encoder=encoder)
     stored = {name: torch.randn(v.shape) for name, v in policy.encoders["image"].nets[0].state_dict().items()}
     stored = {
@@ -234,7 +234,7 @@ def test_when_imagenet_weights_lie_in_a_folder_beside_a_depth_encoder_expect_the
 ):
     stems = (StemConfig("image"), StemConfig("depth"), StemConfig("state"))
     policy = make_policy(
-        image_encoder=ImageEncoderConfig(kind="resnet18"),
+        image_encoder=ResNet18Config(),
         stems=stems, depth_views=1, depth_height=16, depth_width=24,
     )  # fmt: skip
     before = [value.clone() for value in policy.encoders["depth"].parameters()]

@@ -35,14 +35,7 @@ from hpt_msgs.msg import PolicyStatus
 from hpt_ros.control import State
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
-from hpt_ros.model import (
-    ImageEncoderConfig,
-    Policy,
-    Statistics,
-    StemConfig,
-    TrunkConfig,
-    save_checkpoint,
-)
+from hpt_ros.model import Policy, SmallCnnConfig, Statistics, StemConfig, TrunkConfig, save_checkpoint
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.policies.factory import load_policy
@@ -70,7 +63,7 @@ def checkpoint(tmp_path_factory) -> Path:
         image_width=128,
         trunk=TrunkConfig(depth=1, width=32, heads=2),
         stems=(StemConfig(modality="image", tokens=2), StemConfig(modality="state", tokens=2)),
-        image_encoder=ImageEncoderConfig(kind="small_cnn", channels=(8, 8)),
+        image_encoder=SmallCnnConfig(channels=(8, 8)),
     )
     policy = Policy(config)
     near = np.stack([HOME - 0.05, HOME + 0.05]).astype(np.float32)
@@ -299,7 +292,7 @@ def test_a_tick_encoded_ahead_gives_the_same_chunk_and_its_picture_is_not_looked
         embodiment=robot.name, observation_horizon=2, action_horizon=robot.action.horizon, state_dim=7, action_dim=7,
         views=2, image_height=96, image_width=128, trunk=TrunkConfig(depth=1, width=32, heads=2),
         stems=(StemConfig(modality="image", tokens=2), StemConfig(modality="state", tokens=2)),
-        image_encoder=ImageEncoderConfig(kind="small_cnn", channels=(8, 8)),
+        image_encoder=SmallCnnConfig(channels=(8, 8)),
     )  # fmt: skip
     policy = Policy(config).eval()
     statistics = Statistics.of(np.stack([HOME - 0.05, HOME + 0.05]).astype(np.float32))

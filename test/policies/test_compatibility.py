@@ -12,7 +12,7 @@ from support.sizes import policy_config
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model import ImageEncoderConfig, PolicyConfig, StemConfig
+from hpt_ros.model import NoEncoderConfig, PolicyConfig, StemConfig
 from hpt_ros.policies.compatibility import check_compatible
 
 TEXT = """
@@ -109,7 +109,7 @@ def test_when_the_robot_has_no_such_stream_expect_that_said():
 
 
 def test_when_features_come_from_elsewhere_expect_the_pictures_size_to_be_of_no_matter():
-    encoder = ImageEncoderConfig(kind="none", cells=49, cell_width=512)
+    encoder = NoEncoderConfig(cells=49, cell_width=512)
     config = replace(CONFIG, image_encoder=encoder, shapes={**CONFIG.shapes, "image": (2, 0, 0, 3)})
     check_compatible(config, ROBOT)
 

@@ -23,7 +23,7 @@ policy:
     - {modality: state, widths: [16], tokens: 2, heads: 2, head_width: 8}
     - {modality: spectrum, widths: [16], tokens: 2, heads: 2, head_width: 8}
   trunk: {width: 16, depth: 1, heads: 2}
-  head: {kind: linear}
+  head: {kind: linear, bias: false}
 iterations: 150
 batch_size: 8
 lr: 0.003

@@ -4,12 +4,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from hpt_ros.model import PolicyConfig
-from hpt_ros.model.head_config import FEATURE, HeadKind
+from hpt_ros.model.head_config import FEATURE, HeadConfig, HeadKind
 from hpt_ros.model.heads import Head
+from hpt_ros.model.registry import narrow
+from hpt_ros.structured import field
+
+
+@dataclass(frozen=True, slots=True)
+class LinearConfig(HeadConfig):
+    """Its keys in a recipe, policy.head, beside its kind."""
+
+    kind: ClassVar[str] = "linear"
+    bias: bool = field("add a learnable constant to each number", default=True)
 
 
 class LinearHead(Head):
@@ -18,7 +31,8 @@ class LinearHead(Head):
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
         self.chunk = (config.action_horizon, config.action_dim)
-        self.net = nn.Linear(config.trunk.width, config.action_horizon * config.action_dim)
+        bias = narrow(config.head, LinearConfig).bias
+        self.net = nn.Linear(config.trunk.width, config.action_horizon * config.action_dim, bias=bias)
 
     def forward(self, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return normalised actions (B, horizon, Da) of features (B, d)."""
@@ -26,4 +40,4 @@ class LinearHead(Head):
         return out.reshape(features.shape[0], *self.chunk)
 
 
-HEAD = HeadKind("linear", LinearHead, reads=(FEATURE,))
+HEAD = HeadKind("linear", LinearHead, LinearConfig, reads=(FEATURE,))
