@@ -21,6 +21,7 @@ from hpt_ros.cli.main import main
 from hpt_ros.dataset import DatasetWriter
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.evaluation.arms import compare, read_arm
+from hpt_ros.evaluation.evaluate import evaluate
 from hpt_ros.evaluation.outcomes import Outcomes, Provenance, read_outcomes, write_outcomes
 from hpt_ros.evaluation.rollout import Episode
 from hpt_ros.learning.reporter import Silent
@@ -141,7 +142,7 @@ def test_an_interrupt_amid_scenes_keeps_those_that_are_done(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    whole = closed_loop.evaluate
+    whole = evaluate
 
     def interrupted(*args: Any) -> Iterator[Episode]:
         for episode in whole(*args):
