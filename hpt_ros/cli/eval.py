@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpt_ros.cli.compare import add_page_arguments, check_page_arguments
-from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device
+from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device, usable_cores
 from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.evaluation import INFERENCE_S
 
@@ -224,7 +223,7 @@ def _episodes(
     else:
         from hpt_ros.evaluation.evaluate import evaluate
 
-        yield from evaluate(job, seeds, args.workers or os.cpu_count() or 1)
+        yield from evaluate(job, seeds, args.workers or usable_cores())
 
 
 def check_counts(args: argparse.Namespace) -> None:

@@ -98,13 +98,13 @@ class TrajectoryFollower:
             )
             for point, row in zip(message.points, inside, strict=True)
         )
-        reason = self._controller.receive(JointTrajectory(message.stamp_ns, JOINT_NAMES, points), now_ns)
-        if reason:
-            late = message.stamp_ns and message.stamp_ns + message.duration_ns < now_ns
-            self.counters.late += bool(late)
+        refused = self._controller.receive(JointTrajectory(message.stamp_ns, JOINT_NAMES, points), now_ns)
+        if refused is not None:
+            late = refused.code is Code.TIMEOUT
+            self.counters.late += late
             self.counters.refused += not late
             raise HptError(
-                Code.INVALID, "the arm's controller", problem=f"refused a joint trajectory: {reason}",
+                Code.INVALID, "the arm's controller", problem="refused a joint trajectory", cause=refused,
                 remedy="correct the sender",
             )  # fmt: skip
         self.counters.accepted += 1
