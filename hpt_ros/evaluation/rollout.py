@@ -324,16 +324,30 @@ class Rollout:
 
     def _step(self, runtime: PolicyRuntime, now_ns: int, tap: Tap | None) -> Command | None:
         """Let time run to the end of one control period, and everything that waits for it be done."""
+        observations, period_ns = runtime.observations, runtime.controller.period_ns
+        if (
+            period_ns > observations.fresh_ns
+        ):  # in between a tick would come and be too old, and nothing be asked
+            due_ns = observations.due_ns(now_ns - period_ns)
+            while due_ns < now_ns:
+                self._advance(runtime, due_ns, tap)
+                observations.look(due_ns)
+                observations.flush()
+                due_ns = observations.due_ns(due_ns)
+        self._advance(runtime, now_ns, tap)
+        step = runtime.step(now_ns)
+        if step.internal:
+            raise RuntimeError(step.internal)
+        observations.flush()
+        return step.command
+
+    def _advance(self, runtime: PolicyRuntime, now_ns: int, tap: Tap | None) -> None:
+        """Let time run, and what arrives be read."""
         for sample in self.environment.advance(now_ns):
             if tap is not None:
                 tap.sample(sample)
             for stream in self._topics.get(sample.topic, ()):
                 runtime.message(stream, sample.message, sample.arrival_ns)
-        step = runtime.step(now_ns)
-        if step.internal:
-            raise RuntimeError(step.internal)
-        runtime.observations.flush()
-        return step.command
 
 
 def end_of_success_ns(start_ns: int, now_ns: int, tap: Tap | None) -> int:
