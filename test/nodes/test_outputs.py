@@ -184,7 +184,7 @@ def test_when_the_measured_pose_is_in_another_frame_expect_no_motion_and_both_fr
         stream = node.runtime.embodiment.streams[0]
         pose = PoseStamped()
         pose.header.frame_id = "base_link"
-        problem = node.runtime.message(stream, pose, node.now_ns)
+        problem = node.runtime.streams.message(stream, pose, node.now_ns)
         assert "frame_id is 'base_link', but the command 'tool' is in 'base'" in str(problem)
 
 

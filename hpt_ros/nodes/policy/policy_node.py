@@ -357,7 +357,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             if now_ns == 0:  # simulated time has not begun
                 return
             if not runtime.controller.state.active:
-                runtime.keep(stream, message, now_ns)
+                runtime.streams.keep(stream, message, now_ns)
                 return
             if (warning := self._watched().saw(stream, message, now_ns)) is not None:
                 self.state_log.warn(Kind.UNSTAMPED, stream.name, str(warning))
@@ -365,7 +365,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
                 before = runtime.controller.state
                 runtime.controller.fail(changed)
                 self.state_log.state(before, runtime)
-            problem = runtime.message(stream, message, now_ns)
+            problem = runtime.streams.message(stream, message, now_ns)
             runtime.metrics.add("message_s", time.monotonic() - began_s)
             if problem is not None:
                 self.unusable(Kind.UNUSABLE, stream.name, str(problem))
@@ -392,7 +392,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             if self._runtime is None:
                 remedy = "configure it first, or set the parameter task"
                 return Refusal(Code.NOT_READY, "the node", problem="is not configured", remedy=remedy)
-            return self._runtime.set_task(task)
+            return self._runtime.task.set(task)
 
     def clear_fault(self) -> tuple[bool, str]:
         """Clear what is latched; returns whether, and what or why not."""
@@ -440,7 +440,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         old = self._piloted()
         runtime = make_runtime(old.loaded, config, control, lambda: self.now_ns, self.resolve_topic_name)
         runtime.controller.latch(old.controller.latched, old.controller.fault)
-        runtime.task = old.task
+        runtime.task.text = old.task.text
         runtime.succeed(old)
         old.end()
         self._runtime, self._config = runtime, config

@@ -162,7 +162,7 @@ class PolicyArm:
         self._graph.runner.configure_policy(self.node)
         runtime = self.node.runtime
         assert runtime is not None
-        set_task(self.node, runtime.loaded, self._graph.environment)
+        set_task(self.node.set_task, runtime.loaded, self._graph.environment)
 
     @property
     def fault(self) -> str:
