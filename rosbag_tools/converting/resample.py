@@ -310,13 +310,13 @@ def next_positions(embodiment: Embodiment, rows: Iterable[Row]) -> Iterator[Row]
         EmbodimentError: the pose of what is commanded is not observed, or twists are commanded.
     """
     space = embodiment.space
-    space.require_positions()
+    space.states.require_positions()
     before: Row | None = None
     for row in rows:
         missing = {name: reason for name, reason in row.missing.items() if name != ACTION}
         if before is not None:
             follows = not missing and not row.tick.restart and row.tick.index == before.tick.index + 1
-            yield _with_action(before, space.holding(row.tick.state) if follows else None)
+            yield _with_action(before, space.states.action(row.tick.state) if follows else None)
         before = Row(row.tick, None, missing)
     if before is not None:
         yield _with_action(before, None)

@@ -196,7 +196,7 @@ def test_the_baselines_hold_and_move_robots_of_every_kind(robot: Embodiment) -> 
     hold = HoldPolicy(robot).predict(observation)
     control = robot.space.to_control(hold, state)
     np.testing.assert_allclose(
-        np.abs(control), np.abs(np.tile(robot.space.measured(state), (len(control), 1))), atol=1e-6
+        np.abs(control), np.abs(np.tile(robot.space.states.control(state), (len(control), 1))), atol=1e-6
     )
     moved = RandomPolicy(robot, 1).predict(observation)
     assert np.isfinite(robot.space.to_control(moved, state)).all()

@@ -18,7 +18,7 @@ from hpt_ros.errors import Refusal
 from hpt_ros.nodes.common.conversions import to_time
 from hpt_ros.nodes.policy.kinds import Kind
 from hpt_ros.nodes.policy.streams import StreamMonitor
-from hpt_ros.nodes.policy.waiting import Reason
+from hpt_ros.nodes.policy.waiting import Reason, cycle
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
 
 # ros2_control warns when its loop misses its period by 5 % and calls 10 % an error; our loop is Python on a desktop
@@ -73,6 +73,18 @@ def least_lead_s(runtime: PolicyRuntime) -> float:
 def wanted_lead_s(runtime: PolicyRuntime) -> float:
     """The least time as it is while nothing is late."""
     return runtime.controller.lead_s
+
+
+def warnings(runtime: PolicyRuntime, monitor: StreamMonitor) -> list[Warned]:
+    """Return what is not as it should be although the robot may move."""
+    found = [
+        Warned(Kind(warning.code), str(warning), stream) for stream, warning in monitor.warnings().items()
+    ]
+    if (short := short_lead(runtime)) is not None:
+        found.append(Warned(Kind.LEAD, str(short)))
+    if runtime.controller.state is State.HOLDING and (slow := cycle(runtime)) is not None:
+        found.append(Warned(Kind.LATENCY, str(slow)))
+    return found
 
 
 def short_lead(runtime: PolicyRuntime) -> Refusal | None:
