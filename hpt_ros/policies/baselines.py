@@ -25,8 +25,8 @@ NEARBY = 0.05
 class HoldPolicy:
     """The do-nothing baseline: stay where the robot was seen.
 
-    An arm that sags is seen a little below what it was told, each time again, so what is held changes only where the
-    robot is further than `NEARBY` from it: somebody moved it.
+    An arm that sags is seen a little below what it was commanded, each time again, so what is held changes only where
+    the robot is further than `NEARBY` from it: somebody moved it.
     """
 
     embodiment: Embodiment

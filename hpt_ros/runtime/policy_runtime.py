@@ -224,7 +224,7 @@ class PolicyRuntime:
         return {**self.controller.counters, **self.counters}
 
     def succeed(self, other: PolicyRuntime) -> None:
-        """Go on from what the robot was told last, and what it holds, by another runtime of it, which is not active."""
+        """Go on from the last command, and what the robot holds, of another runtime of it, which is not active."""
         held = [stream.name for stream in self.embodiment.streams if stream.holding]
         self.controller.succeed(other.controller, held)
         self.streams.succeed(other.streams)

@@ -234,7 +234,7 @@ class Resampler:
         return rows
 
     def _follow_plans(self, now_ns: int) -> None:
-        """Where trajectories of several points are by now, if no newer one came: controllers are told once."""
+        """Where trajectories of several points are by now, if no newer one came: controllers get them once."""
         period_ns = nanoseconds(1.0 / self.embodiment.action.rate_hz)
         for number, (message, next_ns) in list(self._plans.items()):
             output, at_ns = self.embodiment.action.parts[number], next_ns

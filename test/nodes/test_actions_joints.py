@@ -113,7 +113,7 @@ def test_jogged_joints_move_within_their_limits_of_position_too(form: str) -> No
             np.abs([message.displacements for message in arm.told[-3:]]) if form == "displacements" else 0.0
         )
         assert np.max(last) < 0.001
-        assert arm.joints[0] < 0.55  # of a robot that adds up what it is told, late and early
+        assert arm.joints[0] < 0.55  # of a robot that adds up what it is commanded, late and early
     per_s = np.array([getattr(message, form) for message in arm.told])
     per_s = per_s / 0.01 if form == "displacements" else per_s
     assert (np.abs(per_s) <= 0.6 * (1 + 1e-6)).all()
@@ -205,7 +205,7 @@ def test_an_arm_behind_an_action_alone_follows_goals_that_end_at_rest() -> None:
         time.sleep(0.3)
         count = len(follower.goals)
         time.sleep(0.3)
-        assert len(follower.goals) == count  # nothing is told twice
+        assert len(follower.goals) == count  # nothing is commanded twice
     for goal in follower.goals:
         last = goal.trajectory.points[-1]
         assert not np.any(last.velocities)

@@ -52,7 +52,7 @@ def test_when_a_robot_has_an_arm_and_a_gripper_expect_each_commanded_on_its_topi
     fingers = np.array(machine.gripper)[:, None]
     assert (fingers >= 0.0).all()
     assert (fingers <= 0.8).all()
-    # A controller without times is told where to be when it is told: the timer's jitter is in single steps.
+    # A controller without times is commanded where to be when it is commanded: the timer's jitter is in single steps.
     closing = (fingers > 0.15) & (fingers < 0.75)
     apart = np.array(machine.gripper_times_s)[:, None]
     rates = (fingers[10:] - fingers[:-10]) / (apart[10:] - apart[:-10])

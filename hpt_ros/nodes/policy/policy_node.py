@@ -40,7 +40,7 @@ from hpt_ros.errors import Code, Refusal
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.executable import run
 from hpt_ros.nodes.common.failing import answer_always
-from hpt_ros.nodes.common.lifecycle import told
+from hpt_ros.nodes.common.lifecycle import log_errors
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.publishers import Publishers
 from hpt_ros.nodes.policy import parameter_callback
@@ -172,7 +172,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
 
     # --- lifecycle -------------------------------------------------------------------------------------------------
 
-    @told
+    @log_errors
     def on_configure(self, state: Any) -> Any:
         """Load the policy, make subscriptions and publishers. A mistake is logged as one sentence and refuses."""
         config, control = parameters.read(self, PolicyNodeConfig), parameters.read(self, ControlConfig)
@@ -211,7 +211,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             self.get_logger().info(f"this cell changes {'; '.join(loaded.deployed)}")
         return super().on_configure(state)
 
-    @told
+    @log_errors
     def on_activate(self, state: Any) -> Any:
         """Start control with nothing remembered."""
         with self._lock:
@@ -229,26 +229,26 @@ class PolicyNode(StrictParameters, LifecycleNode):
             )
         return result
 
-    @told
+    @log_errors
     def on_deactivate(self, state: Any) -> Any:
         """Brake within the limits, stop and forget everything."""
         self._halt(release=False)
         return super().on_deactivate(state)
 
-    @told
+    @log_errors
     def on_cleanup(self, state: Any) -> Any:
         """Release the policy and all that configure made."""
         with self._lock:
             self._release()
         return super().on_cleanup(state)
 
-    @told
+    @log_errors
     def on_shutdown(self, state: Any) -> Any:
         """As deactivate and cleanup."""
         self._halt(release=True)
         return super().on_shutdown(state)
 
-    @told
+    @log_errors
     def on_error(self, state: Any) -> Any:
         """A transition failed by an internal error: release everything, back to unconfigured."""
         self._halt(release=True)

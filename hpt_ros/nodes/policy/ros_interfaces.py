@@ -38,7 +38,7 @@ from hpt_ros.runtime.policy_config import OutputsConfig
 COMMANDS_QUEUED = 10
 # How often a velocity of zero is sent once more, ours: a base that hears best effort may miss some.
 ZEROS_REPEATED = 10
-TOLD_EVERY_S = 5.0
+LOG_PERIOD_S = 5.0
 # Of tf2's static broadcaster, which may have sent everything before this node began.
 STATIC_QOS = QoSProfile(
     depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
@@ -116,7 +116,7 @@ class RosInterfaces:
         try:
             pose = chain.take(message)
         except InvalidSampleError as error:
-            self._node.get_logger().warning(str(error), throttle_duration_sec=TOLD_EVERY_S)
+            self._node.get_logger().warning(str(error), throttle_duration_sec=LOG_PERIOD_S)
             return
         if pose is not None:
             take(pose)
@@ -124,7 +124,7 @@ class RosInterfaces:
             stream = chain.stream
             self._node.get_logger().warning(
                 f"stream {stream.name!r} (topic {stream.topic}) has {problem}; correct frame and child",
-                throttle_duration_sec=TOLD_EVERY_S,
+                throttle_duration_sec=LOG_PERIOD_S,
                 skip_first=True,  # the other of the two topics comes a moment later
             )
 

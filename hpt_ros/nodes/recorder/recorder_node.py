@@ -3,9 +3,9 @@
 """Records episodes of a teleoperated robot into rosbag2 MCAP bags, one bag an episode.
 
 Services ``~/start_episode``, ``~/stop_episode`` and ``~/discard_episode``; or words on ``~/command``, buttons of a
-joystick and keys of a terminal (`hpt_ros.nodes.recorder.controls`). Every change is told on ``/hpt/episode_events``,
-and that message goes into the bag too. Messages go from the middleware into the bag as serialized bytes. Log time is
-the node's clock, so it is simulated time under ``use_sim_time``.
+joystick and keys of a terminal (`hpt_ros.nodes.recorder.controls`). Every change is published on
+``/hpt/episode_events``, and that message goes into the bag too. Messages go from the middleware into the bag as
+serialized bytes. Log time is the node's clock, so it is simulated time under ``use_sim_time``.
 """
 
 from __future__ import annotations
