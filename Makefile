@@ -46,13 +46,10 @@ demo: setup ## run the policy on the simulated robot and compare it with two bas
 	$(BIN)/hpt demo $(ARGS)
 
 # Real time counts in tests of nodes, so they run alone; all others run beside one another. Status 5: none was chosen.
-# test/model has processes of its own: after test/learning in the same process, Python's integer -2 or 16 is damaged
-# (a segmentation fault in long_and, in test_diffusion.py), by an extension that is not found yet.
 define run_tests
 	@ran=""; failed=""; \
 	pass() { "$$@"; status=$$?; case $$status in 0) ran=yes ;; 5) ;; *) failed="$$failed $$status" ;; esac; }; \
-	pass $(PYTEST) -n auto --maxprocesses 8 -m "not alone$(1)" $(2) $(if $(ARGS),$(ARGS),--ignore=test/model); \
-	$(if $(ARGS),,pass $(PYTEST) -n auto --maxprocesses 8 -m "not alone$(1)" $(2) test/model;) \
+	pass $(PYTEST) -n auto --maxprocesses 8 -m "not alone$(1)" $(2) $(ARGS); \
 	pass $(PYTEST) -m "alone$(1)" $(2) $(ARGS); \
 	[ -n "$$ran" ] && [ -z "$$failed" ] || { echo "tests failed: status$${failed:- 5}" >&2; exit 1; }
 endef

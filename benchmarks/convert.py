@@ -37,6 +37,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.observation import decode, decode_on_one_thread
 from rosbag_tools.converting.convert import Options, convert
+from rosbag_tools.converting.memory import reuse_freed_memory
 from rosbag_tools.reading.finding import find_bags
 from rosbag_tools.reading.reader import Bag
 
@@ -132,6 +133,7 @@ def measure(title: str, bags: list[Path], repeats: int, console: Console) -> Non
     with Bag.open(bags[0]) as bag:
         robot = Embodiment.loads(bag.embodiment_text(), where=f"the embodiment in {bags[0]}")
     decode_on_one_thread()
+    reuse_freed_memory()  # as conversion does, so that the bounds have it too
     megabytes = read_alone(bags) / 1e6
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

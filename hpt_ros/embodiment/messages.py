@@ -21,6 +21,7 @@ NS_PER_S = 1_000_000_000
 # quaternions and angles (Zhou et al., arXiv 1812.07035), so that it can be interpolated.
 ORIENTATION_ELEMENTS = ("r11", "r21", "r31", "r12", "r22", "r32")
 POSE_ELEMENTS = ("x", "y", "z", *ORIENTATION_ELEMENTS)
+_SURELY_FINITE = 1e38  # the largest float32 is 3.4e38
 VELOCITY_ELEMENTS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 
 
@@ -63,6 +64,9 @@ def finite(values: NDArray[Any], names: tuple[str, ...], where: str) -> NDArray[
     Raises:
         InvalidSampleError: names the first such element.
     """
+    # Many times faster than looking at each; where it is not true, or nothing to tell, each is looked at.
+    if values.ndim == 1 and values.dtype == np.float64 and values.dot(values) < _SURELY_FINITE**2:
+        return values
     with np.errstate(over="ignore"):
         good = np.isfinite(np.asarray(values, dtype=np.float32))
     if not good.all():

@@ -170,12 +170,12 @@ class Output:
         assert command is not None  # the schema saw to it
         return command
 
-    @property
+    @cached_property
     def message_type(self) -> MessageType:
         """What its messages are, or the action's goals."""
         return by_path.any_type(self.type) if self.values else MESSAGE_TYPES[self.type]
 
-    @property
+    @cached_property
     def is_action(self) -> bool:
         """Whether its commands are goals of an action, and not a topic's messages."""
         return self.message_type.is_action
@@ -195,7 +195,7 @@ class Output:
         """How goals are made."""
         return self.goal or Goals()
 
-    @property
+    @cached_property
     def recorded_as(self) -> Recorded:
         """The topic that has its commands in recordings: its own, or that of an action's targets."""
         if not self.is_action:

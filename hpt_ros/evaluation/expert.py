@@ -9,7 +9,7 @@ robot.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,16 @@ from hpt_ros.evaluation.rollout import (
     motion_figures,
     send,
 )
+from hpt_ros.observation import decode, measured_ns
+from hpt_ros.runtime.pose import MeasuredPose
 from hpt_ros.sim.environment import Environment, HasExpert, Outcome, Selects
 
 Floats = NDArray[np.float64]
+
+# A policy finds its robot at rest: it begins with the first complete tick and an inference later. Experts move at once,
+# and a tick before the first command is none, so without a rest no demonstration would show where episodes begin.
+REST_TICKS: Final = 2
+LONGEST_REST_NS: Final = NS_PER_S  # for the robot to say where it is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,6 +131,8 @@ class ExpertRollout:
         if isinstance(environment, Selects):  # an expert itself reads no topic
             environment.select(() if tap is None else self.robot.topics)
         environment.reset(seed)
+        if tap is not None:
+            self._rest(tap)
         expert = environment.expert()
         period_ns = round(NS_PER_S / self.robot.action.rate_hz)
         start_ns = now_ns = judged_ns = environment.now_ns
@@ -165,6 +174,37 @@ class ExpertRollout:
 
     def close(self) -> None:
         """Hold nothing."""
+
+    def _rest(self, tap: Tap) -> None:
+        """Command the robot to stay where it is for the first ticks.
+
+        Raises:
+            HptError: it does not say where it is.
+        """
+        environment, robot = self.environment, self.robot
+        pose = MeasuredPose(robot)
+        streams = {stream.topic: stream for stream in robot.state_streams}
+        period_ns, tick_ns = (round(NS_PER_S / hz) for hz in (robot.action.rate_hz, robot.tick_hz))
+        now_ns = start_ns = environment.now_ns
+        until_ns = start_ns + LONGEST_REST_NS
+        stay: Floats | None = None
+        while now_ns < until_ns:
+            now_ns += period_ns
+            for sample in environment.advance(now_ns):
+                tap.sample(sample)
+                if stay is None and (stream := streams.get(sample.topic)) is not None:
+                    stamp_ns = measured_ns(stream, sample.message, sample.arrival_ns)
+                    pose.saw(stream.name, stamp_ns, sample.arrival_ns, decode(stream, sample.message))
+            if stay is None and (measured := pose.newest()) is not None:
+                stay, until_ns = measured[1], now_ns + REST_TICKS * tick_ns
+            if stay is not None:
+                target = Target(now_ns + period_ns, stay, np.zeros_like(stay), period_ns)
+                send(target, environment, robot, now_ns, tap)
+        if stay is None:
+            raise HptError(
+                Code.TIMEOUT, f"the environment {environment.name!r}", LONGEST_REST_NS / NS_PER_S,
+                problem="did not say within {value} s where its robot is", remedy="correct its joint states",
+            )  # fmt: skip
 
     def _position(self, action: Floats) -> Floats:
         """Return an action as positions of the control vector, (dim,)."""

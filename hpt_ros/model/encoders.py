@@ -196,6 +196,8 @@ class ImageEncoder(nn.Module):
             for _ in range(1 if config.image_encoder.shared else config.views)
         )
         self.requires_grad_(self.trainable)
+        # A module begins in training mode, in which a frozen BatchNorm would learn from whatever is encoded.
+        self.train()
 
     def train(self, mode: bool = True) -> ImageEncoder:
         """Enter training mode; a frozen encoder stays in evaluation mode (its BatchNorm statistics too)."""

@@ -17,7 +17,6 @@ import cv2
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
-from hpt_ros.modalities import Decoder
 from hpt_ros.observation.video import VideoDecoder, decode_packet, is_video
 from hpt_ros.registry import load_location
 
@@ -40,11 +39,11 @@ def decode(stream: Stream, message: Any) -> NDArray[Any]:
         return decode_packet(stream, message)
     decoder = stream.decoder
     assert decoder is not None  # the schema saw to it
-    return _function(decoder)(stream, message)
+    return (_function(decoder) if isinstance(decoder, str) else decoder)(stream, message)
 
 
 @functools.cache
-def _function(decoder: Decoder) -> Callable[[Stream, Any], NDArray[Any]]:
+def _function(decoder: str) -> Callable[[Stream, Any], NDArray[Any]]:
     function: Callable[[Stream, Any], NDArray[Any]] = load_location(decoder)
     return function
 

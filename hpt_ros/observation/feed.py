@@ -42,6 +42,7 @@ class Feed:
 
     def __post_init__(self) -> None:
         self.tolerance_ns = nanoseconds(self.stream.tolerance_s)
+        self.shape, self.dtype = self.stream.shape, np.dtype(self.stream.kind.dtype)
         merged = self.stream.partial or self.stream.holds
         self.track = MergedTrack(self.stream, self.capacity, self.carried) if merged else Track(self.capacity)
 
@@ -102,14 +103,13 @@ class Feed:
         return self.carried if index < 0 else self.track.samples[index].resolve()
 
 
-def check_sample(stream: Stream, value: Value) -> None:
+def check_sample(feed: Feed, value: Value) -> None:
     """Raise HptError unless an array has the shape and type of the stream's samples."""
     if callable(value):
         return
-    expected = np.dtype(stream.kind.dtype)
-    if value.shape != stream.shape or value.dtype.type != expected.type:
+    if value.shape != feed.shape or value.dtype.type != feed.dtype.type:
         raise HptError(
-            Code.WRONG_SHAPE, f"stream {stream.name!r}", value.shape,
+            Code.WRONG_SHAPE, f"stream {feed.stream.name!r}", value.shape,
             problem=f"was given an array of shape {{value}} and type {value.dtype}",
-            expected=f"{stream.shape} and {expected.name}", remedy="pass what decode returns",
+            expected=f"{feed.shape} and {feed.dtype.name}", remedy="pass what decode returns",
         )  # fmt: skip

@@ -96,7 +96,10 @@ class Track:
 
     def insert(self, sample: Sample) -> None:
         """Add a sample; when full, the oldest goes."""
-        self.samples.insert(self.at_or_before(sample.stamp_ns) + 1, sample)
+        if not self.samples or self.samples[-1].stamp_ns <= sample.stamp_ns:
+            self.samples.append(sample)  # as nearly always
+        else:
+            self.samples.insert(self.at_or_before(sample.stamp_ns) + 1, sample)
         if len(self.samples) > self.capacity:
             del self.samples[0]
 

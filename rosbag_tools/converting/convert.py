@@ -29,6 +29,7 @@ from hpt_ros.observation import DecodeError, decode_on_one_thread
 from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.track import seconds
 from rosbag_tools.converting.leader_arm import LEADER_TYPE, Leader
+from rosbag_tools.converting.memory import reuse_freed_memory
 from rosbag_tools.converting.process_pool import run_in_processes
 from rosbag_tools.converting.progress import Progress, Watch, report_done, share_progress
 from rosbag_tools.converting.ray_pool import run_on_ray
@@ -294,6 +295,7 @@ def convert_bag(job: Job, folder: Path) -> Converted:
         BagError, DecodeError: the bag's data is bad.
     """
     decode_on_one_thread()  # bags are converted side by side
+    reuse_freed_memory()
     result = Converted()
     earlier_s = 0.0
     with Bag.open(job.path, recover=job.options.recover, beside=job.options.beside) as bag:

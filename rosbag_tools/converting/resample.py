@@ -34,6 +34,8 @@ from rosbag_tools.errors import BagError
 
 # An angle that jumps by a turn but for this much, from one message to the next, in rad.
 WRAP_NEAR = 1.0
+JUMP = 2.0 * np.pi - WRAP_NEAR
+_JUMP_BACK_NS = nanoseconds(JUMP_BACK_S)
 ACTION = "action"  # the command's name among the streams, in reports
 
 
@@ -89,6 +91,7 @@ class Resampler:
         }
         # Streams that measure where a Cartesian command's tool is, in its frame.
         self._framed = {part.pose: part for part in self.embodiment.action.parts if part.cartesian}
+        self._pictured = {stream.name for stream in self.embodiment.streams if stream.image is not None}
         self._streams: dict[str, list[str]] = {}
         self._chains: dict[str, TransformChain] = {}
         for stream in self.embodiment.streams:
@@ -111,7 +114,7 @@ class Resampler:
             else None
             for part in self.embodiment.action.parts
         ]
-        self._before: dict[str, list[float]] = {}
+        self._before: dict[str, NDArray[np.float64]] = {}
         self.wrapped: dict[str, str] = {}
         self._refused = ""
         self.refused: dict[str, str] = {}
@@ -131,7 +134,8 @@ class Resampler:
         """
         resets = self._buffer.resets
         self._waiting.extend(self._buffer.ticks_ready(log_ns))
-        self._follow_plans(log_ns)
+        if self._plans:
+            self._follow_plans(log_ns)
         rows = self._flush() if self._buffer.resets != resets else []
         given = message
         for name in self._streams.get(topic, ()):
@@ -140,14 +144,16 @@ class Resampler:
                 if (pose := self._transformed(name, given)) is None:
                     continue
                 message = pose
-            self._look_at_size(name, message)
+            if name in self._pictured:
+                self._look_at_size(name, message)
             if name in self._framed:
                 require_frame(self._framed[name], message, f"stream {name!r} (topic {topic})")
             if self._buffer.push_message(name, message, log_ns, defer=True):
                 rows += self._flush()
             self.refused.update(self._buffer.refused())
             self._look_at_turns(name)
-            self._push_measured(name, message, log_ns)
+            if self._standing:
+                self._push_measured(name, message, log_ns)
         if topic in self._outputs:
             rows += self._push_command(topic, given, log_ns)
         while self._waiting and self._settled(self._waiting[0].stamp_ns, log_ns):
@@ -196,16 +202,20 @@ class Resampler:
             self._note_turns(name, newest[1], names)
 
     def _note_turns(self, source: str, values: NDArray[np.float64], names: Sequence[str]) -> None:
-        now = values.tolist()  # many times faster than arrays of a few elements
         before = self._before.get(source)
-        self._before[source] = now
-        for name, at, was in zip(names, now, before or now, strict=False):
-            if abs(at - was) > 2.0 * np.pi - WRAP_NEAR and name and name not in self.wrapped:
+        self._before[source] = values
+        if before is None:
+            return
+        moved = values - before
+        if moved.dot(moved) < 0.99 * JUMP**2:
+            return  # none by so much, as nearly always
+        for name, at, was in zip(names, values.tolist(), before.tolist(), strict=False):
+            if abs(at - was) > JUMP and name and name not in self.wrapped:
                 self.wrapped[name] = f"from {was:.2f} to {at:.2f} rad"
 
     def _look_at_size(self, name: str, message: Any) -> None:
         """Note that images came in another size than before: one view became another, or was squeezed."""
-        if self.embodiment.stream(name).image is None or (size := image_size(message)) is None:
+        if (size := image_size(message)) is None:
             return
         before = self._sizes.setdefault(name, size)
         if size != before and name not in self.resized:
@@ -214,21 +224,23 @@ class Resampler:
     def _push_command(self, topic: str, message: Any, log_ns: int) -> list[Row]:
         rows: list[Row] = []
         number = self._outputs[topic]
+        output = self.embodiment.action.parts[number]
         try:
-            time_ns, vector = decode_command(self.embodiment.action.parts[number], message, log_ns)
+            time_ns, vector = decode_command(output, message, log_ns)
         except InvalidSampleError as error:
             self._refused = self.refused[ACTION] = str(error)
             return rows
         self._refused = ""
         if (names := self._turning[number]) is not None:
             self._note_turns(f"output {number}", vector, names)
-        if time_ns < self._newest_ns.get(topic, time_ns) - nanoseconds(JUMP_BACK_S):
+        newest_ns = self._newest_ns.get(topic, time_ns)
+        if time_ns < newest_ns - _JUMP_BACK_NS:
             self._buffer.reset(f"the stamps of the commands on {topic} went back")
             rows = self._flush()
-        self._newest_ns[topic] = max(self._newest_ns.get(topic, time_ns), time_ns)
+            newest_ns = time_ns
+        self._newest_ns[topic] = max(newest_ns, time_ns)
         self._commands.push(time_ns, log_ns, vector, number)
         self._plans.pop(number, None)
-        output = self.embodiment.action.parts[number]
         if len(getattr(message, "points", ())) > 1 and output.time == BY_STAMP:
             self._plans[number] = (message, log_ns + nanoseconds(output.tolerance_s / 2))
         return rows

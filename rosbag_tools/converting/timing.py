@@ -29,6 +29,7 @@ from rosbag_tools.reading.safe_decompress import MOST_HELD_BYTES
 
 # Messages of each topic after which the clocks are compared for the first time; all of them at the end.
 ENOUGH, MOST_WAIT = 5, 2000
+_CLOCKS_APART_NS = nanoseconds(CLOCKS_APART_S)
 # From the first quarter of an episode to the last the delay of a network changes by less.
 DRIFT_S = 0.1
 MOST_FEW = 20  # messages of which nothing is said of their stamps' grain
@@ -138,11 +139,13 @@ class ClockCheck:
         Raises:
             BagError: enough of `topics` were seen, with stamps of another clock.
         """
-        stamp = stamp_ns(message.content, 0)
-        delays = self._delays.setdefault(message.topic, array("q"))
+        topic, stamp = message.topic, stamp_ns(message.content, 0)
+        if topic not in self._delays:
+            self._delays[topic], self._stamps[topic] = array("q"), array("q")
+        delays = self._delays[topic]
         if stamp:  # 0 says "now"
             delays.append(message.log_ns - stamp)
-            self._stamps.setdefault(message.topic, array("q")).append(stamp)
+            self._stamps[topic].append(stamp)
         self._count += 1
         if not self._compared and (
             self._count >= MOST_WAIT
@@ -150,9 +153,9 @@ class ClockCheck:
         ):
             self._compared = True
             self.compare()
-        odd = bool(stamp) and abs(message.log_ns - stamp) > nanoseconds(CLOCKS_APART_S)
-        if odd and not by_arrival(self.robot, message.topic):
-            self.odd[message.topic] += 1
+        odd = bool(stamp) and abs(message.log_ns - stamp) > _CLOCKS_APART_NS
+        if odd and not by_arrival(self.robot, topic):
+            self.odd[topic] += 1
             return False
         return True
 

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rosbags.interfaces import Nodetype
@@ -33,6 +33,7 @@ from rosbag_tools.reading.channels import (
     Channel,
     usual_name,
 )
+from rosbag_tools.reading.learned_layouts import LearnedLayouts
 
 # Message definitions beyond this are hostile: the library makes code of each field, and of each element of some arrays.
 MOST_DEFINITION_CHARACTERS, MOST_FIELDS, MOST_ARRAY = 1 << 18, 2000, 1_000_000
@@ -62,17 +63,21 @@ class MessageType:
         store: of the type and of what it is made of.
         ros1: messages are serialized as in ROS 1.
         stamped: they begin with a std_msgs/Header, or a stamp that is called timestamp.
+        layouts: of the messages that were read, unless they are ROS 1's.
     """
 
     name: str
     store: Typestore
     ros1: bool
     stamped: bool
+    layouts: LearnedLayouts = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layouts", LearnedLayouts(self.store, self.name))
 
     def deserialize(self, data: Any) -> Any:
         """A message out of its bytes; raises whatever the parser raises."""
-        read = self.store.deserialize_ros1 if self.ros1 else self.store.deserialize_cdr
-        return read(data, self.name)
+        return self.store.deserialize_ros1(data, self.name) if self.ros1 else self.layouts.deserialize(data)
 
     def stamp_ns(self, data: Any) -> int | None:
         """The header's stamp; None without a header, and for a stamp of 0, which says "now".

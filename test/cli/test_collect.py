@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from hpt_ros.cli.collection import MANIFEST, open_seeds
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
+from hpt_ros.sim.suites.fetch.environment import FetchEnvironment
 
 ALONE = ["--workers", "1"]
 
@@ -54,6 +56,15 @@ def files(folder):
     }
 
 
+def scene_start_m(task):
+    environment = FetchEnvironment(task=task)
+    try:
+        environment.reset(0)
+        return environment.grip_m
+    finally:
+        environment.close()
+
+
 def test_a_dataset_at_once_is_what_conversion_makes_of_the_bags(tmp_path, fetch, capsys):
     bags, converted, direct = (tmp_path / name for name in ("bags", "converted", "direct"))
     assert main([*fetch, "--out", str(bags)]) == 0
@@ -65,6 +76,12 @@ def test_a_dataset_at_once_is_what_conversion_makes_of_the_bags(tmp_path, fetch,
     found = open_dataset(direct)
     tasks = {episode.task for episode in found.episodes}
     assert tasks == {"move the gripper to the red ball", "push the block to the red ball"}
+    # Every policy begins with the hand where the scene puts it, so demonstrations must show it there.
+    starts_m = {"move": scene_start_m("reach"), "push": scene_start_m("push")}
+    for episode in found.episodes:
+        start_m = starts_m[episode.task.split()[0]]
+        # It settles by 3 mm; the first step of its way is 13 mm.
+        np.testing.assert_allclose(found.state[episode.start, :3], start_m, atol=5e-3)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     assert main([*fetch, "--dataset", str(direct)]) == 2
     assert "exists already" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hpt_ros.errors import HptError
-from hpt_ros.evaluation.expert import ExpertRollout
+from hpt_ros.evaluation.expert import REST_TICKS, ExpertRollout
 from hpt_ros.evaluation.rollout import RolloutConfig, end_of_success_ns
 from hpt_ros.sim.tasks.feed_dog.environment import FeedDogEnvironment
 
@@ -70,6 +70,40 @@ def test_an_expert_looks_at_every_command(environment, monkeypatch):
     assert not episode.success
     assert len(looking.looks) == round(episode.duration_s * environment.embodiment.action.rate_hz)
     assert looking.looks[-1][0] - looking.looks[0][0] > 0.2
+
+
+class Tape:
+    """Keeps what is commanded."""
+
+    def __init__(self):
+        self.positions = []
+
+    def sample(self, sample):
+        pass
+
+    def command(self, topic, message, now_ns):
+        self.positions.append(np.array(message.points[0].positions))
+
+
+def test_what_is_recorded_begins_with_a_robot_at_rest(environment, monkeypatch):
+    looking, tape = Looking(environment), Tape()
+    monkeypatch.setattr(environment, "expert", lambda: looking)
+    environment.reset(0)
+    start_rad = environment.physics.joint_positions_rad
+    ExpertRollout(environment, SHORT).episode(0, tape)
+    robot = environment.embodiment
+    resting = round(REST_TICKS * robot.action.rate_hz / robot.tick_hz)
+    np.testing.assert_allclose(tape.positions[:resting], np.tile(start_rad, (resting, 1)), atol=2e-3)
+    np.testing.assert_allclose(looking.looks[0], start_rad, atol=2e-3)
+    assert len(tape.positions) - len(looking.looks) >= resting
+    assert tape.positions[-1][0] - start_rad[0] > 0.2
+
+
+def test_a_robot_that_does_not_say_where_it_is_cannot_be_recorded(environment, monkeypatch):
+    monkeypatch.setattr(environment, "advance", lambda until_ns: [])
+    with pytest.raises(HptError, match="did not say within 1") as caught:
+        ExpertRollout(environment, SHORT).episode(0, Tape())
+    assert caught.value.subject == "the environment 'feed_dog'"
 
 
 def test_an_environment_without_an_expert_is_refused(environment):

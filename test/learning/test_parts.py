@@ -231,6 +231,24 @@ def test_when_features_are_cached_expect_the_uncached_run(
     assert all(torch.equal(value, parts[name]) for name, value in two_weights.items())
 
 
+def test_when_features_of_a_batch_norm_are_cached_expect_those_that_a_robot_computes(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    # Of a policy that was just built and never told that it trains, as in a run's first minute.
+    encoder = {"kind": "efficientnet_lite0", "stage": 1}
+    policy = Policy(
+        make_recipe(policy=policy_of(image_encoder=encoder)).policy.for_embodiment(dataset.embodiment)
+    )
+    before = {name: value.clone() for name, value in policy.encoders.state_dict().items()}
+    source = open_source(policy, dataset, tmp_path, Listener(), cache_features=True)
+    after = policy.encoders.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert source.frames is not None
+    frames = torch.from_numpy(source.frames[:4].copy())[:, None]
+    features = torch.from_numpy(source.features["image"][:4].copy())
+    torch.testing.assert_close(policy.eval().encode_images(frames)[:, 0], features, rtol=1e-4, atol=1e-5)
+
+
 def test_copies_are_of_images_that_are_changed_alike_within_an_episode_and_view(
     dataset: Dataset, cache_root: Path, encoder_run: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from functools import partial
 
@@ -201,6 +202,23 @@ def test_when_an_extra_is_missing_expect_how_to_install_it(make_policy, monkeypa
         MissingExtraError, match="the backend 'onnxruntime' needs .*onnxscript.*not installed"
     ):
         load_backend("onnxruntime", make_policy())
+
+
+def test_when_openvinos_graphs_are_released_in_order_expect_signals_to_be_handled_still() -> None:
+    # Each Core of OpenVINO leaves an alternate signal stack behind that is gone, once two go in this order; the next
+    # signal then ended the process.
+    code = (
+        "import os, signal, torch\n"
+        "from hpt_ros.model.backends.openvino import compile_graph\n"
+        "signal.signal(signal.SIGCHLD, lambda *_: print('handled'))\n"
+        "example = (torch.zeros(1, 2),)\n"
+        "graphs = [compile_graph(torch.nn.Linear(2, 2), example, 'float32') for _ in range(2)]\n"
+        "while graphs:\n"
+        "    del graphs[0]\n"
+        "os.kill(os.getpid(), signal.SIGCHLD)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["handled"]), done.stderr
 
 
 def test_when_openvino_is_missing_expect_how_to_install_it_and_auto_without_it(make_policy, monkeypatch):

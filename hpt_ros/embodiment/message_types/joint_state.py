@@ -165,7 +165,7 @@ def _vector(stream: Stream, parts: list[NDArray[np.float64]]) -> NDArray[np.floa
         position[cosines] = np.cos(parts[index][angles])
         position[cosines + 1] = np.sin(parts[index][angles])
         parts = [*parts[:index], position, *parts[index + 1 :]]
-    return np.concatenate(parts)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _field(message: Any, part: str, names: tuple[str, ...], where: str) -> NDArray[np.float64]:

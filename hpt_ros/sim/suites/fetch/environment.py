@@ -8,6 +8,8 @@ position between its fingertips is commanded, and each step goes as far towards 
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final
@@ -114,9 +116,8 @@ class FetchEnvironment(HandEnvironment):
 def _fetch(task: str, what: str) -> Any:
     """Make the package's own environment of a task."""
     # Its import prints its publisher's notice about this version, which is of the Adroit hand.
-    notices: Any = require_extra("farama_notifications", extra="suites", what=what)
-    notices.notifications.pop("gymnasium_robotics", None)
-    require_extra("gymnasium_robotics", extra="suites", what=what)
+    with contextlib.redirect_stderr(io.StringIO()):
+        require_extra("gymnasium_robotics", extra="suites", what=what)
     utilities: Any = require_extra("gymnasium_robotics.utils.mujoco_utils", extra="suites", what=what)
     for name, function in _BY_NAME.items():
         setattr(utilities, name, function)
