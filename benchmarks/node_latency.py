@@ -82,7 +82,7 @@ def pictures() -> list[NDArray[np.uint8]]:
 
 
 class Robot(Node):
-    """Two cameras and an arm that is at once where it is told to be."""
+    """Two cameras and an arm that is at once where it is commanded to be."""
 
     def __init__(self, encoding: str, context: Any = None) -> None:
         super().__init__("robot", context=context)

@@ -63,7 +63,7 @@ class Load:
         return f"{self.cameras} cameras, {kind}, {'reliable' if self.reliable else 'best effort'}"
 
     def embodiment(self) -> Embodiment:
-        """The robot that the recorder is told of."""
+        """The robot that the recorder knows of."""
         kind = "CompressedImage" if self.compressed else "Image"
         streams = [
             f"  - {{name: cam{n}, modality: image, topic: /cam{n}, type: sensor_msgs/msg/{kind}, rate_hz: "
@@ -112,7 +112,7 @@ def pictures() -> list[NDArray[np.uint8]]:
 
 
 def publish(load: Load, pipe: Connection) -> None:
-    """Runs in a process of its own: publishes for as many seconds as it is told; answers with counts by topic."""
+    """Runs in a process of its own: publishes for as many seconds as it is asked to; answers with counts by topic."""
     rclpy.init(args=[])
     node = Node("benchmark_robot")
     policy = ReliabilityPolicy.RELIABLE if load.reliable else ReliabilityPolicy.BEST_EFFORT

@@ -80,7 +80,7 @@ class Rig:
         return command
 
     def _live(self) -> None:
-        """The robot goes along the curve that it was told last, by its own clock, or stays where it was put."""
+        """The robot goes along the curve that it was commanded last, by its own clock, or stays where it was put."""
         target = self.robot.position - self._model.sag
         if self._told is not None:
             command, sent_ns = self._told
@@ -103,7 +103,7 @@ class Rig:
         return self._measured
 
     def rest(self) -> None:
-        """Until the robot was told to rest."""
+        """Until the robot was commanded to rest."""
         while not self.controller.at_rest:
             self.tick()
 
@@ -126,9 +126,9 @@ class Rig:
         assert self.state() is State.RUNNING, self.controller.session.waiting_for
 
     def check_limits(self) -> None:
-        """All that was told keeps the limits over the times at which it was told, silences included.
+        """All that was commanded keeps the limits over the times at which it was commanded, silences included.
 
-        But for where motion begins from a measured pose: the robot was far from what it was told.
+        But for where motion begins from a measured pose: the robot was far from what it was commanded.
         """
         assert bool(self.sent) == bool(self.starts)
         ends = [*self.starts, len(self.sent)][1:]

@@ -30,7 +30,7 @@ COMMANDS = 100  # 2 s of them
 
 
 class Outsider(Changing):  # type: ignore[misc]
-    """The robot of `support.outside`; its joints are at once where they are told to be."""
+    """The robot of `support.outside`; its joints are at once where they are commanded to be."""
 
     def __init__(self, context: Any) -> None:
         super().__init__("outsider", context)

@@ -27,7 +27,7 @@ MESSAGES: dict[str, dict[str, Any]] = {
 
 
 def cell(scaling: float, values: dict[str, Any]) -> str:
-    """Largest acceleration that the motors were told, and their largest step beyond the own speed's in a cycle."""
+    """Largest acceleration that the motors were commanded, and their largest step beyond the own speed's in a cycle."""
     life = Slider(scaling, **values).run(8.0)
     motion = life.robot.motion(skip=1000)
     beyond_mrad = 1e3 * CYCLE_S * max(0.0, float(motion.velocity.max()) - scaling * FULL)

@@ -217,7 +217,7 @@ class Rig:
         wait_for(lambda: self.state() is state, f"state {state.name}")
 
     def until_rest(self) -> None:
-        """Until the robot was told to rest, and got all that was sent."""
+        """Until the robot was commanded to rest, and got all that was sent."""
         runtime = self.node.runtime if self.node is not None else None
         wait_for(lambda: runtime is None or runtime.controller.at_rest, "rest")
         wait_for(lambda: not self.robot.commands[-1].velocity.any(), "rest at the robot")

@@ -34,7 +34,7 @@ class SecondStates(Node):
 
 
 class SimulatedClock(Node):
-    """Publishes /clock 100 times a second of real time, from where it is told on."""
+    """Publishes /clock 100 times a second of real time, from where it is commanded on."""
 
     def __init__(self, context: Any, name: str = "simulated_clock") -> None:
         super().__init__(name, context=context)

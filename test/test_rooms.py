@@ -25,6 +25,7 @@ LEAVES = frozenset(
         for leaf in (
             "angles",
             "atomic",
+            "cluster",
             "devices",
             "errors",
             "extras",
@@ -59,8 +60,9 @@ _ALL_ROOMS = frozenset(
 
 # Room -> what it may import beside the standard library, itself and the leaves. A name covers what is below it.
 ALLOWED: dict[str, frozenset[str]] = {
-    # mujoco and triton: hpt_ros/mujoco_engine.py; torch: hpt_ros/devices.py, inside a function
-    "leaves": frozenset({"mujoco", "numpy", "torch", "triton", "yaml"}),
+    # mujoco and triton: hpt_ros/mujoco_engine.py; ray: hpt_ros/cluster.py, an optional extra; torch:
+    # hpt_ros/devices.py, inside a function
+    "leaves": frozenset({"mujoco", "numpy", "ray", "torch", "triton", "yaml"}),
     "hpt_ros.report": frozenset({"cv2", "jinja2", "numpy"}),
     "hpt_ros.modalities": frozenset({"numpy"}),
     "hpt_ros.embodiment": frozenset({"numpy", "scipy", "yaml", "hpt_ros.modalities"}),
@@ -129,7 +131,6 @@ ALLOWED: dict[str, frozenset[str]] = {
     "rosbag_tools": frozenset(
         {"av", "numpy", "pyarrow", "rosbags", "yaml"}
         | {"hpt_ros.embodiment", "hpt_ros.modalities", "hpt_ros.observation", "hpt_ros.dataset"}
-        | {"ray"}  # optional extra
     ),
     "hpt_ros.nodes": _LIBRARIES
     | {"launch", "launch_ros"}  # of a ROS distribution: launching.py, for the launch files

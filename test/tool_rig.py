@@ -179,7 +179,7 @@ class Script:
 
     def predict(self, observation: Observation) -> np.ndarray:
         chunk = np.tile(
-            self.robot.space.holding(observation.inputs["state"][0, -1]), (self.robot.action.horizon, 1)
+            self.robot.space.states.action(observation.inputs["state"][0, -1]), (self.robot.action.horizon, 1)
         )
         times_s = self.robot.dt_s * np.arange(self.robot.action.horizon)
         for dimension, speed in self.velocity.items():

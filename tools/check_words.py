@@ -39,6 +39,7 @@ WORDS = {
     "grips only": "gripper only",
     "pilot": "policy runtime",
     "teller|telling": "logger",
+    "told": "commanded, given, reported",
 }
 PATTERNS = [
     (re.compile(rf"(?<![A-Za-z])(?:{words})(?![A-Za-z])", re.IGNORECASE), better)

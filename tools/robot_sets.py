@@ -7,7 +7,7 @@
 | set | robot | sees | commands |
 | --- | --- | --- | --- |
 | arm | the simulator's arm (`feed_dog`) | two cameras, 7 joints | joint positions |
-| tool | the same arm, told where its scoop is to be | a smaller camera, the scoop's pose | poses (PoseStamped) |
+| tool | the same arm, commanded by the pose of its scoop | a smaller camera, the scoop's pose | poses (PoseStamped) |
 | base | a mobile base that drives to a red square | the floor ahead, its speeds | velocities (Twist) |
 | sawyer | Meta-World's Sawyer, reach; where metaworld is installed | a camera, its hand | hand positions |
 | wrist | the arm, its wrist camera alone; for finetuning, not in the mixture | 7 joints | joint positions |
@@ -190,7 +190,7 @@ def reached(seed: int) -> Iterator[Tick]:
     environment, renderer = _scenes["sawyer"]
     environment.seed(seed)
     observed, _ = environment.reset()
-    # The expert is told where the goal is; a policy must see it, so the state is the hand and the gripper alone.
+    # The expert knows where the goal is; a policy must see it, so the state is the hand and the gripper alone.
     expert = SawyerReachV3Policy()
     for _ in range(40):
         renderer.update_scene(environment.data, "corner4")
@@ -217,7 +217,7 @@ def sets() -> dict[str, tuple[Embodiment, str, Make]]:
     return {
         "arm": (simulated_arm(), feed, lambda seed: fed_dog(seed, both, poses=False)),
         "tool": (
-            text_of("feed_dog_tool", "simulated arm, told poses of its scoop", front, TOOL),
+            text_of("feed_dog_tool", "simulated arm, commanded by poses of its scoop", front, TOOL),
             feed,
             lambda seed: fed_dog(1000 + seed, front, poses=True),
         ),

@@ -59,6 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=0, metavar="N", help="processes (default: one for each core)"
     )
     parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        default="",
+        metavar="ADDRESS",
+        help="run scenes on a Ray cluster that shares the file system: auto, HOST:PORT, ray://HOST:PORT, or local "
+        "(without ADDRESS)",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
@@ -221,9 +230,12 @@ def _episodes(
                 yield arm.episode(seed)
                 timings.update(arm.samples_s())
     else:
-        from hpt_ros.evaluation.evaluate import evaluate
+        from hpt_ros.evaluation.evaluate import evaluate, evaluate_on_ray
 
-        yield from evaluate(job, seeds, args.workers or usable_cores())
+        if args.ray and seeds:
+            yield from evaluate_on_ray(job, seeds, args.ray)
+        else:
+            yield from evaluate(job, seeds, args.workers or usable_cores())
 
 
 def check_counts(args: argparse.Namespace) -> None:
@@ -235,8 +247,18 @@ def check_counts(args: argparse.Namespace) -> None:
     for name, least in (("episodes", 1), ("seed", 0), ("workers", 0)):
         if (value := getattr(args, name)) < least:
             raise HptError(Code.OUT_OF_RANGE, f"--{name}", value, expected=f"at least {least}")
+    if getattr(args, "ray", "") and args.workers > 1:
+        raise HptError(
+            Code.CONFLICT, "--workers with --ray", problem="has no meaning: the cluster's cores say how many run",
+            remedy="leave one of them out",
+        )  # fmt: skip
     if getattr(args, "ros", False):
-        for name, useless in (("workers", args.workers > 1), ("inference-s", args.inference_s is not None)):
+        ours = (
+            ("workers", args.workers > 1),
+            ("ray", args.ray),
+            ("inference-s", args.inference_s is not None),
+        )
+        for name, useless in ours:
             if useless:
                 raise HptError(
                     Code.UNSUPPORTED, f"--{name} with --ros", problem="has no meaning: time is real, and the robot one",

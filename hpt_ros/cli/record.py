@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     from hpt_ros.embodiment import Deployment, Embodiment
     from hpt_ros.errors import Code, HptError
-    from hpt_ros.nodes.recorder import recorder_node
+    from hpt_ros.nodes.recorder import command
 
     if not (args.embodiment or args.all):
         raise HptError(
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         )  # fmt: skip
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     deployment = Deployment.load(args.deployment) if args.deployment else None
-    return recorder_node.run(
+    return command.run(
         embodiment, args.out, extra_topics=args.topic, operator=args.operator, ros_arguments=ros,
         deployment=deployment, all_topics=args.all,
     )  # fmt: skip

@@ -31,6 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="list the cells, and check their data, recipes and weights"
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="cells side by side, each in a process of one thread",
+    )
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        default="",
+        metavar="ADDRESS",
+        help="run cells on a Ray cluster that shares the file system: auto, HOST:PORT, ray://HOST:PORT, or local "
+        "(without ADDRESS)",
+    )
     parser.add_argument("--device", default=DEFAULT_DEVICE, help=DEVICE_HELP)
 
 
@@ -42,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from contextlib import closing
     from dataclasses import replace
 
     from hpt_ros.cli.interruption import interrupted_by_signals
@@ -50,9 +67,17 @@ def _run(args: argparse.Namespace) -> int:
     from hpt_ros.studies.cell import read_result, require_same, require_trainable
     from hpt_ros.studies.closed_loop import require_judgeable
     from hpt_ros.studies.config import cells_of, load_study
+    from hpt_ros.studies.execution import CellJob, run_in_processes, run_on_ray
     from hpt_ros.studies.pool import Pool
     from hpt_ros.studies.running import budget_of, is_done, run_cell, write_results
 
+    if args.workers < 1:
+        raise HptError(Code.OUT_OF_RANGE, "--workers", args.workers, expected="at least 1")
+    if args.ray and args.workers > 1:
+        raise HptError(
+            Code.CONFLICT, "--workers with --ray", problem="has no meaning: the cluster's cores say how many cells run",
+            remedy="leave one of them out",
+        )  # fmt: skip
     study = load_study(args.study)
     if args.scenes is not None:
         if study.evaluate is None:
@@ -73,12 +98,20 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     make_folder(args.out, args.out)
     require_same(study, args.out)
+    left = [cell for cell in cells if not is_done(study, cell, args.out)]
     try:
         with interrupted_by_signals(), Terminal() as terminal:
-            for number, cell in enumerate(cells):
-                if not is_done(study, cell, args.out):
+            if args.ray or args.workers > 1:
+                jobs = [CellJob(study, cell, args.out.absolute(), device) for cell in left]
+                running = run_on_ray(jobs, args.ray) if args.ray else run_in_processes(jobs, args.workers)
+                with closing(running) as done:
+                    for number, cell in enumerate(done if jobs else (), start=1):
+                        to_go = budget_of(study, cells, args.out).to_go
+                        terminal.say(f"{number} of {len(left)} done: {cell.name}; CPU time to go {to_go}")
+            else:
+                for number, cell in enumerate(left, start=1):
                     to_go = budget_of(study, cells, args.out).to_go
-                    terminal.say(f"cell {number + 1} of {len(cells)}: {cell.name}; CPU time to go {to_go}")
+                    terminal.say(f"cell {number} of {len(left)}: {cell.name}; CPU time to go {to_go}")
                     run_cell(study, cell, args.out, pool, _Quiet(terminal), device)
     finally:
         table = write_results(study, cells, args.out)

@@ -150,12 +150,12 @@ class _Loop:
     def _drive(self) -> None:
         session = self._session
         period_s = session.jog.period_ns / 1e9
-        due_s = seen_s = told_s = time.monotonic()
+        due_s = seen_s = shown_s = time.monotonic()
         while not session.episodes.ended:
             session.step(self._wish())
             now_s = time.monotonic()
-            if now_s - told_s >= STATE_S:
-                told_s = now_s
+            if now_s - shown_s >= STATE_S:
+                shown_s = now_s
                 self._tell()
             if self._view.watched and now_s - seen_s >= VIEW_S:
                 seen_s = now_s

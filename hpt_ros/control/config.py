@@ -152,7 +152,7 @@ class DeadmanConfig:
 
 @dataclass(frozen=True, slots=True)
 class SpeedScalingConfig:
-    """The robot's own speed scaling, such as a speed slider: commands are told at that part of the speed."""
+    """The robot's own speed scaling, such as a speed slider: commands are sent at that part of the speed."""
 
     topic: str = field(
         "topic of std_msgs/Float64 with the robot's speed scaling; empty: it always moves at full speed",

@@ -36,7 +36,7 @@ STOPPED = Refusal(Why.STOPPED, "an operator", problem="stopped the robot")
 class Controller:
     """One robot's controller, from INACTIVE on.
 
-    What the robot is told is one curve over its life (`hpt_ros.control.plan`), within the limits at every moment,
+    What the robot is commanded is one curve over its life (`hpt_ros.control.plan`), within the limits at every moment,
     however late the caller's timer is and whatever activations, stops and pauses lie between.
     """
 
@@ -70,7 +70,7 @@ class Controller:
             turns: where quaternions x, y, z, w begin among the dimensions; the limits of their elements are the
                 rotation's, rad/s and rad/s^2.
             wraps: (dim,) true for angles of continuous joints: what is given of them counts within half a turn of what
-                the robot was told, and commands count turns; None: there are none.
+                the robot was commanded, and commands count turns; None: there are none.
 
         Raises:
             HptError: `step_names` or `links` names what there is not, or a workspace without kinematics.
@@ -114,7 +114,8 @@ class Controller:
     # --- events ----------------------------------------------------------------------------------------------------
 
     def activate(self, *, enabled: bool = True) -> None:
-        """Go to WAITING with nothing remembered but what the robot was told last: no chunk, no message seen before.
+        """Go to WAITING with nothing remembered but what the robot was commanded last: no chunk, no message seen
+        before.
 
         What is latched stays so: then to FAULT.
 
@@ -127,15 +128,15 @@ class Controller:
         self._machine.event(event, self.latched, self.fault)
 
     def deactivate(self) -> None:
-        """Stop sending and forget everything but the counters and what the robot was told last, at once.
+        """Stop sending and forget everything but the counters and what the robot was commanded last, at once.
 
-        A robot that was told points in time comes to rest as it was told. Call `disable`, then `step` until `at_rest`,
-        for one that was not.
+        A robot that was commanded points in time comes to rest as it was commanded. Call `disable`, then `step` until
+        `at_rest`, for one that was not.
         """
         self._machine.event(Event.DEACTIVATE)
         self.plan.finish()
         if self.plan.position is not None:
-            # It goes there without being told again, and is looked for there when motion begins again.
+            # It goes there without being commanded again, and is looked for there when motion begins again.
             self.guards.tracking.commanded(self.plan.rest_ns, self.plan.position)
         self._motion.stood = True
         counters = self.session.counters
@@ -306,11 +307,11 @@ class Controller:
 
     @property
     def at_rest(self) -> bool:
-        """Whether the robot was told to rest, with its last command and everything that went with it."""
+        """Whether the robot was commanded to rest, with its last command and everything that went with it."""
         return self._motion.stood
 
     def succeed(self, other: Controller, held: Sequence[str] = ()) -> None:
-        """Go on from what the robot was told last by another controller of it, which is not active any more.
+        """Go on from what the robot was commanded last by another controller of it, which is not active any more.
 
         Args:
             other: the one before.
@@ -345,7 +346,7 @@ class Controller:
 
     @property
     def margin_s(self) -> float:
-        """For how long the robot had been told of its motion when the last period began; NaN: of none."""
+        """For how long the robot had known its motion when the last period began; NaN: of none."""
         return self.session.margin_s
 
     @property

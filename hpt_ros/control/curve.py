@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The curve that a robot is told: a uniform cubic B-spline through time, which ends at rest.
+"""The curve that a robot is commanded: a uniform cubic B-spline through time, which ends at rest.
 
 Its control points c_k are commands one period dt apart. Between t_k and t_(k+1) the curve is a mixture of c_(k-1) to
 c_(k+2) with weights that are not negative and sum to 1; its velocity is such a mixture of their first differences over

@@ -19,8 +19,8 @@ class GoalPacer:
 
     A goal goes out when the target has moved by more than a resolution since the last goal, and not sooner after that
     than a rate permits; a target that moved meanwhile goes out then, so the last one always does. Where the driver was
-    when motion first began is not sent: a gripper that holds an object would be told to go where its fingers are, and
-    let go. After a pause, in which others may have moved it, what it was told last is sent once more.
+    when motion first began is not sent: a gripper that holds an object would be commanded to go where its fingers are,
+    and let go. After a pause, in which others may have moved it, what it was commanded last is sent once more.
     """
 
     def __init__(self, resolution: float, rate_hz: float) -> None:
@@ -66,5 +66,5 @@ class GoalPacer:
         self._again, self._least_ns = True, max(self._usual_ns, round(RETRY_S * NS_PER_S))
 
     def lost(self) -> None:
-        """The driver is gone: what it was told last is sent when it is there again."""
+        """The driver is gone: what it was commanded last is sent when it is there again."""
         self._again = self._ever

@@ -28,7 +28,7 @@ SLOWEST = 0.1
 
 
 class Guards:
-    """Watchdog, frozen cameras, tracking and the deadman's switch, which are told and forget together."""
+    """Watchdog, frozen cameras, tracking and the deadman's switch, which are fed and forget together."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Guards:
         }
         self.tracking.slowness = 1.0 / max(pace.wanted, SLOWEST)
         if pace.stopped is not None:
-            self.tracking.reset()  # it cannot follow, not even while it is told to brake
+            self.tracking.reset()  # it cannot follow, not even while it is commanded to brake
             if machine.state in (State.RUNNING, State.HOLDING):
                 counters["scaling_stops"] += 1
                 machine.event(Event.PAUSE)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""From chunks to what the robot is told: queue, robot's own speed, limits and plan as one."""
+"""From chunks to what the robot is commanded: queue, robot's own speed, limits and plan as one."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ class Checked:
 
 
 class Motion:
-    """What the robot is told, one control point after the other; remembers it over pauses and activations.
+    """What the robot is commanded, one control point after the other; remembers it over pauses and activations.
 
     Attributes:
         queue: of chunks, on plan time.
         pace: the robot's own speed.
         filter: makes commands legal.
-        plan: what was told.
+        plan: what was commanded.
         limits: scaled.
         step: (dim,) true for dimensions that step, such as grippers.
         ahead_ns: how much later than it is sent a command is due.
-        stood: whether the last command, and all that was told with it, was rest.
+        stood: whether the last command, and all that was commanded with it, was rest.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Motion:
         turns: Sequence[int] = (),
         wraps: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Start with nothing told; arguments as for `Controller`."""
+        """Start with nothing commanded; arguments as for `Controller`."""
         self.step = step = step_mask(config.queue, names, grippers)
         step[list(limits.rates)] = True
         self._config, self._names, self._turns, self._wraps = config, tuple(names), tuple(turns), wraps
@@ -102,7 +102,7 @@ class Motion:
     # --- chunks ----------------------------------------------------------------------------------------------------
 
     def aligned(self, values: Vector, measured: Vector | None) -> Vector:
-        """Values (H, dim) with the signs and turns of what the robot was told last, or else of where it is."""
+        """Values (H, dim) with the signs and turns of what the robot was commanded last, or else of where it is."""
         near = self.filter.position if self.filter.position is not None else measured
         return aligned(values, self._turns, near, self._wraps)
 
@@ -159,7 +159,7 @@ class Motion:
             chunk: on control time.
             measured: (dim,).
             now_ns: now.
-            tracking: knows how far the robot may be from what it was told.
+            tracking: knows how far the robot may be from what it was commanded.
             held: it goes on from the commands, which may still brake.
 
         Returns:
@@ -201,7 +201,7 @@ class Motion:
         return self.filter.refusal(reference.position) if output is None else output
 
     def succeed(self, other: Motion, tracking: Tracking) -> None:
-        """Go on from what the robot was told last by another of it, and say so to `tracking`."""
+        """Go on from what the robot was commanded last by another of it, and say so to `tracking`."""
         if other.plan.position is not None:
             self.plan.begin(other.plan.rest_ns, other.plan.position)
             tracking.commanded(other.plan.rest_ns, other.plan.position)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""A robot's own speed scaling, such as a speed slider: how fast what a policy planned is told.
+"""A robot's own speed scaling, such as a speed slider: how fast what a policy planned is commanded.
 
-The queue of chunks is on plan time, which passes at the robot's scaling. So a robot at half speed is told the same way
-at half the speed, and is where it was told to be.
+The queue of chunks is on plan time, which passes at the robot's scaling. So a robot at half speed is commanded the same
+way at half the speed, and is where it was commanded to be.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Pace:
 
     @property
     def stopped(self) -> Refusal | None:
-        """Why the robot must not be told to move; None if it may."""
+        """Why the robot must not be commanded to move; None if it may."""
         subject = f"the robot's speed scaling on {self._config.topic},"
         if not self._config.topic:
             return None

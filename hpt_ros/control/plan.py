@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What the robot has been told of the future: fixed for a lead, and from there to rest."""
+"""The robot's commands for the future: fixed for a lead, and from there to rest."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from hpt_ros.control.chunk import NS_PER_S, Vector
 from hpt_ros.control.curve import Curve
 from hpt_ros.control.gate import Gate
 
-# A message repeats what was told from this long ago on, ours: joint_trajectory_controller follows a message exactly
-# only if it covers the moment at which it is sampled (decision 0015), on a clock that may be behind ours by about this.
+# A message repeats what was commanded from this long ago on, ours: joint_trajectory_controller follows a message
+# exactly only if it covers the moment at which it is sampled (decision 0015), on a clock that may be behind ours by
+# about this.
 PAST_S = 0.02
 PAST_NS = round(PAST_S * NS_PER_S)
 # Until the robot's controller has a message that was sent, ours: DDS on one machine takes 1 ms, a controller's cycle 2.
@@ -26,13 +27,13 @@ LEAST_KEPT = 4
 
 
 class MotionPlan:
-    """The control points (`hpt_ros.control.curve`) that the robot was told, and the path to rest after them.
+    """The control points (`hpt_ros.control.curve`) that the robot was commanded, and the path to rest after them.
 
     Every message tells the curve up to a lead ahead of now, which later messages repeat and never change, and then the
     shortest path to rest, which the next message replaces. So a message that is late or lost changes nothing as long as
     another comes within the lead, and where none comes the robot brakes by itself. A caller that comes too late finds
     the robot on that path to rest: `catch_up` goes along with it. A robot at rest has its control points too, all the
-    same: so motion always goes on from what was last told, however long ago that was.
+    same: so motion always goes on from what was last commanded, however long ago that was.
 
     With `taps` > 1 the control points are a moving average of what the gate lets through. An average keeps the limits
     of position, velocity and acceleration, and changes the acceleration A by at most 2 A / taps per period, which
@@ -40,7 +41,7 @@ class MotionPlan:
     """
 
     def __init__(self, gate: Gate, period_ns: int, lead_ns: int, taps: int = 1) -> None:
-        """Start with nothing told.
+        """Start with nothing commanded.
 
         Args:
             gate: makes legal commands, one a period.
@@ -72,12 +73,12 @@ class MotionPlan:
 
     @property
     def known(self) -> bool:
-        """Whether anything was ever told."""
+        """Whether anything was ever commanded."""
         return bool(self._controls)
 
     @property
     def position(self) -> Vector | None:
-        """What was told last, (dim,); None: nothing was ever told."""
+        """What was commanded last, (dim,); None: nothing was ever commanded."""
         return self._gate.position if self._controls else None
 
     @property
@@ -102,7 +103,7 @@ class MotionPlan:
 
     @property
     def at_rest(self) -> bool:
-        """Whether the last control points are the same: what is told next is rest, unless it is told to move."""
+        """Whether the last control points are the same: rest comes next, unless it is commanded to move."""
         return self._gate.at_rest and all(each is self._passed[-1] for each in self._passed)
 
     @property
@@ -121,7 +122,7 @@ class MotionPlan:
         Args:
             now_ns: now.
             pose: (dim,), within the position limits.
-            wait_ns: the robot is told to be there this long from now, so that its controller, which may hold it
+            wait_ns: the robot is commanded to be there this long from now, so that its controller, which may hold it
                 elsewhere, comes there smoothly.
         """
         self._gate.reset(pose)
@@ -157,7 +158,7 @@ class MotionPlan:
         return count
 
     def finish(self) -> None:
-        """Nothing more will be sent: the robot goes to rest as it was told."""
+        """Nothing more will be sent: the robot goes to rest as it was commanded."""
         while self.known and not self.at_rest:
             self._gate.brake()
             self.extend()
@@ -179,7 +180,7 @@ class MotionPlan:
             self._rest_ns = self._last_ns + self.period_ns
 
     def curve(self) -> Curve:
-        """All that is told now: from shortly before now, if something was told then, to rest."""
+        """All that is commanded now: from shortly before now, if something was commanded then, to rest."""
         way = self._gate.path_to_rest()
         if self._taps > 1:
             passed = [*self._passed, *way, *([way[-1]] * self._taps)]

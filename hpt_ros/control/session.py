@@ -64,7 +64,7 @@ class Command:
     Attributes:
         time_ns: when the robot is to be there: a period, and the output's latency, after now.
         position, velocity: (dim,), in the action's unit; the curve's at that time.
-        curve: all that the robot is told now: from the past to rest.
+        curve: all that the robot is commanded now: from the past to rest.
         now_ns: when it was made.
         chunk: the chunk that this command is the first to come from, or None.
         pace: how fast the robot's controller goes along a trajectory that it is sent.
@@ -110,9 +110,7 @@ class Session:
     unused: Chunk | None = None  # newest chunk that no command came from yet
     taken: Chunk | None = None  # newest chunk of the queue, by control time
     used: Chunk | None = None  # newest chunk that a command comes from, until that is sent
-    margin_s: float = float(
-        "nan"
-    )  # for how long the robot had been told of its motion when the last period began
+    margin_s: float = float("nan")  # for how long the robot had known its motion when the last period began
     hold_times: HoldTimes = field(default_factory=HoldTimes)
     last_now_ns: int | None = None
     sent_ns: int | None = None  # when the last command was made

@@ -30,7 +30,7 @@ class Origin:
 
     Attributes:
         pose: (dim,).
-        wait_ns: how long the robot's controller is given to come there; None: it is where it was told to be.
+        wait_ns: how long the robot's controller is given to come there; None: it is where it was commanded to be.
     """
 
     pose: Vector
@@ -41,9 +41,9 @@ class Beginning:
     """Says where motion begins after a silence: from the last command while the robot is there, as far as it ever is.
 
     A robot lags behind its commands, and gravity keeps it a little below them, so the measured pose is another than the
-    last command even where nothing happened. Only a robot that is far from it, or was never told anything, begins where
-    it is measured, and only once it rests there. Grippers keep what they were told always: one that holds an object
-    never arrives.
+    last command even where nothing happened. Only a robot that is far from it, or was never commanded anything, begins
+    where it is measured, and only once it rests there. Grippers keep what they were commanded always: one that holds an
+    object never arrives.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Beginning:
         Args:
             names: of the dimensions.
             limits: of the commands, unscaled.
-            tolerance: how far outside its position limits, or where it is told to be first, the robot may be.
+            tolerance: how far outside its position limits, or where it is commanded to be first, the robot may be.
             step: (dim,) true for grippers.
-            silence_s: after more than this its controller may have been told otherwise meanwhile.
+            silence_s: after more than this its controller may have been commanded otherwise meanwhile.
         """
         self._names, self._limits, self._tolerance, self._step = tuple(names), limits, tolerance, step
         self._silence_ns = round(silence_s * NS_PER_S)
@@ -73,14 +73,14 @@ class Beginning:
         Args:
             now_ns: now.
             measured: (dim,), newest measured pose.
-            plan: what was told.
+            plan: what was commanded.
             tracking: knows how far the robot may be from that.
         """
         last = plan.position
         if last is not None and tracking.near(now_ns, measured):
             if now_ns - plan.rest_ns <= self._silence_ns:
                 return Origin(last, None)
-            # Its controller may hold it where it is, having been restarted, or where it was told to be.
+            # Its controller may hold it where it is, having been restarted, or where it was commanded to be.
             return Origin(last, self._wait_ns(np.where(self._step, 0.0, np.abs(last - measured))))
         if last is not None and plan.rest_ns + round(TRANSPORT_S * NS_PER_S) > now_ns:
             return Refusal(Why.BRAKING, "the robot", problem="to come to rest")
@@ -108,7 +108,7 @@ def outside_limits(
 ) -> Refusal | None:
     """Return why the measured pose (dim,) is too far outside the position limits to start from; None if it is not.
 
-    Grippers (`step`) do not count: a fully closed one reads a little more than it can be told.
+    Grippers (`step`) do not count: a fully closed one reads a little more than it can be commanded.
     """
     beyond = np.where(step, -np.inf, np.maximum(limits.lower - measured, measured - limits.upper))
     worst = int(np.argmax(beyond))
@@ -135,7 +135,7 @@ def too_far(
 
     Near is what each dimension's velocity limit covers in `reach_s`: it suits radians and metres alike. `turns` are
     where quaternions begin, which are as far apart as the angle between them. Dimensions in `step` (grippers) may be
-    far away: to open or close is what they are told first, and their own limits slow them.
+    far away: to open or close is what they are commanded first, and their own limits slow them.
     """
     reach = limits.velocity * reach_s
     away = distances(np.clip(target, limits.lower, limits.upper), pose, turns)

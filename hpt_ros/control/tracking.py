@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the robot is where it was told to be."""
+"""Whether the robot is where it was commanded to be."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Tracking:
     the range of those commands. Dimensions that step, such as grippers, are left out: one that holds an object never
     arrives.
 
-    The commands are kept over silences, as what the robot was last told (`near`), but then nothing is judged: somebody
-    may move it by other means.
+    The commands are kept over silences, as what the robot was last commanded (`near`), but then nothing is judged:
+    somebody may move it by other means.
 
     Attributes:
         error: of the newest measurement, the largest of all dimensions, in the action's unit; NaN if nothing is known.
@@ -98,7 +98,7 @@ class Tracking:
             )  # fmt: skip
 
     def near(self, stamp_ns: int, position: Vector) -> bool:
-        """Whether a robot measured at a pose (dim,) is where it was last told to be, as far as a robot ever is."""
+        """Whether a robot measured at a pose (dim,) is where it was last commanded to be, as far as a robot ever is."""
         return bool(self._commands) and bool((self._away(stamp_ns, position) <= self._config.error).all())
 
     def _away(self, stamp_ns: int, position: Vector) -> Vector:

@@ -109,7 +109,7 @@ class Info:
             if isinstance(template, str):
                 return path_inside(self.root, template.format(**values))
         except (KeyError, IndexError, ValueError, AttributeError, TypeError):
-            pass  # told below
+            pass  # reported below
         raise DatasetError(
             Code.INVALID, f"dataset {str(self.root)!r}", str(template)[:120],
             problem=f"has {key} = {{value}}, which cannot be filled in with {', '.join(values)}",

@@ -197,7 +197,7 @@ class Embodiment:
             EmbodimentError: the position of a commanded joint is not observed or is of a continuous joint, or a command
                 is Cartesian.
         """
-        return self.space.joint_indices()
+        return self.space.states.joint_indices()
 
     def stream(self, name: str) -> Stream:
         """The stream of that name.

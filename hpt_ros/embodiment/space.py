@@ -16,7 +16,6 @@ training samples are gathered, `from_mode` to what a policy gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -34,9 +33,9 @@ from hpt_ros.embodiment.kinds import (
     INTEGRATED,
     JOINT_POSITION,
     JOINT_VELOCITY,
-    JOINTS,
     VELOCITIES,
 )
+from hpt_ros.embodiment.measured_states import QUATERNION, MeasuredStates
 from hpt_ros.embodiment.output import OutputSlice
 from hpt_ros.embodiment.relative_poses import absolute_poses, relative_poses
 from hpt_ros.embodiment.rotations import (
@@ -44,14 +43,9 @@ from hpt_ros.embodiment.rotations import (
     elements,
     integrated,
 )
-from hpt_ros.embodiment.streams import EmbodimentError
-from hpt_ros.errors import Code
 
 Floats = NDArray[np.float64]
 Values = NDArray[np.floating[Any]]
-
-_MEASURED_6D = "rotation_6d"  # as PoseStamped streams are decoded
-_QUATERNION = "quaternion"
 
 
 class ActionSpace:
@@ -64,11 +58,12 @@ class ActionSpace:
         rates: where in the control vector velocities stand, which are zero at rest (a base's).
         wraps: (dim,) true for the angles of continuous joints in the control vector.
         angles: (action dim,) true for them in the action vector.
+        states: reads the measured pose.
     """
 
     def __init__(self, action: Action, state_names: tuple[str, ...], embodiment: str, tick_hz: float) -> None:
         """Look up the places; `embodiment` names the robot in errors."""
-        self._action, self._states, self._embodiment, self._tick_hz = action, state_names, embodiment, tick_hz
+        self._action, self._embodiment, self._tick_hz = action, embodiment, tick_hz
         self._continuous = frozenset(limit.name for limit in action.limits if limit.continuous)
         parts: list[OutputSlice] = []
         names: list[str] = []
@@ -80,7 +75,7 @@ class ActionSpace:
             names += [*output.limited]
             if output.cartesian:
                 turns.append(len(names))
-                names += [f"{output.name}.{element}" for element in elements(_QUATERNION)]
+                names += [f"{output.name}.{element}" for element in elements(QUATERNION)]
             if output.kind == BASE_VELOCITY:
                 rates += range(start, len(names))
             end = place + len(output.elements)
@@ -111,6 +106,7 @@ class ActionSpace:
         )
         self.wraps = np.array([name in self._continuous for name in names], dtype=bool)
         self._joints_only = all(part.output.kind == JOINT_POSITION for part in parts)
+        self.states = MeasuredStates(self.parts, state_names, self._continuous, self.wraps, embodiment)
 
     @cached_property
     def units(self) -> tuple[str, ...]:
@@ -180,76 +176,6 @@ class ActionSpace:
         """Return how much later than a command an output is due."""
         return round(float(self.ahead_s[part.control.start]) * 1e9)
 
-    # --- measured states -------------------------------------------------------------------------------------------
-
-    def joint_indices(self) -> NDArray[np.intp]:
-        """As `Embodiment.position_indices`."""
-        for part in self.parts:
-            if part.output.kind != JOINT_POSITION:
-                raise EmbodimentError(
-                    Code.INVALID, f"embodiment {self._embodiment!r}",
-                    problem=f"commands {part.output.kind} on {part.output.topic}",
-                    expected="joint positions here", remedy="use a robot that is commanded by its joints",
-                )  # fmt: skip
-        if self._continuous:
-            raise EmbodimentError(
-                Code.INVALID, f"embodiment {self._embodiment!r}",
-                problem=f"commands continuous joints ({', '.join(sorted(self._continuous))}), of which cosine "
-                "and sine are observed", expected="joint positions", remedy="use a robot without them",
-            )  # fmt: skip
-        return np.concatenate([self._indices(part) for part in self.parts])
-
-    @property
-    def joints_measured(self) -> bool:
-        """Whether joints alone are commanded, and the position of each is observed."""
-        if any(part.output.kind not in JOINTS for part in self.parts):
-            return False
-        try:
-            self.require_measured()
-        except EmbodimentError:
-            return False
-        return True
-
-    def require_measured(self) -> None:
-        """Raise EmbodimentError unless the measured pose of everything that is commanded is observed."""
-        for part in self.parts:
-            self._indices(part)
-
-    def require_positions(self) -> None:
-        """Raise EmbodimentError unless the measured pose could be an action itself."""
-        self.require_measured()
-        for part in self.parts:
-            if part.output.kind in VELOCITIES:
-                raise EmbodimentError(
-                    Code.UNSUPPORTED, f"embodiment {self._embodiment!r}",
-                    problem=f"commands velocities on {part.output.topic}, which measured poses cannot stand "
-                    "in for", remedy="record the commands",
-                )  # fmt: skip
-
-    def measured(self, state: Values) -> Floats:
-        """The measured control vector (..., dim) of states (..., D); angles of continuous joints from -pi to pi."""
-        if self._plain_joints:
-            return np.asarray(state[..., self._all_joints], dtype=np.float64)
-
-        def piece(part: OutputSlice, found: Floats) -> Floats:
-            if part.output.kind == BASE_VELOCITY:  # nowhere in particular
-                return np.zeros((len(found), len(part.output.elements)))
-            return self._pose(found, _QUATERNION) if part.output.cartesian else found
-
-        return self._pieces(state, piece)
-
-    def holding(self, state: Values) -> Floats:
-        """The action (..., action dim) that holds the robot where states (..., D) have it; a velocity is zero."""
-        if self._plain_joints:
-            return np.asarray(state[..., self._all_joints], dtype=np.float64)
-
-        def piece(part: OutputSlice, found: Floats) -> Floats:
-            if part.output.kind in VELOCITIES:
-                return np.zeros((len(found), len(part.output.elements)))
-            return self._pose(found, part.output.rotation) if part.output.cartesian else found
-
-        return self._pieces(state, piece)
-
     # --- modes -----------------------------------------------------------------------------------------------------
 
     def to_mode(self, actions: Values, state: Values) -> Floats:
@@ -267,7 +193,7 @@ class ActionSpace:
         absolute: Floats = np.asarray(actions, dtype=np.float64)
         if self.predicted_as_held:
             return absolute
-        start = self.holding(state)[:, None]
+        start = self.states.action(state)[:, None]
         if self.angles.any():
             absolute = absolute.copy()
             angles = unwrapped(absolute[..., self.angles], start[:, 0, self.angles])
@@ -292,7 +218,7 @@ class ActionSpace:
         given: Floats = np.asarray(actions, dtype=np.float64)
         if self.predicted_as_held:
             return given
-        start = self.holding(state)
+        start = self.states.action(state)
         moved = np.cumsum(given, axis=1) if mode == "delta" else given
         plain = self.angles if mode == "absolute" else self._plain
         result = np.where(plain, moved + start[:, None], given)
@@ -322,16 +248,16 @@ class ActionSpace:
         for part in self.parts:
             values = actions[:, part.action]
             if part.output.kind == CARTESIAN_TWIST:
-                start = self.measured(state[None])[0, part.control]
+                start = self.states.control(state[None])[0, part.control]
                 result[:, part.control] = integrated(values, start, 1.0 / self._tick_hz)
                 continue
             if part.output.kind == JOINT_VELOCITY:
-                start = self.measured(state[None])[:, part.control]
+                start = self.states.control(state[None])[:, part.control]
                 way = np.cumsum(values / self._tick_hz, axis=0)
                 result[:, part.control] = np.concatenate([start, start + way])
                 continue
             if part.output.kind == CARTESIAN_POSE:
-                turned = converted(values[:, 3:], part.output.rotation, _QUATERNION)
+                turned = converted(values[:, 3:], part.output.rotation, QUATERNION)
                 values = np.concatenate([values[:, :3], turned], axis=1)
             result[:, part.control] = values[np.minimum(np.arange(steps), len(actions) - 1)]
         return result
@@ -349,67 +275,6 @@ class ActionSpace:
         return np.asarray(shares.max(axis=1))
 
     # --- inside ----------------------------------------------------------------------------------------------------
-
-    @property
-    def _plain_joints(self) -> bool:
-        """Whether the measured pose is elements of the state as they are."""
-        return self._joints_only and not self._continuous
-
-    @cached_property
-    def _all_joints(self) -> NDArray[np.intp]:
-        return self.joint_indices()
-
-    def _indices(self, part: OutputSlice) -> NDArray[np.intp]:
-        """Where in the state vector an output's measured position stands: its joints, or x, y, z and 6-D.
-
-        Of continuous joints cosine and sine, one after the other.
-        """
-        output = part.output
-        if output.kind == BASE_VELOCITY:
-            return np.zeros(0, dtype=np.intp)
-        if output.cartesian:
-            wanted = [f"{output.pose}.{element}" for element in (*AXES, *elements(_MEASURED_6D))]
-        else:
-            wanted = [
-                f"{name}.position{element}"
-                for name in output.names
-                for element in ((".cos", ".sin") if name in self._continuous else ("",))
-            ]
-        for column in wanted:
-            name = output.name if output.cartesian else column.rpartition(".position")[0]
-            if column not in self._states:
-                raise EmbodimentError(
-                    Code.INVALID, f"embodiment {self._embodiment!r}", name,
-                    problem="commands joint {value} but no stream has its position",
-                    remedy="add a JointState stream with field position for every commanded joint",
-                )  # fmt: skip
-        return np.array([self._states.index(column) for column in wanted], dtype=np.intp)
-
-    def _pieces(self, state: Values, piece: Callable[[OutputSlice, Floats], Floats]) -> Floats:
-        """Side by side: of each output `piece` of its joints' positions, or of its measured pose, (N, n)."""
-        rows = np.asarray(state, dtype=np.float64).reshape(-1, state.shape[-1])
-        found = []
-        for part in self.parts:
-            values = rows[:, self._indices(part)]
-            joints = part.output.kind in JOINTS
-            found.append(piece(part, self._positions(part, values) if joints else values))
-        joined = np.concatenate(found, axis=1)
-        return joined.reshape(*state.shape[:-1], joined.shape[1])
-
-    def _positions(self, part: OutputSlice, measured: Floats) -> Floats:
-        """Positions (N, n) of joints, of which continuous ones are measured as cosine and sine."""
-        mask = self.wraps[part.control]
-        if not mask.any():
-            return measured
-        starts = np.concatenate([[0], np.cumsum(1 + mask)[:-1]])
-        result = measured[:, starts]
-        cosines = starts[mask]
-        result[:, mask] = np.arctan2(measured[:, cosines + 1], measured[:, cosines])
-        return result
-
-    def _pose(self, measured: Floats, representation: str) -> Floats:
-        turned = converted(measured[:, 3:], _MEASURED_6D, representation)
-        return np.concatenate([measured[:, :3], turned], axis=1)
 
     def _poses(self) -> list[OutputSlice]:
         return [part for part in self.parts if part.output.kind == CARTESIAN_POSE]

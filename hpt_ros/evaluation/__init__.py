@@ -6,4 +6,4 @@ from __future__ import annotations
 
 from typing import Final
 
-INFERENCE_S: Final = 0.05  # what an inference takes on the environment's clock, unless it is told otherwise
+INFERENCE_S: Final = 0.05  # what an inference takes on the environment's clock, unless it is given otherwise

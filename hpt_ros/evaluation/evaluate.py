@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 
+from hpt_ros.cluster import run_on_cluster
 from hpt_ros.evaluation.expert import ExpertRollout
 from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig, Runner
 from hpt_ros.interrupts import interrupts_count, interrupts_wait
@@ -135,6 +136,32 @@ def evaluate(job: Job, seeds: Sequence[int], workers: int, run: Run = run_alone)
                     yield future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def evaluate_on_ray(job: Job, seeds: Sequence[int], address: str) -> Generator[Episode, None, None]:
+    """Yield an episode for each seed, as they are done, from a Ray cluster that shares the file system.
+
+    Args:
+        job: what is run.
+        seeds: of the scenes; each is a task of one core.
+        address: of the cluster, see `hpt_ros.cluster.connected`.
+
+    Raises:
+        HptError: as `evaluate`, or there is no such cluster.
+    """
+    jobs = [(job, seed) for seed in seeds]
+    yield from run_on_cluster(_scene_on_ray, jobs, address, "hpt eval on a cluster")
+
+
+def _scene_on_ray(scene: tuple[Job, int]) -> Episode:
+    """Run a scene; the process keeps policy and environment for the next one."""
+    global _evaluator
+    job, seed = scene
+    if _evaluator is None or _evaluator.job != job:
+        if _evaluator is not None:
+            _evaluator.close()
+        _evaluator = Evaluator(job)
+    return _evaluator.episode(seed, run_alone)
 
 
 _job: Job | None = None

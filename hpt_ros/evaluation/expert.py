@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An environment's own expert, who commands the robot as a teleoperator does: no policy, no controller of ours between.
 
-What it is told and sends goes over the robot's topics all the same, so a bag of it is a bag of a teleoperated robot.
+What it is commanded and sends goes over the robot's topics all the same, so a bag of it is a bag of a teleoperated
+robot.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ LONGEST_REST_NS: Final = NS_PER_S  # for the robot to say where it is
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """A command of one point, see `hpt_ros.embodiment.message_types.base.Told`, and the curve that has only this point.
+    """A command of one point, see `hpt_ros.embodiment.message_types.base.SentCommand`, and the curve that has only this
+    point.
 
     Attributes:
         time_ns: when the robot is to be there.

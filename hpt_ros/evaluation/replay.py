@@ -209,7 +209,7 @@ def replay(recording: Recording, loaded: LoadedPolicy, config: ReplayConfig | No
             if tick is not None and tick.index not in ticks and tick.index in recording.actions:
                 ticks[tick.index] = tick.stamp_ns
                 window = runtime.observations.window
-                asked.predict(Observation(tick.stamp_ns, window.inputs(), runtime.task, window.keys))
+                asked.predict(Observation(tick.stamp_ns, window.inputs(), runtime.task.text, window.keys))
         counters = runtime.all_counters()
     finally:
         runtime.end()
@@ -230,17 +230,17 @@ def _start(first_ns: int, robot: Embodiment, period_ns: int) -> int:
 
 
 def _set_task(runtime: PolicyRuntime, task: str) -> None:
-    wanted = task or runtime.default_task()
-    if runtime.loaded.tasks and (problem := runtime.set_task(wanted)) is not None:
+    wanted = task or runtime.task.default()
+    if runtime.loaded.tasks and (problem := runtime.task.set(wanted)) is not None:
         raise HptError.of(problem)
-    runtime.task = wanted
+    runtime.task.text = wanted
 
 
 def _arrive(runtime: PolicyRuntime, arrival: Arrival) -> object:
     """Hand a message on; returns why it cannot be used, or None."""
     if arrival.value is None:
-        return runtime.message(arrival.stream, arrival.message, arrival.arrival_ns)
-    return runtime.sample(arrival.stream, arrival.value, arrival.arrival_ns)
+        return runtime.streams.message(arrival.stream, arrival.message, arrival.arrival_ns)
+    return runtime.streams.sample(arrival.stream, arrival.value, arrival.arrival_ns)
 
 
 def _measured(

@@ -8,7 +8,7 @@ through the real controller with its limits and watchdogs, and commands are the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -116,14 +116,7 @@ class Episode:
         return self.counters.get("commands_sent", 1) == 0
 
 
-class TakesTask(Protocol):
-    """What is told the task: a policy's runtime, or its node."""
-
-    def set_task(self, task: str) -> Refusal | None:
-        """Set it, or return why not."""
-
-
-def set_task(of: TakesTask, loaded: LoadedPolicy, environment: Environment) -> None:
+def set_task(take: Callable[[str], Refusal | None], loaded: LoadedPolicy, environment: Environment) -> None:
     """Say what is to be done: in the words of the only task that the policy knows, or the environment's.
 
     Raises:
@@ -131,7 +124,7 @@ def set_task(of: TakesTask, loaded: LoadedPolicy, environment: Environment) -> N
     """
     known = loaded.tasks
     task = known[0] if len(known) == 1 else environment.instruction
-    if (refused := of.set_task(task)) is not None:
+    if (refused := take(task)) is not None:
         raise HptError.of(refused)
 
 
@@ -276,7 +269,7 @@ class Rollout:
 
     def _run(self, runtime: PolicyRuntime, seed: int, tap: Tap | None) -> Episode:
         environment, period_ns = self.environment, runtime.controller.period_ns
-        set_task(runtime, self.loaded, environment)
+        set_task(runtime.task.set, self.loaded, environment)
         runtime.activate(enabled=True)
         start_ns = now_ns = judged_ns = environment.now_ns
         end_ns = start_ns + self.config.limit_ns(environment)
@@ -347,7 +340,7 @@ class Rollout:
             if tap is not None:
                 tap.sample(sample)
             for stream in self._topics.get(sample.topic, ()):
-                runtime.message(stream, sample.message, sample.arrival_ns)
+                runtime.streams.message(stream, sample.message, sample.arrival_ns)
 
 
 def end_of_success_ns(start_ns: int, now_ns: int, tap: Tap | None) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from hpt_ros.learning.evaluation import errors_text
 from hpt_ros.learning.mixture import Member, Mixture
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.start import RANDOM, Start
@@ -90,20 +91,22 @@ def _figures(mixture: Mixture, recipe: Recipe, saved: dict[str, Any]) -> list[st
     if "validation_loss" not in saved:
         return ["- not validated at this step"]
     loss = f"({HEADS[recipe.policy.head.kind].loss}, on normalised actions)"
+    errors = {
+        name: errors_text(mixture.robots[name], each, 5) for name, each in saved["validation_errors"].items()
+    }
     if "validation" in saved:
         return [
             f"- validation loss {saved['validation_loss']:.5f} {loss}, the mean over embodiments",
             *(
-                f"- {name}: validation loss {figures['loss']:.5f}, mean absolute action error {figures['error']:.5f} "
-                f"{mixture.robots[name].action.unit}"
+                f"- {name}: validation loss {figures['loss']:.5f}, mean absolute action error {errors[name]}"
                 for name, figures in saved["validation"].items()
             ),
         ]
-    unit = mixture.members[0].dataset.embodiment.action.unit
+    ((_, text),) = errors.items()
+    per_step = ", ".join(f"{error:.4f}" for error in saved.get("validation_error_per_step", ()))
     return [
         f"- validation loss {saved['validation_loss']:.5f} {loss}",
-        f"- mean absolute action error {saved['validation_error']:.5f} {unit}; per step of the chunk: "
-        + ", ".join(f"{error:.4f}" for error in saved["validation_error_per_step"]),
+        f"- mean absolute action error {text}{f'; per step of the chunk: {per_step}' if per_step else ''}",
     ]
 
 

@@ -83,8 +83,9 @@ def validate(
 ) -> dict[str, Any]:
     """Loss and action error over the episodes kept aside, as figures for metrics and card; none without episodes.
 
-    Of one embodiment: "validation_loss", "validation_error" (in the action's unit) and "validation_error_per_step". Of
-    several: "validation_loss", the mean over embodiments, and under "validation" loss and error of each. Of both:
+    Of one embodiment: "validation_loss", and if its action has one unit "validation_error" in it and
+    "validation_error_per_step"; radians and metres do not add up. Of several: "validation_loss", the mean over
+    embodiments, and under "validation" the loss of each, and its error if its action has one unit. Of both:
     "validation_errors", by embodiment, of each step of the chunk and each dimension.
     """
     processes = processes or Processes()
@@ -105,33 +106,49 @@ def validate(
         name: [[round(e, 6) for e in step] for step in errors.tolist()]
         for name, (_, errors) in figures.items()
     }
+    of_one_unit = {name for name, robot in mixture.robots.items() if len(set(robot.space.units)) == 1}
     if len(figures) == 1:
-        ((loss, errors),) = figures.values()
-        return {
-            "validation_loss": loss,
-            "validation_error": float(errors.mean()),
-            "validation_error_per_step": [round(float(error), 6) for error in errors.mean(1)],
-            "validation_errors": each,
-        }
+        ((name, (loss, errors)),) = figures.items()
+        measured: dict[str, Any] = {"validation_loss": loss}
+        if name in of_one_unit:
+            measured["validation_error"] = float(errors.mean())
+            measured["validation_error_per_step"] = [round(float(error), 6) for error in errors.mean(1)]
+        return measured | {"validation_errors": each}
     return {
         "validation_loss": sum(loss for loss, _ in figures.values()) / len(figures),
         "validation": {
-            name: {"loss": loss, "error": float(errors.mean())} for name, (loss, errors) in figures.items()
+            name: {"loss": loss} | ({"error": float(errors.mean())} if name in of_one_unit else {})
+            for name, (loss, errors) in figures.items()
         },
         "validation_errors": each,
     }
 
 
+def errors_by_unit(robot: Embodiment, errors: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Return the mean error of the action's dimensions of each unit; that of elements of an orientation has none.
+
+    Args:
+        robot: whose action it is.
+        errors: (K, A) of each step of the chunk and each dimension.
+    """
+    means, units = np.asarray(errors, dtype=float).mean(0), np.array(robot.space.units)
+    return {str(unit): float(means[units == unit].mean()) for unit in dict.fromkeys(robot.space.units)}
+
+
+def errors_text(robot: Embodiment, errors: Sequence[Sequence[float]], digits: int = 4) -> str:
+    """Return the mean errors of an action for people, as "0.0120 m, 0.0310 of orientation"."""
+    found = errors_by_unit(robot, errors).items()
+    return ", ".join(f"{value:.{digits}f} {unit or 'of orientation'}" for unit, value in found)
+
+
 def summary(measured: Mapping[str, Any], robots: Mapping[str, Embodiment]) -> str:
     """Return what `validate` gave as one line for people."""
+    errors = {name: errors_text(robots[name], each) for name, each in measured["validation_errors"].items()}
     if "validation" not in measured:
-        (robot,) = robots.values()
-        return (
-            f"validation loss {measured['validation_loss']:.4f}, action error "
-            f"{measured['validation_error']:.4f} {robot.action.unit}"
-        )
+        ((_, text),) = errors.items()
+        return f"validation loss {measured['validation_loss']:.4f}, action error {text}"
     each = ", ".join(
-        f"{name} {figures['loss']:.4f} (action error {figures['error']:.4f} {robots[name].action.unit})"
+        f"{name} {figures['loss']:.4f} (action error {errors[name]})"
         for name, figures in measured["validation"].items()
     )
     return f"validation loss {measured['validation_loss']:.4f}, the mean of {each}"

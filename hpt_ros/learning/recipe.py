@@ -96,7 +96,7 @@ class PolicyRecipe:
         as_held = embodiment.space.predicted_as_held
         if ACTIONS in self.modalities or not as_held:
             # What stands in for the command before the first one, and what actions are relative to.
-            embodiment.space.require_measured()
+            embodiment.space.states.require()
         if ACTIONS in self.modalities and not as_held:
             has, remedy = f"action.mode {mode!r}", ", or set the mode to absolute"
             if mode == "absolute":

@@ -14,6 +14,7 @@ import torch
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.learning.card import commit
+from hpt_ros.learning.evaluation import errors_by_unit
 from hpt_ros.learning.mixture import Mixture, counts_before
 from hpt_ros.learning.predictions import Predicted
 from hpt_ros.learning.recipe import recipe_mapping
@@ -103,6 +104,26 @@ def _tiles(
     return tiles
 
 
+def _error_curves(validated: Sequence[Mapping[str, Any]], mixture: Mixture) -> list[tuple[str, str]]:
+    """Draw the action errors, a chart for each unit with a line for each embodiment."""
+    lines: dict[str, list[Line]] = {}
+    for name, robot in mixture.robots.items():
+        found = [
+            (line["step"], errors_by_unit(robot, line["validation_errors"][name]))
+            for line in validated
+            if "validation_errors" in line
+        ]
+        for unit in found[0][1] if found else ():
+            label = name if len(mixture.robots) > 1 else ""
+            values = [errors[unit] for _, errors in found]
+            lines.setdefault(unit, []).append(Line(label, [step for step, _ in found], values))
+    charts = []
+    for unit, each in lines.items():
+        title = f"Mean action error on validation episodes, {unit or 'orientation'}"
+        charts.append((title, draw_lines(each, label=title, x_label="step", log_y=True)))
+    return charts
+
+
 def _curves(
     logged: Sequence[Mapping[str, Any]], validated: Sequence[Mapping[str, Any]], mixture: Mixture
 ) -> list[tuple[str, str]]:
@@ -113,26 +134,14 @@ def _curves(
     charts = [
         ("Loss", draw_lines(losses, label="loss over steps", x_label="step", log_y=True)),
     ]
-    several = [line for line in validated if "validation" in line]
-    if several:
-        for key, title in (
-            ("loss", "Validation loss of each embodiment"),
-            ("error", "Action error of each embodiment"),
-        ):
-            each = [
-                Line(
-                    name,
-                    [line["step"] for line in several],
-                    [line["validation"][name][key] for line in several],
-                )
-                for name in mixture.robots
-            ]
-            charts.append((title, draw_lines(each, label=title, x_label="step", log_y=True)))
-    elif validated:
-        robot = next(iter(mixture.robots.values()))
-        line = Line("", looked, [line["validation_error"] for line in validated])
-        title = f"Mean action error on validation episodes, {robot.action.unit}"
-        charts.append((title, draw_lines([line], label=title, x_label="step", log_y=True)))
+    if several := [line for line in validated if "validation" in line]:
+        title = "Validation loss of each embodiment"
+        at = [line["step"] for line in several]
+        each = [
+            Line(name, at, [line["validation"][name]["loss"] for line in several]) for name in mixture.robots
+        ]
+        charts.append((title, draw_lines(each, label=title, x_label="step", log_y=True)))
+    charts += _error_curves(validated, mixture)
     for key, title, scale in (
         ("lr", "Learning rate", 1.0),
         ("samples_per_s", "Samples a second", 1.0),

@@ -283,7 +283,7 @@ def previous_actions(
     """
     at_start = observed == first[:, None]
     actions: NDArray[np.float32] = dataset.action[np.where(at_start, observed, observed - 1)]
-    actions[at_start] = dataset.embodiment.space.holding(dataset.state[observed[at_start]])
+    actions[at_start] = dataset.embodiment.space.states.action(dataset.state[observed[at_start]])
     return actions
 
 

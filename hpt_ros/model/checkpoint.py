@@ -36,7 +36,7 @@ FORMAT, FORMAT_OF_ONE = 2, 1
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
 EMBODIMENTS, EMBODIMENT, STATS = "embodiments", "embodiment.yaml", "stats.json"
 CARD_OF_ONE = "card.md"
-KEPT_FULL = "normalizer."  # raw units span any range; half precision would shift what the robot is told
+KEPT_FULL = "normalizer."  # raw units span any range; half precision would shift what the robot is commanded
 
 
 class CheckpointError(HptError):

@@ -323,7 +323,7 @@ def _language(tensors: Mapping[str, Tensor], prefix: str, robot: Robot) -> Langu
 
 
 def _check_views(config: PublishedConfig, built: PolicyConfig) -> None:
-    """The released code reads the first view only unless it is told otherwise."""
+    """The released code reads the first view only by default."""
     if built.views > 1 and not config.flag("dataset.use_multiview", False):
         raise WeightsError(
             Code.INVALID, "the embodiment",

@@ -122,7 +122,7 @@ def _has_all_data(content: bytes) -> bool:
 
     It has if what follows has no influence: two continuations, with restarts in case the image has any, must give the
     same pixels without an error. A decoder alone does not tell, since it makes up what is missing. It is FFmpeg's,
-    which does not print, as OpenCV's does, and stops at errors if it is told to.
+    which does not print, as OpenCV's does, and stops at errors if it is asked to.
     """
     data = content.rstrip(b"\0")
     if len(content) - len(data) < PADDING:

@@ -101,7 +101,7 @@ class ObservationWindow:
         self._ticks = deque(maxlen=self._length)
         self._actions = deque(maxlen=self._length)
         try:
-            self.embodiment.space.require_measured()
+            self.embodiment.space.states.require()
             self._measured = True
         except EmbodimentError:
             self._measured = False  # then "actions" is left out wherever no command is known
@@ -124,7 +124,7 @@ class ObservationWindow:
         self._ticks.append(tick)
         if first or previous_action is None:
             measured = self._measured and tick.state.size
-            self._actions.append(self.embodiment.space.holding(tick.state) if measured else None)
+            self._actions.append(self.embodiment.space.states.action(tick.state) if measured else None)
         else:
             self._actions.append(self._checked(previous_action))
         return True

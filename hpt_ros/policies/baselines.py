@@ -25,19 +25,19 @@ NEARBY = 0.05
 class HoldPolicy:
     """The do-nothing baseline: stay where the robot was seen.
 
-    An arm that sags is seen a little below what it was told, each time again, so what is held changes only where the
-    robot is further than `NEARBY` from it: somebody moved it.
+    An arm that sags is seen a little below what it was commanded, each time again, so what is held changes only where
+    the robot is further than `NEARBY` from it: somebody moved it.
     """
 
     embodiment: Embodiment
     _held: NDArray[Any] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.embodiment.space.require_measured()
+        self.embodiment.space.states.require()
 
     def predict(self, observation: Observation) -> NDArray[Any]:
         """The held pose, repeated."""
-        pose = self.embodiment.space.holding(observation.inputs["state"][0, -1])
+        pose = self.embodiment.space.states.action(observation.inputs["state"][0, -1])
         if self._held is None or np.abs(pose - self._held).max() > NEARBY:
             self._held = pose
         chunk: NDArray[Any] = np.tile(self._held, (self.embodiment.action.horizon, 1))
@@ -57,14 +57,14 @@ class RandomPolicy:
     _random: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
-        self.embodiment.space.require_measured()
+        self.embodiment.space.states.require()
         self._speed = RANDOM_SPEED * self.embodiment.max_velocity
         self._random = np.random.default_rng(self.seed)
 
     def predict(self, observation: Observation) -> NDArray[Any]:
         """A straight line within the position limits."""
         robot = self.embodiment
-        pose = robot.space.holding(observation.inputs["state"][0, -1])
+        pose = robot.space.states.action(observation.inputs["state"][0, -1])
         velocity = self._random.uniform(-self._speed, self._speed)
         times_s = robot.dt_s * np.arange(robot.action.horizon)
         line = pose + times_s[:, None] * velocity

@@ -15,7 +15,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.embodiment import Embodiment, Stream
-from hpt_ros.errors import Code, HptError, Refusal, cause_text
+from hpt_ros.errors import HptError, Refusal
 from hpt_ros.observation import (
     SETTLE_S,
     CommandTrack,
@@ -39,6 +39,7 @@ from hpt_ros.observation import (
 from hpt_ros.observation.video import is_video
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.runtime.inference_worker import Marks, Request, Worker
+from hpt_ros.runtime.outcomes import Report, TickOutcome, undecodable
 
 # A tick older than this part of the tick's period (after it settled) is not worth an inference: the next is nearer. The
 # queue falls to half at the time of an action, which is that of a tick, when the newest one known is a period old.
@@ -50,31 +51,6 @@ AWAKE_AT = 64  # things waiting that wake the thread although no tick is due
 Decoded = TypeVar("Decoded")
 LOOK = -1  # in place of a time: look at the clock
 SHORTEST_WAIT_S = 0.001  # where simulated time stands still just before a tick
-
-
-@dataclass(frozen=True, slots=True)
-class TickOutcome:
-    """What became of a costly message that was looked at: usable, or the problem with it."""
-
-    stream: Stream
-    stamp_ns: int
-    arrival_ns: int
-    problem: Refusal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What happened since the last report.
-
-    Attributes:
-        outcomes: of messages, oldest first.
-        internal: trace of an internal error; empty if there was none.
-        restarts: why the observation began anew, e.g. a clock that jumped.
-    """
-
-    outcomes: tuple[TickOutcome, ...]
-    internal: str
-    restarts: tuple[str, ...]
 
 
 class ObservationPipeline:
@@ -423,11 +399,3 @@ class ObservationPipeline:
         self._asked_ns = -1
         for arrivals in self._arrivals.values():
             arrivals.clear()
-
-
-def undecodable(stream: Stream, error: Exception) -> Refusal:
-    """Return the refusal of a message that makes a decoder fail in a way that it does not know."""
-    return Refusal(
-        Code.UNREADABLE, f"stream {stream.name!r} (topic {stream.topic})", remedy="check the driver",
-        problem="has a message that cannot be decoded", cause=f"{type(error).__name__}: {cause_text(error)}",
-    )  # fmt: skip

@@ -8,13 +8,11 @@ may not (`hpt_ros.control.clock`). The runtime stands between them: it takes and
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,24 +25,18 @@ from hpt_ros.control import (
     Kinematics,
     Limits,
     StreamRate,
-    Watchdog,
 )
 from hpt_ros.control.chunk import NS_PER_S, shape_refusal
 from hpt_ros.control.refusals import Why
-from hpt_ros.embodiment import Stream
-from hpt_ros.errors import Code, HptError, Refusal
-from hpt_ros.modalities import IMAGE, LANGUAGE, STATE
-from hpt_ros.observation import decode, measured_ns, require_frame
-from hpt_ros.observation.checks import place
+from hpt_ros.errors import Code, Refusal
+from hpt_ros.modalities import LANGUAGE, STATE
 from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import EncodesAhead, Observation
 from hpt_ros.runtime.inference_worker import InferenceWorker, Result, Worker
 from hpt_ros.runtime.metrics import Metrics, Stages
-from hpt_ros.runtime.observation_pipeline import ObservationPipeline, undecodable
-from hpt_ros.runtime.pose import MeasuredPose
-
-# Longest time that a message with the old clock's stamp may take to come, ours: what is later is stale in any case.
-LONGEST_FLIGHT_S = 0.25
+from hpt_ros.runtime.observation_pipeline import ObservationPipeline
+from hpt_ros.runtime.stream_intake import StreamIntake
+from hpt_ros.runtime.task import Task
 
 WITHOUT = "the policy goes on without its modality"
 
@@ -91,6 +83,8 @@ class PolicyRuntime:
 
     Attributes:
         ahead_ns: ROS time less control time, set by whoever reads the clocks; 0 where both are one.
+        streams: takes messages.
+        task: what the robot is to do.
     """
 
     def __init__(
@@ -123,9 +117,8 @@ class PolicyRuntime:
             modality.shape(
                 robot.streams_of(modality.name)
             )  # refuses different sizes now rather than at a tick
-        self.embodiment, self.loaded, self.task = robot, loaded, robot.task
+        self.embodiment, self.loaded, self.task = robot, loaded, Task(loaded)
         self.kinematics = kinematics
-        self._pose = MeasuredPose(robot)
         # A task's text counts until the next one comes, so nobody waits for one. Where the robot is must be known,
         # even if the policy does without.
         self._optional = frozenset({*loaded.optional, LANGUAGE} - {STATE})
@@ -150,13 +143,6 @@ class PolicyRuntime:
             turns=space.turns,
             wraps=space.wraps,
         )
-        # Streams that measure where a Cartesian command's tool is, in its frame.
-        self._framed = {part.pose: part for part in robot.action.parts if part.cartesian}
-        self._watched = frozenset(rates)
-        self._unwatched = Watchdog(
-            config.watchdog,
-            {stream.name: stream.rate_hz for stream in robot.streams if stream.name not in rates},
-        )
         self.metrics = Metrics()
         self.worker: Worker = InferenceWorker(loaded.policy) if worker is None else worker
         try:
@@ -173,10 +159,10 @@ class PolicyRuntime:
             raise
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.ahead_ns = 0
-        # After a jump of ROS time, messages that were stamped before it are still under way. One that takes longer than
-        # its stream's tolerance is of no use to a tick anyway.
-        tolerances_s = (item.tolerance_s for item in robot.streams if not item.kind.holds)
-        self._flight_ns = round(min(max(tolerances_s), LONGEST_FLIGHT_S) * NS_PER_S)
+        self.streams = StreamIntake(
+            robot, self.controller, self.observations, self.task, self.metrics, self.to_control,
+            frozenset(rates),
+        )  # fmt: skip
         self.encode_ahead(encode_ahead)
         self._generation = 0
         self._chunks = 0
@@ -208,7 +194,7 @@ class PolicyRuntime:
             now_ns: ROS time; `ahead_ns` is set already.
         """
         self._forget()
-        self._unclear_until_ns = self.to_control(now_ns) + self._flight_ns
+        self.streams.clock_jumped(self.to_control(now_ns))
         self.controller.clock_jumped(reason)
 
     def to_control(self, ros_ns: int) -> int:
@@ -233,119 +219,15 @@ class PolicyRuntime:
         self.observations.close()
         return self.worker.close()
 
-    def task_refusal(self, task: str) -> Refusal | None:
-        """Return why a text cannot be the task; None if it can."""
-        known = self.loaded.tasks
-        if not task.strip():
-            return Refusal(Code.EMPTY, "the task", expected="a text", remedy="say what the robot is to do")
-        if not known or task in known:
-            return None
-        listed = ", ".join(repr(name) for name in known[:20]) + (" and more" if len(known) > 20 else "")
-        return HptError(
-            Code.UNKNOWN, "the task", task, expected=f"one that the checkpoint knows: {listed}", known=known,
-            remedy="name one of these, or train on it",
-        ).refusal  # fmt: skip
-
-    def set_task(self, task: str) -> Refusal | None:
-        """Set the task's text; returns why not, or None."""
-        refused = self.task_refusal(task)
-        if refused is None:
-            self.task = task
-        return refused
-
-    def default_task(self) -> str:
-        """The embodiment's task, or the only one that the policy knows; empty if there is neither."""
-        known = self.loaded.tasks
-        return self.embodiment.task or (known[0] if len(known) == 1 else "")
-
-    def first_task(self, wanted: str, *, needed: bool) -> None:
-        """Take the task that the robot begins with.
-
-        Args:
-            wanted: empty takes the embodiment's, or the only one that the policy knows.
-            needed: whether the policy runs before anybody names a task.
-
-        Raises:
-            HptError: the policy does not know it.
-        """
-        task = wanted or self.default_task()
-        if (wanted or (needed and self.loaded.tasks)) and (refused := self.task_refusal(task)):
-            remedy = f"{refused.remedy}; the parameter task says what the robot begins with"
-            raise HptError.of(replace(refused, remedy=remedy))
-        self.task = "" if self.task_refusal(task) else task
-
-    def stream_ages_s(self, now_ns: int) -> dict[str, float]:
-        """Age of every stream's newest usable message in seconds at a ROS time, NaN if never seen."""
-        now_ns = self.to_control(now_ns)
-        watched = self.controller.stream_ages_s(now_ns)
-        return {
-            stream.name: watched[stream.name]
-            if stream.name in watched
-            else self._unwatched.age_s(stream.name, now_ns)
-            for stream in self.embodiment.streams
-        }
-
     def all_counters(self) -> dict[str, int]:
         """The controller's counters and the runtime's own, since activation."""
         return {**self.controller.counters, **self.counters}
 
-    def message(self, stream: Stream, message: Any, arrival_ns: int) -> Refusal | None:
-        """Take a message of a stream. Images and point clouds are decoded elsewhere; this never waits for that.
-
-        Args:
-            stream: of the embodiment.
-            message: its message.
-            arrival_ns: ROS time.
-
-        Returns:
-            Why it cannot be used; None if it was taken, or if it may be stamped by the clock as it was
-            before a jump, and is not. Its stream then gets no fresher. What is wrong
-            inside of an image or a point cloud is said by a later `step`.
-        """
-        if not stream.kind.holds and self.to_control(arrival_ns) < self._unclear_until_ns:
-            self.observations.lost(stream)
-            return None
-        try:
-            self._take(stream, message, arrival_ns)
-        except HptError as error:
-            self.controller.invalid_message()
-            return error.refusal
-        except Exception as error:  # whatever is in a message, the node goes on
-            self.controller.invalid_message()
-            return undecodable(stream, error)
-        return None
-
-    def sample(self, stream: Stream, value: NDArray[Any], stamp_ns: int) -> Refusal | None:
-        """Take a sample that is decoded already, as a dataset has it; else as `message`.
-
-        Args:
-            stream: of the embodiment.
-            value: as its message would be decoded.
-            stamp_ns: ROS time at which it was measured and came.
-        """
-        try:
-            self._took(stream, value, stamp_ns, stamp_ns)
-        except HptError as error:
-            self.controller.invalid_message()
-            return error.refusal
-        return None
-
-    def keep(self, stream: Stream, message: Any, arrival_ns: int) -> None:
-        """Note, while inactive, where the joints of a stream are that are published only while they move."""
-        with contextlib.suppress(HptError):  # a stream that sends such messages is complained of while active
-            stamp, value = measured_ns(stream, message, arrival_ns), decode(stream, message)
-            if self._pose.saw(stream.name, stamp, arrival_ns, value)[1] >= 0 and stream.holding:
-                self._fresh(stream, stamp, arrival_ns)
-
-    def unseen(self, stream: str) -> tuple[str, ...]:
-        """Elements of a state stream that no message had yet, where messages hold some joints only."""
-        return self._pose.unseen(stream)
-
     def succeed(self, other: PolicyRuntime) -> None:
-        """Go on from what the robot was told last, and what it holds, by another runtime of it, which is not active."""
+        """Go on from the last command, and what the robot holds, of another runtime of it, which is not active."""
         held = [stream.name for stream in self.embodiment.streams if stream.holding]
         self.controller.succeed(other.controller, held)
-        self._pose.hold_as(other._pose)
+        self.streams.succeed(other.streams)
 
     def step(self, now_ns: int) -> Step:
         """One control period: never waits for the policy. Takes ROS time, and its command is due at a ROS time.
@@ -358,7 +240,7 @@ class PolicyRuntime:
             self._listen(now_ns, heard)
         except Exception as error:
             heard.internal = self._failed(error)
-        self._stand(now_ns)
+        self.streams.stand(now_ns)
         command = self.controller.step(self.to_control(now_ns))
         try:
             if command is not None:
@@ -368,67 +250,12 @@ class PolicyRuntime:
                 self._stages.commanded(command, now_ns, start_ns)
                 self.observations.commanded(command.time_ns, now_ns, command.position, command.velocity)
             self.observations.poll(
-                now_ns, wanted=self.controller.wants_chunk(self.to_control(now_ns)), task=self.task
+                now_ns, wanted=self.controller.wants_chunk(self.to_control(now_ns)), task=self.task.text
             )
         except Exception as error:
             heard.internal = self._failed(error)
         self.metrics.add("control_s", (time.monotonic_ns() - start_ns) / NS_PER_S)
         return Step(command, heard.result, heard.problem, heard.internal, heard.complaints, heard.lost)
-
-    def _take(self, stream: Stream, message: Any, arrival_ns: int) -> None:
-        stamp = measured_ns(stream, message, arrival_ns)
-        if not stream.message_type.decoded_late:
-            if stream.name in self._framed:
-                require_frame(self._framed[stream.name], message, place(stream))
-            value = decode(stream, message)
-            if stream.modality == LANGUAGE and (refused := self.set_task(str(value))):
-                raise HptError.of(refused.within(f"stream {stream.name!r} (topic {stream.topic})"))
-            self._took(stream, value, stamp, arrival_ns)
-            return
-        if stream.image is not None:
-            # As they came: a driver that repeats its last buffer repeats every byte of it.
-            raw = np.frombuffer(message.data, dtype=np.uint8)
-            self.controller.frame(stream.name, raw)
-        if self.observations.message(stream, message, stamp, arrival_ns):
-            self._fresh(stream, stamp, arrival_ns)
-        if stream.modality == IMAGE:
-            self.metrics.add("image_delay_s", (arrival_ns - stamp) / NS_PER_S)
-
-    def _took(self, stream: Stream, value: NDArray[Any], stamp: int, arrival_ns: int) -> None:
-        if stream.modality == STATE:
-            self._require_plausible(stream, value, stamp)
-        self.observations.sample(stream, value, stamp, arrival_ns)
-        seen = (stamp, arrival_ns)
-        if stream.modality == STATE:
-            seen = self._pose.saw(stream.name, stamp, arrival_ns, value)
-            if (measured := self._pose.newest()) is not None and measured[0] >= 0:
-                self.controller.measured(measured[1], self.to_control(measured[0]))
-        if seen[1] >= 0:
-            self._fresh(stream, *seen)
-
-    def _require_plausible(self, stream: Stream, value: NDArray[Any], stamp: int) -> None:
-        pose = self._pose.would_be(stream.name, value)
-        if pose is None:
-            return
-        part = np.isnan(value).tobytes() if stream.partial else b""
-        jumped = self.controller.implausible(stream.name, part, pose, self.to_control(stamp))
-        if jumped is not None:
-            raise HptError.of(replace(jumped, subject=place(stream)))
-
-    def _stand(self, now_ns: int) -> None:
-        """A robot that is published only while it moves, and is silent, is measured where it stands."""
-        if not self._pose.holding or (measured := self._pose.newest()) is None:
-            return
-        longest_s = max(stream.tolerance_s for stream in self.embodiment.state_streams)
-        if now_ns - measured[0] > longest_s * NS_PER_S:
-            self.controller.measured(measured[1], self.to_control(now_ns))
-
-    def _fresh(self, stream: Stream, stamp: int, arrival_ns: int) -> None:
-        stamp, arrival_ns = self.to_control(stamp), self.to_control(arrival_ns)
-        if stream.name in self._watched:
-            self.controller.message(stream.name, stamp, arrival_ns)
-        else:
-            self._unwatched.saw(stream.name, stamp, arrival_ns)
 
     def _failed(self, error: Exception) -> str:
         return self._stopped(f"{type(error).__name__}: {error}", traceback.format_exc())
@@ -451,7 +278,7 @@ class PolicyRuntime:
             self.controller.invalid_message()
         for outcome in report.outcomes:
             if outcome.problem is None:
-                self._fresh(outcome.stream, outcome.stamp_ns, outcome.arrival_ns)
+                self.streams.note_fresh(outcome.stream, outcome.stamp_ns, outcome.arrival_ns)
         self.counters["messages_overrun"] = self.observations.overruns
         heard.lost = self._newly_absent()
         heard.result, heard.problem = self._finished(now_ns)
@@ -513,14 +340,8 @@ class PolicyRuntime:
 
     def _forget(self) -> None:
         self._generation += 1
-        self._unclear_until_ns = -(
-            2**63
-        )  # control time before which a message may have the stamp of another clock
         self.observations.reset(self._generation)
         self.worker.reset()
-        self._pose.reset()
-        for name, value in self._pose.held.items():
-            self.observations.hold(name, value)
-        self._unwatched.reset()
+        self.streams.reset()
         self._absent = frozenset()
         self._stages.reset()

@@ -29,7 +29,7 @@ class MeasuredPose:
             EmbodimentError: what is commanded is not observed, so nobody could know where the robot is.
         """
         self._embodiment = embodiment
-        embodiment.space.require_measured()
+        embodiment.space.states.require()
         self._held: dict[str, NDArray[Any]] = {}
         self.holding = all(stream.holding for stream in embodiment.state_streams)
         self.reset()
@@ -73,7 +73,7 @@ class MeasuredPose:
             if known is None or np.isnan(known[1]).any():
                 return None
             found.append(known[1])
-        return self._embodiment.space.measured(np.concatenate(found))
+        return self._embodiment.space.states.control(np.concatenate(found))
 
     def newest(self) -> tuple[int, NDArray[np.float64]] | None:
         """Stamp of the oldest of the newest samples, and the control vector (dim,) of the pose; None before that.
@@ -85,7 +85,7 @@ class MeasuredPose:
         known = [(holds, item) for holds, item in found if item is not None]
         if not known or len(known) < len(found):
             return None
-        pose = self._embodiment.space.measured(np.concatenate([value for _, (_, value) in known]))
+        pose = self._embodiment.space.states.control(np.concatenate([value for _, (_, value) in known]))
         if self.holding:
             return max(stamp_ns for _, (stamp_ns, _) in known), pose
         return min(stamp_ns for holds, (stamp_ns, _) in known if not holds), pose

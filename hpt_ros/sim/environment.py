@@ -73,7 +73,7 @@ class Environment(Protocol):
         """Take a command now.
 
         Raises:
-            HptError: the robot's controller refuses it; the robot goes on with what it was told before.
+            HptError: the robot's controller refuses it; the robot goes on with what it was commanded before.
         """
         ...
 

@@ -3,7 +3,7 @@
 """Actions that command the robot, as far as a bag shows them.
 
 Goals are services' requests and no messages. A bag has an action's hidden topics if they were recorded, and the targets
-that were told if somebody published them as messages (docs/decisions/0019-types-of-commands.md).
+that were commanded if somebody published them as messages (docs/decisions/0019-types-of-commands.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES
 from rosbag_tools.reading.reader import Topic
 
-TARGET = "/target"  # behind an action's name: the topic of what it is told
+TARGET = "/target"  # behind an action's name: the topic of what it is commanded
 GRIPPER, TRAJECTORY = "control_msgs/action/GripperCommand", "control_msgs/action/FollowJointTrajectory"
 PARALLEL = "control_msgs/action/ParallelGripperCommand"
 # Names that drivers and controllers give their actions.

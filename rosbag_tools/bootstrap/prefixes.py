@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Arms of a bag whose joints have equal names, told apart by the words in which their topics differ."""
+"""Arms of a bag whose joints have equal names, distinguished by the words in which their topics differ."""
 
 from __future__ import annotations
 
@@ -67,15 +67,15 @@ def _prefixes(joints: Sequence[Joints]) -> dict[str, str]:
 
 
 def _prefixed_joints(item: Joints, prefix: str) -> Joints:
-    def told(names: Sequence[str]) -> tuple[str, ...]:
+    def prefix_names(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(f"{prefix}{name}" for name in names)
 
     return replace(
         item,
-        names=told(item.names),
+        names=prefix_names(item.names),
         courses={f"{prefix}{name}": course for name, course in item.courses.items()},
-        holds=told(item.holds),
-        continuous=told(item.continuous),
+        holds=prefix_names(item.holds),
+        continuous=prefix_names(item.continuous),
         prefix=prefix,
     )
 

@@ -438,7 +438,7 @@ def check_bags(
                 named = options.timing.over(named_in(bag, robot, options.namespace, options.deployment))
                 require_topics(bag, named, options)
                 if options.action_source == "state":
-                    robot.space.require_positions()  # raises, naming what is not observed
+                    robot.space.states.require_positions()  # raises, naming what is not observed
                 jobs.append(
                     Job(number, path, named, tuple(find_episodes(bag)), options, bag.recovered, identity)
                 )

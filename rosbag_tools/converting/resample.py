@@ -246,7 +246,7 @@ class Resampler:
         return rows
 
     def _follow_plans(self, now_ns: int) -> None:
-        """Where trajectories of several points are by now, if no newer one came: controllers are told once."""
+        """Where trajectories of several points are by now, if no newer one came: controllers get them once."""
         period_ns = nanoseconds(1.0 / self.embodiment.action.rate_hz)
         for number, (message, next_ns) in list(self._plans.items()):
             output, at_ns = self.embodiment.action.parts[number], next_ns
@@ -322,13 +322,13 @@ def next_positions(embodiment: Embodiment, rows: Iterable[Row]) -> Iterator[Row]
         EmbodimentError: the pose of what is commanded is not observed, or twists are commanded.
     """
     space = embodiment.space
-    space.require_positions()
+    space.states.require_positions()
     before: Row | None = None
     for row in rows:
         missing = {name: reason for name, reason in row.missing.items() if name != ACTION}
         if before is not None:
             follows = not missing and not row.tick.restart and row.tick.index == before.tick.index + 1
-            yield _with_action(before, space.holding(row.tick.state) if follows else None)
+            yield _with_action(before, space.states.action(row.tick.state) if follows else None)
         before = Row(row.tick, None, missing)
     if before is not None:
         yield _with_action(before, None)

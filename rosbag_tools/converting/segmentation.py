@@ -80,7 +80,7 @@ class Spans:
             kept = math.ceil(REST_KEPT_S * embodiment.tick_hz)
             self._rest = _Rest(max(round(longest_rest_s * embodiment.tick_hz), 2 * kept), kept, [], False)
         # A robot may command joints that it does not measure.
-        self._measured = embodiment.space.joints_measured
+        self._measured = embodiment.space.states.joints_measured
         self._last: Row | None = None  # the row before, if this one may follow it in a span
         self._task = ""
         self._held: list[Row] = []
@@ -196,7 +196,7 @@ class Spans:
         assert row.action is not None
         pairs = [(before.action, row.action)]
         if self._measured:
-            measured = self._embodiment.space.measured
+            measured = self._embodiment.space.states.control
             pairs.append((measured(before.tick.state), measured(row.tick.state)))
         return any(bool(self._embodiment.space.speeds(np.stack(pair))[0] >= STILL_RATIO) for pair in pairs)
 

@@ -41,7 +41,7 @@ class Life:
         self.model = ArmModel(lag_ms / 2e3, lag_ms / 2e3)
         self.arm = Arm(self.model, np.array([start, 0.0]), START)
         self.sent: list[Command] = []
-        self.path: list[np.ndarray] = []  # what it was told, every 2 ms
+        self.path: list[np.ndarray] = []  # what it was commanded, every 2 ms
         self.answers: list[Refusal | None] = []
         self.blocked = False
         self.controller.activate()

@@ -50,7 +50,7 @@ def test_after_a_pause_and_when_its_driver_is_back_the_last_target_is_told_once_
     again: Callable[[GoalPacer], None],
 ) -> None:
     pacer = GoalPacer(0.001, 5.0)
-    again(pacer)  # it was told nothing
+    again(pacer)  # it was commanded nothing
     assert not pacer.due(OPEN, OPEN, 0)
     assert pacer.due(CLOSED, OPEN, MS)
     again(pacer)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""A robot's own speed scaling: it is told the same way as much slower, and waits while it is 0."""
+"""A robot's own speed scaling: it is commanded the same way as much slower, and waits while it is 0."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_when_the_scaling_is_zero_expect_rest_waiting_with_the_reason_and_motion
 
 
 def test_when_the_robot_was_moved_by_hand_while_its_speed_was_zero_expect_motion_from_where_it_is() -> None:
-    """UniversalRobots/Universal_Robots_ROS2_Driver#1084: after jogging it went back to where it was told last."""
+    """UniversalRobots/Universal_Robots_ROS2_Driver#1084: after jogging it went back to where it was commanded last."""
     life = Slider(1.0).run(3.0)
     life.set(0.0)
     life.run(6.0)
@@ -201,7 +201,7 @@ def test_when_the_scaling_was_never_heard_expect_waiting() -> None:
 
 
 def check(life: Slider) -> None:
-    """All that was told, on its curve."""
+    """All that was commanded, on its curve."""
     path = []
     for before, after in zip(life.sent, life.sent[1:], strict=False):
         if after.now_ns - before.now_ns <= 10_000_000:

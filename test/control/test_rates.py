@@ -49,7 +49,7 @@ def test_a_legal_velocity_passes_bit_for_bit() -> None:
 def test_a_controller_of_a_base_drives_it_and_tells_it_zero_when_it_ends(
     first: float, second: float, steps: int
 ) -> None:
-    """Two chunks of constant velocities, then the task ends: what the base is told at each moment."""
+    """Two chunks of constant velocities, then the task ends: what the base is commanded at each moment."""
     velocity, acceleration = np.array([0.5, 1.5]), np.array([0.8, 3.0])
     limits = Limits(-velocity, velocity, acceleration, 100.0 * acceleration, rates=(0, 1))
     control = Controller(ControlConfig(), limits, ["base.vx", "base.wz"], [], rate_hz=50.0)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What a robot is told over its life, as one curve: legal at every moment, whatever timer, robot and people do."""
+"""What a robot is commanded over its life, as one curve: legal at every moment, whatever timer, robot and people do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROUNDING = 1e-3  # of an acceleration from positions 2 ms apart: 4 * 2e-16 / 4e-
 
 
 class Life:
-    """A controller, and a robot that lags behind what it is told, sags, and holds an object between its fingers."""
+    """A controller, and a robot that lags behind its commands, sags, and holds an object between its fingers."""
 
     def __init__(self, lag_ms: int, sag: float, noise: float, jerk: float | None = None) -> None:
         limits = Limits(
@@ -45,7 +45,7 @@ class Life:
         model = ArmModel(lag_ms / 2e3, lag_ms / 2e3, sag=-sag, noise=noise, held={2: 0.5})
         self.arm = Arm(model, np.array([0.3, -0.2, 0.5]), START)
         self.sent: list[Command] = []
-        self.path: list[np.ndarray] = []  # what it was told to do, every 2 ms
+        self.path: list[np.ndarray] = []  # what it was commanded to do, every 2 ms
         self.held = True
 
     def tick(self, ms: int = 10) -> None:

@@ -201,7 +201,7 @@ def test_spaces_of_a_base_and_of_jogged_joints() -> None:
     assert base.space.names == ("base.vx", "base.wz")
     assert base.space.rates == (0, 1)
     assert base.space.to_control(chunk, state).tolist() == chunk.tolist()
-    assert base.space.measured(state).tolist() == base.space.holding(state).tolist() == [0.0, 0.0]
+    assert base.space.states.control(state).tolist() == base.space.states.action(state).tolist() == [0.0, 0.0]
     assert base.space.speeds(chunk).max() == pytest.approx(0.4)
     assert Embodiment.loads(base.to_yaml()) == base
     with refused(
@@ -211,7 +211,7 @@ def test_spaces_of_a_base_and_of_jogged_joints() -> None:
         problem="commands velocities on",
         remedy="commands",
     ):
-        base.space.require_positions()
+        base.space.states.require_positions()
     with refused(
         EmbodimentError, Code.INVALID, subject="embodiment 'diff_drive'", problem="commands base_velocity on"
     ):

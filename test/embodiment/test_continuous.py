@@ -59,7 +59,7 @@ def test_when_a_joint_is_continuous_expect_cosine_and_sine_in_the_state_and_one_
         "lift.position",
     )
     assert robot.action.names == ("lift", "spin", "finger")
-    np.testing.assert_allclose(robot.space.measured(state_of(0.05, 3.0, 0.5)), [0.5, 3.0, 0.05])
+    np.testing.assert_allclose(robot.space.states.control(state_of(0.05, 3.0, 0.5)), [0.5, 3.0, 0.05])
     np.testing.assert_array_equal(robot.space.limits.lower, [-1.0, -np.inf, 0.0])
     np.testing.assert_array_equal(robot.space.limits.upper, [1.0, np.inf, 0.1])
     assert robot.space.limits.jerk is not None
@@ -110,7 +110,7 @@ def test_when_a_stream_names_a_continuous_joint_that_it_has_not_expect_a_sentenc
         Embodiment.loads(yaml.safe_dump(data))
     data["streams"][0] |= {"continuous": [], "fields": ["velocity"]}
     with pytest.raises(EmbodimentError, match="no stream has its position"):
-        Embodiment.loads(yaml.safe_dump(data)).space.require_measured()
+        Embodiment.loads(yaml.safe_dump(data)).space.states.require()
 
 
 def test_when_a_cell_renames_joints_and_says_which_hold_expect_the_names_of_the_cell_everywhere() -> None:

@@ -148,7 +148,7 @@ def test_when_a_policy_gives_no_orientation_expect_nan_for_the_control_room_to_r
 ) -> None:
     space = cartesian(mode, rotation).space
     state = state_of(np.zeros(3), Rotation.identity(), 0.0)
-    good = space.holding(state)
+    good = space.states.action(state)
     chunk = np.tile(good, (4, 1))
     chunk[2, 3:-1] = np.nan if rotation == "axis_angle" else 0.0
     control = space.to_control(space.from_mode(chunk[None], state[None])[0], state)
@@ -186,7 +186,7 @@ def test_angular_velocity_is_the_rate_of_the_rotation_whatever_the_quaternions_l
 def test_holding_a_twist_is_zero() -> None:
     space = cartesian(kind="cartesian_twist").space
     state = state_of(np.array([0.1, 0.2, 0.3]), Rotation.identity(), 0.6)
-    np.testing.assert_array_equal(space.holding(state), [0, 0, 0, 0, 0, 0, 0.6])
+    np.testing.assert_array_equal(space.states.action(state), [0, 0, 0, 0, 0, 0, 0.6])
 
 
 def test_several_outputs_have_their_places_limits_and_latencies() -> None:

@@ -38,7 +38,7 @@ def start(work: Callable[[], object]) -> multiprocessing.process.BaseProcess:
 
 
 def message_of(work: Callable[[], object]) -> str:
-    """What a copy of this process is told when it cannot do its work; empty if it can."""
+    """What a copy of this process is commanded when it cannot do its work; empty if it can."""
     receiver, sender = multiprocessing.get_context("fork").Pipe(duplex=False)
 
     def tell() -> None:

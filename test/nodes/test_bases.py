@@ -30,7 +30,7 @@ ZEROS = 10  # sent again after the first
 
 
 class Base(Changing):  # type: ignore[misc]
-    """Publishes odometry at 100 Hz, with noise, and drives as it is told, with a lag."""
+    """Publishes odometry at 100 Hz, with noise, and drives as it is commanded, with a lag."""
 
     def __init__(self, context: Any, robot: Embodiment) -> None:
         super().__init__("base", context)
@@ -84,7 +84,7 @@ def test_a_base_is_driven_within_its_limits_and_told_zero_several_times_in_the_e
     path, limits = np.array(base.told), robot.space.limits
     assert (path >= robot.lower).all()
     assert (path <= robot.upper).all()
-    # One command may be told a timer's jitter early: over five periods that is little.
+    # One command may be commanded a timer's jitter early: over five periods that is little.
     changes = np.abs(path[5:] - path[:-5]) * robot.action.rate_hz / 5
     assert (np.quantile(changes, 0.9, axis=0) <= limits.velocity * 1.25).all()
     assert base.frames == ({"base_link"} if robot is STAMPED else set())

@@ -78,7 +78,7 @@ class ShiftedNode:
         path = np.array([item.position for item in sent])
         before = min(
             since, 20
-        )  # messages that were told before the clock was set: their times say how far apart they are
+        )  # messages that were commanded before the clock was set: their times say how far apart they are
         speeds: list[np.ndarray] = []
         allowed_s = []
         for index, step in enumerate(np.diff(path, axis=0)):

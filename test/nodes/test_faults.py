@@ -73,7 +73,7 @@ def test_when_a_camera_freezes_while_moving_expect_rest_within_limits_and_a_faul
     rig.until(State.FAULT)
     assert node.counters()["frozen_stops"] == 1
     assert "its camera is frozen" in latched(rig)
-    ages_s = node.runtime.stream_ages_s(node.now_ns)
+    ages_s = node.runtime.streams.stream_ages_s(node.now_ns)
     assert max(ages_s.values()) < 1.0  # its messages came all the while
     rig.robot.same_picture = False
     wait_for(lambda: not node.runtime.controller.session.stale, "a new picture")

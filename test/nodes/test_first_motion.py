@@ -27,7 +27,7 @@ SCALE = 0.1  # of config/safety/first_motion.yaml
 
 
 class Listener(Node):
-    """Keeps what the robot is told, where it is and what the policy node says of itself."""
+    """Keeps what the robot is commanded, where it is and what the policy node says of itself."""
 
     def __init__(self, context, namespace: str) -> None:
         super().__init__("listener", context=context)

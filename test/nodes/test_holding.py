@@ -33,7 +33,7 @@ HOLDING = replace(
 
 
 class TwoPublishers(Robot):  # type: ignore[misc]
-    """Its arm is published all the time, its last joint when it is told to be, by another publisher."""
+    """Its arm is published all the time, its last joint when it is commanded to be, by another publisher."""
 
     def __init__(self, context: Any) -> None:
         super().__init__(context)

@@ -52,7 +52,7 @@ def test_when_a_robot_has_an_arm_and_a_gripper_expect_each_commanded_on_its_topi
     fingers = np.array(machine.gripper)[:, None]
     assert (fingers >= 0.0).all()
     assert (fingers <= 0.8).all()
-    # A controller without times is told where to be when it is told: the timer's jitter is in single steps.
+    # A controller without times is commanded where to be when it is commanded: the timer's jitter is in single steps.
     closing = (fingers > 0.15) & (fingers < 0.75)
     apart = np.array(machine.gripper_times_s)[:, None]
     rates = (fingers[10:] - fingers[:-10]) / (apart[10:] - apart[:-10])
@@ -184,7 +184,7 @@ def test_when_the_measured_pose_is_in_another_frame_expect_no_motion_and_both_fr
         stream = node.runtime.embodiment.streams[0]
         pose = PoseStamped()
         pose.header.frame_id = "base_link"
-        problem = node.runtime.message(stream, pose, node.now_ns)
+        problem = node.runtime.streams.message(stream, pose, node.now_ns)
         assert "frame_id is 'base_link', but the command 'tool' is in 'base'" in str(problem)
 
 
@@ -196,7 +196,7 @@ def test_the_baselines_hold_and_move_robots_of_every_kind(robot: Embodiment) -> 
     hold = HoldPolicy(robot).predict(observation)
     control = robot.space.to_control(hold, state)
     np.testing.assert_allclose(
-        np.abs(control), np.abs(np.tile(robot.space.measured(state), (len(control), 1))), atol=1e-6
+        np.abs(control), np.abs(np.tile(robot.space.states.control(state), (len(control), 1))), atol=1e-6
     )
     moved = RandomPolicy(robot, 1).predict(observation)
     assert np.isfinite(robot.space.to_control(moved, state)).all()

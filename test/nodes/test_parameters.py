@@ -193,9 +193,9 @@ def test_a_nodes_own_dump_loads_into_it_in_every_state(rig):
     assert services.put("task", "stir") == ""
     assert rig.node is not None
     assert rig.node.runtime is not None
-    assert rig.node.runtime.task == "stir"
+    assert rig.node.runtime.task.text == "stir"
     assert services.put("task", "") == ""
-    assert rig.node.runtime.task == ROBOT.task
+    assert rig.node.runtime.task.text == ROBOT.task
 
 
 def test_every_parameter_is_described_with_its_range_and_whether_it_ever_changes(rig):

@@ -339,7 +339,7 @@ def test_parameters_are_described_ranged_and_refused_when_it_is_too_late(rig):
     assert "does not change while the robot may move; deactivate the node first" in late.reason
     (task,) = node.set_parameters([Parameter("task", value="feed the cat")])
     assert task.successful
-    assert node.runtime.task == "feed the cat"
+    assert node.runtime.task.text == "feed the cat"
 
 
 def test_when_parameter_is_out_of_range_expect_refused_and_the_old_kept(rig):
@@ -360,7 +360,7 @@ def test_task_is_set_by_service_and_reaches_the_policy(rig):
     wait_for(
         lambda: rig.policy.seen and rig.policy.seen[-1].task == "water the dog", "the task at the policy"
     )
-    assert node.runtime.task == "water the dog"
+    assert node.runtime.task.text == "water the dog"
 
 
 def test_when_closed_while_moving_expect_the_robot_braked(rig):

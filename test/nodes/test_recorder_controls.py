@@ -17,7 +17,7 @@ from hpt_ros.nodes.recorder.controls import KEYS, WORDS, Buttons, obey
 
 
 class Recorder:
-    """Notes what it is told."""
+    """Notes what it is commanded."""
 
     def __init__(self, refusal=""):
         self.done, self.refusal, self.recording = [], refusal, False

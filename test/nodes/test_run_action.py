@@ -100,7 +100,7 @@ def test_when_a_goal_cannot_begin_expect_the_client_told_why_and_nothing_moved(r
         refused = answer(rig, task, timeout_s)
         assert refused.outcome == RunPolicy.Result.REFUSED
         assert reason in refused.message
-    assert node.runtime.task != " "
+    assert node.runtime.task.text != " "
     assert rig.robot.commands == []
     node.stop("a person stood there")
     assert answer(rig).message == "a fault is latched (a person stood there); clear it first"
@@ -109,7 +109,7 @@ def test_when_a_goal_cannot_begin_expect_the_client_told_why_and_nothing_moved(r
     rig.until_moving()
     refused = answer(rig, "jump")
     assert refused.message == "another goal is running; cancel that one first"
-    assert node.runtime.task == "go"
+    assert node.runtime.task.text == "go"
     assert rig.state() is State.RUNNING
     rig.check_limits()
 

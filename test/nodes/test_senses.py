@@ -47,7 +47,7 @@ def replayed(bag: Path, loaded: LoadedPolicy, *, every: int) -> PolicyRuntime:
             time_ns, position = decode_command(ACTION.parts[0], message.content, message.log_ns)
             runtime.observations.commanded(time_ns, message.log_ns, position, np.zeros_like(position))
         else:
-            assert not runtime.message(topics[message.topic], message.content, message.log_ns)
+            assert not runtime.streams.message(topics[message.topic], message.content, message.log_ns)
         if number % every == 0:
             step = runtime.step(message.log_ns)
             assert not step.internal

@@ -18,7 +18,7 @@ TOPIC = "/speed_scaling_state_broadcaster/speed_scaling"
 
 
 class Slid(Robot):  # type: ignore[misc]
-    """Says at 50 Hz at how many per cent it moves, once it is told."""
+    """Says at 50 Hz at how many per cent it moves, once it is commanded."""
 
     per_cent: float | None = None
 
@@ -39,7 +39,7 @@ def rig():
 
 
 def speed(rig: Any) -> float:
-    """Median of what was told in a second, rad/s."""
+    """Median of what was commanded in a second, rad/s."""
     before = len(rig.robot.commands)
     time.sleep(1.0)
     return float(np.median([np.abs(sent.velocity).max() for sent in rig.robot.commands[before:]]))

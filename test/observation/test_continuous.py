@@ -78,7 +78,7 @@ def test_when_a_driver_wraps_or_counts_turns_expect_the_same_ticks_without_a_jum
     for one, other in pairs:
         np.testing.assert_allclose(one.state, other.state, atol=1e-12)
         if one.valid:
-            angles.append(robot.space.measured(one.state)[1])
+            angles.append(robot.space.states.control(one.state)[1])
     assert len(angles) > 3
     np.testing.assert_allclose(shortest(np.diff(angles)), 0.1 * speed, atol=1e-6)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Commands of every type that a robot may be told in, as a teleoperator's bag has them and as we send them."""
+"""Commands of every type that a robot may be commanded in, as a teleoperator's bag has them and as we send them."""
 
 from __future__ import annotations
 

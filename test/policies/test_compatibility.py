@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""A policy and an embodiment file of two robots are told apart by whatever differs first."""
+"""A policy and an embodiment file of two robots are distinguished by whatever differs first."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support.refused import refused
 
-from hpt_ros.errors import Code
+from hpt_ros.errors import Code, HptError
 from hpt_ros.extras import MissingExtraError
 from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
@@ -41,7 +41,7 @@ def test_a_cluster_gives_the_same_bytes_and_the_same_errors(robot, tmp_path):
 @pytest.mark.slow
 def test_when_there_is_no_cluster_expect_how_to_start_one(robot, bag, tmp_path):
     pytest.importorskip("ray", reason="make setup EXTRAS=ray")
-    with pytest.raises(BagError, match="the Ray cluster 'auto' cannot be reached .*ray start --head"):
+    with pytest.raises(HptError, match="the Ray cluster 'auto' cannot be reached .*ray start --head"):
         convert([bag], tmp_path / "out", robot.embodiment, Options(ray="auto"))
     assert not (tmp_path / "out").exists()
 

@@ -69,7 +69,7 @@ def test_whatever_a_message_holds_expect_a_sentence_and_a_stream_that_stays_unse
 ):
     header = SimpleNamespace(stamp=SimpleNamespace(sec=NOW // 10**9, nanosec=0)) if stamped else None
     before = runtime.controller.session.counters["invalid_messages"]
-    said = runtime.message(stream, SimpleNamespace(header=header, **content), NOW)
+    said = runtime.streams.message(stream, SimpleNamespace(header=header, **content), NOW)
     assert runtime.observations.flush()
     step = runtime.step(NOW)
     (problem,) = [said] if said else [why for who, why in step.complaints if who == stream.name]

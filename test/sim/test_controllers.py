@@ -216,7 +216,7 @@ def test_an_omitted_joint_keeps_its_command_if_partial_goals_are_allowed():
 
 
 def steady(release, *, from_desired: bool, first: int, lag_s: float = 0.02, **config) -> ControlledArm:
-    """A robot that is told of a steady 1 rad/s at 100 Hz, by messages of points from `first` periods after now on."""
+    """A robot that is commanded a steady 1 rad/s at 100 Hz, by messages of points from `first` periods after now on."""
     robot = ControlledArm(
         TrajectoryController(
             JtcConfig(

@@ -7,6 +7,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +37,12 @@ from hpt_ros.studies.pool import Pool
 from hpt_ros.studies.running import write_results
 
 STATE_ONLY = "episodes0-datasets0-batch0-recipe"
+
+
+@pytest.fixture(autouse=True)
+def _as_important_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's workers would wait for everything else that runs on this machine."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +188,82 @@ def test_an_interrupt_amid_training_is_gone_on_from(finished: Path, folder: Path
     assert lines_of_budget(tmp_path / cell.name, "training") == [12, 12]  # two steps of six samples, twice
     results = json.loads((finished / "results.json").read_text())
     assert found["validation_loss"] == results[0]["validation_loss"]
+
+
+def same_outcomes(out: Path, other: Path) -> None:
+    files = sorted(path.relative_to(other) for path in other.glob("outcomes/*/*.parquet"))
+    assert len(files) == 4
+    for file in files:
+        ours, theirs = read_outcomes(out / file), read_outcomes(other / file)
+        assert ours.provenance == theirs.provenance
+        assert untimed(ours) == untimed(theirs)[: len(ours.episodes)]
+    losses = [
+        [r["validation_loss"] for r in json.loads((o / "results.json").read_text())] for o in (out, other)
+    ]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.slow
+def test_processes_side_by_side_leave_the_same(finished: Path, folder: Path, tmp_path: Path) -> None:
+    file = study(folder, "workers.yaml")
+    assert main(["study", str(file), "--out", str(tmp_path / "out"), "--workers", "2"]) == 0
+    same_outcomes(tmp_path / "out", finished)
+
+
+@pytest.mark.slow
+def test_a_cluster_leaves_the_same(finished: Path, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="make setup EXTRAS=ray")
+    file = study(folder, "ray.yaml")
+    assert main(["study", str(file), "--out", str(tmp_path / "out"), "--ray"]) == 0
+    same_outcomes(tmp_path / "out", finished)
+    checkpoint = tmp_path / "out" / f"{STATE_ONLY}-scratch-seed0" / "best"
+    arguments = ["eval", str(checkpoint), "--env", "feed_dog", "--episodes", "2", "--time-limit-s", "0.6"]
+    assert main([*arguments, "--out", str(tmp_path / "ray.parquet"), "--ray"]) == 0
+    there = read_outcomes(finished / "outcomes" / f"{STATE_ONLY}-scratch" / "feed_dog.seed0.parquet")
+    assert untimed(read_outcomes(tmp_path / "ray.parquet")) == untimed(there)[:2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [["--workers", "2"], ["--ray"]])
+def test_an_interrupt_ends_cells_elsewhere_and_they_go_on(
+    how: list[str], folder: Path, tmp_path: Path
+) -> None:
+    """SIGTERM to the command alone, amid training: no process is left, and no step is lost."""
+    if how == ["--ray"]:
+        pytest.importorskip("ray", reason="make setup EXTRAS=ray")
+    out = tmp_path / "out"
+    iterations = 100_000  # far more than there is time for
+    file = study(
+        folder, "long.yaml", start=["scratch"], set=[f"iterations={iterations}", "validation_every=1000"]
+    )
+    command = [sys.executable, "-m", "hpt_ros", "study", str(file), "--out", str(out), *how]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while len(list(out.glob("*/metrics.jsonl"))) < 2:
+            assert process.poll() is None
+            time.sleep(0.2)
+        time.sleep(1.0)
+        process.terminate()
+        _, error = process.communicate()
+    assert process.returncode == 130, error
+    for cell in out.glob("*-seed*"):
+        steps = [json.loads(line)["step"] for line in (cell / "metrics.jsonl").read_text().splitlines()]
+        assert (cell / "train_state.pt").is_file()
+        (samples,) = lines_of_budget(cell, "training")
+        assert samples == max(steps) * 6
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--workers", "0"], "--workers is 0"),
+        (["--workers", "2", "--ray"], "--workers with --ray has no meaning"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(
+    options: list[str], said: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", str(study(folder, "o.yaml")), "--out", str(tmp_path / "x"), *options]) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,15 @@ NS_PER_S = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """What the motors were told, over all cycles of the controller.
+    """What the motors were commanded, over all cycles of the controller.
 
     Attributes:
         velocity: (N,) largest first difference of the commands, rad/s.
         acceleration: (N,) largest second difference, rad/s^2: what the controller makes of a message included.
         curve_acceleration: (N,) largest of the interpolated curve, rad/s^2; 0 behind a forward controller.
         jerk: (N,) largest third difference, rad/s^3.
-        reversals: how often a joint that moves faster than 0.01 rad/s was told to turn back from one cycle to the next.
+        reversals: how often a joint that moves faster than 0.01 rad/s was commanded to turn back from one cycle to the
+            next.
     """
 
     velocity: Array
@@ -91,7 +92,7 @@ class ControlledArm:
             self._due_ns += self._period_ns
 
     def motion(self, skip: int = 0) -> Motion:
-        """What the motors were told, from cycle `skip` on."""
+        """What the motors were commanded, from cycle `skip` on."""
         told, seconds = np.array(self.told[skip:]), self._period_ns / NS_PER_S
         velocity = np.diff(told, axis=0) / seconds
         acceleration = np.diff(velocity, axis=0) / seconds

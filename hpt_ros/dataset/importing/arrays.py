@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Datasets that are arrays by name with a row a step: what HDF5 files and Zarr stores of others have in common.
 
-What a column is, is told by its shape and type in the first episode that can be read: numbers are (rows,) or (rows, n);
-images uint8 (rows, height, width, 3), the same of floats, or JPEG and PNG files, one a row; depth has one channel.
+What a column is follows from its shape and type in the first episode that can be read: numbers are (rows,) or (rows,
+n); images uint8 (rows, height, width, 3), the same of floats, or JPEG and PNG files, one a row; depth has one channel.
 """
 
 from __future__ import annotations

@@ -257,7 +257,7 @@ def _actions(source: Source, skip_bad: bool) -> Iterator[NDArray[np.float64]]:
         except HptError:
             if not skip_bad:
                 raise
-            continue  # told when it is written
+            continue  # reported when it is written
         for episode in episodes:
             action = np.asarray(episode.action, dtype=np.float64)
             with np.errstate(over="ignore"):

@@ -155,7 +155,7 @@ class LeRobotSource:
                     ):
                         depth.add(name)
             except DatasetError:
-                pass  # told when that episode is read
+                pass  # reported when that episode is read
         return depth
 
     def episodes(self) -> Iterator[Unread]:
@@ -246,7 +246,7 @@ class LeRobotSource:
             ) from error  # fmt: skip
 
     def _locations(self) -> Iterator[tuple[str, Callable[[], _Location]]]:
-        """Yield name and place of each episode; what is wrong with a row is told when the place is asked for."""
+        """Yield name and place of each episode; what is wrong with a row is reported when the place is asked for."""
         rows: Iterable[Record]
         if self._info.version == "v3.0":
             paths = parquet_files(self.root, EPISODES)

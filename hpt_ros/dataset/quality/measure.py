@@ -206,8 +206,8 @@ def find_motion(robot: Embodiment, state: Floats, action: Floats) -> NDArray[np.
     """Return where the command or the arm moved since the tick before, (n,); false at the first."""
     moving = np.zeros(len(action), dtype=bool)
     moving[1:] = _speed(robot, action) >= STILL_RATIO
-    if robot.space.joints_measured:
-        moving[1:] |= _speed(robot, robot.space.measured(state)) >= STILL_RATIO
+    if robot.space.states.joints_measured:
+        moving[1:] |= _speed(robot, robot.space.states.control(state)) >= STILL_RATIO
     return moving
 
 

@@ -36,7 +36,7 @@ from hpt_ros.embodiment.message_types.base import (
     Decoded,
     MessageType,
     Sending,
-    Told,
+    SentCommand,
     elements,
     require_frame,
 )
@@ -104,7 +104,7 @@ __all__ = [
     "Decoded",
     "MessageType",
     "Sending",
-    "Told",
+    "SentCommand",
     "elements",
     "require_frame",
 ]

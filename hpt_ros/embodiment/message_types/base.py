@@ -48,7 +48,7 @@ class Curve(Protocol):
     def knots(self, from_ns: int) -> Knots: ...  # noqa: D102
 
 
-class Told(Protocol):
+class SentCommand(Protocol):
     """A command of one output's dimensions, as `hpt_ros.control.Command`."""
 
     @property
@@ -102,7 +102,7 @@ class CommandType:
 
     kinds: tuple[str, ...]
     controllers: str
-    encode: Callable[[Told, Output, Sending], Any]
+    encode: Callable[[SentCommand, Output, Sending], Any]
     decode: Callable[[Output, Any, int, str], Decoded] | None = None
     several: str = ""
     own_speed: bool = False
@@ -169,9 +169,9 @@ def doubles(values: Floats) -> array[float]:
     return array("d", np.ascontiguousarray(values).tobytes())
 
 
-def target(told: Told) -> Floats:
-    """Where the robot comes to rest if it is told nothing more, (dim,)."""
-    return np.asarray(told.curve.controls[-1])
+def target(command: SentCommand) -> Floats:
+    """Where the robot comes to rest if it is commanded nothing more, (dim,)."""
+    return np.asarray(command.curve.controls[-1])
 
 
 def fill(message: Any, parts: str, values: Floats) -> None:

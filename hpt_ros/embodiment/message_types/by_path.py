@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment.kinds import JOINT_POSITION
-from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, Told
+from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, SentCommand
 from hpt_ros.embodiment.messages import DecodeError, InvalidSampleError, finite, place, stamp_ns
 from hpt_ros.errors import Code
 
@@ -185,12 +185,12 @@ def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded
     return stamp_ns(message, arrival_ns), finite(found, output.names, where)
 
 
-def encode(told: Told, output: Output, sending: Sending) -> Any:
+def encode(command: SentCommand, output: Output, sending: Sending) -> Any:
     """A message of the output's type with the positions at its paths; all else is as the type has it."""
     message = sending.interface(output.type)()
     if hasattr(message, "header"):
-        message.header.stamp = sending.time(told.time_ns)
-    for path, value in zip(output.values, told.position.tolist(), strict=True):
+        message.header.stamp = sending.time(command.time_ns)
+    for path, value in zip(output.values, command.position.tolist(), strict=True):
         *outer, last = steps(path)
         index = last if isinstance(last, int) else None
         if index is not None:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpt_ros.embodiment.kinds import JOINT_POSITION
-from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, Told
+from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, SentCommand
 from hpt_ros.embodiment.messages import finite
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.output import Output
 
 
-def encode(told: Told, output: Output, sending: Sending) -> Any:
+def encode(command: SentCommand, output: Output, sending: Sending) -> Any:
     """The position."""
-    return sending.interface("std_msgs/msg/Float64")(data=float(told.position[0]))
+    return sending.interface("std_msgs/msg/Float64")(data=float(command.position[0]))
 
 
 def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment.kinds import JOINT_POSITION
-from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, Told
+from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, SentCommand
 from hpt_ros.embodiment.messages import DecodeError, InvalidSampleError, finite, place
 from hpt_ros.errors import Code
 from hpt_ros.modalities import MODALITIES
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from hpt_ros.embodiment.streams import Stream
 
 
-def encode(told: Told, output: Output, sending: Sending) -> Any:
+def encode(command: SentCommand, output: Output, sending: Sending) -> Any:
     """The positions."""
-    return sending.interface("std_msgs/msg/Float64MultiArray")(data=told.position.tolist())
+    return sending.interface("std_msgs/msg/Float64MultiArray")(data=command.position.tolist())
 
 
 def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpt_ros.embodiment.kinds import JOINT_POSITION
 from hpt_ros.embodiment.message_types import joint_trajectory
-from hpt_ros.embodiment.message_types.base import CommandType, MessageType, Sending, Told
+from hpt_ros.embodiment.message_types.base import CommandType, MessageType, Sending, SentCommand
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.output import Output
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 TYPE = "control_msgs/action/FollowJointTrajectory"
 
 
-def encode(told: Told, output: Output, sending: Sending) -> Any:
+def encode(command: SentCommand, output: Output, sending: Sending) -> Any:
     """The goal with the trajectory, and the controller's own tolerances."""
-    return sending.interface(TYPE).Goal(trajectory=joint_trajectory.encode(told, output, sending))
+    return sending.interface(TYPE).Goal(trajectory=joint_trajectory.encode(command, output, sending))
 
 
 MESSAGE_TYPE = MessageType(

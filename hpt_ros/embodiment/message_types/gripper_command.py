@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hpt_ros.embodiment.kinds import JOINT_POSITION
-from hpt_ros.embodiment.message_types.base import CommandType, MessageType, Sending, Told, target
+from hpt_ros.embodiment.message_types.base import CommandType, MessageType, Sending, SentCommand, target
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.output import Output
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 TYPE = "control_msgs/action/GripperCommand"
 
 
-def encode(told: Told, output: Output, sending: Sending) -> Any:
+def encode(command: SentCommand, output: Output, sending: Sending) -> Any:
     """The goal with where the gripper comes to rest, in the driver's unit."""
     goal = sending.interface(TYPE).Goal()
-    goal.command.position = float(target(told)[0] * output.goals.scale)
+    goal.command.position = float(target(command)[0] * output.goals.scale)
     goal.command.max_effort = output.goals.max_effort
     return goal
 

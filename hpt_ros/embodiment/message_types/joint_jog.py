@@ -10,7 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hpt_ros.embodiment.kinds import JOINT_VELOCITY
-from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, Told, in_order
+from hpt_ros.embodiment.message_types.base import (
+    CommandType,
+    Decoded,
+    MessageType,
+    Sending,
+    SentCommand,
+    in_order,
+)
 from hpt_ros.embodiment.messages import NS_PER_S, DecodeError, InvalidSampleError, stamp_ns
 from hpt_ros.errors import Code
 
@@ -20,21 +27,21 @@ if TYPE_CHECKING:
 VELOCITIES, DISPLACEMENTS = FORMS = ("velocities", "displacements")
 
 
-def encode(told: Told, output: Output, sending: Sending) -> Any:
+def encode(command: SentCommand, output: Output, sending: Sending) -> Any:
     """The velocity of the limited positions when the command is due, or how far they go in the period before that.
 
     The duration is the command period: how long a velocity is meant for, and what a displacement takes.
     """
-    period_ns = told.curve.period_ns
+    period_ns = command.curve.period_ns
     message = sending.interface("control_msgs/msg/JointJog")(
         joint_names=list(output.message_names), duration=period_ns / NS_PER_S
     )
     message.header.frame_id, message.header.stamp = output.frame_id, sending.time(sending.now_ns)
     if output.jog == DISPLACEMENTS:
-        before = told.curve.at(told.time_ns - period_ns).position
-        message.displacements = (told.position - before).tolist()
+        before = command.curve.at(command.time_ns - period_ns).position
+        message.displacements = (command.position - before).tolist()
     else:
-        message.velocities = told.velocity.tolist()
+        message.velocities = command.velocity.tolist()
     return message
 
 

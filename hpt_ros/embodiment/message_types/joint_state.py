@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment.kinds import JOINT_POSITION
-from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, Told, in_order
+from hpt_ros.embodiment.message_types.base import (
+    CommandType,
+    Decoded,
+    MessageType,
+    Sending,
+    SentCommand,
+    in_order,
+)
 from hpt_ros.embodiment.messages import (
     DecodeError,
     InvalidSampleError,
@@ -30,12 +37,14 @@ FIELDS = ("position", "velocity", "effort")
 _ANGLE = (".cos", ".sin")  # of a continuous joint's position, which has no seam so
 
 
-def encode(told: Told, output: Output, sending: Sending) -> Any:
+def encode(command: SentCommand, output: Output, sending: Sending) -> Any:
     """Stamped with the command's time."""
     message = sending.interface("sensor_msgs/msg/JointState")(
-        name=list(output.message_names), position=told.position.tolist(), velocity=told.velocity.tolist()
+        name=list(output.message_names),
+        position=command.position.tolist(),
+        velocity=command.velocity.tolist(),
     )
-    message.header.stamp = sending.time(told.time_ns)
+    message.header.stamp = sending.time(command.time_ns)
     return message
 
 

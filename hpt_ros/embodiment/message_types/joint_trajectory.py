@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""trajectory_msgs/JointTrajectory: the curve that the robot is told, as points in time that end at rest."""
+"""trajectory_msgs/JointTrajectory: the curve that the robot is command, as points in time that end at rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hpt_ros.embodiment.message_types.base import (
     Decoded,
     MessageType,
     Sending,
-    Told,
+    SentCommand,
     doubles,
     in_order,
 )
@@ -25,25 +25,26 @@ if TYPE_CHECKING:
     from hpt_ros.embodiment.output import Output
 
 
-def encode(told: Told, output: Output, sending: Sending) -> Any:
-    """From shortly before now, as it was told then, to rest, with velocities and accelerations.
+def encode(command: SentCommand, output: Output, sending: Sending) -> Any:
+    """From shortly before now, as it was commanded then, to rest, with velocities and accelerations.
 
     header.stamp is the first point's time: the controller is inside of it whenever it gets the message (decision 0015).
     For a controller that scales time by the robot's own speed, times from now are as much shorter, so that it goes
-    along the curve as told. With `stamp_zero` it begins with the first point after now, and is late by its way there.
+    along the curve as commanded. With `stamp_zero` it begins with the first point after now, and is late by its way
+    there.
     """
     point_of = sending.interface("trajectory_msgs/msg/JointTrajectoryPoint")
     duration = sending.interface("builtin_interfaces/msg/Duration")
     now_ns = sending.now_ns
     if sending.stamp_zero:
-        knots, start_ns = told.curve.knots(now_ns), now_ns
+        knots, start_ns = command.curve.knots(now_ns), now_ns
         coming = slice(int(np.searchsorted(knots.times_ns, now_ns, side="right")), None)
     else:
-        knots, coming = told.curve.knots(now_ns - sending.past_ns), slice(None)
+        knots, coming = command.curve.knots(now_ns - sending.past_ns), slice(None)
         start_ns = int(knots.times_ns[0])
     if coming.start == len(knots.times_ns):
         coming = slice(-1, None)  # at rest for long
-    pace, times_ns = told.pace, knots.times_ns[coming]
+    pace, times_ns = command.pace, knots.times_ns[coming]
     if pace != 1.0:
         times_ns = now_ns + np.round((times_ns - now_ns) * pace).astype(np.int64)
         start_ns = start_ns if sending.stamp_zero else int(times_ns[0])

@@ -15,7 +15,7 @@ from hpt_ros.embodiment.message_types.base import (
     Decoded,
     MessageType,
     Sending,
-    Told,
+    SentCommand,
     elements,
     fill,
     require_frame,
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from hpt_ros.embodiment.streams import Stream
 
 
-def encode(told: Told, output: Output, sending: Sending) -> Any:
+def encode(command: SentCommand, output: Output, sending: Sending) -> Any:
     """Of a command (7,): position in m and quaternion, stamped with the command's time."""
     message = sending.interface("geometry_msgs/msg/PoseStamped")()
-    message.header.frame_id, message.header.stamp = output.frame_id, sending.time(told.time_ns)
-    fill(message.pose.position, "xyz", told.position[:3])
-    fill(message.pose.orientation, "xyzw", told.position[3:])
+    message.header.frame_id, message.header.stamp = output.frame_id, sending.time(command.time_ns)
+    fill(message.pose.position, "xyz", command.position[:3])
+    fill(message.pose.orientation, "xyzw", command.position[3:])
     return message
 
 

@@ -15,7 +15,7 @@ from hpt_ros.embodiment.message_types.base import (
     Floats,
     MessageType,
     Sending,
-    Told,
+    SentCommand,
     fill,
 )
 from hpt_ros.embodiment.messages import DecodeError, twist_vector
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 ELSEWHERE = 1e-6
 
 
-def encode(told: Told, output: Output, sending: Sending) -> Any:
+def encode(command: SentCommand, output: Output, sending: Sending) -> Any:
     """The velocity of now on the output's axes, zero on the others."""
     message = sending.interface("geometry_msgs/msg/Twist")()
-    fill_base(message, told, output)
+    fill_base(message, command, output)
     return message
 
 
@@ -40,10 +40,10 @@ def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded
     return arrival_ns, base_velocity(output, message, where)
 
 
-def fill_base(twist: Any, told: Told, output: Output) -> None:
+def fill_base(twist: Any, command: SentCommand, output: Output) -> None:
     """Set a Twist to a base's commanded velocity."""
     values = np.zeros(len(TWIST_ELEMENTS))
-    values[[TWIST_ELEMENTS.index(axis) for axis in output.names]] = told.position
+    values[[TWIST_ELEMENTS.index(axis) for axis in output.names]] = command.position
     fill(twist.linear, "xyz", values[:3])
     fill(twist.angular, "xyz", values[3:])
 

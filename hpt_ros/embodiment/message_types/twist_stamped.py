@@ -15,7 +15,7 @@ from hpt_ros.embodiment.message_types.base import (
     Decoded,
     MessageType,
     Sending,
-    Told,
+    SentCommand,
     elements,
     fill,
     require_frame,
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from hpt_ros.embodiment.streams import Stream
 
 
-def encode(told: Told, output: Output, sending: Sending) -> Any:
+def encode(command: SentCommand, output: Output, sending: Sending) -> Any:
     """From now on: the velocity that the base is to have, or of the tool's limited pose when the command is due."""
     message = sending.interface("geometry_msgs/msg/TwistStamped")()
     message.header.frame_id, message.header.stamp = output.frame_id, sending.time(sending.now_ns)
     if output.kind == BASE_VELOCITY:
-        fill_base(message.twist, told, output)
+        fill_base(message.twist, command, output)
         return message
-    fill(message.twist.linear, "xyz", told.velocity[:3])
-    fill(message.twist.angular, "xyz", angular_velocity(told.position[3:], told.velocity[3:]))
+    fill(message.twist.linear, "xyz", command.velocity[:3])
+    fill(message.twist.angular, "xyz", angular_velocity(command.position[3:], command.velocity[3:]))
     return message
 
 

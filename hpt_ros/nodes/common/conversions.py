@@ -33,7 +33,7 @@ def to_joint_trajectory(
     """trajectory_msgs/JointTrajectory of a command of joints, see `hpt_ros.embodiment.message_types.joint_trajectory`.
 
     Args:
-        command: what is told.
+        command: what is commanded.
         names: (dim,) of the joints.
         now_ns: now, on the clock of the command's times.
         stamp_zero: header.stamp is 0, see `Sending`.

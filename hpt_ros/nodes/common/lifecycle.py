@@ -21,8 +21,8 @@ class NotThereYetError(HptError):
     """Something that this node needs is not there, but may come by itself: another machine starts later."""
 
 
-def told(transition: Transition) -> Transition:
-    """Wrap a transition's callback so that its errors are told; rclpy alone makes them ERROR without a word.
+def log_errors(transition: Transition) -> Transition:
+    """Wrap a transition's callback so that its errors are logged; rclpy alone makes them ERROR without a word.
 
     An `HptError` is logged as its sentence and gives FAILURE: the node stays in the state it was in. While the node is
     `starting`, whoever starts it says it, as the last word of the process. Anything else is

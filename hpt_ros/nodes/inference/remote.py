@@ -147,7 +147,7 @@ class RemotePolicy:
         return arrays["values"]
 
     def reset(self) -> None:
-        """An episode begins; the inference node is told with the next observation."""
+        """An episode begins; the inference node learns it with the next observation."""
         self._episode += 1
 
     def close(self) -> None:

@@ -45,7 +45,7 @@ _LEVELS = {State.FAULT: Log.ERROR, State.HOLDING: Log.WARN}
 
 @dataclass
 class DecisionLog:
-    """Told of each control period, never waits; a disk that is full ends the log and not the robot's work.
+    """Notified of each control period, never waits; a disk that is full ends the log and not the robot's work.
 
     Args:
         folder: where the bag's folder goes; made if it is not there.

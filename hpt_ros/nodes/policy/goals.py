@@ -21,7 +21,7 @@ from hpt_ros.nodes.policy.outputs import Sender
 
 
 class GoalSender:
-    """Sends one output's goals. It cancels none: a gripper keeps what it was told, and a trajectory ends at rest.
+    """Sends one output's goals. It cancels none: a gripper keeps what it was own, and a trajectory ends at rest.
 
     Made and used on the thread of the node's executor; rclpy's action client must not be made on another.
     """
@@ -34,7 +34,7 @@ class GoalSender:
         Args:
             node: that talks.
             sender: makes the goals.
-            tell: told of a goal that failed: the output's name and a sentence.
+            report: called for a goal that failed: the output's name and a sentence.
             permitted: full names of nodes that may send goals too, or patterns.
         """
         output = sender.output
@@ -61,8 +61,8 @@ class GoalSender:
         if not self.taken:
             self._pacer.lost()
             return
-        told = self._sender.own(command)
-        if not self._pacer.due(target(told), told.curve.controls[0], now_ns):
+        own = self._sender.own(command)
+        if not self._pacer.due(target(own), own.curve.controls[0], now_ns):
             return
         self._number += 1
         goal = self._sender.message(command, now_ns)

@@ -70,7 +70,7 @@ def make_runtime(
         encode_ahead=config.encode_ahead,
     )
     try:
-        runtime.first_task(config.task, needed=config.start_on_activate)
+        runtime.task.begin(config.task, needed=config.start_on_activate)
     except HptError:
         runtime.end()
         raise

@@ -66,16 +66,16 @@ class Sender:
     def stands(self, command: Command) -> bool:
         """Whether a whole command tells it a velocity that is zero, so that hearing it again changes nothing.
 
-        A displacement does: it is done each time that it is told.
+        A displacement does: it is done each time that it is commanded.
         """
         if self.output.jog == DISPLACEMENTS:
             return False
-        told = self.own(command)
-        values = {BASE_VELOCITY: told.position, JOINT_VELOCITY: told.velocity}.get(self.output.kind)
+        own = self.own(command)
+        values = {BASE_VELOCITY: own.position, JOINT_VELOCITY: own.velocity}.get(self.output.kind)
         return values is not None and not np.any(values)
 
     def target(self) -> Sender:
-        """Of an action: what it is told as messages, for recorders."""
+        """Of an action: what it is commanded as messages, for recorders."""
         output = Output(
             self.output.name, f"{self.topic}/target", RECORDED_TYPE, names=self.output.names, prefix=self.output.prefix,
             unit=self.output.unit,

@@ -70,15 +70,15 @@ def _change(node: PolicyNode, wanted: Mapping[str, Any]) -> None:
     task = str(wanted["task"]) if "task" in changed or wanted.get("task") else None
     with node.lock:
         if task is not None:
-            task = task or node.runtime.default_task()
-            if task and (refused := node.runtime.task_refusal(task)):
+            task = task or node.runtime.task.default()
+            if task and (refused := node.runtime.task.refusal(task)):
                 raise HptError.of(refused)
         if changed & WHILE_INACTIVE:
             node.retune(
                 parameters.read(node, PolicyNodeConfig, wanted), parameters.read(node, ControlConfig, wanted)
             )
         if task is not None:
-            node.runtime.task = task
+            node.runtime.task.text = task
         if "encode_ahead" in changed:
             node.runtime.encode_ahead(wanted["encode_ahead"])
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,12 +36,11 @@ from rclpy.parameter import Parameter
 from hpt_ros.control import Command, ControlConfig, Fault, State
 from hpt_ros.control.clock import Instant
 from hpt_ros.control.refusals import Why
-from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Code, Refusal
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.executable import run
 from hpt_ros.nodes.common.failing import answer_always
-from hpt_ros.nodes.common.lifecycle import told
+from hpt_ros.nodes.common.lifecycle import log_errors
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.publishers import Publishers
 from hpt_ros.nodes.policy import parameter_callback
@@ -55,10 +53,11 @@ from hpt_ros.nodes.policy.prediction import Prediction
 from hpt_ros.nodes.policy.ros_interfaces import RosInterfaces
 from hpt_ros.nodes.policy.run_action import RunAction
 from hpt_ros.nodes.policy.state_logger import StateLogger
-from hpt_ros.nodes.policy.status_messages import Warned, short_lead
+from hpt_ros.nodes.policy.status_messages import Warned, warnings
 from hpt_ros.nodes.policy.status_publisher import StatusPublisher
 from hpt_ros.nodes.policy.streams import StreamMonitor
-from hpt_ros.nodes.policy.waiting import Reason, cycle, reason, stale_streams
+from hpt_ros.nodes.policy.topic_callbacks import TopicCallbacks
+from hpt_ros.nodes.policy.waiting import Reason, reason, stale_streams
 from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.policy_config import PolicyNodeConfig
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
@@ -109,7 +108,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         self._connections: RosInterfaces | None = None
         self._prediction: Prediction | None = None
         self._monitor: StreamMonitor | None = None
-        self._loop = ControlLoop(self)
+        self._loop, self._topic_callbacks = ControlLoop(self), TopicCallbacks(self)
         self._sources = Publishers(self)
         create_operator_services(self)
         self._run = RunAction(self, self._config.task_result_service)
@@ -173,7 +172,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
 
     # --- lifecycle -------------------------------------------------------------------------------------------------
 
-    @told
+    @log_errors
     def on_configure(self, state: Any) -> Any:
         """Load the policy, make subscriptions and publishers. A mistake is logged as one sentence and refuses."""
         config, control = parameters.read(self, PolicyNodeConfig), parameters.read(self, ControlConfig)
@@ -186,12 +185,9 @@ class PolicyNode(StrictParameters, LifecycleNode):
                 self,
                 loaded.embodiment,
                 config.outputs,
-                control.deadman.topic,
-                on_message=self._on_message,
-                on_deadman=self._on_deadman,
-                on_goal=self._on_goal,
+                self._topic_callbacks,
+                deadman_topic=control.deadman.topic,
                 speed_topic=control.speed_scaling.topic,
-                on_speed=self._on_speed,
             )
             made.callback(connections.close)
             prediction = Prediction(self, runtime, config)
@@ -215,7 +211,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             self.get_logger().info(f"this cell changes {'; '.join(loaded.deployed)}")
         return super().on_configure(state)
 
-    @told
+    @log_errors
     def on_activate(self, state: Any) -> Any:
         """Start control with nothing remembered."""
         with self._lock:
@@ -224,7 +220,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             log = DecisionLog(Path(folder), self.get_fully_qualified_name(), runtime) if folder else None
             result = super().on_activate(state)
             runtime.activate(enabled=self._config.start_on_activate)
-            self._watched().reset()
+            self.watched().reset()
             self.state_log.reset()
             self._loop.start(log)
         if runtime.controller.latched is not None:
@@ -233,43 +229,42 @@ class PolicyNode(StrictParameters, LifecycleNode):
             )
         return result
 
-    @told
+    @log_errors
     def on_deactivate(self, state: Any) -> Any:
         """Brake within the limits, stop and forget everything."""
-        with self._lock:
-            self._run.end_all()
-            self._loop.stop()
+        self._halt(release=False)
         return super().on_deactivate(state)
 
-    @told
+    @log_errors
     def on_cleanup(self, state: Any) -> Any:
         """Release the policy and all that configure made."""
         with self._lock:
             self._release()
         return super().on_cleanup(state)
 
-    @told
+    @log_errors
     def on_shutdown(self, state: Any) -> Any:
         """As deactivate and cleanup."""
-        with self._lock:
-            self._run.end_all()
-            self._loop.stop()
-            self._release()
+        self._halt(release=True)
         return super().on_shutdown(state)
 
-    @told
+    @log_errors
     def on_error(self, state: Any) -> Any:
         """A transition failed by an internal error: release everything, back to unconfigured."""
-        with self._lock:
-            self._run.end_all()
-            self._loop.stop()
-            self._release()
+        self._halt(release=True)
         return TransitionCallbackReturn.SUCCESS
 
     def _piloted(self) -> PolicyRuntime:
         if self._runtime is None:
             raise RuntimeError("the node is not configured")
         return self._runtime
+
+    def _halt(self, *, release: bool) -> None:
+        with self._lock:
+            self._run.end_all()
+            self._loop.stop()
+            if release:
+                self._release()
 
     def _release(self) -> None:
         if self._connections is not None:
@@ -312,15 +307,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         """What is not as it should be although the robot may move; with the lock held."""
         if self._runtime is None or self._monitor is None or not self._runtime.controller.state.active:
             return []
-        found = [
-            Warned(Kind(warning.code), str(warning), stream)
-            for stream, warning in self._monitor.warnings().items()
-        ]
-        if (short := short_lead(self._runtime)) is not None:
-            found.append(Warned(Kind.LEAD, str(short)))
-        if self._runtime.controller.state is State.HOLDING and (slow := cycle(self._runtime)) is not None:
-            found.append(Warned(Kind.LATENCY, str(slow)))
-        return found
+        return warnings(self._runtime, self._monitor)
 
     def draw(self, now_ns: int) -> None:
         """Publish the way of the newest chunk."""
@@ -333,7 +320,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
 
     def unusable(self, kind: Kind, who: str, problem: str) -> None:
         """Count and log what could not be used."""
-        self._watched().unusable(who, problem)
+        self.watched().unusable(who, problem)
         self.state_log.complain(kind, who, problem)
 
     def connected(self) -> RosInterfaces:
@@ -342,47 +329,11 @@ class PolicyNode(StrictParameters, LifecycleNode):
             raise RuntimeError("the node is not configured")
         return self._connections
 
-    def _watched(self) -> StreamMonitor:
+    def watched(self) -> StreamMonitor:
+        """What watches the streams of a configured node."""
         if self._monitor is None:
             raise RuntimeError("the node is not configured")
         return self._monitor
-
-    def _on_message(self, stream: Stream, message: Any) -> None:
-        began_s = time.monotonic()
-        with self._lock:
-            runtime = self._runtime
-            if runtime is None or not (runtime.controller.state.active or stream.holds):
-                return
-            now_ns = self.time().ros_ns
-            if now_ns == 0:  # simulated time has not begun
-                return
-            if not runtime.controller.state.active:
-                runtime.keep(stream, message, now_ns)
-                return
-            if (warning := self._watched().saw(stream, message, now_ns)) is not None:
-                self.state_log.warn(Kind.UNSTAMPED, stream.name, str(warning))
-            if (changed := self._watched().resized(stream, message)) is not None:
-                before = runtime.controller.state
-                runtime.controller.fail(changed)
-                self.state_log.state(before, runtime)
-            problem = runtime.message(stream, message, now_ns)
-            runtime.metrics.add("message_s", time.monotonic() - began_s)
-            if problem is not None:
-                self.unusable(Kind.UNUSABLE, stream.name, str(problem))
-
-    def _on_deadman(self, message: Any) -> None:
-        with self._lock:
-            if self._runtime is not None:
-                self._runtime.controller.deadman(message.data, self.time().control_ns)
-
-    def _on_goal(self, output: str, problem: str) -> None:
-        with self._lock:
-            self.state_log.warn(Kind.GOAL, output, problem)
-
-    def _on_speed(self, message: Any) -> None:
-        with self._lock:
-            if self._runtime is not None:
-                self._runtime.controller.speed_scaling(message.data)
 
     # --- operators -------------------------------------------------------------------------------------------------
 
@@ -392,7 +343,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             if self._runtime is None:
                 remedy = "configure it first, or set the parameter task"
                 return Refusal(Code.NOT_READY, "the node", problem="is not configured", remedy=remedy)
-            return self._runtime.set_task(task)
+            return self._runtime.task.set(task)
 
     def clear_fault(self) -> tuple[bool, str]:
         """Clear what is latched; returns whether, and what or why not."""
@@ -440,7 +391,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         old = self._piloted()
         runtime = make_runtime(old.loaded, config, control, lambda: self.now_ns, self.resolve_topic_name)
         runtime.controller.latch(old.controller.latched, old.controller.fault)
-        runtime.task = old.task
+        runtime.task.text = old.task.text
         runtime.succeed(old)
         old.end()
         self._runtime, self._config = runtime, config

@@ -18,7 +18,7 @@ from std_msgs.msg import Bool, Float64
 
 from hpt_msgs.msg import ActionChunk
 from hpt_ros.control import Command, Controller
-from hpt_ros.embodiment import Embodiment, Stream
+from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.conversions import (
     stream_message_type,
@@ -29,6 +29,7 @@ from hpt_ros.nodes.common.parameters import QOS_OVERRIDES
 from hpt_ros.nodes.policy.command_graph import CommandGraph
 from hpt_ros.nodes.policy.goals import GoalSender
 from hpt_ros.nodes.policy.outputs import make_senders
+from hpt_ros.nodes.policy.topic_callbacks import TopicCallbacks
 from hpt_ros.observation import InvalidSampleError
 from hpt_ros.observation.transforms import TransformChain
 from hpt_ros.runtime.inference_worker import Result
@@ -37,7 +38,7 @@ from hpt_ros.runtime.policy_config import OutputsConfig
 COMMANDS_QUEUED = 10
 # How often a velocity of zero is sent once more, ours: a base that hears best effort may miss some.
 ZEROS_REPEATED = 10
-TOLD_EVERY_S = 5.0
+LOG_PERIOD_S = 5.0
 # Of tf2's static broadcaster, which may have sent everything before this node began.
 STATIC_QOS = QoSProfile(
     depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
@@ -52,13 +53,10 @@ class RosInterfaces:
         node: LifecycleNode,
         robot: Embodiment,
         outputs: OutputsConfig,
-        deadman_topic: str,
+        callbacks: TopicCallbacks,
         *,
-        on_message: Callable[[Stream, Any], None],
-        on_deadman: Callable[[Any], None],
-        on_goal: Callable[[str, str], None],
+        deadman_topic: str = "",
         speed_topic: str = "",
-        on_speed: Callable[[Any], None] = lambda message: None,
     ) -> None:
         """Connect; on the thread of the node's executor.
 
@@ -66,12 +64,9 @@ class RosInterfaces:
             node: that talks.
             robot: says which streams and which command's topic, by the names of its file.
             outputs: further forms of the command.
+            callbacks: called with what comes.
             deadman_topic: of the deadman's switch; empty if there is none.
-            on_message: called with a stream and its message.
-            on_deadman: called with the switch's message.
-            on_goal: called with an output's name and a sentence, when one of its goals failed.
             speed_topic: of the robot's speed scaling; empty if there is none.
-            on_speed: called with its message.
 
         Raises:
             HptError: as of `make_senders`, or an override of a quality of service that cannot be used. Nothing stays
@@ -84,55 +79,44 @@ class RosInterfaces:
         self._last: Command | None = None
         self._zeros = 0  # of a command that stands, still to be repeated
         try:
-            self._connect(deadman_topic, on_message, on_deadman, on_goal)
+            self._connect(callbacks)
+            # Best effort takes messages of any publisher; one that is lost is missed after deadman.timeout_s.
+            qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+            if deadman_topic:
+                self._subscribe(Bool, deadman_topic, callbacks.deadman, qos)
             if speed_topic:
-                self._subscribe(
-                    Float64,
-                    speed_topic,
-                    on_speed,
-                    QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
-                )
+                self._subscribe(Float64, speed_topic, callbacks.speed, qos)
         except BaseException:
             self.close()
             raise
 
-    def _connect(
-        self,
-        deadman_topic: str,
-        on_message: Callable[[Stream, Any], None],
-        on_deadman: Callable[[Any], None],
-        on_goal: Callable[[str, str], None],
-    ) -> None:
+    def _connect(self, callbacks: TopicCallbacks) -> None:
         actions = [sender for sender in self._senders if sender.output.is_action]
         plain = [sender for sender in self._senders if sender not in actions]
         self._outputs = [(sender, self._publisher(sender.kind, sender.topic)) for sender in plain]
         commanding = [publisher for _, publisher in self._outputs]
         for sender in actions:
-            self._goals.append(GoalSender(self._node, sender, on_goal, self._permitted))
+            self._goals.append(GoalSender(self._node, sender, callbacks.goal, self._permitted))
             if sender.output.recorded is None:
                 target = sender.target()
                 self._outputs.append((target, self._publisher(target.kind, target.topic)))
         self._graph = CommandGraph(self._node, commanding, self._permitted)
         self._chunks = self._publisher(ActionChunk, "~/chunk")
         for stream in self._robot.streams:
-            # rcl applies remappings to the name that it is given, once; people are told the topic that it became.
-            told = replace(stream, topic=self._node.resolve_topic_name(stream.topic))
-            take = partial(on_message, told)
+            # rcl applies remappings to the name that it is given, once; people see the topic that it became.
+            resolved = replace(stream, topic=self._node.resolve_topic_name(stream.topic))
+            take = partial(callbacks.message, resolved)
             if stream.frame:
                 take = partial(self._transformed, TransformChain(stream), take)
                 self._subscribe(stream_message_type(stream), stream.static_topic, take, STATIC_QOS)
             self._subscribe(stream_message_type(stream), stream.topic, take, stream_qos(stream))
-        if deadman_topic:
-            # Best effort takes messages of any publisher; one that is lost is missed after deadman.timeout_s.
-            qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-            self._subscribe(Bool, deadman_topic, on_deadman, qos)
 
     def _transformed(self, chain: TransformChain, take: Callable[[Any], None], message: Any) -> None:
         """Give on the pose that a message of transforms makes known; a node's executor calls one callback at a time."""
         try:
             pose = chain.take(message)
         except InvalidSampleError as error:
-            self._node.get_logger().warning(str(error), throttle_duration_sec=TOLD_EVERY_S)
+            self._node.get_logger().warning(str(error), throttle_duration_sec=LOG_PERIOD_S)
             return
         if pose is not None:
             take(pose)
@@ -140,7 +124,7 @@ class RosInterfaces:
             stream = chain.stream
             self._node.get_logger().warning(
                 f"stream {stream.name!r} (topic {stream.topic}) has {problem}; correct frame and child",
-                throttle_duration_sec=TOLD_EVERY_S,
+                throttle_duration_sec=LOG_PERIOD_S,
                 skip_first=True,  # the other of the two topics comes a moment later
             )
 

@@ -18,7 +18,7 @@ from hpt_ros.errors import Refusal
 from hpt_ros.nodes.common.conversions import to_time
 from hpt_ros.nodes.policy.kinds import Kind
 from hpt_ros.nodes.policy.streams import StreamMonitor
-from hpt_ros.nodes.policy.waiting import Reason
+from hpt_ros.nodes.policy.waiting import Reason, cycle
 from hpt_ros.runtime.policy_runtime import PolicyRuntime
 
 # ros2_control warns when its loop misses its period by 5 % and calls 10 % an error; our loop is Python on a desktop
@@ -75,6 +75,18 @@ def wanted_lead_s(runtime: PolicyRuntime) -> float:
     return runtime.controller.lead_s
 
 
+def warnings(runtime: PolicyRuntime, monitor: StreamMonitor) -> list[Warned]:
+    """Return what is not as it should be although the robot may move."""
+    found = [
+        Warned(Kind(warning.code), str(warning), stream) for stream, warning in monitor.warnings().items()
+    ]
+    if (short := short_lead(runtime)) is not None:
+        found.append(Warned(Kind.LEAD, str(short)))
+    if runtime.controller.state is State.HOLDING and (slow := cycle(runtime)) is not None:
+        found.append(Warned(Kind.LATENCY, str(slow)))
+    return found
+
+
 def short_lead(runtime: PolicyRuntime) -> Refusal | None:
     """Return why the robot may brake by itself while its policy runs; None if it may not."""
     least_s, wanted_s = least_lead_s(runtime), wanted_lead_s(runtime)
@@ -122,10 +134,10 @@ def to_status(
     message.fault, message.reason = why(runtime, reason), code(runtime, reason)
     message.warning_codes = [item.code.value for item in warnings]
     message.warnings = [item.text for item in warnings]
-    message.task = runtime.task
+    message.task = runtime.task.text
     message.embodiment = runtime.embodiment.name
     message.checkpoint = runtime.loaded.checkpoint
-    ages = runtime.stream_ages_s(now_ns)
+    ages = runtime.streams.stream_ages_s(now_ns)
     message.stream_names, message.stream_ages_s = list(ages), list(ages.values())
     seen = controller.snapshot(runtime.to_control(now_ns))
     if seen.chunk is not None:
@@ -158,13 +170,13 @@ def to_diagnostics(
     status.message = f"{state.name}: {words}" if words else state.name
     period_s = controller.period_ns / NS_PER_S
     values: dict[str, float | str] = {
-        "task": runtime.task,
+        "task": runtime.task.text,
         "checkpoint": runtime.loaded.checkpoint or type(runtime.loaded.policy).__name__,
         "deployment": "; ".join(runtime.loaded.deployed),
         "reason": code(runtime, reason),
         "newest tick": "; ".join(f"{name}: {words}" for name, words in runtime.observations.missing.items())
         or _complete(runtime),
-        **{f"age of {name} [s]": age for name, age in runtime.stream_ages_s(now_ns).items()},
+        **{f"age of {name} [s]": age for name, age in runtime.streams.stream_ages_s(now_ns).items()},
         "commands [Hz]": _rate(metrics.recent("command_interval_s")),
         "queue [actions]": seen.queue_length,
         "image delay median [s]": metrics.recent("image_delay_s"),
@@ -198,7 +210,9 @@ def stream_statuses(
     if not runtime.controller.state.active:
         return monitor.statuses(node_name, {}, {}, {})
     said = {name: _coded(reason) for name, reason in stale.items()}
-    return monitor.statuses(node_name, runtime.stream_ages_s(now_ns), said, dict(runtime.observations.absent))
+    return monitor.statuses(
+        node_name, runtime.streams.stream_ages_s(now_ns), said, dict(runtime.observations.absent)
+    )
 
 
 def _complete(runtime: PolicyRuntime) -> str:

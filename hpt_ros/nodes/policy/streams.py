@@ -53,7 +53,7 @@ class _Seen:
 
 
 class StreamMonitor:
-    """Told of each message. Not thread-safe: the node locks."""
+    """Notified of each message. Not thread-safe: the node locks."""
 
     def __init__(
         self, embodiment: Embodiment, trained: Mapping[str, Sequence[tuple[int, int]]] | None = None

@@ -165,7 +165,7 @@ def _stream(
             return Reason(Silence.SILENT, str(stale), stream.name)
         silent = silence(stream)
         return Reason(Silence(silent.code), str(silent), stream.name)
-    if unseen := runtime.unseen(stream.name):
+    if unseen := runtime.streams.unseen(stream.name):
         move = "; move it once, since it is published only while it moves" if stream.holds else ""
         return Reason(
             Code.STREAM_PART,

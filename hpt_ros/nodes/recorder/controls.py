@@ -73,7 +73,7 @@ class Recorder(Protocol):
         """True while an episode is being recorded."""
         ...
 
-    def start_episode(self, task: str = "", operator: str = "") -> None:
+    def start_episode(self, task: str = "", operator: str = "") -> Any:
         """Begin an episode."""
         ...
 

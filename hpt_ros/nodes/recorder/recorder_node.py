@@ -3,19 +3,15 @@
 """Records episodes of a teleoperated robot into rosbag2 MCAP bags, one bag an episode.
 
 Services ``~/start_episode``, ``~/stop_episode`` and ``~/discard_episode``; or words on ``~/command``, buttons of a
-joystick and keys of a terminal (`hpt_ros.nodes.recorder.controls`). Every change is told on ``/hpt/episode_events``,
-and that message goes into the bag too. Messages go from the middleware into the bag as serialized bytes. Log time is
-the node's clock, so it is simulated time under ``use_sim_time``.
+joystick and keys of a terminal (`hpt_ros.nodes.recorder.controls`). Every change is published on
+``/hpt/episode_events``, and that message goes into the bag too. Messages go from the middleware into the bag as
+serialized bytes. Log time is the node's clock, so it is simulated time under ``use_sim_time``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime
-import json
 import shutil
-import sys
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +19,10 @@ from typing import Any
 import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
 from std_msgs.msg import String
 
 from hpt_msgs.msg import EpisodeEvent
-from hpt_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from hpt_ros.control.clock import Instant
 from hpt_ros.control.refusals import Why
 from hpt_ros.embodiment import Deployment, Embodiment
@@ -38,10 +32,11 @@ from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.clocks import NodeClock, steady_timer
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
-from hpt_ros.nodes.recorder.config import RecorderParameters
-from hpt_ros.nodes.recorder.controls import RecorderControls, controls_help
+from hpt_ros.nodes.recorder.config import RecorderParameters, open_site
+from hpt_ros.nodes.recorder.controls import RecorderControls
+from hpt_ros.nodes.recorder.episode import metadata_of, new_name, summary_of
+from hpt_ros.nodes.recorder.services import create_episode_services
 from hpt_ros.nodes.recorder.topics import HeldMessages, RecorderTopics, promised_rates
-from hpt_ros.teleoperation.keyboard import Keyboard
 from rosbag_tools import bag_schema
 from rosbag_tools.recording.definitions import installed_types
 from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic
@@ -96,53 +91,22 @@ class RecorderNode(StrictParameters, Node):
         )
         given = {"out_dir": str(out_dir), "extra_topics": tuple(extra_topics)}
         config = parameters.declare_fixed(self, RecorderParameters, defaults=given)
-        path, folder, self._keep_free_mb = config.embodiment, config.out_dir, config.keep_free_mb
-        cell = config.deployment
-        self._all_topics = config.all_topics
-        if embodiment is None and not path and not self._all_topics:
-            raise HptError(
-                Code.EMPTY, "the recorder's parameter 'embodiment'",
-                remedy="set it to the path of an embodiment file, or all_topics to record every topic",
-            )  # fmt: skip
-        if not folder:
-            raise HptError(
-                Code.EMPTY,
-                "the recorder's parameter 'out_dir'",
-                remedy="set it to the folder that bags go to",
-            )
-        self.embodiment = Embodiment.load(path) if embodiment is None and path else embodiment
-        if deployment is None and cell:
-            deployment = Deployment.load(cell)
-        if deployment is not None and self.embodiment is None:
-            raise HptError(
-                Code.INVALID, "a deployment file", problem="is given and no embodiment file",
-                remedy="give the one that it is for, or neither",
-            )  # fmt: skip
-        self.deployment = deployment
-        self._here = self.embodiment
-        if deployment is not None and self.embodiment is not None:
-            self._here = deployment.over(self.embodiment)
-        self.out_dir = Path(folder).expanduser()
-        try:
-            self.out_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise HptError(
-                Code.UNWRITABLE, f"the folder {str(self.out_dir)!r}", problem="cannot be made",
-                remedy="give another one", cause=error,
-            ) from error  # fmt: skip
+        self._keep_free_mb, self._all_topics = config.keep_free_mb, config.all_topics
+        self.site = open_site(config, embodiment, deployment)
+        self.embodiment, self.out_dir, here = self.site.embodiment, self.site.out_dir, self.site.here
         for topic in config.extra_topics:
             check_topic(topic, "the parameter extra_topics")
         self._rates_hz: dict[str, float] = {}
         self.topics = RecorderTopics(self, self._rates_hz, self._on_message, self._on_lost)
         self._needed: dict[str, str] = {}
         self._held: HeldMessages | None = None
-        if self._here is not None:
-            robot = self._here.with_topics(self.topics.resolve)
+        if here is not None:
+            robot = here.with_topics(self.topics.resolve)
             self._rates_hz.update(promised_rates(robot))
             self._needed, self._held = robot.topics, HeldMessages(robot)
         self._extra = [self.topics.resolve(topic) for topic in config.extra_topics]
-        if self._here is not None:
-            static = [stream.static_topic for stream in self._here.streams if stream.static_topic]
+        if here is not None:
+            static = [stream.static_topic for stream in here.streams if stream.static_topic]
             self._extra += [self.topics.resolve(topic) for topic in dict.fromkeys(static)]
         self._recording: EpisodeRecording | None = None
         self._rates: RateWatch | None = None
@@ -152,9 +116,7 @@ class RecorderNode(StrictParameters, Node):
         self._last_ns = self._started_ns = self._unchecked_bytes = 0  # ROS time, control time
         self._time = NodeClock(self)
         self._events = self.create_publisher(EpisodeEvent, bag_schema.EVENTS_TOPIC.lstrip("/"), 10)
-        self.create_service(StartEpisode, "~/start_episode", self._on_start)
-        self.create_service(StopEpisode, "~/stop_episode", self._on_stop)
-        self.create_service(DiscardEpisode, "~/discard_episode", self._on_discard)
+        create_episode_services(self)
         self.operator = config.operator
         self.controls = RecorderControls(self, config.joy_topic, config.joy)
         # Wall time: publishers must be found also while a simulation is paused.
@@ -283,19 +245,11 @@ class RecorderNode(StrictParameters, Node):
                 self._events.publish(self._event(cut.name, EpisodeEvent.STOPPED, log_ns, note=why))
         self._last_ns = log_ns
 
-    def _on_start(self, request: Any, response: Any) -> Any:
-        try:
-            self.start_episode(str(request.task), str(request.operator_name))
-        except HptError as error:
-            response.message = str(error)
-            return response
-        assert self._recording is not None
-        response.episode_id, response.bag_path = self._recording.name, str(self._recording.path)
-        response.success = True
-        return response
-
-    def start_episode(self, task: str = "", operator: str = "") -> None:
+    def start_episode(self, task: str = "", operator: str = "") -> tuple[str, Path]:
         """Begin an episode; with the embodiment's task and the parameter's operator where none is given.
+
+        Returns:
+            The episode's name and its bag.
 
         Raises:
             HptError: one is running, a topic of the embodiment file has no publisher, or the disk refuses.
@@ -308,6 +262,7 @@ class RecorderNode(StrictParameters, Node):
             raise
         assert self._recording is not None
         self.get_logger().info(f"records {self._recording.path} (task {self._task!r})")
+        return self._recording.name, self._recording.path
 
     def _start(self, task: str, operator: str) -> None:
         if self._recording is not None:
@@ -333,23 +288,10 @@ class RecorderNode(StrictParameters, Node):
             )  # fmt: skip
         topics = dict(self.topics.known)
         topics[bag_schema.EVENTS_TOPIC] = RecordedTopic(bag_schema.EVENTS_TYPE)
-        moment = datetime.datetime.now(datetime.timezone.utc)
-        name = f"{moment:%Y%m%dT%H%M%SZ}_{uuid.uuid4().hex[:8]}"
-        described = {}
+        name = new_name()
         if self.embodiment is not None:
             topics[bag_schema.EMBODIMENT_TOPIC] = RecordedTopic(bag_schema.EMBODIMENT_TYPE, latched=True)
-            described = {
-                bag_schema.KEY_EMBODIMENT: self.embodiment.to_yaml(),
-                bag_schema.KEY_TOPICS: json.dumps(self._topic_names()),
-            }
-        metadata = {
-            **described,
-            bag_schema.KEY_EPISODE: name,
-            bag_schema.KEY_TASK: task,
-            bag_schema.KEY_OPERATOR: operator,
-        }
-        if self.deployment is not None:
-            metadata[bag_schema.KEY_DEPLOYMENT] = self.deployment.to_yaml()
+        metadata = metadata_of(self.site, self.resolve_topic_name, name, task, operator)
         types = installed_types(entry.type for entry in topics.values())
         recording = EpisodeRecording(self.out_dir, name, topics, types, metadata)
         self._recording, self._task, self._operator, self._last_ns = recording, task, operator, now_ns
@@ -369,21 +311,6 @@ class RecorderNode(StrictParameters, Node):
             raise HptError(
                 Code.UNWRITABLE, f"the bag {str(recording.path)!r}", remedy="check the disk's space"
             )
-
-    def _topic_names(self) -> dict[str, str]:
-        """Topics of the embodiment file and what they stand for here."""
-        names = self._here.topics if self._here is not None else ()
-        return {name: self.resolve_topic_name(name) for name in names}
-
-    def _on_stop(self, request: Any, response: Any) -> Any:
-        try:
-            path, counts, response.message = self.stop_episode(request.outcome, str(request.note))
-        except HptError as error:
-            response.message = str(error)
-            return response
-        response.success = True
-        response.bag_path, response.messages = str(path), sum(counts.values())
-        return response
 
     def stop_episode(self, outcome: int, note: str = "") -> tuple[Path, dict[str, int], str]:
         """End the episode and keep its bag.
@@ -408,14 +335,11 @@ class RecorderNode(StrictParameters, Node):
             )
         path, counts = self._finish(outcome, note, max(self._now_ns(), self._last_ns))
         empty = [topic for topic in self._needed if not counts.get(topic)]
-        words = ", ".join(f"{topic} {counts[topic]}" for topic in sorted(counts))
-        if self._lost:
-            words += "; LOST on the way " + ", ".join(f"{topic} {lost}" for topic, lost in self._lost.items())
+        summary = summary_of(counts, self._lost, empty)
         if empty:
-            words += f"; NOTHING came on {', '.join(empty)}"
             self.get_logger().warning(f"nothing came on {', '.join(empty)} during {path.name}")
-        self.get_logger().info(f"kept {path} ({bag_schema.OUTCOMES[outcome]}): {words}")
-        return path, counts, words
+        self.get_logger().info(f"kept {path} ({bag_schema.OUTCOMES[outcome]}): {summary}")
+        return path, counts, summary
 
     def _finish(self, outcome: int, note: str, at_ns: int) -> tuple[Path, dict[str, int]]:
         recording = self._recording
@@ -440,16 +364,6 @@ class RecorderNode(StrictParameters, Node):
         finally:
             self._recording, self._rates = None, None
         return path, dict(recording.counts)
-
-    def _on_discard(self, request: Any, response: Any) -> Any:
-        del request
-        try:
-            self.discard_episode()
-        except HptError as error:
-            response.message = str(error)
-            return response
-        response.success = True
-        return response
 
     def discard_episode(self) -> None:
         """End the episode and delete its bag.
@@ -492,38 +406,3 @@ class RecorderNode(StrictParameters, Node):
 def main(args: list[str] | None = None) -> int:
     """Run the recorder until it is interrupted; a running episode is kept."""
     return run_node(RecorderNode, "recorder_node", args)
-
-
-def run(
-    embodiment: Embodiment | None,
-    out_dir: str,
-    *,
-    all_topics: bool = False,
-    extra_topics: Sequence[str],
-    operator: str,
-    ros_arguments: Sequence[str],
-    deployment: Deployment | None = None,
-) -> int:
-    """As `main`, for `hpt record`, with the keys of the terminal; says how episodes are started and ended.
-
-    `ros_arguments` are what stands behind --ros-args.
-    """
-    overrides: list[Any] = [Parameter("operator", value=operator)] if operator else []
-    if all_topics:
-        overrides.append(Parameter("all_topics", value=True))
-
-    def make() -> RecorderNode:
-        node = RecorderNode(
-            embodiment,
-            out_dir,
-            extra_topics=extra_topics,
-            parameter_overrides=overrides,
-            deployment=deployment,
-        )
-        keys = sys.stdin.isatty()
-        print(controls_help(node, keys=keys), flush=True)
-        if keys:
-            Keyboard(node.controls.keys.put).start()
-        return node
-
-    return run_node(make, "hpt record", ["hpt", "--ros-args", *ros_arguments])

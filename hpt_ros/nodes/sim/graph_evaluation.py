@@ -162,7 +162,7 @@ class PolicyArm:
         self._graph.runner.configure_policy(self.node)
         runtime = self.node.runtime
         assert runtime is not None
-        set_task(self.node, runtime.loaded, self._graph.environment)
+        set_task(self.node.set_task, runtime.loaded, self._graph.environment)
 
     @property
     def fault(self) -> str:
@@ -192,8 +192,9 @@ class PolicyArm:
         """
         graph, runner, job = self._graph, self._graph.runner, self._job
         graph.require_own_domain()
-        # A new runtime, as in lock step: the controller remembers what the robot was told, and would wait until a robot
-        # that a reset moved by magic is there. A policy that draws does so from the scene's seed, whatever the order.
+        # A new runtime, as in lock step: the controller remembers what the robot was commanded, and would wait until a
+        # robot that a reset moved by magic is there. A policy that draws does so from the scene's seed, whatever the
+        # order.
         if self._ran or (self._drawing and seed != self._seed):
             self._before = self.samples_s()
             runner.change_policy_state(Transition.TRANSITION_CLEANUP)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Suites whose robot is told where its hand is to be and how far its gripper is to open."""
+"""Suites whose robot is commanded where its hand is to be and how far its gripper is to open."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class WavePolicy:
     """See the module."""
 
     def __init__(self, embodiment: Embodiment, settings: PolicySettings) -> None:
-        embodiment.space.require_measured()
+        embodiment.space.states.require()
         self.embodiment = embodiment
         self._middle: NDArray[Any] | None = None
         self._start_ns = 0
@@ -29,7 +29,7 @@ class WavePolicy:
         """Return the chunk, (horizon, action dim)."""
         robot = self.embodiment
         if self._middle is None:
-            self._middle = robot.space.holding(observation.inputs["state"][0, -1])
+            self._middle = robot.space.states.action(observation.inputs["state"][0, -1])
             self._start_ns = observation.stamp_ns
         since_s = (observation.stamp_ns - self._start_ns) * 1e-9
         times_s = since_s + robot.dt_s * np.arange(robot.action.horizon)
