@@ -113,13 +113,6 @@ class Output:
     acceleration_clamped: bool = False
     slowed: bool = False
 
-    @property
-    def unchanged(self) -> bool:
-        """Whether the target passed bit for bit."""
-        return not (
-            self.position_clamped or self.velocity_clamped or self.acceleration_clamped or self.slowed
-        )
-
 
 class SafetyFilter:
     """Limits a sequence of targets, one per command period.

@@ -190,15 +190,6 @@ class Embodiment:
         """Largest second rate of change, (action dim,), in the action's unit per second squared."""
         return self.space.bounds[3]
 
-    def position_indices(self) -> NDArray[np.intp]:
-        """Where in the state vector the measured position of each commanded joint stands, (action dim,).
-
-        Raises:
-            EmbodimentError: the position of a commanded joint is not observed or is of a continuous joint, or a command
-                is Cartesian.
-        """
-        return self.space.states.joint_indices()
-
     def stream(self, name: str) -> Stream:
         """The stream of that name.
 
