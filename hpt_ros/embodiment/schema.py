@@ -74,12 +74,12 @@ class Embodiment:
             StructureError: unreadable, not YAML, wrong keys or types.
             EmbodimentError: fields that contradict one another.
         """
-        return _checked(read_yaml_file(config_path("embodiments", path)), f"embodiment file {str(path)!r}")
+        return _check(read_yaml_file(config_path("embodiments", path)), f"embodiment file {str(path)!r}")
 
     @staticmethod
     def loads(text: str, *, where: str = "embodiment text") -> Embodiment:
         """As `load`, from YAML text that travelled inside a bag, dataset or checkpoint."""
-        return _checked(load_yaml_mapping(text, where=where), where)
+        return _check(load_yaml_mapping(text, where=where), where)
 
     def to_yaml(self) -> str:
         """The canonical text; equal embodiments give equal text."""
@@ -281,7 +281,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def _checked(data: dict[str, Any], where: str) -> Embodiment:
+def _check(data: dict[str, Any], where: str) -> Embodiment:
     if data.get("format") != FORMAT:
         raise EmbodimentError(
             Code.INVALID, f"{where}, format", data.get("format"), expected=repr(FORMAT),

@@ -207,9 +207,9 @@ class TrajectoryController:
             and len(running.points) > 1
             and not self._holding
         ):
-            message = self._blended(message, running, now_ns)
+            message = self._blend(message, running, now_ns)
         else:
-            message = self._in_order(message, self._command_or_measured())
+            message = self._in_order(message, self._current_state())
         self._trajectory = SampledTrajectory(message, splines=config.splines)
 
     def _enter(self, trajectory: SampledTrajectory, now_ns: int) -> None:
@@ -289,7 +289,7 @@ class TrajectoryController:
 
     # --- joints ------------------------------------------------------------------------------------------------------
 
-    def _command_or_measured(self) -> Array:
+    def _current_state(self) -> Array:
         return self._measured.positions if self._command is None else self._command
 
     def _in_order(self, message: JointTrajectory, missing: Array | Sequence[JointState]) -> JointTrajectory:
@@ -322,7 +322,7 @@ class TrajectoryController:
             points.append(TrajectoryPoint(point.time_from_start_ns, state))
         return dataclasses.replace(message, names=self.config.joints, points=tuple(points))
 
-    def _blended(self, message: JointTrajectory, running: SampledTrajectory, now_ns: int) -> JointTrajectory:
+    def _blend(self, message: JointTrajectory, running: SampledTrajectory, now_ns: int) -> JointTrajectory:
         """The new trajectory joined to the running one, from where that one is (6.8.0).
 
         The running one's cursor is that of the last cycle, and the result starts at it in the present cycle.
@@ -333,7 +333,7 @@ class TrajectoryController:
             start_ns += round((message.stamp_ns - now_ns) * self.speed_scaling)
         bridge = running.sample(start_ns)
         olds = [running.sample(start_ns + point.time_from_start_ns) for point in message.points]
-        rest = JointState(self._command_or_measured())
+        rest = JointState(self._current_state())
         names = message.names
         message = self._in_order(message, [rest if old is None else old[0] for old in olds])
         shift_ns = start_ns - cursor_ns

@@ -83,7 +83,7 @@ class TrajectoryFollower:
                 past; the old message goes on.
         """
         try:
-            columns = _checked(message)
+            columns = _check(message)
         except HptError:
             self.counters.refused += 1
             raise
@@ -93,7 +93,9 @@ class TrajectoryFollower:
             TrajectoryPoint(
                 point.time_from_start_ns,
                 JointState(
-                    row, _taken(point.state.velocities, columns), _taken(point.state.accelerations, columns)
+                    row,
+                    _take_columns(point.state.velocities, columns),
+                    _take_columns(point.state.accelerations, columns),
                 ),
             )
             for point, row in zip(message.points, inside, strict=True)
@@ -117,11 +119,11 @@ class TrajectoryFollower:
         self.counters.velocity_limit += int((speed > _VELOCITY_SLACK * VELOCITY_RAD_S).any())
 
 
-def _taken(values: Array | None, columns: Sequence[int]) -> Array | None:
+def _take_columns(values: Array | None, columns: Sequence[int]) -> Array | None:
     return None if values is None else values[list(columns)]
 
 
-def _checked(message: JointTrajectory) -> list[int]:
+def _check(message: JointTrajectory) -> list[int]:
     """The column of each joint in a message, or an HptError."""
     names, points = message.names, message.points
     for name in names:
