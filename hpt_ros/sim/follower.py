@@ -86,7 +86,7 @@ class TrajectoryFollower:
                 past; the old message goes on.
         """
         try:
-            columns = _check(message)
+            columns = _checked(message)
         except HptError:
             self.counters.refused += 1
             raise
@@ -96,9 +96,7 @@ class TrajectoryFollower:
             TrajectoryPoint(
                 point.time_from_start_ns,
                 JointState(
-                    row,
-                    _take_columns(point.state.velocities, columns),
-                    _take_columns(point.state.accelerations, columns),
+                    row, _taken(point.state.velocities, columns), _taken(point.state.accelerations, columns)
                 ),
             )
             for point, row in zip(message.points, inside, strict=True)
@@ -122,21 +120,12 @@ class TrajectoryFollower:
         self.counters.velocity_limit += int((speed > _VELOCITY_SLACK * VELOCITY_RAD_S).any())
 
 
-<<<<<<< HEAD
-def _take_columns(values: Array | None, columns: Sequence[int]) -> Array | None:
-    return None if values is None else values[list(columns)]
-
-
-def _check(message: JointTrajectory) -> list[int]:
-    """The column of each joint in a message, or an HptError."""
-=======
 def _taken(values: Array | None, columns: Columns) -> Array | None:
     return None if values is None else values[columns]
 
 
 def _checked(message: JointTrajectory) -> Columns:
     """The columns of the joints in a message, or an HptError."""
->>>>>>> d3174676de6383c7be70f2500569a066e4c1e889
     names, points = message.names, message.points
     for name in names:
         if name not in JOINT_NAMES:
