@@ -177,7 +177,7 @@ class HptError(Exception):
 
     def __reduce__(self) -> Any:
         # An exception is pickled by its text otherwise, and comes back from another process without its fields.
-        return _restored, (type(self), self.refusal.code, self._fields(), self.__dict__)
+        return _restore, (type(self), self.refusal.code, self._fields(), self.__dict__)
 
     def _fields(self) -> tuple[Any, ...]:
         refusal = self.refusal
@@ -223,7 +223,7 @@ class HptError(Exception):
         return self.refusal.remedy
 
 
-def _restored(cls: type[HptError], code: Enum, fields: tuple[Any, ...], state: dict[str, Any]) -> HptError:
+def _restore(cls: type[HptError], code: Enum, fields: tuple[Any, ...], state: dict[str, Any]) -> HptError:
     error = cls.of(Refusal(code, *fields))
     error.__dict__.update({name: value for name, value in state.items() if name != "refusal"})
     return error

@@ -29,7 +29,7 @@ def config_file(relative: str) -> Path:
     Raises:
         HptError: there is none, with the closest one that there is.
     """
-    folder = _shipped("config")
+    folder = _find_shipped("config")
     known = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     if relative in known:
         return folder / relative
@@ -55,7 +55,7 @@ def config_path(kind: str, name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.exists() or path.suffix or len(path.parts) != 1:
         return path
-    shipped = {file.stem: file for file in (_shipped("config") / kind).glob("*.yaml")}
+    shipped = {file.stem: file for file in (_find_shipped("config") / kind).glob("*.yaml")}
     if path.name in shipped:
         return shipped[path.name]
     raise HptError(
@@ -80,7 +80,9 @@ def checkpoint_folder(name_or_path: str, *, besides: Iterable[str] = ()) -> Path
     if path.is_dir():
         return path
     shipped = {
-        folder.name: folder for folder in _shipped("data").glob("*") if (folder / "config.yaml").is_file()
+        folder.name: folder
+        for folder in _find_shipped("data").glob("*")
+        if (folder / "config.yaml").is_file()
     }
     if name_or_path in shipped:
         return shipped[name_or_path]
@@ -114,7 +116,7 @@ def embodiment_file(checkpoint: Path) -> Path:
 
 
 @functools.cache
-def _shipped(name: str) -> Path:
+def _find_shipped(name: str) -> Path:
     """A folder of the package on disk; out of a zip file it is unpacked, once, until the process ends."""
     folder = resources.files("hpt_ros") / name
     if isinstance(folder, Path):

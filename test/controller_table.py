@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from support.arm import ArmModel
 from support.document import rewrite, table
+from support.forward_controller import ForwardController
 from support.stream import START_NS, Plan, Stream, shipped_controller
 from support.timer_traces import TRACES, calls_ns, lateness_ns
 
 from hpt_ros.control import Limits
-from hpt_ros.sim.controllers import HUMBLE, JAZZY, ROLLING, ForwardController, TrajectoryController
+from hpt_ros.sim.controllers import HUMBLE, JAZZY, ROLLING, TrajectoryController
 
 SECONDS, RATE_HZ = 12.0, 50.0
 LAGS_S = (0.0, 0.014, 0.04, 0.1)

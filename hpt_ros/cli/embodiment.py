@@ -120,7 +120,7 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
         say("the bag carries the embodiment file that it was recorded with: `hpt convert` needs no other")
 
 
-def _described(robot: Embodiment, urdf: Path) -> Embodiment:
+def _describe(robot: Embodiment, urdf: Path) -> Embodiment:
     from hpt_ros.errors import Code, HptError
     from hpt_ros.runtime.robot_description import with_robot_description
 
@@ -144,7 +144,7 @@ def _summary(path: Path, urdf: Path | None = None, deployment: Path | None = Non
         cell = Deployment.load(deployment).over(robot, where=f"deployment file {str(deployment)!r}")
         changed, robot = deployed_fields(robot, cell), cell
     if urdf is not None:
-        robot = _described(robot, urdf)
+        robot = _describe(robot, urdf)
     action = robot.action
     lines = [
         f"{robot.name}: ticks at {robot.tick_hz:g} Hz, observation horizon {robot.observation_horizon}, "

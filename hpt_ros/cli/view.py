@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     source = Path(args.source)
     if is_bag(source):
         with tempfile.TemporaryDirectory() as folder:
-            dataset = open_dataset(_converted(source, args.embodiment, Path(folder)))
+            dataset = open_dataset(_convert(source, args.embodiment, Path(folder)))
             _show(dataset, args)
     else:
         embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
@@ -75,7 +75,7 @@ def _show(dataset: Dataset, args: argparse.Namespace) -> None:
     episode = _episode(dataset, args.episode)
     has_rerun = importlib.util.find_spec("rerun") is not None
     with Terminal() as report:
-        ticks = _reported(_ticks(dataset, episode), episode.length, report)
+        ticks = _report(_ticks(dataset, episode), episode.length, report)
         if (args.out or ("" if has_rerun else ".mp4")).endswith(".mp4"):
             from hpt_ros.cli.view_video import write_episode_video
 
@@ -104,7 +104,7 @@ def is_bag(path: Path) -> bool:
         return False
 
 
-def _converted(bag: Path, embodiment_file: str | None, folder: Path) -> Path:
+def _convert(bag: Path, embodiment_file: str | None, folder: Path) -> Path:
     """A dataset of one bag, within `folder`; named after the bag, as its videos are."""
     from hpt_ros.embodiment import Embodiment
     from rosbag_tools.converting.convert import Options, convert
@@ -146,7 +146,7 @@ def _ticks(dataset: Dataset, episode: Episode) -> Iterator[list[Any]]:
         yield pictures
 
 
-def _reported(ticks: Iterator[list[Any]], total: int, report: Any) -> Iterator[list[Any]]:
+def _report(ticks: Iterator[list[Any]], total: int, report: Any) -> Iterator[list[Any]]:
     for done, pictures in enumerate(ticks, start=1):
         yield pictures
         report.bar("drawing", done, total)

@@ -47,7 +47,7 @@ class ChunkIntake:
         self, observation_ns: int, dt_s: float, values: Vector, now_ns: int, number: int = 0
     ) -> Refusal | None:
         """As `Controller.chunk`."""
-        if (unwanted := self._unwanted()) is not None:
+        if (unwanted := self._refusal_of_unwanted()) is not None:
             return unwanted
         machine, session = self._machine, self._machine.session
         found = self._motion.check(
@@ -83,7 +83,7 @@ class ChunkIntake:
 
     def refuse(self, refused: Refusal) -> Refusal:
         """As `Controller.refuse_chunk`."""
-        unwanted = self._unwanted()
+        unwanted = self._refusal_of_unwanted()
         return self.refused(refused) if unwanted is None else unwanted
 
     def refused(self, refused: Refusal) -> Refusal:
@@ -109,7 +109,7 @@ class ChunkIntake:
         else:
             self._machine.hold(Event.EXHAUSTED, followed(USED_UP, session.policy.excuse))
 
-    def _unwanted(self) -> Refusal | None:
+    def _refusal_of_unwanted(self) -> Refusal | None:
         machine = self._machine
         if machine.state.active and machine.state is not State.FAULT and machine.session.enabled:
             return None

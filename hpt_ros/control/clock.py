@@ -101,7 +101,7 @@ class ControlClock:
             return Instant(self._control_ns, reading.ros_ns, None if last is None else changed)
         if reading.ros_ns != last.ros_ns:
             self._moved_ns = reading.steady_ns
-        jump = self._simulated(last, reading) if reading.simulated else self._real(last, reading)
+        jump = self._simulate(last, reading) if reading.simulated else self._real(last, reading)
         slept_s = (reading.asleep_ns - last.asleep_ns) / NS_PER_S
         if slept_s > STEP_S:
             jump = Refusal(Why.SLEPT, "this machine", slept_s, problem=f"slept for {slept_s:.3f} s")
@@ -121,7 +121,7 @@ class ControlClock:
             return now.ros_ns if now.simulated else now.steady_ns
         return self._control_ns + max(now.steady_ns - last.steady_ns, 0)
 
-    def _simulated(self, last: Reading, now: Reading) -> Refusal | None:
+    def _simulate(self, last: Reading, now: Reading) -> Refusal | None:
         moved_ns = now.ros_ns - last.ros_ns
         if not last.ros_ns:
             return None  # simulated time begins
@@ -130,12 +130,12 @@ class ControlClock:
         self._control_ns += max(moved_ns, 0) - caught_up_ns
         if moved_ns < 0:
             self._lead_ns = 0
-            return _moved(moved_ns, "simulated time", "went back", "jumped forward")
+            return _move(moved_ns, "simulated time", "went back", "jumped forward")
         if now.back_ns:
             problem = f"went back by {now.back_ns / NS_PER_S:.3f} s and forward again"
             return Refusal(Why.WENT_BACK, "simulated time", -now.back_ns / NS_PER_S, problem=problem)
         jumped = moved_ns > SIMULATED_LEAP_S * NS_PER_S
-        return _moved(moved_ns, "simulated time", "went back", "jumped forward") if jumped else None
+        return _move(moved_ns, "simulated time", "went back", "jumped forward") if jumped else None
 
     def _real(self, last: Reading, now: Reading) -> Refusal | None:
         passed_ns = max(now.steady_ns - last.steady_ns, 0)
@@ -145,13 +145,13 @@ class ControlClock:
         # What was not followed yet is no step, nor as much gradual adjustment as there may be since the reading before.
         if abs(moved_ns) > max(STEP_S * NS_PER_S, UNMOVED_NS + most_ns) + now.error_ns:
             self._ahead_ns += moved_ns
-            return _moved(moved_ns, "the system clock", "was set back", "was set forward")
+            return _move(moved_ns, "the system clock", "was set back", "was set forward")
         if abs(moved_ns) > UNMOVED_NS + now.error_ns:
             self._ahead_ns += max(-most_ns, min(most_ns, moved_ns))
         return None
 
 
-def _moved(by_ns: int, subject: str, back: str, forward: str) -> Refusal:
+def _move(by_ns: int, subject: str, back: str, forward: str) -> Refusal:
     by_s = by_ns / NS_PER_S
     code, words = (Why.WENT_BACK, back) if by_ns < 0 else (Why.WENT_FORWARD, forward)
     return Refusal(code, subject, by_s, problem=f"{words} by {abs(by_s):.3f} s")

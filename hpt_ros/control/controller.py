@@ -184,12 +184,12 @@ class Controller:
             position: (dim,), pose of the robot with what it says.
             stamp_ns: of the message.
         """
-        pose = self._aligned(position)
+        pose = self._align(position)
         return self.guards.plausible.refusal(stream, part, stamp_ns, pose)
 
     def measured(self, position: Vector, stamp_ns: int) -> None:
         """Note the measured pose of the commanded dimensions, (dim,)."""
-        self.session.measured = self._aligned(position)
+        self.session.measured = self._align(position)
         self.guards.tracking.measured(stamp_ns, self.session.measured)
         self._motion.beginning.stillness.measured(stamp_ns, self.session.measured)
 
@@ -380,7 +380,7 @@ class Controller:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _aligned(self, position: Vector) -> Vector:
+    def _align(self, position: Vector) -> Vector:
         rows = self._motion.aligned(np.array(position, dtype=np.float64)[None], self.session.measured)
         return np.asarray(rows[0], dtype=np.float64)
 

@@ -172,10 +172,10 @@ class Gate:
         turns, rates = [turn.path_to_rest() for turn in self._turns], self._rates.path_to_rest()
         count = max(len(plain), len(rates), *(len(turn) for turn in turns))
         way = np.empty((count, self.limits.dim))
-        way[:, self._plain] = _padded(plain, count)
-        way[:, self._moving] = _padded(rates, count)
+        way[:, self._plain] = _pad(plain, count)
+        way[:, self._moving] = _pad(rates, count)
         for turn, place in zip(turns, self._places, strict=True):
-            way[:, place] = _padded(turn, count)
+            way[:, place] = _pad(turn, count)
         return way
 
     def normalised(self, position: Vector) -> Vector:
@@ -195,6 +195,6 @@ class Gate:
         return result
 
 
-def _padded(way: Vector, count: int) -> Vector:
+def _pad(way: Vector, count: int) -> Vector:
     """(count, dim): the last row again and again."""
     return np.concatenate([way, np.repeat(way[-1:], count - len(way), axis=0)])

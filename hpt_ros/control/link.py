@@ -42,7 +42,7 @@ class CommandLink:
         """Note what the graph shows now of all topics."""
         self._unsubscribed = [_unsubscribed(topic) for topic in topics if not topic.taken]
         self._published = [
-            _contested(Why.PUBLISHED, topic.rivals, f"publishes on {topic.topic}")
+            _other_publishers(Why.PUBLISHED, topic.rivals, f"publishes on {topic.topic}")
             for topic in topics
             if topic.rivals
         ]
@@ -60,7 +60,7 @@ class CommandLink:
     def asks(self, rivals: Mapping[str, Sequence[str]]) -> None:
         """Note who else sends goals: action to nodes."""
         self._asked = [
-            _contested(Why.ASKED, nodes, f"sends goals to the action {name}")
+            _other_publishers(Why.ASKED, nodes, f"sends goals to the action {name}")
             for name, nodes in rivals.items()
             if nodes
         ]
@@ -92,7 +92,7 @@ def _unsubscribed(topic: CommandTopic) -> Refusal:
     )  # fmt: skip
 
 
-def _contested(code: Why, nodes: Sequence[str], problem: str) -> Refusal:
+def _other_publishers(code: Why, nodes: Sequence[str], problem: str) -> Refusal:
     return Refusal(
         code, ", ".join(nodes), tuple(nodes), problem=f"{problem} too, so the robot has two masters",
         remedy="end it, or permit it with outputs.permitted_publishers",

@@ -174,7 +174,7 @@ class MotionPlan:
         if np.array_equal(pose, self._passed[-1]):
             pose = self._passed[-1]
         self._passed.append(pose)
-        self._controls.append(self._averaged(list(self._passed)))
+        self._controls.append(self._average(list(self._passed)))
         self._last_ns += self.period_ns
         if not np.array_equal(self._controls[-1], before):
             self._rest_ns = self._last_ns + self.period_ns
@@ -185,7 +185,7 @@ class MotionPlan:
         if self._taps > 1:
             passed = [*self._passed, *way, *([way[-1]] * self._taps)]
             taps = self._taps
-            way = np.array([self._averaged(passed[i : i + taps]) for i in range(1, len(passed) - taps + 1)])
+            way = np.array([self._average(passed[i : i + taps]) for i in range(1, len(passed) - taps + 1)])
         start_ns = self._last_ns - (len(self._controls) - 1) * self.period_ns
         return Curve(
             start_ns,
@@ -202,7 +202,7 @@ class MotionPlan:
         for _ in range(min(old, len(self._controls) - LEAST_KEPT)):
             self._controls.popleft()
 
-    def _averaged(self, positions: list[Vector]) -> Vector:
+    def _average(self, positions: list[Vector]) -> Vector:
         if self._taps == 1 or all(np.array_equal(each, positions[-1]) for each in positions):
             return positions[-1]
         return self._gate.normalised(np.mean(positions, axis=0))

@@ -190,8 +190,8 @@ class ChunkQueue:
         )
         below = self._base_at(time_ns)
         if below is not None:
-            reference = _mixed(below, reference, weight, rate)
-        return self._stepped(reference, self._layers[-1].chunk, time_ns)
+            reference = _mix(below, reference, weight, rate)
+        return self._step_grippers(reference, self._layers[-1].chunk, time_ns)
 
     def _base_at(self, time_ns: int) -> Reference | None:
         if self._base is None:
@@ -207,10 +207,10 @@ class ChunkQueue:
         chunk = self.chunk_at(layer.chunk, time_ns)
         weight, rate = layer.weight(time_ns)
         if below is not None and weight < 1.0:
-            chunk = _mixed(below, chunk, weight, rate)
-        return self._stepped(chunk, layer.chunk, time_ns)
+            chunk = _mix(below, chunk, weight, rate)
+        return self._step_grippers(chunk, layer.chunk, time_ns)
 
-    def _stepped(self, reference: Reference, chunk: Chunk, time_ns: int) -> Reference:
+    def _step_grippers(self, reference: Reference, chunk: Chunk, time_ns: int) -> Reference:
         """The reference with the dimensions in `step` as the chunk alone has them."""
         if not self._held.any():
             return reference
@@ -223,7 +223,7 @@ class ChunkQueue:
         )
 
 
-def _mixed(below: Reference, above: Reference, weight: float, rate: float) -> Reference:
+def _mix(below: Reference, above: Reference, weight: float, rate: float) -> Reference:
     """`below` with `above` over it at a weight that changes at `rate` in 1/s."""
     away = above.position - below.position
     velocity = below.velocity + weight * (above.velocity - below.velocity) + rate * away

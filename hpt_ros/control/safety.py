@@ -113,13 +113,6 @@ class Output:
     acceleration_clamped: bool = False
     slowed: bool = False
 
-    @property
-    def unchanged(self) -> bool:
-        """Whether the target passed bit for bit."""
-        return not (
-            self.position_clamped or self.velocity_clamped or self.acceleration_clamped or self.slowed
-        )
-
 
 class SafetyFilter:
     """Limits a sequence of targets, one per command period.
@@ -230,7 +223,7 @@ class SafetyFilter:
         too_fast = np.abs(wanted) > self.limits.velocity + self._slack
         too_sudden = np.abs(wanted - self._velocity) > self._step_v + self._slack
         slowed = ((wanted > high + self._slack) | (wanted < low - self._slack)) & ~too_fast & ~too_sudden
-        chosen = np.where(legal, wanted, self._limited(self._approach(wanted, moving), low, high))
+        chosen = np.where(legal, wanted, self._limit(self._approach(wanted, moving), low, high))
         reached = np.clip(last + chosen * self.dt_s, self.limits.lower, self.limits.upper)
         return self._send(
             np.where(legal, inside, reached),
@@ -284,7 +277,7 @@ class SafetyFilter:
         np.divide(fastest, np.abs(relative), out=ratio, where=np.abs(relative) > fastest)
         return moving + self._common(ratio) * relative
 
-    def _limited(self, wanted: Vector, low: Vector, high: Vector) -> Vector:
+    def _limit(self, wanted: Vector, low: Vector, high: Vector) -> Vector:
         """`wanted` times one fraction within the interval, or each dimension as near as it can."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             largest = np.where(wanted > 0.0, high / wanted, np.where(wanted < 0.0, low / wanted, 1.0))

@@ -189,11 +189,11 @@ class Deployment:
             _require_known(what, names or {}, known, robot.name, where)
         rename = self._renaming(robot, where)
         streams = tuple(
-            _renamed(_received(stream, (self.streams or {}).get(stream.name), where), rename)
+            _rename(_with_received(stream, (self.streams or {}).get(stream.name), where), rename)
             for stream in robot.streams
         )
         limits = tuple(
-            replace(_tightened(limit, (self.limits or {}).get(limit.name), where), name=rename(limit.name))
+            replace(_tighten(limit, (self.limits or {}).get(limit.name), where), name=rename(limit.name))
             for limit in action.limits
         )
         changed = [self._output(part, rename, where) for part in action.parts]
@@ -216,7 +216,7 @@ class Deployment:
         turn = part.rotation_limit
         if turn is not None:
             wanted = (self.rotation_limits or {}).get(part.name)
-            turn = _tightened(turn, wanted, where, f"the orientation of {part.name!r}")
+            turn = _tighten(turn, wanted, where, f"the orientation of {part.name!r}")
         part = _overlaid(part, (self.outputs or {}).get(part.name))
         return replace(part, names=tuple(map(rename, part.names)), rotation_limit=turn)
 
@@ -331,7 +331,7 @@ def _overlaid(item: Layered, layer: StreamDeployment | OutputDeployment | None) 
     return item if layer is None else replace(item, **to_mapping(layer))
 
 
-def _received(stream: Stream, layer: StreamDeployment | None, where: str) -> Stream:
+def _with_received(stream: Stream, layer: StreamDeployment | None, where: str) -> Stream:
     """The stream as it comes in this cell."""
     found = _overlaid(stream, layer)
     content = stream.message_type.content
@@ -344,7 +344,7 @@ def _received(stream: Stream, layer: StreamDeployment | None, where: str) -> Str
     return found
 
 
-def _renamed(stream: Stream, rename: Callable[[str], str]) -> Stream:
+def _rename(stream: Stream, rename: Callable[[str], str]) -> Stream:
     joints, continuous, holds = (
         tuple(map(rename, names)) for names in (stream.joints, stream.continuous, stream.holds)
     )
@@ -354,7 +354,7 @@ def _renamed(stream: Stream, rename: Callable[[str], str]) -> Stream:
 Limit = TypeVar("Limit", JointLimit, RotationLimit)
 
 
-def _tightened(
+def _tighten(
     limit: Limit, layer: LimitDeployment | RotationDeployment | None, where: str, what: str = ""
 ) -> Limit:
     wanted = {} if layer is None else to_mapping(layer)

@@ -49,7 +49,12 @@ class MeasuredStates:
         self._joints_only = all(part.output.kind == JOINT_POSITION for part in parts)
 
     def joint_indices(self) -> NDArray[np.intp]:
-        """As `Embodiment.position_indices`."""
+        """Where in the state vector the measured position of each commanded joint stands, (action dim,).
+
+        Raises:
+            EmbodimentError: the position of a commanded joint is not observed or is of a continuous joint, or a command
+                is Cartesian.
+        """
         for part in self.parts:
             if part.output.kind != JOINT_POSITION:
                 raise EmbodimentError(

@@ -20,7 +20,7 @@ def relative_poses(part: OutputSlice, actions: Floats, reference: Floats) -> Flo
     rotation, position, good = _split(part, actions)
     turn, origin, known = _split(part, reference)
     back = turn.inv()
-    found = _joined(part, back * rotation, back.apply(position - origin), good & known)
+    found = _join(part, back * rotation, back.apply(position - origin), good & known)
     return found.reshape(*actions.shape[:2], -1)
 
 
@@ -38,7 +38,7 @@ def absolute_poses(part: OutputSlice, actions: Floats, start: Floats, *, delta: 
     for step in range(actions.shape[1]):
         rotation, position, good = _split(part, actions[:, step])
         reached, turned, good = origin + turn.apply(position), turn * rotation, good & known
-        found[:, step] = _joined(part, turned, reached, good)
+        found[:, step] = _join(part, turned, reached, good)
         if delta:
             turn, origin, known = turned, reached, good
     return found
@@ -51,6 +51,6 @@ def _split(part: OutputSlice, actions: Floats) -> tuple[Any, Floats, NDArray[np.
     return rotation, values[:, :3], good & np.isfinite(values).all(axis=1)
 
 
-def _joined(part: OutputSlice, rotation: Any, position: Floats, good: NDArray[np.bool_]) -> Floats:
+def _join(part: OutputSlice, rotation: Any, position: Floats, good: NDArray[np.bool_]) -> Floats:
     values = np.concatenate([position, from_rotation(rotation, part.output.rotation)], axis=1)
     return np.where(good[:, None], values, np.nan)

@@ -74,12 +74,12 @@ class Embodiment:
             StructureError: unreadable, not YAML, wrong keys or types.
             EmbodimentError: fields that contradict one another.
         """
-        return _checked(read_yaml_file(config_path("embodiments", path)), f"embodiment file {str(path)!r}")
+        return _check(read_yaml_file(config_path("embodiments", path)), f"embodiment file {str(path)!r}")
 
     @staticmethod
     def loads(text: str, *, where: str = "embodiment text") -> Embodiment:
         """As `load`, from YAML text that travelled inside a bag, dataset or checkpoint."""
-        return _checked(load_yaml_mapping(text, where=where), where)
+        return _check(load_yaml_mapping(text, where=where), where)
 
     def to_yaml(self) -> str:
         """The canonical text; equal embodiments give equal text."""
@@ -190,15 +190,6 @@ class Embodiment:
         """Largest second rate of change, (action dim,), in the action's unit per second squared."""
         return self.space.bounds[3]
 
-    def position_indices(self) -> NDArray[np.intp]:
-        """Where in the state vector the measured position of each commanded joint stands, (action dim,).
-
-        Raises:
-            EmbodimentError: the position of a commanded joint is not observed or is of a continuous joint, or a command
-                is Cartesian.
-        """
-        return self.space.states.joint_indices()
-
     def stream(self, name: str) -> Stream:
         """The stream of that name.
 
@@ -290,7 +281,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def _checked(data: dict[str, Any], where: str) -> Embodiment:
+def _check(data: dict[str, Any], where: str) -> Embodiment:
     if data.get("format") != FORMAT:
         raise EmbodimentError(
             Code.INVALID, f"{where}, format", data.get("format"), expected=repr(FORMAT),

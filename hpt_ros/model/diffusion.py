@@ -154,7 +154,7 @@ class UNet(nn.Module):
             if level < len(self.shrink):
                 skips.append(x)
                 x = self.shrink[level](x)
-                conditions.append(_halved(conditions[level]))
+                conditions.append(_halve(conditions[level]))
         x = self.middle(x, conditions[-1])
         for level in range(len(self.up) - 1, -1, -1):
             x = torch.cat((self.grow[level](x), skips[level]), dim=1)
@@ -182,7 +182,7 @@ class Residual(nn.Module):
         return out
 
 
-def _halved(condition: Tensor) -> Tensor:
+def _halve(condition: Tensor) -> Tensor:
     return condition if condition.shape[2] == 1 else functional.avg_pool1d(condition, 2)
 
 

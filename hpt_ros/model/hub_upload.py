@@ -132,7 +132,7 @@ def push(upload: Upload, repository: str, *, private: bool, message: str) -> str
         if upload.tag:
             _move_tag(api, repository, upload)
     except HfHubHTTPError as error:
-        raise _refused(repository, error) from error
+        raise _refuse(repository, error) from error
     except (HTTPError, OSError) as error:  # of the network, or of a file
         raise PushError(
             Code.UNAVAILABLE, "the hub", api.endpoint, problem="cannot be reached at {value}, or does not answer",
@@ -149,7 +149,7 @@ def _move_tag(api: Any, repository: str, upload: Upload) -> None:
     api.create_tag(repository, tag=upload.tag, repo_type=upload.kind)
 
 
-def _refused(repository: str, error: Any) -> PushError:
+def _refuse(repository: str, error: Any) -> PushError:
     """Return what the hub's status means."""
     status = error.response.status_code
     said = error.server_message or ""

@@ -155,11 +155,11 @@ def describe_timm(model: str, side_px: int | None) -> EncoderArchitecture:
     height, width = (built_for, built_for) if isinstance(built_for, int) else built_for
     if side_px is not None:
         height = width = side_px
-    wanted = _wanted(
+    wanted = _wanted_architecture(
         *("timm", model, facts["architecture"], text, (int(height), int(width))),
         *(facts["mean"], facts["std"], facts["interpolation"]),
     )
-    return _measured("timm", model, wanted, getattr(network, "num_prefix_tokens", None))
+    return _measure("timm", model, wanted, getattr(network, "num_prefix_tokens", None))
 
 
 def describe_transformers(model: str, side_px: int | None) -> EncoderArchitecture:
@@ -186,12 +186,12 @@ def describe_transformers(model: str, side_px: int | None) -> EncoderArchitectur
         )  # fmt: skip
     resample = pictures.get("resample", 3)
     size = (side_px, side_px) if side_px is not None else _size_of(pictures, config, model)
-    wanted = _wanted(
+    wanted = _wanted_architecture(
         *("transformers", model, str(config.model_type), text, size),
         *(pictures.get("image_mean"), pictures.get("image_std")),
         PIL_INTERPOLATION.get(resample, str(resample)),
     )
-    return _measured("transformers", model, wanted, None)
+    return _measure("transformers", model, wanted, None)
 
 
 def build_network(kind: str, architecture: EncoderArchitecture) -> nn.Module:
@@ -246,7 +246,7 @@ def run_network(network: nn.Module, of_timm: bool, pixels: Tensor) -> Tensor:
     return tokens
 
 
-def _measured(kind: str, model: str, wanted: EncoderArchitecture, skipped: int | None) -> EncoderArchitecture:
+def _measure(kind: str, model: str, wanted: EncoderArchitecture, skipped: int | None) -> EncoderArchitecture:
     """Run the network once on a blank frame, and describe what comes."""
     size = f"{wanted.side_px}x{wanted.side_px}"
     network = build_network(kind, wanted).eval()
@@ -277,7 +277,7 @@ def _measured(kind: str, model: str, wanted: EncoderArchitecture, skipped: int |
     )  # fmt: skip
 
 
-def _wanted(
+def _wanted_architecture(
     kind: str, model: str, name: str, arguments: str, size: tuple[int, int], mean: Any, std: Any, how: str
 ) -> EncoderArchitecture:
     """Return the architecture, whose features have not been looked at yet."""

@@ -145,7 +145,7 @@ class _FeatureCache:
     @torch.inference_mode()
     def encode(self, frame: object, key: Hashable, keep: frozenset[Hashable] = frozenset()) -> None:
         """Encode a tick's frame into a free slot, or that of the oldest tick which is not to be kept."""
-        taken = self._taken(frame)
+        taken = self._take(frame)
         if key in self._slot_of:
             slot = self._slot_of.pop(key)
         elif len(self._slot_of) < len(self._slots):
@@ -174,7 +174,7 @@ class _FeatureCache:
             "frames", remedy="pass all ticks of the observation horizon",
         )  # fmt: skip
 
-    def _taken(self, frame: object) -> Tensor:
+    def _take(self, frame: object) -> Tensor:
         """Copy a frame to where the backend reads it; its array may be read-only, or change after the call."""
         spec = self.modality.pictures
         shapes = (spec.tail, (1, 1, *spec.tail))

@@ -107,7 +107,7 @@ def decompressed(where: str, content: bytes, file: ImageFile, flags: int) -> Any
         if file.progressive or not _has_all_data(content):
             raise _cut_short(where, content)
         content += JPEG_END
-    pixels = _decoded(content, flags)
+    pixels = _decode(content, flags)
     if pixels is None:
         raise InvalidSampleError(
             Code.UNREADABLE, where, len(content),
@@ -145,7 +145,7 @@ def _has_all_data(content: bytes) -> bool:
     return bool(found[0]) and found[0] == found[1]
 
 
-def _decoded(content: bytes, flags: int) -> Any:
+def _decode(content: bytes, flags: int) -> Any:
     try:
         return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:

@@ -119,13 +119,13 @@ class TransformChain:
             news = True
         return self._pose() if news else None
 
-    def problem(self) -> str:
-        """Why there is no pose, of frames that were seen; empty if they are connected."""
+    def problem(self) -> str | None:
+        """Why there is no pose, of frames that were seen; None if they are connected."""
         frames = {_name(self.stream.frame), _name(self.stream.child)}
         seen = {*self._links, *(link.parent for link in self._links.values())}
         if lacking := sorted(frames - seen):
             return f"no frame {lacking[0]!r} among {', '.join(sorted(seen))[:400] or 'none'}"
-        return "" if self._between() is not None else "the two frames are not connected"
+        return None if self._between() is not None else "the two frames are not connected"
 
     def _pose(self) -> PoseStamped | None:
         found = self._between()

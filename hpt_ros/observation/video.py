@@ -135,10 +135,10 @@ class VideoDecoder:
         try:
             frames = self._decoder.decode(packet) if data else []
         except av.error.FFmpegError as error:
-            raise self._damaged(where, data, error) from error
+            raise self._damage_error(where, data, error) from error
         for frame in frames:
             if frame.is_corrupt:
-                raise self._damaged(where, data, "a part of its image lacks")
+                raise self._damage_error(where, data, "a part of its image lacks")
             found = self._pending.pop(frame.pts, None)
             if found is not None:
                 found.frame, self.size = frame, (frame.height, frame.width)
@@ -146,7 +146,7 @@ class VideoDecoder:
             del self._pending[next(iter(self._pending))]
         return image
 
-    def _damaged(self, where: str, data: bytes, cause: object) -> InvalidSampleError:
+    def _damage_error(self, where: str, data: bytes, cause: object) -> InvalidSampleError:
         self.lost()
         return InvalidSampleError(
             Code.DAMAGED, where, len(data), cause=cause,

@@ -126,7 +126,7 @@ class ObservationWindow:
             measured = self._measured and tick.state.size
             self._actions.append(self.embodiment.space.states.action(tick.state) if measured else None)
         else:
-            self._actions.append(self._checked(previous_action))
+            self._actions.append(self._check(previous_action))
         return True
 
     @property
@@ -158,7 +158,7 @@ class ObservationWindow:
         self._ticks.clear()
         self._actions.clear()
 
-    def _checked(self, action: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _check(self, action: NDArray[np.float64]) -> NDArray[np.float64]:
         names = self.embodiment.action.names
         if action.shape != (len(names),) or not np.isfinite(action).all():
             raise HptError(

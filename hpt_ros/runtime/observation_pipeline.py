@@ -304,7 +304,7 @@ class ObservationPipeline:
     def _push(self, stream: Stream, value: Any, stamp_ns: int, arrival_ns: int, steady_ns: int) -> None:
         restart = self.buffer.push(stream.name, stamp_ns, arrival_ns, value)
         if restart:
-            self._restarted(restart)
+            self._on_restart(restart)
         self._arrivals[stream.name].append((stamp_ns, steady_ns))
 
     def _decode(self, stream: Stream, stamp_ns: int, arrival_ns: int, step: Callable[[], Decoded]) -> Decoded:
@@ -324,7 +324,7 @@ class ObservationPipeline:
                 self._trusted[outcome.stream.name] = not outcome.problem
                 self._outcomes.append(outcome)
 
-    def _restarted(self, reason: str) -> None:
+    def _on_restart(self, reason: str) -> None:
         self._commands.clear()
         with self._condition:
             self._restarts.append(reason)
@@ -333,12 +333,12 @@ class ObservationPipeline:
         due_ns, resets = time.monotonic_ns(), self.buffer.resets
         fresh: list[Tick] = []
         for tick in self.buffer.ticks_ready(now_ns):
-            if self._observed(tick):
+            if self._observe(tick):
                 fresh.append(tick)
                 self._resolved_ns = (tick.index, due_ns, time.monotonic_ns())
             due_ns = time.monotonic_ns()
         if self.buffer.resets != resets:
-            self._restarted("the clock jumped")
+            self._on_restart("the clock jumped")
         asked = self._ask(now_ns, task) if wanted else None
         latest = self.window.latest
         self._unasked = (
@@ -350,7 +350,7 @@ class ObservationPipeline:
                     alone = assemble(self.embodiment, (tick,), 1)
                     self._worker.encode_ahead(Observation(tick.stamp_ns, alone, task, (tick.index,)))
 
-    def _observed(self, tick: Tick) -> bool:
+    def _observe(self, tick: Tick) -> bool:
         command = self._commands.value_at(self._grid.time_ns(tick.index - 1))
         if not self.window.push(tick, None if isinstance(command, Refusal) else command):
             self.missing = dict(tick.missing)

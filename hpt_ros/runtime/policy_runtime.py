@@ -239,7 +239,7 @@ class PolicyRuntime:
         try:
             self._listen(now_ns, heard)
         except Exception as error:
-            heard.internal = self._failed(error)
+            heard.internal = self._fail(error)
         self.streams.stand(now_ns)
         command = self.controller.step(self.to_control(now_ns))
         try:
@@ -253,14 +253,14 @@ class PolicyRuntime:
                 now_ns, wanted=self.controller.wants_chunk(self.to_control(now_ns)), task=self.task.text
             )
         except Exception as error:
-            heard.internal = self._failed(error)
+            heard.internal = self._fail(error)
         self.metrics.add("control_s", (time.monotonic_ns() - start_ns) / NS_PER_S)
         return Step(command, heard.result, heard.problem, heard.internal, heard.complaints, heard.lost)
 
-    def _failed(self, error: Exception) -> str:
-        return self._stopped(f"{type(error).__name__}: {error}", traceback.format_exc())
+    def _fail(self, error: Exception) -> str:
+        return self._stop_internal(f"{type(error).__name__}: {error}", traceback.format_exc())
 
-    def _stopped(self, words: str, trace: str) -> str:
+    def _stop_internal(self, words: str, trace: str) -> str:
         self.controller.stop(Refusal(Code.INTERNAL, "internal error,", problem=words), Fault.INTERNAL)
         return trace
 
@@ -268,7 +268,7 @@ class PolicyRuntime:
         """Take what worker and observations have done since the last period."""
         report = self.observations.report()
         if report.internal:
-            heard.internal = self._stopped(report.internal.splitlines()[0], report.internal)
+            heard.internal = self._stop_internal(report.internal.splitlines()[0], report.internal)
         heard.complaints = tuple(
             (outcome.stream.name, outcome.problem)
             for outcome in report.outcomes
@@ -281,7 +281,7 @@ class PolicyRuntime:
                 self.streams.note_fresh(outcome.stream, outcome.stamp_ns, outcome.arrival_ns)
         self.counters["messages_overrun"] = self.observations.overruns
         heard.lost = self._newly_absent()
-        heard.result, heard.problem = self._finished(now_ns)
+        heard.result, heard.problem = self._take_result(now_ns)
         self.controller.inference_running(self.worker.busy_s())
         self.controller.incomplete(self._incomplete())
 
@@ -310,7 +310,7 @@ class PolicyRuntime:
         self.counters["inputs_lost"] += len(lost)
         return lost
 
-    def _finished(self, now_ns: int) -> tuple[Result | None, Refusal | None]:
+    def _take_result(self, now_ns: int) -> tuple[Result | None, Refusal | None]:
         if (failed := self.worker.take_failure()) is not None:
             self.controller.inference_error(failed)
             return None, failed

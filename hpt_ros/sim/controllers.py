@@ -21,8 +21,6 @@ scaled_joint_trajectory_controller (ur_controllers 3.8.0) is the same with a spe
 
 Not modelled: other command interfaces and their PID loops, action goals, trajectories without positions, and
 positions_upsampling (after 6.9.0; it leaves messages with velocities as they are).
-
-`ForwardController` is forward_command_controller and position_controllers: the last command for ever.
 """
 
 from __future__ import annotations
@@ -210,9 +208,9 @@ class TrajectoryController:
             and len(running.points) > 1
             and not self._holding
         ):
-            message = self._blended(message, running, now_ns)
+            message = self._blend(message, running, now_ns)
         else:
-            message = self._in_order(message, self._command_or_measured())
+            message = self._in_order(message, self._current_state())
         self._trajectory = SampledTrajectory(message, splines=config.splines)
 
     def _enter(self, trajectory: SampledTrajectory, now_ns: int) -> None:
@@ -293,7 +291,7 @@ class TrajectoryController:
 
     # --- joints ------------------------------------------------------------------------------------------------------
 
-    def _command_or_measured(self) -> Array:
+    def _current_state(self) -> Array:
         return self._measured.positions if self._command is None else self._command
 
     def _in_order(self, message: JointTrajectory, missing: Array | Sequence[JointState]) -> JointTrajectory:
@@ -326,7 +324,7 @@ class TrajectoryController:
             points.append(TrajectoryPoint(point.time_from_start_ns, state))
         return dataclasses.replace(message, names=self.config.joints, points=tuple(points))
 
-    def _blended(self, message: JointTrajectory, running: SampledTrajectory, now_ns: int) -> JointTrajectory:
+    def _blend(self, message: JointTrajectory, running: SampledTrajectory, now_ns: int) -> JointTrajectory:
         """The new trajectory joined to the running one, from where that one is (6.8.0).
 
         The running one's cursor is that of the last cycle, and the result starts at it in the present cycle.
@@ -337,7 +335,7 @@ class TrajectoryController:
             start_ns += round((message.stamp_ns - now_ns) * self.speed_scaling)
         bridge = running.sample(start_ns)
         olds = [running.sample(start_ns + point.time_from_start_ns) for point in message.points]
-        rest = JointState(self._command_or_measured())
+        rest = JointState(self._current_state())
         names = message.names
         message = self._in_order(message, [rest if old is None else old[0] for old in olds])
         shift_ns = start_ns - cursor_ns
@@ -371,43 +369,6 @@ def _resting(state: JointState, which: npt.NDArray[np.bool_], at: JointState) ->
     return JointState(
         np.where(which, at.positions, state.positions), still(state.velocities), still(state.accelerations)
     )
-
-
-class ForwardController:
-    """forward_command_controller: passes the last command on for ever; it has no timeout and no limits.
-
-    Attributes:
-        events: none, ever; as of `TrajectoryController`.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.events: list[tuple[int, str]] = []
-        self._size = size
-        self._command: Array | None = None
-        self._given: Array | None = None
-
-    def activate(self, position: Array, velocity: Array | None = None) -> None:
-        """Forget what came before; command nothing until something comes."""
-        self._command = None
-
-    def receive(self, values: Array) -> Refusal | None:
-        """Take a command (N,); returns why it is refused, None if it is not."""
-        if not np.isfinite(values).all():
-            return Refusal(Code.NOT_FINITE, "the command", problem="has a value that is not finite")
-        if values.size != self._size:
-            return Refusal(
-                Code.WRONG_SHAPE, "the command", problem=f"has {values.size} values for {self._size} joints"
-            )
-        self._command = np.array(values)
-        return None
-
-    def update(self, now_ns: int, position: Array, velocity: Array | None = None) -> Array:
-        """The command (N,) of this cycle: the last one; before any, the measured position when it was first asked."""
-        if self._command is not None:
-            self._given = self._command
-        elif self._given is None:
-            self._given = np.array(position)
-        return self._given
 
 
 def _wrong(code: Code, has: str) -> Refusal:

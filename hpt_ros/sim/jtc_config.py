@@ -91,7 +91,7 @@ class JtcConfig:
         Raises:
             HptError: a parameter that the controller does not have, or that is not modelled.
         """
-        _known(
+        _require_known(
             parameters,
             {*_SWITCHES, *_WITHOUT_EFFECT_HERE, "joints", "command_interfaces", "interpolation_method"}
             | {"cmd_timeout", "constraints"},
@@ -110,9 +110,9 @@ class JtcConfig:
             )  # fmt: skip
         switch = {name: bool(parameters.get(name, default)) for name, default in _SWITCHES.items()}
         constraints = parameters.get("constraints", {})
-        _known(constraints, {*_CONSTRAINTS, *joints}, f"{where}, constraints")
+        _require_known(constraints, {*_CONSTRAINTS, *joints}, f"{where}, constraints")
         for joint in joints:
-            _known(constraints.get(joint, {}), _OF_A_JOINT, f"{where}, constraints, {joint}")
+            _require_known(constraints.get(joint, {}), _OF_A_JOINT, f"{where}, constraints, {joint}")
 
         def of_joints(name: str) -> Array:
             return np.array([float(constraints.get(joint, {}).get(name, 0.0)) for joint in joints])
@@ -165,7 +165,7 @@ def _parameters(document: Mapping[str, Any], node: str, path: Path) -> dict[str,
     )  # fmt: skip
 
 
-def _known(given: Mapping[str, Any], known: frozenset[str] | set[str], where: str) -> None:
+def _require_known(given: Mapping[str, Any], known: frozenset[str] | set[str], where: str) -> None:
     for name in given:
         if name not in known:
             raise HptError(

@@ -50,7 +50,7 @@ class PoseCommands:
             HptError: it is of another frame, not finite, out of reach or far from the one before, which goes on.
         """
         try:
-            self._goal = self._solved(message)
+            self._goal = self._solve(message)
         except HptError:
             self._refused += 1
             raise
@@ -62,7 +62,7 @@ class PoseCommands:
         """Return how many poses were accepted and refused."""
         return {"accepted": self._accepted, "refused": self._refused}
 
-    def _solved(self, message: Any) -> Array:
+    def _solve(self, message: Any) -> Array:
         """Return the joint angles (N,) of a pose, or raise HptError."""
         frame = message.header.frame_id
         if frame not in ("", FRAME):

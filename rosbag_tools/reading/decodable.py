@@ -61,7 +61,7 @@ def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
         for index, message in enumerate(bag.messages(topics)):
             content = message.content if chain is None else chain.take(message.content)
             if content is None:
-                reason = reason or (chain.problem() if chain is not None else "")
+                reason = reason or (chain.problem() if chain is not None else None) or ""
                 continue
             probe = stream or image_probe(topic, bag.topics[topic].type, content)
             video = is_video(probe, content)

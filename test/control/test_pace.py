@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.joint_trajectories import to_joint_trajectory
 from support.refused import assert_refusal
 from support.slider import FULL, LIMITS, TOPIC, A, Slider, V
 from support.stream import START_NS, TICK_S
@@ -20,7 +21,6 @@ from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.config import SpeedScalingConfig
 from hpt_ros.control.pace import Pace
 from hpt_ros.control.refusals import Why
-from hpt_ros.nodes.common.conversions import to_joint_trajectory
 from hpt_ros.sim.controllers import JAZZY, ROLLING
 from hpt_ros.sim.trajectory import JointTrajectory
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.arm import Arm, ArmModel
+from support.joint_trajectories import to_joint_trajectory
 from support.refused import saying
 
 from hpt_ros.control import Command, ControlConfig, Controller, DeadmanConfig, Limits, State, StreamRate
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.curve import Curve
 from hpt_ros.control.refusals import Why
-from hpt_ros.nodes.common.conversions import to_joint_trajectory
 from hpt_ros.sim.trajectory import JointTrajectory, interpolate
 
 MS = 1_000_000

@@ -215,7 +215,7 @@ def test_spaces_of_a_base_and_of_jogged_joints() -> None:
     with refused(
         EmbodimentError, Code.INVALID, subject="embodiment 'diff_drive'", problem="commands base_velocity on"
     ):
-        base.position_indices()
+        base.space.states.joint_indices()
 
 
 def test_a_cartesian_twist_takes_no_axes() -> None:

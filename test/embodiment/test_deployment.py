@@ -129,7 +129,7 @@ def test_when_names_rates_and_latencies_differ_expect_them_and_nothing_else() ->
     assert here.action.parts[1].topic == UR5E.action.parts[1].topic
     assert (here.lower[2], here.max_velocity[2]) == (-1.0, 0.5)
     assert here.upper[2] == UR5E.upper[2]
-    np.testing.assert_array_equal(here.position_indices(), UR5E.position_indices())
+    np.testing.assert_array_equal(here.space.states.joint_indices(), UR5E.space.states.joint_indices())
     told = "\n".join(deployed_fields(UR5E, here))
     assert "streams.joints.topic: joint_states -> /left/joint_states" in told
     assert "joint elbow_joint: left_elbow_joint" in told

@@ -69,7 +69,7 @@ def test_names_have_the_prefix_and_messages_do_not() -> None:
     robot = Embodiment.loads(text())
     assert robot.state_names[::3] == ("left/waist.position", "right/waist.position")
     assert robot.action.names == tuple(f"{side}/{name}" for side in ("left", "right") for name in ARM)
-    assert robot.position_indices().tolist() == list(range(6))
+    assert robot.space.states.joint_indices().tolist() == list(range(6))
     for part in robot.action.parts:
         assert part.message_names == ARM
     values = [
@@ -146,4 +146,4 @@ def test_a_cell_renames_what_messages_call_the_joints() -> None:
 )  # fmt: skip
 def test_when_a_prefix_cannot_be_expect_a_sentence(broken: str, words: str) -> None:
     with pytest.raises(EmbodimentError, match=re.escape(words)):
-        _ = Embodiment.loads(broken).position_indices()
+        _ = Embodiment.loads(broken).space.states.joint_indices()

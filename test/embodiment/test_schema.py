@@ -192,9 +192,9 @@ def test_any_valid_embodiment_survives_yaml(
 
 def test_position_indices_find_each_commanded_joint(data: dict[str, Any]) -> None:
     joints = data["streams"][2]["joints"]
-    assert read(data).position_indices().tolist() == list(range(7))
+    assert read(data).space.states.joint_indices().tolist() == list(range(7))
     data["streams"][2] |= {"joints": joints[::-1], "fields": ["velocity", "position"]}
-    assert read(data).position_indices().tolist() == [13, 12, 11, 10, 9, 8, 7]
+    assert read(data).space.states.joint_indices().tolist() == [13, 12, 11, 10, 9, 8, 7]
 
 
 def test_when_a_commanded_joint_is_not_observed_expect_it_named(data: dict[str, Any]) -> None:
@@ -207,7 +207,7 @@ def test_when_a_commanded_joint_is_not_observed_expect_it_named(data: dict[str, 
         problem="but no stream has its position",
         remedy="position",
     ):
-        read(data).position_indices()
+        read(data).space.states.joint_indices()
 
 
 def test_when_only_joint_states_may_be_partial_expect_others_refused(data: dict[str, Any]) -> None:

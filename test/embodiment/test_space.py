@@ -195,7 +195,7 @@ def test_several_outputs_have_their_places_limits_and_latencies() -> None:
     assert robot.action.unit == "rad, m"
     assert robot.space.names == robot.action.names
     np.testing.assert_allclose(robot.space.ahead_s, [0, 0, 0.15])
-    assert robot.position_indices().tolist() == [5, 4, 3]
+    assert robot.space.states.joint_indices().tolist() == [5, 4, 3]
     poses = cartesian(rotation="axis_angle")
     assert poses.action.dim == 7
     assert poses.space.names == (
@@ -211,7 +211,7 @@ def test_several_outputs_have_their_places_limits_and_latencies() -> None:
         problem="commands cartesian_pose on /target",
         expected="joint positions",
     ):
-        poses.position_indices()
+        poses.space.states.joint_indices()
 
 
 @pytest.mark.parametrize("robot", [joints("delta"), cartesian("relative"), cartesian(kind="cartesian_twist")])

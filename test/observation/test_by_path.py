@@ -124,7 +124,7 @@ def test_messages_of_a_bag_and_of_the_robot_give_the_same_numbers():
 def test_a_stream_and_an_output_of_any_type():
     robot = Embodiment.loads(TEXT)
     assert robot.state_names == ("finger.position",)
-    assert robot.position_indices().tolist() == [0]
+    assert robot.space.states.joint_indices().tolist() == [0]
     assert Embodiment.loads(robot.to_yaml()) == robot
     np.testing.assert_array_equal(decode(robot.streams[0], Float32(data=0.5)), [0.5])
     (output,) = robot.action.parts

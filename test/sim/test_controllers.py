@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.arm import Arm, ArmModel
 from support.controlled_arm import ControlledArm
+from support.forward_controller import ForwardController
 from support.refused import refused
 
 from hpt_ros.errors import Code, HptError
@@ -18,7 +19,6 @@ from hpt_ros.sim.controllers import (
     JAZZY,
     RELEASES,
     ROLLING,
-    ForwardController,
     TrajectoryController,
 )
 from hpt_ros.sim.jtc_config import JtcConfig

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from support.arm import Arm
+from support.forward_controller import ForwardController
 
 from hpt_ros.errors import Refusal
-from hpt_ros.sim.controllers import ForwardController, TrajectoryController
+from hpt_ros.sim.controllers import TrajectoryController
 
 Array = npt.NDArray[np.float64]
 NS_PER_S = 1_000_000_000

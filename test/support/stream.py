@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 from support.arm import Arm, ArmModel
 from support.controlled_arm import ControlledArm
+from support.forward_controller import ForwardController
+from support.joint_trajectories import to_joint_trajectory
 
 from hpt_ros.control import Command, ControlConfig, Controller, Limits, State, StreamRate
 from hpt_ros.errors import Refusal
-from hpt_ros.nodes.common.conversions import to_joint_trajectory
 from hpt_ros.resources import config_file
-from hpt_ros.sim.controllers import ForwardController, Release, TrajectoryController
+from hpt_ros.sim.controllers import Release, TrajectoryController
 from hpt_ros.sim.jtc_config import JtcConfig
 from hpt_ros.sim.trajectory import JointTrajectory
 

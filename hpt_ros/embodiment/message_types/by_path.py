@@ -208,7 +208,7 @@ def _set(holder: Any, name: Any, index: int | None, value: float) -> None:
         setattr(
             holder,
             name,
-            value >= 0.5 if isinstance(present, bool) else type(present)(_rounded(present, value)),
+            value >= 0.5 if isinstance(present, bool) else type(present)(_round(present, value)),
         )
         return
     kind = holder.get_fields_and_field_types()[name]
@@ -218,7 +218,7 @@ def _set(holder: Any, name: Any, index: int | None, value: float) -> None:
     setattr(holder, name, values)
 
 
-def _rounded(present: Any, value: float) -> float:
+def _round(present: Any, value: float) -> float:
     return round(value) if isinstance(present, int) else value
 
 

@@ -4,19 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from hpt_msgs.msg import ActionChunk
-from hpt_ros.control import Command
 from hpt_ros.control.chunk import NS_PER_S
-from hpt_ros.control.plan import PAST_NS
-from hpt_ros.embodiment import Embodiment, Output, Stream
-from hpt_ros.embodiment.message_types import Sending, joint_trajectory
-from hpt_ros.nodes.common.interfaces import installed_interface, interface
+from hpt_ros.embodiment import Embodiment, Stream
+from hpt_ros.nodes.common.interfaces import installed_interface
 from hpt_ros.runtime.inference_worker import Result
 
 LATE_DEPTH, EARLY_DEPTH = 5, 50  # messages that a subscription queues
@@ -25,22 +21,6 @@ LATE_DEPTH, EARLY_DEPTH = 5, 50  # messages that a subscription queues
 def to_time(time_ns: int) -> Any:
     """builtin_interfaces/Time of nanoseconds."""
     return Time(sec=time_ns // NS_PER_S, nanosec=time_ns % NS_PER_S)
-
-
-def to_joint_trajectory(
-    command: Command, names: Sequence[str], now_ns: int, *, stamp_zero: bool = False
-) -> Any:
-    """trajectory_msgs/JointTrajectory of a command of joints, see `hpt_ros.embodiment.message_types.joint_trajectory`.
-
-    Args:
-        command: what is commanded.
-        names: (dim,) of the joints.
-        now_ns: now, on the clock of the command's times.
-        stamp_zero: header.stamp is 0, see `Sending`.
-    """
-    output = Output("joints", "joint_trajectory", joint_trajectory.MESSAGE_TYPE.name, names=tuple(names))
-    sending = Sending(interface, now_ns, PAST_NS, stamp_zero)
-    return joint_trajectory.encode(command, output, sending)
 
 
 def to_action_chunk(result: Result, embodiment: Embodiment, now_ns: int) -> Any:

@@ -65,15 +65,15 @@ def _answering(node: Node, callback: Callable[[Any, Any], Any]) -> Callable[[Any
             return callback(request, response)
         except rclpy_implementation.RCLError as error:
             if not hasattr(request, "transition"):
-                return _failed(error, response)
+                return _fail(error, response)
             name = request.transition.label or request.transition.id
             node.get_logger().error(f"the lifecycle transition {name} does not fit the node's state: refused")
             response.success = False
             return response
         except Exception as error:
-            return _failed(error, response)
+            return _fail(error, response)
 
-    def _failed(error: Exception, response: Any) -> Any:
+    def _fail(error: Exception, response: Any) -> Any:
         go_on(node, error)
         if hasattr(response, "success"):
             response.success = False

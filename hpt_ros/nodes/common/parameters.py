@@ -60,15 +60,15 @@ class StrictParameters(Node):
         for parameter in parameter_list:
             name = parameter.name
             if not self.has_parameter(name):
-                return _refused(str(_unknown(self, name)))
+                return _refuse(str(_list_unknown(self, name)))
             present = self.get_parameter(name)
-            asked = _as_declared(parameter, present.type_)
+            asked = _to_declared(parameter, present.type_)
             if Parameter.Type.NOT_SET not in (present.type_, asked.type_) and asked.type_ != present.type_:
-                return _refused(
+                return _refuse(
                     f"the parameter {name} is {parameter.value!r:.80} ({_type(parameter.type_)}), but "
                     f"{_type(present.type_)} was expected; correct it"
                 )
-            if name in (fields := _declared(self)):
+            if name in (fields := _find_declared(self)):
                 try:
                     read_value(
                         *fields[name],
@@ -76,11 +76,11 @@ class StrictParameters(Node):
                         where=f"the parameter {name}",
                     )
                 except HptError as error:
-                    return _refused(str(error))
+                    return _refuse(str(error))
             if self.describe_parameter(name).read_only:
                 if plain(asked.value) == plain(present.value):
                     continue
-                return _refused(
+                return _refuse(
                     f"the parameter {name} is read when the process starts; start it again with the new value"
                 )
             wanted.append(asked)
@@ -106,7 +106,7 @@ def declare(
         HptError: the user's value is of the wrong type or out of range.
     """
     for name, item, hint in _fields(cls, ""):
-        _declared(node)[name] = (item, hint)
+        _find_declared(node)[name] = (item, hint)
         default = _to_ros(defaults.get(name, item.default), hint)
         _take_override(node, name, item, hint)
         try:
@@ -136,7 +136,7 @@ def require_known(node: Node, *, qos: bool = False) -> None:
     """
     for name in sorted(node._parameter_overrides):
         if not node.has_parameter(name) and (qos or not name.startswith(QOS_OVERRIDES)):
-            raise _unknown(node, name)
+            raise _list_unknown(node, name)
 
 
 def read(node: Node, cls: type[T], changes: Mapping[str, Any] | None = None) -> T:
@@ -196,17 +196,17 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, (str, bytes)) or not isinstance(value, Sequence) else list(value)
 
 
-def _declared(node: Node) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
+def _find_declared(node: Node) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
     """Fields that a node's parameters were declared from, by name, with their types."""
     found: dict[str, tuple[dataclasses.Field[Any], Any]] = vars(node).setdefault("_declared_fields", {})
     return found
 
 
-def _refused(reason: str) -> SetParametersResult:
+def _refuse(reason: str) -> SetParametersResult:
     return SetParametersResult(successful=False, reason=reason)
 
 
-def _unknown(node: Node, name: str) -> HptError:
+def _list_unknown(node: Node, name: str) -> HptError:
     who = node.get_fully_qualified_name()
     known = node.list_parameters([], ListParameters.Request.DEPTH_RECURSIVE).names
     remedy = f"correct it ('ros2 param list {who}' lists those it has), or put another node's under that node's name"
@@ -220,7 +220,7 @@ def _type(type_: Any) -> str:
     return str(Parameter.Type(type_).name).lower().replace("_", " ")
 
 
-def _as_declared(parameter: Parameter[Any], type_: Any) -> Parameter[Any]:
+def _to_declared(parameter: Parameter[Any], type_: Any) -> Parameter[Any]:
     """The parameter in its declared type, where that takes no guess; otherwise as it is."""
     name, value, types = parameter.name, parameter.value, Parameter.Type
     if parameter.type_ == type_:
@@ -245,7 +245,7 @@ def _take_override(node: Node, name: str, item: dataclasses.Field[Any], hint: An
     if override is None:
         return
     type_ = Parameter.Type.from_parameter_value(_to_ros(item.default, hint))
-    typed = _as_declared(override, type_)
+    typed = _to_declared(override, type_)
     where = f"the parameter {name} of {node.get_fully_qualified_name()}"
     read_value(item, hint, _texts(plain(typed.value), hint), where=where)
     node._parameter_overrides[name] = typed

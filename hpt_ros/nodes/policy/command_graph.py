@@ -66,9 +66,9 @@ class CommandGraph:
             rivals = [name for name in rivals if name not in unnamed]
         elif not unnamed:
             self._unnamed.discard(topic)
-        return mover, tuple(dict.fromkeys(heard)), tuple(self._worded(name) for name in rivals)
+        return mover, tuple(dict.fromkeys(heard)), tuple(self._describe(name) for name in rivals)
 
-    def _worded(self, name: str) -> str:
+    def _describe(self, name: str) -> str:
         if _UNNAMED in name:
             return "a node without a name"
         own = name == self._node.get_fully_qualified_name()

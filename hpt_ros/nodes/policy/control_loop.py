@@ -172,7 +172,7 @@ class ControlLoop:
 
     def _on_timer(self) -> None:
         with self._node.lock:
-            runtime = self._piloted()
+            runtime = self._require_runtime()
             if runtime is None:
                 return
             instant = self.now()
@@ -182,7 +182,7 @@ class ControlLoop:
     def _supervise(self) -> None:
         """On steady time: what must happen although simulated time stands still."""
         with self._node.lock:
-            runtime = self._piloted()
+            runtime = self._require_runtime()
             if runtime is None:
                 return
             instant = self.now()
@@ -207,7 +207,7 @@ class ControlLoop:
                     runtime.controller.state, lambda: self._node.reason(instant.ros_ns)
                 )
 
-    def _piloted(self) -> PolicyRuntime | None:
+    def _require_runtime(self) -> PolicyRuntime | None:
         """The runtime to step; None if there is none, or if time became simulated or real: then other timers go on."""
         runtime = self._node.runtime
         if runtime is not None and self._clock.simulated is not self._simulated:

@@ -165,7 +165,7 @@ class DecisionLog:
                 continue
             try:
                 topic = self._topics[what]
-                self._recording.write(topic, log_ns, self._serialized(make(), self._message_types[topic]))
+                self._recording.write(topic, log_ns, self._serialize(make(), self._message_types[topic]))
             except BagError as error:
                 self.failed = str(error)
         if self.failed:
@@ -176,7 +176,7 @@ class DecisionLog:
         except BagError as error:
             self.failed = str(error)
 
-    def _serialized(self, message: Any, type_: str) -> bytes:
+    def _serialize(self, message: Any, type_: str) -> bytes:
         """Without the bytes that rclpy leaves after a message, over which readers stumble."""
         data: bytes = serialize_message(message)
         definition = self._types.get_msgdef(type_)

@@ -67,7 +67,7 @@ class GoalSender:
         self._number += 1
         goal = self._sender.message(command, now_ns)
         future = self._client.send_goal_async(goal, goal_uuid=self.rivals.new_id())
-        future.add_done_callback(partial(self._answered, self._number))
+        future.add_done_callback(partial(self._on_answer, self._number))
 
     def close(self) -> None:
         """Release the client; what becomes of its goals is no longer reported."""
@@ -75,17 +75,17 @@ class GoalSender:
         self.rivals.close()
         self._client.destroy()
 
-    def _answered(self, number: int, future: Any) -> None:
+    def _on_answer(self, number: int, future: Any) -> None:
         if self._closed or future.cancelled():
             return
         handle = future.result()
         if handle.accepted:
-            handle.get_result_async().add_done_callback(partial(self._ended, number))
+            handle.get_result_async().add_done_callback(partial(self._on_end, number))
         elif number == self._number:
             self._pacer.rejected()
             self._say("rejected a goal; it is sent again. See the log of its driver")
 
-    def _ended(self, number: int, future: Any) -> None:
+    def _on_end(self, number: int, future: Any) -> None:
         # A newer goal ends the one before it, which is no failure.
         if self._closed or future.cancelled() or number != self._number:
             return

@@ -215,7 +215,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
     def on_activate(self, state: Any) -> Any:
         """Start control with nothing remembered."""
         with self._lock:
-            runtime = self._piloted()
+            runtime = self._require_runtime()
             folder = self._config.log_decisions  # first: it may refuse
             log = DecisionLog(Path(folder), self.get_fully_qualified_name(), runtime) if folder else None
             result = super().on_activate(state)
@@ -254,7 +254,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         self._halt(release=True)
         return TransitionCallbackReturn.SUCCESS
 
-    def _piloted(self) -> PolicyRuntime:
+    def _require_runtime(self) -> PolicyRuntime:
         if self._runtime is None:
             raise RuntimeError("the node is not configured")
         return self._runtime
@@ -388,7 +388,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
         Raises:
             HptError: the robot cannot be driven so.
         """
-        old = self._piloted()
+        old = self._require_runtime()
         runtime = make_runtime(old.loaded, config, control, lambda: self.now_ns, self.resolve_topic_name)
         runtime.controller.latch(old.controller.latched, old.controller.fault)
         runtime.task.text = old.task.text

@@ -61,20 +61,20 @@ def drawing_of(runtime: PolicyRuntime, config: PolicyNodeConfig) -> Drawing | No
     wanted, frame = config.prediction.link, config.prediction.frame
     poses = {part.output.name: part for part in runtime.embodiment.space.parts if part.output.cartesian}
     if poses:
-        chosen = poses[_known(wanted, tuple(poses), "Cartesian outputs of the embodiment file")]
+        chosen = poses[_find_frame(wanted, tuple(poses), "Cartesian outputs of the embodiment file")]
         return Drawing(lambda action: action[chosen.control], frame or chosen.output.frame_id)
     kinematics = runtime.kinematics
     if not config.robot_description or kinematics is None:
         return None
     from hpt_ros.runtime.kinematics import root_link
 
-    link = kinematics.links.index(_known(wanted, kinematics.links, "moving links of robot_description"))
+    link = kinematics.links.index(_find_frame(wanted, kinematics.links, "moving links of robot_description"))
     return Drawing(
         lambda action: kinematics.origins(action)[link], frame or root_link(config.robot_description)
     )
 
 
-def _known(wanted: str, names: tuple[str, ...], what: str) -> str:
+def _find_frame(wanted: str, names: tuple[str, ...], what: str) -> str:
     """The name wanted, or the last."""
     if wanted and wanted not in names:
         raise HptError(

@@ -107,11 +107,11 @@ class RosInterfaces:
             resolved = replace(stream, topic=self._node.resolve_topic_name(stream.topic))
             take = partial(callbacks.message, resolved)
             if stream.frame:
-                take = partial(self._transformed, TransformChain(stream), take)
+                take = partial(self._on_transform, TransformChain(stream), take)
                 self._subscribe(stream_message_type(stream), stream.static_topic, take, STATIC_QOS)
             self._subscribe(stream_message_type(stream), stream.topic, take, stream_qos(stream))
 
-    def _transformed(self, chain: TransformChain, take: Callable[[Any], None], message: Any) -> None:
+    def _on_transform(self, chain: TransformChain, take: Callable[[Any], None], message: Any) -> None:
         """Give on the pose that a message of transforms makes known; a node's executor calls one callback at a time."""
         try:
             pose = chain.take(message)

@@ -84,13 +84,13 @@ class StateLogger:
 
     def complain(self, kind: Kind, who: str, problem: str) -> None:
         """Log a problem as an error: at once, and while it repeats every `AGAIN_S` with how often it did."""
-        self._counted(kind, who, problem, lambda words: self._log.error(words))
+        self._log_counted(kind, who, problem, lambda words: self._log.error(words))
 
     def warn(self, kind: Kind, who: str, problem: str) -> None:
         """Log a problem as a warning, as often as `complain`."""
-        self._counted(kind, who, problem, lambda words: self._log.warning(words))
+        self._log_counted(kind, who, problem, lambda words: self._log.warning(words))
 
-    def _counted(self, kind: Kind, who: str, words: str, log: Callable[[str], Any]) -> None:
+    def _log_counted(self, kind: Kind, who: str, words: str, log: Callable[[str], Any]) -> None:
         """A camera's complaint 30 times a second would hide all others."""
         now_s, key = self._clock(), (kind.value, who)
         logged = self._logged.get(key)

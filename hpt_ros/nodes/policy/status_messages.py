@@ -44,12 +44,12 @@ def why(runtime: PolicyRuntime, reason: Reason | None = None) -> str:
     """
     controller = runtime.controller
     if controller.state is State.WAITING:
-        return _coded(reason)
+        return _with_code(reason)
     if controller.state is State.HOLDING:
         held = controller.held
         if reason is None:
             return str(held)
-        return _coded(reason) if reason.of == held else f"{held}; {_coded(reason)}"
+        return _with_code(reason) if reason.of == held else f"{held}; {_with_code(reason)}"
     latched = controller.latched
     return "" if latched is None or controller.state is State.RUNNING else str(latched)
 
@@ -99,7 +99,7 @@ def short_lead(runtime: PolicyRuntime) -> Refusal | None:
     )  # fmt: skip
 
 
-def _coded(reason: Reason | None) -> str:
+def _with_code(reason: Reason | None) -> str:
     return "" if reason is None else f"{reason.text} [{reason.code.value}]"
 
 
@@ -209,7 +209,7 @@ def stream_statuses(
     """diagnostic_msgs/DiagnosticStatus of each stream; they are not judged while the node is not active."""
     if not runtime.controller.state.active:
         return monitor.statuses(node_name, {}, {}, {})
-    said = {name: _coded(reason) for name, reason in stale.items()}
+    said = {name: _with_code(reason) for name, reason in stale.items()}
     return monitor.statuses(
         node_name, runtime.streams.stream_ages_s(now_ns), said, dict(runtime.observations.absent)
     )

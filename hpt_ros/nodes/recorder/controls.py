@@ -146,7 +146,7 @@ class RecorderControls:
         node.create_subscription(String, TOPIC, lambda message: self._do(str(message.data)), 10)
         if self._buttons:
             node.create_subscription(Joy, joy_topic, self._on_joy, qos_profile_sensor_data)
-        steady_timer(node, KEYS_S, self._typed)
+        steady_timer(node, KEYS_S, self._on_keys)
 
     def _do(self, command: str) -> None:
         refusal = obey(self._node, command)
@@ -161,7 +161,7 @@ class RecorderControls:
         for word in words:
             self._do(word)
 
-    def _typed(self) -> None:
+    def _on_keys(self) -> None:
         while not self.keys.empty():
             key = self.keys.get()
             if key in KEYS:

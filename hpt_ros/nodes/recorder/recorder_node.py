@@ -155,7 +155,7 @@ class RecorderNode(StrictParameters, Node):
             self._add_new(self._recording)
         if self._recording is not None and self._rates is not None:
             instant = self._time.now()
-            if self._jumped(instant):
+            if self._end_if_jumped(instant):
                 return
             for warning in self._rates.check(instant.control_ns):
                 self._warn(warning)
@@ -204,7 +204,7 @@ class RecorderNode(StrictParameters, Node):
         if self._recording is None or topic not in self._recording.counts:
             return
         instant = self._time.now()
-        if self._jumped(instant):
+        if self._end_if_jumped(instant):
             return
         now_ns = instant.ros_ns
         self._write(topic, now_ns, data)
@@ -215,7 +215,7 @@ class RecorderNode(StrictParameters, Node):
         if 4 * self._unchecked_bytes > self._keep_free_mb * _MB:
             self._check_room()
 
-    def _jumped(self, instant: Instant) -> bool:
+    def _end_if_jumped(self, instant: Instant) -> bool:
         """End the episode if its clock was set: stamps before and after cannot be compared.
 
         Simulated time may leap: a simulation that is fast, or a recorder that was busy, looks the same.
