@@ -82,7 +82,7 @@ class ControlledArm:
                 if isinstance(self.controller, TrajectoryController):
                     refused = self.controller.receive(message, arrived_ns)  # type: ignore[arg-type]
                 else:
-                    refused = self.controller.receive(message)  # type: ignore[arg-type]
+                    refused = self.controller.receive(message)
                 if refused is not None:
                     self.refused.append((arrived_ns, refused))
             command = self.controller.update(now_ns, self.arm.measured(), self.arm.velocity)
