@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hpt_ros.cli.collection import Collection
-    from hpt_ros.cli.eval import Arm
     from hpt_ros.cli.terminal import Terminal
+    from hpt_ros.evaluation.conditions import Contender
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _made_by(args: argparse.Namespace, names: Sequence[str], arm: Arm) -> dict[str, str]:
+def _made_by(args: argparse.Namespace, names: Sequence[str], arm: Contender) -> dict[str, str]:
     """Return what every demonstration depends on; how many there are may change.
 
     Raises:
@@ -150,7 +150,7 @@ def _made_by(args: argparse.Namespace, names: Sequence[str], arm: Arm) -> dict[s
 
 
 def _collect(
-    args: argparse.Namespace, name: str, arm: Arm, collection: Collection, terminal: Terminal
+    args: argparse.Namespace, name: str, arm: Contender, collection: Collection, terminal: Terminal
 ) -> list[bool]:
     """Record one environment, or go on with it; returns the outcome of each of its bags."""
     from hpt_ros.cli.collection import open_seeds, record

@@ -92,6 +92,7 @@ class TrajectoryController:
         self.events: list[tuple[int, str]] = []
         self.accelerations: Array = np.zeros(len(config.joints))
         self._wraps = np.array([joint in config.continuous for joint in config.joints])
+        self._any_wraps = bool(self._wraps.any())
         self._command: Array | None = None  # of the command interfaces: None until something was commanded
         self._pending: JointTrajectory | None = None  # taken at the next cycle
         self._active = False
@@ -233,7 +234,8 @@ class TrajectoryController:
         if not before_end and not holding and 0.0 < config.active_cmd_timeout_s < since_s:
             self._give_up(now_ns, "cmd_timeout")
         error = self._desired.positions - self._measured.positions
-        error = np.where(self._wraps, np.remainder(error + np.pi, 2.0 * np.pi) - np.pi, error)
+        if self._any_wraps:
+            error = np.where(self._wraps, np.remainder(error + np.pi, 2.0 * np.pi) - np.pi, error)
         away = np.abs(error)
         # As the controller does, holding is looked at after the timeout, which sets it.
         holding = self._holding

@@ -12,6 +12,7 @@ from hpt_ros.registry import Registry
 from hpt_ros.sim.environment import ENVIRONMENTS
 from hpt_ros.sim.suites.aloha import tasks as aloha
 from hpt_ros.sim.suites.fetch import tasks as fetch
+from hpt_ros.sim.suites.libero import tasks as libero
 from hpt_ros.sim.suites.metaworld import tasks as metaworld
 from hpt_ros.sim.suites.so101 import tasks as so101
 
@@ -47,6 +48,7 @@ SETS: Registry[EnvironmentSet] = Registry(
             _suite("so101", "so101", so101.INSTRUCTIONS),
             _suite("aloha", "aloha", aloha.INSTRUCTIONS),
             _suite("fetch", "fetch", fetch.INSTRUCTIONS),
+            _suite("libero", "libero", libero.INSTRUCTIONS),
         )
     },
 )

@@ -42,13 +42,13 @@ VIEWS: Final = {"front": View("external_camera_0", fovy_deg=32.0), "wrist": View
 
 
 class FetchEnvironment(HandEnvironment):
-    """See the module, and `SuiteEnvironment`."""
+    """See the module, and `ModelEnvironment`."""
 
     suite, robot, package = "fetch", "fetch", "gymnasium-robotics"
     instructions, views, people = INSTRUCTIONS, VIEWS, "front"
     step_s, time_limit_s = STEP_S, TIME_LIMIT_S
 
-    def _make(self, task: str, what: str) -> None:
+    def _load(self, task: str, what: str) -> None:
         self._fetch = _fetch(task, what)
         # Behind the fingers, looking at their tips; x of the gripper goes down, z ahead.
         mount_camera(
