@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TextIO
 
 from hpt_ros.atomic import clear_leftovers
 from hpt_ros.dataset.layout import is_dataset
 from hpt_ros.errors import Code, HptError
 
+LOCK = ".lock"  # of who trains into it
 LEAST_FREE_BYTES = 64 * 1024 * 1024  # of the disk; no run is smaller with its state and two checkpoints
 
 
@@ -55,10 +60,35 @@ def require_usable(out: Path, *, resume: bool) -> None:
         )  # fmt: skip
 
 
-def make(out: Path) -> None:
-    """Make the folder, without what a run that was killed while it saved left there."""
+def make(out: Path) -> TextIO:
+    """Make the folder, without what a run that was killed while it saved left there, and hold it for this process.
+
+    Returns:
+        What holds it, until it is closed or the process ends. Not the processes that are forked meanwhile: one of a run
+        that was killed may end later than the run that goes on from it begins.
+
+    Raises:
+        RunFolderError: another process trains into it, as a run that was thought to be gone.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    held = (out / LOCK).open("a+", encoding="utf-8")
+    try:
+        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            held.seek(0)
+            process = held.read().strip()
+            held.close()
+            raise RunFolderError(
+                Code.CONFLICT, repr(str(out)), process, problem="is trained into by process {value}",
+                remedy="wait for its end, stop it, or name another folder with --out",
+            ) from error  # fmt: skip
+        # Some file systems have no locks.
+    held.truncate(0)
+    held.write(f"{os.getpid()}\n")
+    held.flush()
     clear_leftovers(out)
+    return held
 
 
 def _existing(path: Path) -> Path:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.report import spread_of, training_page
 from hpt_ros.learning.source import Source
 from hpt_ros.learning.start import Start
-from hpt_ros.learning.trackers import TensorBoard, Tracker, WeightsAndBiases, flattened
+from hpt_ros.learning.trackers import TensorBoard, Tracker, TrackerLostError, WeightsAndBiases, flattened
 from hpt_ros.model import MultiPolicy, Statistics
 from hpt_ros.report.page import write_page
 
@@ -52,7 +52,14 @@ class RunLog(AbstractContextManager["RunLog"]):
     """Writes nothing in any process but the first."""
 
     def __init__(
-        self, out: Path, after: int, facts: RunFacts, *, first: bool = True, wandb: str = ""
+        self,
+        out: Path,
+        after: int,
+        facts: RunFacts,
+        *,
+        first: bool = True,
+        wandb: str = "",
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Open what is written to.
 
@@ -62,11 +69,12 @@ class RunLog(AbstractContextManager["RunLog"]):
             facts: of the run.
             first: whether this process writes.
             wandb: project of Weights & Biases; empty: none.
+            say: takes lines for people.
 
         Raises:
             HptError: Weights & Biases is not installed or refuses.
         """
-        self._out, self._facts, self._first = out, facts, first
+        self._out, self._facts, self._first, self._say = out, facts, first, say
         self._trackers: list[Tracker] = []
         self._spread: list[dict[str, Any]] | None = None
         if not first:
@@ -83,8 +91,8 @@ class RunLog(AbstractContextManager["RunLog"]):
         if not self._first:
             return
         self._metrics.write(step=step, **values)
-        for tracker in self._trackers:
-            tracker.scalars(step, flattened(values, self._dimensions))
+        numbers = flattened(values, self._dimensions)
+        self._to_each(lambda tracker: tracker.scalars(step, numbers))
 
     def validated(
         self, step: int, measured: Mapping[str, Any], policy: MultiPolicy, sources: Sequence[Source]
@@ -103,8 +111,16 @@ class RunLog(AbstractContextManager["RunLog"]):
 
     def close(self) -> None:
         """Write what is left."""
-        for tracker in self._trackers:
-            tracker.close()
+        self._to_each(lambda tracker: tracker.close())
+
+    def _to_each(self, do: Callable[[Tracker], None]) -> None:
+        """Do something with each tracker; one that is lost is reported once, and left out from then on."""
+        for tracker in list(self._trackers):
+            try:
+                do(tracker)
+            except TrackerLostError as error:
+                self._trackers.remove(tracker)
+                self._say(str(error))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,15 +15,23 @@ from hpt_ros.extras import require_extra
 TENSORBOARD = "tensorboard"  # folder in the run's
 
 
+class TrackerLostError(HptError):
+    """A program that draws a run's curves has ended, or has lost its connection; the run itself needs it not."""
+
+
 class Tracker(Protocol):
     """Takes a run's numbers."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Take numbers at a step, by names with slashes."""
+        """Take numbers at a step, by names with slashes.
+
+        Raises:
+            TrackerLostError: nothing more can be drawn there.
+        """
         ...
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left; errors as `scalars`."""
         ...
 
 
@@ -86,11 +95,25 @@ class WeightsAndBiases:
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Take numbers at a step."""
-        self._run.log(dict(values), step=step)
+        with self._while_there():
+            self._run.log(dict(values), step=step)
 
     def close(self) -> None:
         """Finish the run."""
-        self._run.finish()
+        with self._while_there():
+            self._run.finish()
+
+    @contextmanager
+    def _while_there(self) -> Iterator[None]:
+        try:
+            yield
+        except (
+            Exception
+        ) as error:  # of many kinds: its service was killed, its disk is full, its connection is gone
+            raise TrackerLostError(
+                Code.UNAVAILABLE, "Weights & Biases", problem="takes no more numbers",
+                remedy="the run goes on without it; a run that is resumed with --wandb draws there again", cause=error,
+            ) from error  # fmt: skip
 
 
 def flattened(values: Mapping[str, Any], dimensions: Mapping[str, list[str]]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,6 +152,7 @@ def train(
         # Which embodiments a process has in a step differs, so it must be looked up which weights have no gradient.
         losses = DistributedDataParallel(losses, find_unused_parameters=True, forward_sync_buffers=False)
     optimiser = build_optimiser(policy, recipe)
+    held: AbstractContextManager[Any] = run_folder.make(out) if processes.first else nullcontext()
     first, best = 0, None  # best: least validation error or loss, and its step
     if resume:
         first, best, start = load_state(out, policy, average, optimiser, recipe, mixture, sharded)
@@ -162,10 +163,9 @@ def train(
     }
     # Opened before images are decoded, which may take hours: what a tracker lacks is reported now.
     if processes.first:
-        run_folder.make(out)
         (out / "recipe.yaml").write_text(dump_yaml(recipe_mapping(recipe)), encoding="utf-8")
     facts = RunFacts(mixture, recipe, start, statistics, device, processes.world, command)
-    log = RunLog(out, first, facts, first=processes.first, wandb=wandb)
+    log = RunLog(out, first, facts, first=processes.first, wandb=wandb, say=report.say)
     sources: list[Source] = []
     for turn in range(2):  # the first process fills the caches, then the others open them
         if processes.first == (turn == 0):
@@ -218,7 +218,7 @@ def train(
     patience = recipe.early_stopping * recipe.validation_every  # steps without a better one; 0: any number
     make = BatchMaker(mixture, sources, recipe, processes.rank, processes.world, sharded is not None, device)
     reading = prefetched(make, first, goal, readers=readers, pin=kind == "cuda")
-    with interruptible() as interrupted, reading as batches, log:
+    with interruptible() as interrupted, reading as batches, log, held:
         while step < goal and not processes.any(interrupted()):
             if patience and best and step >= best[1] + patience:
                 break

@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,58 @@ def test_when_its_terminal_goes_expect_the_run_saved_or_if_hangups_are_ignored_f
     state = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert (out / "train_state.pt").is_file(), (status, printed.decode())
     assert (state["step"] == steps) == outlives
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_when_a_run_is_still_there_expect_no_second_one_in_its_folder(
+    dataset_folder: Path, tmp_path: Path, recipe_file: Path, resume: bool
+) -> None:
+    """As of an ssh session that broke, or of a job that the cluster started again."""
+    out = tmp_path / "run"
+    words = (dataset_folder, "--out", out, "--cache", tmp_path / "cache")
+    if resume:
+        assert call(finetune, *words, "--recipe", recipe_file, "--iterations", 1) == 0
+    out.mkdir(exist_ok=True)
+    code = "import sys; from pathlib import Path; from hpt_ros.learning import run_folder\n"
+    code += "held = run_folder.make(Path(sys.argv[1])); print(flush=True); sys.stdin.read()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    other.stdout.readline()
+    arguments = ("--resume",) if resume else ("--recipe", recipe_file, "--iterations", 1)
+    with refused(HptError, Code.CONFLICT, subject=repr(str(out)), value=str(other.pid)):
+        call(finetune, *words, *arguments)
+    other.kill()  # which leaves no lock behind
+    other.wait()
+    assert call(finetune, *words, *arguments) == 0
+
+
+def test_when_weights_and_biases_ends_within_a_run_expect_that_reported_and_the_run_finished(
+    dataset_folder: Path, tmp_path: Path, recipe_file: Path
+) -> None:
+    """Its service is a process of its own, which may be killed: by a machine that is short of memory, for one."""
+    pytest.importorskip("wandb")
+    out, cache = tmp_path / "run", tmp_path / "cache"
+    words = [sys.executable, "-m", "hpt_ros", "finetune", dataset_folder, "--out", out, "--cache", cache]
+    words += ["--recipe", recipe_file, "--iterations", 60, "--set", "log_every=1", "--wandb", "project"]
+    process = subprocess.Popen(
+        [str(word) for word in words], env={**os.environ, "WANDB_MODE": "offline"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while process.poll() is None and not (out / "metrics.jsonl").is_file():
+        time.sleep(0.05)
+    children = [
+        int(number)
+        for each in Path(f"/proc/{process.pid}/task").glob("*/children")
+        for number in each.read_text().split()
+    ]
+    (service,) = (child for child in children if b"wandb-core" in Path(f"/proc/{child}/cmdline").read_bytes())
+    os.kill(service, signal.SIGKILL)
+    _, printed = process.communicate(timeout=120)
+    assert process.returncode == 0, printed
+    assert printed.count("Weights & Biases takes no more numbers") == 1
+    assert json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 60
 
 
 def test_when_bags_come_without_a_robot_or_over_old_data_expect_one_sentence(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tiny_dataset import write_dataset
 
 from hpt_ros.dataset import Dataset, DatasetError, Episode
 from hpt_ros.learning import Windows, split_episodes
@@ -199,3 +202,38 @@ def test_when_the_mode_is_relative_expect_chunks_and_statistics_in_it_and_absolu
     np.testing.assert_allclose(statistics.min, real.min(0), atol=1e-7)
     np.testing.assert_allclose(statistics.max, real.max(0), atol=1e-7)
     np.testing.assert_allclose(statistics.std, real.std(0), rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_memory_of_a_run_does_not_grow_with_the_dataset(tmp_path: Path) -> None:
+    """What a process has of its own at its largest, without the files that it maps; each run in a new process."""
+    folder = Path(__file__).parent
+    code = (
+        "import re, sys\n"
+        "from pathlib import Path\n"
+        f"sys.path[:0] = [{str(folder)!r}, {str(folder.parent)!r}]\n"
+        "from conftest import make_recipe\n"
+        "from hpt_ros.dataset import open_dataset\n"
+        "from hpt_ros.learning import train\n"
+        "from hpt_ros.learning.reporter import Silent\n"
+        "class Watch(Silent):\n"
+        "    peak = 0\n"
+        "    def bar(self, label, done, total, note=''):\n"
+        "        own = re.search(r'RssAnon:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]\n"
+        "        self.peak = max(self.peak, int(own) if label == 'training' else 0)\n"
+        "watch, place = Watch(), Path(sys.argv[1])\n"
+        "recipe = make_recipe(iterations=30, log_every=1, validation_every=15)\n"
+        "train(open_dataset(place), recipe, place / 'run', cache_root=place / 'cache', report=watch)\n"
+        "print(watch.peak * 1024)\n"
+    )
+    peaks = []
+    for length in (40, 900):
+        place = tmp_path / str(length)
+        write_dataset(place, (length,) * 6)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(place)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout))
+    frames = 6 * (900 - 40) * 2 * 32 * 48 * 3
+    assert peaks[1] - peaks[0] < frames / 2
