@@ -33,17 +33,18 @@ def decode_depth_image(stream: Stream, message: Any) -> NDArray[np.uint16]:
     """sensor_msgs/Image of depth to uint16 (height, width) in mm.
 
     Of 32FC1, metres: NaN, infinite, zero, negative and more than 65.535 m count as not measured.
+    An image most of which is beyond that, and nothing within, is one of millimetres.
 
     Raises:
         DecodeError: an encoding that is not in `DEPTH_ENCODINGS`.
-        InvalidSampleError: fewer bytes than height, width and step ask for.
+        InvalidSampleError: fewer bytes than height, width and step ask for, or metres that are none.
     """
     where = place(stream)
     encoding = _encoding(where, stream.encoding or str(message.encoding))
     kind = np.dtype(DEPTH_ENCODINGS[encoding]).newbyteorder(">" if message.is_bigendian else "<")
     rows = rows_of(where, message, kind.itemsize)
     pixels = resized_by_nearest(stream, rows.view(kind))
-    return _millimetres(pixels) if kind.kind == "f" else pixels.astype(np.uint16)
+    return _millimetres(where, pixels) if kind.kind == "f" else pixels.astype(np.uint16)
 
 
 def decode_compressed_depth(stream: Stream, message: Any) -> NDArray[np.uint16]:
@@ -119,8 +120,10 @@ def _from_rvl(where: str, data: bytes) -> NDArray[np.uint16]:
 def _encoding(where: str, encoding: str) -> str:
     if encoding not in DEPTH_ENCODINGS:
         raise DecodeError(
-            Code.UNKNOWN, where, encoding[:40], problem="has depth of encoding {value}", known=DEPTH_ENCODINGS,
-            remedy="set the camera driver to one of these",
+            Code.UNSUPPORTED, where, encoding[:40], problem="has depth of encoding {value}",
+            expected=f"one of {', '.join(DEPTH_ENCODINGS)}",
+            remedy="set the camera driver to one of these, or give the stream the key encoding if it is one under "
+            "another name",
         )  # fmt: skip
     return encoding
 
@@ -137,11 +140,19 @@ def _from_inverse(
     with np.errstate(divide="ignore", invalid="ignore"):
         metres = factor / (quantised.astype(np.float64) - offset)
     metres[quantised == 0] = 0.0
-    return _millimetres(metres)
+    return _millimetres(where, metres)
 
 
-def _millimetres(metres: NDArray[Any]) -> NDArray[np.uint16]:
+def _millimetres(where: str, metres: NDArray[Any]) -> NDArray[np.uint16]:
     with np.errstate(invalid="ignore", over="ignore"):
         millimetres = np.rint(metres.astype(np.float64) * 1000.0)
         measured = (millimetres > 0) & (millimetres <= FARTHEST_MM)
+        beyond = metres[np.isfinite(metres) & (metres > 0)]
+    if 2 * len(beyond) > metres.size and not measured.any():
+        raise InvalidSampleError(
+            Code.OUT_OF_RANGE, where, float(beyond.min()),
+            problem="has a depth image whose nearest distance is {value} m",
+            expected=f"metres, {FARTHEST_MM / 1000} at most",
+            remedy="if these are millimetres, let its driver publish them as 16UC1",
+        )  # fmt: skip
     return np.where(measured, millimetres, 0.0).astype(np.uint16)

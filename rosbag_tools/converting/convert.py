@@ -12,146 +12,36 @@ from __future__ import annotations
 import functools
 import math
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hpt_ros.dataset import DatasetWriter
 from hpt_ros.dataset.append import ExistingDataset, open_existing
-from hpt_ros.dataset.conversion_report import ACTION_SOURCES, EpisodeReport, Report
-from hpt_ros.dataset.depth_codes import DEPTH_STORAGE
+from hpt_ros.dataset.conversion_report import EpisodeReport, Report
 from hpt_ros.dataset.selection import check_known
 from hpt_ros.dataset.writer import check_place
-from hpt_ros.embodiment import Deployment, Embodiment, require_match
+from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.observation import DecodeError, decode_on_one_thread
-from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.track import seconds
-from rosbag_tools.converting.leader_arm import LEADER_TYPE, Leader
+from rosbag_tools.converting.checking import Job, check_bags
 from rosbag_tools.converting.memory import reuse_freed_memory
+from rosbag_tools.converting.options import Options
 from rosbag_tools.converting.process_pool import run_in_processes
 from rosbag_tools.converting.progress import Progress, Watch, report_done, share_progress
 from rosbag_tools.converting.ray_pool import run_on_ray
-from rosbag_tools.converting.resample import Resampler, Row, measuring_stream, next_positions
+from rosbag_tools.converting.resample import next_positions
 from rosbag_tools.converting.resume import Converted, converted_once, kept_folder, key_of
-from rosbag_tools.converting.segmentation import REST_KEPT_S, Spans, minimum_ticks
-from rosbag_tools.converting.timing import ClockCheck, Timing, in_order_of_time, without_offsets
-from rosbag_tools.converting.topic_names import named_in
+from rosbag_tools.converting.rows import rows_of
+from rosbag_tools.converting.segmentation import Spans, minimum_ticks
 from rosbag_tools.errors import BagError
-from rosbag_tools.reading.episodes import Episode, find_episodes
 from rosbag_tools.reading.finding import find_bags
-from rosbag_tools.reading.reader import Bag, Message
-from rosbag_tools.reading.set_back import SetBack
+from rosbag_tools.reading.reader import Bag
+
+__all__ = ["NO_EPISODE", "Options", "convert", "convert_bag", "convert_or_take"]
 
 NO_EPISODE = "no episode"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the caller may choose.
-
-    Attributes:
-        task: task text for every episode; empty to use what the language stream says, else what the recorder wrote,
-            else the embodiment's.
-        keep_failures: also convert episodes marked as failure.
-        skip_bad: leave bags out that cannot be converted, and report them, instead of stopping.
-        recover: use bags that were cut short as far as they go.
-        workers: processes on this machine.
-        ray: address of a Ray cluster to convert on instead, see `rosbag_tools.converting.ray_pool`; empty for none.
-        resume: keep finished bags beside the dataset's place until it is whole, and use those that are there.
-        overwrite: replace the dataset that is there.
-        append: add to the dataset that is there, if there is one, what it does not have yet.
-        action_source: what the actions are, see `ACTION_SOURCES`.
-        leader: the leader arm, for that source.
-        measured: outputs whose actions are the next measured positions, beside commands of the others.
-        longest_rest_s: rests longer than this are cut out, and split the episode; infinite to keep all.
-        namespace: that the embodiment's relative topics lie in; None finds it in each bag.
-        deployment: of the cell, for bags that do not carry it.
-        beside: bags of the same session as the one that is converted, such as of cameras and arm.
-        episodes: numbers of those to keep, as they come without it; None for all.
-        timing: what says when messages were measured, where it is not what the embodiment file states.
-        depth: how depth is stored, one of `DEPTH_STORAGE`; None: as the dataset that is appended to, else the first.
-    """
-
-    task: str = ""
-    keep_failures: bool = False
-    skip_bad: bool = False
-    recover: bool = False
-    workers: int = 1
-    ray: str = ""
-    resume: bool = False
-    overwrite: bool = False
-    append: bool = False
-    action_source: str = "command"
-    leader: Leader | None = None
-    measured: frozenset[str] = frozenset()
-    longest_rest_s: float = math.inf
-    namespace: str | None = None
-    deployment: Deployment | None = None
-    beside: tuple[str, ...] = ()
-    episodes: tuple[int, ...] | None = None
-    timing: Timing = field(default_factory=Timing)
-    depth: str | None = None
-
-    @property
-    def optional(self) -> frozenset[str]:
-        """Modalities that a bag need not have."""
-        return frozenset({"language"}) if self.task else frozenset()
-
-    def __post_init__(self) -> None:
-        if self.overwrite and self.append:
-            raise BagError(
-                Code.CONFLICT, "a dataset", problem="cannot be both replaced and appended to",
-                remedy="leave --overwrite or --append out",
-            )  # fmt: skip
-        if self.depth is not None and self.depth not in DEPTH_STORAGE:
-            raise BagError(
-                Code.UNKNOWN, "depth", self.depth, problem="is to be stored as {value}", known=DEPTH_STORAGE
-            )
-        if self.action_source not in ACTION_SOURCES:
-            raise BagError(Code.UNKNOWN, "the action source", self.action_source, known=ACTION_SOURCES)
-        if self.leader is None and self.action_source == "leader":
-            raise BagError(
-                Code.MISSING, "the action source", self.action_source,
-                problem="is {value} without a leader arm's topic", remedy="name it with --leader-topic",
-            )  # fmt: skip
-        if self.leader is not None and self.action_source != "leader":
-            raise BagError(
-                Code.CONFLICT, "the action source", self.action_source,
-                problem=f"is {{value}} but a leader arm on {self.leader.topic!r} was named",
-                remedy="take --actions leader",
-            )  # fmt: skip
-        if self.measured and self.action_source != "command":
-            raise BagError(
-                Code.CONFLICT, "--measured", sorted(self.measured),
-                problem=f"names {', '.join(sorted(self.measured))}, but the action source is {self.action_source!r}",
-                remedy="leave --measured out, or take --actions command",
-            )  # fmt: skip
-        if not self.longest_rest_s >= 2 * REST_KEPT_S:
-            raise BagError(
-                Code.OUT_OF_RANGE, "the longest rest", self.longest_rest_s, problem="is {value} s",
-                expected=f"at least {2 * REST_KEPT_S:g} s, of which half stays on either side", remedy="raise it",
-            )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Job:
-    """One bag that passed the checks, with its episodes."""
-
-    number: int
-    path: Path
-    embodiment: Embodiment
-    episodes: tuple[Episode, ...]
-    options: Options
-    note: str  # what was lost, if the bag was recovered
-    identity: str  # of the bag, by what is in it
-    kept: Path | None = None  # where the result is kept, with `Options.resume`
-
-    @property
-    def length_s(self) -> float:
-        """Seconds of recording in its episodes."""
-        return sum(seconds(episode.end_ns - episode.start_ns) for episode in self.episodes)
 
 
 def convert(
@@ -327,162 +217,6 @@ def convert_bag(job: Job, folder: Path) -> Converted:
                     raise
             earlier_s += seconds(episode.end_ns - episode.start_ns)
     return result
-
-
-def rows_of(
-    bag: Bag, embodiment: Embodiment, episode: Episode, entry: EpisodeReport, options: Options
-) -> Iterator[Row]:
-    """Yield the rows of an episode; what was noticed on the way goes into `entry`."""
-    leader = options.leader
-    # The leader's positions are taken for the commands that they stood for.
-    source = "command" if leader is not None else options.action_source
-    pushed = without_offsets(embodiment) if options.timing.ignore_arrival else embodiment
-    resampler = Resampler(pushed, source, options.optional, options.measured)
-    command = embodiment.action.topic
-    topics = [leader.topic if leader and topic == command else topic for topic in resampler.topics]
-    for stream in (item for item in embodiment.streams if item.kind.holds):
-        # Sent once, before the episode began.
-        earlier = deque(bag.messages([stream.topic], stop_ns=episode.start_ns), maxlen=1)
-        for said in earlier:
-            yield from resampler.push(said.topic, said.content, episode.start_ns)
-    static = [stream.static_topic for stream in embodiment.streams if stream.frame]
-    for said in bag.messages(dict.fromkeys(static), stop_ns=episode.start_ns):
-        yield from resampler.push(said.topic, said.content, episode.start_ns)
-    topics = list(dict.fromkeys(topics))
-    set_backs = bag.set_backs()
-    entry.set_back = [item.sentence(bag.start_ns) for item in set_backs]
-    span = (episode.start_ns, episode.end_ns + 1)
-    clocks: ClockCheck | None = None
-    found: Iterator[Message | None]
-    if options.timing.ignore_arrival:
-        found = in_order_of_time(bag, embodiment, topics, *span)
-    else:
-        clocks = ClockCheck(str(bag.path), embodiment)
-        found = _cut(bag.messages(topics, start_ns=span[0], stop_ns=span[1]), set_backs)
-    unseen = set(topics)
-    for message in found:
-        if message is None:
-            yield from resampler.restart("the clock was set back while the bag was recorded")
-            continue
-        if clocks is not None and not clocks.take(message, topics):
-            continue
-        if message.topic in unseen:
-            unseen.discard(message.topic)
-            for stream in embodiment.image_streams:
-                if stream.topic == message.topic and (size := image_size(message.content)) is not None:
-                    entry.image_sizes[stream.name] = list(size)
-        yield from resampler.push(message.topic, message.content, message.log_ns)
-        if leader is not None and message.topic == leader.topic:
-            standing_for = leader.command(embodiment, message.content)
-            yield from resampler.push(command, standing_for, message.log_ns)
-    yield from resampler.finish()
-    entry.refused, entry.resized = dict(resampler.refused), dict(resampler.resized)
-    entry.wrapped = dict(resampler.wrapped)
-    if clocks is not None:
-        entry.clocks = clocks.notes()
-
-
-def _cut(messages: Iterable[Message], set_backs: Sequence[SetBack]) -> Iterator[Message | None]:
-    """Leave out what a bag has twice by its log times; None where something is left out, once."""
-    waiting, cut = deque(set_backs), False
-    for message in messages:
-        while waiting and message.log_ns > waiting[0].end_ns:
-            waiting.popleft()
-        if waiting and message.log_ns >= waiting[0].start_ns:
-            cut = True
-            continue
-        if cut:
-            cut = False
-            yield None
-        yield message
-
-
-def check_bags(
-    paths: Sequence[Path],
-    given: Embodiment | None,
-    options: Options,
-    report: Report,
-    say: Progress,
-    existing: ExistingDataset | None,
-) -> tuple[list[Job], Embodiment]:
-    """Open every bag before anything is written: is all there that the conversion needs, and is it there once?"""
-    jobs: list[Job] = []
-    known: set[str] = set()  # texts that match: the bags of one robot carry the same
-    met: dict[str, Path] = {}
-    in_dataset = 0
-    robot = given
-    robot_of = "the embodiment file"
-    for number, path in enumerate(paths):
-        say("checking", path.name, number, len(paths))
-        try:
-            with Bag.open(path, recover=options.recover, beside=options.beside) as bag:
-                identity = bag.identity()
-                if existing is not None and existing.has(path, identity):
-                    in_dataset += 1
-                    continue
-                if (same := met.setdefault(identity, path)) != path:
-                    report.passed_over.append(f"{str(path)!r} is a copy of {str(same)!r}, and counts once")
-                    continue
-                text = bag.embodiment_text()
-                if text and text not in known:
-                    carried = Embodiment.loads(text, where=f"the embodiment in bag {str(path)!r}")
-                    if robot is None:
-                        robot, robot_of = carried, f"bag {str(path)!r}"
-                    require_match(carried, robot, a_name=f"bag {str(path)!r}", b_name=robot_of, settled="bag")
-                    known.add(text)
-                if robot is None:
-                    raise BagError(
-                        Code.MISSING, f"bag {str(path)!r}", problem="carries no embodiment",
-                        remedy="pass --embodiment FILE",
-                    )  # fmt: skip
-                named = options.timing.over(named_in(bag, robot, options.namespace, options.deployment))
-                require_topics(bag, named, options)
-                if options.action_source == "state":
-                    robot.space.states.require_positions()  # raises, naming what is not observed
-                jobs.append(
-                    Job(number, path, named, tuple(find_episodes(bag)), options, bag.recovered, identity)
-                )
-        except HptError as error:
-            if not options.skip_bad:
-                raise
-            report.skipped_bags[str(path)] = str(error)
-    if existing is not None and in_dataset and not jobs and not report.skipped_bags:
-        raise BagError(
-            Code.EXISTS, f"all {in_dataset} bags" if in_dataset > 1 else "the bag", in_dataset,
-            problem=f"{'are' if in_dataset > 1 else 'is'} in the dataset {str(existing.folder)!r} already",
-            remedy="name others, or convert with --overwrite",
-        )  # fmt: skip
-    if robot is None or not jobs:
-        first = next(iter(report.skipped_bags.values()), "")
-        which = "none of the bags" if len(paths) == 1 else f"none of the {len(paths)} bags"
-        raise BagError(
-            Code.EMPTY, which, first, problem=f"can be converted{': the first' * (len(paths) > 1)}: {first}"
-        )
-    return jobs, robot
-
-
-def require_topics(bag: Bag, embodiment: Embodiment, options: Options) -> None:
-    """Raise BagError unless the bag has every topic that a conversion needs."""
-    for stream in embodiment.streams:
-        if stream.modality not in options.optional:
-            bag.require(stream.topic, stream.type, f"stream {stream.name!r}")
-    if options.leader is not None:
-        options.leader.check(embodiment)
-        bag.require(options.leader.topic, LEADER_TYPE, "the leader arm")
-    if options.action_source == "command":
-        names = [output.name for output in embodiment.action.parts]
-        for name in sorted(options.measured):
-            if name not in names:
-                raise BagError(
-                    Code.UNKNOWN, "--measured", name, problem="names the output {value}", known=names
-                )
-        for output in embodiment.action.parts:
-            if output.name in options.measured:
-                measuring_stream(embodiment, output)
-                continue
-            what = f"the command {output.name!r}" if embodiment.action.outputs else "the action"
-            without = "convert with --actions state if it was led by hand"
-            bag.require(output.recorded_as.topic, output.recorded_as.type, what, without)
 
 
 def _run(

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from hpt_ros.dataset.conversion_report import EpisodeReport, Report
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code
-from rosbag_tools.converting.convert import Job, Options, check_bags, rows_of
+from rosbag_tools.converting.checking import Job, check_bags
+from rosbag_tools.converting.options import Options
+from rosbag_tools.converting.rows import rows_of
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.episodes import Episode
 from rosbag_tools.reading.finding import find_bags

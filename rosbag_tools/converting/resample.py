@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from hpt_ros.embodiment.streams import BY_STAMP
 from hpt_ros.errors import Code, Refusal
 from hpt_ros.observation import (
     CommandTrack,
+    DecodeError,
     InvalidSampleError,
     ObservationBuffer,
     Tick,
@@ -35,6 +36,8 @@ from rosbag_tools.errors import BagError
 # An angle that jumps by a turn but for this much, from one message to the next, in rad.
 WRAP_NEAR = 1.0
 JUMP = 2.0 * np.pi - WRAP_NEAR
+# Drivers begin with messages that lack names or fields, and others' messages stray onto a topic.
+MOST_ODD = 20
 _JUMP_BACK_NS = nanoseconds(JUMP_BACK_S)
 ACTION = "action"  # the command's name among the streams, in reports
 
@@ -118,6 +121,8 @@ class Resampler:
         self.wrapped: dict[str, str] = {}
         self._refused = ""
         self.refused: dict[str, str] = {}
+        self._fitting, self._odd_count = Counter[str](), Counter[str]()  # messages, by stream or ACTION
+        self._odd: dict[str, DecodeError] = {}  # what was wrong with the first of them
         self.resized: dict[str, str] = {}
         self._sizes: dict[str, tuple[int, int]] = {}  # height and width, by stream
 
@@ -130,7 +135,7 @@ class Resampler:
         """Take a message; returns the rows that it made certain.
 
         Raises:
-            DecodeError: the message does not fit the embodiment file.
+            DecodeError: the message does not fit the embodiment file, as more before it than did, by `MOST_ODD`.
         """
         resets = self._buffer.resets
         self._waiting.extend(self._buffer.ticks_ready(log_ns))
@@ -146,9 +151,15 @@ class Resampler:
                 message = pose
             if name in self._pictured:
                 self._look_at_size(name, message)
-            if name in self._framed:
-                require_frame(self._framed[name], message, f"stream {name!r} (topic {topic})")
-            if self._buffer.push_message(name, message, log_ns, defer=True):
+            try:
+                if name in self._framed:
+                    require_frame(self._framed[name], message, f"stream {name!r} (topic {topic})")
+                restart = self._buffer.push_message(name, message, log_ns, defer=True)
+            except DecodeError as error:
+                self._look_at_odd(name, error)
+                continue
+            self._fitting[name] += 1
+            if restart:
                 rows += self._flush()
             self.refused.update(self._buffer.refused())
             self._look_at_turns(name)
@@ -168,9 +179,24 @@ class Resampler:
         return rows
 
     def finish(self) -> list[Row]:
-        """Rows that still wait for a command after them, when no message will come any more."""
+        """Rows that still wait for a command after them, when no message will come any more.
+
+        Raises:
+            DecodeError: no message of a stream or of the commands fitted the embodiment file.
+        """
+        for name, error in self._odd.items():
+            if not self._fitting[name]:
+                raise error
         self._waiting.extend(self._buffer.ticks_ready())
         return self._flush()
+
+    def _look_at_odd(self, name: str, error: DecodeError) -> None:
+        """Note a message that does not fit the file: it does not count if others do, and else is the file's fault."""
+        self._odd.setdefault(name, error)
+        self._odd_count[name] += 1
+        if self._odd_count[name] > self._fitting[name] + MOST_ODD:
+            raise self._odd[name]
+        self.refused[name] = str(error)
 
     def _transformed(self, name: str, message: Any) -> Any:
         """The pose that a message of transforms makes known; None if it is no news."""
@@ -227,9 +253,12 @@ class Resampler:
         output = self.embodiment.action.parts[number]
         try:
             time_ns, vector = decode_command(output, message, log_ns)
-        except InvalidSampleError as error:
+        except DecodeError as error:
+            if not isinstance(error, InvalidSampleError):
+                self._look_at_odd(ACTION, error)
             self._refused = self.refused[ACTION] = str(error)
             return rows
+        self._fitting[ACTION] += 1
         self._refused = ""
         if (names := self._turning[number]) is not None:
             self._note_turns(f"output {number}", vector, names)

@@ -11,34 +11,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import sqlite3
-import struct
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rosbags.rosbag1 import ReaderError
-
-from hpt_ros.errors import Code, HptError, Refusal, did_you_mean
+from hpt_ros.errors import Code, Refusal, did_you_mean
 from hpt_ros.observation.track import seconds
 from rosbag_tools.bag_schema import EMBODIMENT_TOPIC, EMBODIMENT_TYPE, KEY_EMBODIMENT
-from rosbag_tools.errors import BagError, DamagedMessageError, TruncatedBagError
-from rosbag_tools.reading.bag_files import (
-    METADATA,
-    Joined,
-    cut_file,
-    how_to_repair,
-    storage_files,
-    unreadable_file,
-    what_else,
-)
+from rosbag_tools.errors import BagError, DamagedMessageError
+from rosbag_tools.reading.bag_files import Joined
 from rosbag_tools.reading.channels import Channel
-from rosbag_tools.reading.finding import WHAT, is_bag, is_hidden
 from rosbag_tools.reading.message_types import MessageType, UnreadableTypeError, message_type
+from rosbag_tools.reading.opening import one_sentence, opened, require_other, require_time, short
 from rosbag_tools.reading.set_back import SetBack, find_set_backs
-from rosbag_tools.reading.storage import Storage, open_storage
+from rosbag_tools.reading.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -86,12 +74,6 @@ class Record:
     stamped: bool = False
 
 
-# The year 2116. Later log times are damage, and so far from a stamp that the difference may leave 64 bits.
-NEWEST_LOG_NS = 1 << 62
-# What parsers raise on damaged bytes; anything else may be an internal error.
-DAMAGE = (
-    ValueError, EOFError, OSError, IndexError, struct.error, sqlite3.Error, OverflowError, ReaderError,
-)  # fmt: skip
 # Messages of which a bag is known, besides its times and counts.
 IDENTIFYING = 64
 
@@ -138,11 +120,11 @@ class Bag:
             storages: list[Storage] = []
             notes: list[str] = []
             for item in (place, *map(Path, beside)):
-                storage, note = _opened(stack, item, recover)
-                _require_other(item, storage, storages)
+                storage, note = opened(stack, item, recover)
+                require_other(item, storage, storages)
                 storages.append(storage)
                 notes += [note] if note else []
-            with _one_sentence(place):
+            with one_sentence(place):
                 files = Joined([source for storage in storages for source in storage.files.sources], ())
                 channels: dict[str, list[Channel]] = {}
                 for channel in files.channels:
@@ -159,8 +141,8 @@ class Bag:
                 custom = {
                     key: value for storage in reversed(storages) for key, value in storage.custom.items()
                 }
-            _require_time(place, start_ns)
-            _require_time(place, end_ns)
+            require_time(place, start_ns)
+            require_time(place, end_ns)
             bag = Bag(place, topics, custom, start_ns, end_ns, "; ".join(notes), storages, files, channels)
             if start_ns == 0 < end_ns:
                 bag._leave_out_zero_times()
@@ -269,7 +251,7 @@ class Bag:
                     Code.DAMAGED, f"bag {str(self.path)!r}", channel.topic[:100],
                     problem=f"has a message on {channel.topic[:100]!r}, {seconds(log_ns - self.start_ns):.2f} s after "
                     f"its start, whose {len(data)} bytes do not fit its type {channel.type[:100]}",
-                    cause=_short(error),
+                    cause=short(error),
                     remedy="the message is damaged or of another version of the type: record it again",
                 ) from error  # fmt: skip
             yield Message(channel.topic, log_ns, content)
@@ -319,9 +301,9 @@ class Bag:
         count = 0
         if self._early and start_ns is None:
             start_ns = 1
-        with _one_sentence(self.path):
+        with one_sentence(self.path):
             for entry in self._files.messages(channels, start_ns, stop_ns):
-                _require_time(self.path, entry[1])
+                require_time(self.path, entry[1])
                 count += 1
                 yield entry
         # Damaged bytes can look like records of unknown kind, which a reader must skip: only the count tells.
@@ -336,7 +318,7 @@ class Bag:
 
     def set_backs(self) -> tuple[SetBack, ...]:
         """Stretches of log times that the bag has twice, since the clock was set back while it was recorded."""
-        with _one_sentence(self.path):
+        with one_sentence(self.path):
             series = {
                 f"{number}{topic}": times
                 for number, storage in enumerate(self._storages)
@@ -376,100 +358,6 @@ class Bag:
         return seconds(self.end_ns - self.start_ns)
 
 
-def _opened(stack: contextlib.ExitStack, place: Path, recover: bool) -> tuple[Storage, str]:
-    """The storage of a bag, and what was lost of it; the stack closes it."""
-    cut = _cut(place)
-    if cut and not recover:
-        raise TruncatedBagError(
-            Code.DAMAGED, f"bag {str(place)!r}", cut.name,
-            problem=f"was cut short (no end of file in {cut.name!r}; was the recorder killed, or the copy "
-            "interrupted?)",
-            remedy=how_to_repair(cut, cut.name),
-        )  # fmt: skip
-    with _one_sentence(place):
-        storage = stack.enter_context(open_storage(place, recover=recover))
-    return storage, storage.note and f"bag {str(place)!r}{' was cut short' if cut else ''}: {storage.note}"
-
-
-def _require_other(place: Path, storage: Storage, before: Sequence[Storage]) -> None:
-    """Raise BagError if a bag of a session has what one of the others has, under whatever name."""
-    known = [_outline(other.files) for other in before if other.files.message_count]
-    if storage.files.message_count and _outline(storage.files) in known:
-        raise BagError(
-            Code.DUPLICATE, f"bag {str(place)!r}", problem="is the bag that it is to be read together with, or a copy",
-            remedy="name the other bags of its session",
-        )  # fmt: skip
-
-
-def _outline(files: Joined) -> tuple[object, ...]:
-    counts = Counter[str]()
-    for channel in files.channels:
-        counts[channel.topic] += channel.count
-    return files.start_ns, files.end_ns, counts
-
-
-def _cut(path: Path) -> Path | None:
-    """The file that was cut short, if one was; raises BagError where there is no bag."""
-    with _one_sentence(path):
-        if not path.exists():
-            raise BagError(Code.NOT_FOUND, f"the bag {str(path)!r}", remedy=f"give {WHAT}")
-        if not is_bag(path):
-            if (other := what_else(path)) is not None:
-                raise other
-            children = sorted(path.iterdir()) if path.is_dir() else []
-            inside = [child for child in children if not is_hidden(child) and is_bag(child)]
-            if inside:
-                raise BagError(
-                    Code.UNREADABLE, repr(str(path)), len(inside), problem="is no bag, but holds {value}",
-                    remedy=f"give one of them, as {str(inside[0])!r}",
-                )  # fmt: skip
-            raise BagError(
-                Code.UNREADABLE, repr(str(path)), problem="is no bag",
-                remedy=f"give {WHAT} (a folder has {METADATA})",
-            )  # fmt: skip
-        return cut_file(storage_files(path) if path.is_dir() else [path])
-
-
-def _require_time(path: Path, log_ns: int) -> None:
-    if not 0 <= log_ns <= NEWEST_LOG_NS:
-        raise BagError(
-            Code.DAMAGED, f"bag {str(path)!r}", log_ns, problem="has the log time {value} ns",
-            expected=f"0 to {NEWEST_LOG_NS}", remedy="it is damaged: copy or record it again",
-        )  # fmt: skip
-
-
 def _topic(name: str, channels: Sequence[Channel]) -> Topic:
     types = sorted({channel.type for channel in channels})
     return Topic(name, ", ".join(types), sum(channel.count for channel in channels))
-
-
-@contextlib.contextmanager
-def _one_sentence(path: Path) -> Iterator[None]:
-    """Turn whatever a parser raises on damaged bytes into a BagError.
-
-    Parsers of binary data fail in every way (struct, index, key, unicode, zstd, sqlite errors), so all are caught.
-    """
-    try:
-        yield
-    except HptError as error:
-        if any(str(path) in part for part in (error.subject, *error.where)):
-            raise
-        raise BagError.of(error.refusal.within(f"bag {str(path)!r}")) from error
-    except PermissionError as error:
-        raise unreadable_file(Path(error.filename or path), error) from error
-    except Exception as error:
-        damage = isinstance(error, DAMAGE)
-        what = _short(error) if damage else f"{type(error).__name__}: {_short(error)}"
-        remedy = (
-            "it is damaged: copy or record it again"
-            if damage
-            else "if other tools read it, please report this with the file; else copy or record it again"
-        )
-        raise BagError(
-            Code.DAMAGED if damage else Code.UNREADABLE, f"bag {str(path)!r}", problem="cannot be read", cause=what,
-            remedy=remedy,
-        ) from error  # fmt: skip
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

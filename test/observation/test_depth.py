@@ -100,8 +100,14 @@ def test_resize_takes_the_pixel_at_the_centre_of_each_cell(pixels, height, width
             assert result[row, column] == pixels[source]
 
 
+def test_when_metres_are_millimetres_expect_no_image_of_nothing(distances):
+    with refused(InvalidSampleError, Code.OUT_OF_RANGE, remedy="16UC1"):
+        decode(stream(), image(np.maximum(distances, 300).astype(np.float32), "32FC1"))
+
+
 @given(arrays(np.float32, (16, 24), elements=st.floats(width=32, allow_nan=True, allow_infinity=True)))
 def test_no_distance_is_invented_between_two_surfaces(metres):
+    metres[1, 1] = 1.0  # which a pixel of half the size takes
     result = decode(stream(), image(metres, "32FC1"))
     with np.errstate(over="ignore", invalid="ignore"):
         seen = np.rint(metres.astype(np.float64) * 1000)
@@ -193,11 +199,12 @@ def test_when_the_png_has_eight_bits_expect_it_refused():
 def test_when_an_image_is_no_depth_expect_the_encodings_named(distances):
     with refused(
         DecodeError,
-        Code.UNKNOWN,
+        Code.UNSUPPORTED,
         subject="stream 'near' (topic /near)",
         value="16UC2",
         problem="depth of encoding",
         expected="one of 16UC1, mono16, 32FC1",
+        remedy="give the stream the key encoding",
     ):
         decode(stream(), image(distances, "16UC2"))
 

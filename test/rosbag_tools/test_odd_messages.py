@@ -62,6 +62,77 @@ def test_when_a_driver_leaves_a_field_empty_expect_an_error(robot, tmp_path):
         convert([bag], tmp_path / "data", robot.embodiment)
 
 
+def unnamed(message):
+    message.name = []
+
+
+def other_joints(message):
+    message.name = ["x", "y"]
+
+
+def fewer_joints(message):
+    message.name, message.position, message.velocity = (
+        message.name[:1],
+        message.position[:1],
+        message.velocity[:1],
+    )
+
+
+def without_velocity(message):
+    message.velocity = np.zeros(0)
+
+
+def commands_of_others(message):
+    message.joint_names = ["x", "y"]
+
+
+def commands_of_nobody(message):
+    message.joint_names = []
+
+
+def speeds_alone(message):
+    for point in message.points:
+        point.positions = np.zeros(0)
+
+
+ODD = [
+    ("/joint_states", "joints", change) for change in (unnamed, other_joints, fewer_joints, without_velocity)
+] + [("/command", "action", change) for change in (commands_of_others, commands_of_nobody, speeds_alone)]
+
+
+@pytest.mark.parametrize(("topic", "name", "change"), ODD)
+def test_when_one_message_does_not_fit_the_file_expect_the_others_converted(
+    robot, tmp_path, topic, name, change
+):
+    bag = robot.write(tmp_path / "bag", changed(robot, topic, change, 40))
+    report = convert([bag], tmp_path / "data", robot.embodiment)
+    assert report.kept == report.ticks
+    (entry,) = report.episodes
+    assert list(entry.refused) == [name]
+
+
+@pytest.mark.parametrize(("topic", "name", "change"), ODD)
+def test_when_no_message_fits_the_file_expect_an_error(robot, tmp_path, topic, name, change):
+    bag = robot.write(tmp_path / "bag", changed(robot, topic, change, 1))
+    with pytest.raises(BagError, match="lacks the joint|values of|positions for"):
+        convert([bag], tmp_path / "data", robot.embodiment)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("count", [1, 5, 15])
+def test_when_a_driver_begins_with_empty_fields_expect_what_follows(robot, tmp_path, count):
+    seen = []
+
+    def begin(message):
+        seen.append(message)
+        if len(seen) <= count:
+            message.velocity = np.zeros(0)
+
+    bag = robot.write(tmp_path / "bag", changed(robot, "/joint_states", begin, 1))
+    report = convert([bag], tmp_path / "data", robot.embodiment)
+    assert report.kept > 20
+
+
 def test_seconds_before_1970_are_read_as_they_are(robot, tmp_path):
     def before(message):
         message.header.stamp.sec = -5

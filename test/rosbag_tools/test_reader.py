@@ -11,7 +11,8 @@ from rosbag_tools.bag_schema import KEY_EMBODIMENT
 from rosbag_tools.errors import BagError, TruncatedBagError
 from rosbag_tools.reading.finding import find_bags
 from rosbag_tools.reading.mcap_index import is_complete
-from rosbag_tools.reading.reader import NEWEST_LOG_NS, Bag
+from rosbag_tools.reading.opening import NEWEST_LOG_NS
+from rosbag_tools.reading.reader import Bag
 
 
 @pytest.mark.parametrize(

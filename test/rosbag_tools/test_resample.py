@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from support.refused import refused
 
 from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError, ObservationBuffer, ObservationWindow
-from rosbag_tools.converting.resample import Resampler
+from rosbag_tools.converting.resample import MOST_ODD, Resampler
 
 MS = 1_000_000
 
@@ -115,19 +116,37 @@ def test_refused_messages_are_told(robot):
     assert all("last message was refused" in row.missing["action"] for row in rows[-2:])
 
 
-def test_messages_that_do_not_fit_are_errors(robot):
-    resampler = Resampler(robot.embodiment)
-    with refused(
-        DecodeError,
-        Code.UNKNOWN,
-        subject="stream 'joints' (topic /joint_states)",
-        value="a",
-        problem="lacks the joint",
-    ):
-        resampler.push("/joint_states", robot.joints(0.0, 1, ("b", "z")), 1)
+def stray(robot, topic):
+    """A message of other joints."""
+    if topic == "/joint_states":
+        return robot.joints(0.0, 1, ("b", "z"))
     message = robot.command(0.0, 1)
     message.joint_names = ["a", "z"]
-    with refused(
-        DecodeError, Code.UNKNOWN, subject="the action (topic /command)", value="b", problem="lacks the joint"
-    ):
-        resampler.push("/command", message, 1)
+    return message
+
+
+@pytest.mark.parametrize("count", [1, MOST_ODD, MOST_ODD + 1])
+@pytest.mark.parametrize(
+    ("topic", "subject", "value"),
+    [
+        ("/joint_states", "stream 'joints' (topic /joint_states)", "a"),
+        ("/command", "the action (topic /command)", "b"),
+    ],
+)
+def test_when_no_message_fits_expect_an_error(robot, topic, subject, value, count):
+    resampler = Resampler(robot.embodiment)
+    for _ in range(min(count, MOST_ODD)):
+        assert resampler.push(topic, stray(robot, topic), 1) == []
+    with refused(DecodeError, Code.UNKNOWN, subject=subject, value=value, problem="lacks the joint"):
+        if count > MOST_ODD:
+            resampler.push(topic, stray(robot, topic), 1)
+        else:
+            resampler.finish()
+
+
+def test_when_others_fit_expect_a_stray_message_not_to_count(robot):
+    resampler = Resampler(robot.embodiment)
+    resampler.push("/joint_states", stray(robot, "/joint_states"), 1)
+    resampler.push("/joint_states", robot.joints(0.0, 1), 1)
+    resampler.finish()
+    assert "lacks the joint 'a'" in resampler.refused["joints"]
