@@ -45,7 +45,7 @@ def main() -> int:
 
     warnings.simplefilter("ignore")
     totals = np.zeros(2, dtype=int)
-    names = [name for name in environments_of(arguments.env) if name in SETS["metaworld"]]
+    names = [name for name in environments_of(arguments.env) if name in SETS["metaworld"].environments]
     for name in names:
         task = name.removeprefix("metaworld/")
         sawyer = MetaWorldEnvironment(task=task)._sawyer

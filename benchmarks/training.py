@@ -47,7 +47,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hpt_ros.dataset import Dataset, DatasetWriter, open_dataset
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.learning import Recipe, Start, load_recipe, train
 from hpt_ros.learning.batches import BatchMaker, MicroBatch
 from hpt_ros.learning.loader import spare_readers
@@ -165,7 +165,7 @@ class PlainDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
             if frame.time >= (number - 0.5) / TICK_HZ:
                 found: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
                 return found
-        raise HptError(f"{path} has no frame {number}")
+        raise HptError(Code.MISSING, str(path), problem=f"has no frame {number}")
 
 
 @dataclass
@@ -252,7 +252,7 @@ def require_same(dataset: Dataset, frames: NDArray[np.uint8]) -> None:
         if not np.array_equal(sample["image"][0].numpy(), frames[index]) or not np.array_equal(
             sample["action"][0].numpy(), dataset.action[index]
         ):
-            raise HptError(f"the plain loop reads another sample {index}")
+            raise HptError(Code.MISMATCH, "the plain loop", problem=f"reads another sample {index}")
 
 
 def measure(

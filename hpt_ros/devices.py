@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from hpt_ros.errors import Code, HptError
@@ -54,3 +55,8 @@ def choose_device(name: str = DEFAULT_DEVICE, *, subject: str = "--device") -> C
             remedy="install a CUDA build of PyTorch, or choose cpu or auto",
         )  # fmt: skip
     return ChosenDevice(name, "as named")
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use; a container or a cpuset may allow fewer than the machine has."""
+    return len(os.sched_getaffinity(0))

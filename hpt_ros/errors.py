@@ -46,7 +46,6 @@ class Code(str, Enum):
     NOT_READY = "not_ready"  # not in this state: too early or too late
     TIMEOUT = "timeout"
     INTERNAL = "internal"  # a defect of this program
-    SENTENCE = "sentence"  # not sorted yet: a sentence without fields
 
 
 class Absent(Enum):
@@ -62,7 +61,6 @@ _PROBLEMS = {
     Code.UNREADABLE: "cannot be read",
     Code.UNWRITABLE: "cannot be written",
     Code.EMPTY: "is empty",
-    Code.SENTENCE: "{value}",
 }
 _REMEDIES = {
     Code.MISSING: "add it",
@@ -106,7 +104,7 @@ class Refusal:
             valued = {Code.MISSING: "lacks {value}"}.get(self.code, "is {value}")
             predicate = _PROBLEMS.get(self.code) or ("" if self.value is ABSENT else valued)
         if self.value is not ABSENT:  # else the braces are somebody else's
-            shown = self.value if self.code is Code.SENTENCE else as_text(self.value)
+            shown = as_text(self.value)
             predicate = predicate.replace("{value}", str(shown))
         text = " ".join(filter(None, (self.subject, predicate)))
         if self.cause is not None:
@@ -137,7 +135,7 @@ class HptError(Exception):
 
     def __init__(
         self,
-        code: Enum | str,
+        code: Enum,
         subject: str = "",
         value: Any = ABSENT,
         *,
@@ -151,12 +149,9 @@ class HptError(Exception):
         """Make an error of its fields.
 
         Args:
-            code, subject, value, problem, expected, remedy, where, cause: as in `Refusal`. A text as the code is a
-                whole sentence, in rooms whose errors have no fields yet.
+            code, subject, value, problem, expected, remedy, where, cause: as in `Refusal`.
             known: the names that were possible: makes `expected` where that is empty, and a remedy of the closest one.
         """
-        if not isinstance(code, Enum):
-            code, value = Code.SENTENCE, code
         if known is not None:
             names = [str(name) for name in known]
             meant, listed = did_you_mean(str(value), names).removeprefix("; "), ", ".join(names) or "none"

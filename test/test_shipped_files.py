@@ -40,6 +40,7 @@ RUN_BY = {
         "test/sim/suites/test_metaworld.py::test_a_command_is_reached_at_its_stamp",
     ),
     "embodiments/aloha.yaml": ("test/sim/suites/test_aloha.py::test_its_expert_solves",),
+    "embodiments/libero_panda.yaml": ("test/sim/suites/test_libero.py::test_its_expert_solves",),
     "embodiments/fetch.yaml": ("test/sim/suites/test_fetch.py::test_its_expert_solves",),
     "embodiments/so101.yaml": ("test/sim/suites/test_so101.py::test_its_expert_solves",),
     "embodiments/sim_ur5e.yaml": ("test/sim/tasks/test_table_tasks.py::test_the_expert_solves_a_scene",),

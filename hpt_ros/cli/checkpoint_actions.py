@@ -8,10 +8,12 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from hpt_ros.dataset.recognise import recognise
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
 from hpt_ros.model.adding_tasks import with_tasks
 from hpt_ros.model.checkpoint import (
+    CONFIG,
     FORMAT,
     Checkpoint,
     first_policy,
@@ -31,9 +33,24 @@ from hpt_ros.policies.compatibility import check_compatible
 from hpt_ros.resources import checkpoint_folder
 
 
+def _folder(path: str) -> Path:
+    """Return the folder of a checkpoint.
+
+    Raises:
+        HptError: there is none of that name, or it is something else that has a verb of its own.
+    """
+    folder = checkpoint_folder(path)
+    if not (folder / CONFIG).is_file() and (kind := recognise(folder)) is not None:
+        raise HptError(
+            Code.WRONG_TYPE, repr(path), problem=f"is {kind.name}", expected="a checkpoint",
+            remedy=kind.remedy,
+        )  # fmt: skip
+    return folder
+
+
 def inspect(args: argparse.Namespace) -> str:
     """Print what a checkpoint is."""
-    folder = checkpoint_folder(args.path)
+    folder = _folder(args.path)
     if not is_many(folder):
         return checkpoint_report(load_checkpoint(folder), where=args.path)
     return multi_report(load_multi_checkpoint(folder), where=args.path)
@@ -41,7 +58,7 @@ def inspect(args: argparse.Namespace) -> str:
 
 def verify(args: argparse.Namespace) -> str:
     """Load a checkpoint strictly and check its files against each other."""
-    folder = checkpoint_folder(args.path)
+    folder = _folder(args.path)
     many = load_multi_checkpoint(folder) if is_many(folder) else None
     parts = [many.single(name) for name in many.policy.names] if many else [load_checkpoint(folder)]
     for checkpoint in parts:
@@ -86,7 +103,7 @@ def import_published(args: argparse.Namespace) -> str:
 
 def export(args: argparse.Namespace) -> str:
     """Write a trunk, or one robot's policy in the published layout or as a checkpoint of its own."""
-    folder = checkpoint_folder(args.path)
+    folder = _folder(args.path)
     if args.format == "trunk":
         policy = first_policy(folder)
         return export_report(policy.config.trunk, export_trunk(policy, args.out))
@@ -109,7 +126,7 @@ def export(args: argparse.Namespace) -> str:
 
 def upgrade(args: argparse.Namespace) -> str:
     """Write a checkpoint in today's layout, in place of the old one or to another folder."""
-    folder = checkpoint_folder(args.path)
+    folder = _folder(args.path)
     before = read_config(folder)[0]
     if args.out is None and before.format == FORMAT:
         return f"{folder} has today's format {FORMAT} already; nothing was changed"
@@ -131,7 +148,7 @@ def upgrade(args: argparse.Namespace) -> str:
 def add_task(args: argparse.Namespace) -> str:
     """Write a checkpoint that knows more tasks."""
     _require_new(args.out)
-    checkpoint = load_checkpoint(checkpoint_folder(args.path))
+    checkpoint = load_checkpoint(_folder(args.path))
     policy = with_tasks(checkpoint.policy, tuple(args.task))
     added = f"## Tasks added\n- with `hpt checkpoint add-task`, not trained on: {'; '.join(args.task)}\n"
     folder = save_checkpoint(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpt_ros.cli.eval import add_variation
+from hpt_ros.devices import usable_cores
 from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED, MOST_DISTURBANCE_RAD
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hpt_ros.cli.collection import Collection
-    from hpt_ros.cli.eval import Arm
     from hpt_ros.cli.terminal import Terminal
+    from hpt_ros.evaluation.conditions import Contender
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _made_by(args: argparse.Namespace, names: Sequence[str], arm: Arm) -> dict[str, str]:
+def _made_by(args: argparse.Namespace, names: Sequence[str], arm: Contender) -> dict[str, str]:
     """Return what every demonstration depends on; how many there are may change.
 
     Raises:
@@ -149,7 +150,7 @@ def _made_by(args: argparse.Namespace, names: Sequence[str], arm: Arm) -> dict[s
 
 
 def _collect(
-    args: argparse.Namespace, name: str, arm: Arm, collection: Collection, terminal: Terminal
+    args: argparse.Namespace, name: str, arm: Contender, collection: Collection, terminal: Terminal
 ) -> list[bool]:
     """Record one environment, or go on with it; returns the outcome of each of its bags."""
     from hpt_ros.cli.collection import open_seeds, record
@@ -164,7 +165,7 @@ def _collect(
         disturbance_rad=args.disturbance_rad,
     )  # fmt: skip
     run_one = partial(record, folder=collection.folder, operator=arm.name)
-    label, workers = f"recording {name}", args.workers or os.cpu_count() or 1
+    label, workers = f"recording {name}", args.workers or usable_cores()
     known = collection.recorded(name)
     if known:
         terminal.say(f"{len(known)} episodes of {name} are in {collection.folder} already")
@@ -192,6 +193,6 @@ def _convert(folder: Path, args: argparse.Namespace, terminal: Terminal) -> None
     def show(doing: str, note: str, done: float, total: float) -> None:
         terminal.bar(doing, round(done), max(round(total), 1), note)
 
-    options = Options(workers=args.workers or os.cpu_count() or 1, resume=True)
+    options = Options(workers=args.workers or usable_cores(), resume=True)
     convert([folder], args.dataset, None, options, show)
     shutil.rmtree(folder)

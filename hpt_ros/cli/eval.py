@@ -5,15 +5,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpt_ros.cli.compare import add_page_arguments, check_page_arguments
-from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device
+from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device, usable_cores
 from hpt_ros.errors import Code, HptError, counted
+from hpt_ros.evaluation import INFERENCE_S
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,16 +22,14 @@ if TYPE_CHECKING:
 
     from hpt_ros.cli.timings import Samples
     from hpt_ros.evaluation.comparison_page import Shown
+    from hpt_ros.evaluation.conditions import Contender
     from hpt_ros.evaluation.evaluate import Job
     from hpt_ros.evaluation.outcomes import Outcomes, Provenance
     from hpt_ros.evaluation.rollout import Episode
-    from hpt_ros.runtime.policy_config import PolicyChoice
     from hpt_ros.sim.variation import Variation
 
 EXPERT = "expert"
 DEFAULT = "feed_dog"
-SAVE_EVERY = 10  # episodes
-INFERENCE_S = 0.05
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,13 +115,9 @@ def variation_of(args: argparse.Namespace, name: str) -> Variation:
     Raises:
         HptError: there is no such level or thing, or a value cannot be.
     """
-    from hpt_ros.sim.environment import ENVIRONMENTS, require_varies
-    from hpt_ros.sim.variation import level_of, restricted, varied
+    from hpt_ros.evaluation.conditions import variation_of as found
 
-    kind = ENVIRONMENTS[name]
-    variation = varied(restricted(level_of(args.difficulty), kind.varies), args.vary)
-    require_varies(kind, variation)
-    return variation
+    return found(name, args.difficulty, tuple(args.vary))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -147,43 +141,31 @@ def run_one(args: argparse.Namespace) -> Outcomes:
     from hpt_ros.cli.interruption import interrupted_by_signals
     from hpt_ros.cli.output import make_parent
     from hpt_ros.cli.terminal import Results, Terminal
-    from hpt_ros.evaluation.outcomes import Outcomes, resumed, write_outcomes
+    from hpt_ros.evaluation.outcomes import Outcomes
+    from hpt_ros.evaluation.scenes import run_scenes
 
     check_counts(args)
     job, provenance = job_of(args, args.env)
     device = choose_device(args.device) if provenance.checkpoint_sha256 else None
     seeds = range(args.seed, args.seed + args.episodes)
-    known = {}
     if args.out is not None:
-        known = {episode.seed: episode for episode in resumed(args.out, provenance)}
         make_parent(args.out)
-    open_seeds = [seed for seed in seeds if seed not in known]
-
-    def save() -> None:
-        if args.out is not None:
-            write_outcomes(args.out, Outcomes(provenance, tuple(known[seed] for seed in sorted(known))))
-
-    save()  # so that a place where nothing can be written shows before hours of episodes
     timings: dict[str, NDArray[np.float64]] = {}
+    ran: list[Episode] = []
+
+    def run_left(left: Sequence[int]) -> Generator[Episode, None, None]:
+        return _episodes(args, job, left, timings)
+
     with interrupted_by_signals(), Terminal() as terminal:
         if device:
             terminal.say(str(device))
-        if len(open_seeds) < len(seeds):
-            terminal.say(f"{len(seeds) - len(open_seeds)} of {len(seeds)} scenes are in {args.out} already")
-        terminal.bar("running episodes", len(seeds) - len(open_seeds), len(seeds))
-        episodes = _episodes(args, job, open_seeds, timings)
-        try:
-            for number, episode in enumerate(episodes, start=1):
-                known[episode.seed] = episode
-                ran = [known[seed] for seed in seeds if seed in known]
-                note = f"{sum(item.success for item in ran)} succeeded"
+        with closing(run_scenes(seeds, run_left, provenance, args.out)) as scenes:
+            for number, ran in enumerate(scenes):
+                if number == 0 and ran:
+                    terminal.say(f"{len(ran)} of {len(seeds)} scenes are in {args.out} already")
+                note = f"{sum(item.success for item in ran)} succeeded" if ran else ""
                 terminal.bar("running episodes", len(ran), len(seeds), note)
-                if number % SAVE_EVERY == 0:
-                    save()
-        finally:
-            episodes.close()  # ends processes and nodes
-            save()
-    shown = Outcomes(provenance, tuple(known[seed] for seed in seeds))
+    shown = Outcomes(provenance, tuple(ran))
     Results().print(_table(shown, timings))
     return shown
 
@@ -241,7 +223,7 @@ def _episodes(
     else:
         from hpt_ros.evaluation.evaluate import evaluate
 
-        yield from evaluate(job, seeds, args.workers or os.cpu_count() or 1)
+        yield from evaluate(job, seeds, args.workers or usable_cores())
 
 
 def check_counts(args: argparse.Namespace) -> None:
@@ -262,52 +244,27 @@ def check_counts(args: argparse.Namespace) -> None:
                 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """A policy by what the command line calls it.
-
-    Attributes:
-        name: for people.
-        choice: what is loaded.
-        expert: take the environment's expert instead.
-        sha256: of the checkpoint's weights; empty for a policy without.
-    """
-
-    name: str
-    choice: PolicyChoice
-    expert: bool = False
-    sha256: str = ""
-
-
-def policy_of(text: str, device: str = DEFAULT_DEVICE) -> Arm:
+def policy_of(text: str, device: str = DEFAULT_DEVICE) -> Contender:
     """Find the policy of a name: a baseline, a checkpoint's folder, or a shipped one.
 
     Raises:
         HptError: there is none.
     """
+    from hpt_ros.evaluation.conditions import Contender
     from hpt_ros.model.checkpoint import is_many
-    from hpt_ros.model.sources import sha256_of
     from hpt_ros.policies.factory import POLICIES
     from hpt_ros.resources import checkpoint_folder
     from hpt_ros.runtime.policy_config import PolicyChoice
 
     if not Path(text).exists():
         if text == EXPERT:
-            return Arm(text, PolicyChoice(policy="hold"), expert=True)
+            return Contender(text, PolicyChoice(policy="hold"), expert=True)
         if text in POLICIES and POLICIES[text].make is not None:  # for any robot
-            return Arm(text, PolicyChoice(policy=text))
+            return Contender(text, PolicyChoice(policy=text))
     baselines = [name for name, policy in POLICIES.items() if policy.make is not None]
     folder = checkpoint_folder(text, besides=[EXPERT, *baselines])
     is_many(folder)  # a folder that is no checkpoint
-    # One thread a process: two collapse when anything else runs. Eager: a few hundred steps of a small network.
-    choice = PolicyChoice(checkpoint=str(folder), device=device, threads=1, backend="eager")
-    return Arm(folder.name, choice, sha256=sha256_of(_weights(folder)))
-
-
-def _weights(folder: Path) -> Path:
-    """Find the weights of a checkpoint: one robot's folder of several has them two folders above."""
-    own = folder / "model.safetensors"
-    return own if own.is_file() else folder.parent.parent / own.name
+    return Contender.of_checkpoint(folder, device=device)
 
 
 def job_of(args: argparse.Namespace, name: str) -> tuple[Job, Provenance]:
@@ -316,43 +273,20 @@ def job_of(args: argparse.Namespace, name: str) -> tuple[Job, Provenance]:
     Raises:
         HptError: no such policy or environment, or a number that makes no sense.
     """
-    from importlib.metadata import version
+    from hpt_ros.evaluation.conditions import Conditions
+    from hpt_ros.evaluation.outcomes import LOCK_STEP, REAL_TIME
 
-    from hpt_ros import __version__
-    from hpt_ros.evaluation.evaluate import Job
-    from hpt_ros.evaluation.outcomes import LOCK_STEP, REAL_TIME, Provenance
-    from hpt_ros.evaluation.rollout import RolloutConfig
-    from hpt_ros.sim.environment import make_environment
-    from hpt_ros.sim.transport import Transport, as_settings, transports_of
-
-    arm = policy_of(args.policy, args.device)
-    inference_s = INFERENCE_S if args.inference_s is None else args.inference_s
-    config = RolloutConfig(inference_s=0.0 if args.ros else inference_s, time_limit_s=args.time_limit_s)
-    images = Transport(args.image_delay_s, args.image_jitter_s, args.image_lost)
-    variation, transports = variation_of(args, name), transports_of(args.transport)
-    environment = make_environment(name, variation=variation, transports=transports)
-    try:
-        limit_s = environment.time_limit_s if args.time_limit_s is None else args.time_limit_s
-        provenance = Provenance(
-            environment=environment.name,
-            environment_version=environment.version,
-            mujoco_version=version("mujoco"),
-            policy=arm.name,
-            checkpoint_sha256=arm.sha256,
-            inference_s=config.inference_s,
-            time_limit_s=limit_s,
-            image_delay_s=images.delay_s,
-            image_jitter_s=images.jitter_s,
-            image_lost=images.lost,
-            variation=str(variation),
-            transports=as_settings(transports),
-            hpt_ros_version=__version__,
-            clock=REAL_TIME if args.ros else LOCK_STEP,
-        )
-    finally:
-        environment.close()
-    job = Job(name, arm.choice, arm.expert, images, variation=variation, transports=transports, config=config)
-    return job, provenance
+    conditions = Conditions(
+        inference_s=INFERENCE_S if args.inference_s is None else args.inference_s,
+        image_delay_s=args.image_delay_s,
+        image_jitter_s=args.image_jitter_s,
+        image_lost=args.image_lost,
+        difficulty=args.difficulty,
+        vary=tuple(args.vary),
+        transport=tuple(args.transport),
+        time_limit_s=args.time_limit_s,
+    )
+    return conditions.job(policy_of(args.policy, args.device), name, REAL_TIME if args.ros else LOCK_STEP)
 
 
 def _table(outcomes: Outcomes, timings: Samples) -> Table:

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
+from hpt_ros.atomic import clear_leftovers, replaced
 from hpt_ros.cli.output import make_parent
 from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.extras import require_extra
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file so that it is there whole or not at all; returns 0."""
+    """Write the file so that it is there complete or not at all; returns 0."""
     from hpt_ros.cli.export_formats import write_hdf5, write_zarr
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.dataset import open_dataset
@@ -51,25 +51,14 @@ def run(args: argparse.Namespace) -> int:
         require_extra("zarr", extra="export", what="hpt export to Zarr")
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     dataset = open_dataset(args.dataset, embodiment)
-    work = make_parent(out).with_name(f".{out.name}.writing")
-    _remove(work)
+    clear_leftovers(make_parent(out).absolute().parent)
     write = write_hdf5 if kind == "hdf5" else write_zarr
     try:
-        with Terminal() as report:
+        with Terminal() as report, replaced(out) as work:
             write(work, dataset, lambda done, total: report.bar("exporting", done, total))
-        work.rename(out)
     except OSError as error:
         raise HptError(
             Code.UNWRITABLE, repr(args.out), remedy="make room, or name another place", cause=error
         ) from error
-    finally:
-        _remove(work)
     print(f"wrote {counted(len(dataset.episodes), 'episode')}, {dataset.length} ticks to {out}")
     return 0
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -5,14 +5,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device
-
-if TYPE_CHECKING:
-    from hpt_ros.studies.config import Cell, StudyConfig
+from hpt_ros.errors import Code, HptError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="DIR",
         help="folder of the runs; a study begun there goes on",
+    )
+    parser.add_argument(
+        "--scenes",
+        type=int,
+        metavar="N",
+        help="instead of the study's evaluate.scenes; those that are run stay",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="list the cells, and check their data, recipes and weights"
@@ -39,73 +42,49 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    import json
+    from dataclasses import replace
 
+    from hpt_ros.cli.interruption import interrupted_by_signals
     from hpt_ros.cli.output import make_folder
     from hpt_ros.cli.terminal import Terminal
-    from hpt_ros.studies.cell import read_result, require_same, require_trainable, train_cell
+    from hpt_ros.studies.cell import read_result, require_same, require_trainable
+    from hpt_ros.studies.closed_loop import require_judgeable
     from hpt_ros.studies.config import cells_of, load_study
-    from hpt_ros.studies.figures import draw_losses
     from hpt_ros.studies.pool import Pool
-    from hpt_ros.studies.results import losses_table, write_text
+    from hpt_ros.studies.running import budget_of, is_done, run_cell, write_results
 
     study = load_study(args.study)
+    if args.scenes is not None:
+        if study.evaluate is None:
+            raise HptError(
+                Code.MISSING, f"study {str(args.study)!r}", "evaluate", remedy="add it, or leave --scenes out"
+            )
+        if args.scenes < 0:
+            raise HptError(Code.OUT_OF_RANGE, "--scenes", args.scenes, expected="at least 0")
+        study = replace(study, evaluate=replace(study.evaluate, scenes=args.scenes))
     device = choose_device(args.device).name
     cells = cells_of(study)
     pool = Pool(study)
     require_trainable(study, [cell for cell in cells if read_result(cell, args.out) is None], pool)
-    print(_budget(study, cells, args.out), flush=True)
+    require_judgeable(study, cells, pool)
+    print(budget_of(study, cells, args.out), flush=True)
     if args.dry_run:
         print("\n".join(cell.name for cell in cells))
         return 0
     make_folder(args.out, args.out)
     require_same(study, args.out)
-    results = []
     try:
-        with Terminal() as terminal:
+        with interrupted_by_signals(), Terminal() as terminal:
             for number, cell in enumerate(cells):
-                if read_result(cell, args.out) is None:
-                    to_go = _budget(study, cells, args.out).to_go
+                if not is_done(study, cell, args.out):
+                    to_go = budget_of(study, cells, args.out).to_go
                     terminal.say(f"cell {number + 1} of {len(cells)}: {cell.name}; CPU time to go {to_go}")
-                results.append(train_cell(study, cell, args.out, pool, _Quiet(terminal), device))
+                    run_cell(study, cell, args.out, pool, _Quiet(terminal), device)
     finally:
-        if results:
-            write_text(args.out / "results.json", json.dumps(results, indent=1) + "\n")
-            write_text(args.out / "results.md", losses_table(results, study.x))
-            draw_losses(args.out, results, study.x)
-    print(losses_table(results, study.x))
-    print(f"figure: {args.out / 'figure.svg'}, results: {args.out / 'results.json'}")
+        table = write_results(study, cells, args.out)
+    print(table)
+    print(f"figures: {args.out}/*.svg, tables: {args.out / 'results.md'}")
     return 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Budget:
-    """What a study takes, for people."""
-
-    cells: int
-    done: int
-    so_far: str
-    to_go: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.cells} cells, {self.done} of them done; CPU time so far {self.so_far}, to go {self.to_go}"
-        )
-
-
-def _budget(study: StudyConfig, cells: list[Cell], out: Path) -> _Budget:
-    from hpt_ros.studies.budget import TRAINING, as_hours, read_pace
-    from hpt_ros.studies.cell import samples_left
-
-    pace = read_pace([out / cell.name for cell in cells])
-    left = [samples_left(study, cell, out) for cell in cells]
-    to_go = pace.left_s({TRAINING: sum(left)})
-    return _Budget(
-        cells=len(cells),
-        done=left.count(0),
-        so_far=as_hours(sum(pace.cpu_s.values())),
-        to_go="known after the first cell" if to_go is None else f"about {as_hours(to_go)}",
-    )
 
 
 class _Quiet:
@@ -119,5 +98,5 @@ class _Quiet:
 
     def bar(self, label: str, done: int, total: int, note: str = "") -> None:
         """Show how far the run is."""
-        if label == "training":
+        if not label.startswith("decoding"):
             self._terminal.bar(label, done, total, note)

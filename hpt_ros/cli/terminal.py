@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -56,18 +59,21 @@ class Terminal:
 
     def __enter__(self) -> Terminal:
         if self._console.is_terminal:
-            self._progress.start()
+            with self._while_there():
+                self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._console.is_terminal:  # without one, Rich would print an empty line
-            self._progress.stop()
+            with self._while_there():
+                self._progress.stop()
 
     def say(self, sentence: str) -> None:
         """Print the line above the bars."""
-        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        with self._while_there():
+            self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
     def bar(self, label: str, done: int, total: int | None, note: str = "") -> None:
         """Move the bar; without a terminal, print a line at the start, at every tenth, and now and then between.
@@ -81,9 +87,20 @@ class Terminal:
         if not self._console.is_terminal:
             self._line(label, done, total, note)
             return
-        if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(label, total=total, note=note)
-        self._progress.update(self._tasks[label], completed=done, total=total, note=note)
+        with self._while_there():
+            if label not in self._tasks:
+                self._tasks[label] = self._progress.add_task(label, total=total, note=note)
+            self._progress.update(self._tasks[label], completed=done, total=total, note=note)
+
+    @contextmanager
+    def _while_there(self) -> Iterator[None]:
+        """Go on in silence when the terminal has gone, as an ssh session does: writing fails with EIO from then on."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            self._console.on_broken_pipe()
 
     def _line(self, label: str, done: int, total: int | None, note: str) -> None:
         now_s, tenths = time.monotonic(), done * 10 // max(total or 1, 1) if total is not None else 0

@@ -19,13 +19,19 @@ class LatencyWindow:
     def __init__(self) -> None:
         """Start empty."""
         self._values: deque[float] = deque(maxlen=WINDOW)
+        self._high_s: float | None = (
+            0.0  # None: to be worked out; it is asked for far more often than it changes
+        )
 
     def add(self, duration_s: float) -> None:
         """Add a duration; what is not finite or negative is a clock's fault and is left out."""
         if math.isfinite(duration_s) and duration_s >= 0.0:
             self._values.append(duration_s)
+            self._high_s = None
 
     @property
     def high_s(self) -> float:
         """The 95th percentile; 0 as long as nothing is known."""
-        return float(np.percentile(list(self._values), PERCENTILE)) if self._values else 0.0
+        if self._high_s is None:
+            self._high_s = float(np.percentile(list(self._values), PERCENTILE))
+        return self._high_s

@@ -44,15 +44,17 @@ class Encoding:
 
 # crf 18: visually lossless for x264. A key frame every 5 frames keeps random access cheap. No B-frames: the frame at
 # time k / fps is then the k-th packet, with no offset in the container. One thread: the bytes do not depend on the
-# number of cores, and many bags are converted side by side anyway.
+# number of cores, and many bags are converted side by side anyway. No macroblock tree: where the width is no multiple
+# of 16, x264's assembly of it reads memory that nothing was written to, and bytes and pixels differ from run to run.
 COLOUR = Encoding(
     "libx264",
     "h264",
     "yuv420p",
-    {"crf": "18", "preset": "veryfast", "g": "5", "bf": "0", "threads": "1"},
+    {"crf": "18", "preset": "veryfast", "g": "5", "bf": "0", "threads": "1", "x264-params": "mbtree=0"},
     "rgb24",
 )
-# As lerobot 0.6 stores depth (`DepthEncoderConfig`, configs/video.py): without loss, a key frame every 2 frames.
+# As lerobot 0.6 stores depth (`DepthEncoderConfig`, configs/video.py): without loss, a key frame every 2 frames. Of the
+# smallest images x265's bytes differ in the same way; what is decoded of them cannot.
 DEPTH_KEY_EVERY, DEPTH_LOSSLESS = 2, "lossless=1"
 DEPTH = Encoding(
     "libx265",

@@ -212,6 +212,22 @@ def success_of(table: Floats) -> Interval:
     return interval_of(float(table.mean()), drawn_means([(table,)])[0])
 
 
+def successes_of(arm: Arm) -> dict[str, Interval]:
+    """Return the success of an arm in each environment, each suite of several, and in all if there are several.
+
+    Of several training seeds, in the scenes that all their files have.
+    """
+    tables = {}
+    for name, runs in arm.runs.items():
+        common = set.intersection(*({episode.seed for episode in run.episodes} for run in runs))
+        tables[name] = np.array(arm_of(runs, sorted(common)))
+    found = {name: success_of(table) for name, table in tables.items()}
+    for suite, names in _suites(list(tables)).items():
+        draws = drawn_means([(tables[name],) for name in names])[0]
+        found[suite] = interval_of(float(np.mean([tables[name].mean() for name in names])), draws)
+    return found
+
+
 def _row_of_one(name: str, a: Floats, b: Floats) -> Row:
     return Row(name, (name,), (success_of(a), success_of(b)), compare_arms(a, b))
 

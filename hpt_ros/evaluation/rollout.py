@@ -8,7 +8,7 @@ through the real controller with its limits and watchdogs, and commands are the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -21,6 +21,7 @@ from hpt_ros.control.plan import PAST_NS
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.embodiment.message_types import Sending
 from hpt_ros.errors import Code, HptError, Refusal
+from hpt_ros.evaluation import INFERENCE_S
 from hpt_ros.evaluation.smoothness import peak_jerk, spectral_arc_length
 from hpt_ros.evaluation.worker import LockStepWorker
 from hpt_ros.policies.loading import LoadedPolicy
@@ -50,7 +51,7 @@ class RolloutConfig:
         compensates: chunks are for the time of their observation, as the runtime has it; else for when they arrive.
     """
 
-    inference_s: float = 0.05
+    inference_s: float = INFERENCE_S
     control: ControlConfig = field(default_factory=ControlConfig)
     time_limit_s: float | None = None
     compensates: bool = True
@@ -140,12 +141,26 @@ def require_fit(loaded: LoadedPolicy, environment: Environment) -> None:
     Raises:
         HptError: a topic is missing.
     """
-    here, robot = environment.embodiment, loaded.embodiment
+    require_robot_fits(loaded.embodiment, loaded.optional, environment)
+
+
+def require_robot_fits(robot: Embodiment, optional: Collection[str], environment: Environment) -> None:
+    """Check that the environment has what a policy of a robot reads and takes what it sends.
+
+    Args:
+        robot: the policy's.
+        optional: modalities of which the policy reads nothing, or can do without.
+        environment: where it is to run.
+
+    Raises:
+        HptError: a topic is missing.
+    """
+    here = environment.embodiment
     sent = {(stream.topic, stream.type) for stream in here.streams}
     missing = [
         f"{stream.topic} ({stream.type})"
         for stream in robot.streams
-        if stream.modality not in {*loaded.optional, "language"} and (stream.topic, stream.type) not in sent
+        if stream.modality not in {*optional, "language"} and (stream.topic, stream.type) not in sent
     ]
     taken = {(output.topic, output.type) for output in here.action.parts}
     missing += [
@@ -309,16 +324,30 @@ class Rollout:
 
     def _step(self, runtime: PolicyRuntime, now_ns: int, tap: Tap | None) -> Command | None:
         """Let time run to the end of one control period, and everything that waits for it be done."""
+        observations, period_ns = runtime.observations, runtime.controller.period_ns
+        if (
+            period_ns > observations.fresh_ns
+        ):  # in between a tick would come and be too old, and nothing be asked
+            due_ns = observations.due_ns(now_ns - period_ns)
+            while due_ns < now_ns:
+                self._advance(runtime, due_ns, tap)
+                observations.look(due_ns)
+                observations.flush()
+                due_ns = observations.due_ns(due_ns)
+        self._advance(runtime, now_ns, tap)
+        step = runtime.step(now_ns)
+        if step.internal:
+            raise RuntimeError(step.internal)
+        observations.flush()
+        return step.command
+
+    def _advance(self, runtime: PolicyRuntime, now_ns: int, tap: Tap | None) -> None:
+        """Let time run, and what arrives be read."""
         for sample in self.environment.advance(now_ns):
             if tap is not None:
                 tap.sample(sample)
             for stream in self._topics.get(sample.topic, ()):
                 runtime.message(stream, sample.message, sample.arrival_ns)
-        step = runtime.step(now_ns)
-        if step.internal:
-            raise RuntimeError(step.internal)
-        runtime.observations.flush()
-        return step.command
 
 
 def end_of_success_ns(start_ns: int, now_ns: int, tap: Tap | None) -> int:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Random changes to a training batch: light and colour of the images, small shifts, an erased part, noise on the state.
+"""Random changes to a training batch: shifts, crops, light and colour of images, an erased part, noise on the state.
 
 All randomness comes from the generator passed in, which is on the CPU: the same numbers are drawn whatever the images
 are on. Drawing and changing are apart, so that a reader draws and the device of the network changes. Every frame of one
@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from hpt_ros.structured import field
 
@@ -38,6 +39,13 @@ class AugmentConfig:
     shift_px: int = field(
         "largest shift in each direction; the border is repeated", default=2, minimum=0, maximum=64, unit="px"
     )
+    # Off: what is at the border is cut off, and what is left looks nearer than it is.
+    crop: float = field(
+        "largest part cut off an image's height and width, in any place; what is left is enlarged to the whole size",
+        default=0.0,
+        minimum=0.0,
+        maximum=0.9,
+    )
     # Off: what is handled is often small, and a policy cannot act on what it does not see.
     erase: float = field(
         "largest erased rectangle, as a share of the image's area; filled with a random colour",
@@ -54,7 +62,7 @@ class AugmentConfig:
     @property
     def changes_images(self) -> bool:
         """Whether images are changed at all."""
-        return bool(self.brightness or self.contrast or self.colour or self.shift_px or self.erase)
+        return any((self.brightness, self.contrast, self.colour, self.shift_px, self.crop, self.erase))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,7 @@ class ImageChanges:
 
     Attributes:
         moves: int64 (B, V, 2), pixels down and to the right.
+        crops: float32 (B, V, 3), of the height what is above, of the width what is to the left, of both what stays.
         tint: float32 (B, V, 3), factor of each of R, G and B.
         gain: float32 (B, V), factor of the distance to the mean.
         light: float32 (B, V), added to all values of 0 to 255.
@@ -79,6 +88,7 @@ class ImageChanges:
     """
 
     moves: Tensor | None = None
+    crops: Tensor | None = None
     tint: Tensor | None = None
     gain: Tensor | None = None
     light: Tensor | None = None
@@ -128,16 +138,24 @@ def draw_image_changes(
     size, position, fill = (
         torch.rand((drawn, views, count), generator=generator)[rows.here] for count in (2, 2, 3)
     )
+    cut = torch.rand((drawn, views, 3), generator=generator)[rows.here]
     coloured = config.brightness or config.contrast or config.colour
     moves = (offsets * (2 * config.shift_px + 1)).floor().long() - config.shift_px
     return ImageChanges(
         moves=moves if config.shift_px else None,
+        crops=_crops(config.crop, cut) if config.crop else None,
         tint=1 + config.colour * unit if coloured else None,
         gain=1 + config.contrast * stretch if coloured else None,
         light=255 * config.brightness * light if coloured else None,
         erased=_rectangles(config.erase, size, position, height, width) if config.erase else None,
         fill=(fill * 256).to(torch.uint8) if config.erase else None,
     )
+
+
+def _crops(most: float, drawn: Tensor) -> Tensor:
+    """Crops (B, V, 3) that cut off up to `most` of each side's length, of numbers (B, V, 3) in [0, 1)."""
+    lost = most * drawn[..., :1]
+    return torch.cat((lost * drawn[..., 1:], 1 - lost), dim=-1)
 
 
 def _rectangles(most: float, size: Tensor, position: Tensor, height: int, width: int) -> Tensor:
@@ -153,7 +171,7 @@ def _rectangles(most: float, size: Tensor, position: Tensor, height: int, width:
 
 
 def change_images(images: Tensor, changes: ImageChanges) -> Tensor:
-    """Shift images, change their brightness, contrast and colour, and erase a part, in this order.
+    """Shift and crop images, change their brightness, contrast and colour, and erase a part, in this order.
 
     Args:
         images: uint8 (B, T, V, H, W, 3), on any device.
@@ -167,6 +185,8 @@ def change_images(images: Tensor, changes: ImageChanges) -> Tensor:
     if changes.moves is not None:
         shifted = shifted_in_turn if images.device.type == "cpu" else shifted_at_once
         result = shifted(result, changes.moves)
+    if changes.crops is not None:
+        result = cropped(result, changes.crops)
     if changes.tint is not None and changes.gain is not None and changes.light is not None:
         # value' = tint * (gain * (value - mean) + mean) + light; every fourth pixel each way is enough for the mean.
         tint = changes.tint[:, None, :, None, None]
@@ -218,6 +238,24 @@ def shifted_at_once(images: Tensor, moves: Tensor) -> Tensor:
         sample[:, None, None, None], view[:, None, None], lines[..., :, None], columns[..., None, :]
     ]
     return moved.movedim(-2, 1)
+
+
+def cropped(images: Tensor, crops: Tensor) -> Tensor:
+    """Enlarge a part of images (B, T, V, H, W, 3) to their size, bilinearly; `crops` as in `ImageChanges`."""
+    batch, steps, views, height, width, _ = images.shape
+    first, kept = crops[..., :2], crops[..., 2:]
+    # The centre of what stays, in coordinates in which the image reaches from -1 to 1: x before y.
+    centre = (2 * first + kept - 1).flip(-1)
+    scale = torch.diag_embed(kept.expand(-1, -1, 2))
+    grid = functional.affine_grid(
+        torch.cat((scale, centre[..., None]), dim=-1).flatten(0, 1),
+        [batch * views, 3, height, width],
+        align_corners=False,
+    )
+    flat = images.permute(0, 2, 1, 5, 3, 4).reshape(batch * views, steps * 3, height, width).float()
+    sampled = functional.grid_sample(flat, grid, padding_mode="border", align_corners=False)
+    whole = (sampled + 0.5).to(torch.uint8).view(batch, views, steps, 3, height, width)
+    return whole.permute(0, 2, 1, 4, 5, 3).contiguous()
 
 
 def _sources(images: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:

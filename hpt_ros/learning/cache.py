@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from hpt_ros.dataset import DatasetError
 from hpt_ros.dataset.memmap_cache import Finished, cache_beside, checksum_of, digest_of, open_mapped, reserved
 from hpt_ros.dataset.reader import Dataset, Episode
 from hpt_ros.dataset.video_reader import decode_video
+from hpt_ros.devices import usable_cores
 from hpt_ros.errors import Code
 from hpt_ros.learning.loader import in_processes
 from hpt_ros.learning.samples import side_by_side
@@ -52,7 +52,7 @@ class FrameCache:
 
 def pool_size() -> int:
     """Return how many processes build a cache: one a core; none from within a pool, which may have no pools."""
-    return 0 if multiprocessing.current_process().daemon else len(os.sched_getaffinity(0))
+    return 0 if multiprocessing.current_process().daemon else usable_cores()
 
 
 def default_cache_root(dataset: Dataset) -> Path:

@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: a terminal or an ssh session that goes
+
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Within the block, SIGINT and SIGTERM only make the yielded function true; repeated, they interrupt.
+    """Within the block, the `SIGNALS` only make the yielded function true; repeated, they interrupt.
 
-    Outside the main thread, where Python handles no signals, the function stays false.
+    Not those that are ignored: nohup ignores SIGHUP so that a program outlives its terminal. Outside the main thread,
+    where Python handles no signals, the function stays false.
     """
     asked = threading.Event()
 
@@ -27,7 +30,8 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield asked.is_set
     finally:

@@ -9,7 +9,6 @@ DataLoader, forked) have cores of their own. What comes out is the same, in the 
 from __future__ import annotations
 
 import gc
-import os
 import queue
 import signal
 import threading
@@ -21,6 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from hpt_ros.devices import usable_cores
 from hpt_ros.errors import Code, HptError
 
 T = TypeVar("T")
@@ -115,7 +115,7 @@ def spare_readers(device: str, threads: int, world: int = 1) -> int:
         threads: CPU threads of the network.
         world: processes of the run on this machine.
     """
-    cores = len(os.sched_getaffinity(0)) // max(1, world)
+    cores = usable_cores() // max(1, world)
     used = 1 if torch.device(device).type == "cuda" else threads
     return max(0, min(MOST_READERS, cores - used))
 

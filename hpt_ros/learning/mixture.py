@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.dataset.labels import read_labels
+from hpt_ros.dataset.layout import is_dataset
 from hpt_ros.dataset.reader import Episode
 from hpt_ros.embodiment import Embodiment, require_match
 from hpt_ros.errors import Code, HptError
@@ -241,6 +242,14 @@ def load_mixture(path: str | Path) -> MixtureConfig:
         HptError: a wrong file, key or value, or a mixture that contradicts itself.
     """
     file = Path(path)
+    if file.is_dir():
+        one = is_dataset(file)
+        raise MixtureError(
+            Code.WRONG_TYPE, repr(str(path)), problem=f"is {'a dataset' if one else 'a folder'}",
+            expected="a mixture: a YAML file that lists datasets",
+            remedy="train a policy on it with 'hpt finetune', or write a mixture of it and others (docs/training.md)"
+            if one else "name the file",
+        )  # fmt: skip
     data = read_yaml_file(file)
     for entry in data.get("datasets") or ():
         if isinstance(entry, dict):

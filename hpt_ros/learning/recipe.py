@@ -313,13 +313,6 @@ class Recipe:
                 + ("no trunk" if not depth else "the trunk is frozen in the second as well"),
                 remedy="leave first_step out" + ("" if not depth else ", or let blocks of the trunk learn"),
             )  # fmt: skip
-        if self.shard:
-            raise RecipeError(
-                Code.UNSUPPORTED, "the recipe", self.first_iterations,
-                problem="has a first step of {value} iterations and shard: true, but weights that are spread over "
-                "processes cannot start to learn later",
-                remedy="set shard to false, or make two runs: one with freeze_trunk, and one with --init of its result",
-            )  # fmt: skip
         if warmup >= self.first_iterations:
             raise RecipeError(
                 Code.OUT_OF_RANGE, "first_step", warmup, problem="has warmup_iterations {value}",
@@ -339,7 +332,7 @@ class Recipe:
             raise RecipeError(
                 Code.CONFLICT, "the recipe",
                 problem="has cache_features and changes the images at random, but cached features are of images as "
-                "they are", remedy="set augment's brightness, contrast, colour, shift_px and erase to 0, set "
+                "they are", remedy="set augment's brightness, contrast, colour, shift_px, crop and erase to 0, set "
                 "feature_copies to how many changed copies to cache, or cache_features to false",
             )  # fmt: skip
         if self.feature_copies and not self.augment.changes_images:

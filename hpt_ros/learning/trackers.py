@@ -30,8 +30,20 @@ class TensorBoard:
     """Event files in the run's folder; a resumed run hides what was written after the step that it goes on from."""
 
     def __init__(self, out: Path, after: int) -> None:
-        """Open a file of its own beside those that are there."""
-        from tensorboardX import SummaryWriter  # takes a moment, and only processes that write need it
+        """Open a file of its own beside those that are there.
+
+        Raises:
+            ModuleNotFoundError: tensorboardX is not installed.
+            HptError: it does not get on with what is installed beside it.
+        """
+        try:
+            from tensorboardX import SummaryWriter  # takes a moment, and only processes that write need it
+        except TypeError as error:  # of protobuf, where it is older or newer than the code that it made
+            raise HptError(
+                Code.NOT_INSTALLED, "TensorBoard's event files", "tensorboardX",
+                problem="need {value}, which is installed but cannot be imported",
+                remedy="install the versions of tensorboardX and protobuf that are in constraints.txt", cause=error,
+            ) from error  # fmt: skip
 
         # The library names files by the second, and one of a run that was just begun must not be written over.
         self._writer: Any = SummaryWriter(

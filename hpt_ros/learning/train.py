@@ -156,6 +156,16 @@ def train(
     if resume:
         first, best, start = load_state(out, policy, average, optimiser, recipe, mixture, sharded)
         report.say(f"resumed after step {first} of {recipe.iterations}")
+    robot_files = {
+        name: RobotFiles(robot.to_yaml(), kept(statistics[name], mixture.of(name), recipe.statistics))
+        for name, robot in robots.items()
+    }
+    # Opened before images are decoded, which may take hours: what a tracker lacks is reported now.
+    if processes.first:
+        run_folder.make(out)
+        (out / "recipe.yaml").write_text(dump_yaml(recipe_mapping(recipe)), encoding="utf-8")
+    facts = RunFacts(mixture, recipe, start, statistics, device, processes.world, command)
+    log = RunLog(out, first, facts, first=processes.first, wandb=wandb)
     sources: list[Source] = []
     for turn in range(2):  # the first process fills the caches, then the others open them
         if processes.first == (turn == 0):
@@ -171,15 +181,6 @@ def train(
         if turn == 0:
             processes.wait_for_first()
     processes.wait()
-    robot_files = {
-        name: RobotFiles(robot.to_yaml(), kept(statistics[name], mixture.of(name), recipe.statistics))
-        for name, robot in robots.items()
-    }
-    if processes.first:
-        run_folder.make(out)
-        (out / "recipe.yaml").write_text(dump_yaml(recipe_mapping(recipe)), encoding="utf-8")
-    facts = RunFacts(mixture, recipe, start, statistics, device, processes.world, command)
-    log = RunLog(out, first, facts, first=processes.first, wandb=wandb)
 
     def save(step: int, measured: dict[str, Any]) -> None:
         nonlocal best

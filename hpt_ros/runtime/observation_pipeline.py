@@ -117,7 +117,7 @@ class ObservationPipeline:
         self.encode_ahead = False
         self._worker, self._clock = worker, clock
         self._grid, self._settle_ns = TickGrid(embodiment.tick_hz), round(SETTLE_S * NS_PER_S)
-        self._fresh_ns = round((SETTLE_S + FRESH_PART * embodiment.dt_s) * NS_PER_S)
+        self.fresh_ns = round((SETTLE_S + FRESH_PART * embodiment.dt_s) * NS_PER_S)
         self._commands = CommandTrack(embodiment)
         self._arrivals: dict[str, deque[tuple[int, int]]] = {
             stream.name: deque(maxlen=ARRIVALS_KEPT) for stream in embodiment.streams
@@ -200,6 +200,17 @@ class ObservationPipeline:
             if self._clock is None or (wanted and self._unasked):
                 self._looked_ns = now_ns
                 self._condition.notify()
+
+    def look(self, now_ns: int) -> None:
+        """Say what time it is between two polls: what is wanted stays."""
+        with self._condition:
+            self._looked_ns = now_ns
+
+    def due_ns(self, after_ns: int) -> int:
+        """Return when, later than a time, the next tick is settled."""
+        return (
+            self._grid.time_ns(self._grid.first_at_or_after(after_ns - self._settle_ns + 1)) + self._settle_ns
+        )
 
     def report(self) -> Report:
         """What happened since the last call."""
@@ -294,10 +305,7 @@ class ObservationPipeline:
         if self._clock is None:
             return None
         now_ns = self._clock()
-        due_ns = (
-            self._grid.time_ns(self._grid.first_at_or_after(now_ns - self._settle_ns + 1)) + self._settle_ns
-        )
-        return max((due_ns - now_ns) / NS_PER_S, SHORTEST_WAIT_S)
+        return max((self.due_ns(now_ns) - now_ns) / NS_PER_S, SHORTEST_WAIT_S)
 
     def _take(
         self, stream: Stream, message: Any, stamp_ns: int, arrival_ns: int, steady_ns: int, trusted: bool
@@ -393,7 +401,7 @@ class ObservationPipeline:
         return tick
 
     def _fresh(self, tick: Tick, now_ns: int) -> bool:
-        return now_ns - tick.stamp_ns <= self._fresh_ns
+        return now_ns - tick.stamp_ns <= self.fresh_ns
 
     def _newest_input(self, tick: Tick) -> tuple[int, int | None]:
         """Header stamp and steady arrival of the tick's newest image, or of its newest sample without images."""

@@ -35,7 +35,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.sim.jtc_config import JtcConfig
 from hpt_ros.sim.trajectory import (
     NS_PER_S,
@@ -92,6 +92,7 @@ class TrajectoryController:
         self.events: list[tuple[int, str]] = []
         self.accelerations: Array = np.zeros(len(config.joints))
         self._wraps = np.array([joint in config.continuous for joint in config.joints])
+        self._any_wraps = bool(self._wraps.any())
         self._command: Array | None = None  # of the command interfaces: None until something was commanded
         self._pending: JointTrajectory | None = None  # taken at the next cycle
         self._active = False
@@ -114,50 +115,58 @@ class TrajectoryController:
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
-    def receive(self, message: JointTrajectory, now_ns: int) -> str:
-        """Take a message; returns why it is refused, empty if it is not.
+    def receive(self, message: JointTrajectory, now_ns: int) -> Refusal | None:
+        """Take a message; returns why it is refused, None if it is not.
 
         Args:
             message: replaces what is under way at the next cycle.
             now_ns: on the controller's clock.
         """
         if not self._active:
-            return "the controller is not active"
-        if reason := self._refusal(message, now_ns):
-            return reason
+            return Refusal(Code.NOT_READY, "the controller", problem="is not active")
+        if (refused := self._refusal(message, now_ns)) is not None:
+            return refused
         self._pending, self._holding = message, False
-        return ""
+        return None
 
-    def _refusal(self, message: JointTrajectory, now_ns: int) -> str:
+    def _refusal(self, message: JointTrajectory, now_ns: int) -> Refusal | None:
         """What `validate_trajectory_msg` of the controller checks, in its order."""
         config, names = self.config, message.names
         if not config.allow_partial_joints_goal and len(names) != len(config.joints):
-            return f"{len(names)} joints, but the controller has {len(config.joints)}"
+            return _wrong(
+                Code.WRONG_SHAPE, f"{len(names)} joints, but the controller has {len(config.joints)}"
+            )
         if not names:
-            return "no joint names"
+            return _wrong(Code.MISSING, "no joint names")
         if not message.points:
-            return "no points"
+            return _wrong(Code.MISSING, "no points")
         for name in names:
             if name not in config.joints:
-                return f"joint {name!r} is none of the controller's"
+                return Refusal(Code.UNKNOWN, "joint", name, problem="{value} is none of the controller's")
         end = message.points[-1].state.velocities
         if not config.allow_nonzero_velocity_at_trajectory_end and end is not None:
             fast = np.flatnonzero(np.abs(end) > _NO_VELOCITY)
             if fast.size:
-                return f"velocity {end[fast[0]]:g} of {names[fast[0]]} at the last point is not zero"
+                return Refusal(
+                    Code.OUT_OF_RANGE, f"velocity {end[fast[0]]:g} of {names[fast[0]]} at the last point",
+                    problem="is not zero",
+                )  # fmt: skip
         if message.stamp_ns != 0 and message.stamp_ns + message.duration_ns < now_ns:
             late_s = (now_ns - message.stamp_ns - message.duration_ns) / NS_PER_S
-            return f"the trajectory ends {late_s:.4f} s in the past"
+            return Refusal(Code.TIMEOUT, "the trajectory", late_s, problem=f"ends {late_s:.4f} s in the past")
         earlier_ns = 0
         for index, point in enumerate(message.points):
             if index and point.time_from_start_ns <= earlier_ns:
-                return f"the times of points {index - 1} and {index} do not increase"
+                return Refusal(
+                    Code.INVALID, f"the times of points {index - 1} and {index}", problem="do not increase"
+                )
             earlier_ns = point.time_from_start_ns
             for what in ("positions", "velocities", "accelerations"):
                 values = getattr(point.state, what)
                 if values is not None and values.size != len(names):
-                    return f"{values.size} {what} for {len(names)} joints at point {index}"
-        return ""
+                    wrong = f"{values.size} {what} for {len(names)} joints at point {index}"
+                    return _wrong(Code.WRONG_SHAPE, wrong)
+        return None
 
     # --- once per cycle ----------------------------------------------------------------------------------------------
 
@@ -225,7 +234,8 @@ class TrajectoryController:
         if not before_end and not holding and 0.0 < config.active_cmd_timeout_s < since_s:
             self._give_up(now_ns, "cmd_timeout")
         error = self._desired.positions - self._measured.positions
-        error = np.where(self._wraps, np.remainder(error + np.pi, 2.0 * np.pi) - np.pi, error)
+        if self._any_wraps:
+            error = np.where(self._wraps, np.remainder(error + np.pi, 2.0 * np.pi) - np.pi, error)
         away = np.abs(error)
         # As the controller does, holding is looked at after the timeout, which sets it.
         holding = self._holding
@@ -380,14 +390,16 @@ class ForwardController:
         """Forget what came before; command nothing until something comes."""
         self._command = None
 
-    def receive(self, values: Array) -> str:
-        """Take a command (N,); returns why it is refused, empty if it is not."""
+    def receive(self, values: Array) -> Refusal | None:
+        """Take a command (N,); returns why it is refused, None if it is not."""
         if not np.isfinite(values).all():
-            return "a value that is not finite"
+            return Refusal(Code.NOT_FINITE, "the command", problem="has a value that is not finite")
         if values.size != self._size:
-            return f"{values.size} values for {self._size} joints"
+            return Refusal(
+                Code.WRONG_SHAPE, "the command", problem=f"has {values.size} values for {self._size} joints"
+            )
         self._command = np.array(values)
-        return ""
+        return None
 
     def update(self, now_ns: int, position: Array, velocity: Array | None = None) -> Array:
         """The command (N,) of this cycle: the last one; before any, the measured position when it was first asked."""
@@ -396,3 +408,7 @@ class ForwardController:
         elif self._given is None:
             self._given = np.array(position)
         return self._given
+
+
+def _wrong(code: Code, has: str) -> Refusal:
+    return Refusal(code, "the trajectory", problem=f"has {has}")

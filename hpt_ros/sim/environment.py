@@ -21,6 +21,7 @@ from hpt_ros.registry import Registry, load_location
 from hpt_ros.sim.messages import Sample
 from hpt_ros.sim.suites.aloha import tasks as aloha
 from hpt_ros.sim.suites.fetch import tasks as fetch
+from hpt_ros.sim.suites.libero import tasks as libero
 from hpt_ros.sim.suites.metaworld import tasks as metaworld
 from hpt_ros.sim.suites.so101 import tasks as so101
 from hpt_ros.sim.transport import PERFECT, Transport
@@ -233,6 +234,7 @@ ENVIRONMENTS: Registry[EnvironmentKind] = Registry(
             *_suite("fetch", "FetchEnvironment", fetch.INSTRUCTIONS),
             *_suite("so101", "So101Environment", so101.INSTRUCTIONS),
             *_suite("aloha", "AlohaEnvironment", aloha.INSTRUCTIONS),
+            *_suite("libero", "LiberoEnvironment", libero.INSTRUCTIONS),
         )
     },
 )

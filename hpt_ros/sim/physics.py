@@ -64,14 +64,20 @@ class Physics:
         self.data: Any = mujoco.MjData(self.model)
         model = self.model
         joints = [model.joint(name) for name in self.joint_names]
-        self._qpos = np.array([joint.qposadr[0] for joint in joints])
-        self._qvel = np.array([joint.dofadr[0] for joint in joints])
-        self._ctrl = np.array([model.actuator(name).id for name in self.joint_names])
+        self._qpos = np.array([joint.qposadr[0] for joint in joints], np.intp)
+        self._qvel = np.array([joint.dofadr[0] for joint in joints], np.intp)
+        self._ctrl = np.array([model.actuator(name).id for name in self.joint_names], np.intp)
         pieces = self.bodies(PIECE)
         first = [model.jnt_qposadr[model.body_jntadr[index]] for index in pieces]
         speed = [model.jnt_dofadr[model.body_jntadr[index]] for index in pieces]
         self._piece_qpos = np.array(first, np.intp)[:, None] + np.arange(7)
         self._piece_qvel = np.array(speed, np.intp)[:, None] + np.arange(6)
+        # MuJoCo's arrays stay where they are; looking one up in its data costs more than reading it.
+        data: Any = self.data
+        self._positions: Array = data.qpos
+        self._velocities: Array = data.qvel
+        self._forces: Array = data.actuator_force
+        self._targets: Array = data.ctrl
         mujoco.mj_forward(model, self.data)
 
     def bodies(self, prefix: str) -> list[int]:
@@ -95,17 +101,17 @@ class Physics:
     @property
     def joint_positions_rad(self) -> Array:
         """Measured joint angles (N,), a copy."""
-        return np.array(self.data.qpos[self._qpos])
+        return self._positions[self._qpos]
 
     @property
     def joint_velocities_rad_s(self) -> Array:
         """Measured joint velocities (N,), a copy."""
-        return np.array(self.data.qvel[self._qvel])
+        return self._velocities[self._qvel]
 
     @property
     def joint_efforts_nm(self) -> Array:
         """Torques of the actuators (N,), a copy."""
-        return np.array(self.data.actuator_force[self._ctrl])
+        return self._forces[self._ctrl]
 
     @property
     def targets_rad(self) -> Array:
@@ -114,7 +120,9 @@ class Physics:
 
     def set_targets(self, targets_rad: Array) -> None:
         """Give the actuators new position targets (N,); they are cut at the joint limits."""
-        self.data.ctrl[self._ctrl] = np.clip(targets_rad, self.arm.lower_rad, self.arm.upper_rad)
+        self._targets[self._ctrl] = np.minimum(
+            np.maximum(targets_rad, self.arm.lower_rad), self.arm.upper_rad
+        )
 
     def step(self, count: int = 1) -> None:
         """Advance by `count` physics steps."""

@@ -26,7 +26,9 @@ LARGEST_JUMP_RAD: Final = (
 class PoseCommands:
     """geometry_msgs/PoseStamped in the frame of the arm's base; see `hpt_ros.sim.robots.ArmController`.
 
-    The joints go straight to where the pose puts them, to be there at its stamp, at most at their velocity limits.
+    The joints go straight to where the pose puts them, to be there at its stamp, at most at their velocity limits. A
+    pose whose stamp has passed, however long ago, or is zero, is gone to at once: pose controllers follow what came
+    last and judge no stamp, unlike joint_trajectory_controller, which drops the points that are over.
     """
 
     def __init__(self, kinematics: ToolKinematics, hold_rad: Array, rate_hz: float) -> None:

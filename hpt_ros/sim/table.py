@@ -114,6 +114,7 @@ class TableEnvironment:
         self._surroundings.reset(seed, self.task.keep_out())
         self.physics.settle()
         self.controller.reset(self.physics.joint_positions_rad)
+        self._still = np.zeros(self.robot.arm.dof)
         self._disturbance = Disturbance(self._disturbance_rad, seed, self.robot.arm.dof)
         self._transports.reset(seed)
 
@@ -182,8 +183,10 @@ class TableEnvironment:
 
     def _tick(self) -> None:
         physics = self.physics
-        height_m = float(physics.site_position(self.task.tool_site)[2])
-        offset = self._disturbance.step(TICK_NS / NS_PER_S, height_m)
+        offset = self._still
+        if self._disturbance_rad:
+            height_m = float(physics.site_position(self.task.tool_site)[2])
+            offset = self._disturbance.step(TICK_NS / NS_PER_S, height_m)
         step_ns = TICK_NS // self._tick_steps
         for step in range(1, self._tick_steps + 1):
             target = self.controller.target(

@@ -96,18 +96,49 @@ class JointTrajectory:
 
 # Row k: what the k-th derivative puts before t^(n-k), for n = 0 ... 5.
 _FACTORS: Final = np.array([[1.0] * 6, [0, 1, 2, 3, 4, 5], [0, 0, 2, 6, 12, 20]], dtype=np.float64)
+_EXPONENTS: Final = np.arange(6)
 
 
-def interpolate(start: JointState, end: JointState, elapsed_s: float, duration_s: float) -> JointState:
-    """The state `elapsed_s` after `start` on the way to `end`, which is reached after `duration_s`.
+class Segment:
+    """The way from one state to another, which is reached after `duration_s`.
 
     Linear where one of the two has no velocity, cubic where both have, quintic where both have an acceleration too.
     """
-    p0, p1, t = start.positions, end.positions, elapsed_s
-    zero = np.zeros_like(p0)
-    if start.velocities is None or end.velocities is None:
-        slope = (p1 - p0) / duration_s if duration_s else zero
-        return JointState(p0 + slope * t, slope, zero)
+
+    def __init__(self, start: JointState, end: JointState, duration_s: float) -> None:
+        """Work out the polynomials, which a controller asks for several states of."""
+        self._start = start.positions
+        self._slope: Array | None = None
+        if start.velocities is None or end.velocities is None:
+            zero = np.zeros_like(self._start)
+            self._slope = (end.positions - self._start) / duration_s if duration_s else zero
+        else:
+            self._coefficients = np.array(_coefficients(start, end, duration_s))
+
+    def at(self, elapsed_s: float) -> JointState:
+        """Return the state that long after the start."""
+        if self._slope is not None:
+            return JointState(self._start + self._slope * elapsed_s, self._slope, np.zeros_like(self._start))
+        count = len(self._coefficients)
+        powers = elapsed_s ** _EXPONENTS[:count]
+        derivatives = np.zeros((3, count))
+        derivatives[0] = powers
+        derivatives[1, 1:] = _FACTORS[1, 1:count] * powers[:-1]
+        derivatives[2, 2:] = _FACTORS[2, 2:count] * powers[:-2]
+        position, velocity, acceleration = derivatives @ self._coefficients
+        return JointState(position, velocity, acceleration)
+
+
+def interpolate(start: JointState, end: JointState, elapsed_s: float, duration_s: float) -> JointState:
+    """Return the state `elapsed_s` after `start` on the way to `end`, see `Segment`."""
+    return Segment(start, end, duration_s).at(elapsed_s)
+
+
+def _coefficients(start: JointState, end: JointState, duration_s: float) -> list[Array]:
+    """Return what is before each power of the time, (N,) each: four if an acceleration is missing, else six."""
+    assert start.velocities is not None
+    assert end.velocities is not None
+    p0, p1, zero = start.positions, end.positions, np.zeros_like(start.positions)
     v0, v1 = start.velocities, end.velocities
     if start.accelerations is None or end.accelerations is None:
         coefficients = [p0, v0, zero, zero]
@@ -127,13 +158,7 @@ def interpolate(start: JointState, end: JointState, elapsed_s: float, duration_s
                 2.0 * d**4
             )
             coefficients[5] = (12.0 * away - 6.0 * (v0 + v1) * d + (a1 - a0) * d**2) / (2.0 * d**5)
-    powers = t ** np.arange(len(coefficients))
-    derivatives = np.zeros((3, len(coefficients)))
-    derivatives[0] = powers
-    derivatives[1, 1:] = _FACTORS[1, 1 : len(coefficients)] * powers[:-1]
-    derivatives[2, 2:] = _FACTORS[2, 2 : len(coefficients)] * powers[:-2]
-    position, velocity, acceleration = derivatives @ np.array(coefficients)
-    return JointState(position, velocity, acceleration)
+    return coefficients
 
 
 class SampledTrajectory:
@@ -151,6 +176,8 @@ class SampledTrajectory:
         self._splines = splines
         self._before_ns = 0
         self._before: JointState | None = None
+        self._segment: tuple[int, Segment] | None = None  # the last one asked for, by the number of its end
+        self._last: tuple[int, tuple[JointState, int]] | None = None  # and the last state, by its time
 
     def enter(self, time_ns: int, state: JointState, wraps: npt.NDArray[np.bool_] | None = None) -> None:
         """Set the state before the first point.
@@ -173,6 +200,7 @@ class SampledTrajectory:
                 state, positions=np.where(wraps, first.positions - short, state.positions)
             )
         self._before_ns, self._before = time_ns, state
+        self._segment = self._last = None
 
     def sample(self, time_ns: int) -> tuple[JointState, int] | None:
         """The state at `time_ns` and the number of the next point (that of points: it is past the last one).
@@ -186,14 +214,19 @@ class SampledTrajectory:
                 self.start_ns = time_ns
         if self._before is None or time_ns < self._before_ns:
             return None
+        if self._last is None or self._last[0] != time_ns:
+            self._last = time_ns, self._sampled(self._before, time_ns)
+        return self._last[1]
+
+    def _sampled(self, before: JointState, time_ns: int) -> tuple[JointState, int]:
         since_ns = time_ns - self.start_ns
         first = self.points[0]
         if since_ns < first.time_from_start_ns:
             if not self._splines:
-                return self._before, 0
+                return before, 0
             elapsed_ns = time_ns - self._before_ns
             whole_ns = self.start_ns + first.time_from_start_ns - self._before_ns
-            return interpolate(self._before, first.state, elapsed_ns / NS_PER_S, whole_ns / NS_PER_S), 0
+            return self._between(before, first.state, elapsed_ns, whole_ns, 0), 0
         last = len(self.points) - 1
         for index in range(last):
             a, b = self.points[index], self.points[index + 1]
@@ -202,7 +235,7 @@ class SampledTrajectory:
                     return b.state, index + 1
                 elapsed_ns = since_ns - a.time_from_start_ns
                 whole_ns = b.time_from_start_ns - a.time_from_start_ns
-                return interpolate(a.state, b.state, elapsed_ns / NS_PER_S, whole_ns / NS_PER_S), index + 1
+                return self._between(a.state, b.state, elapsed_ns, whole_ns, index + 1), index + 1
         end = self.points[last].state
         zero = np.zeros_like(end.positions)
         return JointState(
@@ -210,3 +243,11 @@ class SampledTrajectory:
             zero if end.velocities is None else end.velocities,
             zero if end.accelerations is None else end.accelerations,
         ), last + 1
+
+    def _between(
+        self, a: JointState, b: JointState, elapsed_ns: int, whole_ns: int, number: int
+    ) -> JointState:
+        """Return a state of the segment that ends at the point of a number."""
+        if self._segment is None or self._segment[0] != number:
+            self._segment = number, Segment(a, b, whole_ns / NS_PER_S)
+        return self._segment[1].at(elapsed_ns / NS_PER_S)

@@ -65,6 +65,10 @@ def require_same(study: StudyConfig, out: Path) -> None:
     common: dict[str, Any] = {name: values[name] for name in _SHARED}
     for axis in _NAMED:
         common |= {f"{axis} {name}".rstrip(): value for name, value in (values.get(axis) or {}).items()}
+    if study.evaluate is not None:  # more scenes and environments may be added
+        added = ("environments", "scenes", "validation_scenes")
+        chosen = to_mapping(study.evaluate).items()
+        common |= {f"evaluate.{name}": value for name, value in chosen if name not in added}
     file = out / "study.json"
     there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     for name, value in common.items():

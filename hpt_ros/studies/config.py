@@ -7,14 +7,16 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 from hpt_ros.errors import Code, HptError
+from hpt_ros.evaluation.conditions import Conditions
 from hpt_ros.learning.recipe import Recipe, load_recipe
 from hpt_ros.learning.start import Start
 from hpt_ros.resources import config_path
+from hpt_ros.sim.environment_sets import environments_of
 from hpt_ros.structured import StructureError, field, read_dataclass, read_yaml_file
 from hpt_ros.studies.starts import FIRST_RATIO, OF_TRUNK, SCRATCH, STARTS, kind_of, split_changes
 
@@ -24,6 +26,54 @@ AXES: Final = ("episodes", "datasets", "batch_size", "size", "variant", "start",
 _COUNTED: Final = ("episodes", "datasets", "batch_size")
 _NAMED: Final = ("size", "variant", "start", "trunk")
 Changes = dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationConfig(Conditions):
+    """How the cells' policies are judged in closed loop, all in the same scenes."""
+
+    environments: tuple[str, ...] = field("environments, or sets of them such as metaworld/hpt4", default=())
+    scenes: int = field("scenes of each environment", default=100, minimum=0)
+    seed: int = field("of the first scene", default=1000, minimum=0)
+    validation_scenes: int = field(
+        "scenes of each environment to choose by, which are no evidence then", default=0, minimum=0
+    )
+    validation_seed: int = field("of the first of those", default=500_000, minimum=0)
+    checkpoint: str = field(
+        "of each run; best: by its validation episodes, last: of the last step",
+        default="best",
+        choices=("best", "last"),
+    )
+
+    def __post_init__(self) -> None:
+        if not self.environments:
+            raise HptError(Code.EMPTY, "environments of the study", expected="at least one", remedy="name it")
+        both = set(self.seeds) & set(self.seeds_to_choose)
+        if both:
+            raise HptError(
+                Code.CONFLICT, "validation_seed of the study", self.validation_seed,
+                problem=f"is {{value}}, so that {len(both)} scenes would both choose and judge",
+                remedy="move it",
+            )  # fmt: skip
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the environments, each once.
+
+        Raises:
+            HptError: there is none of a name.
+        """
+        return environments_of(self.environments)
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of the scenes that judge."""
+        return range(self.seed, self.seed + self.scenes)
+
+    @property
+    def seeds_to_choose(self) -> range:
+        """Seeds of the scenes to choose by."""
+        return range(self.validation_seed, self.validation_seed + self.validation_scenes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +107,7 @@ class StudyConfig:
     )
     seeds: tuple[int, ...] = field("of the runs", default=(0, 1, 2), minimum=0)
     held_out: float = field("ratio of each dataset's episodes", default=0.2, above=0.0, maximum=0.9)
+    evaluate: EvaluationConfig | None = field("closed loop; left out: none", default=None)
     baseline: str = field(
         f"start that others are compared with; left out: {SCRATCH}, if it is one of them", default=""
     )
@@ -131,6 +182,11 @@ class Cell:
     start: str
     trunk: str
     seed: int
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any]) -> Cell:
+        """Return the cell of a result."""
+        return cls(**{item.name: result[item.name] for item in fields(cls)})
 
     @property
     def arm(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hpt_ros.studies.results import Line, Result, fit_of, lines_of, places_of
+from hpt_ros.studies.success import Judged
 
 
 def draw_losses(folder: Path, results: Sequence[Result], x: str) -> None:
@@ -30,6 +31,30 @@ def draw_losses(folder: Path, results: Sequence[Result], x: str) -> None:
                 a, b = fit
                 curve = np.geomspace(places.min(), places.max(), 50)
                 figure.axes.plot(curve, a * curve**b, "--", color=colour, linewidth=1)
+
+
+def draw_success(
+    folder: Path, judged: Sequence[tuple[Line, Sequence[Judged]]], results: Sequence[Result], x: str
+) -> None:
+    """Draw success over all environments as success.svg and success.png, with its 95 % interval as a band.
+
+    Args:
+        folder: of the study.
+        judged: of `hpt_ros.studies.success.judge`; lines without outcomes are left out.
+        results: of the cells, for the axis.
+        x: its name.
+    """
+    with _Figure(folder / "success", results, x, "success, %") as figure:
+        for line, points in judged:
+            done = [item for item in points if item.success]
+            if not done:
+                continue
+            each = [list(item.success.values())[-1] for item in done]  # the last is of all environments
+            shown = Line(line.name, tuple(item.point for item in done))
+            places, colour = figure.line(shown, [100 * item.estimate for item in each])
+            bounds = [100 * item.lower for item in each], [100 * item.upper for item in each]
+            figure.axes.fill_between(places, *bounds, alpha=0.15, color=colour)
+        figure.axes.set_ylim(-2.0, 102.0)
 
 
 class _Figure:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from hpt_ros.errors import Code, HptError
 
 HOST: Final = "127.0.0.1"  # this machine alone: over ssh, forward the port
+OWN_NAMES: Final = ("localhost", HOST, "[::1]")  # of this machine, in the header Host
 BOUNDARY: Final = "hpt-frame"
 WAIT_S: Final = 1.0  # for a new image, before looking whether it is over
 PAGE: Final = """<!DOCTYPE html>
@@ -117,8 +118,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     shown: View
 
     def do_GET(self) -> None:
-        """Answer a browser."""
-        if self.path == "/":
+        """Answer a browser that asked for this machine.
+
+        A page of elsewhere whose name leads here (DNS rebinding) asks for that name: it gets nothing.
+        """
+        if _host(self.headers.get("Host", "")) not in OWN_NAMES:
+            self.send_error(421, explain="This page answers to localhost only.")
+        elif self.path == "/":
             self._answer("text/html; charset=utf-8", PAGE.encode())
         elif self.path == "/state":
             self._answer("text/plain; charset=utf-8", self.shown.state().encode())
@@ -152,3 +158,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: the terminal is the person's."""
+
+
+def _host(header: str) -> str:
+    """Return the name in a header Host, without its port, which forwarding may have changed."""
+    name, colon, port = header.strip().lower().rpartition(":")
+    return name if colon and port.isdigit() else header.strip().lower()

@@ -122,8 +122,8 @@ def _imported() -> set[str]:
         for path in (ROOT / folder).rglob("*.py"):
             found = imports_of(path.read_text(encoding="utf-8"), "hpt_ros.x", is_package=False)
             names |= {name.partition(".")[0] for _, name in found}
-    # triton comes with torch, or not (hpt_ros/mujoco_engine.py)
-    return names - {"hpt_ros", "rosbag_tools", "triton", "__future__"} - set(sys.stdlib_module_names)
+    # triton comes with torch, or not (hpt_ros/mujoco_engine.py); libero is where requirements-libero.txt is installed
+    return names - {"hpt_ros", "rosbag_tools", "triton", "libero", "__future__"} - set(sys.stdlib_module_names)
 
 
 def _of_extras() -> set[str]:

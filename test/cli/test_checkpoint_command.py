@@ -77,3 +77,15 @@ def test_when_an_argument_is_missing_expect_status_2(arguments):
     with pytest.raises(SystemExit) as ended:
         main(["checkpoint", *arguments])
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("action", ["inspect", "verify", "upgrade"])
+def test_when_a_dataset_is_given_expect_what_it_is_and_its_verb(action, tmp_path, capsys):
+    folder = tmp_path / "set"
+    (folder / "meta/hpt").mkdir(parents=True)
+    (folder / "meta/info.json").write_text("{}")
+    (folder / "meta/hpt/embodiment.yaml").write_text("")
+    assert main(["checkpoint", action, str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert f"{str(folder)!r} is a dataset of this project, expected a checkpoint; train on it" in error
+    assert error.count("\n") == 1

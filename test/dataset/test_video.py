@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
 import threading
 
 import av
@@ -60,3 +64,41 @@ def test_when_an_episode_is_given_up_expect_no_thread_and_no_file(robot, tmp_pat
         episode.abort()
         assert not encoders()
         assert list(writer.segments.iterdir()) == []
+
+
+ENCODE = """
+    import hashlib, sys
+    from pathlib import Path
+    import av
+    import numpy as np
+    from hpt_ros.dataset.video import COLOUR, DEPTH, SegmentWriter
+    for height, width in ((16, 24), (16, 16), (48, 50), (48, 52)):
+        random = np.random.default_rng(1)
+        for encoding in (COLOUR, DEPTH):
+            colour = encoding is COLOUR
+            shape, top, dtype = ((height, width, 3), 256, np.uint8) if colour else ((height, width), 4096, np.uint16)
+            frames = [random.integers(0, top, shape, dtype) for _ in range(4)]
+            path = Path(sys.argv[1])
+            writer = SegmentWriter(path, 10, height, width, encoding)
+            for number in range(20):
+                writer.add(np.roll(frames[number // 5], number, 1))
+            writer.close()
+            with av.open(str(path)) as container:
+                decoded = b"".join(
+                    frame.to_ndarray(format=encoding.pixel_format).tobytes() for frame in container.decode(video=0)
+                )
+            print(height, width, encoding.name, hashlib.sha256(path.read_bytes() if colour else decoded).hexdigest())
+"""
+
+
+def test_whatever_lay_in_memory_expect_the_same_bytes_of_colour_and_the_same_depth(tmp_path):
+    """glibc fills what is allocated and freed with the complement of MALLOC_PERTURB_; 0 leaves it as it is."""
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(ENCODE), str(tmp_path / "a.mp4")],
+            env=os.environ | {"MALLOC_PERTURB_": filling}, check=True, capture_output=True, text=True,
+        ).stdout
+        for filling in ("0", "1", "200")
+    ]  # fmt: skip
+    assert found[0].count("\n") == 8
+    assert found == [found[0]] * 3

@@ -13,6 +13,7 @@ from hpt_ros.learning.augment import (
     ImageChanges,
     augment_state,
     change_images,
+    cropped,
     draw_image_changes,
     shifted_at_once,
     shifted_in_turn,
@@ -114,10 +115,48 @@ def test_a_rectangle_is_erased_alike_in_all_frames_of_a_sample() -> None:
     assert hidden.any(dim=(0, 1, 2)).all()  # anywhere in the image
 
 
+def test_a_crop_enlarges_the_same_part_of_all_frames_of_a_sample() -> None:
+    # A value that grows by 2 a column and 3 a row says where each pixel came from.
+    rows, columns = torch.arange(40)[:, None], torch.arange(50)
+    ramp = (3 * rows + 2 * columns).to(torch.uint8)
+    images = ramp[None, None, None, :, :, None].repeat(60, 2, 2, 1, 1, 3)
+    changes = draw_image_changes(tuple(images.shape), replace(NONE, crop=0.3), random(3))
+    changed = change_images(images, changes)
+    assert torch.equal(changed[:, 0], changed[:, 1])  # frames
+    assert not torch.equal(changed[:, :, 0], changed[:, :, 1])  # views
+    values = changed[:, 0, :, :, :, 0].float()
+    down = (values[:, :, 30, 25] - values[:, :, 10, 25]) / 60  # of one pixel, as a part of what it was
+    right = (values[:, :, 20, 40] - values[:, :, 20, 10]) / 60
+    kept = changes.crops[..., 2] if changes.crops is not None else torch.zeros(())
+    assert (down - kept).abs().max() < 0.03
+    assert (right - kept).abs().max() < 0.03
+    assert 0.7 < float(kept.min()) < 0.75
+    assert 0.95 < float(kept.max()) < 1.0
+    corner = values[:, :, 0, 0]  # of a place uniform in what was cut off, so: never outside the image
+    assert corner.min() >= 0
+    assert values[:, :, -1, -1].max() <= ramp.max()
+    assert corner.max() > 15
+
+
+def test_a_crop_of_nothing_changes_nothing_and_one_of_half_takes_its_quarter() -> None:
+    images = pictures()
+    none = torch.tensor([0.0, 0.0, 1.0]).expand(3, 2, 3)
+    assert torch.equal(cropped(images, none), images)
+    plain = torch.nn.functional.interpolate(
+        images[0, 0, 0, 6:, :8].permute(2, 0, 1)[None].float(), scale_factor=2.0, mode="bilinear"
+    )[0].permute(1, 2, 0)
+    half = cropped(images, torch.tensor([0.5, 0.0, 0.5]).expand(3, 2, 3))
+    assert half.shape == images.shape
+    # Away from the crop's own border, beyond which the image goes on, it is PyTorch's enlargement.
+    assert (half[0, 0, 0, 1:-1, 1:-1].float() - plain[1:-1, 1:-1]).abs().max() <= 0.5 + 1e-3
+
+
 def test_one_strength_does_not_change_what_another_draws() -> None:
     shape = (3, 2, 2, 12, 16, 3)
     shift = draw_image_changes(shape, replace(NONE, shift_px=2), random(5))
-    both = draw_image_changes(shape, replace(NONE, shift_px=2, erase=0.2, brightness=0.1), random(5))
+    both = draw_image_changes(
+        shape, replace(NONE, shift_px=2, crop=0.1, erase=0.2, brightness=0.1), random(5)
+    )
     assert shift.moves is not None
     assert both.moves is not None
     assert torch.equal(shift.moves, both.moves)
@@ -128,7 +167,7 @@ def test_one_strength_does_not_change_what_another_draws() -> None:
 @pytest.mark.gpu
 def test_a_gpu_gives_the_values_of_the_cpu_but_for_rounding() -> None:
     images = pictures()
-    changes = draw_image_changes(tuple(images.shape), AugmentConfig(erase=0.3), random(5))
+    changes = draw_image_changes(tuple(images.shape), AugmentConfig(erase=0.3, crop=0.2), random(5))
     here = change_images(images, changes)
     there = change_images(images.cuda(), changes.map(Tensor.cuda)).cpu()
     assert (here.int() - there.int()).abs().max() <= 1

@@ -6,7 +6,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import select
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +196,51 @@ def test_on_ctrl_c_expect_status_130_and_a_sentence(
     assert f"interrupted after step 2 and saved in {out}; go on with --resume" in capsys.readouterr().err
     monkeypatch.undo()
     assert call(finetune, *words, "--resume") == 0
+
+
+@pytest.mark.parametrize("outlives", [False, True])
+def test_when_its_terminal_goes_expect_the_run_saved_or_if_hangups_are_ignored_finished(
+    dataset_folder: Path, tmp_path: Path, recipe_file: Path, outlives: bool
+) -> None:
+    """As an ssh session that breaks; with `trap '' HUP`, as nohup sets it, a run goes on with nobody to write to."""
+    out, steps = tmp_path / "run", 60 if outlives else 100_000
+    words = [
+        sys.executable,
+        "-m",
+        "hpt_ros",
+        "finetune",
+        dataset_folder,
+        "--out",
+        out,
+        "--cache",
+        tmp_path / "cache",
+    ]
+    words += [
+        "--recipe",
+        recipe_file,
+        "--iterations",
+        steps,
+        "--set",
+        "validation_every=50000",
+        "--set",
+        "log_every=1",
+    ]
+    trap = "trap '' HUP; " if outlives else ""
+    terminal, ours = os.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "sh", "-c", f'{trap}exec "$@"', "sh", *map(str, words)],
+        stdin=ours, stdout=ours, stderr=ours,
+    )  # fmt: skip
+    os.close(ours)
+    printed = b""
+    while b"loss" not in printed and process.poll() is None:
+        if select.select([terminal], [], [], 0.1)[0]:
+            printed += os.read(terminal, 65536)
+    os.close(terminal)
+    status = process.wait(120)
+    state = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (out / "train_state.pt").is_file(), (status, printed.decode())
+    assert (state["step"] == steps) == outlives
 
 
 def test_when_bags_come_without_a_robot_or_over_old_data_expect_one_sentence(tmp_path: Path) -> None:

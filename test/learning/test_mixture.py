@@ -14,11 +14,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from support.refused import refused
 from support.tiny_mixture import ROBOTS, add_column, robot, write_mixture, write_robot, write_robots
 
 from hpt_ros.dataset import open_dataset
 from hpt_ros.dataset.labels import read_labels
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.mixture import Mixture, counts_before, load_mixture, open_mixture
 from hpt_ros.learning.samples import samples_between, split_episodes
 from hpt_ros.learning.statistics import STATISTICS, training_statistics
@@ -259,3 +260,16 @@ def test_when_a_mixture_makes_no_sense_expect_one_sentence(tmp_path: Path, chang
     file.write_text(yaml.safe_dump(data))
     with pytest.raises(HptError, match=message):
         opened(file)
+
+
+def test_when_a_dataset_stands_for_a_mixture_expect_what_trains_on_it(tmp_path: Path) -> None:
+    with refused(
+        HptError, Code.WRONG_TYPE, subject=repr(str(tmp_path)), problem="is a folder", remedy="name the file"
+    ):
+        load_mixture(tmp_path)
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta/info.json").write_text("{}")
+    with refused(
+        HptError, Code.WRONG_TYPE, problem="is a dataset", remedy="'hpt finetune', or write a mixture"
+    ):
+        load_mixture(tmp_path)

@@ -398,6 +398,30 @@ def test_when_a_worker_of_torchrun_is_killed_expect_the_run_to_go_on_from_the_la
     assert steps[-1] == 300
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_when_a_terminal_interrupts_torchrun_or_goes_expect_the_run_saved(
+    file: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    recipe, run, log = tmp_path / "recipe.yaml", tmp_path / "run", tmp_path / "log"
+    mapping = mapping_of_recipe(iterations=100_000, validation_every=50_000, log_every=1, lr=1e-5)
+    recipe.write_text(yaml.safe_dump(mapping))
+    command = f"-m torch.distributed.run --standalone --nproc-per-node 2 -m hpt_ros pretrain {file}"
+    words = [sys.executable, *command.split(), "--out", str(run), "--recipe", str(recipe)]
+    with (
+        log.open("w") as stream,
+        subprocess.Popen(words, stdout=stream, stderr=stream, start_new_session=True) as torchrun,
+    ):
+        deadline_s = time.monotonic() + 120
+        while not (run / "metrics.jsonl").is_file() and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        time.sleep(1.0)
+        os.killpg(torchrun.pid, number)
+        torchrun.wait(60)
+    assert (run / "train_state.pt").is_file(), log.read_text()[-3000:]
+    assert "interrupted after step" in log.read_text()
+
+
 def test_when_the_run_cannot_be_written_expect_that_and_not_a_full_disk(file: Path, capsys: Any) -> None:
     assert main(["pretrain", str(file), "--out", "/proc/hpt/run"]) == 2
     message = capsys.readouterr().err

@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import struct
+import sys
 from pathlib import Path
 
 import pytest
 from support.html_page import checked_page
-from support.refused import refused
 from support.tiny_mixture import mapping_of_recipe, write_mixture, write_robot, write_robots
 
-from hpt_ros.dataset import open_dataset
-from hpt_ros.errors import Code
+from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.extras import MissingExtraError
 from hpt_ros.learning import Recipe, read_recipe, train
 from hpt_ros.learning.mixture import load_mixture, mixture_of, open_mixture
@@ -117,12 +115,25 @@ def test_names_from_anywhere_cannot_break_the_page(tmp_path: Path) -> None:
     assert hostile in page.text
 
 
-@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
-def test_weights_and_biases_that_is_not_installed_is_told_before_the_first_step(tmp_path: Path) -> None:
-    mixture = open_mixture(load_mixture(write_robots(tmp_path)), 0.3, 0)
-    with refused(MissingExtraError, Code.NOT_INSTALLED, subject="--wandb", value="wandb"):
-        train(mixture, recipe(), tmp_path / "run", wandb="project")
-    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+@pytest.mark.parametrize(
+    ("module", "project", "error"),
+    [("wandb", "project", MissingExtraError), ("tensorboardX", "", ModuleNotFoundError)],
+)
+def test_a_tracker_that_is_not_installed_is_reported_before_images_are_decoded(
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    project: str,
+    error: type[Exception],
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(error, match=module):
+        train(
+            dataset, make_recipe(), tmp_path / "run", cache_root=tmp_path / "cache", wandb=project
+        )  # fmt: skip
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "run" / "train_state.pt").exists()
 
 
 def test_weights_and_biases_takes_a_run_without_a_network(

@@ -103,8 +103,11 @@ def test_when_resumed_around_the_boundary_expect_the_straight_run_bit_for_bit(
         assert_equal(straight[key], parts[key])
 
 
-def test_two_processes_take_both_steps_as_one_does(robot: Dataset, trunk: Start, tmp_path: Path) -> None:
-    recipe = recipe_of(first_step={"iterations": 3, "lr": 1e-4}, lr=1e-4)
+@pytest.mark.parametrize("shard", [False, True])
+def test_two_processes_take_both_steps_as_one_does(
+    robot: Dataset, trunk: Start, tmp_path: Path, shard: bool
+) -> None:
+    recipe = recipe_of(first_step={"iterations": 3, "lr": 1e-4}, lr=1e-4, shard=shard)
 
     def work(rank: int) -> None:
         with processes("cpu") as joined:
@@ -115,8 +118,33 @@ def test_two_processes_take_both_steps_as_one_does(robot: Dataset, trunk: Start,
     for process in started:
         process.join(60)
     assert [process.exitcode for process in started] == [0, 0]
-    one, two = state_of(tmp_path / "one")["policy"], state_of(tmp_path / "two")["policy"]
+    one, two = (load_checkpoint(tmp_path / run / "last").policy.state_dict() for run in ("one", "two"))
     assert max(float((value - two[name]).abs().max()) for name, value in one.items()) < 1e-6
+    before = trunk_of(str(trunk.trunk))
+    assert any(float((value - two[name]).abs().max()) > 1e-6 for name, value in before.items())
+
+
+def test_weights_that_are_spread_resume_around_the_boundary_bit_for_bit(
+    robot: Dataset, trunk: Start, tmp_path: Path
+) -> None:
+    recipe = recipe_of(first_step=FIRST, shard=True, micro_batch=2)
+    runs = {"straight": (None,), "parts": (2, 3, None)}  # stopped before and at the boundary
+
+    def work(rank: int) -> None:
+        with processes("cpu") as joined:
+            for name, stops in runs.items():
+                for turn, stop in enumerate(stops):
+                    train(
+                        robot, recipe, tmp_path / name, start=trunk, processes=joined, resume=turn > 0,
+                        stop_after=stop,
+                    )  # fmt: skip
+
+    started = start_processes(2, work)
+    for process in started:
+        process.join(120)
+    assert [process.exitcode for process in started] == [0, 0]
+    straight, parts = (load_checkpoint(tmp_path / name / "last").policy.state_dict() for name in runs)
+    assert_equal(straight, parts)
 
 
 def test_each_step_has_its_own_learning_rates() -> None:
@@ -187,7 +215,6 @@ def test_a_run_that_gets_no_better_ends_early_and_keeps_its_best(
         ({"first_step": {"iterations": 2, "warmup_iterations": 2}}, "first_step", 2),
         ({"first_step": {"iterations": 2}, "freeze_trunk": True}, "the recipe", 2),
         ({"first_step": {"iterations": 2}, "freeze_blocks": 2}, "the recipe", 2),
-        ({"first_step": {"iterations": 2}, "shard": True}, "the recipe", 2),
         ({"early_stopping": 3, "validation_share": 0.0}, "the recipe", 3),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from functools import partial
 
@@ -203,6 +204,23 @@ def test_when_an_extra_is_missing_expect_how_to_install_it(make_policy, monkeypa
         load_backend("onnxruntime", make_policy())
 
 
+def test_when_openvinos_graphs_are_released_in_order_expect_signals_to_be_handled_still() -> None:
+    # Each Core of OpenVINO leaves an alternate signal stack behind that is gone, once two go in this order; the next
+    # signal then ended the process.
+    code = (
+        "import os, signal, torch\n"
+        "from hpt_ros.model.backends.openvino import compile_graph\n"
+        "signal.signal(signal.SIGCHLD, lambda *_: print('handled'))\n"
+        "example = (torch.zeros(1, 2),)\n"
+        "graphs = [compile_graph(torch.nn.Linear(2, 2), example, 'float32') for _ in range(2)]\n"
+        "while graphs:\n"
+        "    del graphs[0]\n"
+        "os.kill(os.getpid(), signal.SIGCHLD)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["handled"]), done.stderr
+
+
 def test_when_openvino_is_missing_expect_how_to_install_it_and_auto_without_it(make_policy, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(
@@ -318,7 +336,9 @@ def test_when_a_candidate_differs_from_eager_expect_it_left_out_with_the_reason(
     assert "; no wrong: differs from eager" in str(selection)
 
 
-@pytest.mark.parametrize("error", [BackendError("no compiler"), RuntimeError("no\ncompiler")])
+@pytest.mark.parametrize(
+    "error", [BackendError(Code.UNAVAILABLE, problem="no compiler"), RuntimeError("no\ncompiler")]
+)
 def test_when_a_candidate_cannot_be_built_expect_it_left_out_with_the_reason(make_policy, error):
     def fail() -> Backend:
         raise error

@@ -20,7 +20,7 @@ from support.command_line import refusal
 
 from hpt_ros.control import State
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.composition import destroy
 from hpt_ros.nodes.inference.inference_node import InferenceNode
@@ -263,7 +263,9 @@ def raising(error: BaseException) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("part", ["StreamMonitor", "Prediction", "RosInterfaces", "make_runtime"])
-@pytest.mark.parametrize("error", [HptError("a reason"), MemoryError("no room"), ValueError("any other")])
+@pytest.mark.parametrize(
+    "error", [HptError(Code.INVALID, "a reason"), MemoryError("no room"), ValueError("any other")]
+)
 def test_when_configure_fails_halfway_expect_nothing_left_and_one_of_each_the_next_time(
     rig, monkeypatch, part, error
 ):

@@ -248,7 +248,7 @@ def test_when_a_deferred_picture_is_bad_expect_the_one_before(robot):
     buffer = ObservationBuffer(robot)
 
     def bad():
-        raise InvalidSampleError("the picture is cut short")
+        raise InvalidSampleError(Code.DAMAGED, "the picture", problem="is cut short")
 
     feed_all(buffer, BASE - 60 * MS, level=4)
     buffer.push("left", BASE - 10 * MS, BASE - 5 * MS, bad)

@@ -47,7 +47,8 @@ def test_policies_are_evaluated_in_the_packages_environment(
 ) -> None:
     out = tmp_path / "outcomes.parquet"
     name = outside_run / "run/last" if policy == "checkpoint" else policy
-    arguments = ("--env", "rail", "--episodes", "2", "--workers", "1", "--out", out)
+    where = "outside/all" if policy == "hold" else "rail"  # the package's set of it alone
+    arguments = ("--env", where, "--episodes", "2", "--workers", "1", "--out", out)
     run("-m", "hpt_ros", "eval", name, *arguments, site=outside_site)
     table = pq.read_table(out)
     assert all(json.loads(counters)["chunks"] > 1 for counters in table["counters"].to_pylist())

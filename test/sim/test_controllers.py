@@ -148,7 +148,7 @@ def test_a_continuous_joint_is_entered_from_its_nearest_turn():
 def test_a_zero_stamp_starts_at_the_cycle_that_takes_it():
     controller = active()
     run(controller, 50)
-    assert controller.receive(trajectory(point(100, [1.0, 0.0]), stamp_ns=0), NOW + 50 * MS) == ""
+    assert controller.receive(trajectory(point(100, [1.0, 0.0]), stamp_ns=0), NOW + 50 * MS) is None
     told = run(controller, 160, start_ms=52)
     assert told[-1, 0] == 1.0
     assert told[45, 0] < 1.0
@@ -158,33 +158,40 @@ def test_points_that_are_past_are_dropped_and_a_trajectory_that_ended_is_refused
     controller = active()
     run(controller, 50)
     message = trajectory(point(10, [9.0, 9.0]), point(100, [1.0, 1.0]))
-    assert controller.receive(message, NOW + 50 * MS) == ""
+    assert controller.receive(message, NOW + 50 * MS) is None
     assert run(controller, 90, start_ms=52).max() < 9.0
-    assert "in the past" in controller.receive(trajectory(point(10, [9.0, 9.0])), NOW + 11 * MS)
-    assert controller.receive(trajectory(point(10, [0.0, 0.0])), NOW + 10 * MS) == ""
+    refused = controller.receive(trajectory(point(10, [9.0, 9.0])), NOW + 11 * MS)
+    assert refused is not None
+    assert refused.code is Code.TIMEOUT
+    assert controller.receive(trajectory(point(10, [0.0, 0.0])), NOW + 10 * MS) is None
 
 
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        (trajectory(point(1, [0.0]), names=("a",)), "1 joints"),
-        (trajectory(), "no points"),
-        (trajectory(point(1, [0.0, 0.0]), names=("a", "c")), "'c' is none"),
-        (trajectory(point(1, [0.0, 0.0]), point(1, [0.0, 0.0])), "do not increase"),
-        (trajectory(point(1, [0.0, 0.0, 0.0])), "3 positions for 2"),
-        (trajectory(point(1, [0.0, 0.0], [0.1, 0.0])), "not zero"),
+        (trajectory(point(1, [0.0]), names=("a",)), "the trajectory has 1 joints, but the controller has 2"),
+        (trajectory(), "the trajectory has no points"),
+        (trajectory(point(1, [0.0, 0.0]), names=("a", "c")), "joint 'c' is none of the controller's"),
+        (
+            trajectory(point(1, [0.0, 0.0]), point(1, [0.0, 0.0])),
+            "the times of points 0 and 1 do not increase",
+        ),
+        (trajectory(point(1, [0.0, 0.0, 0.0])), "the trajectory has 3 positions for 2 joints at point 0"),
+        (trajectory(point(1, [0.0, 0.0], [0.1, 0.0])), "velocity 0.1 of a at the last point is not zero"),
     ],
 )
 def test_when_a_message_is_malformed_expect_a_refusal(message, reason):
     controller = active(JtcConfig(JOINTS))
-    assert reason in controller.receive(message, NOW)
+    assert str(controller.receive(message, NOW)).startswith(reason)
     np.testing.assert_array_equal(run(controller, 20), np.zeros((11, 2)))
 
 
 def test_inactive_it_takes_nothing():
     controller = active()
     controller.deactivate()
-    assert "not active" in controller.receive(trajectory(point(1, [0.0, 0.0])), NOW)
+    refused = controller.receive(trajectory(point(1, [0.0, 0.0])), NOW)
+    assert refused is not None
+    assert refused.code is Code.NOT_READY
 
 
 @given(st.permutations(range(3)))
@@ -201,7 +208,7 @@ def test_the_order_of_joints_does_not_matter(order):
 def test_an_omitted_joint_keeps_its_command_if_partial_goals_are_allowed():
     controller = active(JtcConfig(JOINTS, allow_partial_joints_goal=True), position=(0.2, 0.3))
     run(controller, 0, measured=(0.2, 0.3))
-    assert controller.receive(trajectory(point(10, [1.0]), names=("b",)), NOW) == ""
+    assert controller.receive(trajectory(point(10, [1.0]), names=("b",)), NOW) is None
     np.testing.assert_allclose(run(controller, 40, measured=(0.25, 0.3), start_ms=2)[-1], [0.2, 1.0])
 
 
@@ -367,11 +374,13 @@ def test_a_forward_controller_holds_its_last_command_for_ever_and_drops_what_is_
     controller = ForwardController(2)
     controller.activate(np.zeros(2))
     np.testing.assert_array_equal(controller.update(NOW, np.array([0.3, 0.4])), [0.3, 0.4])
-    assert controller.receive(np.array([1.0, 2.0])) == ""
+    assert controller.receive(np.array([1.0, 2.0])) is None
     for late_s in (0, 1, 1000):
         np.testing.assert_array_equal(controller.update(NOW + late_s * S, np.zeros(2)), [1.0, 2.0])
-    assert "not finite" in controller.receive(np.array([np.nan, 0.0]))
-    assert "3 values" in controller.receive(np.zeros(3))
+    for wrong, code in ((np.array([np.nan, 0.0]), Code.NOT_FINITE), (np.zeros(3), Code.WRONG_SHAPE)):
+        refused = controller.receive(wrong)
+        assert refused is not None
+        assert refused.code is code
     np.testing.assert_array_equal(controller.update(NOW, np.zeros(2)), [1.0, 2.0])
 
 

@@ -20,9 +20,10 @@ def test_a_set_is_its_environments_and_each_counts_once():
 
 
 def test_every_set_is_of_environments_and_has_a_name_of_its_own():
-    for name, members in SETS.items():
+    for name, found in SETS.items():
+        assert name == found.name
         assert name not in ENVIRONMENTS
-        assert set(members) <= set(ENVIRONMENTS)
+        assert set(found.environments) <= set(ENVIRONMENTS)
 
 
 @pytest.mark.parametrize(("name", "meant"), [("metaworld/hpt21", "metaworld/hpt20"), ("fecth", "fetch")])

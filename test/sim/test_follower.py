@@ -103,7 +103,9 @@ def test_the_order_of_the_names_does_not_matter(order):
 def test_when_all_points_are_past_expect_a_refusal_and_the_old_command_kept(robot):
     robot.take((0.1, START_RAD + 0.05))
     robot.until(10.2)
-    with refused(HptError, Code.INVALID, subject="the arm's controller", problem="in the past"):
+    with refused(
+        HptError, Code.INVALID, subject="the arm's controller", problem="refused a joint trajectory"
+    ):
         robot.take((0.1, START_RAD - 0.3), stamp_s=10.0)
     np.testing.assert_allclose(robot.until(10.25), START_RAD + 0.05)
     assert (robot.follower.counters.late, robot.follower.counters.refused) == (1, 0)

@@ -95,6 +95,20 @@ def test_a_pose_moves_the_joints_to_where_it_is_reached_in_time_and_no_faster_th
     np.testing.assert_allclose(controller.action(goal_rad)[3:6], pose[:3, 0])
 
 
+@pytest.mark.parametrize("stamp_ns", [0, 1, 400 * MS, 1000 * MS])
+def test_a_pose_whose_time_has_passed_is_gone_to_as_fast_as_the_joints_may(stamp_ns):
+    controller = PoseCommands(TOOL, POSTURE_RAD, 400.0)
+    goal_rad = POSTURE_RAD + 0.02
+    controller.command(1000 * MS, message(controller, goal_rad, stamp_ns))
+    before = POSTURE_RAD
+    for step in range(40):
+        target = controller.target(1000 * MS + step * 2_500_000, before, np.zeros(6))
+        assert (np.abs(target - before) <= UR5E.velocity_rad_s / 400.0 + 1e-12).all()
+        before = target
+    np.testing.assert_allclose(TOOL.pose(before), TOOL.pose(goal_rad), atol=1e-3)
+    assert controller.counts() == {"accepted": 1, "refused": 0}
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [

@@ -89,8 +89,8 @@ def test_a_study_is_run_drawn_and_goes_on_with_what_is_new(
     out = tmp_path / "runs"
     assert main(["study", str(study(folder)), "--out", str(out)]) == 0
     printed = capsys.readouterr()
-    assert "4 cells, 0 of them done" in printed.out
-    assert "CPU time so far 0 s, to go known after the first cell" in printed.out
+    assert "4 cells, 0 of them trained" in printed.out
+    assert "CPU time so far 0 s, to go known once there is a pace" in printed.out
     assert re.search(r"cell 4 of 4: \S+-seed1; CPU time to go about \d", printed.err)
     results = json.loads((out / "results.json").read_text())
     assert [(entry["seed"], entry["episodes"]) for entry in results] == [(0, 1), (0, 2), (1, 1), (1, 2)]
@@ -103,7 +103,7 @@ def test_a_study_is_run_drawn_and_goes_on_with_what_is_new(
     assert (cell / "last" / "model.safetensors").is_file()
     before = {path: path.stat().st_mtime_ns for path in out.glob("*/result.json")}
     assert main(["study", str(study(folder, episodes=[1, 2, 3])), "--out", str(out)]) == 0
-    assert "6 cells, 4 of them done" in capsys.readouterr().out
+    assert "6 cells, 4 of them trained" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
@@ -135,7 +135,7 @@ def test_names_may_get_more_but_stand_for_the_same(
     assert main(["study", str(study(folder, **one, start={"scratch": ["lr=1e-3"]})), "--out", str(out)]) == 0
     more = {"scratch": ["lr=1e-3"], "no_trunk": None}
     assert main(["study", str(study(folder, **one, start=more)), "--out", str(out)]) == 0
-    assert "2 cells, 1 of them done" in capsys.readouterr().out
+    assert "2 cells, 1 of them trained" in capsys.readouterr().out
     assert main(["study", str(study(folder, **one, start={"scratch": ["lr=1e-4"]})), "--out", str(out)]) == 2
     assert "start scratch of the study" in capsys.readouterr().err
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from support.arm import Arm
 
+from hpt_ros.errors import Refusal
 from hpt_ros.sim.controllers import ForwardController, TrajectoryController
 
 Array = npt.NDArray[np.float64]
@@ -57,7 +58,7 @@ class ControlledArm:
         phase_ns: int = 700_000,
     ) -> None:
         self.controller, self.arm = controller, arm
-        self.refused: list[tuple[int, str]] = []
+        self.refused: list[tuple[int, Refusal]] = []
         self.told: list[Array] = []
         self._curve: list[Array] = []
         self._period_ns = round(NS_PER_S / rate_hz)
@@ -77,11 +78,11 @@ class ControlledArm:
             while self._arriving and self._arriving[0][0] <= now_ns:
                 arrived_ns, _, message = heapq.heappop(self._arriving)
                 if isinstance(self.controller, TrajectoryController):
-                    reason = self.controller.receive(message, arrived_ns)  # type: ignore[arg-type]
+                    refused = self.controller.receive(message, arrived_ns)  # type: ignore[arg-type]
                 else:
-                    reason = self.controller.receive(message)  # type: ignore[arg-type]
-                if reason:
-                    self.refused.append((arrived_ns, reason))
+                    refused = self.controller.receive(message)  # type: ignore[arg-type]
+                if refused is not None:
+                    self.refused.append((arrived_ns, refused))
             command = self.controller.update(now_ns, self.arm.measured(), self.arm.velocity)
             self.told.append(command)
             if isinstance(self.controller, TrajectoryController):

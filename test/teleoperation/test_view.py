@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 import urllib.error
 import urllib.request
@@ -55,3 +56,30 @@ def test_when_the_port_is_taken_expect_the_way_out() -> None:
         port = int(view.address.rsplit(":", 1)[1].strip("/"))
         with refused(HptError, Code.UNAVAILABLE, subject=f"port {port}"):
             View(port)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8080", 200),
+        ("localhost:9", 200),  # a port that was forwarded
+        ("LOCALHOST", 200),
+        ("[::1]:8080", 200),
+        ("evil.example:8080", 421),
+        ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example:80", 421),
+        ("evil.example:80:localhost", 421),
+        ("", 421),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/state"])
+def test_a_page_of_elsewhere_gets_nothing(host: str, status: int, path: str) -> None:
+    with View(0) as view:
+        port = int(view.address.rsplit(":", 1)[1].strip("/"))
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
+        connection.putrequest("GET", path, skip_host=True)
+        if host:
+            connection.putheader("Host", host)
+        connection.endheaders()
+        assert connection.getresponse().status == status
+        connection.close()

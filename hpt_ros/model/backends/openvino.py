@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Any, cast
@@ -22,6 +23,8 @@ from hpt_ros.model.policy import Policy
 # What the converter reports each of its uses with, over the network, unless it is absent.
 TELEMETRY = "openvino_telemetry"
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
+_cores: list[Any] = []  # the process's only one, once there is one
+_lock = threading.Lock()
 
 
 class OpenVinoBackend(ExportedBackend):
@@ -79,7 +82,30 @@ def compile_graph(module: nn.Module, example: tuple[Tensor, ...], precision: str
         with torch.inference_mode(False), torch.no_grad():
             model = openvino.convert_model(module.eval(), example_input=plain)
     model.reshape({index: list(tensor.shape) for index, tensor in enumerate(example)})
-    return _Request(openvino, openvino.Core().compile_model(model, "CPU", options).create_infer_request())
+    return _Request(openvino, core().compile_model(model, "CPU", options).create_infer_request())
+
+
+def core() -> Any:
+    """Return the process's only Core of OpenVINO, which is never released.
+
+    With a Core's first model its CPU plugin gives the calling thread an alternate signal stack, and with its last one
+    it takes that away again (plugin.cpp, SigAltStackSetup, as of 2026.4). If two Cores go in the order in which they
+    came, or one goes in another thread, the thread is left with a stack that is unmapped: the next signal with a
+    handler of Python's, as Ctrl-C, SIGTERM, or SIGCHLD once a DataLoader had workers, ends the process by SIGSEGV.
+    So the plugin is made in a thread that ends at once, and stays.
+
+    Raises:
+        HptError: OpenVINO is not installed.
+    """
+    openvino = import_openvino()
+    with _lock:
+        if not _cores:
+            made = openvino.Core()
+            plugin = threading.Thread(target=made.get_property, args=("CPU", "FULL_DEVICE_NAME"))
+            plugin.start()
+            plugin.join()
+            _cores.append(made)
+        return _cores[0]
 
 
 class _Request:

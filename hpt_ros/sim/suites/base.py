@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What all suites share: the clock, cameras and messages of a MuJoCo model that somebody else steps and judges."""
+"""What all suites share: the clock, cameras and messages of a benchmark that somebody else steps and judges."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.errors import Code, HptError
 from hpt_ros.mujoco_engine import mujoco
 from hpt_ros.resources import config_file
@@ -56,64 +56,44 @@ class SuiteEnvironment(ABC):
     Attributes:
         suite: whose name begins those of its environments.
         robot: its embodiment file, shipped in config/embodiments.
-        package: that has the tasks; its version is part of the environment's.
         instructions: task to what the robot is to do.
-        views: image stream to camera; all have one size.
-        people: the stream whose camera is for people.
         step_s: of the benchmark's own steps.
         time_limit_s: of an episode.
+        version: of ours and of what decides outcomes.
 
     Raises:
-        MissingExtraError: the package is not installed.
+        HptError: what has the tasks is not installed.
     """
 
     suite: ClassVar[str]
     robot: ClassVar[str]
-    package: ClassVar[str]
     instructions: ClassVar[Mapping[str, str]]
-    views: ClassVar[Mapping[str, View]]
-    people: ClassVar[str]
     step_s: ClassVar[float]
     time_limit_s: float
+    version: str
 
     def __init__(self, *, task: str, images: Transport = PERFECT, disturbance_rad: float = 0.0) -> None:
         """Make the task's scene."""
         self.task, self.name, self.instruction = task, f"{self.suite}/{task}", self.instructions[task]
-        self._make(task, f"the environment {self.name!r}")
         if disturbance_rad:
             raise HptError(
                 Code.UNSUPPORTED, f"the environment {self.name!r}", disturbance_rad,
                 problem="cannot be disturbed by {value} rad", remedy="leave the disturbance out",
             )  # fmt: skip
-        self.version = f"1/{version(self.package)}"
         self.embodiment = Embodiment.load(config_file(f"embodiments/{self.robot}.yaml"))
         self._step_ns = round(self.step_s * NS_PER_S)
         self._tick_ns = round(NS_PER_S / self.embodiment.tick_hz)
         self._transports = Transports({stream.topic: images for stream in self.embodiment.image_streams})
-        self._cameras: Renderer | None = None
-        self._video: tuple[tuple[int, int], Renderer] | None = None
         self._now_ns = START_NS
         self._selected: Collection[str] = self.embodiment.topics
-        for view in self.views.values():
-            if view.fovy_deg is not None:
-                self.model.camera(view.camera).fovy[0] = view.fovy_deg
+        self._make(task, f"the environment {self.name!r}")
         self.reset(0)
 
     # --- what a suite has ----------------------------------------------------------------------------------------
 
     @abstractmethod
     def _make(self, task: str, what: str) -> None:
-        """Make the model of a task; `what` it is for is said if the package is not installed."""
-
-    @property
-    @abstractmethod
-    def model(self) -> Any:
-        """The MjModel."""
-
-    @property
-    @abstractmethod
-    def data(self) -> Any:
-        """The MjData."""
+        """Make the task, and set `version`; `what` it is for is said if the package is not installed."""
 
     @abstractmethod
     def outcome(self) -> Outcome:
@@ -122,6 +102,14 @@ class SuiteEnvironment(ABC):
     @abstractmethod
     def command(self, topic: str, message: Any) -> None:
         """Take a command now."""
+
+    @abstractmethod
+    def render(self, height: int, width: int) -> Image:
+        """Return what the camera for people sees."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what it holds."""
 
     @abstractmethod
     def _begin(self, seed: int) -> None:
@@ -134,6 +122,10 @@ class SuiteEnvironment(ABC):
     @abstractmethod
     def _measured(self) -> Mapping[str, Any]:
         """Return the messages of the robot's own sensors now, by topic."""
+
+    @abstractmethod
+    def _image(self, stream: Stream) -> Image:
+        """Return what a stream's camera sees now."""
 
     # --- what all have -------------------------------------------------------------------------------------------
 
@@ -159,9 +151,69 @@ class SuiteEnvironment(ABC):
             self._step()
             for topic, message in self._measured().items():
                 self._transports.send(topic, message, self._now_ns)
-            if self._now_ns % self._tick_ns == 0:
-                self._look()
+            for stream in self._due():
+                pixels = self._image(stream)
+                height, width, _ = pixels.shape
+                image = stamped(
+                    self._now_ns, f"{stream.name}_camera_optical_frame", height=height, width=width, encoding="rgb8",
+                    is_bigendian=0, step=3 * width, data=pixels.reshape(-1),
+                )  # fmt: skip
+                self._transports.send(stream.topic, image, self._now_ns)
         return self._transports.arrived(until_ns)
+
+    def _due(self) -> list[Stream]:
+        """Return the image streams that somebody reads and that send now."""
+        if self._now_ns % self._tick_ns:
+            return []
+        return [stream for stream in self.embodiment.image_streams if stream.topic in self._selected]
+
+    def _refuse(self, topic: str) -> HptError:
+        """Return what is wrong with a command to a topic that nobody is subscribed to."""
+        known = [output.topic for output in self.embodiment.action.parts]
+        return HptError(
+            Code.UNSUPPORTED, "a command", topic, problem=f"was sent to {{value}}, but only {known} move the robot",
+            remedy="use these",
+        )  # fmt: skip
+
+
+class ModelEnvironment(SuiteEnvironment):
+    """A suite whose MuJoCo model is in this process.
+
+    Attributes:
+        package: that has the tasks; its version is part of the environment's.
+        views: image stream to camera; all have one size.
+        people: the stream whose camera is for people.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+    """
+
+    package: ClassVar[str]
+    views: ClassVar[Mapping[str, View]]
+    people: ClassVar[str]
+
+    def _make(self, task: str, what: str) -> None:
+        self._cameras: Renderer | None = None
+        self._video: tuple[tuple[int, int], Renderer] | None = None
+        self._load(task, what)
+        self.version = f"1/{version(self.package)}"
+        for view in self.views.values():
+            if view.fovy_deg is not None:
+                self.model.camera(view.camera).fovy[0] = view.fovy_deg
+
+    @abstractmethod
+    def _load(self, task: str, what: str) -> None:
+        """Make the model of a task; `what` it is for is said if the package is not installed."""
+
+    @property
+    @abstractmethod
+    def model(self) -> Any:
+        """The MjModel."""
+
+    @property
+    @abstractmethod
+    def data(self) -> Any:
+        """The MjData."""
 
     def render(self, height: int, width: int) -> Image:
         """Return what the camera for people sees."""
@@ -179,28 +231,11 @@ class SuiteEnvironment(ABC):
                 renderer.close()
         self._cameras = self._video = None
 
-    def _look(self) -> None:
-        for stream in self.embodiment.image_streams:
-            if stream.topic not in self._selected:
-                continue
+    def _image(self, stream: Stream) -> Image:
+        if self._cameras is None:
             assert stream.image is not None  # the views are of one size
-            if self._cameras is None:
-                self._cameras = Renderer(self, stream.image.height, stream.image.width)
-            pixels = self.views[stream.name].of(self._cameras)
-            height, width, _ = pixels.shape
-            image = stamped(
-                self._now_ns, f"{stream.name}_camera_optical_frame", height=height, width=width, encoding="rgb8",
-                is_bigendian=0, step=3 * width, data=pixels.reshape(-1),
-            )  # fmt: skip
-            self._transports.send(stream.topic, image, self._now_ns)
-
-    def _refuse(self, topic: str) -> HptError:
-        """Return what is wrong with a command to a topic that nobody is subscribed to."""
-        known = [output.topic for output in self.embodiment.action.parts]
-        return HptError(
-            Code.UNSUPPORTED, "a command", topic, problem=f"was sent to {{value}}, but only {known} move the robot",
-            remedy="use these",
-        )  # fmt: skip
+            self._cameras = Renderer(self, stream.image.height, stream.image.width)
+        return self.views[stream.name].of(self._cameras)
 
 
 def mount_camera(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hpt_ros.embodiment.messages import header_stamp_ns, numbers
 from hpt_ros.sim.messages import Message, stamped
-from hpt_ros.sim.suites.base import SuiteEnvironment, finite_array
+from hpt_ros.sim.suites.base import ModelEnvironment, finite_array
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,7 +23,7 @@ HAND: Final = "hand_pose/target"
 GRIPPER: Final = "gripper/commands"
 
 
-class HandEnvironment(SuiteEnvironment):
+class HandEnvironment(ModelEnvironment):
     """Takes a geometry_msgs/PoseStamped of the hand and a std_msgs/Float64MultiArray of the gripper."""
 
     def command(self, topic: str, message: Any) -> None:

@@ -21,7 +21,7 @@ from hpt_ros.sim.environment import Outcome, PlannedExpert
 from hpt_ros.sim.messages import stamped
 from hpt_ros.sim.suites.aloha.expert import ARM_JOINTS, TransferPlan
 from hpt_ros.sim.suites.aloha.tasks import INSTRUCTIONS
-from hpt_ros.sim.suites.base import SuiteEnvironment, View, finite_array, mount_camera
+from hpt_ros.sim.suites.base import ModelEnvironment, View, finite_array, mount_camera
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,14 +46,14 @@ VIEWS: Final = {
 }
 
 
-class AlohaEnvironment(SuiteEnvironment):
-    """See the module, and `SuiteEnvironment`."""
+class AlohaEnvironment(ModelEnvironment):
+    """See the module, and `ModelEnvironment`."""
 
     suite, robot, package = "aloha", "aloha", "gym-aloha"
     instructions, views, people = INSTRUCTIONS, VIEWS, "top"
     step_s, time_limit_s = STEP_S, TIME_LIMIT_S
 
-    def _make(self, task: str, what: str) -> None:
+    def _load(self, task: str, what: str) -> None:
         package = require_extra("gym_aloha", extra="suites", what=what)
         assert package.__file__ is not None
         self._model: Any = mujoco.MjModel.from_xml_path(str(Path(package.__file__).parent / "assets" / SCENE))

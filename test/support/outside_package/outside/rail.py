@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.sim.environment import EnvironmentKind, Outcome
+from hpt_ros.sim.environment_sets import EnvironmentSet
 from hpt_ros.sim.messages import Message, Sample, stamped
 from hpt_ros.sim.transport import Transport, Transports
 
@@ -89,3 +90,4 @@ class Rail:
 
 
 ENVIRONMENT = EnvironmentKind("rail", Rail)
+SET = EnvironmentSet("outside/all", ("rail",))
