@@ -41,7 +41,7 @@ def test_a_cluster_gives_the_same_bytes_and_the_same_errors(robot, tmp_path):
 @pytest.mark.slow
 def test_when_there_is_no_cluster_expect_how_to_start_one(robot, bag, tmp_path):
     pytest.importorskip("ray", reason="make setup EXTRAS=ray")
-    with pytest.raises(HptError, match="the Ray cluster 'auto' cannot be reached .*ray start --head"):
+    with pytest.raises(HptError, match="the Ray cluster at 'auto' cannot be reached .*ray start --head"):
         convert([bag], tmp_path / "out", robot.embodiment, Options(ray="auto"))
     assert not (tmp_path / "out").exists()
 
