@@ -6,27 +6,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from hpt_ros.studies.results import Line, Result, fit_of, lines_of, places_of
 from hpt_ros.studies.success import Judged
 
+Floats = npt.NDArray[np.float64]
+
+BESIDE: Final = 0.12  # of the distance of two names
+
 
 def draw_losses(folder: Path, results: Sequence[Result], x: str) -> None:
-    """Draw the losses as figure.svg and figure.png: mean of the seeds, their range as a band, power laws dashed."""
+    """Draw the losses as figure.svg and figure.png: mean and range of the seeds, power laws dashed."""
     with _Figure(folder / "figure", results, x, "validation loss") as figure:
         for line in figure.lines:
             losses = [point.values("validation_loss") for point in line.points]
-            places, colour = figure.line(line, [float(each.mean()) for each in losses])
-            figure.axes.fill_between(
-                places,
-                [each.min() for each in losses],
-                [each.max() for each in losses],
-                alpha=0.2,
-                color=colour,
-            )
+            means, lows, highs = (np.array([at(each) for each in losses]) for at in (np.mean, np.min, np.max))
+            places, colour = figure.line(line, means, lows, highs)
             if fit := fit_of(line, x):
                 a, b = fit
                 curve = np.geomspace(places.min(), places.max(), 50)
@@ -36,7 +35,7 @@ def draw_losses(folder: Path, results: Sequence[Result], x: str) -> None:
 def draw_success(
     folder: Path, judged: Sequence[tuple[Line, Sequence[Judged]]], results: Sequence[Result], x: str
 ) -> None:
-    """Draw success over all environments as success.svg and success.png, with its 95 % interval as a band.
+    """Draw success over all environments as success.svg and success.png, with its 95 % interval.
 
     Args:
         folder: of the study.
@@ -51,9 +50,8 @@ def draw_success(
                 continue
             each = [list(item.success.values())[-1] for item in done]  # the last is of all environments
             shown = Line(line.name, tuple(item.point for item in done))
-            places, colour = figure.line(shown, [100 * item.estimate for item in each])
-            bounds = [100 * item.lower for item in each], [100 * item.upper for item in each]
-            figure.axes.fill_between(places, *bounds, alpha=0.15, color=colour)
+            ratios = np.array([(item.estimate, item.lower, item.upper) for item in each])
+            figure.line(shown, *(100 * ratios.T))
         figure.axes.set_ylim(-2.0, 102.0)
 
 
@@ -68,6 +66,7 @@ class _Figure:
         for line in self.lines:
             names |= dict.fromkeys(point.x for point in line.points)
         self._names = list(names)
+        self._drawn = 0
         self._numbers = all(places_of(line, x) is not None for line in self.lines)
 
     def __enter__(self) -> _Figure:
@@ -87,11 +86,25 @@ class _Figure:
             np.array([self._names.index(point.x) for point in line.points], float) if found is None else found
         )
 
-    def line(self, line: Line, values: Sequence[float]) -> tuple[Any, Any]:
-        """Draw a line; returns the places of its points, and its colour."""
+    def line(self, line: Line, values: Floats, lows: Floats, highs: Floats) -> tuple[Floats, Any]:
+        """Draw a line with a band around it, or points with bars: between names there is nothing.
+
+        Returns:
+            The places of its points, and its colour.
+        """
         places = self.places(line)
-        (drawn,) = self.axes.plot(places, values, "o-", label=line.name or None)
-        return places, drawn.get_color()
+        label = line.name or None
+        if self._numbers:
+            (drawn,) = self.axes.plot(places, values, "o-", label=label)
+            self.axes.fill_between(places, lows, highs, alpha=0.15, color=drawn.get_color())
+            return places, drawn.get_color()
+        # Side by side, or the bars of several lines would lie on one another.
+        shift = BESIDE * (self._drawn - (len(self.lines) - 1) / 2)
+        self._drawn += 1
+        bars = self.axes.errorbar(
+            places + shift, values, (values - lows, highs - values), fmt="o", capsize=3, label=label
+        )
+        return places, bars.lines[0].get_color()
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         import matplotlib.pyplot as plt
@@ -104,6 +117,8 @@ class _Figure:
             }
             if self._numbers and len(ticks) > 1:
                 self.axes.set_xscale("log")
+            if not self._numbers:
+                self.axes.set_xlim(-0.5, len(self._names) - 0.5)
             self.axes.set_xticks(list(ticks), list(ticks.values()))
             self.axes.minorticks_off()
             self.axes.set_xlabel(self._x.replace("_", " ") + (", by parameters" if self._x == "size" else ""))
