@@ -224,5 +224,5 @@ def test_make_help_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())
     done = subprocess.run(["make", "-C", str(ROOT), "help"], capture_output=True, text=True, check=True)
-    assert {"setup", "demo", "test", "test-slow", "test-nodes", "test-noble", "lint", "format", "build", "dist", "clean", "help"} == targets
+    assert {"setup", "setup-libero", "demo", "test", "test-slow", "test-nodes", "test-noble", "lint", "format", "build", "dist", "clean", "help"} == targets
     assert set(re.findall(r"^  make ([a-z-]+) ", done.stdout, re.MULTILINE)) == targets

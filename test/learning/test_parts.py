@@ -352,7 +352,7 @@ def test_when_the_encoders_weights_or_settings_differ_expect_another_digest(data
         ({"augment": QUIET}, "cache_features, but its image encoder is trained"),
         (
             {"policy": frozen_encoder()},
-            "cache_features and changes the images at random.*shift_px and erase to 0",
+            "cache_features and changes the images at random.*shift_px, crop and erase to 0",
         ),
         (
             {"policy": frozen_encoder(), "augment": QUIET, "feature_copies": 2},
