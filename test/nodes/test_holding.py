@@ -75,7 +75,7 @@ def test_when_a_joint_was_published_once_before_activation_expect_the_robot_to_r
     assert rig.robot.change(Transition.TRANSITION_CONFIGURE)
     wait_for(lambda: rig.robot.last.get_subscription_count() > 0, "a subscription")
     rig.robot.moved()
-    wait_for(lambda: node.runtime is not None and node.runtime._pose.held, "the joint")
+    wait_for(lambda: node.runtime is not None and node.runtime.streams._pose.held, "the joint")
     time.sleep(0.5)
     for _ in range(2):
         assert rig.robot.change(Transition.TRANSITION_ACTIVATE)

@@ -91,7 +91,7 @@ def test_limits_change_while_the_node_is_not_active_without_loading_the_policy_a
     assert node.set_task("something else") is None
     assert put(node, safety__velocity_scale=0.1, start_on_activate=True) == ""
     assert node.runtime.loaded is loaded
-    assert node.runtime.task == "something else"
+    assert node.runtime.task.text == "something else"
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")
     sent = len(rig.robot.commands)
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)

@@ -12,19 +12,19 @@ import sys
 
 import pytest
 
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.recorder.controls import KEYS, WORDS, Buttons, obey
 
 
 class Recorder:
     """Notes what it is commanded."""
 
-    def __init__(self, refusal=""):
+    def __init__(self, refusal=None):
         self.done, self.refusal, self.recording = [], refusal, False
 
     def _note(self, *what):
         if self.refusal:
-            raise HptError(self.refusal)
+            raise self.refusal
         self.done.append(what)
 
     def start_episode(self, task="", operator=""):
@@ -62,7 +62,8 @@ def test_when_the_word_is_unknown_expect_a_sentence_and_nothing_done(command):
 
 
 def test_when_the_recorder_refuses_expect_its_reason():
-    assert str(obey(Recorder("no camera"), "start")) == "no camera"
+    refusal = HptError(Code.MISSING, "the camera")
+    assert obey(Recorder(refusal), "start") == refusal.refusal
 
 
 def test_every_key_has_a_word_and_every_word_a_key():

@@ -96,7 +96,7 @@ def test_a_remote_policy_sees_what_a_local_one_would_and_moves_the_robot(rig):
     assert seen.task == "rest"
     assert len(seen.keys) == ROBOT.observation_horizon
     assert node.runtime.loaded.checkpoint == "runs/7 on /inference_node"
-    assert "sing" in str(node.runtime.task_refusal("sing"))
+    assert "sing" in str(node.runtime.task.refusal("sing"))
     before = rig.policy.resets
     assert rig.robot.change(Transition.TRANSITION_DEACTIVATE)
     assert rig.robot.change(Transition.TRANSITION_ACTIVATE)

@@ -193,14 +193,14 @@ def test_tasks_that_the_checkpoint_does_not_know_are_refused_by_name(rig):
             ).result
             assert result.outcome == RunPolicy.Result.REFUSED
             assert "the task is 'sing', expected one that the checkpoint knows" in result.message
-    assert node.runtime.task == TASKS[0]
+    assert node.runtime.task.text == TASKS[0]
 
 
 def test_the_language_stream_sets_the_task_and_cannot_name_an_unknown_one(rig):
     node = rig.start(loaded=rig.policy.loaded(), task=TASKS[0], queue__request_fraction=1.0)
     rig.until_moving()
     wait_for(lambda: rig.robot.say("sing") or node.counters()["invalid_messages"], "the refusal")
-    assert node.runtime.task == TASKS[0]
+    assert node.runtime.task.text == TASKS[0]
     wait_for(lambda: rig.robot.say(TASKS[1]) or newest(rig).task == TASKS[1], "the task at the policy")
     assert rig.state() is State.RUNNING
 
