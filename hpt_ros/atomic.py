@@ -44,6 +44,12 @@ def replaced(place: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def write_text(place: Path, text: str) -> None:
+    """Write a text file; raises OSError, and what was there stays."""
+    with replaced(place) as work:
+        work.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def new_folder(place: Path, error: type[HptError]) -> Iterator[Path]:
     """Give an empty folder to write to, which takes its place when the block ends well.

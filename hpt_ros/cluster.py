@@ -17,10 +17,10 @@ from typing import Any, Final, TypeVar
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.extras import require_extra
+from hpt_ros.interrupts import SIGNALS
 
 LOCAL: Final = "local"
 GRACE_S: Final = 60.0  # in which work that is interrupted saves what it has
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
 
@@ -46,7 +46,7 @@ def connected(address: str, what: str) -> Iterator[Any]:
     options: dict[str, Any] = {"runtime_env": {"env_vars": {"PYTHONPATH": source}}, "log_to_driver": False}
     if address == LOCAL:
         options["include_dashboard"] = False
-    ours = {number: signal.getsignal(number) for number in _SIGNALS}
+    ours = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         ray.init(address=address, logging_level="ERROR", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -11,6 +11,13 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from typing import Final
+
+SIGNALS: Final = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+)  # of a person, of a supervisor, of a terminal or an ssh session that goes
 
 
 @contextlib.contextmanager

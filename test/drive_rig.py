@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from policy_rig import wait_for
+from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -40,6 +42,15 @@ class Changing(Node):
 
     def activate(self) -> bool:
         return self.change(Transition.TRANSITION_ACTIVATE)
+
+
+def sent_by_another(rival: Any, action: Any, name: str, goal: Any) -> None:
+    """Send a goal as a node beside ours does; it is accepted."""
+    client: Any = ActionClient(rival, action, name)
+    assert client.wait_for_server(timeout_sec=20.0)
+    future = client.send_goal_async(goal)
+    wait_for(future.done, "the answer to another's goal")
+    assert future.result().accepted
 
 
 Machine = TypeVar("Machine", bound=Changing)

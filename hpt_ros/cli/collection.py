@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hpt_ros.atomic import replaced
+from hpt_ros.atomic import write_text
 from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ class Collection:
                 remedy="give an empty folder, or one of an interrupted 'hpt collect'",
             )  # fmt: skip
         try:
-            with replaced(manifest) as work:
-                work.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+            write_text(manifest, json.dumps(wanted, indent=2) + "\n")
         except OSError as error:
             raise HptError(
                 Code.UNWRITABLE, "--out", str(self.folder), problem="is {value}, but the folder cannot be made",

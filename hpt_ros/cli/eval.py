@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpt_ros.cli.cluster import add_ray, check_ray
 from hpt_ros.cli.compare import add_page_arguments, check_page_arguments
 from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device, usable_cores
 from hpt_ros.errors import Code, HptError, counted
@@ -58,15 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=0, metavar="N", help="processes (default: one for each core)"
     )
-    parser.add_argument(
-        "--ray",
-        nargs="?",
-        const="local",
-        default="",
-        metavar="ADDRESS",
-        help="run scenes on a Ray cluster that shares the file system: auto, HOST:PORT, ray://HOST:PORT, or local "
-        "(without ADDRESS)",
-    )
+    add_ray(parser, "scenes")
     parser.add_argument(
         "--out",
         type=Path,
@@ -247,11 +240,8 @@ def check_counts(args: argparse.Namespace) -> None:
     for name, least in (("episodes", 1), ("seed", 0), ("workers", 0)):
         if (value := getattr(args, name)) < least:
             raise HptError(Code.OUT_OF_RANGE, f"--{name}", value, expected=f"at least {least}")
-    if getattr(args, "ray", "") and args.workers > 1:
-        raise HptError(
-            Code.CONFLICT, "--workers with --ray", problem="has no meaning: the cluster's cores say how many run",
-            remedy="leave one of them out",
-        )  # fmt: skip
+    if hasattr(args, "ray"):
+        check_ray(args, "scenes")
     if getattr(args, "ros", False):
         ours = (
             ("workers", args.workers > 1),

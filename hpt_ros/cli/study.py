@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from hpt_ros.cli.cluster import add_ray, check_ray
 from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device
 from hpt_ros.errors import Code, HptError
 
@@ -38,15 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="cells side by side, each in a process of one thread",
     )
-    parser.add_argument(
-        "--ray",
-        nargs="?",
-        const="local",
-        default="",
-        metavar="ADDRESS",
-        help="run cells on a Ray cluster that shares the file system: auto, HOST:PORT, ray://HOST:PORT, or local "
-        "(without ADDRESS)",
-    )
+    add_ray(parser, "cells")
     parser.add_argument("--device", default=DEFAULT_DEVICE, help=DEVICE_HELP)
 
 
@@ -73,11 +66,7 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.workers < 1:
         raise HptError(Code.OUT_OF_RANGE, "--workers", args.workers, expected="at least 1")
-    if args.ray and args.workers > 1:
-        raise HptError(
-            Code.CONFLICT, "--workers with --ray", problem="has no meaning: the cluster's cores say how many cells run",
-            remedy="leave one of them out",
-        )  # fmt: skip
+    check_ray(args, "cells")
     study = load_study(args.study)
     if args.scenes is not None:
         if study.evaluate is None:

@@ -14,6 +14,7 @@ from hpt_ros.evaluation import INFERENCE_S
 from hpt_ros.evaluation.evaluate import Job
 from hpt_ros.evaluation.outcomes import LOCK_STEP, Provenance
 from hpt_ros.evaluation.rollout import RolloutConfig
+from hpt_ros.model.checkpoint import WEIGHTS, locate
 from hpt_ros.model.sources import sha256_of
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.environment import ENVIRONMENTS, make_environment, require_varies
@@ -47,11 +48,9 @@ class Contender:
             name: for people; empty: the folder's.
             device: of the network.
         """
-        own = folder / "model.safetensors"
-        weights = own if own.is_file() else folder.parent.parent / own.name  # one robot's folder of several
         # One thread a process: two collapse when anything else runs. Eager: a few hundred steps of a small network.
         choice = PolicyChoice(checkpoint=str(folder), device=device, threads=1, backend="eager")
-        return cls(name or folder.name, choice, sha256=sha256_of(weights))
+        return cls(name or folder.name, choice, sha256=sha256_of(locate(folder)[0] / WEIGHTS))
 
 
 @dataclass(frozen=True, slots=True)

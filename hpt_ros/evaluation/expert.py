@@ -27,7 +27,6 @@ from hpt_ros.evaluation.rollout import (
     motion_figures,
     send,
 )
-from hpt_ros.observation import decode, measured_ns
 from hpt_ros.runtime.pose import MeasuredPose
 from hpt_ros.sim.environment import Environment, HasExpert, Outcome, Selects
 
@@ -183,7 +182,6 @@ class ExpertRollout:
         """
         environment, robot = self.environment, self.robot
         pose = MeasuredPose(robot)
-        streams = {stream.topic: stream for stream in robot.state_streams}
         period_ns, tick_ns = (round(NS_PER_S / hz) for hz in (robot.action.rate_hz, robot.tick_hz))
         now_ns = start_ns = environment.now_ns
         until_ns = start_ns + LONGEST_REST_NS
@@ -192,9 +190,8 @@ class ExpertRollout:
             now_ns += period_ns
             for sample in environment.advance(now_ns):
                 tap.sample(sample)
-                if stay is None and (stream := streams.get(sample.topic)) is not None:
-                    stamp_ns = measured_ns(stream, sample.message, sample.arrival_ns)
-                    pose.saw(stream.name, stamp_ns, sample.arrival_ns, decode(stream, sample.message))
+                if stay is None:
+                    pose.take(sample.topic, sample.message, sample.arrival_ns)
             if stay is None and (measured := pose.newest()) is not None:
                 stay, until_ns = measured[1], now_ns + REST_TICKS * tick_ns
             if stay is not None:

@@ -318,9 +318,8 @@ class Rollout:
     def _step(self, runtime: PolicyRuntime, now_ns: int, tap: Tap | None) -> Command | None:
         """Let time run to the end of one control period, and everything that waits for it be done."""
         observations, period_ns = runtime.observations, runtime.controller.period_ns
-        if (
-            period_ns > observations.fresh_ns
-        ):  # in between a tick would come and be too old, and nothing be asked
+        if period_ns > observations.fresh_ns:
+            # In between a tick would come and be too old, and nothing be asked.
             due_ns = observations.due_ns(now_ns - period_ns)
             while due_ns < now_ns:
                 self._advance(runtime, due_ns, tap)

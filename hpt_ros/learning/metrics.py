@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hpt_ros.atomic import replaced
+from hpt_ros.atomic import write_text
 
 
 class Metrics:
@@ -24,8 +24,7 @@ class Metrics:
                     continue
                 if entry.get("step", 0) <= after:
                     kept.append(line)
-        with replaced(path) as work:
-            work.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        write_text(path, "".join(f"{line}\n" for line in kept))
         self._path = path
 
     def write(self, **values: Any) -> None:

@@ -27,7 +27,7 @@ from hpt_ros.model import (
     load_image_encoder,
     load_trunk,
 )
-from hpt_ros.model.checkpoint import EMBODIMENTS, first_policy, read_config
+from hpt_ros.model.checkpoint import EMBODIMENTS, first_policy, locate, read_config
 from hpt_ros.model.config import with_kinds
 from hpt_ros.model.encoder_config import LibraryEncoderConfig
 from hpt_ros.model.pretrained import complete_image_encoder
@@ -205,8 +205,7 @@ def structure_of(checkpoint: str) -> dict[str, Any] | None:
     Raises:
         HptError: no checkpoint.
     """
-    path = Path(checkpoint)
-    _, training = read_config(path.parent.parent if path.parent.name == EMBODIMENTS else path)
+    _, training = read_config(locate(Path(checkpoint))[0])
     found = training.get("policy")
     return with_kinds(found) if isinstance(found, dict) else None
 

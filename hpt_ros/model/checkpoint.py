@@ -208,7 +208,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         HptError: a file is missing, damaged or cut short, of a newer format, or does not fit the configuration; or
             the checkpoint is of many embodiments and none is named.
     """
-    root, name = _locate(Path(folder))
+    root, name = locate(Path(folder))
     config, training = read_config(root)
     names = tuple(config.model.policies)
     if name is None:
@@ -301,20 +301,20 @@ def read_config(folder: str | Path) -> tuple[CheckpointConfig, dict[str, Any]]:
 
 def is_many(folder: str | Path) -> bool:
     """Whether a folder is a checkpoint of several embodiments, and not the folder of one of them."""
-    root, name = _locate(Path(folder))
+    root, name = locate(Path(folder))
     return name is None and len(read_config(root)[0].model.policies) > 1
 
 
 def first_policy(folder: str | Path) -> Policy:
     """A policy of the checkpoint, for what all its embodiments share: the trunk."""
-    root, name = _locate(Path(folder))
+    root, name = locate(Path(folder))
     if name is None and is_many(root):
         root = root / EMBODIMENTS / next(iter(read_config(root)[0].model.policies))
     return load_checkpoint(root if name is None else folder).policy
 
 
-def _locate(path: Path) -> tuple[Path, str | None]:
-    """The checkpoint's folder, and the embodiment if `path` is one's folder in it."""
+def locate(path: Path) -> tuple[Path, str | None]:
+    """Return the checkpoint's folder, and the name of the embodiment if `path` is one's folder in it."""
     if path.parent.name == EMBODIMENTS and (path.parent.parent / CONFIG).is_file():
         return path.parent.parent, path.name
     return path, None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hpt_ros.errors import Code
-from hpt_ros.model.checkpoint import CONFIG, EMBODIMENTS, WEIGHTS, first_policy, read_config
+from hpt_ros.model.checkpoint import CONFIG, EMBODIMENTS, WEIGHTS, first_policy, locate, read_config
 from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.sources import WeightsError, sha256_of
@@ -20,9 +20,7 @@ PART = "encoder image"
 
 def is_checkpoint(source: str | Path) -> bool:
     """Whether a source of weights is a checkpoint's folder, or that of one embodiment in it."""
-    path = Path(source)
-    root = path.parent.parent if path.parent.name == EMBODIMENTS else path
-    return (root / CONFIG).is_file()
+    return (locate(Path(source))[0] / CONFIG).is_file()
 
 
 def load_encoder_of_checkpoint(policy: Policy, source: str | Path) -> LoadReport:
@@ -39,22 +37,22 @@ def load_encoder_of_checkpoint(policy: Policy, source: str | Path) -> LoadReport
     Raises:
         HptError: no checkpoint, none with an image encoder, or one of another structure.
     """
-    path = Path(source)
-    alone = path.parent.name == EMBODIMENTS
-    root = path.parent.parent if alone else path
+    root, alone = locate(Path(source))
     model = read_config(root)[0].model
-    if not alone and len(model.policies) > 1 and PART not in model.share:
+    if alone is None and len(model.policies) > 1 and PART not in model.share:
         raise WeightsError(
-            Code.INVALID, f"the checkpoint {str(path)!r}", ", ".join(model.policies),
+            Code.INVALID, f"the checkpoint {str(source)!r}", ", ".join(model.policies),
             problem="has an image encoder of its own for each of {value}",
             remedy=f"name one, as {str(root / EMBODIMENTS / next(iter(model.policies)))!r}",
         )  # fmt: skip
-    names = [path.name] if alone else [n for n, c in model.policies.items() if "image" in c.modalities]
+    names = (
+        [alone] if alone is not None else [n for n, c in model.policies.items() if "image" in c.modalities]
+    )
     theirs = first_policy(root / EMBODIMENTS / names[0]) if names else None
     encoder = dict(theirs.encoders.items()).get("image") if theirs is not None else None
     if theirs is None or not isinstance(encoder, ImageEncoder):
         raise WeightsError(
-            Code.MISSING, f"the checkpoint {str(path)!r}", problem="has no image encoder",
+            Code.MISSING, f"the checkpoint {str(source)!r}", problem="has no image encoder",
             remedy="name another checkpoint, or leave --image-encoder out",
         )  # fmt: skip
     own = dict(policy.encoders.items())["image"]
@@ -62,7 +60,7 @@ def load_encoder_of_checkpoint(policy: Policy, source: str | Path) -> LoadReport
     if found := differences(ours, there):
         key, wanted, value = found[0]
         raise WeightsError(
-            Code.MISMATCH, f"the image encoder of checkpoint {str(path)!r}", value,
+            Code.MISMATCH, f"the image encoder of checkpoint {str(source)!r}", value,
             problem=f"has {key} {{value}}, but the policy's has {wanted!r:.80}",
             remedy=f"set policy.image_encoder.{key} to the checkpoint's, or leave --image-encoder out",
         )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from hpt_ros.atomic import replaced
+from hpt_ros.atomic import write_text
 from hpt_ros.errors import Code, HptError
 
 
@@ -39,8 +39,7 @@ def write_page(path: Path, text: str) -> None:
         HptError: it cannot be written.
     """
     try:
-        with replaced(path) as work:
-            work.write_text(text, encoding="utf-8")
+        write_text(path, text)
     except OSError as error:
         raise HptError(
             Code.UNWRITABLE, f"the file {str(path)!r}", remedy="name another place", cause=error

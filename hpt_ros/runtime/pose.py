@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment import Embodiment, Stream
+from hpt_ros.observation import decode, measured_ns
 from hpt_ros.observation.feed import Feed
 from hpt_ros.observation.merge import MergedTrack
 from hpt_ros.observation.track import Sample
@@ -30,6 +31,9 @@ class MeasuredPose:
         """
         self._embodiment = embodiment
         embodiment.space.states.require()
+        self._by_topic: dict[str, list[Stream]] = {}
+        for stream in embodiment.state_streams:
+            self._by_topic.setdefault(stream.topic, []).append(stream)
         self._held: dict[str, NDArray[Any]] = {}
         self.holding = all(stream.holding for stream in embodiment.state_streams)
         self.reset()
@@ -40,6 +44,18 @@ class MeasuredPose:
             stream.name: Feed(stream, 1, self._held.get(stream.name))
             for stream in self._embodiment.state_streams
         }
+
+    def take(self, topic: str, message: Any, arrival_ns: int) -> None:
+        """Note what a message measures, of whatever topic; one of no state stream measures nothing.
+
+        Args:
+            topic: that it came on.
+            message: it is valid, as a simulator's are.
+            arrival_ns: when it came.
+        """
+        for stream in self._by_topic.get(topic, ()):
+            stamp_ns = measured_ns(stream, message, arrival_ns)
+            self.saw(stream.name, stamp_ns, arrival_ns, decode(stream, message))
 
     def saw(self, stream: str, stamp_ns: int, arrival_ns: int, value: NDArray[Any]) -> tuple[int, int]:
         """Note a sample.

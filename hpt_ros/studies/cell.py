@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hpt_ros.atomic import replaced
+from hpt_ros.atomic import write_text
 from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.preparation import statistics_of
 from hpt_ros.learning.reporter import Reporter, Silent
@@ -78,8 +78,7 @@ def require_same(study: StudyConfig, out: Path) -> None:
                 remedy="name another --out, or give what changed another name",
             )  # fmt: skip
     if there != there | common:
-        with replaced(file) as work:
-            work.write_text(json.dumps(there | common, indent=1) + "\n", encoding="utf-8")
+        write_text(file, json.dumps(there | common, indent=1) + "\n")
 
 
 def read_result(cell: Cell, out: Path) -> dict[str, Any] | None:
@@ -140,8 +139,7 @@ def train_cell(
         "training_ticks": sum(len(member.windows) for member in mixture.members),
         "parameters": _parameters(folder),
     }
-    with replaced(folder / RESULT) as work:
-        work.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / RESULT, json.dumps(values, indent=1) + "\n")
     return values
 
 

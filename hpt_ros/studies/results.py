@@ -6,13 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.atomic import replaced
 from hpt_ros.studies.config import AXES
 
 # Through two points there is a power law whatever they are.
@@ -127,9 +125,3 @@ def losses_table(results: Sequence[Result], x: str) -> str:
             name = "parameters" if x == "size" else x
             fits.append(f"{line.name + ': ' if line.name else ''}loss = {fit[0]:.3g} x {name}^{fit[1]:.3f}")
     return "\n".join([*rows, *(["", *fits] if fits else [])]) + "\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    with replaced(path) as work:
-        work.write_text(text, encoding="utf-8")

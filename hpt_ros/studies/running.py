@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpt_ros.atomic import write_text
+from hpt_ros.evaluation.outcomes import Outcomes
 from hpt_ros.learning.reporter import Reporter
 from hpt_ros.studies.budget import SCENES, TRAINING, as_hours, read_pace
 from hpt_ros.studies.cell import read_result, samples_left, train_cell
@@ -17,8 +19,8 @@ from hpt_ros.studies.closed_loop import OUTCOMES, VALIDATION, judge_cell, outcom
 from hpt_ros.studies.config import Cell, StudyConfig
 from hpt_ros.studies.figures import draw_losses, draw_success
 from hpt_ros.studies.pool import Pool
-from hpt_ros.studies.results import losses_table, write_text
-from hpt_ros.studies.success import judge, success_table
+from hpt_ros.studies.results import losses_table
+from hpt_ros.studies.success import arms_in, judge, success_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +91,14 @@ def run_cell(
 def write_results(study: StudyConfig, cells: Sequence[Cell], out: Path) -> str:
     """Write tables and figures of the cells that are done so far; returns the tables, empty without a cell."""
     results: list[dict[str, Any]] = []
+    outcomes: dict[str, dict[Cell, dict[str, Outcomes]]] = {OUTCOMES: {}, VALIDATION: {}}
     for cell in cells:
         if (found := read_result(cell, out)) is None:
             continue
         for kind, key in ((OUTCOMES, "success"), (VALIDATION, "validation_success")):
             each = outcomes_of(study, cell, out, kind)
             if each is not None:
+                outcomes[kind][cell] = each
                 found[key] = {
                     name: {"successes": item.successes, "scenes": len(item.episodes)}
                     for name, item in each.items()
@@ -102,7 +106,8 @@ def write_results(study: StudyConfig, cells: Sequence[Cell], out: Path) -> str:
         results.append(found)
     if not results:
         return ""
-    judged = judge(study, cells, results, out)
+    arms, choosing = (arms_in(outcomes[kind], out / kind) for kind in (OUTCOMES, VALIDATION))
+    judged = judge(study, arms, choosing, results)
     table = f"## Validation loss\n\n{losses_table(results, study.x)}"
     if success := success_table(study, judged):
         table = f"## Success in closed loop\n\n{success}\n{table}"

@@ -11,7 +11,6 @@ from pathlib import Path
 from hpt_ros.evaluation.arms import Arm, Comparison, compare, successes_of
 from hpt_ros.evaluation.outcomes import Outcomes
 from hpt_ros.evaluation.statistics import Interval, PairedComparison
-from hpt_ros.studies.closed_loop import OUTCOMES, VALIDATION, outcomes_of
 from hpt_ros.studies.config import AXES, Cell, EvaluationConfig, StudyConfig
 from hpt_ros.studies.results import Line, Point, Result, lines_of
 
@@ -35,33 +34,34 @@ class Judged:
     to_choose_by: Mapping[str, Interval]
 
 
-def arms_in(study: StudyConfig, cells: Sequence[Cell], out: Path, kind: str = OUTCOMES) -> dict[str, Arm]:
-    """Read the outcomes of all cells whose scenes are all run, by the arm's name."""
+def arms_in(outcomes: Mapping[Cell, Mapping[str, Outcomes]], folder: Path) -> dict[str, Arm]:
+    """Return the arms by their names.
+
+    Args:
+        outcomes: of the cells whose scenes are all run, by environment.
+        folder: that they are from.
+    """
     runs: dict[str, dict[str, list[Outcomes]]] = {}
-    for cell in cells:
-        for name, outcomes in (outcomes_of(study, cell, out, kind) or {}).items():
-            runs.setdefault(cell.arm, {}).setdefault(name, []).append(outcomes)
+    for cell, each in outcomes.items():
+        for name, found in each.items():
+            runs.setdefault(cell.arm, {}).setdefault(name, []).append(found)
     return {
-        arm: Arm(out / kind / arm, {name: tuple(each) for name, each in found.items()})
+        arm: Arm(folder / arm, {name: tuple(each) for name, each in found.items()})
         for arm, found in runs.items()
     }
 
 
 def judge(
-    study: StudyConfig, cells: Sequence[Cell], results: Sequence[Result], out: Path
+    study: StudyConfig, arms: Mapping[str, Arm], choosing: Mapping[str, Arm], results: Sequence[Result]
 ) -> list[tuple[Line, list[Judged]]]:
     """Return what the arms of each line did, as far as their scenes are run.
 
     Args:
         study: its configuration.
-        cells: all of them.
+        arms: by name.
+        choosing: the same on validation scenes.
         results: of the cells that are trained.
-        out: the study's folder.
-
-    Raises:
-        HptError: a file of outcomes cannot be read.
     """
-    arms, choosing = arms_in(study, cells, out), arms_in(study, cells, out, VALIDATION)
     found = []
     for line in lines_of(results, study.x):
         judged = []

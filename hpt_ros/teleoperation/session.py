@@ -9,10 +9,8 @@ from typing import Final, Protocol
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.rollout import NS_PER_S, Tap, send
-from hpt_ros.observation import decode, measured_ns
 from hpt_ros.runtime.pose import MeasuredPose
 from hpt_ros.sim.environment import Environment, HasTool, Outcome, Selects
-from hpt_ros.sim.messages import Sample
 from hpt_ros.teleoperation.devices import Wish
 from hpt_ros.teleoperation.episodes import Act, Episodes
 from hpt_ros.teleoperation.jog import SPEEDS, Jog
@@ -52,7 +50,6 @@ class Session:
         self._new_log, self._keep = new_log, keep
         self._log: Tap | None = None
         robot = environment.embodiment
-        self._streams = {stream.topic: stream for stream in robot.state_streams}
         self._pose = MeasuredPose(robot)
         self.jog = Jog(robot, environment.tool_jacobian if isinstance(environment, HasTool) else None)
         if not self.jog.parts:
@@ -128,20 +125,16 @@ class Session:
         for sample in self.environment.advance(self._now_ns):
             if self._log is not None:
                 self._log.sample(sample)
-            self._measure(sample)
-
-    def _measure(self, sample: Sample) -> None:
-        if (stream := self._streams.get(sample.topic)) is not None:
-            stamp_ns = measured_ns(stream, sample.message, sample.arrival_ns)
-            self._pose.saw(stream.name, stamp_ns, sample.arrival_ns, decode(stream, sample.message))
+            self._pose.take(sample.topic, sample.message, sample.arrival_ns)
 
     def _reset(self) -> None:
         """Put the scene at its start, and the robot's commands where it is."""
         environment = self.environment
         environment.reset(self.episodes.scene)
         if isinstance(environment, Selects):  # cameras of the policy cost much, and are for what is recorded
-            topics = environment.embodiment.topics if self.episodes.recording else self._streams
-            environment.select(frozenset(topics))
+            robot = environment.embodiment
+            state = [stream.topic for stream in robot.state_streams]
+            environment.select(frozenset(robot.topics if self.episodes.recording else state))
         self._now_ns = self._since_ns = environment.now_ns
         self._pose.reset()
         until_ns = self._now_ns + MEASURED_NS

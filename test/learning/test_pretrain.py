@@ -372,15 +372,22 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def under_torchrun(file: Path, mapping: dict[str, Any], run: Path, *options: str) -> list[str]:
+    """Write a recipe beside the run; returns the command that pre-trains with it in two processes."""
+    recipe = run.with_name("recipe.yaml")
+    recipe.write_text(yaml.safe_dump(mapping))
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
+    ours = ["-m", "hpt_ros", "pretrain", str(file), "--out", str(run), "--recipe", str(recipe)]
+    return [sys.executable, *torchrun, *ours]
+
+
 @pytest.mark.slow
 def test_when_a_worker_of_torchrun_is_killed_expect_the_run_to_go_on_from_the_last_save(
     file: Path, mixture: Mixture, tmp_path: Path
 ) -> None:
-    recipe, run, log = tmp_path / "recipe.yaml", tmp_path / "run", tmp_path / "log"
+    run, log = tmp_path / "run", tmp_path / "log"
     mapping = mapping_of_recipe(iterations=300, validation_every=20, log_every=1, lr=1e-5)
-    recipe.write_text(yaml.safe_dump(mapping))
-    command = f"-m torch.distributed.run --standalone --nproc-per-node 2 --max-restarts 1 -m hpt_ros pretrain {file}"
-    words = [sys.executable, *command.split(), "--out", str(run), "--recipe", str(recipe)]
+    words = under_torchrun(file, mapping, run, "--max-restarts", "1")
     with log.open("w") as stream, subprocess.Popen(words, stdout=stream, stderr=stream) as torchrun:
         deadline_s = time.monotonic() + 120
         while not (run / "train_state.pt").is_file() and time.monotonic() < deadline_s:
@@ -403,11 +410,9 @@ def test_when_a_worker_of_torchrun_is_killed_expect_the_run_to_go_on_from_the_la
 def test_when_a_terminal_interrupts_torchrun_or_goes_expect_the_run_saved(
     file: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    recipe, run, log = tmp_path / "recipe.yaml", tmp_path / "run", tmp_path / "log"
+    run, log = tmp_path / "run", tmp_path / "log"
     mapping = mapping_of_recipe(iterations=100_000, validation_every=50_000, log_every=1, lr=1e-5)
-    recipe.write_text(yaml.safe_dump(mapping))
-    command = f"-m torch.distributed.run --standalone --nproc-per-node 2 -m hpt_ros pretrain {file}"
-    words = [sys.executable, *command.split(), "--out", str(run), "--recipe", str(recipe)]
+    words = under_torchrun(file, mapping, run)
     with (
         log.open("w") as stream,
         subprocess.Popen(words, stdout=stream, stderr=stream, start_new_session=True) as torchrun,

@@ -13,7 +13,7 @@ from support.interfaces import provide
 
 provide()
 from control_msgs.action import FollowJointTrajectory, GripperCommand, ParallelGripperCommand  # noqa: E402
-from drive_rig import Changing, active  # noqa: E402
+from drive_rig import Changing, active, sent_by_another  # noqa: E402
 from policy_rig import wait_for  # noqa: E402
 from rclpy.action import ActionClient, ActionServer, CancelResponse, GoalResponse  # noqa: E402
 from rclpy.callback_groups import ReentrantCallbackGroup  # noqa: E402
@@ -208,14 +208,6 @@ def test_a_goal_that_fails_is_told_and_nothing_crashes(how: str, capfd: pytest.C
     said = capfd.readouterr().err
     words = {"rejects": "rejected a goal", "aborts": "aborted its goal", "holds": ""}[how]
     assert ("gripper_action" in said and words in said) if words else ("aborted its goal" not in said)
-
-
-def sent_by_another(rival: Any, action: Any, name: str, goal: Any) -> None:
-    client: Any = ActionClient(rival, action, name)
-    assert client.wait_for_server(timeout_sec=20.0)
-    future = client.send_goal_async(goal)
-    wait_for(future.done, "the answer to another's goal")
-    assert future.result().accepted
 
 
 @pytest.mark.parametrize("robot", [FRANKA, PARALLEL], ids=["GripperCommand", "ParallelGripperCommand"])

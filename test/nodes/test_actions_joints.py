@@ -16,9 +16,9 @@ from support.interfaces import provide
 provide()
 from control_msgs.action import FollowJointTrajectory  # noqa: E402
 from control_msgs.msg import JointJog  # noqa: E402
-from drive_rig import Changing, active  # noqa: E402
+from drive_rig import Changing, active, sent_by_another  # noqa: E402
 from policy_rig import ROBOT, wait_for  # noqa: E402
-from rclpy.action import ActionClient, ActionServer  # noqa: E402
+from rclpy.action import ActionServer  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from rclpy.task import Future  # noqa: E402
@@ -38,14 +38,6 @@ from hpt_ros.nodes.common.interfaces import MissingInterfaceError, installed_int
 FRANKA = shipped("franka_gripper")
 ARM_NAMES = FRANKA.action.names[:7]
 HOME = np.array([0.0, -0.8, 0.0, -2.0, 0.0, 1.8, 0.7, 0.02])
-
-
-def sent_by_another(rival: Any, action: Any, name: str, goal: Any) -> None:
-    client: Any = ActionClient(rival, action, name)
-    assert client.wait_for_server(timeout_sec=20.0)
-    future = client.send_goal_async(goal)
-    wait_for(future.done, "the answer to another's goal")
-    assert future.result().accepted
 
 
 class Jogged(Changing):  # type: ignore[misc]

@@ -21,7 +21,7 @@ from hpt_ros.nodes.policy.outputs import Sender
 
 
 class GoalSender:
-    """Sends one output's goals. It cancels none: a gripper keeps what it was own, and a trajectory ends at rest.
+    """Sends one output's goals. It cancels none: a gripper keeps what it was commanded, and a trajectory ends at rest.
 
     Made and used on the thread of the node's executor; rclpy's action client must not be made on another.
     """
