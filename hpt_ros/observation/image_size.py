@@ -14,7 +14,7 @@ HEAD = 65536  # bytes that are looked at: a JPEG's start of frame lies behind it
 
 
 def image_size(message: Any) -> tuple[int, int] | None:
-    """Height and width in pixels of a sensor_msgs/Image or CompressedImage; None where they is not known."""
+    """Height and width in pixels of a sensor_msgs/Image or CompressedImage; None where it is not known."""
     if hasattr(message, "height") and hasattr(message, "width"):
         return int(message.height), int(message.width)
     head = bytes(memoryview(message.data)[:HEAD])

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""trajectory_msgs/JointTrajectory: the curve that the robot is command, as points in time that end at rest."""
+"""trajectory_msgs/JointTrajectory: the curve that the robot is commanded, as points in time that end at rest."""
 
 from __future__ import annotations
 
