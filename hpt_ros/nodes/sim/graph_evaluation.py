@@ -212,6 +212,7 @@ class PolicyArm:
         finally:
             fault = self.fault
             runner.change_policy_state(Transition.TRANSITION_DEACTIVATE)
+        graph.require_own_domain()  # one may have come, or been discovered, meanwhile: then the episode says nothing
         if fault:
             runner.call(ClearFault, "/policy_node/clear_fault")
         times_s = self.samples_s().get("inference_s", np.empty(0))[inferences:]
@@ -306,6 +307,7 @@ class ExpertArm:
         finally:
             with contextlib.suppress(HptError):  # none is under way any more
                 runner.call(Trigger, "/teleop_node/stop")
+        graph.require_own_domain()  # as with a policy
         return Episode(
             seed=seed,
             success=bool(result.success),
