@@ -62,7 +62,7 @@ class StoredFeature:
     def is_numeric(self) -> bool:
         """Whether its values are numbers or logical: what others call it (string, language, depth, ...) is neither."""
         try:
-            return np.dtype(self.dtype).kind in "fiub"
+            return np.dtype(self.dtype.removeprefix("torch.")).kind in "fiub"
         except TypeError:
             return False
 
@@ -83,6 +83,7 @@ class Info:
         version: of the format.
         fps: rows a second.
         total_frames: rows in all; 0 where others do not state it.
+        total_episodes: the same of episodes.
         robot_type: the robot that it names; may be empty.
         chunks_size: episodes a folder of v2.
         features: by name.
@@ -93,6 +94,7 @@ class Info:
     version: str
     fps: float
     total_frames: int
+    total_episodes: int
     robot_type: str
     chunks_size: int
     features: Mapping[str, StoredFeature]
@@ -117,8 +119,13 @@ class Info:
         )  # fmt: skip
 
 
-def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> Info:
+def read_info(root: Path, versions: Sequence[str] = (VERSION,), fps: float | None = None) -> Info:
     """Return ``meta/info.json`` of a dataset of one of some versions, its keys checked.
+
+    Args:
+        root: the dataset's folder.
+        versions: that are read.
+        fps: rows a second where the file states none that can be.
 
     Raises:
         DatasetError: no dataset, another version, or a key that is missing or of another type.
@@ -155,15 +162,17 @@ def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> Info:
             problem="has codebase_version {value}, but the files of v2.1 (meta/episodes.jsonl)",
             remedy=f"correct the version in {INFO}, or copy the dataset again",
         )  # fmt: skip
-    fps = info.number("fps")
-    if not 0.1 <= fps <= 1000:
-        raise info.wrong("fps", "0.1 to 1000 rows a second")
+    stated = _rate(info.values.get("fps"))
+    if stated is None and fps is None:
+        remedy = info.remedy if versions == (VERSION,) else "add --fps HZ"
+        raise replace(info, remedy=remedy).wrong("fps", "0.1 to 1000 rows a second")
     features = info.record("features")
     return Info(
         root,
         version,
-        fps,
+        stated or fps or 0.0,
         info.integer("total_frames") if "total_frames" in info or (root / EMBODIMENT).is_file() else 0,
+        _count(info.values.get("total_episodes")),
         str(info.values.get("robot_type") or ""),
         info.integer("chunks_size", 1) if "chunks_size" in info else FILES_PER_CHUNK,
         {name: _stored_feature(features.record(name)) for name in features.values},
@@ -171,10 +180,28 @@ def read_info(root: Path, versions: Sequence[str] = (VERSION,)) -> Info:
     )
 
 
+def _rate(stated: Any) -> float | None:
+    """Return rows a second, which others write as a number or as a text; None if it is neither or cannot be."""
+    try:
+        rate = (
+            float(stated) if isinstance(stated, (int, float, str)) and not isinstance(stated, bool) else 0.0
+        )
+    except (ValueError, OverflowError):
+        return None
+    return rate if 0.1 <= rate <= 1000 else None
+
+
+def _count(stated: Any) -> int:
+    """Return a count that nobody needs; 0 if it is none."""
+    return stated if isinstance(stated, int) and not isinstance(stated, bool) and stated > 0 else 0
+
+
 def _stored_feature(feature: Record) -> StoredFeature:
     dtype = feature.text("dtype")
     shape = feature.values.get("shape")
-    if not isinstance(shape, list) or not all(
+    shape = shape if isinstance(shape, list) else [shape]
+    shape = [int(length) if isinstance(length, float) and length.is_integer() else length for length in shape]
+    if not all(
         isinstance(length, int) and not isinstance(length, bool) and 0 <= length < MOST_LENGTH
         for length in shape
     ):

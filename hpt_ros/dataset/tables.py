@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.recognise import unreadable
+from hpt_ros.dataset.recognise import POINTER, recognise, unreadable
 from hpt_ros.errors import Code, did_you_mean
 
 MOST_JSON_BYTES = 1 << 30  # a report of a hundred thousand episodes is a tenth of it
@@ -122,6 +122,8 @@ def read_json(path: Path, remedy: str = "copy the dataset again") -> Record:
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError, RecursionError) as error:
+        if recognise(path) is POINTER:
+            raise unreadable(path, "read as JSON", error) from error
         raise DatasetError(
             Code.UNREADABLE, repr(str(path)), problem="cannot be read as JSON", cause=error, remedy=remedy,
         ) from error  # fmt: skip
@@ -142,6 +144,8 @@ def read_json_lines(path: Path) -> list[Record]:
     try:
         lines = [json.loads(line) for line in _text(path).splitlines() if line.strip()]
     except (OSError, ValueError, RecursionError) as error:
+        if recognise(path) is POINTER:
+            raise unreadable(path, "read as lines of JSON", error) from error
         raise DatasetError(
             Code.UNREADABLE, repr(str(path)), problem="cannot be read as lines of JSON", cause=error,
             remedy="copy the dataset again",

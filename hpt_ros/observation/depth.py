@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
-from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS
+from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS, usual_encoding
 from hpt_ros.errors import Code
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
 from hpt_ros.observation.formats import DEPTH_HEADER, parse_format, without_depth_header
@@ -32,6 +32,7 @@ _HEADER = struct.Struct("<iff")
 def decode_depth_image(stream: Stream, message: Any) -> NDArray[np.uint16]:
     """sensor_msgs/Image of depth to uint16 (height, width) in mm.
 
+    Of 16SC1, negative distances count as not measured.
     Of 32FC1, metres: NaN, infinite, zero, negative and more than 65.535 m count as not measured.
     An image most of which is beyond that, and nothing within, is one of millimetres.
 
@@ -40,11 +41,11 @@ def decode_depth_image(stream: Stream, message: Any) -> NDArray[np.uint16]:
         InvalidSampleError: fewer bytes than height, width and step ask for, or metres that are none.
     """
     where = place(stream)
-    encoding = _encoding(where, stream.encoding or str(message.encoding))
+    encoding = _encoding(where, stream.encoding or usual_encoding(str(message.encoding)))
     kind = np.dtype(DEPTH_ENCODINGS[encoding]).newbyteorder(">" if message.is_bigendian else "<")
     rows = rows_of(where, message, kind.itemsize)
     pixels = resized_by_nearest(stream, rows.view(kind))
-    return _millimetres(where, pixels) if kind.kind == "f" else pixels.astype(np.uint16)
+    return _millimetres(where, pixels) if kind.kind == "f" else np.maximum(pixels, 0).astype(np.uint16)
 
 
 def decode_compressed_depth(stream: Stream, message: Any) -> NDArray[np.uint16]:

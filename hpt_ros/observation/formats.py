@@ -15,9 +15,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS, ENCODINGS
+from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS, ENCODINGS, usual_encoding
 from hpt_ros.observation.image_files import PNG_START, image_file
 
+_DISTANCES = frozenset(DEPTH_ENCODINGS) - {"mono16"}  # which may be an infrared image
 DEPTH_HEADER = 12  # bytes before the data of compressed_depth_image_transport: an int32 and two float32
 
 
@@ -49,6 +50,7 @@ class Format:
 def parse_format(text: str) -> Format:
     """Take a format text apart; a stream's messages nearly always repeat it."""
     encoding, _, rest = (part.strip() for part in text.partition(";"))
+    encoding = usual_encoding(encoding)
     target = re.search(r"\bcompressed\s+(\w+)", rest)
     known = (
         encoding in ENCODINGS or encoding in DEPTH_ENCODINGS or re.fullmatch(r"(8|16|32)[USF]C\d", encoding)
@@ -68,10 +70,10 @@ def is_depth(message: Any) -> bool:
     16 bits in one channel of a PNG are, unless the message says that they are an infrared or a Bayer image: nobody
     compresses grey images of 16 bits without saying so, and cv_bridge writes depth so.
     """
-    if hasattr(message, "encoding"):  # mono16 may be an infrared image
-        return str(message.encoding) in ("16UC1", "32FC1")
+    if hasattr(message, "encoding"):
+        return usual_encoding(str(message.encoding)) in _DISTANCES
     format_ = parse_format(str(message.format))
-    if format_.depth or format_.encoding in ("16UC1", "32FC1"):
+    if format_.depth or format_.encoding in _DISTANCES:
         return True
     return format_.encoding not in ENCODINGS and is_distances(bytes(memoryview(message.data)[:64]))
 

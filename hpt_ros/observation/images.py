@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
-from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS, ENCODINGS
+from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS, ENCODINGS, usual_encoding
 from hpt_ros.errors import Code
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
 from hpt_ros.observation.formats import parse_format
@@ -110,12 +110,13 @@ def decode_compressed_image(stream: Stream, message: Any) -> NDArray[np.uint8]:
 
 def guessed_encoding(message: Any) -> str:
     """What the pixels of an image probably are whose message does not say it; empty where it does."""
-    return _UNSAID.get(str(getattr(message, "encoding", "")), ("",))[0]
+    return _UNSAID.get(usual_encoding(str(getattr(message, "encoding", ""))), ("",))[0]
 
 
 def _encoding(where: str, stream: Stream, said: str) -> str:
     """Of a raw image: what the stream says, or else the message."""
-    encoding = stream.encoding or _GREY.get(said, said)
+    usual = usual_encoding(said)
+    encoding = stream.encoding or _GREY.get(usual, usual)
     if encoding in ENCODINGS:
         return encoding
     if encoding in _UNSAID:
@@ -126,7 +127,9 @@ def _encoding(where: str, stream: Stream, said: str) -> str:
             "OpenCV's order",
         )  # fmt: skip
     if encoding in DEPTH_ENCODINGS:
-        infrared = ", or encoding: mono16 if it is an infrared camera" if encoding == "16UC1" else ""
+        infrared = (
+            ", or encoding: mono16 if it is an infrared camera" if encoding in ("16UC1", "16SC1") else ""
+        )
         raise DecodeError(
             Code.CONFLICT, where, encoding, problem="has images of encoding {value}, which are distances",
             remedy=f"give the stream modality: depth{infrared}",

@@ -183,7 +183,8 @@ def make_embodiment(
     lower = np.full(len(source.action_names), np.inf)
     upper = -lower
     speed, pull = np.zeros(len(lower)), np.zeros(len(lower))
-    for action in _actions(source, skip_bad):
+    failed: list[str] = []
+    for action in _actions(source, skip_bad, failed):
         lower, upper = np.minimum(lower, action.min(axis=0)), np.maximum(upper, action.max(axis=0))
         rate = np.diff(action, axis=0) * source.fps
         if len(rate):
@@ -192,7 +193,10 @@ def make_embodiment(
             pull = np.maximum(pull, np.abs(np.diff(rate, axis=0) * source.fps).max(axis=0))
     if not np.isfinite(lower).all():
         raise DatasetError(
-            Code.EMPTY, source.where, problem="has no episode with finite actions", remedy="fix the dataset",
+            Code.EMPTY, source.where,
+            problem=f"has no episode that can be read; the first: {failed[0]}"
+            if failed else "has no episode with finite actions",
+            remedy="" if failed else "fix the dataset",
         )  # fmt: skip
     lower, upper = widen_range(lower, upper)
     limits = [
@@ -249,15 +253,16 @@ def make_embodiment(
     )
 
 
-def _actions(source: Source, skip_bad: bool) -> Iterator[NDArray[np.float64]]:
-    """Yield the actions of all episodes that can be written, (length, Da)."""
+def _actions(source: Source, skip_bad: bool, failed: list[str]) -> Iterator[NDArray[np.float64]]:
+    """Yield the actions of all episodes that can be written, (length, Da); why others cannot is added to `failed`."""
     for unread in source.episodes():
         try:
             episodes = unread.read()
-        except HptError:
+        except HptError as error:
             if not skip_bad:
                 raise
-            continue  # reported when it is written
+            failed.append(str(error))  # reported when it is written
+            continue
         for episode in episodes:
             action = np.asarray(episode.action, dtype=np.float64)
             with np.errstate(over="ignore"):

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.importing.images import decode_files, is_depth_file
+from hpt_ros.dataset.importing.row_order import in_order, odd_times
 from hpt_ros.dataset.importing.source import (
     ACTIONS,
     STATES,
@@ -94,9 +95,10 @@ class LeRobotSource:
             )  # fmt: skip
         self._opened: tuple[Path, pa.Table] | None = None
         self._known_tasks: dict[int, str] | None = None
-        self._info = read_info(self.root, IMPORTED_VERSIONS)
+        self._info = read_info(self.root, IMPORTED_VERSIONS, fps)
         features = self._info.features
-        self.fps, self.notes = whole_fps(self._info.fps, fps, f"{INFO} states")
+        self._odd: dict[str, str] = {}  # episode to what its times say
+        self.fps, self._notes = whole_fps(self._info.fps, fps, f"{INFO} states")
         self.robot = self._info.robot_type
         vectors = {
             name: int(np.prod(feature.shape))
@@ -160,8 +162,25 @@ class LeRobotSource:
 
     def episodes(self) -> Iterator[Unread]:
         """Yield all episodes, in order; each is read when it is asked for."""
+        count = 0
         for name, locate in self._locations():
+            count += 1
             yield Unread(name, partial(self._read, name, locate))
+        if self._info.total_episodes not in (0, count):
+            self._note(f"{INFO} states {self._info.total_episodes} episodes, {count} are listed")
+
+    @property
+    def notes(self) -> list[str]:
+        """What people should know of how it is taken; complete when the episodes were read."""
+        odd = [f"{name}: {what}" for name, what in list(self._odd.items())[:1]]
+        if odd:
+            more = f", and those of {len(self._odd) - 1} more" if len(self._odd) > 1 else ""
+            odd[0] += f"{more}, but rows are taken as {self.fps:g} a second; name another rate with --fps"
+        return [*self._notes, *odd]
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.append(text)
 
     def _read(self, name: str, locate: Callable[[], _Location]) -> list[SourceEpisode]:
         """Return an episode; one in which the task changes becomes several."""
@@ -176,6 +195,10 @@ class LeRobotSource:
                 f"{location.length}",
                 remedy="copy the dataset again, or leave the episode out with --skip-bad",
             )  # fmt: skip
+
+        rows = in_order(rows, name)
+        if what := odd_times(rows, self.fps, name):
+            self._odd[name] = what
 
         def frames(start: int, stop: int) -> dict[str, Callable[[], Iterator[Image]]]:
             found: dict[str, Callable[[], Iterator[Image]]] = {}
@@ -211,7 +234,13 @@ class LeRobotSource:
         only = location.tasks[0] if len(location.tasks) == 1 else ""
         if "task_index" not in rows.column_names:
             return [only] * rows.num_rows
-        tasks = self._tasks()
+        try:
+            tasks = self._tasks()
+        except DatasetError as error:
+            if not only:
+                raise
+            self._note(f"tasks are those of the episodes ({error})")
+            tasks = {}
         return [tasks.get(index, only) for index in integers(rows, "task_index", name).tolist()]
 
     def _images(
@@ -250,24 +279,48 @@ class LeRobotSource:
         rows: Iterable[Record]
         if self._info.version == "v3.0":
             paths = parquet_files(self.root, EPISODES)
+            if not paths:
+                raise DatasetError(
+                    Code.NOT_FOUND, self.where, EPISODES, problem="has no Parquet file in meta/episodes",
+                    remedy="copy the dataset again",
+                )  # fmt: skip
             rows, locate = (row for path in paths for row in read_rows(path, [], every=True)), self._locate_v3
         else:
             rows, locate = read_json_lines(self.root / "meta/episodes.jsonl"), self._locate_v2
+        seen: set[int | None] = set()
         for number, row in enumerate(rows):
             index = row.values.get("episode_index")
-            yield f"episode {number if index is None else index!s:.20} of {self.where}", partial(locate, row)
+            name = f"episode {number if index is None else index!s:.20} of {self.where}"
+            again = isinstance(index, int) and index in seen
+            seen.add(index if isinstance(index, int) else None)
+            yield name, partial(_listed_again, name) if again else partial(locate, row)
 
     def _locate_v2(self, row: Record) -> _Location:
         index = row.integer("episode_index")
         values = {"episode_chunk": index // self._info.chunks_size, "episode_index": index}
         videos = {
-            view: (self._info.fill_path("video_path", video_key=key, **values), 0.0)
+            view: (self._found(self._info.fill_path("video_path", video_key=key, **values), key), 0.0)
             for view, key in self._videos.items()
         }
         tasks = row.texts("tasks") if "tasks" in row else ()
         return _Location(
-            index, row.integer("length"), tasks, self._info.fill_path("data_path", **values), videos
+            index,
+            row.integer("length"),
+            tasks,
+            self._found(self._info.fill_path("data_path", **values)),
+            videos,
         )
+
+    def _found(self, path: Path, folder: str = "") -> Path:
+        """Return an episode's file, or the only one of its name in another chunk, where chunks_size is wrong."""
+        if path.exists() or not path.is_relative_to(self.root):
+            return path
+        top = self.root / path.relative_to(self.root).parts[0]
+        others = [other for other in top.rglob(path.name) if not folder or folder in other.parts]
+        if len(others) != 1:
+            return path
+        self._note(f"files lie in other chunks than chunks_size in {INFO} states")
+        return others[0]
 
     def _locate_v3(self, row: Record) -> _Location:
         videos = {}
@@ -287,13 +340,30 @@ class LeRobotSource:
                 self._known_tasks = read_tasks(self.root)
             else:
                 lines = read_json_lines(self.root / "meta/tasks.jsonl")
-                self._known_tasks = {line.integer("task_index"): line.text("task") for line in lines}
+                texts: dict[int, set[str]] = {}
+                for line in lines:
+                    texts.setdefault(line.integer("task_index"), set()).add(line.text("task"))
+                several = sorted(index for index, found in texts.items() if len(found) > 1)
+                if several:
+                    self._note(
+                        f"task {several[0]} has several texts in meta/tasks.jsonl: the episodes' own are taken"
+                    )
+                self._known_tasks = {
+                    index: next(iter(found)) for index, found in texts.items() if len(found) == 1
+                }
         return self._known_tasks
 
     def _table(self, path: Path) -> pa.Table:
         if self._opened is None or self._opened[0] != path:
             self._opened = path, read_parquet(path, [], every=True)
         return self._opened[1]
+
+
+def _listed_again(name: str) -> _Location:
+    raise DatasetError(
+        Code.DUPLICATE, name, problem="is listed a second time in meta/episodes",
+        remedy="remove that row, or leave it out with --skip-bad",
+    )  # fmt: skip
 
 
 def decode_span(
