@@ -67,7 +67,7 @@ def finite(values: NDArray[Any], names: tuple[str, ...], where: str) -> NDArray[
         InvalidSampleError: names the first such element.
     """
     # Many times faster than looking at each; where it is not true, or nothing to tell, each is looked at. NumPy's dot
-    # would let go of the interpreter's lock each time, and wait for an encoder's thread to give it back.
+    # would release the interpreter's lock each time, and wait for an encoder's thread to give it back.
     if values.ndim == 1 and values.dtype == np.float64 and math.hypot(*values.tolist()) < _SURELY_FINITE:
         return values
     with np.errstate(over="ignore"):
