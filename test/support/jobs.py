@@ -15,3 +15,7 @@ def job_and_process(job: int) -> tuple[int, int]:
     if job == 3:
         time.sleep(0.5)
     return job, os.getpid()
+
+
+def prepare() -> None:
+    """Prepare nothing."""
