@@ -251,8 +251,10 @@ def start_of(study: StudyConfig, cell: Cell) -> Start:
     """Return where the weights of a cell come from."""
     _, encoder = split_changes(study.starts[cell.start])
     trunk = (study.trunk or {}).get(cell.trunk)
-    source = trunk if encoder == OF_TRUNK else (encoder or None)
-    return Start(trunk=trunk if STARTS[kind_of(cell.start)].trunk else None, image_encoder=source)
+    source, kind = trunk if encoder == OF_TRUNK else (encoder or None), STARTS[kind_of(cell.start)]
+    if kind.policy:
+        return Start(init=trunk, image_encoder=source, init_statistics=True)
+    return Start(trunk=trunk if kind.trunk else None, image_encoder=source)
 
 
 def recipe_of(study: StudyConfig, cell: Cell) -> Recipe:
