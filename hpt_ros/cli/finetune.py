@@ -65,6 +65,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="pre-trained trunk: trunk.pth, model.pth, a checkpoint, or hf://user/repo[/file]",
     )
     parser.add_argument(
+        "--shared",
+        action="store_true",
+        help="with --trunk CHECKPOINT: also what its robots share besides (policy.shared of a recipe), as the image "
+        "encoder",
+    )
+    parser.add_argument(
         "--image-encoder",
         metavar="FILE",
         help="weights of the image encoder: a file, a folder, or hf://user/repo[/file]; of ResNet-18 with "
@@ -198,7 +204,7 @@ def _opened(
         if mixture
         else datasets_with_weights(folders, args.weights, args.embodiment or "")
     )
-    return open_one_robot(config, recipe.validation_share, recipe.seed, cache_root=args.cache)
+    return open_one_robot(config, recipe.validation_ratio, recipe.seed, cache_root=args.cache)
 
 
 def run_or_describe(
@@ -224,7 +230,7 @@ def run_or_describe(
             )  # fmt: skip
         require_usable(Path(args.out), resume=False)
         mixture = (
-            data if isinstance(data, Mixture) else mixture_of(data, recipe.validation_share, recipe.seed)
+            data if isinstance(data, Mixture) else mixture_of(data, recipe.validation_ratio, recipe.seed)
         )
         found = dry_run(mixture, recipe, start_of(args), report, all_processes)
         print("\n".join(found.lines()))
@@ -268,10 +274,18 @@ def chosen_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
                 "--batch-size cannot be given with it",
                 remedy="leave them out, or start another run with --init",
             )  # fmt: skip
-        if args.trunk or args.init or args.init_statistics or args.image_encoder or args.language_model:
+        weights = (
+            args.trunk,
+            args.init,
+            args.init_statistics,
+            args.image_encoder,
+            args.language_model,
+            args.shared,
+        )
+        if any(weights):
             raise HptError(
                 Code.UNEXPECTED, "--resume",
-                problem="goes on with the run's own weights, so --trunk, --image-encoder, --language-model, "
+                problem="goes on with the run's own weights, so --trunk, --shared, --image-encoder, --language-model, "
                 "--init and --init-statistics cannot be given", remedy="leave them out",
             )  # fmt: skip
         return read_recipe(saved_recipe(out), where=f"the run {args.out!r}"), True
@@ -314,6 +328,7 @@ def start_of(args: argparse.Namespace) -> Start:
         args.image_encoder,
         _named(args.init),
         args.language_model,
+        shared=args.shared,
         init_statistics=args.init_statistics,
     )
 
@@ -324,7 +339,7 @@ def conclude(result: Result, out: Path) -> int:
 
     if os.environ.get("RANK", "0") != "0":
         return 130 if result.interrupted else 0
-    speed = f"{result.samples_per_s:.0f} samples/s, {100 * result.data_wait_share:.1f} % of the time waiting for data"
+    speed = f"{result.samples_per_s:.0f} samples/s, {100 * result.data_wait_ratio:.1f} % of the time waiting for data"
     if result.interrupted:
         print(
             f"interrupted after step {result.steps} and saved in {out}; go on with --resume ({speed})",

@@ -55,7 +55,7 @@ def test_every_cell_is_judged_on_the_same_episodes_and_fewer_are_a_part_of_more(
         chosen[cell.seed, cell.episodes] = [
             {episode.index for episode in member.split.train} for member in members
         ]
-        assert sum(member.share for member in members) == pytest.approx(1.0)
+        assert sum(member.fraction for member in members) == pytest.approx(1.0)
     assert len(held_out) == 1
     for seed in (0, 1):
         for few, more, every in zip(chosen[seed, 1], chosen[seed, 2], chosen[seed, 0], strict=True):
@@ -77,7 +77,7 @@ def test_weights_of_the_mixture_count_in_every_cell(tmp_path: Path) -> None:
     pool = Pool(config)
     for cell in cells_of(config):
         members = pool.of(cell).members
-        assert [member.share for member in members] == [0.25, 0.75]
+        assert [member.fraction for member in members] == [0.25, 0.75]
         for member in members:
             assert member.weights is not None
             assert member.weights.tolist() == 2 * [1.0, 1.0, 1.0, 1.0, 5.0, 1.0, 5.0, 1.0]
@@ -241,6 +241,7 @@ def test_variants_and_an_image_encoder_of_the_trunks_checkpoint_are_named(folder
         "finetuned": None,
         "finetuned.encoder": ["image_encoder=trunk"],
         "policy": None,
+        "finetuned.shared": ["shared=trunk", "lr=1e-3"],
         "scratch.encoder": ["image_encoder=/e"],
     }
     variants = {"full": None, "ablated": ["policy.trunk.depth=1"]}
@@ -251,6 +252,7 @@ def test_variants_and_an_image_encoder_of_the_trunks_checkpoint_are_named(folder
     where = str(folder / "somewhere")
     assert found["finetuned", "full"] == Start(trunk=where)
     assert found["finetuned.encoder", "full"] == Start(trunk=where, image_encoder=where)
+    assert found["finetuned.shared", "full"] == Start(trunk=where, shared=True)
     assert found["scratch.encoder", "ablated"] == Start(image_encoder="/e")
     assert found["policy", "full"] == Start(init=where, init_statistics=True)
     depths = {cell.variant: recipe_of(config, cell).policy.trunk.depth for cell in cells_of(config)}
@@ -267,6 +269,8 @@ def test_variants_and_an_image_encoder_of_the_trunks_checkpoint_are_named(folder
         ({"start": ["scratch", "scratch"]}, "start of the study has a value twice"),
         ({"start": ["frozen"], "trunk": "nowhere.pth"}, "nowhere.pth"),
         ({"start": {"scratch": ["image_encoder=nowhere"]}}, "image encoder"),
+        ({"start": {"finetuned": ["shared=stem"]}, "trunk": "t"}, "shared of a start is 'stem'"),
+        ({"start": {"scratch": ["shared=trunk"]}, "trunk": "t"}, "takes no trunk, but"),
         ({"seeds": [1, 1]}, "seeds of the study has a value twice"),
         ({"baseline": "scrath"}, "did you mean 'scratch'"),
         ({"variant": {"a/b": []}}, "a variant of the study is 'a/b'"),
