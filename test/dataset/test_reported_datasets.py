@@ -144,16 +144,24 @@ def test_unitree_lerobot_41_each_episode_begins_at_zero(tmp_path):
     assert [episode.task for episode in imported(source, tmp_path).episodes] == list(TASKS)
 
 
-@pytest.mark.parametrize("file", ["tasks", "episodes"])
-def test_gr00t_288_and_408_json_over_several_lines_or_none(file, tmp_path, capsys):
+def test_gr00t_288_and_408_json_over_several_lines_or_none(tmp_path, capsys):
     source = write_v21(tmp_path / "source")
-    path = source / f"meta/{file}.jsonl"
-    path.write_text('{\n  "task_index": 0,\n  "task": "pour"\n}\n')
+    path = source / "meta/episodes.jsonl"
+    path.write_text('{\n  "episode_index": 0,\n  "length": 6\n}\n')
     imported(source, tmp_path, status=2)
-    assert f"{file}.jsonl' cannot be read as lines of JSON" in capsys.readouterr().err
+    assert "episodes.jsonl' cannot be read as lines of JSON" in capsys.readouterr().err
     path.unlink()
     imported(source, tmp_path, status=2)
-    assert f"{file}.jsonl' cannot be read as lines of JSON" in capsys.readouterr().err
+    assert "episodes.jsonl' cannot be read as lines of JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ['{\n  "task_index": 0,\n  "task": "pour"\n}\n', None])
+def test_gr00t_288_tasks_over_several_lines_or_none_are_those_of_the_episodes(content, tmp_path, capsys):
+    source = write_v21(tmp_path / "source")
+    path = source / "meta/tasks.jsonl"
+    path.write_text(content) if content else path.unlink()
+    assert [episode.task for episode in imported(source, tmp_path).episodes] == list(TASKS)
+    assert "tasks.jsonl' cannot be read as lines of JSON" in capsys.readouterr().out
 
 
 def test_lerobot_2467_rows_without_a_task_have_that_of_their_episode(tmp_path):
