@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support import suites
 
+from hpt_ros.evaluation.demonstration import ReplayRollout
 from hpt_ros.extras import MissingExtraError
 from hpt_ros.sim.environment import make_environment
 from hpt_ros.sim.messages import Message, stamped
@@ -82,3 +83,12 @@ def test_images_that_nobody_sees_are_not_drawn():
     samples = made.advance(made.now_ns + 200_000_000)
     assert {item.topic for item in samples} == {"hand_pose", "joint_states"}
     assert made._cameras is None
+
+
+def test_a_replayed_demonstration_reaches_its_goal_and_few_actions_come_late(environment):
+    episode = ReplayRollout(environment).episode(1000)
+    assert episode.success
+    assert (episode.fault, episode.holds, episode.refused) == ("", 0, 0)
+    # 70 ms until the chunk is there, so it is taken 80 ms after its tick, and 80 ms of commands are fixed already.
+    late = episode.counters["late_actions_dropped"] / episode.counters["chunks"]
+    assert 4.0 <= late < 4.5
