@@ -65,6 +65,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="pre-trained trunk: trunk.pth, model.pth, a checkpoint, or hf://user/repo[/file]",
     )
     parser.add_argument(
+        "--shared",
+        action="store_true",
+        help="with --trunk CHECKPOINT: also what its robots share besides (policy.share of their recipe), as the image "
+        "encoder",
+    )
+    parser.add_argument(
         "--image-encoder",
         metavar="FILE",
         help="weights of the image encoder: a file, a folder, or hf://user/repo[/file]; of ResNet-18 with "
@@ -261,10 +267,10 @@ def chosen_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
                 "--batch-size cannot be given with it",
                 remedy="leave them out, or start another run with --init",
             )  # fmt: skip
-        if args.trunk or args.init or args.image_encoder or args.language_model:
+        if args.trunk or args.init or args.image_encoder or args.language_model or args.shared:
             raise HptError(
                 Code.UNEXPECTED, "--resume",
-                problem="goes on with the run's own weights, so --trunk, --image-encoder, --language-model "
+                problem="goes on with the run's own weights, so --trunk, --shared, --image-encoder, --language-model "
                 "and --init cannot be given", remedy="leave them out",
             )  # fmt: skip
         return read_recipe(saved_recipe(out), where=f"the run {args.out!r}"), True
@@ -302,7 +308,9 @@ def start_of(args: argparse.Namespace) -> Start:
     """Where a run's arguments say that its weights come from."""
     from hpt_ros.learning import Start
 
-    return Start(_named(args.trunk), args.image_encoder, _named(args.init), args.language_model)
+    return Start(
+        _named(args.trunk), args.image_encoder, _named(args.init), args.language_model, shared=args.shared
+    )
 
 
 def conclude(result: Result, out: Path) -> int:

@@ -115,7 +115,8 @@ def _trunk(recipe: Recipe, start: Start) -> str:
     if not depth:
         return "none (the baseline without a trunk)"
     frozen = depth if recipe.freeze_trunk else recipe.freeze_blocks
-    return f"{start.trunk or start.init or RANDOM}{f', {frozen} of {depth} blocks frozen' if frozen else ''}"
+    shared = ", and what its robots share besides" if start.shared else ""
+    return f"{start.trunk or start.init or RANDOM}{shared}{f', {frozen} of {depth} blocks frozen' if frozen else ''}"
 
 
 def _encoders(recipe: Recipe, start: Start) -> list[str]:

@@ -30,6 +30,7 @@ from hpt_ros.model import (
 from hpt_ros.model.checkpoint import EMBODIMENTS, first_policy, locate, read_config
 from hpt_ros.model.config import with_kinds
 from hpt_ros.model.encoder_config import LibraryEncoderConfig
+from hpt_ros.model.parts_of_checkpoint import load_shared_parts
 from hpt_ros.model.pretrained import complete_image_encoder
 from hpt_ros.structured import differences
 
@@ -50,6 +51,8 @@ class Start:
     )
     init: str | None = None  # a checkpoint of the same robot and structure: everything but its statistics
     language_model: str | None = None  # folder or hub name, in place of the one that the recipe names
+    # With a checkpoint as `trunk`: also what its robots share besides, as "encoder image" or "stem image".
+    shared: bool = False
 
 
 def completed(recipe: Recipe, start: Start) -> Recipe:
@@ -111,6 +114,11 @@ def build_policy(
             problem=f"{{value}} and --init {start.init!r} both hold a trunk, so one would be lost",
             remedy="leave one out",
         )  # fmt: skip
+    if start.shared and start.trunk is None:
+        raise StartError(
+            Code.CONFLICT, "--shared", problem="names parts of a pre-trained checkpoint, but there is no --trunk",
+            remedy="add --trunk CHECKPOINT, or leave it out",
+        )  # fmt: skip
     if not resume:
         _require_weights_for_frozen_parts(recipe, start)
     many = len(mixture.robots) > 1
@@ -147,6 +155,8 @@ def build_policy(
             loaded["trunk"] = trunk
         if start.image_encoder is not None and "image" in single.encoders:
             loaded["encoder image"] = str(load_image_encoder(single, start.image_encoder))
+        if start.shared and start.trunk is not None:
+            loaded |= _load_shared(single, start.trunk, start.image_encoder)
         frozen, rates = _frozen(recipe), _rates(recipe)
         for part, count in single.parts().items():
             if part == "trunk" and name != policy.names[0]:
@@ -162,6 +172,18 @@ def build_policy(
         if single.language is not None:
             say(f"  {f'{name}, ' if many else ''}language: {_embed(single, known, start)}")
     return policy
+
+
+def _load_shared(policy: Policy, checkpoint: str, image_encoder: str | None) -> dict[str, str]:
+    """Load what a checkpoint's robots share; returns what is said of each part."""
+    reports = load_shared_parts(policy, checkpoint)
+    if "encoder image" in reports and image_encoder not in (None, efficientnet.PACKAGE):
+        raise StartError(
+            Code.CONFLICT, "--image-encoder", image_encoder,
+            problem=f"{{value}} and --shared of --trunk {checkpoint!r} both hold an image encoder",
+            remedy="leave one out",
+        )  # fmt: skip
+    return {part: str(report) for part, report in reports.items()}
 
 
 def _frozen(recipe: Recipe) -> dict[str, str]:
@@ -228,7 +250,13 @@ def _require_weights_for_frozen_parts(recipe: Recipe, start: Start) -> None:
         )  # fmt: skip
     encoder = recipe.policy.image_encoder
     uses_images = "image" in recipe.policy.modalities
-    if uses_images and encoder.kind != "none" and not encoder.trainable and start.image_encoder is None:
+    if (
+        uses_images
+        and encoder.kind != "none"
+        and not encoder.trainable
+        and start.image_encoder is None
+        and not start.shared
+    ):
         raise StartError(
             Code.MISSING, "the recipe", encoder.kind,
             problem="freezes the image encoder {value} (trainable: false), but no weights were named for it, so it "

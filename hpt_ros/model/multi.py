@@ -207,13 +207,17 @@ class MultiPolicy(nn.Module):
             _tie(found[first], module)
 
     def _part(self, name: str, part: str) -> nn.Module | None:
-        policy = self.single(name)
-        if part == TOKENS:
-            return policy.modalities_tokens
-        kind, _, modality = part.partition(" ")
-        modules = policy.encoders if kind == "encoder" else policy.stems
-        key = modality if kind == "encoder" else f"{name}_{modality}"
-        return dict(modules.items()).get(key)
+        return find_part(self.single(name), part)
+
+
+def find_part(policy: Policy, part: str) -> nn.Module | None:
+    """Return the module of `policy` that a name of `SHAREABLE` means; None if it has none."""
+    if part == TOKENS:
+        return policy.modalities_tokens
+    kind, _, modality = part.partition(" ")
+    modules = policy.encoders if kind == "encoder" else policy.stems
+    key = modality if kind == "encoder" else f"{policy.config.embodiment}_{modality}"
+    return dict(modules.items()).get(key)
 
 
 def _tie(source: nn.Module, target: nn.Module) -> None:

@@ -120,10 +120,10 @@ def load_image_encoder(policy: Policy, source: str | Path) -> LoadReport:
         WeightsError: the policy's encoder is of none of these, or the file does not fit.
         MissingExtraError: the package is named, but not installed.
     """
-    from hpt_ros.model import encoder_of_checkpoint  # it imports this module
+    from hpt_ros.model import parts_of_checkpoint  # it imports this module
 
-    if encoder_of_checkpoint.is_checkpoint(source):
-        return encoder_of_checkpoint.load_encoder_of_checkpoint(policy, source)
+    if parts_of_checkpoint.is_checkpoint(source):
+        return parts_of_checkpoint.load_encoder_of_checkpoint(policy, source)
     kind = policy.config.image_encoder.kind
     if isinstance(policy.config.image_encoder, LibraryEncoderConfig):
         from hpt_ros.model.pretrained_weights import load_library_encoder  # it imports this module

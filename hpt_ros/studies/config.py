@@ -154,8 +154,14 @@ class StudyConfig:
         for start, changes in self.starts.items():
             if kind_of(start) not in STARTS:
                 raise HptError(Code.UNKNOWN, "start of the study", start, known=STARTS)
-            kind, (_, encoder) = STARTS[kind_of(start)], split_changes(changes)
-            if (kind.trunk or encoder == OF_TRUNK) and not self.trunk:
+            kind, (_, weights) = STARTS[kind_of(start)], split_changes(changes)
+            if weights.shared and not kind.trunk:
+                raise HptError(
+                    Code.CONFLICT, f"start {start!r} of the study", "shared",
+                    problem="takes no trunk, but {value} of its checkpoint",
+                    remedy="name it as one that does, or leave shared out",
+                )  # fmt: skip
+            if (kind.trunk or weights.image_encoder == OF_TRUNK) and not self.trunk:
                 raise HptError(
                     Code.MISSING,
                     "the study",
@@ -240,8 +246,8 @@ def cells_of(study: StudyConfig) -> list[Cell]:
         study.starts, study.trunk or {"": ""},
     )  # fmt: skip
     for seed, episodes, datasets, batch, size, variant, start, trunk in grid:
-        _, encoder = split_changes(study.starts[start])
-        used = STARTS[kind_of(start)].trunk or encoder == OF_TRUNK
+        _, weights = split_changes(study.starts[start])
+        used = STARTS[kind_of(start)].trunk or weights.image_encoder == OF_TRUNK
         cell = Cell(episodes, datasets, batch, size, variant, start, trunk if used else "", seed)
         found.setdefault(cell)
     return list(found)
@@ -249,10 +255,11 @@ def cells_of(study: StudyConfig) -> list[Cell]:
 
 def start_of(study: StudyConfig, cell: Cell) -> Start:
     """Return where the weights of a cell come from."""
-    _, encoder = split_changes(study.starts[cell.start])
+    _, weights = split_changes(study.starts[cell.start])
     trunk = (study.trunk or {}).get(cell.trunk)
-    source = trunk if encoder == OF_TRUNK else (encoder or None)
-    return Start(trunk=trunk if STARTS[kind_of(cell.start)].trunk else None, image_encoder=source)
+    source = trunk if weights.image_encoder == OF_TRUNK else (weights.image_encoder or None)
+    loaded = trunk if STARTS[kind_of(cell.start)].trunk else None
+    return Start(trunk=loaded, image_encoder=source, shared=weights.shared)
 
 
 def recipe_of(study: StudyConfig, cell: Cell) -> Recipe:

@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hpt_ros.errors import Code, HptError
+
 # Of the iterations in which stems and head learn alone, where neither recipe nor study says it; our choice.
 FIRST_RATIO: Final = 0.2
 SCRATCH: Final = "scratch"
-# A change of a start that names weights and no key of the recipe.
+# Changes of a start that name weights and no key of the recipe: image_encoder=CHECKPOINT, shared=trunk.
 IMAGE_ENCODER: Final = "image_encoder"
-OF_TRUNK: Final = "trunk"  # its value for the checkpoint that the trunk is from
+SHARED: Final = "shared"  # what the robots of the trunk's checkpoint share besides
+OF_TRUNK: Final = "trunk"  # their value for the checkpoint that the trunk is from
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +49,34 @@ def kind_of(start: str) -> str:
     return start.partition(".")[0]
 
 
-def split_changes(changes: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """Return a start's changes to the recipe, and the source of its image encoder; empty without one."""
-    source = ""
-    recipe = []
+@dataclass(frozen=True, slots=True)
+class OwnWeights:
+    """Weights that a start's changes name.
+
+    Attributes:
+        image_encoder: source of the image encoder; empty without one.
+        shared: whether it takes what the robots of the trunk's checkpoint share besides.
+    """
+
+    image_encoder: str = ""
+    shared: bool = False
+
+
+def split_changes(changes: Sequence[str]) -> tuple[tuple[str, ...], OwnWeights]:
+    """Return a start's changes to the recipe, and the weights that it names.
+
+    Raises:
+        HptError: `shared` of something else than the trunk.
+    """
+    encoder, shared, recipe = "", False, []
     for change in changes:
-        key, _, value = change.partition("=")
-        if key.strip() == IMAGE_ENCODER:
-            source = value.strip()
+        key, _, value = (text.strip() for text in change.partition("="))
+        if key == IMAGE_ENCODER:
+            encoder = value
+        elif key == SHARED:
+            if value != OF_TRUNK:
+                raise HptError(Code.UNKNOWN, f"{SHARED} of a start", value, known=(OF_TRUNK,))
+            shared = True
         else:
             recipe.append(change)
-    return tuple(recipe), source
+    return tuple(recipe), OwnWeights(encoder, shared)

@@ -37,6 +37,7 @@ from hpt_ros.model import (
     save_multi_checkpoint,
 )
 from hpt_ros.model.checkpoint import read_config
+from hpt_ros.model.parts_of_checkpoint import load_shared_parts
 from hpt_ros.model.sources import read_tensors
 from hpt_ros.model.verifying import statistics_in
 from hpt_ros.resources import embodiment_file
@@ -103,6 +104,35 @@ def test_the_image_encoder_of_a_checkpoint_goes_to_a_robot_with_other_cameras(
         HptError, Code.MISMATCH, subject="the image encoder of checkpoint", problem="the policy's has [8, 8]"
     ):
         load_image_encoder(other, tmp_path / "many")
+
+
+def test_what_robots_of_a_checkpoint_share_goes_to_another_robot(
+    make_multi, make_policy, every_modality, tmp_path
+):
+    save(tmp_path / "many", make_multi(SHARED))
+    image, *_ = every_modality["stems"]
+    policy = make_policy(views=1, image_height=40, image_width=64, stems=(image, StemConfig("state")))
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    reports = load_shared_parts(policy, tmp_path / "many")
+    theirs = load_checkpoint(tmp_path / "many" / "embodiments" / "leg").policy.state_dict()
+    robot = policy.config.embodiment
+    own = policy.state_dict()
+    loaded = {name for name, value in own.items() if not torch.equal(value, before[name])}
+    assert {name.split(".")[0] for name in loaded} == {"encoders", "stems", "modalities_tokens"}
+    assert all(torch.equal(own[name], theirs[name.replace(f"{robot}_", "leg_")]) for name in loaded)
+    assert set(reports) == set(SHARED)
+    assert not any(name.startswith(f"stems.{robot}_state") for name in loaded)
+
+
+def test_a_trunk_whose_robots_share_nothing_else_is_refused_as_a_source_of_more(
+    make_multi, make_policy, tmp_path
+):
+    save(tmp_path / "many", make_multi(()))
+    with refused(HptError, Code.MISSING, subject="the checkpoint", remedy="policy.share"):
+        load_shared_parts(make_policy(), tmp_path / "many")
+    (tmp_path / "trunk.pth").write_bytes(b"")
+    with refused(HptError, Code.INVALID, subject="the trunk", remedy="hpt pretrain"):
+        load_shared_parts(make_policy(), tmp_path / "trunk.pth")
 
 
 def test_an_image_encoder_that_each_robot_has_for_itself_is_taken_by_name(make_multi, make_policy, tmp_path):

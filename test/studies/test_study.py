@@ -216,6 +216,7 @@ def test_variants_and_an_image_encoder_of_the_trunks_checkpoint_are_named(folder
     starts = {
         "finetuned": None,
         "finetuned.encoder": ["image_encoder=trunk"],
+        "finetuned.shared": ["shared=trunk", "lr=1e-3"],
         "scratch.encoder": ["image_encoder=/e"],
     }
     variants = {"full": None, "ablated": ["policy.trunk.depth=1"]}
@@ -226,6 +227,7 @@ def test_variants_and_an_image_encoder_of_the_trunks_checkpoint_are_named(folder
     where = str(folder / "somewhere")
     assert found["finetuned", "full"] == Start(trunk=where)
     assert found["finetuned.encoder", "full"] == Start(trunk=where, image_encoder=where)
+    assert found["finetuned.shared", "full"] == Start(trunk=where, shared=True)
     assert found["scratch.encoder", "ablated"] == Start(image_encoder="/e")
     depths = {cell.variant: recipe_of(config, cell).policy.trunk.depth for cell in cells_of(config)}
     assert depths == {"full": 2, "ablated": 1}
@@ -241,6 +243,8 @@ def test_variants_and_an_image_encoder_of_the_trunks_checkpoint_are_named(folder
         ({"start": ["scratch", "scratch"]}, "start of the study has a value twice"),
         ({"start": ["frozen"], "trunk": "nowhere.pth"}, "nowhere.pth"),
         ({"start": {"scratch": ["image_encoder=nowhere"]}}, "image encoder"),
+        ({"start": {"finetuned": ["shared=stem"]}, "trunk": "t"}, "shared of a start is 'stem'"),
+        ({"start": {"scratch": ["shared=trunk"]}, "trunk": "t"}, "takes no trunk, but"),
         ({"seeds": [1, 1]}, "seeds of the study has a value twice"),
         ({"baseline": "scrath"}, "did you mean 'scratch'"),
         ({"variant": {"a/b": []}}, "a variant of the study is 'a/b'"),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The image encoder of one of this project's checkpoints, for a policy of another robot."""
+"""Parts of this project's checkpoints, for a policy of another robot: the image encoder, or all that robots share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from hpt_ros.errors import Code
 from hpt_ros.model.checkpoint import CONFIG, EMBODIMENTS, WEIGHTS, first_policy, locate, read_config
 from hpt_ros.model.encoders import ImageEncoder
+from hpt_ros.model.multi import TOKENS, find_part
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.sources import WeightsError, sha256_of
 from hpt_ros.model.weights import LoadReport, load_strictly
@@ -74,3 +75,58 @@ def load_encoder_of_checkpoint(policy: Policy, source: str | Path) -> LoadReport
         tensors=len(tensors),
         parameters=sum(value.numel() for value in tensors.values()),
     )
+
+
+def load_shared_parts(policy: Policy, source: str | Path) -> dict[str, LoadReport]:
+    """Load into `policy` what the robots of a checkpoint share besides the trunk; call it after construction.
+
+    Args:
+        policy: parts that it does not have are left out.
+        source: the folder of a checkpoint of several embodiments.
+
+    Returns:
+        What was loaded, by the part's name, as ``encoder image`` or ``stem image``.
+
+    Raises:
+        HptError: no checkpoint, one whose robots share nothing that the policy has, or a part of another structure.
+    """
+    root = locate(Path(source))[0]
+    if not is_checkpoint(source):
+        raise WeightsError(
+            Code.INVALID, f"the trunk {str(source)!r}", problem="is no checkpoint, so its robots share nothing else",
+            remedy="name a checkpoint of hpt pretrain, or leave --shared out",
+        )  # fmt: skip
+    model = read_config(root)[0].model
+    reports = {}
+    for part in model.share:
+        own = find_part(policy, part)
+        names = [
+            name
+            for name, config in model.policies.items()
+            if part == TOKENS or part.split()[1] in config.modalities
+        ]
+        theirs = find_part(first_policy(root / EMBODIMENTS / names[0]), part) if names else None
+        if own is None or theirs is None:
+            continue
+        tensors = theirs.state_dict()
+        if part == TOKENS:  # robots differ in their modalities
+            tensors = {
+                **own.state_dict(),
+                **{key: tensors[key] for key in own.state_dict() if key in tensors},
+            }
+        load_strictly(own, tensors, what=f"the part {part!r}", file=root / WEIGHTS)
+        reports[part] = LoadReport(
+            part=part,
+            source=str(source),
+            file=str(root / WEIGHTS),
+            sha256=sha256_of(root / WEIGHTS),
+            tensors=len(tensors),
+            parameters=sum(value.numel() for value in tensors.values()),
+        )
+    if not reports:
+        raise WeightsError(
+            Code.MISSING, f"the checkpoint {str(source)!r}", list(model.share),
+            problem="shares {value} besides the trunk, nothing that this policy has",
+            remedy="pre-train with policy.share, as 'encoder image', or leave --shared out",
+        )  # fmt: skip
+    return reports
