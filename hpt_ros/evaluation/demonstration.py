@@ -105,7 +105,8 @@ class DemonstrationPolicy:
         passed_s = (observation.stamp_ns - self._start_ns - self.rest_ns) / NS_PER_S
         first = round(passed_s * self.robot.tick_hz)
         rows = np.arange(first, first + self.robot.action.horizon).clip(0, len(self.actions) - 1)
-        return self.actions[rows]
+        chunk: NDArray[Any] = self.actions[rows]
+        return chunk
 
     def reset(self) -> None:
         """Begin with the first action."""

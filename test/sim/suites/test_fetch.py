@@ -12,6 +12,7 @@ from support import suites
 
 from hpt_ros.evaluation.demonstration import ReplayRollout
 from hpt_ros.extras import MissingExtraError
+from hpt_ros.mujoco_engine import mujoco
 from hpt_ros.sim.environment import make_environment
 from hpt_ros.sim.messages import Message, stamped
 from hpt_ros.sim.suites.fetch.environment import FetchEnvironment
@@ -92,3 +93,14 @@ def test_a_replayed_demonstration_reaches_its_goal_and_few_actions_come_late(env
     # 70 ms until the chunk is there, so it is taken 80 ms after its tick, and 80 ms of commands are fixed already.
     late = episode.counters["late_actions_dropped"] / episode.counters["chunks"]
     assert 4.0 <= late < 4.5
+
+
+def test_no_image_shows_what_is_commanded(environment):
+    def images(offset_m: float) -> list[np.ndarray]:
+        environment.reset(7)
+        environment.data.mocap_pos[0] = environment.grip_m + offset_m
+        mujoco.mj_kinematics(environment.model, environment.data)
+        return [environment._image(stream).copy() for stream in environment.embodiment.image_streams]
+
+    for here, elsewhere in zip(images(0.0), images(0.1), strict=True):
+        np.testing.assert_array_equal(here, elsewhere)
