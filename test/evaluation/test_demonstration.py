@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,10 +40,10 @@ def environment():
 def test_actions_at_ticks_are_those_of_the_commands(name):
     robot = robot_of(name)
     period_ns, actions = round(SECOND / robot.action.rate_hz), DemonstratedActions(robot)
-    receiver = SimpleNamespace(command=lambda topic, message: None)
+    receiver: Any = SimpleNamespace(command=lambda topic, message: None)
     slope = np.arange(1, robot.action.dim + 1) * 0.01
     for now_ns in range(10 * SECOND, 12 * SECOND, period_ns):
-        position = slope * ((now_ns - 10 * SECOND) / SECOND)
+        position: Any = slope * ((now_ns - 10 * SECOND) / SECOND)
         target = Target(now_ns, position, np.zeros_like(position), period_ns)
         assert send(target, receiver, robot, now_ns, actions) == 0
     rows = actions.rows(13 * SECOND)
@@ -64,7 +65,8 @@ def test_chunks_begin_at_rest_follow_the_ticks_and_end_with_the_last_action():
     policy = DemonstrationPolicy(robot, actions, rest_ns=SECOND // 2)
     for _ in range(2):
         for tick, first in ((0, 0), (5, 0), (6, 1), (25, 20), (40, 29)):
-            chunk = policy.predict(SimpleNamespace(stamp_ns=7 * SECOND + tick * SECOND // 10))
+            seen: Any = SimpleNamespace(stamp_ns=7 * SECOND + tick * SECOND // 10)
+            chunk = policy.predict(seen)
             assert chunk.shape == (robot.action.horizon, robot.action.dim)
             assert chunk[0, 0] == first
         np.testing.assert_array_equal(chunk, 29.0)
@@ -114,8 +116,9 @@ def test_an_environment_without_an_expert_has_no_replay(environment):
     class Without:
         name, embodiment = "bare", environment.embodiment
 
+    without: Any = Without()
     for text in ("expert", "replay"):
         with refused(HptError, Code.UNSUPPORTED):
-            make_runner(text, Without(), RolloutConfig())
+            make_runner(text, without, RolloutConfig())
     with refused(HptError, Code.UNKNOWN, value="hold"):
         make_runner("hold", environment, RolloutConfig())
