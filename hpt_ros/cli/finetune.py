@@ -67,7 +67,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shared",
         action="store_true",
-        help="with --trunk CHECKPOINT: also what its robots share besides (policy.share of their recipe), as the image "
+        help="with --trunk CHECKPOINT: also what its robots share besides (policy.shared of a recipe), as the image "
         "encoder",
     )
     parser.add_argument(
@@ -85,7 +85,14 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init",
         metavar="CHECKPOINT",
-        help="start from all weights of this checkpoint; without --recipe the policy is built as there",
+        help="start from all weights of this checkpoint, or of the policy of the same robot in one of several; without "
+        "--recipe the policy is built as there",
+    )
+    parser.add_argument(
+        "--init-statistics",
+        action="store_true",
+        help="normalise as the checkpoint of --init does, with wider limits where the data go beyond its; default: as "
+        "the data alone ask for",
     )
     parser.add_argument(
         "--dry-run",
@@ -197,7 +204,7 @@ def _opened(
         if mixture
         else datasets_with_weights(folders, args.weights, args.embodiment or "")
     )
-    return open_one_robot(config, recipe.validation_share, recipe.seed, cache_root=args.cache)
+    return open_one_robot(config, recipe.validation_ratio, recipe.seed, cache_root=args.cache)
 
 
 def run_or_describe(
@@ -223,7 +230,7 @@ def run_or_describe(
             )  # fmt: skip
         require_usable(Path(args.out), resume=False)
         mixture = (
-            data if isinstance(data, Mixture) else mixture_of(data, recipe.validation_share, recipe.seed)
+            data if isinstance(data, Mixture) else mixture_of(data, recipe.validation_ratio, recipe.seed)
         )
         found = dry_run(mixture, recipe, start_of(args), report, all_processes)
         print("\n".join(found.lines()))
@@ -267,11 +274,19 @@ def chosen_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
                 "--batch-size cannot be given with it",
                 remedy="leave them out, or start another run with --init",
             )  # fmt: skip
-        if args.trunk or args.init or args.image_encoder or args.language_model or args.shared:
+        weights = (
+            args.trunk,
+            args.init,
+            args.init_statistics,
+            args.image_encoder,
+            args.language_model,
+            args.shared,
+        )
+        if any(weights):
             raise HptError(
                 Code.UNEXPECTED, "--resume",
-                problem="goes on with the run's own weights, so --trunk, --shared, --image-encoder, --language-model "
-                "and --init cannot be given", remedy="leave them out",
+                problem="goes on with the run's own weights, so --trunk, --shared, --image-encoder, --language-model, "
+                "--init and --init-statistics cannot be given", remedy="leave them out",
             )  # fmt: skip
         return read_recipe(saved_recipe(out), where=f"the run {args.out!r}"), True
     recipe = load_recipe(
@@ -309,7 +324,12 @@ def start_of(args: argparse.Namespace) -> Start:
     from hpt_ros.learning import Start
 
     return Start(
-        _named(args.trunk), args.image_encoder, _named(args.init), args.language_model, shared=args.shared
+        _named(args.trunk),
+        args.image_encoder,
+        _named(args.init),
+        args.language_model,
+        shared=args.shared,
+        init_statistics=args.init_statistics,
     )
 
 
@@ -319,7 +339,7 @@ def conclude(result: Result, out: Path) -> int:
 
     if os.environ.get("RANK", "0") != "0":
         return 130 if result.interrupted else 0
-    speed = f"{result.samples_per_s:.0f} samples/s, {100 * result.data_wait_share:.1f} % of the time waiting for data"
+    speed = f"{result.samples_per_s:.0f} samples/s, {100 * result.data_wait_ratio:.1f} % of the time waiting for data"
     if result.interrupted:
         print(
             f"interrupted after step {result.steps} and saved in {out}; go on with --resume ({speed})",
