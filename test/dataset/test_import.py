@@ -133,7 +133,6 @@ def spoil(source, name, old, new):
             lambda s: spoil(s, "meta/episodes.jsonl", '"length": 9', '"length": 8'),
             "has 9 rows in 'data/chunk-000/episode_000001.parquet', but its meta states 8",
         ),
-        (lambda s: (s / "meta/tasks.jsonl").unlink(), "meta/tasks.jsonl' cannot be read as lines of JSON"),
         (
             lambda s: (s / "data/chunk-000/episode_000001.parquet").write_bytes(b"PAR1"),
             "episode_000001.parquet' cannot be read as parquet",
