@@ -203,7 +203,7 @@ def test_when_an_image_is_no_depth_expect_the_encodings_named(distances):
         subject="stream 'near' (topic /near)",
         value="16UC2",
         problem="depth of encoding",
-        expected="one of 16UC1, mono16, 32FC1",
+        expected="one of 16UC1, 16SC1, mono16, 32FC1",
         remedy="give the stream the key encoding",
     ):
         decode(stream(), image(distances, "16UC2"))
