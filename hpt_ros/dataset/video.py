@@ -166,7 +166,7 @@ class BackgroundWriter:
         while (pixels := self._queue.get()) is not None:
             if self._error is None:
                 try:
-                    frame, counted = self._prepared(pixels)
+                    frame, counted = self._prepare(pixels)
                     self._segment.add(frame)
                     self.statistics.add(counted)
                 except (
@@ -174,7 +174,7 @@ class BackgroundWriter:
                 ) as error:  # raised in the caller's thread; the rest is only taken off the queue
                     self._error = error
 
-    def _prepared(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _prepare(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return what is encoded, and what will be read back, but for the loss of colour video."""
         if self._codes is None:
             return pixels, pixels
