@@ -19,7 +19,7 @@ from hpt_ros.model.sources import sha256_of
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.environment import ENVIRONMENTS, make_environment, require_varies
 from hpt_ros.sim.transport import Transport, as_settings, transports_of
-from hpt_ros.sim.variation import Variation, level_of, restricted, varied
+from hpt_ros.sim.variation import Variation, level_of, restrict, with_settings
 from hpt_ros.structured import field
 
 
@@ -30,13 +30,13 @@ class Contender:
     Attributes:
         name: for people.
         choice: what is loaded.
-        expert: take the environment's expert instead.
+        runner: who runs in place of the policy, as of `Job`.
         sha256: of the checkpoint's weights; empty for a policy without.
     """
 
     name: str
     choice: PolicyChoice
-    expert: bool = False
+    runner: str = ""
     sha256: str = ""
 
     @classmethod
@@ -120,7 +120,7 @@ class Conditions:
         finally:
             made.close()
         job = Job(
-            environment, contender.choice, contender.expert, images, variation=variation, transports=transports,
+            environment, contender.choice, contender.runner, images, variation=variation, transports=transports,
             config=config,
         )  # fmt: skip
         return job, provenance
@@ -133,6 +133,6 @@ def variation_of(environment: str, difficulty: str, vary: tuple[str, ...]) -> Va
         HptError: there is no such level or thing, or a value cannot be.
     """
     kind = ENVIRONMENTS[environment]
-    variation = varied(restricted(level_of(difficulty), kind.varies), vary)
+    variation = with_settings(restrict(level_of(difficulty), kind.varies), vary)
     require_varies(kind, variation)
     return variation
