@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replay every episode, and print errors, smoothness, seams, limits, holds and faults; returns 0."""
     from hpt_ros.cli.evaluate_report import print_json, print_table, write_html
-    from hpt_ros.cli.output import make_parent
+    from hpt_ros.cli.output import make_parent, note_unfinished
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.evaluation.replay import ReplayConfig, replay, summarise
     from hpt_ros.report.page import require_html
@@ -61,10 +61,11 @@ def run(args: argparse.Namespace) -> int:
     if args.html is not None:
         require_html("--html", args.html)
         make_parent(args.html)
+    note_unfinished(args.policy)
     config = ReplayConfig(inference_s=args.inference_s)
     replays: list[Replay] = []
     with Terminal() as terminal:
-        loaded, total, recordings = _opened(args)
+        loaded, total, recordings = _open(args)
         try:
             for recording in recordings:
                 terminal.bar("replaying", len(replays), total, recording.name)
@@ -86,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _opened(args: argparse.Namespace) -> tuple[LoadedPolicy, int | None, Iterator[Recording]]:
+def _open(args: argparse.Namespace) -> tuple[LoadedPolicy, int | None, Iterator[Recording]]:
     """Return the policy, how many recordings there are (None: that shows), and these."""
     from hpt_ros.cli.view import is_bag
 
@@ -165,7 +166,7 @@ def _robot_of_bags(bags: list[str]) -> Embodiment:
 
 def _of_bags(bags: list[str], loaded: LoadedPolicy) -> Iterator[Recording]:
     from hpt_ros.evaluation.replay import Arrival, Recording
-    from rosbag_tools.converting.replaying import RecordedEpisode, recorded_episodes
+    from rosbag_tools.converting.replaying import RecordedEpisode, iterate_recorded_episodes
 
     def arrivals(episode: RecordedEpisode) -> Iterator[Arrival]:
         by_topic: dict[str, list[str]] = {}
@@ -176,5 +177,5 @@ def _of_bags(bags: list[str], loaded: LoadedPolicy) -> Iterator[Recording]:
                 # The policy's own stream: topics may be another namespace's in the bag.
                 yield Arrival(loaded.embodiment.stream(name), message.log_ns, message=message.content)
 
-    for episode in recorded_episodes(bags, loaded.embodiment):
+    for episode in iterate_recorded_episodes(bags, loaded.embodiment):
         yield Recording(episode.name, episode.task, episode.actions, partial(arrivals, episode))

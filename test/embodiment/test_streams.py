@@ -149,7 +149,7 @@ def test_a_second_stream_of_the_same_shape_is_welcome(data: dict[str, Any]) -> N
         (
             "near",
             "bgr8",
-            "depth stream with the encoding 'bgr8', expected one of 16UC1, mono16, 32FC1",
+            "depth stream with the encoding 'bgr8', expected one of 16UC1, 16SC1, mono16, 32FC1",
         ),
         ("eye", "32FC1", "image stream with the encoding '32FC1', expected one of rgb8, bgr8"),
         ("joints", "bgr8", "state stream with the encoding 'bgr8', expected none"),
