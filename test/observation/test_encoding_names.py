@@ -12,7 +12,7 @@ import pytest
 from hpt_ros.embodiment import ImageSpec, Stream
 from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS, ENCODINGS, usual_encoding
 from hpt_ros.observation import decode, is_depth
-from hpt_ros.observation.images import guessed_encoding
+from hpt_ros.observation.images import guess_encoding
 
 TYPE = "sensor_msgs/msg/Image"
 
@@ -69,4 +69,4 @@ def test_of_signed_distances_negative_ones_were_not_measured():
 
 
 def test_a_guess_is_made_of_other_names_too():
-    assert guessed_encoding(message("CV_8UC3", np.zeros((8, 8, 3), np.uint8))) == "bgr8"
+    assert guess_encoding(message("CV_8UC3", np.zeros((8, 8, 3), np.uint8))) == "bgr8"
