@@ -202,7 +202,7 @@ def _cpu_s() -> float:
 
 
 def measure(encoding: str, processes: int, seconds: float) -> dict[str, NDArray[np.float64]]:
-    """Durations by name, in seconds; "cpu" is the share of one core that the node's process took."""
+    """Durations by name, in seconds; "cpu" is the fraction of one core that the node's process took."""
     embodiment = robot(encoding)
     loaded = LoadedPolicy(HoldPolicy(embodiment), embodiment, "", embodiment.observation_horizon)
     other: subprocess.Popen[str] | None = None

@@ -105,8 +105,8 @@ def main() -> int:
         table.add_column(column, justify="right")
     for name, ms in [*times.items(), ("sum", sum(times.values()))]:
         work = gflop.get(name, 0.0) if name != "sum" else sum(gflop.values())
-        share = (f"{work:.2f}", f"{work / rate * 1e3 / ms:.0%}") if work else ("", "")
-        table.add_row(name, f"{ms:.1f}", *share)
+        fraction = (f"{work:.2f}", f"{work / rate * 1e3 / ms:.0%}") if work else ("", "")
+        table.add_row(name, f"{ms:.1f}", *fraction)
     Console(width=120).print(table)
     return 0
 

@@ -263,7 +263,7 @@ def measure(
     dataset = open_dataset(root) if root.is_dir() else make_dataset(root, case.height, case.width)
     changes = [
         *case.changes, "iterations=1000000", f"log_every={case.steps}", "validation_every=1000000",
-        "validation_share=0.0", f"batch_size={case.batch_size}", f"threads={args.threads}",
+        "validation_ratio=0.0", f"batch_size={case.batch_size}", f"threads={args.threads}",
         f"precision={args.precision}", "policy.horizon_masking=false",
     ]  # fmt: skip
     changes = [change for change in changes if change != "horizon_masking=false"]
@@ -306,7 +306,7 @@ def measure(
             lines = map(json.loads, (Path(out) / "run/metrics.jsonl").read_text().splitlines())
             logged = [line for line in lines if "samples_per_s" in line]
             found["ours"] += [line["samples_per_s"] for line in logged[1:]]
-            found["waiting"].append(logged[-1]["data_wait_share"])
+            found["waiting"].append(logged[-1]["data_wait_ratio"])
         console.print(f"{case.name}, turn {turn + 1} of {args.rounds}: network alone", style="dim")
         with closing(alone()) as batches:  # type: ignore[type-var]
             found["alone"] += network.timed(batches, case.steps, args.windows)

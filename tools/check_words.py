@@ -39,6 +39,7 @@ WORDS = {
     "grips only": "gripper only",
     "pilot": "policy runtime",
     "teller|telling": "logger",
+    r"(?:a|an|the|its|their|this|validation) shares?(?! ?/)|shares? of|shares?(?= ?=)": "fraction, ratio",
     "told": "commanded, given, reported",
 }
 PATTERNS = [

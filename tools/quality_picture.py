@@ -75,7 +75,7 @@ def photograph(folder: Path, browser: str) -> Path:
 
 
 def spoil(bag: Path, start: float, stop: float, *, freeze: bool) -> None:
-    """Repeat the first camera's picture between two shares of a bag's time, or leave its pictures out."""
+    """Repeat the first camera's picture between two fractions of a bag's time, or leave its pictures out."""
     store = get_typestore(Stores.ROS2_KILTED)
     spoiled, held = bag.with_name(f"{bag.name}.spoiled"), None
     with (
@@ -91,8 +91,8 @@ def spoil(bag: Path, start: float, stop: float, *, freeze: bool) -> None:
         camera = min(item.topic for item in reader.connections if item.msgtype == "sensor_msgs/msg/Image")
         first_ns, last_ns = reader.start_time, reader.end_time
         for connection, log_ns, data in reader.messages():
-            share = (log_ns - first_ns) / (last_ns - first_ns)
-            if connection.topic == camera and start <= share <= stop:
+            fraction = (log_ns - first_ns) / (last_ns - first_ns)
+            if connection.topic == camera and start <= fraction <= stop:
                 if not freeze:
                     continue
                 message: Any = store.deserialize_cdr(data, connection.msgtype)

@@ -67,7 +67,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shared",
         action="store_true",
-        help="with --trunk CHECKPOINT: also what its robots share besides (policy.share of their recipe), as the image "
+        help="with --trunk CHECKPOINT: also what its robots share besides (policy.shared of a recipe), as the image "
         "encoder",
     )
     parser.add_argument(
@@ -197,7 +197,7 @@ def _opened(
         if mixture
         else datasets_with_weights(folders, args.weights, args.embodiment or "")
     )
-    return open_one_robot(config, recipe.validation_share, recipe.seed, cache_root=args.cache)
+    return open_one_robot(config, recipe.validation_ratio, recipe.seed, cache_root=args.cache)
 
 
 def run_or_describe(
@@ -223,7 +223,7 @@ def run_or_describe(
             )  # fmt: skip
         require_usable(Path(args.out), resume=False)
         mixture = (
-            data if isinstance(data, Mixture) else mixture_of(data, recipe.validation_share, recipe.seed)
+            data if isinstance(data, Mixture) else mixture_of(data, recipe.validation_ratio, recipe.seed)
         )
         found = dry_run(mixture, recipe, start_of(args), report, all_processes)
         print("\n".join(found.lines()))
@@ -319,7 +319,7 @@ def conclude(result: Result, out: Path) -> int:
 
     if os.environ.get("RANK", "0") != "0":
         return 130 if result.interrupted else 0
-    speed = f"{result.samples_per_s:.0f} samples/s, {100 * result.data_wait_share:.1f} % of the time waiting for data"
+    speed = f"{result.samples_per_s:.0f} samples/s, {100 * result.data_wait_ratio:.1f} % of the time waiting for data"
     if result.interrupted:
         print(
             f"interrupted after step {result.steps} and saved in {out}; go on with --resume ({speed})",

@@ -18,7 +18,7 @@ PIPE_WIDTH = 200
 # Headings of a topic's figures and their widths; 80 with the spaces between them.
 COLUMNS = (
     ("messages", 9), ("Hz", 6), ("jitter ms", 9), ("gap s", 7), ("gaps", 4), ("delay ms", 8), ("skew ms", 7),
-    ("size", 7), ("share", 5),
+    ("size", 7), ("ratio", 5),
 )  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def _print(console: Results, inspection: Inspection, result: dict[str, Any]) -> 
 
 def _cells(entry: TopicTimes, total_bytes: int) -> tuple[str, ...]:
     several = entry.count > 1
-    share = entry.size_bytes / total_bytes if total_bytes else 0.0
+    fraction = entry.size_bytes / total_bytes if total_bytes else 0.0
     return (
         str(entry.count),
         f"{entry.rate_hz:.1f}" if several else "",
@@ -187,7 +187,7 @@ def _cells(entry: TopicTimes, total_bytes: int) -> tuple[str, ...]:
         _milliseconds(entry.delay_s),
         _milliseconds(entry.skew_s),
         bytes_text(entry.size_bytes) if entry.count else "",
-        f"{share:.0%}" if entry.count else "",
+        f"{fraction:.0%}" if entry.count else "",
     )
 
 

@@ -45,5 +45,5 @@ def _run(args: argparse.Namespace) -> int:
     recipe, resume = chosen_recipe(args, DEFAULT_RECIPE)
     config = load_mixture(args.mixture)
     with Terminal() as report, processes(args.device) as all_processes:
-        mixture = open_mixture(config, recipe.validation_share, recipe.seed, cache_root=args.cache)
+        mixture = open_mixture(config, recipe.validation_ratio, recipe.seed, cache_root=args.cache)
         return run_or_describe(args, mixture, recipe, report, all_processes, resume=resume)

@@ -53,16 +53,16 @@ def _frames(
 
 
 def _row(pictures: Sequence[Picture], names: Sequence[str]) -> Picture:
-    """The views side by side, each as large as its share of the row lets it be, on black."""
+    """The views side by side, each as large as its part of the row lets it be, on black."""
     row = np.zeros((VIEW_HEIGHT_PX, WIDTH_PX, 3), np.uint8)
-    share = WIDTH_PX // len(pictures)
+    width_px = WIDTH_PX // len(pictures)
     for view, (picture, name) in enumerate(zip(pictures, names, strict=True)):
-        scale = min(share / picture.shape[1], VIEW_HEIGHT_PX / picture.shape[0])
+        scale = min(width_px / picture.shape[1], VIEW_HEIGHT_PX / picture.shape[0])
         size = (max(1, int(picture.shape[1] * scale)), max(1, int(picture.shape[0] * scale)))
         shown = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
-        x, y = view * share + (share - size[0]) // 2, (VIEW_HEIGHT_PX - size[1]) // 2
+        x, y = view * width_px + (width_px - size[0]) // 2, (VIEW_HEIGHT_PX - size[1]) // 2
         row[y : y + size[1], x : x + size[0]] = shown
-        cv2.putText(row, name, (view * share + 8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1)
+        cv2.putText(row, name, (view * width_px + 8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1)
     return row
 
 

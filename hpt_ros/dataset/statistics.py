@@ -7,7 +7,7 @@ shape (dim,), images, scaled to 0..1 per channel, (3, 1, 1); ``count`` is the nu
 Depth has one of each for all pixels, shape (1, 1), or (1, 1, 1) where it is stored as a video, and point clouds one per
 axis, (1, 3): either broadcasts to the feature's own shape, at a thousandth of the size of a figure for every pixel.
 Over episodes, as LeRobot does: exact for all but the quantiles, which are means weighted by count, and depth, whose
-episodes count by their frames although the share of measured pixels may differ.
+episodes count by their frames although the fraction of measured pixels may differ.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-# Position limits lie this share of the range seen beyond it on either side, and at least that far, in the unit.
-MARGIN_SHARE, MARGIN_LEAST = 0.1, 0.05
+# Position limits lie this fraction of the range seen beyond it on either side, and at least that far, in the unit.
+MARGIN_RATIO, MARGIN_LEAST = 0.1, 0.05
 # A joint that stood still gives no speed; limits must be above 0.
 SLOWEST = 0.01
 # A chunk of about 1.6 s, as ACT and HPT use for manipulation, at least four ticks.
@@ -19,7 +19,7 @@ CHUNK_S, CHUNK_LEAST, CHUNK_MOST = 1.6, 4, 256
 
 def widen_range(low: Any, high: Any) -> tuple[Any, Any]:
     """Return position limits for a range that was seen; numbers, or arrays of them."""
-    margin = np.maximum(MARGIN_SHARE * (high - low), MARGIN_LEAST)
+    margin = np.maximum(MARGIN_RATIO * (high - low), MARGIN_LEAST)
     return low - margin, high + margin
 
 

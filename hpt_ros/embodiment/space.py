@@ -263,16 +263,16 @@ class ActionSpace:
         return result
 
     def speeds(self, actions: Floats) -> Floats:
-        """Speed between neighbouring actions (n, action dim) as a share of its limit, the largest of all, (n - 1,)."""
+        """Speed between neighbouring actions (n, action dim) as a fraction of its limit, the largest, (n - 1,)."""
         if len(actions) < 2:
             return np.zeros(0)
         lower, upper, velocity, _ = self.bounds
         fastest = np.maximum(-lower, upper)
-        shares = np.abs(self.shortest(np.diff(actions, axis=0))) * self._tick_hz / velocity
+        fractions = np.abs(self.shortest(np.diff(actions, axis=0))) * self._tick_hz / velocity
         for part in self.parts:
             if part.output.kind in VELOCITIES:  # a speed by itself
-                shares[:, part.action] = np.abs(actions[1:, part.action]) / fastest[part.action]
-        return np.asarray(shares.max(axis=1))
+                fractions[:, part.action] = np.abs(actions[1:, part.action]) / fastest[part.action]
+        return np.asarray(fractions.max(axis=1))
 
     # --- inside ----------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ class AugmentConfig:
     """Strength of each change; 0 switches it off. Defaults are modest: the pictures stay plausible."""
 
     brightness: float = field(
-        "largest shift of all values, as a share of the full range", default=0.08, minimum=0.0, maximum=1.0
+        "largest shift of all values, as a fraction of the full range", default=0.08, minimum=0.0, maximum=1.0
     )
     contrast: float = field(
         "largest relative change of the distance to the image's mean", default=0.15, minimum=0.0, maximum=0.9
@@ -48,7 +48,7 @@ class AugmentConfig:
     )
     # Off: what is handled is often small, and a policy cannot act on what it does not see.
     erase: float = field(
-        "largest erased rectangle, as a share of the image's area; filled with a random colour",
+        "largest erased rectangle, as a fraction of the image's area; filled with a random colour",
         default=0.0,
         minimum=0.0,
         maximum=0.9,

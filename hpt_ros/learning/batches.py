@@ -96,7 +96,7 @@ class BatchMaker:
         recipe = self.recipe
         member, source = self.mixture.members[draw.member], self.sources[draw.member]
         real = float((~member.windows.rows(draw.samples)[2]).sum())
-        share = len(draw.samples) / recipe.batch_size
+        fraction = len(draw.samples) / recipe.batch_size
         most = recipe.micro_batch or len(draw.rows)
         copy = None
         if recipe.feature_copies:
@@ -108,7 +108,7 @@ class BatchMaker:
             counted = ~batch.is_pad
             if draw.filled and place + most >= len(draw.rows):
                 counted[-1] = False
-            weight = share * (float(counted.sum()) / real)
+            weight = fraction * (float(counted.sum()) / real)
             # Where nothing counts, the loss is of what is there, times 0: of nothing it would be no number.
             is_pad = ~counted if weight else batch.is_pad
             tensors = {key: torch.from_numpy(values) for key, values in batch.inputs.items()}

@@ -68,7 +68,7 @@ def _data(member: Member) -> list[str]:
 def _table(mixture: Mixture, recipe: Recipe) -> list[str]:
     """Every dataset of a mixture, with its licence and its weight."""
     rows = [
-        f"| `{member.name}` | {member.embodiment} | {member.licence} | {100 * member.share:.1f} % | "
+        f"| `{member.name}` | {member.embodiment} | {member.licence} | {100 * member.fraction:.1f} % | "
         f"{len(member.split.train)} | {len(member.split.validation)} | {member.failed} | {member.capped} | "
         f"{len(member.windows)} | {epochs(recipe, member):.1f} |"
         for member in mixture.members
@@ -84,7 +84,7 @@ def _table(mixture: Mixture, recipe: Recipe) -> list[str]:
 
 def epochs(recipe: Recipe, member: Member) -> float:
     """How often the whole run sees each training sample of a member, on average."""
-    return recipe.iterations * recipe.batch_size * member.share / len(member.windows)
+    return recipe.iterations * recipe.batch_size * member.fraction / len(member.windows)
 
 
 def _figures(mixture: Mixture, recipe: Recipe, saved: dict[str, Any]) -> list[str]:

@@ -47,7 +47,7 @@ class DatasetEntry:
         default="",
     )
     weight: float | None = field(
-        "share of the samples relative to the other datasets' weights; all datasets have one, or none",
+        "fraction of the samples relative to the other datasets' weights; all datasets have one, or none",
         default=None,
         minimum=0.0,
     )
@@ -62,7 +62,7 @@ class MixtureConfig:
     datasets: tuple[DatasetEntry, ...] = field("two or more")
     # Square root: arXiv 2409.20537. Large datasets count for more, but do not drown the small ones.
     temperature: float = field(
-        "without weights, a dataset's share is its samples to the power of 1/temperature: 1 by size, 2 the square "
+        "without weights, a dataset's fraction is its samples to the power of 1/temperature: 1 by size, 2 the square "
         "root, large equal",
         default=2.0,
         above=0.0,
@@ -106,7 +106,7 @@ class Member:
     name: str
     dataset: Dataset
     split: Split
-    share: float = 1.0  # of the samples that are drawn; all members' sum to 1
+    fraction: float = 1.0  # of the samples that are drawn; all members' sum to 1
     licence: str = NOT_STATED
     failed: int = 0  # episodes left out since they failed
     capped: int = 0  # episodes left out since there are too many
@@ -178,14 +178,16 @@ class Mixture:
             batch_size: samples of all processes together; a multiple of `world`.
             seed: of the run.
             whole: take all samples of a step from one member, the next from another, as HPT's released code does;
-                else each step mixes the members by their shares.
+                else each step mixes the members by their fractions.
             rank: of this process.
             world: number of processes.
             alike: let all processes draw as many samples of the same members.
         """
-        shares = np.array([member.share for member in self.members])
+        fractions = np.array([member.fraction for member in self.members])
         unit = batch_size if whole else 1
-        first, last = (counts_before(n * batch_size // unit, shares, seed) * unit for n in (step, step + 1))
+        first, last = (
+            counts_before(n * batch_size // unit, fractions, seed) * unit for n in (step, step + 1)
+        )
         mine = np.arange(rank, batch_size, world)
         drawn, place = [], 0
         for index, (start, stop) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
@@ -203,36 +205,37 @@ class Mixture:
         return drawn
 
 
-def counts_before(n: int, shares: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
+def counts_before(n: int, fractions: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
     """How many of a run's first n samples are of each dataset, (K,); they sum to n.
 
-    Sample i of dataset k is due at (i + u_k) / share_k, with u_k random in [0, 1), and samples come in the order of
-    these times: every stretch of a run has each dataset's share to within a sample, and nothing is remembered.
+    Sample i of dataset k is due at (i + u_k) / fraction_k, with u_k random in [0, 1), and samples come in the order of
+    these times: every stretch of a run has each dataset's fraction to within a sample, and nothing is remembered.
 
     Args:
         n: number of samples.
-        shares: above 0, of sum 1.
+        fractions: above 0, of sum 1.
         seed: of the run.
     """
-    late = np.random.default_rng([seed, 3]).random(len(shares))
+    late = np.random.default_rng([seed, 3]).random(len(fractions))
     # All that is due long before the n-th sample is counted at once; the rest, at most twice K samples, one by one.
-    counts: NDArray[np.int64] = np.maximum(np.floor((n - len(shares)) * shares - late) + 1, 0).astype(
+    counts: NDArray[np.int64] = np.maximum(np.floor((n - len(fractions)) * fractions - late) + 1, 0).astype(
         np.int64
     )
     due = [
-        ((count + u) / share, k) for k, (count, u, share) in enumerate(zip(counts, late, shares, strict=True))
+        ((count + u) / fraction, k)
+        for k, (count, u, fraction) in enumerate(zip(counts, late, fractions, strict=True))
     ]
     heapq.heapify(due)
     for _ in range(n - int(counts.sum())):
         k = due[0][1]
         counts[k] += 1
-        heapq.heapreplace(due, ((counts[k] + late[k]) / shares[k], k))
+        heapq.heapreplace(due, ((counts[k] + late[k]) / fractions[k], k))
     return counts
 
 
-def mixture_of(dataset: Dataset, validation_share: float, seed: int) -> Mixture:
+def mixture_of(dataset: Dataset, validation_ratio: float, seed: int) -> Mixture:
     """The mixture of one dataset, all its episodes."""
-    return Mixture((Member(dataset.root.name, dataset, split_episodes(dataset, validation_share, seed)),))
+    return Mixture((Member(dataset.root.name, dataset, split_episodes(dataset, validation_ratio, seed)),))
 
 
 def load_mixture(path: str | Path) -> MixtureConfig:
@@ -264,7 +267,7 @@ def load_mixture(path: str | Path) -> MixtureConfig:
 
 def open_mixture(
     config: MixtureConfig,
-    validation_share: float,
+    validation_ratio: float,
     seed: int,
     *,
     cache_root: str | Path | None = None,
@@ -274,7 +277,7 @@ def open_mixture(
 
     Args:
         config: what to open.
-        validation_share: of each dataset's episodes, see `split_episodes`.
+        validation_ratio: of each dataset's episodes, see `split_episodes`.
         seed: of the choice of episodes and of the split.
         cache_root: see `open_dataset`.
         fewest: datasets that are needed, 1 or 2.
@@ -299,14 +302,14 @@ def open_mixture(
                 Code.DUPLICATE, "two datasets of the mixture", name, problem="are called {value}",
                 remedy="give each a name of its own",
             )  # fmt: skip
-        member = _member(name, dataset, entry, config, validation_share, seed)
+        member = _member(name, dataset, entry, config, validation_ratio, seed)
         _require_same_robot(members, member)
         members.append(member)
-    return with_shares(members, config)
+    return with_fractions(members, config)
 
 
-def with_shares(members: Sequence[Member], config: MixtureConfig) -> Mixture:
-    """Return the mixture of members with the shares of the samples that a configuration gives them.
+def with_fractions(members: Sequence[Member], config: MixtureConfig) -> Mixture:
+    """Return the mixture of members with the fractions of the samples that a configuration gives them.
 
     Args:
         members: the first of those that are drawn from, in its order.
@@ -317,7 +320,9 @@ def with_shares(members: Sequence[Member], config: MixtureConfig) -> Mixture:
         len(member.windows) ** (1 / config.temperature) if entry.weight is None else entry.weight
         for member, entry in zip(members, entries, strict=True)
     ]
-    return Mixture(tuple(replace(m, share=size / sum(sizes)) for m, size in zip(members, sizes, strict=True)))
+    return Mixture(
+        tuple(replace(m, fraction=size / sum(sizes)) for m, size in zip(members, sizes, strict=True))
+    )
 
 
 def describe(mixture: Mixture) -> list[dict[str, Any]]:
@@ -325,7 +330,7 @@ def describe(mixture: Mixture) -> list[dict[str, Any]]:
     return [
         {
             "name": member.name,
-            "share": member.share,
+            "fraction": member.fraction,
             "train": [episode.index for episode in member.split.train],
             "weights": None if member.weights is None else float(member.weights.sum()),
             "embodiment": to_mapping(member.dataset.embodiment),
@@ -343,7 +348,7 @@ def _member(
     dataset: Dataset,
     entry: DatasetEntry,
     config: MixtureConfig,
-    validation_share: float,
+    validation_ratio: float,
     seed: int,
 ) -> Member:
     labels = read_labels(dataset)
@@ -359,7 +364,7 @@ def _member(
     if len(there) > most:
         places = np.random.default_rng([seed, 4]).permutation(len(there))[:most]
         chosen = [there[place] for place in sorted(places.tolist())]
-    split = split_episodes(dataset, validation_share, seed, tuple(chosen))
+    split = split_episodes(dataset, validation_ratio, seed, tuple(chosen))
     return Member(
         name=name,
         dataset=dataset,

@@ -60,7 +60,7 @@ def datasets_with_weights(
 
 
 def open_one_robot(
-    config: MixtureConfig, validation_share: float, seed: int, *, cache_root: str | Path | None = None
+    config: MixtureConfig, validation_ratio: float, seed: int, *, cache_root: str | Path | None = None
 ) -> Mixture:
     """Open a mixture whose datasets must be of one robot; arguments and errors as `open_mixture`.
 
@@ -72,7 +72,7 @@ def open_one_robot(
             Code.OUT_OF_RANGE, "the mixture", used[0], problem="has one dataset, {value}", expected="two or more",
             remedy="give another a weight above 0, or name that dataset alone",
         )  # fmt: skip
-    mixture = open_mixture(config, validation_share, seed, cache_root=cache_root)
+    mixture = open_mixture(config, validation_ratio, seed, cache_root=cache_root)
     first = mixture.members[0]
     for member in mixture.members[1:]:
         if member.embodiment != first.embodiment:

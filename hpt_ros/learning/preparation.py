@@ -20,7 +20,7 @@ def tell_of(mixture: Mixture, report: Reporter) -> None:
     """Say a line about each dataset."""
     several = len(mixture.members) > 1
     for member in mixture.members:
-        name = f"{member.name}, {100 * member.share:.1f} % of the samples" if several else "data"
+        name = f"{member.name}, {100 * member.fraction:.1f} % of the samples" if several else "data"
         failed = f", {member.failed} that failed are left out" if member.failed else ""
         report.say(
             f"{name}: {member.dataset.summary()}; {len(member.split.train)} episodes train, "

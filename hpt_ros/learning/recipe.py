@@ -61,7 +61,7 @@ class PolicyRecipe:
     horizon_masking: bool = field(
         "in training keep only the last h of T observations, h random in 1..T", default=True
     )
-    share: tuple[str, ...] = field(
+    shared: tuple[str, ...] = field(
         "of several embodiments: what they share besides the trunk, as 'encoder image' or 'stem image'",
         default=(),
     )
@@ -245,7 +245,7 @@ class Recipe:
         maximum=0.99999,
     )
     augment: AugmentConfig = field("random changes to images and states", default=AugmentConfig())
-    validation_share: float = field("share of episodes kept aside", default=0.1, minimum=0.0, maximum=0.9)
+    validation_ratio: float = field("fraction of episodes kept aside", default=0.1, minimum=0.0, maximum=0.9)
     validation_every: int = field("steps between validations, and between saves", default=500, minimum=1)
     validation_samples: int = field(
         "samples that a validation looks at, spread over the episodes", default=512, minimum=1
@@ -289,11 +289,11 @@ class Recipe:
             )  # fmt: skip
         if self.first_iterations:
             self._check_first_step()
-        if self.early_stopping and not self.validation_share:
+        if self.early_stopping and not self.validation_ratio:
             raise RecipeError(
                 Code.CONFLICT, "the recipe", self.early_stopping,
-                problem="has early_stopping {value} and validation_share 0, so nothing says when to stop",
-                remedy="raise validation_share, or set early_stopping to 0",
+                problem="has early_stopping {value} and validation_ratio 0, so nothing says when to stop",
+                remedy="raise validation_ratio, or set early_stopping to 0",
             )  # fmt: skip
         if self.cache_features:
             self._check_cache()

@@ -99,7 +99,7 @@ def _tiles(
     if logged:
         tiles.append((f"{logged[-1]['samples_per_s']:.0f}", "samples/s, newest"))
         tiles.append(
-            (f"{100 * logged[-1]['data_wait_share']:.1f} %", "of the newest steps' time waiting for data")
+            (f"{100 * logged[-1]['data_wait_ratio']:.1f} %", "of the newest steps' time waiting for data")
         )
     return tiles
 
@@ -145,7 +145,7 @@ def _curves(
     for key, title, scale in (
         ("lr", "Learning rate", 1.0),
         ("samples_per_s", "Samples a second", 1.0),
-        ("data_wait_share", "Time waiting for data, %", 100.0),
+        ("data_wait_ratio", "Time waiting for data, %", 100.0),
     ):
         values = [scale * line[key] for line in logged]
         charts.append((title, draw_lines([Line("", steps, values)], label=title, x_label="step", zero=True)))
@@ -218,9 +218,9 @@ def _episode(item: Predicted, *, several: bool) -> dict[str, Any]:
 
 def _members(facts: RunFacts, step: int) -> list[dict[str, Any]]:
     mixture, recipe = facts.mixture, facts.recipe
-    shares = np.array([member.share for member in mixture.members])
+    fractions = np.array([member.fraction for member in mixture.members])
     unit = recipe.batch_size if recipe.mixing == "dataset" else 1
-    drawn = counts_before(step * recipe.batch_size // unit, shares, recipe.seed) * unit
+    drawn = counts_before(step * recipe.batch_size // unit, fractions, recipe.seed) * unit
     return [
         {
             "member": member,

@@ -33,13 +33,13 @@ class Split:
 
 
 def split_episodes(
-    dataset: Dataset, validation_share: float, seed: int, episodes: tuple[Episode, ...] | None = None
+    dataset: Dataset, validation_ratio: float, seed: int, episodes: tuple[Episode, ...] | None = None
 ) -> Split:
     """Set whole episodes aside for validation, since neighbouring ticks of one episode are nearly equal.
 
     Args:
-        dataset: at least one episode; at least two when `validation_share` is above 0.
-        validation_share: 0 to below 1; any share above 0 keeps at least one episode, and leaves at least one.
+        dataset: at least one episode; at least two when `validation_ratio` is above 0.
+        validation_ratio: 0 to below 1; any share above 0 keeps at least one episode, and leaves at least one.
         seed: the choice depends on it and on the number of episodes alone.
         episodes: those to split; all of the dataset if None.
 
@@ -48,14 +48,14 @@ def split_episodes(
     """
     episodes = dataset.episodes if episodes is None else episodes
     count = len(episodes)
-    if count < (2 if validation_share > 0 else 1):
-        least = 2 if validation_share > 0 else 1
+    if count < (2 if validation_ratio > 0 else 1):
+        least = 2 if validation_ratio > 0 else 1
         raise DatasetError(
             Code.OUT_OF_RANGE, f"dataset {str(dataset.root)!r}", count,
             problem="has {value} episodes to train and validate on", expected=f"{least} or more",
-            remedy="record more, or set validation_share to 0",
+            remedy="record more, or set validation_ratio to 0",
         )  # fmt: skip
-    kept = 0 if validation_share == 0 else min(max(1, round(count * validation_share)), count - 1)
+    kept = 0 if validation_ratio == 0 else min(max(1, round(count * validation_ratio)), count - 1)
     aside = set(np.random.default_rng([seed, 1]).permutation(count)[:kept].tolist())
     return Split(
         tuple(episode for place, episode in enumerate(episodes) if place not in aside),

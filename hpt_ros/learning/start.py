@@ -28,7 +28,7 @@ from hpt_ros.model import (
     load_trunk,
 )
 from hpt_ros.model.checkpoint import EMBODIMENTS, first_policy, locate, read_config
-from hpt_ros.model.config import with_kinds
+from hpt_ros.model.config import with_current_keys
 from hpt_ros.model.encoder_config import LibraryEncoderConfig
 from hpt_ros.model.parts_of_checkpoint import load_shared_parts
 from hpt_ros.model.pretrained import complete_image_encoder
@@ -132,7 +132,7 @@ def build_policy(
             if not many:
                 raise
             raise error.within(f"dataset {mixture.of(name)[0].name!r} of the mixture") from error
-    policy = MultiPolicy(MultiPolicyConfig(configs, recipe.policy.share if many else ()))
+    policy = MultiPolicy(MultiPolicyConfig(configs, recipe.policy.shared if many else ()))
     for name in policy.names:
         policy.single(name).set_statistics(statistics[name])
     if resume:
@@ -229,7 +229,7 @@ def structure_of(checkpoint: str) -> dict[str, Any] | None:
     """
     _, training = read_config(locate(Path(checkpoint))[0])
     found = training.get("policy")
-    return with_kinds(found) if isinstance(found, dict) else None
+    return with_current_keys(found) if isinstance(found, dict) else None
 
 
 def _require_weights_for_frozen_parts(recipe: Recipe, start: Start) -> None:

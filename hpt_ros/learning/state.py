@@ -23,11 +23,10 @@ from hpt_ros.learning.sharded import FOLDER as SHARDS
 from hpt_ros.learning.sharded import Sharded
 from hpt_ros.learning.start import Start
 from hpt_ros.model import MultiPolicy
-from hpt_ros.model.config import with_kinds
 from hpt_ros.structured import differences
 
 FILE = "train_state.pt"
-FORMAT = 3
+FORMAT = 4
 
 
 class StateError(HptError):
@@ -177,5 +176,4 @@ def _read(out: Path) -> dict[str, Any]:
             Code.UNSUPPORTED, repr(str(path)), problem=f"is not a training state of format {FORMAT}",
             remedy="resume with the version that wrote it",
         )  # fmt: skip
-    state["recipe"]["policy"] = with_kinds(state["recipe"]["policy"])
     return state

@@ -66,7 +66,7 @@ class Result:
     # the loss, averaged over embodiments.
     best_error: float | None
     samples_per_s: float
-    data_wait_share: float  # of the steps' time, waiting for batches
+    data_wait_ratio: float  # of the steps' time, waiting for batches
     stopped_early: bool = False  # since validations had not become better for as long as the recipe says
 
 
@@ -135,7 +135,7 @@ def train(
         torch.set_num_threads(recipe.threads)
 
     # --- data: episodes to train and to validate on, statistics of the former alone, frames from the cache
-    mixture = data if isinstance(data, Mixture) else mixture_of(data, recipe.validation_share, recipe.seed)
+    mixture = data if isinstance(data, Mixture) else mixture_of(data, recipe.validation_ratio, recipe.seed)
     tell_of(mixture, report)
     robots, statistics = mixture.robots, statistics_of(mixture, recipe)
 
@@ -263,7 +263,7 @@ def train(
                 now = time.perf_counter()
                 rate = (step - logged_step) * recipe.batch_size / (now - logged_at)
                 wait = (waited - logged_wait) / (now - logged_at)
-                log.write(step, loss=mean, lr=lr, samples_per_s=rate, data_wait_share=wait)
+                log.write(step, loss=mean, lr=lr, samples_per_s=rate, data_wait_ratio=wait)
                 report.bar(
                     "training", step, recipe.iterations,
                     f"loss {mean:.4f}  lr {lr:.1e}  {rate:.0f} samples/s, {100 * wait:.0f} % waiting for data",

@@ -26,7 +26,7 @@ import yaml
 
 from hpt_ros.atomic import replaced
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model.config import PolicyConfig, upgraded_policy
+from hpt_ros.model.config import PolicyConfig, upgrade_policy, with_current_keys
 from hpt_ros.model.multi import MultiPolicy, MultiPolicyConfig, load_into
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.sources import read_tensors, save_tensors, sha256_of
@@ -288,7 +288,8 @@ def read_config(folder: str | Path) -> tuple[CheckpointConfig, dict[str, Any]]:
         )  # fmt: skip
     policies = mapping["model"].get("policies") if isinstance(mapping.get("model"), dict) else None
     if isinstance(policies, dict):
-        mapping["model"]["policies"] = {name: upgraded_policy(policy) for name, policy in policies.items()}
+        mapping["model"] = with_current_keys(mapping["model"])
+        mapping["model"]["policies"] = {name: upgrade_policy(policy) for name, policy in policies.items()}
     config = read_dataclass(CheckpointConfig, mapping, where=where)
     _require_files(
         path,

@@ -47,6 +47,9 @@ POOLINGS: dict[str, PoolingKind] = {
     "no-op": PoolingKind("hpt_ros.model.pooling:Pooling", TOKENS),
 }
 
+# Keys of stored configurations of earlier versions -> today's.
+NEW_NAMES = {"drop_share": "drop_probability", "share": "shared"}
+
 
 @dataclass(frozen=True, slots=True)
 class TrunkConfig:
@@ -110,8 +113,8 @@ class StemConfig:
         default="refuse",
         choices=MISSING,
     )
-    drop_share: float = field(
-        "drop: share of training batches without it, so that the policy learns to do without",
+    drop_probability: float = field(
+        "drop: fraction of training batches without it, so that the policy learns to do without",
         default=0.1,
         minimum=0.0,
         maximum=0.9,
@@ -131,9 +134,9 @@ class StemConfig:
             raise ConfigError(
                 Code.UNKNOWN, f"the stem of {self.modality!r}, missing", self.missing, known=MISSING
             )
-        if not 0.0 <= self.drop_share <= 0.9:
+        if not 0.0 <= self.drop_probability <= 0.9:
             raise ConfigError(
-                Code.OUT_OF_RANGE, f"the stem of {self.modality!r}, drop_share", self.drop_share,
+                Code.OUT_OF_RANGE, f"the stem of {self.modality!r}, drop_probability", self.drop_probability,
                 expected="0 to 0.9",
             )  # fmt: skip
 
@@ -294,20 +297,22 @@ class PolicyConfig:
     @classmethod
     def from_mapping(cls, mapping: object, *, where: str) -> PolicyConfig:
         """Read a configuration strictly; `where` names its place in errors."""
-        return read_dataclass(cls, upgraded_policy(mapping), where=where)
+        return read_dataclass(cls, upgrade_policy(mapping), where=where)
 
 
-def upgraded_policy(mapping: object) -> object:
+def upgrade_policy(mapping: object) -> object:
     """Return a stored configuration of an earlier version as it is today; anything else as it is."""
-    return _with_shapes(with_kinds(mapping)) if isinstance(mapping, Mapping) else mapping
+    return _with_shapes(with_current_keys(mapping)) if isinstance(mapping, Mapping) else mapping
 
 
-def with_kinds(policy: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored policy or policy's recipe whose head and image encoder have the keys of their own kind only.
+def with_current_keys(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored policy or policy's recipe with the keys that it would be stored with today.
 
-    Earlier versions stored the keys of all kinds, of which one was read.
+    Earlier versions stored the keys of all kinds of heads and encoders, of which one was read, and used other names.
     """
-    result = dict(policy)
+    result = _with_new_names(policy)
+    if isinstance(stems := policy.get("stems"), list):
+        result["stems"] = [_with_new_names(stem) if isinstance(stem, Mapping) else stem for stem in stems]
     if isinstance(head := policy.get("head"), Mapping):
         result["head"] = without_other_kinds(HeadConfig, head)
     if isinstance(encoder := policy.get("image_encoder"), Mapping):
@@ -316,6 +321,10 @@ def with_kinds(policy: Mapping[str, Any]) -> dict[str, Any]:
             own |= nested  # its stage
         result["image_encoder"] = without_other_kinds(ImageEncoderConfig, own)
     return result
+
+
+def _with_new_names(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {NEW_NAMES.get(key, key): value for key, value in mapping.items()}
 
 
 def _with_shapes(mapping: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -108,8 +108,8 @@ class DiffusionHead(NoiseHead):
         added.
         """
         clean = hold_last(target, is_real)
-        noise, share = self.draw(clean)
-        level = (share * len(self.times)).long()
+        noise, fraction = self.draw(clean)
+        level = (fraction * len(self.times)).long()
         noisy = self.training_scheduler.add_noise(clean, noise, level)
         condition = self.embed(features) + self.time(self.times[level])[:, None]
         predicted = self.denoise(noisy, condition).to(torch.float32)

@@ -36,7 +36,7 @@ class MultiPolicyConfig:
     """The policies of some embodiments round one trunk."""
 
     policies: dict[str, PolicyConfig] = field("embodiment to its policy; all name the same trunk")
-    share: tuple[str, ...] = field(
+    shared: tuple[str, ...] = field(
         "what embodiments share besides the trunk, as 'encoder image', 'stem image' or 'modality tokens'",
         default=(),
     )
@@ -61,9 +61,9 @@ class MultiPolicyConfig:
                     problem=f"is {config.trunk}, but that of {{value}} is {first.trunk}",
                     remedy="embodiments share one trunk, so give all the same",
                 )  # fmt: skip
-        for part in self.share:
+        for part in self.shared:
             if part not in SHAREABLE:
-                raise ConfigError(Code.UNKNOWN, "share", part, problem="names {value}", known=SHAREABLE)
+                raise ConfigError(Code.UNKNOWN, "shared", part, problem="names {value}", known=SHAREABLE)
 
     def only(self, name: str) -> PolicyConfig:
         """The policy of one embodiment.
@@ -88,11 +88,11 @@ class MultiPolicyConfig:
             return key
         if part == "stems":
             modality, dot, inner = rest.removeprefix(f"{embodiment}_").partition(".")
-            return f"stems.{modality}{dot}{inner}" if f"stem {modality}" in self.share else key
+            return f"stems.{modality}{dot}{inner}" if f"stem {modality}" in self.shared else key
         if part == "language":
             return f"{part}.{embodiment}.{rest}"
         shared = TOKENS if part == "modalities_tokens" else f"encoder {rest.partition('.')[0]}"
-        return key if shared in self.share else f"{part}.{embodiment}_{rest}"
+        return key if shared in self.shared else f"{part}.{embodiment}_{rest}"
 
 
 class MultiPolicy(nn.Module):
@@ -112,7 +112,7 @@ class MultiPolicy(nn.Module):
             policy = Policy(policy_config, trunk)
             self.policies[name] = policy
             trunk = policy.trunk
-        for part in config.share:
+        for part in config.shared:
             self._share(part)
 
     @classmethod
@@ -177,7 +177,7 @@ class MultiPolicy(nn.Module):
         found = {name: module for name in self.names if (module := self._part(name, part)) is not None}
         if len(found) < 2:
             raise ConfigError(
-                Code.OUT_OF_RANGE, "share", part,
+                Code.OUT_OF_RANGE, "shared", part,
                 problem=f"names {{value}}, but {', '.join(found) or 'none'} of the embodiments "
                 f"{', '.join(self.names)} has it", remedy="share what two or more have",
             )  # fmt: skip
@@ -200,9 +200,9 @@ class MultiPolicy(nn.Module):
                     "its kind",
                 )
                 raise ConfigError(
-                    Code.INVALID, "share", part,
+                    Code.INVALID, "shared", part,
                     problem=f"names {{value}}, but {first!r} and {name!r} differ in it ({key})",
-                    remedy="give both the same configuration, or take it out of share",
+                    remedy="give both the same configuration, or take it out of shared",
                 )  # fmt: skip
             _tie(found[first], module)
 

@@ -40,7 +40,7 @@ def load_encoder_of_checkpoint(policy: Policy, source: str | Path) -> LoadReport
     """
     root, alone = locate(Path(source))
     model = read_config(root)[0].model
-    if alone is None and len(model.policies) > 1 and PART not in model.share:
+    if alone is None and len(model.policies) > 1 and PART not in model.shared:
         raise WeightsError(
             Code.INVALID, f"the checkpoint {str(source)!r}", ", ".join(model.policies),
             problem="has an image encoder of its own for each of {value}",
@@ -98,7 +98,7 @@ def load_shared_parts(policy: Policy, source: str | Path) -> dict[str, LoadRepor
         )  # fmt: skip
     model = read_config(root)[0].model
     reports = {}
-    for part in model.share:
+    for part in model.shared:
         own = find_part(policy, part)
         names = [
             name
@@ -125,8 +125,8 @@ def load_shared_parts(policy: Policy, source: str | Path) -> dict[str, LoadRepor
         )
     if not reports:
         raise WeightsError(
-            Code.MISSING, f"the checkpoint {str(source)!r}", list(model.share),
+            Code.MISSING, f"the checkpoint {str(source)!r}", list(model.shared),
             problem="shares {value} besides the trunk, nothing that this policy has",
-            remedy="pre-train with policy.share, as 'encoder image', or leave --shared out",
+            remedy="pre-train with policy.shared, as 'encoder image', or leave --shared out",
         )  # fmt: skip
     return reports

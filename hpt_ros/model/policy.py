@@ -345,7 +345,7 @@ class Policy(nn.Module):
         """In training leave out some of what may be missing on the robot; in evaluation mode leave all as it is.
 
         With `horizon_masking` the last h of T observations are kept, h random in 1..T and the same for all modalities.
-        A modality with `missing: drop` is left out of a `drop_share` of the batches; if that would leave nothing that
+        A modality with `missing: drop` is left out of a batch with `drop_probability`; if that would leave nothing that
         changes with time, all modalities are kept.
         """
         if not self.training:
@@ -358,11 +358,14 @@ class Policy(nn.Module):
                 name: array[:, horizon - keep :] if of[name].in_time else array
                 for name, array in arrays.items()
             }
-        shares = {stem.modality: stem.drop_share for stem in self.config.stems if stem.missing == "drop"}
+        fractions = {
+            stem.modality: stem.drop_probability for stem in self.config.stems if stem.missing == "drop"
+        }
         kept = {
             name: array
             for name, array in arrays.items()
-            if of[name].name not in shares or float(torch.rand((), generator=random)) >= shares[of[name].name]
+            if of[name].name not in fractions
+            or float(torch.rand((), generator=random)) >= fractions[of[name].name]
         }
         return kept if any(of[name].in_time for name in kept) else arrays
 

@@ -204,7 +204,7 @@ def multi_report(checkpoint: MultiCheckpoint, *, where: str) -> str:
         f"{'float16 (statistics float32)' if weights.half_precision else 'float32'}\nsha256: {weights.sha256}",
         f"trunk: width {trunk.width}, depth {trunk.depth}, {trunk.heads} heads, "
         f"{counts[policy.names[0]]['trunk']:,} parameters\n"
-        f"shared besides: {', '.join(policy.config.share) or 'nothing'}",
+        f"shared besides: {', '.join(policy.config.shared) or 'nothing'}",
         "\n".join(
             [
                 "| embodiment | modalities | action chunk | head | parameters besides the trunk |",

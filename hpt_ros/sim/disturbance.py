@@ -51,5 +51,5 @@ class Disturbance:
         kick = intensity * np.sqrt(dt_s) * self._rng.standard_normal(self._size)
         self._velocity += dt_s * (-2.0 * w * self._velocity - w * w * self._offset) + kick
         self._offset += dt_s * self._velocity
-        share = np.clip((tool_height_m - QUIET_BELOW_M) / (WHOLE_ABOVE_M - QUIET_BELOW_M), 0.0, 1.0)
-        return np.asarray(share * self._offset)
+        fraction = np.clip((tool_height_m - QUIET_BELOW_M) / (WHOLE_ABOVE_M - QUIET_BELOW_M), 0.0, 1.0)
+        return np.asarray(fraction * self._offset)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.learning.mixture import Mixture, load_mixture, open_mixture, with_shares
+from hpt_ros.learning.mixture import Mixture, load_mixture, open_mixture, with_fractions
 from hpt_ros.learning.samples import Split
 from hpt_ros.studies.config import Cell, StudyConfig
 
@@ -63,4 +63,4 @@ class Pool:
                 weights = np.concatenate([each[index] for index in places])
             chosen = tuple(there[index] for index in places)
             members.append(replace(member, split=Split(chosen, member.split.validation), weights=weights))
-        return with_shares(members, self._config)
+        return with_fractions(members, self._config)

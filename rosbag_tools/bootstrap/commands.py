@@ -54,9 +54,9 @@ NAMING_TYPES = (TRAJECTORY_TYPE, STATE_TYPE, JOG_TYPE)
 COMMAND_WORDS = frozenset(
     "command commands cmd cmds target targets desired goal goals setpoint setpoints reference".split()
 )
-# A command and a joint are the same if they differ by less than this share of the range, root mean square: a gripper
+# A command and a joint are the same if they differ by less than this fraction of the range, root mean square: a gripper
 # needs about half a second to follow a step.
-ALIKE_SHARE = 0.35
+ALIKE_RATIO = 0.35
 # At which a policy commands where the bag has trajectories of many points, as planners send them.
 PLANNED_RATE_HZ = 50.0
 
@@ -357,7 +357,7 @@ def name_joints(command: Command, measured: Mapping[str, tuple[Floats, Floats]])
             if name not in names
         }
         best = min(scores, key=lambda name: scores[name], default="")
-        if best and scores[best] < ALIKE_SHARE:
+        if best and scores[best] < ALIKE_RATIO:
             names.append(best)
         else:
             unlike.append(place)
@@ -371,7 +371,7 @@ def name_joints(command: Command, measured: Mapping[str, tuple[Floats, Floats]])
 
 
 def _unlikeness(times_s: Floats, values: Floats, at_s: Floats, measured: Floats) -> float:
-    """Root mean square of the difference between a held command and a measured joint, as a share of the range."""
+    """Root mean square of the difference between a held command and a measured joint, as a fraction of the range."""
     inside = at_s >= times_s[0]
     if not inside.any():
         return float("inf")

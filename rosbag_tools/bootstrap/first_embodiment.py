@@ -58,7 +58,7 @@ from rosbag_tools.reading.reader import Bag
 
 DEFAULT_NAME = "my_robot"
 # A measured rate this near to a whole number of hertz is that number.
-WHOLE_SHARE = 0.05
+WHOLE_TOLERANCE = 0.05
 # At which a robot is commanded of which a bag has no commands.
 COMMAND_RATE_HZ = 50.0
 
@@ -333,5 +333,5 @@ def _camera(bag: Bag, topic: str, times: TopicTimes) -> Camera:
 
 def _rate(measured_hz: float) -> float:
     whole = round(measured_hz)
-    near = whole >= 1 and abs(measured_hz - whole) <= WHOLE_SHARE * whole
+    near = whole >= 1 and abs(measured_hz - whole) <= WHOLE_TOLERANCE * whole
     return float(whole) if near else max(round(measured_hz, 2), 0.01)

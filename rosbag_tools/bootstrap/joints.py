@@ -28,11 +28,11 @@ DESCRIPTION = "robot_description"
 GRIPPER_WORDS = ("gripper", "finger", "knuckle", "jaw", "claw")
 # A joint that never moved by this much could be any that stands still, rad or m.
 LEAST_RANGE = 1e-3
-# Before and after a silence a joint that stood has the same value, but for this share of its range: the first message
+# Before and after a silence a joint that stood has the same value, but for this part of its range: the first message
 # of a motion may be a little on its way.
-STOOD_SHARE = 0.1
-# Two silences, or one of this share of the time from the first message to the last, are no hiccup.
-SILENT_SHARE = 0.2
+STOOD_RATIO = 0.1
+# Two silences, or one of this fraction of the time from the first message to the last, are no hiccup.
+SILENT_RATIO = 0.2
 # A driver wraps at pi, or a little beyond; what goes on after it has come this near to the other end.
 WRAP_SLACK, WRAP_NEAR = 0.2, 1.0
 
@@ -172,8 +172,8 @@ def silent_at_rest(course: Course) -> bool:
     if not silences.any():
         return False
     span = float(np.ptp(values))
-    stood = np.abs(np.diff(values))[silences] <= max(STOOD_SHARE * span, LEAST_RANGE)
-    enough = silences.sum() >= 2 or between[silences].sum() >= SILENT_SHARE * (times_s[-1] - times_s[0])
+    stood = np.abs(np.diff(values))[silences] <= max(STOOD_RATIO * span, LEAST_RANGE)
+    enough = silences.sum() >= 2 or between[silences].sum() >= SILENT_RATIO * (times_s[-1] - times_s[0])
     return bool(stood.all() and enough)
 
 

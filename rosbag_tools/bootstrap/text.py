@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpt_ros.embodiment import FORMAT
-from hpt_ros.embodiment.estimates import MARGIN_LEAST, MARGIN_SHARE, default_horizon
+from hpt_ros.embodiment.estimates import MARGIN_LEAST, MARGIN_RATIO, default_horizon
 from hpt_ros.embodiment.kinds import CARTESIAN_TWIST, JOINT_POSITION, JOINT_VELOCITY
 from hpt_ros.embodiment.message_types.transforms import TF_TYPE
 from hpt_ros.embodiment.output import ONE_COMMAND
@@ -68,7 +68,7 @@ class Found:
     left_out: dict[str, str] = field(default_factory=dict)
     delays_s: dict[str, float] = field(default_factory=dict)
     late_s: dict[str, float] = field(default_factory=dict)  # 95th percentile
-    coarse: dict[str, float] = field(default_factory=dict)  # share of messages with the stamp of another
+    coarse: dict[str, float] = field(default_factory=dict)  # fraction of messages with the stamp of another
 
     uncommanded: bool = False  # the measured joints stand for commands
 
@@ -311,7 +311,7 @@ def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
     return [
         *lines,
         "  # These limits are guessed from one bag. lower and upper: the range seen, widened by "
-        f"{MARGIN_SHARE:.0%} of it (at least",
+        f"{MARGIN_RATIO:.0%} of it (at least",
         f"  # {MARGIN_LEAST:g}) on either side. velocity and acceleration: the peaks between ticks. Put the robot's "
         "own numbers",
         "  # here (data sheet, joint_limits.yaml) before a policy moves it.",

@@ -23,7 +23,7 @@ from hpt_ros.errors import Code
 from hpt_ros.observation import stamp_ns
 from hpt_ros.observation.track import nanoseconds, seconds
 from rosbag_tools.errors import BagError
-from rosbag_tools.reading.inspection import AHEAD_S, CLOCK_OFF_S, CLOCKS_APART_S, COARSE_SHARE
+from rosbag_tools.reading.inspection import AHEAD_S, CLOCK_OFF_S, CLOCKS_APART_S, COARSE_RATIO
 from rosbag_tools.reading.reader import Bag, Message
 from rosbag_tools.reading.safe_decompress import MOST_HELD_BYTES
 
@@ -177,7 +177,7 @@ class ClockCheck:
             stamps = np.frombuffer(self._stamps[stream.topic], np.int64)
             parts = [seconds(int(np.median(part))) for part in np.array_split(delays, 4) if len(part)]
             drift_s = parts[-1] - parts[0]
-            if len(delays) > MOST_FEW and len(np.unique(stamps)) < COARSE_SHARE * len(stamps):
+            if len(delays) > MOST_FEW and len(np.unique(stamps)) < COARSE_RATIO * len(stamps):
                 found[stream.name] = (
                     f"{stream.name}: most messages have the stamp of another, and would be measured at one time: "
                     f"pass --time {stream.name}={BY_ARRIVAL}"

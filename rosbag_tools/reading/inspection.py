@@ -24,8 +24,8 @@ from rosbag_tools.reading.reader import Bag
 
 Integers = NDArray[np.int64]
 
-# A topic slower than this share of the file's rate is pointed out; UMI's and rosbag2's own jitter stay above it.
-SLOW_SHARE = 0.9
+# A topic slower than this fraction of the file's rate is pointed out; UMI's and rosbag2's own jitter stay above it.
+SLOW_RATIO = 0.9
 # Two messages further apart than this many usual intervals have lost at least one between them.
 GAP_PERIODS = 2.5
 # A clock that is this far off is no delay of a network or a driver.
@@ -40,8 +40,8 @@ SILENT_S = 1.0
 ODD_LOG_RATIO = 3.0
 # Stamps further from the log time than this are nonsense of one message, if others are not.
 CLOCKS_APART_S = 60.0
-# With fewer different stamps than this share of the messages they do not tell when each was measured.
-COARSE_SHARE = 0.4
+# With fewer different stamps than this fraction of the messages they do not tell when each was measured.
+COARSE_RATIO = 0.4
 # A silence of so many periods, and of at least so many seconds, is a pause or a clock that was set, and no rate.
 PAUSE_PERIODS, PAUSE_S = 20.0, 10.0
 # Below this rate a topic is events, of which no skew can be said.
@@ -200,7 +200,7 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
             sane = np.abs(delay_ns - int(np.median(delay_ns))) <= nanoseconds(CLOCKS_APART_S)
             odd[name] = int((~sane).sum())
             stamps[name] = values = values[sane]
-        if len(np.unique(values)) < COARSE_SHARE * len(values) and len(delay_ns):
+        if len(np.unique(values)) < COARSE_RATIO * len(values) and len(delay_ns):
             found[name].coarse, stamps[name] = True, np.frombuffer(logged[name], np.int64)
             found[name].repeated = len(values) - len(np.unique(values))
         _intervals(found[name], stamps[name], bag.start_ns)
@@ -321,7 +321,7 @@ def _claim(
     elif entry.unreadable:
         entry.notes.append(f"{UNREADABLE}: {entry.unreadable}")
     else:
-        if entry.rate_hz < SLOW_SHARE * rate_hz:
+        if entry.rate_hz < SLOW_RATIO * rate_hz:
             entry.notes.append(f"slower than {rate_hz:g} Hz")
         if tolerance_s is not None and entry.largest_gap_s > tolerance_s:
             entry.notes.append(

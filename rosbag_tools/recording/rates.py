@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from hpt_ros.observation.track import nanoseconds, seconds
 
-# Below this share of the promised rate a topic is pointed out, and above that one: two publishers, for example.
-SLOW_SHARE, FAST_SHARE = 0.8, 1.5
+# Below this fraction of the promised rate a topic is pointed out, and above that one: two publishers, for example.
+SLOW_RATIO, FAST_RATIO = 0.8, 1.5
 # A topic is silent after so many periods without a message, and not before so many seconds: nodes pause for a moment.
 SILENT_PERIODS, SILENT_S = 5.0, 0.5
 
@@ -68,6 +68,6 @@ class RateWatch:
             f"{topic} comes at {rates[topic]:.1f} Hz, but the embodiment file says {expected:g} Hz; check its "
             f"node{' and the network' if rates[topic] < expected else ', or whether two nodes publish it'}"
             for topic, expected in self.expected_hz.items()
-            if not SLOW_SHARE * expected <= rates[topic] <= FAST_SHARE * expected
+            if not SLOW_RATIO * expected <= rates[topic] <= FAST_RATIO * expected
             and topic not in self._silent
         ]

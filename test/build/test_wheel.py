@@ -58,7 +58,7 @@ policy:
 iterations: 4
 batch_size: 4
 lr: 0.001
-validation_share: 0.5
+validation_ratio: 0.5
 validation_every: 2
 log_every: 2
 threads: 1

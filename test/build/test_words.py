@@ -21,11 +21,11 @@ def test_no_such_word_stands_anywhere(check_words: ModuleType) -> None:
     assert check_words.complaints() == []
 
 
-@pytest.mark.parametrize("line", ["class PlayerNode:", "the_player = 1", "# Mended.", '"nobody publishes /a"'])
+@pytest.mark.parametrize("line", ["class PlayerNode:", "the_player = 1", "# Mended.", '"nobody publishes /a"', "its_share = 1"])
 def test_words_are_found_in_names_and_sentences(check_words: ModuleType, line: str) -> None:
     assert check_words.wrong_words(line)
 
 
-@pytest.mark.parametrize("line", ["multiplayer", "self.film = nn.Conv1d()", "recommend it", "autopilot"])
+@pytest.mark.parametrize("line", ["multiplayer", "self.film = nn.Conv1d()", "recommend it", "autopilot", "all share one"])
 def test_parts_of_other_words_are_not(check_words: ModuleType, line: str) -> None:
     assert check_words.wrong_words(line) == []

@@ -33,7 +33,7 @@ def make_recipe(**changes: object) -> Recipe:
         "iterations": 12,
         "batch_size": 8,
         "lr": 1e-3,
-        "validation_share": 0.3,
+        "validation_ratio": 0.3,
         "validation_every": 6,
         "log_every": 2,
         "threads": 1,

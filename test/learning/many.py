@@ -54,7 +54,7 @@ def ticks(side: float, rng: np.random.Generator) -> list[dict[str, NDArray[Any]]
     """One episode: the joints go to one side (-1 or 1), and everything that is sensed says which."""
     found = []
     column = 4 if side < 0 else 20
-    for share in np.linspace(0.2, 1.0, LENGTH):
+    for fraction in np.linspace(0.2, 1.0, LENGTH):
         picture = rng.integers(90, 110, (32, 32, 3)).astype(np.uint8)
         picture[8:24, column : column + 8] = (220, 40, 30)
         depth = rng.integers(900, 1100, (16, 16)).astype(np.uint16)
@@ -65,12 +65,12 @@ def ticks(side: float, rng: np.random.Generator) -> list[dict[str, NDArray[Any]]
             {
                 "observation.images.front": picture,
                 "observation.depth.range": depth,
-                "observation.state": np.concatenate((share * goal, 0.1 * goal)),
+                "observation.state": np.concatenate((fraction * goal, 0.1 * goal)),
                 "observation.wrench": side * np.arange(1.0, 7.0) + rng.normal(size=6),
                 "observation.tactile.thumb": rng.normal(size=4) + 2.0 * side,
                 "observation.tactile.finger": rng.normal(size=4) - 2.0 * side,
                 "observation.pointcloud.cloud": rng.normal(size=(POINTS, 3)) * 0.05 + [0.5, 0.3 * side, 0.2],
-                "action": share * goal + 0.1 * goal,
+                "action": fraction * goal + 0.1 * goal,
             }
         )
     return found

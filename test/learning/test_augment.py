@@ -109,9 +109,9 @@ def test_a_rectangle_is_erased_alike_in_all_frames_of_a_sample() -> None:
         rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
         if len(rows):
             assert mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].all()
-    shares = hidden[:, 0].float().mean((2, 3))
-    assert shares.max() < 0.3
-    assert shares.mean().item() == pytest.approx(0.125, abs=0.02)  # uniform up to 0.25
+    fractions = hidden[:, 0].float().mean((2, 3))
+    assert fractions.max() < 0.3
+    assert fractions.mean().item() == pytest.approx(0.125, abs=0.02)  # uniform up to 0.25
     assert hidden.any(dim=(0, 1, 2)).all()  # anywhere in the image
 
 

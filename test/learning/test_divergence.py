@@ -30,7 +30,7 @@ CHANGES: dict[str, Any] = {
     "iterations": 40,
     "validation_every": 2,
     "log_every": 40,
-    "validation_share": 0.1,
+    "validation_ratio": 0.1,
 }
 
 
@@ -59,7 +59,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def spoiled(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """A dataset that is spoiled in the episode whose tick comes last in the first epoch; that episode."""
-    mixture = mixture_of(open_dataset(plain), CHANGES["validation_share"], 0)
+    mixture = mixture_of(open_dataset(plain), CHANGES["validation_ratio"], 0)
     windows = mixture.members[0].windows
     drawn = np.concatenate([mixture.draws(step, 12, 0)[0].samples for step in range(18)])
     covers = (drawn_ticks := windows.tick(drawn) % LENGTH) <= TICK

@@ -31,8 +31,8 @@ def robots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_robots(tmp_path_factory.mktemp("robots"))
 
 
-def opened(file: Path, share: float = 0.3, seed: int = 0) -> Mixture:
-    return open_mixture(load_mixture(file), share, seed)
+def opened(file: Path, fraction: float = 0.3, seed: int = 0) -> Mixture:
+    return open_mixture(load_mixture(file), fraction, seed)
 
 
 @given(
@@ -44,12 +44,12 @@ def opened(file: Path, share: float = 0.3, seed: int = 0) -> Mixture:
 def test_any_stretch_of_a_run_has_each_datasets_share_to_within_a_few_samples(
     sizes: list[float], n: int, more: int, seed: int
 ) -> None:
-    shares = np.array(sizes) / sum(sizes)
-    before, after = counts_before(n, shares, seed), counts_before(n + more, shares, seed)
+    fractions = np.array(sizes) / sum(sizes)
+    before, after = counts_before(n, fractions, seed), counts_before(n + more, fractions, seed)
     assert before.sum() == n
     assert after.sum() == n + more
     assert (after >= before).all()
-    assert (np.abs(after - before - more * shares) <= 2 + len(sizes) * shares).all()
+    assert (np.abs(after - before - more * fractions) <= 2 + len(sizes) * fractions).all()
 
 
 @given(count=st.integers(1, 40), seed=st.integers(0, 50), data=st.data())
@@ -70,9 +70,9 @@ def test_when_datasets_have_no_weight_expect_the_square_root_of_their_size(robot
     mixture = opened(robots)
     sizes = np.array([len(member.windows) for member in mixture.members])
     assert sizes.tolist() == [24, 24, 48]
-    shares = [member.share for member in mixture.members]
-    np.testing.assert_allclose(shares, np.sqrt(sizes) / np.sqrt(sizes).sum())
-    assert sum(shares) == pytest.approx(1.0)
+    fractions = [member.fraction for member in mixture.members]
+    np.testing.assert_allclose(fractions, np.sqrt(sizes) / np.sqrt(sizes).sum())
+    assert sum(fractions) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_when_datasets_have_no_weight_expect_the_square_root_of_their_size(robot
         ({}, [1.0, 0.0, 1.0], [1, 1]),
     ],
 )
-def test_shares_follow_temperature_or_weights(
+def test_fractions_follow_temperature_or_weights(
     robots: Path, tmp_path: Path, changes: dict[str, Any], weights: list[float] | None, wanted: list[float]
 ) -> None:
     entries: list[dict[str, Any]] = [{"path": str(robots.parent / name)} for name in ROBOTS]
     for entry, weight in zip(entries, weights or (), strict=False):
         entry["weight"] = weight
-    mixture = opened(write_mixture(tmp_path, entries, **changes), share=0.26)
-    np.testing.assert_allclose([m.share for m in mixture.members], np.array(wanted) / sum(wanted))
+    mixture = opened(write_mixture(tmp_path, entries, **changes), fraction=0.26)
+    np.testing.assert_allclose([m.fraction for m in mixture.members], np.array(wanted) / sum(wanted))
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
@@ -114,7 +114,7 @@ def test_when_a_step_is_of_one_dataset_expect_all_in_turn_by_their_shares(robots
     drawn = [mixture.draws(step, 6, 0, whole=True) for step in range(300)]
     assert all(len(draws) == 1 and len(draws[0].samples) == 6 for draws in drawn)
     often = np.bincount([draws[0].member for draws in drawn]) / 300
-    np.testing.assert_allclose(often, [member.share for member in mixture.members], atol=0.01)
+    np.testing.assert_allclose(often, [member.fraction for member in mixture.members], atol=0.01)
     # Every sample of a dataset comes before one comes again.
     first = np.concatenate([d.samples for draws in drawn for d in draws if d.member == 0])[:24]
     assert sorted(first.tolist()) == list(range(24))
@@ -172,15 +172,15 @@ def test_ticks_at_which_a_person_took_over_are_drawn_as_often_as_asked(robots: P
     root = write_robot(tmp_path / "slider", "slider", episodes=4, length=8)
     add_column(root, "intervention", [step >= 6 for step in range(8)] * 4)
     entries = [{"path": str(root)}, {"path": str(robots.parent / "arm")}]
-    mixture = opened(write_mixture(tmp_path, entries, intervention_weight=3.0), share=0.0)
+    mixture = opened(write_mixture(tmp_path, entries, intervention_weight=3.0), fraction=0.0)
     counts = np.zeros(32)
     for step in range(200):
         counts += np.bincount(mixture.draws(step, 32, 0)[0].samples, minlength=32)
     often = counts.reshape(4, 8)
     assert often[:, 6:].mean() / often[:, :6].mean() == pytest.approx(3.0, rel=0.1)
-    none = opened(write_mixture(tmp_path, entries, intervention_weight=0.0), share=0.0)
+    none = opened(write_mixture(tmp_path, entries, intervention_weight=0.0), fraction=0.0)
     assert all((none.draws(step, 32, 0)[0].samples % 8 < 6).all() for step in range(20))
-    assert opened(write_mixture(tmp_path, entries), share=0.0).members[0].weights is None
+    assert opened(write_mixture(tmp_path, entries), fraction=0.0).members[0].weights is None
 
 
 def test_the_licence_is_the_mixtures_or_the_cards(robots: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def recipe_of(*modalities: str, stem: dict[str, Any] | None = None, **changes: A
         "batch_size": 16,
         "lr": 3e-3,
         "augment": {"brightness": 0.0, "contrast": 0.0, "colour": 0.0, "shift_px": 0},
-        "validation_share": 0.3,
+        "validation_ratio": 0.3,
         "validation_every": 30,
         "log_every": 2,
         "threads": 1,
@@ -106,7 +106,7 @@ def test_a_modality_is_trained_saved_and_loaded(many: Dataset, tmp_path: Path, m
 
 
 def test_all_modalities_at_once_with_some_missing_now_and_then(many: Dataset, tmp_path: Path) -> None:
-    recipe = recipe_of(*SENSED, stem={"missing": "drop", "drop_share": 0.5}, iterations=8)
+    recipe = recipe_of(*SENSED, stem={"missing": "drop", "drop_probability": 0.5}, iterations=8)
     train(many, recipe, tmp_path / "straight")
     train(many, recipe, tmp_path / "parts", stop_after=3)
     train(many, recipe, tmp_path / "parts", resume=True)
@@ -115,7 +115,7 @@ def test_all_modalities_at_once_with_some_missing_now_and_then(many: Dataset, tm
         assert torch.equal(value, parts.policy.state_dict()[name]), name
     assert straight.metrics["validation_loss"] == parts.metrics["validation_loss"]
     # The validation was given every modality.
-    mixture = mixture_of(many, recipe.validation_share, recipe.seed)
+    mixture = mixture_of(many, recipe.validation_ratio, recipe.seed)
     source = open_source(straight.policy, many, None, Silent())
     measured = validate(MultiPolicy.of(straight.policy), mixture, [source], recipe)
     assert measured["validation_loss"] == pytest.approx(straight.metrics["validation_loss"], rel=1e-6)

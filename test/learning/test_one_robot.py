@@ -71,9 +71,9 @@ def test_two_datasets_train_one_policy_by_their_weights_with_statistics_over_bot
     assert finetune(file, "--out", tmp_path / "again", "--recipe", sets / "recipe.yaml") == 0
     again = load_checkpoint(tmp_path / "again/best").policy.state_dict()
     assert all((value == again[name]).all() for name, value in checkpoint.policy.state_dict().items())
-    assert finetune(*words[:2], "--weights", "3,1", "--out", out, "--resume") == 2  # other shares
+    assert finetune(*words[:2], "--weights", "3,1", "--out", out, "--resume") == 2  # other fractions
     told = capsys.readouterr().err
-    assert "few.share of the run in" in told
+    assert "few.fraction of the run in" in told
     assert "is 0.75, expected 0.25 as when it was started" in told
 
 
@@ -232,7 +232,7 @@ def mixture_of_one(root: Path) -> Path:
         (["few", "--recipe", "feed_dog"], "has a stem for 'image', but embodiment 'arm' has streams for state only"),
         (["few", "--dry-run", "--resume"], "cannot be resumed: there is no train_state.pt"),
         (["few", "--set", "first_step.ratio=0.5", "--set", "freeze_trunk=true"], "the trunk is frozen in the second"),
-        (["few", "--set", "early_stopping=2", "--set", "validation_share=0"], "so nothing says when to stop"),
+        (["few", "--set", "early_stopping=2", "--set", "validation_ratio=0"], "so nothing says when to stop"),
     ],
 )  # fmt: skip
 def test_when_data_or_options_do_not_fit_expect_one_sentence_before_the_first_step(

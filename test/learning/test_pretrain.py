@@ -76,8 +76,8 @@ def test_one_command_trains_a_trunk_that_finetunes_onto_another_robot(
     assert last["validation_loss"] == pytest.approx(mean)
     checkpoint = load_multi_checkpoint(run / "last")
     assert checkpoint.policy.names == ("slider", "gantry", "arm")
-    for name, share in (("slider", "29.3"), ("gantry", "29.3"), ("arm", "41.4")):
-        assert f"| `{name}` | {name} | licence of {name} | {share} % |" in checkpoint.card
+    for name, fraction in (("slider", "29.3"), ("gantry", "29.3"), ("arm", "41.4")):
+        assert f"| `{name}` | {name} | licence of {name} | {fraction} % |" in checkpoint.card
     # Its trunk goes to another robot, and stays where it is frozen.
     write_robot(tmp_path / "new", "arm", episodes=4)
     words = ["finetune", str(tmp_path / "new"), "--out", str(tmp_path / "tuned"), "--recipe", str(recipe)]
@@ -343,8 +343,8 @@ def test_parts_are_shared_as_the_recipe_says(mixture: Mixture, tmp_path: Path) -
     with pytest.raises(
         HptError, match=r"'stem state', but 'slider' and 'gantry' differ in it \(net.0.weight\)"
     ):
-        train(mixture, recipe_of(policy=policy | {"share": ["stem state"]}), tmp_path / "run")
-    train(mixture, recipe_of(policy=policy | {"share": ["modality tokens"]}), tmp_path / "run")
+        train(mixture, recipe_of(policy=policy | {"shared": ["stem state"]}), tmp_path / "run")
+    train(mixture, recipe_of(policy=policy | {"shared": ["modality tokens"]}), tmp_path / "run")
     tensors = load_multi_checkpoint(tmp_path / "run/last").policy.tensors()
     assert [name for name in tensors if name.startswith("modalities_tokens")] == ["modalities_tokens.state"]
 

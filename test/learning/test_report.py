@@ -100,7 +100,7 @@ def test_outliers_are_named_where_they_stretch_the_limits(tmp_path: Path) -> Non
 
 def test_a_run_without_validation_episodes_has_a_report_too(tmp_path: Path) -> None:
     mixture = open_mixture(load_mixture(write_robots(tmp_path)), 0.0, 0)
-    train(mixture, recipe(validation_share=0.0), tmp_path / "run")
+    train(mixture, recipe(validation_ratio=0.0), tmp_path / "run")
     page = checked_page((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))
     assert "Predicted and recorded" not in page.text
     assert "Loss" in page.text

@@ -132,9 +132,11 @@ def test_whole_episodes_are_set_aside(dataset: Dataset) -> None:
     assert any(split_episodes(dataset, 0.34, seed=seed) != split for seed in range(10))
 
 
-@pytest.mark.parametrize(("share", "kept"), [(0.0, 0), (0.001, 1), (0.9, 5)])
-def test_a_share_above_zero_keeps_and_leaves_an_episode(dataset: Dataset, share: float, kept: int) -> None:
-    assert len(split_episodes(dataset, share, seed=0).validation) == kept
+@pytest.mark.parametrize(("fraction", "kept"), [(0.0, 0), (0.001, 1), (0.9, 5)])
+def test_a_validation_ratio_above_zero_keeps_and_leaves_an_episode(
+    dataset: Dataset, fraction: float, kept: int
+) -> None:
+    assert len(split_episodes(dataset, fraction, seed=0).validation) == kept
 
 
 def test_when_there_is_one_episode_expect_a_remedy(dataset: Dataset) -> None:
@@ -147,7 +149,7 @@ def test_when_there_is_one_episode_expect_a_remedy(dataset: Dataset) -> None:
         dataset.files,
     )
     with pytest.raises(
-        DatasetError, match="1 episodes to train and validate on, expected 2 or more.*validation_share to 0"
+        DatasetError, match="1 episodes to train and validate on, expected 2 or more.*validation_ratio to 0"
     ):
         split_episodes(single, 0.1, seed=0)
 

@@ -65,7 +65,7 @@ def test_a_tiny_set_is_learned(dataset: Dataset, tmp_path: Path, cache_root: Pat
         lr=4e-3,
         batch_size=16,
         warmup_iterations=10,
-        validation_share=0.0,
+        validation_ratio=0.0,
         validation_every=200,
         augment={"brightness": 0.0, "contrast": 0.0, "colour": 0.0, "shift_px": 0},
     )

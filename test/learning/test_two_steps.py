@@ -215,7 +215,7 @@ def test_a_run_that_gets_no_better_ends_early_and_keeps_its_best(
         ({"first_step": {"iterations": 2, "warmup_iterations": 2}}, "first_step", 2),
         ({"first_step": {"iterations": 2}, "freeze_trunk": True}, "the recipe", 2),
         ({"first_step": {"iterations": 2}, "freeze_blocks": 2}, "the recipe", 2),
-        ({"early_stopping": 3, "validation_share": 0.0}, "the recipe", 3),
+        ({"early_stopping": 3, "validation_ratio": 0.0}, "the recipe", 3),
     ],
 )
 def test_when_steps_contradict_each_other_expect_one_sentence(

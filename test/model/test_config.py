@@ -26,7 +26,7 @@ from hpt_ros.model import (
     TimmConfig,
     TrunkConfig,
 )
-from hpt_ros.model.config import POOLINGS, TRUNK_SIZES, with_kinds
+from hpt_ros.model.config import POOLINGS, TRUNK_SIZES, with_current_keys
 from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.encoder_config import IMAGE_ENCODERS
 from hpt_ros.model.encoders import Network
@@ -251,7 +251,7 @@ ALL_ENCODERS = {
     ],
 )
 def test_when_a_stored_head_has_the_keys_of_all_kinds_expect_its_own(kind, expected):
-    assert head(with_kinds({"head": {"kind": kind, **ALL_HEADS}})["head"]) == expected
+    assert head(with_current_keys({"head": {"kind": kind, **ALL_HEADS}})["head"]) == expected
 
 
 @pytest.mark.parametrize(
@@ -264,12 +264,12 @@ def test_when_a_stored_head_has_the_keys_of_all_kinds_expect_its_own(kind, expec
 )
 def test_when_a_stored_encoder_has_the_keys_of_all_kinds_expect_its_own(kind, expected):
     stored = {"image_encoder": {"kind": kind, **ALL_ENCODERS}}
-    assert encoder(with_kinds(stored)["image_encoder"]) == expected
+    assert encoder(with_current_keys(stored)["image_encoder"]) == expected
 
 
 def test_when_a_stored_key_is_of_no_kind_expect_it_refused():
     with pytest.raises(HptError, match=r"unknown key 'width' for the kind 'mlp'.*did you mean 'widths'"):
-        head(with_kinds({"head": {"kind": "mlp", "width": [3]}})["head"])
+        head(with_current_keys({"head": {"kind": "mlp", "width": [3]}})["head"])
 
 
 @pytest.mark.parametrize("name", list(HEADS))
@@ -278,3 +278,11 @@ def test_when_a_head_goes_through_a_mapping_expect_its_kind_and_own_keys_only(na
     mapping = to_mapping(config)
     assert next(iter(mapping.items())) == ("kind", name)
     assert head(mapping) == config
+
+
+def test_when_stored_keys_had_other_names_expect_todays():
+    stored = {"stems": [{"modality": "state", "drop_share": 0.2}], "share": ["encoder image"]}
+    assert with_current_keys(stored) == {
+        "stems": [{"modality": "state", "drop_probability": 0.2}],
+        "shared": ["encoder image"],
+    }

@@ -18,9 +18,9 @@ from hpt_ros.model.config import PolicyConfig
 ACTION, IS_PAD = np.zeros((2, 4, 2), np.float32), np.zeros((2, 4), bool)
 
 
-def optional(config: PolicyConfig, *names: str, share: float = 0.5) -> tuple[StemConfig, ...]:
+def optional(config: PolicyConfig, *names: str, fraction: float = 0.5) -> tuple[StemConfig, ...]:
     return tuple(
-        replace(stem, missing="drop", drop_share=share) if stem.modality in names else stem
+        replace(stem, missing="drop", drop_probability=fraction) if stem.modality in names else stem
         for stem in config.stems
     )
 
@@ -29,8 +29,8 @@ def optional(config: PolicyConfig, *names: str, share: float = 0.5) -> tuple[Ste
 def make_optional(make_policy, make_config, every_modality):
     """Build the policy of every modality, some of which may be missing."""
 
-    def make(*names: str, share: float = 0.5, **changes) -> Policy:
-        stems = optional(make_config(**every_modality), *names, share=share)
+    def make(*names: str, fraction: float = 0.5, **changes) -> Policy:
+        stems = optional(make_config(**every_modality), *names, fraction=fraction)
         return make_policy(**{**every_modality, "stems": stems, **changes})
 
     return make
@@ -97,7 +97,7 @@ def present(policy: Policy, inputs, passes: int) -> list[tuple[str, ...]]:
 def test_when_training_expect_the_share_of_batches_without_it_and_none_when_evaluating(
     make_policy, make_inputs
 ):
-    stems = (StemConfig("state"), StemConfig("actions", missing="drop", drop_share=0.25))
+    stems = (StemConfig("state"), StemConfig("actions", missing="drop", drop_probability=0.25))
     policy = make_policy(stems=stems, views=0, trunk=TrunkConfig(32, 0, 4), horizon_masking=False)
     inputs = make_inputs(policy.config, batch=1)
     with torch.no_grad():
@@ -109,7 +109,7 @@ def test_when_training_expect_the_share_of_batches_without_it_and_none_when_eval
 
 
 def test_when_all_would_be_left_out_expect_all_kept(make_policy, make_config, make_inputs):
-    policy = make_policy(stems=optional(make_config(), "image", "state", share=0.9))
+    policy = make_policy(stems=optional(make_config(), "image", "state", fraction=0.9))
     inputs = make_inputs(policy.config, batch=1)
     with torch.no_grad():
         seen = set(present(policy.train(), inputs, 100))

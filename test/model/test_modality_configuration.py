@@ -76,7 +76,7 @@ def test_when_tasks_have_no_stem_or_language_is_alone_expect_a_sentence(make_con
     ("build", "message"),
     [
         (lambda: StemConfig("state", missing="zero"), r"missing is 'zero', expected one of refuse, drop"),
-        (lambda: StemConfig("state", drop_share=1.0), r"drop_share is 1, expected 0 to 0\.9"),
+        (lambda: StemConfig("state", drop_probability=1.0), r"drop_probability is 1, expected 0 to 0\.9"),
         (
             lambda: LanguageConfig(kind="t6"),
             r"language encoder is 't6', expected one of t5, sentence, none",

@@ -50,7 +50,7 @@ SHARED = ("encoder image", "stem image", "modality tokens")
 def make_multi(make_config, every_modality):
     """Three robots: two with cameras of different sizes, one with every modality and a head of its own."""
 
-    def make(share=(), **changes):
+    def make(parts=(), **changes):
         configs = (
             make_config(embodiment="arm", **changes),
             make_config(
@@ -58,10 +58,10 @@ def make_multi(make_config, every_modality):
             ),
             make_config(embodiment="all", **every_modality),
         )
-        if "stem image" in share:  # of one size: that of the robot with every modality
+        if "stem image" in parts:  # of one size: that of the robot with every modality
             image = every_modality["stems"][0]
             configs = tuple(replace(config, stems=(image, *config.stems[1:])) for config in configs)
-        policy = MultiPolicy(MultiPolicyConfig({config.embodiment: config for config in configs}, share))
+        policy = MultiPolicy(MultiPolicyConfig({config.embodiment: config for config in configs}, parts))
         rng = np.random.default_rng(5)
         for name in policy.names:
             single = policy.single(name)
@@ -90,8 +90,8 @@ def save(folder, policy):
 def test_the_image_encoder_of_a_checkpoint_goes_to_a_robot_with_other_cameras(
     make_multi, make_policy, tmp_path
 ):
-    share = ("encoder image",)
-    save(tmp_path / "many", make_multi(share))
+    parts = ("encoder image",)
+    save(tmp_path / "many", make_multi(parts))
     policy = make_policy(views=1, image_height=40, image_width=64)
     report = load_image_encoder(policy, tmp_path / "many")
     theirs = load_checkpoint(tmp_path / "many" / "embodiments" / "leg").policy.encoders["image"].state_dict()
@@ -128,7 +128,7 @@ def test_a_trunk_whose_robots_share_nothing_else_is_refused_as_a_source_of_more(
     make_multi, make_policy, tmp_path
 ):
     save(tmp_path / "many", make_multi(()))
-    with refused(HptError, Code.MISSING, subject="the checkpoint", remedy="policy.share"):
+    with refused(HptError, Code.MISSING, subject="the checkpoint", remedy="policy.shared"):
         load_shared_parts(make_policy(), tmp_path / "many")
     (tmp_path / "trunk.pth").write_bytes(b"")
     with refused(HptError, Code.INVALID, subject="the trunk", remedy="hpt pretrain"):
@@ -152,11 +152,11 @@ def test_a_checkpoint_without_an_image_encoder_is_refused(make_policy, tmp_path)
         load_image_encoder(make_policy(), tmp_path / "blind")
 
 
-@pytest.mark.parametrize("share", [(), ("encoder image",), SHARED])
+@pytest.mark.parametrize("parts", [(), ("encoder image",), SHARED])
 def test_when_many_are_saved_expect_each_one_alone_to_give_the_same_numbers_to_the_bit(
-    make_multi, make_inputs, tmp_path, share
+    make_multi, make_inputs, tmp_path, parts
 ):
-    policy = make_multi(share)
+    policy = make_multi(parts)
     folder = save(tmp_path / "many", policy)
     again = load_multi_checkpoint(folder)
     for index, name in enumerate(policy.names):
@@ -300,9 +300,9 @@ def test_when_a_file_of_many_is_missing_expect_its_name(make_multi, tmp_path, na
         (lambda c: c["policies"].clear(), "has no embodiment, expected at least one"),
         (lambda c: c["policies"].update(foot=c["policies"]["leg"]), "is for the embodiment 'leg'; name both the same"),
         (lambda c: c["policies"]["leg"]["trunk"].update(depth=1), "embodiments share one trunk, so give all the same"),
-        (lambda c: c.update(share=["encoder imgae"]), "'encoder imgae'.*did you mean 'encoder image'"),
-        (lambda c: c.update(share=["stem tactile"]), "'stem tactile', but all of the embodiments .* has it"),
-        (lambda c: c.update(share=["stem state"]), r"share names 'stem state', but 'arm' and 'leg' differ in it \(net"),
+        (lambda c: c.update(shared=["encoder imgae"]), "'encoder imgae'.*did you mean 'encoder image'"),
+        (lambda c: c.update(shared=["stem tactile"]), "'stem tactile', but all of the embodiments .* has it"),
+        (lambda c: c.update(shared=["stem state"]), r"shared names 'stem state', but 'arm' and 'leg' differ in it"),
     ],
 )  # fmt: skip
 def test_when_the_policies_do_not_fit_each_other_expect_a_sentence(make_multi, tmp_path, alter, message):

@@ -67,7 +67,7 @@ def trained(dataset, out):
             "batch_size": 32,
             "lr": 3e-3,
             "augment": {"brightness": 0.0, "contrast": 0.0, "colour": 0.0, "shift_px": 0},
-            "validation_share": 0.0,
+            "validation_ratio": 0.0,
             "validation_every": 150,
             "threads": 1,
         },

@@ -20,7 +20,7 @@ from support.tiny_senses import Senses
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
-from hpt_ros.embodiment.estimates import MARGIN_LEAST, MARGIN_SHARE
+from hpt_ros.embodiment.estimates import MARGIN_LEAST, MARGIN_RATIO
 from hpt_ros.errors import Code
 from rosbag_tools.bag_schema import KEY_EMBODIMENT
 from rosbag_tools.bootstrap.first_embodiment import first_embodiment
@@ -82,7 +82,7 @@ def test_limits_are_the_range_seen_with_a_margin_and_the_peaks(robot, tmp_path):
     states = np.array([message.position[::-1] for topic, _, message in messages if topic == "/joint_states"])
     low = np.minimum(commands.min(axis=0), states.min(axis=0))
     high = np.maximum(commands.max(axis=0), states.max(axis=0))
-    margin = np.maximum(MARGIN_SHARE * (high - low), MARGIN_LEAST)
+    margin = np.maximum(MARGIN_RATIO * (high - low), MARGIN_LEAST)
     np.testing.assert_allclose(found.lower, low - margin, atol=1e-4)
     np.testing.assert_allclose(found.upper, high + margin, atol=1e-4)
     np.testing.assert_allclose(found.max_velocity, 1.0, atol=1e-3)  # both commands go at one unit a second

@@ -118,7 +118,9 @@ def cut(whole, tmp_path, kind, lengths):
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_cut_anywhere(whole, tmp_path, kind):
     size = storage_file(whole[kind]).stat().st_size
-    counts = cut(whole, tmp_path, kind, [int(share * size) for share in (0.1, 0.3, 0.55, 0.8, 0.97, 0.999)])
+    counts = cut(
+        whole, tmp_path, kind, [int(fraction * size) for fraction in (0.1, 0.3, 0.55, 0.8, 0.97, 0.999)]
+    )
     assert counts == sorted(counts)  # the more is whole, the more is recovered
 
 

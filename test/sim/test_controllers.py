@@ -96,10 +96,10 @@ def test_polynomials_meet_both_ends(numbers, duration, quintic):
 
 
 @given(st.lists(value, min_size=6, max_size=6), st.floats(0.1, 2.0), st.floats(0.1, 0.9))
-def test_velocity_and_acceleration_are_the_derivatives_of_position(numbers, duration, share):
+def test_velocity_and_acceleration_are_the_derivatives_of_position(numbers, duration, fraction):
     a = JointState(*(np.array([n]) for n in numbers[:3]))
     b = JointState(*(np.array([n]) for n in numbers[3:]))
-    t, h = share * duration, 1e-4 * duration
+    t, h = fraction * duration, 1e-4 * duration
     early, middle, late = (parts(interpolate(a, b, at, duration)) for at in (t - h, t, t + h))
     for lower, upper in ((0, 1), (1, 2)):
         slope = (late[lower] - early[lower]) / (2 * h)

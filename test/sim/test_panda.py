@@ -30,7 +30,7 @@ from hpt_ros.sim.tasks.feed_dog.task import FeedDogTask
 from hpt_ros.sim.tasks.feed_dog.teleoperator import LIP_IN_FLANGE, SCOOP
 
 POSES = arrays(np.float64, 7, elements=st.floats(0.0, 1.0)).map(
-    lambda share: LOWER_RAD + share * (UPPER_RAD - LOWER_RAD)
+    lambda fraction: LOWER_RAD + fraction * (UPPER_RAD - LOWER_RAD)
 )
 
 

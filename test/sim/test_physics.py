@@ -45,8 +45,10 @@ def test_arm_follows_a_moving_target_closely_and_does_not_ring(physics):
     physics.settle()
     errors_rad = []
     for step in range(800):
-        share = min(step / 400, 1.0)
-        progress = share**3 * (10 - 15 * share + 6 * share**2)  # minimum jerk over 1 s, then hold for 1 s
+        fraction = min(step / 400, 1.0)
+        progress = fraction**3 * (
+            10 - 15 * fraction + 6 * fraction**2
+        )  # minimum jerk over 1 s, then hold for 1 s
         physics.set_targets(START_RAD + 0.4 * progress)
         physics.step()
         errors_rad.append(physics.joint_positions_rad - physics.targets_rad)

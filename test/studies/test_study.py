@@ -55,7 +55,7 @@ def test_every_cell_is_judged_on_the_same_episodes_and_fewer_are_a_part_of_more(
         chosen[cell.seed, cell.episodes] = [
             {episode.index for episode in member.split.train} for member in members
         ]
-        assert sum(member.share for member in members) == pytest.approx(1.0)
+        assert sum(member.fraction for member in members) == pytest.approx(1.0)
     assert len(held_out) == 1
     for seed in (0, 1):
         for few, more, every in zip(chosen[seed, 1], chosen[seed, 2], chosen[seed, 0], strict=True):
@@ -77,7 +77,7 @@ def test_weights_of_the_mixture_count_in_every_cell(tmp_path: Path) -> None:
     pool = Pool(config)
     for cell in cells_of(config):
         members = pool.of(cell).members
-        assert [member.share for member in members] == [0.25, 0.75]
+        assert [member.fraction for member in members] == [0.25, 0.75]
         for member in members:
             assert member.weights is not None
             assert member.weights.tolist() == 2 * [1.0, 1.0, 1.0, 1.0, 5.0, 1.0, 5.0, 1.0]

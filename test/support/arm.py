@@ -72,9 +72,9 @@ class Arm:
         while self._coming and self._coming[0][0] <= now_ns:
             self._target = self._coming.popleft()[1]
         seconds = (now_ns - before_ns) / NS_PER_S
-        share = model.followed(seconds)
+        fraction = model.followed(seconds)
         before = self.position
-        self.position = before + share * (self._target + model.sag - before)
+        self.position = before + fraction * (self._target + model.sag - before)
         for joint, at in model.held.items():
             self.position[joint] = min(self.position[joint], max(at, before[joint]))
         if seconds > 0.0:
@@ -97,9 +97,9 @@ class Wrist:
 
     def advance(self, now_ns: int, command: Rotation) -> None:
         """To `now_ns`, at which it gets `command`."""
-        share = self.model.followed((now_ns - self._now_ns) / NS_PER_S)
+        fraction = self.model.followed((now_ns - self._now_ns) / NS_PER_S)
         away = (command * self.rotation.inv()).as_rotvec()
-        self.rotation, self._now_ns = Rotation.from_rotvec(share * away) * self.rotation, now_ns
+        self.rotation, self._now_ns = Rotation.from_rotvec(fraction * away) * self.rotation, now_ns
 
     def measured(self) -> Rotation:
         """What a driver computes from the encoders now."""

@@ -28,7 +28,7 @@ iterations: 150
 batch_size: 8
 lr: 0.003
 warmup_iterations: 2
-validation_share: 0.0
+validation_ratio: 0.0
 validation_every: 150
 threads: 1
 """

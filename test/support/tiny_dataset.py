@@ -54,10 +54,10 @@ def episode_arrays(index: int, length: int) -> tuple[np.ndarray, np.ndarray, np.
     frames = np.full((length, 2, 32, 48, 3), 40 + 20 * index, dtype=np.uint8)
     frames[:, :, 12:20, place : place + 8] = (220, 120, 30)
     goal = np.array([place / 24 - 1, 0.5 - place / 48, 0.3])
-    share = np.linspace(0, 1, length)[:, None]
-    state = (share * goal).astype(np.float32)
-    action = (np.minimum(share + 0.1, 1) * goal).astype(np.float32)
-    frames[:, :, 28:, :4] = (share * 200).astype(np.uint8)[:, :, None, None, None]
+    fraction = np.linspace(0, 1, length)[:, None]
+    state = (fraction * goal).astype(np.float32)
+    action = (np.minimum(fraction + 0.1, 1) * goal).astype(np.float32)
+    frames[:, :, 28:, :4] = (fraction * 200).astype(np.uint8)[:, :, None, None, None]
     return frames, state, action
 
 

@@ -101,7 +101,7 @@ def mapping_of_recipe(**changes: Any) -> dict[str, Any]:
         "iterations": 8,
         "batch_size": 12,
         "lr": 1e-3,
-        "validation_share": 0.3,
+        "validation_ratio": 0.3,
         "validation_every": 4,
         "log_every": 2,
         "threads": 1,

@@ -216,9 +216,9 @@ class Robot:
                 writer.write(connections[topic], log_ns, data)
         return path
 
-    def cut(self, path, share=0.6):
+    def cut(self, path, fraction=0.6):
         """Cut a bag's MCAP file short, as a killed recorder or an interrupted copy does; returns the folder."""
         (file,) = path.glob("*.mcap")
         data = file.read_bytes()
-        file.write_bytes(data[: int(len(data) * share)])
+        file.write_bytes(data[: int(len(data) * fraction)])
         return path

@@ -141,9 +141,9 @@ class So101Expert:
         now_ns = self._environment.now_ns
         if now_ns >= self._decided_ns + DECIDED_NS:
             self._from, self._to, self._decided_ns = self._to, self._decide(), now_ns
-        share = min((time_ns - self._decided_ns) / DECIDED_NS, 1.0)
+        fraction = min((time_ns - self._decided_ns) / DECIDED_NS, 1.0)
         most_rad = SPEEDS_RAD_S * ((time_ns - now_ns) / 1e9)
-        way = self._from + share * (self._to - self._from) - self._sent
+        way = self._from + fraction * (self._to - self._from) - self._sent
         self._sent = self._sent + np.clip(way, -most_rad, most_rad)
         return self._sent
 

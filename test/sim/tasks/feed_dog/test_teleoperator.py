@@ -101,11 +101,11 @@ def test_when_the_bowl_is_out_of_reach_expect_an_error_that_says_so(bowl):
 
 
 def test_minimum_jerk_runs_from_0_to_1_with_no_speed_at_the_ends():
-    share = np.linspace(-0.5, 1.5, 2001)
-    progress = minimum_jerk(share)
+    fraction = np.linspace(-0.5, 1.5, 2001)
+    progress = minimum_jerk(fraction)
     assert progress[0] == 0.0
     assert progress[-1] == 1.0
-    speed = np.gradient(progress, share)
+    speed = np.gradient(progress, fraction)
     assert speed.min() > -1e-12
     assert speed.max() == pytest.approx(1.875, abs=1e-3)
-    np.testing.assert_allclose(speed[np.isclose(share, 0.0) | np.isclose(share, 1.0)], 0.0, atol=1e-4)
+    np.testing.assert_allclose(speed[np.isclose(fraction, 0.0) | np.isclose(fraction, 1.0)], 0.0, atol=1e-4)
