@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from builtin_interfaces.msg import Time
-from policy_rig import ROBOT, Rig, Robot, policy_rig, wait_for
+from policy_rig import Rig, Robot, policy_rig, wait_for
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from std_msgs.msg import Empty
@@ -62,7 +62,9 @@ def test_when_a_camera_loses_its_colours_while_moving_expect_rest_within_limits_
     rig.until(State.FAULT)
     rig.until_rest()
     rig.check_limits()
-    assert f"(topic {ROBOT.streams[0].topic}) have no colours any more; restore the camera" in latched(rig)
+    assert "stream 'front' (topic /front_camera/image_raw) have no colours any more; restore the" in latched(
+        rig
+    )
     wait_for(lambda: rig.robot.statuses[-1].reason == "input_changed", "its code in the status")
 
 
