@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS, ENCODINGS
+from hpt_ros.embodiment.encodings import ENCODINGS
 from hpt_ros.observation.formats import DEPTH_HEADER, parse_format, without_depth_header
 from hpt_ros.observation.image_files import ImageFile, image_file
 from hpt_ros.observation.rvl import rvl_size
 
-_GREY = frozenset({"mono8", "8UC1", *DEPTH_ENCODINGS})
+_GREY = frozenset({"mono8", "8UC1", "mono16"})
 HEAD = 65536  # bytes that are looked at: a JPEG's start of frame lies behind its metadata
 
 

@@ -47,7 +47,7 @@ def test_size_of_a_raw_image_is_what_it_says():
     ("encoding", "colours"),
     [
         ("rgb8", True), ("bgr8", True), ("yuv422", True), ("nv12", True), ("bayer_rggb8", True), ("mono8", False),
-        ("8UC1", False), ("mono16", False), ("16UC1", False), ("8UC3", None), ("", None), ("new", None),
+        ("8UC1", False), ("mono16", False), ("16UC1", None), ("8UC3", None), ("", None), ("new", None),
     ],
 )  # fmt: skip
 def test_whether_a_raw_image_has_colours(encoding, colours):
