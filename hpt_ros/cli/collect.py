@@ -161,7 +161,7 @@ def _collect(
     # An inference of an expert takes no time; a checkpoint demonstrates at its best as well.
     config = RolloutConfig(inference_s=0.0, time_limit_s=args.time_limit_s)
     job = Job(
-        name, arm.choice, arm.expert, variation=variation_of(args, name), config=config,
+        name, arm.choice, arm.runner, variation=variation_of(args, name), config=config,
         disturbance_rad=args.disturbance_rad,
     )  # fmt: skip
     run_one = partial(record, folder=collection.folder, operator=arm.name)

@@ -211,7 +211,7 @@ def job_again(policy: str | None, about: Provenance, arm: str) -> Job:
     return Job(
         about.environment,
         found.choice,
-        found.expert,
+        found.runner,
         Transport(about.image_delay_s, about.image_jitter_s, about.image_lost),
         variation=varied(STANDARD, [] if about.variation == str(STANDARD) else about.variation.split()),
         transports=transports_of(about.transports.split()),

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from hpt_ros.evaluation.rollout import Episode
     from hpt_ros.sim.variation import Variation
 
-EXPERT = "expert"
 DEFAULT = "feed_dog"
 
 
@@ -38,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "policy",
         metavar="POLICY",
-        help="checkpoint folder, the name of a shipped one, or a policy for any robot: hold, random, expert",
+        help="checkpoint folder, the name of a shipped one, or an arm for any robot: hold, random, expert, replay (the "
+        "expert's demonstration of each scene), replay:SEED (that of one scene, in all)",
     )
     parser.add_argument(
         "--env",
@@ -263,18 +263,19 @@ def policy_of(text: str, device: str = DEFAULT_DEVICE) -> Contender:
         HptError: there is none.
     """
     from hpt_ros.evaluation.conditions import Contender
+    from hpt_ros.evaluation.runners import RUNNERS, is_runner
     from hpt_ros.model.checkpoint import is_many
     from hpt_ros.policies.factory import POLICIES
     from hpt_ros.resources import checkpoint_folder
     from hpt_ros.runtime.policy_config import PolicyChoice
 
     if not Path(text).exists():
-        if text == EXPERT:
-            return Contender(text, PolicyChoice(policy="hold"), expert=True)
+        if is_runner(text):
+            return Contender(text, PolicyChoice(policy="hold"), runner=text)
         if text in POLICIES and POLICIES[text].make is not None:  # for any robot
             return Contender(text, PolicyChoice(policy=text))
     baselines = [name for name, policy in POLICIES.items() if policy.make is not None]
-    folder = checkpoint_folder(text, besides=[EXPERT, *baselines])
+    folder = checkpoint_folder(text, besides=[*RUNNERS, *baselines])
     is_many(folder)  # a folder that is no checkpoint
     return Contender.of_checkpoint(folder, device=device)
 
@@ -324,6 +325,9 @@ def _table(outcomes: Outcomes, timings: Samples) -> Table:
         "smoothness (SPARC, 0 is best), median": f"{np.median(moved):.2f}" if moved else "-",
         "largest velocity over its limit": f"{max(episode.limits_used for episode in episodes):.2f}",
     }
+    if chunks := sum(episode.counters.get("chunks", 0) for episode in episodes):
+        late = sum(episode.counters.get("late_actions_dropped", 0) for episode in episodes)
+        rows["actions of a chunk that come late, mean"] = f"{late / chunks:.1f}"
     if silent := [episode for episode in episodes if episode.silent]:
         rows["nothing was commanded"] = f"in {counted(len(silent), 'episode')}; the last: {silent[-1].detail}"
     for title, name in TIMINGS.items() if timings else ():

@@ -112,13 +112,13 @@ def _opened(args: argparse.Namespace) -> tuple[LoadedPolicy, int | None, Iterato
 
 
 def _policy(args: argparse.Namespace, robot: object) -> LoadedPolicy:
-    from hpt_ros.cli.eval import EXPERT, policy_of
+    from hpt_ros.cli.eval import policy_of
     from hpt_ros.policies.factory import load_baseline
 
     arm = policy_of(args.policy, choose_device(args.device).name)
-    if arm.expert:
+    if arm.runner:
         raise HptError(
-            Code.UNSUPPORTED, "the policy", EXPERT, problem="{value} is an environment's, but recordings have none",
+            Code.UNSUPPORTED, "the policy", arm.name, problem="{value} needs an environment, but recordings have none",
             remedy="name a checkpoint, hold or random",
         )  # fmt: skip
     if arm.choice.policy == "checkpoint":

@@ -30,13 +30,13 @@ class Contender:
     Attributes:
         name: for people.
         choice: what is loaded.
-        expert: take the environment's expert instead.
+        runner: who runs in place of the policy, as of `Job`.
         sha256: of the checkpoint's weights; empty for a policy without.
     """
 
     name: str
     choice: PolicyChoice
-    expert: bool = False
+    runner: str = ""
     sha256: str = ""
 
     @classmethod
@@ -120,7 +120,7 @@ class Conditions:
         finally:
             made.close()
         job = Job(
-            environment, contender.choice, contender.expert, images, variation=variation, transports=transports,
+            environment, contender.choice, contender.runner, images, variation=variation, transports=transports,
             config=config,
         )  # fmt: skip
         return job, provenance

@@ -10,8 +10,8 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from hpt_ros.cluster import run_on_cluster
-from hpt_ros.evaluation.expert import ExpertRollout
 from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig, Runner
+from hpt_ros.evaluation.runners import make_runner
 from hpt_ros.interrupts import interrupts_count, interrupts_wait
 from hpt_ros.policies.factory import load_baseline
 from hpt_ros.runtime.policy_config import PolicyChoice
@@ -34,7 +34,7 @@ class Job:
     Attributes:
         environment: name of it.
         choice: the policy; its embodiment file is left empty for the environment's robot.
-        expert: take the environment's own expert instead.
+        runner: who runs in place of the policy, of `hpt_ros.evaluation.runners`; empty: the policy does.
         images: what happens to the messages of all cameras.
         disturbance_rad: standard deviation of smooth offsets between commanded and executed joint targets.
         variation: how far scenes differ.
@@ -44,7 +44,7 @@ class Job:
 
     environment: str
     choice: PolicyChoice
-    expert: bool = False
+    runner: str = ""
     images: Transport = PERFECT
     disturbance_rad: float = 0.0
     variation: Variation = STANDARD
@@ -77,13 +77,13 @@ class Evaluator:
         """
         self.job = job
         self.environment = job.make_environment()
-        self._drawing = job.choice.policy != "checkpoint" and not job.expert
+        self._drawing = job.choice.policy != "checkpoint" and not job.runner
         self.runner = self._make(0)
 
     def _make(self, seed: int) -> Runner:
         """Make who runs; a policy that draws does so from the scene's seed, so that the order does not matter."""
-        if self.job.expert:
-            return ExpertRollout(self.environment, self.job.config)
+        if self.job.runner:
+            return make_runner(self.job.runner, self.environment, self.job.config)
         choice = self.job.choice
         if choice.policy == "checkpoint":
             loaded = choice.load()

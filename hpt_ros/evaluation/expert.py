@@ -8,6 +8,7 @@ robot.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -116,19 +117,20 @@ class ExpertRollout:
             )  # fmt: skip
         self.config = RolloutConfig() if config is None else config
 
-    def episode(self, seed: int, tap: Tap | None = None) -> Episode:
+    def episode(self, seed: int, tap: Tap | None = None, topics: Collection[str] | None = None) -> Episode:
         """Run one episode.
 
         Args:
             seed: of the scene.
             tap: is shown every message that goes over a topic.
+            topics: of the sensors that it is to be shown; None: all of the robot.
 
         Raises:
             HptError: the environment cannot begin.
         """
         environment: Any = self.environment
         if isinstance(environment, Selects):  # an expert itself reads no topic
-            environment.select(() if tap is None else self.robot.topics)
+            environment.select(() if tap is None else self.robot.topics if topics is None else topics)
         environment.reset(seed)
         if tap is not None:
             self._rest(tap)

@@ -230,6 +230,7 @@ class Rollout:
         require_fit(loaded, environment)
         self.loaded, self.environment, self.robot = loaded, environment, loaded.embodiment
         self.config = RolloutConfig() if config is None else config
+        self._now_ns = environment.now_ns
         self._topics: dict[str, list[Stream]] = {}
         for stream in loaded.embodiment.streams:
             self._topics.setdefault(stream.topic, []).append(stream)
@@ -246,6 +247,7 @@ class Rollout:
         """
         environment = self.environment
         environment.reset(seed)
+        self._now_ns = environment.now_ns
         runtime = PolicyRuntime(
             self.loaded,
             self.config.control,
@@ -253,7 +255,7 @@ class Rollout:
             observes_apart=False,
             worker=LockStepWorker(
                 self.loaded.policy,
-                lambda: environment.now_ns,
+                lambda: self._now_ns,  # that of an environment may move in steps
                 self.config.inference_s,
                 compensates=self.config.compensates,
             ),
@@ -317,15 +319,14 @@ class Rollout:
 
     def _step(self, runtime: PolicyRuntime, now_ns: int, tap: Tap | None) -> Command | None:
         """Let time run to the end of one control period, and everything that waits for it be done."""
-        observations, period_ns = runtime.observations, runtime.controller.period_ns
-        if period_ns > observations.fresh_ns:
-            # In between a tick would come and be too old, and nothing be asked.
-            due_ns = observations.due_ns(now_ns - period_ns)
-            while due_ns < now_ns:
-                self._advance(runtime, due_ns, tap)
-                observations.look(due_ns)
-                observations.flush()
-                due_ns = observations.due_ns(due_ns)
+        observations = runtime.observations
+        # As the node's thread does: a tick is observed, and asked about, the moment that it has settled.
+        due_ns = observations.due_ns(now_ns - runtime.controller.period_ns)
+        while due_ns < now_ns:
+            self._advance(runtime, due_ns, tap)
+            observations.look(due_ns)
+            observations.flush()
+            due_ns = observations.due_ns(due_ns)
         self._advance(runtime, now_ns, tap)
         step = runtime.step(now_ns)
         if step.internal:
@@ -335,6 +336,7 @@ class Rollout:
 
     def _advance(self, runtime: PolicyRuntime, now_ns: int, tap: Tap | None) -> None:
         """Let time run, and what arrives be read."""
+        self._now_ns = now_ns
         for sample in self.environment.advance(now_ns):
             if tap is not None:
                 tap.sample(sample)

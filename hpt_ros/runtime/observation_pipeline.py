@@ -377,7 +377,7 @@ class ObservationPipeline:
         return tick
 
     def _fresh(self, tick: Tick, now_ns: int) -> bool:
-        return now_ns - tick.stamp_ns <= self.fresh_ns
+        return now_ns - tick.stamp_ns < self.fresh_ns
 
     def _newest_input(self, tick: Tick) -> tuple[int, int | None]:
         """Header stamp and steady arrival of the tick's newest image, or of its newest sample without images."""

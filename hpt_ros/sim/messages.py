@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,11 +41,16 @@ def _twist() -> Message:
     return Message(linear=Message(), angular=Message())
 
 
+def _array(data: Sequence[float]) -> Message:
+    return Message(layout=Message(dim=[], data_offset=0), data=data)
+
+
 # What a new message of these types has inside, for encoders that fill it.
-_INSIDE: Mapping[str, Callable[[], Message]] = {
+_INSIDE: Mapping[str, Callable[..., Message]] = {
     "geometry_msgs/msg/PoseStamped": lambda: Message(pose=_pose()),
     "geometry_msgs/msg/Twist": _twist,
     "geometry_msgs/msg/TwistStamped": lambda: Message(twist=_twist()),
+    "std_msgs/msg/Float64MultiArray": _array,
 }
 
 

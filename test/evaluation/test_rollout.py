@@ -16,6 +16,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.evaluation.evaluate import Evaluator, Job, evaluate
 from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig, require_fit
+from hpt_ros.observation import SETTLE_S
 from hpt_ros.policies.factory import load_baseline
 from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.resources import config_file
@@ -149,3 +150,24 @@ def test_times_that_are_none_are_refused(wrong):
 def test_an_evaluator_of_an_unknown_environment_names_those_that_there_are():
     with pytest.raises(HptError, match="did you mean 'feed_dog'"):
         Evaluator(Job("feed_dgo", PolicyChoice(policy="hold")))
+
+
+@pytest.mark.parametrize("rate_hz", [15.0, 22.0, 40.0, 50.0])
+def test_a_tick_is_asked_about_when_it_has_settled_whatever_the_rate_of_commands(environment, rate_hz):
+    ages_ns = []
+    loaded = load_baseline("hold", environment.embodiment)
+
+    class Asked:
+        def predict(self, observation):
+            ages_ns.append(environment.now_ns - observation.stamp_ns)
+            return loaded.policy.predict(observation)
+
+        def reset(self):
+            loaded.policy.reset()
+
+    control = ControlConfig(command_rate_hz=rate_hz)
+    config = RolloutConfig(control=control, time_limit_s=2.0)
+    Rollout(dataclasses.replace(loaded, policy=Asked()), environment, config).episode(0)
+    assert ages_ns[0] == round(SETTLE_S * 1e9)
+    # Once nothing was wanted until a command, so the newest tick is older, but the next one is further away.
+    assert max(ages_ns) < round((SETTLE_S + 0.5 * environment.embodiment.dt_s) * 1e9)

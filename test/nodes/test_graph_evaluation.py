@@ -18,7 +18,12 @@ from hpt_ros.runtime.policy_config import PolicyChoice
 
 
 def job(policy: str, limit_s: float | None = 2.0, *, expert: bool = False) -> Job:
-    return Job("feed_dog", PolicyChoice(policy=policy), expert, config=RolloutConfig(time_limit_s=limit_s))
+    return Job(
+        "feed_dog",
+        PolicyChoice(policy=policy),
+        "expert" if expert else "",
+        config=RolloutConfig(time_limit_s=limit_s),
+    )
 
 
 @pytest.fixture(scope="module")

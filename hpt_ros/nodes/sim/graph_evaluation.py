@@ -34,6 +34,7 @@ from hpt_ros.evaluation.rollout import (
     require_fit,
     set_task,
 )
+from hpt_ros.evaluation.runners import EXPERT
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.nodes.sim.episode_runner import EpisodeRunner
@@ -109,7 +110,12 @@ class Graph:
         Raises:
             HptError: it cannot be made, or does not fit.
         """
-        made = ExpertArm(self, job) if job.expert else PolicyArm(self, job)
+        if job.runner not in ("", EXPERT):
+            raise HptError(
+                Code.UNSUPPORTED, "the policy", job.runner, problem="{value} does not run over the ROS graph",
+                remedy="leave --ros out",
+            )  # fmt: skip
+        made = ExpertArm(self, job) if job.runner else PolicyArm(self, job)
         try:
             made.begin()
             yield made

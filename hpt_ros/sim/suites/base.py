@@ -181,6 +181,7 @@ class ModelEnvironment(SuiteEnvironment):
 
     Attributes:
         package: that has the tasks; its version is part of the environment's.
+        revision: of what decides outcomes and is ours, such as cameras; the other part of the environment's version.
         views: image stream to camera; all have one size.
         people: the stream whose camera is for people.
 
@@ -189,6 +190,7 @@ class ModelEnvironment(SuiteEnvironment):
     """
 
     package: ClassVar[str]
+    revision: ClassVar[int] = 1
     views: ClassVar[Mapping[str, View]]
     people: ClassVar[str]
 
@@ -196,7 +198,7 @@ class ModelEnvironment(SuiteEnvironment):
         self._cameras: Renderer | None = None
         self._video: tuple[tuple[int, int], Renderer] | None = None
         self._load(task, what)
-        self.version = f"1/{version(self.package)}"
+        self.version = f"{self.revision}/{version(self.package)}"
         for view in self.views.values():
             if view.fovy_deg is not None:
                 self.model.camera(view.camera).fovy[0] = view.fovy_deg

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from support import suites
 
+from hpt_ros.evaluation.demonstration import ReplayRollout
 from hpt_ros.extras import MissingExtraError
+from hpt_ros.mujoco_engine import mujoco
 from hpt_ros.sim.environment import make_environment
 from hpt_ros.sim.messages import Message, stamped
 from hpt_ros.sim.suites.fetch.environment import FetchEnvironment
@@ -82,3 +84,23 @@ def test_images_that_nobody_sees_are_not_drawn():
     samples = made.advance(made.now_ns + 200_000_000)
     assert {item.topic for item in samples} == {"hand_pose", "joint_states"}
     assert made._cameras is None
+
+
+def test_a_replayed_demonstration_reaches_its_goal_and_few_actions_come_late(environment):
+    episode = ReplayRollout(environment).episode(1000)
+    assert episode.success
+    assert (episode.fault, episode.holds, episode.refused) == ("", 0, 0)
+    # 70 ms until the chunk is there, so it is taken 80 ms after its tick, and 80 ms of commands are fixed already.
+    late = episode.counters["late_actions_dropped"] / episode.counters["chunks"]
+    assert 4.0 <= late < 4.5
+
+
+def test_no_image_shows_what_is_commanded(environment):
+    def images(offset_m: float) -> list[np.ndarray]:
+        environment.reset(7)
+        environment.data.mocap_pos[0] = environment.grip_m + offset_m
+        mujoco.mj_kinematics(environment.model, environment.data)
+        return [environment._image(stream).copy() for stream in environment.embodiment.image_streams]
+
+    for here, elsewhere in zip(images(0.0), images(0.1), strict=True):
+        np.testing.assert_array_equal(here, elsewhere)

@@ -36,6 +36,7 @@ MODELS: Final = {  # task to the package's module and class of it
     "pick-place": ("pick_and_place", "MujocoFetchPickAndPlaceEnv"),
 }
 GRIP: Final = "robot0:grip"
+MARKER: Final = "robot0:mocap"
 FINGERS: Final = ("robot0:l_gripper_finger_joint", "robot0:r_gripper_finger_joint")
 WRIST: Final = "gripper_camera_rgb"  # the package's looks into the table's top
 VIEWS: Final = {"front": View("external_camera_0", fovy_deg=32.0), "wrist": View(WRIST, fovy_deg=75.0)}
@@ -45,11 +46,16 @@ class FetchEnvironment(HandEnvironment):
     """See the module, and `ModelEnvironment`."""
 
     suite, robot, package = "fetch", "fetch", "gymnasium-robotics"
+    revision = 2  # the commanded position is not drawn any more
     instructions, views, people = INSTRUCTIONS, VIEWS, "front"
     step_s, time_limit_s = STEP_S, TIME_LIMIT_S
 
     def _load(self, task: str, what: str) -> None:
         self._fetch = _fetch(task, what)
+        # The package draws a cross of 1 m through the commanded position, which no camera of a robot shows: a policy
+        # that sees it learns to read what was commanded in place of where to go.
+        drawn = self.model.geom_bodyid == self.model.body(MARKER).id
+        self.model.geom_rgba[drawn, 3] = 0.0
         # Behind the fingers, looking at their tips; x of the gripper goes down, z ahead.
         mount_camera(
             self.model, WRIST, "robot0:gripper_link",
