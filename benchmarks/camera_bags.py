@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment
 from rosbag_tools.bag_schema import KEY_EMBODIMENT
-from rosbag_tools.recording.definitions import installed_types
+from rosbag_tools.recording.definitions import load_installed_types
 from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic
 
 START_NS = 1_700_000_000_000_000_000
@@ -116,7 +116,7 @@ class Scene:
 
 def write_bag(folder: Path, name: str, robot_: Embodiment, duration_s: float, seed: int = 0) -> Path:
     """Write a bag as the recorder does: MCAP, zstd chunks, with its embodiment."""
-    types = installed_types(TYPES)
+    types = load_installed_types(TYPES)
     topics = {stream.topic: stream.type for stream in robot_.streams}
     topics[robot_.action.topic] = robot_.action.type
     recorded = {topic: RecordedTopic(type_) for topic, type_ in topics.items()}

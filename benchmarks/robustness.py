@@ -31,7 +31,7 @@ from hpt_ros.resources import checkpoint_folder
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.environment import make_environment
 from hpt_ros.sim.transport import PERFECT, Transport
-from hpt_ros.sim.variation import STANDARD, varied
+from hpt_ros.sim.variation import STANDARD, with_settings
 
 FIRST_SEED: Final = 3000
 WIDER: Final = 50.0  # times the velocity and acceleration limits: as good as none
@@ -121,7 +121,7 @@ class Bench:
     def run(self, name: str, condition: Condition) -> None:
         """Run what is missing of a condition."""
         folder = checkpoint_folder(self.checkpoint)
-        variation = varied(STANDARD, condition.vary)
+        variation = with_settings(STANDARD, condition.vary)
         environment = make_environment(self.environment, condition.images, variation=variation)
         arm = self.checkpoint + ("" if condition.compensates else ", no latency compensation")
         provenance = Provenance(

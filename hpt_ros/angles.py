@@ -18,7 +18,7 @@ def shortest(angles: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return np.asarray(values - TURN * np.round(values / TURN))
 
 
-def unwrapped(angles: NDArray[np.floating[Any]], start: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def unwrap(angles: NDArray[np.floating[Any]], start: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """The same angles (..., H, n) counted on: each within half a turn of the one before, the first of `start` (..., n).
 
     What has no seam stays as it is, bit for bit.

@@ -26,7 +26,7 @@ def make_beside(place: Path, doing: str = "writing") -> Path:
 
 
 @contextmanager
-def replaced(place: Path) -> Iterator[Path]:
+def replace_atomically(place: Path) -> Iterator[Path]:
     """Give the path of a file or a folder to make, which takes its place when the block ends well.
 
     Raises:
@@ -46,7 +46,7 @@ def replaced(place: Path) -> Iterator[Path]:
 
 def write_text(place: Path, text: str) -> None:
     """Write a text file; raises OSError, and what was there stays."""
-    with replaced(place) as work:
+    with replace_atomically(place) as work:
         work.write_text(text, encoding="utf-8")
 
 
@@ -63,7 +63,7 @@ def new_folder(place: Path, error: type[HptError]) -> Iterator[Path]:
             remedy="name another folder",
         )  # fmt: skip
     try:
-        with replaced(place) as work:
+        with replace_atomically(place) as work:
             work.mkdir()
             yield work
     except OSError as problem:

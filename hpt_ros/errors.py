@@ -156,7 +156,7 @@ class HptError(Exception):
             names = [str(name) for name in known]
             meant, listed = did_you_mean(str(value), names).removeprefix("; "), ", ".join(names) or "none"
             if not (meant and len(listed) > LONGEST_LIST):  # the list would hide the only name that matters
-                expected = expected or f"one of {clipped(listed, LONGEST_LIST)}"
+                expected = expected or f"one of {shorten(listed, LONGEST_LIST)}"
             remedy = meant or remedy
         self.refusal = Refusal(code, subject, value, expected, remedy, problem, where, cause)
         super().__init__(str(self.refusal))
@@ -243,7 +243,7 @@ def as_text(value: object) -> str:
         value = value.tolist()
     if isinstance(value, float):
         return f"{value:g}"
-    return clipped(repr(value), LONGEST_VALUE)
+    return shorten(repr(value), LONGEST_VALUE)
 
 
 def cause_text(cause: object, most: int = LONGEST_CAUSE) -> str:
@@ -251,7 +251,7 @@ def cause_text(cause: object, most: int = LONGEST_CAUSE) -> str:
     text = " ".join(str(cause).split())
     if isinstance(cause, OSError) and cause.strerror:  # without its number
         text = cause.strerror if cause.filename is None else f"{cause.strerror}: {str(cause.filename)!r}"
-    return clipped(text, most) or type(cause).__name__
+    return shorten(text, most) or type(cause).__name__
 
 
 def counted(count: int, noun: str) -> str:
@@ -259,6 +259,6 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def clipped(text: str, most: int) -> str:
+def shorten(text: str, most: int) -> str:
     """Return the text, cut after `most` characters with an ellipsis in their last place."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hpt_ros.angles import TURN, shortest, unwrapped
+from hpt_ros.angles import TURN, shortest, unwrap
 
 angles = st.floats(-1000.0, 1000.0)
 
@@ -29,5 +29,5 @@ def test_when_an_angle_is_shortened_expect_the_same_direction_within_half_a_turn
 )
 def test_when_turns_are_lost_expect_them_counted_on(steps, start, turns) -> None:
     path = start[:, None] + np.cumsum(steps, axis=1)
-    np.testing.assert_allclose(unwrapped(path + TURN * turns, start), path, atol=1e-9)
-    np.testing.assert_array_equal(unwrapped(path, start), path)
+    np.testing.assert_allclose(unwrap(path + TURN * turns, start), path, atol=1e-9)
+    np.testing.assert_array_equal(unwrap(path, start), path)

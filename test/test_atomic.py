@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.refused import refused
 
-from hpt_ros.atomic import clear_leftovers, make_beside, move, new_folder, replaced
+from hpt_ros.atomic import clear_leftovers, make_beside, move, new_folder, replace_atomically
 from hpt_ros.errors import Code, HptError
 
 
@@ -28,7 +28,7 @@ def test_a_file_is_replaced_when_the_block_ends_well(tmp_path, old):
     if old:
         place.parent.mkdir()
         place.write_text(old)
-    with replaced(place) as work:
+    with replace_atomically(place) as work:
         work.write_text("new")
         work.chmod(0o600)
         assert place.exists() == bool(old)
@@ -43,7 +43,7 @@ def test_when_the_block_fails_expect_what_was_there(tmp_path, failure):
     (place / "old").touch()
 
     def fail():
-        with replaced(place) as work:
+        with replace_atomically(place) as work:
             work.mkdir()
             (work / "new").touch()
             raise failure
@@ -65,7 +65,7 @@ def test_a_folder_takes_the_place_of_whatever_is_there(tmp_path, there):
         place.symlink_to(kept)
     else:
         place.touch()
-    with replaced(place) as work:
+    with replace_atomically(place) as work:
         work.mkdir()
         (work / "new").touch()
     assert not place.is_symlink()

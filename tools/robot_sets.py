@@ -94,7 +94,7 @@ action:
 """
 
 
-def simulated_arm() -> Embodiment:
+def build_simulated_arm() -> Embodiment:
     """The robot of the demo."""
     return Embodiment.load(config_file("embodiments/feed_dog.yaml"))
 
@@ -114,7 +114,7 @@ def wrist_arm() -> Embodiment:
     return Embodiment.loads(yaml.safe_dump(data))
 
 
-def fed_dog(seed: int, cameras: dict[str, tuple[int, int]], *, poses: bool) -> Iterator[Tick]:
+def demonstrate_feeding(seed: int, cameras: dict[str, tuple[int, int]], *, poses: bool) -> Iterator[Tick]:
     """A demonstration of the demo's task, in lock step; joints, or poses of the scoop."""
     from hpt_ros.sim.physics import Renderer
     from hpt_ros.sim.tasks.feed_dog.scene import FeedDogScene
@@ -215,11 +215,11 @@ def sets() -> dict[str, tuple[Embodiment, str, Make]]:
     both, front, wrist = ({"front": (96, 128), "wrist": (96, 128)}, {"front": (64, 64)}, {"wrist": (96, 128)})
     feed = "scoop kibble from the bin and pour it into the dog's bowl"
     return {
-        "arm": (simulated_arm(), feed, lambda seed: fed_dog(seed, both, poses=False)),
+        "arm": (build_simulated_arm(), feed, lambda seed: demonstrate_feeding(seed, both, poses=False)),
         "tool": (
             text_of("feed_dog_tool", "simulated arm, commanded by poses of its scoop", front, TOOL),
             feed,
-            lambda seed: fed_dog(1000 + seed, front, poses=True),
+            lambda seed: demonstrate_feeding(1000 + seed, front, poses=True),
         ),
         "base": (
             text_of("base", "mobile base", {"ahead": (64, 64)}, BASE),
@@ -231,7 +231,7 @@ def sets() -> dict[str, tuple[Embodiment, str, Make]]:
             "reach the goal",
             reached,
         ),
-        "wrist": (wrist_arm(), feed, lambda seed: fed_dog(2000 + seed, wrist, poses=False)),
+        "wrist": (wrist_arm(), feed, lambda seed: demonstrate_feeding(2000 + seed, wrist, poses=False)),
     }
 
 

@@ -37,7 +37,7 @@ from typing import NoReturn
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # Python's safe-path and isolated modes leave it out
 
 import setup_torch
-from setup_extras import default_packages, known_extras, require_known
+from setup_extras import default_packages, read_extras, require_known
 from setup_machine import (
     NEWEST,
     OLDEST,
@@ -48,7 +48,7 @@ from setup_machine import (
     reexecute_with_a_supported_python,
     say,
 )
-from setup_pins import DISTROS, LIBRARIES, merged_constraints, require_one_of, requirement_files, venv_name
+from setup_pins import DISTROS, LIBRARIES, merge_constraints, require_one_of, requirement_files, venv_name
 
 ROOT = Path(__file__).resolve().parent.parent
 DISTRO = os.environ.get("HPT_DISTRO") or DISTROS[0]
@@ -254,7 +254,7 @@ def install_extras(asked: Iterable[str], packages: str) -> None:
     Raises:
         SetupError: pip failed.
     """
-    known = known_extras(ROOT / "extras.cfg")
+    known = read_extras(ROOT / "extras.cfg")
     wanted = [name for name in known if name in asked or (STATE / f"extra-{name}").is_file()]
     made_from = {name: digest(packages, *known[name], ROOT / f"requirements-{name}.txt") for name in wanted}
     due = [name for name in wanted if not is_done(f"extra-{name}", made_from[name])]
@@ -365,7 +365,7 @@ def main() -> int:
         started = time.monotonic()
         installed_anyway = default_packages(ROOT / "requirements-runtime.txt")
         extras = [name for name in sys.argv[1:] if name not in installed_anyway]  # openvino was an extra once
-        require_known(extras, known_extras(ROOT / "extras.cfg"))
+        require_known(extras, read_extras(ROOT / "extras.cfg"))
         setup_torch.choose(
             os.environ, gpu=False, before=""
         )  # refuses what it cannot use before anything is done
@@ -384,7 +384,7 @@ def main() -> int:
         with (STATE / "lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # one `make` at a time
             interpreter = (STATE / "venv").read_text()
-            CONSTRAINTS.write_text(merged_constraints(ROOT, LIBS), encoding="utf-8")
+            CONSTRAINTS.write_text(merge_constraints(ROOT, LIBS), encoding="utf-8")
             packages = step(
                 f"Python packages: ROS 2 {DISTRO.capitalize()}, torch, MuJoCo and tools",
                 "packages",

@@ -16,7 +16,7 @@ from pathlib import Path
 from setup_machine import SetupError
 
 
-def known_extras(path: Path) -> dict[str, list[str]]:
+def read_extras(path: Path) -> dict[str, list[str]]:
     """Return the names of each extra's packages, from extras.cfg; their ranges are for pip, set-up has pins."""
     parser = configparser.ConfigParser(allow_no_value=True, delimiters=("\0",))
     parser.read_string(path.read_text(encoding="utf-8"))

@@ -68,7 +68,7 @@ def pin_lines(text: str) -> dict[str, list[str]]:
     return found
 
 
-def merged_constraints(root: Path, libraries: str) -> str:
+def merge_constraints(root: Path, libraries: str) -> str:
     """All layers of pins as one constraints file, in which each package has the version of the last layer."""
     pins: dict[str, list[str]] = {}
     for name in LIBRARIES[libraries]:

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
             remedy="give another place",
         )  # fmt: skip
     folder = args.out or args.dataset.with_name(f".{args.dataset.name}.bags")
-    collection = Collection(folder, _made_by(args, names, arm))
+    collection = Collection(folder, _list_settings(args, names, arm))
     collection.begin()
     succeeded = failed = 0
     with Terminal() as terminal:
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _made_by(args: argparse.Namespace, names: Sequence[str], arm: Contender) -> dict[str, str]:
+def _list_settings(args: argparse.Namespace, names: Sequence[str], arm: Contender) -> dict[str, str]:
     """Return what every demonstration depends on; how many there are may change.
 
     Raises:

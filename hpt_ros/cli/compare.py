@@ -125,7 +125,7 @@ def _videos(args: argparse.Namespace, comparison: Comparison, terminal: object) 
     for environment, seeds in comparison.seeds.items():
         runs = [arm.runs[environment][0] for arm in comparison.arms]
         tables = [{episode.seed: episode for episode in item.episodes} for item in runs]
-        chosen = chosen_scenes(
+        chosen = choose_scenes(
             [[table[seed].success for seed in seeds] for table in tables], seeds, args.videos
         )
         videos = []
@@ -147,7 +147,7 @@ def _videos(args: argparse.Namespace, comparison: Comparison, terminal: object) 
     return found
 
 
-def chosen_scenes(won: list[list[bool]], seeds: tuple[int, ...], most: int) -> list[int]:
+def choose_scenes(won: list[list[bool]], seeds: tuple[int, ...], most: int) -> list[int]:
     """Return scenes that are worth seeing: of each pattern of successes in turn, those that differ first.
 
     Args:
@@ -183,7 +183,7 @@ def job_again(policy: str | None, about: Provenance, arm: str) -> Job:
     from hpt_ros.evaluation.outcomes import LOCK_STEP
     from hpt_ros.evaluation.rollout import RolloutConfig
     from hpt_ros.sim.transport import Transport, transports_of
-    from hpt_ros.sim.variation import STANDARD, varied
+    from hpt_ros.sim.variation import STANDARD, with_settings
 
     try:
         found = policy_of(policy or about.policy)
@@ -213,7 +213,9 @@ def job_again(policy: str | None, about: Provenance, arm: str) -> Job:
         found.choice,
         found.runner,
         Transport(about.image_delay_s, about.image_jitter_s, about.image_lost),
-        variation=varied(STANDARD, [] if about.variation == str(STANDARD) else about.variation.split()),
+        variation=with_settings(
+            STANDARD, [] if about.variation == str(STANDARD) else about.variation.split()
+        ),
         transports=transports_of(about.transports.split()),
         config=RolloutConfig(inference_s=about.inference_s, time_limit_s=about.time_limit_s),
     )

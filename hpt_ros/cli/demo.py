@@ -149,7 +149,7 @@ def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
 
 def _evaluate(args: argparse.Namespace, checkpoint: str, console: Results) -> None:
     from hpt_ros.cli import demo_report
-    from hpt_ros.cli.interruption import interrupted_by_signals
+    from hpt_ros.cli.interruption import interrupt_on_signals
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.evaluation.outcomes import Outcomes, write_outcomes
     from hpt_ros.nodes.sim.episode_recorder import EpisodeRecorder
@@ -162,7 +162,7 @@ def _evaluate(args: argparse.Namespace, checkpoint: str, console: Results) -> No
     results: list[demo_report.ArmResult] = []
     trace: EpisodeTrace | None = None
     started_s, done = time.monotonic(), itertools.count(1)
-    with interrupted_by_signals(), Terminal() as terminal:
+    with interrupt_on_signals(), Terminal() as terminal:
         terminal.bar("running episodes", 0, len(jobs) * len(seeds))
         with Graph(jobs["trained"][0]) as graph:
             robot = graph.robot

@@ -63,10 +63,10 @@ def run(args: argparse.Namespace) -> int:
 def _check(file: Path, urdf: Path | None, deployment: Path | None, say: Callable[[str], None]) -> int:
     """Say what is in a file and what is still to be filled in; 1 if there is something."""
     from hpt_ros.resources import config_path
-    from rosbag_tools.bootstrap.text import marked_lines
+    from rosbag_tools.bootstrap.text import find_marked_lines
 
     say(_summary(file, urdf, deployment))
-    marked = marked_lines(config_path("embodiments", file).read_text(encoding="utf-8"))
+    marked = find_marked_lines(config_path("embodiments", file).read_text(encoding="utf-8"))
     if not marked:
         return 0
     say(f"still to be looked at and filled in, {len(marked)} lines; take the mark away when done:")
@@ -88,7 +88,7 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     from hpt_ros.errors import Code, HptError
     from rosbag_tools.bootstrap.first_embodiment import DEFAULT_NAME, first_embodiment
     from rosbag_tools.bootstrap.sensors import CHECK
-    from rosbag_tools.bootstrap.text import marked_lines
+    from rosbag_tools.bootstrap.text import find_marked_lines
     from rosbag_tools.reading.reader import Bag
 
     exists = HptError(Code.EXISTS, f"--out {str(args.out)!r}", remedy="give another name or delete it first")
@@ -108,7 +108,7 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
         ) from error
     say(_summary(args.out))
     say(
-        f"wrote {args.out}; look at the {len(marked_lines(first.text))} lines marked {CHECK}, the limits above all"
+        f"wrote {args.out}; look at the {len(find_marked_lines(first.text))} lines marked {CHECK}, the limits above all"
     )
     if first.left_out:
         say("left out:")
@@ -135,14 +135,14 @@ def _describe(robot: Embodiment, urdf: Path) -> Embodiment:
 
 
 def _summary(path: Path, urdf: Path | None = None, deployment: Path | None = None) -> str:
-    from hpt_ros.embodiment import Deployment, Embodiment, deployed_fields
+    from hpt_ros.embodiment import Deployment, Embodiment, list_deployed_fields
     from hpt_ros.embodiment.streams import BY_STAMP
 
     robot = Embodiment.load(path)
     changed: tuple[str, ...] = ()
     if deployment is not None:
         cell = Deployment.load(deployment).over(robot, where=f"deployment file {str(deployment)!r}")
-        changed, robot = deployed_fields(robot, cell), cell
+        changed, robot = list_deployed_fields(robot, cell), cell
     if urdf is not None:
         robot = _describe(robot, urdf)
     action = robot.action

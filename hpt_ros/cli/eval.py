@@ -140,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
 
 def run_one(args: argparse.Namespace) -> Outcomes:
     """Run the episodes of one environment, print the success ratio with its interval, and return the outcomes."""
-    from hpt_ros.cli.interruption import interrupted_by_signals
+    from hpt_ros.cli.interruption import interrupt_on_signals
     from hpt_ros.cli.output import make_parent
     from hpt_ros.cli.terminal import Results, Terminal
     from hpt_ros.evaluation.outcomes import Outcomes
@@ -158,7 +158,7 @@ def run_one(args: argparse.Namespace) -> Outcomes:
     def run_left(left: Sequence[int]) -> Generator[Episode, None, None]:
         return _episodes(args, job, left, timings)
 
-    with interrupted_by_signals(), Terminal() as terminal:
+    with interrupt_on_signals(), Terminal() as terminal:
         if device:
             terminal.say(str(device))
         with closing(run_scenes(seeds, run_left, provenance, args.out)) as scenes:
@@ -192,7 +192,7 @@ def write_page(args: argparse.Namespace, found: Sequence[tuple[argparse.Namespac
 
 def _videos(args: argparse.Namespace, outcomes: Outcomes) -> list[Shown]:
     """Run scenes of one environment again, successes and failures."""
-    from hpt_ros.cli.compare import chosen_scenes
+    from hpt_ros.cli.compare import choose_scenes
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.evaluation.comparison_page import Shown
     from hpt_ros.evaluation.videos import record_scenes
@@ -201,7 +201,7 @@ def _videos(args: argparse.Namespace, outcomes: Outcomes) -> list[Shown]:
     by_seed = {episode.seed: episode for episode in outcomes.episodes}
     won = [[episode.success for episode in outcomes.episodes]]
     # Over the graph nothing is the same twice, so a scene that is run again shows nothing.
-    chosen = [] if args.ros else chosen_scenes(won, tuple(by_seed), args.videos)
+    chosen = [] if args.ros else choose_scenes(won, tuple(by_seed), args.videos)
     with Terminal() as terminal:
         if chosen:
             terminal.say(f"running {len(chosen)} scenes of {about.environment} again for the page")

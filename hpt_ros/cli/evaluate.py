@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     config = ReplayConfig(inference_s=args.inference_s)
     replays: list[Replay] = []
     with Terminal() as terminal:
-        loaded, total, recordings = _opened(args)
+        loaded, total, recordings = _open(args)
         try:
             for recording in recordings:
                 terminal.bar("replaying", len(replays), total, recording.name)
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _opened(args: argparse.Namespace) -> tuple[LoadedPolicy, int | None, Iterator[Recording]]:
+def _open(args: argparse.Namespace) -> tuple[LoadedPolicy, int | None, Iterator[Recording]]:
     """Return the policy, how many recordings there are (None: that shows), and these."""
     from hpt_ros.cli.view import is_bag
 
@@ -165,7 +165,7 @@ def _robot_of_bags(bags: list[str]) -> Embodiment:
 
 def _of_bags(bags: list[str], loaded: LoadedPolicy) -> Iterator[Recording]:
     from hpt_ros.evaluation.replay import Arrival, Recording
-    from rosbag_tools.converting.replaying import RecordedEpisode, recorded_episodes
+    from rosbag_tools.converting.replaying import RecordedEpisode, iterate_recorded_episodes
 
     def arrivals(episode: RecordedEpisode) -> Iterator[Arrival]:
         by_topic: dict[str, list[str]] = {}
@@ -176,5 +176,5 @@ def _of_bags(bags: list[str], loaded: LoadedPolicy) -> Iterator[Recording]:
                 # The policy's own stream: topics may be another namespace's in the bag.
                 yield Arrival(loaded.embodiment.stream(name), message.log_ns, message=message.content)
 
-    for episode in recorded_episodes(bags, loaded.embodiment):
+    for episode in iterate_recorded_episodes(bags, loaded.embodiment):
         yield Recording(episode.name, episode.task, episode.actions, partial(arrivals, episode))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hpt_ros.atomic import clear_leftovers, replaced
+from hpt_ros.atomic import clear_leftovers, replace_atomically
 from hpt_ros.cli.output import make_parent
 from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.extras import require_extra
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     clear_leftovers(make_parent(out).absolute().parent)
     write = write_hdf5 if kind == "hdf5" else write_zarr
     try:
-        with Terminal() as report, replaced(out) as work:
+        with Terminal() as report, replace_atomically(out) as work:
             write(work, dataset, lambda done, total: report.bar("exporting", done, total))
     except OSError as error:
         raise HptError(

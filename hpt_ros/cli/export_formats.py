@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset import Dataset
-from hpt_ros.dataset.conversion_report import reported_episodes
+from hpt_ros.dataset.conversion_report import list_reported_episodes
 from hpt_ros.dataset.layout import features_of
 from hpt_ros.dataset.reader import episodes_with_frames
 from hpt_ros.extras import require_extra
@@ -142,7 +142,7 @@ def _outcomes(dataset: Dataset) -> dict[int, str]:
     """Outcome by episode, as it was recorded; empty for datasets that were not converted here."""
     return {
         span.integer("episode_index"): recorded.text("outcome")
-        for recorded in reported_episodes(dataset.root)
+        for recorded in list_reported_episodes(dataset.root)
         for span in recorded.records("spans")
         if span.integer("episode_index", -1) >= 0  # -1: too short to keep
     }

@@ -149,7 +149,7 @@ def _run(args: argparse.Namespace) -> int:
     from hpt_ros.learning.distributed import processes
 
     choose_device(args.device)
-    recipe, resume = chosen_recipe(args, DEFAULT_RECIPE)
+    recipe, resume = choose_recipe(args, DEFAULT_RECIPE)
     robot = Embodiment.load(args.embodiment) if args.embodiment else None
     with Terminal() as report, processes(args.device) as all_processes:
         folders = list(args.data)
@@ -163,11 +163,11 @@ def _run(args: argparse.Namespace) -> int:
             if all_processes.first:
                 _convert(args, robot, Path(folders[0]), report, resume=resume)
             all_processes.wait_for_first()
-        data = _opened(args, folders, robot, recipe)
+        data = _open(args, folders, robot, recipe)
         return run_or_describe(args, data, recipe, report, all_processes, resume=resume)
 
 
-def _opened(
+def _open(
     args: argparse.Namespace, folders: list[str], robot: Embodiment | None, recipe: Recipe
 ) -> Dataset | Mixture:
     """The dataset, or the datasets of one robot."""
@@ -246,26 +246,26 @@ def run_or_describe(
         command=shlex.join(["hpt", *sys.argv[1:]]),
         wandb=args.wandb,
         processes=all_processes,
-        readers=chosen_readers(args, recipe, all_processes.device),
+        readers=choose_readers(args, recipe, all_processes.device),
     )
     return conclude(result, Path(args.out))
 
 
-def chosen_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]:
+def choose_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]:
     """The recipe that a run's arguments name, and whether it resumes; torchrun's restarts do, if there is a state.
 
     Raises:
         HptError: arguments that contradict each other, or no such recipe.
     """
-    from hpt_ros.learning import load_recipe, read_recipe, saved_recipe
-    from hpt_ros.learning.distributed import restarted
+    from hpt_ros.learning import load_recipe, load_saved_recipe, read_recipe
+    from hpt_ros.learning.distributed import is_restarted
     from hpt_ros.learning.start import structure_of
     from hpt_ros.learning.state import FILE
     from hpt_ros.resources import config_path
 
     out = Path(args.out)
-    if restarted() and (out / FILE).is_file():
-        return read_recipe(saved_recipe(out), where=f"the run {args.out!r}"), True
+    if is_restarted() and (out / FILE).is_file():
+        return read_recipe(load_saved_recipe(out), where=f"the run {args.out!r}"), True
     if args.resume:
         if args.recipe or args.set or args.iterations is not None or args.batch_size is not None:
             raise HptError(
@@ -288,12 +288,12 @@ def chosen_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
                 problem="goes on with the run's own weights, so --trunk, --shared, --image-encoder, --language-model, "
                 "--init and --init-statistics cannot be given", remedy="leave them out",
             )  # fmt: skip
-        return read_recipe(saved_recipe(out), where=f"the run {args.out!r}"), True
+        return read_recipe(load_saved_recipe(out), where=f"the run {args.out!r}"), True
     recipe = load_recipe(
         config_path("recipes", args.recipe or default),
         args.set,
         policy=structure_of(named)
-        if (named := _named(args.init)) and not (args.recipe or args.trunk)
+        if (named := _find_shipped(args.init)) and not (args.recipe or args.trunk)
         else None,
         iterations=args.iterations,
         batch_size=args.batch_size,
@@ -301,7 +301,7 @@ def chosen_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
     return recipe, False
 
 
-def chosen_readers(args: argparse.Namespace, recipe: Recipe, device: str) -> int:
+def choose_readers(args: argparse.Namespace, recipe: Recipe, device: str) -> int:
     """Number of processes that make batches.
 
     Raises:
@@ -324,9 +324,9 @@ def start_of(args: argparse.Namespace) -> Start:
     from hpt_ros.learning import Start
 
     return Start(
-        _named(args.trunk),
+        _find_shipped(args.trunk),
         args.image_encoder,
-        _named(args.init),
+        _find_shipped(args.init),
         args.language_model,
         shared=args.shared,
         init_statistics=args.init_statistics,
@@ -365,7 +365,7 @@ def unless_diverged(command: str, train: Callable[[], int]) -> int:
         return 1
 
 
-def _named(checkpoint: str | None) -> str | None:
+def _find_shipped(checkpoint: str | None) -> str | None:
     """A shipped checkpoint's folder, if that is what is named; what it is instead, loading it explains."""
     from hpt_ros.resources import checkpoint_folder
 

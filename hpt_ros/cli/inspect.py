@@ -98,7 +98,7 @@ def _one(
 ) -> dict[str, Any]:
     """Inspect a bag, print it if there is a console, and return it for JSON."""
     from hpt_ros.embodiment import Embodiment
-    from rosbag_tools.converting.topic_names import named_in
+    from rosbag_tools.converting.topic_names import with_names_of
     from rosbag_tools.reading.episodes import find_episodes
     from rosbag_tools.reading.inspection import inspect
     from rosbag_tools.reading.reader import Bag
@@ -107,7 +107,7 @@ def _one(
         if embodiment is None and (text := bag.embodiment_text()):
             embodiment = Embodiment.loads(text, where=f"the embodiment in bag {path!r}")
         if embodiment is not None:
-            embodiment = named_in(bag, embodiment, namespace)
+            embodiment = with_names_of(bag, embodiment, namespace)
         inspection = inspect(bag, embodiment)
         episodes = [
             {

@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP)  # a supervisor; a terminal or an ssh 
 
 
 @contextlib.contextmanager
-def interrupted_by_signals() -> Iterator[None]:
+def interrupt_on_signals() -> Iterator[None]:
     """Raise KeyboardInterrupt within the block when one of `SIGNALS` comes, as SIGINT does; not one that is ignored.
 
     nohup ignores SIGHUP so that a program outlives its terminal.

@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show = bool(os.environ.get(TRACEBACK))
     args = argparse.Namespace(command="hpt")
     try:
-        args = _parsed(words)
+        args = _parse(words)
         show = show or args.traceback
         status = int(_module(args.verb).run(args))
         sys.stdout.flush()
@@ -151,7 +151,7 @@ def _out_of_memory(error: Exception) -> bool:
     )
 
 
-def _parsed(words: list[str]) -> argparse.Namespace:
+def _parse(words: list[str]) -> argparse.Namespace:
     parser = build_parser()
     if COMPLETING in os.environ:
         import argcomplete

@@ -36,13 +36,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from hpt_ros.cli.finetune import chosen_recipe, run_or_describe
+    from hpt_ros.cli.finetune import choose_recipe, run_or_describe
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.learning.distributed import processes
     from hpt_ros.learning.mixture import load_mixture, open_mixture
 
     choose_device(args.device)
-    recipe, resume = chosen_recipe(args, DEFAULT_RECIPE)
+    recipe, resume = choose_recipe(args, DEFAULT_RECIPE)
     config = load_mixture(args.mixture)
     with Terminal() as report, processes(args.device) as all_processes:
         mixture = open_mixture(config, recipe.validation_ratio, recipe.seed, cache_root=args.cache)

@@ -131,7 +131,7 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> Quality:
     console.print(dataset.summary())
     for key, check in CHECKS.items():
         if found := quality.of(key):
-            console.print(f"{check.severity}: {check.title}: {len(found)}; {_listed(found)}")
+            console.print(f"{check.severity}: {check.title}: {len(found)}; {_list(found)}")
     if not quality.findings:
         console.print("nothing found")
     for reason in dict.fromkeys(quality.not_assessed.values()):
@@ -165,7 +165,7 @@ def _senses(
     return sensed, vectors
 
 
-def _listed(found: list[Finding]) -> str:
+def _list(found: list[Finding]) -> str:
     first = found[0]
     place = f"episode {first.episode}" if first.episode >= 0 else "all episodes"
     return f"the first: {place}, {first.text}"

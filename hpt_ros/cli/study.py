@@ -54,7 +54,7 @@ def _run(args: argparse.Namespace) -> int:
     from contextlib import closing
     from dataclasses import replace
 
-    from hpt_ros.cli.interruption import interrupted_by_signals
+    from hpt_ros.cli.interruption import interrupt_on_signals
     from hpt_ros.cli.output import make_folder
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.studies.cell import read_result, require_same, require_trainable
@@ -89,7 +89,7 @@ def _run(args: argparse.Namespace) -> int:
     require_same(study, args.out)
     left = [cell for cell in cells if not is_done(study, cell, args.out)]
     try:
-        with interrupted_by_signals(), Terminal() as terminal:
+        with interrupt_on_signals(), Terminal() as terminal:
             if args.ray or args.workers > 1:
                 jobs = [CellJob(study, cell, args.out.absolute(), device) for cell in left]
                 running = run_on_ray(jobs, args.ray) if args.ray else run_in_processes(jobs, args.workers)

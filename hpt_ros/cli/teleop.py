@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Let the person drive until they end it; returns 0."""
-    from hpt_ros.cli.interruption import interrupted_by_signals
+    from hpt_ros.cli.interruption import interrupt_on_signals
     from hpt_ros.cli.output import make_folder
     from hpt_ros.cli.terminal import Results, Terminal
     from hpt_ros.embodiment.streams import check_topic
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     environment = make_environment(args.env, variation=variation_of(args, args.env))
     with contextlib.ExitStack() as stack:
         stack.callback(environment.close)
-        stack.enter_context(interrupted_by_signals())
+        stack.enter_context(interrupt_on_signals())
         terminal = stack.enter_context(Terminal())
         recorder = _Bags(environment, args.out, args.operator or _user())
         session = Session(environment, args.seed, recorder.new_log, recorder.keep)

@@ -154,7 +154,7 @@ class Chunk:
         velocity = m0 + u * (2.0 * (3.0 * rise - 2.0 * m0 - m1) + u * 3.0 * (m0 + m1 - 2.0 * rise))
         return Reference(position, velocity / self.dt_s)
 
-    def held_at(self, time_ns: int) -> Vector:
+    def hold_at(self, time_ns: int) -> Vector:
         """The newest action at or before a time, for dimensions that are never averaged, (dim,)."""
         index = min(max(self.actions_before(time_ns + 1) - 1, 0), self.horizon - 1)
         held: Vector = self.values[index]

@@ -8,7 +8,7 @@ from hpt_ros.control.chunk import NS_PER_S, Chunk, Vector
 from hpt_ros.control.latency import LatencyWindow
 from hpt_ros.control.machine import Fault, Machine
 from hpt_ros.control.motion import Motion
-from hpt_ros.control.refusals import Why, followed
+from hpt_ros.control.refusals import Why, append_reason
 from hpt_ros.control.session import USED_UP
 from hpt_ros.control.state_machine import Event, State
 from hpt_ros.errors import Refusal
@@ -98,16 +98,16 @@ class ChunkIntake:
             self._machine.event(Event.ERROR, too_many, Fault.POLICY)
         return refused
 
-    def exhausted(self) -> None:
+    def note_exhausted(self) -> None:
         """Hold for want of a chunk; a policy that is too slow is a fault."""
         session = self._machine.session
         session.counters["exhausted_stops"] += 1
         cover_s = 0.0 if session.taken is None else session.taken.cover_s
-        slow = session.policy.exhausted(self._max_exhausted, self.latency.high_s, cover_s)
+        slow = session.policy.note_exhausted(self._max_exhausted, self.latency.high_s, cover_s)
         if slow is not None:
             self._machine.event(Event.ERROR, slow, Fault.SLOW)
         else:
-            self._machine.hold(Event.EXHAUSTED, followed(USED_UP, session.policy.excuse))
+            self._machine.hold(Event.EXHAUSTED, append_reason(USED_UP, session.policy.excuse))
 
     def _refusal_of_unwanted(self) -> Refusal | None:
         machine = self._machine

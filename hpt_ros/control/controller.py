@@ -289,7 +289,7 @@ class Controller:
             return Refusal(Why.BRAKING, "the robot", problem="is still braking", remedy=remedy)
         self.session.policy.good()
         self.session.policy.used_up = 0
-        self.guards.cleared()
+        self.guards.note_cleared()
         self._machine.latched, self._machine.fault = None, None
         self._machine.event(Event.CLEAR)
         return None
@@ -362,7 +362,7 @@ class Controller:
     @property
     def held(self) -> Refusal | None:
         """Why HOLDING began, with what is known of the policy by now."""
-        return self.session.held_because()
+        return self.session.explain_hold()
 
     @property
     def newest_chunk(self) -> Chunk | None:

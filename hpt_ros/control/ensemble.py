@@ -33,7 +33,7 @@ def smoothstep(time_ns: int, start_ns: int, span_ns: int) -> tuple[float, float]
     return s * s * (3.0 - 2.0 * s), 6.0 * s * (1.0 - s) * NS_PER_S / span_ns
 
 
-def averaged(
+def average(
     chunks: Sequence[tuple[Chunk, int]],
     time_ns: int,
     at: Callable[[Chunk, int], Reference],

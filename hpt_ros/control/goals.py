@@ -61,7 +61,7 @@ class GoalPacer:
         self._least_ns = self._usual_ns
         return True
 
-    def rejected(self) -> None:
+    def note_rejected(self) -> None:
         """The last goal was not taken: it is due again, after a while."""
         self._again, self._least_ns = True, max(self._usual_ns, round(RETRY_S * NS_PER_S))
 

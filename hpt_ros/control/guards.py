@@ -74,7 +74,7 @@ class Guards:
         self.forget_stamps()
         self.watchdog.unseen = "has not come since the clock was set"
 
-    def cleared(self) -> None:
+    def note_cleared(self) -> None:
         """An operator has looked: a camera that repeats its image at rest must not keep the robot for ever."""
         self.frozen.reset()
         self.tracking.reset()
@@ -92,7 +92,7 @@ class Guards:
         session.stale = {
             **self.watchdog.stale(now_ns),
             **frozen,
-            **self.plausible.contradicted(now_ns),
+            **self.plausible.find_contradictions(now_ns),
         }
         self.tracking.slowness = 1.0 / max(pace.wanted, SLOWEST)
         if pace.stopped is not None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpt_ros.control.refusals import Why, followed
+from hpt_ros.control.refusals import Why, append_reason
 from hpt_ros.errors import Refusal
 
 
@@ -42,7 +42,7 @@ class PolicyHealth:
         """Count again, after a good chunk or when an operator has looked; a hung inference is still under way."""
         self.in_a_row, self._failed = 0, None
 
-    def exhausted(self, most: int, late_s: float, cover_s: float) -> Refusal | None:
+    def note_exhausted(self, most: int, late_s: float, cover_s: float) -> Refusal | None:
         """Note that a chunk was used up; returns why that is too much, once it is `most` in a row.
 
         Args:
@@ -58,7 +58,7 @@ class PolicyHealth:
             problem=f"were used up before the next one came: they come {late_s:.3f} s after their observation and "
             f"cover {cover_s:g} s", remedy="make the policy faster, or train with a longer horizon",
         )  # fmt: skip
-        return followed(slow, self.excuse)
+        return append_reason(slow, self.excuse)
 
     def running(self, busy_s: float, longest_s: float) -> bool:
         """Note for how long the present inference has been under way, 0 if there is none; True when it is hung now."""

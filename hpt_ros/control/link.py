@@ -33,14 +33,14 @@ class CommandLink:
 
     def __init__(self) -> None:
         """Start with nothing seen."""
-        self._unsubscribed: list[Refusal] = []
+        self._refuse_unsubscribed: list[Refusal] = []
         self._unserved: list[Refusal] = []
         self._published: list[Refusal] = []  # by others, on our topics
         self._asked: list[Refusal] = []  # by others, with goals
 
     def saw(self, topics: Sequence[CommandTopic]) -> None:
         """Note what the graph shows now of all topics."""
-        self._unsubscribed = [_unsubscribed(topic) for topic in topics if not topic.taken]
+        self._refuse_unsubscribed = [_refuse_unsubscribed(topic) for topic in topics if not topic.taken]
         self._published = [
             _other_publishers(Why.PUBLISHED, topic.rivals, f"publishes on {topic.topic}")
             for topic in topics
@@ -78,10 +78,10 @@ class CommandLink:
     @property
     def unheard(self) -> Refusal | None:
         """Why commands would reach nobody; None if they reach somebody."""
-        return joined((*self._unsubscribed, *self._unserved))
+        return joined((*self._refuse_unsubscribed, *self._unserved))
 
 
-def _unsubscribed(topic: CommandTopic) -> Refusal:
+def _refuse_unsubscribed(topic: CommandTopic) -> Refusal:
     problem = "to take the commands"
     if topic.listening:
         listed = ", ".join(topic.listening)

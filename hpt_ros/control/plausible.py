@@ -94,7 +94,7 @@ class Plausibility:
         self._problems[stream] = jumped
         return jumped
 
-    def contradicted(self, now_ns: int) -> dict[str, Refusal]:
+    def find_contradictions(self, now_ns: int) -> dict[str, Refusal]:
         """Return the streams whose messages contradict each other now, and how."""
         found = {}
         for stream, stamps in self._contradicted.items():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S, Chunk, Reference, Vector
 from hpt_ros.control.config import QueueConfig
-from hpt_ros.control.ensemble import averaged, smoothstep
+from hpt_ros.control.ensemble import average, smoothstep
 from hpt_ros.errors import Code, HptError
 
 
@@ -181,7 +181,7 @@ class ChunkQueue:
             self._base = None
             while self._layers[0].chunk.end_ns < time_ns:
                 self._layers.popleft()
-        reference = averaged(
+        reference = average(
             [(layer.chunk, layer.start_ns) for layer in self._layers if layer.chunk.end_ns >= time_ns],
             time_ns,
             self.chunk_at,
@@ -214,9 +214,9 @@ class ChunkQueue:
         """The reference with the dimensions in `step` as the chunk alone has them."""
         if not self._held.any():
             return reference
-        held = chunk.held_at(time_ns)
+        held = chunk.hold_at(time_ns)
         for ahead_ns, mask in self._ahead:
-            held = np.where(mask, chunk.held_at(time_ns + ahead_ns), held)
+            held = np.where(mask, chunk.hold_at(time_ns + ahead_ns), held)
         return Reference(
             np.where(self._held, held, reference.position),
             np.where(self._held, 0.0, reference.velocity),

@@ -73,7 +73,7 @@ class Why(str, Enum):
     NOTHING_LATCHED = "nothing_latched"
 
 
-def followed(refusal: Refusal, then: Refusal | None) -> Refusal:
+def append_reason(refusal: Refusal, then: Refusal | None) -> Refusal:
     """Return a refusal, and what else is known of it behind its sentence."""
     return (
         refusal

@@ -10,7 +10,7 @@ from hpt_ros.control.chunk import Chunk, Vector
 from hpt_ros.control.curve import Curve
 from hpt_ros.control.health import PolicyHealth
 from hpt_ros.control.holding import Cause, HoldTimes, Missing
-from hpt_ros.control.refusals import Why, followed, joined
+from hpt_ros.control.refusals import Why, append_reason, joined
 from hpt_ros.control.safety import Output
 from hpt_ros.errors import Refusal
 
@@ -154,7 +154,7 @@ class Session:
             pose = Refusal(Why.UNMEASURED, "the measured pose")
             return Missing(Cause.INPUT, pose, Refusal(pose.code, pose.subject, problem="has not come"))
         if self.pending is None:
-            first = followed(Refusal(Why.NO_CHUNK, "the policy's first chunk"), self.policy.excuse)
+            first = append_reason(Refusal(Why.NO_CHUNK, "the policy's first chunk"), self.policy.excuse)
             return Missing(Cause.CHUNK, first, self.no_chunk)
         if self.pending.end_ns <= time_ns:
             self.pending = None
@@ -171,13 +171,13 @@ class Session:
     def no_chunk(self) -> Refusal:
         """Why HOLDING goes on while no chunk comes, with what is known of the policy by now."""
         none = Refusal(Why.NO_CHUNK, "no new chunk", problem="has come")
-        return followed(USED_UP if self._used_up else none, self.policy.excuse)
+        return append_reason(USED_UP if self._used_up else none, self.policy.excuse)
 
-    def held_because(self) -> Refusal | None:
+    def explain_hold(self) -> Refusal | None:
         """Return why HOLDING began, with what is known of the policy by now: more may be than when it began."""
         if self._used_up or self.reason is None:
             return self.no_chunk if self._used_up else None
-        return followed(self.reason, self.policy.hung)
+        return append_reason(self.reason, self.policy.hung)
 
     @property
     def _used_up(self) -> bool:

@@ -70,7 +70,7 @@ def take_snapshot(
         state=machine.state,
         enabled=session.enabled,
         missing=session.missing,
-        held=session.held_because(),
+        held=session.explain_hold(),
         stale=dict(session.stale),
         unserved=guards.link.unserved,
         unheard=guards.link.unheard,

@@ -92,7 +92,7 @@ class Stepper:
         """Let the policy make the next command; False if the robot is to brake instead."""
         output, session = self._motion.follow(), self._session
         if output is None:
-            self._intake.exhausted()
+            self._intake.note_exhausted()
             return False
         if isinstance(output, Refusal):
             self._intake.refused(output)

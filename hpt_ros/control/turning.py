@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.angles import unwrapped
+from hpt_ros.angles import unwrap
 from hpt_ros.control.chunk import Vector
 from hpt_ros.control.safety import TOLERANCE, fastest_stop
 
@@ -74,7 +74,7 @@ def aligned(
         return values
     result = values.copy()
     if wraps is not None and angles:
-        result[:, wraps] = unwrapped(values[:, wraps], (values[0] if start is None else start)[wraps])
+        result[:, wraps] = unwrap(values[:, wraps], (values[0] if start is None else start)[wraps])
     for turn in turns:
         place = slice(turn, turn + 4)
         before = start[place] if start is not None else result[0, place]

@@ -224,7 +224,7 @@ def read_report(root: Path) -> Record:
         return Record(repr(str(root / REPORT)), {})
 
 
-def reported_episodes(root: Path) -> list[Record]:
+def list_reported_episodes(root: Path) -> list[Record]:
     """Return what the conversion reports of each recorded episode; empty for datasets that are of no bags.
 
     Raises:

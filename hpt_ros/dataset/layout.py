@@ -89,14 +89,14 @@ class Feature:
         return not self.is_video and len(self.shape) > 1
 
 
-def joined_feature(modality: str) -> str:
+def join_feature_name(modality: str) -> str:
     """Return the feature's name of a modality whose streams make one vector."""
     return f"{OBSERVATION}{MODALITIES[modality].folder or modality}"
 
 
 def stream_feature(modality: str, stream_name: str) -> str:
     """Return the feature's name of a stream that is a feature of its own."""
-    return f"{joined_feature(modality)}.{stream_name}"
+    return f"{join_feature_name(modality)}.{stream_name}"
 
 
 def image_feature(stream_name: str) -> str:
@@ -119,7 +119,7 @@ def features_of(embodiment: Embodiment, coded: bool = False) -> dict[str, Featur
                     name, stream.name, dtype, stream.shape, coded and modality.coded
                 )
         elif modality.layout is Layout.JOINED:
-            found[joined_feature(name)] = Feature(name, "", dtype, modality.shape(streams))
+            found[join_feature_name(name)] = Feature(name, "", dtype, modality.shape(streams))
     found[ACTION] = Feature("action", "", "float32", (embodiment.action.dim,))
     return found
 

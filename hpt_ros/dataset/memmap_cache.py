@@ -118,7 +118,7 @@ def open_mapped(
     return MappedArray(folder, _map(folder / file, dtype, found), rebuilt, True)
 
 
-def reserved(
+def reserve(
     path: Path, dtype: DTypeLike, shape: tuple[int, ...], rows: Iterable[tuple[int, int]] | None = None
 ) -> NDArray[Any]:
     """Open an array for writing, with room on the disk for it; what is in the file stays.

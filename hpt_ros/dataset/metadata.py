@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hpt_ros.dataset.conversion_report import ACTION_SOURCES, read_report, reported_episodes
+from hpt_ros.dataset.conversion_report import ACTION_SOURCES, list_reported_episodes, read_report
 from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import (
@@ -27,7 +27,7 @@ from hpt_ros.dataset.layout import (
     VIDEO,
     Feature,
     features_of,
-    joined_feature,
+    join_feature_name,
     parquet_files,
 )  # fmt: skip
 from hpt_ros.dataset.recognise import find_below, recognise
@@ -295,7 +295,7 @@ def read_image_sizes(root: Path) -> dict[str, list[list[int]]]:
     A camera of which the conversion reports nothing, as in datasets of others, is not in it.
     """
     found: dict[str, list[list[int]]] = {}
-    for episode in reported_episodes(root):
+    for episode in list_reported_episodes(root):
         sizes = episode.record("image_sizes") if "image_sizes" in episode else None
         if sizes is None or not episode.integer("kept"):
             continue
@@ -332,7 +332,7 @@ def check_features(info: Info, robot: Embodiment) -> dict[str, Feature]:
                 remedy="give them the same size in the embodiment file and convert again",
             )  # fmt: skip
     names = {
-        joined_feature(modality.name): list(robot.names_of(modality.name))
+        join_feature_name(modality.name): list(robot.names_of(modality.name))
         for modality in robot.modalities
         if modality.layout is Layout.JOINED
     }

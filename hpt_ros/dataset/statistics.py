@@ -189,13 +189,13 @@ def _aggregate_feature(parts: Sequence[FeatureStatistics]) -> FeatureStatistics:
     counts = np.array([part["count"][0] for part in parts], dtype=np.float64)
     total = counts.sum()
 
-    def weighted(key: str) -> NDArray[np.float64]:
+    def weigh(key: str) -> NDArray[np.float64]:
         mean: NDArray[np.float64] = np.tensordot(
             counts / total, np.stack([part[key] for part in parts]), axes=1
         )
         return mean
 
-    mean = weighted("mean")
+    mean = weigh("mean")
     spread = np.stack([part["std"] ** 2 + (part["mean"] - mean) ** 2 for part in parts])
     result: FeatureStatistics = {
         "min": np.min([part["min"] for part in parts], axis=0),
@@ -205,7 +205,7 @@ def _aggregate_feature(parts: Sequence[FeatureStatistics]) -> FeatureStatistics:
         "count": np.array([int(total)]),
     }
     for key in QUANTILES:
-        result[key] = weighted(key)
+        result[key] = weigh(key)
     return result
 
 

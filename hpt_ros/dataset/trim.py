@@ -93,7 +93,7 @@ def trim_dataset(
     columns |= dict(dataset.arrays)
     columns |= {name: values[:, None] for name, values in dataset.labels.items()}
     ends = find_ends(dataset, longest_rest_s)
-    report = _shifted(read_report(dataset.root).values, {end.episode: end for end in ends}, robot.dt_s)
+    report = _shift(read_report(dataset.root).values, {end.episode: end for end in ends}, robot.dt_s)
     with DatasetWriter(
         out, robot, overwrite=overwrite, labels=tuple(dataset.labels), coded=dataset.coded
     ) as writer:
@@ -124,7 +124,7 @@ def trim_dataset(
     return ends
 
 
-def _shifted(report: Mapping[str, Any], ends: Mapping[int, Trimmed], dt_s: float) -> dict[str, Any]:
+def _shift(report: Mapping[str, Any], ends: Mapping[int, Trimmed], dt_s: float) -> dict[str, Any]:
     """Return a conversion's report with the spans of its episodes as they are now."""
     shifted = dict(report)
     episodes = [dict(entry) for entry in report.get("episodes", ())]

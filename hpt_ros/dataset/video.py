@@ -177,7 +177,7 @@ class BackgroundWriter:
         while (waiting := self._queue.get()) is not None:
             if self._error is None:
                 try:
-                    frames, counted = zip(*map(self._prepared, waiting), strict=True)
+                    frames, counted = zip(*map(self._prepare, waiting), strict=True)
                     for frame in frames:
                         self._segment.add(frame)
                     self.statistics.add(*counted)
@@ -186,7 +186,7 @@ class BackgroundWriter:
                 ) as error:  # raised in the caller's thread; the rest is only taken off the queue
                     self._error = error
 
-    def _prepared(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _prepare(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return what is encoded, and what will be read back, but for the loss of colour video."""
         if self._codes is None:
             return pixels, pixels

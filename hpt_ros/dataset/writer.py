@@ -50,7 +50,7 @@ from hpt_ros.dataset.layout import (
     features_of,
     integer_fps,
     is_dataset,
-    joined_feature,
+    join_feature_name,
     statistics_columns,
 )
 from hpt_ros.dataset.statistics import FeatureStatistics, aggregate, to_lists, vector_statistics
@@ -281,7 +281,7 @@ def write_dataset(
     with DatasetWriter(out, embodiment, overwrite=overwrite, coded=coded) as writer:
         for task, arrays, state, action in episodes:
             episode = writer.episode(task)
-            columns = {keys.get(name) or joined_feature(name): values for name, values in arrays.items()}
+            columns = {keys.get(name) or join_feature_name(name): values for name, values in arrays.items()}
             columns |= {STATE: state, ACTION: action}
             try:
                 for tick in range(len(action)):

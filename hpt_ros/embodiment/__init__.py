@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from hpt_ros.embodiment.action import Action
-from hpt_ros.embodiment.deployment import Deployment, deployed_fields, require_deployable
+from hpt_ros.embodiment.deployment import Deployment, list_deployed_fields, require_deployable
 from hpt_ros.embodiment.output import JointLimit, Output, RotationLimit
 from hpt_ros.embodiment.schema import (
     FORMAT,
@@ -27,7 +27,7 @@ __all__ = [
     "Output",
     "RotationLimit",
     "Stream",
-    "deployed_fields",
+    "list_deployed_fields",
     "require_deployable",
     "require_match",
 ]

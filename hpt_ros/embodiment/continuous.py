@@ -18,7 +18,7 @@ from hpt_ros.embodiment.streams import EmbodimentError, Stream
 from hpt_ros.errors import Code
 
 
-def agreed(
+def reconcile(
     streams: tuple[Stream, ...], action: Action, where: str
 ) -> tuple[tuple[Stream, ...], tuple[JointLimit, ...]]:
     """Streams and limits that agree on which joints are continuous, whichever of them the file says it of.

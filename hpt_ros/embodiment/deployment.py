@@ -270,7 +270,7 @@ def require_deployable(trained: Embodiment, robot: Embodiment, *, a_name: str, b
     return deployed
 
 
-def deployed_fields(trained: Embodiment, deployed: Embodiment) -> tuple[str, ...]:
+def list_deployed_fields(trained: Embodiment, deployed: Embodiment) -> tuple[str, ...]:
     """What a deployment changed, a line each: the field, the value before, and the value now."""
     lines = []
     rename = dict(zip(joint_names(deployed), joint_names(trained), strict=True))

@@ -154,7 +154,7 @@ class Output:
         default=None,
     )
 
-    def prefixed(self) -> Output:
+    def add_prefix(self) -> Output:
         """The same with its prefix before its joints' names, where it is not yet."""
         return replace(self, names=with_prefix(self.prefix, self.names)) if self.prefix else self
 

@@ -86,7 +86,7 @@ def converted(values: Floats, before: str, after: str) -> Floats:
     return np.where(good[:, None], from_rotation(rotation, after), np.nan)
 
 
-def integrated(twists: Floats, start: Floats, dt_s: float) -> Floats:
+def integrate(twists: Floats, start: Floats, dt_s: float) -> Floats:
     """Poses (H + 1, 7) that twists (H, 6), each for `dt_s`, lead to from a pose; NaN from one that is not finite on.
 
     Positions in m and quaternions; velocities in m/s and angular velocities in rad/s in the fixed frame.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment.action import Action, completed, redundant_keys
 from hpt_ros.embodiment.action_checks import check_action
-from hpt_ros.embodiment.continuous import agreed
+from hpt_ros.embodiment.continuous import reconcile
 from hpt_ros.embodiment.space import ActionSpace
 from hpt_ros.embodiment.streams import (
     BY_STAMP,
@@ -290,14 +290,14 @@ def _check(data: dict[str, Any], where: str) -> Embodiment:
     embodiment = read_dataclass(Embodiment, data, where=where)
     for stream in embodiment.streams:
         check_type(stream, f"{where}, stream {stream.name!r}")  # first, since all else asks the type
-    outputs = tuple(output.prefixed() for output in embodiment.action.outputs)
+    outputs = tuple(output.add_prefix() for output in embodiment.action.outputs)
     embodiment = replace(
         embodiment,
-        streams=tuple(stream.prefixed() for stream in embodiment.streams),
+        streams=tuple(stream.add_prefix() for stream in embodiment.streams),
         action=replace(embodiment.action, outputs=outputs),
     )
     action = completed(embodiment.action, data["action"], f"{where}, action")
-    streams, limits = agreed(embodiment.streams, action, where)
+    streams, limits = reconcile(embodiment.streams, action, where)
     embodiment = replace(embodiment, streams=streams, action=replace(action, limits=limits))
     _check_names(embodiment, where)
     for stream in embodiment.streams:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.angles import shortest, unwrapped
+from hpt_ros.angles import shortest, unwrap
 from hpt_ros.embodiment.action import Action
 from hpt_ros.embodiment.control_limits import Bounds, ControlLimits, action_bounds, control_limits
 from hpt_ros.embodiment.kinds import (
@@ -41,7 +41,7 @@ from hpt_ros.embodiment.relative_poses import absolute_poses, relative_poses
 from hpt_ros.embodiment.rotations import (
     converted,
     elements,
-    integrated,
+    integrate,
 )
 
 Floats = NDArray[np.float64]
@@ -146,7 +146,7 @@ class ActionSpace:
         """Actions (n, action dim) of ticks in a row, with turns of continuous joints counted on from the first."""
         values = np.array(actions, dtype=np.float64)
         if self.angles.any() and len(values):
-            values[:, self.angles] = unwrapped(values[:, self.angles], values[0, self.angles])
+            values[:, self.angles] = unwrap(values[:, self.angles], values[0, self.angles])
         return values
 
     @cached_property
@@ -196,7 +196,7 @@ class ActionSpace:
         start = self.states.action(state)[:, None]
         if self.angles.any():
             absolute = absolute.copy()
-            angles = unwrapped(absolute[..., self.angles], start[:, 0, self.angles])
+            angles = unwrap(absolute[..., self.angles], start[:, 0, self.angles])
             absolute[..., self.angles] = angles
         before = np.concatenate([start, absolute[:, :-1]], axis=1)
         reference = before if mode == "delta" else np.broadcast_to(start, absolute.shape)
@@ -249,7 +249,7 @@ class ActionSpace:
             values = actions[:, part.action]
             if part.output.kind == CARTESIAN_TWIST:
                 start = self.states.control(state[None])[0, part.control]
-                result[:, part.control] = integrated(values, start, 1.0 / self._tick_hz)
+                result[:, part.control] = integrate(values, start, 1.0 / self._tick_hz)
                 continue
             if part.output.kind == JOINT_VELOCITY:
                 start = self.states.control(state[None])[:, part.control]

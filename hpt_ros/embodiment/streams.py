@@ -105,7 +105,7 @@ class Stream:
         default=0.0, unit="s", minimum=-5.0, maximum=5.0,
     )  # fmt: skip
 
-    def prefixed(self) -> Stream:
+    def add_prefix(self) -> Stream:
         """The same with its prefix before its joints' names, where it is not yet."""
         joints, continuous, holds = (
             with_prefix(self.prefix, names) for names in (self.joints, self.continuous, self.holds)

@@ -19,7 +19,7 @@ from hpt_ros.evaluation.statistics import (
     PairedComparison,
     anytime_e_value,
     compare_arms,
-    drawn_means,
+    draw_means,
     interval_of,
     mcnemar_p,
     success_interval,
@@ -209,7 +209,7 @@ def success_of(table: Floats) -> Interval:
     """Return the success of (training seeds, scenes): Wilson's interval of one seed, a bootstrap of several."""
     if len(table) == 1:
         return success_interval(int(table.sum()), table.size)
-    return interval_of(float(table.mean()), drawn_means([(table,)])[0])
+    return interval_of(float(table.mean()), draw_means([(table,)])[0])
 
 
 def successes_of(arm: Arm) -> dict[str, Interval]:
@@ -223,7 +223,7 @@ def successes_of(arm: Arm) -> dict[str, Interval]:
         tables[name] = np.array(arm_of(runs, sorted(common)))
     found = {name: success_of(table) for name, table in tables.items()}
     for suite, names in _suites(list(tables)).items():
-        draws = drawn_means([(tables[name],) for name in names])[0]
+        draws = draw_means([(tables[name],) for name in names])[0]
         found[suite] = interval_of(float(np.mean([tables[name].mean() for name in names])), draws)
     return found
 
@@ -236,7 +236,7 @@ def _row_of_several(name: str, environments: tuple[str, ...], tables: Sequence[t
     each = [compare_arms(*pair) for pair in tables]
     only_a, only_b = sum(item.only_a for item in each), sum(item.only_b for item in each)
     estimates = [np.mean([pair[arm].mean() for pair in tables]) for arm in (0, 1)]
-    draws = drawn_means(tables)
+    draws = draw_means(tables)
     success = [interval_of(estimates[arm], draws[arm]) for arm in (0, 1)]
     difference = interval_of(estimates[1] - estimates[0], draws[1] - draws[0])
     paired = PairedComparison(

@@ -130,7 +130,7 @@ def _page(
         rows=rows,
         paired=paired,
         success=success,
-        solved=_solved(episodes),
+        solved=_draw_solved(episodes),
         progress=[
             (
                 name,
@@ -144,12 +144,12 @@ def _page(
         faults=_faults(episodes),
         scenes=scenes[:MOST_SCENES],
         scene_count=len(scenes),
-        shown=[_shown(item) for item in shown],
+        shown=[_describe(item) for item in shown],
         provenance=_provenance(arms),
     )
 
 
-def _solved(episodes: Sequence[tuple[str, Sequence[Episode]]]) -> str:
+def _draw_solved(episodes: Sequence[tuple[str, Sequence[Episode]]]) -> str:
     """Return a chart: the ratio of episodes that have succeeded by a time."""
     lines = []
     for name, own in episodes:
@@ -214,7 +214,7 @@ def _scenes(comparison: Comparison) -> list[dict[str, Any]]:
     return sorted(found, key=lambda item: -abs(item["difference"]))
 
 
-def _shown(item: Shown) -> dict[str, Any]:
+def _describe(item: Shown) -> dict[str, Any]:
     return {
         "title": f"{item.environment}, scene {item.seed}",
         "videos": [

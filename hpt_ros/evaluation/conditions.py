@@ -19,7 +19,7 @@ from hpt_ros.model.sources import sha256_of
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.environment import ENVIRONMENTS, make_environment, require_varies
 from hpt_ros.sim.transport import Transport, as_settings, transports_of
-from hpt_ros.sim.variation import Variation, level_of, restricted, varied
+from hpt_ros.sim.variation import Variation, level_of, restrict, with_settings
 from hpt_ros.structured import field
 
 
@@ -133,6 +133,6 @@ def variation_of(environment: str, difficulty: str, vary: tuple[str, ...]) -> Va
         HptError: there is no such level or thing, or a value cannot be.
     """
     kind = ENVIRONMENTS[environment]
-    variation = varied(restricted(level_of(difficulty), kind.varies), vary)
+    variation = with_settings(restrict(level_of(difficulty), kind.varies), vary)
     require_varies(kind, variation)
     return variation

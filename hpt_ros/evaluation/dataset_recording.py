@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset import Dataset, Episode
-from hpt_ros.dataset.layout import joined_feature, stream_feature
+from hpt_ros.dataset.layout import join_feature_name, stream_feature
 from hpt_ros.dataset.reader import episodes_with_frames
 from hpt_ros.evaluation.replay import Arrival, Recording
 from hpt_ros.modalities import STATE, Layout
@@ -52,7 +52,7 @@ def _arrivals(
                     whole = (
                         dataset.state
                         if modality.name == STATE
-                        else dataset.arrays[joined_feature(modality.name)]
+                        else dataset.arrays[join_feature_name(modality.name)]
                     )
                     value = whole[row, place : place + len(stream.names)].astype(np.float64)
                     place += len(stream.names)

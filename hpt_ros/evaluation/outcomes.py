@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from hpt_ros.atomic import replaced
+from hpt_ros.atomic import replace_atomically
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.rollout import Episode
 
@@ -92,7 +92,7 @@ def write_outcomes(path: Path, outcomes: Outcomes) -> None:
     about = {"format": FORMAT, **asdict(outcomes.provenance)}
     table = pa.Table.from_pylist(rows, schema=_schema()).replace_schema_metadata({_KEY: json.dumps(about)})
     try:
-        with replaced(path) as work:
+        with replace_atomically(path) as work:
             pq.write_table(table, work, compression="zstd")
     except OSError as error:
         raise HptError(

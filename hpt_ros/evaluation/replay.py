@@ -213,7 +213,7 @@ def replay(recording: Recording, loaded: LoadedPolicy, config: ReplayConfig | No
         counters = runtime.all_counters()
     finally:
         runtime.end()
-    return _measured(
+    return _measure(
         recording, loaded.embodiment, asked, ticks, sent, taken, period_ns / NS_PER_S,
         holds=holds, running_ratio=running / max(steps, 1), fault=fault,
         waited="" if running else waited, counters=counters, refused=tuple(refused),
@@ -243,7 +243,7 @@ def _arrive(runtime: PolicyRuntime, arrival: Arrival) -> object:
     return runtime.streams.sample(arrival.stream, arrival.value, arrival.arrival_ns)
 
 
-def _measured(
+def _measure(
     recording: Recording,
     robot: Embodiment,
     asked: _Asked,

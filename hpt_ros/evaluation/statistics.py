@@ -96,7 +96,7 @@ def anytime_e_value(only_a: int, only_b: int) -> float:
     return math.exp(min(log_e, 700.0))  # beyond e^700 a double ends
 
 
-def drawn_means(tables: Sequence[tuple[NDArray[np.float64], ...]], seed: int = 0) -> NDArray[np.float64]:
+def draw_means(tables: Sequence[tuple[NDArray[np.float64], ...]], seed: int = 0) -> NDArray[np.float64]:
     """Return the means over environments of each arm's success, (arms, resamples) of a bootstrap.
 
     Scenes are drawn within each environment, once for both arms (they are paired), and training seeds within each arm
@@ -150,7 +150,7 @@ def compare_arms(a: NDArray[np.float64], b: NDArray[np.float64], *, seed: int = 
         only_a=only_a,
         only_b=only_b,
         neither=int((~solved_a & ~solved_b).sum()),
-        difference=interval_of(float(b.mean() - a.mean()), np.diff(drawn_means([(a, b)], seed), axis=0)[0]),
+        difference=interval_of(float(b.mean() - a.mean()), np.diff(draw_means([(a, b)], seed), axis=0)[0]),
         p_value=mcnemar_p(only_a, only_b),
         e_value=anytime_e_value(only_a, only_b),
     )

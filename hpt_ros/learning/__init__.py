@@ -11,7 +11,7 @@ from hpt_ros.learning.reporter import Reporter, Silent
 from hpt_ros.learning.samples import Batch, Split, Windows, gather, split_episodes
 from hpt_ros.learning.source import Source, open_source
 from hpt_ros.learning.start import Start
-from hpt_ros.learning.state import saved_recipe
+from hpt_ros.learning.state import load_saved_recipe
 from hpt_ros.learning.train import Result, train
 
 __all__ = [
@@ -30,11 +30,11 @@ __all__ = [
     "Windows",
     "gather",
     "load_recipe",
+    "load_saved_recipe",
     "open_cache",
     "open_feature_cache",
     "open_source",
     "read_recipe",
-    "saved_recipe",
     "split_episodes",
     "train",
 ]

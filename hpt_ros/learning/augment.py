@@ -183,10 +183,10 @@ def change_images(images: Tensor, changes: ImageChanges) -> Tensor:
     """
     result = images
     if changes.moves is not None:
-        shifted = shifted_in_turn if images.device.type == "cpu" else shifted_at_once
+        shifted = shift_in_turn if images.device.type == "cpu" else shift_at_once
         result = shifted(result, changes.moves)
     if changes.crops is not None:
-        result = cropped(result, changes.crops)
+        result = crop_images(result, changes.crops)
     if changes.tint is not None and changes.gain is not None and changes.light is not None:
         # value' = tint * (gain * (value - mean) + mean) + light; every fourth pixel each way is enough for the mean.
         tint = changes.tint[:, None, :, None, None]
@@ -218,7 +218,7 @@ def change_images(images: Tensor, changes: ImageChanges) -> Tensor:
     return result
 
 
-def shifted_in_turn(images: Tensor, moves: Tensor) -> Tensor:
+def shift_in_turn(images: Tensor, moves: Tensor) -> Tensor:
     """Move images (B, T, V, H, W, 3) by (B, V, 2) pixels, the border repeated; the quicker way on a CPU."""
     lines, columns = _sources(images, moves)
     result = torch.empty_like(images)
@@ -229,7 +229,7 @@ def shifted_in_turn(images: Tensor, moves: Tensor) -> Tensor:
     return result
 
 
-def shifted_at_once(images: Tensor, moves: Tensor) -> Tensor:
+def shift_at_once(images: Tensor, moves: Tensor) -> Tensor:
     """Do the same by one operation, as a GPU wants it."""
     lines, columns = _sources(images, moves)
     sample, view = (torch.arange(count, device=images.device) for count in (len(images), images.shape[2]))
@@ -240,7 +240,7 @@ def shifted_at_once(images: Tensor, moves: Tensor) -> Tensor:
     return moved.movedim(-2, 1)
 
 
-def cropped(images: Tensor, crops: Tensor) -> Tensor:
+def crop_images(images: Tensor, crops: Tensor) -> Tensor:
     """Enlarge a part of images (B, T, V, H, W, 3) to their size, bilinearly; `crops` as in `ImageChanges`."""
     batch, steps, views, height, width, _ = images.shape
     first, kept = crops[..., :2], crops[..., 2:]

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hpt_ros.dataset import DatasetError
-from hpt_ros.dataset.memmap_cache import Finished, cache_beside, checksum_of, digest_of, open_mapped, reserved
+from hpt_ros.dataset.memmap_cache import Finished, cache_beside, checksum_of, digest_of, open_mapped, reserve
 from hpt_ros.dataset.reader import Dataset, Episode
 from hpt_ros.dataset.video_reader import decode_video
 from hpt_ros.devices import usable_cores
@@ -182,7 +182,7 @@ def open_feature_cache(
         ]
         first = encoded(blocks[0])  # says how large a tick's features are
         shape = (dataset.length, *first.shape[1:])
-        values = reserved(path, dtype, shape)
+        values = reserve(path, dtype, shape)
         parts = [
             Part(
                 f"{rows[0]}-{rows[-1]}",
@@ -258,7 +258,7 @@ def _build(
     dataset: Dataset, path: Path, shape: tuple[int, ...], progress: Progress | None, workers: int
 ) -> tuple[int, ...]:
     rows = [(episode.start, episode.stop) for episode in dataset.episodes]
-    frames = reserved(path, np.uint8, shape, rows)
+    frames = reserve(path, np.uint8, shape, rows)
     parts = [part for view in range(shape[1]) for part in _parts_of_view(dataset, view, shape[2:], workers)]
     _fill(frames, parts, path, progress, workers)
     return shape

@@ -130,6 +130,6 @@ def _store(world: int) -> Any:
     return distributed.PrefixStore(f"start {start}", store)  # type: ignore[attr-defined]
 
 
-def restarted() -> bool:
+def is_restarted() -> bool:
     """Whether torchrun started this process again after one of the run's had died."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0

@@ -63,7 +63,7 @@ class DivergenceWatch:
             )
         step, where, value = next(item for item in seen if not bool(torch.isfinite(item[2])))
         batch = [item[1] for item in seen if item[0] == step and item[1] is not None]
-        found = [self._named(member, samples) for member, samples in ([where] if where else batch)]
+        found = [self._name(member, samples) for member, samples in ([where] if where else batch)]
         record = {
             "step": step + 1,
             "of": "loss" if where else "gradient",
@@ -82,7 +82,7 @@ class DivergenceWatch:
             remedy=advice,
         )  # fmt: skip
 
-    def _named(self, member: int, samples: NDArray[np.int64]) -> dict[str, Any]:
+    def _name(self, member: int, samples: NDArray[np.int64]) -> dict[str, Any]:
         """Dataset, and the ticks of each episode that the samples are at."""
         of = self._mixture.members[member]
         index = {episode.start: episode.index for episode in of.split.train}

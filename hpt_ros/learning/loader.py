@@ -43,7 +43,7 @@ class Batches(Protocol[T_co]):
 
 
 @contextmanager
-def prefetched(
+def prefetch(
     make: Callable[[int], T], first: int, stop: int, *, readers: int = 0, pin: bool = False
 ) -> Iterator[Batches[T]]:
     """Within the block, `make(step)` of step = first .. stop - 1, made ahead; afterwards nothing of it runs.

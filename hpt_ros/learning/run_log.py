@@ -18,7 +18,7 @@ from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.report import spread_of, training_page
 from hpt_ros.learning.source import Source
 from hpt_ros.learning.start import Start
-from hpt_ros.learning.trackers import TensorBoard, Tracker, TrackerLostError, WeightsAndBiases, flattened
+from hpt_ros.learning.trackers import TensorBoard, Tracker, TrackerLostError, WeightsAndBiases, flatten
 from hpt_ros.model import MultiPolicy, Statistics
 from hpt_ros.report.page import write_page
 
@@ -91,7 +91,7 @@ class RunLog(AbstractContextManager["RunLog"]):
         if not self._first:
             return
         self._metrics.write(step=step, **values)
-        numbers = flattened(values, self._dimensions)
+        numbers = flatten(values, self._dimensions)
         self._to_each(lambda tracker: tracker.scalars(step, numbers))
 
     def validated(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset import Dataset, DatasetError, Episode
-from hpt_ros.dataset.layout import features_of, joined_feature, stream_feature
+from hpt_ros.dataset.layout import features_of, join_feature_name, stream_feature
 from hpt_ros.embodiment.windows import action_window, observation_window
 from hpt_ros.errors import Code
 from hpt_ros.modalities import MODALITIES, STATE, Layout
@@ -166,13 +166,13 @@ def shuffled(places: NDArray[np.int64], count: int, keys: NDArray[np.uint64]) ->
     while outside.any():
         left, right = found[outside] >> half, found[outside] & mask
         for key in keys:
-            left, right = right, left ^ (_mixed(right ^ key) & mask)
+            left, right = right, left ^ (_mix(right ^ key) & mask)
         found[outside] = left << half | right
         outside = found >= np.uint64(count)
     return found.astype(np.int64)
 
 
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     values = (values ^ values >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ values >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
     return values ^ values >> np.uint64(31)
@@ -227,7 +227,7 @@ def gather(
         elif modality.layout is Layout.TEXT:
             inputs[modality.input] = dataset.task_index[windows.tick(samples)]
         elif modality.layout is Layout.JOINED and there:
-            inputs[modality.input] = joined_vectors(dataset, name)[observed]
+            inputs[modality.input] = join_vectors(dataset, name)[observed]
         elif modality.video and there and frames is not None:
             inputs[modality.input] = frames[observed]
         elif modality.layout is Layout.STACKED and there and not modality.video:
@@ -287,9 +287,9 @@ def previous_actions(
     return actions
 
 
-def joined_vectors(dataset: Dataset, modality: str) -> NDArray[np.float32]:
+def join_vectors(dataset: Dataset, modality: str) -> NDArray[np.float32]:
     """Vectors of a modality whose streams are joined, float32 (N, D), raw units."""
-    return dataset.state if modality == STATE else dataset.arrays[joined_feature(modality)]
+    return dataset.state if modality == STATE else dataset.arrays[join_feature_name(modality)]
 
 
 def side_by_side(dataset: Dataset, modality: str, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from hpt_ros.atomic import replaced
+from hpt_ros.atomic import replace_atomically
 from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.mixture import Mixture, describe
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
@@ -73,7 +73,7 @@ def save_state(
             "optimiser": optimiser.state_dict(),
         }
     try:
-        with replaced(out / FILE) as work:
+        with replace_atomically(out / FILE) as work:
             _write(state, work)
         for folder in out.glob(f"{SHARDS}*"):
             if folder.name != state.get("shards"):
@@ -141,7 +141,7 @@ def _best(state: dict[str, Any]) -> tuple[float, int] | None:
     return None if state["best"] is None else (float(state["best"][0]), int(state["best"][1]))
 
 
-def saved_recipe(out: Path) -> dict[str, Any]:
+def load_saved_recipe(out: Path) -> dict[str, Any]:
     """The recipe of the run in `out`, as plain values.
 
     Raises:

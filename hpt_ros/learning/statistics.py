@@ -14,7 +14,7 @@ from hpt_ros.dataset import Dataset
 from hpt_ros.dataset.layout import stream_feature
 from hpt_ros.dataset.metadata import read_image_sizes
 from hpt_ros.learning.mixture import Member
-from hpt_ros.learning.samples import Split, Windows, actions_in_mode, joined_vectors
+from hpt_ros.learning.samples import Split, Windows, actions_in_mode, join_vectors
 from hpt_ros.modalities import MODALITIES, Layout
 from hpt_ros.model import Statistics
 from hpt_ros.model.normaliser import MIN_RANGE
@@ -104,7 +104,7 @@ def _values(dataset: Dataset, split: Split, name: str) -> Iterable[NDArray[np.fl
     if name == "action":
         return _blocks(dataset.action, split)
     if MODALITIES[name].layout is Layout.JOINED:
-        return _blocks(joined_vectors(dataset, name), split)
+        return _blocks(join_vectors(dataset, name), split)
     features = [stream_feature(name, stream.name) for stream in robot.streams_of(name)]
     return (block for feature in features for block in _blocks(dataset.arrays[feature], split))
 

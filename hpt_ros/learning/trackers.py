@@ -116,7 +116,7 @@ class WeightsAndBiases:
             ) from error  # fmt: skip
 
 
-def flattened(values: Mapping[str, Any], dimensions: Mapping[str, list[str]]) -> dict[str, float]:
+def flatten(values: Mapping[str, Any], dimensions: Mapping[str, list[str]]) -> dict[str, float]:
     """Return a line of metrics.jsonl as plain numbers by name.
 
     Args:

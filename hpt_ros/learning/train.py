@@ -33,7 +33,7 @@ from hpt_ros.learning.distributed import Processes
 from hpt_ros.learning.divergence import DivergenceWatch
 from hpt_ros.learning.evaluation import summary, validate
 from hpt_ros.learning.interrupt import interruptible
-from hpt_ros.learning.loader import prefetched
+from hpt_ros.learning.loader import prefetch
 from hpt_ros.learning.mixture import Mixture, mixture_of
 from hpt_ros.learning.optimiser import (
     build_optimiser,
@@ -220,7 +220,7 @@ def train(
     watch = DivergenceWatch(mixture, out, processes, lr=recipe.lr)
     patience = recipe.early_stopping * recipe.validation_every  # steps without a better one; 0: any number
     make = BatchMaker(mixture, sources, recipe, processes.rank, processes.world, sharded is not None, device)
-    reading = prefetched(make, first, goal, readers=readers, pin=kind == "cuda")
+    reading = prefetch(make, first, goal, readers=readers, pin=kind == "cuda")
     with interruptible() as interrupted, reading as batches, log, held:
         while step < goal and not processes.any(interrupted()):
             if patience and best and step >= best[1] + patience:

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 import yaml
 
-from hpt_ros.atomic import replaced
+from hpt_ros.atomic import replace_atomically
 from hpt_ros.errors import Code, HptError
 from hpt_ros.model.config import PolicyConfig, upgrade_policy, with_current_keys
 from hpt_ros.model.multi import MultiPolicy, MultiPolicyConfig, load_into
@@ -169,7 +169,7 @@ def save_multi_checkpoint(
             remedy="name another folder",
         )  # fmt: skip
     try:
-        with replaced(target) as work:
+        with replace_atomically(target) as work:
             work.mkdir()
             tensors = _tensors_to_store(policy, half_precision)
             trunk = next(iter(policy.config.policies.values())).trunk

@@ -126,7 +126,7 @@ def efficientnet_shape(height: int, width: int, stage: int) -> tuple[int, int]:
     return height * width, HEAD_CHANNELS if stage == HEAD_STAGE else STAGES[stage - 1][-1]
 
 
-def packaged_file() -> Path:
+def find_packaged_file() -> Path:
     """Return the weights' file of the package.
 
     Raises:

@@ -65,7 +65,7 @@ def export_model(policy: Policy, out: str | Path) -> ExportedModel:
     target = Path(out)
     with new_folder(target, WeightsError) as work:
         torch.save(tensors, work / MODEL)
-        (work / CONFIG).write_text(dump_yaml(published_mapping(config)), encoding="utf-8")
+        (work / CONFIG).write_text(dump_yaml(to_published_mapping(config)), encoding="utf-8")
         if encoder:
             save_tensors(encoder, work / ENCODER, metadata={"format": "pt"})
         written = read_tensors(work / MODEL)
@@ -86,7 +86,7 @@ def export_model(policy: Policy, out: str | Path) -> ExportedModel:
     )
 
 
-def published_mapping(config: PolicyConfig) -> dict[str, Any]:
+def to_published_mapping(config: PolicyConfig) -> dict[str, Any]:
     """Return the configuration in the published layout, as plain values."""
     trunk, first = config.trunk, config.stems[0]
     names = [PUBLISHED_NAMES[modality] for modality in config.modalities]

@@ -184,7 +184,7 @@ def read_config_file(file: Path) -> PublishedConfig:
     return PublishedConfig(data, where)
 
 
-def recorded_heads(file: Path, metadata: Mapping[str, str], width: int, depth: int) -> int | None:
+def find_heads(file: Path, metadata: Mapping[str, str], width: int, depth: int) -> int | None:
     """Return the attention heads that are recorded for a trunk of this size; None where nothing says them.
 
     Looked up in the file's own metadata, then in a configuration beside it (published, or of a checkpoint) that is for

@@ -17,15 +17,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hpt_ros.atomic import replaced
+from hpt_ros.atomic import replace_atomically
 from hpt_ros.errors import Code
 from hpt_ros.modalities import IMAGE
 from hpt_ros.model.config import TRUNK_SIZES, TrunkConfig
-from hpt_ros.model.efficientnet import PACKAGE, EfficientNetLite0, beyond, packaged_file
+from hpt_ros.model.efficientnet import PACKAGE, EfficientNetLite0, beyond, find_packaged_file
 from hpt_ros.model.encoder_config import LibraryEncoderConfig
 from hpt_ros.model.encoders import ImageEncoder, ResNet18
 from hpt_ros.model.policy import Policy
-from hpt_ros.model.published import recorded_heads
+from hpt_ros.model.published import find_heads
 from hpt_ros.model.sources import (
     ENCODER_FILES,
     WeightsError,
@@ -137,7 +137,7 @@ def load_image_encoder(policy: Policy, source: str | Path) -> LoadReport:
             problem="is {value}, but ImageNet weights need 'resnet18' or 'efficientnet_lite0'",
             remedy="name a checkpoint of this encoder, set image_encoder.kind, or load no image encoder",
         )  # fmt: skip
-    file = packaged_file() if str(source) == PACKAGE else resolve(source, ENCODER_FILES)
+    file = find_packaged_file() if str(source) == PACKAGE else resolve(source, ENCODER_FILES)
     tensors = read_tensors(file)
     first = nets[0]
     left_out = (
@@ -180,7 +180,7 @@ def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
         for name, value in policy.trunk.state_dict().items()  # "trunk.blocks.0...."
     }
     try:
-        with replaced(path) as work:
+        with replace_atomically(path) as work:
             if path.suffix == ".pth":
                 torch.save(tensors, work)
             else:
@@ -295,11 +295,11 @@ def trunk_size(tensors: Mapping[str, Tensor]) -> tuple[int, int]:
 def _check_trunk_size(config: TrunkConfig, tensors: Mapping[str, Tensor], file: Path) -> None:
     """Compare the size of a file's trunk with the configuration's, for an error that says the remedy.
 
-    Weights do not show the number of heads: `recorded_heads` says where it is looked up. Where nothing says it, the
+    Weights do not show the number of heads: `find_heads` says where it is looked up. Where nothing says it, the
     configuration's is taken.
     """
     width, depth = trunk_size(tensors)
-    heads = recorded_heads(file, read_metadata(file), width, depth) or config.heads
+    heads = find_heads(file, read_metadata(file), width, depth) or config.heads
     if (width, depth, heads) != (config.width, config.depth, config.heads):
         published = next(
             (n for n, s in TRUNK_SIZES.items() if (s.width, s.depth, s.heads) == (width, depth, heads)), None

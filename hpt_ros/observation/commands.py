@@ -112,7 +112,7 @@ class CommandTrack:
     def _value(self, index: int, tick_ns: int) -> NDArray[np.float64] | Refusal:
         track, tolerance_ns, grippers = self._tracks[index], self._tolerances_ns[index], self._grippers[index]
         before = track.held(tick_ns, tolerance_ns)
-        value = track.interpolated(tick_ns, tolerance_ns)
+        value = track.interpolate(tick_ns, tolerance_ns)
         if isinstance(before, Refusal):
             return before
         if isinstance(value, Refusal):

@@ -20,7 +20,7 @@ from hpt_ros.errors import Code
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
 from hpt_ros.observation.formats import DEPTH_HEADER, parse_format, without_depth_header
 from hpt_ros.observation.image_files import JPEG_START
-from hpt_ros.observation.pixels import MAX_PIXELS, compressed_file, decompressed, resized_by_nearest, rows_of
+from hpt_ros.observation.pixels import MAX_PIXELS, decompress, parse_image_file, resize_by_nearest, rows_of
 from hpt_ros.observation.rvl import decode_rvl, rvl_size
 
 FARTHEST_MM = 65_535  # what is farther does not fit uint16 and counts as not measured
@@ -43,7 +43,7 @@ def decode_depth_image(stream: Stream, message: Any) -> NDArray[np.uint16]:
     encoding = _encoding(where, stream.encoding or str(message.encoding))
     kind = np.dtype(DEPTH_ENCODINGS[encoding]).newbyteorder(">" if message.is_bigendian else "<")
     rows = rows_of(where, message, kind.itemsize)
-    pixels = resized_by_nearest(stream, rows.view(kind))
+    pixels = resize_by_nearest(stream, rows.view(kind))
     return _millimetres(where, pixels) if kind.kind == "f" else pixels.astype(np.uint16)
 
 
@@ -84,13 +84,13 @@ def decode_compressed_depth(stream: Stream, message: Any) -> NDArray[np.uint16]:
             remedy="use the camera's compressedDepth topic",
         )  # fmt: skip
     pixels = _from_rvl(where, content[DEPTH_HEADER:]) if format_.rvl else _from_png(where, data, format_.text)
-    chosen: NDArray[np.uint16] = resized_by_nearest(stream, pixels)
+    chosen: NDArray[np.uint16] = resize_by_nearest(stream, pixels)
     return chosen if encoding != "32FC1" else _from_inverse(where, chosen, *_HEADER.unpack(header)[1:])
 
 
 def _from_png(where: str, data: bytes, kind: str) -> NDArray[np.uint16]:
-    file = compressed_file(where, data, kind)
-    pixels = decompressed(where, data, file, cv2.IMREAD_UNCHANGED)
+    file = parse_image_file(where, data, kind)
+    pixels = decompress(where, data, file, cv2.IMREAD_UNCHANGED)
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
         raise InvalidSampleError(
             Code.WRONG_SHAPE, where, pixels.shape,

@@ -56,9 +56,9 @@ class Feed:
     def value_at(self, time_ns: int) -> NDArray[Any] | Refusal:
         """The stream's value at a time, or why there is none."""
         if isinstance(self.track, MergedTrack) or self.stream.kind.linear:
-            return self.track.interpolated(time_ns, self.tolerance_ns)
+            return self.track.interpolate(time_ns, self.tolerance_ns)
         if self.stream.kind.holds:
-            value = self._held(time_ns)
+            value = self._hold_last(time_ns)
             return NEVER_SEEN if value is None else value
         while not isinstance(sample := self.track.held(time_ns, self.tolerance_ns), Refusal):
             try:
@@ -97,7 +97,7 @@ class Feed:
         newest = self.newest()
         return self.carried if newest is None else newest[1]
 
-    def _held(self, time_ns: int) -> NDArray[Any] | None:
+    def _hold_last(self, time_ns: int) -> NDArray[Any] | None:
         assert isinstance(self.track, Track)
         index = self.track.at_or_before(time_ns)
         return self.carried if index < 0 else self.track.samples[index].resolve()

@@ -16,7 +16,7 @@ from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS, ENCODINGS
 from hpt_ros.errors import Code
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
 from hpt_ros.observation.formats import parse_format
-from hpt_ros.observation.pixels import compressed_file, decompressed, resized_by_area, rows_of
+from hpt_ros.observation.pixels import decompress, parse_image_file, resize_by_area, rows_of
 from hpt_ros.observation.planes import PLANES, planes_to_rgb
 
 # OpenCV's conversion to RGB; None: it is RGB. Encodings of 16 bits have that of 8. OpenCV names a bayer pattern by the
@@ -61,7 +61,7 @@ def decode_image(stream: Stream, message: Any) -> NDArray[np.uint8]:
     where = place(stream)
     encoding = _encoding(where, stream, str(message.encoding))
     if encoding in PLANES:
-        return resized_by_area(stream, planes_to_rgb(where, message, encoding))
+        return resize_by_area(stream, planes_to_rgb(where, message, encoding))
     rows = rows_of(where, message, ENCODINGS[encoding])
     height, width = int(message.height), int(message.width)
     values: Any = np.ascontiguousarray(rows)
@@ -70,7 +70,7 @@ def decode_image(stream: Stream, message: Any) -> NDArray[np.uint8]:
         values = values.byteswap() if bool(message.is_bigendian) != (sys.byteorder == "big") else values
     channels = values.shape[1] // width
     values = values if channels == 1 else values.reshape(height, width, channels)
-    return resized_by_area(stream, _rgb(f"{where} has a {width}x{height} image", values, encoding))
+    return resize_by_area(stream, _rgb(f"{where} has a {width}x{height} image", values, encoding))
 
 
 def decode_compressed_image(stream: Stream, message: Any) -> NDArray[np.uint8]:
@@ -86,7 +86,7 @@ def decode_compressed_image(stream: Stream, message: Any) -> NDArray[np.uint8]:
     """
     where, format_ = place(stream), parse_format(str(message.format))
     content = bytes(memoryview(message.data))
-    file = compressed_file(where, content, format_.text)
+    file = parse_image_file(where, content, format_.text)
     encoding = stream.encoding or format_.encoding
     grey, deep = file.channels == 1, file.bits == 16
     if grey and deep and not (encoding == "mono16" or encoding.startswith("bayer_")):
@@ -105,10 +105,10 @@ def decode_compressed_image(stream: Stream, message: Any) -> NDArray[np.uint8]:
         encoding = f"{'rgb' if rgb else 'bgr'}{16 if deep else 8}"
         flags = _SIXTEEN if deep else _COLOUR
     image = f"{where} has a {file.width}x{file.height} image"
-    return resized_by_area(stream, _rgb(image, decompressed(where, content, file, flags), encoding))
+    return resize_by_area(stream, _rgb(image, decompress(where, content, file, flags), encoding))
 
 
-def guessed_encoding(message: Any) -> str:
+def guess_encoding(message: Any) -> str:
     """What the pixels of an image probably are whose message does not say it; empty where it does."""
     return _UNSAID.get(str(getattr(message, "encoding", "")), ("",))[0]
 

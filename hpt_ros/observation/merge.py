@@ -131,8 +131,8 @@ class MergedTrack:
         stamps_ns = [sample.stamp_ns for sample in aged if sample is not None]
         return int(self._oldest(stamps_ns)) if stamps_ns and len(stamps_ns) == len(aged) else None
 
-    def interpolated(self, time_ns: int, tolerance_ns: int) -> NDArray[np.float64] | Refusal:
-        """As `Track.interpolated`, each element between the samples that have it; else which has none, and why."""
+    def interpolate(self, time_ns: int, tolerance_ns: int) -> NDArray[np.float64] | Refusal:
+        """As `Track.interpolate`, each element between the samples that have it; else which has none, and why."""
         value = np.empty(self.stream.dim)
         around = zip(self.stream.names, *self._around(time_ns), strict=True)
         for index, (name, before, after) in enumerate(around):

@@ -54,7 +54,7 @@ def rows_of(where: str, message: Any, pixel_bytes: int, rows_per_pixel_row: floa
     return np.lib.stride_tricks.as_strided(data, shape=(rows, row), strides=(step, 1), writeable=False)
 
 
-def compressed_file(where: str, content: bytes, kind: str) -> ImageFile:
+def parse_image_file(where: str, content: bytes, kind: str) -> ImageFile:
     """What a JPEG or PNG image says of itself.
 
     Args:
@@ -90,7 +90,7 @@ def compressed_file(where: str, content: bytes, kind: str) -> ImageFile:
     return file
 
 
-def decompressed(where: str, content: bytes, file: ImageFile, flags: int) -> Any:
+def decompress(where: str, content: bytes, file: ImageFile, flags: int) -> Any:
     """The pixels of a JPEG or PNG image, as OpenCV gives them.
 
     Args:
@@ -159,7 +159,7 @@ def _cut_short(where: str, content: bytes) -> InvalidSampleError:
     )  # fmt: skip
 
 
-def resized_by_area(stream: Stream, rgb: Any) -> NDArray[np.uint8]:
+def resize_by_area(stream: Stream, rgb: Any) -> NDArray[np.uint8]:
     """The picture in the stream's size, owning its memory: a view would keep the whole message alive."""
     assert stream.image is not None  # the embodiment's check saw to it
     size = (stream.image.height, stream.image.width)
@@ -169,7 +169,7 @@ def resized_by_area(stream: Stream, rgb: Any) -> NDArray[np.uint8]:
     return owned
 
 
-def resized_by_nearest(stream: Stream, pixels: NDArray[Any]) -> NDArray[Any]:
+def resize_by_nearest(stream: Stream, pixels: NDArray[Any]) -> NDArray[Any]:
     """Of each cell of the stream's size the pixel at its centre (of two the lower right): a copy (height, width)."""
     assert stream.image is not None  # the embodiment's check saw to it
     (height, width), (rows, columns) = (stream.image.height, stream.image.width), pixels.shape

@@ -140,7 +140,7 @@ class Track:
             return too_old("newest sample", age_ns, tolerance_ns)
         return sample
 
-    def interpolated(self, time_ns: int, tolerance_ns: int) -> NDArray[np.float64] | Refusal:
+    def interpolate(self, time_ns: int, tolerance_ns: int) -> NDArray[np.float64] | Refusal:
         """Value at `time_ns`, linear between the samples around it; else why there is none.
 
         The sample before must lie within the tolerance. When none after it does, the one before is held.

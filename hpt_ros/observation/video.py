@@ -19,7 +19,7 @@ from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Code
 from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
 from hpt_ros.observation.h264 import UNIT, FrameNumbers
-from hpt_ros.observation.pixels import MAX_PIXELS, resized_by_area
+from hpt_ros.observation.pixels import MAX_PIXELS, resize_by_area
 
 PENDING = 32  # packets whose image may still come: an H.264 decoder holds back 16 frames at most (table A-1)
 # Units that decoding can begin with: parameter sets and key frames. H.264 (ITU-T H.264, table 7-1): 5, 7 and 8;
@@ -83,7 +83,7 @@ class VideoImage:
                 problem="has a video packet whose image is not there yet: one before it was lost, or its "
                 "encoder makes B-frames, which come only after their successors", remedy="let it make none",
             )  # fmt: skip
-        return resized_by_area(self._stream, self.frame.to_ndarray(format="rgb24"))
+        return resize_by_area(self._stream, self.frame.to_ndarray(format="rgb24"))
 
 
 class VideoDecoder:

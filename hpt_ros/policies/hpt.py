@@ -11,10 +11,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hpt_ros.devices import choose_device
-from hpt_ros.embodiment import Embodiment, deployed_fields, require_deployable
+from hpt_ros.embodiment import Embodiment, list_deployed_fields, require_deployable
 from hpt_ros.errors import Code, HptError
 from hpt_ros.modalities import LANGUAGE, MODALITIES
-from hpt_ros.policies.loading import LoadedPolicy, PolicyKind, PolicySettings, deployed_robot
+from hpt_ros.policies.loading import LoadedPolicy, PolicyKind, PolicySettings, load_deployed_robot
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.resources import checkpoint_folder
 
@@ -137,10 +137,10 @@ def load(settings: PolicySettings) -> LoadedPolicy:
             a_name=f"checkpoint {str(folder)!r}",
             b_name=f"embodiment file {settings.embodiment_file!r}",
         )
-    here = deployed_robot(here, settings.deployment_file)
+    here = load_deployed_robot(here, settings.deployment_file)
     return LoadedPolicy(
         trained, here, str(folder), trained.config.observation_horizon, trained.optional, trained.config.tasks,
-        trained.computed_by, deployed_fields(trained.embodiment, here), trained.image_sizes,
+        trained.computed_by, list_deployed_fields(trained.embodiment, here), trained.image_sizes,
     )  # fmt: skip
 
 

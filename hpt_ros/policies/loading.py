@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from hpt_ros.devices import DEFAULT_DEVICE
-from hpt_ros.embodiment import Deployment, Embodiment, deployed_fields
+from hpt_ros.embodiment import Deployment, Embodiment, list_deployed_fields
 from hpt_ros.errors import Code, HptError
 from hpt_ros.policies.protocol import ChunkPolicy
 
@@ -111,16 +111,20 @@ def of_embodiment(name: str, make: Callable[[Embodiment, PolicySettings], ChunkP
                 Code.MISSING, "the parameter embodiment", name,
                 problem="is empty, but policy is {value}, which needs it", remedy="set it to an embodiment file",
             )  # fmt: skip
-        cell = deployed_robot(robot, settings.deployment_file)
+        cell = load_deployed_robot(robot, settings.deployment_file)
         here = settings.complete(cell) if settings.complete else cell
         return LoadedPolicy(
-            make(here, settings), here, "", here.observation_horizon, deployed=deployed_fields(robot, cell)
+            make(here, settings),
+            here,
+            "",
+            here.observation_horizon,
+            deployed=list_deployed_fields(robot, cell),
         )
 
     return PolicyKind(name=name, load=load, make=make)
 
 
-def deployed_robot(robot: Embodiment, deployment_file: str) -> Embodiment:
+def load_deployed_robot(robot: Embodiment, deployment_file: str) -> Embodiment:
     """A robot as a deployment file has it; itself if the name is empty.
 
     Raises:

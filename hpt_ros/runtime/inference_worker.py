@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control.refusals import Why
-from hpt_ros.errors import HptError, Refusal, clipped
+from hpt_ros.errors import HptError, Refusal, shorten
 from hpt_ros.policies.protocol import ChunkPolicy, EncodesAhead, Observation
 
 LONGEST_FAILURE = 300  # characters of what a policy raised
@@ -229,7 +229,7 @@ def infer(policy: ChunkPolicy, request: Request, *, forget: bool) -> Result:
 
 def failure(error: Exception) -> Refusal:
     """Return what a policy raised; the value is the exception, or the refusal that it carries."""
-    words = clipped(" ".join(str(error).split()) or "no message", LONGEST_FAILURE)
+    words = shorten(" ".join(str(error).split()) or "no message", LONGEST_FAILURE)
     if isinstance(error, HptError):  # a sentence by itself
         return Refusal(Why.INFERENCE, value=error.refusal, problem=words)
     return Refusal(Why.INFERENCE, "the policy", error, problem=f"raised {type(error).__name__}: {words}")

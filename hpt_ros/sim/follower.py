@@ -86,7 +86,7 @@ class TrajectoryFollower:
                 past; the old message goes on.
         """
         try:
-            columns = _checked(message)
+            columns = _check(message)
         except HptError:
             self.counters.refused += 1
             raise
@@ -96,7 +96,7 @@ class TrajectoryFollower:
             TrajectoryPoint(
                 point.time_from_start_ns,
                 JointState(
-                    row, _taken(point.state.velocities, columns), _taken(point.state.accelerations, columns)
+                    row, _take(point.state.velocities, columns), _take(point.state.accelerations, columns)
                 ),
             )
             for point, row in zip(message.points, inside, strict=True)
@@ -120,11 +120,11 @@ class TrajectoryFollower:
         self.counters.velocity_limit += int((speed > _VELOCITY_SLACK * VELOCITY_RAD_S).any())
 
 
-def _taken(values: Array | None, columns: Columns) -> Array | None:
+def _take(values: Array | None, columns: Columns) -> Array | None:
     return None if values is None else values[columns]
 
 
-def _checked(message: JointTrajectory) -> Columns:
+def _check(message: JointTrajectory) -> Columns:
     """The columns of the joints in a message, or an HptError."""
     names, points = message.names, message.points
     for name in names:

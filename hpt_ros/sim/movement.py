@@ -99,7 +99,7 @@ def coordinates_of(pose: Array) -> Array:
     return np.array([*pose[:3, 3], heading, pitch, 0.0])
 
 
-def superposed(moves: Sequence[Move], times_s: Array, start: Array) -> Array:
+def superpose(moves: Sequence[Move], times_s: Array, start: Array) -> Array:
     """Coordinates (N, 6) of a tool at these times (N,), whose submovements add up from where it starts (6,)."""
     path = np.empty((len(times_s), 6))
     path[:] = start
@@ -175,7 +175,7 @@ class Demonstration:
         count = int(np.ceil(move_s / SAMPLE_S)) + 1
         times_s = np.asarray(np.arange(count) * SAMPLE_S / tempo, np.float64)
         start = coordinates_of(kinematics.pose(start_rad))
-        targets = kinematics.inverse(tool_pose(superposed(moves, times_s, start)), posture_rad)
+        targets = kinematics.inverse(tool_pose(superpose(moves, times_s, start)), posture_rad)
         fade = 1.0 - minimum_jerk(times_s / 1.5)
         self._targets_rad = np.asarray(targets + fade[:, None] * (start_rad - targets[0]))
         require_within_limits(self._targets_rad, kinematics.arm, subject)

@@ -97,7 +97,7 @@ class TableTask(ABC):
         angles = self.kinematics.inverse(tool_pose(tool[None]), self.posture_rad)[0]
         return np.asarray(angles + rng.uniform(-START_JITTER_RAD, START_JITTER_RAD, len(angles)))
 
-    def ranged(self, rng: np.random.Generator, low: float, high: float) -> float:
+    def draw_in_range(self, rng: np.random.Generator, low: float, high: float) -> float:
         """Draw from a range of the task's own area, grown or shrunk as the variation has it."""
         shrink = 1.0 - float(np.sqrt(self.variation.area))
         middle = 0.5 * (low + high)

@@ -215,10 +215,10 @@ class SampledTrajectory:
         if self._before is None or time_ns < self._before_ns:
             return None
         if self._last is None or self._last[0] != time_ns:
-            self._last = time_ns, self._sampled(self._before, time_ns)
+            self._last = time_ns, self._sample(self._before, time_ns)
         return self._last[1]
 
-    def _sampled(self, before: JointState, time_ns: int) -> tuple[JointState, int]:
+    def _sample(self, before: JointState, time_ns: int) -> tuple[JointState, int]:
         since_ns = time_ns - self.start_ns
         first = self.points[0]
         if since_ns < first.time_from_start_ns:

@@ -111,7 +111,7 @@ def level_of(text: str) -> Variation:
     )
 
 
-def restricted(level: Variation, names: frozenset[str]) -> Variation:
+def restrict(level: Variation, names: frozenset[str]) -> Variation:
     """Return a level without what an environment does not vary.
 
     Raises:
@@ -126,7 +126,7 @@ def restricted(level: Variation, names: frozenset[str]) -> Variation:
     return left
 
 
-def varied(base: Variation, settings: Sequence[str]) -> Variation:
+def with_settings(base: Variation, settings: Sequence[str]) -> Variation:
     """Return a variation with settings "KEY=VALUE" of its fields changed, each on top of those before.
 
     Raises:

@@ -53,7 +53,7 @@ def commands_base(topic: str, type_: str, frame_id: str, frames: Collection[str]
     return type_ == STAMPED_TYPE and (NAME in topic or (bool(frame_id) and frame_id in frames))
 
 
-def used_axes(values: Floats) -> tuple[str, ...]:
+def find_used_axes(values: Floats) -> tuple[str, ...]:
     """Axes along which twists (N, 6) command anything; raises Unsupported if there are none."""
     moving = np.abs(values).max(axis=0) > ELSEWHERE
     if not moving.any():

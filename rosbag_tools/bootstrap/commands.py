@@ -28,7 +28,7 @@ from hpt_ros.observation.decode_commands import decode_command
 from hpt_ros.observation.track import seconds
 from rosbag_tools.bootstrap.actions import PARALLEL, TARGET
 from rosbag_tools.bootstrap.any_type import ONE_NUMBER
-from rosbag_tools.bootstrap.bases import NAME, TWIST_TYPE, commands_base, used_axes
+from rosbag_tools.bootstrap.bases import NAME, TWIST_TYPE, commands_base, find_used_axes
 from rosbag_tools.bootstrap.bases import STAMPED_TYPE as TWIST_STAMPED_TYPE
 from rosbag_tools.bootstrap.joints import (
     LEAST_RANGE,
@@ -210,7 +210,7 @@ def find_command(
     if planned:  # now and then, for the seconds after
         rate_hz = max(rate_hz, PLANNED_RATE_HZ)
     if output.kind == BASE_VELOCITY:
-        names = used_axes(values)
+        names = find_used_axes(values)
         values = values[:, [output.names.index(axis) for axis in names]]
         rate_hz = 1.0 / float(np.median(np.diff(times_s)))  # often silent while the base is to stand
         guessed = "the axes that the bag uses; add those that a policy may need, with a limit each"

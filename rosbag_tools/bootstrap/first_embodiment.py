@@ -50,7 +50,7 @@ from rosbag_tools.bootstrap.joints import (
 )
 from rosbag_tools.bootstrap.prefixes import tell_apart
 from rosbag_tools.bootstrap.sensors import SENSE_TYPES, TEXT_TYPE, Unsupported, agree, find_sense
-from rosbag_tools.bootstrap.text import Camera, Found, first_text, left_out_lines
+from rosbag_tools.bootstrap.text import Camera, Found, first_text, list_left_out
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.decodable import IMAGE_TYPES, look
 from rosbag_tools.reading.inspection import TopicTimes, inspect
@@ -116,7 +116,7 @@ def first_embodiment(bag: Bag, *, name: str = DEFAULT_NAME, tick_hz: float | Non
         )  # fmt: skip
     text = _without_odd_topics(bag, found, name, tick_hz)
     advice = [*found.advice(), *(item.sentence(bag.start_ns) for item in bag.set_backs())]
-    return FirstFile(text, tuple(left_out_lines(found)), tuple(advice))
+    return FirstFile(text, tuple(list_left_out(found)), tuple(advice))
 
 
 def _without_odd_topics(bag: Bag, found: Found, name: str, tick_hz: float | None) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hpt_ros.angles import unwrapped
+from hpt_ros.angles import unwrap
 from hpt_ros.embodiment.estimates import SLOWEST, widen_range
 from hpt_ros.embodiment.kinds import AXES, CARTESIAN_TWIST, JOINT_VELOCITY
 from hpt_ros.embodiment.rotations import to_rotation
@@ -38,7 +38,7 @@ def joint_limits(
             change = _peak(command.times_s, column, 1.0 / tick_hz, 1)
         else:
             if name in command.continuous:
-                column = unwrapped(column[:, None], column[:1])[:, 0]
+                column = unwrap(column[:, None], column[:1])[:, 0]
             held = name in command.grippers
             speed, change = (
                 _peak(command.times_s, column, 1.0 / tick_hz, order, held=held) for order in (1, 2)

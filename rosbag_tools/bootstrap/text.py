@@ -147,16 +147,16 @@ def first_text(found: Found, name: str, tick_hz: float | None) -> str:
     lines += _action(found, streams, tick)
     if found.left_out:
         lines.append("# Left out, and why:")
-        lines += [f"#   {line}" for line in left_out_lines(found)]
+        lines += [f"#   {line}" for line in list_left_out(found)]
     return "\n".join(lines) + "\n"
 
 
-def left_out_lines(found: Found) -> list[str]:
+def list_left_out(found: Found) -> list[str]:
     """A line for each topic that was left out, with the reason and what to do."""
     return [f"{topic!r}: {' '.join(reason.split())[:300]}" for topic, reason in found.left_out.items()]
 
 
-def marked_lines(text: str) -> list[tuple[int, str]]:
+def find_marked_lines(text: str) -> list[tuple[int, str]]:
     """What a person has not looked at yet: number and content of each line with a mark.
 
     Comments of whole lines explain marks and are none.

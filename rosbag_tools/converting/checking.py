@@ -17,7 +17,7 @@ from rosbag_tools.converting.leader_arm import LEADER_TYPE
 from rosbag_tools.converting.options import Options
 from rosbag_tools.converting.progress import Progress
 from rosbag_tools.converting.resample import measuring_stream
-from rosbag_tools.converting.topic_names import named_in
+from rosbag_tools.converting.topic_names import with_names_of
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.episodes import Episode, find_episodes
 from rosbag_tools.reading.reader import Bag
@@ -80,7 +80,7 @@ def check_bags(
                         Code.MISSING, f"bag {str(path)!r}", problem="carries no embodiment",
                         remedy="pass --embodiment FILE",
                     )  # fmt: skip
-                named = options.timing.over(named_in(bag, robot, options.namespace, options.deployment))
+                named = options.timing.over(with_names_of(bag, robot, options.namespace, options.deployment))
                 require_topics(bag, named, options)
                 if options.action_source == "state":
                     robot.space.states.require_positions()  # raises, naming what is not observed

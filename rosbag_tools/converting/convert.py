@@ -32,7 +32,7 @@ from rosbag_tools.converting.process_pool import run_in_processes
 from rosbag_tools.converting.progress import Progress, Watch, report_done, share_progress
 from rosbag_tools.converting.ray_pool import run_on_ray
 from rosbag_tools.converting.resample import next_positions
-from rosbag_tools.converting.resume import Converted, converted_once, kept_folder, key_of
+from rosbag_tools.converting.resume import Converted, convert_once, find_resume_folder, key_of
 from rosbag_tools.converting.rows import rows_of
 from rosbag_tools.converting.segmentation import Spans, minimum_ticks
 from rosbag_tools.errors import BagError
@@ -90,7 +90,7 @@ def convert(
         chosen = replace(chosen, depth=_depth_of(existing, chosen))
     jobs, robot = check_bags(paths, embodiment, chosen, report, say, existing)
     if chosen.resume:
-        jobs = [replace(job, kept=kept_folder(Path(out)) / _key(job)) for job in jobs]
+        jobs = [replace(job, kept=find_resume_folder(Path(out)) / _key(job)) for job in jobs]
     if existing is not None:
         existing = open_existing(Path(out), robot)
     report.minimum_span_ticks = minimum_ticks(robot)
@@ -103,7 +103,7 @@ def convert(
             for job, outcome in _run(jobs, writer.segments, chosen, watch):
                 if (converted := _result(job, outcome, report)) is not None:
                     met = _append(writer, job, converted, report, met)
-                watch.finished_one()
+                watch.count_finished()
         say("writing", "", 1, 1)
         if chosen.episodes is not None and met:
             check_known(chosen.episodes, range(met), "the conversion of these bags")
@@ -111,7 +111,7 @@ def convert(
             raise _nothing_left(report)
         writer.finish(report.as_mapping())
     if chosen.resume:
-        shutil.rmtree(kept_folder(Path(out)), ignore_errors=True)
+        shutil.rmtree(find_resume_folder(Path(out)), ignore_errors=True)
     return report
 
 
@@ -163,7 +163,7 @@ def convert_or_take(job: Job, folder: Path) -> Converted:
     """Convert one bag into `folder`, or take what an interrupted run made of it."""
     if job.kept is None:
         return convert_bag(job, folder)
-    return converted_once(job.kept, folder, functools.partial(convert_bag, job))
+    return convert_once(job.kept, folder, functools.partial(convert_bag, job))
 
 
 def _key(job: Job) -> str:

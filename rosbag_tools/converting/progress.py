@@ -56,7 +56,7 @@ class Watch:
         self._lengths_s, self._say = lengths_s, say
         self._finished = 0
 
-    def finished_one(self) -> None:
+    def count_finished(self) -> None:
         """Count the next bag as done: its result is there."""
         self._finished += 1
         self.look()

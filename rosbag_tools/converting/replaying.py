@@ -55,7 +55,7 @@ class RecordedEpisode:
         yield from self._bag.messages(topics, start_ns=start_ns, stop_ns=end_ns + 1)
 
 
-def recorded_episodes(
+def iterate_recorded_episodes(
     bags: Sequence[str | Path], embodiment: Embodiment, options: Options | None = None
 ) -> Iterator[RecordedEpisode]:
     """Yield the episodes of bags that a conversion would take; each must be read before the next one is taken.
@@ -77,11 +77,11 @@ def recorded_episodes(
     for job in jobs:
         with Bag.open(job.path, recover=chosen.recover) as bag:
             for number, episode in enumerate(job.episodes):
-                if (found := _recorded(bag, job, number, episode)) is not None:
+                if (found := _read_recorded(bag, job, number, episode)) is not None:
                     yield found
 
 
-def _recorded(bag: Bag, job: Job, number: int, episode: Episode) -> RecordedEpisode | None:
+def _read_recorded(bag: Bag, job: Job, number: int, episode: Episode) -> RecordedEpisode | None:
     if episode.left_out(keep_failures=job.options.keep_failures):
         return None
     task = episode.task or job.embodiment.task

@@ -147,7 +147,7 @@ class Resampler:
         for name in self._streams.get(topic, ()):
             message = given
             if name in self._chains:
-                if (pose := self._transformed(name, given)) is None:
+                if (pose := self._apply_transforms(name, given)) is None:
                     continue
                 message = pose
             if name in self._pictured:
@@ -168,7 +168,7 @@ class Resampler:
                 self._push_measured(name, message, log_ns)
         if topic in self._outputs:
             rows += self._push_command(topic, given, log_ns)
-        while self._waiting and self._settled(self._waiting[0].stamp_ns, log_ns):
+        while self._waiting and self._is_settled(self._waiting[0].stamp_ns, log_ns):
             rows.append(self._row(self._waiting.popleft()))
         return rows
 
@@ -199,7 +199,7 @@ class Resampler:
             raise self._odd[name]
         self.refused[name] = str(error)
 
-    def _transformed(self, name: str, message: Any) -> Any:
+    def _apply_transforms(self, name: str, message: Any) -> Any:
         """The pose that a message of transforms makes known; None if it is no news."""
         chain = self._chains[name]
         try:
@@ -288,7 +288,7 @@ class Resampler:
             else:
                 self._plans[number] = (message, at_ns)
 
-    def _settled(self, tick_ns: int, log_ns: int) -> bool:
+    def _is_settled(self, tick_ns: int, log_ns: int) -> bool:
         return self.action_source != "command" or self._commands.settled(tick_ns, log_ns)
 
     def _flush(self) -> list[Row]:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rosbag_tools
-from hpt_ros.atomic import replaced
+from hpt_ros.atomic import replace_atomically
 from hpt_ros.dataset.conversion_report import Dropped, EpisodeReport, Span
 from hpt_ros.dataset.episode_writer import EpisodeData
 from hpt_ros.dataset.files import write_json
@@ -42,7 +42,7 @@ class Converted:
     episodes: list[EpisodeData] = field(default_factory=list)
 
 
-def kept_folder(out: Path) -> Path:
+def find_resume_folder(out: Path) -> Path:
     """Where the finished bags of a dataset wait for its completion."""
     return out.with_name(f".{out.name}.kept")
 
@@ -57,7 +57,7 @@ def key_of(bag: Path, *depends_on: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def converted_once(place: Path, folder: Path, work: Callable[[Path], Converted]) -> Converted:
+def convert_once(place: Path, folder: Path, work: Callable[[Path], Converted]) -> Converted:
     """The result that lies at a place, made first if it is not there.
 
     Args:
@@ -69,7 +69,7 @@ def converted_once(place: Path, folder: Path, work: Callable[[Path], Converted])
         return _load(place, folder)
     # It is not there, or somebody changed it.
     shutil.rmtree(place, ignore_errors=True)
-    with replaced(place) as building:
+    with replace_atomically(place) as building:
         building.mkdir()
         _save(building, work(building))
     return _load(place, folder)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.dataset.conversion_report import EpisodeReport, Span
 from hpt_ros.dataset.episode_writer import EpisodeData, EpisodeWriter
-from hpt_ros.dataset.layout import ACTION, joined_feature, stream_feature
+from hpt_ros.dataset.layout import ACTION, join_feature_name, stream_feature
 from hpt_ros.dataset.quality.measure import STILL_RATIO
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.observation import Tick
@@ -111,7 +111,7 @@ class Spans:
                 self._entry.task_changes.append(f"to {task!r} from {self._task!r} after {at_s:.1f} s")
                 last = None
             self._task = task
-        if self._rest is None or (last is not None and self._moved(last, row)):
+        if self._rest is None or (last is not None and self._has_moved(last, row)):
             self._motion(row)
         else:
             self._still(self._rest, row)
@@ -190,7 +190,7 @@ class Spans:
         assert row.action is not None  # a row without missing streams has one
         writer.add(_tick_values(self._embodiment, row.tick, row.action))
 
-    def _moved(self, before: Row, row: Row) -> bool:
+    def _has_moved(self, before: Row, row: Row) -> bool:
         """Command or arm went faster than `STILL_RATIO` of a limit since the row before."""
         assert before.action is not None
         assert row.action is not None
@@ -205,7 +205,7 @@ def _tick_values(embodiment: Embodiment, tick: Tick, action: NDArray[Any]) -> di
     """Return a valid tick and the command at it, by feature name."""
     values: dict[str, NDArray[Any]] = {ACTION: action}
     for modality, vector in tick.vectors.items():
-        values[joined_feature(modality)] = vector
+        values[join_feature_name(modality)] = vector
     for name, array in tick.arrays.items():
         values[stream_feature(embodiment.stream(name).modality, name)] = array
     return values

@@ -99,9 +99,9 @@ class Timing:
             action = replace(action, outputs=tuple(changed))
         else:
             action = replace(action, time=self.times.get(outputs[0], action.time))
-        return replace(robot, streams=tuple(map(self._timed, robot.streams)), action=action)
+        return replace(robot, streams=tuple(map(self._retime, robot.streams)), action=action)
 
-    def _timed(self, stream: Stream) -> Stream:
+    def _retime(self, stream: Stream) -> Stream:
         return replace(
             stream,
             time=self.times.get(stream.name, stream.time),

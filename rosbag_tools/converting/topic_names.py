@@ -16,7 +16,7 @@ from rosbag_tools.errors import BagError
 from rosbag_tools.reading.reader import Bag
 
 
-def named_in(
+def with_names_of(
     bag: Bag, embodiment: Embodiment, namespace: str | None = None, deployment: Deployment | None = None
 ) -> Embodiment:
     """The embodiment with the names of one bag: those of its cell's deployment, then those that its topics stood for.
@@ -38,7 +38,7 @@ def named_in(
     if namespace is not None:
         check_topic(namespace.strip("/") or "root", "the option --namespace")
         return embodiment.with_topics(lambda topic: in_namespace(topic, "/" + namespace.strip("/")))
-    recorded = recorded_topics(bag)
+    recorded = load_recorded_topics(bag)
     if types.keys() <= recorded.keys():
         return embodiment.with_topics(recorded.__getitem__)
     relative = {topic: type_ for topic, type_ in types.items() if not topic.startswith("/")}
@@ -60,7 +60,7 @@ def named_in(
     return embodiment.with_topics(lambda topic: in_namespace(topic, best[0]))
 
 
-def recorded_topics(bag: Bag) -> dict[str, str]:
+def load_recorded_topics(bag: Bag) -> dict[str, str]:
     """What the recorder's names stood for; empty if it left no note."""
     try:
         noted = json.loads(bag.custom.get(KEY_TOPICS, "{}"))

@@ -270,7 +270,9 @@ def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes:
     return source
 
 
-def listed_files(folder: Path, metadata: Mapping[str, Any], *, recover: bool) -> tuple[list[Path], list[str]]:
+def list_bag_files(
+    folder: Path, metadata: Mapping[str, Any], *, recover: bool
+) -> tuple[list[Path], list[str]]:
     """The files that a bag's metadata name, and what is out of the ordinary about them.
 
     Files lie in the bag's folder, by their names alone. One that was decompressed or renamed by hand is found as long

@@ -13,7 +13,7 @@ from hpt_ros.embodiment.message_types import MESSAGE_TYPES
 from hpt_ros.errors import Refusal
 from hpt_ros.observation import DecodeError, InvalidSampleError, StreamDecoder, decode_command, is_depth
 from hpt_ros.observation.image_size import image_size
-from hpt_ros.observation.images import guessed_encoding
+from hpt_ros.observation.images import guess_encoding
 from hpt_ros.observation.transforms import TransformChain
 from hpt_ros.observation.video import is_video
 from rosbag_tools.errors import DamagedMessageError
@@ -27,7 +27,7 @@ IMAGE_TYPES = tuple(name for name, item in MESSAGE_TYPES.own.items() if "image" 
 def image_probe(topic: str, type_: str, message: Any) -> Stream:
     """A stream that takes the images of a topic of which nothing else is known."""
     modality = "depth" if is_depth(message) else "image"
-    encoding = guessed_encoding(message) if modality == "image" else ""
+    encoding = guess_encoding(message) if modality == "image" else ""
     return Stream("probe", modality, topic, type_, 1.0, 1.0, image=ImageSpec(8, 8), encoding=encoding)
 
 

@@ -89,18 +89,18 @@ def _learn(store: Typestore, name: str, data: bytes) -> Layout | None:
         return None
     probe = store.deserialize_cdr(data, name)
     numbers = list(_numbers(store, name, probe))
-    written = _written(store, name, probe)
+    written = _write(store, name, probe)
     if len(numbers) > MOST_NUMBERS or data[_HEAD_BYTES : _HEAD_BYTES + len(written)] != written:
         return None  # gaps or strings are filled in a way that is not the serializer's
     # With all numbers 0, and then one after another of bytes that are 1, only that one's bytes differ.
     for owner, key, kind in numbers:
-        _put(owner, key, _filled(kind, _get(owner, key), 0))
-    zeros = _written(store, name, probe)
+        _put(owner, key, _fill(kind, _get(owner, key), 0))
+    zeros = _write(store, name, probe)
     spans = []
     for owner, key, kind in numbers:
         zero = _get(owner, key)
-        _put(owner, key, _filled(kind, zero, 1))
-        changed = np.flatnonzero(_as_bytes(_written(store, name, probe)) != _as_bytes(zeros))
+        _put(owner, key, _fill(kind, zero, 1))
+        changed = np.flatnonzero(_as_bytes(_write(store, name, probe)) != _as_bytes(zeros))
         _put(owner, key, zero)
         if not len(changed) or changed[-1] - changed[0] + 1 != len(changed):
             return None
@@ -124,14 +124,14 @@ def _learn(store: Typestore, name: str, data: bytes) -> Layout | None:
         ones[begin:end] = b"\x01" * (end - begin)
     for sample in (data, bytes(ones)):
         read = layout.read(sample)
-        if read is None or _written(store, name, read) != _written(
+        if read is None or _write(store, name, read) != _write(
             store, name, store.deserialize_cdr(sample, name)
         ):
             return None
     return layout
 
 
-def _written(store: Typestore, name: str, message: Any) -> bytes:
+def _write(store: Typestore, name: str, message: Any) -> bytes:
     return bytes(store.serialize_cdr(message, name, little_endian=True)[_HEAD_BYTES:])
 
 
@@ -227,7 +227,7 @@ def _struct(kind: Any) -> Struct:
     return found
 
 
-def _filled(kind: Any, value: Any, byte: int) -> Any:
+def _fill(kind: Any, value: Any, byte: int) -> Any:
     """Return a number or an array like `value`, all of whose bytes are `byte`."""
     if isinstance(value, np.ndarray):
         return np.frombuffer(bytes([byte]) * value.nbytes, value.dtype)

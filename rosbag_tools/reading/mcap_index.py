@@ -139,15 +139,15 @@ class _Fields:
     def integer(self, length: int) -> int:
         return int.from_bytes(self.take(length), "little")
 
-    def sized(self) -> bytes | memoryview:
+    def read_sized(self) -> bytes | memoryview:
         return self.take(self.integer(4))
 
     def text(self) -> str:
-        return lenient_text(bytes(self.sized()))
+        return lenient_text(bytes(self.read_sized()))
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """A map of channels to offsets or counts."""
-        content = self.sized()
+        content = self.read_sized()
         if len(content) % _PAIR.size:
             raise ValueError("a record has half an entry of a map")
         return _PAIR.iter_unpack(content)
@@ -230,7 +230,7 @@ def _indexed_chunk(fields: _Fields, limit: int) -> tuple[Chunk, int]:
     first_ns, last_ns, start, length = (fields.integer(8) for _ in range(4))
     offsets = dict(fields.pairs())
     behind = fields.integer(8)
-    fields.sized()
+    fields.read_sized()
     _, size = fields.integer(8), fields.integer(8)
     if length < 9 or start + length + behind > limit:
         raise ValueError("its summary is damaged: a chunk lies outside the file's data")

@@ -121,7 +121,7 @@ class McapSource:
         ]
         if len(self._loose):
             parts.append((int(self._loose[0, 0]), 0, partial(self._outside_chunks, wanted, span)))
-        yield from _merged(parts)
+        yield from _merge(parts)
 
     def _in_chunk(
         self, chunk: Chunk, wanted: Mapping[int, Channel], span: tuple[int, int]
@@ -159,7 +159,7 @@ class McapSource:
                 yield wanted[number], log_ns, self._file.read(length)
 
 
-def _merged(parts: list[tuple[int, int, Callable[[], Iterator[Entry]]]]) -> Iterator[Entry]:
+def _merge(parts: list[tuple[int, int, Callable[[], Iterator[Entry]]]]) -> Iterator[Entry]:
     """Entries of several parts in the order of time; a part is opened when its time comes.
 
     Args:

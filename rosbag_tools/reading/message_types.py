@@ -117,7 +117,7 @@ def _message_type(type_: str, encoding: str, schema: str, definition: str, diges
             expected=f"{CDR!r} or {ROS1!r}",
         )  # fmt: skip
     try:
-        return _made(type_, encoding == ROS1, schema, definition, digest)
+        return _make(type_, encoding == ROS1, schema, definition, digest)
     except UnreadableTypeError:
         raise
     except Exception as error:  # parsers of texts fail in every way
@@ -129,12 +129,12 @@ def _message_type(type_: str, encoding: str, schema: str, definition: str, diges
         raise UnreadableTypeError(Code.UNREADABLE, "its definition", problem=what) from error
 
 
-def _made(type_: str, ros1: bool, schema: str, definition: str, digest: str) -> MessageType:
+def _make(type_: str, ros1: bool, schema: str, definition: str, digest: str) -> MessageType:
     text = definition.replace("\r\n", "\n").strip().removesuffix(_SEPARATOR).strip()
     if schema in NO_ENCODINGS or not text:
         name, store = _standard(type_, ros1, digest)
     elif schema in (*MSG_ENCODINGS, *IDL_ENCODINGS):
-        name, store = _parsed(type_, schema, text)
+        name, store = _parse_text(type_, schema, text)
     else:
         raise UnreadableTypeError(
             Code.UNSUPPORTED, "its definition", schema[:40], problem="is written in {value}",
@@ -155,7 +155,7 @@ def _standard(type_: str, ros1: bool, digest: str) -> tuple[str, Typestore]:
     if type_ in store.fielddefs:
         return type_, store
     if ros1 and digest == hashlib.md5(b"", usedforsecurity=False).hexdigest():  # a message without fields
-        return _parsed(type_, MSG_ENCODINGS[1], "")
+        return _parse_text(type_, MSG_ENCODINGS[1], "")
     raise UnreadableTypeError(
         Code.MISSING, "the bag", type_[:100],
         problem=f"has no definition of its type {type_[:100]}".rstrip(),
@@ -163,7 +163,7 @@ def _standard(type_: str, ros1: bool, digest: str) -> tuple[str, Typestore]:
     )  # fmt: skip
 
 
-def _parsed(type_: str, schema: str, text: str) -> tuple[str, Typestore]:
+def _parse_text(type_: str, schema: str, text: str) -> tuple[str, Typestore]:
     if len(text) > MOST_DEFINITION_CHARACTERS:
         raise UnreadableTypeError(
             Code.OUT_OF_RANGE, "its definition", problem=f"has more than {MOST_DEFINITION_CHARACTERS} characters",
@@ -177,7 +177,7 @@ def _parsed(type_: str, schema: str, text: str) -> tuple[str, Typestore]:
         )  # fmt: skip
     standard = get_typestore(Stores.ROS2_KILTED).fielddefs
     found = {item: standard[item] for item in _BUILT_IN} | found
-    found = {item: found[item] for item in _used(name, found)}
+    found = {item: found[item] for item in _list_used(name, found)}
     for item, (_, fields) in found.items():
         if len(fields) > MOST_FIELDS or any(_array_length(kind) > MOST_ARRAY for _, kind in fields):
             raise UnreadableTypeError(
@@ -203,7 +203,7 @@ def _parse(type_: str, schema: str, text: str) -> Any:
     return found
 
 
-def _used(name: str, found: Any) -> list[str]:
+def _list_used(name: str, found: Any) -> list[str]:
     """Every type that a type is made of, itself first."""
     waiting, known = [name], dict[str, None]()
     while waiting:

@@ -51,7 +51,7 @@ def find_set_backs(topics: Mapping[str, Sequence[Integers]]) -> tuple[SetBack, .
         topics: log times in the order in which they were written, a series for each file.
     """
     found = [item for series in topics.values() if len(series) for item in _of_topic(np.concatenate(series))]
-    return tuple(_united(sorted(found, key=lambda item: item.start_ns)))
+    return tuple(_unite(sorted(found, key=lambda item: item.start_ns)))
 
 
 def longest_clear(bag_ns: tuple[int, int], cut: Sequence[SetBack]) -> tuple[int, int]:
@@ -75,7 +75,7 @@ def _of_topic(times_ns: Integers) -> Iterable[SetBack]:
                 yield SetBack(start_ns, end_ns, seconds(int(-steps[places - 1].min())))
 
 
-def _united(found: Sequence[SetBack]) -> Iterable[SetBack]:
+def _unite(found: Sequence[SetBack]) -> Iterable[SetBack]:
     """Stretches that touch are one: each topic sees the clock at its own messages."""
     present: SetBack | None = None
     for item in found:

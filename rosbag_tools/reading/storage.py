@@ -17,7 +17,7 @@ from rosbag_tools.errors import BagError
 from rosbag_tools.reading.bag_files import (
     METADATA,
     Joined,
-    listed_files,
+    list_bag_files,
     open_files,
     storage_files,
     unreadable_file,
@@ -62,7 +62,7 @@ def open_storage(path: Path, *, recover: bool = False) -> Iterator[Storage]:
     texts = {str(key): value for key, value in custom.items() if isinstance(value, str)}
     notes = [note]
     if metadata:
-        files, said = listed_files(path, metadata, recover=recover)
+        files, said = list_bag_files(path, metadata, recover=recover)
         notes += said
     else:
         files = storage_files(path) if path.is_dir() else [path]

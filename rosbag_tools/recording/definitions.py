@@ -22,7 +22,7 @@ def share_folders() -> list[Path]:
     return [Path(prefix) / "share" for prefix in prefixes]
 
 
-def installed_types(types: Iterable[str], folders: Iterable[Path] | None = None) -> Typestore:
+def load_installed_types(types: Iterable[str], folders: Iterable[Path] | None = None) -> Typestore:
     """A type store of these message types and all that they are made of, read from their .msg files.
 
     Args:

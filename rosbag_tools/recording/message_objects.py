@@ -16,7 +16,7 @@ from rosbag_tools.errors import BagError
 _TEXT = ("string", "wstring")
 
 
-def serialized(message: Any, type_: str, types: Typestore) -> bytes:
+def serialize(message: Any, type_: str, types: Typestore) -> bytes:
     """Return a message as CDR with its four bytes of encapsulation.
 
     A field that the object lacks is as in a new ROS message: 0, false, an empty text or list.
@@ -30,7 +30,7 @@ def serialized(message: Any, type_: str, types: Typestore) -> bytes:
         BagError: a field holds what its type cannot.
     """
     try:
-        return bytes(types.serialize_cdr(_built(message, type_, types), type_))
+        return bytes(types.serialize_cdr(_build(message, type_, types), type_))
     except (TypeError, ValueError, AttributeError, OverflowError, AssertionError) as error:
         first = " ".join(str(error).split())[:200]
         raise BagError(
@@ -39,7 +39,7 @@ def serialized(message: Any, type_: str, types: Typestore) -> bytes:
         ) from error  # fmt: skip
 
 
-def _built(message: Any, type_: str, types: Typestore) -> Any:
+def _build(message: Any, type_: str, types: Typestore) -> Any:
     definition = types.get_msgdef(type_)
     values = {name: _value(getattr(message, name, None), field, types) for name, field in definition.fields}
     return definition.cls(**values)
@@ -53,7 +53,7 @@ def _value(value: Any, field: Any, types: Typestore) -> Any:
             return "" if value is None else str(value)
         return np.dtype(name).type(0 if value is None else value).item()
     if kind is Nodetype.NAME:
-        return _built(value, about, types)
+        return _build(value, about, types)
     inner, length = about
     count = length if kind is Nodetype.ARRAY else 0
     if inner[0] is Nodetype.BASE and inner[1][0] not in _TEXT:

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import in_namespace
 from rosbag_tools.bag_schema import KEY_EMBODIMENT, KEY_TOPICS
-from rosbag_tools.recording.definitions import installed_types
+from rosbag_tools.recording.definitions import load_installed_types
 from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic
-from rosbag_tools.recording.message_objects import serialized
+from rosbag_tools.recording.message_objects import serialize
 
 
 class Arrived(Protocol):
@@ -61,14 +61,14 @@ class TopicLog:
             BagError: it cannot be written.
         """
         kinds = self._robot.topics
-        types = installed_types(kinds.values())
+        types = load_installed_types(kinds.values())
         names = {topic: in_namespace(topic) for topic in kinds}
         about = {KEY_EMBODIMENT: self._robot.to_yaml(), KEY_TOPICS: json.dumps(names), **metadata}
         topics = {names[topic]: RecordedTopic(kind) for topic, kind in kinds.items()}
         recording = EpisodeRecording(folder, name, topics, types, about)
         try:
             for time_ns, topic, message in self._messages:
-                recording.write(names[topic], time_ns, serialized(message, kinds[topic], types))
+                recording.write(names[topic], time_ns, serialize(message, kinds[topic], types))
             return recording.finish({})
         except BaseException:
             recording.discard()

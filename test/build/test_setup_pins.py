@@ -76,18 +76,18 @@ def test_when_a_later_layer_names_a_package_expect_its_versions_alone(
     )
     (tmp_path / "later.txt").write_text("Numpy==1.26.4  # Noble's\n")
     monkeypatch.setitem(pins.LIBRARIES, "noble", ("constraints.txt", "later.txt"))
-    assert pins.merged_constraints(tmp_path, "pinned").splitlines()[1:] == [
+    assert pins.merge_constraints(tmp_path, "pinned").splitlines()[1:] == [
         'numpy==2.4.6; python_version >= "3.11"',
         'numpy==2.2.6; python_version < "3.11"',
         "PyYAML==6.0.3",
     ]
-    assert pins.merged_constraints(tmp_path, "noble").splitlines()[1:] == ["Numpy==1.26.4", "PyYAML==6.0.3"]
+    assert pins.merge_constraints(tmp_path, "noble").splitlines()[1:] == ["Numpy==1.26.4", "PyYAML==6.0.3"]
 
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12"])
 def test_the_libraries_of_noble_have_one_version_each(pins: ModuleType, python: str) -> None:
     here = {"python_version": python}
-    found = [r for r in _requirements(pins.merged_constraints(ROOT, "noble")) if not r.marker or r.marker.evaluate(here)]
+    found = [r for r in _requirements(pins.merge_constraints(ROOT, "noble")) if not r.marker or r.marker.evaluate(here)]
     versions = {canonicalize_name(r.name): str(r.specifier) for r in found}
     assert len(versions) == len(found)
     assert versions["numpy"] == "==1.26.4"
@@ -105,7 +105,7 @@ def _versions(text: str, python: str) -> dict[str, str]:
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
 def test_a_pinned_version_supports_every_python_it_is_pinned_for(pins: ModuleType, python: str) -> None:
     """Judged by what is installed: a version that wants a newer Python than the oldest needs a marker and an older one."""
-    pinned = _versions(pins.merged_constraints(ROOT, "pinned"), python)
+    pinned = _versions(pins.merge_constraints(ROOT, "pinned"), python)
     refused, judged = [], 0
     for distribution in importlib.metadata.distributions():
         name, wanted = canonicalize_name(distribution.name), distribution.metadata["Requires-Python"]
@@ -139,7 +139,7 @@ def test_pip_finds_versions_that_fit_together(
 ) -> None:
     """Pinned: Noble's pytest beside a plugin that colcon asks for and that wants a newer one."""
     constraints = tmp_path / "constraints.txt"
-    constraints.write_text(pins.merged_constraints(ROOT, libraries), encoding="utf-8")
+    constraints.write_text(pins.merge_constraints(ROOT, libraries), encoding="utf-8")
     files = [str(word) for path in pins.requirement_files(ROOT, distro) for word in ("-r", path)]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--ignore-installed", "--target",

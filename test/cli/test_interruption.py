@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hpt_ros.cli.interruption import SIGNALS, interrupted_by_signals
+from hpt_ros.cli.interruption import SIGNALS, interrupt_on_signals
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -21,7 +21,7 @@ def test_a_signal_interrupts_what_it_would_have_ended(number: signal.Signals) ->
     by_default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
     before = signal.signal(number, by_default)  # under nohup it is ignored
     try:
-        with pytest.raises(KeyboardInterrupt), interrupted_by_signals():
+        with pytest.raises(KeyboardInterrupt), interrupt_on_signals():
             os.kill(os.getpid(), number)
         assert signal.getsignal(number) is by_default
     finally:
@@ -31,7 +31,7 @@ def test_a_signal_interrupts_what_it_would_have_ended(number: signal.Signals) ->
 def test_when_a_signal_is_ignored_as_by_nohup_expect_it_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with interrupted_by_signals():
+        with interrupt_on_signals():
             os.kill(os.getpid(), signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:

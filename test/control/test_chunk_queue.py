@@ -201,7 +201,7 @@ def test_when_a_dimension_is_sent_further_ahead_expect_it_that_much_earlier_and_
         assert reference.velocity[0] == usual.velocity[0]
         later_ns = time_ns + int(ahead_ns[1])
         curve = chunk.at(min(later_ns, chunk.end_ns))
-        expected = chunk.held_at(later_ns)[1] if gripper else curve.position[1]
+        expected = chunk.hold_at(later_ns)[1] if gripper else curve.position[1]
         assert reference.position[1] == expected
         # Beyond the chunk's end nothing moves on.
         assert reference.velocity[1] == (0.0 if gripper or later_ns > chunk.end_ns else curve.velocity[1])

@@ -60,7 +60,7 @@ def test_after_a_pause_and_when_its_driver_is_back_the_last_target_is_told_once_
 def test_a_rejected_goal_is_told_again_after_a_while_and_a_moved_target_not_sooner() -> None:
     pacer = GoalPacer(0.001, 5.0)
     assert pacer.due(CLOSED, OPEN, 0)
-    pacer.rejected()
+    pacer.note_rejected()
     retry_ms = round(RETRY_S * 1000)
     assert [step for step in range(1500) if pacer.due(CLOSED, OPEN, step * MS)] == [retry_ms]
 

@@ -34,7 +34,7 @@ def say(guard: Plausibility, poses: list[np.ndarray], period_ms: int = 10, begin
 def test_when_one_message_is_all_zeros_expect_it_refused_with_the_joint_and_nothing_else():
     watched = guard()
     assert say(watched, [HERE] * 5 + [ZERO] + [HERE] * 5) == [True] * 5 + [False] + [True] * 5
-    assert watched.contradicted(110 * MS) == {}
+    assert watched.find_contradictions(110 * MS) == {}
     reason = watched.refusal("joints", b"", 120 * MS, ZERO)
     assert_refusal(reason, Why.IMPLAUSIBLE, value=1.2, subject="stream 'joints'")
     assert str(reason).startswith(
@@ -47,18 +47,18 @@ def test_when_two_nodes_publish_different_poses_expect_the_stream_said_to_contra
     watched = guard()
     poses = [ZERO if number % every == 0 else HERE for number in range(60)]
     say(watched, poses)
-    found = watched.contradicted(600 * MS)["joints"]
+    found = watched.find_contradictions(600 * MS)["joints"]
     assert_refusal(
         found, Why.CONTRADICTED, subject="stream 'joints'", problem="contradicts itself: it has a at"
     )
     say(watched, [HERE] * 150, begin_ms=600)
-    assert watched.contradicted(2100 * MS) == {}
+    assert watched.find_contradictions(2100 * MS) == {}
 
 
 def test_when_two_nodes_publish_the_same_pose_expect_nothing():
     watched = guard()
     assert all(say(watched, [HERE, HERE + 1e-4] * 50, period_ms=3))
-    assert watched.contradicted(300 * MS) == {}
+    assert watched.find_contradictions(300 * MS) == {}
 
 
 def test_when_a_robot_is_elsewhere_for_good_expect_it_believed_after_a_tenth_of_a_second():

@@ -19,7 +19,7 @@ from hpt_ros.embodiment import (
     Deployment,
     Embodiment,
     EmbodimentError,
-    deployed_fields,
+    list_deployed_fields,
     require_deployable,
 )
 from hpt_ros.errors import Code, HptError
@@ -39,7 +39,7 @@ def cell(**keys: Any) -> Deployment:
 def test_when_it_is_empty_expect_the_embodiment_itself() -> None:
     for robot in (FEED_DOG, UR5E, SERVO):
         assert cell().over(robot) == robot
-        assert deployed_fields(robot, cell().over(robot)) == ()
+        assert list_deployed_fields(robot, cell().over(robot)) == ()
 
 
 def test_when_a_driver_stamps_otherwise_or_compresses_expect_the_stream_so_and_the_same_observation() -> None:
@@ -60,7 +60,7 @@ def test_when_a_driver_stamps_otherwise_or_compresses_expect_the_stream_so_and_t
     assert here.stream("joints").time == "arrival"
     assert features_of(here) == features_of(FEED_DOG)
     assert Embodiment.loads(here.to_yaml()) == here
-    told = "\n".join(deployed_fields(FEED_DOG, here))
+    told = "\n".join(list_deployed_fields(FEED_DOG, here))
     assert "streams.front.stamp_offset_s: 0.0 -> -0.08" in told
     assert "streams.joints.time: stamp -> arrival" in told
     # An embodiment file that states the same beside a checkpoint is the same.
@@ -130,7 +130,7 @@ def test_when_names_rates_and_latencies_differ_expect_them_and_nothing_else() ->
     assert (here.lower[2], here.max_velocity[2]) == (-1.0, 0.5)
     assert here.upper[2] == UR5E.upper[2]
     np.testing.assert_array_equal(here.space.states.joint_indices(), UR5E.space.states.joint_indices())
-    told = "\n".join(deployed_fields(UR5E, here))
+    told = "\n".join(list_deployed_fields(UR5E, here))
     assert "streams.joints.topic: joint_states -> /left/joint_states" in told
     assert "joint elbow_joint: left_elbow_joint" in told
     assert "action.limits.elbow_joint.velocity: 3.1415 -> 0.5" in told

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from support.html_page import checked_page
 from support.refused import refused
 
-from hpt_ros.cli.compare import chosen_scenes
+from hpt_ros.cli.compare import choose_scenes
 from hpt_ros.cli.main import main
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.arms import Arm, compare, read_arm
@@ -133,7 +133,7 @@ def test_scenes_to_see_are_those_that_differ_first_and_each_once(
     won: list[tuple[bool, bool]], most: int
 ) -> None:
     seeds = tuple(range(100, 100 + len(won)))
-    found = chosen_scenes([[pair[0] for pair in won], [pair[1] for pair in won]], seeds, most)
+    found = choose_scenes([[pair[0] for pair in won], [pair[1] for pair in won]], seeds, most)
     assert len(found) == len(set(found)) == min(most, len(won))
     differ = [seed for seed, pair in zip(seeds, won, strict=True) if pair[0] != pair[1]]
     if differ and most:

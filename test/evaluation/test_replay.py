@@ -28,7 +28,7 @@ from hpt_ros.evaluation.replay import Arrival, Recording, Replay, ReplayConfig, 
 from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import Observation
 from rosbag_tools.converting.convert import convert
-from rosbag_tools.converting.replaying import recorded_episodes
+from rosbag_tools.converting.replaying import iterate_recorded_episodes
 
 TINY = robot("arm", 3, 5)
 ARM = replace(TINY, action=replace(TINY.action, rate_hz=50.0))
@@ -55,7 +55,7 @@ def loaded(policy: Any = None) -> LoadedPolicy:
 
 def of_bags(paths: list[Path]) -> list[Replay]:
     found = []
-    for episode in recorded_episodes(paths, ARM):
+    for episode in iterate_recorded_episodes(paths, ARM):
 
         def arrivals(episode: Any = episode) -> Any:
             for message in episode.messages():

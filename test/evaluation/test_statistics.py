@@ -15,7 +15,7 @@ from hpt_ros.errors import HptError
 from hpt_ros.evaluation.statistics import (
     anytime_e_value,
     compare_arms,
-    drawn_means,
+    draw_means,
     interval_of,
     mcnemar_p,
     success_interval,
@@ -103,7 +103,7 @@ def test_training_seeds_widen_the_interval():
 @given(st.integers(0, 2**32 - 1))
 def test_a_bootstrap_is_the_same_for_the_same_seed(seed):
     arm = (np.random.default_rng(3).random((2, 30)) < 0.4).astype(float)
-    first, second = (interval_of(float(arm.mean()), drawn_means([(arm,)], seed)[0]) for _ in range(2))
+    first, second = (interval_of(float(arm.mean()), draw_means([(arm,)], seed)[0]) for _ in range(2))
     assert first == second
     assert first.lower <= first.upper
 
@@ -113,7 +113,7 @@ def test_a_bootstrap_covers_the_truth_about_as_often_as_it_promises():
     covered = 0
     for trial in range(100):
         arm = (rng.random((1, 60)) < 0.6).astype(float)
-        found = interval_of(float(arm.mean()), drawn_means([(arm,)], trial)[0])
+        found = interval_of(float(arm.mean()), draw_means([(arm,)], trial)[0])
         covered += found.lower <= 0.6 <= found.upper
     assert 0.88 <= covered / 100 <= 0.99
 

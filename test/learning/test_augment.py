@@ -13,10 +13,10 @@ from hpt_ros.learning.augment import (
     ImageChanges,
     augment_state,
     change_images,
-    cropped,
+    crop_images,
     draw_image_changes,
-    shifted_at_once,
-    shifted_in_turn,
+    shift_at_once,
+    shift_in_turn,
 )
 
 NONE = AugmentConfig(brightness=0.0, contrast=0.0, colour=0.0, shift_px=0, state_noise=0.0)
@@ -95,7 +95,7 @@ def test_light_and_colour_change_alike_in_all_frames_of_a_sample() -> None:
 
 def test_both_ways_to_shift_give_the_same() -> None:
     images, moves = pictures(), torch.randint(-20, 21, (3, 2, 2), generator=random(1))
-    assert torch.equal(shifted_at_once(images, moves), shifted_in_turn(images, moves))
+    assert torch.equal(shift_at_once(images, moves), shift_in_turn(images, moves))
 
 
 def test_a_rectangle_is_erased_alike_in_all_frames_of_a_sample() -> None:
@@ -141,11 +141,11 @@ def test_a_crop_enlarges_the_same_part_of_all_frames_of_a_sample() -> None:
 def test_a_crop_of_nothing_changes_nothing_and_one_of_half_takes_its_quarter() -> None:
     images = pictures()
     none = torch.tensor([0.0, 0.0, 1.0]).expand(3, 2, 3)
-    assert torch.equal(cropped(images, none), images)
+    assert torch.equal(crop_images(images, none), images)
     plain = torch.nn.functional.interpolate(
         images[0, 0, 0, 6:, :8].permute(2, 0, 1)[None].float(), scale_factor=2.0, mode="bilinear"
     )[0].permute(1, 2, 0)
-    half = cropped(images, torch.tensor([0.5, 0.0, 0.5]).expand(3, 2, 3))
+    half = crop_images(images, torch.tensor([0.5, 0.0, 0.5]).expand(3, 2, 3))
     assert half.shape == images.shape
     # Away from the crop's own border, beyond which the image goes on, it is PyTorch's enlargement.
     assert (half[0, 0, 0, 1:-1, 1:-1].float() - plain[1:-1, 1:-1]).abs().max() <= 0.5 + 1e-3

@@ -23,7 +23,7 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.learning import open_cache, read_recipe, train
 from hpt_ros.learning.batches import BatchMaker, MicroBatch
 from hpt_ros.learning.distributed import processes
-from hpt_ros.learning.loader import ReaderError, prefetched, spare_readers
+from hpt_ros.learning.loader import ReaderError, prefetch, spare_readers
 from hpt_ros.learning.mixture import Mixture, load_mixture, mixture_of, open_mixture
 from hpt_ros.learning.source import Source
 
@@ -51,7 +51,7 @@ def test_any_number_of_readers_makes_the_same_batches(
     wanted = [[part.on("cpu") for part in make(step)] for step in range(4, 11)]
     assert not torch.equal(wanted[0][0].inputs["image"], wanted[1][0].inputs["image"])
     for readers in (0, 1, 3):
-        with prefetched(make, 4, 11, readers=readers) as batches:
+        with prefetch(make, 4, 11, readers=readers) as batches:
             for step in wanted:
                 made = [part.on("cpu") for part in batches.next()]
                 assert [part.weight for part in made] == [part.weight for part in step]
@@ -99,7 +99,7 @@ def test_when_a_batch_cannot_be_made_expect_its_error_with_its_fields(readers: i
             raise HptError(Code.DAMAGED, "the file", "x.mp4", remedy="copy it again")
         return [step]
 
-    with prefetched(make, 0, 5, readers=readers) as batches:
+    with prefetch(make, 0, 5, readers=readers) as batches:
         assert [batches.next(), batches.next()] == [[0], [1]]
         with refused(HptError, Code.DAMAGED, subject="the file", value="x.mp4"):
             batches.next()
@@ -122,7 +122,7 @@ def test_a_decoder_that_the_other_process_has_dropped_does_not_hold_up_a_reader(
     gc.disable()
     try:
         drop()
-        with prefetched(make, 0, 3, readers=1) as batches:
+        with prefetch(make, 0, 3, readers=1) as batches:
             drop()  # and what is dropped later is not in the reader
             assert [batches.next() for _ in range(3)] == [[0], [1], [2]]
     finally:
@@ -137,7 +137,7 @@ def test_when_a_reader_is_killed_expect_one_sentence() -> None:
 
     with (
         refused(ReaderError, Code.UNAVAILABLE, match="SIGKILL.*--shm-size.*--readers"),
-        prefetched(make, 0, 20, readers=2) as batches,
+        prefetch(make, 0, 20, readers=2) as batches,
     ):
         for _ in range(20):
             batches.next()
@@ -147,7 +147,7 @@ def test_when_a_reader_is_killed_expect_one_sentence() -> None:
 def test_when_a_reader_is_killed_while_the_network_works_expect_the_same() -> None:
     with (
         refused(ReaderError, Code.UNAVAILABLE),
-        prefetched(lambda step: [os.getpid()], 0, 20, readers=1) as batches,
+        prefetch(lambda step: [os.getpid()], 0, 20, readers=1) as batches,
     ):
         os.kill(batches.next()[0], signal.SIGKILL)
         deadline = time.monotonic() + 60

@@ -18,7 +18,7 @@ from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.learning import Start, open_cache, train
-from hpt_ros.learning.loader import prefetched
+from hpt_ros.learning.loader import prefetch
 from hpt_ros.learning.optimiser import ema_decay_at, is_decayed, learning_rate
 from hpt_ros.learning.recipe import PolicyRecipe
 from hpt_ros.model import load_checkpoint
@@ -365,7 +365,7 @@ def test_when_a_batch_fails_expect_the_error_in_the_loop() -> None:
             raise OSError("disk gone")
         return step
 
-    with prefetched(make, 0, 5) as batches:
+    with prefetch(make, 0, 5) as batches:
         assert [batches.next(), batches.next()] == [0, 1]
         with pytest.raises(OSError, match="disk gone"):
             batches.next()

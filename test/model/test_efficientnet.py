@@ -88,9 +88,9 @@ def test_when_the_packages_weights_are_loaded_expect_the_published_features(
 def test_when_a_file_does_not_fit_expect_what_differs(
     damage: str, tmp_path: Path, make_config: Callable[..., Any]
 ) -> None:
-    from hpt_ros.model.efficientnet import packaged_file
+    from hpt_ros.model.efficientnet import find_packaged_file
 
-    tensors = read_tensors(packaged_file())
+    tensors = read_tensors(find_packaged_file())
     name = "_blocks.3._depthwise_conv.weight"
     if damage == "lacks":
         del tensors[name]

@@ -33,7 +33,7 @@ from hpt_ros.control.refusals import Why  # noqa: E402
 from hpt_ros.embodiment import Embodiment  # noqa: E402
 from hpt_ros.nodes.common.composition import Composition  # noqa: E402
 from hpt_ros.nodes.common.conversions import stream_message_type  # noqa: E402
-from hpt_ros.nodes.common.interfaces import MissingInterfaceError, installed_interface, interface  # noqa: E402
+from hpt_ros.nodes.common.interfaces import MissingInterfaceError, import_interface, interface  # noqa: E402
 
 FRANKA = shipped("franka_gripper")
 ARM_NAMES = FRANKA.action.names[:7]
@@ -209,7 +209,7 @@ def test_when_control_msgs_is_not_installed_expect_its_package_named(monkeypatch
     monkeypatch.setenv("ROS_DISTRO", "jazzy")
     interface.cache_clear()
     with pytest.raises(MissingInterfaceError) as caught:
-        installed_interface("control_msgs/action/GripperCommand", "embodiment 'x', output 'hand',")
+        import_interface("control_msgs/action/GripperCommand", "embodiment 'x', output 'hand',")
     error = caught.value
     assert (error.code, error.value, error.expected) == (
         errors.Code.NOT_INSTALLED, "control_msgs/action/GripperCommand", "the Python package 'control_msgs'",

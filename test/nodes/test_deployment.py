@@ -23,7 +23,7 @@ from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.nodes.recorder.recorder_node import RecorderNode
 from hpt_ros.policies.factory import load_policy
 from rosbag_tools.converting.convert import convert
-from rosbag_tools.converting.topic_names import named_in
+from rosbag_tools.converting.topic_names import with_names_of
 from rosbag_tools.reading.inspection import inspect
 from rosbag_tools.reading.reader import Bag
 
@@ -88,7 +88,7 @@ def test_when_the_recorder_has_a_deployment_expect_its_bag_to_convert_by_the_tra
     with Bag.open(path) as bag:
         assert Embodiment.loads(bag.embodiment_text()) == Embodiment.loads(TRAINED)
         assert Deployment.loads(bag.custom["hpt_ros.deployment"]) == Deployment.loads(CELL)
-        assert not inspect(bag, named_in(bag, Embodiment.loads(TRAINED))).lacks
+        assert not inspect(bag, with_names_of(bag, Embodiment.loads(TRAINED))).lacks
     convert([path], tmp_path / "dataset")
     info = (tmp_path / "dataset" / "meta" / "info.json").read_text()
     assert '"joint.position"' in info

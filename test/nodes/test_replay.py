@@ -26,7 +26,7 @@ from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.observation import TickGrid
 from hpt_ros.policies.loading import LoadedPolicy
 from rosbag_tools.reading.reader import Bag
-from rosbag_tools.recording.definitions import installed_types
+from rosbag_tools.recording.definitions import load_installed_types
 
 OPTIONAL = frozenset({"tactile"})
 
@@ -57,7 +57,7 @@ class Player(Node):
         }
 
     def play(self, bag: Path, node: PolicyNode, policy: Watching) -> None:
-        store = installed_types(KINDS)
+        store = load_installed_types(KINDS)
         kinds = {stream.topic: stream.type for stream in RECORDED.streams}
         with Bag.open(bag) as opened:
             messages = list(opened.messages([*self.topics]))

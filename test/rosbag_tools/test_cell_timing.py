@@ -13,7 +13,7 @@ from support.tiny_robot import MS, START_NS
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Deployment
 from rosbag_tools.converting.convert import Options, convert
-from rosbag_tools.converting.topic_names import named_in
+from rosbag_tools.converting.topic_names import with_names_of
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.inspection import inspect
 from rosbag_tools.reading.reader import Bag
@@ -64,7 +64,7 @@ def test_when_stamps_are_off_by_a_known_time_expect_the_dataset_as_if_they_were_
     assert pictures(right) == pictures(corrected)
     assert corrected.embodiment == robot.embodiment  # the cell's facts are none of the dataset's
     with Bag.open(bag) as opened:
-        found = inspect(opened, named_in(opened, robot.embodiment, deployment=here))
+        found = inspect(opened, with_names_of(opened, robot.embodiment, deployment=here))
     assert 0.0 < found.topics["/left"].delay_s < 0.012
 
 

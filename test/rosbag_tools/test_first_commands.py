@@ -12,7 +12,7 @@ from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
 from rosbag_tools.bootstrap.first_embodiment import first_embodiment
 from rosbag_tools.bootstrap.sensors import CHECK
-from rosbag_tools.bootstrap.text import marked_lines
+from rosbag_tools.bootstrap.text import find_marked_lines
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.reader import Bag
 
@@ -117,7 +117,7 @@ def test_values_that_no_joint_follows_get_names_to_be_filled_in(arm, tmp_path):
     text = made(arm.write(tmp_path / "bag", messages, types=types))
     assert "lift_1" in text
     assert "lift_2" in text
-    marked = [content for _, content in marked_lines(text)]
+    marked = [content for _, content in find_marked_lines(text)]
     assert any(
         "names in the order of the values; none of the measured joints" in content for content in marked
     )
@@ -153,7 +153,7 @@ def test_from_a_bag_to_a_checked_file_a_dataset_and_an_inspection(arm, tmp_path,
     assert main(["embodiment", "init", str(bag), "--out", str(file), "--name", "mine"]) == 0
     assert main(["embodiment", "check", str(file)]) == 1
     said = capsys.readouterr().out
-    marked = marked_lines(file.read_text())
+    marked = find_marked_lines(file.read_text())
     assert f"still to be looked at and filled in, {len(marked)} lines" in said
     assert all(f"line {number}: " in said for number, _ in marked)
     # A person fills the limits in and takes the marks away.

@@ -13,7 +13,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from rosbag_tools.bag_schema import EVENTS_TOPIC, EVENTS_TYPE, KEY_OUTCOME, KEY_TASK, KEY_VERSION
-from rosbag_tools.recording.definitions import installed_types
+from rosbag_tools.recording.definitions import load_installed_types
 from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic
 
 mcap = pytest.importorskip("mcap.reader", reason="the package mcap comes from PyPI only")
@@ -39,7 +39,7 @@ def recorded(robot, sent, tmp_path_factory):
         topic: RecordedTopic(robot.topics[topic], reliable=topic != "/left", latched=topic == EVENTS_TOPIC)
         for topic in TOPICS
     }
-    types = installed_types(topic.type for topic in topics.values())
+    types = load_installed_types(topic.type for topic in topics.values())
     episode = EpisodeRecording(tmp_path_factory.mktemp("bags"), "e1", topics, types, {KEY_TASK: "pour"})
     for topic, log_ns, message in sent:
         episode.write(topic, log_ns, bytes(robot.store.serialize_cdr(message, robot.topics[topic])))

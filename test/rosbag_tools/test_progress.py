@@ -23,9 +23,9 @@ def test_seconds_of_all_bags_are_added_up_and_finished_ones_count_whole():
     report_done(5, 4.0)
     report_done(8, 41.0)  # a stamp may lie beyond the last log time
     watch.look()
-    watch.finished_one()
-    watch.finished_one()
-    watch.finished_one()
+    watch.count_finished()
+    watch.count_finished()
+    watch.count_finished()
     assert [words[1:] for words in said] == [
         ("0 of 3 bags", 0.0, 70.0),
         ("0 of 3 bags", 44.0, 70.0),

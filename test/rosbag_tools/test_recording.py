@@ -13,7 +13,7 @@ import pytest
 from rosbag_tools.bag_schema import KEY_TASK, KEY_VERSION
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.reader import Bag
-from rosbag_tools.recording.definitions import installed_types, share_folders
+from rosbag_tools.recording.definitions import load_installed_types, share_folders
 from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic
 from rosbag_tools.recording.rates import RateWatch
 
@@ -22,11 +22,11 @@ SECOND = 10**9
 
 def recording(robot, folder, name="e1", topics=("/joint_states", "/left"), metadata=None):
     chosen = {topic: RecordedTopic(robot.topics[topic], reliable=False) for topic in topics}
-    types = installed_types(entry.type for entry in chosen.values())
+    types = load_installed_types(entry.type for entry in chosen.values())
     return EpisodeRecording(folder, name, chosen, types, metadata or {KEY_TASK: "pour"})
 
 
-def serialized(robot, topic, message):
+def serialize(robot, topic, message):
     return bytes(robot.store.serialize_cdr(message, robot.topics[topic]))
 
 
@@ -34,7 +34,7 @@ def test_what_was_written_comes_back(robot, tmp_path):
     written = recording(robot, tmp_path)
     messages = [item for item in robot.messages(2.0) if item[0] in ("/joint_states", "/left")]
     for topic, log_ns, message in messages:
-        written.write(topic, log_ns, serialized(robot, topic, message))
+        written.write(topic, log_ns, serialize(robot, topic, message))
     assert written.counts == {"/joint_states": 100, "/left": 20}
     assert written.messages == 120
     assert written.finish({"more": "x"}) == tmp_path / "e1"
@@ -47,7 +47,7 @@ def test_what_was_written_comes_back(robot, tmp_path):
 
 def test_a_discarded_episode_is_gone(robot, tmp_path):
     written = recording(robot, tmp_path)
-    written.write("/joint_states", 1, serialized(robot, "/joint_states", robot.joints(0.0, 1)))
+    written.write("/joint_states", 1, serialize(robot, "/joint_states", robot.joints(0.0, 1)))
     written.discard()
     assert list(tmp_path.iterdir()) == []
 
@@ -57,12 +57,12 @@ def test_a_killed_recorder_leaves_all_but_its_last_second(robot, tmp_path):
     code = f"""
         import os, signal, sys
         sys.path.insert(0, {str(tmp_path)!r})
-        from rosbag_tools.recording.definitions import installed_types
+        from rosbag_tools.recording.definitions import load_installed_types
         from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic
-        types = installed_types(["sensor_msgs/msg/JointState"])
+        types = load_installed_types(["sensor_msgs/msg/JointState"])
         topics = {{"/joint_states": RecordedTopic("sensor_msgs/msg/JointState")}}
         written = EpisodeRecording(__import__("pathlib").Path({str(tmp_path)!r}), "e1", topics, types, {{}})
-        data = bytes.fromhex({serialized(robot, "/joint_states", robot.joints(0.0, 1)).hex()!r})
+        data = bytes.fromhex({serialize(robot, "/joint_states", robot.joints(0.0, 1)).hex()!r})
         for index in range(500):
             written.write("/joint_states", 10**18 + index * 20_000_000, data)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -104,7 +104,7 @@ def test_when_the_disk_is_full_expect_one_sentence(robot, tmp_path):
     written = recording(robot, tmp_path)
     written._writer.storage.bio.close()
     written._writer.storage.bio = Path("/dev/full").open("wb")  # noqa: SIM115 - closed below
-    data = serialized(robot, "/left", robot.image(0, 1))
+    data = serialize(robot, "/left", robot.image(0, 1))
 
     def fill():
         for index in range(300):
@@ -118,7 +118,7 @@ def test_when_the_disk_is_full_expect_one_sentence(robot, tmp_path):
 
 def test_definitions_have_the_installations_own_hashes():
     types = ["hpt_msgs/msg/EpisodeEvent", "sensor_msgs/msg/Image", "trajectory_msgs/msg/JointTrajectory"]
-    store = installed_types(types)
+    store = load_installed_types(types)
     checked = 0
     for name in store.fielddefs:
         package, _, short = name.partition("/msg/")
@@ -140,7 +140,7 @@ def test_definitions_have_the_installations_own_hashes():
 )
 def test_when_a_type_is_not_installed_expect_it_named(name):
     with pytest.raises(BagError, match="is not installed"):
-        installed_types([name])
+        load_installed_types([name])
 
 
 def count(watch, topic, start_ns, stop_ns, rate_hz):
@@ -181,7 +181,7 @@ def test_when_the_file_has_other_counts_than_were_written_expect_error(robot, tm
     written = recording(robot, tmp_path)
     for topic, log_ns, message in robot.messages(0.5):
         if topic in written.counts:
-            written.write(topic, log_ns, serialized(robot, topic, message))
+            written.write(topic, log_ns, serialize(robot, topic, message))
     written.counts["/left"] += 1  # as if one had been written and was not
     with pytest.raises(
         BagError, match=r"e1' has 5 messages of /left, but 6 were written; copy what you need"
@@ -193,7 +193,7 @@ def test_when_a_chunk_is_not_on_the_disk_expect_error(robot, tmp_path):
     written = recording(robot, tmp_path)
     for topic, log_ns, message in robot.messages(2.5):
         if topic in written.counts:
-            written.write(topic, log_ns, serialized(robot, topic, message))
+            written.write(topic, log_ns, serialize(robot, topic, message))
     with written.path.joinpath("e1.mcap").open("r+b") as file:  # the disk forgot it
         head = file.read(17)
         file.seek(17 + int.from_bytes(head[9:], "little"))

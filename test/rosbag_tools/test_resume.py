@@ -15,7 +15,7 @@ from support.tiny_senses import Senses
 
 from rosbag_tools.converting import convert as converting
 from rosbag_tools.converting.convert import Options, convert
-from rosbag_tools.converting.resume import kept_folder
+from rosbag_tools.converting.resume import find_resume_folder
 
 RESUME = Options(resume=True)
 
@@ -73,7 +73,7 @@ def test_when_interrupted_expect_finished_bags_used_and_the_same_bytes(senses, b
         convert([bags], out, senses.embodiment, RESUME)
     assert log() == ["bag0", "bag1"]
     assert not out.exists()
-    assert len(list(kept_folder(out).iterdir())) == 2
+    assert len(list(find_resume_folder(out).iterdir())) == 2
     spy.stop_at = -1
     convert([bags], out, senses.embodiment, RESUME)
     assert log() == ["bag2"]
@@ -88,7 +88,7 @@ def test_what_changed_in_between_is_converted_again(senses, bags, tmp_path, conv
         convert([bags], tmp_path / "out", senses.embodiment, RESUME)
     log()
     os.utime(next((bags / "bag0").glob("*.mcap")), ns=(1, 1))
-    kept = {path.name: path for path in kept_folder(tmp_path / "out").iterdir()}
+    kept = {path.name: path for path in find_resume_folder(tmp_path / "out").iterdir()}
     assert len(kept) == 2
     spy.stop_at = -1
     convert([bags], tmp_path / "out", senses.embodiment, RESUME)
@@ -114,7 +114,7 @@ def test_when_what_was_kept_is_damaged_expect_it_made_again(senses, bags, tmp_pa
     with pytest.raises(Interrupted):
         convert([bags], tmp_path / "out", senses.embodiment, RESUME)
     log()
-    (kept,) = kept_folder(tmp_path / "out").glob(f"*/{file}")
+    (kept,) = find_resume_folder(tmp_path / "out").glob(f"*/{file}")
     kept.unlink()
     if damage is not None:
         kept.write_bytes(damage)
@@ -136,7 +136,7 @@ def test_when_killed_expect_the_command_to_go_on(senses, bags, tmp_path):
     )
     deadline = time.monotonic() + 120.0
     while process.poll() is None and time.monotonic() < deadline:
-        if [path for path in kept_folder(out).glob("*") if not path.name.endswith(".building")]:
+        if [path for path in find_resume_folder(out).glob("*") if not path.name.endswith(".building")]:
             os.killpg(process.pid, signal.SIGKILL)
             break
         time.sleep(0.002)
@@ -146,7 +146,7 @@ def test_when_killed_expect_the_command_to_go_on(senses, bags, tmp_path):
     convert([bags], tmp_path / "whole", senses.embodiment)
     for name, data in content(tmp_path / "whole").items():
         assert (out / name).read_bytes() == data, name
-    assert not kept_folder(out).exists()
+    assert not find_resume_folder(out).exists()
 
 
 def test_when_interrupted_expect_a_sentence_no_trace_and_nothing_written(senses, bags, tmp_path):

@@ -25,12 +25,14 @@ from rosbag_tools.bag_schema import KEY_OUTCOME, KEY_TASK
 from rosbag_tools.converting.resample import Resampler
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.reader import Bag
-from rosbag_tools.recording.definitions import installed_types
-from rosbag_tools.recording.message_objects import serialized
+from rosbag_tools.recording.definitions import load_installed_types
+from rosbag_tools.recording.message_objects import serialize
 from rosbag_tools.recording.topic_log import TopicLog
 
 TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
-TYPES = installed_types([TRAJECTORY, "sensor_msgs/msg/Image", "std_msgs/msg/String", "sensor_msgs/msg/Imu"])
+TYPES = load_installed_types(
+    [TRAJECTORY, "sensor_msgs/msg/Image", "std_msgs/msg/String", "sensor_msgs/msg/Imu"]
+)
 
 
 def read(data: bytes, type_: str):
@@ -45,7 +47,7 @@ def read(data: bytes, type_: str):
 def test_what_is_written_is_read_and_what_is_missing_is_as_in_a_new_message(positions, names, sec):
     point = SimpleNamespace(positions=positions, time_from_start=SimpleNamespace(sec=sec, nanosec=7))
     message = SimpleNamespace(joint_names=names, points=[point, SimpleNamespace()])
-    found = read(serialized(message, TRAJECTORY, TYPES), TRAJECTORY)
+    found = read(serialize(message, TRAJECTORY, TYPES), TRAJECTORY)
     assert list(found.joint_names) == names
     assert found.points[0].positions.tolist() == positions
     assert (found.points[0].time_from_start.sec, found.points[0].time_from_start.nanosec) == (sec, 7)
@@ -54,7 +56,7 @@ def test_what_is_written_is_read_and_what_is_missing_is_as_in_a_new_message(posi
 
 
 def test_arrays_of_a_fixed_length_are_filled():
-    found = read(serialized(SimpleNamespace(), "sensor_msgs/msg/Imu", TYPES), "sensor_msgs/msg/Imu")
+    found = read(serialize(SimpleNamespace(), "sensor_msgs/msg/Imu", TYPES), "sensor_msgs/msg/Imu")
     assert found.orientation_covariance.tolist() == [0.0] * 9
 
 
@@ -70,7 +72,7 @@ def test_arrays_of_a_fixed_length_are_filled():
 )
 def test_what_a_type_cannot_hold_is_one_sentence(type_, fields):
     with pytest.raises(BagError, match=type_):
-        serialized(SimpleNamespace(**fields), type_, TYPES)
+        serialize(SimpleNamespace(**fields), type_, TYPES)
 
 
 class Watched:

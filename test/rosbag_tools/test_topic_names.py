@@ -15,7 +15,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import in_namespace
 from rosbag_tools import bag_schema
 from rosbag_tools.converting.convert import Options, convert
-from rosbag_tools.converting.topic_names import named_in
+from rosbag_tools.converting.topic_names import with_names_of
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.reader import Bag
 
@@ -70,7 +70,7 @@ def test_what_the_recorder_noted_counts_for_names_that_were_remapped(robot, rela
     path = robot.write(tmp_path / "bag", messages, custom=custom, types=types)
     assert convert([path], tmp_path / "dataset").kept > 0
     with Bag.open(path) as bag:
-        assert set(named_in(bag, relative).topics) == set(noted.values())
+        assert set(with_names_of(bag, relative).topics) == set(noted.values())
 
 
 def test_when_a_bag_does_not_carry_its_cell_expect_the_deployment_that_is_given(robot, tmp_path, capsys):

@@ -21,7 +21,7 @@ from hpt_ros.sim.table_task import table_physics
 from hpt_ros.sim.tasks.feed_dog.environment import FeedDogEnvironment
 from hpt_ros.sim.tasks.feed_dog.task import BOWL_X_M, BOWL_Y_M, FeedDogTask
 from hpt_ros.sim.tasks.feed_dog.teleoperator import BIN_HEADING_RAD, SCOOP
-from hpt_ros.sim.variation import LEVELS, NAMES, STANDARD, Variation, level_of, restricted, varied
+from hpt_ros.sim.variation import LEVELS, NAMES, STANDARD, Variation, level_of, restrict, with_settings
 
 MS = 1_000_000
 LOOKS = ("geom_rgba", "mat_rgba", "light_pos", "light_dir", "light_diffuse", "cam_pos", "cam_quat")
@@ -40,7 +40,7 @@ VARIATIONS = st.fixed_dictionaries({}, optional={name: values_of(name) for name 
 def test_what_is_in_range_is_a_variation_and_its_settings_make_it_again(values):
     variation = Variation(**values)
     text = [f"{name}={value!r}" for name, value in variation.changed.items()]
-    assert varied(STANDARD, text) == variation
+    assert with_settings(STANDARD, text) == variation
     assert (str(variation) == "standard") == (variation == STANDARD)
 
 
@@ -75,7 +75,7 @@ def test_levels_have_names_and_numbers_and_get_no_easier():
 )
 def test_mistaken_settings_are_refused(settings, code, value):
     with pytest.raises(HptError) as caught:
-        varied(STANDARD, settings)
+        with_settings(STANDARD, settings)
     assert caught.value.code is code
     if value is not None:
         assert caught.value.value == value
@@ -206,8 +206,8 @@ def test_an_environment_that_does_not_vary_so_says_what_it_varies(monkeypatch):
 
 def test_a_level_is_what_the_environment_varies_of_it():
     hard = level_of("hard")
-    left = restricted(hard, frozenset({"area", "colours"}))
+    left = restrict(hard, frozenset({"area", "colours"}))
     assert left == Variation(area=hard.area, colours=hard.colours)
-    assert restricted(STANDARD, frozenset()) == STANDARD
+    assert restrict(STANDARD, frozenset()) == STANDARD
     with refused(HptError, Code.UNSUPPORTED, subject="the difficulty"):
-        restricted(hard, frozenset({"objects"}))
+        restrict(hard, frozenset({"objects"}))

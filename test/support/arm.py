@@ -39,7 +39,7 @@ class ArmModel:
     step: float = 0.0
     held: dict[int, float] = field(default_factory=dict)
 
-    def followed(self, seconds: float) -> float:
+    def append_reason(self, seconds: float) -> float:
         """Which part of the way to a command that does not change it goes in a time."""
         return 1.0 if self.lag_s == 0.0 else float(-np.expm1(-seconds / self.lag_s))
 
@@ -72,7 +72,7 @@ class Arm:
         while self._coming and self._coming[0][0] <= now_ns:
             self._target = self._coming.popleft()[1]
         seconds = (now_ns - before_ns) / NS_PER_S
-        fraction = model.followed(seconds)
+        fraction = model.append_reason(seconds)
         before = self.position
         self.position = before + fraction * (self._target + model.sag - before)
         for joint, at in model.held.items():
@@ -97,7 +97,7 @@ class Wrist:
 
     def advance(self, now_ns: int, command: Rotation) -> None:
         """To `now_ns`, at which it gets `command`."""
-        fraction = self.model.followed((now_ns - self._now_ns) / NS_PER_S)
+        fraction = self.model.append_reason((now_ns - self._now_ns) / NS_PER_S)
         away = (command * self.rotation.inv()).as_rotvec()
         self.rotation, self._now_ns = Rotation.from_rotvec(fraction * away) * self.rotation, now_ns
 

@@ -15,7 +15,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from hpt_ros.embodiment import Embodiment
 from rosbag_tools import bag_schema
-from rosbag_tools.recording.definitions import installed_types
+from rosbag_tools.recording.definitions import load_installed_types
 
 TEXT = """
 format: hpt_ros/embodiment/1
@@ -65,7 +65,7 @@ class Robot:
 
     def __init__(self) -> None:
         self.store = get_typestore(Stores.ROS2_KILTED)
-        extra = installed_types([bag_schema.EVENTS_TYPE])
+        extra = load_installed_types([bag_schema.EVENTS_TYPE])
         name = bag_schema.EVENTS_TYPE
         self.store.register({name: extra.fielddefs[name]})
         self.embodiment = Embodiment.loads(TEXT)

@@ -99,7 +99,7 @@ class ArraySource:
         self.action_names, self.state_names = self._names(self._action), self._names(self._state)
         self.labels = {label_of(key): key for key, dim in vectors.items() if dim == 1 and label_of(key)}
         images = [key for key, kind in kinds.items() if kind in ("pixels", "files")]
-        views = make_unique([to_name(_shortened(key)) for key in images])
+        views = make_unique([to_name(_shorten(key)) for key in images])
         self._images = dict(zip(views, images, strict=True))
         self.views = {view: _size(name, columns[key], stored.rows) for view, key in self._images.items()}
         self.depths: dict[str, tuple[int, int]] = {}
@@ -136,7 +136,7 @@ class ArraySource:
     def _names(self, columns: Sequence[str]) -> list[str]:
         return make_unique(
             [
-                to_name(_shortened(column)) + (f"_{index}" if self._dims[column] > 1 else "")
+                to_name(_shorten(column)) + (f"_{index}" if self._dims[column] > 1 else "")
                 for column in columns
                 for index in range(self._dims[column])
             ]
@@ -294,7 +294,7 @@ def _file(name: str, view: str, column: Any, row: int) -> bytes:
     return data
 
 
-def _shortened(column: str) -> str:
+def _shorten(column: str) -> str:
     prefix = next((prefix for prefix in _PREFIXES if column.startswith(prefix)), "")
     return column.removeprefix(prefix)
 

@@ -79,7 +79,7 @@ def import_dataset(
     with DatasetWriter(out, robot, overwrite=overwrite, labels=tuple(source.labels), coded=coded) as writer:
         for number, unread in enumerate(source.episodes()):
             try:
-                for data in _encoded(writer, robot, unread, task):
+                for data in _encode(writer, robot, unread, task):
                     writer.append(data)
             except HptError as error:
                 if not skip_bad:
@@ -106,7 +106,7 @@ def import_dataset(
     return report
 
 
-def _encoded(writer: DatasetWriter, robot: Embodiment, unread: Unread, task: str) -> Sequence[EpisodeData]:
+def _encode(writer: DatasetWriter, robot: Embodiment, unread: Unread, task: str) -> Sequence[EpisodeData]:
     """Return an episode, or those that it becomes where its task changes: all of them, or an error and none."""
     done: list[EpisodeData] = []
     episodes = unread.read()
@@ -133,8 +133,8 @@ def _encoded(writer: DatasetWriter, robot: Embodiment, unread: Unread, task: str
 
 def _ticks(robot: Embodiment, episode: SourceEpisode) -> Iterator[dict[str, NDArray[Any]]]:
     from hpt_ros.observation.pixels import (
-        resized_by_area,
-        resized_by_nearest,
+        resize_by_area,
+        resize_by_nearest,
     )  # OpenCV, only when it is needed
 
     for what, vectors in (("state", episode.state), ("action", episode.action)):
@@ -161,7 +161,7 @@ def _ticks(robot: Embodiment, episode: SourceEpisode) -> Iterator[dict[str, NDAr
                     problem=f"has {{value}} images of view {view!r} for {len(episode.action)} rows: it is cut short",
                     remedy="copy the dataset again, or leave the episode out with --skip-bad",
                 )  # fmt: skip
-            resized = resized_by_nearest if streams[view].modality == "depth" else resized_by_area
+            resized = resize_by_nearest if streams[view].modality == "depth" else resize_by_area
             values[stream_feature(streams[view].modality, view)] = resized(streams[view], image)
         yield values
 

@@ -325,7 +325,7 @@ def decode_span(
                     continue
                 wanted_s = start_s + found / fps
                 if abs(at_s - wanted_s) > 0.5 / fps:
-                    raise _mistimed(path, stream.average_rate, at_s, wanted_s, found, fps)
+                    raise _explain_times(path, stream.average_rate, at_s, wanted_s, found, fps)
                 if codes is None:
                     yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
                 else:
@@ -337,7 +337,9 @@ def decode_span(
         raise unreadable(path, "decoded", error) from error
 
 
-def _mistimed(path: Path, rate: Any, at_s: float, wanted_s: float, found: int, fps: float) -> DatasetError:
+def _explain_times(
+    path: Path, rate: Any, at_s: float, wanted_s: float, found: int, fps: float
+) -> DatasetError:
     """Return how the times of a video and of the rows differ: by their rate, their beginning, or a gap."""
     rate_hz = float(rate or 0.0)
     if abs(rate_hz / fps - 1.0) > 0.01:

@@ -216,7 +216,7 @@ def read_records(path: Path) -> Iterator[bytes]:
                 remedy="it is damaged: copy it again",
             )  # fmt: skip
 
-    with _opened(path) as file:
+    with _open(path) as file:
         while header := _read(path, file, 12):
             at = file.tell() - len(header)
             if len(header) < 12:
@@ -241,7 +241,7 @@ def read_records(path: Path) -> Iterator[bytes]:
             yield data
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _open(path: Path) -> IO[bytes]:
     """Open a file of records, which TensorFlow may have compressed."""
     with path.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"

@@ -173,20 +173,20 @@ def choose_columns(
         names = " or ".join(" + ".join(columns) for columns in usual)
         raise DatasetError(
             Code.UNKNOWN, where, list(usual),
-            problem=f"has no {what} column called {names}; its columns of numbers are {_listed(vectors)}",
+            problem=f"has no {what} column called {names}; its columns of numbers are {_list(vectors)}",
             remedy=f"name some with --{what}",
         )  # fmt: skip
     for name in wanted:
         if name not in vectors:
             raise DatasetError(
                 Code.UNKNOWN, where, name,
-                problem=f"has no numbers in {{value}} for the {what}; its columns of numbers are {_listed(vectors)}",
+                problem=f"has no numbers in {{value}} for the {what}; its columns of numbers are {_list(vectors)}",
                 remedy=did_you_mean(name, vectors).removeprefix("; ") or f"name some of them with --{what}",
             )  # fmt: skip
     return list(wanted)
 
 
-def _listed(vectors: Mapping[str, int]) -> str:
+def _list(vectors: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ({size})" for name, size in sorted(vectors.items()))[:800] or "none"
 
 

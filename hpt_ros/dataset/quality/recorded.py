@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpt_ros.dataset.conversion_report import reported_episodes
+from hpt_ros.dataset.conversion_report import list_reported_episodes
 from hpt_ros.dataset.quality.measure import Recorded
 from hpt_ros.dataset.tables import Record
 
@@ -18,8 +18,8 @@ def read_recorded(root: Path) -> dict[int, Recorded]:
         DatasetError: the report cannot be read.
     """
     found: dict[int, Recorded] = {}
-    for entry in reported_episodes(root):
-        recorded = _recorded(entry)
+    for entry in list_reported_episodes(root):
+        recorded = _parse(entry)
         for span in entry.records("spans"):
             index = span.integer("episode_index", -1)  # -1: too short to keep
             if recorded is not None and index >= 0:
@@ -27,7 +27,7 @@ def read_recorded(root: Path) -> dict[int, Recorded]:
     return found
 
 
-def _recorded(entry: Record) -> Recorded | None:
+def _parse(entry: Record) -> Recorded | None:
     if not entry.integer("ticks"):
         return None
     dropped = entry.record("dropped")

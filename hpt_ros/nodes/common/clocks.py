@@ -25,7 +25,7 @@ def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> A
     return node.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
 
-def paced_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Any:
+def create_paced_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Any:
     """A timer that follows simulated time where there is one, and a steady clock otherwise."""
     if simulated(node):
         return node.create_timer(period_s, callback)

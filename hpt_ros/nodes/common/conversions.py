@@ -12,7 +12,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from hpt_msgs.msg import ActionChunk
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.embodiment import Embodiment, Stream
-from hpt_ros.nodes.common.interfaces import installed_interface
+from hpt_ros.nodes.common.interfaces import import_interface
 from hpt_ros.runtime.inference_worker import Result
 
 LATE_DEPTH, EARLY_DEPTH = 5, 50  # messages that a subscription queues
@@ -45,7 +45,7 @@ def stream_message_type(stream: Stream) -> Any:
     Raises:
         MissingInterfaceError: its type is of a package that is not installed.
     """
-    return installed_interface(stream.type, f"stream {stream.name!r} (topic {stream.topic})")
+    return import_interface(stream.type, f"stream {stream.name!r} (topic {stream.topic})")
 
 
 def stream_qos(stream: Stream) -> QoSProfile:

@@ -29,7 +29,7 @@ def interface(type_: str) -> Any:
     return getattr(importlib.import_module(f"{package}.{folder}"), name)
 
 
-def installed_interface(type_: str, subject: str) -> Any:
+def import_interface(type_: str, subject: str) -> Any:
     """The class of a type; `subject` is what needs it, in errors.
 
     Raises:

@@ -20,7 +20,7 @@ from hpt_ros.errors import HptError
 from hpt_ros.nodes.common.failing import go_on
 from hpt_ros.nodes.common.parameter_files import require_addressed
 from hpt_ros.nodes.common.starting import begin
-from hpt_ros.nodes.common.terminal import unhindered_output
+from hpt_ros.nodes.common.terminal import unblock_output
 
 INTERNAL_ERROR = 1  # exit status
 
@@ -36,7 +36,7 @@ ENDING = (
 STOPPING = ("SIGTSTP", "SIGTTIN", "SIGTTOU")
 
 
-def ended_by_signals() -> threading.Event:
+def watch_end_signals() -> threading.Event:
     """An event that every signal sets that would end the process; for `rclpy.init` without handlers of its own.
 
     rclpy's handlers close the context first, so a node could neither brake, nor write its end, nor say so, and a wait
@@ -90,8 +90,8 @@ def process(args: Sequence[str] | None) -> Iterator[tuple[OwnContext, threading.
     Raises:
         HptError: what follows ``--ros-args`` cannot be read: a parameter, a remapping, a file.
     """
-    with unhindered_output():
-        ended = ended_by_signals()
+    with unblock_output():
+        ended = watch_end_signals()
         # rclpy has no way to choose the default context, in which nodes are made that name none.
         context = OwnContext(ended)
         default: Any = utilities

@@ -23,7 +23,7 @@ END_S = 2.0  # that the last words have to come through
 
 
 @contextlib.contextmanager
-def unhindered_output() -> Iterator[None]:
+def unblock_output() -> Iterator[None]:
     """Within this, standard output and error never block, and never fail because their reader is gone."""
     cat = shutil.which("cat")
     detached = [] if cat is None else [item for item in (_detach(fd, cat) for fd in (1, 2)) if item]

@@ -28,11 +28,11 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String, UInt8MultiArray
 
-from hpt_ros.embodiment import Embodiment, deployed_fields, require_deployable
+from hpt_ros.embodiment import Embodiment, list_deployed_fields, require_deployable
 from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.composition import Spinning
 from hpt_ros.nodes.common.lifecycle import NotThereYetError
-from hpt_ros.policies.loading import LoadedPolicy, deployed_robot
+from hpt_ros.policies.loading import LoadedPolicy, load_deployed_robot
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.policies.serialization import pack, unpack
 
@@ -139,7 +139,7 @@ class RemotePolicy:
             }  # fmt: skip
         data = array.array("B", pack(observation.inputs, facts))
         self._observations.publish(UInt8MultiArray(data=data))
-        arrays, facts = self._answered()
+        arrays, facts = self._receive_answer()
         if facts.get("error") or "values" not in arrays:
             raise HptError(
                 Code.UNAVAILABLE, f"the inference node {self._name!r}: {facts.get('error') or 'it sent no values'}",
@@ -158,7 +158,7 @@ class RemotePolicy:
         if not already:
             self._spinning.close()
 
-    def _answered(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def _receive_answer(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         with self._condition:
             self._condition.wait_for(
                 lambda: self._answer is not None or self._garbled is not None or self._closed, self._timeout_s
@@ -219,11 +219,11 @@ def connect(
         robot = require_deployable(
             theirs, robot, a_name=f"inference node {name!r}", b_name=f"embodiment file {embodiment_file!r}"
         )
-        robot = deployed_robot(robot, deployment_file)
+        robot = load_deployed_robot(robot, deployment_file)
     except HptError:
         policy.close()
         raise
     return LoadedPolicy(
         policy, robot, f"{card.checkpoint or 'a policy without checkpoint'} on {name}", card.horizon,
-        frozenset(card.optional), tuple(card.tasks), deployed=deployed_fields(theirs, robot),
+        frozenset(card.optional), tuple(card.tasks), deployed=list_deployed_fields(theirs, robot),
     )  # fmt: skip

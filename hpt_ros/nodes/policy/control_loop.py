@@ -12,7 +12,7 @@ from hpt_ros.control import Fault, State
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.control.clock import Instant
 from hpt_ros.errors import Code, Refusal
-from hpt_ros.nodes.common.clocks import NodeClock, paced_timer, steady_timer
+from hpt_ros.nodes.common.clocks import NodeClock, create_paced_timer, steady_timer
 from hpt_ros.nodes.policy.decision_log import DecisionLog
 from hpt_ros.nodes.policy.kinds import Kind
 from hpt_ros.nodes.policy.waiting import beyond_age, cycle
@@ -160,7 +160,7 @@ class ControlLoop:
         assert runtime is not None
         period_s = runtime.controller.period_ns / NS_PER_S
         self._simulated = self._clock.simulated
-        self._timers = [paced_timer(self._node, period_s, self._on_timer)]
+        self._timers = [create_paced_timer(self._node, period_s, self._on_timer)]
         if self._simulated:
             self._timers.append(steady_timer(self._node, period_s, self._supervise))
 

@@ -30,7 +30,7 @@ from hpt_ros.nodes.common.conversions import to_action_chunk, to_time
 from hpt_ros.nodes.policy.outputs import robot_senders
 from hpt_ros.runtime.policy_runtime import PolicyRuntime, Step
 from rosbag_tools.errors import BagError
-from rosbag_tools.recording.definitions import installed_types
+from rosbag_tools.recording.definitions import load_installed_types
 from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic
 
 TYPES = {
@@ -77,7 +77,7 @@ class DecisionLog:
         sent = {sender.topic: sender.type for sender in self._senders}
         self._topics |= {topic: topic for topic in sent}
         self._message_types = {self._topics[what]: type_ for what, type_ in TYPES.items()} | sent
-        self._types: Typestore = installed_types(self._message_types.values())
+        self._types: Typestore = load_installed_types(self._message_types.values())
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -82,7 +82,7 @@ class GoalSender:
         if handle.accepted:
             handle.get_result_async().add_done_callback(partial(self._on_end, number))
         elif number == self._number:
-            self._pacer.rejected()
+            self._pacer.note_rejected()
             self._say("rejected a goal; it is sent again. See the log of its driver")
 
     def _on_end(self, number: int, future: Any) -> None:

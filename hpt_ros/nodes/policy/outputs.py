@@ -22,7 +22,7 @@ from hpt_ros.embodiment.message_types.joint_jog import DISPLACEMENTS
 from hpt_ros.embodiment.output import RECORDED_TYPE, SINGLE, OutputSlice
 from hpt_ros.embodiment.streams import check_topic, in_namespace
 from hpt_ros.errors import Code, HptError
-from hpt_ros.nodes.common.interfaces import installed_interface, interface
+from hpt_ros.nodes.common.interfaces import import_interface, interface
 from hpt_ros.runtime.policy_config import OutputsConfig
 
 
@@ -140,7 +140,7 @@ def make_senders(
 
 
 def _sender(robot: Embodiment, part: OutputSlice, stamp_zero: bool) -> Sender:
-    kind = installed_interface(part.output.type, f"embodiment {robot.name!r}, output {part.output.name!r},")
+    kind = import_interface(part.output.type, f"embodiment {robot.name!r}, output {part.output.name!r},")
     return Sender(part.output, part.control, robot.space.ahead_ns(part), kind, stamp_zero)
 
 

@@ -36,9 +36,9 @@ from hpt_ros.nodes.recorder.config import RecorderParameters, open_site
 from hpt_ros.nodes.recorder.controls import RecorderControls
 from hpt_ros.nodes.recorder.episode import metadata_of, new_name, summary_of
 from hpt_ros.nodes.recorder.services import create_episode_services
-from hpt_ros.nodes.recorder.topics import HeldMessages, RecorderTopics, promised_rates
+from hpt_ros.nodes.recorder.topics import HeldMessages, RecorderTopics, read_promised_rates
 from rosbag_tools import bag_schema
-from rosbag_tools.recording.definitions import installed_types
+from rosbag_tools.recording.definitions import load_installed_types
 from rosbag_tools.recording.episode_recording import EpisodeRecording, RecordedTopic
 from rosbag_tools.recording.rates import RateWatch
 
@@ -102,7 +102,7 @@ class RecorderNode(StrictParameters, Node):
         self._held: HeldMessages | None = None
         if here is not None:
             robot = here.with_topics(self.topics.resolve)
-            self._rates_hz.update(promised_rates(robot))
+            self._rates_hz.update(read_promised_rates(robot))
             self._needed, self._held = robot.topics, HeldMessages(robot)
         self._extra = [self.topics.resolve(topic) for topic in config.extra_topics]
         if here is not None:
@@ -166,7 +166,7 @@ class RecorderNode(StrictParameters, Node):
         for topic, entry in self.topics.known.items():
             if topic not in recording.counts:
                 try:
-                    recording.add_topic(topic, entry, installed_types([entry.type]))
+                    recording.add_topic(topic, entry, load_installed_types([entry.type]))
                 except HptError as error:
                     self._warn(f"{topic} is not recorded: {error}")
                     recording.counts.pop(topic, None)
@@ -292,7 +292,7 @@ class RecorderNode(StrictParameters, Node):
         if self.embodiment is not None:
             topics[bag_schema.EMBODIMENT_TOPIC] = RecordedTopic(bag_schema.EMBODIMENT_TYPE, latched=True)
         metadata = metadata_of(self.site, self.resolve_topic_name, name, task, operator)
-        types = installed_types(entry.type for entry in topics.values())
+        types = load_installed_types(entry.type for entry in topics.values())
         recording = EpisodeRecording(self.out_dir, name, topics, types, metadata)
         self._recording, self._task, self._operator, self._last_ns = recording, task, operator, now_ns
         self._started_ns, self._lost, self._warnings = self._time.now().control_ns, {}, []

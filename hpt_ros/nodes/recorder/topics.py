@@ -20,7 +20,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import check_topic
 from hpt_ros.errors import Code, HptError
 from rosbag_tools.errors import BagError
-from rosbag_tools.recording.definitions import installed_types
+from rosbag_tools.recording.definitions import load_installed_types
 from rosbag_tools.recording.episode_recording import RecordedTopic
 
 # What may wait while one message is written: this long a stretch of a topic, in this many messages.
@@ -43,7 +43,7 @@ def queue_depth(rate_hz: float) -> int:
     return MOST_DEPTH if rate_hz * QUEUE_S >= MOST_DEPTH else max(LEAST_DEPTH, math.ceil(rate_hz * QUEUE_S))
 
 
-def promised_rates(embodiment: Embodiment) -> dict[str, float]:
+def read_promised_rates(embodiment: Embodiment) -> dict[str, float]:
     """Rates in Hz that an embodiment file promises, by topic.
 
     A gripper's commands come when they like, and joints that are published only while they move.
@@ -129,7 +129,7 @@ class RecorderTopics:
         if self.known.get(topic) == wanted or topic in self._not_installed:
             return
         try:
-            installed_types([wanted.type])  # its definition goes into the bag
+            load_installed_types([wanted.type])  # its definition goes into the bag
             self._subscribe(topic, wanted)
         except (ImportError, AttributeError, BagError) as error:
             self._not_installed.add(topic)

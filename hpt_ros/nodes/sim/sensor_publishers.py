@@ -20,8 +20,8 @@ from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.common.conversions import LATE_DEPTH, stream_message_type
 from hpt_ros.observation import decode
-from rosbag_tools.recording.definitions import installed_types
-from rosbag_tools.recording.message_objects import serialized
+from rosbag_tools.recording.definitions import load_installed_types
+from rosbag_tools.recording.message_objects import serialize
 
 STATE_DEPTH = 20  # messages that a publisher of a fast stream keeps for who lags behind
 RAW_IMAGE = "sensor_msgs/msg/Image"
@@ -65,7 +65,7 @@ class SensorPublisher:
             HptError: a field holds what its type cannot.
         """
         if self._holds or self._publisher.get_subscription_count() > 0:
-            self._publisher.publish(serialized(message, self._stream.type, self._types))
+            self._publisher.publish(serialize(message, self._stream.type, self._types))
         if self._jpeg is not None and self._jpeg_wanted:
             pixels = decode(self._stream, message)
             data = array.array("B", jpeg(pixels, self._jpeg_quality))
@@ -85,7 +85,7 @@ def sensor_publishers(node: Node, robot: Embodiment, jpeg_quality: int) -> dict[
     streams: dict[str, Stream] = {}
     for stream in robot.streams:
         streams.setdefault(stream.topic, stream)
-    types = installed_types(stream.type for stream in streams.values())
+    types = load_installed_types(stream.type for stream in streams.values())
     return {topic: SensorPublisher(node, stream, types, jpeg_quality) for topic, stream in streams.items()}
 
 

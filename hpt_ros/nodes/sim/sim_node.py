@@ -34,7 +34,7 @@ from hpt_ros.embodiment import Output
 from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.conversions import to_time
-from hpt_ros.nodes.common.interfaces import installed_interface
+from hpt_ros.nodes.common.interfaces import import_interface
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
 from hpt_ros.nodes.sim.sensor_publishers import ImagePublisher, image_topics, sensor_publishers
@@ -49,7 +49,7 @@ from hpt_ros.sim.environment import (
     make_environment,
 )
 from hpt_ros.sim.transport import Transport
-from hpt_ros.sim.variation import level_of, restricted, varied
+from hpt_ros.sim.variation import level_of, restrict, with_settings
 from hpt_ros.structured import field
 
 NS_PER_S: Final = 1_000_000_000
@@ -112,7 +112,7 @@ class SimParameters:
         """
         images = Transport(self.image_delay_s, self.image_jitter_s, self.image_lost)
         varies = ENVIRONMENTS[self.environment].varies
-        variation = varied(restricted(level_of(self.difficulty), varies), self.vary)
+        variation = with_settings(restrict(level_of(self.difficulty), varies), self.vary)
         return make_environment(
             self.environment, images, disturbance_rad=self.disturbance_rad, variation=variation
         )
@@ -192,7 +192,7 @@ class SimNode(StrictParameters, Node):
                 problem=f"takes {{value}} on {output.topic}", expected="commands that are messages, not goals",
                 remedy="evaluate in lock step, without ROS",
             )  # fmt: skip
-        kind = installed_interface(output.type, f"embodiment {self.robot.name!r}, output {output.name!r},")
+        kind = import_interface(output.type, f"embodiment {self.robot.name!r}, output {output.name!r},")
         self.create_subscription(
             kind, output.topic, lambda message: self._on_command(output.topic, message), COMMAND_DEPTH
         )

@@ -120,7 +120,7 @@ class SuiteEnvironment(ABC):
         """Let one step of the benchmark pass, to `now_ns`."""
 
     @abstractmethod
-    def _measured(self) -> Mapping[str, Any]:
+    def _read_sensors(self) -> Mapping[str, Any]:
         """Return the messages of the robot's own sensors now, by topic."""
 
     @abstractmethod
@@ -149,7 +149,7 @@ class SuiteEnvironment(ABC):
         while self._now_ns + self._step_ns <= until_ns:
             self._now_ns += self._step_ns
             self._step()
-            for topic, message in self._measured().items():
+            for topic, message in self._read_sensors().items():
                 self._transports.send(topic, message, self._now_ns)
             for stream in self._due():
                 pixels = self._image(stream)

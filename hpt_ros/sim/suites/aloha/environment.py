@@ -137,7 +137,7 @@ class AlohaEnvironment(ModelEnvironment):
         self._stage = (4 if lifted else 3) if left else (2 if lifted else 1) if right else 0
         self._held = self._held + 1 if self._stage == 4 and not right else 0
 
-    def _measured(self) -> Mapping[str, Any]:
+    def _read_sensors(self) -> Mapping[str, Any]:
         joints = stamped(
             self.now_ns, name=NAMES["left"] + NAMES["right"], position=self.joints, velocity=[], effort=[]
         )

@@ -112,7 +112,7 @@ class FetchEnvironment(HandEnvironment):
         self._observation, _, _, _, info = self._fetch.step(np.clip(action, -1.0, 1.0))
         self._settled = self._settled + 1 if info["is_success"] else 0
 
-    def _measured(self) -> Mapping[str, Any]:
+    def _read_sensors(self) -> Mapping[str, Any]:
         return self._hand(self.grip_m, self.data.body("robot0:gripper_link").xquat, self._finger_m())
 
     def _finger_m(self) -> float:

@@ -152,7 +152,7 @@ class LiberoEnvironment(SuiteEnvironment):
             width=self._width,
         )
 
-    def _measured(self) -> Mapping[str, Any]:
+    def _read_sensors(self) -> Mapping[str, Any]:
         x, y, z = self.hand_m.tolist()
         qx, qy, qz, qw = from_rotation(self._rotation(), "quaternion")[0].tolist()
         pose = Message(position=Message(x=x, y=y, z=z), orientation=Message(x=qx, y=qy, z=qz, w=qw))

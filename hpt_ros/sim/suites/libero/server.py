@@ -66,7 +66,7 @@ def unpack(read: Callable[[int], bytes]) -> tuple[dict[str, Any], dict[str, np.n
         raise WireError("the header is no object with a list of arrays")
     arrays, left = {}, MOST_BYTES
     for entry in fields.pop("arrays"):
-        name, kind, shape = _checked(entry)
+        name, kind, shape = _check(entry)
         size = np.dtype(kind).itemsize
         for count in shape:
             size *= count
@@ -77,7 +77,7 @@ def unpack(read: Callable[[int], bytes]) -> tuple[dict[str, Any], dict[str, np.n
     return fields, arrays
 
 
-def _checked(entry: Any) -> tuple[str, str, list[int]]:
+def _check(entry: Any) -> tuple[str, str, list[int]]:
     wrong = WireError(f"{entry!r} describes no array of {' or '.join(DTYPES)}")
     if not isinstance(entry, list) or len(entry) != 3:
         raise wrong

@@ -90,7 +90,7 @@ class MetaWorldEnvironment(HandEnvironment):
         self._reward = float(reward)
         self._success |= bool(info["success"])
 
-    def _measured(self) -> Mapping[str, Any]:
+    def _read_sensors(self) -> Mapping[str, Any]:
         hand = self.data.body("hand")
         return self._hand(hand.xpos, hand.xquat, float(self._observation[3]))
 

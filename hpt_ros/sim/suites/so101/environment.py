@@ -111,7 +111,7 @@ class So101Environment(ModelEnvironment):
         mujoco.mj_step(self.model, self.data, nstep=round(STEP_S / self.model.opt.timestep))
         self._arm._was_carried |= bool(self.block_m[2] > self._lifted_m)
 
-    def _measured(self) -> Mapping[str, Any]:
+    def _read_sensors(self) -> Mapping[str, Any]:
         joints = stamped(
             self.now_ns,
             name=list(JOINTS),

@@ -91,7 +91,7 @@ class FeedDogTask(TableTask):
         """Move every body to the start that `seed` draws; the clock goes on."""
         rng = np.random.default_rng(seed)
         physics = self.physics
-        bowl = np.array([self.ranged(rng, *BOWL_X_M), self.ranged(rng, *BOWL_Y_M), 0.0])
+        bowl = np.array([self.draw_in_range(rng, *BOWL_X_M), self.draw_in_range(rng, *BOWL_Y_M), 0.0])
         jitter = rng.uniform(-START_JITTER_RAD, START_JITTER_RAD, physics.arm.dof)
         physics.put_arm(self._start() + jitter)
         physics.put_pieces(self._settled)

@@ -90,7 +90,7 @@ class FillWaterTask(TableTask):
         """Put the full jug at its start, and the bowl and the dog where `seed` has them."""
         rng = np.random.default_rng(seed)
         physics = self.physics
-        bowl = np.array([self.ranged(rng, *BOWL_X_M), self.ranged(rng, *BOWL_Y_M), 0.0])
+        bowl = np.array([self.draw_in_range(rng, *BOWL_X_M), self.draw_in_range(rng, *BOWL_Y_M), 0.0])
         joints = self.start_rad(_START, rng)
         physics.put_arm(joints)
         tool = self.kinematics.pose(joints)

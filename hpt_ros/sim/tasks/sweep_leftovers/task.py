@@ -60,7 +60,7 @@ class SweepLeftoversTask(TableTask):
         """Scatter the kibble, and put the mat and the dog where `seed` has them."""
         rng = np.random.default_rng(seed)
         physics = self.physics
-        mat = np.array([self.ranged(rng, *MAT_X_M), self.ranged(rng, *MAT_Y_M), 0.0])
+        mat = np.array([self.draw_in_range(rng, *MAT_X_M), self.draw_in_range(rng, *MAT_Y_M), 0.0])
         self._mat_yaw_rad = self.variation.orientation_rad * float(rng.uniform(-1.0, 1.0))
         physics.put_arm(self.start_rad(_START, rng))
         physics.place("mat", mat, self._mat_yaw_rad)
@@ -76,7 +76,10 @@ class SweepLeftoversTask(TableTask):
     def _free_spot(self, rng: np.random.Generator, taken: Array) -> Array:
         """Draw a spot (2,) that is not taken; where there are too many pieces, the best of many."""
         spots = np.array(
-            [[self.ranged(rng, *SCATTER_X_M), self.ranged(rng, *SCATTER_Y_M)] for _ in range(40)]
+            [
+                [self.draw_in_range(rng, *SCATTER_X_M), self.draw_in_range(rng, *SCATTER_Y_M)]
+                for _ in range(40)
+            ]
         )
         if not len(taken):
             return np.asarray(spots[0])

@@ -52,7 +52,7 @@ class SwitchInsertionTask(TableTask):
     def reset(self, seed: int) -> None:
         """Put the panel where `seed` has it."""
         rng = np.random.default_rng(seed)
-        panel = np.array([self.ranged(rng, *PANEL_X_M), self.ranged(rng, *PANEL_Y_M), 0.0])
+        panel = np.array([self.draw_in_range(rng, *PANEL_X_M), self.draw_in_range(rng, *PANEL_Y_M), 0.0])
         widest = PANEL_YAW_RAD + self.variation.orientation_rad
         self._yaw_rad = widest * float(rng.uniform(-1.0, 1.0))
         self.physics.put_arm(self.start_rad(_START, rng))
