@@ -339,8 +339,8 @@ def _load_checkpoint(
         for name, value in checkpoint.policy.state_dict().items()
         if not name.startswith(("language.", "normalizer."))
     }
-    kept = {name: value for name, value in own.items() if name.startswith(("language.", "normalizer."))}
-    policy.load_state_dict({**taken, **kept}, strict=True)
+    retained = {name: value for name, value in own.items() if name.startswith(("language.", "normalizer."))}
+    policy.load_state_dict({**taken, **retained}, strict=True)
     table = checkpoint.policy.language
     return {} if table is None else dict(zip(checkpoint.config.tasks, table.embeddings, strict=True))
 

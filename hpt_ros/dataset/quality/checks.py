@@ -312,8 +312,8 @@ def _duplicates(robot: Embodiment, episodes: Sequence[EpisodeArrays]) -> list[Fi
     for group in groups.values():
         scaled = [(float((item.action / tolerance).mean()), item) for item in group]
         scaled.sort(key=lambda pair: (pair[0], pair[1].index))
-        for place, (mean, first) in enumerate(scaled):
-            for other_mean, second in scaled[place + 1 :]:
+        for at, (mean, first) in enumerate(scaled):
+            for other_mean, second in scaled[at + 1 :]:
                 if other_mean - mean > 1.0:
                     break
                 if (np.abs(first.action - second.action) > tolerance).any():
@@ -357,14 +357,14 @@ def _outliers(
         z = robust_z(values)
         # A trajectory nearer to the median than others is no fault.
         odd = z > OUTLIER_Z if values is distance else np.abs(z) > OUTLIER_Z
-        for place in np.flatnonzero(odd).tolist():
+        for at in np.flatnonzero(odd).tolist():
             middle = text(float(np.median(values)))
             found.append(
                 Finding(
                     "outlier",
-                    episodes[place].index,
+                    episodes[at].index,
                     name,
-                    f"{name} is {text(float(values[place]))}, the median episode's is {middle}",
+                    f"{name} is {text(float(values[at]))}, the median episode's is {middle}",
                 )
             )
     return found
@@ -380,11 +380,11 @@ def _roughest(measured: Sequence[EpisodeQuality]) -> list[Finding]:
     return [
         Finding(
             "smoothness",
-            known[place][0],
+            known[at][0],
             "",
-            f"log dimensionless jerk {values[place]:.1f}, the median's {middle:.1f}",
+            f"log dimensionless jerk {values[at]:.1f}, the median's {middle:.1f}",
         )
-        for place in np.flatnonzero(robust_z(values) < -OUTLIER_Z).tolist()
+        for at in np.flatnonzero(robust_z(values) < -OUTLIER_Z).tolist()
     ]
 
 
