@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hpt_ros.dataset import Dataset, Episode
-    from hpt_ros.dataset.quality.checks import Finding, Quality
+    from hpt_ros.dataset.quality.findings import Finding, Quality
     from hpt_ros.dataset.quality.measure import ImageMeasures, ValueMeasures
 
 
@@ -90,7 +90,8 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> Quality:
     import numpy as np
 
     from hpt_ros.cli.terminal import Results, Terminal
-    from hpt_ros.dataset.quality.checks import CHECKS, assess
+    from hpt_ros.dataset.quality.checks import assess
+    from hpt_ros.dataset.quality.findings import CHECKS
     from hpt_ros.dataset.quality.measure import EpisodeArrays
     from hpt_ros.dataset.quality.page import page
     from hpt_ros.dataset.quality.recorded import read_recorded
