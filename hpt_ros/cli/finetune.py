@@ -85,7 +85,14 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init",
         metavar="CHECKPOINT",
-        help="start from all weights of this checkpoint; without --recipe the policy is built as there",
+        help="start from all weights of this checkpoint, or of the policy of the same robot in one of several; without "
+        "--recipe the policy is built as there",
+    )
+    parser.add_argument(
+        "--init-statistics",
+        action="store_true",
+        help="normalise as the checkpoint of --init does, with wider limits where the data go beyond its; default: as "
+        "the data alone ask for",
     )
     parser.add_argument(
         "--dry-run",
@@ -267,11 +274,19 @@ def choose_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
                 "--batch-size cannot be given with it",
                 remedy="leave them out, or start another run with --init",
             )  # fmt: skip
-        if args.trunk or args.init or args.image_encoder or args.language_model or args.shared:
+        weights = (
+            args.trunk,
+            args.init,
+            args.init_statistics,
+            args.image_encoder,
+            args.language_model,
+            args.shared,
+        )
+        if any(weights):
             raise HptError(
                 Code.UNEXPECTED, "--resume",
-                problem="goes on with the run's own weights, so --trunk, --shared, --image-encoder, --language-model "
-                "and --init cannot be given", remedy="leave them out",
+                problem="goes on with the run's own weights, so --trunk, --shared, --image-encoder, --language-model, "
+                "--init and --init-statistics cannot be given", remedy="leave them out",
             )  # fmt: skip
         return read_recipe(load_saved_recipe(out), where=f"the run {args.out!r}"), True
     recipe = load_recipe(
@@ -314,6 +329,7 @@ def start_of(args: argparse.Namespace) -> Start:
         _find_shipped(args.init),
         args.language_model,
         shared=args.shared,
+        init_statistics=args.init_statistics,
     )
 
 

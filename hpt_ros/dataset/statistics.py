@@ -67,17 +67,18 @@ class ImageStatistics:
     frames: int = 0
     _histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros((3, 256), np.int64))
 
-    def add(self, rgb: NDArray[np.uint8]) -> None:
-        """Count a image, uint8 (height, width, 3)."""
-        height, width = rgb.shape[:2]
+    def add(self, *images: NDArray[np.uint8]) -> None:
+        """Count images of one size, uint8 (height, width, 3)."""
+        height, width = images[0].shape[:2]
         step = max(1, max(height, width) // _THIN_TO_PX) if max(height, width) >= _THIN_ABOVE_PX else 1
-        thinned = np.ascontiguousarray(rgb[::step, ::step])
+        parts = [image[::step, ::step] for image in images]
+        thinned = np.concatenate(parts) if len(parts) > 1 else np.ascontiguousarray(parts[0])
         for channel in range(
             3
         ):  # unlike NumPy's, it lets other threads run; its floats count to 16 Mi exactly
             counts = cv2.calcHist([thinned], [channel], None, [256], [0, 256])
             self._histogram[channel] += counts.reshape(-1).astype(np.int64)
-        self.frames += 1
+        self.frames += len(images)
 
     def result(self) -> FeatureStatistics:
         """Return the statistics; at least one image must have been added."""
@@ -108,11 +109,12 @@ class DepthStatistics:
     axes: int = 2
     _histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1 << 16, np.int64))
 
-    def add(self, depth_mm: NDArray[np.uint16]) -> None:
-        """Count an image, uint16 (height, width)."""
-        counts = np.bincount(depth_mm.reshape(-1))
-        self._histogram[: len(counts)] += counts
-        self.frames += 1
+    def add(self, *images: NDArray[np.uint16]) -> None:
+        """Count images, uint16 (height, width), mm."""
+        for depth_mm in images:
+            counts = np.bincount(depth_mm.reshape(-1))
+            self._histogram[: len(counts)] += counts
+        self.frames += len(images)
 
     def result(self) -> FeatureStatistics:
         """Return the statistics."""

@@ -68,8 +68,9 @@ DEPTH = Encoding(
     "gray12le",
 )
 LEAST_CODED_PX = 16  # x265 takes no smaller images
-# Frames that wait for an encoder's thread: enough for uneven reading, few enough to stay small.
-AHEAD = 8
+# What waits for an encoder's thread: enough for uneven reading, little enough to stay small. Small frames are handed
+# over several at a time, since waking a thread takes as long as coding one.
+AHEAD, TOGETHER_BYTES = 8, 1 << 18
 
 
 class SegmentWriter:
@@ -117,9 +118,9 @@ class SegmentWriter:
 class BackgroundWriter:
     """A `SegmentWriter` in a thread of its own, so that encoding goes on while the next images are read.
 
-    FFmpeg lets other threads of Python run while it works. The bytes are the same; at most `AHEAD` frames wait. The
-    thread counts what the images' statistics need as well; they are complete after `close`. With `codes`, its frames
-    are depth, and their statistics those of what will be read back.
+    FFmpeg lets other threads of Python run while it works. The bytes are the same; at most `AHEAD` frames wait, or as
+    many times `TOGETHER_BYTES` of smaller ones. The thread counts what the images' statistics need as well; they are
+    complete after `close`. With `codes`, its frames are depth, and their statistics those of what will be read back.
     """
 
     def __init__(
@@ -131,7 +132,9 @@ class BackgroundWriter:
         )
         self._codes = codes
         self._segment = SegmentWriter(path, fps, height, width, COLOUR if codes is None else DEPTH)
-        self._queue: queue.Queue[NDArray[Any] | None] = queue.Queue(AHEAD)
+        self._together = max(1, TOGETHER_BYTES // (height * width * (3 if codes is None else 2)))
+        self._waiting: list[NDArray[Any]] = []
+        self._queue: queue.Queue[list[NDArray[Any]] | None] = queue.Queue(AHEAD)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="hpt-encoder", daemon=True)
         self._thread.start()
@@ -143,10 +146,13 @@ class BackgroundWriter:
         """
         if self._error is not None:
             raise self._error
-        self._queue.put(pixels)
+        self._waiting.append(pixels)
+        if len(self._waiting) == self._together:
+            self._hand_over()
 
     def close(self) -> None:
         """Wait for the encoder and finish the file; raises what encoding raised."""
+        self._hand_over()
         self._stop()
         if self._error is not None:
             raise self._error
@@ -162,13 +168,19 @@ class BackgroundWriter:
             self._queue.put(None)
             self._thread.join()
 
+    def _hand_over(self) -> None:
+        if self._waiting:
+            self._queue.put(self._waiting)
+            self._waiting = []
+
     def _run(self) -> None:
-        while (pixels := self._queue.get()) is not None:
+        while (waiting := self._queue.get()) is not None:
             if self._error is None:
                 try:
-                    frame, counted = self._prepare(pixels)
-                    self._segment.add(frame)
-                    self.statistics.add(counted)
+                    frames, counted = zip(*map(self._prepare, waiting), strict=True)
+                    for frame in frames:
+                        self._segment.add(frame)
+                    self.statistics.add(*counted)
                 except (
                     BaseException
                 ) as error:  # raised in the caller's thread; the rest is only taken off the queue

@@ -45,7 +45,9 @@ def header_stamp_ns(message: Any) -> int | None:
     """
     header = getattr(message, "header", None)
     stamp = getattr(message, "timestamp", None) if header is None else header.stamp
-    return None if stamp is None else time_ns(stamp)
+    return (
+        None if stamp is None else int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
+    )  # of each message: no call
 
 
 def stamp_ns(message: Any, arrival_ns: int) -> int:
@@ -64,8 +66,9 @@ def finite(values: NDArray[Any], names: tuple[str, ...], where: str) -> NDArray[
     Raises:
         InvalidSampleError: names the first such element.
     """
-    # Many times faster than looking at each; where it is not true, or nothing to tell, each is looked at.
-    if values.ndim == 1 and values.dtype == np.float64 and values.dot(values) < _SURELY_FINITE**2:
+    # Many times faster than looking at each; where it is not true, or nothing to tell, each is looked at. NumPy's dot
+    # would release the interpreter's lock each time, and wait for an encoder's thread to give it back.
+    if values.ndim == 1 and values.dtype == np.float64 and math.hypot(*values.tolist()) < _SURELY_FINITE:
         return values
     with np.errstate(over="ignore"):
         good = np.isfinite(np.asarray(values, dtype=np.float32))

@@ -27,7 +27,7 @@ from hpt_ros.model import (
     load_image_encoder,
     load_trunk,
 )
-from hpt_ros.model.checkpoint import EMBODIMENTS, first_policy, locate, read_config
+from hpt_ros.model.checkpoint import EMBODIMENTS, Checkpoint, first_policy, locate, read_config
 from hpt_ros.model.config import with_current_keys
 from hpt_ros.model.encoder_config import LibraryEncoderConfig
 from hpt_ros.model.parts_of_checkpoint import load_shared_parts
@@ -49,10 +49,14 @@ class Start:
     image_encoder: str | None = (
         None  # ResNet-18 with torchvision's names, or what timm or transformers published
     )
-    init: str | None = None  # a checkpoint of the same robot and structure: everything but its statistics
+    init: str | None = (
+        None  # a checkpoint of the same robot and structure, or of several of which it is one: all weights
+    )
     language_model: str | None = None  # folder or hub name, in place of the one that the recipe names
     # With a checkpoint as `trunk`: also what its robots share besides, as "encoder image" or "stem image".
     shared: bool = False
+    # Whether the statistics of `init` count too, widened where the data go beyond them, and not the data's alone.
+    init_statistics: bool = False
 
 
 def completed(recipe: Recipe, start: Start) -> Recipe:
@@ -99,7 +103,7 @@ def build_policy(
         recipe: the structure, and what is frozen; `completed`.
         mixture: the robots, and their tasks: the texts are embedded here, with a language stem, unless `start.init`
             knows them.
-        statistics: of the training data, by embodiment.
+        statistics: of the training data, by embodiment; what the normalisers take in the end is in the policy.
         start: sources of weights.
         say: takes lines for people.
         resume: the caller loads all weights afterwards, so nothing is loaded, embedded or said.
@@ -113,6 +117,11 @@ def build_policy(
             Code.CONFLICT, "--trunk", start.trunk,
             problem=f"{{value}} and --init {start.init!r} both hold a trunk, so one would be lost",
             remedy="leave one out",
+        )  # fmt: skip
+    if start.init_statistics and start.init is None:
+        raise StartError(
+            Code.MISSING, "--init-statistics", problem="names no checkpoint whose statistics it means",
+            remedy="add --init CHECKPOINT",
         )  # fmt: skip
     if start.shared and start.trunk is None:
         raise StartError(
@@ -149,8 +158,12 @@ def build_policy(
     for name in policy.names:
         single, loaded, known = policy.single(name), dict[str, str](), dict[str, torch.Tensor]()
         if start.init is not None:
-            known = _load_checkpoint(single, start.init, mixture.robots[name], many=many)
+            checkpoint = _load_checkpoint(single, start.init, mixture.robots[name])
+            known = _embeddings(checkpoint)
             loaded = dict.fromkeys(single.parts(), f"from checkpoint {start.init}")
+            if start.init_statistics:
+                theirs = checkpoint.policy.normaliser.statistics
+                single.set_statistics({k: theirs[k].widened(v) for k, v in statistics[name].items()})
         if start.trunk is not None:
             loaded["trunk"] = trunk
         if start.image_encoder is not None and "image" in single.encoders:
@@ -304,24 +317,22 @@ def _embed(policy: Policy, known: Mapping[str, torch.Tensor], start: Start) -> s
     return f"{count}, {' and '.join(sources)}; stored with the policy"
 
 
-def _load_checkpoint(
-    policy: Policy, source: str, embodiment: Embodiment, *, many: bool
-) -> dict[str, torch.Tensor]:
-    """Load all weights but the statistics; returns the embedding of each task that the checkpoint knows.
+def _load_checkpoint(policy: Policy, source: str, embodiment: Embodiment) -> Checkpoint:
+    """Load all weights but the statistics; returns the checkpoint of the embodiment.
 
     The tasks are the data's and whether the image encoder learns is the run's; all else must be the same.
     """
-    if many:
-        there = tuple(read_config(source)[0].model.policies)
+    folder, (root, name) = Path(source), locate(Path(source))
+    there = tuple(read_config(root)[0].model.policies)
+    if name is None and len(there) > 1:
         if embodiment.name not in there:
             raise StartError(
                 Code.MISMATCH, f"checkpoint {source!r}", ", ".join(there),
-                problem=f"is of {', '.join(there)}", expected=f"{embodiment.name!r} too, which is in the mixture",
-                remedy="load only its trunk with --trunk, or start from a checkpoint of all of them",
+                problem=f"is of {', '.join(there)}", expected=f"{embodiment.name!r} too, which the data are of",
+                remedy="load only its trunk with --trunk, or start from a checkpoint that has it",
             )  # fmt: skip
-        checkpoint = load_checkpoint(Path(source) / EMBODIMENTS / embodiment.name)
-    else:
-        checkpoint = load_checkpoint(source)
+        folder = root / EMBODIMENTS / embodiment.name
+    checkpoint = load_checkpoint(folder)
     theirs = Embodiment.loads(checkpoint.embodiment_yaml, where=f"checkpoint {source!r}, embodiment.yaml")
     require_match(embodiment, theirs, a_name="the dataset", b_name=f"checkpoint {source!r}")
     found = differences(_structure(policy.config), _structure(checkpoint.config))
@@ -341,6 +352,11 @@ def _load_checkpoint(
     }
     retained = {name: value for name, value in own.items() if name.startswith(("language.", "normalizer."))}
     policy.load_state_dict({**taken, **retained}, strict=True)
+    return checkpoint
+
+
+def _embeddings(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """The embedding of each task that the checkpoint knows."""
     table = checkpoint.policy.language
     return {} if table is None else dict(zip(checkpoint.config.tasks, table.embeddings, strict=True))
 

@@ -158,7 +158,10 @@ def train(
         first, best, start = load_state(out, policy, average, optimiser, recipe, mixture, sharded)
         report.say(f"resumed after step {first} of {recipe.iterations}")
     robot_files = {
-        name: RobotFiles(robot.to_yaml(), retain(statistics[name], mixture.of(name), recipe.statistics))
+        name: RobotFiles(
+            robot.to_yaml(),
+            kept(average.single(name).normaliser.statistics, mixture.of(name), recipe.statistics),
+        )
         for name, robot in robots.items()
     }
     # Opened before images are decoded, which may take hours: what a tracker lacks is reported now.

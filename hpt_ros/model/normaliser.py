@@ -61,6 +61,12 @@ class Statistics:
             )  # fmt: skip
         return cls(*(np.asarray(mapping[name], dtype=np.float32) for name in ("min", "max", "mean", "std")))
 
+    def widened(self, other: Statistics) -> Statistics:
+        """Return these with limits that hold those of others too; mean and deviation stay."""
+        return Statistics(
+            np.minimum(self.min, other.min), np.maximum(self.max, other.max), self.mean, self.std
+        )
+
     def check(self, dim: int, *, where: str) -> None:
         """Raise unless every array is (dim,), finite, and min <= max."""
         for name in ("min", "max", "mean", "std"):
@@ -113,6 +119,12 @@ class LimitsNormaliser(nn.Module):
                 self.input_stats.get_buffer(name).copy_(torch.as_tensor(getattr(statistics, name)))
 
     @property
+    def statistics(self) -> Statistics:
+        """What was set or loaded."""
+        stored = (self.input_stats.get_buffer(name) for name in ("min", "max", "mean", "std"))
+        return Statistics(*(tensor.detach().cpu().numpy().copy() for tensor in stored))
+
+    @property
     def ready(self) -> bool:
         """Whether statistics have been set or loaded."""
         return bool(torch.isfinite(self.scale).all() and torch.isfinite(self.offset).all())
@@ -142,6 +154,11 @@ class Normaliser(nn.Module):
     def dims(self) -> dict[str, int]:
         """The features, with the dimension of each."""
         return {name: self[name].dim for name in self.params_dict}
+
+    @property
+    def statistics(self) -> dict[str, Statistics]:
+        """The statistics of every feature."""
+        return {name: self[name].statistics for name in self.params_dict}
 
     def set_statistics(self, statistics: Mapping[str, Statistics]) -> None:
         """Take statistics for every feature; keys are exactly those of `dims`."""

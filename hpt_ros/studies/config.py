@@ -258,8 +258,10 @@ def start_of(study: StudyConfig, cell: Cell) -> Start:
     _, weights = split_changes(study.starts[cell.start])
     trunk = (study.trunk or {}).get(cell.trunk)
     source = trunk if weights.image_encoder == OF_TRUNK else (weights.image_encoder or None)
-    loaded = trunk if STARTS[kind_of(cell.start)].trunk else None
-    return Start(trunk=loaded, image_encoder=source, shared=weights.shared)
+    kind = STARTS[kind_of(cell.start)]
+    if kind.policy:
+        return Start(init=trunk, image_encoder=source, shared=weights.shared, init_statistics=True)
+    return Start(trunk=trunk if kind.trunk else None, image_encoder=source, shared=weights.shared)
 
 
 def recipe_of(study: StudyConfig, cell: Cell) -> Recipe:

@@ -26,11 +26,13 @@ class StartKind:
     Attributes:
         changes: to the recipe, so that what other arms need does not hold for this one.
         trunk: whether it begins with a pre-trained one.
+        policy: whether it begins with all else of the trunk's checkpoint, too: its policy of the same robot.
         two_steps: whether stems and head learn alone first.
     """
 
     changes: tuple[str, ...]
     trunk: bool = False
+    policy: bool = False
     two_steps: bool = False
 
 
@@ -41,6 +43,7 @@ STARTS: Final[Mapping[str, StartKind]] = {
     "frozen": StartKind(("freeze_trunk=true", "freeze_blocks=0", "first_step={}"), trunk=True),
     "finetuned": StartKind(("freeze_trunk=false", "first_step={}"), trunk=True),
     "two_step": StartKind(("freeze_trunk=false",), trunk=True, two_steps=True),
+    "policy": StartKind(("freeze_trunk=false", "first_step={}"), trunk=True, policy=True),
 }
 
 

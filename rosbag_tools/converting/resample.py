@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -117,7 +118,7 @@ class Resampler:
             else None
             for part in self.embodiment.action.parts
         ]
-        self._before: dict[str, NDArray[np.float64]] = {}
+        self._before: dict[str, list[float]] = {}
         self.wrapped: dict[str, str] = {}
         self._refused = ""
         self.refused: dict[str, str] = {}
@@ -227,15 +228,12 @@ class Resampler:
         if names is not None and (newest := self._buffer.newest(name)) is not None:
             self._note_turns(name, newest[1], names)
 
-    def _note_turns(self, source: str, values: NDArray[np.float64], names: Sequence[str]) -> None:
-        before = self._before.get(source)
+    def _note_turns(self, source: str, vector: NDArray[np.float64], names: Sequence[str]) -> None:
+        values, before = vector.tolist(), self._before.get(source)
         self._before[source] = values
-        if before is None:
-            return
-        moved = values - before
-        if moved.dot(moved) < 0.99 * JUMP**2:
+        if before is None or math.dist(values, before) < 0.99 * JUMP:
             return  # none by so much, as nearly always
-        for name, at, was in zip(names, values.tolist(), before.tolist(), strict=False):
+        for name, at, was in zip(names, values, before, strict=False):
             if abs(at - was) > JUMP and name and name not in self.wrapped:
                 self.wrapped[name] = f"from {was:.2f} to {at:.2f} rad"
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from hpt_ros.dataset import DatasetWriter
+from hpt_ros.dataset.statistics import ImageStatistics
 from hpt_ros.dataset.video import AHEAD, BackgroundWriter, SegmentWriter
 
 
@@ -27,15 +28,22 @@ def encoders():
     return [thread for thread in threading.enumerate() if thread.name == "hpt-encoder"]
 
 
-def test_a_thread_gives_the_same_bytes(tmp_path):
+# Of frames as small as these, 227 are handed over together.
+@pytest.mark.parametrize("count", [1, 3 * AHEAD, 2 * 227, 500])
+def test_a_thread_gives_the_same_bytes(tmp_path, count):
     for name, kind in (("plain", SegmentWriter), ("thread", BackgroundWriter)):
         writer = kind(tmp_path / f"{name}.mp4", 10, 16, 24)
-        for frame in frames():
+        for frame in frames(count):
             writer.add(frame)
         writer.close()
+    one_by_one = ImageStatistics()
+    for frame in frames(count):
+        one_by_one.add(frame)
+    for name, values in writer.statistics.result().items():
+        np.testing.assert_array_equal(values, one_by_one.result()[name])
     assert (tmp_path / "plain.mp4").read_bytes() == (tmp_path / "thread.mp4").read_bytes()
     with av.open(str(tmp_path / "thread.mp4")) as container:
-        assert sum(1 for _ in container.decode(video=0)) == 3 * AHEAD
+        assert sum(1 for _ in container.decode(video=0)) == count
     assert not encoders()
 
 

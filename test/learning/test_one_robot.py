@@ -25,8 +25,10 @@ from support.tiny_mixture import (
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.errors import Code
+from hpt_ros.learning import read_recipe, train
 from hpt_ros.learning.mixture import MixtureError
 from hpt_ros.learning.one_robot import datasets_with_weights, open_one_robot
+from hpt_ros.learning.start import Start
 from hpt_ros.model import load_checkpoint
 from hpt_ros.structured import dump_yaml
 
@@ -189,8 +191,55 @@ def test_without_a_recipe_init_builds_the_checkpoints_policy(
     told = capsys.readouterr().err
     assert "slider" in told
     assert "arm" in told
-    assert finetune(sets / "slider", "--out", tmp_path / "x", "--init", tmp_path / "trunk/last") == 2
-    assert "name it, as" in capsys.readouterr().err
+    crane = write_robot(tmp_path / "crane", "crane", embodiment=robot("crane", 1, 3))
+    assert finetune(crane, "--out", tmp_path / "x", "--init", tmp_path / "trunk/last") == 2
+    assert "expected 'crane' too, which the data are of" in capsys.readouterr().err
+
+
+def test_with_its_statistics_a_policy_goes_on_as_it_was_within_wider_limits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a checkpoint of many robots, the policy of the data's; its limits hold old data and new."""
+    file, recipe = write_robots(tmp_path), tmp_path / "recipe.yaml"
+    recipe.write_text(dump_yaml(mapping_of_recipe(iterations=2, warmup_iterations=0, ema_decay=0.0)))
+    assert main(["pretrain", str(file), "--out", str(tmp_path / "trunk"), "--recipe", str(recipe)]) == 0
+    new = write_robot(tmp_path / "new" / "arm", "arm", 3, length=5)  # another seed would be the same episodes
+    before = load_checkpoint(tmp_path / "trunk/last/embodiments/arm")
+    words = (new, "--init", tmp_path / "trunk/last", "--iterations", "1", "--set", "lr=1e-9")
+    assert finetune(*words, "--out", tmp_path / "as_before", "--init-statistics") == 0
+    assert finetune(*words, "--out", tmp_path / "anew") == 0
+    went_on, anew = (load_checkpoint(tmp_path / run / "last") for run in ("as_before", "anew"))
+    for name, ours in went_on.policy.normaliser.statistics.items():
+        theirs, data = (each.policy.normaliser.statistics[name] for each in (before, anew))
+        assert ours.min.tolist() == np.minimum(theirs.min, data.min).tolist()
+        assert ours.max.tolist() == np.maximum(theirs.max, data.max).tolist()
+        assert went_on.stats[name]["min"] == ours.min.tolist()  # what the checkpoint's folder says of it
+        assert (data.min > theirs.min).any()  # it would be another policy
+    state = before.policy.state_dict()
+    assert all(
+        np.allclose(value, state[name], atol=1e-6)
+        for name, value in went_on.policy.state_dict().items()
+        if "normalizer" not in name
+    )
+    capsys.readouterr()
+    assert finetune(new, "--out", tmp_path / "x", "--init-statistics") == 2
+    assert "--init-statistics names no checkpoint" in capsys.readouterr().err
+
+
+def test_a_resumed_run_keeps_the_statistics_that_it_began_with(tmp_path: Path) -> None:
+    write_robots(tmp_path)
+    recipe = read_recipe(mapping_of_recipe(iterations=4), where="here")
+    first, other = (
+        open_dataset(write_robot(tmp_path / n / "arm", "arm", k)) for n, k in (("a", 9), ("b", 3))
+    )
+    train(first, recipe, tmp_path / "first")
+    start = Start(init=str(tmp_path / "first/last"), init_statistics=True)
+    train(other, recipe, tmp_path / "parts", start=start, stop_after=2)
+    train(other, recipe, tmp_path / "parts", resume=True)
+    train(other, recipe, tmp_path / "straight", start=start)
+    parts, straight = (load_checkpoint(tmp_path / run / "last") for run in ("parts", "straight"))
+    assert parts.weights.sha256 == straight.weights.sha256
+    assert parts.stats == straight.stats
 
 
 def other_limits(root: Path) -> Path:

@@ -331,7 +331,7 @@ def test_when_the_checkpoint_is_of_other_robots_expect_them_named(
     train(two, recipe_of(iterations=1), tmp_path / "two")
     start = Start(init=str(tmp_path / "two/last"))
     with pytest.raises(
-        HptError, match=r"is of slider, gantry, expected 'arm' too, which is in the mixture; load"
+        HptError, match=r"is of slider, gantry, expected 'arm' too, which the data are of; load"
     ):
         train(mixture, recipe_of(), tmp_path / "three", start=start)
     with pytest.raises(HptError, match="as when it was started"):

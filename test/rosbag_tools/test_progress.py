@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import functools
+import os
+from typing import Any
 
 import pytest
+from support.jobs import job_and_process, prepare
 
 from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.converting.process_pool import run_in_processes
@@ -43,6 +46,41 @@ def test_when_another_process_works_expect_its_seconds_seen():
     for _, result in run_in_processes(functools.partial(report_done, done_s=2.5), [0, 1], 2, prepare):
         result()
     assert list(watch.done_s) == [2.5, 2.5]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 9])
+def test_results_come_in_order_whoever_does_the_jobs_and_an_error_comes_where_its_result_would(workers):
+    found, pids = [], set()
+    for job, result in run_in_processes(job_and_process, range(8), workers, prepare):
+        if job == 4:
+            with pytest.raises(IndexError, match="job 4"):
+                result()
+        else:
+            number, pid = result()
+            found.append((job, number))
+            pids.add(pid)
+    assert found == [(job, job) for job in range(8) if job != 4]
+    assert len(pids) <= workers
+    assert os.getpid() in pids  # while the others begin, it has done what it could
+
+
+def test_when_there_are_as_many_jobs_as_workers_expect_one_for_each():
+    pids = [result()[1] for _, result in run_in_processes(job_and_process, range(2), 2, prepare)]
+    assert os.getpid() in pids
+    assert len(set(pids)) == 2
+
+
+def test_when_the_results_are_not_wanted_any_more_expect_no_further_job():
+    done = []
+    jobs: Any = run_in_processes(functools.partial(_note, done=done), range(50), 2, prepare)
+    next(jobs)
+    before = len(done)
+    jobs.close()
+    assert len(done) == before < 50
+
+
+def _note(job, done):
+    done.append(job)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

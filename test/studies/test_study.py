@@ -212,10 +212,35 @@ def test_a_study_of_one_dataset_compares_starts_and_trunks(
     assert results[0]["parameters"] < results[1]["parameters"]
 
 
+def test_a_study_starts_from_the_policy_of_its_robot_or_says_that_there_is_none(
+    folder: Path, trunks: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(mapping_of_recipe(iterations=4, batch_size=6)))
+    write_robot(tmp_path / "held_out", "gantry", 5)
+    write_mixture(tmp_path, [{"path": "held_out"}])
+    changes: dict[str, Any] = {"recipe": "recipe.yaml", "episodes": [2], "seeds": [0], "x": "start"}
+    there, not_there = (str(folder / trunks[name]) for name in ("three", "one"))
+    config = study(tmp_path, start=["scratch", "policy"], trunk=there, **changes)
+    assert main(["study", str(config), "--out", str(tmp_path / "runs")]) == 0
+    assert [line["start"] for line in json.loads((tmp_path / "runs/results.json").read_text())] == [
+        "scratch", "policy",
+    ]  # fmt: skip
+    state = (tmp_path / "runs/episodes2-datasets0-batch0-recipe-policy-seed0/last/README.md").read_text()
+    assert there in state
+    capsys.readouterr()
+    config = study(tmp_path, start=["policy"], trunk=not_there, **changes)
+    assert main(["study", str(config), "--out", str(tmp_path / "none")]) == 2
+    error = capsys.readouterr().err
+    assert "gantry" in error
+    assert len(error.strip().splitlines()) == 1
+
+
 def test_variants_and_an_image_encoder_of_the_trunks_checkpoint_are_named(folder: Path) -> None:
     starts = {
         "finetuned": None,
         "finetuned.encoder": ["image_encoder=trunk"],
+        "policy": None,
         "finetuned.shared": ["shared=trunk", "lr=1e-3"],
         "scratch.encoder": ["image_encoder=/e"],
     }
@@ -229,6 +254,7 @@ def test_variants_and_an_image_encoder_of_the_trunks_checkpoint_are_named(folder
     assert found["finetuned.encoder", "full"] == Start(trunk=where, image_encoder=where)
     assert found["finetuned.shared", "full"] == Start(trunk=where, shared=True)
     assert found["scratch.encoder", "ablated"] == Start(image_encoder="/e")
+    assert found["policy", "full"] == Start(init=where, init_statistics=True)
     depths = {cell.variant: recipe_of(config, cell).policy.trunk.depth for cell in cells_of(config)}
     assert depths == {"full": 2, "ablated": 1}
 
