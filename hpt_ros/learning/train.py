@@ -160,7 +160,7 @@ def train(
     robot_files = {
         name: RobotFiles(
             robot.to_yaml(),
-            kept(average.single(name).normaliser.statistics, mixture.of(name), recipe.statistics),
+            retain(average.single(name).normaliser.statistics, mixture.of(name), recipe.statistics),
         )
         for name, robot in robots.items()
     }
