@@ -125,9 +125,11 @@ def variation_of(args: argparse.Namespace, name: str) -> Variation:
 def run(args: argparse.Namespace) -> int:
     """Evaluate in one environment or several; returns 0."""
     from hpt_ros.cli.eval_many import run_each
+    from hpt_ros.cli.output import note_unfinished
     from hpt_ros.sim.environment_sets import environments_of
 
     check_page_arguments(args)
+    note_unfinished(args.policy)
     names = environments_of(args.env or [DEFAULT])
     args.env = names[0]
     if len(names) > 1:

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replay every episode, and print errors, smoothness, seams, limits, holds and faults; returns 0."""
     from hpt_ros.cli.evaluate_report import print_json, print_table, write_html
-    from hpt_ros.cli.output import make_parent
+    from hpt_ros.cli.output import make_parent, note_unfinished
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.evaluation.replay import ReplayConfig, replay, summarise
     from hpt_ros.report.page import require_html
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.html is not None:
         require_html("--html", args.html)
         make_parent(args.html)
+    note_unfinished(args.policy)
     config = ReplayConfig(inference_s=args.inference_s)
     replays: list[Replay] = []
     with Terminal() as terminal:

@@ -272,7 +272,8 @@ def choose_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
                 Code.UNEXPECTED, "--resume",
                 problem="goes on with the run's own recipe, so --recipe, --set, --iterations and "
                 "--batch-size cannot be given with it",
-                remedy="leave them out, or start another run with --init",
+                remedy="leave them out; to train longer, start another run from its weights with --init "
+                f"{str(out / 'last')!r} and --iterations, whose learning rate rises and falls once more",
             )  # fmt: skip
         weights = (
             args.trunk,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from hpt_ros.errors import Code, HptError
@@ -33,3 +34,19 @@ def make_folder(folder: Path, out: Path) -> None:
             problem=f"is {{value}}, but the folder {str(folder)!r} cannot be made", remedy="give another place",
             cause=error,
         ) from error  # fmt: skip
+
+
+def note_unfinished(checkpoint: str) -> None:
+    """Print a line to stderr if a checkpoint is of a run that was interrupted or still goes on.
+
+    Raises:
+        HptError: the run's checkpoint is damaged.
+    """
+    folder = Path(checkpoint)
+    if not folder.is_dir():  # a shipped one, or a policy without a checkpoint
+        return
+    from hpt_ros.learning.run_folder import unfinished
+
+    if found := unfinished(folder.absolute()):
+        step, goal = found
+        print(f"note: {checkpoint} is of a run that is not finished: step {step} of {goal}", file=sys.stderr)

@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.interruption import interrupt_on_signals
     from hpt_ros.cli.output import make_folder
     from hpt_ros.cli.terminal import Results, Terminal
+    from hpt_ros.embodiment.streams import check_topic
     from hpt_ros.sim.environment import make_environment
     from hpt_ros.teleoperation.devices import LAYOUTS, Joystick
     from hpt_ros.teleoperation.session import Session
@@ -83,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
         raise HptError(Code.OUT_OF_RANGE, "--port", args.port, expected="0 to 65535")
     if args.seed < 0:
         raise HptError(Code.OUT_OF_RANGE, "--seed", args.seed, expected="at least 0")
+    if args.joy is not None:
+        check_topic(args.joy, "--joy")
     spacemouse = "spacemouse" if "space" in (args.joy or "") else "gamepad"
     joystick = Joystick(LAYOUTS[args.layout or spacemouse]) if args.joy or args.layout else None
     if not sys.stdin.isatty():

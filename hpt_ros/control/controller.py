@@ -21,7 +21,7 @@ from hpt_ros.control.guards import Guards
 from hpt_ros.control.link import CommandTopic
 from hpt_ros.control.machine import Fault, Machine
 from hpt_ros.control.motion import Motion
-from hpt_ros.control.refusals import Why
+from hpt_ros.control.refusals import Why, append_reason
 from hpt_ros.control.safety import Limits
 from hpt_ros.control.session import Command, Session, StreamRate
 from hpt_ros.control.snapshot import Snapshot, take_snapshot
@@ -260,6 +260,11 @@ class Controller:
     def fail(self, reason: Refusal, fault: Fault = Fault.INPUT) -> None:
         """Brake and latch: what the robot's world sends is not what the policy was made for."""
         self._machine.event(Event.ERROR, reason, fault)
+
+    def explain(self, more: Refusal) -> None:
+        """Add to the reason of what is latched what else is known of it."""
+        if self.latched is not None:
+            self._machine.latched = self.session.reason = append_reason(self.latched, more)
 
     def stop(self, reason: Refusal = STOPPED, fault: Fault = Fault.STOPPED) -> bool:
         """Brake and latch; pressed while INACTIVE it latches too. Returns False if something was latched already."""

@@ -15,6 +15,7 @@ from typing import TextIO
 from hpt_ros.atomic import clear_leftovers
 from hpt_ros.dataset.layout import is_dataset
 from hpt_ros.errors import Code, HptError
+from hpt_ros.model.checkpoint import CONFIG, locate, read_config
 
 LOCK = ".lock"  # of who trains into it
 LEAST_FREE_BYTES = 64 * 1024 * 1024  # of the disk; no run is smaller with its state and two checkpoints
@@ -89,6 +90,30 @@ def make(out: Path) -> TextIO:
     held.flush()
     clear_leftovers(out)
     return held
+
+
+def unfinished(checkpoint: Path) -> tuple[int, int] | None:
+    """Return how far the run that a checkpoint lies in is, and its number of steps; None if it ended or is not there.
+
+    Raises:
+        HptError: a checkpoint of the run is damaged.
+    """
+    folder = locate(checkpoint)[0]
+    run = folder.parent
+    if folder.name not in ("best", "last") or not (run / "last" / CONFIG).is_file():
+        return None
+    newest, training = read_config(run / "last")
+    step, goal = (values.get(key) for values, key in ((newest.metrics, "step"), (training, "iterations")))
+    if step is None or goal is None or step >= goal:
+        return None
+    patience = training.get("early_stopping", 0) * training.get("validation_every", 0)
+    if (
+        patience
+        and (run / "best").is_dir()
+        and step >= read_config(run / "best")[0].metrics.get("step", 0) + patience
+    ):
+        return None  # it stopped early
+    return int(step), int(goal)
 
 
 def _existing(path: Path) -> Path:

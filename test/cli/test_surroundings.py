@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from hpt_ros.nodes.common.fast_dds import profiles_variable
+
 HPT = f"{sys.executable} -m hpt_ros"
 
 
@@ -86,6 +88,29 @@ def test_when_ros_can_keep_no_logs_expect_the_variable_that_helps(unwritable: Pa
     assert done.returncode == 2
     assert sentence.startswith("hpt run: error: ROS cannot keep its logs (")
     assert sentence.endswith("set ROS_LOG_DIR to a folder that can be written")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "start"),
+    [
+        ("ROS_DOMAIN_ID", "abc", "ROS_DOMAIN_ID is 'abc', expected a whole number from 0 to 232"),
+        ("ROS_DOMAIN_ID", "233", "ROS_DOMAIN_ID is '233', expected a whole number from 0 to 232"),
+        (
+            profiles_variable(),
+            "nowhere.xml",
+            f"{profiles_variable()}=nowhere.xml cannot be read (No such file",
+        ),
+        (profiles_variable(), "/dev/null", f"{profiles_variable()}=/dev/null is not XML ("),
+    ],
+)
+def test_when_ros_is_given_a_value_that_cannot_be_expect_the_variable_named(
+    variable: str, value: str, start: str, tmp_path: Path
+) -> None:
+    """Pinned: Fast DDS ended the process in domain 233, and went on in silence without its profiles."""
+    done = shell(f"{HPT} run feed_dog", tmp_path, **{variable: value})
+    (sentence,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert sentence.startswith(f"hpt run: error: {start}")
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.recipe import recipe_mapping
 from hpt_ros.model import load_checkpoint
+from hpt_ros.model.checkpoint import read_config
 from hpt_ros.structured import dump_yaml
 
 from .conftest import make_recipe
@@ -83,6 +84,10 @@ def test_resume_uses_the_runs_own_recipe(dataset_folder: Path, tmp_path: Path, r
     ("words", "message"),
     [
         (["--resume", "--set", "lr=1"], "--resume goes on with the run's own recipe"),
+        (
+            ["--resume", "--iterations", "9"],
+            r"to train longer, start another run from its weights with --init '.*/last'",
+        ),
         (["--resume", "--trunk", "x"], "--resume goes on with the run's own weights"),
         (["--resume", "--language-model", "x"], "--resume goes on with the run's own weights"),
         (["--resume"], "cannot be resumed: there is no train_state.pt"),
@@ -196,7 +201,13 @@ def test_on_ctrl_c_expect_status_130_and_a_sentence(
     assert call(finetune, *words, "--recipe", recipe_file) == 130
     assert f"interrupted after step 2 and saved in {out}; go on with --resume" in capsys.readouterr().err
     monkeypatch.undo()
+    assert call(evaluate, out / "last", dataset_folder) == 0
+    goal = read_config(out / "last")[1]["iterations"]
+    assert f"of a run that is not finished: step 2 of {goal}\n" in capsys.readouterr().err
     assert call(finetune, *words, "--resume") == 0
+    assert call(evaluate, out / "last", dataset_folder) == 0
+    assert call(evaluate, out / "best", dataset_folder) == 0
+    assert "not finished" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("outlives", [False, True])

@@ -12,8 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from policy_rig import Rig, policy_rig, wait_for
 from rclpy.lifecycle import LifecycleNodeMixin, TransitionCallbackReturn
+from rclpy.node import Node
 
 from hpt_msgs.srv import ClearFault, SetTask
 from hpt_ros.control import State
@@ -44,6 +46,32 @@ def test_when_a_transition_does_not_fit_expect_refused_and_the_robot_moving_on(
     sent = len(rig.robot.commands)
     wait_for(lambda: len(rig.robot.commands) > sent + 20, "further commands")
     assert rig.state() is State.RUNNING
+    rig.check_limits()
+
+
+def test_when_transitions_are_asked_for_at_the_same_time_expect_every_one_answered_and_motion_again(rig):
+    """Two lifecycle managers, or one and a person."""
+    rig.start(watchdog__timeout_s=1.5)
+    rig.until_moving()
+    wanted = (
+        Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP, Transition.TRANSITION_CONFIGURE,
+        Transition.TRANSITION_ACTIVATE,
+    )  # fmt: skip
+    callers = [Node(f"manager_{number}", context=rig.composition.context) for number in wanted]
+    for caller in callers:
+        rig.composition.add(caller)
+    clients = [caller.create_client(ChangeState, "policy_node/change_state") for caller in callers]
+    for client in clients:
+        assert client.wait_for_service(timeout_sec=20.0)
+    asked = [
+        client.call_async(ChangeState.Request(transition=Transition(id=number)))
+        for client, number in zip(clients, wanted, strict=True)
+    ]
+    wait_for(lambda: all(future.done() for future in asked), "every answer")
+    assert any(future.result().success for future in asked)
+    for number in (*wanted[2:], *wanted[2:]):  # wherever they left it; what does not fit is refused
+        rig.robot.change(number)
+    rig.until_moving()
     rig.check_limits()
 
 

@@ -120,3 +120,25 @@ def test_when_it_runs_in_a_namespace_expect_the_topic_by_its_full_name(tmp_path)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     assert shown.startswith("topic /left/rec/command (std_msgs/String): start [task], ")
+
+
+def test_when_the_joysticks_topic_can_be_no_name_expect_a_sentence(tmp_path):
+    """Pinned: `hpt teleop` and the recorder ended with a trace of rclpy's."""
+    words = [
+        "record",
+        "--all",
+        "--out",
+        str(tmp_path),
+        "--ros-args",
+        "-p",
+        "joy.start:=1",
+        "-p",
+        "joy_topic:='my joy'",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "hpt_ros", *words],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith("hpt record: error: the parameter joy_topic, topic is 'my joy'")

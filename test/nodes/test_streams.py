@@ -109,11 +109,58 @@ def test_when_images_are_not_as_those_of_training_expect_a_warning_with_both_siz
     monitor = StreamMonitor(ROBOT, {"front": trained})
     message = message_of(CAMERA, 0, START)
     message.height, message.width = size
-    assert monitor.resized(CAMERA, message) is None
+    assert monitor.changed(CAMERA, message) is None
     found = monitor.warnings().get("front")
     assert (found is not None) is bool(words)
     if found is not None:
         assert_refusal(found, Kind.IMAGE, match=re.escape(words))
+
+
+@pytest.mark.parametrize(
+    ("encodings", "words"),
+    [
+        (["rgb8", "bgr8", "bayer_rggb8", "8UC3"], ""),
+        (["mono8", "8UC1"], ""),
+        (["rgb8", "mono8"], "have no colours any more"),
+        (["mono8", "rgb8"], "have colours, and had none before"),
+    ],
+)
+def test_when_a_cameras_colours_come_or_go_expect_a_refusal(encodings, words):
+    monitor, refusals = StreamMonitor(ROBOT), []
+    for encoding in encodings:
+        message = message_of(CAMERA, 0, START)
+        message.encoding = encoding
+        refusals.append(monitor.changed(CAMERA, message))
+    assert refusals[:-1] == [None] * (len(encodings) - 1)
+    assert (refusals[-1] is not None) is bool(words)
+    if refusals[-1] is not None:
+        assert_refusal(refusals[-1], Code.MISMATCH, match=words)
+
+
+def test_when_the_file_gives_the_encoding_expect_the_messages_own_not_compared():
+    camera, monitor = replace(CAMERA, encoding="bgr8"), StreamMonitor(ROBOT)
+    for encoding in ("rgb8", "mono8"):
+        message = message_of(CAMERA, 0, START)
+        message.encoding = encoding
+        assert monitor.changed(camera, message) is None
+
+
+def test_when_an_image_without_pixels_comes_between_expect_no_change_of_size():
+    monitor = StreamMonitor(ROBOT)
+    for height in (96, 0, 96):
+        message = message_of(CAMERA, 0, START)
+        message.height, message.width = height, 128
+        assert monitor.changed(CAMERA, message) is None
+
+
+@pytest.mark.parametrize(("same", "found"), [(1, 0), (4, 0), (5, 5), (9, 9)])
+def test_messages_with_one_stamp_are_counted_until_another_comes(same, found):
+    monitor = StreamMonitor(ROBOT)
+    for at in range(same):
+        monitor.saw(CAMERA, message_of(CAMERA, 0, START), START + at * PERIOD)
+    assert monitor.one_stamp("front") == found
+    monitor.saw(CAMERA, message_of(CAMERA, 0, START + PERIOD), START + same * PERIOD)
+    assert monitor.one_stamp("front") == 0
 
 
 @pytest.mark.parametrize(

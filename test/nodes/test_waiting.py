@@ -189,6 +189,15 @@ def test_when_no_task_was_given_expect_what_to_call(rig, capfd):
     require_said(rig, capfd, "task", "send a goal to ~/run")
 
 
+def test_when_only_the_node_itself_names_a_topic_expect_it_not_proposed(rig):
+    """Pinned: of two cameras that were both not there, each was proposed for the other."""
+    while rig.robot.cameras:
+        rig.robot.destroy_publisher(rig.robot.cameras.pop())
+    rig.start()
+    wait_for(lambda: rig.robot.statuses and rig.robot.statuses[-1].reason == "stream_no_publisher", "why")
+    assert fault(rig).count("no topic is similar; start its driver") == 2
+
+
 def test_when_only_the_compressed_topic_is_there_expect_it_proposed(rig, capfd):
     topic = f"{ROBOT.streams[0].topic}/compressed"
     rig.robot.create_publisher(CompressedImage, topic, qos_profile_sensor_data)

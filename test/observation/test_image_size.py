@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_ros.observation.image_size import image_size
+from hpt_ros.observation.image_size import has_colours, image_size
 
 sizes = st.integers(1, 200)
 
@@ -41,3 +41,35 @@ def test_whatever_comes_expect_a_size_or_none(data, start):
 
 def test_size_of_a_raw_image_is_what_it_says():
     assert image_size(SimpleNamespace(height=480, width=640, data=b"")) == (480, 640)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "colours"),
+    [
+        ("rgb8", True), ("bgr8", True), ("yuv422", True), ("nv12", True), ("bayer_rggb8", True), ("mono8", False),
+        ("8UC1", False), ("mono16", False), ("16UC1", None), ("8UC3", None), ("", None), ("new", None),
+    ],
+)  # fmt: skip
+def test_whether_a_raw_image_has_colours(encoding, colours):
+    assert has_colours(SimpleNamespace(encoding=encoding)) is colours
+
+
+@pytest.mark.parametrize("kind", [".png", ".jpg"])
+@pytest.mark.parametrize(
+    ("channels", "text", "colours"),
+    [
+        (3, "rgb8; jpeg compressed bgr8", True),
+        (3, "", True),
+        (1, "mono8; jpeg compressed mono8", False),
+        (1, "", False),
+        (1, "bayer_rggb8; jpeg compressed mono8", True),
+    ],
+)
+def test_whether_a_compressed_image_has_colours(kind, channels, text, colours):
+    image = np.zeros((8, 8, channels), np.uint8)
+    data = cv2.imencode(kind, image)[1].tobytes()
+    assert has_colours(SimpleNamespace(data=data, format=text)) is colours
+
+
+def test_whether_what_is_no_image_has_colours_is_not_known():
+    assert has_colours(SimpleNamespace(data=b"no image", format="jpeg")) is None

@@ -76,6 +76,7 @@ def test_when_it_is_interrupted_expect_no_half_bag_and_the_terminal_as_it_was(tm
         (["--env", "feed_cat"], "feed_dog"),
         (["--port", "70000"], "--port is 70000"),
         (["--joy", "/joy", "--layout", "wheel"], "gamepad, spacemouse"),
+        (["--joy", "my joy"], "--joy, topic is 'my joy', expected a ROS 2 name"),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments: list[str], message: str) -> None:

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+from xml.etree import ElementTree
+
+from hpt_ros.errors import Code, HptError
 
 NEWER = "FASTDDS_DEFAULT_PROFILES_FILE"  # Fast DDS 3: Kilted and later
 OLDER = "FASTRTPS_DEFAULT_PROFILES_FILE"  # Fast DDS 2: Jazzy, which ignores the newer name without a word
@@ -28,7 +31,31 @@ def two_machines_file() -> str:
 
 def has_profiles() -> bool:
     """Tell whether this process was given profiles under a name that its Fast DDS reads."""
-    accepted = (
-        (OLDER,) if profiles_variable() == OLDER else (NEWER, OLDER)
-    )  # Fast DDS 3 takes the older name too
-    return any(os.environ.get(name) for name in accepted)
+    return any(os.environ.get(name) for name in _accepted())
+
+
+def require_profiles() -> None:
+    """Look whether the files of profiles that this process was given can be read: Fast DDS goes on without.
+
+    Raises:
+        HptError: one is not there, or is not XML.
+    """
+    for name in _accepted():
+        if not (path := os.environ.get(name, "")):
+            continue
+        subject = f"{name}={path}"
+        remedy = "correct the path, or unset the variable; profiles are in share/hpt_ros/config/dds"
+        try:
+            ElementTree.parse(path)
+        except OSError as error:
+            raise HptError(
+                Code.NOT_FOUND, subject, path, problem=f"cannot be read ({error.strerror})", remedy=remedy
+            ) from error
+        except ElementTree.ParseError as error:
+            raise HptError(
+                Code.UNREADABLE, subject, path, problem=f"is not XML ({error})", remedy=remedy
+            ) from error
+
+
+def _accepted() -> tuple[str, ...]:
+    return (OLDER,) if profiles_variable() == OLDER else (NEWER, OLDER)  # Fast DDS 3 takes the older name too

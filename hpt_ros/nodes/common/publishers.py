@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import time
 from enum import Enum
 from typing import Any
@@ -75,14 +76,14 @@ class Publishers:
 
     def _similar(self, stream: Stream, topic: str) -> str:
         """Which topics may be meant, as the end of a sentence."""
-        known = {
-            name: types for name, types in self._node.get_topic_names_and_types() if name != stream.topic
-        }
+        known = {name: types for name, types in self._node.get_topic_names_and_types() if name != topic}
         same_type = [name for name, types in known.items() if stream.type in types]
         near = difflib.get_close_matches(topic, known, n=NAMED, cutoff=0.6)
         near += [name for name in known if name.startswith(f"{topic}/") and name not in near]
-        chosen = list(dict.fromkeys([*(name for name in near if name in same_type), *same_type, *near]))
-        listed = ", ".join(f"{name} ({', '.join(known[name])})" for name in chosen[:NAMED])
+        chosen = dict.fromkeys([*(name for name in near if name in same_type), *same_type, *near])
+        # The graph has topics with subscriptions alone, too: this node's own.
+        published = itertools.islice((name for name in chosen if self._node.count_publishers(name)), NAMED)
+        listed = ", ".join(f"{name} ({', '.join(known[name])})" for name in published)
         return f"similar topics are {listed}" if listed else "no topic is similar; start its driver"
 
 

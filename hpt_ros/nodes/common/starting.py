@@ -14,6 +14,10 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 
 from hpt_ros.errors import Code, HptError
+from hpt_ros.nodes.common.fast_dds import require_profiles
+
+# The ports of DDS end at domain 232 (docs.ros.org, "The ROS_DOMAIN_ID"); Fast DDS ends the process beyond.
+LAST_DOMAIN = 232
 
 
 def begin(words: list[str] | None, context: rclpy.Context) -> None:
@@ -24,9 +28,13 @@ def begin(words: list[str] | None, context: rclpy.Context) -> None:
         context: one that is not initialised yet.
 
     Raises:
-        HptError: what follows ``--ros-args`` cannot be read, or no logs can be kept.
+        HptError: what follows ``--ros-args`` cannot be read, no logs can be kept, or an environment variable of ROS
+            or Fast DDS has a value that cannot be.
     """
     _name_log_folder()
+    _require_domain()
+    if rclpy.get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
+        require_profiles()
     try:
         rclpy.init(args=words, context=context, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # RCLError, UnknownROSArgsError, ...: rclpy's have no class in common
@@ -40,6 +48,15 @@ def begin(words: list[str] | None, context: rclpy.Context) -> None:
             Code.UNREADABLE, "the arguments after --ros-args", problem=f"cannot be read: {reason.rstrip('.')}",
             remedy="write '-p name:=value', '-r from:=to' or '--params-file file.yaml'",
         ) from error  # fmt: skip
+
+
+def _require_domain() -> None:
+    domain = os.environ.get("ROS_DOMAIN_ID", "")
+    if domain and not (domain.isascii() and domain.isdigit() and int(domain) <= LAST_DOMAIN):
+        raise HptError(
+            Code.OUT_OF_RANGE, "ROS_DOMAIN_ID", domain, expected=f"a whole number from 0 to {LAST_DOMAIN}",
+            remedy="correct the environment variable, or unset it",
+        )  # fmt: skip
 
 
 def _name_log_folder() -> None:

@@ -15,7 +15,7 @@ from hpt_ros.errors import Code, Refusal
 from hpt_ros.nodes.common.clocks import NodeClock, create_paced_timer, steady_timer
 from hpt_ros.nodes.policy.decision_log import DecisionLog
 from hpt_ros.nodes.policy.kinds import Kind
-from hpt_ros.nodes.policy.waiting import cycle
+from hpt_ros.nodes.policy.waiting import beyond_age, cycle
 from hpt_ros.runtime.policy_runtime import PolicyRuntime, Step
 
 if TYPE_CHECKING:
@@ -247,6 +247,10 @@ class ControlLoop:
             node.unusable(Kind.UNUSABLE, stream, str(problem))
         for stream, problem in step.lost:
             node.state_log.warn(Kind.LOST, stream, str(problem))
+        if before is State.HOLDING and runtime.controller.state is State.FAULT:
+            more = beyond_age(node.stale_streams(now_ns).values())
+            if more is not None:
+                runtime.controller.explain(more)
         node.state_log.state(before, runtime)
         node.state_log.waiting(runtime.controller.state, lambda: node.reason(now_ns))
         if before is not runtime.controller.state is State.HOLDING and (slow := cycle(runtime)) is not None:

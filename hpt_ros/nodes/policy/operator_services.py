@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
@@ -37,4 +38,7 @@ def create_operator_services(node: PolicyNode) -> None:
     node.create_service(SetTask, "~/set_task", set_task)
     node.create_service(ClearFault, "~/clear_fault", clear_fault)
     node.create_service(Trigger, "~/stop", stop)
-    node.create_subscription(Empty, "~/stop", stop_message, 10)
+    # A reliable subscription never hears a publisher that is best effort, and a best-effort one may miss a message of a
+    # publisher that is reliable; to stop twice changes nothing.
+    for reliability in (ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT):
+        node.create_subscription(Empty, "~/stop", stop_message, QoSProfile(depth=10, reliability=reliability))

@@ -21,7 +21,7 @@ from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.errors import Code, Refusal
 from hpt_ros.nodes.common.publishers import transport_hint
 from hpt_ros.nodes.policy.kinds import Kind
-from hpt_ros.observation.image_size import image_size
+from hpt_ros.observation.image_size import has_colours, image_size
 from hpt_ros.observation.stamps import NS_PER_S, measured_ns, time_ns
 
 KEPT = 100  # newest messages that figures are of
@@ -38,6 +38,9 @@ AHEAD_S = 0.02
 STATE_AHEAD_S = 0.002
 # ... and behind: no network that a robot is driven over takes this long, ours. Commands then lie in its future.
 STATE_BEHIND_S = 0.1
+# So many messages with one stamp are a driver's that does not stamp each, ours: drivers of parts of a robot that share
+# a topic may share a stamp, too.
+REPEATED_STAMPS = 5
 
 
 @dataclass(slots=True)
@@ -48,6 +51,9 @@ class _Seen:
     problem: str | None = None  # why the newest message that could not be used could not
     problem_s: float = -math.inf  # steady time of it
     size: tuple[int, int] | None = None  # height and width of its images as they come
+    colours: bool | None = None  # whether they have any
+    stamp_ns: int | None = None  # of the newest message, by its driver
+    repeated: int = 0  # messages in a row before it that had the same
     arrivals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT))
     delays_s: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
 
@@ -90,6 +96,9 @@ class StreamMonitor:
             seen.arrivals_ns.clear()  # the clock went back
         seen.arrivals_ns.append(arrival_ns)
         header = getattr(message, "header", None)
+        if stream.time != BY_ARRIVAL and header is not None:
+            before, seen.stamp_ns = seen.stamp_ns, time_ns(header.stamp)
+            seen.repeated = seen.repeated + 1 if seen.stamp_ns and seen.stamp_ns == before else 0
         if stream.time == BY_ARRIVAL or (header is not None and time_ns(header.stamp)):
             seen.delays_s.append((arrival_ns - measured_ns(stream, message, arrival_ns)) / NS_PER_S)
             return None
@@ -103,20 +112,28 @@ class StreamMonitor:
             "stamp_offset_s",
         )  # fmt: skip
 
-    def resized(self, stream: Stream, message: Any) -> Refusal | None:
-        """Look at the size of an image; returns why the robot must stop, if it changed.
+    def changed(self, stream: Stream, message: Any) -> Refusal | None:
+        """Look at the size and the colours of an image; returns why the robot must stop, if they changed.
 
-        A driver that was started again with another profile, or digital zoom, shows the policy another view.
+        A driver that was started again with another profile, digital zoom, or a camera that went over to infrared,
+        shows the policy another view. A driver that begins may send images without pixels, which show nothing.
         """
-        if stream.image is None:
+        if stream.image is None or (size := image_size(message)) is None or not all(size):
             return None
-        seen, size = self._seen[stream.name], image_size(message)
-        before, seen.size = seen.size, size or seen.size
-        if size is None or before is None or size == before:
+        seen, problem = self._seen[stream.name], ""
+        before, seen.size = seen.size, size
+        if before is not None and size != before:
+            problem = f"changed from {before[1]}x{before[0]} to {size[1]}x{size[0]} pixels"
+        # What the embodiment file gives as encoding counts in place of the message's.
+        if not stream.encoding and (colours := has_colours(message)) is not None:
+            had, seen.colours = seen.colours, colours
+            if had is not None and colours is not had:
+                lost = "have no colours any more" if had else "have colours, and had none before"
+                problem = f"{problem} and {lost}" if problem else lost
+        if not problem:
             return None
         return Refusal(
-            Code.MISMATCH, f"the images of stream {stream.name!r} (topic {stream.topic})", size,
-            problem=f"changed from {before[1]}x{before[0]} to {size[1]}x{size[0]} pixels",
+            Code.MISMATCH, f"the images of stream {stream.name!r} (topic {stream.topic})", size, problem=problem,
             remedy="restore the camera's profile, or clear the fault if the view is the same",
         )  # fmt: skip
 
@@ -167,6 +184,11 @@ class StreamMonitor:
         """Return why the newest messages of a stale stream could not be used; None if they could, or none come."""
         seen = self._seen[name]
         return seen.problem if time.monotonic() - seen.problem_s < REFUSED_FOR_S else None
+
+    def one_stamp(self, name: str) -> int:
+        """How many of the newest messages have one and the same stamp; 0 where that is not too many."""
+        repeated = self._seen[name].repeated
+        return repeated + 1 if repeated + 1 >= REPEATED_STAMPS else 0
 
     def since_s(self, name: str, now_ns: int) -> float:
         """Time since the newest message came, usable or not; infinite if none did."""

@@ -36,7 +36,7 @@ class TopicCallbacks:
                 return
             if (warning := node.watched().saw(stream, message, now_ns)) is not None:
                 node.state_log.warn(Kind.UNSTAMPED, stream.name, str(warning))
-            if (changed := node.watched().resized(stream, message)) is not None:
+            if (changed := node.watched().changed(stream, message)) is not None:
                 before = runtime.controller.state
                 runtime.controller.fail(changed)
                 node.state_log.state(before, runtime)

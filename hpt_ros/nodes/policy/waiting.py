@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -34,6 +34,7 @@ class Code(str, Enum):
     STREAM_PART = "stream_part"  # messages come, but a joint was in none of them
     STREAM_AHEAD = "stream_ahead"
     STREAM_OTHER_CLOCK = "stream_other_clock"
+    STREAM_STAMPS = "stream_stamps"  # messages come, all with one stamp
     STREAM_FROZEN = "stream_frozen"
     UNHEARD = "command_unheard"  # no subscriber on the command topic
     RELEASED = "enabling_switch"
@@ -140,6 +141,12 @@ def stale_streams(
     }
 
 
+def beyond_age(streams: Iterable[Reason]) -> Refusal | None:
+    """Return what is known of stale streams beyond their age, e.g. why their messages are refused; None if nothing."""
+    more = [item for item in streams if item.code not in (Code.STREAM_STALE, Code.STREAM_FROZEN)]
+    return joined(Refusal(item.code, problem=item.text) for item in more)
+
+
 def _stream(
     stream: Stream,
     stale: Refusal,
@@ -165,6 +172,13 @@ def _stream(
             return Reason(Silence.SILENT, str(stale), stream.name)
         silent = silence(stream)
         return Reason(Silence(silent.code), str(silent), stream.name)
+    if monitor is not None and (repeated := monitor.one_stamp(stream.name)):
+        return Reason(
+            Code.STREAM_STAMPS,
+            f"stream {stream.name!r} (topic {stream.topic}) has the same stamp in its last {repeated} messages; "
+            "restart its driver, let it stamp each message, or state time: arrival for the stream",
+            stream.name,
+        )
     if unseen := runtime.streams.unseen(stream.name):
         move = "; move it once, since it is published only while it moves" if stream.holds else ""
         return Reason(

@@ -15,6 +15,7 @@ from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 
 from hpt_msgs.msg import EpisodeEvent
+from hpt_ros.embodiment.streams import check_topic
 from hpt_ros.errors import Code, HptError, Refusal, did_you_mean
 from hpt_ros.nodes.common.clocks import steady_timer
 from hpt_ros.structured import field
@@ -136,7 +137,11 @@ class RecorderControls:
     """
 
     def __init__(self, node: Any, joy_topic: str, joy: JoyConfig) -> None:
-        """Subscribe; to the joystick only if a button has a word."""
+        """Subscribe; to the joystick only if a button has a word.
+
+        Raises:
+            HptError: its topic has no ROS 2 name.
+        """
         self._node = node
         self.keys: queue.SimpleQueue[str] = queue.SimpleQueue()
         buttons = {word: getattr(joy, word) for word in WORDS}
@@ -145,6 +150,7 @@ class RecorderControls:
         }
         node.create_subscription(String, TOPIC, lambda message: self._do(str(message.data)), 10)
         if self._buttons:
+            check_topic(joy_topic, "the parameter joy_topic")
             node.create_subscription(Joy, joy_topic, self._on_joy, qos_profile_sensor_data)
         steady_timer(node, KEYS_S, self._on_keys)
 
