@@ -64,14 +64,14 @@ class Case:
     tick_hz: float = 30.0
 
     def make(self, folder: Path) -> Path:
-        place = folder / self.name.replace(" ", "_").replace(",", "")
-        place.mkdir()
+        path = folder / self.name.replace(" ", "_").replace(",", "")
+        path.mkdir()
         robot = camera_bags.robot(
             self.cameras, raw=self.raw, height=self.height, width=self.width, tick_hz=self.tick_hz
         )
         for index in range(self.bags):
-            camera_bags.write_bag(place, f"bag_{index:03d}", robot, self.duration_s, seed=index)
-        return place
+            camera_bags.write_bag(path, f"bag_{index:03d}", robot, self.duration_s, seed=index)
+        return path
 
 
 CASES = (
@@ -153,7 +153,7 @@ def measure(title: str, bags: list[Path], repeats: int, console: Console) -> Non
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
-        def whole(workers: int) -> Callable[[], object]:
+        def convert_all(workers: int) -> Callable[[], object]:
             options = Options(workers=workers, overwrite=True)
             return lambda: convert([str(path) for path in bags], folder / "dataset", robot, options)
 
@@ -166,8 +166,8 @@ def measure(title: str, bags: list[Path], repeats: int, console: Console) -> Non
         count = sum(len(values) for values in pictures.values())
         rows["encode alone"] = timed(lambda: encode_alone(pictures, robot, folder), repeats)
         pictures.clear()
-        rows["hpt convert, 1 worker"] = timed(whole(1), repeats)
-        rows["hpt convert, 2 workers"] = timed(whole(2), repeats)
+        rows["hpt convert, 1 worker"] = timed(convert_all(1), repeats)
+        rows["hpt convert, 2 workers"] = timed(convert_all(2), repeats)
     bound_s = max(rows["decode alone"].wall, rows["encode alone"].wall)
     all_s = max(rows["read everything, and decode"].wall, rows["encode alone"].wall)
     table = Table(
@@ -205,10 +205,10 @@ def measure_memory(folder: Path, console: Console) -> None:
     for column in ("length of the bag, s", "bag, MB", "peak, MB"):
         table.add_column(column, justify="right")
     for seconds in MEMORY_S:
-        place = Case(f"memory {seconds:g}", 1, seconds, 2, raw=True).make(folder)
-        size_mb = sum(file.stat().st_size for file in place.rglob("*.mcap")) / 1e6
+        path = Case(f"memory {seconds:g}", 1, seconds, 2, raw=True).make(folder)
+        size_mb = sum(file.stat().st_size for file in path.rglob("*.mcap")) / 1e6
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            peak = pool.submit(peak_mb, place / "bag_000", folder / f"out {seconds:g}").result()
+            peak = pool.submit(peak_mb, path / "bag_000", folder / f"out {seconds:g}").result()
         table.add_row(f"{seconds:g}", f"{size_mb:.0f}", f"{peak:.0f}")
     console.print(table)
 

@@ -90,26 +90,26 @@ def main() -> None:
     """Measure and print."""
     console, table = Console(width=120), Table("file", "ours", "mcap", "ratio")
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
+        scratch = Path(folder)
         for name, count, size in (
             ("300 messages of 900 kB", 300, 900_000),
             ("100,000 of 200 B", 100_000, 200),
         ):
-            path = make(place / f"{size}.mcap", count, size)
+            path = make(scratch / f"{size}.mcap", count, size)
             times_s = best_s(ours, path), best_s(package, path)
             table.add_row(name, *(f"{value:.3f} s" for value in times_s), f"{times_s[1] / times_s[0]:.1f}")
-        whole = make(place / "whole.mcap", 5000, 2000).read_bytes()
+        intact = make(scratch / "whole.mcap", 5000, 2000).read_bytes()
         for name, data in (
-            ("cut at 60 %", whole[: int(0.6 * len(whole))]),
+            ("cut at 60 %", intact[: int(0.6 * len(intact))]),
             (
                 "a byte in the middle changed",
-                whole[: len(whole) // 2] + b"\0\xff" + whole[len(whole) // 2 + 2 :],
+                intact[: len(intact) // 2] + b"\0\xff" + intact[len(intact) // 2 + 2 :],
             ),
         ):
-            path = place / "odd.mcap"
+            path = scratch / "odd.mcap"
             path.write_bytes(data)
             table.add_row(f"5000 of 2 kB, {name}", said(ours, path), said(package, path), "")
-        path = make(place / "bare.mcap", 5000, 2000, indexes=IndexType.NONE)
+        path = make(scratch / "bare.mcap", 5000, 2000, indexes=IndexType.NONE)
         table.add_row("5000 of 2 kB, without any index", said(ours, path), said(package, path), "")
     console.print(table)
 

@@ -57,7 +57,7 @@ class Load:
     reliable: bool
 
     @property
-    def words(self) -> str:
+    def command(self) -> str:
         """For the table."""
         kind = "JPEG" if self.compressed else "raw"
         return f"{self.cameras} cameras, {kind}, {'reliable' if self.reliable else 'best effort'}"
@@ -201,9 +201,9 @@ def measure(load: Load, seconds: float, folder: Path, transports: str) -> list[s
     robot = multiprocessing.get_context("spawn").Process(target=publish, args=(load, theirs))
     robot.start()
     log = (folder / "recorder.log").open("w")
-    words = [sys.executable, "-m", "hpt_ros.cli.main", "record"]
+    command = [sys.executable, "-m", "hpt_ros.cli.main", "record"]
     recorder = subprocess.Popen(
-        [*words, "--embodiment", str(file), "--out", str(folder / "bags")],
+        [*command, "--embodiment", str(file), "--out", str(folder / "bags")],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -247,7 +247,7 @@ def measure(load: Load, seconds: float, folder: Path, transports: str) -> list[s
     sent, lost = sum(map(len, published.values())), sum(missing.values())
     worst = max((count, topic) for topic, count in missing.items())
     return [
-        load.words,
+        load.command,
         f"{sent}",
         f"{lost}" + (f" ({worst[1]} {worst[0]})" if lost else ""),
         f"{size / seconds / 1e6:.0f}",

@@ -18,57 +18,57 @@ from pathlib import Path
 from hpt_ros.errors import Code, HptError
 
 
-def make_beside(place: Path, doing: str = "writing") -> Path:
+def make_beside(target: Path, doing: str = "writing") -> Path:
     """Make a hidden folder beside a place, whose own folder is made if need be; raises OSError."""
-    place = place.absolute()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f".{place.name}.{doing}-", dir=place.parent))
+    target = target.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f".{target.name}.{doing}-", dir=target.parent))
 
 
 @contextmanager
-def replace_atomically(place: Path) -> Iterator[Path]:
+def replace_atomically(target: Path) -> Iterator[Path]:
     """Give the path of a file or a folder to make, which takes its place when the block ends well.
 
     Raises:
         OSError: the disk refuses; what was there stays.
     """
-    beside = make_beside(place)
+    beside = make_beside(target)
     try:
-        work = beside / place.name
+        work = beside / target.name
         yield work
         for part in _parts(work):  # libraries make theirs private
             part.chmod(0o755 if part.is_dir() else 0o644)
         flush(work)
-        move(work, place)
+        move(work, target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def write_text(place: Path, text: str) -> None:
+def write_text(target: Path, text: str) -> None:
     """Write a text file; raises OSError, and what was there stays."""
-    with replace_atomically(place) as work:
+    with replace_atomically(target) as work:
         work.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def new_folder(place: Path, error: type[HptError]) -> Iterator[Path]:
+def new_folder(target: Path, error: type[HptError]) -> Iterator[Path]:
     """Give an empty folder to write to, which takes its place when the block ends well.
 
     Raises:
-        error: `place` is there already and not an empty folder, or the disk refuses; nothing is left behind.
+        error: `target` is there already and not an empty folder, or the disk refuses; nothing is left behind.
     """
-    if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise error(
-            Code.EXISTS, repr(str(place)), problem="exists already, so it is not replaced",
+            Code.EXISTS, repr(str(target)), problem="exists already, so it is not replaced",
             remedy="name another folder",
         )  # fmt: skip
     try:
-        with replace_atomically(place) as work:
+        with replace_atomically(target) as work:
             work.mkdir()
             yield work
     except OSError as problem:
         raise error(
-            Code.UNWRITABLE, repr(str(place)), remedy="name another folder, or make room", cause=problem
+            Code.UNWRITABLE, repr(str(target)), remedy="name another folder, or make room", cause=problem
         ) from problem
 
 
@@ -100,17 +100,17 @@ def clear_leftovers(folder: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def move(made: Path, place: Path) -> None:
+def move(made: Path, target: Path) -> None:
     """Give what was made its name; a folder that has it already is moved aside first and deleted last."""
-    if not (made.is_dir() and os.path.lexists(place)):
-        made.replace(place)
+    if not (made.is_dir() and os.path.lexists(target)):
+        made.replace(target)
         return
-    aside = make_beside(place, "old")
-    place.rename(aside / place.name)
+    aside = make_beside(target, "old")
+    target.rename(aside / target.name)
     try:
-        made.rename(place)
+        made.rename(target)
     except OSError:
-        (aside / place.name).rename(place)
+        (aside / target.name).rename(target)
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)

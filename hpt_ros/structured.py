@@ -253,17 +253,17 @@ def union_at(cls: Any, keys: Sequence[str]) -> type[Tagged] | None:
 def _kind_of(cls: type[Any], data: Mapping[str, Any], where: str) -> tuple[type[Any], dict[str, Any]]:
     """Return the dataclass that a mapping's `kind` names, and the mapping's other keys."""
     kind, known = data.get("kind", cls.default_kind), cls.kinds()
-    place = f"{where}, key 'kind'"
+    subject = f"{where}, key 'kind'"
     if not isinstance(kind, str):
         raise StructureError(
             Code.WRONG_TYPE,
-            place,
+            subject,
             kind,
             problem=f"is {_describe(kind)}",
             expected=f"one of {', '.join(known)}",
         )
     if kind not in known:
-        raise StructureError(Code.UNKNOWN, place, kind, known=known)
+        raise StructureError(Code.UNKNOWN, subject, kind, known=known)
     return cls.of_kind(kind), {key: value for key, value in data.items() if key != "kind"}
 
 

@@ -42,7 +42,7 @@ class Box:
     width: float
     height: float
     title: str
-    words: str
+    label: str
     colour: str
 
 
@@ -62,8 +62,8 @@ def draw(path: Path) -> None:
         raw = modality.inputs[0] if stem.modality == LANGUAGE else modality.inputs[-1]
         lead = (horizon,) if "T" in raw.axes else ()
         kind = "float32" if raw.dtype == "float" else raw.dtype
-        words = "one text a sample" if raw.name == "task" else f"{kind}\n{_shape(*lead, *raw.tail)}"
-        top = Box(x, 8.6, WIDTH, 0.9, raw.name, words, INPUT)
+        label = "one text a sample" if raw.name == "task" else f"{kind}\n{_shape(*lead, *raw.tail)}"
+        top = Box(x, 8.6, WIDTH, 0.9, raw.name, label, INPUT)
         if isinstance(modality, Pictures):
             name = config.image_encoder.kind if stem.modality == IMAGE else "small CNN"
             middle_words = f"{name}\n{_shape(horizon, *modality.cells)}"
@@ -154,11 +154,11 @@ def _box(axes: Axes, box: Box) -> None:
         )
     )  # fmt: skip
     if not box.title:
-        axes.text(box.x, box.y, box.words, ha="center", va="center", fontsize=10, color=INK)
+        axes.text(box.x, box.y, box.label, ha="center", va="center", fontsize=10, color=INK)
         return
     top = box.y + box.height / 2 - 0.09
     axes.text(box.x, top, box.title, ha="center", va="top", fontsize=10.5, fontweight="bold", color=INK)
-    axes.text(box.x, top - 0.28, box.words, ha="center", va="top", fontsize=8.8, color=INK, linespacing=1.3)
+    axes.text(box.x, top - 0.28, box.label, ha="center", va="top", fontsize=8.8, color=INK, linespacing=1.3)
 
 
 def _arrow(axes: Axes, x: float, start: float, end: float) -> None:

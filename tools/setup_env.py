@@ -98,14 +98,14 @@ def run(*command: object, what: str, quiet: bool = False) -> None:
     Raises:
         SetupError: it failed; unless `quiet`, the log's last lines are printed before.
     """
-    words = [str(word) for word in command]
+    arguments = [str(word) for word in command]
     started = time.monotonic()
     tail: collections.deque[str] = collections.deque(maxlen=20)
     with LOG.open("a", encoding="utf-8", errors="replace") as log:
-        log.write(f"\n$ {' '.join(words)}\n")
+        log.write(f"\n$ {' '.join(arguments)}\n")
         log.flush()
         process = subprocess.Popen(
-            words,
+            arguments,
             cwd=ROOT,
             env=environment(),
             stdin=subprocess.DEVNULL,

@@ -115,11 +115,11 @@ def install(source: TorchSource, package: str, pip_install: Callable[..., None],
         if anew:
             pip_install("--no-deps", *again, package, what=f"installing {package}")
         return "pypi"
-    words = ["--no-deps", *again, "--index-url", source.index, package]
+    arguments = ["--no-deps", *again, "--index-url", source.index, package]
     if source.optional:
-        words = ["--retries", "0", "--timeout", "20", *words]
+        arguments = ["--retries", "0", "--timeout", "20", *arguments]
     try:
-        pip_install(*words, what=f"installing {package} from {source.index}", quiet=source.optional)
+        pip_install(*arguments, what=f"installing {package} from {source.index}", quiet=source.optional)
     except SetupError:
         if not source.optional:
             raise

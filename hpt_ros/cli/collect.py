@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "env", nargs="+", metavar="ENV", help="environment, or a set of them, e.g. feed_dog or metaworld/hpt4"
     )
-    place = parser.add_mutually_exclusive_group(required=True)
-    place.add_argument("--out", type=Path, metavar="DIR", help="for the bags, one an episode")
-    place.add_argument(
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", type=Path, metavar="DIR", help="for the bags, one an episode")
+    target.add_argument(
         "--dataset",
         type=Path,
         metavar="DIR",

@@ -129,9 +129,9 @@ def _videos(args: argparse.Namespace, comparison: Comparison, terminal: object) 
             [[table[seed].success for seed in seeds] for table in tables], seeds, args.videos
         )
         videos = []
-        for place, item in enumerate(runs):
-            terminal.say(f"running {len(chosen)} scenes of {environment} again, arm {'AB'[place]}")  # type: ignore[attr-defined]
-            job = job_again(args.policies[place] if args.policies else None, item.provenance, "AB"[place])
+        for index, item in enumerate(runs):
+            terminal.say(f"running {len(chosen)} scenes of {environment} again, arm {'AB'[index]}")  # type: ignore[attr-defined]
+            job = job_again(args.policies[index] if args.policies else None, item.provenance, "AB"[index])
             videos.append(record_scenes(job, chosen))
         found += [
             Shown(
@@ -156,8 +156,8 @@ def choose_scenes(won: list[list[bool]], seeds: tuple[int, ...], most: int) -> l
         most: how many.
     """
     patterns: dict[tuple[bool, ...], list[int]] = {}
-    for place, seed in enumerate(seeds):
-        patterns.setdefault(tuple(arm[place] for arm in won), []).append(seed)
+    for index, seed in enumerate(seeds):
+        patterns.setdefault(tuple(arm[index] for arm in won), []).append(seed)
     ordered = sorted(patterns.items(), key=lambda item: (len(set(item[0])) == 1, item[0]))
     found: list[int] = []
     while len(found) < min(most, len(seeds)):

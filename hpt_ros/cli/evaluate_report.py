@@ -42,14 +42,14 @@ def as_mapping(
             {
                 "name": name,
                 "unit": unit,
-                "error": float(figures.errors[:, place].mean()),
-                "error_per_step": [float(value) for value in figures.errors[:, place]],
-                "seam_jump_mean": plain(figures.jump_mean[place]),
-                "seam_jump_max": plain(figures.jump_max[place]),
-                "outside_limits": float(figures.outside[place]),
-                "too_fast": float(figures.too_fast[place]),
+                "error": float(figures.errors[:, index].mean()),
+                "error_per_step": [float(value) for value in figures.errors[:, index]],
+                "seam_jump_mean": plain(figures.jump_mean[index]),
+                "seam_jump_max": plain(figures.jump_max[index]),
+                "outside_limits": float(figures.outside[index]),
+                "too_fast": float(figures.too_fast[index]),
             }
-            for place, (name, unit) in enumerate(robot.space.elements)
+            for index, (name, unit) in enumerate(robot.space.elements)
         ],
         "smoothness_sparc": plain(_median([item.arc_length for item in replays])),
         "peak_jerk": plain(_median([item.peak_jerk for item in replays])),

@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with status 0 after --help and --version, 2 if the arguments make no sense.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller (`>&-`)
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the process's life
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show = bool(os.environ.get(TRACEBACK))
     args = argparse.Namespace(command="hpt")
     try:
-        args = _parse(words)
+        args = _parse(given)
         show = show or args.traceback
         status = int(_module(args.verb).run(args))
         sys.stdout.flush()
@@ -151,7 +151,7 @@ def _out_of_memory(error: Exception) -> bool:
     )
 
 
-def _parse(words: list[str]) -> argparse.Namespace:
+def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = build_parser()
     if COMPLETING in os.environ:
         import argcomplete
@@ -159,14 +159,14 @@ def _parse(words: list[str]) -> argparse.Namespace:
         for verb in parser.actions().values():
             verb.loaded()
         argcomplete.autocomplete(parser)
-    if not words:
-        words = ["--help"]
-    if "--traceback" in words:  # wherever it stands
-        words = ["--traceback", *(word for word in words if word != "--traceback")]
-    before, after = words, []
-    if "--ros-args" in words:
-        at = words.index("--ros-args")
-        before, after = words[:at], words[at + 1 :]
+    if not arguments:
+        arguments = ["--help"]
+    if "--traceback" in arguments:  # wherever it stands
+        arguments = ["--traceback", *(word for word in arguments if word != "--traceback")]
+    before, after = arguments, []
+    if "--ros-args" in arguments:
+        at = arguments.index("--ros-args")
+        before, after = arguments[:at], arguments[at + 1 :]
     try:
         try:
             args: argparse.Namespace = parser.parse_args(before)

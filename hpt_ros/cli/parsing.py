@@ -56,10 +56,10 @@ class Parser(argparse.ArgumentParser):
         self.loaded()
         if COMPLETING in os.environ:
             return super().parse_known_args(args, namespace)
-        words = [] if args is None else list(args)
-        if not words and (actions := self.actions()):
+        arguments = [] if args is None else list(args)
+        if not arguments and (actions := self.actions()):
             self.error(f"one of {', '.join(actions)} was expected")
-        parsed, unknown = super().parse_known_args(words, namespace)
+        parsed, unknown = super().parse_known_args(arguments, namespace)
         if unknown:
             self.error(self._unknown(unknown))
         parsed.command = getattr(parsed, "command", self.prog)  # an inner parser's is there already
@@ -86,7 +86,7 @@ class Parser(argparse.ArgumentParser):
                 f"{value!r} is not one of {', '.join(known)}{did_you_mean(str(value), known)}",
             )
 
-    def _unknown(self, words: Sequence[str]) -> str:
-        options = [word for word in words if word.startswith("-")] or list(words)
+    def _unknown(self, arguments: Sequence[str]) -> str:
+        options = [word for word in arguments if word.startswith("-")] or list(arguments)
         first = options[0].partition("=")[0]
         return f"the argument {options[0]!r} is unknown{did_you_mean(first, self._option_string_actions)}"

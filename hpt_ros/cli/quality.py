@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hpt_ros.dataset import Dataset, Episode
-    from hpt_ros.dataset.quality.checks import Finding, Quality
+    from hpt_ros.dataset.quality.findings import Finding, Quality
     from hpt_ros.dataset.quality.measure import ImageMeasures, ValueMeasures
 
 
@@ -90,7 +90,8 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> Quality:
     import numpy as np
 
     from hpt_ros.cli.terminal import Results, Terminal
-    from hpt_ros.dataset.quality.checks import CHECKS, assess
+    from hpt_ros.dataset.quality.checks import assess
+    from hpt_ros.dataset.quality.findings import CHECKS
     from hpt_ros.dataset.quality.measure import EpisodeArrays
     from hpt_ros.dataset.quality.page import page
     from hpt_ros.dataset.quality.recorded import read_recorded
@@ -113,11 +114,11 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> Quality:
             episode.task,
             dataset.state[episode.start : episode.stop].astype(np.float64),
             dataset.action[episode.start : episode.stop].astype(np.float64),
-            {view: found[place] for view, found in pictures.items()},
+            {view: found[subject] for view, found in pictures.items()},
             *_senses(dataset, episode),
             recorded.get(episode.index),
         )
-        for place, episode in enumerate(dataset.episodes)
+        for subject, episode in enumerate(dataset.episodes)
     ]
     quality = assess(dataset.embodiment, arrays)
     texts = {args.out: page(quality, str(args.dataset), thumbnails)}
@@ -167,8 +168,8 @@ def _senses(
 
 def _list(found: list[Finding]) -> str:
     first = found[0]
-    place = f"episode {first.episode}" if first.episode >= 0 else "all episodes"
-    return f"the first: {place}, {first.text}"
+    subject = f"episode {first.episode}" if first.episode >= 0 else "all episodes"
+    return f"the first: {subject}, {first.text}"
 
 
 def _check_out(out: Path, dataset: Path) -> None:

@@ -45,5 +45,5 @@ def run(args: argparse.Namespace) -> int:
 
     from hpt_ros.nodes.policy.policy_node import main
 
-    words = ["hpt", "--ros-args", *(part for setting in settings for part in ("-p", setting)), *ros]
-    return main(words, "hpt run")
+    command = ["hpt", "--ros-args", *(part for setting in settings for part in ("-p", setting)), *ros]
+    return main(command, "hpt run")

@@ -110,10 +110,10 @@ def _convert(bag: Path, embodiment_file: str | None, folder: Path) -> Path:
     from rosbag_tools.converting.convert import Options, convert
 
     embodiment = Embodiment.load(embodiment_file) if embodiment_file else None
-    place = folder / bag.stem
+    dataset = folder / bag.stem
     # Failures are what one wants to look at, and a bag that was cut short is still worth it.
-    convert([bag], place, embodiment, Options(keep_failures=True, recover=True))
-    return place
+    convert([bag], dataset, embodiment, Options(keep_failures=True, recover=True))
+    return dataset
 
 
 def _episode(dataset: Dataset, number: int) -> Episode:

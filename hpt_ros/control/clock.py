@@ -153,5 +153,5 @@ class ControlClock:
 
 def _move(by_ns: int, subject: str, back: str, forward: str) -> Refusal:
     by_s = by_ns / NS_PER_S
-    code, words = (Why.WENT_BACK, back) if by_ns < 0 else (Why.WENT_FORWARD, forward)
-    return Refusal(code, subject, by_s, problem=f"{words} by {abs(by_s):.3f} s")
+    code, sentence = (Why.WENT_BACK, back) if by_ns < 0 else (Why.WENT_FORWARD, forward)
+    return Refusal(code, subject, by_s, problem=f"{sentence} by {abs(by_s):.3f} s")

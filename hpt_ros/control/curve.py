@@ -125,10 +125,10 @@ class Curve:
     def _of_length_1(self, position: Vector, velocity: Vector) -> tuple[Vector, Vector]:
         """Quaternions of length 1, and their rates of change along the sphere."""
         for turn in self.turns:
-            place = slice(turn, turn + 4)
-            length = float(np.linalg.norm(position[place]))
-            unit = position[place] / length
-            rate = velocity[place] / length
-            if velocity[place].any():
-                position[place], velocity[place] = unit, rate - unit * (unit @ rate)
+            span = slice(turn, turn + 4)
+            length = float(np.linalg.norm(position[span]))
+            unit = position[span] / length
+            rate = velocity[span] / length
+            if velocity[span].any():
+                position[span], velocity[span] = unit, rate - unit * (unit @ rate)
         return position, velocity

@@ -51,10 +51,10 @@ class Gate:
             HptError: as of `Workspace`.
         """
         self.limits, self.dt_s, self.turns = limits, dt_s, tuple(turns)
-        self._places = [slice(turn, turn + 4) for turn in turns]
+        self._spans = [slice(turn, turn + 4) for turn in turns]
         self._plain = np.ones(limits.dim, dtype=bool)
-        for place in self._places:
-            self._plain[place] = False
+        for span in self._spans:
+            self._plain[span] = False
         self._moving = list(limits.rates)
         self._plain[self._moving] = False
         plain, moving = self._plain, self._moving
@@ -77,14 +77,14 @@ class Gate:
         """The last command, (dim,); None before `reset`."""
         if self._filter.position is None:
             return None
-        return self._whole(
+        return self._assemble(
             self._filter.position, [turn.quaternion for turn in self._turns], self._rates.value
         )
 
     @property
     def velocity(self) -> Vector:
         """From the command before the last to the last, (dim,); of a quaternion its rate of change."""
-        return self._whole(
+        return self._assemble(
             self._filter.velocity,
             [
                 np.zeros(4) if turn.quaternion is None else rate_of(turn.quaternion, turn.omega)
@@ -107,8 +107,8 @@ class Gate:
         """Begin at rest at a pose; what lies outside the position limits is taken to them, and velocities are zero."""
         self._filter.reset(position[self._plain])
         self._rates.reset()
-        for turn, place in zip(self._turns, self._places, strict=True):
-            turn.reset(position[place])
+        for turn, span in zip(self._turns, self._spans, strict=True):
+            turn.reset(position[span])
 
     def forget(self) -> None:
         """Forget the pose: no command until `reset`."""
@@ -121,9 +121,9 @@ class Gate:
         """Return why a target must not be sent at all; None if it may be (within limits)."""
         if (refused := target_refusal(target, self.limits.dim)) is not None:
             return refused
-        for place in self._places:
-            if target[place] @ target[place] < SHORTEST**2:
-                found = target[place].round(3).tolist()
+        for span in self._spans:
+            if target[span] @ target[span] < SHORTEST**2:
+                found = target[span].round(3).tolist()
                 return Refusal(
                     Why.NO_ORIENTATION, "a target's quaternion", found, problem="{value} is no orientation"
                 )
@@ -139,12 +139,12 @@ class Gate:
         rates = self._rates.apply(target[self._moving])
         known = np.isfinite(velocity).all()
         found = [
-            turn.apply(target[place], omega_of(target[place], velocity[place]) if known else np.zeros(3))
-            for turn, place in zip(self._turns, self._places, strict=True)
+            turn.apply(target[span], omega_of(target[span], velocity[span]) if known else np.zeros(3))
+            for turn, span in zip(self._turns, self._spans, strict=True)
         ]
         return Output(
-            self._whole(output.position, [turn.quaternion for turn in found], rates.value),
-            self._whole(
+            self._assemble(output.position, [turn.quaternion for turn in found], rates.value),
+            self._assemble(
                 output.velocity, [rate_of(turn.quaternion, turn.omega) for turn in found], rates.change
             ),
             output.position_clamped,
@@ -158,8 +158,8 @@ class Gate:
         output = self._filter.brake()
         found, rates = [turn.brake() for turn in self._turns], self._rates.brake()
         return Output(
-            self._whole(output.position, [turn.quaternion for turn in found], rates.value),
-            self._whole(
+            self._assemble(output.position, [turn.quaternion for turn in found], rates.value),
+            self._assemble(
                 output.velocity, [rate_of(turn.quaternion, turn.omega) for turn in found], rates.change
             ),
         )
@@ -174,24 +174,24 @@ class Gate:
         way = np.empty((count, self.limits.dim))
         way[:, self._plain] = _pad(plain, count)
         way[:, self._moving] = _pad(rates, count)
-        for turn, place in zip(turns, self._places, strict=True):
-            way[:, place] = _pad(turn, count)
+        for turn, span in zip(turns, self._spans, strict=True):
+            way[:, span] = _pad(turn, count)
         return way
 
     def normalised(self, position: Vector) -> Vector:
         """A mixture of commands (dim,), within position limits to the last bit, with quaternions of length 1."""
         position = np.clip(position, self.limits.lower, self.limits.upper)
-        for place in self._places:
-            position[place] /= np.linalg.norm(position[place])
+        for span in self._spans:
+            position[span] /= np.linalg.norm(position[span])
         return position
 
-    def _whole(self, plain: Vector, quaternions: Sequence[Vector | None], rates: Vector) -> Vector:
-        if not (self._places or self._moving):
+    def _assemble(self, plain: Vector, quaternions: Sequence[Vector | None], rates: Vector) -> Vector:
+        if not (self._spans or self._moving):
             return plain
         result = np.empty(self.limits.dim)
         result[self._plain], result[self._moving] = plain, rates
-        for place, quaternion in zip(self._places, quaternions, strict=True):
-            result[place] = quaternion
+        for span, quaternion in zip(self._spans, quaternions, strict=True):
+            result[span] = quaternion
         return result
 
 

@@ -76,12 +76,12 @@ def aligned(
     if wraps is not None and angles:
         result[:, wraps] = unwrap(values[:, wraps], (values[0] if start is None else start)[wraps])
     for turn in turns:
-        place = slice(turn, turn + 4)
-        before = start[place] if start is not None else result[0, place]
+        span = slice(turn, turn + 4)
+        before = start[span] if start is not None else result[0, span]
         for row in result:
-            if row[place] @ before < 0.0:
-                row[place] = -row[place]
-            before = row[place]
+            if row[span] @ before < 0.0:
+                row[span] = -row[span]
+            before = row[span]
     return result
 
 
@@ -89,10 +89,10 @@ def distances(a: Vector, b: Vector, turns: Sequence[int]) -> Vector:
     """How far two control vectors (..., dim) are apart; of a quaternion each element has the angle, rad."""
     apart = np.abs(a - b)
     for turn in turns:
-        place = slice(turn, turn + 4)
-        lengths = np.linalg.norm(a[..., place], axis=-1) * np.linalg.norm(b[..., place], axis=-1)
-        cosine = np.abs((a[..., place] * b[..., place]).sum(axis=-1)) / np.maximum(lengths, 1e-300)
-        apart[..., place] = (2.0 * np.arccos(np.minimum(cosine, 1.0)))[..., None]
+        span = slice(turn, turn + 4)
+        lengths = np.linalg.norm(a[..., span], axis=-1) * np.linalg.norm(b[..., span], axis=-1)
+        cosine = np.abs((a[..., span] * b[..., span]).sum(axis=-1)) / np.maximum(lengths, 1e-300)
+        apart[..., span] = (2.0 * np.arccos(np.minimum(cosine, 1.0)))[..., None]
     return np.asarray(apart)
 
 

@@ -193,8 +193,8 @@ def _statistics(
     return found
 
 
-def _link(source: str, place: str) -> None:
+def _link(source: str, target: str) -> None:
     try:
-        os.link(source, place)
+        os.link(source, target)
     except OSError:
-        shutil.copy2(source, place)
+        shutil.copy2(source, target)

@@ -47,8 +47,8 @@ class MappedArray:
 
 def cache_beside(root: Path) -> Path:
     """Return the folder beside a dataset that holds its caches, unless another is named."""
-    place = root.absolute()
-    return place.with_name(place.name + ".cache")
+    path = root.absolute()
+    return path.with_name(path.name + ".cache")
 
 
 def digest_of(files: Iterable[Path], root: Path, *settings: str) -> str:

@@ -178,10 +178,10 @@ def episodes_with_frames(
     for episode in dataset.episodes:
         frames: dict[str, Iterator[NDArray[np.uint8]]] = {}
         for name, span in zip(names, episode.videos, strict=True):
-            path, place, video = playing.get(name, (None, 0, iter(())))
-            if path != span.path or place > span.first_frame:
-                place, video = 0, decode_video(span.path, dataset.embodiment.tick_hz)
-            for _ in islice(video, span.first_frame - place):
+            path, index, video = playing.get(name, (None, 0, iter(())))
+            if path != span.path or index > span.first_frame:
+                index, video = 0, decode_video(span.path, dataset.embodiment.tick_hz)
+            for _ in islice(video, span.first_frame - index):
                 pass
             frames[name] = islice(video, episode.length)
             playing[name] = (span.path, span.first_frame + episode.length, video)

@@ -65,8 +65,8 @@ class Record:
     def integer(self, name: str, minimum: int = 0) -> int:
         """Return a whole number from `minimum` on; a double without a fraction counts as one."""
         value: Any = self.values.get(name)
-        whole = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not whole or not abs(value) <= _MOST_COUNT or value != int(value) or value < minimum:
+        rounded = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not rounded or not abs(value) <= _MOST_COUNT or value != int(value) or value < minimum:
             raise self.wrong(name, f"a whole number from {minimum} on")
         return int(value)
 
@@ -226,13 +226,13 @@ def integers(table: pa.Table, name: str, where: str) -> NDArray[np.int64]:
     """
     values = numbers(table, name, 1, where)[:, 0]
     with np.errstate(invalid="ignore"):
-        whole = values.astype(np.int64)
-    if not (np.abs(values) <= _MOST_COUNT).all() or (whole != values).any():
+        rounded = values.astype(np.int64)
+    if not (np.abs(values) <= _MOST_COUNT).all() or (rounded != values).any():
         raise DatasetError(
             Code.WRONG_TYPE, where, name, problem="has a column {value} with values that are no whole numbers",
             remedy="copy the dataset again",
         )  # fmt: skip
-    return whole
+    return rounded
 
 
 def numbers(table: pa.Table, name: str, dim: int, where: str) -> NDArray[np.float64]:

@@ -239,9 +239,9 @@ class DatasetWriter:
         episodes = self.folder / FileIndex(0, 0).path(EPISODES_PATH)
         episodes.parent.mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(self._records), episodes, compression="snappy")
-        place = self.folder / EMBODIMENT
-        place.parent.mkdir(parents=True)
-        place.write_text(self.embodiment.to_yaml(), encoding="utf-8")
+        embodiment_file = self.folder / EMBODIMENT
+        embodiment_file.parent.mkdir(parents=True)
+        embodiment_file.write_text(self.embodiment.to_yaml(), encoding="utf-8")
         write_json(self.folder / REPORT, dict(report or {}))
         flush(self.folder)
         self.folder.chmod(0o755)  # mkdtemp made it private

@@ -55,7 +55,7 @@ def stamp_ns(message: Any, arrival_ns: int) -> int:
     return header_stamp_ns(message) or arrival_ns
 
 
-def place(stream: Stream) -> str:
+def describe_stream(stream: Stream) -> str:
     """The stream, as errors name it."""
     return f"stream {stream.name!r} (topic {stream.topic})"
 

@@ -264,14 +264,14 @@ def comparable(embodiment: Embodiment, without: tuple[str, ...] = ()) -> dict[st
 
 def _remove(mapping: dict[str, Any], path: list[str]) -> None:
     """Remove a key by its path; ``*`` stands for every item of a list."""
-    place: Any = mapping
+    node: Any = mapping
     for index, key in enumerate(path[:-1]):
         if key == "*":
-            for item in place:
+            for item in node:
                 _remove(item, path[index + 1 :])
             return
-        place = place[key]
-    place.pop(path[-1], None)
+        node = node[key]
+    node.pop(path[-1], None)
 
 
 def _short(value: Any) -> str:

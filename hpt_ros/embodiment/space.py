@@ -69,7 +69,7 @@ class ActionSpace:
         names: list[str] = []
         turns: list[int] = []
         rates: list[int] = []
-        place = 0
+        offset = 0
         for output in action.parts:
             start = len(names)
             names += [*output.limited]
@@ -78,9 +78,9 @@ class ActionSpace:
                 names += [f"{output.name}.{element}" for element in elements(QUATERNION)]
             if output.kind == BASE_VELOCITY:
                 rates += range(start, len(names))
-            end = place + len(output.elements)
-            parts.append(OutputSlice(output, slice(place, end), slice(start, len(names))))
-            place = end
+            end = offset + len(output.elements)
+            parts.append(OutputSlice(output, slice(offset, end), slice(start, len(names))))
+            offset = end
         self.parts, self.names, self.turns, self.rates = (
             tuple(parts),
             tuple(names),
@@ -112,9 +112,9 @@ class ActionSpace:
     def units(self) -> tuple[str, ...]:
         """Of each element of the action vector; empty for elements of an orientation, which have none."""
         return tuple(
-            "" if part.output.kind == CARTESIAN_POSE and place >= len(AXES) else part.output.unit
+            "" if part.output.kind == CARTESIAN_POSE and offset >= len(AXES) else part.output.unit
             for part in self.parts
-            for place in range(len(part.output.elements))
+            for offset in range(len(part.output.elements))
         )
 
     @property

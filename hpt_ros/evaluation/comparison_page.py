@@ -81,11 +81,11 @@ def comparison_page(comparison: Comparison, shown: Sequence[Shown] = ()) -> str:
         for row in comparison.rows
     ]
     charts = []
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         chart = draw_bars(
-            [row.name for row in comparison.rows], [100 * row.success[place].estimate for row in comparison.rows],
+            [row.name for row in comparison.rows], [100 * row.success[index].estimate for row in comparison.rows],
             label=f"success of {name}", unit="%", most=100.0,
-            intervals=[(100 * row.success[place].lower, 100 * row.success[place].upper) for row in comparison.rows],
+            intervals=[(100 * row.success[index].lower, 100 * row.success[index].upper) for row in comparison.rows],
         )  # fmt: skip
         charts.append((name, chart))
     return _page(
@@ -94,7 +94,7 @@ def comparison_page(comparison: Comparison, shown: Sequence[Shown] = ()) -> str:
         rows=rows,
         paired=True,
         success=charts,
-        episodes=[(name, comparison.episodes(place)) for place, name in enumerate(names)],
+        episodes=[(name, comparison.episodes(index)) for index, name in enumerate(names)],
         scenes=_scenes(comparison),
         shown=shown,
     )
@@ -156,9 +156,9 @@ def _draw_solved(episodes: Sequence[tuple[str, Sequence[Episode]]]) -> str:
         times = sorted(episode.duration_s for episode in own if episode.success)
         last = max([episode.duration_s for episode in own], default=1.0)
         x, y = [0.0], [0.0]
-        for place, time in enumerate(times, start=1):
+        for index, time in enumerate(times, start=1):
             x += [time, time]
-            y += [y[-1], 100 * place / len(own)]
+            y += [y[-1], 100 * index / len(own)]
         lines.append(Line(name, [*x, last], [*y, y[-1]]))
     return draw_lines(
         lines, label="succeeded by a time", x_label="time, s", y_label="succeeded, %", zero=True

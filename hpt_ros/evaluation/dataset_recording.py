@@ -28,7 +28,7 @@ def dataset_recordings(dataset: Dataset) -> Iterator[Recording]:
         yield Recording(
             f"episode {episode.index}",
             episode.task,
-            {FIRST_TICK + place: action for place, action in enumerate(actions)},
+            {FIRST_TICK + offset: action for offset, action in enumerate(actions)},
             partial(_arrivals, dataset, episode, frames),
         )
 
@@ -41,7 +41,7 @@ def _arrivals(
     for row in range(episode.start, episode.stop):
         now_ns = grid.time_ns(FIRST_TICK + row - episode.start)
         for modality in robot.modalities:
-            place = 0
+            offset = 0
             for stream in robot.streams_of(modality.name):
                 value: NDArray[Any]
                 if modality.video:
@@ -49,13 +49,13 @@ def _arrivals(
                 elif modality.layout is Layout.STACKED:
                     value = dataset.arrays[stream_feature(modality.name, stream.name)][row]
                 elif modality.layout is Layout.JOINED:
-                    whole = (
+                    vector = (
                         dataset.state
                         if modality.name == STATE
                         else dataset.arrays[join_feature_name(modality.name)]
                     )
-                    value = whole[row, place : place + len(stream.names)].astype(np.float64)
-                    place += len(stream.names)
+                    value = vector[row, offset : offset + len(stream.names)].astype(np.float64)
+                    offset += len(stream.names)
                 else:
                     continue  # the task's text, which the recording has
                 yield Arrival(stream, now_ns, value=value)

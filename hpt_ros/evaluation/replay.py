@@ -302,12 +302,12 @@ def seam_jumps(taken: Sequence[tuple[int, int, Floats]], robot: Embodiment) -> F
     return np.array(found).reshape(len(found), robot.action.dim)
 
 
-def _at(chunk: Floats, place: float) -> Floats | None:
+def _at(chunk: Floats, position: float) -> Floats | None:
     """Return a chunk's action at a place between its steps; None after its end."""
-    if not 0.0 <= place <= len(chunk) - 1:
+    if not 0.0 <= position <= len(chunk) - 1:
         return None
-    low = min(int(place), len(chunk) - 2)
-    value: Floats = chunk[low] + (place - low) * (chunk[low + 1] - chunk[low])
+    low = min(int(position), len(chunk) - 2)
+    value: Floats = chunk[low] + (position - low) * (chunk[low + 1] - chunk[low])
     return value
 
 

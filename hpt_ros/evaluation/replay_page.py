@@ -43,23 +43,23 @@ def replay_page(
         {
             "name": name,
             "unit": unit,
-            "mean": number(float(errors[:, place].mean())),
-            "steps": [(number(float(errors[k, place])), f"{errors[k, place] / most:.2f}") for k in shown],
-            "jump_mean": number(float(figures.jump_mean[place])),
-            "jump_max": number(float(figures.jump_max[place])),
-            "outside": percent(float(figures.outside[place])),
-            "too_fast": percent(float(figures.too_fast[place])),
-            "bad": bool(figures.outside[place] or figures.too_fast[place]),
+            "mean": number(float(errors[:, index].mean())),
+            "steps": [(number(float(errors[k, index])), f"{errors[k, index] / most:.2f}") for k in shown],
+            "jump_mean": number(float(figures.jump_mean[index])),
+            "jump_max": number(float(figures.jump_max[index])),
+            "outside": percent(float(figures.outside[index])),
+            "too_fast": percent(float(figures.too_fast[index])),
+            "bad": bool(figures.outside[index] or figures.too_fast[index]),
         }
-        for place, (name, unit) in enumerate(dims)
+        for index, (name, unit) in enumerate(dims)
     ]
     times = [k * robot.dt_s for k in range(len(errors))]
     over_chunk = draw_lines(
-        [Line(name, times, errors[:, place]) for place, (name, _) in enumerate(dims[:MOST_DIMENSIONS])],
+        [Line(name, times, errors[:, index]) for index, (name, _) in enumerate(dims[:MOST_DIMENSIONS])],
         label="error over the chunk", x_label="time in the chunk, s", y_label="mean error", zero=True,
     )  # fmt: skip
     means = np.array([_mean_error(item) for item in replays])
-    ordered = sorted(range(len(replays)), key=lambda place: (not replays[place].fault, -means[place]))
+    ordered = sorted(range(len(replays)), key=lambda index: (not replays[index].fault, -means[index]))
     return render(
         "hpt_ros.evaluation",
         "replay.html",
@@ -72,7 +72,7 @@ def replay_page(
         over_chunk=over_chunk,
         spread=draw_histogram(means, label="mean error of each episode", low=0.0),
         facts=facts,
-        worst=[_episode(replays[place], means[place], robot) for place in ordered[:MOST_EPISODES]],
+        worst=[_episode(replays[index], means[index], robot) for index in ordered[:MOST_EPISODES]],
     )
 
 
@@ -86,14 +86,14 @@ def _episode(item: Replay, mean: float, robot: Embodiment) -> dict[str, Any]:
     horizon = item.chunks.shape[1]
     chosen = np.unique(np.linspace(0, len(item.ticks) - 1, MOST_CHUNKS).round().astype(int))
     charts = []
-    for place, (name, unit) in enumerate(robot.space.elements[:MOST_DIMENSIONS]):
+    for index, (name, unit) in enumerate(robot.space.elements[:MOST_DIMENSIONS]):
         x = np.full((len(chosen), horizon + 1), np.nan)  # a gap after each chunk
         y = np.full_like(x, np.nan)
         x[:, :-1] = times[chosen, None] + np.arange(horizon) * robot.dt_s
-        y[:, :-1] = item.chunks[chosen, :, place]
-        x[:, :-1][~np.isfinite(item.recorded[chosen, :, place])] = np.nan
+        y[:, :-1] = item.chunks[chosen, :, index]
+        x[:, :-1][~np.isfinite(item.recorded[chosen, :, index])] = np.nan
         lines = [
-            Line("recorded", times, item.recorded[:, 0, place], colour=0),
+            Line("recorded", times, item.recorded[:, 0, index], colour=0),
             Line("predicted", x.reshape(-1), y.reshape(-1), colour=1),
         ]
         title = f"{name}, {unit}" if unit else name
@@ -101,7 +101,7 @@ def _episode(item: Replay, mean: float, robot: Embodiment) -> dict[str, Any]:
         if len(item.commands) and robot.space.names == robot.action.names:
             inside = item.times_s <= times[-1]
             lines.append(
-                Line("commanded", item.times_s[inside], item.commands[inside, place], colour=2, kind="thin")
+                Line("commanded", item.times_s[inside], item.commands[inside, index], colour=2, kind="thin")
             )
         charts.append((title, draw_lines(lines, label=title, x_label="s", height=150)))
     return {

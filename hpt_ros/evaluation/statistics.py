@@ -113,9 +113,9 @@ def draw_means(tables: Sequence[tuple[NDArray[np.float64], ...]], seed: int = 0)
     for pair in tables:
         scenes = pair[0].shape[1]
         weights = rng.multinomial(scenes, np.full(scenes, 1.0 / scenes), RESAMPLES) / scenes
-        for place, arm in enumerate(pair):
+        for index, arm in enumerate(pair):
             seeds = rng.multinomial(len(arm), np.full(len(arm), 1.0 / len(arm)), RESAMPLES) / len(arm)
-            found[place] += ((seeds @ arm) * weights).sum(1) / len(tables)
+            found[index] += ((seeds @ arm) * weights).sum(1) / len(tables)
     return found
 
 

@@ -254,8 +254,8 @@ def crop_images(images: Tensor, crops: Tensor) -> Tensor:
     )
     flat = images.permute(0, 2, 1, 5, 3, 4).reshape(batch * views, steps * 3, height, width).float()
     sampled = functional.grid_sample(flat, grid, padding_mode="border", align_corners=False)
-    whole = (sampled + 0.5).to(torch.uint8).view(batch, views, steps, 3, height, width)
-    return whole.permute(0, 2, 1, 4, 5, 3).contiguous()
+    rounded = (sampled + 0.5).to(torch.uint8).view(batch, views, steps, 3, height, width)
+    return rounded.permute(0, 2, 1, 4, 5, 3).contiguous()
 
 
 def _sources(images: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:

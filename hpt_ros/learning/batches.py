@@ -102,11 +102,11 @@ class BatchMaker:
         if recipe.feature_copies:
             random = np.random.default_rng(step_seed(recipe.seed, step, 4, draw.member))
             copy = random.integers(0, recipe.feature_copies + 1, len(draw.samples))
-        for place in range(0, len(draw.rows), most):
-            here = draw.rows[place : place + most]
+        for begin in range(0, len(draw.rows), most):
+            here = draw.rows[begin : begin + most]
             batch = source.batch(member.windows, draw.samples[here], None if copy is None else copy[here])
             counted = ~batch.is_pad
-            if draw.filled and place + most >= len(draw.rows):
+            if draw.filled and begin + most >= len(draw.rows):
                 counted[-1] = False
             weight = fraction * (float(counted.sum()) / real)
             # Where nothing counts, the loss is of what is there, times 0: of nothing it would be no number.

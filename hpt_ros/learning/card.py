@@ -145,9 +145,9 @@ def commit() -> str:
     try:
         commit, status = (
             subprocess.run(
-                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True
+                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
             ).stdout
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", str(folder)])
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", str(folder)])
         )
     except (OSError, subprocess.SubprocessError):
         return "an installed package, no commit known"

@@ -61,8 +61,8 @@ def error_sums(
     space = source.dataset.embodiment.space
     horizon, dim = windows.action_horizon, source.dataset.embodiment.action.dim
     sums = ErrorSums(0.0, np.zeros((horizon, dim)), np.zeros(horizon))
-    for place in range(0, len(samples), batch_size):
-        batch = source.batch(windows, samples[place : place + batch_size])
+    for begin in range(0, len(samples), batch_size):
+        batch = source.batch(windows, samples[begin : begin + batch_size])
         real = ~batch.is_pad  # (B, K)
         with torch.inference_mode():
             loss = float(policy.loss(batch.inputs, batch.action, batch.is_pad))

@@ -126,9 +126,9 @@ class _Made(Dataset[Any]):
     def __init__(self, make: Callable[[Any], Any], items: Sequence[Any]) -> None:
         self._make, self._items = make, items
 
-    def __getitem__(self, place: int) -> Any:
+    def __getitem__(self, index: int) -> Any:
         try:
-            return self._make(self._items[place])
+            return self._make(self._items[index])
         except HptError as error:
             return error
 

@@ -15,7 +15,7 @@ class Metrics:
     """Appends JSON lines; a resumed run first drops the lines after the step that it goes on from."""
 
     def __init__(self, path: Path, after: int) -> None:
-        kept = []
+        retained = []
         if path.is_file() and after:
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
@@ -23,8 +23,8 @@ class Metrics:
                 except ValueError:  # the line that was being written when the power went
                     continue
                 if entry.get("step", 0) <= after:
-                    kept.append(line)
-        write_text(path, "".join(f"{line}\n" for line in kept))
+                    retained.append(line)
+        write_text(path, "".join(f"{line}\n" for line in retained))
         self._path = path
 
     def write(self, **values: Any) -> None:

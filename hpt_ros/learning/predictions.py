@@ -71,8 +71,8 @@ def predict_episode(policy: Policy, source: Source, episode: Episode) -> Predict
     windows = Windows.of((episode,), robot.observation_horizon, robot.action.horizon)
     ticks = np.unique(np.linspace(0, episode.length - 1, CHUNKS).round().astype(np.int64))
     chunks = []
-    for place in range(0, len(ticks), BATCH):
-        batch = source.batch(windows, ticks[place : place + BATCH])
+    for begin in range(0, len(ticks), BATCH):
+        batch = source.batch(windows, ticks[begin : begin + BATCH])
         with torch.inference_mode():
             predicted = policy.predict(batch.inputs).float().cpu().numpy()
         absolute = np.asarray(robot.space.from_mode(predicted, batch.state), dtype=np.float64)

@@ -402,29 +402,29 @@ def _override(data: dict[str, Any], text: str) -> None:
     # YAML 1.1 reads 1e-3, as people write learning rates, as text; only 1.0e-3 is a number to it.
     if isinstance(parsed, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", parsed):
         parsed = float(parsed)
-    place: Any = data
+    node: Any = data
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
         where = ".".join(parts[: index + 1])
-        if isinstance(place, list):
-            if not part.isdigit() or int(part) >= len(place):
+        if isinstance(node, list):
+            if not part.isdigit() or int(part) >= len(node):
                 raise RecipeError(
                 Code.UNKNOWN, "--set", text,
-                problem=f"got {{value}}, but {where!r} is no item of a list of {len(place)}", remedy="count from 0",
+                problem=f"got {{value}}, but {where!r} is no item of a list of {len(node)}", remedy="count from 0",
             )  # fmt: skip
             if last:
-                place[int(part)] = parsed
+                node[int(part)] = parsed
             else:
-                place = place[int(part)]
-        elif isinstance(place, dict):
+                node = node[int(part)]
+        elif isinstance(node, dict):
             if last:
-                place[part] = parsed
+                node[part] = parsed
                 if part == "kind" and (union := union_at(Recipe, parts[:-1])) is not None:
-                    own = without_other_kinds(union, place)  # not what the file says of the kind before
-                    place.clear()
-                    place.update(own)
+                    own = without_other_kinds(union, node)  # not what the file says of the kind before
+                    node.clear()
+                    node.update(own)
             else:
-                place = place.setdefault(part, {})
+                node = node.setdefault(part, {})
         else:
             raise RecipeError(
                 Code.UNKNOWN, "--set", text,

@@ -161,14 +161,14 @@ def _errors(robot: Embodiment, errors: Sequence[Sequence[float]]) -> dict[str, A
         {
             "name": name,
             "unit": unit,
-            "mean": number(float(values[:, place].mean())),
-            "steps": [(number(float(values[k, place])), f"{values[k, place] / most:.2f}") for k in shown],
+            "mean": number(float(values[:, index].mean())),
+            "steps": [(number(float(values[k, index])), f"{values[k, index] / most:.2f}") for k in shown],
         }
-        for place, (name, unit) in enumerate(dims)
+        for index, (name, unit) in enumerate(dims)
     ]
     times = [k * robot.dt_s for k in range(len(values))]
     chart = draw_lines(
-        [Line(name, times, values[:, place]) for place, (name, _) in enumerate(dims[:MOST_DIMENSIONS])],
+        [Line(name, times, values[:, index]) for index, (name, _) in enumerate(dims[:MOST_DIMENSIONS])],
         label=f"error over the chunk, {robot.name}", x_label="time in the chunk, s", y_label="mean error", zero=True,
     )  # fmt: skip
     return {
@@ -184,15 +184,15 @@ def _episode(item: Predicted, *, several: bool) -> dict[str, Any]:
     times = np.arange(len(item.recorded)) * dt_s
     horizon = item.chunks.shape[1]
     charts = []
-    for place, (name, unit) in enumerate(robot.space.elements[:MOST_DIMENSIONS]):
+    for index, (name, unit) in enumerate(robot.space.elements[:MOST_DIMENSIONS]):
         # One line of all chunks, with a gap after each.
         x = np.full((len(item.ticks), horizon + 1), np.nan)
         y = np.full_like(x, np.nan)
         x[:, :-1] = (item.ticks[:, None] + np.arange(horizon)) * dt_s
-        y[:, :-1] = item.chunks[:, :, place]
+        y[:, :-1] = item.chunks[:, :, index]
         x[~np.isfinite(y)] = np.nan
         lines = [
-            Line("recorded", times, item.recorded[:, place], colour=0),
+            Line("recorded", times, item.recorded[:, index], colour=0),
             Line("predicted", x.reshape(-1), y.reshape(-1), colour=1),
         ]
         title = f"{name}, {unit}" if unit else name
@@ -247,9 +247,9 @@ def spread_of(mixture: Mixture, name: str, normalised: Container[str]) -> list[d
     found = []
     for what in ("action", *joined):
         names = robot.action.names if what == "action" else robot.names_of(what)
-        for place, dimension in enumerate(names):
-            low, high = float(limits[what].min[place]), float(limits[what].max[place])
-            lower, upper = float(quantiles[what].min[place]), float(quantiles[what].max[place])
+        for index, dimension in enumerate(names):
+            low, high = float(limits[what].min[index]), float(limits[what].max[index])
+            lower, upper = float(quantiles[what].min[index]), float(quantiles[what].max[index])
             ratio = (upper - lower) / (high - low) if high > low else 1.0
             found.append(
                 {

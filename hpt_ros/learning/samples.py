@@ -58,8 +58,8 @@ def split_episodes(
     kept = 0 if validation_ratio == 0 else min(max(1, round(count * validation_ratio)), count - 1)
     aside = set(np.random.default_rng([seed, 1]).permutation(count)[:kept].tolist())
     return Split(
-        tuple(episode for place, episode in enumerate(episodes) if place not in aside),
-        tuple(episode for place, episode in enumerate(episodes) if place in aside),
+        tuple(episode for index, episode in enumerate(episodes) if index not in aside),
+        tuple(episode for index, episode in enumerate(episodes) if index in aside),
     )
 
 

@@ -37,7 +37,7 @@ class Sharded:
         """Spread the weights of `losses`, whose forward pass is the policy's; before, all processes have the same."""
         self._policy, self._average, self._processes = policy, average, processes
         mesh = init_device_mesh(torch.device(processes.device).type, (processes.world,))
-        whole = {parameter for parameter in losses.parameters() if not parameter.requires_grad}
+        gather = {parameter for parameter in losses.parameters() if not parameter.requires_grad}
         for (
             parameter
         ) in losses.parameters():  # fully_shard takes no channels-last weights, as convolutions have here
@@ -45,8 +45,8 @@ class Sharded:
         trunk = policy.trunk["trunk"]
         assert isinstance(trunk, Trunk)
         for block in trunk.blocks:
-            fully_shard(block, mesh=mesh, ignored_params=whole)
-        fully_shard(losses, mesh=mesh, ignored_params=whole)
+            fully_shard(block, mesh=mesh, ignored_params=gather)
+        fully_shard(losses, mesh=mesh, ignored_params=gather)
         self._shards = {
             name: parameter.detach().clone()
             for name, parameter in policy.named_parameters()
@@ -107,7 +107,7 @@ class Sharded:
         }
 
 
-def whole(tensor: Tensor) -> Tensor:
+def gather(tensor: Tensor) -> Tensor:
     """The tensor itself, put together where it is spread; all processes call it then."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 

@@ -182,8 +182,8 @@ class _Encode:
         ends = [episode.stop for episode in self.dataset.episodes]
         of, which = np.unique(np.searchsorted(ends, rows, side="right"), return_inverse=True)
         drawn = []
-        for place in of.tolist():
-            seed = np.random.SeedSequence([self.copy, place]).generate_state(1, np.uint64)[0]
+        for index in of.tolist():
+            seed = np.random.SeedSequence([self.copy, index]).generate_state(1, np.uint64)[0]
             random = torch.Generator().manual_seed(int(seed) >> 1)
             drawn.append(draw_image_changes((1, *shape[1:]), strengths, random))
         return stacked(drawn).map(lambda tensor: tensor[torch.from_numpy(which)])

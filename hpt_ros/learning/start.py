@@ -350,8 +350,8 @@ def _load_checkpoint(policy: Policy, source: str, embodiment: Embodiment) -> Che
         for name, value in checkpoint.policy.state_dict().items()
         if not name.startswith(("language.", "normalizer."))
     }
-    kept = {name: value for name, value in own.items() if name.startswith(("language.", "normalizer."))}
-    policy.load_state_dict({**taken, **kept}, strict=True)
+    retained = {name: value for name, value in own.items() if name.startswith(("language.", "normalizer."))}
+    policy.load_state_dict({**taken, **retained}, strict=True)
     return checkpoint
 
 

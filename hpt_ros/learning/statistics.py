@@ -63,7 +63,7 @@ def training_statistics(
     return statistics
 
 
-def kept(statistics: Mapping[str, Statistics], members: Sequence[Member], kind: str) -> dict[str, Any]:
+def retain(statistics: Mapping[str, Statistics], members: Sequence[Member], kind: str) -> dict[str, Any]:
     """What a checkpoint keeps of one embodiment's training data; beside quantiles, what the limits would have been."""
     figures: dict[str, Any] = {
         name: {part: getattr(values, part).tolist() for part in ("min", "max", "mean", "std")}

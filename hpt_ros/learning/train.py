@@ -47,11 +47,11 @@ from hpt_ros.learning.preparation import statistics_of, tell_of
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.reporter import Reporter, Silent
 from hpt_ros.learning.run_log import RunFacts, RunLog
-from hpt_ros.learning.sharded import Sharded, whole
+from hpt_ros.learning.sharded import Sharded, gather
 from hpt_ros.learning.source import Source, open_source
 from hpt_ros.learning.start import Start, build_policy, completed, with_packaged_weights
 from hpt_ros.learning.state import load_state, save_state
-from hpt_ros.learning.statistics import kept
+from hpt_ros.learning.statistics import retain
 from hpt_ros.model import MultiPolicy, RobotFiles, save_multi_checkpoint
 from hpt_ros.structured import dump_yaml
 
@@ -160,7 +160,7 @@ def train(
     robot_files = {
         name: RobotFiles(
             robot.to_yaml(),
-            kept(average.single(name).normaliser.statistics, mixture.of(name), recipe.statistics),
+            retain(average.single(name).normaliser.statistics, mixture.of(name), recipe.statistics),
         )
         for name, robot in robots.items()
     }
@@ -250,7 +250,7 @@ def train(
                 watch.add_loss(step, part.member, part.samples, loss.detach())
             if recipe.gradient_clip:
                 norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), recipe.gradient_clip)
-                watch.add_gradient(step, whole(norm))
+                watch.add_gradient(step, gather(norm))
             optimiser.step()
             if sharded:
                 sharded.move_average(ema_decay_at(recipe.ema_decay, step))

@@ -184,11 +184,11 @@ def save_multi_checkpoint(
             mapping = to_mapping(config) | {"training": dict(training or {})}
             (work / CONFIG).write_text(dump_yaml(mapping), encoding="utf-8")
             for name in policy.names:
-                place, robot = work / EMBODIMENTS / name, robots[name]
-                place.mkdir(parents=True)
-                (place / EMBODIMENT).write_text(robot.embodiment_yaml, encoding="utf-8")
+                robot_folder, robot = work / EMBODIMENTS / name, robots[name]
+                robot_folder.mkdir(parents=True)
+                (robot_folder / EMBODIMENT).write_text(robot.embodiment_yaml, encoding="utf-8")
                 stats = json.dumps(robot.stats, indent=1, allow_nan=False)
-                (place / STATS).write_text(f"{stats}\n", encoding="utf-8")
+                (robot_folder / STATS).write_text(f"{stats}\n", encoding="utf-8")
             text = card if isinstance(card, str) else card(config.weights.sha256)
             (work / CARD).write_text(text, encoding="utf-8")
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
@@ -323,11 +323,11 @@ def locate(path: Path) -> tuple[Path, str | None]:
 
 def _require_files(path: Path, names: Sequence[str]) -> None:
     missing = [name for name in names if not (path / name).is_file()]
-    whole = path.parent.parent
-    if CONFIG in missing and path.parent.name == EMBODIMENTS and (whole / CONFIG).is_file():
+    top = path.parent.parent
+    if CONFIG in missing and path.parent.name == EMBODIMENTS and (top / CONFIG).is_file():
         raise CheckpointError(
             Code.INVALID, f"the folder {str(path)!r}", problem="is of one robot of a checkpoint",
-            expected="the whole checkpoint", remedy=f"give {str(whole)!r}",
+            expected="the whole checkpoint", remedy=f"give {str(top)!r}",
         )  # fmt: skip
     of_run = [path / name for name in ("best", "last") if (path / name / CONFIG).is_file()]
     if CONFIG in missing and of_run:
@@ -361,8 +361,10 @@ def _read_weights(root: Path, config: CheckpointConfig) -> dict[str, torch.Tenso
 
 
 def _read_robot(root: Path, layout: int, name: str) -> RobotFiles:
-    place = root if layout == FORMAT_OF_ONE else root / EMBODIMENTS / name
-    return RobotFiles((place / EMBODIMENT).read_text(encoding="utf-8"), _read_json(place / STATS))
+    robot_folder = root if layout == FORMAT_OF_ONE else root / EMBODIMENTS / name
+    return RobotFiles(
+        (robot_folder / EMBODIMENT).read_text(encoding="utf-8"), _read_json(robot_folder / STATS)
+    )
 
 
 def _read_card(root: Path, layout: int) -> str:

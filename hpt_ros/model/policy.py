@@ -361,13 +361,13 @@ class Policy(nn.Module):
         fractions = {
             stem.modality: stem.drop_probability for stem in self.config.stems if stem.missing == "drop"
         }
-        kept = {
+        retained = {
             name: array
             for name, array in arrays.items()
             if of[name].name not in fractions
             or float(torch.rand((), generator=random)) >= fractions[of[name].name]
         }
-        return kept if any(of[name].in_time for name in kept) else arrays
+        return retained if any(of[name].in_time for name in retained) else arrays
 
 
 def _count(module: nn.Module) -> int:

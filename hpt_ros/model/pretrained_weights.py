@@ -50,17 +50,17 @@ def load_library_encoder(policy: Policy, source: str | Path) -> LoadReport:
     first = nets[0]
     assert isinstance(first, LibraryEncoder)
     what = f"the image encoder {first.architecture.name!r}"
-    kept, left_out = (_of_timm if first.of_timm else _of_transformers)(first, tensors, what, file)
+    retained, left_out = (_of_timm if first.of_timm else _of_transformers)(first, tensors, what, file)
     for net in nets:
         assert isinstance(net, LibraryEncoder)
-        load_strictly(net.network, kept, what=what, file=file)
+        load_strictly(net.network, retained, what=what, file=file)
     return LoadReport(
         part=f"image encoder (x{len(nets)})",
         source=str(source),
         file=str(file),
         sha256=sha256_of(file),
-        tensors=len(kept) * len(nets),
-        parameters=sum(value.numel() for value in kept.values()) * len(nets),
+        tensors=len(retained) * len(nets),
+        parameters=sum(value.numel() for value in retained.values()) * len(nets),
         left_out=left_out,
     )
 
@@ -73,10 +73,10 @@ def _of_timm(
     classifiers = facts["classifier"] or ()
     prefixes = tuple(f"{name}." for name in ((classifiers,) if isinstance(classifiers, str) else classifiers))
     left_out = tuple(name for name in tensors if name.startswith(prefixes))
-    kept = {name: value for name, value in tensors.items() if name not in left_out}
+    retained = {name: value for name, value in tensors.items() if name not in left_out}
     own = net.network.state_dict()
-    if {name: value.shape for name, value in kept.items()} == {name: v.shape for name, v in own.items()}:
-        return kept, left_out
+    if {name: value.shape for name, value in retained.items()} == {name: v.shape for name, v in own.items()}:
+        return retained, left_out
     timm = require_extra("timm", extra="timm", what="the image encoder 'timm'")
     try:  # an older file's names, or position embeddings of another size: timm knows how, and is strict
         whole = timm.create_model(
@@ -87,7 +87,7 @@ def _of_timm(
             **json.loads(net.architecture.arguments),
         )
     except Exception as error:
-        load_strictly(net.network, kept, what=what, file=file)  # its sentence names what differs
+        load_strictly(net.network, retained, what=what, file=file)  # its sentence names what differs
         raise WeightsError(
             Code.MISMATCH, f"the file {str(file)!r}", problem=f"does not fit {what}", cause=error
         ) from error

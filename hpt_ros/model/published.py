@@ -154,11 +154,11 @@ def open_published(source: str | Path, names: Sequence[str]) -> Published:
     text = str(source)
     if text.startswith(HUB):
         repository, file = split_address(text)
-        place = f"{HUB}{repository}/{file.rpartition('/')[0]}".rstrip("/")
+        address = f"{HUB}{repository}/{file.rpartition('/')[0]}".rstrip("/")
         if "/" in file:  # one address names one file, so the configuration's is made from it
-            config_file = resolve(f"{place}/{CONFIG_FILES[0]}")
+            config_file = resolve(f"{address}/{CONFIG_FILES[0]}")
         else:
-            config_file = resolve(place, CONFIG_FILES)
+            config_file = resolve(address, CONFIG_FILES)
         weights = resolve(text, names)
     else:
         path = Path(source)

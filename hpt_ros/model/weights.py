@@ -145,11 +145,11 @@ def load_image_encoder(policy: Policy, source: str | Path) -> LoadReport:
         if isinstance(first, EfficientNetLite0)
         else tuple(name for name in CLASSIFIER if name in tensors)
     )
-    kept = {name: value for name, value in tensors.items() if name not in left_out}
+    retained = {name: value for name, value in tensors.items() if name not in left_out}
     what = "ResNet-18" if isinstance(first, ResNet18) else "EfficientNet-Lite0"
     for net in nets:
-        load_strictly(net, kept, what=what, file=file)
-    return _report(f"image encoder (x{len(nets)})", source, file, kept, len(nets), left_out)
+        load_strictly(net, retained, what=what, file=file)
+    return _report(f"image encoder (x{len(nets)})", source, file, retained, len(nets), left_out)
 
 
 def export_trunk(policy: Policy, out: str | Path) -> LoadReport:

@@ -4,6 +4,6 @@
 
 from __future__ import annotations
 
-from hpt_ros.embodiment.messages import DecodeError, InvalidSampleError, finite, place
+from hpt_ros.embodiment.messages import DecodeError, InvalidSampleError, describe_stream, finite
 
-__all__ = ["DecodeError", "InvalidSampleError", "finite", "place"]
+__all__ = ["DecodeError", "InvalidSampleError", "describe_stream", "finite"]

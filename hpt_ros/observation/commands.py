@@ -69,18 +69,18 @@ class CommandTrack:
         """
         space = self.embodiment.space
         for index, part in enumerate(self._parts):
-            place = position[part.control]
+            value = position[part.control]
             if part.output.kind == CARTESIAN_POSE:
-                place = np.concatenate(
-                    [place[:3], converted(place[None, 3:], "quaternion", "rotation_6d")[0]]
+                value = np.concatenate(
+                    [value[:3], converted(value[None, 3:], "quaternion", "rotation_6d")[0]]
                 )
             elif part.output.kind == CARTESIAN_TWIST:
                 rate = velocity[part.control]
-                place = np.concatenate([rate[:3], angular_velocity(place[3:], rate[3:])])
+                value = np.concatenate([rate[:3], angular_velocity(value[3:], rate[3:])])
             elif part.output.kind == JOINT_VELOCITY:
-                place = velocity[part.control]
+                value = velocity[part.control]
             ahead_ns = nanoseconds(float(space.ahead_s[part.control.start]))
-            self.push(time_ns + ahead_ns, now_ns, place, index)
+            self.push(time_ns + ahead_ns, now_ns, value, index)
 
     def settled(self, tick_ns: int, now_ns: int) -> bool:
         """True once the value at the tick cannot change any more: a command after it is there, or is overdue."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Stream
 from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS, usual_encoding
 from hpt_ros.errors import Code
-from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
+from hpt_ros.observation.checks import DecodeError, InvalidSampleError, describe_stream
 from hpt_ros.observation.formats import DEPTH_HEADER, parse_format, without_depth_header
 from hpt_ros.observation.image_files import JPEG_START
 from hpt_ros.observation.pixels import MAX_PIXELS, decompress, parse_image_file, resize_by_nearest, rows_of
@@ -40,7 +40,7 @@ def decode_depth_image(stream: Stream, message: Any) -> NDArray[np.uint16]:
         DecodeError: an encoding that is not in `DEPTH_ENCODINGS`.
         InvalidSampleError: fewer bytes than height, width and step ask for, or metres that are none.
     """
-    where = place(stream)
+    where = describe_stream(stream)
     encoding = _encoding(where, stream.encoding or usual_encoding(str(message.encoding)))
     kind = np.dtype(DEPTH_ENCODINGS[encoding]).newbyteorder(">" if message.is_bigendian else "<")
     rows = rows_of(where, message, kind.itemsize)
@@ -60,7 +60,7 @@ def decode_compressed_depth(stream: Stream, message: Any) -> NDArray[np.uint16]:
         DecodeError: another format.
         InvalidSampleError: damaged or cut short.
     """
-    where, format_ = place(stream), parse_format(str(message.format))
+    where, format_ = describe_stream(stream), parse_format(str(message.format))
     content = bytes(memoryview(message.data))
     header, data = content[:DEPTH_HEADER], without_depth_header(content)
     if format_.depth and len(content) < DEPTH_HEADER:

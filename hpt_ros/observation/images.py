@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Stream
 from hpt_ros.embodiment.encodings import DEPTH_ENCODINGS, ENCODINGS, usual_encoding
 from hpt_ros.errors import Code
-from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
+from hpt_ros.observation.checks import DecodeError, InvalidSampleError, describe_stream
 from hpt_ros.observation.formats import parse_format
 from hpt_ros.observation.pixels import decompress, parse_image_file, resize_by_area, rows_of
 from hpt_ros.observation.planes import PLANES, planes_to_rgb
@@ -58,7 +58,7 @@ def decode_image(stream: Stream, message: Any) -> NDArray[np.uint8]:
         DecodeError: an encoding that is not in `ENCODINGS`, and the stream gives none.
         InvalidSampleError: fewer bytes than height, width and step ask for.
     """
-    where = place(stream)
+    where = describe_stream(stream)
     encoding = _encoding(where, stream, str(message.encoding))
     if encoding in PLANES:
         return resize_by_area(stream, planes_to_rgb(where, message, encoding))
@@ -84,7 +84,7 @@ def decode_compressed_image(stream: Stream, message: Any) -> NDArray[np.uint8]:
         DecodeError: a PNG of distances.
         InvalidSampleError: neither JPEG nor PNG, or cut short.
     """
-    where, format_ = place(stream), parse_format(str(message.format))
+    where, format_ = describe_stream(stream), parse_format(str(message.format))
     content = bytes(memoryview(message.data))
     file = parse_image_file(where, content, format_.text)
     encoding = stream.encoding or format_.encoding

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Code
-from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
+from hpt_ros.observation.checks import DecodeError, InvalidSampleError, describe_stream
 
 # sensor_msgs/PointField: FLOAT32 and FLOAT64.
 _FLOATS = {7: "f4", 8: "f8"}
@@ -30,7 +30,7 @@ def decode_points(stream: Stream, message: Any) -> NDArray[np.float32]:
         DecodeError: no field x, y or z of floats.
         InvalidSampleError: fewer bytes than the sizes ask for, or no finite point.
     """
-    where = place(stream)
+    where = describe_stream(stream)
     height, width = int(message.height), int(message.width)
     point_step, data = int(message.point_step), np.frombuffer(message.data, dtype=np.uint8)
     # With one row drivers leave row_step at anything.

@@ -15,9 +15,9 @@ from hpt_ros.embodiment import Stream
 from hpt_ros.embodiment.messages import (
     NS_PER_S,
     InvalidSampleError,
+    describe_stream,
     numbers,
     orientation_vector,
-    place,
     time_ns,
 )
 from hpt_ros.embodiment.rotations import converted
@@ -157,7 +157,7 @@ class TransformChain:
         while (link := self._links.get(found[-1])) is not None:
             if link.parent in found:
                 raise InvalidSampleError(
-                    Code.CONFLICT, place(self.stream), " in ".join(found[:10]),
+                    Code.CONFLICT, describe_stream(self.stream), " in ".join(found[:10]),
                     problem="has frames that go round in a circle: {value}", remedy="correct what publishes them",
                 )  # fmt: skip
             found.append(link.parent)
@@ -172,7 +172,7 @@ class TransformChain:
 
     def _matrix(self, name: str) -> Matrix:
         transform = self._links[name].transform
-        columns = orientation_vector(transform.rotation, f"{place(self.stream)}, frame {name!r}")
+        columns = orientation_vector(transform.rotation, f"{describe_stream(self.stream)}, frame {name!r}")
         first, second = columns[:3], columns[3:]
         matrix: Matrix = np.eye(4)
         matrix[:3, :3] = np.stack([first, second, np.cross(first, second)], axis=1)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Code
-from hpt_ros.observation.checks import DecodeError, InvalidSampleError, place
+from hpt_ros.observation.checks import DecodeError, InvalidSampleError, describe_stream
 from hpt_ros.observation.h264 import UNIT, FrameNumbers
 from hpt_ros.observation.pixels import MAX_PIXELS, resize_by_area
 
@@ -79,7 +79,7 @@ class VideoImage:
         """
         if self.frame is None:
             raise InvalidSampleError(
-                Code.NOT_READY, place(self._stream),
+                Code.NOT_READY, describe_stream(self._stream),
                 problem="has a video packet whose image is not there yet: one before it was lost, or its "
                 "encoder makes B-frames, which come only after their successors", remedy="let it make none",
             )  # fmt: skip
@@ -116,7 +116,11 @@ class VideoDecoder:
             DecodeError: another codec.
             InvalidSampleError: no key frame came yet, or the packet is damaged.
         """
-        where, codec, data = place(self._stream), video_codec(message), bytes(memoryview(message.data))
+        where, codec, data = (
+            describe_stream(self._stream),
+            video_codec(message),
+            bytes(memoryview(message.data)),
+        )
         if not codec:
             raise DecodeError(
                 Code.INVALID, where, _codec_text(message)[:40], problem="has video of the codec {value}",

@@ -82,8 +82,8 @@ def _side_by_side(
     """Samples of all streams of a modality: (1, T, streams, ...)."""
     stacked: NDArray[np.generic] = np.empty((1, len(ticks), *modality.shape(streams)), modality.input_dtype)
     for step, tick in enumerate(ticks):
-        for place, stream in enumerate(streams):
-            stacked[0, step, place] = tick.arrays[stream.name]
+        for index, stream in enumerate(streams):
+            stacked[0, step, index] = tick.arrays[stream.name]
     return stacked
 
 

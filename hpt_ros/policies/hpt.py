@@ -54,10 +54,10 @@ class CheckpointPolicy:
         try:
             policy = checkpoint.policy.to(torch.device(chosen.name)).eval()
         except (RuntimeError, AssertionError) as error:
-            words = " ".join(str(error).split())[:200]
+            sentence = " ".join(str(error).split())[:200]
             raise HptError(
                 Code.UNSUPPORTED, "the parameter device", device,
-                problem=f"is {{value}}, which torch cannot use here ({words})",
+                problem=f"is {{value}}, which torch cannot use here ({sentence})",
                 remedy="use 'cpu' or a device that this machine has",
             ) from error  # fmt: skip
         self._rollout = Rollout(policy, backend=backend, precision=precision, threads=threads)

@@ -80,7 +80,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
-    return [step * place for place in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [step * index for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -124,11 +124,11 @@ def draw_lines(
     )
     parts = _frame(x_axis, y_axis, width, height, x_label, y_label)
     parts += [f'<path class="m" d="M{x_axis.at(mark):.1f} {TOP}V{height - BOTTOM}"/>' for mark in marks]
-    for place, line in enumerate(lines):
-        parts += _line(line, place if line.colour is None else line.colour, x_axis, y_axis)
+    for index, line in enumerate(lines):
+        parts += _line(line, index if line.colour is None else line.colour, x_axis, y_axis)
     chart = svg(width, height, "".join(parts), label, "chart")
     shown = [
-        (place if line.colour is None else line.colour, line) for place, line in enumerate(lines) if line.name
+        (index if line.colour is None else line.colour, line) for index, line in enumerate(lines) if line.name
     ]
     if len(shown) < 2:
         return chart
@@ -164,9 +164,9 @@ def draw_bars(
     finite = [value for value in [*values, *(high for _, high in intervals)] if math.isfinite(value)]
     top = most if most is not None else max([*finite, 1e-12])
     parts = []
-    for place, (name, value) in enumerate(zip(names, values, strict=True)):
+    for index, (name, value) in enumerate(zip(names, values, strict=True)):
         y, length = (
-            place * row,
+            index * row,
             (width - left - right) * min(value / top, 1.0) if math.isfinite(value) else 0.0,
         )
         shown = f"{value:.3g}" + (f" {unit}" if unit else "")
@@ -176,7 +176,7 @@ def draw_bars(
             f'<text x="{width - right + 6}" y="{y + 14}">{escape(shown)}</text>'
         )
         if intervals:
-            low, high = (left + (width - left - right) * min(end / top, 1.0) for end in intervals[place])
+            low, high = (left + (width - left - right) * min(end / top, 1.0) for end in intervals[index])
             middle = y + row / 2
             parts.append(
                 f'<path class="i" d="M{low:.1f} {middle}H{high:.1f}M{low:.1f} {y + 5}v{row - 10}'
@@ -226,8 +226,8 @@ def bars(counts: Sequence[int], width: int, height: int) -> str:
     """Return the bars of a histogram from its counts, as one path."""
     most, step = max([*counts, 1]), width / max(len(counts), 1)
     path = "".join(
-        f"M{place * step:.1f} {height}v{-max(height * count / most, 1.5):.1f}h{step - 1:.1f}V{height}"
-        for place, count in enumerate(counts)
+        f"M{index * step:.1f} {height}v{-max(height * count / most, 1.5):.1f}h{step - 1:.1f}V{height}"
+        for index, count in enumerate(counts)
         if count
     )
     return f'<path class="b" d="{path}"/><path class="a" d="M0 {height}h{width}"/>'
@@ -294,25 +294,25 @@ def _line(line: Line, colour: int, x_axis: _Axis, y_axis: _Axis) -> list[str]:
     parts = []
     if line.low is not None and line.high is not None:
         low, high = np.asarray(line.low, dtype=np.float64), np.asarray(line.high, dtype=np.float64)
-        inside = [place for place in keep if there[place] and (low[place] > 0 or not y_axis.log)]
-        edge = [(x[place], high[place]) for place in inside] + [
-            (x[place], low[place]) for place in inside[::-1]
+        inside = [index for index in keep if there[index] and (low[index] > 0 or not y_axis.log)]
+        edge = [(x[index], high[index]) for index in inside] + [
+            (x[index], low[index]) for index in inside[::-1]
         ]
         if edge:
             points = "L".join(f"{x_axis.at(a):.1f} {y_axis.at(b):.1f}" for a, b in edge)
             parts.append(f'<path class="band {kind}" d="M{points}z"/>')
     if line.kind == "points":
         return parts + [
-            _dot(kind, x_axis.at(x[place]), y_axis.at(y[place])) for place in keep if there[place]
+            _dot(kind, x_axis.at(x[index]), y_axis.at(y[index])) for index in keep if there[index]
         ]
     path, pen = [], "M"
-    for number, place in enumerate(keep):
-        if there[place]:
-            path.append(f"{pen}{x_axis.at(x[place]):.1f} {y_axis.at(y[place]):.1f}")
+    for number, index in enumerate(keep):
+        if there[index]:
+            path.append(f"{pen}{x_axis.at(x[index]):.1f} {y_axis.at(y[index]):.1f}")
             alone = pen == "M" and not there[keep[number + 1 : number + 2]].any()
             if alone:  # no line goes to or from it, so that nothing of it would be seen
-                parts.append(_dot(kind, x_axis.at(x[place]), y_axis.at(y[place])))
-        pen = "L" if there[place] else "M"
+                parts.append(_dot(kind, x_axis.at(x[index]), y_axis.at(y[index])))
+        pen = "L" if there[index] else "M"
     if path:
         parts.append(f'<path class="l {kind} {line.kind}" d="{"".join(path)}"/>')
     return parts
@@ -326,7 +326,7 @@ def thinned(count: int) -> list[int]:
     """Return at most `MOST_POINTS` evenly spaced places, the last among them."""
     if count <= MOST_POINTS:
         return list(range(count))
-    return [int(place) for place in np.unique(np.linspace(0, count - 1, MOST_POINTS).round())]
+    return [int(index) for index in np.unique(np.linspace(0, count - 1, MOST_POINTS).round())]
 
 
 def _number(value: float) -> str:

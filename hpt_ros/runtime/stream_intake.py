@@ -18,7 +18,7 @@ from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.errors import HptError, Refusal
 from hpt_ros.modalities import IMAGE, LANGUAGE, STATE
 from hpt_ros.observation import decode, measured_ns, require_frame
-from hpt_ros.observation.checks import place
+from hpt_ros.observation.checks import describe_stream
 from hpt_ros.runtime.metrics import Metrics
 from hpt_ros.runtime.observation_pipeline import ObservationPipeline
 from hpt_ros.runtime.outcomes import undecodable
@@ -169,7 +169,7 @@ class StreamIntake:
         stamp = measured_ns(stream, message, arrival_ns)
         if not stream.message_type.decoded_late:
             if stream.name in self._framed:
-                require_frame(self._framed[stream.name], message, place(stream))
+                require_frame(self._framed[stream.name], message, describe_stream(stream))
             value = decode(stream, message)
             if stream.modality == LANGUAGE and (refused := self._task.set(str(value))):
                 raise HptError.of(refused.within(f"stream {stream.name!r} (topic {stream.topic})"))
@@ -203,4 +203,4 @@ class StreamIntake:
         part = np.isnan(value).tobytes() if stream.partial else b""
         jumped = self._controller.implausible(stream.name, part, pose, self._to_control(stamp))
         if jumped is not None:
-            raise HptError.of(replace(jumped, subject=place(stream)))
+            raise HptError.of(replace(jumped, subject=describe_stream(stream)))

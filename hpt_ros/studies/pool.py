@@ -33,7 +33,7 @@ class Pool:
             HptError: a dataset cannot be opened.
         """
         self._config = load_mixture(study.mixture)
-        self._whole = open_mixture(self._config, study.held_out, 0, cache_root=cache_root, fewest=1)
+        self._mixture = open_mixture(self._config, study.held_out, 0, cache_root=cache_root, fewest=1)
 
     def of(self, cell: Cell) -> Mixture:
         """Return the data of a cell: the same held-out episodes of each dataset in all, and fewer of the others.
@@ -41,13 +41,13 @@ class Pool:
         Raises:
             HptError: there are too few datasets, or one has too few episodes.
         """
-        if cell.datasets > len(self._whole.members):
+        if cell.datasets > len(self._mixture.members):
             raise HptError(
                 Code.OUT_OF_RANGE, "datasets of the study", cell.datasets,
-                expected=f"at most {len(self._whole.members)}, which the mixture has",
+                expected=f"at most {len(self._mixture.members)}, which the mixture has",
             )  # fmt: skip
         members = []
-        for place, member in enumerate(self._whole.members[: cell.datasets or None]):
+        for number, member in enumerate(self._mixture.members[: cell.datasets or None]):
             there = member.split.train
             if cell.episodes > len(there):
                 raise HptError(
@@ -55,7 +55,7 @@ class Pool:
                     expected=f"at most {len(there)}, which {member.name!r} has beside those held out",
                 )  # fmt: skip
             # Fewer episodes are a part of more, and another seed has others.
-            order = np.random.default_rng([cell.seed, 6, place]).permutation(len(there))
+            order = np.random.default_rng([cell.seed, 6, number]).permutation(len(there))
             places = sorted(order[: cell.episodes or None].tolist())
             weights = member.weights
             if weights is not None:  # those of each episode, one after the other

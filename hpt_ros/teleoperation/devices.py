@@ -152,13 +152,13 @@ class Joystick:
         now = frozenset(index for index, value in enumerate(buttons) if value)
         for part, (forward, back) in layout.pairs.items():
             twist[part] += (forward in now) - (back in now)
-        words = {index: word for index, word in layout.buttons.items() if index in now}
-        self._gripper = int(np.sign(sum({"open": 1, "close": -1}.get(word, 0) for word in words.values())))
+        events = {index: word for index, word in layout.buttons.items() if index in now}
+        self._gripper = int(np.sign(sum({"open": 1, "close": -1}.get(word, 0) for word in events.values())))
         self._twist = tuple(np.clip(twist, -1.0, 1.0).tolist())
         before = now if self._held is None else self._held
         self._held = now
         return [
-            word for index, word in words.items() if index not in before and word not in ("open", "close")
+            word for index, word in events.items() if index not in before and word not in ("open", "close")
         ]
 
     def wish(self) -> Wish:

@@ -196,13 +196,13 @@ class Jog:
 
     def _shift(self, target: Floats, velocity: Floats, twist: Floats, start: int, dt_s: float) -> None:
         """Move a pose: position, then quaternion."""
-        place, turn = slice(start, start + 3), slice(start + 3, start + 7)
+        span, turn = slice(start, start + 3), slice(start + 3, start + 7)
         linear, angular = (
-            twist[:3] * self._limits.velocity[place],
+            twist[:3] * self._limits.velocity[span],
             twist[3:] * self._limits.velocity[start + 3],
         )
-        velocity[place], velocity[turn] = linear, rate_of(target[turn], angular)
-        target[place] += linear * dt_s
+        velocity[span], velocity[turn] = linear, rate_of(target[turn], angular)
+        target[span] += linear * dt_s
         target[turn] = turned(target[turn], angular * dt_s)
 
     def _drive(self, target: Floats, twist: Floats, part: OutputSlice) -> None:

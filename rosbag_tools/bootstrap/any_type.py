@@ -70,8 +70,8 @@ def _paths(value: Any, path: str) -> Iterator[str]:
     if isinstance(value, (str, bytes)):
         return
     if isinstance(value, (list, tuple, np.ndarray)):
-        for place, item in enumerate(value[:MOST_PLACES]):
-            yield from _paths(item, f"{path}[{place}]")
+        for index, item in enumerate(value[:MOST_PLACES]):
+            yield from _paths(item, f"{path}[{index}]")
         return
     for name in fields_of(value):
         if name not in ("header", "stamp", "timestamp", "layout") and not name.isupper():

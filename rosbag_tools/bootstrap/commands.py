@@ -137,8 +137,8 @@ def is_command(topic: str, type_: str) -> bool:
     """Whether a topic commands something, as far as its type and name tell."""
     if type_ in COMMAND_TYPES:
         return True
-    words = topic.lower().replace("/", "_").split("_")
-    return (type_ in NAMED_TYPES or type_ in ONE_NUMBER) and not COMMAND_WORDS.isdisjoint(words)
+    tokens = topic.lower().replace("/", "_").split("_")
+    return (type_ in NAMED_TYPES or type_ in ONE_NUMBER) and not COMMAND_WORDS.isdisjoint(tokens)
 
 
 def find_pose(bag: Bag, topic: str, rate_hz: float) -> Pose:
@@ -381,8 +381,8 @@ def _unlikeness(times_s: Floats, values: Floats, at_s: Floats, measured: Floats)
 
 
 def _word(topic: str) -> str:
-    words = [word for word in topic.lower().replace("/", "_").split("_") if word.isalnum()]
-    return next((word for word in words if word not in COMMAND_WORDS and word[0].isalpha()), "joint")
+    tokens = [word for word in topic.lower().replace("/", "_").split("_") if word.isalnum()]
+    return next((word for word in tokens if word not in COMMAND_WORDS and word[0].isalpha()), "joint")
 
 
 def _measured_pose(command: Command, poses: Sequence[Pose]) -> Pose | None:

@@ -25,26 +25,26 @@ def tell_apart(
 
     What is left out, of a leader arm, is added to `left_out` with the reason.
     """
-    followers = [item for item in joints if not _words(item.topic) & LEADER_WORDS]
-    kept = []
+    followers = [item for item in joints if not _tokens(item.topic) & LEADER_WORDS]
+    retained = []
     for item in joints:
         alike = [own for own in followers if own is not item and set(own.names) & set(item.names)]
         if alike and item not in followers:
-            nearest = max(alike, key=lambda own: len(_words(own.topic) & _words(item.topic)))
+            nearest = max(alike, key=lambda own: len(_tokens(own.topic) & _tokens(item.topic)))
             left_out[item.topic] = (
                 f"its name says that it is of a leader arm or of targets; {nearest.topic} measures joints of the same "
                 "names. If its positions are the actions, convert with --actions leader"
             )
         else:
-            kept.append(item)
-    prefixes = _prefixes(kept)
+            retained.append(item)
+    prefixes = _prefixes(retained)
     found = [
-        _prefixed_joints(item, prefixes[item.topic]) if item.topic in prefixes else item for item in kept
+        _prefixed_joints(item, prefixes[item.topic]) if item.topic in prefixes else item for item in retained
     ]
-    return found, [_prefixed_command(item, prefixes, kept) for item in commands]
+    return found, [_prefixed_command(item, prefixes, retained) for item in commands]
 
 
-def _words(topic: str) -> set[str]:
+def _tokens(topic: str) -> set[str]:
     return set(_in_order(topic))
 
 
@@ -59,7 +59,7 @@ def _prefixes(joints: Sequence[Joints]) -> dict[str, str]:
         alike = [other for other in joints if set(other.names) & set(item.names)]
         if len(alike) < 2:
             continue
-        common = set.intersection(*(_words(other.topic) for other in alike))
+        common = set.intersection(*(_tokens(other.topic) for other in alike))
         own = "_".join(word for word in _in_order(item.topic) if word not in common)
         if own:
             found[item.topic] = f"{own}/"
@@ -82,13 +82,13 @@ def _prefixed_joints(item: Joints, prefix: str) -> Joints:
 
 def _prefixed_command(item: Command, prefixes: dict[str, str], joints: Sequence[Joints]) -> Command:
     """A command of an arm with a prefix, which its topic has the words of."""
-    words = _words(item.topic)
+    tokens = _tokens(item.topic)
     fitting = [
         prefixes[arm.topic]
         for arm in joints
         if arm.topic in prefixes
         and set(item.names) & set(arm.names)
-        and set(prefixes[arm.topic].rstrip("/").split("_")) <= words
+        and set(prefixes[arm.topic].rstrip("/").split("_")) <= tokens
     ]
     if len(fitting) != 1 or item.guessed:
         return item

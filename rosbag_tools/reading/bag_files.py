@@ -105,7 +105,7 @@ def _by_number(path: Path) -> tuple[str, int, str]:
 
 def cut_file(files: Sequence[Path]) -> Path | None:
     """The first file that has no end: its recorder was killed, or a copy was cut short."""
-    return next((file for file in files if not _whole(file)), None)
+    return next((file for file in files if not _is_complete(file)), None)
 
 
 def how_to_repair(file: Path, name: str) -> str:
@@ -124,7 +124,7 @@ def how_to_repair(file: Path, name: str) -> str:
     return f"repair it with `rosbag reindex {shlex.quote(name)}` of ROS 1, or copy it again"
 
 
-def _whole(file: Path) -> bool:
+def _is_complete(file: Path) -> bool:
     if is_mcap(file):
         return is_complete(file)
     if is_sqlite3(file):
@@ -233,7 +233,7 @@ def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes:
                 remedy="pass --recover to use what is whole, or copy it again",
             )  # fmt: skip
         file = place
-    cut = not _whole(file)
+    cut = not _is_complete(file)
     if cut and not (recover and is_mcap(file)):
         raise TruncatedBagError(
             Code.DAMAGED, f"file {name!r}", problem="was cut short", remedy=how_to_repair(file, name),

@@ -91,7 +91,7 @@ def find_episodes(bag: Bag) -> list[Episode]:
             running = None
     if running is not None:
         found.append(running)
-    return found or [_whole(bag)]
+    return found or [_episode_of_bag(bag)]
 
 
 def _events_topic(bag: Bag) -> str:
@@ -110,7 +110,7 @@ def _events_topic(bag: Bag) -> str:
     return named[0] if topic is None and len(named) == 1 else EVENTS_TOPIC
 
 
-def _whole(bag: Bag) -> Episode:
+def _episode_of_bag(bag: Bag) -> Episode:
     outcome = bag.custom.get(KEY_OUTCOME, OUTCOMES[0])
     return Episode(
         bag.start_ns,

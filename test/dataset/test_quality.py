@@ -14,7 +14,8 @@ from support.html_page import checked_page
 
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import write_dataset
-from hpt_ros.dataset.quality.checks import CHECKS, SEVERITIES, assess
+from hpt_ros.dataset.quality.checks import assess
+from hpt_ros.dataset.quality.findings import CHECKS, SEVERITIES
 from hpt_ros.dataset.quality.measure import (
     EpisodeArrays,
     ImageMeasures,

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_ros.dataset.quality.checks import OUTLIER_Z, robust_z
+from hpt_ros.dataset.quality.checks import robust_z
+from hpt_ros.dataset.quality.findings import OUTLIER_Z
 from hpt_ros.dataset.quality.measure import (
     CHANGED_RATIO,
     measure_images,

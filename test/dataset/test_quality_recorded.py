@@ -8,7 +8,8 @@ import dataclasses
 import json
 
 from hpt_ros.cli.main import main
-from hpt_ros.dataset.quality.checks import DROPPED_RATIO, assess
+from hpt_ros.dataset.quality.checks import assess
+from hpt_ros.dataset.quality.findings import DROPPED_RATIO
 from hpt_ros.dataset.quality.measure import Recorded
 from hpt_ros.embodiment import Embodiment
 

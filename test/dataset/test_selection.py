@@ -12,7 +12,7 @@ from support.tiny_senses import Senses
 
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import DatasetError, open_dataset, write_dataset
-from hpt_ros.dataset.quality.checks import IDLE_EDGE_S
+from hpt_ros.dataset.quality.findings import IDLE_EDGE_S
 from hpt_ros.dataset.selection import read_episode_list
 from hpt_ros.dataset.trim import find_ends
 from hpt_ros.embodiment import Embodiment

@@ -126,10 +126,19 @@ def test_random_starts_at_the_pose_stays_in_limits_and_repeats_with_its_seed():
 
 
 def test_worker_takes_one_request_at_a_time_and_gives_each_result_once():
-    worker = InferenceWorker(HoldPolicy(ROBOT))
+    may_answer = threading.Event()
+
+    class Slow(HoldPolicy):
+        def predict(self, observation: Observation) -> np.ndarray:
+            assert may_answer.wait(30)
+            return super().predict(observation)
+
+    worker = InferenceWorker(Slow(ROBOT))
     request = Request(state_of(np.zeros(7)), 1, 0)
     assert worker.submit(request)
-    assert not worker.submit(request) or worker.take() is not None
+    assert not worker.submit(request)
+    assert worker.take() is None
+    may_answer.set()
     result: Any = None
     while result is None:
         result = worker.take()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hpt_ros.dataset.quality.checks import CHECKS, FROZEN_S, IDLE_RATIO, SEVERITIES, Finding, Quality
+from hpt_ros.dataset.quality.findings import CHECKS, FROZEN_S, IDLE_RATIO, SEVERITIES, Finding, Quality
 from hpt_ros.dataset.quality.measure import EpisodeQuality
 from hpt_ros.dataset.quality.plots import draw_speed, draw_values
 from hpt_ros.report.charts import draw_histogram

@@ -15,7 +15,7 @@ def draw_speed(values: Sequence[float], label: str) -> str:
     width, height = 200, 40
     top = max([1.0, *values]) * 1.05
     step = width / max(len(values) - 1, 1)
-    points = [f"{place * step:.0f} {height - height * value / top:.1f}" for place, value in enumerate(values)]
+    points = [f"{index * step:.0f} {height - height * value / top:.1f}" for index, value in enumerate(values)]
     area = f'<path class="f" d="M0 {height}L{"L".join(points)}V{height}z"/>' if points else ""
     limit = height - height / top
     rest = f'<path class="m" d="M0 {limit:.1f}h{width}"/><path class="a" d="M0 {height}h{width}"/>'

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment.kinds import JOINT_POSITION
 from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, SentCommand
-from hpt_ros.embodiment.messages import DecodeError, InvalidSampleError, finite, place, stamp_ns
+from hpt_ros.embodiment.messages import DecodeError, InvalidSampleError, describe_stream, finite, stamp_ns
 from hpt_ros.errors import Code
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def observe(stream: Stream, message: Any) -> NDArray[Any]:
     Raises:
         DecodeError, InvalidSampleError: as `read`; or a number is not finite.
     """
-    where = place(stream)
+    where = describe_stream(stream)
     found = np.array([read(message, path, where) for path in stream.values], dtype=stream.kind.dtype)
     return finite(found, stream.names, where)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment.kinds import JOINT_POSITION
 from hpt_ros.embodiment.message_types.base import CommandType, Decoded, MessageType, Sending, SentCommand
-from hpt_ros.embodiment.messages import DecodeError, InvalidSampleError, finite, place
+from hpt_ros.embodiment.messages import DecodeError, InvalidSampleError, describe_stream, finite
 from hpt_ros.errors import Code
 from hpt_ros.modalities import MODALITIES
 
@@ -57,7 +57,7 @@ def decode_array(stream: Stream, message: Any) -> NDArray[Any]:
         DecodeError: another number of values than the stream's length.
         InvalidSampleError: no values at all, dimensions that do not multiply to their number, or one is not finite.
     """
-    where, layout = place(stream), message.layout
+    where, layout = describe_stream(stream), message.layout
     count = len(message.data) - int(layout.data_offset)
     if not len(message.data):
         raise InvalidSampleError(

@@ -14,10 +14,10 @@ from hpt_ros.embodiment.message_types.base import MessageType
 from hpt_ros.embodiment.messages import (
     ORIENTATION_ELEMENTS,
     DecodeError,
+    describe_stream,
     finite,
     numbers,
     orientation_vector,
-    place,
 )
 from hpt_ros.errors import Code
 
@@ -46,7 +46,7 @@ def observe(stream: Stream, message: Any) -> NDArray[np.float64]:
         DecodeError: the sensor does not measure a field: the first element of its covariance is -1 (sensor_msgs/Imu).
         InvalidSampleError: a value is not finite, or the quaternion is zero.
     """
-    where, found = place(stream), []
+    where, found = describe_stream(stream), []
     for part in stream.fields:
         if getattr(message, f"{part}_covariance")[0] == -1.0:
             measured = [name for name in _ELEMENTS if getattr(message, f"{name}_covariance")[0] != -1.0]

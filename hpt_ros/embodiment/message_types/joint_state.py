@@ -22,9 +22,9 @@ from hpt_ros.embodiment.message_types.base import (
 from hpt_ros.embodiment.messages import (
     DecodeError,
     InvalidSampleError,
+    describe_stream,
     finite,
     joint_order,
-    place,
     stamp_ns,
 )
 from hpt_ros.errors import Code
@@ -89,7 +89,7 @@ def observe(stream: Stream, message: Any) -> NDArray[np.float64]:
         InvalidSampleError: a value is not finite, a field has not one for every joint, or the message is empty, as
             some drivers' first is.
     """
-    where = place(stream)
+    where = describe_stream(stream)
     if empty(message):
         raise InvalidSampleError(
             Code.EMPTY, where, problem="has a message without joints, which does not count",

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment.message_types.base import MessageType
-from hpt_ros.embodiment.messages import POSE_ELEMENTS, VELOCITY_ELEMENTS, place, pose_vector, twist_vector
+from hpt_ros.embodiment.messages import (
+    POSE_ELEMENTS,
+    VELOCITY_ELEMENTS,
+    describe_stream,
+    pose_vector,
+    twist_vector,
+)
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.streams import Stream
@@ -31,7 +37,7 @@ def observe(stream: Stream, message: Any) -> NDArray[np.float64]:
     Raises:
         InvalidSampleError: a value is not finite, or the quaternion is zero.
     """
-    where, names, found = place(stream), stream.names, []
+    where, names, found = describe_stream(stream), stream.names, []
     for part in stream.fields:
         if part == "pose":
             found.append(pose_vector(message.pose.pose, names[:9], where))

@@ -20,7 +20,7 @@ from hpt_ros.embodiment.message_types.base import (
     fill,
     require_frame,
 )
-from hpt_ros.embodiment.messages import POSE_ELEMENTS, place, pose_vector, stamp_ns
+from hpt_ros.embodiment.messages import POSE_ELEMENTS, describe_stream, pose_vector, stamp_ns
 from hpt_ros.embodiment.rotations import elements as rotation_elements
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def observe(stream: Stream, message: Any) -> NDArray[np.float64]:
     Raises:
         InvalidSampleError: a value is not finite, or the quaternion is zero.
     """
-    return pose_vector(message.pose, stream.names, place(stream))
+    return pose_vector(message.pose, stream.names, describe_stream(stream))
 
 
 MESSAGE_TYPE = MessageType(

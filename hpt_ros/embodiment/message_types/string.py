@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment.message_types.base import MessageType
-from hpt_ros.embodiment.messages import InvalidSampleError, place
+from hpt_ros.embodiment.messages import InvalidSampleError, describe_stream
 from hpt_ros.errors import Code
 
 if TYPE_CHECKING:
@@ -27,13 +27,16 @@ def observe(stream: Stream, message: Any) -> NDArray[np.str_]:
     """
     if len(message.data) > MAX_TASK_CHARACTERS:
         raise InvalidSampleError(
-            Code.OUT_OF_RANGE, place(stream), len(message.data), problem="has a text of {value} characters",
+            Code.OUT_OF_RANGE, describe_stream(stream), len(message.data), problem="has a text of {value} characters",
             expected=f"{MAX_TASK_CHARACTERS} at most", remedy="send the task as one sentence",
         )  # fmt: skip
     text = " ".join(str(message.data).replace("\0", " ").split())
     if not text:
         raise InvalidSampleError(
-            Code.EMPTY, place(stream), problem="has an empty text", remedy="send the task as one sentence"
+            Code.EMPTY,
+            describe_stream(stream),
+            problem="has an empty text",
+            remedy="send the task as one sentence",
         )
     return np.array(text)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment.message_types.base import MessageType, elements
-from hpt_ros.embodiment.messages import POSE_ELEMENTS, place, pose_vector
+from hpt_ros.embodiment.messages import POSE_ELEMENTS, describe_stream, pose_vector
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.streams import Stream
@@ -27,7 +27,7 @@ def observe(stream: Stream, message: Any) -> NDArray[np.float64]:
     Raises:
         InvalidSampleError: a value is not finite, or the quaternion is zero.
     """
-    return pose_vector(message.pose, stream.names, place(stream))
+    return pose_vector(message.pose, stream.names, describe_stream(stream))
 
 
 MESSAGE_TYPE = MessageType(

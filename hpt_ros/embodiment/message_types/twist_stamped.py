@@ -21,7 +21,7 @@ from hpt_ros.embodiment.message_types.base import (
     require_frame,
 )
 from hpt_ros.embodiment.message_types.twist import base_velocity, fill_base
-from hpt_ros.embodiment.messages import VELOCITY_ELEMENTS, place, stamp_ns, twist_vector
+from hpt_ros.embodiment.messages import VELOCITY_ELEMENTS, describe_stream, stamp_ns, twist_vector
 from hpt_ros.embodiment.rotations import angular_velocity
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def observe(stream: Stream, message: Any) -> NDArray[np.float64]:
     Raises:
         InvalidSampleError: a value is not finite.
     """
-    return twist_vector(message.twist, stream.names, place(stream))
+    return twist_vector(message.twist, stream.names, describe_stream(stream))
 
 
 MESSAGE_TYPE = MessageType(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment.message_types.base import MessageType, elements
-from hpt_ros.embodiment.messages import finite, numbers, place
+from hpt_ros.embodiment.messages import describe_stream, finite, numbers
 
 if TYPE_CHECKING:
     from hpt_ros.embodiment.streams import Stream
@@ -24,7 +24,7 @@ def observe(stream: Stream, message: Any) -> NDArray[np.float64]:
     """
     wrench = message.wrench
     values = np.concatenate([numbers(wrench.force, "xyz"), numbers(wrench.torque, "xyz")])
-    return finite(values, stream.names, place(stream))
+    return finite(values, stream.names, describe_stream(stream))
 
 
 MESSAGE_TYPE = MessageType(

@@ -63,7 +63,7 @@ def sections(content: Mapping[str, Any], above: str = "") -> Iterator[str]:
     """Full names that have parameters; namespaces may be levels of their own."""
     for key, value in content.items():
         if isinstance(value, Mapping):
-            place = f"{above}/{str(key).strip('/')}"
+            key_path = f"{above}/{str(key).strip('/')}"
             if _PARAMETERS in value:
-                yield place
-            yield from sections({k: v for k, v in value.items() if k != _PARAMETERS}, place)
+                yield key_path
+            yield from sections({k: v for k, v in value.items() if k != _PARAMETERS}, key_path)

@@ -114,10 +114,10 @@ def declare(
                 name, default, _descriptor(item, hint, read_only=read_only is None or name in read_only)
             )
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            words = " ".join(str(error).split())
+            sentence = " ".join(str(error).split())
             raise HptError(
                 Code.INVALID, f"the parameter {name!r} of {node.get_fully_qualified_name()}",
-                problem=f"has an unusable value ({words})", expected=f"{item.metadata['doc']}",
+                problem=f"has an unusable value ({sentence})", expected=f"{item.metadata['doc']}",
             ) from error  # fmt: skip
 
 
@@ -290,7 +290,7 @@ def _descriptor(item: dataclasses.Field[Any], hint: Any, *, read_only: bool) -> 
     `additional_constraints`; `read` checks it all.
     """
     meta = item.metadata
-    words = meta["doc"] + (f" [{meta['unit']}]" if meta["unit"] else "")
+    sentence = meta["doc"] + (f" [{meta['unit']}]" if meta["unit"] else "")
     low, high, above = meta["minimum"], meta["maximum"], meta["above"]
     constraints = [f"one of {', '.join(meta['choices'])}"] if meta["choices"] else []
     if above is not None:
@@ -299,7 +299,7 @@ def _descriptor(item: dataclasses.Field[Any], hint: Any, *, read_only: bool) -> 
         constraints += [f"each at least {low:g}"] if low is not None else []
         constraints += [f"each at most {high:g}"] if high is not None else []
     descriptor = ParameterDescriptor(
-        description=words, additional_constraints="; ".join(constraints), read_only=read_only
+        description=sentence, additional_constraints="; ".join(constraints), read_only=read_only
     )
     low = low if low is not None else above
     if hint in (int, float) and (low is not None or high is not None):

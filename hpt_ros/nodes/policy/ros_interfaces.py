@@ -212,8 +212,8 @@ def _unusable_overrides(topic: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ParameterException, InvalidQosOverridesError) as error:
-        words = " ".join(str(error).split())
+        sentence = " ".join(str(error).split())
         raise HptError(
-            Code.UNSUPPORTED, f"a quality of service for {topic}", problem=f"cannot be used ({words})",
+            Code.UNSUPPORTED, f"a quality of service for {topic}", problem=f"cannot be used ({sentence})",
             remedy=f"correct the parameters {QOS_OVERRIDES}{topic}.*",
         ) from error  # fmt: skip

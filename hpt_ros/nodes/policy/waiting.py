@@ -228,8 +228,8 @@ def _incomplete(runtime: PolicyRuntime, monitor: StreamMonitor | None) -> Reason
         if (found := _late(runtime.embodiment.stream(name), delay_s)) is not None:
             late.append(found)
     listed = "; ".join(f"stream {name!r}: {why}" for name, why in runtime.observations.missing.items())
-    words = "; ".join(map(str, late)) + LATE_REMEDY if late else listed
-    return Reason(Code.TICK, f"{INCOMPLETE}: {words}", ", ".join(runtime.observations.missing))
+    sentence = "; ".join(map(str, late)) + LATE_REMEDY if late else listed
+    return Reason(Code.TICK, f"{INCOMPLETE}: {sentence}", ", ".join(runtime.observations.missing))
 
 
 def _late(stream: Stream, delay_s: float) -> Refusal | None:

@@ -161,10 +161,10 @@ class RecorderControls:
 
     def _on_joy(self, message: Joy) -> None:
         buttons = [int(value) for value in message.buttons]
-        words = [word for watch in self._buttons.values() for word in watch.pressed(buttons)]
-        if "start" in words and "success" in words:  # one button for both
-            words.remove("success" if not self._node.recording else "start")
-        for word in words:
+        events = [word for watch in self._buttons.values() for word in watch.pressed(buttons)]
+        if "start" in events and "success" in events:  # one button for both
+            events.remove("success" if not self._node.recording else "start")
+        for word in events:
             self._do(word)
 
     def _on_keys(self) -> None:

@@ -36,17 +36,17 @@ class HandEnvironment(ModelEnvironment):
         else:
             raise self._refuse(topic)
 
-    def _stay(self, place: Floats, opening: float) -> None:
+    def _stay(self, position: Floats, opening: float) -> None:
         """Forget all commands, and stay at a place (3,)."""
-        self._goal, self._goal_ns, self._opening = np.array(place), self.now_ns, opening
+        self._goal, self._goal_ns, self._opening = np.array(position), self.now_ns, opening
 
     def _steps_left(self) -> int:
         """Return how many steps, the present one included, there are until the commanded time; at least 1."""
         return max((self._goal_ns - self.now_ns) // self._step_ns + 1, 1)
 
-    def _hand(self, place: Floats, quaternion: Floats, opening: float) -> dict[str, Any]:
+    def _hand(self, position_m: Floats, quaternion: Floats, opening: float) -> dict[str, Any]:
         """Return the messages of a pose, of which MuJoCo's quaternion begins with w, and of the gripper."""
-        (x, y, z), (qw, qx, qy, qz) = place.tolist(), quaternion.tolist()
+        (x, y, z), (qw, qx, qy, qz) = position_m.tolist(), quaternion.tolist()
         pose = Message(position=Message(x=x, y=y, z=z), orientation=Message(x=qx, y=qy, z=qz, w=qw))
         return {
             "hand_pose": stamped(self.now_ns, "world", pose=pose),

@@ -127,15 +127,17 @@ class TransferPlan:
 
     def at(self, time_s: float) -> Floats:
         """Return the targets (14,) at a time since the beginning."""
-        place = min(max(time_s / SAMPLE_S, 0.0), len(self._targets) - 1.001)
-        low = int(place)
-        targets: Floats = self._targets[low] + (place - low) * (self._targets[low + 1] - self._targets[low])
+        position = min(max(time_s / SAMPLE_S, 0.0), len(self._targets) - 1.001)
+        low = int(position)
+        targets: Floats = self._targets[low] + (position - low) * (
+            self._targets[low + 1] - self._targets[low]
+        )
         return targets
 
 
 def _path(arm: Arm, start: Floats, points: Sequence[WayPoint], axes: Floats, count: int) -> Floats:
     """Return joints and opening (count, 7): in joint space to each way point in turn, along minimum-jerk profiles."""
-    found, place, since_s = np.empty((count, 7)), start.copy(), 0.0
+    found, position, since_s = np.empty((count, 7)), start.copy(), 0.0
     times_s: Floats = SAMPLE_S * np.arange(count, dtype=np.float64)
     found[:] = start
     guess = start[:6]
@@ -143,6 +145,6 @@ def _path(arm: Arm, start: Floats, points: Sequence[WayPoint], axes: Floats, cou
         guess = arm.inverse(point.tip_m, axes, guess)
         goal = np.append(guess, point.opening)
         profile = minimum_jerk((times_s[:, None] - since_s) / (point.time_s - since_s))
-        found = np.where(times_s[:, None] >= since_s, place + profile * (goal - place), found)
-        place, since_s = goal, point.time_s
+        found = np.where(times_s[:, None] >= since_s, position + profile * (goal - position), found)
+        position, since_s = goal, point.time_s
     return found

@@ -51,11 +51,11 @@ class FetchExpert:
 
     def action(self, time_ns: int) -> Floats:
         """Return the gripper's position, its fixed orientation and a finger's opening (7,)."""
-        place, speed_m_s = self._want()
-        way = place - self._target
+        position, speed_m_s = self._want()
+        way = position - self._target
         far_m = float(np.linalg.norm(way))
         most_m = speed_m_s * (time_ns - self._scene.now_ns) / 1e9
-        self._target = place if far_m <= most_m else self._target + way * (most_m / far_m)
+        self._target = position if far_m <= most_m else self._target + way * (most_m / far_m)
         return np.concatenate([self._target, FACING_DOWN, [self._opening]])
 
     def _reach(self) -> tuple[Floats, float]:
@@ -104,5 +104,5 @@ class FetchExpert:
             self._phase = 2
         return self._flat(grip + 0.05 * ahead - 1.5 * beside, block), min(PUSHING_M_S, 0.08 + 2.0 * far_m)
 
-    def _flat(self, place: Floats, block: Floats) -> Floats:
-        return np.append(place[:2], block[2])
+    def _flat(self, position: Floats, block: Floats) -> Floats:
+        return np.append(position[:2], block[2])

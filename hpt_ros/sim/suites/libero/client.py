@@ -56,19 +56,23 @@ class LiberoProcess:
 
     def __init__(self, command: Sequence[str] | None = None, answer_s: float = STEP_S) -> None:
         """Start it."""
-        words = [str(libero_python()), "-I", server.__file__] if command is None else list(command)
+        command_line = [str(libero_python()), "-I", server.__file__] if command is None else list(command)
         self._answer_s, self._until = answer_s, 0.0
         self._log = tempfile.TemporaryFile()  # noqa: SIM115, closed with the process
         try:
             # A session of its own, so that Ctrl-C is for us alone; it ends when its input does.
             self._process = subprocess.Popen(
-                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, bufsize=0,
+                command_line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, bufsize=0,
                 start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             self._log.close()
             raise HptError(
-                Code.UNAVAILABLE, SUBJECT, words[0], problem="cannot be started with {value}", cause=error
+                Code.UNAVAILABLE,
+                SUBJECT,
+                command_line[0],
+                problem="cannot be started with {value}",
+                cause=error,
             ) from error
 
     @property

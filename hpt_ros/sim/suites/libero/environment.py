@@ -100,14 +100,18 @@ class LiberoEnvironment(SuiteEnvironment):
             return
         if topic != HAND:
             raise self._refuse(topic)
-        place = finite_array(numbers(message.pose.position, "xyz"), 3, "the hand")
+        position_m = finite_array(numbers(message.pose.position, "xyz"), 3, "the hand")
         rotation, good = to_rotation(numbers(message.pose.orientation, "xyzw")[None], "quaternion")
         if not good[0]:
             raise HptError(
                 Code.INVALID, "a command of the hand", problem="has no orientation", expected="a quaternion",
                 remedy="correct its sender",
             )  # fmt: skip
-        self._goal, self._turned, self._goal_ns = place, rotation, header_stamp_ns(message) or self.now_ns
+        self._goal, self._turned, self._goal_ns = (
+            position_m,
+            rotation,
+            header_stamp_ns(message) or self.now_ns,
+        )
 
     def outcome(self) -> Outcome:
         """Return whether the object is in the basket."""

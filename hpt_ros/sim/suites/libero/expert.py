@@ -63,10 +63,10 @@ class LiberoExpert:
     def action(self, time_ns: int) -> Floats:
         """Return the hand's position, its orientation's first two columns, and the gripper's opening (10,)."""
         dt_s = (time_ns - self._scene.now_ns) / 1e9
-        place, speed_m_s = self._want()
-        way = place - self._target
+        position, speed_m_s = self._want()
+        way = position - self._target
         far_m, most_m = float(np.linalg.norm(way)), speed_m_s * dt_s
-        self._target = place if far_m <= most_m else self._target + way * (most_m / far_m)
+        self._target = position if far_m <= most_m else self._target + way * (most_m / far_m)
         self._yaw_rad += float(np.clip(self._goal_rad - self._yaw_rad, -TURN_RAD_S * dt_s, TURN_RAD_S * dt_s))
         c, s = np.cos(self._yaw_rad), np.sin(self._yaw_rad)
         return np.concatenate([self._target, [-s, c, 0.0, c, s, 0.0], [self._opening]])

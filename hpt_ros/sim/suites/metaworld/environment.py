@@ -73,8 +73,8 @@ class MetaWorldEnvironment(HandEnvironment):
     def reached(self, action: Floats, time_ns: int) -> Floats:
         """Return where the mocap body is (3,) at a time if an action (3,) of Meta-World is held until then, m."""
         steps = (time_ns - self.now_ns) / self._step_ns
-        place: Floats = self.data.mocap_pos[0] + REACH_M * steps * np.clip(action, -1.0, 1.0)
-        return place.clip(self._sawyer.mocap_low, self._sawyer.mocap_high)
+        position: Floats = self.data.mocap_pos[0] + REACH_M * steps * np.clip(action, -1.0, 1.0)
+        return position.clip(self._sawyer.mocap_low, self._sawyer.mocap_high)
 
     def _begin(self, seed: int) -> None:
         self._sawyer.seed(seed)

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Stream
 from hpt_ros.embodiment.message_types import MessageType, elements
-from hpt_ros.embodiment.messages import finite, place
+from hpt_ros.embodiment.messages import describe_stream, finite
 
 
 def observe(stream: Stream, message: Any) -> NDArray[np.float64]:
     """Return the distance, (1,); a distance out of the sensor's limits is the limit that it passed."""
     distance = np.array([message.range], dtype=np.float64)
-    return finite(np.clip(distance, message.min_range, message.max_range), stream.names, place(stream))
+    return finite(
+        np.clip(distance, message.min_range, message.max_range), stream.names, describe_stream(stream)
+    )
 
 
 MESSAGE_TYPE = MessageType(
