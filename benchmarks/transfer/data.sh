@@ -11,7 +11,7 @@ record() { # ENVIRONMENT DEMONSTRATIONS
     local set=data/${1//\//_}
     [ -d "$set" ] || hpt collect "$1" --dataset "$set" -n "$2" --workers 1
 }
-for task in button-press drawer-open hand-insert assembly door-lock coffee-push faucet-open; do
+for task in button-press drawer-open hand-insert assembly door-lock coffee-push faucet-open reach push pick-place push-back; do
     record "metaworld/$task" 25
 done
 for environment in so101/pick-place aloha/transfer-cube feed_dog_ur5e; do

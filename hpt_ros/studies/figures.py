@@ -17,6 +17,7 @@ from hpt_ros.studies.success import Judged
 Floats = npt.NDArray[np.float64]
 
 BESIDE: Final = 0.12  # of the distance of two names
+WIDE: Final = 42  # letters of all names that stand beside one another; more stand aslant
 
 
 def draw_losses(folder: Path, results: Sequence[Result], x: str) -> None:
@@ -119,7 +120,13 @@ class _Figure:
                 self.axes.set_xscale("log")
             if not self._numbers:
                 self.axes.set_xlim(-0.5, len(self._names) - 0.5)
-            self.axes.set_xticks(list(ticks), list(ticks.values()))
+            wide = sum(map(len, ticks.values())) > WIDE
+            self.axes.set_xticks(
+                list(ticks),
+                list(ticks.values()),
+                rotation=20 if wide else 0,
+                ha="right" if wide else "center",
+            )
             self.axes.minorticks_off()
             self.axes.set_xlabel(self._x.replace("_", " ") + (", by parameters" if self._x == "size" else ""))
             self.axes.set_ylabel(self._ylabel)

@@ -194,7 +194,7 @@ def test_the_command_prints_tables_json_and_a_page(
     ("words", "said"),
     [
         (["hold", "DATASET", "DATASET"], "second dataset"),
-        (["expert", "DATASET"], "'expert' is an environment's"),
+        (["expert", "DATASET"], "the policy 'expert' needs an environment"),
         (["hold", "BAG", "--episodes", "x.json"], "--episodes is of a dataset"),
         (["hold", "BAG"], "carries no embodiment file"),
         (["hold", "DATASET", "--html", "page.pdf"], "ends in .html"),
