@@ -155,11 +155,12 @@ class StudyConfig:
             if kind_of(start) not in STARTS:
                 raise HptError(Code.UNKNOWN, "start of the study", start, known=STARTS)
             kind, (_, weights) = STARTS[kind_of(start)], split_changes(changes)
-            if weights.shared and not kind.trunk:
+            if weights.shared and (kind.policy or not kind.trunk):
                 raise HptError(
                     Code.CONFLICT, f"start {start!r} of the study", "shared",
-                    problem="takes no trunk, but {value} of its checkpoint",
-                    remedy="name it as one that does, or leave shared out",
+                    problem=f"takes {'all' if kind.policy else 'no trunk'} of a checkpoint, so nothing of it is "
+                    "{value}",
+                    remedy="leave shared out, or name another start, as finetuned",
                 )  # fmt: skip
             if (kind.trunk or weights.image_encoder == OF_TRUNK) and not self.trunk:
                 raise HptError(
