@@ -287,7 +287,7 @@ def test_when_weights_and_biases_ends_within_a_run_expect_that_reported_and_the_
     pytest.importorskip("wandb")
     out, cache = tmp_path / "run", tmp_path / "cache"
     words = [sys.executable, "-m", "hpt_ros", "finetune", dataset_folder, "--out", out, "--cache", cache]
-    words += ["--recipe", recipe_file, "--iterations", 60, "--set", "log_every=1", "--wandb", "project"]
+    words += ["--recipe", recipe_file, "--iterations", 600, "--set", "log_every=1", "--wandb", "project"]
     process = subprocess.Popen(
         [str(word) for word in words], env={**os.environ, "WANDB_MODE": "offline"},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -304,7 +304,7 @@ def test_when_weights_and_biases_ends_within_a_run_expect_that_reported_and_the_
     _, printed = process.communicate(timeout=120)
     assert process.returncode == 0, printed
     assert printed.count("Weights & Biases takes no more numbers") == 1
-    assert json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 60
+    assert json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 600
 
 
 def test_when_bags_come_without_a_robot_or_over_old_data_expect_one_sentence(tmp_path: Path) -> None:
