@@ -30,7 +30,8 @@ from hpt_ros.model import (
 from hpt_ros.model.checkpoint import EMBODIMENTS, Checkpoint, first_policy, locate, read_config
 from hpt_ros.model.config import with_current_keys
 from hpt_ros.model.encoder_config import LibraryEncoderConfig
-from hpt_ros.model.parts_of_checkpoint import load_shared_parts
+from hpt_ros.model.parts_of_checkpoint import PART as ENCODER
+from hpt_ros.model.parts_of_checkpoint import load_shared_parts, shared_parts
 from hpt_ros.model.pretrained import complete_image_encoder
 from hpt_ros.structured import differences
 
@@ -190,7 +191,7 @@ def build_policy(
 def _load_shared(policy: Policy, checkpoint: str, image_encoder: str | None) -> dict[str, str]:
     """Load what a checkpoint's robots share; returns what is said of each part."""
     reports = load_shared_parts(policy, checkpoint)
-    if "encoder image" in reports and image_encoder not in (None, efficientnet.PACKAGE):
+    if ENCODER in reports and image_encoder not in (None, efficientnet.PACKAGE):
         raise StartError(
             Code.CONFLICT, "--image-encoder", image_encoder,
             problem=f"{{value}} and --shared of --trunk {checkpoint!r} both hold an image encoder",
@@ -268,7 +269,7 @@ def _require_weights_for_frozen_parts(recipe: Recipe, start: Start) -> None:
         and encoder.kind != "none"
         and not encoder.trainable
         and start.image_encoder is None
-        and not start.shared
+        and not (start.shared and start.trunk is not None and ENCODER in shared_parts(start.trunk))
     ):
         raise StartError(
             Code.MISSING, "the recipe", encoder.kind,

@@ -12,8 +12,8 @@ from hpt_ros.model.checkpoint import CONFIG, EMBODIMENTS, WEIGHTS, first_policy,
 from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.multi import TOKENS, find_part
 from hpt_ros.model.policy import Policy
-from hpt_ros.model.sources import WeightsError, sha256_of
-from hpt_ros.model.weights import LoadReport, load_strictly
+from hpt_ros.model.sources import WeightsError
+from hpt_ros.model.weights import LoadReport, load_strictly, report_load
 from hpt_ros.structured import differences, to_mapping
 
 PART = "encoder image"
@@ -67,14 +67,21 @@ def load_encoder_of_checkpoint(policy: Policy, source: str | Path) -> LoadReport
         )  # fmt: skip
     tensors = encoder.state_dict()
     load_strictly(own, tensors, what="the image encoder", file=root / WEIGHTS)
-    return LoadReport(
-        part=f"image encoder (x{len(encoder.nets)})",
-        source=str(source),
-        file=str(root / WEIGHTS),
-        sha256=sha256_of(root / WEIGHTS),
-        tensors=len(tensors),
-        parameters=sum(value.numel() for value in tensors.values()),
-    )
+    return report_load(f"image encoder (x{len(encoder.nets)})", source, root / WEIGHTS, tensors, 1)
+
+
+def shared_parts(source: str | Path) -> tuple[str, ...]:
+    """Return what the robots of a checkpoint share besides the trunk, as ``encoder image`` or ``stem image``.
+
+    Raises:
+        HptError: no checkpoint.
+    """
+    if not is_checkpoint(source):
+        raise WeightsError(
+            Code.INVALID, f"the trunk {str(source)!r}", problem="is no checkpoint, so its robots share nothing else",
+            remedy="name a checkpoint of hpt pretrain, or leave --shared out",
+        )  # fmt: skip
+    return read_config(locate(Path(source))[0])[0].model.shared
 
 
 def load_shared_parts(policy: Policy, source: str | Path) -> dict[str, LoadReport]:
@@ -90,24 +97,26 @@ def load_shared_parts(policy: Policy, source: str | Path) -> dict[str, LoadRepor
     Raises:
         HptError: no checkpoint, one whose robots share nothing that the policy has, or a part of another structure.
     """
-    root = locate(Path(source))[0]
-    if not is_checkpoint(source):
-        raise WeightsError(
-            Code.INVALID, f"the trunk {str(source)!r}", problem="is no checkpoint, so its robots share nothing else",
-            remedy="name a checkpoint of hpt pretrain, or leave --shared out",
-        )  # fmt: skip
-    model = read_config(root)[0].model
+    shared, root = shared_parts(source), locate(Path(source))[0]
+    configs = read_config(root)[0].model.policies
+    policies: dict[str, Policy] = {}  # of the checkpoint, each read once
     reports = {}
-    for part in model.shared:
+    for part in shared:
         own = find_part(policy, part)
-        names = [
-            name
-            for name, config in model.policies.items()
-            if part == TOKENS or part.split()[1] in config.modalities
-        ]
-        theirs = find_part(first_policy(root / EMBODIMENTS / names[0]), part) if names else None
-        if own is None or theirs is None:
+        name = next(
+            (
+                name
+                for name, config in configs.items()
+                if part == TOKENS or part.split()[1] in config.modalities
+            ),
+            None,
+        )
+        if own is None or name is None:
             continue
+        if name not in policies:
+            policies[name] = first_policy(root / EMBODIMENTS / name)
+        theirs = find_part(policies[name], part)
+        assert theirs is not None
         tensors = theirs.state_dict()
         if part == TOKENS:  # robots differ in their modalities
             tensors = {
@@ -115,17 +124,10 @@ def load_shared_parts(policy: Policy, source: str | Path) -> dict[str, LoadRepor
                 **{key: tensors[key] for key in own.state_dict() if key in tensors},
             }
         load_strictly(own, tensors, what=f"the part {part!r}", file=root / WEIGHTS)
-        reports[part] = LoadReport(
-            part=part,
-            source=str(source),
-            file=str(root / WEIGHTS),
-            sha256=sha256_of(root / WEIGHTS),
-            tensors=len(tensors),
-            parameters=sum(value.numel() for value in tensors.values()),
-        )
+        reports[part] = report_load(part, source, root / WEIGHTS, tensors, 1)
     if not reports:
         raise WeightsError(
-            Code.MISSING, f"the checkpoint {str(source)!r}", list(model.shared),
+            Code.MISSING, f"the checkpoint {str(source)!r}", list(shared),
             problem="shares {value} besides the trunk, nothing that this policy has",
             remedy="pre-train with policy.shared, as 'encoder image', or leave --shared out",
         )  # fmt: skip

@@ -18,8 +18,8 @@ from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.libraries import quiet
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.pretrained import LibraryEncoder
-from hpt_ros.model.sources import ENCODER_FILES, WeightsError, read_tensors, resolve, sha256_of, some
-from hpt_ros.model.weights import LoadReport, load_strictly
+from hpt_ros.model.sources import ENCODER_FILES, WeightsError, read_tensors, resolve, some
+from hpt_ros.model.weights import LoadReport, load_strictly, report_load
 
 # First parts of the names of what transformers' files hold beside the encoder: classifiers, poolers, decoders.
 OUTSIDE = ("classifier", "cls_classifier", "distillation_classifier", "decoder", "head", "pooler")
@@ -54,15 +54,7 @@ def load_library_encoder(policy: Policy, source: str | Path) -> LoadReport:
     for net in nets:
         assert isinstance(net, LibraryEncoder)
         load_strictly(net.network, retained, what=what, file=file)
-    return LoadReport(
-        part=f"image encoder (x{len(nets)})",
-        source=str(source),
-        file=str(file),
-        sha256=sha256_of(file),
-        tensors=len(retained) * len(nets),
-        parameters=sum(value.numel() for value in retained.values()) * len(nets),
-        left_out=left_out,
-    )
+    return report_load(f"image encoder (x{len(nets)})", source, file, retained, len(nets), left_out)
 
 
 def _of_timm(

@@ -75,7 +75,7 @@ def load_trunk(policy: Policy, source: str | Path) -> LoadReport:
     found, others = trunk_tensors(tensors, file)
     _check_trunk_size(policy.config.trunk, found, file)
     load_strictly(policy.trunk["trunk"], found, what="the trunk", file=file)
-    return _report("trunk", source, file, found, 1, others)
+    return report_load("trunk", source, file, found, 1, others)
 
 
 def load_model(policy: Policy, source: str | Path, *, without: Collection[str] = ()) -> LoadReport:
@@ -105,7 +105,7 @@ def load_model(policy: Policy, source: str | Path, *, without: Collection[str] =
     if depth_width:
         _check_trunk_size(policy.config.trunk, depth_width, file)
     load_strictly(policy, tensors, what="the policy", file=file, own=own)
-    return _report("policy", source, file, tensors, 1)
+    return report_load("policy", source, file, tensors, 1)
 
 
 def load_image_encoder(policy: Policy, source: str | Path) -> LoadReport:
@@ -149,7 +149,7 @@ def load_image_encoder(policy: Policy, source: str | Path) -> LoadReport:
     what = "ResNet-18" if isinstance(first, ResNet18) else "EfficientNet-Lite0"
     for net in nets:
         load_strictly(net, retained, what=what, file=file)
-    return _report(f"image encoder (x{len(nets)})", source, file, retained, len(nets), left_out)
+    return report_load(f"image encoder (x{len(nets)})", source, file, retained, len(nets), left_out)
 
 
 def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
@@ -197,7 +197,7 @@ def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
         raise WeightsError(
             Code.UNWRITABLE, repr(str(path)), remedy="name another file, or make room", cause=error
         ) from error
-    return _report("trunk", path, path, tensors, 1)
+    return report_load("trunk", path, path, tensors, 1)
 
 
 def trunk_metadata(config: TrunkConfig) -> dict[str, str]:
@@ -313,7 +313,7 @@ def _check_trunk_size(config: TrunkConfig, tensors: Mapping[str, Tensor], file: 
         )  # fmt: skip
 
 
-def _report(
+def report_load(
     part: str,
     source: str | Path,
     file: Path,
@@ -321,6 +321,7 @@ def _report(
     copies: int,
     left_out: tuple[str, ...] = (),
 ) -> LoadReport:
+    """Return what was loaded of `file`: `tensors`, into each of so many `copies` of a network."""
     return LoadReport(
         part=part,
         source=str(source),

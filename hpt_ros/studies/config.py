@@ -261,7 +261,7 @@ def start_of(study: StudyConfig, cell: Cell) -> Start:
     source = trunk if weights.image_encoder == OF_TRUNK else (weights.image_encoder or None)
     kind = STARTS[kind_of(cell.start)]
     if kind.policy:
-        return Start(init=trunk, image_encoder=source, shared=weights.shared, init_statistics=True)
+        return Start(init=trunk, image_encoder=source, init_statistics=True)
     return Start(trunk=trunk if kind.trunk else None, image_encoder=source, shared=weights.shared)
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.refused import refused
 
 from hpt_ros.dataset import Dataset
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.learning import Start, train
 from hpt_ros.learning.augment import AugmentConfig, ImageChanges, change_images, stacked
 from hpt_ros.learning.batches import BatchMaker
@@ -229,6 +230,20 @@ def test_when_features_are_cached_expect_the_uncached_run(
     assert not any(line.startswith("encoding") for line in again.lines)
     parts = weights(tmp_path / "parts/last")
     assert all(torch.equal(value, parts[name]) for name, value in two_weights.items())
+
+
+def test_shared_parts_without_the_image_encoder_are_no_weights_for_a_frozen_one(
+    dataset: Dataset, tmp_path: Path, cache_root: Path, first: Path
+) -> None:
+    recipe = make_recipe(policy=frozen_encoder())
+    with refused(HptError, Code.MISSING, subject="the recipe", problem="freezes the image encoder"):
+        train(
+            dataset,
+            recipe,
+            tmp_path / "run",
+            start=Start(trunk=str(first), shared=True),
+            cache_root=cache_root,
+        )
 
 
 def test_when_features_of_a_batch_norm_are_cached_expect_those_that_a_robot_computes(
