@@ -66,9 +66,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--shared",
-        action="store_true",
-        help="with --trunk CHECKPOINT: also what its robots share besides (policy.shared of a recipe), as the image "
-        "encoder",
+        metavar="CHECKPOINT",
+        help="what the robots of a pre-training share besides the trunk (policy.shared of its recipe), as the image "
+        "encoder; with --trunk or without",
     )
     parser.add_argument(
         "--image-encoder",
@@ -329,7 +329,7 @@ def start_of(args: argparse.Namespace) -> InitialWeights:
         args.image_encoder,
         _find_shipped(args.init),
         args.language_model,
-        shared=args.shared,
+        shared=_find_shipped(args.shared),
         init_statistics=args.init_statistics,
     )
 

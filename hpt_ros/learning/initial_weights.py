@@ -54,8 +54,7 @@ class InitialWeights:
         None  # a checkpoint of the same robot and structure, or of several of which it is one: all weights
     )
     language_model: str | None = None  # folder or hub name, in place of the one that the recipe names
-    # With a checkpoint as `trunk`: also what its robots share besides, as "encoder image" or "stem image".
-    shared: bool = False
+    shared: str | None = None  # a checkpoint of several robots: what they share besides, as "stem image"
     # Whether the statistics of `init` count too, widened where the data go beyond them, and not the data's alone.
     init_statistics: bool = False
 
@@ -124,10 +123,11 @@ def build_policy(
             Code.MISSING, "--init-statistics", problem="names no checkpoint whose statistics it means",
             remedy="add --init CHECKPOINT",
         )  # fmt: skip
-    if start.shared and start.trunk is None:
+    if start.shared is not None and start.init is not None:
         raise InitialWeightsError(
-            Code.CONFLICT, "--shared", problem="names parts of a pre-trained checkpoint, but there is no --trunk",
-            remedy="add --trunk CHECKPOINT, or leave it out",
+            Code.CONFLICT, "--shared", start.shared,
+            problem=f"{{value}} and --init {start.init!r} both hold these parts, so one's would be lost",
+            remedy="leave one out",
         )  # fmt: skip
     if not resume:
         _require_weights_for_frozen_parts(recipe, start)
@@ -169,8 +169,8 @@ def build_policy(
             loaded["trunk"] = trunk
         if start.image_encoder is not None and "image" in single.encoders:
             loaded["encoder image"] = str(load_image_encoder(single, start.image_encoder))
-        if start.shared and start.trunk is not None:
-            loaded |= _load_shared(single, start.trunk, start.image_encoder)
+        if start.shared is not None:
+            loaded |= _load_shared(single, start.shared, start.image_encoder)
         frozen, rates = _frozen(recipe), _rates(recipe)
         for part, count in single.parts().items():
             if part == "trunk" and name != policy.names[0]:
@@ -194,7 +194,7 @@ def _load_shared(policy: Policy, checkpoint: str, image_encoder: str | None) -> 
     if ENCODER in reports and image_encoder not in (None, efficientnet.PACKAGE):
         raise InitialWeightsError(
             Code.CONFLICT, "--image-encoder", image_encoder,
-            problem=f"{{value}} and --shared of --trunk {checkpoint!r} both hold an image encoder",
+            problem=f"{{value}} and --shared {checkpoint!r} both hold an image encoder",
             remedy="leave one out",
         )  # fmt: skip
     return {part: str(report) for part, report in reports.items()}
@@ -269,7 +269,7 @@ def _require_weights_for_frozen_parts(recipe: Recipe, start: InitialWeights) -> 
         and encoder.kind != "none"
         and not encoder.trainable
         and start.image_encoder is None
-        and not (start.shared and start.trunk is not None and ENCODER in shared_parts(start.trunk))
+        and not (start.shared is not None and ENCODER in shared_parts(start.shared))
     ):
         raise InitialWeightsError(
             Code.MISSING, "the recipe", encoder.kind,

@@ -114,11 +114,11 @@ def _figures(mixture: Mixture, recipe: Recipe, saved: dict[str, Any]) -> list[st
 
 def _trunk(recipe: Recipe, start: InitialWeights) -> str:
     depth = recipe.policy.trunk.depth
+    shared = f", parts that robots share from {start.shared}" if start.shared else ""
     if not depth:
-        return "none (the baseline without a trunk)"
+        return f"none (the baseline without a trunk){shared}"
     frozen = depth if recipe.freeze_trunk else recipe.freeze_blocks
-    shared = ", and what its robots share besides" if start.shared else ""
-    return f"{start.trunk or start.init or RANDOM}{shared}{f', {frozen} of {depth} blocks frozen' if frozen else ''}"
+    return f"{start.trunk or start.init or RANDOM}{f', {frozen} of {depth} blocks frozen' if frozen else ''}{shared}"
 
 
 def _encoders(recipe: Recipe, start: InitialWeights) -> list[str]:

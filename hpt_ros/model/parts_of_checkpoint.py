@@ -78,7 +78,7 @@ def shared_parts(source: str | Path) -> tuple[str, ...]:
     """
     if not is_checkpoint(source):
         raise WeightsError(
-            Code.INVALID, f"the trunk {str(source)!r}", problem="is no checkpoint, so its robots share nothing else",
+            Code.INVALID, "--shared", str(source), problem="names {value}, which is no checkpoint",
             remedy="name a checkpoint of hpt pretrain, or leave --shared out",
         )  # fmt: skip
     return read_config(locate(Path(source))[0])[0].model.shared

@@ -155,14 +155,13 @@ class StudyConfig:
             if kind_of(start) not in STARTS:
                 raise HptError(Code.UNKNOWN, "start of the study", start, known=STARTS)
             kind, (_, weights) = STARTS[kind_of(start)], split_changes(changes)
-            if weights.shared and (kind.policy or not kind.trunk):
+            if weights.shared and kind.policy:
                 raise HptError(
                     Code.CONFLICT, f"start {start!r} of the study", "shared",
-                    problem=f"takes {'all' if kind.policy else 'no trunk'} of a checkpoint, so nothing of it is "
-                    "{value}",
+                    problem="takes all of a checkpoint, so {value} adds nothing",
                     remedy="leave shared out, or name another start, as finetuned",
                 )  # fmt: skip
-            if (kind.trunk or weights.image_encoder == OF_TRUNK) and not self.trunk:
+            if (kind.trunk or weights.of_trunk) and not self.trunk:
                 raise HptError(
                     Code.MISSING,
                     "the study",
@@ -248,7 +247,7 @@ def cells_of(study: StudyConfig) -> list[Cell]:
     )  # fmt: skip
     for seed, episodes, datasets, batch, size, variant, start, trunk in grid:
         _, weights = split_changes(study.starts[start])
-        used = STARTS[kind_of(start)].trunk or weights.image_encoder == OF_TRUNK
+        used = STARTS[kind_of(start)].trunk or weights.of_trunk
         cell = Cell(episodes, datasets, batch, size, variant, start, trunk if used else "", seed)
         found.setdefault(cell)
     return list(found)
@@ -262,7 +261,9 @@ def start_of(study: StudyConfig, cell: Cell) -> InitialWeights:
     kind = STARTS[kind_of(cell.start)]
     if kind.policy:
         return InitialWeights(init=trunk, image_encoder=source, init_statistics=True)
-    return InitialWeights(trunk=trunk if kind.trunk else None, image_encoder=source, shared=weights.shared)
+    return InitialWeights(
+        trunk=trunk if kind.trunk else None, image_encoder=source, shared=trunk if weights.shared else None
+    )
 
 
 def recipe_of(study: StudyConfig, cell: Cell) -> Recipe:

@@ -243,7 +243,7 @@ def test_shared_parts_without_the_image_encoder_are_no_weights_for_a_frozen_one(
             dataset,
             recipe,
             tmp_path / "run",
-            start=InitialWeights(trunk=str(first), shared=True),
+            start=InitialWeights(shared=str(first)),
             cache_root=cache_root,
         )
 

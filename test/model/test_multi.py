@@ -131,7 +131,7 @@ def test_a_trunk_whose_robots_share_nothing_else_is_refused_as_a_source_of_more(
     with refused(HptError, Code.MISSING, subject="the checkpoint", remedy="policy.shared"):
         load_shared_parts(make_policy(), tmp_path / "many")
     (tmp_path / "trunk.pth").write_bytes(b"")
-    with refused(HptError, Code.INVALID, subject="the trunk", remedy="hpt pretrain"):
+    with refused(HptError, Code.INVALID, subject="--shared", remedy="hpt pretrain"):
         load_shared_parts(make_policy(), tmp_path / "trunk.pth")
 
 
