@@ -37,7 +37,8 @@ class MotionPlan:
 
     With `taps` > 1 the control points are a moving average of what the limiter lets through. An average keeps the
     limits of position, velocity and acceleration, and changes the acceleration A by at most 2 A / taps per period,
-    which bounds the jerk (Biagiotti and Melchiorri, "Trajectory Planning for Automatic Machines and Robots", 2008, ch. 4).
+    which bounds the jerk (Biagiotti and Melchiorri, "Trajectory Planning for Automatic Machines and
+    Robots", 2008, ch. 4).
     """
 
     def __init__(self, limiter: CommandLimiter, period_ns: int, lead_ns: int, taps: int = 1) -> None:
