@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.evaluation.rollout import Episode, Rollout
+from hpt_ros.evaluation.rollout import EpisodeResult, Rollout
 from hpt_ros.policies.protocol import ChunkPolicy, Observation
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.physics import Renderer
@@ -80,7 +80,9 @@ def cpu_s() -> float:
     return time.process_time()
 
 
-def bare(environment: FeedDogEnvironment, renderer: Renderer, kept: Kept, episode: Episode) -> list[float]:
+def bare(
+    environment: FeedDogEnvironment, renderer: Renderer, kept: Kept, episode: EpisodeResult
+) -> list[float]:
     """CPU time in s of the physics, the images and the inferences of an episode."""
     environment.reset(episode.seed)
     physics, images = environment.physics, 1e9 / CAMERA_NS

@@ -37,8 +37,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.embodiment import Embodiment, ImageSpec
 from hpt_ros.nodes.common.composition import Composition
-from hpt_ros.nodes.common.executable import be_punctual
 from hpt_ros.nodes.common.fast_dds import profiles_variable
+from hpt_ros.nodes.common.run_lifecycle import be_punctual
 from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.policies.baselines import HoldPolicy
 from hpt_ros.policies.loading import LoadedPolicy

@@ -23,7 +23,7 @@ from hpt_ros import __version__
 from hpt_ros.control import ControlConfig
 from hpt_ros.control.config import QueueConfig, SafetyConfig
 from hpt_ros.evaluation.outcomes import Outcomes, Provenance, read_outcomes, resumed, write_outcomes
-from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig
+from hpt_ros.evaluation.rollout import EpisodeResult, Rollout, RolloutConfig
 from hpt_ros.evaluation.statistics import success_interval
 from hpt_ros.model.weight_files import sha256_of
 from hpt_ros.policies.loading import LoadedPolicy
@@ -159,7 +159,7 @@ class Bench:
             environment.close()
 
 
-def row(condition: Condition, episodes: tuple[Episode, ...]) -> str:
+def row(condition: Condition, episodes: tuple[EpisodeResult, ...]) -> str:
     """Return a condition's row of the table."""
     successes = sum(episode.success for episode in episodes)
     found = success_interval(successes, len(episodes))

@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run `hpt checkpoint`; raise HptError if something cannot be loaded, does not fit, or cannot be written."""
     from hpt_ros.cli import checkpoint_actions
-    from hpt_ros.cli.terminal import Results
+    from hpt_ros.cli.terminal import ResultConsole
 
     texts = {
         "inspect": checkpoint_actions.inspect,
@@ -107,5 +107,5 @@ def run(args: argparse.Namespace) -> int:
         "add-task": checkpoint_actions.add_task,
     }
     text = texts[args.checkpoint_action](args)
-    Results(highlight=False, markup=False, soft_wrap=True).print(text)
+    ResultConsole(highlight=False, markup=False, soft_wrap=True).print(text)
     return 0

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     """Record until enough episodes succeeded, and make a dataset of them if one is wanted; returns 0."""
     from hpt_ros.cli.collection import Collection
     from hpt_ros.cli.eval import check_counts, policy_of
-    from hpt_ros.cli.terminal import Results, Terminal
+    from hpt_ros.cli.terminal import ResultConsole, Terminal
     from hpt_ros.sim.environment_sets import environments_of
 
     check_counts(args)
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         if args.dataset is not None:
             _convert(folder, args, terminal)
     where = f"{counted(succeeded + failed, 'bag')} in {folder}" if args.out else f"dataset {args.dataset}"
-    Results().print(
+    ResultConsole().print(
         f"{where}: {succeeded} successes, {failed} failures, which "
         + ("conversion leaves out" if args.out else "are left out"),
         highlight=False,

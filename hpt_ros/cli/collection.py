@@ -15,7 +15,7 @@ from hpt_ros.atomic import write_text
 from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
-    from hpt_ros.evaluation.rollout import Episode, Runner
+    from hpt_ros.evaluation.rollout import EpisodeResult, Runner
 
 MANIFEST: Final = ".collection.json"  # hidden, so that a shell's `bags/*` are bags alone
 FORMAT: Final = "hpt_ros/collection/1"
@@ -114,7 +114,7 @@ def open_seeds(recorded: Mapping[int, bool], first: int, wanted: int) -> list[in
     return found
 
 
-def record(runner: Runner, seed: int, *, folder: Path, operator: str) -> Episode:
+def record(runner: Runner, seed: int, *, folder: Path, operator: str) -> EpisodeResult:
     """Run an episode and write its bag."""
     from rosbag_tools import bag_schema
     from rosbag_tools.recording.topic_log import TopicLog

@@ -89,9 +89,9 @@ def _print(args: argparse.Namespace, comparison: Comparison) -> None:
     from rich import box
     from rich.table import Table
 
-    from hpt_ros.cli.terminal import Results
+    from hpt_ros.cli.terminal import ResultConsole
 
-    console = Results(highlight=False, soft_wrap=True)
+    console = ResultConsole(highlight=False, soft_wrap=True)
     for row in comparison.rows:
         results = Table(title=f"{row.paired.scenes} scenes of {row.name}", box=box.SIMPLE_HEAD)
         for column in ("arm", "training seeds", "success", "95 % interval"):

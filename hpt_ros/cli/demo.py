@@ -15,7 +15,7 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED
 
 if TYPE_CHECKING:
-    from hpt_ros.cli.terminal import Results
+    from hpt_ros.cli.terminal import ResultConsole
     from hpt_ros.evaluation.evaluate import Job
     from hpt_ros.evaluation.outcomes import Provenance
     from hpt_ros.nodes.sim.episode_recorder import EpisodeTrace
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play, and with ``--full`` make the checkpoint first."""
     # ROS, torch and MuJoCo take seconds to import; `hpt --help` should not.
-    from hpt_ros.cli.terminal import Results
+    from hpt_ros.cli.terminal import ResultConsole
 
     if args.episodes < 1:
         raise HptError(
@@ -80,13 +80,13 @@ def run(args: argparse.Namespace) -> int:
             problem=f"is {args.seed}, but 0 to {FIRST_DEMONSTRATION_SEED - args.episodes - 1} was "
             "expected (higher ones are the scenes of demonstrations)", remedy="choose one of these",
         )  # fmt: skip
-    console = Results()
+    console = ResultConsole()
     checkpoint = str(_make_checkpoint(args, console)) if args.full else args.checkpoint
     _evaluate(args, checkpoint, console)
     return 0
 
 
-def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
+def _make_checkpoint(args: argparse.Namespace, console: ResultConsole) -> Path:
     """Record, convert and finetune into ``--out``; returns the checkpoint's folder."""
     from hpt_ros.cli.main import main as hpt
     from hpt_ros.learning import load_recipe
@@ -147,7 +147,7 @@ def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
     return training / "best"
 
 
-def _evaluate(args: argparse.Namespace, checkpoint: str, console: Results) -> None:
+def _evaluate(args: argparse.Namespace, checkpoint: str, console: ResultConsole) -> None:
     from hpt_ros.cli import demo_report
     from hpt_ros.cli.interruption import interrupt_on_signals
     from hpt_ros.cli.terminal import Terminal

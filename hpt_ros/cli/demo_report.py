@@ -19,7 +19,7 @@ from rich.table import Table
 
 from hpt_ros.cli.timings import TIMINGS, Samples, median_and_p99, percentiles
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.evaluation.rollout import Episode
+from hpt_ros.evaluation.rollout import EpisodeResult
 from hpt_ros.nodes.sim.episode_recorder import PICTURE_HZ, EpisodeTrace
 
 Array = npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ class ArmResult:
     """
 
     policy: str
-    episodes: tuple[Episode, ...]
+    episodes: tuple[EpisodeResult, ...]
     samples_s: Samples
 
     @property

@@ -50,9 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write or check; raise HptError on a mistake."""
-    from hpt_ros.cli.terminal import Results
+    from hpt_ros.cli.terminal import ResultConsole
 
-    console = Results(highlight=False, markup=False, soft_wrap=True)
+    console = ResultConsole(highlight=False, markup=False, soft_wrap=True)
     if args.embodiment_action == "init":
         _init(args, console.print)
     else:
@@ -84,7 +84,7 @@ def _modeline() -> str:
 
 def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     from hpt_ros.cli.output import make_parent
-    from hpt_ros.cli.terminal import Report
+    from hpt_ros.cli.terminal import ProgressConsole
     from hpt_ros.errors import Code, HptError
     from rosbag_tools.bootstrap.first_embodiment import DEFAULT_NAME, first_embodiment
     from rosbag_tools.bootstrap.sensors import CHECK
@@ -94,7 +94,10 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     exists = HptError(Code.EXISTS, f"--out {str(args.out)!r}", remedy="give another name or delete it first")
     if args.out.exists():
         raise exists
-    with Report().status("reading the bag"), Bag.open(args.bag, recover=True, beside=args.together) as bag:
+    with (
+        ProgressConsole().status("reading the bag"),
+        Bag.open(args.bag, recover=True, beside=args.together) as bag,
+    ):
         first = first_embodiment(bag, name=args.name or DEFAULT_NAME, tick_hz=args.tick_hz)
         carried = bool(bag.embodiment_text())
     try:

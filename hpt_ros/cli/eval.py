@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hpt_ros.evaluation.conditions import Contender
     from hpt_ros.evaluation.evaluate import Job
     from hpt_ros.evaluation.outcomes import Outcomes, Provenance
-    from hpt_ros.evaluation.rollout import Episode
+    from hpt_ros.evaluation.rollout import EpisodeResult
     from hpt_ros.sim.variation import Variation
 
 DEFAULT = "feed_dog"
@@ -144,7 +144,7 @@ def run_one(args: argparse.Namespace) -> Outcomes:
     """Run the episodes of one environment, print the success ratio with its interval, and return the outcomes."""
     from hpt_ros.cli.interruption import interrupt_on_signals
     from hpt_ros.cli.output import make_parent
-    from hpt_ros.cli.terminal import Results, Terminal
+    from hpt_ros.cli.terminal import ResultConsole, Terminal
     from hpt_ros.evaluation.outcomes import Outcomes
     from hpt_ros.evaluation.scenes import run_scenes
 
@@ -155,9 +155,9 @@ def run_one(args: argparse.Namespace) -> Outcomes:
     if args.out is not None:
         make_parent(args.out)
     timings: dict[str, NDArray[np.float64]] = {}
-    ran: list[Episode] = []
+    ran: list[EpisodeResult] = []
 
-    def run_left(left: Sequence[int]) -> Generator[Episode, None, None]:
+    def run_left(left: Sequence[int]) -> Generator[EpisodeResult, None, None]:
         return _episodes(args, job, left, timings)
 
     with interrupt_on_signals(), Terminal() as terminal:
@@ -170,7 +170,7 @@ def run_one(args: argparse.Namespace) -> Outcomes:
                 note = f"{sum(item.success for item in ran)} succeeded" if ran else ""
                 terminal.bar("running episodes", len(ran), len(seeds), note)
     shown = Outcomes(provenance, tuple(ran))
-    Results().print(_table(shown, timings))
+    ResultConsole().print(_table(shown, timings))
     return shown
 
 
@@ -213,7 +213,7 @@ def _videos(args: argparse.Namespace, outcomes: Outcomes) -> list[Shown]:
 
 def _episodes(
     args: argparse.Namespace, job: Job, seeds: Sequence[int], timings: dict[str, NDArray[np.float64]]
-) -> Generator[Episode, None, None]:
+) -> Generator[EpisodeResult, None, None]:
     """Yield the episodes as they are done; `timings` gets the policy node's own over the graph."""
     if args.ros:
         from hpt_ros.nodes.sim.graph_evaluation import Graph

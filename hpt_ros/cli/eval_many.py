@@ -38,7 +38,7 @@ def run_each(
         HptError: `out` is a file.
     """
     from hpt_ros.cli.output import make_folder
-    from hpt_ros.cli.terminal import Results, Terminal
+    from hpt_ros.cli.terminal import ResultConsole, Terminal
 
     with contextlib.ExitStack() as stack:
         if args.out is None:
@@ -59,7 +59,7 @@ def run_each(
             with contextlib.redirect_stdout(io.StringIO()):  # its own table
                 found.append((one, run_one(one)))
         seeds = range(args.seed, args.seed + args.episodes)
-        Results().print(_summary([outcomes for _, outcomes in found], seeds))
+        ResultConsole().print(_summary([outcomes for _, outcomes in found], seeds))
         if args.html is not None:
             write_page(args, found)
     return 0

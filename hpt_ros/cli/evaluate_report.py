@@ -78,11 +78,11 @@ def print_table(
     from rich import box
     from rich.table import Table
 
-    from hpt_ros.cli.terminal import Results
+    from hpt_ros.cli.terminal import ResultConsole
     from hpt_ros.report.page import number, percent
 
     found = as_mapping(args, robot, replays, figures)
-    console = Results(highlight=False)
+    console = ResultConsole(highlight=False)
     title = f"{args.policy} on {', '.join(found['data'])}: {len(replays)} episodes, {figures.ticks} ticks"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))  # of an arm's joints: 80 columns
     units = {entry["unit"] for entry in found["dimensions"]}

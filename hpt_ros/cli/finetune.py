@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.dataset import Dataset
     from hpt_ros.embodiment import Embodiment
-    from hpt_ros.learning import InitialWeights, Recipe, Result
+    from hpt_ros.learning import InitialWeights, Recipe, TrainingResult
     from hpt_ros.learning.distributed import Processes
     from hpt_ros.learning.mixture import Mixture
 
@@ -334,7 +334,7 @@ def start_of(args: argparse.Namespace) -> InitialWeights:
     )
 
 
-def conclude(result: Result, out: Path) -> int:
+def conclude(result: TrainingResult, out: Path) -> int:
     """Print how a run ended; returns the exit status."""
     from hpt_ros.learning.run_log import REPORT
 

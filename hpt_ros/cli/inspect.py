@@ -8,7 +8,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpt_ros.cli.terminal import Results
+    from hpt_ros.cli.terminal import ResultConsole
     from hpt_ros.embodiment import Embodiment
     from rosbag_tools.reading.inspection import Inspection, TopicTimes
 
@@ -55,14 +55,14 @@ def run(args: argparse.Namespace) -> int:
     import json
     import sys
 
-    from hpt_ros.cli.terminal import Results
+    from hpt_ros.cli.terminal import ResultConsole
     from hpt_ros.embodiment import Embodiment
     from hpt_ros.errors import counted
     from rosbag_tools.errors import BagError
     from rosbag_tools.reading.finding import find_bags
 
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
-    console = Results() if sys.stdout.isatty() else Results(width=PIPE_WIDTH)
+    console = ResultConsole() if sys.stdout.isatty() else ResultConsole(width=PIPE_WIDTH)
     paths = find_bags(args.bags, lambda note: print(f"hpt inspect: {note}", file=sys.stderr))
     found: list[dict[str, Any]] = []
     for path in paths:
@@ -93,7 +93,7 @@ def _one(
     path: str,
     embodiment: Embodiment | None,
     namespace: str | None,
-    console: Results | None,
+    console: ResultConsole | None,
     together: list[str],
 ) -> dict[str, Any]:
     """Inspect a bag, print it if there is a console, and return it for JSON."""
@@ -133,7 +133,7 @@ def _one(
     return result
 
 
-def _print(console: Results, inspection: Inspection, result: dict[str, Any]) -> None:
+def _print(console: ResultConsole, inspection: Inspection, result: dict[str, Any]) -> None:
     from rich.text import Text
 
     def say(text: str) -> None:

@@ -53,12 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List the files, upload them in one commit and print its address; returns 0."""
-    from hpt_ros.cli.terminal import Results, Terminal
+    from hpt_ros.cli.terminal import ResultConsole, Terminal
     from hpt_ros.model.hub_upload import check_repository, push
 
     repository = check_repository(args.repository)
     upload = _upload(args, repository)
-    console = Results(highlight=False, markup=False, soft_wrap=True)
+    console = ResultConsole(highlight=False, markup=False, soft_wrap=True)
     for name, size in upload.sizes.items():
         console.print(f"{size / 1e6:10.3f} MB  {name}")
     total = sum(upload.sizes.values()) / 1e6

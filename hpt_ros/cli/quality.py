@@ -89,7 +89,7 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> Quality:
 
     import numpy as np
 
-    from hpt_ros.cli.terminal import Results, Terminal
+    from hpt_ros.cli.terminal import ResultConsole, Terminal
     from hpt_ros.dataset.quality.checks import assess
     from hpt_ros.dataset.quality.findings import CHECKS
     from hpt_ros.dataset.quality.measure import EpisodeArrays
@@ -128,7 +128,7 @@ def _report(args: argparse.Namespace, dataset: Dataset) -> Quality:
         texts[args.keep] = json.dumps(quality.keep()) + "\n"
     for path, text in texts.items():
         _write(path, text)
-    console = Results(highlight=False, markup=False, soft_wrap=True)
+    console = ResultConsole(highlight=False, markup=False, soft_wrap=True)
     console.print(dataset.summary())
     for key, check in CHECKS.items():
         if found := quality.of(key):

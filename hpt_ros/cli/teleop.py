@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.sim.environment import Environment, Outcome
     from hpt_ros.teleoperation.devices import Joystick, Wish
-    from hpt_ros.teleoperation.session import Session
+    from hpt_ros.teleoperation.session import TeleopSession
 
 PORT = 8040
 MAX_LAG_S = 0.2  # wall time that the simulation may catch up; what is beyond slows simulated time down
@@ -73,11 +73,11 @@ def run(args: argparse.Namespace) -> int:
     """Let the person drive until they end it; returns 0."""
     from hpt_ros.cli.interruption import interrupt_on_signals
     from hpt_ros.cli.output import make_folder
-    from hpt_ros.cli.terminal import Results, Terminal
+    from hpt_ros.cli.terminal import ResultConsole, Terminal
     from hpt_ros.embodiment.streams import check_topic
     from hpt_ros.sim.environment import make_environment
     from hpt_ros.teleoperation.devices import LAYOUTS, Joystick
-    from hpt_ros.teleoperation.session import Session
+    from hpt_ros.teleoperation.session import TeleopSession
     from hpt_ros.teleoperation.view import View
 
     if not 0 <= args.port < 65536:
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         stack.enter_context(interrupt_on_signals())
         terminal = stack.enter_context(Terminal())
         recorder = _Bags(environment, args.out, args.operator or _user())
-        session = Session(environment, args.seed, recorder.new_log, recorder.keep)
+        session = TeleopSession(environment, args.seed, recorder.new_log, recorder.keep)
         view = stack.enter_context(View(args.port))
         joy: queue.SimpleQueue[Any] = queue.SimpleQueue()
         if args.joy:
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         _open_page(view.address)
         _Loop(session, view, terminal, joystick, joy).run()
     kept = f"{session.episodes.kept} bags in {args.out}" if args.out is not None else "nothing was recorded"
-    Results().print(kept, highlight=False, soft_wrap=True)
+    ResultConsole().print(kept, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -126,7 +126,7 @@ class _Loop:
 
     def __init__(
         self,
-        session: Session,
+        session: TeleopSession,
         view: Any,
         terminal: Terminal,
         joystick: Joystick | None,

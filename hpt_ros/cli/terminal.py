@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 LINE_EVERY_S = 30.0  # without a terminal, if a tenth of the work takes longer
 
 
-class Results(Console):
+class ResultConsole(Console):
     """Standard output. Rich would end the process with status 1 when the reader of a pipe (`| head`) has left."""
 
     def on_broken_pipe(self) -> None:
@@ -26,7 +26,7 @@ class Results(Console):
         raise BrokenPipeError
 
 
-class Report(Console):
+class ProgressConsole(Console):
     """Standard error. Work goes on when nobody reads of its progress any more."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Terminal:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Report()
+        self._console = console or ProgressConsole()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),

@@ -36,7 +36,7 @@ ARRIVING = Missing(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Checked:
+class CheckedChunk:
     """A chunk that may be executed: on control time, and on plan time, which passes at the robot's own speed."""
 
     chunk: Chunk
@@ -111,7 +111,7 @@ class Motion:
     def check(
         self, observation_ns: int, dt_s: float, values: Vector, number: int, now_ns: int, *,
         measured: Vector | None, moving: bool,
-    ) -> Checked | Refusal:  # fmt: skip
+    ) -> CheckedChunk | Refusal:  # fmt: skip
         """Look at a chunk as `Controller.take_chunk` gets it; `moving` compares it with the commands of now too."""
         if (wrong_size := shape_refusal(values, len(self._names))) is not None:
             return wrong_size
@@ -126,7 +126,7 @@ class Motion:
         jumps = check_continuity(
             self._names, planned, pose, time_ns, self._reach_limits, reach_s, self.queue, self._turns
         )
-        return Checked(chunk, planned) if jumps is None else jumps
+        return CheckedChunk(chunk, planned) if jumps is None else jumps
 
     def to_plan_time(self, chunk: Chunk) -> Chunk:
         """The chunk on plan time."""

@@ -136,7 +136,7 @@ class EpisodeReport:
 
 
 @dataclass
-class Report:
+class ConversionReport:
     """A conversion of bags.
 
     Attributes:

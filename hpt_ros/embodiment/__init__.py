@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from hpt_ros.embodiment.action import Action
+from hpt_ros.embodiment.action_space import ActionSpace
 from hpt_ros.embodiment.deployment import Deployment, list_deployed_fields, require_deployable
 from hpt_ros.embodiment.output import JointLimit, Output, RotationLimit
 from hpt_ros.embodiment.schema import (
@@ -12,7 +13,6 @@ from hpt_ros.embodiment.schema import (
     Embodiment,
     require_match,
 )
-from hpt_ros.embodiment.space import ActionSpace
 from hpt_ros.embodiment.streams import EmbodimentError, ImageSpec, Stream
 
 __all__ = [

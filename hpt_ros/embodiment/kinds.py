@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What an output commands: the kinds of quantities, and what each is to `hpt_ros.embodiment.space`."""
+"""What an output commands: the kinds of quantities, and what each is to `hpt_ros.embodiment.action_space`."""
 
 from __future__ import annotations
 

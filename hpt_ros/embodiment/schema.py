@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment.action import Action, completed, redundant_keys
 from hpt_ros.embodiment.action_checks import check_action
+from hpt_ros.embodiment.action_space import ActionSpace
 from hpt_ros.embodiment.continuous import reconcile
-from hpt_ros.embodiment.space import ActionSpace
 from hpt_ros.embodiment.streams import (
     BY_STAMP,
     NAME,

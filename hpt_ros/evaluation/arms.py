@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.outcomes import Outcomes, Provenance, arm_of, read_outcomes
-from hpt_ros.evaluation.rollout import Episode
+from hpt_ros.evaluation.rollout import EpisodeResult
 from hpt_ros.evaluation.statistics import (
     Interval,
     PairedComparison,
@@ -87,7 +87,7 @@ class Comparison:
     seeds: Mapping[str, tuple[int, ...]]
     rows: tuple[Row, ...]
 
-    def episodes(self, arm: int, environment: str | None = None) -> list[Episode]:
+    def episodes(self, arm: int, environment: str | None = None) -> list[EpisodeResult]:
         """Return the compared episodes of an arm, of one environment or of all."""
         return [
             episode

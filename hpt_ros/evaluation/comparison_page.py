@@ -13,7 +13,7 @@ import numpy as np
 
 from hpt_ros.evaluation.arms import Arm, Comparison, success_of
 from hpt_ros.evaluation.outcomes import arm_of
-from hpt_ros.evaluation.rollout import Episode
+from hpt_ros.evaluation.rollout import EpisodeResult
 from hpt_ros.evaluation.videos import Video
 from hpt_ros.report.charts import Line, draw_bars, draw_histogram, draw_lines
 from hpt_ros.report.images import inline
@@ -34,7 +34,7 @@ class Shown:
 
     environment: str
     seed: int
-    videos: tuple[tuple[str, Episode, Video], ...]
+    videos: tuple[tuple[str, EpisodeResult, Video], ...]
 
 
 def evaluation_page(arm: Arm, shown: Sequence[Shown] = ()) -> str:
@@ -118,7 +118,7 @@ def _page(
     rows: Sequence[Mapping[str, Any]],
     paired: bool,
     success: Sequence[tuple[str, str]],
-    episodes: Sequence[tuple[str, Sequence[Episode]]],
+    episodes: Sequence[tuple[str, Sequence[EpisodeResult]]],
     scenes: Sequence[Mapping[str, Any]],
     shown: Sequence[Shown],
 ) -> str:
@@ -149,7 +149,7 @@ def _page(
     )
 
 
-def _draw_solved(episodes: Sequence[tuple[str, Sequence[Episode]]]) -> str:
+def _draw_solved(episodes: Sequence[tuple[str, Sequence[EpisodeResult]]]) -> str:
     """Return a chart: the ratio of episodes that have succeeded by a time."""
     lines = []
     for name, own in episodes:
@@ -165,12 +165,12 @@ def _draw_solved(episodes: Sequence[tuple[str, Sequence[Episode]]]) -> str:
     )
 
 
-def _measures(episodes: Sequence[tuple[str, Sequence[Episode]]]) -> list[tuple[str, list[str]]]:
+def _measures(episodes: Sequence[tuple[str, Sequence[EpisodeResult]]]) -> list[tuple[str, list[str]]]:
     def median(values: list[float]) -> str:
         finite = [value for value in values if np.isfinite(value)]
         return number(float(np.median(finite))) if finite else number(None)
 
-    entries: tuple[tuple[str, Callable[[Sequence[Episode]], str]], ...] = (
+    entries: tuple[tuple[str, Callable[[Sequence[EpisodeResult]], str]], ...] = (
         ("mean progress", lambda own: f"{100 * float(np.mean([e.progress for e in own])):.0f} %"),
         ("time to success, median, s", lambda own: median([e.duration_s for e in own if e.success])),
         ("smoothness (SPARC, 0 is best), median", lambda own: median([e.arc_length for e in own])),
@@ -184,7 +184,7 @@ def _measures(episodes: Sequence[tuple[str, Sequence[Episode]]]) -> list[tuple[s
     return [(title, [value(own) for _, own in episodes]) for title, value in entries]
 
 
-def _faults(episodes: Sequence[tuple[str, Sequence[Episode]]]) -> list[tuple[str, list[int]]]:
+def _faults(episodes: Sequence[tuple[str, Sequence[EpisodeResult]]]) -> list[tuple[str, list[int]]]:
     counts = [Counter(episode.fault for episode in own if episode.fault) for _, own in episodes]
     every = sum(counts, Counter[str]())
     return [(reason, [count[reason] for count in counts]) for reason, _ in every.most_common(20)]

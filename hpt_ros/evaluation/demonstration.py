@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.evaluation.expert import ExpertRollout
-from hpt_ros.evaluation.rollout import NS_PER_S, Episode, Rollout, RolloutConfig, Tap
+from hpt_ros.evaluation.rollout import NS_PER_S, EpisodeResult, Rollout, RolloutConfig, Tap
 from hpt_ros.modalities import STATE
 from hpt_ros.observation import CommandTrack, TickGrid, decode_command
 from hpt_ros.policies.loading import LoadedPolicy
@@ -135,7 +135,7 @@ class ReplayRollout:
         self._demonstrated = demonstrated
         self._known: Mapping[int, Floats] = {}
 
-    def episode(self, seed: int, tap: Tap | None = None) -> Episode:
+    def episode(self, seed: int, tap: Tap | None = None) -> EpisodeResult:
         """Demonstrate, and run one episode with the actions.
 
         Raises:

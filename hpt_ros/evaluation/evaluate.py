@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from hpt_ros.cluster import run_on_cluster
-from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig, Runner
+from hpt_ros.evaluation.rollout import EpisodeResult, Rollout, RolloutConfig, Runner
 from hpt_ros.evaluation.runners import make_runner
 from hpt_ros.interrupts import interrupts_count, interrupts_wait
 from hpt_ros.policies.factory import load_baseline
@@ -19,10 +19,10 @@ from hpt_ros.sim.environment import Environment, make_environment
 from hpt_ros.sim.transport import PERFECT, Transport
 from hpt_ros.sim.variation import STANDARD, Variation
 
-Run = Callable[[Runner, int], Episode]
+Run = Callable[[Runner, int], EpisodeResult]
 
 
-def run_alone(runner: Runner, seed: int) -> Episode:
+def run_alone(runner: Runner, seed: int) -> EpisodeResult:
     """Run one episode that nobody watches."""
     return runner.episode(seed)
 
@@ -91,7 +91,7 @@ class Evaluator:
             loaded = load_baseline(choice.policy, self.environment.embodiment, seed)
         return Rollout(loaded, self.environment, self.job.config)
 
-    def episode(self, seed: int, run: Run) -> Episode:
+    def episode(self, seed: int, run: Run) -> EpisodeResult:
         """Run one episode."""
         if self._drawing:
             self.runner = self._make(seed)
@@ -103,7 +103,7 @@ class Evaluator:
         self.environment.close()
 
 
-def evaluate(job: Job, seeds: Sequence[int], workers: int, run: Run = run_alone) -> Iterator[Episode]:
+def evaluate(job: Job, seeds: Sequence[int], workers: int, run: Run = run_alone) -> Iterator[EpisodeResult]:
     """Yield an episode for each seed, as they are done.
 
     Args:
@@ -138,7 +138,7 @@ def evaluate(job: Job, seeds: Sequence[int], workers: int, run: Run = run_alone)
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def evaluate_on_ray(job: Job, seeds: Sequence[int], address: str) -> Generator[Episode, None, None]:
+def evaluate_on_ray(job: Job, seeds: Sequence[int], address: str) -> Generator[EpisodeResult, None, None]:
     """Yield an episode for each seed, as they are done, from a Ray cluster that shares the file system.
 
     Args:
@@ -153,7 +153,7 @@ def evaluate_on_ray(job: Job, seeds: Sequence[int], address: str) -> Generator[E
     yield from run_on_cluster(_scene_on_ray, jobs, address, "hpt eval on a cluster")
 
 
-def _scene_on_ray(scene: tuple[Job, int]) -> Episode:
+def _scene_on_ray(scene: tuple[Job, int]) -> EpisodeResult:
     """Run a scene; the process keeps policy and environment for the next one."""
     global _evaluator
     job, seed = scene
@@ -173,7 +173,7 @@ def _prepare(job: Job) -> None:
     _job = job
 
 
-def _episode(seed: int, run: Run) -> Episode:
+def _episode(seed: int, run: Run) -> EpisodeResult:
     global _evaluator
     with interrupts_count():
         if _evaluator is None:  # here rather than in the initializer, whose errors a pool does not hand on

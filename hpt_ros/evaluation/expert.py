@@ -21,7 +21,7 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.rollout import (
     JUDGED_NS,
     NS_PER_S,
-    Episode,
+    EpisodeResult,
     RolloutConfig,
     Tap,
     end_of_success_ns,
@@ -117,7 +117,9 @@ class ExpertRollout:
             )  # fmt: skip
         self.config = RolloutConfig() if config is None else config
 
-    def episode(self, seed: int, tap: Tap | None = None, topics: Collection[str] | None = None) -> Episode:
+    def episode(
+        self, seed: int, tap: Tap | None = None, topics: Collection[str] | None = None
+    ) -> EpisodeResult:
         """Run one episode.
 
         Args:
@@ -159,7 +161,7 @@ class ExpertRollout:
                 if (outcome := environment.outcome()).success:
                     done, end_ns = (outcome, now_ns), end_of_success_ns(start_ns, now_ns, tap)
         outcome, ended_ns = done or (environment.outcome(), now_ns)
-        return Episode(
+        return EpisodeResult(
             seed=seed,
             success=outcome.success,
             progress=outcome.progress,

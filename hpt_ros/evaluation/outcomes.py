@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from hpt_ros.atomic import replace_atomically
 from hpt_ros.errors import Code, HptError
-from hpt_ros.evaluation.rollout import Episode
+from hpt_ros.evaluation.rollout import EpisodeResult
 
 FORMAT: Final = "hpt_ros/outcomes/2"
 LOCK_STEP: Final = "lock step"
@@ -68,7 +68,7 @@ class Outcomes:
     """Episodes of one arm, in the order of their seeds."""
 
     provenance: Provenance
-    episodes: tuple[Episode, ...]
+    episodes: tuple[EpisodeResult, ...]
 
     @property
     def successes(self) -> int:
@@ -127,7 +127,7 @@ def read_outcomes(path: Path) -> Outcomes:
         if about["format"] != FORMAT or not table.schema.equals(_schema()):
             raise ValueError("another format")
         episodes = tuple(
-            Episode(**{**row, "counters": json.loads(row["counters"])}) for row in table.to_pylist()
+            EpisodeResult(**{**row, "counters": json.loads(row["counters"])}) for row in table.to_pylist()
         )
     except (KeyError, TypeError, ValueError) as error:
         raise HptError(
@@ -137,7 +137,7 @@ def read_outcomes(path: Path) -> Outcomes:
     return Outcomes(provenance, episodes)
 
 
-def resumed(path: Path, provenance: Provenance) -> tuple[Episode, ...]:
+def resumed(path: Path, provenance: Provenance) -> tuple[EpisodeResult, ...]:
     """Return the episodes of an evaluation that was interrupted; none if the file is not there.
 
     Raises:
@@ -168,4 +168,4 @@ def _schema() -> Any:
     import pyarrow as pa
 
     kinds = {"int": pa.int64(), "bool": pa.bool_(), "float": pa.float64(), "str": pa.string()}
-    return pa.schema([(item.name, kinds.get(str(item.type), pa.string())) for item in fields(Episode)])
+    return pa.schema([(item.name, kinds.get(str(item.type), pa.string())) for item in fields(EpisodeResult)])

@@ -98,7 +98,7 @@ class Replay:
         jumps: (S, A) from one chunk to the next at the moment that the next one came into use.
         times_s: (M,) of the commands, since the first tick.
         commands: (M, C) positions of the control vector.
-        arc_length, peak_jerk: of the commands, as in `hpt_ros.evaluation.rollout.Episode`.
+        arc_length, peak_jerk: of the commands, as in `hpt_ros.evaluation.rollout.EpisodeResult`.
         limits_used: largest ratio of a commanded velocity to its limit.
         running_ratio: of the time, how much the controller ran.
         holds: times that it stopped moving to wait for something.

@@ -77,7 +77,7 @@ class RolloutConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Episode:
+class EpisodeResult:
     """What one episode came to.
 
     Attributes:
@@ -202,7 +202,7 @@ class Runner(Protocol):
     environment: Environment
     robot: Embodiment
 
-    def episode(self, seed: int, tap: Tap | None = None) -> Episode:
+    def episode(self, seed: int, tap: Tap | None = None) -> EpisodeResult:
         """Run one episode; `tap` is shown every message that goes over a topic."""
         ...
 
@@ -235,7 +235,7 @@ class Rollout:
         for stream in loaded.embodiment.streams:
             self._topics.setdefault(stream.topic, []).append(stream)
 
-    def episode(self, seed: int, tap: Tap | None = None) -> Episode:
+    def episode(self, seed: int, tap: Tap | None = None) -> EpisodeResult:
         """Run one episode.
 
         Args:
@@ -269,7 +269,7 @@ class Rollout:
         """Free the policy."""
         self.loaded.close()
 
-    def _run(self, runtime: PolicyRuntime, seed: int, tap: Tap | None) -> Episode:
+    def _run(self, runtime: PolicyRuntime, seed: int, tap: Tap | None) -> EpisodeResult:
         environment, period_ns = self.environment, runtime.controller.period_ns
         set_task(runtime.task.set, self.loaded, environment)
         runtime.activate(enabled=True)
@@ -303,7 +303,7 @@ class Rollout:
         outcome, ended_ns = done or (environment.outcome(), now_ns)
         times_s = runtime.metrics.arrays().get("inference_s", np.empty(0))
         unmoved = f"; nothing was commanded: waiting for {wanted}" if wanted and not sent else ""
-        return Episode(
+        return EpisodeResult(
             seed=seed,
             success=outcome.success,
             progress=outcome.progress,
@@ -366,7 +366,7 @@ def send(command: Moving, environment: Environment, robot: Embodiment, now_ns: i
 
 
 def motion_figures(sent: Sequence[Moving], robot: Embodiment, period_s: float) -> dict[str, float]:
-    """Return how smooth the commanded motion was and how fast, by the names that `Episode` has for these."""
+    """Return how smooth the commanded motion was and how fast, by the names that `EpisodeResult` has for these."""
     velocities = np.array([command.velocity for command in sent])
     limits_used = float(np.max(np.abs(velocities) / robot.space.limits.velocity)) if sent else 0.0
     return {

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Final
 
 from hpt_ros.evaluation.outcomes import Outcomes, Provenance, resumed, write_outcomes
-from hpt_ros.evaluation.rollout import Episode
+from hpt_ros.evaluation.rollout import EpisodeResult
 
 SAVE_EVERY: Final = 10  # episodes
 
 
 def run_scenes(
     seeds: Sequence[int],
-    run: Callable[[Sequence[int]], Generator[Episode, None, None]],
+    run: Callable[[Sequence[int]], Generator[EpisodeResult, None, None]],
     provenance: Provenance,
     out: Path | None,
-) -> Generator[list[Episode], None, None]:
+) -> Generator[list[EpisodeResult], None, None]:
     """Yield the episodes of the scenes that are done, in the order of `seeds`: first those that the file has.
 
     The file is written every few episodes and at the end, also if the generator is closed or interrupted. Scenes that
@@ -34,7 +34,7 @@ def run_scenes(
     Raises:
         HptError: the file has the outcomes of something else, or cannot be written.
     """
-    known: dict[int, Episode] = {}
+    known: dict[int, EpisodeResult] = {}
     if out is not None:
         known = {episode.seed: episode for episode in resumed(out, provenance)}
     left = [seed for seed in seeds if seed not in known]

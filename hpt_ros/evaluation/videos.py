@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.evaluation.evaluate import Evaluator, Job
-from hpt_ros.evaluation.rollout import Episode, Runner
+from hpt_ros.evaluation.rollout import EpisodeResult, Runner
 from hpt_ros.sim.environment import Environment
 from hpt_ros.sim.messages import Sample
 
@@ -33,7 +33,7 @@ class Video:
         data: an MP4 file.
     """
 
-    episode: Episode
+    episode: EpisodeResult
     data: bytes
 
 
@@ -66,7 +66,7 @@ def record_scenes(job: Job, seeds: Sequence[int]) -> dict[int, Video]:
     evaluator = Evaluator(job)
     found: dict[int, Video] = {}
 
-    def run(runner: Runner, seed: int) -> Episode:
+    def run(runner: Runner, seed: int) -> EpisodeResult:
         camera = Camera(evaluator.environment)
         episode = runner.episode(seed, camera)
         found[seed] = Video(episode, encode(camera.frames))

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from hpt_ros.errors import Refusal
 from hpt_ros.policies.protocol import ChunkPolicy, Observation
-from hpt_ros.runtime.inference_worker import Request, Result, infer
+from hpt_ros.runtime.inference_worker import InferenceResult, Request, infer
 
 
 class LockStepWorker:
@@ -31,7 +31,7 @@ class LockStepWorker:
         """Wait for requests."""
         self._compensates = compensates
         self._policy, self._clock, self._latency_ns = policy, clock, round(latency_s * 1e9)
-        self._result: Result | None = None
+        self._result: InferenceResult | None = None
         self._since_ns = 0
         self._forget = False
 
@@ -51,7 +51,7 @@ class LockStepWorker:
         """Throw an answer away, and let the policy forget before its next one."""
         self._result, self._forget = None, True
 
-    def take(self) -> Result | None:
+    def take(self) -> InferenceResult | None:
         """Return the answer once its time has come."""
         if self._result is None or self._clock() - self._since_ns < self._latency_ns:
             return None

@@ -12,7 +12,7 @@ from hpt_ros.learning.recipe import PolicyRecipe, Recipe, RecipeError, load_reci
 from hpt_ros.learning.reporter import Reporter, Silent
 from hpt_ros.learning.resume_state import load_saved_recipe
 from hpt_ros.learning.samples import Batch, Split, Windows, gather, split_episodes
-from hpt_ros.learning.train import Result, train
+from hpt_ros.learning.train import TrainingResult, train
 
 __all__ = [
     "AugmentConfig",
@@ -24,9 +24,9 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "Reporter",
-    "Result",
     "Silent",
     "Split",
+    "TrainingResult",
     "Windows",
     "gather",
     "load_recipe",

@@ -184,7 +184,7 @@ def open_feature_cache(
         shape = (dataset.length, *first.shape[1:])
         values = reserve(path, dtype, shape)
         parts = [
-            Part(
+            CacheBlock(
                 f"{rows[0]}-{rows[-1]}",
                 len(rows),
                 (rows,),
@@ -210,7 +210,7 @@ def open_feature_cache(
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CacheBlock:
     """A part of an array that is made at a time.
 
     Attributes:
@@ -227,7 +227,7 @@ class Part:
 
 
 def _fill(
-    values: NDArray[Any], parts: Sequence[Part], path: Path, progress: Progress | None, workers: int
+    values: NDArray[Any], parts: Sequence[CacheBlock], path: Path, progress: Progress | None, workers: int
 ) -> None:
     """Write the parts that are not written yet, by so many processes."""
     finished = Finished(path)
@@ -235,7 +235,7 @@ def _fill(
     total = sum(part.size for part in parts)
     done = total - sum(part.size for part in todo)
 
-    def make(part: Part) -> int:
+    def make(part: CacheBlock) -> int:
         made = part.make()
         values[part.place] = made  # a map that all processes share
         return checksum_of(made)
@@ -264,7 +264,7 @@ def _build(
     return shape
 
 
-def _parts_of_view(dataset: Dataset, view: int, size: tuple[int, ...], workers: int) -> Iterator[Part]:
+def _parts_of_view(dataset: Dataset, view: int, size: tuple[int, ...], workers: int) -> Iterator[CacheBlock]:
     """Frames of one view, about `PART_FRAMES` of one file at a time, in the order in which they lie there."""
     files: dict[Path, list[Episode]] = {}
     for episode in dataset.episodes:
@@ -285,7 +285,7 @@ def _parts_of_view(dataset: Dataset, view: int, size: tuple[int, ...], workers: 
             here = slice(start, start + PART_FRAMES)
             decode = _Decode(path, dataset.embodiment.tick_hz, places[here], size, 1 if workers else 0)
             name = f"view {view}, rows {rows[here][0]} to {rows[here][-1]}"
-            yield Part(name, len(places[here]), (rows[here], view), decode)
+            yield CacheBlock(name, len(places[here]), (rows[here], view), decode)
 
 
 @dataclass(frozen=True, slots=True)

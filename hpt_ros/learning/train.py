@@ -57,7 +57,7 @@ from hpt_ros.structured import dump_yaml
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class TrainingResult:
     """How a run ended."""
 
     steps: int
@@ -99,7 +99,7 @@ def train(
     stop_after: int | None = None,
     processes: Processes | None = None,
     readers: int = 0,
-) -> Result:
+) -> TrainingResult:
     """Train a policy and leave its checkpoints in the folder `out`.
 
     Args:
@@ -292,4 +292,4 @@ def train(
     spent = max(time.perf_counter() - began, 1e-9)
     done = (step - first) * recipe.batch_size
     stopped = step < recipe.iterations and not early
-    return Result(step, stopped, best and best[0], done / spent, waited / spent, early)
+    return TrainingResult(step, stopped, best and best[0], done / spent, waited / spent, early)

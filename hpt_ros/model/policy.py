@@ -37,7 +37,7 @@ class PolicyError(HptError):
 
 
 @dataclass(frozen=True, slots=True)
-class Stages:
+class ForwardStages:
     """What one forward pass computed, from the stems to the head."""
 
     stems: dict[str, Tensor]  # modality to tokens (B, n, d)
@@ -191,10 +191,10 @@ class Policy(nn.Module):
         self._require_action_width()
         return self.stages(inputs, generator).actions
 
-    def stages(self, inputs: Inputs, generator: torch.Generator | None = None) -> Stages:
+    def stages(self, inputs: Inputs, generator: torch.Generator | None = None) -> ForwardStages:
         """Return every stage of the forward pass, for tests and reports."""
         tokens, trunk_tokens, features = self._features(self._thin(self.check(inputs)))
-        return Stages(tokens, trunk_tokens, features, self.head(features, generator))
+        return ForwardStages(tokens, trunk_tokens, features, self.head(features, generator))
 
     def _features(self, arrays: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Return the tokens of each stem, those of the trunk, and what the head reads."""

@@ -13,7 +13,7 @@ from hpt_ros.observation.formats import is_depth
 from hpt_ros.observation.images import decode_compressed_image, decode_image
 from hpt_ros.observation.stamps import measured_ns, stamp_ns
 from hpt_ros.observation.tick import Tick
-from hpt_ros.observation.track import TickGrid
+from hpt_ros.observation.time_series import TickGrid
 from hpt_ros.observation.window import ObservationWindow, assemble
 
 __all__ = [

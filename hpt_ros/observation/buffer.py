@@ -31,10 +31,10 @@ from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.modalities import MODALITIES, Layout
 from hpt_ros.observation.checks import InvalidSampleError
 from hpt_ros.observation.decode import StreamDecoder, decode
-from hpt_ros.observation.feed import Feed, check_sample
 from hpt_ros.observation.stamps import measured_ns
+from hpt_ros.observation.stream_buffer import StreamBuffer, check_sample
 from hpt_ros.observation.tick import Tick
-from hpt_ros.observation.track import Sample, TickGrid, Value, nanoseconds, seconds
+from hpt_ros.observation.time_series import Sample, TickGrid, Value, nanoseconds, seconds
 from hpt_ros.observation.video import is_video
 
 # Arrival time that a tick waits for samples stamped at or before it: a joint state of 100 Hz and one hop over DDS.
@@ -84,7 +84,7 @@ class ObservationBuffer:
             (modality, self.embodiment.streams_of(modality.name)) for modality in self.embodiment.modalities
         ]
         self._decoders = {stream.name: StreamDecoder(stream) for stream in self.embodiment.streams}
-        self._feeds: dict[str, Feed] = {}
+        self._feeds: dict[str, StreamBuffer] = {}
         self._clear()
 
     def push(self, stream_name: str, stamp_ns: int, arrival_ns: int, value: Value) -> str:
@@ -167,7 +167,7 @@ class ObservationBuffer:
             HptError: no such stream.
         """
         stream = self._feed(stream_name).stream
-        self._feeds[stream_name] = Feed(stream, self._capacity(stream), value)
+        self._feeds[stream_name] = StreamBuffer(stream, self._capacity(stream), value)
 
     def ticks_ready(self, now_ns: int | None = None) -> list[Tick]:
         """Ticks resolved since the last call, oldest first.
@@ -225,7 +225,7 @@ class ObservationBuffer:
         self._next_index = 0
         carried = {name: feed.to_carry() for name, feed in self._feeds.items()}
         self._feeds = {
-            stream.name: Feed(stream, self._capacity(stream), carried.get(stream.name))
+            stream.name: StreamBuffer(stream, self._capacity(stream), carried.get(stream.name))
             for stream in self.embodiment.streams
         }
 
@@ -234,7 +234,7 @@ class ObservationBuffer:
         span_s = stream.tolerance_s + self.embodiment.dt_s + self.settle_s
         return 8 + 4 * math.ceil(stream.rate_hz * span_s)
 
-    def _feed(self, name: str) -> Feed:
+    def _feed(self, name: str) -> StreamBuffer:
         if name not in self._feeds:
             self.embodiment.stream(name)  # raises, naming those that there are
         return self._feeds[name]

@@ -14,7 +14,7 @@ from hpt_ros.embodiment import Embodiment, Output
 from hpt_ros.embodiment.kinds import CARTESIAN_POSE, CARTESIAN_TWIST, JOINT_VELOCITY
 from hpt_ros.embodiment.rotations import angular_velocity, converted
 from hpt_ros.errors import Refusal
-from hpt_ros.observation.track import Sample, Track, nanoseconds
+from hpt_ros.observation.time_series import Sample, TimeSeries, nanoseconds
 
 # How long a tick waits for a gripper's command of its own time, which is held and so needs none after it.
 HELD_WAIT_S = 0.1
@@ -30,7 +30,7 @@ class CommandTrack:
     """
 
     embodiment: Embodiment
-    _tracks: tuple[Track, ...] = field(init=False)
+    _tracks: tuple[TimeSeries, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         robot = self.embodiment
@@ -46,7 +46,7 @@ class CommandTrack:
             span_s = 2.0 * self._wait_s(part.output, grippers) + part.output.latency_s + 2.0 / robot.tick_hz
             angles = robot.space.angles[part.action]
             capacity = 64 + 8 * math.ceil(span_s * robot.action.rate_hz)
-            tracks.append(Track(capacity, angles=angles if angles.any() else None))
+            tracks.append(TimeSeries(capacity, angles=angles if angles.any() else None))
         self._tracks = tuple(tracks)
         self._waits_ns = [
             nanoseconds(self._wait_s(part.output, grippers)) + nanoseconds(part.output.latency_s)
@@ -65,7 +65,7 @@ class CommandTrack:
         Args:
             time_ns: when the robot is to be there; outputs that are sent further ahead are later by that.
             now_ns: now.
-            position, velocity: (dim,) of the control vector, see `hpt_ros.embodiment.space`.
+            position, velocity: (dim,) of the control vector, see `hpt_ros.embodiment.action_space`.
         """
         space = self.embodiment.space
         for index, part in enumerate(self._parts):

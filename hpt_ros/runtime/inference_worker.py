@@ -48,7 +48,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class InferenceResult:
     """What became of a request: a chunk or an error; `finished_ns` is steady."""
 
     request: Request
@@ -73,7 +73,7 @@ class Worker(Protocol):
         """Let the policy forget before its next work: an episode begins."""
         ...
 
-    def take(self) -> Result | None:
+    def take(self) -> InferenceResult | None:
         """Return the finished result, once."""
         ...
 
@@ -106,7 +106,7 @@ class InferenceWorker:
     ahead_kept: int = 8  # ticks waiting to be encoded; the oldest is dropped, a later `predict` encodes it
     _condition: threading.Condition = field(default_factory=threading.Condition, init=False, repr=False)
     _request: Request | None = field(default=None, init=False)
-    _result: Result | None = field(default=None, init=False)
+    _result: InferenceResult | None = field(default=None, init=False)
     _busy_since_ns: int | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
     _forget: bool = field(default=False, init=False)
@@ -142,7 +142,7 @@ class InferenceWorker:
             self._failed_ahead = None
             self._forget = True
 
-    def take(self) -> Result | None:
+    def take(self) -> InferenceResult | None:
         """The finished result, once."""
         with self._condition:
             result, self._result = self._result, None
@@ -207,7 +207,7 @@ class InferenceWorker:
         return None
 
 
-def infer(policy: ChunkPolicy, request: Request, *, forget: bool) -> Result:
+def infer(policy: ChunkPolicy, request: Request, *, forget: bool) -> InferenceResult:
     """Ask the policy, on this thread; whatever it raises is the result's error.
 
     Args:
@@ -224,7 +224,7 @@ def infer(policy: ChunkPolicy, request: Request, *, forget: bool) -> Result:
     except Exception as raised:  # whatever a policy does, the robot is to be stopped in order
         error = failure(raised)
     end_ns = time.monotonic_ns()
-    return Result(request, (end_ns - start_ns) / 1e9, end_ns, values, error)
+    return InferenceResult(request, (end_ns - start_ns) / 1e9, end_ns, values, error)
 
 
 def failure(error: Exception) -> Refusal:

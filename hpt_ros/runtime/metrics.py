@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.control import Command
 from hpt_ros.control.chunk import NS_PER_S
-from hpt_ros.runtime.inference_worker import Result
+from hpt_ros.runtime.inference_worker import InferenceResult
 
 KEPT = 100_000  # about 17 minutes of commands at 100 Hz, 1 MB
 RECENT = 100  # what status messages look at
@@ -90,7 +90,7 @@ class Metrics:
         return float(np.percentile(newest, percentile))
 
 
-class Stages:
+class LatencyStages:
     """Measures each chunk's way from its newest image to the first command that comes from it."""
 
     def __init__(self, metrics: Metrics, period_ns: int) -> None:
@@ -100,10 +100,10 @@ class Stages:
 
     def reset(self) -> None:
         """Forget what is on its way; what was measured stays."""
-        self._results: dict[int, Result] = {}  # by number of the chunk, until its first command
+        self._results: dict[int, InferenceResult] = {}  # by number of the chunk, until its first command
         self._sent: tuple[int, int] | None = None  # ROS and steady time of the last command
 
-    def taken(self, number: int, result: Result) -> None:
+    def taken(self, number: int, result: InferenceResult) -> None:
         """Note that a chunk was taken."""
         self._results[number] = result
         # At most a few chunks wait for their first command; one that never had it must not stay for ever.

@@ -39,7 +39,7 @@ from hpt_ros.observation import (
 from hpt_ros.observation.video import is_video
 from hpt_ros.policies.protocol import Observation
 from hpt_ros.runtime.inference_worker import Marks, Request, Worker
-from hpt_ros.runtime.outcomes import Report, TickOutcome, undecodable
+from hpt_ros.runtime.outcomes import ObservationReport, TickOutcome, undecodable
 
 # A tick older than this part of the tick's period (after it settled) is not worth an inference: the next is nearer. The
 # queue falls to half at the time of an action, which is that of a tick, when the newest one known is a period old.
@@ -188,10 +188,10 @@ class ObservationPipeline:
             self._grid.time_ns(self._grid.first_at_or_after(after_ns - self._settle_ns + 1)) + self._settle_ns
         )
 
-    def report(self) -> Report:
+    def report(self) -> ObservationReport:
         """What happened since the last call."""
         with self._condition:
-            report = Report(tuple(self._outcomes), self._internal, tuple(self._restarts))
+            report = ObservationReport(tuple(self._outcomes), self._internal, tuple(self._restarts))
             self._outcomes.clear()
             self._restarts.clear()
             self._internal = ""

@@ -21,7 +21,7 @@ class TickOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ObservationReport:
     """What happened since the last report.
 
     Attributes:

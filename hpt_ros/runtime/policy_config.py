@@ -22,7 +22,7 @@ REMOTE = "remote"  # the policy that an inference node on another machine comput
 class OutputsConfig:
     """Forms in which each command is sent."""
 
-    joint_trajectory: bool = field(
+    primary: bool = field(
         "send each command on its topic of the embodiment file, a JointTrajectory or what it says there",
         default=True,
     )

@@ -32,8 +32,8 @@ from hpt_ros.errors import Code, Refusal
 from hpt_ros.modalities import LANGUAGE, STATE
 from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import EncodesAhead, Observation
-from hpt_ros.runtime.inference_worker import InferenceWorker, Result, Worker
-from hpt_ros.runtime.metrics import Metrics, Stages
+from hpt_ros.runtime.inference_worker import InferenceResult, InferenceWorker, Worker
+from hpt_ros.runtime.metrics import LatencyStages, Metrics
 from hpt_ros.runtime.observation_pipeline import ObservationPipeline
 from hpt_ros.runtime.stream_intake import StreamIntake
 from hpt_ros.runtime.task import Task
@@ -60,7 +60,7 @@ class Step:
     """
 
     command: Command | None
-    result: Result | None = None
+    result: InferenceResult | None = None
     problem: Refusal | None = None
     internal: str | None = None
     complaints: tuple[tuple[str, Refusal], ...] = ()
@@ -71,7 +71,7 @@ class Step:
 class _Heard:
     """What the other threads reported in one period."""
 
-    result: Result | None = None
+    result: InferenceResult | None = None
     problem: Refusal | None = None
     internal: str | None = None
     complaints: tuple[tuple[str, Refusal], ...] = ()
@@ -166,7 +166,7 @@ class PolicyRuntime:
         self.encode_ahead(encode_ahead)
         self._generation = 0
         self._chunks = 0
-        self._stages = Stages(self.metrics, self.controller.period_ns)
+        self._stages = LatencyStages(self.metrics, self.controller.period_ns)
         self._absent: frozenset[str] = frozenset()
         self._forget()
 
@@ -310,7 +310,7 @@ class PolicyRuntime:
         self.counters["inputs_lost"] += len(lost)
         return lost
 
-    def _take_result(self, now_ns: int) -> tuple[Result | None, Refusal | None]:
+    def _take_result(self, now_ns: int) -> tuple[InferenceResult | None, Refusal | None]:
         if (failed := self.worker.take_failure()) is not None:
             self.controller.note_inference_error(failed)
             return None, failed

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.observation import decode, measured_ns
-from hpt_ros.observation.feed import Feed
-from hpt_ros.observation.merge import MergedTrack
-from hpt_ros.observation.track import Sample
+from hpt_ros.observation.joint_merge import JointMerge
+from hpt_ros.observation.stream_buffer import StreamBuffer
+from hpt_ros.observation.time_series import Sample
 
 
 class MeasuredPose:
@@ -41,7 +41,7 @@ class MeasuredPose:
     def reset(self) -> None:
         """Forget everything but where joints that hold are."""
         self._feeds = {
-            stream.name: Feed(stream, 1, self._held.get(stream.name))
+            stream.name: StreamBuffer(stream, 1, self._held.get(stream.name))
             for stream in self._embodiment.state_streams
         }
 
@@ -72,7 +72,7 @@ class MeasuredPose:
         feed.insert(Sample(stamp_ns, arrival_ns, value))
         if feed.stream.holds and (held := feed.to_carry()) is not None:
             self._held[stream] = held
-        return feed.track.least_fresh_ns if isinstance(feed.track, MergedTrack) else (stamp_ns, arrival_ns)
+        return feed.track.least_fresh_ns if isinstance(feed.track, JointMerge) else (stamp_ns, arrival_ns)
 
     def would_be(self, stream: str, value: NDArray[Any]) -> NDArray[np.float64] | None:
         """The control vector (dim,) of the pose with a message that is not noted yet; None if not all of it is known.
@@ -109,7 +109,7 @@ class MeasuredPose:
     def unseen(self, stream: str) -> tuple[str, ...]:
         """Names of elements of a stream whose messages hold some joints only, that none had yet."""
         feed = self._feeds.get(stream)
-        return feed.track.unseen() if feed is not None and isinstance(feed.track, MergedTrack) else ()
+        return feed.track.unseen() if feed is not None and isinstance(feed.track, JointMerge) else ()
 
     @property
     def held(self) -> dict[str, NDArray[Any]]:

@@ -19,7 +19,7 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.conditions import Contender
 from hpt_ros.evaluation.evaluate import Job, evaluate
 from hpt_ros.evaluation.outcomes import Outcomes, Provenance, read_outcomes
-from hpt_ros.evaluation.rollout import Episode, require_robot_fits
+from hpt_ros.evaluation.rollout import EpisodeResult, require_robot_fits
 from hpt_ros.evaluation.scenes import run_scenes
 from hpt_ros.learning.mixture import Mixture
 from hpt_ros.learning.reporter import Reporter
@@ -170,7 +170,7 @@ def _run_into(
     """Run the scenes that a file lacks, and note in the cell's folder what they took."""
     counts: list[int] = []  # episodes that are done, from those that the file had
 
-    def run(left: Sequence[int]) -> Generator[Episode, None, None]:
+    def run(left: Sequence[int]) -> Generator[EpisodeResult, None, None]:
         yield from evaluate(job, left, workers)
 
     counted = spent(folder, f"{SCENES} {job.environment}", lambda: counts[-1] - counts[0] if counts else 0)

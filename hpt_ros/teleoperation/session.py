@@ -24,7 +24,7 @@ class Keep(Protocol):
     def __call__(self, log: Tap, scene: int, *, success: bool, outcome: Outcome) -> None: ...  # noqa: D102
 
 
-class Session:
+class TeleopSession:
     """Not thread-safe.
 
     Attributes:

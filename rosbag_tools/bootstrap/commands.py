@@ -25,7 +25,7 @@ from hpt_ros.embodiment.output import Output, RotationLimit
 from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command
-from hpt_ros.observation.track import seconds
+from hpt_ros.observation.time_series import seconds
 from rosbag_tools.bootstrap.actions import PARALLEL, TARGET
 from rosbag_tools.bootstrap.any_type import ONE_NUMBER
 from rosbag_tools.bootstrap.bases import NAME, TWIST_TYPE, commands_base, find_used_axes
@@ -73,7 +73,7 @@ class Pose:
 
 
 @dataclass
-class Command:
+class DetectedCommand:
     """A topic that commands the robot.
 
     Attributes:
@@ -167,7 +167,7 @@ def find_command(
     base_frames: Collection[str] = (),
     *,
     coarse: bool = False,
-) -> Command:
+) -> DetectedCommand:
     """What a topic commands; joints without names get some from `name_joints`.
 
     Args:
@@ -216,7 +216,7 @@ def find_command(
         guessed = "the axes that the bag uses; add those that a policy may need, with a limit each"
     elif type_ not in NAMING_TYPES and not output.cartesian:
         guessed = "the messages have no names"
-    return Command(
+    return DetectedCommand(
         topic, type_, output.kind, rate_hz, names, times_s, values, output.frame_id,
         guessed=guessed, jog=output.jog or "", paths=output.values,
     )  # fmt: skip
@@ -261,7 +261,7 @@ def _names(message: Any) -> list[str]:
     return list(message.joint_names if hasattr(message, "joint_names") else message.name)
 
 
-def as_goals(command: Command, type_: str, shown: bool) -> Command:
+def as_goals(command: DetectedCommand, type_: str, shown: bool) -> DetectedCommand:
     """The targets of an action as the command that they are."""
     name = command.topic.removesuffix(TARGET)
     if COMMANDS[type_].several and len(command.names) != 1:
@@ -278,8 +278,11 @@ def as_goals(command: Command, type_: str, shown: bool) -> Command:
 
 
 def settle(
-    commands: Sequence[Command], joints: Sequence[Joints], poses: Sequence[Pose], left_out: dict[str, str]
-) -> list[Command]:
+    commands: Sequence[DetectedCommand],
+    joints: Sequence[Joints],
+    poses: Sequence[Pose],
+    left_out: dict[str, str],
+) -> list[DetectedCommand]:
     """Commands that go together, with names, grippers and measured poses; arms first.
 
     Of several that command the same joint or tool the busiest is kept: it is the one that moves the robot. What is
@@ -287,7 +290,7 @@ def settle(
     """
     measured = {name: course for item in joints for name, course in item.courses.items()}
     endless = {name for item in joints for name in item.continuous}
-    kept: list[Command] = []
+    kept: list[DetectedCommand] = []
     taken: dict[str, str] = {}
     # Those that name their joints first, so that the others get what is left.
     order = sorted(commands, key=lambda item: (bool(item.guessed), -len(item.times_s), item.topic))
@@ -338,7 +341,7 @@ def settle(
     return sorted(kept, key=lambda item: (item.gripper_only, item.base, -len(item.times_s), item.topic))
 
 
-def _bases(commands: Sequence[Command], left_out: dict[str, str]) -> list[Command]:
+def _bases(commands: Sequence[DetectedCommand], left_out: dict[str, str]) -> list[DetectedCommand]:
     """The one that drives the base: what Nav2 calls cmd_vel is the last before it, after cmd_vel_nav and others."""
     order = sorted(commands, key=lambda item: item.topic.rpartition("/")[2] != NAME)
     for other in order[1:]:
@@ -346,7 +349,7 @@ def _bases(commands: Sequence[Command], left_out: dict[str, str]) -> list[Comman
     return order[:1]
 
 
-def name_joints(command: Command, measured: Mapping[str, tuple[Floats, Floats]]) -> Command:
+def name_joints(command: DetectedCommand, measured: Mapping[str, tuple[Floats, Floats]]) -> DetectedCommand:
     """The measured joint that each column moves like; where none does, a name made of the topic's."""
     names: list[str] = []
     unlike = []
@@ -385,7 +388,7 @@ def _word(topic: str) -> str:
     return next((word for word in tokens if word not in COMMAND_WORDS and word[0].isalpha()), "joint")
 
 
-def _measured_pose(command: Command, poses: Sequence[Pose]) -> Pose | None:
+def _measured_pose(command: DetectedCommand, poses: Sequence[Pose]) -> Pose | None:
     """The measured pose in the command's frame; of several the one nearest to the commanded places, else the first."""
     alike = [pose for pose in poses if pose.frame_id == command.frame_id]
     if command.kind != CARTESIAN_POSE:

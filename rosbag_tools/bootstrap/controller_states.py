@@ -12,7 +12,7 @@ import numpy as np
 
 from hpt_ros.embodiment.message_types.by_path import is_path, read
 from hpt_ros.errors import HptError
-from hpt_ros.observation.track import seconds
+from hpt_ros.observation.time_series import seconds
 from rosbag_tools.bootstrap.joints import Joints
 from rosbag_tools.bootstrap.sensors import Unsupported
 from rosbag_tools.reading.reader import Bag

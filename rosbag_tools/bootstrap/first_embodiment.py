@@ -30,7 +30,7 @@ from rosbag_tools.bootstrap.commands import (
     NUMBER_TYPE,
     POSE_TYPE,
     TRAJECTORY_TYPE,
-    Command,
+    DetectedCommand,
     as_goals,
     find_command,
     find_pose,
@@ -49,7 +49,7 @@ from rosbag_tools.bootstrap.joints import (
     grips,
 )
 from rosbag_tools.bootstrap.prefixes import tell_apart
-from rosbag_tools.bootstrap.sensors import SENSE_TYPES, TEXT_TYPE, Unsupported, agree, find_sense
+from rosbag_tools.bootstrap.sensors import STREAM_TYPES, TEXT_TYPE, Unsupported, agree, detect_stream
 from rosbag_tools.bootstrap.text import Camera, Found, first_text, list_left_out
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.decodable import IMAGE_TYPES, look
@@ -63,7 +63,7 @@ WHOLE_TOLERANCE = 0.05
 COMMAND_RATE_HZ = 50.0
 
 _KNOWN_TYPES = frozenset(
-    (*IMAGE_TYPES, *COMMAND_TYPES, *NAMED_TYPES, *SENSE_TYPES, ODOMETRY_TYPE, *CONTROLLER_STATES)
+    (*IMAGE_TYPES, *COMMAND_TYPES, *NAMED_TYPES, *STREAM_TYPES, ODOMETRY_TYPE, *CONTROLLER_STATES)
 )
 
 
@@ -147,7 +147,7 @@ def _measured_for_commands(found: Found) -> None:
     times_s = max((course[0] for course in courses.values()), key=len)
     values = np.stack([np.interp(times_s, *course) for course in courses.values()], axis=1)
     found.commands.append(
-        Command(
+        DetectedCommand(
             "/joint_trajectory_controller/joint_trajectory", TRAJECTORY_TYPE, JOINT_POSITION, COMMAND_RATE_HZ,
             tuple(courses), times_s, values,
             grippers=tuple(filter(grips, courses)),
@@ -290,8 +290,8 @@ def _take(
         found.poses.append(find_pose(bag, topic, rate_hz))
     elif times.type == NUMBER_TYPE:
         raise Unsupported("a number; if it is a command, add it as an output")
-    elif times.type in SENSE_TYPES or _shows_depth(bag, topic):
-        found.senses.append(find_sense(bag, topic, times.type, rate_hz))
+    elif times.type in STREAM_TYPES or _shows_depth(bag, topic):
+        found.senses.append(detect_stream(bag, topic, times.type, rate_hz))
     else:
         found.cameras.append(_camera(bag, topic, times))
 

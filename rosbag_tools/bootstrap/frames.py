@@ -14,7 +14,7 @@ from hpt_ros.embodiment.kinds import CARTESIAN_POSE
 from hpt_ros.embodiment.message_types.transforms import TF_TYPE
 from hpt_ros.observation import InvalidSampleError
 from hpt_ros.observation.transforms import TransformChain
-from rosbag_tools.bootstrap.commands import Command, Pose
+from rosbag_tools.bootstrap.commands import DetectedCommand, Pose
 from rosbag_tools.reading.reader import Bag
 
 # Messages that the frames of a robot are looked for in: those that move are in each.
@@ -22,7 +22,7 @@ LOOKED_AT = 2000
 STATIC = "_static"
 
 
-def tool_pose(bag: Bag, topic: str, rate_hz: float, command: Command) -> Pose | None:
+def tool_pose(bag: Bag, topic: str, rate_hz: float, command: DetectedCommand) -> Pose | None:
     """The pose of the outermost frame that is nearest to where a Cartesian command goes, in the command's frame.
 
     Args:

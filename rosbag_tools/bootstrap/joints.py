@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment.message_types import joint_state
 from hpt_ros.embodiment.urdf import UrdfLimit, joint_limits
 from hpt_ros.errors import HptError
-from hpt_ros.observation.track import seconds
+from hpt_ros.observation.time_series import seconds
 from rosbag_tools.bootstrap.sensors import Unsupported
 from rosbag_tools.reading.reader import Bag
 from rosbag_tools.reading.set_back import longest_clear

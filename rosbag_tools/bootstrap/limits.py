@@ -14,7 +14,7 @@ from hpt_ros.embodiment.estimates import SLOWEST, widen_range
 from hpt_ros.embodiment.kinds import AXES, CARTESIAN_TWIST, JOINT_VELOCITY
 from hpt_ros.embodiment.rotations import to_rotation
 from hpt_ros.embodiment.urdf import UrdfLimit
-from rosbag_tools.bootstrap.commands import Command
+from rosbag_tools.bootstrap.commands import DetectedCommand
 from rosbag_tools.bootstrap.joints import Course, Floats
 from rosbag_tools.bootstrap.sensors import CHECK
 
@@ -25,7 +25,7 @@ def quoted(text: str) -> str:
 
 
 def joint_limits(
-    command: Command, measured: Mapping[str, Course], tick_hz: float, urdf: Mapping[str, UrdfLimit]
+    command: DetectedCommand, measured: Mapping[str, Course], tick_hz: float, urdf: Mapping[str, UrdfLimit]
 ) -> list[str]:
     """A YAML line per commanded joint: the URDF's limits, or the range seen with a margin, and peaks over a tick."""
     lines = []
@@ -72,7 +72,7 @@ def _joint_line(
     )
 
 
-def base_limits(command: Command, output: str, tick_hz: float) -> list[str]:
+def base_limits(command: DetectedCommand, output: str, tick_hz: float) -> list[str]:
     """A YAML line per commanded axis of a base: its velocity's range and peak, and the peak of its change."""
     lines = []
     for name, column in zip(command.names, command.values.T, strict=True):
@@ -86,7 +86,9 @@ def base_limits(command: Command, output: str, tick_hz: float) -> list[str]:
     return lines
 
 
-def tool_limits(command: Command, output: str, places: Floats, tick_hz: float) -> tuple[list[str], str]:
+def tool_limits(
+    command: DetectedCommand, output: str, places: Floats, tick_hz: float
+) -> tuple[list[str], str]:
     """YAML lines of the position's limits, and the rotation's.
 
     Args:

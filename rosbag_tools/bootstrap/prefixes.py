@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rosbag_tools.bootstrap.commands import Command
+from rosbag_tools.bootstrap.commands import DetectedCommand
 from rosbag_tools.bootstrap.joints import Joints
 
 # A topic with one of these words is of the arm that a person moves, or of what is commanded; the measured state is of
@@ -19,8 +19,8 @@ LEADER_WORDS = frozenset(
 
 
 def tell_apart(
-    joints: Sequence[Joints], commands: Sequence[Command], left_out: dict[str, str]
-) -> tuple[list[Joints], list[Command]]:
+    joints: Sequence[Joints], commands: Sequence[DetectedCommand], left_out: dict[str, str]
+) -> tuple[list[Joints], list[DetectedCommand]]:
     """Joints and commands with prefixes where several topics measure joints of the same names.
 
     What is left out, of a leader arm, is added to `left_out` with the reason.
@@ -80,7 +80,9 @@ def _prefixed_joints(item: Joints, prefix: str) -> Joints:
     )
 
 
-def _prefixed_command(item: Command, prefixes: dict[str, str], joints: Sequence[Joints]) -> Command:
+def _prefixed_command(
+    item: DetectedCommand, prefixes: dict[str, str], joints: Sequence[Joints]
+) -> DetectedCommand:
     """A command of an arm with a prefix, which its topic has the words of."""
     tokens = _tokens(item.topic)
     fitting = [

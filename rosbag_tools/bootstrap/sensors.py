@@ -32,7 +32,7 @@ WRENCH_TYPE = "geometry_msgs/msg/WrenchStamped"
 CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
 TEXT_TYPE = "std_msgs/msg/String"
 POSE_TYPES = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/TwistStamped")
-SENSE_TYPES = (WRENCH_TYPE, CLOUD_TYPE, TEXT_TYPE, *ARRAY_TYPES, *POSE_TYPES)
+STREAM_TYPES = (WRENCH_TYPE, CLOUD_TYPE, TEXT_TYPE, *ARRAY_TYPES, *POSE_TYPES)
 
 
 # Parts of a topic's name that say nothing about which camera it is.
@@ -63,8 +63,8 @@ class DetectedStream:
     note: str
 
 
-def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> DetectedStream:
-    """What a topic of `SENSE_TYPES`, or of depth pictures, can be.
+def detect_stream(bag: Bag, topic: str, type_: str, rate_hz: float) -> DetectedStream:
+    """What a topic of `STREAM_TYPES`, or of depth pictures, can be.
 
     Raises:
         Unsupported: nothing, and why.

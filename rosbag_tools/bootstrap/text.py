@@ -17,7 +17,7 @@ from hpt_ros.embodiment.urdf import UrdfLimit
 from hpt_ros.modalities import MODALITIES
 from rosbag_tools.bootstrap.actions import TRAJECTORY
 from rosbag_tools.bootstrap.bases import ODOMETRY_TYPE, TIMEOUT_S, Odometry
-from rosbag_tools.bootstrap.commands import JOG_TYPE, POSE_TYPE, Command, Pose
+from rosbag_tools.bootstrap.commands import JOG_TYPE, POSE_TYPE, DetectedCommand, Pose
 from rosbag_tools.bootstrap.joints import Joints, unit_lines
 from rosbag_tools.bootstrap.limits import (
     base_limits,
@@ -61,7 +61,7 @@ class Found:
     cameras: list[Camera] = field(default_factory=list)
     joints: list[Joints] = field(default_factory=list)
     poses: list[Pose] = field(default_factory=list)
-    commands: list[Command] = field(default_factory=list)
+    commands: list[DetectedCommand] = field(default_factory=list)
     senses: list[DetectedStream] = field(default_factory=list)
     odometry: list[Odometry] = field(default_factory=list)
     urdf: dict[str, UrdfLimit] = field(default_factory=dict)
@@ -320,7 +320,7 @@ def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
     ]
 
 
-def _output(found: Found, command: Command) -> list[str]:
+def _output(found: Found, command: DetectedCommand) -> list[str]:
     moves = "the action that moves the robot" if command.recorded else "the topic that moves the robot"
     lines = [
         f"topic: {_relative(command.topic)}  # {CHECK}: {moves}",
@@ -374,7 +374,7 @@ def _prefix(prefix: str) -> list[str]:
     return [f"prefix: {prefix}  # {note}"] if prefix else []
 
 
-def _output_names(commands: Sequence[Command]) -> list[str]:
+def _output_names(commands: Sequence[DetectedCommand]) -> list[str]:
     """Short names; those of the topics where there are several of a kind."""
     kinds = [
         "tool" if item.cartesian else "base" if item.base else "gripper" if item.gripper_only else "arm"

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpt_ros.dataset.append import ExistingDataset
-from hpt_ros.dataset.conversion_report import Report
+from hpt_ros.dataset.conversion_report import ConversionReport
 from hpt_ros.embodiment import Embodiment, require_match
 from hpt_ros.errors import Code, HptError
-from hpt_ros.observation.track import seconds
+from hpt_ros.observation.time_series import seconds
 from rosbag_tools.converting.leader_arm import LEADER_TYPE
 from rosbag_tools.converting.options import Options
 from rosbag_tools.converting.progress import Progress
 from rosbag_tools.converting.resample import measuring_stream
 from rosbag_tools.converting.topic_names import with_names_of
 from rosbag_tools.errors import BagError
-from rosbag_tools.reading.episodes import Episode, find_episodes
+from rosbag_tools.reading.episodes import BagEpisode, find_episodes
 from rosbag_tools.reading.reader import Bag
 
 
@@ -30,7 +30,7 @@ class Job:
     number: int
     path: Path
     embodiment: Embodiment
-    episodes: tuple[Episode, ...]
+    episodes: tuple[BagEpisode, ...]
     options: Options
     note: str  # what was lost, if the bag was recovered
     identity: str  # of the bag, by what is in it
@@ -46,7 +46,7 @@ def check_bags(
     paths: Sequence[Path],
     given: Embodiment | None,
     options: Options,
-    report: Report,
+    report: ConversionReport,
     say: Progress,
     existing: ExistingDataset | None,
 ) -> tuple[list[Job], Embodiment]:

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from hpt_ros.dataset import DatasetWriter
 from hpt_ros.dataset.append import ExistingDataset, open_existing
-from hpt_ros.dataset.conversion_report import EpisodeReport, Report
+from hpt_ros.dataset.conversion_report import ConversionReport, EpisodeReport
 from hpt_ros.dataset.selection import check_known
 from hpt_ros.dataset.writer import check_place
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.observation import DecodeError, decode_on_one_thread
-from hpt_ros.observation.track import seconds
+from hpt_ros.observation.time_series import seconds
 from rosbag_tools.converting.checking import Job, check_bags
 from rosbag_tools.converting.memory import reuse_freed_memory
 from rosbag_tools.converting.options import Options
@@ -50,7 +50,7 @@ def convert(
     embodiment: Embodiment | None = None,
     options: Options | None = None,
     progress: Progress | None = None,
-) -> Report:
+) -> ConversionReport:
     """Convert bags to a dataset.
 
     Args:
@@ -70,7 +70,7 @@ def convert(
     chosen = options or Options()
     rest_s = chosen.longest_rest_s
     leader_topic = chosen.leader.topic if chosen.leader else ""
-    report = Report(
+    report = ConversionReport(
         0, chosen.action_source, rest_s if math.isfinite(rest_s) else 0.0, leader_topic,
         ignored_arrival=chosen.timing.ignore_arrival, measured=sorted(chosen.measured),
     )  # fmt: skip
@@ -115,7 +115,7 @@ def convert(
     return report
 
 
-def _append(writer: DatasetWriter, job: Job, converted: Converted, report: Report, met: int) -> int:
+def _append(writer: DatasetWriter, job: Job, converted: Converted, report: ConversionReport, met: int) -> int:
     """Add what became of one bag; return how many episodes were met so far, those that are not wanted included."""
     episodes = iter(converted.episodes)
     wanted = job.options.episodes
@@ -231,7 +231,7 @@ def _run(
     yield from run_in_processes(work, jobs, options.workers, prepare)
 
 
-def _result(job: Job, outcome: Callable[[], Converted], report: Report) -> Converted | None:
+def _result(job: Job, outcome: Callable[[], Converted], report: ConversionReport) -> Converted | None:
     try:
         return outcome()
     except HptError as error:
@@ -243,7 +243,7 @@ def _result(job: Job, outcome: Callable[[], Converted], report: Report) -> Conve
         return None
 
 
-def _nothing_left(report: Report) -> BagError:
+def _nothing_left(report: ConversionReport) -> BagError:
     parts = [
         f"{counted(count, 'episode')} left out as {reason}" for reason, count in report.left_out().items()
     ]

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.dataset.conversion_report import EpisodeReport, Report
+from hpt_ros.dataset.conversion_report import ConversionReport, EpisodeReport
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code
 from rosbag_tools.converting.checking import Job, check_bags
 from rosbag_tools.converting.options import Options
 from rosbag_tools.converting.rows import rows_of
 from rosbag_tools.errors import BagError
-from rosbag_tools.reading.episodes import Episode
+from rosbag_tools.reading.episodes import BagEpisode
 from rosbag_tools.reading.finding import find_bags
 from rosbag_tools.reading.reader import Bag, Message
 
@@ -39,7 +39,7 @@ class RecordedEpisode:
     embodiment: Embodiment
     actions: dict[int, NDArray[np.float64]]
     _bag: Bag
-    _episode: Episode
+    _episode: BagEpisode
 
     def messages(self) -> Iterator[Message]:
         """Yield the messages of the robot's streams in the order of their arrival; first what was sent once before."""
@@ -70,7 +70,7 @@ def iterate_recorded_episodes(
         HptError: a bag is of another robot.
     """
     chosen = options or Options()
-    report = Report(0, chosen.action_source, 0.0, "")
+    report = ConversionReport(0, chosen.action_source, 0.0, "")
     jobs, _ = check_bags(
         find_bags(bags, report.passed_over.append), embodiment, chosen, report, lambda *words: None, None
     )
@@ -81,7 +81,7 @@ def iterate_recorded_episodes(
                     yield found
 
 
-def _read_recorded(bag: Bag, job: Job, number: int, episode: Episode) -> RecordedEpisode | None:
+def _read_recorded(bag: Bag, job: Job, number: int, episode: BagEpisode) -> RecordedEpisode | None:
     if episode.left_out(keep_failures=job.options.keep_failures):
         return None
     task = episode.task or job.embodiment.task

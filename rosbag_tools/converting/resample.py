@@ -30,7 +30,7 @@ from hpt_ros.observation import (
 )
 from hpt_ros.observation.buffer import JUMP_BACK_S
 from hpt_ros.observation.image_size import image_size
-from hpt_ros.observation.track import nanoseconds
+from hpt_ros.observation.time_series import nanoseconds
 from hpt_ros.observation.transforms import TransformChain
 from rosbag_tools.errors import BagError
 

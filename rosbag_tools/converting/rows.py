@@ -13,13 +13,13 @@ from hpt_ros.observation.image_size import image_size
 from rosbag_tools.converting.options import Options
 from rosbag_tools.converting.resample import Resampler, Row
 from rosbag_tools.converting.timing import ClockCheck, in_order_of_time, without_offsets
-from rosbag_tools.reading.episodes import Episode
+from rosbag_tools.reading.episodes import BagEpisode
 from rosbag_tools.reading.reader import Bag, Message
 from rosbag_tools.reading.set_back import SetBack
 
 
 def rows_of(
-    bag: Bag, embodiment: Embodiment, episode: Episode, entry: EpisodeReport, options: Options
+    bag: Bag, embodiment: Embodiment, episode: BagEpisode, entry: EpisodeReport, options: Options
 ) -> Iterator[Row]:
     """Yield the rows of an episode; what was noticed on the way goes into `entry`."""
     leader = options.leader

@@ -21,7 +21,7 @@ from hpt_ros.embodiment import Embodiment, Output, Stream
 from hpt_ros.embodiment.streams import BY_ARRIVAL, BY_STAMP
 from hpt_ros.errors import Code
 from hpt_ros.observation import stamp_ns
-from hpt_ros.observation.track import nanoseconds, seconds
+from hpt_ros.observation.time_series import nanoseconds, seconds
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.inspection import AHEAD_S, CLOCK_OFF_S, CLOCKS_APART_S, COARSE_RATIO
 from rosbag_tools.reading.reader import Bag, Message

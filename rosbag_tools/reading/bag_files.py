@@ -23,7 +23,7 @@ from typing import Any
 from hpt_ros.dataset.recognise import BAG, recognise
 from hpt_ros.errors import Code
 from rosbag_tools.errors import BagError, TruncatedBagError
-from rosbag_tools.reading.channels import CDR, Channel, Integers, Source
+from rosbag_tools.reading.channels import CDR, BagSource, Channel, Integers
 from rosbag_tools.reading.library_source import BAG1_MAGIC, Bag1Reader, Bag1Source, bag1_is_complete, is_bag1
 from rosbag_tools.reading.magic import begins_with
 from rosbag_tools.reading.mcap_index import is_complete, is_mcap, look_through, read_summary
@@ -141,7 +141,7 @@ class Joined:
         notes: what was lost or is out of the ordinary, a sentence each.
     """
 
-    sources: Sequence[Source]
+    sources: Sequence[BagSource]
     notes: Sequence[str]
 
     @property
@@ -207,7 +207,7 @@ def open_files(files: Sequence[Path], *, recover: bool) -> Iterator[Joined]:
     """
     notes: list[str] = []
     with contextlib.ExitStack() as stack:
-        sources: list[Source] = []
+        sources: list[BagSource] = []
         for file in files:
             try:
                 sources.append(_open_file(stack, file, recover=recover, notes=notes))
@@ -219,7 +219,7 @@ def open_files(files: Sequence[Path], *, recover: bool) -> Iterator[Joined]:
         yield Joined([source for source in sources if source.message_count], notes)
 
 
-def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes: list[str]) -> Source:
+def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes: list[str]) -> BagSource:
     """Open a file of whatever name by its first bytes; the stack closes it."""
     name = file.name
     if begins_with(file, _ZSTD_MAGIC):
@@ -246,7 +246,7 @@ def _open_file(stack: contextlib.ExitStack, file: Path, *, recover: bool, notes:
             lost = index.lost
             if not cut:
                 notes.append(f"file {name!r} has no complete index: it was looked through")
-        source: Source = stack.enter_context(McapSource(file, index))
+        source: BagSource = stack.enter_context(McapSource(file, index))
     elif is_sqlite3(file):
         source = stack.enter_context(Sqlite3Source(file))
     elif is_bag1(file):

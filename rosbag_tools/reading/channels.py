@@ -41,7 +41,7 @@ class Channel:
     count: int
 
 
-class Source(Protocol):
+class BagSource(Protocol):
     """One storage file."""
 
     @property

@@ -25,7 +25,7 @@ from rosbag_tools.reading.reader import Bag
 
 
 @dataclass(frozen=True)
-class Episode:
+class BagEpisode:
     """A stretch of a bag.
 
     Attributes:
@@ -56,21 +56,21 @@ class Episode:
         return ""
 
 
-def find_episodes(bag: Bag) -> list[Episode]:
+def find_episodes(bag: Bag) -> list[BagEpisode]:
     """Episodes of a bag in their order: between its markers, or the whole bag if it has none.
 
     A marker is a message on ``/hpt/episode_events``, or on that topic in a namespace if only one is there. An episode
     that never ended (the recorder was killed) reaches to the bag's end, or to the next one's start.
     """
     topic = _events_topic(bag)
-    found: list[Episode] = []
-    running: Episode | None = None
+    found: list[BagEpisode] = []
+    running: BagEpisode | None = None
     for message in bag.messages([topic]):
         event = message.content
         if event.event == STARTED:
             if running is not None:
                 found.append(replace(running, end_ns=message.log_ns - 1))
-            running = Episode(
+            running = BagEpisode(
                 message.log_ns,
                 bag.end_ns,
                 episode_id=str(event.episode_id),
@@ -110,9 +110,9 @@ def _events_topic(bag: Bag) -> str:
     return named[0] if topic is None and len(named) == 1 else EVENTS_TOPIC
 
 
-def _episode_of_bag(bag: Bag) -> Episode:
+def _episode_of_bag(bag: Bag) -> BagEpisode:
     outcome = bag.custom.get(KEY_OUTCOME, OUTCOMES[0])
-    return Episode(
+    return BagEpisode(
         bag.start_ns,
         bag.end_ns,
         episode_id=bag.custom.get(KEY_EPISODE, ""),

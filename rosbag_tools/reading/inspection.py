@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.errors import did_you_mean
-from hpt_ros.observation.track import nanoseconds, seconds
+from hpt_ros.observation.time_series import nanoseconds, seconds
 from rosbag_tools.bag_schema import EMBODIMENT_TOPIC, EVENTS_TOPIC
 from rosbag_tools.reading.decodable import IMAGE_TYPES, look, look_at_command
 from rosbag_tools.reading.reader import Bag

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpt_ros.errors import Code, Refusal, did_you_mean
-from hpt_ros.observation.track import seconds
+from hpt_ros.observation.time_series import seconds
 from rosbag_tools.bag_schema import EMBODIMENT_TOPIC, EMBODIMENT_TYPE, KEY_EMBODIMENT
 from rosbag_tools.errors import BagError, DamagedMessageError
 from rosbag_tools.reading.bag_files import Joined

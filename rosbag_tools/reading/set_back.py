@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpt_ros.observation.track import nanoseconds, seconds
+from hpt_ros.observation.time_series import nanoseconds, seconds
 from rosbag_tools.reading.channels import Integers
 
 # Messages of one topic overtake one another by less than this: they are received in order by one clock.

@@ -33,7 +33,7 @@ from rosbags.typesys.store import Typestore
 
 import rosbag_tools
 from hpt_ros.errors import Code
-from hpt_ros.observation.track import nanoseconds
+from hpt_ros.observation.time_series import nanoseconds
 from rosbag_tools.bag_schema import KEY_VERSION
 from rosbag_tools.errors import BagError
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hpt_ros.observation.track import nanoseconds, seconds
+from hpt_ros.observation.time_series import nanoseconds, seconds
 
 # Below this fraction of the promised rate a topic is pointed out, and above that one: two publishers, for example.
 SLOW_RATIO, FAST_RATIO = 0.8, 1.5

@@ -32,14 +32,14 @@ from hpt_ros.evaluation.outcomes import (
     read_outcomes,
     write_outcomes,
 )
-from hpt_ros.evaluation.rollout import Episode
+from hpt_ros.evaluation.rollout import EpisodeResult
 from hpt_ros.evaluation.videos import Video, encode
 
 SHORT = ["--time-limit-s", "0.6", "--workers", "1"]
 
 
-def episode(seed: int, success: bool, **changes: Any) -> Episode:
-    made = Episode(
+def episode(seed: int, success: bool, **changes: Any) -> EpisodeResult:
+    made = EpisodeResult(
         seed=seed, success=success, progress=1.0 if success else 0.25, duration_s=4.0 + seed % 7,
         detail="<b>poured</b>",
         fault="", holds=0, counters={}, refused=0, arc_length=-2.0, peak_jerk=5.0, limits_used=0.5, inference_s=0.01,

@@ -15,7 +15,7 @@ from support.refused import refused
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.outcomes import Outcomes, Provenance, arm_of, read_outcomes, resumed, write_outcomes
-from hpt_ros.evaluation.rollout import Episode
+from hpt_ros.evaluation.rollout import EpisodeResult
 
 PROVENANCE = Provenance(
     "feed_dog", "1", "3.9.0", "feed_dog", "ab" * 32, 0.05, 13.0, 0.0, 0.0, 0.0, "standard", "", "0.1"
@@ -23,7 +23,7 @@ PROVENANCE = Provenance(
 FLOATS = st.floats(allow_nan=False, width=64)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 EPISODES = st.builds(
-    Episode,
+    EpisodeResult,
     seed=st.integers(0, 2**31),
     success=st.booleans(),
     progress=FLOATS,

@@ -15,7 +15,7 @@ from hpt_ros.control.config import SafetyConfig
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
 from hpt_ros.evaluation.evaluate import Evaluator, Job, evaluate
-from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig, require_fit
+from hpt_ros.evaluation.rollout import EpisodeResult, Rollout, RolloutConfig, require_fit
 from hpt_ros.observation import SETTLE_S
 from hpt_ros.policies.factory import load_baseline
 from hpt_ros.policies.loading import LoadedPolicy
@@ -34,7 +34,7 @@ def environment():
     made.close()
 
 
-def facts(episode: Episode) -> Episode:
+def facts(episode: EpisodeResult) -> EpisodeResult:
     """All of it that time on the wall does not change."""
     return dataclasses.replace(episode, inference_s=0.0)
 
@@ -82,7 +82,7 @@ def test_processes_give_what_one_process_gives():
 
 
 def test_a_slow_inference_costs_time_and_a_hung_one_moves_nothing(environment):
-    def run(inference_s: float) -> Episode:
+    def run(inference_s: float) -> EpisodeResult:
         config = RolloutConfig(inference_s=inference_s, time_limit_s=4.0)
         return Rollout(load_planned(environment), environment, config).episode(0)
 
@@ -95,7 +95,7 @@ def test_a_slow_inference_costs_time_and_a_hung_one_moves_nothing(environment):
 
 
 def test_lost_images_stop_the_arm_and_a_late_one_does_not():
-    def run(transport: Transport) -> Episode:
+    def run(transport: Transport) -> EpisodeResult:
         made = FeedDogEnvironment(images=transport)
         try:
             return Rollout(load_planned(made), made, RolloutConfig(time_limit_s=4.0)).episode(0)

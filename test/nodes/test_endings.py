@@ -25,7 +25,7 @@ import os, sys
 import numpy as np
 import rclpy
 from hpt_ros.nodes.policy import policy_node
-from hpt_ros.nodes.common.executable import run
+from hpt_ros.nodes.common.run_lifecycle import run
 
 class Node(policy_node.PolicyNode):
     def __init__(self):

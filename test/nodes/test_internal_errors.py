@@ -125,7 +125,7 @@ def test_when_the_control_timer_raises_again_and_again_expect_braked_by_close(ri
 PROCESS = """
 import sys, threading
 from hpt_ros.nodes.policy import policy_node
-from hpt_ros.nodes.common.executable import run
+from hpt_ros.nodes.common.run_lifecycle import run
 
 class Broken(policy_node.PolicyNode):
     def __init__(self):

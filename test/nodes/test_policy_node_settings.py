@@ -154,7 +154,7 @@ def test_every_parameter_of_the_control_room_has_a_time_at_which_it_may_change()
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"joint_trajectory": False}, "the robot would never hear of a command"),
+        ({"primary": False}, "the robot would never hear of a command"),
         ({"joint_state": "/joint_states"}, "commands are to be sent to '/joint_states', also a stream's"),
         ({"joint_state": "joint_states"}, "commands are to be sent to '/joint_states', also a stream's"),
     ],

@@ -9,7 +9,7 @@ from support.refused import assert_refusal
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.observation import CommandTrack
-from hpt_ros.observation.track import NEVER_SEEN, Absence
+from hpt_ros.observation.time_series import NEVER_SEEN, Absence
 
 MS = 1_000_000
 

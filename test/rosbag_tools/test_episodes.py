@@ -7,7 +7,7 @@ import pytest
 from rosbag_tools import bag_schema
 from rosbag_tools.bag_schema import EVENTS_TOPIC
 from rosbag_tools.errors import BagError
-from rosbag_tools.reading.episodes import Episode, find_episodes
+from rosbag_tools.reading.episodes import BagEpisode, find_episodes
 from rosbag_tools.reading.reader import Bag
 
 MS = 1_000_000
@@ -37,7 +37,7 @@ def test_without_markers_the_bag_is_one_episode(robot, tmp_path):
         bag_schema.KEY_NOTE: "slow",
     }
     found, _, whole = episodes_of(robot, tmp_path / "bag", custom=custom)
-    assert found == [Episode(whole[0], whole[1], "x1", "pour", "ann", "success", "slow")]
+    assert found == [BagEpisode(whole[0], whole[1], "x1", "pour", "ann", "success", "slow")]
 
 
 def test_markers_cut_episodes(robot, tmp_path):
@@ -62,11 +62,11 @@ def test_an_end_without_a_start_is_no_episode(robot, tmp_path):
 @pytest.mark.parametrize(
     ("episode", "keep", "reason"),
     [
-        (Episode(0, 1), False, ""),
-        (Episode(0, 1, outcome="success"), False, ""),
-        (Episode(0, 1, outcome="failure"), False, "failure"),
-        (Episode(0, 1, outcome="failure"), True, ""),
-        (Episode(0, 1, discarded=True), True, "discarded"),
+        (BagEpisode(0, 1), False, ""),
+        (BagEpisode(0, 1, outcome="success"), False, ""),
+        (BagEpisode(0, 1, outcome="failure"), False, "failure"),
+        (BagEpisode(0, 1, outcome="failure"), True, ""),
+        (BagEpisode(0, 1, discarded=True), True, "discarded"),
     ],
 )
 def test_left_out(episode, keep, reason):

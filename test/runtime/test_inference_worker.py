@@ -23,7 +23,7 @@ from support.tiny_video import packets
 from hpt_ros.control.refusals import Why
 from hpt_ros.policies.baselines import HoldPolicy
 from hpt_ros.policies.protocol import Observation
-from hpt_ros.runtime.inference_worker import InferenceWorker, Request, Result
+from hpt_ros.runtime.inference_worker import InferenceResult, InferenceWorker, Request
 from hpt_ros.runtime.observation_pipeline import WAITING_KEPT, ObservationPipeline
 
 START = 1_000 * NS
@@ -61,8 +61,8 @@ def tick(key: int) -> Observation:
     return Observation(key, {}, keys=(key,))
 
 
-def result_of(worker: InferenceWorker) -> Result:
-    found: Result = wait_for(worker.take, "a result")
+def result_of(worker: InferenceWorker) -> InferenceResult:
+    found: InferenceResult = wait_for(worker.take, "a result")
     return found
 
 

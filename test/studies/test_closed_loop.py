@@ -26,7 +26,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.evaluation.arms import compare, read_arm
 from hpt_ros.evaluation.evaluate import evaluate
 from hpt_ros.evaluation.outcomes import Outcomes, Provenance, read_outcomes, write_outcomes
-from hpt_ros.evaluation.rollout import Episode
+from hpt_ros.evaluation.rollout import EpisodeResult
 from hpt_ros.learning.reporter import Silent
 from hpt_ros.resources import config_path
 from hpt_ros.sim.environment import make_environment
@@ -153,7 +153,7 @@ def test_an_interrupt_amid_scenes_keeps_those_that_are_done(
 ) -> None:
     whole = evaluate
 
-    def interrupted(*args: Any) -> Iterator[Episode]:
+    def interrupted(*args: Any) -> Iterator[EpisodeResult]:
         for episode in whole(*args):
             yield episode
             os.kill(os.getpid(), signal.SIGINT)
@@ -306,7 +306,7 @@ def made_up(environment: str, name: str, successes: list[bool], sha256: str) -> 
     return Outcomes(
         about,
         tuple(
-            Episode(1000 + n, success, 1.0, 0.5, "", "", 0, {}, 0, 0.0, 0.0, 0.5, 0.01)
+            EpisodeResult(1000 + n, success, 1.0, 0.5, "", "", 0, {}, 0, 0.0, 0.0, 0.5, 0.01)
             for n, success in enumerate(successes)
         ),
     )

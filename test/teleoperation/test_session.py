@@ -12,7 +12,7 @@ import pytest
 from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.environment import Environment, make_environment
 from hpt_ros.teleoperation.devices import Wish
-from hpt_ros.teleoperation.session import Session
+from hpt_ros.teleoperation.session import TeleopSession
 from rosbag_tools.recording.topic_log import TopicLog
 
 
@@ -34,7 +34,7 @@ def test_when_a_bag_cannot_be_written_expect_the_recording_to_go_on_until_it_can
             raise HptError(Code.UNAVAILABLE, "the bag", problem="cannot be written", remedy="make room")
         kept.append((log, scene, success))
 
-    session = Session(environment, 7, lambda: TopicLog(environment.embodiment), keep)
+    session = TeleopSession(environment, 7, lambda: TopicLog(environment.embodiment), keep)
     session.say("begin")
     session.step(Wish())
     session.say("success")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.dataset.episode_writer import EpisodeData
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.importing.source import Source, SourceEpisode, Unread, to_name
+from hpt_ros.dataset.importing.source import DatasetSource, SourceEpisode, Unread, to_name
 from hpt_ros.dataset.layout import ACTION, STATE, stream_feature
 from hpt_ros.dataset.writer import DatasetWriter, check_place
 from hpt_ros.embodiment import FORMAT, Embodiment
@@ -42,7 +42,7 @@ class ImportReport:
 
 
 def import_dataset(
-    source: Source,
+    source: DatasetSource,
     out: str | Path,
     embodiment: Embodiment | None = None,
     *,
@@ -167,7 +167,7 @@ def _ticks(robot: Embodiment, episode: SourceEpisode) -> Iterator[dict[str, NDAr
 
 
 def make_embodiment(
-    source: Source, name: str = "", size: tuple[int, int] | None = None, skip_bad: bool = False
+    source: DatasetSource, name: str = "", size: tuple[int, int] | None = None, skip_bad: bool = False
 ) -> Embodiment:
     """Return an embodiment that describes a source's data; reads all its vectors, and no image.
 
@@ -253,7 +253,7 @@ def make_embodiment(
     )
 
 
-def _actions(source: Source, skip_bad: bool, failed: list[str]) -> Iterator[NDArray[np.float64]]:
+def _actions(source: DatasetSource, skip_bad: bool, failed: list[str]) -> Iterator[NDArray[np.float64]]:
     """Yield the actions of all episodes that can be written, (length, Da); why others cannot is added to `failed`."""
     for unread in source.episodes():
         try:
@@ -271,7 +271,7 @@ def _actions(source: Source, skip_bad: bool, failed: list[str]) -> Iterator[NDAr
                 yield action
 
 
-def _check_fit(source: Source, robot: Embodiment) -> None:
+def _check_fit(source: DatasetSource, robot: Embodiment) -> None:
     where = f"embodiment {robot.name!r} does not fit {source.where}:"
     if abs(robot.tick_hz - source.fps) > 1e-6:
         raise DatasetError(

@@ -11,12 +11,12 @@ from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.importing.hdf5 import open_hdf5
 from hpt_ros.dataset.importing.lerobot import LeRobotSource
 from hpt_ros.dataset.importing.rlds import RldsSource
-from hpt_ros.dataset.importing.source import Source
+from hpt_ros.dataset.importing.source import DatasetSource
 from hpt_ros.dataset.importing.zarr_store import open_zarr
 from hpt_ros.dataset.recognise import HDF5, LEROBOT, TFRECORD, ZARR, Kind, find_below, recognise
 from hpt_ros.errors import Code
 
-Open = Callable[[Path, float | None, Sequence[str] | None, Sequence[str] | None], Source]
+Open = Callable[[Path, float | None, Sequence[str] | None, Sequence[str] | None], DatasetSource]
 SOURCES: Mapping[Kind, Open] = {
     LEROBOT: LeRobotSource,
     TFRECORD: RldsSource,
@@ -30,7 +30,7 @@ def open_source(
     fps: float | None = None,
     action: Sequence[str] | None = None,
     state: Sequence[str] | None = None,
-) -> Source:
+) -> DatasetSource:
     """Open another dataset.
 
     Args:

@@ -78,7 +78,7 @@ class Unread:
     read: Callable[[], Sequence[SourceEpisode]]
 
 
-class Source(Protocol):
+class DatasetSource(Protocol):
     """Another dataset."""
 
     @property

@@ -13,7 +13,7 @@ from hpt_msgs.msg import ActionChunk
 from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.nodes.common.interfaces import import_interface
-from hpt_ros.runtime.inference_worker import Result
+from hpt_ros.runtime.inference_worker import InferenceResult
 
 LATE_DEPTH, EARLY_DEPTH = 5, 50  # messages that a subscription queues
 
@@ -23,7 +23,7 @@ def to_time(time_ns: int) -> Any:
     return Time(sec=time_ns // NS_PER_S, nanosec=time_ns % NS_PER_S)
 
 
-def to_action_chunk(result: Result, embodiment: Embodiment, now_ns: int) -> Any:
+def to_action_chunk(result: InferenceResult, embodiment: Embodiment, now_ns: int) -> Any:
     """hpt_msgs/ActionChunk of a finished inference with values of shape (horizon, dim)."""
     assert result.values is not None
     message = ActionChunk(

@@ -22,7 +22,7 @@ from std_msgs.msg import String, UInt8MultiArray
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.parameters import StrictParameters
-from hpt_ros.nodes.common.spinning import run_node
+from hpt_ros.nodes.common.run import run_node
 from hpt_ros.nodes.inference.remote import KEPT, NEWEST, PolicyInfo
 from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.policies.protocol import Observation

@@ -106,7 +106,7 @@ def make_senders(
         HptError: no output at all, two on one topic, a text that is no name of a topic, or a further form of a command
             that is not of joints alone.
     """
-    found = robot_senders(robot, stamp_zero=outputs.stamp_zero) if outputs.joint_trajectory else []
+    found = robot_senders(robot, stamp_zero=outputs.stamp_zero) if outputs.primary else []
     for name, topic, type_ in (
         ("float64_multi_array", outputs.float64_multi_array, "std_msgs/msg/Float64MultiArray"),
         ("joint_state", outputs.joint_state, "sensor_msgs/msg/JointState"),
@@ -132,7 +132,7 @@ def make_senders(
             )  # fmt: skip
     if not found:
         raise HptError(
-            Code.INVALID, "outputs.joint_trajectory",
+            Code.INVALID, "outputs.primary",
             problem="is false and no other output has a topic, so the robot would never hear of a command",
             remedy="give outputs.float64_multi_array or outputs.joint_state a topic",
         )  # fmt: skip

@@ -38,11 +38,11 @@ from hpt_ros.control.clock import Instant
 from hpt_ros.control.refusals import Why
 from hpt_ros.errors import Code, Refusal
 from hpt_ros.nodes.common import parameters
-from hpt_ros.nodes.common.executable import run
 from hpt_ros.nodes.common.failing import answer_always
 from hpt_ros.nodes.common.lifecycle import log_errors
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.publishers import Publishers
+from hpt_ros.nodes.common.run_lifecycle import run_lifecycle_node
 from hpt_ros.nodes.policy import parameter_callback
 from hpt_ros.nodes.policy.control_loop import ControlLoop
 from hpt_ros.nodes.policy.decision_log import DecisionLog
@@ -405,7 +405,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
 
 def main(args: Sequence[str] | None = None, name: str = "policy_node") -> int:
     """Run the node until SIGINT or SIGTERM; a moving robot is braked first. `name` stands in front of errors."""
-    return run(name, PolicyNode, args)
+    return run_lifecycle_node(name, PolicyNode, args)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from hpt_ros.nodes.policy.outputs import make_senders
 from hpt_ros.nodes.policy.topic_callbacks import TopicCallbacks
 from hpt_ros.observation import InvalidSampleError
 from hpt_ros.observation.transforms import TransformChain
-from hpt_ros.runtime.inference_worker import Result
+from hpt_ros.runtime.inference_worker import InferenceResult
 from hpt_ros.runtime.policy_config import OutputsConfig
 
 COMMANDS_QUEUED = 10
@@ -171,7 +171,7 @@ class RosInterfaces:
         self._zeros -= 1
         return self._zeros > 0
 
-    def send_chunk(self, result: Result, now_ns: int) -> None:
+    def send_chunk(self, result: InferenceResult, now_ns: int) -> None:
         """Publish a chunk as the policy gave it."""
         self._chunks.publish(to_action_chunk(result, self._robot, now_ns))
 

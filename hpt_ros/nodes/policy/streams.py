@@ -44,7 +44,7 @@ REPEATED_STAMPS = 5
 
 
 @dataclass(slots=True)
-class _Seen:
+class _StreamRecord:
     received: int = 0
     unusable: int = 0
     unstamped: int = 0
@@ -76,7 +76,7 @@ class StreamMonitor:
 
     def reset(self) -> None:
         """Forget all."""
-        self._seen = {name: _Seen() for name in self._streams}
+        self._seen = {name: _StreamRecord() for name in self._streams}
 
     def clock_jumped(self) -> None:
         """Forget times; what came is still counted."""

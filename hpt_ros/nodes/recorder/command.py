@@ -11,7 +11,7 @@ from typing import Any
 from rclpy.parameter import Parameter
 
 from hpt_ros.embodiment import Deployment, Embodiment
-from hpt_ros.nodes.common.spinning import run_node
+from hpt_ros.nodes.common.run import run_node
 from hpt_ros.nodes.recorder.controls import controls_help
 from hpt_ros.nodes.recorder.recorder_node import RecorderNode
 from hpt_ros.teleoperation.keyboard import Keyboard

@@ -31,7 +31,7 @@ from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.clocks import NodeClock, steady_timer
 from hpt_ros.nodes.common.parameters import StrictParameters
-from hpt_ros.nodes.common.spinning import run_node
+from hpt_ros.nodes.common.run import run_node
 from hpt_ros.nodes.recorder.config import RecorderParameters, open_site
 from hpt_ros.nodes.recorder.controls import RecorderControls
 from hpt_ros.nodes.recorder.episode import metadata_of, new_name, summary_of

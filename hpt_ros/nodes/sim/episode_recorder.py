@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from hpt_ros.embodiment import Embodiment, ImageSpec, Stream
-from hpt_ros.evaluation.rollout import Episode
+from hpt_ros.evaluation.rollout import EpisodeResult
 from hpt_ros.observation import decode, decode_command
 
 PICTURE_TOPIC = "/picture_camera/image_raw"
@@ -29,7 +29,7 @@ PICTURE_HZ = 10.0
 class EpisodeTrace:
     """What was seen of one episode. Times in s since its start, joints in rad in the order of the action."""
 
-    result: Episode | None = None
+    result: EpisodeResult | None = None
     pictures: list[NDArray[np.uint8]] = field(default_factory=list)  # RGB (H, W, 3), at PICTURE_HZ
     command_s: list[float] = field(default_factory=list)
     commands_rad: list[NDArray[np.float64]] = field(default_factory=list)
@@ -69,7 +69,7 @@ class EpisodeRecorder(Node):
             Image, PICTURE_TOPIC, self._on_picture, qos_profile_sensor_data
         )
 
-    def stop(self, result: Episode) -> EpisodeTrace:
+    def stop(self, result: EpisodeResult) -> EpisodeTrace:
         """End, and return what was seen."""
         self.destroy_subscription(self._pictures)
         with self._lock:

@@ -28,7 +28,7 @@ from hpt_ros.evaluation.evaluate import Job
 from hpt_ros.evaluation.rollout import (
     JUDGED_NS,
     NS_PER_S,
-    Episode,
+    EpisodeResult,
     Moving,
     motion_figures,
     require_fit,
@@ -190,7 +190,7 @@ class PolicyArm:
         self._before = {}
         self.node.clear_metrics()
 
-    def episode(self, seed: int) -> Episode:
+    def episode(self, seed: int) -> EpisodeResult:
         """Run one episode.
 
         Raises:
@@ -223,7 +223,7 @@ class PolicyArm:
             runner.call(ClearFault, "/policy_node/clear_fault")
         times_s = self.samples_s().get("inference_s", np.empty(0))[inferences:]
         period_s = 1.0 / graph.robot.action.rate_hz
-        return Episode(
+        return EpisodeResult(
             seed=seed,
             success=bool(result.success),
             progress=float(result.progress),
@@ -293,7 +293,7 @@ class ExpertArm:
         """Nothing is measured."""
         return {}
 
-    def episode(self, seed: int) -> Episode:
+    def episode(self, seed: int) -> EpisodeResult:
         """Run one episode.
 
         Raises:
@@ -314,7 +314,7 @@ class ExpertArm:
             with contextlib.suppress(HptError):  # none is under way any more
                 runner.call(Trigger, "/teleop_node/stop")
         graph.require_own_domain()  # as with a policy
-        return Episode(
+        return EpisodeResult(
             seed=seed,
             success=bool(result.success),
             progress=float(result.progress),

@@ -36,7 +36,7 @@ from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.conversions import to_time
 from hpt_ros.nodes.common.interfaces import import_interface
 from hpt_ros.nodes.common.parameters import StrictParameters
-from hpt_ros.nodes.common.spinning import run_node
+from hpt_ros.nodes.common.run import run_node
 from hpt_ros.nodes.sim.sensor_publishers import ImagePublisher, image_topics, sensor_publishers
 from hpt_ros.sim.demonstrations import MOST_DISTURBANCE_RAD
 from hpt_ros.sim.environment import (

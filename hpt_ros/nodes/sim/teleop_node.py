@@ -28,7 +28,7 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.expert import Target
 from hpt_ros.nodes.common import parameters
 from hpt_ros.nodes.common.parameters import StrictParameters
-from hpt_ros.nodes.common.spinning import run_node
+from hpt_ros.nodes.common.run import run_node
 from hpt_ros.nodes.policy.outputs import Sender, robot_senders
 from hpt_ros.nodes.sim.sim_node import EMBODIMENT_TOPIC, EXPERT_TOPIC, LATCHED
 from hpt_ros.structured import field

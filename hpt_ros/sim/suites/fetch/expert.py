@@ -22,7 +22,7 @@ BEHIND_M: Final = 0.08  # distance from the block's middle to begin to push from
 CLOSING: Final = 8  # steps that the fingers are given
 
 
-class Seen(Protocol):
+class FetchView(Protocol):
     """What the expert looks at, m."""
 
     @property
@@ -43,7 +43,7 @@ class FetchExpert:
         scene: what it looks at.
     """
 
-    def __init__(self, task: str, scene: Seen) -> None:
+    def __init__(self, task: str, scene: FetchView) -> None:
         """Begin where the gripper is."""
         self._scene, self._target = scene, scene.grip_m
         self._want = {"reach": self._reach, "push": self._push, "pick-place": self._pick}[task]

@@ -27,7 +27,7 @@ LOST_M: Final = 0.06  # between object and fingertips: it slipped
 WIDEST_M: Final = 0.07  # between the fingers
 
 
-class Seen(Protocol):
+class LiberoView(Protocol):
     """What the expert looks at, see `LiberoEnvironment`."""
 
     @property
@@ -49,7 +49,7 @@ class LiberoExpert:
         scene: what it looks at.
     """
 
-    def __init__(self, scene: Seen) -> None:
+    def __init__(self, scene: LiberoView) -> None:
         """Begin where the hand is, with the fingers across the object's narrower side."""
         self._scene, self._target = scene, scene.hand_m
         low, high = scene.target_m

@@ -14,7 +14,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 
 from hpt_ros.errors import HptError
 from hpt_ros.nodes.common.parameter_files import require_addressed
-from hpt_ros.nodes.common.spinning import INTERNAL_ERROR, process, spin_until
+from hpt_ros.nodes.common.run import INTERNAL_ERROR, process, spin_until
 
 # Python hands its lock from one thread to another no sooner than this; its own 5 ms is half a command period of 100 Hz,
 # which a command waits while pictures are resampled. 0.5 ms took the 99th percentile of jitter from 2.4-3.0 ms to
@@ -27,7 +27,7 @@ def be_punctual() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 
-def run(name: str, make: Callable[..., Any], args: Sequence[str] | None = None) -> int:
+def run_lifecycle_node(name: str, make: Callable[..., Any], args: Sequence[str] | None = None) -> int:
     """Spin a lifecycle node until the process is to end, then `close` it.
 
     Args:

@@ -85,7 +85,7 @@ class Sample:
 
 
 @dataclass
-class Track:
+class TimeSeries:
     """Samples sorted by stamp, `capacity` at most; of samples with the same stamp the one pushed last counts."""
 
     capacity: int

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.observation.checks import InvalidSampleError
-from hpt_ros.observation.merge import MergedTrack
-from hpt_ros.observation.track import NEVER_SEEN, Sample, Track, Value, nanoseconds, seconds
+from hpt_ros.observation.joint_merge import JointMerge
+from hpt_ros.observation.time_series import NEVER_SEEN, Sample, TimeSeries, Value, nanoseconds, seconds
 
 
 @dataclass
-class Feed:
+class StreamBuffer:
     """A stream's samples.
 
     Some modalities are linear between samples; of others the newest at or before the time counts. A text holds until
@@ -35,7 +35,7 @@ class Feed:
     stream: Stream
     capacity: int
     carried: NDArray[Any] | None = None
-    track: Track | MergedTrack = field(init=False)
+    track: TimeSeries | JointMerge = field(init=False)
     newest_stamp_ns: int = field(default=-1, init=False)  # survives `forget_before`; -1: never seen
     newest_arrival_ns: int = field(default=-1, init=False)
     refused: str = field(default="", init=False)  # why the newest message did not count
@@ -44,7 +44,9 @@ class Feed:
         self.tolerance_ns = nanoseconds(self.stream.tolerance_s)
         self.shape, self.dtype = self.stream.shape, np.dtype(self.stream.kind.dtype)
         merged = self.stream.partial or self.stream.holds
-        self.track = MergedTrack(self.stream, self.capacity, self.carried) if merged else Track(self.capacity)
+        self.track = (
+            JointMerge(self.stream, self.capacity, self.carried) if merged else TimeSeries(self.capacity)
+        )
 
     def insert(self, sample: Sample) -> None:
         """Add a sample."""
@@ -55,7 +57,7 @@ class Feed:
 
     def value_at(self, time_ns: int) -> NDArray[Any] | Refusal:
         """The stream's value at a time, or why there is none."""
-        if isinstance(self.track, MergedTrack) or self.stream.kind.linear:
+        if isinstance(self.track, JointMerge) or self.stream.kind.linear:
             return self.track.interpolate(time_ns, self.tolerance_ns)
         if self.stream.kind.holds:
             value = self._hold_last(time_ns)
@@ -80,7 +82,7 @@ class Feed:
         The larger of the ages by stamp and by arrival: a stamp from the future must not look fresh for ever.
         """
         times_ns = (self.newest_stamp_ns, self.newest_arrival_ns)
-        if isinstance(self.track, MergedTrack):
+        if isinstance(self.track, JointMerge):
             times_ns = self.track.least_fresh_ns
         return seconds(now_ns - min(times_ns)) if times_ns[1] >= 0 else math.inf
 
@@ -90,7 +92,7 @@ class Feed:
 
     def to_carry(self) -> NDArray[Any] | None:
         """What to carry through a jump of the clock: a text, and where joints that hold are."""
-        if isinstance(self.track, MergedTrack):
+        if isinstance(self.track, JointMerge):
             return self.track.to_carry()
         if not self.stream.kind.holds:
             return None
@@ -98,12 +100,12 @@ class Feed:
         return self.carried if newest is None else newest[1]
 
     def _hold_last(self, time_ns: int) -> NDArray[Any] | None:
-        assert isinstance(self.track, Track)
+        assert isinstance(self.track, TimeSeries)
         index = self.track.at_or_before(time_ns)
         return self.carried if index < 0 else self.track.samples[index].resolve()
 
 
-def check_sample(feed: Feed, value: Value) -> None:
+def check_sample(feed: StreamBuffer, value: Value) -> None:
     """Raise HptError unless an array has the shape and type of the stream's samples."""
     if callable(value):
         return

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Code, Refusal
 from hpt_ros.observation.checks import DecodeError
-from hpt_ros.observation.track import Absence, Sample, Track, between, too_old
+from hpt_ros.observation.time_series import Absence, Sample, TimeSeries, between, too_old
 
 # A driver that sends each joint by itself has as many parts as joints; what has more than this is no driver.
 MAX_PARTS = 64
@@ -28,12 +28,12 @@ class _Part:
     """Samples that hold the same elements of the vector."""
 
     elements: tuple[int, ...]
-    track: Track
+    track: TimeSeries
 
 
 @dataclass
-class MergedTrack:
-    """As `Track`, for vectors with NaN at the joints that a message had not.
+class JointMerge:
+    """As `TimeSeries`, for vectors with NaN at the joints that a message had not.
 
     Attributes:
         carried: (dim,) what holding joints were at before the first sample, NaN where that is not known.
@@ -75,7 +75,7 @@ class MergedTrack:
                     expected="the same joints in every message of a driver",
                     remedy="check what publishes on the topic",
                 )  # fmt: skip
-            self._parts[key] = _Part(tuple(np.flatnonzero(held).tolist()), Track(self.capacity))
+            self._parts[key] = _Part(tuple(np.flatnonzero(held).tolist()), TimeSeries(self.capacity))
         sample.order = self._pushes
         self._pushes += 1
         self._parts[key].track.insert(sample)
@@ -132,7 +132,7 @@ class MergedTrack:
         return int(self._oldest(stamps_ns)) if stamps_ns and len(stamps_ns) == len(aged) else None
 
     def interpolate(self, time_ns: int, tolerance_ns: int) -> NDArray[np.float64] | Refusal:
-        """As `Track.interpolate`, each element between the samples that have it; else which has none, and why."""
+        """As `TimeSeries.interpolate`, each element between the samples that have it; else which has none, and why."""
         value = np.empty(self.stream.dim)
         around = zip(self.stream.names, *self._around(time_ns), strict=True)
         for index, (name, before, after) in enumerate(around):
