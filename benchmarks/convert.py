@@ -126,7 +126,7 @@ def encode_alone(pictures: dict[str, list[NDArray[np.uint8]]], robot: Embodiment
         writer.close()
 
 
-def timed(work: Callable[[], object], repeats: int) -> Seconds:
+def summarise_times(work: Callable[[], object], repeats: int) -> Seconds:
     """Medians of what it took; processor time does not depend on what else the machine does, or hardly."""
     found = []
     for _ in range(repeats):
@@ -158,16 +158,18 @@ def measure(title: str, bags: list[Path], repeats: int, console: Console) -> Non
             return lambda: convert([str(path) for path in bags], folder / "dataset", robot, options)
 
         rows = {
-            "read with rosbags alone": timed(lambda: read_alone(bags), repeats),
-            "decode alone": timed(lambda: decode_alone(bags, robot), repeats),
-            "read everything, and decode": timed(lambda: decode_alone(bags, robot, everything=True), repeats),
+            "read with rosbags alone": summarise_times(lambda: read_alone(bags), repeats),
+            "decode alone": summarise_times(lambda: decode_alone(bags, robot), repeats),
+            "read everything, and decode": summarise_times(
+                lambda: decode_alone(bags, robot, everything=True), repeats
+            ),
         }
         pictures = decode_alone(bags, robot)
         count = sum(len(values) for values in pictures.values())
-        rows["encode alone"] = timed(lambda: encode_alone(pictures, robot, folder), repeats)
+        rows["encode alone"] = summarise_times(lambda: encode_alone(pictures, robot, folder), repeats)
         pictures.clear()
-        rows["hpt convert, 1 worker"] = timed(convert_all(1), repeats)
-        rows["hpt convert, 2 workers"] = timed(convert_all(2), repeats)
+        rows["hpt convert, 1 worker"] = summarise_times(convert_all(1), repeats)
+        rows["hpt convert, 2 workers"] = summarise_times(convert_all(2), repeats)
     bound_s = max(rows["decode alone"].wall, rows["encode alone"].wall)
     all_s = max(rows["read everything, and decode"].wall, rows["encode alone"].wall)
     table = Table(

@@ -40,7 +40,7 @@ def measure(policy: Policy, steps: int) -> dict[str, float]:
     arrays = example_arrays(policy)
     times: defaultdict[str, list[float]] = defaultdict(list)
 
-    def timed(name: str, stage: Callable[[], Tensor]) -> Tensor:
+    def time_stage(name: str, stage: Callable[[], Tensor]) -> Tensor:
         start_s = time.perf_counter()
         result = stage()
         times[name].append(time.perf_counter() - start_s)
@@ -48,12 +48,12 @@ def measure(policy: Policy, steps: int) -> dict[str, float]:
 
     with torch.inference_mode():
         for _ in range(steps + WARM_UP_STEPS):
-            x = timed("resize and normalise", lambda: net.preprocess(frame))
-            x = timed("conv1", lambda x=x: functional.relu(net.bn1(net.conv1(x))))  # type: ignore[misc]
-            x = timed("max pooling", lambda x=x: functional.max_pool2d(x, 3, 2, 1))  # type: ignore[misc]
+            x = time_stage("resize and normalise", lambda: net.preprocess(frame))
+            x = time_stage("conv1", lambda x=x: functional.relu(net.bn1(net.conv1(x))))  # type: ignore[misc]
+            x = time_stage("max pooling", lambda x=x: functional.max_pool2d(x, 3, 2, 1))  # type: ignore[misc]
             for index, layer in enumerate((net.layer1, net.layer2, net.layer3, net.layer4), start=1):
-                x = timed(f"layer{index}", lambda x=x, layer=layer: layer(x))  # type: ignore[misc]
-            timed("stems, trunk, head", lambda: backend.act(arrays))
+                x = time_stage(f"layer{index}", lambda x=x, layer=layer: layer(x))  # type: ignore[misc]
+            time_stage("stems, trunk, head", lambda: backend.act(arrays))
     return {name: float(np.median(values[WARM_UP_STEPS:])) * 1e3 for name, values in times.items()}
 
 
@@ -62,17 +62,17 @@ def count(policy: Policy) -> dict[str, float]:
     net, views = _net(policy), policy.config.views
     found: dict[str, float] = {}
 
-    def counted(name: str, stage: Callable[[], Tensor]) -> Tensor:
+    def count_operations(name: str, stage: Callable[[], Tensor]) -> Tensor:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             result = stage()
         found[name] = counter.get_total_flops() / 1e9
         return result
 
-    x = counted("conv1", lambda: net.conv1(torch.zeros(views, 3, 224, 224)))
+    x = count_operations("conv1", lambda: net.conv1(torch.zeros(views, 3, 224, 224)))
     x = functional.max_pool2d(x, 3, 2, 1)
     for index, layer in enumerate((net.layer1, net.layer2, net.layer3, net.layer4), start=1):
-        x = counted(f"layer{index}", lambda x=x, layer=layer: layer(x))  # type: ignore[misc]
-    counted("stems, trunk, head", lambda: policy.act(example_arrays(policy)))
+        x = count_operations(f"layer{index}", lambda x=x, layer=layer: layer(x))  # type: ignore[misc]
+    count_operations("stems, trunk, head", lambda: policy.act(example_arrays(policy)))
     return found
 
 

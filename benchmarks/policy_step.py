@@ -78,7 +78,7 @@ def make_policy(size: str, views: int) -> Policy:
     torch.manual_seed(0)
     config = PolicyConfig(
         embodiment="arm", action_dim=JOINTS, action_horizon=CHUNK, observation_horizon=HORIZON,
-        shapes={"state": (JOINTS,), "image": (views, HEIGHT, WIDTH, 3)}, trunk=TrunkConfig.named(size),
+        shapes={"state": (JOINTS,), "image": (views, HEIGHT, WIDTH, 3)}, trunk=TrunkConfig.of_size(size),
         image_encoder=ResNet18Config(),
     )  # fmt: skip
     policy = Policy(config).eval()

@@ -75,7 +75,7 @@ def best_s(read: Read, path: Path) -> float:
     return min(times_s)
 
 
-def said(read: Read, path: Path) -> str:
+def describe_read(read: Read, path: Path) -> str:
     """How many messages, and what was raised."""
     count = 0
     try:
@@ -108,9 +108,16 @@ def main() -> None:
         ):
             path = scratch / "odd.mcap"
             path.write_bytes(data)
-            table.add_row(f"5000 of 2 kB, {name}", said(ours, path), said(package, path), "")
+            table.add_row(
+                f"5000 of 2 kB, {name}", describe_read(ours, path), describe_read(package, path), ""
+            )
         path = make(scratch / "bare.mcap", 5000, 2000, indexes=IndexType.NONE)
-        table.add_row("5000 of 2 kB, without any index", said(ours, path), said(package, path), "")
+        table.add_row(
+            "5000 of 2 kB, without any index",
+            describe_read(ours, path),
+            describe_read(package, path),
+            "",
+        )
     console.print(table)
 
 

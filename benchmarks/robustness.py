@@ -22,7 +22,7 @@ from typing import Final
 from hpt_ros import __version__
 from hpt_ros.control import ControlConfig
 from hpt_ros.control.config import QueueConfig, SafetyConfig
-from hpt_ros.evaluation.outcomes import Outcomes, Provenance, read_outcomes, resumed, write_outcomes
+from hpt_ros.evaluation.outcomes import Outcomes, Provenance, read_outcomes, resume_episodes, write_outcomes
 from hpt_ros.evaluation.rollout import EpisodeResult, Rollout, RolloutConfig
 from hpt_ros.evaluation.statistics import success_interval
 from hpt_ros.model.weight_files import sha256_of
@@ -98,7 +98,7 @@ CONDITIONS: Final = {
 }
 
 
-def unlimited(loaded: LoadedPolicy) -> LoadedPolicy:
+def lift_limits(loaded: LoadedPolicy) -> LoadedPolicy:
     """Return a policy whose robot may move as fast as it likes."""
     action = loaded.embodiment.action
     limits = tuple(
@@ -140,14 +140,14 @@ class Bench:
             hpt_ros_version=__version__,
         )
         path = self.out / f"{name}.parquet"
-        known = {episode.seed: episode for episode in resumed(path, provenance)}
+        known = {episode.seed: episode for episode in resume_episodes(path, provenance)}
         loaded = PolicyChoice(checkpoint=str(folder), threads=1, backend="eager").load()
         config = RolloutConfig(
             condition.inference_s,
             ControlConfig() if condition.safe else BARE,
             compensates=condition.compensates,
         )
-        rollout = Rollout(loaded if condition.safe else unlimited(loaded), environment, config)
+        rollout = Rollout(loaded if condition.safe else lift_limits(loaded), environment, config)
         try:
             for seed in range(FIRST_SEED, FIRST_SEED + self.scenes):
                 if seed in known:

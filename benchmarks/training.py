@@ -210,7 +210,7 @@ class Step:
         move_average(self.average, self.policy, ema_decay_at(self.recipe.ema_decay, self.done))
         self.done += 1
 
-    def timed(self, batches: Iterator[MicroBatch], steps: int, windows: int) -> list[float]:
+    def time_windows(self, batches: Iterator[MicroBatch], steps: int, windows: int) -> list[float]:
         """Samples a second of each window but the first."""
         rates = []
         for window in range(windows + 1):
@@ -296,7 +296,7 @@ def measure(
     for turn in range(args.rounds):
         console.print(f"{case.name}, turn {turn + 1} of {args.rounds}: plain", style="dim")
         with closing(plain_batches(dataset, recipe, workers, args.device)) as batches:  # type: ignore[type-var]
-            found["plain"] += network.timed(batches, case.steps, args.windows)
+            found["plain"] += network.time_windows(batches, case.steps, args.windows)
         console.print(f"{case.name}, turn {turn + 1} of {args.rounds}: ours", style="dim")
         with tempfile.TemporaryDirectory(dir=folder) as out:
             train(
@@ -309,7 +309,7 @@ def measure(
             found["waiting"].append(logged[-1]["data_wait_ratio"])
         console.print(f"{case.name}, turn {turn + 1} of {args.rounds}: network alone", style="dim")
         with closing(alone()) as batches:  # type: ignore[type-var]
-            found["alone"] += network.timed(batches, case.steps, args.windows)
+            found["alone"] += network.time_windows(batches, case.steps, args.windows)
     return found
 
 

@@ -26,7 +26,7 @@ ResultT = TypeVar("ResultT")
 
 
 @contextmanager
-def connected(address: str, what: str) -> Iterator[Any]:
+def connect(address: str, what: str) -> Iterator[Any]:
     """Connect to a cluster within the block; yields the module `ray`.
 
     Args:
@@ -83,12 +83,12 @@ def run_on_cluster(
     Args:
         work: done for each job, on a machine of the cluster.
         jobs: what it is done for.
-        address, what: as of `connected`.
+        address, what: as of `connect`.
 
     Raises:
         HptError: there is no such cluster, or what a job raises.
     """
-    with connected(address, what) as ray:
+    with connect(address, what) as ray:
         # Ray takes functions, not partial ones; and nothing is tried twice, since results are files.
         remote = ray.remote(num_cpus=1, max_retries=0)(lambda job: work(job))
         waiting = [remote.remote(job) for job in jobs]

@@ -254,7 +254,7 @@ def cause_text(cause: object, most: int = LONGEST_CAUSE) -> str:
     return shorten(text, most) or type(cause).__name__
 
 
-def counted(count: int, noun: str) -> str:
+def format_count(count: int, noun: str) -> str:
     """Return a number of things for people: ``"1 bag"``, ``"2 bags"``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 

@@ -14,7 +14,7 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
-from hpt_ros.nodes.common.launching import common_arguments, given, node
+from hpt_ros.nodes.common.launching import common_arguments, drop_empty, node
 
 
 def _nodes(context: Any) -> list[Any]:
@@ -23,7 +23,7 @@ def _nodes(context: Any) -> list[Any]:
 
     sim = value("sim") == "true"
     parameters = {
-        **given(context, "checkpoint", "embodiment", "deployment", "task", "device", "backend"),
+        **drop_empty(context, "checkpoint", "embodiment", "deployment", "task", "device", "backend"),
         "use_sim_time": (value("use_sim_time") or value("sim")) == "true",
         "threads": int(value("threads")),
         "autostart": value("autostart") == "true",

@@ -13,7 +13,7 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
-from hpt_ros.nodes.common.launching import common_arguments, given, node
+from hpt_ros.nodes.common.launching import common_arguments, drop_empty, node
 
 
 def _nodes(context: Any) -> list[Any]:
@@ -22,11 +22,11 @@ def _nodes(context: Any) -> list[Any]:
 
     clock = {"use_sim_time": value("use_sim_time") == "true"}
     if value("side") == "policy":
-        chosen = given(context, "checkpoint", "embodiment", "device", "backend")
+        chosen = drop_empty(context, "checkpoint", "embodiment", "device", "backend")
         return [node(context, "inference_node", {**clock, **chosen})]
     parameters = {
         **clock,
-        **given(context, "embodiment", "deployment", "task"),
+        **drop_empty(context, "embodiment", "deployment", "task"),
         "policy": "remote",
         "autostart": value("autostart") == "true",
     }

@@ -120,7 +120,7 @@ def demonstrate_feeding(seed: int, cameras: dict[str, tuple[int, int]], *, poses
     from hpt_ros.sim.tasks.feed_dog.scene import FeedDogScene
     from hpt_ros.sim.tasks.feed_dog.teleoperator import SCOOP, ScriptedTeleoperator
 
-    def seen(joints_rad: NDArray[np.float64]) -> NDArray[np.float64]:
+    def observe(joints_rad: NDArray[np.float64]) -> NDArray[np.float64]:
         if not poses:
             return joints_rad
         pose = SCOOP.pose(joints_rad)
@@ -135,12 +135,12 @@ def demonstrate_feeding(seed: int, cameras: dict[str, tuple[int, int]], *, poses
     teleoperator = ScriptedTeleoperator(
         environment.task.bowl_xy_m, environment.physics.joint_positions_rad, seed=seed
     )
-    while not teleoperator.done(environment.time_s):
+    while not teleoperator.is_done(environment.time_s):
         now_s = environment.time_s
         yield {
             **{f"observation.images.{name}": renderer.render(name) for name in cameras},
-            "observation.state": seen(environment.physics.joint_positions_rad),
-            "action": seen(teleoperator.target(now_s + DT_S)),
+            "observation.state": observe(environment.physics.joint_positions_rad),
+            "action": observe(teleoperator.target(now_s + DT_S)),
         }
         for step in range(round(DT_S / CONTROL_S)):
             environment.step(teleoperator.target(now_s + (step + 1) * CONTROL_S))
@@ -149,7 +149,7 @@ def demonstrate_feeding(seed: int, cameras: dict[str, tuple[int, int]], *, poses
 _scenes: dict[Any, Any] = {}  # by what they are of, with their renderers
 
 
-def driven_base(seed: int) -> Iterator[Tick]:
+def drive_base(seed: int) -> Iterator[Tick]:
     """A base that turns to a square and drives there; its picture is the floor ahead, 2 m square, from above."""
     rng = np.random.default_rng(seed)
     x, y, heading, speed, turn = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -178,7 +178,7 @@ def driven_base(seed: int) -> Iterator[Tick]:
         x, y = x + speed * math.cos(heading) * DT_S, y + speed * math.sin(heading) * DT_S
 
 
-def reached(seed: int) -> Iterator[Tick]:
+def demonstrate_reach(seed: int) -> Iterator[Tick]:
     """A demonstration of Meta-World's expert at its task reach, four of its steps a tick (20 Hz in its 80)."""
     from metaworld.policies import SawyerReachV3Policy
 
@@ -224,12 +224,12 @@ def sets() -> dict[str, tuple[Embodiment, str, Make]]:
         "base": (
             text_of("base", "mobile base", {"ahead": (64, 64)}, BASE),
             "drive to the red square",
-            driven_base,
+            drive_base,
         ),
         "sawyer": (
             text_of("sawyer", "Meta-World's Sawyer", {"corner": (96, 128)}, SAWYER),
             "reach the goal",
-            reached,
+            demonstrate_reach,
         ),
         "wrist": (wrist_arm(), feed, lambda seed: demonstrate_feeding(2000 + seed, wrist, poses=False)),
     }

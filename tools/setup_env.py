@@ -389,7 +389,10 @@ def main() -> int:
                 f"Python packages: ROS 2 {DISTRO.capitalize()}, torch, MuJoCo and tools",
                 "packages",
                 digest(
-                    interpreter, *requirement_files(ROOT, DISTRO), CONSTRAINTS, *setup_torch.asked(os.environ)
+                    interpreter,
+                    *requirement_files(ROOT, DISTRO),
+                    CONSTRAINTS,
+                    *setup_torch.read_choice(os.environ),
                 ),
                 install_packages,
             )

@@ -50,7 +50,7 @@ class TorchSource:
     reason: str
 
 
-def asked(environment: Mapping[str, str]) -> tuple[str, str]:
+def read_choice(environment: Mapping[str, str]) -> tuple[str, str]:
     """What the user asked for, empty where nothing: HPT_TORCH and HPT_TORCH_INDEX."""
     return environment.get("HPT_TORCH", ""), environment.get("HPT_TORCH_INDEX", "")
 
@@ -72,7 +72,7 @@ def choose(environment: Mapping[str, str], *, gpu: bool, before: str) -> TorchSo
     Raises:
         SetupError: HPT_TORCH is none of the choices, or contradicts HPT_TORCH_INDEX.
     """
-    choice, index = asked(environment)
+    choice, index = read_choice(environment)
     choice = choice or "auto"
     if choice not in CHOICES:
         raise SetupError(f"HPT_TORCH={choice} is unknown: use one of {', '.join(CHOICES)}")

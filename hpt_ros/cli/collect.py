@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hpt_ros.cli.eval import add_variation
 from hpt_ros.devices import usable_cores
-from hpt_ros.errors import Code, HptError, counted
+from hpt_ros.errors import Code, HptError, format_count
 from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED, MOST_DISTURBANCE_RAD
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ def run(args: argparse.Namespace) -> int:
             succeeded, failed = succeeded + sum(outcomes), failed + len(outcomes) - sum(outcomes)
         if args.dataset is not None:
             _convert(folder, args, terminal)
-    where = f"{counted(succeeded + failed, 'bag')} in {folder}" if args.out else f"dataset {args.dataset}"
+    where = (
+        f"{format_count(succeeded + failed, 'bag')} in {folder}" if args.out else f"dataset {args.dataset}"
+    )
     ResultConsole().print(
         f"{where}: {succeeded} successes, {failed} failures, which "
         + ("conversion leaves out" if args.out else "are left out"),
@@ -166,7 +168,7 @@ def _collect(
     )  # fmt: skip
     run_one = partial(record, folder=collection.folder, operator=arm.name)
     label, workers = f"recording {name}", args.workers or usable_cores()
-    known = collection.recorded(name)
+    known = collection.read_recorded(name)
     if known:
         terminal.say(f"{len(known)} episodes of {name} are in {collection.folder} already")
     terminal.bar(label, min(sum(known.values()), args.episodes), args.episodes)

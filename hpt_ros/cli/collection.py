@@ -62,7 +62,7 @@ class Collection:
                 remedy="give another place", cause=error,
             ) from error  # fmt: skip
 
-    def recorded(self, environment: str) -> dict[int, bool]:
+    def read_recorded(self, environment: str) -> dict[int, bool]:
         """Return which scenes of an environment are there: seed to success.
 
         Raises:

@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.dataset.selection import read_episode_list
     from hpt_ros.embodiment import Deployment, Embodiment
-    from hpt_ros.errors import Code, HptError, counted
+    from hpt_ros.errors import Code, HptError, format_count
     from rosbag_tools.converting.convert import Options, convert
     from rosbag_tools.converting.leader_arm import Leader, parse_joints
     from rosbag_tools.converting.timing import Timing
@@ -180,11 +180,11 @@ def run(args: argparse.Namespace) -> int:
     elapsed_s = time.monotonic() - started
     episodes = sum(1 for entry in report.episodes for span in entry.spans if span.episode_index >= 0)
     print(
-        f"{Path(args.out)}: {counted(episodes, 'episode')}, {report.kept} of {report.ticks} ticks kept, in "
+        f"{Path(args.out)}: {format_count(episodes, 'episode')}, {report.kept} of {report.ticks} ticks kept, in "
         f"{elapsed_s:.1f} s"
     )
-    for reason, count in report.left_out().items():
-        print(f"  {counted(count, 'recorded episode')} left out: {reason}")
+    for reason, count in report.count_left_out().items():
+        print(f"  {format_count(count, 'recorded episode')} left out: {reason}")
     if idle := sum(entry.idle for entry in report.episodes):
         print(f"  {idle} ticks of rests longer than {report.longest_rest_s:g} s cut out")
     for entry in report.episodes:

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.dataset import open_dataset
     from hpt_ros.dataset.trim import trim_dataset
-    from hpt_ros.errors import Code, HptError, counted
+    from hpt_ros.errors import Code, HptError, format_count
 
     if Path(args.out).resolve() == Path(args.dataset).resolve():
         raise HptError(
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     cut = [end for end in ends if end.stop - end.start < lengths[end.episode]]
     ticks = sum(lengths[end.episode] - (end.stop - end.start) for end in cut)
     print(
-        f"{args.out}: {counted(len(ends), 'episode')}, {dataset.length - ticks} of {dataset.length} ticks; rests "
-        f"were cut off {counted(len(cut), 'episode')} ({ticks * dataset.embodiment.dt_s:.1f} s)"
+        f"{args.out}: {format_count(len(ends), 'episode')}, {dataset.length - ticks} of {dataset.length} ticks; rests "
+        f"were cut off {format_count(len(cut), 'episode')} ({ticks * dataset.embodiment.dt_s:.1f} s)"
     )
     return 0

@@ -86,7 +86,7 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     from hpt_ros.cli.output import make_parent
     from hpt_ros.cli.terminal import ProgressConsole
     from hpt_ros.errors import Code, HptError
-    from rosbag_tools.bootstrap.first_embodiment import DEFAULT_NAME, first_embodiment
+    from rosbag_tools.bootstrap.first_embodiment import DEFAULT_NAME, write_first_embodiment
     from rosbag_tools.bootstrap.sensors import CHECK
     from rosbag_tools.bootstrap.text import find_marked_lines
     from rosbag_tools.reading.reader import Bag
@@ -98,7 +98,7 @@ def _init(args: argparse.Namespace, say: Callable[[str], None]) -> None:
         ProgressConsole().status("reading the bag"),
         Bag.open(args.bag, recover=True, beside=args.together) as bag,
     ):
-        first = first_embodiment(bag, name=args.name or DEFAULT_NAME, tick_hz=args.tick_hz)
+        first = write_first_embodiment(bag, name=args.name or DEFAULT_NAME, tick_hz=args.tick_hz)
         carried = bool(bag.embodiment_text())
     try:
         with make_parent(args.out).open("x", encoding="utf-8") as file:

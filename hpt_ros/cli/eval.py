@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hpt_ros.cli.cluster import add_ray, check_ray
 from hpt_ros.cli.compare import add_page_arguments, check_page_arguments
 from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device, usable_cores
-from hpt_ros.errors import Code, HptError, counted
+from hpt_ros.errors import Code, HptError, format_count
 from hpt_ros.evaluation import INFERENCE_S
 
 if TYPE_CHECKING:
@@ -331,7 +331,9 @@ def _table(outcomes: Outcomes, timings: Samples) -> Table:
         late = sum(episode.counters.get("late_actions_dropped", 0) for episode in episodes)
         rows["actions of a chunk that come late, mean"] = f"{late / chunks:.1f}"
     if silent := [episode for episode in episodes if episode.silent]:
-        rows["nothing was commanded"] = f"in {counted(len(silent), 'episode')}; the last: {silent[-1].detail}"
+        rows["nothing was commanded"] = (
+            f"in {format_count(len(silent), 'episode')}; the last: {silent[-1].detail}"
+        )
     for title, name in TIMINGS.items() if timings else ():
         rows[f"{title}, ms, median / 99th percentile"] = median_and_p99(timings.get(name))
     if about.variation != "standard":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpt_ros.atomic import clear_leftovers, replace_atomically
 from hpt_ros.cli.output import make_parent
-from hpt_ros.errors import Code, HptError, counted
+from hpt_ros.errors import Code, HptError, format_count
 from hpt_ros.extras import require_extra
 
 FORMATS = {"hdf5": ".hdf5", "zarr": ".zarr"}
@@ -60,5 +60,5 @@ def run(args: argparse.Namespace) -> int:
         raise HptError(
             Code.UNWRITABLE, repr(args.out), remedy="make room, or name another place", cause=error
         ) from error
-    print(f"wrote {counted(len(dataset.episodes), 'episode')}, {dataset.length} ticks to {out}")
+    print(f"wrote {format_count(len(dataset.episodes), 'episode')}, {dataset.length} ticks to {out}")
     return 0

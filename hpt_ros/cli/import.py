@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.dataset.importing.importer import import_dataset
     from hpt_ros.dataset.importing.open import open_source
     from hpt_ros.embodiment import Embodiment
-    from hpt_ros.errors import counted
+    from hpt_ros.errors import format_count
 
     embodiment = Embodiment.load(args.embodiment) if args.embodiment else None
     size = _size(args.size) if args.size else None
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
             progress=lambda done: terminal.bar("importing episodes", done, None),
         )
     print(
-        f"{Path(args.out)}: {counted(report.episodes, 'episode')}, {report.rows} ticks at {source.fps:g} Hz"
+        f"{Path(args.out)}: {format_count(report.episodes, 'episode')}, {report.rows} ticks at {source.fps:g} Hz"
     )
     for note in source.notes:
         print(f"  note: {note}")

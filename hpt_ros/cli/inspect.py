@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
     from hpt_ros.cli.terminal import ResultConsole
     from hpt_ros.embodiment import Embodiment
-    from hpt_ros.errors import counted
+    from hpt_ros.errors import format_count
     from rosbag_tools.errors import BagError
     from rosbag_tools.reading.finding import find_bags
 
@@ -83,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
         episodes = sum(len(entry["episodes"]) for entry in good)
         rest = f"; {len(bad)} cannot be read" if bad else ""
         console.print(
-            f"{counted(len(good), 'bag')}, {counted(episodes, 'episode')}, {length_s:.1f} s, {bytes_text(size)}{rest}",
+            f"{format_count(len(good), 'bag')}, {format_count(episodes, 'episode')}, {length_s:.1f} s, "
+            f"{bytes_text(size)}{rest}",
             highlight=False,
         )
     return 2 if bad else int(any(entry["lacks"] for entry in found))

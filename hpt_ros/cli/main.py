@@ -157,7 +157,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         import argcomplete
 
         for verb in parser.actions().values():
-            verb.loaded()
+            verb.load()
         argcomplete.autocomplete(parser)
     if not arguments:
         arguments = ["--help"]

@@ -45,8 +45,8 @@ def note_unfinished(checkpoint: str) -> None:
     folder = Path(checkpoint)
     if not folder.is_dir():  # a shipped one, or a policy without a checkpoint
         return
-    from hpt_ros.learning.run_folder import unfinished
+    from hpt_ros.learning.run_folder import find_unfinished
 
-    if found := unfinished(folder.absolute()):
+    if found := find_unfinished(folder.absolute()):
         step, goal = found
         print(f"note: {checkpoint} is of a run that is not finished: step {step} of {goal}", file=sys.stderr)

@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         self._load = load
         super().__init__(*args, **{"formatter_class": Formatter, "allow_abbrev": False, **kwargs})
 
-    def loaded(self) -> Parser:
+    def load(self) -> Parser:
         """This parser, with its arguments declared."""
         load, self._load = self._load, None
         if load is not None:
@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
     # argparse annotates this with overloads that a caller of ours never needs.
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's, but whatever this parser does not know is its own error, so that it names the command."""
-        self.loaded()
+        self.load()
         if COMPLETING in os.environ:
             return super().parse_known_args(args, namespace)
         arguments = [] if args is None else list(args)
@@ -61,7 +61,7 @@ class Parser(argparse.ArgumentParser):
             self.error(f"one of {', '.join(actions)} was expected")
         parsed, unknown = super().parse_known_args(arguments, namespace)
         if unknown:
-            self.error(self._unknown(unknown))
+            self.error(self._describe_unknown(unknown))
         parsed.command = getattr(parsed, "command", self.prog)  # an inner parser's is there already
         return parsed, []
 
@@ -86,7 +86,7 @@ class Parser(argparse.ArgumentParser):
                 f"{value!r} is not one of {', '.join(known)}{did_you_mean(str(value), known)}",
             )
 
-    def _unknown(self, arguments: Sequence[str]) -> str:
+    def _describe_unknown(self, arguments: Sequence[str]) -> str:
         options = [word for word in arguments if word.startswith("-")] or list(arguments)
         first = options[0].partition("=")[0]
         return f"the argument {options[0]!r} is unknown{did_you_mean(first, self._option_string_actions)}"

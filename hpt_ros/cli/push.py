@@ -89,11 +89,11 @@ def _upload(args: argparse.Namespace, repository: str) -> Upload:
     _require_licence(card, args, root)
     patterns = DATASET_FILES if dataset else CHECKPOINT_FILES
     found = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
-    files = sorted(path for path in found if path.name != CARD and not _hidden(path, root))
+    files = sorted(path for path in found if path.name != CARD and not _is_hidden(path, root))
     return Upload(root, tuple(files), card, "dataset" if dataset else "model", VERSION if dataset else "")
 
 
-def _hidden(path: Path, root: Path) -> bool:
+def _is_hidden(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 

@@ -215,7 +215,7 @@ def _pictures(
         for tick in sorted({0, last // 2, last}):
             wanted.setdefault(span.path, {})[span.first_frame + tick] = episode.index
 
-    def counted(path: Path) -> Iterator[NDArray[np.uint8]]:
+    def count_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
         for number, frame in enumerate(decode_video(path, dataset.embodiment.tick_hz)):
             if number in wanted[path]:
                 thumbnails.setdefault((wanted[path][number], name), []).append(thumbnail(frame))
@@ -227,7 +227,7 @@ def _pictures(
     for episode in dataset.episodes:
         span = episode.videos[view]
         if span.path not in videos:
-            videos[span.path] = measure_images(counted(span.path))
+            videos[span.path] = measure_images(count_frames(span.path))
         whole = videos[span.path]
         stop = span.first_frame + episode.length
         if stop > len(whole.brightness):

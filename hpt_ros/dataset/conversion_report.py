@@ -14,7 +14,7 @@ from typing import Any
 
 from hpt_ros.dataset.layout import REPORT
 from hpt_ros.dataset.tables import Record, read_json
-from hpt_ros.errors import counted
+from hpt_ros.errors import format_count
 
 # What an action of the dataset is: the command at its tick, the measured position at the next one, or
 # the leader arm's position at its tick.
@@ -177,13 +177,13 @@ class ConversionReport:
         """Ticks of the grid in episodes that were converted."""
         return sum(episode.ticks for episode in self.episodes)
 
-    def left_out(self) -> dict[str, int]:
+    def count_left_out(self) -> dict[str, int]:
         """Return the number of episodes that each reason excluded."""
         counts: dict[str, int] = {}
         for episode in self.episodes:
             reason = episode.left_out
             if not reason and not any(span.ticks >= self.minimum_span_ticks for span in episode.spans):
-                reason = f"nowhere {counted(self.minimum_span_ticks, 'whole tick')} in a row"
+                reason = f"nowhere {format_count(self.minimum_span_ticks, 'whole tick')} in a row"
             if reason:
                 counts[reason] = counts.get(reason, 0) + 1
         return counts
@@ -206,7 +206,7 @@ class ConversionReport:
                     total.count(reason, ticks)
         ordered = sorted(totals.items(), key=lambda item: -item[1].ticks)
         return [
-            f"{name}: {counted(entry.ticks, 'tick')}{', most of them' * (entry.ticks > 1)} because "
+            f"{name}: {format_count(entry.ticks, 'tick')}{', most of them' * (entry.ticks > 1)} because "
             f"{entry.most_frequent}"
             for name, entry in ordered
         ]

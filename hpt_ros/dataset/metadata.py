@@ -175,7 +175,7 @@ def read_info(root: Path, versions: Sequence[str] = (VERSION,), fps: float | Non
         _count(info.values.get("total_episodes")),
         str(info.values.get("robot_type") or ""),
         info.integer("chunks_size", 1) if "chunks_size" in info else FILES_PER_CHUNK,
-        {name: _stored_feature(features.record(name)) for name in features.values},
+        {name: _parse_feature(features.record(name)) for name in features.values},
         {"data_path": info.text("data_path"), "video_path": info.values.get("video_path")},
     )
 
@@ -196,7 +196,7 @@ def _count(stated: Any) -> int:
     return stated if isinstance(stated, int) and not isinstance(stated, bool) and stated > 0 else 0
 
 
-def _stored_feature(feature: Record) -> StoredFeature:
+def _parse_feature(feature: Record) -> StoredFeature:
     dtype = feature.text("dtype")
     shape = feature.values.get("shape")
     shape = shape if isinstance(shape, list) else [shape]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.errors import Code, counted
+from hpt_ros.errors import Code, format_count
 
 
 def read_episode_list(path: Path) -> tuple[int, ...]:
@@ -48,7 +48,7 @@ def check_known(wanted: Iterable[int], known: Iterable[int], where: str) -> None
     if missing:
         raise DatasetError(
             Code.UNKNOWN, "the list of episodes", missing[0],
-            problem=f"names episode {{value}}, but {where} has {counted(len(there), 'episode')}, {min(there)} to "
+            problem=f"names episode {{value}}, but {where} has {format_count(len(there), 'episode')}, {min(there)} to "
             f"{max(there)}",
             remedy="take the list that was made of it",
         )  # fmt: skip

@@ -101,7 +101,7 @@ def redundant_keys(action: Action) -> tuple[str, ...]:
     return _OF_ONE if action.outputs else tuple(key for key in _OF_SEVERAL if not getattr(action, key))
 
 
-def completed(action: Action, given: Mapping[str, object], where: str) -> Action:
+def complete_action(action: Action, given: Mapping[str, object], where: str) -> Action:
     """The action with what follows from its outputs.
 
     Args:

@@ -39,7 +39,7 @@ from hpt_ros.embodiment.measured_states import QUATERNION, MeasuredStates
 from hpt_ros.embodiment.output import OutputSlice
 from hpt_ros.embodiment.relative_poses import absolute_poses, relative_poses
 from hpt_ros.embodiment.rotations import (
-    converted,
+    convert_rotations,
     elements,
     integrate,
 )
@@ -142,7 +142,7 @@ class ActionSpace:
         """An action (..., action dim) with the angles of continuous joints from -pi to pi."""
         return self.shortest(action)
 
-    def counted(self, actions: Values) -> Floats:
+    def count_turns(self, actions: Values) -> Floats:
         """Actions (n, action dim) of ticks in a row, with turns of continuous joints counted on from the first."""
         values = np.array(actions, dtype=np.float64)
         if self.angles.any() and len(values):
@@ -257,7 +257,7 @@ class ActionSpace:
                 result[:, part.control] = np.concatenate([start, start + way])
                 continue
             if part.output.kind == CARTESIAN_POSE:
-                turned = converted(values[:, 3:], part.output.rotation, QUATERNION)
+                turned = convert_rotations(values[:, 3:], part.output.rotation, QUATERNION)
                 values = np.concatenate([values[:, :3], turned], axis=1)
             result[:, part.control] = values[np.minimum(np.arange(steps), len(actions) - 1)]
         return result

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment.kinds import AXES, BASE_VELOCITY, JOINT_POSITION, JOINTS, VELOCITIES
 from hpt_ros.embodiment.output import OutputSlice
-from hpt_ros.embodiment.rotations import converted, elements
+from hpt_ros.embodiment.rotations import convert_rotations, elements
 from hpt_ros.embodiment.streams import EmbodimentError
 from hpt_ros.errors import Code
 
@@ -179,5 +179,5 @@ class MeasuredStates:
         return result
 
     def _pose(self, measured: Floats, representation: str) -> Floats:
-        turned = converted(measured[:, 3:], _MEASURED_6D, representation)
+        turned = convert_rotations(measured[:, 3:], _MEASURED_6D, representation)
         return np.concatenate([measured[:, :3], turned], axis=1)

@@ -80,7 +80,7 @@ def from_rotation(rotation: Any, representation: str) -> Floats:
     return np.concatenate([matrix[:, :, 0], matrix[:, :, 1]], axis=1)
 
 
-def converted(values: Floats, before: str, after: str) -> Floats:
+def convert_rotations(values: Floats, before: str, after: str) -> Floats:
     """The same orientations in another representation, normalised, (N, n'); NaN where they are none."""
     rotation, good = to_rotation(values, before)
     return np.where(good[:, None], from_rotation(rotation, after), np.nan)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment.action import Action, completed, redundant_keys
+from hpt_ros.embodiment.action import Action, complete_action, redundant_keys
 from hpt_ros.embodiment.action_checks import check_action
 from hpt_ros.embodiment.action_space import ActionSpace
 from hpt_ros.embodiment.continuous import reconcile
@@ -296,7 +296,7 @@ def _check(data: dict[str, Any], where: str) -> Embodiment:
         streams=tuple(stream.add_prefix() for stream in embodiment.streams),
         action=replace(embodiment.action, outputs=outputs),
     )
-    action = completed(embodiment.action, data["action"], f"{where}, action")
+    action = complete_action(embodiment.action, data["action"], f"{where}, action")
     streams, limits = reconcile(embodiment.streams, action, where)
     embodiment = replace(embodiment, streams=streams, action=replace(action, limits=limits))
     _check_names(embodiment, where)

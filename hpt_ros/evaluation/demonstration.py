@@ -73,7 +73,7 @@ class DemonstratedActions:
         """Take the actions of all ticks that no later command changes."""
         while self._next is not None:
             tick_ns = self._grid.time_ns(self._next)
-            if not self._track.settled(tick_ns, now_ns):
+            if not self._track.is_settled(tick_ns, now_ns):
                 return
             action = self._track.value_at(tick_ns)
             if not isinstance(action, Refusal):

@@ -144,7 +144,7 @@ def evaluate_on_ray(job: Job, seeds: Sequence[int], address: str) -> Generator[E
     Args:
         job: what is run.
         seeds: of the scenes; each is a task of one core.
-        address: of the cluster, see `hpt_ros.cluster.connected`.
+        address: of the cluster, see `hpt_ros.cluster.connect`.
 
     Raises:
         HptError: as `evaluate`, or there is no such cluster.

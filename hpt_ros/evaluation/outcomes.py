@@ -137,7 +137,7 @@ def read_outcomes(path: Path) -> Outcomes:
     return Outcomes(provenance, episodes)
 
 
-def resumed(path: Path, provenance: Provenance) -> tuple[EpisodeResult, ...]:
+def resume_episodes(path: Path, provenance: Provenance) -> tuple[EpisodeResult, ...]:
     """Return the episodes of an evaluation that was interrupted; none if the file is not there.
 
     Raises:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Final
 
-from hpt_ros.evaluation.outcomes import Outcomes, Provenance, resumed, write_outcomes
+from hpt_ros.evaluation.outcomes import Outcomes, Provenance, resume_episodes, write_outcomes
 from hpt_ros.evaluation.rollout import EpisodeResult
 
 SAVE_EVERY: Final = 10  # episodes
@@ -36,7 +36,7 @@ def run_scenes(
     """
     known: dict[int, EpisodeResult] = {}
     if out is not None:
-        known = {episode.seed: episode for episode in resumed(out, provenance)}
+        known = {episode.seed: episode for episode in resume_episodes(out, provenance)}
     left = [seed for seed in seeds if seed not in known]
 
     def save() -> None:

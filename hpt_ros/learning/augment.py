@@ -103,7 +103,7 @@ class ImageChanges:
         )
 
 
-def stacked(changes: Sequence[ImageChanges]) -> ImageChanges:
+def stack_changes(changes: Sequence[ImageChanges]) -> ImageChanges:
     """Return the changes of several batches, of the same strengths, as those of one."""
     found = {}
     for item in fields(ImageChanges):

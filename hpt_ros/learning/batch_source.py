@@ -23,7 +23,7 @@ from hpt_ros.learning.augment import (
     ImageChanges,
     change_images,
     draw_image_changes,
-    stacked,
+    stack_changes,
 )
 from hpt_ros.learning.cache import open_cache, open_feature_cache, pool_size
 from hpt_ros.learning.reporter import Reporter
@@ -186,7 +186,7 @@ class _Encode:
             seed = np.random.SeedSequence([self.copy, index]).generate_state(1, np.uint64)[0]
             random = torch.Generator().manual_seed(int(seed) >> 1)
             drawn.append(draw_image_changes((1, *shape[1:]), strengths, random))
-        return stacked(drawn).map(lambda tensor: tensor[torch.from_numpy(which)])
+        return stack_changes(drawn).map(lambda tensor: tensor[torch.from_numpy(which)])
 
 
 def task_places(policy: Policy, dataset: Dataset) -> NDArray[np.int64]:

@@ -157,7 +157,7 @@ def open_feature_cache(
             problem="has no pictures of modality {value} to encode", remedy="train without cached features",
         )  # fmt: skip
 
-    def encoded(rows: NDArray[np.int64]) -> NDArray[Any]:
+    def encode_rows(rows: NDArray[np.int64]) -> NDArray[Any]:
         pictures = side_by_side(dataset, modality, rows) if frames is None else frames[rows]
         found = np.asarray(encode(pictures, rows)).astype(dtype)
         if found.ndim != 4 or found.shape[:2] != (len(rows), count):
@@ -180,7 +180,7 @@ def open_feature_cache(
             np.arange(start, min(start + batch_size, dataset.length))
             for start in range(0, dataset.length, batch_size)
         ]
-        first = encoded(blocks[0])  # says how large a tick's features are
+        first = encode_rows(blocks[0])  # says how large a tick's features are
         shape = (dataset.length, *first.shape[1:])
         values = reserve(path, dtype, shape)
         parts = [
@@ -188,7 +188,7 @@ def open_feature_cache(
                 f"{rows[0]}-{rows[-1]}",
                 len(rows),
                 (rows,),
-                lambda rows=rows: first if rows is blocks[0] else encoded(rows),  # type: ignore[misc]
+                lambda rows=rows: first if rows is blocks[0] else encode_rows(rows),  # type: ignore[misc]
             )
             for rows in blocks
         ]

@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 from hpt_ros.learning.batch_source import BatchSource, task_places
 from hpt_ros.learning.batches import BatchMaker, MicroBatch
 from hpt_ros.learning.distributed import Processes
-from hpt_ros.learning.initial_weights import InitialWeights, build_policy, completed, with_packaged_weights
+from hpt_ros.learning.initial_weights import (
+    InitialWeights,
+    build_policy,
+    complete_recipe,
+    with_packaged_weights,
+)
 from hpt_ros.learning.mixture import Member, Mixture
 from hpt_ros.learning.optimiser import build_optimiser, freeze, train_mode
 from hpt_ros.learning.preparation import statistics_of, tell_of
@@ -85,7 +90,7 @@ def dry_run(
     """
     processes.require_divided(recipe.batch_size)
     report.say(f"device: {processes.device} ({processes.reason})")
-    recipe, start = completed(recipe, start), with_packaged_weights(recipe, start)
+    recipe, start = complete_recipe(recipe, start), with_packaged_weights(recipe, start)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     tell_of(mixture, report)

@@ -31,7 +31,7 @@ from hpt_ros.model.checkpoint import EMBODIMENTS, Checkpoint, first_policy, loca
 from hpt_ros.model.config import with_current_keys
 from hpt_ros.model.encoder_config import LibraryEncoderConfig
 from hpt_ros.model.parts_of_checkpoint import PART as ENCODER
-from hpt_ros.model.parts_of_checkpoint import load_shared_parts, shared_parts
+from hpt_ros.model.parts_of_checkpoint import list_shared_parts, load_shared_parts
 from hpt_ros.model.pretrained import complete_image_encoder
 from hpt_ros.structured import differences
 
@@ -59,7 +59,7 @@ class InitialWeights:
     init_statistics: bool = False
 
 
-def completed(recipe: Recipe, start: InitialWeights) -> Recipe:
+def complete_recipe(recipe: Recipe, start: InitialWeights) -> Recipe:
     """Return the recipe with what its image encoder's library knows of the model written into it.
 
     Saved with the run, it builds the policy again without a hub or a folder; so does the checkpoint to start from, if
@@ -100,7 +100,7 @@ def build_policy(
     """Build the policies, load what `start` names, then set the statistics; says which part came from where.
 
     Args:
-        recipe: the structure, and what is frozen; `completed`.
+        recipe: the structure, and what is frozen; `complete_recipe`.
         mixture: the robots, and their tasks: the texts are embedded here, with a language stem, unless `start.init`
             knows them.
         statistics: of the training data, by embodiment; what the normalisers take in the end is in the policy.
@@ -164,14 +164,14 @@ def build_policy(
             loaded = dict.fromkeys(single.parts(), f"from checkpoint {start.init}")
             if start.init_statistics:
                 theirs = checkpoint.policy.normaliser.statistics
-                single.set_statistics({k: theirs[k].widened(v) for k, v in statistics[name].items()})
+                single.set_statistics({k: theirs[k].widen(v) for k, v in statistics[name].items()})
         if start.trunk is not None:
             loaded["trunk"] = trunk
         if start.image_encoder is not None and "image" in single.encoders:
             loaded["encoder image"] = str(load_image_encoder(single, start.image_encoder))
         if start.shared is not None:
             loaded |= _load_shared(single, start.shared, start.image_encoder)
-        frozen, rates = _frozen(recipe), _rates(recipe)
+        frozen, rates = _describe_frozen(recipe), _describe_rates(recipe)
         for part, count in single.parts().items():
             if part == "trunk" and name != policy.names[0]:
                 continue
@@ -200,7 +200,7 @@ def _load_shared(policy: Policy, checkpoint: str, image_encoder: str | None) -> 
     return {part: str(report) for part, report in reports.items()}
 
 
-def _frozen(recipe: Recipe) -> dict[str, str]:
+def _describe_frozen(recipe: Recipe) -> dict[str, str]:
     """Part to what is said of it, for parts that are frozen."""
     frozen = {"trunk": ", frozen"} if recipe.freeze_trunk else {}
     blocks = f"{recipe.freeze_blocks} of {recipe.policy.trunk.depth} blocks frozen"
@@ -216,11 +216,11 @@ def _frozen(recipe: Recipe) -> dict[str, str]:
     return frozen
 
 
-def _rates(recipe: Recipe) -> Callable[[str], str]:
+def _describe_rates(recipe: Recipe) -> Callable[[str], str]:
     """What is said of a part's largest learning rate."""
     first = recipe.first_step.lr if recipe.first_iterations else None
 
-    def said(part: str) -> str:
+    def describe(part: str) -> str:
         if part == "trunk":
             if recipe.freeze_trunk or not recipe.policy.trunk.depth:
                 return ""
@@ -232,7 +232,7 @@ def _rates(recipe: Recipe) -> Callable[[str], str]:
         start = f"{first * scale:g}, then " if first else ""
         return f", lr {start}{recipe.lr * scale:g}"
 
-    return said
+    return describe
 
 
 def structure_of(checkpoint: str) -> dict[str, Any] | None:
@@ -269,7 +269,7 @@ def _require_weights_for_frozen_parts(recipe: Recipe, start: InitialWeights) -> 
         and encoder.kind != "none"
         and not encoder.trainable
         and start.image_encoder is None
-        and not (start.shared is not None and ENCODER in shared_parts(start.shared))
+        and not (start.shared is not None and ENCODER in list_shared_parts(start.shared))
     ):
         raise InitialWeightsError(
             Code.MISSING, "the recipe", encoder.kind,

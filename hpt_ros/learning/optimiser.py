@@ -17,7 +17,7 @@ from hpt_ros.model.trunk import Trunk
 ADAM_BETAS = (0.9, 0.95)  # as usual for transformers since GPT-3 (arXiv 2005.14165, appendix B)
 
 
-def frozen_blocks(recipe: Recipe, step: int) -> int:
+def count_frozen_blocks(recipe: Recipe, step: int) -> int:
     """How many blocks of the trunk, from its first, do not learn at a step: all in the first of two steps."""
     depth = recipe.policy.trunk.depth
     return depth if recipe.freeze_trunk or step < recipe.first_iterations else recipe.freeze_blocks
@@ -28,13 +28,13 @@ def train_mode(policy: MultiPolicy, recipe: Recipe, step: int) -> None:
     policy.train()
     trunk = _trunk(policy)
     trunk.checkpointing = recipe.activation_checkpointing
-    for block in trunk.blocks[: frozen_blocks(recipe, step)]:
+    for block in trunk.blocks[: count_frozen_blocks(recipe, step)]:
         block.eval()
 
 
 def freeze(policy: MultiPolicy, recipe: Recipe, step: int) -> None:
     """Keep from learning what does not learn at a step, and let the rest of the trunk learn."""
-    count = frozen_blocks(recipe, step)
+    count = count_frozen_blocks(recipe, step)
     for number, block in enumerate(_trunk(policy).blocks):
         block.requires_grad_(number >= count)
 

@@ -92,7 +92,7 @@ def make(out: Path) -> TextIO:
     return held
 
 
-def unfinished(checkpoint: Path) -> tuple[int, int] | None:
+def find_unfinished(checkpoint: Path) -> tuple[int, int] | None:
     """Return how far the run that a checkpoint lies in is, and its number of steps; None if it ended or is not there.
 
     Raises:

@@ -94,7 +94,7 @@ class RunLog(AbstractContextManager["RunLog"]):
         numbers = flatten(values, self._dimensions)
         self._to_each(lambda tracker: tracker.scalars(step, numbers))
 
-    def validated(
+    def note_validation(
         self, step: int, measured: Mapping[str, Any], policy: MultiPolicy, sources: Sequence[BatchSource]
     ) -> None:
         """Note what a validation measured, and write the report again, with what the policy predicts by now."""

@@ -138,14 +138,14 @@ def samples_between(
         if count <= LAID_OUT:
             found[here] = random.permutation(count)[places[here]]
         else:
-            found[here] = shuffled(places[here], count, random.integers(0, 1 << 63, ROUNDS, dtype=np.uint64))
+            found[here] = shuffle(places[here], count, random.integers(0, 1 << 63, ROUNDS, dtype=np.uint64))
         if weights is not None:  # systematic sampling: evenly spaced points over the weights laid end to end
             points = (found[here] + random.random()) * (weights.sum() / count)
             found[here] = np.minimum(np.searchsorted(np.cumsum(weights), points, side="right"), count - 1)
     return found
 
 
-def shuffled(places: NDArray[np.int64], count: int, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+def shuffle(places: NDArray[np.int64], count: int, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Where each place goes in a random order of `count` things, without laying out the order.
 
     A Feistel network permutes the numbers of an even number of bits, at most four times as many as `count`; one that

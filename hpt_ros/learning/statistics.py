@@ -49,7 +49,7 @@ def training_statistics(
     ]
     statistics: dict[str, Statistics] = {}
     for name in names:
-        limits = merged(block for dataset, split in data for block in _values(dataset, split, name))
+        limits = merge_statistics(block for dataset, split in data for block in _values(dataset, split, name))
         statistics[name] = limits
         if kind == "quantiles":
             blocks = [block for dataset, split in data for block in _values(dataset, split, name)]
@@ -81,7 +81,7 @@ def retain(statistics: Mapping[str, Statistics], members: Sequence[Member], kind
     return figures | {"samples": sum(len(member.windows) for member in members), "image_sizes": sizes}
 
 
-def merged(blocks: Iterable[NDArray[np.float32]]) -> Statistics:
+def merge_statistics(blocks: Iterable[NDArray[np.float32]]) -> Statistics:
     """Statistics of blocks (N_i, D) of samples that together are too many to be held, as if they were one array."""
     count, low, high = 0, np.array(np.inf), np.array(-np.inf)
     mean, squares = np.array(0.0), np.array(0.0)

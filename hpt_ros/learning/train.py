@@ -32,7 +32,12 @@ from hpt_ros.learning.batches import BatchMaker, MicroBatch, step_seed
 from hpt_ros.learning.distributed import Processes
 from hpt_ros.learning.divergence import DivergenceWatch
 from hpt_ros.learning.evaluation import summary, validate
-from hpt_ros.learning.initial_weights import InitialWeights, build_policy, completed, with_packaged_weights
+from hpt_ros.learning.initial_weights import (
+    InitialWeights,
+    build_policy,
+    complete_recipe,
+    with_packaged_weights,
+)
 from hpt_ros.learning.loader import prefetch
 from hpt_ros.learning.mixture import Mixture, mixture_of
 from hpt_ros.learning.model_card import write_model_card
@@ -130,7 +135,7 @@ def train(
     run_folder.require_usable(out, resume=resume)
     processes.require_divided(recipe.batch_size)
     report.say(f"device: {processes.device} ({processes.reason})")
-    recipe, start = completed(recipe, start), with_packaged_weights(recipe, start)
+    recipe, start = complete_recipe(recipe, start), with_packaged_weights(recipe, start)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
 
@@ -278,7 +283,7 @@ def train(
                 if sharded:
                     sharded.gather()
                 measured = validate(average, mixture, sources, recipe, processes)
-                log.validated(step, measured, average, sources)
+                log.note_validation(step, measured, average, sources)
                 if measured:
                     report.say(f"step {step}: {summary(measured, robots)}")
                 save(step, measured)

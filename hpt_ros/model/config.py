@@ -53,7 +53,7 @@ NEW_NAMES = {"drop_share": "drop_probability", "share": "shared"}
 
 @dataclass(frozen=True, slots=True)
 class TrunkConfig:
-    """Size of the shared transformer. `TrunkConfig.named("base")` gives a published size."""
+    """Size of the shared transformer. `TrunkConfig.of_size("base")` gives a published size."""
 
     width: int = field("embedding width d of every token", default=256, minimum=2)
     depth: int = field("number of transformer blocks; 0: no trunk, the baseline", default=16, minimum=0)
@@ -74,7 +74,7 @@ class TrunkConfig:
             )  # fmt: skip
 
     @classmethod
-    def named(cls, size: str) -> TrunkConfig:
+    def of_size(cls, size: str) -> TrunkConfig:
         """Return a published size: "small", "base", "large", "xlarge" or "huge"."""
         if size not in TRUNK_SIZES:
             raise ConfigError(Code.UNKNOWN, repr(size), size, problem="is no trunk size", known=TRUNK_SIZES)

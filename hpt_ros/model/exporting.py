@@ -60,7 +60,7 @@ def export_model(policy: Policy, out: str | Path) -> ExportedModel:
     """
     config = policy.config
     _refuse_what_released_code_lacks(config)
-    tensors = _published_tensors(policy)
+    tensors = _to_published_tensors(policy)
     encoder = _encoder_tensors(policy)
     target = Path(out)
     with new_folder(target, WeightsError) as work:
@@ -198,7 +198,7 @@ def _refuse_what_released_code_lacks(config: PolicyConfig) -> None:
         )  # fmt: skip
 
 
-def _published_tensors(policy: Policy) -> dict[str, Tensor]:
+def _to_published_tensors(policy: Policy) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     prefix = f"stems.{policy.config.embodiment}_"
     for name, value in policy.state_dict().items():

@@ -42,7 +42,7 @@ class Head(nn.Module, ABC):
         return losses[is_real].mean()
 
 
-def hidden_layers(head: MlpHeadConfig | GmmHeadConfig, width: int) -> list[nn.Module]:
+def make_hidden_layers(head: MlpHeadConfig | GmmHeadConfig, width: int) -> list[nn.Module]:
     """Layers of the published MLP head, but for its last: Linear, SiLU, then Linear, Dropout, LayerNorm, SiLU."""
     layers: list[nn.Module] = [nn.Linear(width, head.widths[0]), nn.SiLU()]
     for before, after in pairwise(head.widths):
@@ -61,7 +61,7 @@ class MlpHead(Head):
         super().__init__()
         head, steps = narrow(config.head, MlpHeadConfig), _steps_per_feature(config)
         self.chunk = (config.action_horizon, config.action_dim)
-        layers = hidden_layers(head, config.trunk.width)
+        layers = make_hidden_layers(head, config.trunk.width)
         layers.append(nn.Linear(head.widths[-1], config.action_dim * steps))
         if head.tanh:
             layers.append(nn.Tanh())
@@ -135,7 +135,7 @@ class MixtureHead(Head):
         head, steps = narrow(config.head, GmmHeadConfig), _steps_per_feature(config)
         self.modes, self.min_std = head.modes, head.min_std
         self.chunk = (config.action_horizon, config.action_dim)
-        self.net = nn.Sequential(*hidden_layers(head, config.trunk.width))
+        self.net = nn.Sequential(*make_hidden_layers(head, config.trunk.width))
         self.logits = nn.Linear(head.widths[-1], head.modes)
         self.mean = nn.Linear(head.widths[-1], steps * head.modes * config.action_dim)
         self.std = nn.Linear(head.widths[-1], steps * head.modes * config.action_dim)

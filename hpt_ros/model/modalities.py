@@ -138,7 +138,7 @@ class Vector(Entries):
 
     def entries(self, arrays: Mapping[str, Tensor], parts: Parts) -> Tensor:
         """Return the normalised vectors."""
-        return normalised(self, arrays[self.names[-1]], parts)
+        return normalise(self, arrays[self.names[-1]], parts)
 
 
 class Actions(Vector):
@@ -175,7 +175,7 @@ class Arrays(Entries):
 
     def entries(self, arrays: Mapping[str, Tensor], parts: Parts) -> Tensor:
         """Return the normalised arrays in the order of time, array."""
-        return normalised(self, arrays[self.names[-1]], parts).flatten(1, 2)
+        return normalise(self, arrays[self.names[-1]], parts).flatten(1, 2)
 
 
 class PointCloud(Entries):
@@ -209,7 +209,7 @@ class PointCloud(Entries):
 
     def entries(self, arrays: Mapping[str, Tensor], parts: Parts) -> Tensor:
         """Return the points' features in the order of time, cloud, point."""
-        points = normalised(self, arrays[self.names[-1]], parts).flatten(1, 3)
+        points = normalise(self, arrays[self.names[-1]], parts).flatten(1, 3)
         angles = torch.cat([points * (math.pi * 2.0**octave) for octave in range(POINT_OCTAVES)], dim=-1)
         return torch.cat((points, angles.sin(), angles.cos()), dim=-1)
 
@@ -245,7 +245,7 @@ class Language(Entries):
         return arrays[LANGUAGE]
 
 
-def normalised(entries: Entries, array: Tensor, parts: Parts) -> Tensor:
+def normalise(entries: Entries, array: Tensor, parts: Parts) -> Tensor:
     """Return an array by its modality's normaliser, as it is where nothing is normalised."""
     statistic = entries.statistic
     return array if statistic is None else parts.normaliser[statistic[0]].normalise(array)
@@ -259,7 +259,7 @@ def build_modalities(config: PolicyConfig) -> dict[str, Entries]:
     return found
 
 
-def known_inputs(modalities: Mapping[str, Entries]) -> tuple[str, ...]:
+def list_known_inputs(modalities: Mapping[str, Entries]) -> tuple[str, ...]:
     """Return the names of the inputs of every modality of this project, and of those that a policy reads."""
     kinds = (*MODALITIES.own.values(), *(entries.modality for entries in modalities.values()))
     return tuple(dict.fromkeys(name for kind in kinds for name in reversed(kind.names)))

@@ -25,7 +25,7 @@ class NoiseHead(Head):
         noise = narrow(config.head, NoiseHeadConfig).flow_noise
         self.draws = noise == "random"
         chunk = (1, config.action_horizon, config.action_dim)
-        start = torch.zeros(chunk) if noise == "zero" else _seeded_noise(chunk)
+        start = torch.zeros(chunk) if noise == "zero" else _draw_seeded_noise(chunk)
         # Not stored with the weights: it follows from the configuration.
         self.register_buffer("noise", start, persistent=False)
 
@@ -64,6 +64,6 @@ def hold_last(target: Tensor, is_real: Tensor) -> Tensor:
     return target.gather(1, index[:, :, None].expand_as(target))
 
 
-def _seeded_noise(shape: tuple[int, ...]) -> Tensor:
+def _draw_seeded_noise(shape: tuple[int, ...]) -> Tensor:
     generator = torch.Generator(device="cpu").manual_seed(NOISE_SEED)
     return torch.randn(shape, generator=generator, device="cpu")

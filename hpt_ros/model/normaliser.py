@@ -61,7 +61,7 @@ class Statistics:
             )  # fmt: skip
         return cls(*(np.asarray(mapping[name], dtype=np.float32) for name in ("min", "max", "mean", "std")))
 
-    def widened(self, other: Statistics) -> Statistics:
+    def widen(self, other: Statistics) -> Statistics:
         """Return these with limits that hold those of others too; mean and deviation stay."""
         return Statistics(
             np.minimum(self.min, other.min), np.maximum(self.max, other.max), self.mean, self.std

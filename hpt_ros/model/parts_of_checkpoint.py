@@ -70,7 +70,7 @@ def load_encoder_of_checkpoint(policy: Policy, source: str | Path) -> LoadReport
     return report_load(f"image encoder (x{len(encoder.nets)})", source, root / WEIGHTS, tensors, 1)
 
 
-def shared_parts(source: str | Path) -> tuple[str, ...]:
+def list_shared_parts(source: str | Path) -> tuple[str, ...]:
     """Return what the robots of a checkpoint share besides the trunk, as ``encoder image`` or ``stem image``.
 
     Raises:
@@ -97,7 +97,7 @@ def load_shared_parts(policy: Policy, source: str | Path) -> dict[str, LoadRepor
     Raises:
         HptError: no checkpoint, one whose robots share nothing that the policy has, or a part of another structure.
     """
-    shared, root = shared_parts(source), locate(Path(source))[0]
+    shared, root = list_shared_parts(source), locate(Path(source))[0]
     configs = read_config(root)[0].model.policies
     policies: dict[str, Policy] = {}  # of the checkpoint, each read once
     reports = {}

@@ -23,7 +23,7 @@ from hpt_ros.model.head_config import STEPS, DecoderHeadConfig
 from hpt_ros.model.heads import Head, build_head
 from hpt_ros.model.init import MODALITY_STD, TOKEN_STD
 from hpt_ros.model.inputs import Array, Inputs, check_array, check_inputs, check_targets
-from hpt_ros.model.modalities import Pictures, build_modalities, known_inputs
+from hpt_ros.model.modalities import Pictures, build_modalities, list_known_inputs
 from hpt_ros.model.normaliser import Normaliser, Statistics
 from hpt_ros.model.positions import position_table
 from hpt_ros.model.stems import Stem
@@ -75,7 +75,7 @@ class Policy(nn.Module):
         super().__init__()
         self.config = config
         self.modalities = build_modalities(config)
-        self._known_inputs = known_inputs(self.modalities)
+        self._known_inputs = list_known_inputs(self.modalities)
         width, name = config.trunk.width, config.embodiment
         self.encoders = nn.ModuleDict()
         self.stems = nn.ModuleDict()

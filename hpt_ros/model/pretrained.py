@@ -155,7 +155,7 @@ def describe_timm(model: str, side_px: int | None) -> EncoderArchitecture:
     height, width = (built_for, built_for) if isinstance(built_for, int) else built_for
     if side_px is not None:
         height = width = side_px
-    wanted = _wanted_architecture(
+    wanted = _choose_architecture(
         *("timm", model, facts["architecture"], text, (int(height), int(width))),
         *(facts["mean"], facts["std"], facts["interpolation"]),
     )
@@ -186,7 +186,7 @@ def describe_transformers(model: str, side_px: int | None) -> EncoderArchitectur
         )  # fmt: skip
     resample = pictures.get("resample", 3)
     size = (side_px, side_px) if side_px is not None else _size_of(pictures, config, model)
-    wanted = _wanted_architecture(
+    wanted = _choose_architecture(
         *("transformers", model, str(config.model_type), text, size),
         *(pictures.get("image_mean"), pictures.get("image_std")),
         PIL_INTERPOLATION.get(resample, str(resample)),
@@ -277,7 +277,7 @@ def _measure(kind: str, model: str, wanted: EncoderArchitecture, skipped: int | 
     )  # fmt: skip
 
 
-def _wanted_architecture(
+def _choose_architecture(
     kind: str, model: str, name: str, arguments: str, size: tuple[int, int], mean: Any, std: Any, how: str
 ) -> EncoderArchitecture:
     """Return the architecture, whose features have not been looked at yet."""

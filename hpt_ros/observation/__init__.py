@@ -11,7 +11,7 @@ from hpt_ros.observation.decode import StreamDecoder, decode, decode_on_one_thre
 from hpt_ros.observation.decode_commands import decode_command, require_frame
 from hpt_ros.observation.formats import is_depth
 from hpt_ros.observation.images import decode_compressed_image, decode_image
-from hpt_ros.observation.stamps import measured_ns, stamp_ns
+from hpt_ros.observation.stamps import measurement_time_ns, stamp_ns
 from hpt_ros.observation.tick import Tick
 from hpt_ros.observation.time_series import TickGrid
 from hpt_ros.observation.window import ObservationWindow, assemble
@@ -33,7 +33,7 @@ __all__ = [
     "decode_image",
     "decode_on_one_thread",
     "is_depth",
-    "measured_ns",
+    "measurement_time_ns",
     "require_frame",
     "stamp_ns",
 ]

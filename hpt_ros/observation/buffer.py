@@ -31,7 +31,7 @@ from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.modalities import MODALITIES, Layout
 from hpt_ros.observation.checks import InvalidSampleError
 from hpt_ros.observation.decode import StreamDecoder, decode
-from hpt_ros.observation.stamps import measured_ns
+from hpt_ros.observation.stamps import measurement_time_ns
 from hpt_ros.observation.stream_buffer import StreamBuffer, check_sample
 from hpt_ros.observation.tick import Tick
 from hpt_ros.observation.time_series import Sample, TickGrid, Value, nanoseconds, seconds
@@ -133,7 +133,7 @@ class ObservationBuffer:
             DecodeError: the message does not fit the embodiment file.
         """
         stream = self._feed(stream_name).stream
-        stamp = measured_ns(stream, message, arrival_ns)
+        stamp = measurement_time_ns(stream, message, arrival_ns)
         deferred = stream.message_type.decoded_late and (defer or is_video(stream, message))
         try:
             value = self.take(stream_name, message) if deferred else decode(stream, message)
@@ -152,13 +152,13 @@ class ObservationBuffer:
         """
         return self._decoders[self._feed(stream_name).stream.name].take(message)
 
-    def lost(self, stream_name: str) -> None:
+    def note_loss(self, stream_name: str) -> None:
         """A message of a stream did not come here: its video, if it is one, is decoded from its next key frame on.
 
         Raises:
             HptError: no such stream.
         """
-        self._decoders[self._feed(stream_name).stream.name].lost()
+        self._decoders[self._feed(stream_name).stream.name].note_loss()
 
     def hold(self, stream_name: str, value: NDArray[Any]) -> None:
         """Say where joints that hold were before the first message, (dim,), NaN for all others; forgets samples of it.
@@ -190,7 +190,7 @@ class ObservationBuffer:
         The larger of the ages by stamp and by arrival: a stamp from the future must not look fresh for ever. Where
         messages hold some joints only, the age of the joint that was not seen for longest.
         """
-        return {name: feed.watched_age_s(now_ns) for name, feed in self._feeds.items()}
+        return {name: feed.arrival_age_s(now_ns) for name, feed in self._feeds.items()}
 
     def newest(self, stream_name: str) -> tuple[int, NDArray[Any]] | None:
         """Stamp in ns and value of a stream's newest sample, None if there is none since the last reset.
@@ -202,7 +202,7 @@ class ObservationBuffer:
         """
         return self._feed(stream_name).newest()
 
-    def refused(self) -> dict[str, str]:
+    def find_refused(self) -> dict[str, str]:
         """Streams whose newest message did not count, and why."""
         return {name: feed.refused for name, feed in self._feeds.items() if feed.refused}
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, Output
 from hpt_ros.embodiment.kinds import CARTESIAN_POSE, CARTESIAN_TWIST, JOINT_VELOCITY
-from hpt_ros.embodiment.rotations import angular_velocity, converted
+from hpt_ros.embodiment.rotations import angular_velocity, convert_rotations
 from hpt_ros.errors import Refusal
 from hpt_ros.observation.time_series import Sample, TimeSeries, nanoseconds
 
@@ -26,7 +26,7 @@ class CommandTrack:
 
     Linear between the commands around it, orientations by their 6-D form, continuous joints the short way round and
     from -pi to pi however many turns a command counted; grippers hold their last command. A recording is complete, so
-    a tick may wait for the command after it: `settled` says when waiting is over.
+    a tick may wait for the command after it: `is_settled` says when waiting is over.
     """
 
     embodiment: Embodiment
@@ -57,7 +57,7 @@ class CommandTrack:
         """Add a command of an output (its place in `Action.parts`), as `decode_command` returns it."""
         self._tracks[part].insert(Sample(time_ns, arrival_ns, vector))
 
-    def sent(
+    def push_sent(
         self, time_ns: int, now_ns: int, position: NDArray[np.float64], velocity: NDArray[np.float64]
     ) -> None:
         """Add a command that was sent now.
@@ -72,7 +72,7 @@ class CommandTrack:
             value = position[part.control]
             if part.output.kind == CARTESIAN_POSE:
                 value = np.concatenate(
-                    [value[:3], converted(value[None, 3:], "quaternion", "rotation_6d")[0]]
+                    [value[:3], convert_rotations(value[None, 3:], "quaternion", "rotation_6d")[0]]
                 )
             elif part.output.kind == CARTESIAN_TWIST:
                 rate = velocity[part.control]
@@ -82,7 +82,7 @@ class CommandTrack:
             ahead_ns = nanoseconds(float(space.ahead_s[part.control.start]))
             self.push(time_ns + ahead_ns, now_ns, value, index)
 
-    def settled(self, tick_ns: int, now_ns: int) -> bool:
+    def is_settled(self, tick_ns: int, now_ns: int) -> bool:
         """True once the value at the tick cannot change any more: a command after it is there, or is overdue."""
         for track, wait_ns in zip(self._tracks, self._waits_ns, strict=True):
             newest = track.samples[-1].stamp_ns if track.samples else None
@@ -111,7 +111,7 @@ class CommandTrack:
 
     def _value(self, index: int, tick_ns: int) -> NDArray[np.float64] | Refusal:
         track, tolerance_ns, grippers = self._tracks[index], self._tolerances_ns[index], self._grippers[index]
-        before = track.held(tick_ns, tolerance_ns)
+        before = track.find_held(tick_ns, tolerance_ns)
         value = track.interpolate(tick_ns, tolerance_ns)
         if isinstance(before, Refusal):
             return before
@@ -119,7 +119,7 @@ class CommandTrack:
             return value
         output = self._parts[index].output
         if output.kind == CARTESIAN_POSE:
-            turned = converted(value[None, 3:], "rotation_6d", output.rotation)[0]
+            turned = convert_rotations(value[None, 3:], "rotation_6d", output.rotation)[0]
             return np.concatenate([value[:3], turned])
         return np.where(grippers, before.resolve(), value) if grippers.any() else value
 

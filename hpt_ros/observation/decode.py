@@ -66,9 +66,9 @@ class StreamDecoder:
             return self._video.take(message)
         return partial(decode, self._stream, message)
 
-    def lost(self) -> None:
+    def note_loss(self) -> None:
         """A message did not come here: a video is decoded again from its next key frame on."""
-        self._video.lost()
+        self._video.note_loss()
 
     @property
     def video_size(self) -> tuple[int, int] | None:

@@ -39,7 +39,7 @@ class _Bits:
             zeros += 1
         return (1 << zeros) - 1 + self.take(zeros)
 
-    def signed(self) -> int:
+    def read_signed(self) -> int:
         """A signed Exp-Golomb code (9.1.1)."""
         code = self.number()
         return (code + 1) // 2 if code % 2 else -(code // 2)
@@ -109,10 +109,10 @@ class FrameNumbers:
             bits.number()
         elif order == 1:
             bits.take(1)
-            bits.signed()
-            bits.signed()
+            bits.read_signed()
+            bits.read_signed()
             for _ in range(bits.number()):
-                bits.signed()
+                bits.read_signed()
         bits.number()
         may_skip = bits.take(1)
         self._bits = 0 if may_skip or width > 16 else width
@@ -123,5 +123,5 @@ def _skip_list(bits: _Bits, size: int) -> None:
     last = following = 8
     for _ in range(size):
         if following:
-            following = (last + bits.signed()) % 256
+            following = (last + bits.read_signed()) % 256
         last = following or last

@@ -101,7 +101,7 @@ class JointMerge:
             return None
         return int(self._oldest(self._stamps_ns[self._aged])), np.where(seen, self._newest, self.carried)
 
-    def unseen(self) -> tuple[str, ...]:
+    def list_unseen(self) -> tuple[str, ...]:
         """Names of elements that nothing is known of."""
         assert self.carried is not None
         known = (self._stamps_ns >= 0) | np.isfinite(self.carried)

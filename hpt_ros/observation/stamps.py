@@ -10,10 +10,10 @@ from hpt_ros.embodiment import Stream
 from hpt_ros.embodiment.messages import NS_PER_S, stamp_ns, time_ns
 from hpt_ros.embodiment.streams import BY_ARRIVAL
 
-__all__ = ["NS_PER_S", "measured_ns", "stamp_ns", "time_ns"]
+__all__ = ["NS_PER_S", "measurement_time_ns", "stamp_ns", "time_ns"]
 
 
-def measured_ns(stream: Stream, message: Any, arrival_ns: int) -> int:
+def measurement_time_ns(stream: Stream, message: Any, arrival_ns: int) -> int:
     """When a stream's message was measured, in nanoseconds, as far as its embodiment or its cell tells.
 
     Args:

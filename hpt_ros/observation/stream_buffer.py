@@ -62,7 +62,7 @@ class StreamBuffer:
         if self.stream.kind.holds:
             value = self._hold_last(time_ns)
             return NEVER_SEEN if value is None else value
-        while not isinstance(sample := self.track.held(time_ns, self.tolerance_ns), Refusal):
+        while not isinstance(sample := self.track.find_held(time_ns, self.tolerance_ns), Refusal):
             try:
                 return sample.resolve()
             except InvalidSampleError as error:
@@ -76,7 +76,7 @@ class StreamBuffer:
         stamp_ns = self.track.stamp_at_or_before(time_ns)
         return math.inf if stamp_ns is None else seconds(time_ns - stamp_ns)
 
-    def watched_age_s(self, now_ns: int) -> float:
+    def arrival_age_s(self, now_ns: int) -> float:
         """Age of the newest usable sample at arrival time `now_ns`; infinite if it was never seen.
 
         The larger of the ages by stamp and by arrival: a stamp from the future must not look fresh for ever.

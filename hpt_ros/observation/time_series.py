@@ -124,7 +124,7 @@ class TimeSeries:
         """Take a sample out again, because its value turned out to be unusable."""
         self.samples = [item for item in self.samples if item is not sample]
 
-    def held(self, time_ns: int, tolerance_ns: int) -> Sample | Refusal:
+    def find_held(self, time_ns: int, tolerance_ns: int) -> Sample | Refusal:
         """The newest sample at or before `time_ns` and not older than the tolerance; else why there is none."""
         index = self.at_or_before(time_ns)
         if index < 0:
@@ -145,7 +145,7 @@ class TimeSeries:
 
         The sample before must lie within the tolerance. When none after it does, the one before is held.
         """
-        before = self.held(time_ns, tolerance_ns)
+        before = self.find_held(time_ns, tolerance_ns)
         if isinstance(before, Refusal):
             return before
         return between(before, self.after(time_ns), time_ns, tolerance_ns, self.angles)

@@ -20,7 +20,7 @@ from hpt_ros.embodiment.messages import (
     orientation_vector,
     time_ns,
 )
-from hpt_ros.embodiment.rotations import converted
+from hpt_ros.embodiment.rotations import convert_rotations
 from hpt_ros.errors import Code
 
 # More frames than any robot has; who sends more sends nonsense, or wants the memory.
@@ -140,7 +140,7 @@ class TransformChain:
             return None
         self._stamp_ns = stamp_ns
         matrix = np.linalg.inv(self._product(up)) @ self._product(down)
-        (turn,) = converted(matrix[:3, :2].T.reshape(1, 6), "rotation_6d", "quaternion")
+        (turn,) = convert_rotations(matrix[:3, :2].T.reshape(1, 6), "rotation_6d", "quaternion")
         header = Header(Stamp(stamp_ns // NS_PER_S, stamp_ns % NS_PER_S), self.stream.frame)
         return PoseStamped(header, Pose(Numbers(*matrix[:3, 3].tolist()), Numbers(*turn.tolist())))
 

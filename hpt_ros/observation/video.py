@@ -101,7 +101,7 @@ class VideoDecoder:
         self._pending: dict[int, VideoImage] = {}
         self.size: tuple[int, int] | None = None  # height and width of the newest image
 
-    def lost(self) -> None:
+    def note_loss(self) -> None:
         """A packet did not come here: wait for a key frame."""
         self._waiting = True
         self._pending.clear()
@@ -129,7 +129,7 @@ class VideoDecoder:
         if codec != self._codec:
             self._open(codec)
         if codec == "h264" and not self._waiting and self._numbers.lacks_one(data):
-            self.lost()  # which the decoder would conceal; H.265's says it
+            self.note_loss()  # which the decoder would conceal; H.265's says it
         if self._waiting:
             self._begin(where, data)
         self._count += 1
@@ -151,7 +151,7 @@ class VideoDecoder:
         return image
 
     def _damage_error(self, where: str, data: bytes, cause: object) -> InvalidSampleError:
-        self.lost()
+        self.note_loss()
         return InvalidSampleError(
             Code.DAMAGED, where, len(data), cause=cause,
             problem="has a video packet of {value} bytes that cannot be decoded, damaged or after a lost one",

@@ -284,7 +284,7 @@ def _frame(x_axis: _Axis, y_axis: _Axis, width: int, height: int, x_label: str, 
 
 def _line(line: Line, colour: int, x_axis: _Axis, y_axis: _Axis) -> list[str]:
     x, y = np.asarray(line.x, dtype=np.float64), np.asarray(line.y, dtype=np.float64)
-    keep = thinned(len(x))
+    keep = thin_places(len(x))
     there = np.isfinite(x) & np.isfinite(y)
     if x_axis.log:
         there &= x > 0
@@ -322,7 +322,7 @@ def _dot(kind: str, x: float, y: float) -> str:
     return f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
 
 
-def thinned(count: int) -> list[int]:
+def thin_places(count: int) -> list[int]:
     """Return at most `MOST_POINTS` evenly spaced places, the last among them."""
     if count <= MOST_POINTS:
         return list(range(count))

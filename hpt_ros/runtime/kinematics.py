@@ -60,7 +60,7 @@ def read_urdf(text: str, names: Sequence[str]) -> Urdf:
     return Urdf(root.get("name", ""), _kinematics(root, joints, names), limits)
 
 
-def commanded_joints(robot: Embodiment) -> list[str]:
+def list_commanded_joints(robot: Embodiment) -> list[str]:
     """Joints that the action moves by their position, in its order."""
     return [name for part in robot.action.parts for name in part.joints]
 
@@ -82,7 +82,7 @@ def require_limits(robot: Embodiment, urdf: Urdf) -> None:
     Raises:
         HptError: names the first joint and limit that do not, and both values.
     """
-    joints = set(commanded_joints(robot))
+    joints = set(list_commanded_joints(robot))
     limits = [limit for limit in robot.action.limits if limit.name in joints]
     for ours, theirs in zip(limits, urdf.limits, strict=True):
         if ours.continuous and not theirs.continuous:
@@ -110,7 +110,7 @@ def with_limits(robot: Embodiment, urdf: Urdf) -> Embodiment:
     Raises:
         HptError: the URDF has no such limit either, or one that contradicts the file's.
     """
-    of_joint = dict(zip(commanded_joints(robot), urdf.limits, strict=True))
+    of_joint = dict(zip(list_commanded_joints(robot), urdf.limits, strict=True))
     found = []
     for limit in robot.action.limits:
         given = {key: getattr(of_joint[limit.name], key) for key in limit.missing}

@@ -103,13 +103,13 @@ class LatencyStages:
         self._results: dict[int, InferenceResult] = {}  # by number of the chunk, until its first command
         self._sent: tuple[int, int] | None = None  # ROS and steady time of the last command
 
-    def taken(self, number: int, result: InferenceResult) -> None:
+    def note_chunk(self, number: int, result: InferenceResult) -> None:
         """Note that a chunk was taken."""
         self._results[number] = result
         # At most a few chunks wait for their first command; one that never had it must not stay for ever.
         self._results = {key: self._results[key] for key in sorted(self._results)[-5:]}
 
-    def commanded(self, command: Command, now_ns: int, steady_ns: int) -> None:
+    def note_command(self, command: Command, now_ns: int, steady_ns: int) -> None:
         """Note a command and the times, ROS and steady, at which the control timer was called for it."""
         add = self._metrics.add
         if self._sent is not None:

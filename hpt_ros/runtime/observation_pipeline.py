@@ -136,7 +136,7 @@ class ObservationPipeline:
             if self._waiting >= WAITING_KEPT:
                 self.overruns += 1
                 if is_video(stream, message):
-                    self._post(partial(self.buffer.lost, stream.name))
+                    self._post(partial(self.buffer.note_loss, stream.name))
                 return False
             self._waiting += 1
             trusted = self._trusted.get(stream.name, False)
@@ -146,10 +146,10 @@ class ObservationPipeline:
                 self._condition.notify()
             return trusted
 
-    def lost(self, stream: Stream) -> None:
+    def note_loss(self, stream: Stream) -> None:
         """A costly message is not handed on, which the next ones of a video need."""
         with self._condition:
-            self._post(partial(self.buffer.lost, stream.name))
+            self._post(partial(self.buffer.note_loss, stream.name))
 
     def sample(self, stream: Stream, value: NDArray[Any], stamp_ns: int, arrival_ns: int) -> None:
         """Hand on a message that is decoded already."""
@@ -162,12 +162,12 @@ class ObservationPipeline:
         with self._condition:
             self._post(partial(self.buffer.hold, stream, value))
 
-    def commanded(
+    def note_command(
         self, time_ns: int, now_ns: int, position: NDArray[np.float64], velocity: NDArray[np.float64]
     ) -> None:
         """Note a command that was sent, (dim,) of the control vector, and when the robot is to be there."""
         with self._condition:
-            self._post(partial(self._commands.sent, time_ns, now_ns, position, velocity))
+            self._post(partial(self._commands.push_sent, time_ns, now_ns, position, velocity))
 
     def poll(self, now_ns: int, *, wanted: bool, task: str) -> None:
         """Say what time it is, whether a chunk is wanted, and for which task."""
@@ -393,7 +393,7 @@ class ObservationPipeline:
     def _forget(self) -> None:
         self.buffer.reset("the policy node was activated or deactivated")
         for stream in self.embodiment.streams:
-            self.buffer.lost(stream.name)
+            self.buffer.note_loss(stream.name)
         self.window.reset()
         self._commands.clear()
         self._asked_ns = -1

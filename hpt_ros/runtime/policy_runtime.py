@@ -247,8 +247,8 @@ class PolicyRuntime:
                 command = self.on_ros_time(command)
                 if math.isfinite(lead_s := self.controller.margin_s):
                     self.metrics.add("lead_s", lead_s)
-                self._stages.commanded(command, now_ns, start_ns)
-                self.observations.commanded(command.time_ns, now_ns, command.position, command.velocity)
+                self._stages.note_command(command, now_ns, start_ns)
+                self.observations.note_command(command.time_ns, now_ns, command.position, command.velocity)
             self.observations.poll(
                 now_ns, wanted=self.controller.wants_chunk(self.to_control(now_ns)), task=self.task.text
             )
@@ -325,7 +325,7 @@ class PolicyRuntime:
         self._chunks += 1
         problem = self._chunk(result.request.observation, result.values, now_ns)
         if problem is None:
-            self._stages.taken(self._chunks, result)
+            self._stages.note_chunk(self._chunks, result)
         return result, problem
 
     def _chunk(self, observation: Observation, values: NDArray[np.float64], now_ns: int) -> Refusal | None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment, Stream
-from hpt_ros.observation import decode, measured_ns
+from hpt_ros.observation import decode, measurement_time_ns
 from hpt_ros.observation.joint_merge import JointMerge
 from hpt_ros.observation.stream_buffer import StreamBuffer
 from hpt_ros.observation.time_series import Sample
@@ -54,10 +54,12 @@ class MeasuredPose:
             arrival_ns: when it came.
         """
         for stream in self._by_topic.get(topic, ()):
-            stamp_ns = measured_ns(stream, message, arrival_ns)
-            self.saw(stream.name, stamp_ns, arrival_ns, decode(stream, message))
+            stamp_ns = measurement_time_ns(stream, message, arrival_ns)
+            self.note_sample(stream.name, stamp_ns, arrival_ns, decode(stream, message))
 
-    def saw(self, stream: str, stamp_ns: int, arrival_ns: int, value: NDArray[Any]) -> tuple[int, int]:
+    def note_sample(
+        self, stream: str, stamp_ns: int, arrival_ns: int, value: NDArray[Any]
+    ) -> tuple[int, int]:
         """Note a sample.
 
         Args:
@@ -106,10 +108,10 @@ class MeasuredPose:
             return max(stamp_ns for _, (stamp_ns, _) in known), pose
         return min(stamp_ns for holds, (stamp_ns, _) in known if not holds), pose
 
-    def unseen(self, stream: str) -> tuple[str, ...]:
+    def list_unseen(self, stream: str) -> tuple[str, ...]:
         """Names of elements of a stream whose messages hold some joints only, that none had yet."""
         feed = self._feeds.get(stream)
-        return feed.track.unseen() if feed is not None and isinstance(feed.track, JointMerge) else ()
+        return feed.track.list_unseen() if feed is not None and isinstance(feed.track, JointMerge) else ()
 
     @property
     def held(self) -> dict[str, NDArray[Any]]:

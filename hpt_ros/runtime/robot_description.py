@@ -21,8 +21,8 @@ def with_robot_description(robot: Embodiment, robot_description: str) -> tuple[E
     if not robot_description:
         return robot, None
     # MuJoCo, which reads the URDF, takes a while to import.
-    from hpt_ros.runtime.kinematics import commanded_joints, read_urdf, require_limits, with_limits
+    from hpt_ros.runtime.kinematics import list_commanded_joints, read_urdf, require_limits, with_limits
 
-    urdf = read_urdf(robot_description, commanded_joints(robot))
+    urdf = read_urdf(robot_description, list_commanded_joints(robot))
     require_limits(robot, urdf)
     return with_limits(robot, urdf), urdf.kinematics

@@ -17,7 +17,7 @@ from hpt_ros.control.chunk import NS_PER_S
 from hpt_ros.embodiment import Embodiment, Stream
 from hpt_ros.errors import HptError, Refusal
 from hpt_ros.modalities import IMAGE, LANGUAGE, STATE
-from hpt_ros.observation import decode, measured_ns, require_frame
+from hpt_ros.observation import decode, measurement_time_ns, require_frame
 from hpt_ros.observation.checks import describe_stream
 from hpt_ros.runtime.metrics import Metrics
 from hpt_ros.runtime.observation_pipeline import ObservationPipeline
@@ -100,7 +100,7 @@ class StreamIntake:
             inside of an image or a point cloud is said by a later `step`.
         """
         if not stream.kind.holds and self._to_control(arrival_ns) < self._unclear_until_ns:
-            self._observations.lost(stream)
+            self._observations.note_loss(stream)
             return None
         try:
             self._take(stream, message, arrival_ns)
@@ -121,7 +121,7 @@ class StreamIntake:
             stamp_ns: ROS time at which it was measured and came.
         """
         try:
-            self._took(stream, value, stamp_ns, stamp_ns)
+            self._note_value(stream, value, stamp_ns, stamp_ns)
         except HptError as error:
             self._controller.note_invalid_message()
             return error.refusal
@@ -130,13 +130,13 @@ class StreamIntake:
     def keep(self, stream: Stream, message: Any, arrival_ns: int) -> None:
         """Note, while inactive, where the joints of a stream are that are published only while they move."""
         with contextlib.suppress(HptError):  # a stream that sends such messages is complained of while active
-            stamp, value = measured_ns(stream, message, arrival_ns), decode(stream, message)
-            if self._pose.saw(stream.name, stamp, arrival_ns, value)[1] >= 0 and stream.holding:
+            stamp, value = measurement_time_ns(stream, message, arrival_ns), decode(stream, message)
+            if self._pose.note_sample(stream.name, stamp, arrival_ns, value)[1] >= 0 and stream.holding:
                 self.note_fresh(stream, stamp, arrival_ns)
 
-    def unseen(self, stream: str) -> tuple[str, ...]:
+    def list_unseen(self, stream: str) -> tuple[str, ...]:
         """Elements of a state stream that no message had yet, where messages hold some joints only."""
-        return self._pose.unseen(stream)
+        return self._pose.list_unseen(stream)
 
     def stream_ages_s(self, now_ns: int) -> dict[str, float]:
         """Age of every stream's newest usable message in seconds at a ROS time, NaN if never seen."""
@@ -166,14 +166,14 @@ class StreamIntake:
             self._unwatched.note_message(stream.name, stamp, arrival_ns)
 
     def _take(self, stream: Stream, message: Any, arrival_ns: int) -> None:
-        stamp = measured_ns(stream, message, arrival_ns)
+        stamp = measurement_time_ns(stream, message, arrival_ns)
         if not stream.message_type.decoded_late:
             if stream.name in self._framed:
                 require_frame(self._framed[stream.name], message, describe_stream(stream))
             value = decode(stream, message)
             if stream.modality == LANGUAGE and (refused := self._task.set(str(value))):
                 raise HptError.of(refused.within(f"stream {stream.name!r} (topic {stream.topic})"))
-            self._took(stream, value, stamp, arrival_ns)
+            self._note_value(stream, value, stamp, arrival_ns)
             return
         if stream.image is not None:
             # As they came: a driver that repeats its last buffer repeats every byte of it.
@@ -184,13 +184,13 @@ class StreamIntake:
         if stream.modality == IMAGE:
             self._metrics.add("image_delay_s", (arrival_ns - stamp) / NS_PER_S)
 
-    def _took(self, stream: Stream, value: NDArray[Any], stamp: int, arrival_ns: int) -> None:
+    def _note_value(self, stream: Stream, value: NDArray[Any], stamp: int, arrival_ns: int) -> None:
         if stream.modality == STATE:
             self._require_plausible(stream, value, stamp)
         self._observations.sample(stream, value, stamp, arrival_ns)
         seen = (stamp, arrival_ns)
         if stream.modality == STATE:
-            seen = self._pose.saw(stream.name, stamp, arrival_ns, value)
+            seen = self._pose.note_sample(stream.name, stamp, arrival_ns, value)
             if (measured := self._pose.newest()) is not None and measured[0] >= 0:
                 self._controller.note_pose(measured[1], self._to_control(measured[0]))
         if seen[1] >= 0:

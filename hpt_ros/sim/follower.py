@@ -72,7 +72,7 @@ class TrajectoryFollower:
         self._target = self._controller.update(now_ns, position_rad, velocity_rad_s)
         return self._target
 
-    def gave_up(self) -> str:
+    def pop_reason(self) -> str:
         """Why the controller gave a trajectory up since the last call; empty if it did not."""
         events, self._controller.events = self._controller.events, []
         self.counters.given_up += len(events)

@@ -59,7 +59,7 @@ def interface(type_: str) -> Callable[..., Message]:
     return _INSIDE.get(type_, Message)
 
 
-def stamped(time_ns: int, frame_id: str = "", **fields: Any) -> Message:
+def stamp_message(time_ns: int, frame_id: str = "", **fields: Any) -> Message:
     """Make a message with a header of this time in ns."""
     stamp = Message(sec=time_ns // NS_PER_S, nanosec=time_ns % NS_PER_S)
     return Message(header=Message(stamp=stamp, frame_id=frame_id), **fields)

@@ -112,7 +112,7 @@ def superpose(moves: Sequence[Move], times_s: Array, start: Array) -> Array:
     return path
 
 
-def sampled(values: Array, time_s: float) -> Array:
+def sample_movement(values: Array, time_s: float) -> Array:
     """Row of values (N, D) that are `SAMPLE_S` apart, at a time: before 0 the first, after the end the last."""
     position = min(max(time_s / SAMPLE_S, 0.0), float(len(values) - 1))
     low = min(int(position), len(values) - 2)
@@ -182,8 +182,8 @@ class Demonstration:
 
     def target(self, time_s: float) -> Array:
         """Joint targets (N,), rad, `time_s` after the start; before 0 the first, after the end the last."""
-        return sampled(self._targets_rad, time_s)
+        return sample_movement(self._targets_rad, time_s)
 
-    def done(self, time_s: float) -> bool:
+    def is_done(self, time_s: float) -> bool:
         """Whether the demonstration, with its final hold, is over."""
         return time_s >= self.duration_s

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.arm import ToolKinematics
-from hpt_ros.sim.messages import NS_PER_S, Message, stamped
+from hpt_ros.sim.messages import NS_PER_S, Message, stamp_message
 
 Array = npt.NDArray[np.float64]
 
@@ -103,13 +103,13 @@ class PoseCommands:
         pose = self._kinematics.pose(joints_rad)
         return np.concatenate([pose[:3, 3], pose[:3, 0], pose[:3, 1]])
 
-    def measured(self, now_ns: int, joints_rad: Array) -> Mapping[str, Message]:
+    def measure(self, now_ns: int, joints_rad: Array) -> Mapping[str, Message]:
         """Return where the tool is."""
         pose = self._kinematics.pose(joints_rad)
         x, y, z = pose[:3, 3].tolist()
         qx, qy, qz, qw = _quaternion(pose[:3, :3]).tolist()
         where = Message(position=Message(x=x, y=y, z=z), orientation=Message(x=qx, y=qy, z=qz, w=qw))
-        return {POSE_TOPIC: stamped(now_ns, FRAME, pose=where)}
+        return {POSE_TOPIC: stamp_message(now_ns, FRAME, pose=where)}
 
 
 def _matrix(quaternion: Array) -> Array:

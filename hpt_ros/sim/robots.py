@@ -50,7 +50,7 @@ class ArmController(Protocol):
         """Return what became of its commands, by name; all but "accepted" are of what should not happen."""
         ...
 
-    def measured(self, now_ns: int, joints_rad: Array) -> Mapping[str, Message]:
+    def measure(self, now_ns: int, joints_rad: Array) -> Mapping[str, Message]:
         """Return what it publishes beside joint states, by topic."""
         ...
 
@@ -65,7 +65,7 @@ class JointCommands:
 
     def reset(self, hold_rad: Array) -> None:
         """Forget all messages and hold these joint angles (N,)."""
-        self.follower.gave_up()  # counts what this controller gave up
+        self.follower.pop_reason()  # counts what this controller gave up
         self.follower.reset(hold_rad)
 
     def command(self, now_ns: int, message: Any) -> None:
@@ -78,14 +78,14 @@ class JointCommands:
 
     def counts(self) -> Mapping[str, int]:
         """Return those of `hpt_ros.sim.follower.FollowerCounters`."""
-        self.follower.gave_up()  # counts it
+        self.follower.pop_reason()  # counts it
         return asdict(self.follower.counters)
 
     def action(self, joints_rad: Array) -> Array:
         """Return the angles."""
         return joints_rad
 
-    def measured(self, now_ns: int, joints_rad: Array) -> Mapping[str, Message]:
+    def measure(self, now_ns: int, joints_rad: Array) -> Mapping[str, Message]:
         """Return nothing."""
         return {}
 

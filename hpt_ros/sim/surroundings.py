@@ -81,7 +81,7 @@ class Surroundings:
         self._distract(rng, keep_out)
         self._noise = np.random.default_rng([seed, 0x401E])
 
-    def seen(self, image: Image) -> Image:
+    def add_noise(self, image: Image) -> Image:
         """Return an image with the camera's noise."""
         if not self._variation.image_noise:
             return image

@@ -16,7 +16,7 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.arm import ToolKinematics
 from hpt_ros.sim.disturbance import Disturbance
 from hpt_ros.sim.environment import Outcome, PlannedExpert
-from hpt_ros.sim.messages import NS_PER_S, Sample, stamped
+from hpt_ros.sim.messages import NS_PER_S, Sample, stamp_message
 from hpt_ros.sim.movement import STANDARD_SPREAD
 from hpt_ros.sim.physics import VIDEO_QUALITY, Renderer, whole_steps
 from hpt_ros.sim.robots import Robot
@@ -142,7 +142,7 @@ class TableEnvironment:
         while self._now_ns + TICK_NS <= until_ns:
             self._tick()
             self._measure()
-        return self._transports.arrived(until_ns)
+        return self._transports.pop_arrived(until_ns)
 
     def outcome(self) -> Outcome:
         """Return how the task stands, and why the expert has no plan if it has none."""
@@ -198,7 +198,7 @@ class TableEnvironment:
 
     def _measure(self) -> None:
         physics, now_ns = self.physics, self._now_ns
-        joints = stamped(
+        joints = stamp_message(
             now_ns,
             name=list(physics.joint_names),
             position=physics.joint_positions_rad,
@@ -206,7 +206,7 @@ class TableEnvironment:
             effort=physics.joint_efforts_nm,
         )
         self._transports.send(JOINT_STATES, joints, now_ns)
-        for topic, message in self.controller.measured(now_ns, physics.joint_positions_rad).items():
+        for topic, message in self.controller.measure(now_ns, physics.joint_positions_rad).items():
             self._transports.send(topic, message, now_ns)
         if now_ns % CAMERA_NS:
             return
@@ -218,9 +218,9 @@ class TableEnvironment:
             self._cameras = Renderer(physics, size.height, size.width)
         for name in shown:
             assert self._cameras is not None
-            pixels = self._surroundings.seen(self._cameras.render(name))
+            pixels = self._surroundings.add_noise(self._cameras.render(name))
             height, width, _ = pixels.shape
-            image = stamped(
+            image = stamp_message(
                 now_ns, f"{name}_camera_optical_frame", height=height, width=width, encoding="rgb8",
                 is_bigendian=0, step=3 * width, data=pixels.reshape(-1),
             )  # fmt: skip

@@ -106,7 +106,7 @@ class Transports:
         arrival_ns = now_ns + round(late_s * 1e9)
         heapq.heappush(self._coming, (arrival_ns, next(self._count), Sample(topic, message, arrival_ns)))
 
-    def arrived(self, until_ns: int) -> list[Sample]:
+    def pop_arrived(self, until_ns: int) -> list[Sample]:
         """Return what arrives until then, once, in order of arrival."""
         samples = []
         while self._coming and self._coming[0][0] <= until_ns:

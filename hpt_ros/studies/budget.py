@@ -24,7 +24,7 @@ def cpu_s() -> float:
 
 
 @contextlib.contextmanager
-def spent(folder: Path, kind: str, count: Callable[[], int]) -> Iterator[None]:
+def track_spending(folder: Path, kind: str, count: Callable[[], int]) -> Iterator[None]:
     """Note in a cell's folder what the block took, also if it is interrupted.
 
     Args:
@@ -49,7 +49,7 @@ class Pace:
     counts: Mapping[str, int]
     cpu_s: Mapping[str, float]
 
-    def left_s(self, work: Mapping[str, int]) -> float | None:
+    def estimate_remaining_s(self, work: Mapping[str, int]) -> float | None:
         """Return the CPU time of work that is left; None while some of it was never done.
 
         Args:

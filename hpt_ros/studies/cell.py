@@ -13,13 +13,13 @@ import numpy as np
 
 from hpt_ros.atomic import write_text
 from hpt_ros.errors import Code, HptError
-from hpt_ros.learning.initial_weights import build_policy, completed, with_packaged_weights
+from hpt_ros.learning.initial_weights import build_policy, complete_recipe, with_packaged_weights
 from hpt_ros.learning.preparation import statistics_of
 from hpt_ros.learning.reporter import Reporter, Silent
 from hpt_ros.learning.resume_state import FILE
 from hpt_ros.learning.train import train
 from hpt_ros.structured import to_mapping
-from hpt_ros.studies.budget import TRAINING, spent
+from hpt_ros.studies.budget import TRAINING, track_spending
 from hpt_ros.studies.config import Cell, StudyConfig, recipe_of, start_of
 from hpt_ros.studies.pool import Pool
 
@@ -47,7 +47,7 @@ def require_trainable(study: StudyConfig, cells: list[Cell], pool: Pool) -> None
         seen.add(kind)
         recipe, mixture, start = recipe_of(study, cell), pool.of(cell), start_of(study, cell)
         try:
-            recipe, start = completed(recipe, start), with_packaged_weights(recipe, start)
+            recipe, start = complete_recipe(recipe, start), with_packaged_weights(recipe, start)
             build_policy(recipe, mixture, statistics_of(mixture, recipe), start, Silent().say)
         except HptError as error:
             raise error.within(f"cell {cell.name!r}") from error
@@ -119,7 +119,7 @@ def train_cell(
     folder = out / cell.name
     mixture, recipe = pool.of(cell), recipe_of(study, cell)
     before = _steps(folder)
-    with spent(folder, TRAINING, lambda: max(_steps(folder) - before, 0) * recipe.batch_size):
+    with track_spending(folder, TRAINING, lambda: max(_steps(folder) - before, 0) * recipe.batch_size):
         result = train(
             mixture, recipe, folder, start=start_of(study, cell), resume=(folder / FILE).is_file(), device=device,
             report=report, command="hpt study",

@@ -26,7 +26,7 @@ from hpt_ros.learning.reporter import Reporter
 from hpt_ros.model.checkpoint import EMBODIMENTS, is_many
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.environment import Environment, make_environment
-from hpt_ros.studies.budget import SCENES, spent
+from hpt_ros.studies.budget import SCENES, track_spending
 from hpt_ros.studies.config import Cell, EvaluationConfig, StudyConfig, recipe_of
 from hpt_ros.studies.pool import Pool
 
@@ -173,7 +173,9 @@ def _run_into(
     def run(left: Sequence[int]) -> Generator[EpisodeResult, None, None]:
         yield from evaluate(job, left, workers)
 
-    counted = spent(folder, f"{SCENES} {job.environment}", lambda: counts[-1] - counts[0] if counts else 0)
+    counted = track_spending(
+        folder, f"{SCENES} {job.environment}", lambda: counts[-1] - counts[0] if counts else 0
+    )
     with _threads_restored(), counted, closing(run_scenes(seeds, run, provenance, file)) as scenes:
         for ran in scenes:
             counts.append(len(ran))

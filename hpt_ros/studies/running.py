@@ -67,7 +67,7 @@ def budget_of(study: StudyConfig, cells: Sequence[Cell], out: Path) -> Budget:
         trained=samples.count(0),
         scenes_left=sum(scenes.values()),
         spent_s=sum(pace.cpu_s.values()),
-        left_s=pace.left_s({TRAINING: sum(samples), **scenes}),
+        left_s=pace.estimate_remaining_s({TRAINING: sum(samples), **scenes}),
     )
 
 

@@ -325,7 +325,7 @@ def settle(
     arm = next((item for item in kept if not item.gripper_only), None)
     tools: dict[str, str] = {}
     for command in (item for item in order if item.cartesian):
-        pose = _measured_pose(command, poses)
+        pose = _find_measured_pose(command, poses)
         if arm is not None:
             left_out[command.topic] = f"{arm.topic} commands the arm by its joints; take one of them"
         elif pose is None:
@@ -388,7 +388,7 @@ def _word(topic: str) -> str:
     return next((word for word in tokens if word not in COMMAND_WORDS and word[0].isalpha()), "joint")
 
 
-def _measured_pose(command: DetectedCommand, poses: Sequence[Pose]) -> Pose | None:
+def _find_measured_pose(command: DetectedCommand, poses: Sequence[Pose]) -> Pose | None:
     """The measured pose in the command's frame; of several the one nearest to the commanded places, else the first."""
     alike = [pose for pose in poses if pose.frame_id == command.frame_id]
     if command.kind != CARTESIAN_POSE:

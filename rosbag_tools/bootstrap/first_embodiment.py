@@ -43,7 +43,7 @@ from rosbag_tools.bootstrap.joints import (
     DESCRIPTION,
     LEAST_RANGE,
     STATE_TYPE,
-    described,
+    apply_description,
     find_description,
     find_joints,
     grips,
@@ -82,7 +82,7 @@ class FirstFile:
     advice: tuple[str, ...] = ()
 
 
-def first_embodiment(bag: Bag, *, name: str = DEFAULT_NAME, tick_hz: float | None = None) -> FirstFile:
+def write_first_embodiment(bag: Bag, *, name: str = DEFAULT_NAME, tick_hz: float | None = None) -> FirstFile:
     """A first embodiment file of what is in a bag.
 
     Args:
@@ -100,7 +100,7 @@ def first_embodiment(bag: Bag, *, name: str = DEFAULT_NAME, tick_hz: float | Non
         )  # fmt: skip
     found = _look(bag)
     if not found.commands:
-        _measured_for_commands(found)
+        _use_measured_for_commands(found)
     if not found.commands:
         raise BagError(
             Code.MISSING, f"bag {str(bag.path)!r}",
@@ -139,7 +139,7 @@ def _without_odd_topics(bag: Bag, found: Found, name: str, tick_hz: float | None
         return text
 
 
-def _measured_for_commands(found: Found) -> None:
+def _use_measured_for_commands(found: Found) -> None:
     """Let the measured joints stand for commands where there are none, as of an arm that was led by hand."""
     courses = {name: course for item in found.joints for name, course in item.courses.items()}
     if not courses:
@@ -207,7 +207,7 @@ def _look(bag: Bag) -> Found:
     _drop_doubles(found)
     found.senses = agree(found.senses, found.left_out)
     for joints in found.joints:
-        described(joints, found.urdf)
+        apply_description(joints, found.urdf)
         for joint, reason in joints.left_out.items():
             found.left_out[f"{joints.topic}, joint {joint}"] = reason
     found.commands = settle(found.commands, found.joints, found.poses, found.left_out)

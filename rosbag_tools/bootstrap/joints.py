@@ -205,7 +205,7 @@ def find_description(bag: Bag, topic: str) -> dict[str, UrdfLimit]:
         raise Unsupported(str(error)) from error
 
 
-def described(joints: Joints, urdf: Mapping[str, UrdfLimit]) -> None:
+def apply_description(joints: Joints, urdf: Mapping[str, UrdfLimit]) -> None:
     """Let a URDF say which joints turn without end; angles that paths give stay numbers."""
     if joints.paths:
         return

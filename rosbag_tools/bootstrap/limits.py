@@ -19,7 +19,7 @@ from rosbag_tools.bootstrap.joints import Course, Floats
 from rosbag_tools.bootstrap.sensors import CHECK
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """A YAML double-quoted scalar; names were checked to be printable."""
     return json.dumps(text, ensure_ascii=False)
 
@@ -60,14 +60,14 @@ def _joint_line(
     note = "the acceleration; the velocity is robot_description's" if known else "the peaks seen"
     if endless:
         limits = f"continuous: true, velocity: {velocity}, {acceleration}"
-        return f"    - {{name: {quoted(name)}, {limits}}}  # {CHECK}: {note}"
+        return f"    - {{name: {quote(name)}, {limits}}}  # {CHECK}: {note}"
     if urdf is None or not known or not urdf.lower < urdf.upper < np.inf:
         return _line(name, low, high, speed, change)
     note = "the acceleration; the others are robot_description's"
     if low < urdf.lower or high > urdf.upper:
         note += f", beyond which the bag has {low:.4g} to {high:.4g}"
     return (
-        f"    - {{name: {quoted(name)}, lower: {urdf.lower:g}, upper: {urdf.upper:g}, velocity: {velocity}, "
+        f"    - {{name: {quote(name)}, lower: {urdf.lower:g}, upper: {urdf.upper:g}, velocity: {velocity}, "
         f"{acceleration}}}  # {CHECK}: {note}"
     )
 
@@ -136,7 +136,7 @@ def _up(value: float) -> float:
 def _line(name: str, low: float, high: float, speed: float, change: float) -> str:
     lower, upper = widen_range(low, high)
     return (
-        f"    - {{name: {quoted(name)}, lower: {lower:.4f}, upper: {upper:.4f}, "
+        f"    - {{name: {quote(name)}, lower: {lower:.4f}, upper: {upper:.4f}, "
         f"velocity: {_up(speed):.4f}, acceleration: {_up(change):.4f}}}  # {CHECK}"
     )
 

@@ -39,9 +39,9 @@ def tell_apart(
             retained.append(item)
     prefixes = _prefixes(retained)
     found = [
-        _prefixed_joints(item, prefixes[item.topic]) if item.topic in prefixes else item for item in retained
+        _prefix_joints(item, prefixes[item.topic]) if item.topic in prefixes else item for item in retained
     ]
-    return found, [_prefixed_command(item, prefixes, retained) for item in commands]
+    return found, [_prefix_command(item, prefixes, retained) for item in commands]
 
 
 def _tokens(topic: str) -> set[str]:
@@ -66,7 +66,7 @@ def _prefixes(joints: Sequence[Joints]) -> dict[str, str]:
     return found if len(set(found.values())) == len(found) else {}
 
 
-def _prefixed_joints(item: Joints, prefix: str) -> Joints:
+def _prefix_joints(item: Joints, prefix: str) -> Joints:
     def prefix_names(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(f"{prefix}{name}" for name in names)
 
@@ -80,7 +80,7 @@ def _prefixed_joints(item: Joints, prefix: str) -> Joints:
     )
 
 
-def _prefixed_command(
+def _prefix_command(
     item: DetectedCommand, prefixes: dict[str, str], joints: Sequence[Joints]
 ) -> DetectedCommand:
     """A command of an arm with a prefix, which its topic has the words of."""

@@ -22,7 +22,7 @@ from rosbag_tools.bootstrap.joints import Joints, unit_lines
 from rosbag_tools.bootstrap.limits import (
     base_limits,
     joint_limits,
-    quoted,
+    quote,
     tool_limits,
 )
 from rosbag_tools.bootstrap.sensors import CHECK, DetectedStream, sense_lines, stream_names
@@ -132,7 +132,7 @@ def first_text(found: Found, name: str, tick_hz: float | None) -> str:
         f"# A first embodiment file, made from what is in a bag. Look at every line marked {CHECK}, and take the mark",
         "# away, before the robot runs a policy; `hpt embodiment check` lists those that are left.",
         f"format: {FORMAT}",
-        f"name: {quoted(name)}",
+        f"name: {quote(name)}",
         'description: ""  # one line for people',
         'task: ""  # what the episodes do, used where the recorder left no task',
         f"tick_hz: {tick:.1f}  # {CHECK}: rate of observations; the slowest camera's unless chosen",
@@ -189,8 +189,8 @@ def _streams(found: Found) -> list[tuple[str, list[str]]]:
             "    modality: state",
             *_common(found, measured.topic, measured.type, measured.rate_hz),
             *(f"    {line}" for line in _prefix("" if measured.paths else measured.prefix)),
-            f"    joints: [{', '.join(quoted(item) for item in measured.names)}]",
-            f"    values: [{', '.join(quoted(item) for item in measured.paths)}]  # the joints' positions"
+            f"    joints: [{', '.join(quote(item) for item in measured.names)}]",
+            f"    values: [{', '.join(quote(item) for item in measured.paths)}]  # the joints' positions"
             if measured.paths
             else "    fields: [position]  # velocity and effort may be added where the driver fills them",
             f"    {unit_lines(measured.names, found.urdf, CHECK)}",
@@ -198,21 +198,21 @@ def _streams(found: Found) -> list[tuple[str, list[str]]]:
         if measured.partial:
             lines.append("    partial: true  # each message has only some of the joints")
         if measured.holds:
-            held = ", ".join(quoted(item) for item in measured.holds)
+            held = ", ".join(quote(item) for item in measured.holds)
             lines.append(f"    holds: [{held}]  # {CHECK}: published only while they move?")
         if measured.continuous:
-            turning = ", ".join(quoted(item) for item in measured.continuous)
+            turning = ", ".join(quote(item) for item in measured.continuous)
             known = all(item in found.urdf for item in measured.continuous)
             note = "as in robot_description" if known else f"{CHECK}: they turn without end?"
             lines.append(f"    continuous: [{turning}]  # {note}")
         blocks.append((measured.topic, lines))
     for pose in found.poses:
-        note = f"    unit: m  # {CHECK}: the pose of the tool, in frame {quoted(pose.frame_id)}?"
+        note = f"    unit: m  # {CHECK}: the pose of the tool, in frame {quote(pose.frame_id)}?"
         type_ = TF_TYPE if pose.child else POSE_TYPE
         lines = ["    modality: state", *_common(found, pose.topic, type_, pose.rate_hz), note]
         if pose.child:
             mark = f"  # {CHECK}: the frame of the tool?"
-            lines += [f"    frame: {quoted(pose.frame_id)}", f"    child: {quoted(pose.child)}{mark}"]
+            lines += [f"    frame: {quote(pose.frame_id)}", f"    child: {quote(pose.child)}{mark}"]
         blocks.append((pose.topic, lines))
     for odometry in found.odometry:
         lines = ["    modality: state", *_common(found, odometry.topic, ODOMETRY_TYPE, odometry.rate_hz)]
@@ -285,7 +285,7 @@ def _action(found: Found, streams: dict[str, str], tick_hz: float) -> list[str]:
         "  mode: absolute  # or relative, delta: chosen when a policy is trained; datasets are the same",
     ]
     if grippers:
-        listed = ", ".join(quoted(name) for name in grippers)
+        listed = ", ".join(quote(name) for name in grippers)
         lines.append(f"  grippers: [{listed}]  # {CHECK}: joints that open and close, by their names")
     if single:
         lines += [f"  {line}" for line in _output(found, commands[0])]
@@ -338,18 +338,18 @@ def _output(found: Found, command: DetectedCommand) -> list[str]:
         return [
             *lines,
             f"kind: {command.kind}",
-            f"frame_id: {quoted(command.frame_id)}",
+            f"frame_id: {quote(command.frame_id)}",
             f"unit: {unit}",
             tolerance,
         ]
     if command.base:
-        frame = [f"frame_id: {quoted(command.frame_id)}"] if command.frame_id else []
+        frame = [f"frame_id: {quote(command.frame_id)}"] if command.frame_id else []
         names = f"names: [{', '.join(command.names)}]  # {CHECK}: {command.guessed}"
         tolerance = (
             f"tolerance_s: {max(tolerance_s, TIMEOUT_S):g}  # {CHECK}: after which the base stops by itself"
         )
         return [*lines, f"kind: {command.kind}", names, *frame, "unit: m/s", tolerance]
-    names = f"names: [{', '.join(quoted(item) for item in command.names)}]"
+    names = f"names: [{', '.join(quote(item) for item in command.names)}]"
     if command.guessed:
         names += f"  # {CHECK}: {command.guessed}"
     if command.paths:

@@ -22,7 +22,7 @@ from hpt_ros.dataset.conversion_report import ConversionReport, EpisodeReport
 from hpt_ros.dataset.selection import check_known
 from hpt_ros.dataset.writer import check_place
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import Code, HptError, counted
+from hpt_ros.errors import Code, HptError, format_count
 from hpt_ros.observation import DecodeError, decode_on_one_thread
 from hpt_ros.observation.time_series import seconds
 from rosbag_tools.converting.checking import Job, check_bags
@@ -195,7 +195,7 @@ def convert_bag(job: Job, folder: Path) -> Converted:
             entry = EpisodeReport(
                 str(job.path), job.identity, episode.episode_id, task, episode.operator, episode.outcome
             )
-            entry.left_out = episode.left_out(keep_failures=options.keep_failures)
+            entry.left_out = episode.explain_exclusion(keep_failures=options.keep_failures)
             result.reports.append(entry)
             if not entry.left_out:
                 stem = f"{job.number:06d}-{number:04d}"
@@ -245,7 +245,8 @@ def _result(job: Job, outcome: Callable[[], Converted], report: ConversionReport
 
 def _nothing_left(report: ConversionReport) -> BagError:
     parts = [
-        f"{counted(count, 'episode')} left out as {reason}" for reason, count in report.left_out().items()
+        f"{format_count(count, 'episode')} left out as {reason}"
+        for reason, count in report.count_left_out().items()
     ]
     parts += report.reasons()
     parts += report.clock_notes()

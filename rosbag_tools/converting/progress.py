@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, MutableSequence
 from typing import Any
 
-from hpt_ros.errors import counted
+from hpt_ros.errors import format_count
 
 # Called with what is being done, something about it, how much is done, and how much there is.
 Progress = Callable[[str, str, float, float], None]
@@ -67,7 +67,7 @@ class Watch:
             length_s if place < self._finished else min(self.done_s[number], length_s)
             for place, (number, length_s) in enumerate(self._lengths_s.items())
         )
-        bags = f"{self._finished} of {counted(len(self._lengths_s), 'bag')}"
+        bags = f"{self._finished} of {format_count(len(self._lengths_s), 'bag')}"
         self._say("converting", bags, done, sum(self._lengths_s.values()))
 
     @contextlib.contextmanager

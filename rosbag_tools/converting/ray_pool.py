@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from hpt_ros.cluster import connected, result_of
+from hpt_ros.cluster import connect, result_of
 
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
@@ -21,13 +21,13 @@ def run_on_ray(
     Args:
         work: done for each job, on a machine of the cluster.
         jobs: what it is done for.
-        address: of the cluster, see `hpt_ros.cluster.connected`.
+        address: of the cluster, see `hpt_ros.cluster.connect`.
 
     Raises:
         HptError: there is no such cluster.
         MissingExtraError: Ray is not installed.
     """
-    with connected(address, "hpt convert on a cluster") as ray:
+    with connect(address, "hpt convert on a cluster") as ray:
         remote = ray.remote(num_cpus=1)(lambda job: work(job))  # Ray takes functions, not partial ones
         waiting = [remote.remote(job) for job in jobs]
         for job, result in zip(jobs, waiting, strict=True):

@@ -82,7 +82,7 @@ def iterate_recorded_episodes(
 
 
 def _read_recorded(bag: Bag, job: Job, number: int, episode: BagEpisode) -> RecordedEpisode | None:
-    if episode.left_out(keep_failures=job.options.keep_failures):
+    if episode.explain_exclusion(keep_failures=job.options.keep_failures):
         return None
     task = episode.task or job.embodiment.task
     entry = EpisodeReport(

@@ -25,7 +25,7 @@ from hpt_ros.observation import (
     Tick,
     decode,
     decode_command,
-    measured_ns,
+    measurement_time_ns,
     require_frame,
 )
 from hpt_ros.observation.buffer import JUMP_BACK_S
@@ -162,7 +162,7 @@ class Resampler:
             self._fitting[name] += 1
             if restart:
                 rows += self._flush()
-            self.refused.update(self._buffer.refused())
+            self.refused.update(self._buffer.find_refused())
             self._look_at_turns(name)
             if self._standing:
                 self._push_measured(name, message, log_ns)
@@ -219,7 +219,7 @@ class Resampler:
             except InvalidSampleError:
                 continue  # it does not count for the state either
             if np.isfinite(positions).all():
-                at_ns = measured_ns(stream, message, log_ns) - nanoseconds(self.embodiment.dt_s)
+                at_ns = measurement_time_ns(stream, message, log_ns) - nanoseconds(self.embodiment.dt_s)
                 self._commands.push(at_ns, log_ns, positions, number)
 
     def _look_at_turns(self, name: str) -> None:
@@ -289,7 +289,7 @@ class Resampler:
                 self._plans[number] = (message, at_ns)
 
     def _is_settled(self, tick_ns: int, log_ns: int) -> bool:
-        return self.action_source != "command" or self._commands.settled(tick_ns, log_ns)
+        return self.action_source != "command" or self._commands.is_settled(tick_ns, log_ns)
 
     def _flush(self) -> list[Row]:
         """All waiting rows, with the commands that there are: after them a clock jumped, or the episode ended."""

@@ -110,7 +110,7 @@ def _load(place: Path, folder: Path) -> Converted:
             else:
                 statistics[int(number)].setdefault(rest[0], {})[rest[1]] = stored[name]
 
-    def linked(names: Mapping[str, str]) -> dict[str, Path]:
+    def link(names: Mapping[str, str]) -> dict[str, Path]:
         found = {}
         for name, file in names.items():
             found[name] = folder / f"{place.name}-{Path(file).name}"
@@ -122,8 +122,8 @@ def _load(place: Path, folder: Path) -> Converted:
             episode["task"],
             episode["length"],
             vectors[number],
-            linked(episode["segments"]),
-            linked(episode["arrays"]),
+            link(episode["segments"]),
+            link(episode["arrays"]),
             statistics[number],
         )
         for number, episode in enumerate(content["episodes"])

@@ -47,7 +47,7 @@ class BagEpisode:
     note: str = ""
     discarded: bool = False
 
-    def left_out(self, *, keep_failures: bool) -> str:
+    def explain_exclusion(self, *, keep_failures: bool) -> str:
         """Why it does not go into a dataset; empty if it does."""
         if self.discarded:
             return "discarded"

@@ -27,11 +27,11 @@ Say = Callable[[str], None]
 _FileIds = frozenset[tuple[int, int]]
 
 
-def _unheard(_: str) -> None:
+def _ignore(_: str) -> None:
     return
 
 
-def find_bags(paths: Sequence[str | Path], passed_over: Say = _unheard) -> list[Path]:
+def find_bags(paths: Sequence[str | Path], passed_over: Say = _ignore) -> list[Path]:
     """Bags among paths, each a bag, a folder with bags at any depth, or a pattern; in the order given, folders by name.
 
     A bag that is met again (a pattern that matches a folder and the files in it, links) counts once, as its folder.

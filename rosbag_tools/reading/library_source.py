@@ -63,7 +63,7 @@ class Bag1Reader(Reader):
         for place, chunk in self.chunks.items():
             codec = codecs[id(chunk.decompressor)]
             if codec:
-                self.chunks[place] = chunk._replace(decompressor=_bound(codec))
+                self.chunks[place] = chunk._replace(decompressor=_bind(codec))
 
     def read_connection(self) -> Connection:
         """Read a connection record from the current position; a comment in its definition may be in any encoding."""
@@ -77,7 +77,7 @@ class Bag1Reader(Reader):
         )  # fmt: skip
 
 
-def _bound(codec: str) -> Any:
+def _bind(codec: str) -> Any:
     return lambda data: decompress(data, codec)
 
 

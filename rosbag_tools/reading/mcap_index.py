@@ -207,7 +207,7 @@ def _summary(data: memoryview, limit: int) -> tuple[Index, int] | None:
         if opcode in (SCHEMA, CHANNEL):
             index.define(opcode, content)
         elif opcode == CHUNK_INDEX:
-            chunk, count = _indexed_chunk(_Fields(content), limit)
+            chunk, count = _read_indexed_chunk(_Fields(content), limit)
             index.chunks.append(chunk)
             indexed += count
         elif opcode == STATISTICS:
@@ -225,7 +225,7 @@ def _summary(data: memoryview, limit: int) -> tuple[Index, int] | None:
     return (index, indexed) if known and whole else None
 
 
-def _indexed_chunk(fields: _Fields, limit: int) -> tuple[Chunk, int]:
+def _read_indexed_chunk(fields: _Fields, limit: int) -> tuple[Chunk, int]:
     """A chunk by its index, and how many messages the message indexes behind it have."""
     first_ns, last_ns, start, length = (fields.integer(8) for _ in range(4))
     offsets = dict(fields.pairs())

@@ -35,7 +35,7 @@ DAMAGE = (
 )  # fmt: skip
 
 
-def opened(stack: contextlib.ExitStack, place: Path, recover: bool) -> tuple[Storage, str]:
+def enter_storage(stack: contextlib.ExitStack, place: Path, recover: bool) -> tuple[Storage, str]:
     """The storage of a bag, and what was lost of it; the stack closes it."""
     cut = _cut(place)
     if cut and not recover:

@@ -24,7 +24,7 @@ from rosbag_tools.errors import BagError, DamagedMessageError
 from rosbag_tools.reading.bag_files import Joined
 from rosbag_tools.reading.channels import Channel
 from rosbag_tools.reading.message_types import MessageType, UnreadableTypeError, message_type
-from rosbag_tools.reading.opening import one_sentence, opened, require_other, require_time, short
+from rosbag_tools.reading.opening import enter_storage, one_sentence, require_other, require_time, short
 from rosbag_tools.reading.set_back import SetBack, find_set_backs
 from rosbag_tools.reading.storage import Storage
 
@@ -122,7 +122,7 @@ class Bag:
             storages: list[Storage] = []
             notes: list[str] = []
             for item in (place, *map(Path, beside)):
-                storage, note = opened(stack, item, recover)
+                storage, note = enter_storage(stack, item, recover)
                 require_other(item, storage, storages)
                 storages.append(storage)
                 notes += [note] if note else []

@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 
 def leaves(parser: Parser) -> Iterator[Parser]:
     """Parsers that have no actions of their own."""
-    actions = parser.loaded().actions()
+    actions = parser.load().actions()
     for inner in actions.values():
         yield from leaves(inner)
     if not actions:

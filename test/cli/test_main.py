@@ -35,15 +35,15 @@ def commands() -> list[tuple[str, ...]]:
     """Every verb, and every action of a verb."""
     found: list[tuple[str, ...]] = []
     for verb, parser in build_parser().actions().items():
-        found += [(verb,), *((verb, action) for action in parser.loaded().actions())]
+        found += [(verb,), *((verb, action) for action in parser.load().actions())]
     return found
 
 
 def parser_of(command: tuple[str, ...]) -> Parser:
     parser = build_parser()
     for word in command:
-        parser = parser.loaded().actions()[word]
-    return parser.loaded()
+        parser = parser.load().actions()[word]
+    return parser.load()
 
 
 def test_help_lists_every_verb_and_loads_nothing_heavy() -> None:

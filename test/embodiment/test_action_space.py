@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError, require_match
-from hpt_ros.embodiment.rotations import REPRESENTATIONS, angular_velocity, converted
+from hpt_ros.embodiment.rotations import REPRESENTATIONS, angular_velocity, convert_rotations
 from hpt_ros.errors import Code
 
 JOINTS = """
@@ -115,12 +115,12 @@ def test_when_poses_go_to_a_mode_and_back_expect_the_same_poses(motion, start, m
     state = state_of(start[:3], turn, 0.5)[None]
     turns = Rotation.from_rotvec(2.0 * motion[:, 3:6]) * turn
     quaternions = turns.as_quat()
-    orientation = converted(quaternions, "quaternion", rotation)
+    orientation = convert_rotations(quaternions, "quaternion", rotation)
     actions = np.concatenate([motion[:, :3], orientation, motion[:, 6:]], axis=1)[None]
     back = robot.space.from_mode(robot.space.to_mode(actions, state), state)[0]
     np.testing.assert_allclose(back[:, :3], motion[:, :3], atol=1e-9)
     np.testing.assert_array_equal(back[:, -1], motion[:, 6])
-    again = Rotation.from_quat(converted(back[:, 3:-1], rotation, "quaternion"))
+    again = Rotation.from_quat(convert_rotations(back[:, 3:-1], rotation, "quaternion"))
     assert (turns * again.inv()).magnitude().max() < 1e-6
 
 

@@ -152,4 +152,4 @@ def test_when_speeds_are_judged_expect_the_short_way_round(steps, spin) -> None:
     actions = np.zeros((6, 3))
     actions[:, SPIN] = shortest(spin + np.cumsum(steps))
     np.testing.assert_allclose(space.speeds(actions), np.abs(steps[1:]) * 10.0 / 2.0, atol=1e-9)
-    np.testing.assert_allclose(np.diff(space.counted(actions)[:, SPIN]), steps[1:], atol=1e-9)
+    np.testing.assert_allclose(np.diff(space.count_turns(actions)[:, SPIN]), steps[1:], atol=1e-9)

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from support.refused import refused
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.evaluation.outcomes import Outcomes, Provenance, arm_of, read_outcomes, resumed, write_outcomes
+from hpt_ros.evaluation.outcomes import (
+    Outcomes,
+    Provenance,
+    arm_of,
+    read_outcomes,
+    resume_episodes,
+    write_outcomes,
+)
 from hpt_ros.evaluation.rollout import EpisodeResult
 
 PROVENANCE = Provenance(
@@ -46,16 +53,16 @@ def test_what_is_written_is_read(tmp_path_factory, episodes):
     written = Outcomes(PROVENANCE, tuple(sorted(episodes, key=lambda item: item.seed)))
     write_outcomes(path, written)
     assert read_outcomes(path) == written
-    assert resumed(path, PROVENANCE) == written.episodes
+    assert resume_episodes(path, PROVENANCE) == written.episodes
 
 
 def test_an_evaluation_of_something_else_does_not_go_on_there(tmp_path):
     path = tmp_path / "a.parquet"
-    assert resumed(path, PROVENANCE) == ()
+    assert resume_episodes(path, PROVENANCE) == ()
     write_outcomes(path, Outcomes(PROVENANCE, ()))
     for change in ({"policy": "hold"}, {"inference_s": 0.1}, {"environment_version": "2"}):
         with pytest.raises(HptError, match=next(iter(change))):
-            resumed(path, replace(PROVENANCE, **change))
+            resume_episodes(path, replace(PROVENANCE, **change))
 
 
 def test_what_is_no_file_of_outcomes_is_refused_in_one_sentence(tmp_path):

@@ -21,7 +21,7 @@ from hpt_ros.learning.evaluation import validate
 from hpt_ros.learning.mixture import mixture_of
 from hpt_ros.learning.reporter import Silent
 from hpt_ros.learning.samples import split_episodes
-from hpt_ros.learning.statistics import merged, training_statistics
+from hpt_ros.learning.statistics import merge_statistics, training_statistics
 from hpt_ros.model import MultiPolicy, Policy, Statistics, load_checkpoint
 
 from .many import EMBODIMENT, TASKS, write_many
@@ -157,7 +157,7 @@ def test_the_statistics_are_those_of_the_training_episodes(many: Dataset) -> Non
 def test_statistics_of_parts_are_those_of_the_whole() -> None:
     rng = np.random.default_rng(0)
     values = (rng.normal(size=(1000, 3)) * [1e-3, 1.0, 10.0] + 500.0).astype(np.float32)
-    found = merged(np.array_split(values, [1, 7, 400]))
+    found = merge_statistics(np.array_split(values, [1, 7, 400]))
     expected = Statistics.of(values)
     for part in ("min", "max", "mean", "std"):
         np.testing.assert_allclose(getattr(found, part), getattr(expected, part), rtol=1e-6)

@@ -17,7 +17,7 @@ from support.refused import refused
 from hpt_ros.dataset import Dataset
 from hpt_ros.errors import Code, HptError
 from hpt_ros.learning import InitialWeights, train
-from hpt_ros.learning.augment import AugmentConfig, ImageChanges, change_images, stacked
+from hpt_ros.learning.augment import AugmentConfig, ImageChanges, change_images, stack_changes
 from hpt_ros.learning.batch_source import BatchSource, encoder_digest, open_batch_source
 from hpt_ros.learning.batches import BatchMaker
 from hpt_ros.learning.mixture import mixture_of
@@ -299,7 +299,7 @@ def test_copies_are_of_images_that_are_changed_alike_within_an_episode_and_view(
             cells = policy.encode_images(change_images(frames[:1], changes))[0, 0, 0]
             errors.append((float((cells - ours[0]).abs().mean()), changes))
         best = min(errors, key=lambda item: item[0])
-        whole = policy.encode_images(change_images(frames, stacked([best[1]] * len(frames))))[:, 0, 0]
+        whole = policy.encode_images(change_images(frames, stack_changes([best[1]] * len(frames))))[:, 0, 0]
         assert float((whole - ours).abs().mean()) < 0.02
         assert float((policy.encode_images(frames)[:, 0, 0] - ours).abs().mean()) > 0.02
     # More copies are made in addition, other strengths anew.

@@ -39,7 +39,7 @@ def test_the_recipe_of_all_modalities_builds_a_policy_of_a_robot_that_has_them()
 
 def test_the_base_recipe_is_what_was_published() -> None:
     recipe = load_recipe(config_file("recipes/hpt_base.yaml"))
-    assert recipe.policy.trunk == TrunkConfig.named("base")
+    assert recipe.policy.trunk == TrunkConfig.of_size("base")
     assert (recipe.iterations, recipe.batch_size, recipe.lr) == (20_000, 256, 5e-6)
     assert recipe.policy.image_encoder.kind == "resnet18"
     assert not recipe.policy.image_encoder.trainable

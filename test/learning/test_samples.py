@@ -19,7 +19,7 @@ from hpt_ros.learning import Windows, split_episodes
 from hpt_ros.learning.batch_source import BatchSource
 from hpt_ros.learning.batches import BatchMaker
 from hpt_ros.learning.mixture import mixture_of
-from hpt_ros.learning.samples import LAID_OUT, ROUNDS, gather, samples_between, shuffled
+from hpt_ros.learning.samples import LAID_OUT, ROUNDS, gather, samples_between, shuffle
 from hpt_ros.learning.statistics import training_statistics
 
 from .conftest import make_recipe
@@ -69,10 +69,10 @@ def test_an_epoch_visits_every_sample_once(count: int, batch_size: int, seed: in
 
 @given(st.integers(1, 3000), st.lists(st.integers(0, 2**63 - 1), min_size=ROUNDS, max_size=ROUNDS))
 def test_an_order_has_each_place_once(count: int, keys: list[int]) -> None:
-    order = shuffled(np.arange(count), count, np.array(keys, dtype=np.uint64))
+    order = shuffle(np.arange(count), count, np.array(keys, dtype=np.uint64))
     assert sorted(order) == list(range(count))
     one = np.array([count // 2])
-    assert shuffled(one, count, np.array(keys, dtype=np.uint64)) == order[one]
+    assert shuffle(one, count, np.array(keys, dtype=np.uint64)) == order[one]
 
 
 def test_orders_look_random() -> None:

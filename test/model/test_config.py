@@ -68,7 +68,7 @@ def encoder(mapping):
 def test_when_a_published_size_is_built_expect_its_parameters(size, parameters):
     import torch
 
-    config = TrunkConfig.named(size)
+    config = TrunkConfig.of_size(size)
     with torch.device("meta"):
         trunk = Trunk(config)
     assert sum(parameter.numel() for parameter in trunk.parameters()) == parameters
@@ -98,7 +98,7 @@ def test_when_size_is_misspelt_expect_a_suggestion():
         problem="is no trunk size",
         remedy="did you mean 'base",
     ):
-        TrunkConfig.named("bse")
+        TrunkConfig.of_size("bse")
 
 
 def test_when_a_key_is_misspelt_expect_its_place(make_config):

@@ -112,10 +112,10 @@ def test_when_trunk_has_another_size_expect_both_sizes(make_policy, trunk_file, 
 
 def test_when_a_published_size_is_loaded_with_other_heads_expect_a_sentence(make_policy, tmp_path):
     torch.save(
-        {f"trunk.{n}": v for n, v in Trunk(TrunkConfig.named("small")).state_dict().items()},
+        {f"trunk.{n}": v for n, v in Trunk(TrunkConfig.of_size("small")).state_dict().items()},
         tmp_path / "t.pth",
     )
-    policy = make_policy(trunk=replace(TrunkConfig.named("small"), heads=4))
+    policy = make_policy(trunk=replace(TrunkConfig.of_size("small"), heads=4))
     with refused(
         HptError,
         Code.INVALID,

@@ -99,13 +99,13 @@ def test_when_a_subscription_raises_while_moving_expect_rest_and_a_latch(rig, mo
     rig.until_moving()
     broken = threading.Event()
 
-    def saw(*_: object) -> str:
+    def note_message(*_: object) -> str:
         if broken.is_set():
             broken.clear()
             raise RuntimeError("out of cheese")
         return ""
 
-    monkeypatch.setattr(node.monitor, "saw", saw)
+    monkeypatch.setattr(node.monitor, "note_message", note_message)
     broken.set()
     rig.until(State.FAULT)
     wait_for(lambda: not rig.robot.commands[-1].velocity.any(), "rest")

@@ -72,11 +72,11 @@ def test_every_key_has_a_word_and_every_word_a_key():
 
 def test_when_a_button_is_held_expect_one_press_and_none_for_what_was_held_at_first():
     buttons = Buttons({0: "start", 3: "discard"})
-    assert buttons.pressed([1, 0, 0, 0]) == []  # held since before the node began
-    assert buttons.pressed([0, 0, 0, 0]) == []
-    assert buttons.pressed([1, 0, 0, 0]) == ["start"]
-    assert buttons.pressed([1, 0, 0, 1]) == ["discard"]
-    assert buttons.pressed([1]) == []
+    assert buttons.find_pressed([1, 0, 0, 0]) == []  # held since before the node began
+    assert buttons.find_pressed([0, 0, 0, 0]) == []
+    assert buttons.find_pressed([1, 0, 0, 0]) == ["start"]
+    assert buttons.find_pressed([1, 0, 0, 1]) == ["discard"]
+    assert buttons.find_pressed([1]) == []
 
 
 def test_when_keys_are_typed_expect_them_one_by_one_and_the_terminal_as_it_was_afterwards():

@@ -45,7 +45,7 @@ def replayed(bag: Path, loaded: LoadedPolicy, *, every: int) -> PolicyRuntime:
     for number, message in enumerate(messages):
         if message.topic == ACTION.topic:
             time_ns, position = decode_command(ACTION.parts[0], message.content, message.log_ns)
-            runtime.observations.commanded(time_ns, message.log_ns, position, np.zeros_like(position))
+            runtime.observations.note_command(time_ns, message.log_ns, position, np.zeros_like(position))
         else:
             assert not runtime.streams.message(topics[message.topic], message.content, message.log_ns)
         if number % every == 0:

@@ -34,7 +34,7 @@ def fed(periods: list[float], delay_s: float = 0.01) -> tuple[StreamMonitor, int
     for step in [0.0, *periods]:
         now += round(step * PERIOD)
         message = message_of(CAMERA, 0, now - round(delay_s * NS))
-        assert monitor.saw(CAMERA, message, now) is None
+        assert monitor.note_message(CAMERA, message, now) is None
     return monitor, now
 
 
@@ -109,7 +109,7 @@ def test_when_images_are_not_as_those_of_training_expect_a_warning_with_both_siz
     monitor = StreamMonitor(ROBOT, {"front": trained})
     message = message_of(CAMERA, 0, START)
     message.height, message.width = size
-    assert monitor.changed(CAMERA, message) is None
+    assert monitor.check_change(CAMERA, message) is None
     found = monitor.warnings().get("front")
     assert (found is not None) is bool(words)
     if found is not None:
@@ -130,7 +130,7 @@ def test_when_a_cameras_colours_come_or_go_expect_a_refusal(encodings, words):
     for encoding in encodings:
         message = message_of(CAMERA, 0, START)
         message.encoding = encoding
-        refusals.append(monitor.changed(CAMERA, message))
+        refusals.append(monitor.check_change(CAMERA, message))
     assert refusals[:-1] == [None] * (len(encodings) - 1)
     assert (refusals[-1] is not None) is bool(words)
     if refusals[-1] is not None:
@@ -142,7 +142,7 @@ def test_when_the_file_gives_the_encoding_expect_the_messages_own_not_compared()
     for encoding in ("rgb8", "mono8"):
         message = message_of(CAMERA, 0, START)
         message.encoding = encoding
-        assert monitor.changed(camera, message) is None
+        assert monitor.check_change(camera, message) is None
 
 
 def test_when_an_image_without_pixels_comes_between_expect_no_change_of_size():
@@ -150,17 +150,17 @@ def test_when_an_image_without_pixels_comes_between_expect_no_change_of_size():
     for height in (96, 0, 96):
         message = message_of(CAMERA, 0, START)
         message.height, message.width = height, 128
-        assert monitor.changed(CAMERA, message) is None
+        assert monitor.check_change(CAMERA, message) is None
 
 
 @pytest.mark.parametrize(("same", "found"), [(1, 0), (4, 0), (5, 5), (9, 9)])
 def test_messages_with_one_stamp_are_counted_until_another_comes(same, found):
     monitor = StreamMonitor(ROBOT)
     for at in range(same):
-        monitor.saw(CAMERA, message_of(CAMERA, 0, START), START + at * PERIOD)
-    assert monitor.one_stamp("front") == found
-    monitor.saw(CAMERA, message_of(CAMERA, 0, START + PERIOD), START + same * PERIOD)
-    assert monitor.one_stamp("front") == 0
+        monitor.note_message(CAMERA, message_of(CAMERA, 0, START), START + at * PERIOD)
+    assert monitor.count_repeated("front") == found
+    monitor.note_message(CAMERA, message_of(CAMERA, 0, START + PERIOD), START + same * PERIOD)
+    assert monitor.count_repeated("front") == 0
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_when_the_robots_clock_differs_expect_a_warning_of_its_own_kind_with_bot
     joints, monitor = ROBOT.state_streams[0], StreamMonitor(ROBOT)
     for number in range(20):
         now = START + round(number * NS / joints.rate_hz)
-        monitor.saw(joints, message_of(joints, 0, now - round(delay_s * NS)), now)
+        monitor.note_message(joints, message_of(joints, 0, now - round(delay_s * NS)), now)
     found = monitor.warnings().get(joints.name)
     assert (found is not None) is bool(words)
     if found is not None:
@@ -197,7 +197,7 @@ def test_when_raw_images_are_slow_without_a_profile_of_fast_dds_expect_it_named(
     monitor, now = StreamMonitor(replace(ROBOT, streams=(camera, *ROBOT.streams[1:]))), START
     for _ in range(20):
         now += round(2.0 * NS / camera.rate_hz)
-        monitor.saw(camera, message_of(CAMERA, 0, now), now)
+        monitor.note_message(camera, message_of(CAMERA, 0, now), now)
     slow = monitor.warnings()["front"]
     assert_refusal(slow, Kind.SLOW, expected=f"{camera.rate_hz:g} Hz")
     assert ("config/dds/fastdds.xml" in slow.remedy) is hinted
@@ -216,7 +216,7 @@ def test_stale_is_an_error_absent_a_warning_and_inactive_is_neither():
 def test_when_nothing_was_seen_or_the_clock_went_back_expect_no_nonsense():
     assert math.isnan(float(front(StreamMonitor(ROBOT)).values["rate [Hz]"]))
     monitor, now = fed([1.0] * 5)
-    monitor.saw(CAMERA, message_of(CAMERA, 0, now - 60 * NS), now - 60 * NS)
+    monitor.note_message(CAMERA, message_of(CAMERA, 0, now - 60 * NS), now - 60 * NS)
     assert math.isnan(float(front(monitor).values["rate [Hz]"]))
     assert front(monitor).values["missing among the newest"] == "0"
 
@@ -224,11 +224,11 @@ def test_when_nothing_was_seen_or_the_clock_went_back_expect_no_nonsense():
 def test_messages_without_a_stamp_are_warned_of_but_not_types_that_have_none():
     monitor = StreamMonitor(SENSING)
     message = message_of(CAMERA, 0, 0)
-    warning = monitor.saw(CAMERA, message, START)
+    warning = monitor.note_message(CAMERA, message, START)
     problem = "without a time stamp; their arrival is taken for it"
     assert_refusal(warning, Code.MISSING, subject="stream 'front' (topic", problem=problem)
     skin = SENSING.stream("skin")
-    assert monitor.saw(skin, message_of(skin, 0, START), START) is None
+    assert monitor.note_message(skin, message_of(skin, 0, START), START) is None
     found = {item.name: item for item in monitor.statuses("n", {"front": 0.0, "skin": 0.0}, {}, {})}
     assert found["n: stream front"].level == DiagnosticStatus.WARN
     assert "1 messages without a time stamp" in found["n: stream front"].message

@@ -205,12 +205,12 @@ def test_refused_messages_do_not_count_and_the_tick_says_so(robot, messages):
     feed_all(buffer, BASE)
     bad = messages.joints(velocity=(0.0, float("nan")), stamp_ns=BASE + 250 * MS)
     buffer.push_message("joints", bad, BASE + 251 * MS)
-    assert "'b.velocity'" in buffer.refused()["joints"]
+    assert "'b.velocity'" in buffer.find_refused()["joints"]
     tick = buffer.ticks_ready(BASE + 320 * MS)[-1]
     assert "0.300 s old" in tick.missing["joints"]
     assert "last message was refused" in tick.missing["joints"]
     buffer.push_message("joints", messages.joints(stamp_ns=BASE + 330 * MS), BASE + 331 * MS)
-    assert buffer.refused() == {}
+    assert buffer.find_refused() == {}
 
 
 def test_messages_that_do_not_fit_the_file_are_errors(robot, messages):
@@ -255,7 +255,7 @@ def test_when_a_deferred_picture_is_bad_expect_the_one_before(robot):
     tick = buffer.ticks_ready(BASE + 20 * MS)[-1]
     assert tick.arrays["left"][0, 0, 0] == 4
     assert tick.ages_s["left"] == pytest.approx(0.06)
-    assert buffer.refused() == {"left": "the picture is cut short"}
+    assert buffer.find_refused() == {"left": "the picture is cut short"}
 
 
 @pytest.mark.parametrize(

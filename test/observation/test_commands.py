@@ -38,12 +38,12 @@ def test_value_at_a_command_is_that_command(robot):
 
 def test_a_tick_is_settled_when_a_later_command_is_there_or_overdue(robot):
     commands = track(robot)
-    assert not commands.settled(100 * MS, 200 * MS)
-    assert commands.settled(100 * MS, 200 * MS + 1)  # tolerance 0.1 s is over
+    assert not commands.is_settled(100 * MS, 200 * MS)
+    assert commands.is_settled(100 * MS, 200 * MS + 1)  # tolerance 0.1 s is over
     commands.push(99 * MS, 99 * MS, vector(1))
-    assert not commands.settled(100 * MS, 120 * MS)
+    assert not commands.is_settled(100 * MS, 120 * MS)
     commands.push(100 * MS, 120 * MS, vector(1))
-    assert commands.settled(100 * MS, 120 * MS)
+    assert commands.is_settled(100 * MS, 120 * MS)
 
 
 def test_when_commands_stop_expect_the_last_held_within_the_tolerance(robot):
@@ -73,7 +73,7 @@ def test_a_ramp_comes_back_exactly(offsets, slope, step_ms):
         time_ns = index * step_ms * MS
         commands.push(time_ns, time_ns, vector(slope * time_ns * 1e-9))
         tick_ns = time_ns - 13 * MS
-        if tick_ns >= 0 and commands.settled(tick_ns, time_ns):
+        if tick_ns >= 0 and commands.is_settled(tick_ns, time_ns):
             np.testing.assert_allclose(commands.value_at(tick_ns), vector(slope * tick_ns * 1e-9), atol=1e-9)
 
 

@@ -117,7 +117,7 @@ def test_messages_of_other_drivers_on_the_topic_change_nothing(buffer, push):
     push(-10 * MS, a=1.0, b=2.0, gripper=3.0)
     push(-5 * MS, lift=math.nan, wheel=7.0)
     np.testing.assert_array_equal(at_base(buffer).state, [1, 2, 3])
-    assert buffer.refused() == {}
+    assert buffer.find_refused() == {}
 
 
 def test_when_a_part_has_a_bad_value_expect_it_refused(robot, messages):

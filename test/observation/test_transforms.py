@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError, Stream
-from hpt_ros.observation import InvalidSampleError, decode, measured_ns
+from hpt_ros.observation import InvalidSampleError, decode, measurement_time_ns
 from hpt_ros.observation.transforms import TransformChain
 
 TF = "tf2_msgs/msg/TFMessage"
@@ -70,7 +70,7 @@ def test_the_stamp_is_of_the_frame_that_was_not_seen_for_longest():
     times = []
     for lower, upper in ((10, 10), (20, 15), (30, 25), (40, 25)):
         pose = chain.take(message(link("base", "l0", lower, one), link("l0", "l1", upper, one)))
-        times.append(None if pose is None else measured_ns(chain.stream, pose, 99))
+        times.append(None if pose is None else measurement_time_ns(chain.stream, pose, 99))
     assert times == [10, 15, 25, None]  # the last is no news
     back = chain.take(message(link("base", "l0", 10, one), link("l0", "l1", 10 - 2 * 10**9 + 10**9 * 2, one)))
     assert back is None

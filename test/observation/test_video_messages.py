@@ -92,7 +92,7 @@ def test_when_a_packet_is_lost_and_said_expect_the_next_key_frame_to_begin(codec
     decoder, seen = StreamDecoder(STREAM), []
     for index, data in enumerate(packets(codec)):
         if index == 10:
-            decoder.lost()
+            decoder.note_loss()
             continue
         try:
             assert shown(decoder.take(message(data, codec))(), index)

@@ -14,7 +14,7 @@ from support.tiny_robot import MS, START_NS
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
 from rosbag_tools import bag_schema
-from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.first_embodiment import write_first_embodiment
 from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.inspection import inspect
@@ -55,7 +55,7 @@ def with_topics(robot, path, further, types, without=()):
 
 def first(bag, **options):
     with Bag.open(bag) as opened:
-        made = first_embodiment(opened, **options)
+        made = write_first_embodiment(opened, **options)
         with_messages = {name for name, topic in opened.topics.items() if topic.count} - OWN
     return made, Embodiment.loads(made.text), with_messages
 

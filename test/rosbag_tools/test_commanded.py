@@ -18,7 +18,7 @@ from hpt_ros.embodiment.rotations import to_rotation
 from hpt_ros.learning import read_recipe, train
 from hpt_ros.policies.hpt import CheckpointPolicy
 from hpt_ros.policies.protocol import Observation
-from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.first_embodiment import write_first_embodiment
 from rosbag_tools.converting.convert import convert
 from rosbag_tools.reading.reader import Bag
 
@@ -36,7 +36,7 @@ def converted(arm, tmp_path, kinds, **changes):
     """Dataset of a bag by its first embodiment file, with lines of that changed, and the ticks' times."""
     bag = arm.write(tmp_path / "bag", arm.record(*kinds, duration_s=8.0))
     with Bag.open(bag) as opened:
-        text = first_embodiment(opened).text
+        text = write_first_embodiment(opened).text
     for old, new in changes.items():
         assert f"{old}: " in text
         text = text.replace(f"{old}: ", f"{new}: ", 1)

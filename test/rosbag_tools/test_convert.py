@@ -14,7 +14,7 @@ from hpt_ros.dataset.metadata import read_image_sizes
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.errors import Code
 from rosbag_tools.bag_schema import EVENTS_TOPIC, KEY_EMBODIMENT, KEY_OUTCOME, KEY_TASK
-from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.first_embodiment import write_first_embodiment
 from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.converting.segmentation import minimum_ticks
 from rosbag_tools.errors import BagError, TruncatedBagError
@@ -137,12 +137,12 @@ def test_markers_outcomes_and_tasks(robot, tmp_path):
     ]
     bag = robot.write(tmp_path / "bag", sorted(robot.messages(5.0) + events, key=lambda item: item[1]))
     report = convert([bag], tmp_path / "some", robot.embodiment)
-    assert report.left_out() == {"failure": 1, "discarded": 1}
+    assert report.count_left_out() == {"failure": 1, "discarded": 1}
     assert tasks(tmp_path / "some") == ["from the marker"]
     assert {row["episode_index"] for row in rows(tmp_path / "some")} == {0}
     options = Options(keep_failures=True, task="given")
     report = convert([bag], tmp_path / "more", robot.embodiment, options)
-    assert report.left_out() == {"discarded": 1}
+    assert report.count_left_out() == {"discarded": 1}
     assert tasks(tmp_path / "more") == ["given"]
     assert {row["episode_index"] for row in rows(tmp_path / "more")} == {0, 1}
 
@@ -151,7 +151,7 @@ def test_a_recorded_episode_of_which_nothing_was_kept_is_told(robot, tmp_path):
     whole = robot.write(tmp_path / "whole", robot.messages(3.0))
     short = robot.write(tmp_path / "short", robot.messages(0.9))
     report = convert([whole, short], tmp_path / "out", robot.embodiment)
-    assert report.left_out() == {"nowhere 10 whole ticks in a row": 1}
+    assert report.count_left_out() == {"nowhere 10 whole ticks in a row": 1}
     assert {row["episode_index"] for row in rows(tmp_path / "out")} == {0}
 
 
@@ -342,7 +342,7 @@ def test_when_messages_are_empty_expect_the_ticks_of_the_others(robot, tmp_path)
 
 def test_when_a_bag_begins_with_empty_messages_expect_the_first_file_to_have_its_joints(robot, tmp_path):
     with Bag.open(robot.write(tmp_path / "bag", with_empties(robot))) as bag:
-        found = Embodiment.loads(first_embodiment(bag).text)
+        found = Embodiment.loads(write_first_embodiment(bag).text)
     assert found.state_names == ("b.position", "a.position")
     assert found.action.names == ("a", "b")
 

@@ -10,7 +10,7 @@ import pytest
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
-from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.first_embodiment import write_first_embodiment
 from rosbag_tools.bootstrap.sensors import CHECK
 from rosbag_tools.bootstrap.text import find_marked_lines
 from rosbag_tools.errors import BagError
@@ -26,7 +26,7 @@ def arm():
 
 def made(path):
     with Bag.open(path) as bag:
-        return first_embodiment(bag).text
+        return write_first_embodiment(bag).text
 
 
 def outputs(text):

@@ -23,7 +23,7 @@ from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.embodiment.estimates import MARGIN_LEAST, MARGIN_RATIO
 from hpt_ros.errors import Code
 from rosbag_tools.bag_schema import KEY_EMBODIMENT
-from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.first_embodiment import write_first_embodiment
 from rosbag_tools.bootstrap.sensors import CHECK
 from rosbag_tools.converting.convert import convert
 from rosbag_tools.errors import BagError
@@ -32,7 +32,7 @@ from rosbag_tools.reading.reader import Bag
 
 def made(path, **options):
     with Bag.open(path) as bag:
-        return first_embodiment(bag, **options).text
+        return write_first_embodiment(bag, **options).text
 
 
 def without(robot, *topics):

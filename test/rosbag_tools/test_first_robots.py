@@ -15,7 +15,7 @@ from support.tiny_robot import MS, START_NS
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
-from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.first_embodiment import write_first_embodiment
 from rosbag_tools.bootstrap.sensors import CHECK
 from rosbag_tools.converting.convert import convert
 from rosbag_tools.errors import BagError
@@ -118,7 +118,7 @@ def others():
 
 def first(path):
     with Bag.open(path) as bag:
-        return first_embodiment(bag)
+        return write_first_embodiment(bag)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code
-from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.first_embodiment import write_first_embodiment
 from rosbag_tools.converting.convert import convert
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.finding import find_bags
@@ -43,14 +43,14 @@ def test_a_joint_state_that_is_cut_short_does_not_count(robot, tmp_path):
     ((said, *_),) = [list(entry.refused.values()) for entry in report.episodes]
     assert "has 1 values of 'position' for" in said
     with Bag.open(bag) as opened:
-        made = Embodiment.loads(first_embodiment(opened).text)
+        made = Embodiment.loads(write_first_embodiment(opened).text)
     assert made.state_streams
 
 
 def test_when_all_are_cut_short_expect_the_topic_left_out(robot, tmp_path):
     bag = robot.write(tmp_path / "bag", changed(robot, "/joint_states", shorten, 1))
     with Bag.open(bag) as opened:
-        assert any("has 1 positions for" in line for line in first_embodiment(opened).left_out)
+        assert any("has 1 positions for" in line for line in write_first_embodiment(opened).left_out)
 
 
 def test_when_a_driver_leaves_a_field_empty_expect_an_error(robot, tmp_path):

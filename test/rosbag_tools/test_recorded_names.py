@@ -10,7 +10,7 @@ from support.refused import refused
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.embodiment.streams import check_recorded_topic, check_topic
 from hpt_ros.errors import Code
-from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.first_embodiment import write_first_embodiment
 from rosbag_tools.converting.convert import convert
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.channels import usual_topic
@@ -50,7 +50,7 @@ def test_topics_of_any_name_are_inspected_and_converted(robot, tmp_path, storage
         found = inspect(opened, embodiment)
         assert not found.lacks
         assert found.topics[name].count == 20
-        first = Embodiment.loads(first_embodiment(opened).text)
+        first = Embodiment.loads(write_first_embodiment(opened).text)
         assert name.lstrip("/") in [stream.topic.lstrip("/") for stream in first.streams]
     assert convert([bag], tmp_path / "out", embodiment).kept > 10
     assert convert([bag], tmp_path / "first", first).kept > 10

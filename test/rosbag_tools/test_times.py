@@ -16,7 +16,7 @@ from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.dataset.conversion_report import Dropped
 from hpt_ros.embodiment import Embodiment
-from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.first_embodiment import write_first_embodiment
 from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.converting.timing import Timing
 from rosbag_tools.errors import BagError
@@ -152,7 +152,7 @@ def test_when_log_times_are_wrong_expect_the_stamps_to_do_alone(robot, tmp_path,
     same(expected, found)
     with Bag.open(bag) as opened:
         rates_hz = {name: entry.rate_hz for name, entry in inspect(opened).topics.items()}
-        first = first_embodiment(opened)
+        first = write_first_embodiment(opened)
     assert rates_hz["/left"] == pytest.approx(10.0, rel=0.05)
     assert rates_hz["/joint_states"] == pytest.approx(50.0, rel=0.05)
     assert convert([bag], tmp_path / "own", Embodiment.loads(first.text), ARRIVAL).kept >= 20
@@ -164,7 +164,9 @@ def test_when_a_simulation_begins_at_zero_and_is_recorded_in_wall_time_expect_th
         convert([bag], tmp_path / "refused", robot.embodiment)
     assert converted(robot, bag, tmp_path / "found", ARRIVAL).length >= 25
     with Bag.open(bag) as opened:
-        assert any("convert it with --ignore-arrival" in line for line in first_embodiment(opened).advice)
+        assert any(
+            "convert it with --ignore-arrival" in line for line in write_first_embodiment(opened).advice
+        )
 
 
 def test_when_arrival_is_ignored_and_one_topic_has_another_clock_expect_it_named(robot, tmp_path):
@@ -182,7 +184,7 @@ def test_when_a_camera_is_late_expect_its_own_first_file_to_convert_the_bag(robo
     with pytest.raises(BagError, match=r"most of them because newest sample is 0\.2\d\d s old"):
         convert([bag], tmp_path / "refused", robot.embodiment)
     with Bag.open(bag) as opened:
-        robot_ = Embodiment.loads(first_embodiment(opened).text)
+        robot_ = Embodiment.loads(write_first_embodiment(opened).text)
     assert all(stream.tolerance_s > 0.3 for stream in robot_.image_streams)
     assert convert([bag], tmp_path / "own", robot_).kept >= 25
 
@@ -228,7 +230,7 @@ def test_when_a_clock_was_set_back_while_recording_expect_what_is_mixed_to_be_cu
     with Bag.open(bag) as opened:
         (said,) = inspect(opened).notes
         assert opened.set_backs()[0].back_s == pytest.approx(0.5, abs=0.03)
-        assert any("set back" in line for line in first_embodiment(opened).advice)
+        assert any("set back" in line for line in write_first_embodiment(opened).advice)
     assert "the clock was set back by 0.4" in said or "the clock was set back by 0.5" in said
     assert all("set back" in item["text"] for item in clock_findings(tmp_path / "data"))
     assert len(clock_findings(tmp_path / "data")) == 2
@@ -296,7 +298,7 @@ def test_when_stamps_do_not_go_on_expect_arrivals_proposed_and_their_data(robot,
     bag = robot.write(tmp_path / "bag", changed(robot, stamp_ns=stamp_ns, topics=ALL))
     with Bag.open(bag) as opened:
         topics = inspect(opened).topics
-        own = Embodiment.loads(first_embodiment(opened).text)
+        own = Embodiment.loads(write_first_embodiment(opened).text)
     assert all(
         "have the stamp of another: the driver stamps too coarsely" in topics[name].notes[0] for name in ALL
     )
@@ -354,6 +356,6 @@ def test_when_recording_paused_expect_the_rates_without_it(robot, tmp_path):
     bag = robot.write(tmp_path / "bag", [*robot.messages(), *after])
     with Bag.open(bag) as opened:
         assert inspect(opened).topics["/left"].rate_hz == pytest.approx(10.0, rel=0.05)
-        own = Embodiment.loads(first_embodiment(opened).text)
+        own = Embodiment.loads(write_first_embodiment(opened).text)
     assert own.tick_hz == 10.0
     assert convert([bag], tmp_path / "data", own).kept >= 50

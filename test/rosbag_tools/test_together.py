@@ -14,7 +14,7 @@ from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code
-from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.first_embodiment import write_first_embodiment
 from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.reader import Bag
@@ -59,7 +59,7 @@ def test_when_a_session_is_in_two_bags_expect_the_data_of_one(robot, session, tm
     with Bag.open(cameras, beside=[arm]) as bag:
         assert bag.duration_s == pytest.approx(3.0, abs=0.1)
         assert not bag.set_backs()
-        assert Embodiment.loads(first_embodiment(bag).text).image_streams
+        assert Embodiment.loads(write_first_embodiment(bag).text).image_streams
 
 
 def _file(robot, folder):

@@ -13,7 +13,7 @@ from mcap_files import OddChannel, text, write_mcap
 from rosbags.rosbag1 import Writer as Bag1Writer
 from rosbags.typesys import Stores, get_typestore
 
-from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.first_embodiment import write_first_embodiment
 from rosbag_tools.converting.convert import convert
 from rosbag_tools.errors import BagError, DamagedMessageError
 from rosbag_tools.reading.channels import Channel
@@ -124,7 +124,7 @@ def check(robot, path, reason, tmp_path):
         assert bool(reason) == bool(topics["/odd"].unreadable)
         assert topics["/odd"].count == 10
         assert topics["/left"].count == 20
-        assert first_embodiment(bag)
+        assert write_first_embodiment(bag)
         if reason:
             with pytest.raises(BagError, match=r"has the topic '/odd', which cannot be read: "):
                 list(bag.messages(["/odd"]))
@@ -184,7 +184,7 @@ def test_messages_shorter_than_their_header_are_counted_as_damaged(robot, tmp_pa
     with Bag.open(path) as bag:
         notes = inspect(bag).topics["/odd"].notes
         assert ("10 messages are damaged: shorter than their header" in notes) == (len(content) < 12)
-        assert first_embodiment(bag)
+        assert write_first_embodiment(bag)
         with pytest.raises(
             DamagedMessageError, match=r"on '/odd', 0\.\d\d s after its start, whose .* do not fit"
         ):

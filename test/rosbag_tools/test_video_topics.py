@@ -12,7 +12,7 @@ from support.tiny_video import packets, picture
 
 from hpt_ros.dataset import open_dataset
 from hpt_ros.embodiment import Embodiment
-from rosbag_tools.bootstrap.first_embodiment import first_embodiment
+from rosbag_tools.bootstrap.first_embodiment import write_first_embodiment
 from rosbag_tools.converting.convert import convert
 from rosbag_tools.reading.inspection import inspect
 from rosbag_tools.reading.reader import Bag
@@ -62,7 +62,7 @@ def test_a_video_topic_is_proposed_as_a_camera_and_converts(filmed, tmp_path, ty
     path = filming(filmed, tmp_path / "bag", type_)
     with Bag.open(path) as bag:
         assert not [note for note in inspect(bag).topics["/film"].notes if "decoded" in note]
-        text = first_embodiment(bag, name="tiny").text
+        text = write_first_embodiment(bag, name="tiny").text
     film = next(stream for stream in Embodiment.loads(text).image_streams if stream.topic == "film")
     assert film.type == type_
     assert "the camera gives 96x64" in text
@@ -76,7 +76,7 @@ def test_a_video_topic_is_proposed_as_a_camera_and_converts(filmed, tmp_path, ty
 def test_when_a_recording_begins_between_key_frames_expect_ticks_from_the_next_one_on(filmed, tmp_path):
     path = filming(filmed, tmp_path / "bag", FOXGLOVE, first=3)
     with Bag.open(path) as bag:
-        robot = Embodiment.loads(first_embodiment(bag, name="tiny").text)
+        robot = Embodiment.loads(write_first_embodiment(bag, name="tiny").text)
     report = convert([path], tmp_path / "dataset", robot)
     dropped = report.episodes[0].dropped["film"]
     assert "waits for a key frame" in dropped.most_frequent
@@ -94,7 +94,7 @@ def test_when_the_codec_cannot_be_read_expect_inspect_and_init_to_say_so(filmed,
     )
     with Bag.open(path) as bag:
         (note,) = [note for note in inspect(bag).topics["/film"].notes if "decoded" in note]
-        text = first_embodiment(bag).text
+        text = write_first_embodiment(bag).text
     assert "codec 'av1', expected h264 or h265" in note
     assert "codec 'av1'" in text
 

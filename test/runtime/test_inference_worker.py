@@ -237,7 +237,7 @@ def test_packets_of_a_video_count_from_a_key_frame_on_and_none_may_lack(worker):
     for index, data in enumerate(packets("h264", 20, every=8)[3:], 3):
         at_ns = START + index * NS // 30
         if index == 11:
-            observations.lost(FILM)
+            observations.note_loss(FILM)
             continue
         trusted.append(observations.message(FILM, filmed(data, at_ns), at_ns, at_ns))
         assert observations.flush()

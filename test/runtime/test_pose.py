@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.runtime.pose import MeasuredPose
-from hpt_ros.sim.messages import stamped
+from hpt_ros.sim.messages import stamp_message
 
 ROBOT = Embodiment.loads("""
 format: hpt_ros/embodiment/1
@@ -35,7 +35,7 @@ action:
 
 def test_a_message_counts_by_its_topic_and_at_its_stamp() -> None:
     pose = MeasuredPose(ROBOT)
-    message = stamped(
+    message = stamp_message(
         5_000_000_000, "", name=["elbow", "shoulder"], position=[0.2, 0.1], velocity=[], effort=[]
     )
     pose.take("other", message, 5_000_000_000)

@@ -132,8 +132,8 @@ def test_when_the_arm_is_held_back_expect_the_controller_to_give_up_and_a_reason
     robot.take((1.0, START_RAD + 0.9))
     for cycle in range(400):
         robot.follower.target(10 * S + cycle * CYCLE_NS, START_RAD, np.zeros(7))
-    assert robot.follower.gave_up() == "path tolerance"
-    assert robot.follower.gave_up() == ""
+    assert robot.follower.pop_reason() == "path tolerance"
+    assert robot.follower.pop_reason() == ""
     assert robot.follower.counters.given_up == 1
 
 

@@ -17,10 +17,10 @@ MS = 1_000_000
 def test_without_a_transport_a_message_is_there_at_once():
     transports = Transports({})
     transports.send("joints", "a", 5)
-    assert [(item.topic, item.message, item.arrival_ns) for item in transports.arrived(5)] == [
+    assert [(item.topic, item.message, item.arrival_ns) for item in transports.pop_arrived(5)] == [
         ("joints", "a", 5)
     ]
-    assert transports.arrived(10**12) == []
+    assert transports.pop_arrived(10**12) == []
 
 
 @given(
@@ -38,9 +38,9 @@ def test_messages_come_in_order_of_arrival_and_never_early(delay_s, jitter_s, lo
         for gap in gaps:
             now += gap
             transports.send("camera", now, now)
-            seen += [(item.message, item.arrival_ns) for item in transports.arrived(now)]
+            seen += [(item.message, item.arrival_ns) for item in transports.pop_arrived(now)]
             assert all(arrival <= now for _, arrival in seen)
-        return seen + [(item.message, item.arrival_ns) for item in transports.arrived(10**15)]
+        return seen + [(item.message, item.arrival_ns) for item in transports.pop_arrived(10**15)]
 
     seen = run()
     assert seen == run()
@@ -53,7 +53,7 @@ def test_a_ratio_of_messages_is_lost_and_jitter_has_its_mean():
     transports = Transports({"camera": Transport(0.01, 0.02, 0.1)})
     for number in range(20_000):
         transports.send("camera", number, 0)
-    seen = transports.arrived(10**15)
+    seen = transports.pop_arrived(10**15)
     assert len(seen) / 20_000 == pytest.approx(0.9, abs=0.01)
     mean_s = sum(item.arrival_ns for item in seen) / len(seen) / 1e9
     assert mean_s == pytest.approx(0.03, abs=0.001)
@@ -63,7 +63,7 @@ def test_a_reset_loses_what_is_under_way():
     transports = Transports({"camera": Transport(0.1)})
     transports.send("camera", "old", 0)
     transports.reset(1)
-    assert transports.arrived(10**15) == []
+    assert transports.pop_arrived(10**15) == []
 
 
 @pytest.mark.parametrize(

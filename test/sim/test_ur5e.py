@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.arm import ToolKinematics
-from hpt_ros.sim.messages import Message, stamped
+from hpt_ros.sim.messages import Message, stamp_message
 from hpt_ros.sim.physics import Physics
 from hpt_ros.sim.pose_commands import PoseCommands
 from hpt_ros.sim.robots import UR5E_ROBOT
@@ -77,7 +77,7 @@ TOOL = ToolKinematics(UR5E, SwitchInsertionTask.tool_in_flange)
 
 
 def message(controller: PoseCommands, joints_rad: np.ndarray, due_ns: int) -> Message:
-    return stamped(due_ns, "base", pose=controller.measured(0, joints_rad)["tool_pose"].pose)
+    return stamp_message(due_ns, "base", pose=controller.measure(0, joints_rad)["tool_pose"].pose)
 
 
 @given(NEAR)

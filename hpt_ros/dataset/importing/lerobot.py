@@ -293,13 +293,13 @@ class LeRobotSource:
             name = f"episode {number if index is None else index!s:.20} of {self.where}"
             again = isinstance(index, int) and index in seen
             seen.add(index if isinstance(index, int) else None)
-            yield name, partial(_listed_again, name) if again else partial(locate, row)
+            yield name, partial(_check_listing, name) if again else partial(locate, row)
 
     def _locate_v2(self, row: Record) -> _Location:
         index = row.integer("episode_index")
         values = {"episode_chunk": index // self._info.chunks_size, "episode_index": index}
         videos = {
-            view: (self._found(self._info.fill_path("video_path", video_key=key, **values), key), 0.0)
+            view: (self._find_file(self._info.fill_path("video_path", video_key=key, **values), key), 0.0)
             for view, key in self._videos.items()
         }
         tasks = row.texts("tasks") if "tasks" in row else ()
@@ -307,11 +307,11 @@ class LeRobotSource:
             index,
             row.integer("length"),
             tasks,
-            self._found(self._info.fill_path("data_path", **values)),
+            self._find_file(self._info.fill_path("data_path", **values)),
             videos,
         )
 
-    def _found(self, path: Path, folder: str = "") -> Path:
+    def _find_file(self, path: Path, folder: str = "") -> Path:
         """Return an episode's file, or the only one of its name in another chunk, where chunks_size is wrong."""
         if path.exists() or not path.is_relative_to(self.root):
             return path
@@ -359,7 +359,7 @@ class LeRobotSource:
         return self._opened[1]
 
 
-def _listed_again(name: str) -> _Location:
+def _check_listing(name: str) -> _Location:
     raise DatasetError(
         Code.DUPLICATE, name, problem="is listed a second time in meta/episodes",
         remedy="remove that row, or leave it out with --skip-bad",

@@ -257,7 +257,7 @@ def _shape(robot: Embodiment, action: Floats, points: int = 32) -> Floats:
     """Return the trajectory of an episode with its duration taken out, (points, Da), as a fraction of the range."""
     at = np.linspace(0.0, len(action) - 1.0, points)
     ticks = np.arange(len(action))
-    counted = robot.space.counted(action)
+    counted = robot.space.count_turns(action)
     # How many turns a continuous joint is away from 0 is no difference between episodes.
     counted = np.where(robot.space.angles, counted - counted[0], counted)
     trajectory = np.stack([np.interp(at, ticks, column) for column in counted.T], axis=1)

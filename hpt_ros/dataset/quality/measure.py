@@ -232,7 +232,7 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
     idle_start, idle_end = (
         (where[0] - 1, len(moving) - 1 - where[-1]) if len(where) else (len(still), len(still))
     )
-    counted = robot.space.counted(action)
+    counted = robot.space.count_turns(action)
     acceleration = np.diff(counted, 2, axis=0) / dt_s**2 / robot.max_acceleration
     # A jerk of 2 a_max / dt turns the full acceleration around within one tick.
     jerk = np.diff(acceleration, axis=0) / 2.0

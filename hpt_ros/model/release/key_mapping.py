@@ -218,7 +218,7 @@ def stem_config(
     Raises:
         WeightsError: a tensor is missing, or the two disagree.
     """
-    widths = hidden_widths(tensors, f"{prefix}net.")
+    widths = read_hidden_widths(tensors, f"{prefix}net.")
     tokens = int(need(tensors, f"{prefix}tokens", 3).shape[1])
     heads, head_width = (
         config.integer("stem.crossattn_heads", 8),
@@ -272,7 +272,7 @@ def head_config(
             dropout=config.number("head.crossattn_modality_dropout", 0.1),
         )  # fmt: skip
         return decoder, int(tokens.shape[1])
-    widths, out = hidden_widths(tensors, f"{prefix}net."), last_width(tensors, f"{prefix}net.")
+    widths, out = read_hidden_widths(tensors, f"{prefix}net."), last_width(tensors, f"{prefix}net.")
     if out % action_dim:
         raise WeightsError(
             Code.MISMATCH, "the head",
@@ -297,7 +297,7 @@ def head_config(
     return head, horizon
 
 
-def hidden_widths(tensors: Mapping[str, Tensor], prefix: str) -> tuple[int, ...]:
+def read_hidden_widths(tensors: Mapping[str, Tensor], prefix: str) -> tuple[int, ...]:
     """Return the widths of a network's hidden layers, from its Linear weights ``{prefix}{i}.weight``."""
     return tuple(int(weight.shape[0]) for weight in _linears(tensors, prefix)[:-1])
 

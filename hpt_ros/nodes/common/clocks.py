@@ -27,12 +27,12 @@ def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> A
 
 def create_paced_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Any:
     """A timer that follows simulated time where there is one, and a steady clock otherwise."""
-    if simulated(node):
+    if uses_sim_time(node):
         return node.create_timer(period_s, callback)
     return steady_timer(node, period_s, callback)
 
 
-def simulated(node: Node) -> bool:
+def uses_sim_time(node: Node) -> bool:
     """Whether the node's time is simulated."""
     clock: Any = node.get_clock()
     return bool(clock.ros_time_is_active)
@@ -69,7 +69,7 @@ class NodeClock:
     @property
     def simulated(self) -> bool:
         """Whether the node's time is simulated."""
-        return simulated(self._node)
+        return uses_sim_time(self._node)
 
     @property
     def begun(self) -> bool:

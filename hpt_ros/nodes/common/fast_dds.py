@@ -31,7 +31,7 @@ def two_machines_file() -> str:
 
 def has_profiles() -> bool:
     """Tell whether this process was given profiles under a name that its Fast DDS reads."""
-    return any(os.environ.get(name) for name in _accepted())
+    return any(os.environ.get(name) for name in _list_accepted())
 
 
 def require_profiles() -> None:
@@ -40,7 +40,7 @@ def require_profiles() -> None:
     Raises:
         HptError: one is not there, or is not XML.
     """
-    for name in _accepted():
+    for name in _list_accepted():
         if not (path := os.environ.get(name, "")):
             continue
         subject = f"{name}={path}"
@@ -57,5 +57,5 @@ def require_profiles() -> None:
             ) from error
 
 
-def _accepted() -> tuple[str, ...]:
+def _list_accepted() -> tuple[str, ...]:
     return (OLDER,) if profiles_variable() == OLDER else (NEWER, OLDER)  # Fast DDS 3 takes the older name too

@@ -35,7 +35,7 @@ def common_arguments() -> list[Any]:
     ]
 
 
-def given(context: Any, *names: str) -> dict[str, str]:
+def drop_empty(context: Any, *names: str) -> dict[str, str]:
     """Those of the launch arguments that are not empty, as parameters; an empty one leaves the node's default."""
     values = {name: LaunchConfiguration(name).perform(context) for name in names}
     return {name: value for name, value in values.items() if value}
@@ -62,11 +62,11 @@ def node(context: Any, executable: str, parameters: Mapping[str, Any], *, aside:
         output="screen",
         parameters=[dict(parameters), *map(str, files)],
         ros_arguments=["--log-level", LaunchConfiguration("log_level").perform(context)],
-        on_exit=ended,
+        on_exit=end_launch,
     )
 
 
-def ended(event: Any, context: Any) -> list[Any]:
+def end_launch(event: Any, context: Any) -> list[Any]:
     """End the launch when a node ends: with status 0 if the node did, else with status 1.
 
     Raises:

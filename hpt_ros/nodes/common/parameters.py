@@ -186,7 +186,7 @@ def check(node: Node, wanted: Mapping[str, Any], *classes: type[Any]) -> None:
             read(node, cls, wanted)
 
 
-def given(parameters: Sequence[Parameter[Any]]) -> dict[str, Any]:
+def read_changes(parameters: Sequence[Parameter[Any]]) -> dict[str, Any]:
     """Name to value of parameters that somebody wants to set."""
     return {parameter.name: plain(parameter.value) for parameter in parameters}
 

@@ -111,7 +111,7 @@ class ControlLoop:
         """Begin to step the runtime, which is active."""
         self._log = log
         self._paused = False
-        self._node.connected().begin()
+        self._node.require_connections().begin()
         self.now()
         self._make_timers()
 
@@ -128,12 +128,12 @@ class ControlLoop:
             command = controller.step(instant.control_ns)
             if command is not None:  # None if it is less than a period since the timer's last command
                 command = runtime.on_ros_time(command)
-                node.connected().send(command, instant.ros_ns)
+                node.require_connections().send(command, instant.ros_ns)
             if self._log is not None:
                 self._log.step(Step(command), instant.ros_ns)
             time.sleep(period_ns / NS_PER_S)
             instant = self._period_after(instant, period_ns)
-        while node.context.ok() and node.connected().repeat_zeros(instant.ros_ns):
+        while node.context.ok() and node.require_connections().repeat_zeros(instant.ros_ns):
             time.sleep(period_ns / NS_PER_S)
             instant = self._clock.now()
         runtime.deactivate()
@@ -225,7 +225,7 @@ class ControlLoop:
     def _step(self, runtime: PolicyRuntime, instant: Instant) -> None:
         node, now_ns = self._node, instant.ros_ns
         before = runtime.controller.state
-        connections = node.connected()
+        connections = node.require_connections()
         connections.poll(runtime.controller)
         step = runtime.step(now_ns)
         if step.command is not None:
@@ -240,11 +240,11 @@ class ControlLoop:
             connections.send_chunk(step.result, now_ns)
             node.draw(now_ns)
         if step.internal is not None:
-            node.unusable(Kind.INTERNAL, "the node", step.internal)
+            node.note_unusable(Kind.INTERNAL, "the node", step.internal)
         if step.problem is not None:
-            node.unusable(Kind.POLICY, "the policy", str(step.problem))
+            node.note_unusable(Kind.POLICY, "the policy", str(step.problem))
         for stream, problem in step.complaints:
-            node.unusable(Kind.UNUSABLE, stream, str(problem))
+            node.note_unusable(Kind.UNUSABLE, stream, str(problem))
         for stream, problem in step.lost:
             node.state_log.warn(Kind.LOST, stream, str(problem))
         if before is State.HOLDING and runtime.controller.state is State.FAULT:

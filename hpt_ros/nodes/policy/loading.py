@@ -66,7 +66,7 @@ def make_runtime(
         loaded if robot == plain else replace(loaded, embodiment=robot),
         control,
         clock=clock,
-        kinematics=_commanded_points(robot) or known,
+        kinematics=_find_commanded_points(robot) or known,
         encode_ahead=config.encode_ahead,
     )
     try:
@@ -77,7 +77,7 @@ def make_runtime(
     return runtime
 
 
-def _commanded_points(robot: Embodiment) -> Kinematics | None:
+def _find_commanded_points(robot: Embodiment) -> Kinematics | None:
     """Where Cartesian commands lead, which needs no URDF: the points have the outputs' names. None without any."""
     space = robot.space
     outputs = [part for part in space.parts if part.output.cartesian]

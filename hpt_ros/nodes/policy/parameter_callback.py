@@ -50,7 +50,7 @@ def change(node: PolicyNode, changes: Sequence[Parameter[Any]]) -> Refusal | Non
     Several at once are all made, or none is. A value that a parameter has already is no change, whenever it comes.
     """
     try:
-        _change(node, parameters.given(changes))
+        _change(node, parameters.read_changes(changes))
     except HptError as error:
         return error.refusal
     return None

@@ -220,7 +220,7 @@ class PolicyNode(StrictParameters, LifecycleNode):
             log = DecisionLog(Path(folder), self.get_fully_qualified_name(), runtime) if folder else None
             result = super().on_activate(state)
             runtime.activate(enabled=self._config.start_on_activate)
-            self.watched().reset()
+            self.require_monitor().reset()
             self.state_log.reset()
             self._loop.start(log)
         if runtime.controller.latched is not None:
@@ -318,18 +318,18 @@ class PolicyNode(StrictParameters, LifecycleNode):
         """Look whether the goal of ~/run has ended."""
         self._run.check(runtime, control_ns)
 
-    def unusable(self, kind: Kind, who: str, problem: str) -> None:
+    def note_unusable(self, kind: Kind, who: str, problem: str) -> None:
         """Count and log what could not be used."""
-        self.watched().unusable(who, problem)
+        self.require_monitor().note_unusable(who, problem)
         self.state_log.complain(kind, who, problem)
 
-    def connected(self) -> RosInterfaces:
+    def require_connections(self) -> RosInterfaces:
         """What a configured node is connected to."""
         if self._connections is None:
             raise RuntimeError("the node is not configured")
         return self._connections
 
-    def watched(self) -> StreamMonitor:
+    def require_monitor(self) -> StreamMonitor:
         """What watches the streams of a configured node."""
         if self._monitor is None:
             raise RuntimeError("the node is not configured")

@@ -70,7 +70,7 @@ def least_lead_s(runtime: PolicyRuntime) -> float:
     return math.nan if runtime.controller.at_rest else runtime.metrics.recent("lead_s", 0.0)
 
 
-def wanted_lead_s(runtime: PolicyRuntime) -> float:
+def find_wanted_lead_s(runtime: PolicyRuntime) -> float:
     """The least time as it is while nothing is late."""
     return runtime.controller.lead_s
 
@@ -89,7 +89,7 @@ def warnings(runtime: PolicyRuntime, monitor: StreamMonitor) -> list[Warned]:
 
 def short_lead(runtime: PolicyRuntime) -> Refusal | None:
     """Return why the robot may brake by itself while its policy runs; None if it may not."""
-    least_s, wanted_s = least_lead_s(runtime), wanted_lead_s(runtime)
+    least_s, wanted_s = least_lead_s(runtime), find_wanted_lead_s(runtime)
     if runtime.controller.state is not State.RUNNING or not least_s <= LEAD_WARNING * wanted_s:
         return None
     return Refusal(
@@ -188,7 +188,7 @@ def to_diagnostics(
         "command jitter median [s]": metrics.recent("command_jitter_s"),
         "command jitter p99 [s]": metrics.recent("command_jitter_s", 99.0),
         "lead, least [s]": least_lead_s(runtime),
-        "lead wanted [s]": wanted_lead_s(runtime),
+        "lead wanted [s]": find_wanted_lead_s(runtime),
         "control period's work, median [s]": metrics.recent("control_s"),
         "inference running for [s]": runtime.worker.busy_s(),
         "tracking error": seen.tracking_error,

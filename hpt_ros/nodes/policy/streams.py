@@ -22,7 +22,7 @@ from hpt_ros.errors import Code, Refusal
 from hpt_ros.nodes.common.publishers import transport_hint
 from hpt_ros.nodes.policy.kinds import Kind
 from hpt_ros.observation.image_size import has_colours, image_size
-from hpt_ros.observation.stamps import NS_PER_S, measured_ns, time_ns
+from hpt_ros.observation.stamps import NS_PER_S, measurement_time_ns, time_ns
 
 KEPT = 100  # newest messages that figures are of
 # Our choice: below this part of its rate a stream is slow, even where it is not stale; cameras fall to half at night.
@@ -84,7 +84,7 @@ class StreamMonitor:
             seen.arrivals_ns.clear()
             seen.delays_s.clear()
 
-    def saw(self, stream: Stream, message: Any, arrival_ns: int) -> Refusal | None:
+    def note_message(self, stream: Stream, message: Any, arrival_ns: int) -> Refusal | None:
         """Note a message.
 
         Returns:
@@ -100,7 +100,7 @@ class StreamMonitor:
             before, seen.stamp_ns = seen.stamp_ns, time_ns(header.stamp)
             seen.repeated = seen.repeated + 1 if seen.stamp_ns and seen.stamp_ns == before else 0
         if stream.time == BY_ARRIVAL or (header is not None and time_ns(header.stamp)):
-            seen.delays_s.append((arrival_ns - measured_ns(stream, message, arrival_ns)) / NS_PER_S)
+            seen.delays_s.append((arrival_ns - measurement_time_ns(stream, message, arrival_ns)) / NS_PER_S)
             return None
         seen.unstamped += 1
         if header is None:
@@ -112,7 +112,7 @@ class StreamMonitor:
             "stamp_offset_s",
         )  # fmt: skip
 
-    def changed(self, stream: Stream, message: Any) -> Refusal | None:
+    def check_change(self, stream: Stream, message: Any) -> Refusal | None:
         """Look at the size and the colours of an image; returns why the robot must stop, if they changed.
 
         A driver that was started again with another profile, digital zoom, or a camera that went over to infrared,
@@ -137,7 +137,7 @@ class StreamMonitor:
             remedy="restore the camera's profile, or clear the fault if the view is the same",
         )  # fmt: skip
 
-    def unlike(self, stream: Stream) -> Refusal | None:
+    def check_likeness(self, stream: Stream) -> Refusal | None:
         """Return how a stream's images differ from those that the policy was trained on; None if not.
 
         Where their size is not known, the shape that they are resized to is taken for it.
@@ -170,22 +170,22 @@ class StreamMonitor:
         images = f"the images of stream {stream.name!r}"
         return Refusal(Kind.IMAGE, images, size, problem=problem, remedy=remedy)
 
-    def unusable(self, name: str, problem: str) -> None:
+    def note_unusable(self, name: str, problem: str) -> None:
         """Note that a message could not be used, and why."""
         if name in self._seen:
             self._seen[name].unusable += 1
             self._seen[name].problem, self._seen[name].problem_s = problem, time.monotonic()
 
-    def received(self, name: str) -> int:
+    def count_received(self, name: str) -> int:
         """How many messages came."""
         return self._seen[name].received
 
-    def refused(self, name: str) -> str | None:
+    def find_problem(self, name: str) -> str | None:
         """Return why the newest messages of a stale stream could not be used; None if they could, or none come."""
         seen = self._seen[name]
         return seen.problem if time.monotonic() - seen.problem_s < REFUSED_FOR_S else None
 
-    def one_stamp(self, name: str) -> int:
+    def count_repeated(self, name: str) -> int:
         """How many of the newest messages have one and the same stamp; 0 where that is not too many."""
         repeated = self._seen[name].repeated
         return repeated + 1 if repeated + 1 >= REPEATED_STAMPS else 0
@@ -206,7 +206,7 @@ class StreamMonitor:
         return {name: warning for name, warning in found.items() if warning is not None}
 
     def _warning(self, stream: Stream) -> Refusal | None:
-        for look in (self._clocks, self._ahead, self._slow, self.unlike):
+        for look in (self._clocks, self._ahead, self._slow, self.check_likeness):
             if (warning := look(stream)) is not None:
                 return warning
         return None

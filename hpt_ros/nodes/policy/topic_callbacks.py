@@ -34,16 +34,16 @@ class TopicCallbacks:
             if not runtime.controller.state.active:
                 runtime.streams.keep(stream, message, now_ns)
                 return
-            if (warning := node.watched().saw(stream, message, now_ns)) is not None:
+            if (warning := node.require_monitor().note_message(stream, message, now_ns)) is not None:
                 node.state_log.warn(Kind.UNSTAMPED, stream.name, str(warning))
-            if (changed := node.watched().changed(stream, message)) is not None:
+            if (changed := node.require_monitor().check_change(stream, message)) is not None:
                 before = runtime.controller.state
                 runtime.controller.fail(changed)
                 node.state_log.state(before, runtime)
             problem = runtime.streams.message(stream, message, now_ns)
             runtime.metrics.add("message_s", time.monotonic() - began_s)
             if problem is not None:
-                node.unusable(Kind.UNUSABLE, stream.name, str(problem))
+                node.note_unusable(Kind.UNUSABLE, stream.name, str(problem))
 
     def deadman(self, message: Any) -> None:
         """Take the state of the enabling switch."""

@@ -156,7 +156,7 @@ def _stream(
     silence: Silences | None,
 ) -> Reason:
     """Return why a stream is stale, with more than the watchdog knows of it."""
-    refused = None if monitor is None else monitor.refused(stream.name)
+    refused = None if monitor is None else monitor.find_problem(stream.name)
     if refused is not None:
         return Reason(Code.STREAM_REFUSED, refused, stream.name)
     delay_s = math.nan if monitor is None else monitor.delay_s(stream.name)
@@ -167,19 +167,19 @@ def _stream(
             "use_sim_time for all nodes or for none, and let the driver stamp with ROS time",
             stream.name,
         )
-    if monitor is not None and not monitor.received(stream.name):
+    if monitor is not None and not monitor.count_received(stream.name):
         if silence is None:
             return Reason(Silence.SILENT, str(stale), stream.name)
         silent = silence(stream)
         return Reason(Silence(silent.code), str(silent), stream.name)
-    if monitor is not None and (repeated := monitor.one_stamp(stream.name)):
+    if monitor is not None and (repeated := monitor.count_repeated(stream.name)):
         return Reason(
             Code.STREAM_STAMPS,
             f"stream {stream.name!r} (topic {stream.topic}) has the same stamp in its last {repeated} messages; "
             "restart its driver, let it stamp each message, or state time: arrival for the stream",
             stream.name,
         )
-    if unseen := runtime.streams.unseen(stream.name):
+    if unseen := runtime.streams.list_unseen(stream.name):
         move = "; move it once, since it is published only while it moves" if stream.holds else ""
         return Reason(
             Code.STREAM_PART,

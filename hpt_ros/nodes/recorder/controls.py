@@ -122,7 +122,7 @@ class Buttons:
         # None before the first message: what is held then was not pressed now.
         self._held: set[int] | None = None
 
-    def pressed(self, buttons: list[int]) -> list[str]:
+    def find_pressed(self, buttons: list[int]) -> list[str]:
         """Words of the buttons that went down since the last message."""
         now = {index for index, value in enumerate(buttons) if value}
         before = now if self._held is None else self._held
@@ -161,7 +161,7 @@ class RecorderControls:
 
     def _on_joy(self, message: Joy) -> None:
         buttons = [int(value) for value in message.buttons]
-        events = [word for watch in self._buttons.values() for word in watch.pressed(buttons)]
+        events = [word for watch in self._buttons.values() for word in watch.find_pressed(buttons)]
         if "start" in events and "success" in events:  # one button for both
             events.remove("success" if not self._node.recording else "start")
         for word in events:

@@ -148,7 +148,7 @@ class RecorderNode(StrictParameters, Node):
         further = dict.fromkeys(self._extra, "")
         if self._all_topics:
             own = (bag_schema.EVENTS_TOPIC, bag_schema.EMBODIMENT_TOPIC)
-            further |= {topic: "" for topic in self.topics.published() if topic not in own}
+            further |= {topic: "" for topic in self.topics.list_published() if topic not in own}
         for topic, type_ in (further | self._needed).items():
             self.topics.poll(topic, type_)
         if self._recording is not None:
@@ -200,7 +200,7 @@ class RecorderNode(StrictParameters, Node):
 
     def _on_message(self, topic: str, data: bytes) -> None:
         if self._held is not None:
-            self._held.saw(topic, data)
+            self._held.note_message(topic, data)
         if self._recording is None or topic not in self._recording.counts:
             return
         instant = self._time.now()

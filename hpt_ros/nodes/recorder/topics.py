@@ -137,7 +137,7 @@ class RecorderTopics:
                 f"topic {topic} has the type {wanted.type}, which is not installed ({error}); it is not recorded"
             )
 
-    def published(self) -> list[str]:
+    def list_published(self) -> list[str]:
         """Names of all topics that somebody publishes and that are not hidden, as those of actions and services are."""
         return [
             topic
@@ -190,7 +190,7 @@ class HeldMessages:
         self._newest: dict[tuple[str, str], tuple[int, bytes]] = {}  # topic and joint to order and message
         self._count = 0
 
-    def saw(self, topic: str, data: bytes) -> None:
+    def note_message(self, topic: str, data: bytes) -> None:
         """Note a message of any topic."""
         if topic not in self._joints:
             return

@@ -18,7 +18,7 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.mujoco_engine import mujoco
 from hpt_ros.resources import config_file
 from hpt_ros.sim.environment import Outcome
-from hpt_ros.sim.messages import NS_PER_S, Sample, stamped
+from hpt_ros.sim.messages import NS_PER_S, Sample, stamp_message
 from hpt_ros.sim.physics import VIDEO_QUALITY, Image, Renderer
 from hpt_ros.sim.transport import PERFECT, Transport, Transports
 
@@ -154,12 +154,12 @@ class SuiteEnvironment(ABC):
             for stream in self._due():
                 pixels = self._image(stream)
                 height, width, _ = pixels.shape
-                image = stamped(
+                image = stamp_message(
                     self._now_ns, f"{stream.name}_camera_optical_frame", height=height, width=width, encoding="rgb8",
                     is_bigendian=0, step=3 * width, data=pixels.reshape(-1),
                 )  # fmt: skip
                 self._transports.send(stream.topic, image, self._now_ns)
-        return self._transports.arrived(until_ns)
+        return self._transports.pop_arrived(until_ns)
 
     def _due(self) -> list[Stream]:
         """Return the image streams that somebody reads and that send now."""

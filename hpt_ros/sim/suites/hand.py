@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpt_ros.embodiment.messages import header_stamp_ns, numbers
-from hpt_ros.sim.messages import Message, stamped
+from hpt_ros.sim.messages import Message, stamp_message
 from hpt_ros.sim.suites.base import ModelEnvironment, finite_array
 
 Floats = npt.NDArray[np.float64]
@@ -49,8 +49,8 @@ class HandEnvironment(ModelEnvironment):
         (x, y, z), (qw, qx, qy, qz) = position_m.tolist(), quaternion.tolist()
         pose = Message(position=Message(x=x, y=y, z=z), orientation=Message(x=qx, y=qy, z=qz, w=qw))
         return {
-            "hand_pose": stamped(self.now_ns, "world", pose=pose),
-            "joint_states": stamped(
+            "hand_pose": stamp_message(self.now_ns, "world", pose=pose),
+            "joint_states": stamp_message(
                 self.now_ns, name=["gripper"], position=[opening], velocity=[], effort=[]
             ),
         }

@@ -14,7 +14,7 @@ from hpt_ros.evaluation.demonstration import ReplayRollout
 from hpt_ros.extras import MissingExtraError
 from hpt_ros.mujoco_engine import mujoco
 from hpt_ros.sim.environment import make_environment
-from hpt_ros.sim.messages import Message, stamped
+from hpt_ros.sim.messages import Message, stamp_message
 from hpt_ros.sim.suites.fetch.environment import FetchEnvironment
 from hpt_ros.sim.suites.hand import GRIPPER, HAND
 
@@ -48,7 +48,7 @@ def test_commands_are_where_the_gripper_goes(environment):
     environment.reset(2)
     x, y, z = target = environment.grip_m + np.array([-0.05, 0.06, 0.04])
     pose = Message(position=Message(x=x, y=y, z=z))
-    environment.command(HAND, stamped(environment.now_ns + environment._step_ns, "world", pose=pose))
+    environment.command(HAND, stamp_message(environment.now_ns + environment._step_ns, "world", pose=pose))
     environment.command(GRIPPER, Message(data=[0.03]))
     environment.advance(environment.now_ns + 1_600_000_000)
     np.testing.assert_allclose(environment.grip_m, target, atol=0.005)

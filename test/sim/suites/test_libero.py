@@ -15,7 +15,7 @@ from support import libero_world, suites
 from hpt_ros.embodiment.rotations import to_rotation
 from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.environment import make_environment
-from hpt_ros.sim.messages import Message, stamped
+from hpt_ros.sim.messages import Message, stamp_message
 from hpt_ros.sim.suites.libero.client import LiberoProcess, libero_python
 from hpt_ros.sim.suites.libero.environment import GRIPPER, HAND, LiberoEnvironment
 from hpt_ros.sim.suites.libero.tasks import OBJECTS
@@ -68,7 +68,7 @@ def test_a_pose_is_approached_until_its_stamp_and_reached(environment):
         to_rotation(np.array([[0.0, 0.0, 0.3]]), "axis_angle")[0]
         * to_rotation(np.array([turned]), "quaternion")[0]
     )
-    message = stamped(environment.now_ns + S, "world", pose=pose(target, quarter.as_quat()[0]))
+    message = stamp_message(environment.now_ns + S, "world", pose=pose(target, quarter.as_quat()[0]))
     environment.command(HAND, message)
     environment.command(GRIPPER, Message(data=[0.2]))
     environment.advance(environment.now_ns + S // 2)
@@ -81,10 +81,10 @@ def test_a_pose_is_approached_until_its_stamp_and_reached(environment):
 def test_a_pose_without_an_orientation_is_refused(environment):
     for wrong in ([0.0] * 4, [float("nan")] * 4):
         with pytest.raises(HptError, match="has no orientation"):
-            environment.command(HAND, stamped(0, "world", pose=pose([0.0, 0.0, 0.2], wrong)))
+            environment.command(HAND, stamp_message(0, "world", pose=pose([0.0, 0.0, 0.2], wrong)))
     with pytest.raises(HptError, match="3 finite numbers"):
         environment.command(
-            HAND, stamped(0, "world", pose=pose([0.0, float("inf"), 0.2], [1.0, 0.0, 0.0, 0.0]))
+            HAND, stamp_message(0, "world", pose=pose([0.0, float("inf"), 0.2], [1.0, 0.0, 0.0, 0.0]))
         )
 
 

@@ -15,7 +15,7 @@ from hpt_ros.errors import HptError
 from hpt_ros.evaluation.expert import ExpertRollout
 from hpt_ros.extras import MissingExtraError
 from hpt_ros.sim.environment import ENVIRONMENTS, make_environment
-from hpt_ros.sim.messages import Message, stamped
+from hpt_ros.sim.messages import Message, stamp_message
 from hpt_ros.sim.suites.hand import GRIPPER, HAND
 from hpt_ros.sim.suites.metaworld.environment import MetaWorldEnvironment, make_sawyer
 from hpt_ros.sim.suites.metaworld.tasks import HPT4, HPT20, INSTRUCTIONS
@@ -58,7 +58,7 @@ def test_the_expert_through_commands_moves_everything_as_in_the_benchmark_itself
         action = expert.action(environment.now_ns + period_ns)
         x, y, z = action[:3]
         pose = Message(position=Message(x=x, y=y, z=z))
-        environment.command(HAND, stamped(environment.now_ns + period_ns, "world", pose=pose))
+        environment.command(HAND, stamp_message(environment.now_ns + period_ns, "world", pose=pose))
         environment.command(GRIPPER, Message(data=[action[6]]))
         environment.advance(environment.now_ns + period_ns)
     assert rollout.robot is robot
@@ -80,14 +80,14 @@ def test_a_command_is_reached_at_its_stamp(environment):
     x, y, z = start + np.array([0.02, 0.0, 0.0])
     later_ns = environment.now_ns + 4 * environment._step_ns
     pose = Message(position=Message(x=x, y=y, z=z))
-    environment.command(HAND, stamped(later_ns, "world", pose=pose))
+    environment.command(HAND, stamp_message(later_ns, "world", pose=pose))
     for part in (1, 2, 3, 4, 4):
         environment.advance(environment.now_ns + environment._step_ns)
         moved = environment.data.mocap_pos[0] - start
         np.testing.assert_allclose(moved, [0.005 * part, 0.0, 0.0], atol=1e-9)
     bad = Message(position=Message(x=float("nan"), y=y, z=z))
     with pytest.raises(HptError, match="finite numbers"):
-        environment.command(HAND, stamped(later_ns, "world", pose=bad))
+        environment.command(HAND, stamp_message(later_ns, "world", pose=bad))
 
 
 def test_tasks_are_those_of_the_package():

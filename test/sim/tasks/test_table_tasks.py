@@ -15,7 +15,7 @@ from hpt_ros.evaluation.expert import ExpertRollout
 from hpt_ros.evaluation.rollout import RolloutConfig
 from hpt_ros.sim.arm import ToolKinematics
 from hpt_ros.sim.environment import make_environment
-from hpt_ros.sim.messages import stamped
+from hpt_ros.sim.messages import stamp_message
 from hpt_ros.sim.movement import MISTAKES, NO_SPREAD, STANDARD_SPREAD, tool_pose
 from hpt_ros.sim.panda import PANDA
 from hpt_ros.sim.robots import PANDA_ROBOT
@@ -244,7 +244,7 @@ def test_only_what_is_selected_is_rendered_and_commands_are_counted():
         assert {sample.topic for sample in samples} == {"front_camera/image_raw", "joint_states"}
         with pytest.raises(HptError):
             environment.command(
-                "arm_controller/joint_trajectory", stamped(0, joint_names=["elbow"], points=[])
+                "arm_controller/joint_trajectory", stamp_message(0, joint_names=["elbow"], points=[])
             )
         assert environment.counters()["refused"] == 1
         assert environment.counters()["accepted"] == 0

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from hpt_ros.extras import require_extra
 from hpt_ros.mujoco_engine import mujoco
 from hpt_ros.sim.environment import Outcome, PlannedExpert
-from hpt_ros.sim.messages import stamped
+from hpt_ros.sim.messages import stamp_message
 from hpt_ros.sim.suites.aloha.expert import ARM_JOINTS, TransferPlan
 from hpt_ros.sim.suites.aloha.tasks import INSTRUCTIONS
 from hpt_ros.sim.suites.base import ModelEnvironment, View, finite_array, mount_camera
@@ -138,7 +138,7 @@ class AlohaEnvironment(ModelEnvironment):
         self._held = self._held + 1 if self._stage == 4 and not right else 0
 
     def _read_sensors(self) -> Mapping[str, Any]:
-        joints = stamped(
+        joints = stamp_message(
             self.now_ns, name=NAMES["left"] + NAMES["right"], position=self.joints, velocity=[], effort=[]
         )
         return {"joint_states": joints}

@@ -20,7 +20,7 @@ from hpt_ros.embodiment.messages import header_stamp_ns, numbers
 from hpt_ros.embodiment.rotations import from_rotation, to_rotation
 from hpt_ros.errors import Code, HptError
 from hpt_ros.sim.environment import Outcome
-from hpt_ros.sim.messages import Message, stamped
+from hpt_ros.sim.messages import Message, stamp_message
 from hpt_ros.sim.physics import Image
 from hpt_ros.sim.suites.base import SuiteEnvironment, finite_array
 from hpt_ros.sim.suites.libero.client import LiberoProcess
@@ -162,8 +162,10 @@ class LiberoEnvironment(SuiteEnvironment):
         pose = Message(position=Message(x=x, y=y, z=z), orientation=Message(x=qx, y=qy, z=qz, w=qw))
         fingers = self._state["fingers"]
         return {
-            "hand_pose": stamped(self.now_ns, "world", pose=pose),
-            "joint_states": stamped(self.now_ns, name=["gripper"], position=fingers, velocity=[], effort=[]),
+            "hand_pose": stamp_message(self.now_ns, "world", pose=pose),
+            "joint_states": stamp_message(
+                self.now_ns, name=["gripper"], position=fingers, velocity=[], effort=[]
+            ),
         }
 
     def _image(self, stream: Any) -> Image:

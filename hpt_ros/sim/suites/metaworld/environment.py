@@ -70,7 +70,7 @@ class MetaWorldEnvironment(HandEnvironment):
         """Return Meta-World's own expert of the task."""
         return MetaWorldExpert(self)
 
-    def reached(self, action: Floats, time_ns: int) -> Floats:
+    def predict_reach(self, action: Floats, time_ns: int) -> Floats:
         """Return where the mocap body is (3,) at a time if an action (3,) of Meta-World is held until then, m."""
         steps = (time_ns - self.now_ns) / self._step_ns
         position: Floats = self.data.mocap_pos[0] + REACH_M * steps * np.clip(action, -1.0, 1.0)
@@ -109,7 +109,7 @@ class MetaWorldExpert:
             warnings.simplefilter("ignore")  # of numbers beyond 1, which every one of them gives
             wanted = np.asarray(self._policy.get_action(self._environment.observation), np.float64)
         opening = (1.0 - float(np.clip(wanted[3], -1.0, 1.0))) / 2.0
-        return np.concatenate([self._environment.reached(wanted[:3], time_ns), FACING_DOWN, [opening]])
+        return np.concatenate([self._environment.predict_reach(wanted[:3], time_ns), FACING_DOWN, [opening]])
 
 
 def make_sawyer(task: str, what: str) -> Any:

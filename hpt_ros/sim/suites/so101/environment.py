@@ -19,7 +19,7 @@ import numpy.typing as npt
 from hpt_ros.extras import require_extra
 from hpt_ros.mujoco_engine import mujoco
 from hpt_ros.sim.environment import Outcome
-from hpt_ros.sim.messages import stamped
+from hpt_ros.sim.messages import stamp_message
 from hpt_ros.sim.suites.base import ModelEnvironment, View, finite_array, mount_camera
 from hpt_ros.sim.suites.so101.tasks import INSTRUCTIONS
 
@@ -112,7 +112,7 @@ class So101Environment(ModelEnvironment):
         self._arm._was_carried |= bool(self.block_m[2] > self._lifted_m)
 
     def _read_sensors(self) -> Mapping[str, Any]:
-        joints = stamped(
+        joints = stamp_message(
             self.now_ns,
             name=list(JOINTS),
             position=self.data.qpos[self._qpos].copy(),

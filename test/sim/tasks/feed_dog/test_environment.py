@@ -10,7 +10,7 @@ import pytest
 from hpt_ros.errors import HptError
 from hpt_ros.observation import decode
 from hpt_ros.sim.environment import ENVIRONMENTS, HasExpert, make_environment
-from hpt_ros.sim.messages import Message, stamped
+from hpt_ros.sim.messages import Message, stamp_message
 from hpt_ros.sim.tasks.feed_dog.environment import FeedDogEnvironment
 
 MS = 1_000_000
@@ -65,11 +65,14 @@ def test_a_command_moves_the_arm_and_a_bad_one_is_refused(environment):
         time_from_start=Message(sec=0, nanosec=500 * MS),
     )  # fmt: skip
     topic = environment.embodiment.action.topic
-    environment.command(topic, stamped(environment.now_ns, joint_names=names, points=[point]))
+    environment.command(topic, stamp_message(environment.now_ns, joint_names=names, points=[point]))
     environment.advance(environment.now_ns + 1000 * MS)
     np.testing.assert_allclose(environment.physics.joint_positions_rad, start + 0.1, atol=0.01)
-    wrong = stamped(environment.now_ns, joint_names=names[:-1], points=[point])
-    for where, message in ((topic, wrong), ("elsewhere", stamped(0, joint_names=names, points=[point]))):
+    wrong = stamp_message(environment.now_ns, joint_names=names[:-1], points=[point])
+    for where, message in (
+        (topic, wrong),
+        ("elsewhere", stamp_message(0, joint_names=names, points=[point])),
+    ):
         with pytest.raises(HptError):
             environment.command(where, message)
 

@@ -27,7 +27,7 @@ def state_after_reset(env: FeedDogScene, seed: int) -> np.ndarray:
 def play(env: FeedDogScene, seed: int) -> int:
     env.reset(seed)
     teleop = ScriptedTeleoperator(env.task.bowl_xy_m, env.physics.joint_positions_rad, seed=seed)
-    while not teleop.done(env.time_s):
+    while not teleop.is_done(env.time_s):
         env.step(teleop.target(env.time_s))
     return env.task.kibble_in_bowl()
 

@@ -62,8 +62,8 @@ def test_it_starts_at_the_arms_pose_and_holds_at_the_end():
     np.testing.assert_allclose(teleop.target(0.0), start_rad, atol=1e-9)
     np.testing.assert_allclose(teleop.target(-5.0), start_rad, atol=1e-9)
     np.testing.assert_array_equal(teleop.target(teleop.duration_s), teleop.target(teleop.duration_s + 9.0))
-    assert not teleop.done(teleop.duration_s - 0.01)
-    assert teleop.done(teleop.duration_s)
+    assert not teleop.is_done(teleop.duration_s - 0.01)
+    assert teleop.is_done(teleop.duration_s)
 
 
 def test_when_the_seed_differs_expect_another_demonstration_and_the_same_for_the_same_seed():

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.sim.environment import EnvironmentKind, Outcome
 from hpt_ros.sim.environment_sets import EnvironmentSet
-from hpt_ros.sim.messages import Message, Sample, stamped
+from hpt_ros.sim.messages import Message, Sample, stamp_message
 from hpt_ros.sim.transport import Transport, Transports
 
 ROBOT = Path(__file__).with_name("robot.yaml")
@@ -59,7 +59,7 @@ class Rail:
                 places = np.array([point.positions for point in points])
                 self._position = np.array([np.interp(since_s, times_s, places[:, joint]) for joint in (0, 1)])
             self._measure()
-        return self._transports.arrived(until_ns)
+        return self._transports.pop_arrived(until_ns)
 
     def outcome(self) -> Outcome:
         """Return how far it is from where it began."""
@@ -75,8 +75,8 @@ class Rail:
 
     def _measure(self) -> None:
         seconds = (self.now_ns - self._start_ns) * 1e-9
-        joints = stamped(self.now_ns, name=["a", "b"], position=self._position, velocity=[], effort=[])
-        near = stamped(
+        joints = stamp_message(self.now_ns, name=["a", "b"], position=self._position, velocity=[], effort=[])
+        near = stamp_message(
             self.now_ns,
             range=seconds,
             min_range=0.05,
