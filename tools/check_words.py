@@ -6,8 +6,8 @@
     tools/check_words.py
 
 prints each line with such a word and what to say instead, and each function that a participle names; exit status 1 if
-there are any. A word joins the table when its last use is gone. Decisions and the changelog tell of the past and are not
-looked at.
+there are any. A word joins the table when its last use is gone. Decisions and the changelog tell of the past and are
+not looked at.
 """
 
 from __future__ import annotations
