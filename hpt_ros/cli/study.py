@@ -104,8 +104,9 @@ def _run(args: argparse.Namespace) -> int:
                     run_cell(study, cell, args.out, pool, _Quiet(terminal), device)
     finally:
         table = write_results(study, cells, args.out)
-    print(table)
-    print(f"figures: {args.out}/*.svg, tables: {args.out / 'results.md'}")
+    if table is not None:
+        print(table)
+        print(f"figures: {args.out}/*.svg, tables: {args.out / 'results.md'}")
     return 0
 
 

@@ -288,14 +288,14 @@ def read_embodiment(root: Path, given: Embodiment | None) -> Embodiment:
     return inside
 
 
-def read_action_source(root: Path) -> str:
-    """Return what the conversion reports an action to be, one of `ACTION_SOURCES`; empty if there is no report.
+def read_action_source(root: Path) -> str | None:
+    """Return what the conversion reports an action to be, one of `ACTION_SOURCES`; None without a report.
 
     A report that does not say is of a time when it was the command.
     """
     report = read_report(root)
     if "action_source" not in report:
-        return "command" if report.values else ""
+        return "command" if report.values else None
     source = report.text("action_source")
     if source not in ACTION_SOURCES:
         raise report.wrong("action_source", f"one of {', '.join(ACTION_SOURCES)}")

@@ -81,7 +81,9 @@ class Dataset:
     action: NDArray[np.float32]  # (N, Da), raw units
     files: tuple[Path, ...]  # every file that the content depends on, sorted
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # other features but videos: (N, *shape)
-    action_source: str = ""  # what an action is, see `ACTION_SOURCES`; empty if the dataset does not say
+    action_source: str | None = (
+        None  # what an action is, see `ACTION_SOURCES`; None if the dataset does not say
+    )
     labels: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # those of `LABELS` that there are: (N,)
     tasks: tuple[str, ...] = field(init=False)  # the episodes' task texts, sorted, each once
     task_index: NDArray[np.int64] = field(init=False)  # (N,), place of each tick's task in `tasks`
@@ -130,7 +132,7 @@ class Dataset:
             f"({minutes:.1f} min), views: {views}"
             + (
                 f", actions: {ACTION_SOURCES[self.action_source]}"
-                if self.action_source not in ("", "command")
+                if self.action_source not in (None, "command")
                 else ""
             )
         )
