@@ -140,7 +140,7 @@ def read_dataclass(cls: type[T], data: object, *, where: str) -> T:
     Args:
         cls: a dataclass type.
         data: the mapping (as from YAML).
-        where: the mapping's name in error messages, e.g. ``"embodiment 'feed_dog.yaml'"``.
+        where: the mapping's name in error messages, e.g. ``"embodiment 'robot.yaml'"``.
 
     Raises:
         StructureError: an unknown or missing key, a wrong type, a value outside the declared range.

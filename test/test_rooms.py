@@ -25,6 +25,7 @@ LEAVES = frozenset(
         for leaf in (
             "angles",
             "atomic",
+            "backends",
             "cluster",
             "devices",
             "errors",

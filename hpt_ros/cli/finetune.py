@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device
 from hpt_ros.errors import Code, HptError
+from hpt_ros.resources import DEMO
 
 if TYPE_CHECKING:
     from hpt_ros.cli.terminal import Terminal
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from hpt_ros.learning.distributed import Processes
     from hpt_ros.learning.mixture import Mixture
 
-DEFAULT_RECIPE = "feed_dog"
 DATASET = "dataset"  # what bags are converted to, in the run's folder
 
 
@@ -51,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe",
         metavar="FILE",
-        help=f"recipe file, or the name of a shipped one: feed_dog (small, from scratch), hpt_base "
-        f"(published trunk), multimodal (every modality); default {DEFAULT_RECIPE}, or the run's own with --resume",
+        help=f"recipe file, or the name of a shipped one: {DEMO} (small, from scratch), hpt_base "
+        f"(published trunk), multimodal (every modality); default {DEMO}, or the run's own with --resume",
     )
     add_run_arguments(parser)
 
@@ -149,7 +149,7 @@ def _run(args: argparse.Namespace) -> int:
     from hpt_ros.learning.distributed import processes
 
     choose_device(args.device)
-    recipe, resume = choose_recipe(args, DEFAULT_RECIPE)
+    recipe, resume = choose_recipe(args, DEMO)
     robot = Embodiment.load(args.embodiment) if args.embodiment else None
     with Terminal() as report, processes(args.device) as all_processes:
         folders = list(args.data)

@@ -208,12 +208,12 @@ def test_refused_messages_do_not_count_and_the_tick_says_so(robot, messages):
     feed_all(buffer, BASE)
     bad = messages.joints(velocity=(0.0, float("nan")), stamp_ns=BASE + 250 * MS)
     buffer.push_message("joints", bad, BASE + 251 * MS)
-    assert "'b.velocity'" in buffer.refused()["joints"].subject
+    assert buffer.refused()["joints"].value == "b.velocity"
     tick = buffer.ticks_ready(BASE + 320 * MS)[-1]
     absence = tick.missing["joints"]
     assert (absence.code, absence.value) == (Absence.TOO_OLD, pytest.approx(0.3))
     assert "its last message was refused (" in str(absence)
-    assert "'b.velocity'" in absence.cause.subject
+    assert absence.cause.value == "b.velocity"
     buffer.push_message("joints", messages.joints(stamp_ns=BASE + 330 * MS), BASE + 331 * MS)
     assert buffer.refused() == {}
 

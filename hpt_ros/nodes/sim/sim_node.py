@@ -38,6 +38,7 @@ from hpt_ros.nodes.common.interfaces import import_interface
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
 from hpt_ros.nodes.sim.sensor_publishers import ImagePublisher, image_topics, sensor_publishers
+from hpt_ros.resources import DEMO
 from hpt_ros.sim.demonstrations import MOST_DISTURBANCE_RAD
 from hpt_ros.sim.environment import (
     ENVIRONMENTS,
@@ -73,7 +74,7 @@ _STOPPED: Final = Refusal(
 class SimParameters:
     """ROS parameters of the node."""
 
-    environment: str = field("name of the environment, as 'hpt eval --env' takes it", default="feed_dog")
+    environment: str = field("name of the environment, as 'hpt eval --env' takes it", default=DEMO)
     real_time_factor: float = field(
         "simulated seconds per wall second; 0 runs as fast as possible",
         default=1.0,
