@@ -12,7 +12,7 @@ from hpt_ros.model.checkpoint import CONFIG, EMBODIMENTS, WEIGHTS, first_policy,
 from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.multi import TOKENS, find_part
 from hpt_ros.model.policy import Policy
-from hpt_ros.model.sources import WeightsError
+from hpt_ros.model.weight_files import WeightsError
 from hpt_ros.model.weights import LoadReport, load_strictly, report_load
 from hpt_ros.structured import differences, to_mapping
 
@@ -78,7 +78,7 @@ def shared_parts(source: str | Path) -> tuple[str, ...]:
     """
     if not is_checkpoint(source):
         raise WeightsError(
-            Code.INVALID, f"the trunk {str(source)!r}", problem="is no checkpoint, so its robots share nothing else",
+            Code.INVALID, "--shared", str(source), problem="names {value}, which is no checkpoint",
             remedy="name a checkpoint of hpt pretrain, or leave --shared out",
         )  # fmt: skip
     return read_config(locate(Path(source))[0])[0].model.shared

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.conditions import Conditions
+from hpt_ros.learning.initial_weights import InitialWeights
 from hpt_ros.learning.recipe import Recipe, load_recipe
-from hpt_ros.learning.start import Start
 from hpt_ros.resources import config_path
 from hpt_ros.sim.environment_sets import environments_of
 from hpt_ros.structured import StructureError, field, read_dataclass, read_yaml_file
@@ -155,14 +155,13 @@ class StudyConfig:
             if kind_of(start) not in STARTS:
                 raise HptError(Code.UNKNOWN, "start of the study", start, known=STARTS)
             kind, (_, weights) = STARTS[kind_of(start)], split_changes(changes)
-            if weights.shared and (kind.policy or not kind.trunk):
+            if weights.shared and kind.policy:
                 raise HptError(
                     Code.CONFLICT, f"start {start!r} of the study", "shared",
-                    problem=f"takes {'all' if kind.policy else 'no trunk'} of a checkpoint, so nothing of it is "
-                    "{value}",
+                    problem="takes all of a checkpoint, so {value} adds nothing",
                     remedy="leave shared out, or name another start, as finetuned",
                 )  # fmt: skip
-            if (kind.trunk or weights.image_encoder == OF_TRUNK) and not self.trunk:
+            if (kind.trunk or weights.of_trunk) and not self.trunk:
                 raise HptError(
                     Code.MISSING,
                     "the study",
@@ -248,21 +247,23 @@ def cells_of(study: StudyConfig) -> list[Cell]:
     )  # fmt: skip
     for seed, episodes, datasets, batch, size, variant, start, trunk in grid:
         _, weights = split_changes(study.starts[start])
-        used = STARTS[kind_of(start)].trunk or weights.image_encoder == OF_TRUNK
+        used = STARTS[kind_of(start)].trunk or weights.of_trunk
         cell = Cell(episodes, datasets, batch, size, variant, start, trunk if used else "", seed)
         found.setdefault(cell)
     return list(found)
 
 
-def start_of(study: StudyConfig, cell: Cell) -> Start:
+def start_of(study: StudyConfig, cell: Cell) -> InitialWeights:
     """Return where the weights of a cell come from."""
     _, weights = split_changes(study.starts[cell.start])
     trunk = (study.trunk or {}).get(cell.trunk)
     source = trunk if weights.image_encoder == OF_TRUNK else (weights.image_encoder or None)
     kind = STARTS[kind_of(cell.start)]
     if kind.policy:
-        return Start(init=trunk, image_encoder=source, init_statistics=True)
-    return Start(trunk=trunk if kind.trunk else None, image_encoder=source, shared=weights.shared)
+        return InitialWeights(init=trunk, image_encoder=source, init_statistics=True)
+    return InitialWeights(
+        trunk=trunk if kind.trunk else None, image_encoder=source, shared=trunk if weights.shared else None
+    )
 
 
 def recipe_of(study: StudyConfig, cell: Cell) -> Recipe:

@@ -64,6 +64,11 @@ class OwnWeights:
     image_encoder: str = ""
     shared: bool = False
 
+    @property
+    def of_trunk(self) -> bool:
+        """Whether some of them are the trunk's checkpoint's."""
+        return self.shared or self.image_encoder == OF_TRUNK
+
 
 def split_changes(changes: Sequence[str]) -> tuple[tuple[str, ...], OwnWeights]:
     """Return a start's changes to the recipe, and the weights that it names.

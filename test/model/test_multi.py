@@ -38,8 +38,8 @@ from hpt_ros.model import (
 )
 from hpt_ros.model.checkpoint import read_config
 from hpt_ros.model.parts_of_checkpoint import load_shared_parts
-from hpt_ros.model.sources import read_tensors
 from hpt_ros.model.verifying import statistics_in
+from hpt_ros.model.weight_files import read_tensors
 from hpt_ros.resources import embodiment_file
 
 FORMAT_1 = Path(__file__).parents[1] / "data" / "checkpoint_format_1"
@@ -131,7 +131,7 @@ def test_a_trunk_whose_robots_share_nothing_else_is_refused_as_a_source_of_more(
     with refused(HptError, Code.MISSING, subject="the checkpoint", remedy="policy.shared"):
         load_shared_parts(make_policy(), tmp_path / "many")
     (tmp_path / "trunk.pth").write_bytes(b"")
-    with refused(HptError, Code.INVALID, subject="the trunk", remedy="hpt pretrain"):
+    with refused(HptError, Code.INVALID, subject="--shared", remedy="hpt pretrain"):
         load_shared_parts(make_policy(), tmp_path / "trunk.pth")
 
 
