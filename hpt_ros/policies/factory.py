@@ -19,7 +19,7 @@ POLICIES: Registry[PolicyKind] = Registry(
     {kind.name: kind for kind in (hpt.CHECKPOINT, baselines.HOLD, baselines.RANDOM)},
 )
 # Policies of this project that bring no robot of their own.
-BASELINES = tuple(name for name, kind in POLICIES.own.items() if kind.make is not None)
+BASELINES = tuple(name for name, kind in POLICIES.of_project().items() if kind.make is not None)
 
 
 def load_policy(kind: str, **settings: Any) -> LoadedPolicy:

@@ -21,7 +21,7 @@ from rosbag_tools.reading.reader import Bag
 
 TRIED = 100  # messages of a topic of which one must be good; a camera's first may be damaged
 PACKETS_TRIED = 600  # of a video, of which a key frame must be one: 20 s at 30 Hz
-IMAGE_TYPES = tuple(name for name, item in MESSAGE_TYPES.own.items() if "image" in item.decoders)
+IMAGE_TYPES = tuple(name for name, item in MESSAGE_TYPES.of_project().items() if "image" in item.decoders)
 
 
 def image_probe(topic: str, type_: str, message: Any) -> Stream:
