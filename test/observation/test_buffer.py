@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.observation import DecodeError, InvalidSampleError, ObservationBuffer, TickGrid
 from hpt_ros.observation.track import NEVER_SEEN, Absence, Restart
 
@@ -213,6 +213,7 @@ def test_refused_messages_do_not_count_and_the_tick_says_so(robot, messages):
     absence = tick.missing["joints"]
     assert (absence.code, absence.value) == (Absence.TOO_OLD, pytest.approx(0.3))
     assert "its last message was refused (" in str(absence)
+    assert isinstance(absence.cause, Refusal)
     assert absence.cause.value == "b.velocity"
     buffer.push_message("joints", messages.joints(stamp_ns=BASE + 330 * MS), BASE + 331 * MS)
     assert buffer.refused() == {}
