@@ -31,6 +31,7 @@ LEAVES = frozenset(
             "errors",
             "extras",
             "interrupts",
+            "json_schema",
             "mujoco_engine",
             "registry",
             "resources",

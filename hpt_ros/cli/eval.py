@@ -265,7 +265,7 @@ def policy_of(text: str, device: str = DEFAULT_DEVICE) -> Contender:
     """
     from hpt_ros.evaluation.conditions import Contender
     from hpt_ros.evaluation.runners import RUNNERS, is_runner
-    from hpt_ros.model.checkpoint import is_many
+    from hpt_ros.model.checkpoint_folder import is_many
     from hpt_ros.policies.factory import POLICIES
     from hpt_ros.resources import checkpoint_folder
     from hpt_ros.runtime.policy_config import PolicyChoice

@@ -24,6 +24,7 @@ from hpt_ros.dataset.columns import LazyArrays, MappedColumns, read_vectors
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES
 from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.feature_check import check_features
 from hpt_ros.dataset.layout import (
     ACTION,
     DATA,
@@ -35,7 +36,7 @@ from hpt_ros.dataset.layout import (
     Feature,
     parquet_files,
 )
-from hpt_ros.dataset.metadata import Info, check_features, read_action_source, read_embodiment, read_info
+from hpt_ros.dataset.metadata import Info, read_action_source, read_embodiment, read_info
 from hpt_ros.dataset.selection import check_known
 from hpt_ros.dataset.tables import integers, numbers, read_parquet, read_rows
 from hpt_ros.dataset.video_reader import CodedVideos, decode_video

@@ -35,7 +35,7 @@ from hpt_ros.model import (
     save_checkpoint,
     save_multi_checkpoint,
 )
-from hpt_ros.model.checkpoint import read_config
+from hpt_ros.model.checkpoint_folder import read_config
 from hpt_ros.model.parts_of_checkpoint import load_shared_parts
 from hpt_ros.model.small_cnn import SmallCnnConfig
 from hpt_ros.model.verifying import statistics_in
