@@ -29,6 +29,7 @@ from hpt_ros.sim.trajectory import (
     TrajectoryPoint,
 )
 
+
 # --- stamps and refusals ---------------------------------------------------------------------------------------------
 
 
