@@ -29,7 +29,6 @@ from hpt_ros.sim.trajectory import (
     TrajectoryPoint,
 )
 
-
 # --- stamps and refusals ---------------------------------------------------------------------------------------------
 
 
