@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,15 @@ from hpt_ros.observation import decode, measurement_time_ns
 from hpt_ros.observation.joint_merge import JointMerge
 from hpt_ros.observation.stream_buffer import StreamBuffer
 from hpt_ros.observation.time_series import Sample
+
+
+def _make_unknown(value: NDArray[Any]) -> bool:
+    """Whether an element is NaN."""
+    return any(map(math.isnan, value.tolist()))  # of so few numbers quicker than NumPy
+
+
+def _join(values: list[NDArray[Any]]) -> NDArray[Any]:
+    return values[0] if len(values) == 1 else np.concatenate(values)
 
 
 class MeasuredPose:
@@ -85,13 +95,18 @@ class MeasuredPose:
         """
         found = []
         for name, feed in self._feeds.items():
-            known = feed.newest()
             if name == stream:
-                known = (0, value if known is None else np.where(np.isnan(value), known[1], value))
-            if known is None or np.isnan(known[1]).any():
+                pose = value
+                if _make_unknown(value) and (known := feed.newest()) is not None:
+                    pose = np.where(np.isnan(value), known[1], value)
+            elif (known := feed.newest()) is not None:
+                pose = known[1]
+            else:
                 return None
-            found.append(known[1])
-        return self._embodiment.space.states.control(np.concatenate(found))
+            if _make_unknown(pose):
+                return None
+            found.append(pose)
+        return self._embodiment.space.states.control(_join(found))
 
     def newest(self) -> tuple[int, NDArray[np.float64]] | None:
         """Stamp of the oldest of the newest samples, and the control vector (dim,) of the pose; None before that.
@@ -103,7 +118,7 @@ class MeasuredPose:
         known = [(holds, item) for holds, item in found if item is not None]
         if not known or len(known) < len(found):
             return None
-        pose = self._embodiment.space.states.control(np.concatenate([value for _, (_, value) in known]))
+        pose = self._embodiment.space.states.control(_join([value for _, (_, value) in known]))
         if self.holding:
             return max(stamp_ns for _, (stamp_ns, _) in known), pose
         return min(stamp_ns for holds, (stamp_ns, _) in known if not holds), pose

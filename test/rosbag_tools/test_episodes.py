@@ -7,7 +7,7 @@ import pytest
 from rosbag_tools import bag_schema
 from rosbag_tools.bag_schema import EVENTS_TOPIC
 from rosbag_tools.errors import BagError
-from rosbag_tools.reading.episodes import BagEpisode, find_episodes
+from rosbag_tools.reading.episodes import BagEpisode, LeftOut, find_episodes
 from rosbag_tools.reading.reader import Bag
 
 MS = 1_000_000
@@ -62,15 +62,15 @@ def test_an_end_without_a_start_is_no_episode(robot, tmp_path):
 @pytest.mark.parametrize(
     ("episode", "keep", "reason"),
     [
-        (BagEpisode(0, 1), False, ""),
-        (BagEpisode(0, 1, outcome="success"), False, ""),
-        (BagEpisode(0, 1, outcome="failure"), False, "failure"),
-        (BagEpisode(0, 1, outcome="failure"), True, ""),
-        (BagEpisode(0, 1, discarded=True), True, "discarded"),
+        (BagEpisode(0, 1), False, None),
+        (BagEpisode(0, 1, outcome="success"), False, None),
+        (BagEpisode(0, 1, outcome="failure"), False, LeftOut.FAILURE),
+        (BagEpisode(0, 1, outcome="failure"), True, None),
+        (BagEpisode(0, 1, discarded=True), True, LeftOut.DISCARDED),
     ],
 )
 def test_left_out(episode, keep, reason):
-    assert episode.explain_exclusion(keep_failures=keep) == reason
+    assert episode.left_out(keep_failures=keep) is reason
 
 
 def test_when_the_marker_topic_has_another_type_expect_error(robot, tmp_path):
