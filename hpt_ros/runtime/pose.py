@@ -17,7 +17,7 @@ from hpt_ros.observation.stream_buffer import StreamBuffer
 from hpt_ros.observation.time_series import Sample
 
 
-def _make_unknown(value: NDArray[Any]) -> bool:
+def _is_unknown(value: NDArray[Any]) -> bool:
     """Whether an element is NaN."""
     return any(map(math.isnan, value.tolist()))  # of so few numbers quicker than NumPy
 
@@ -97,13 +97,13 @@ class MeasuredPose:
         for name, feed in self._feeds.items():
             if name == stream:
                 pose = value
-                if _make_unknown(value) and (known := feed.newest()) is not None:
+                if _is_unknown(value) and (known := feed.newest()) is not None:
                     pose = np.where(np.isnan(value), known[1], value)
             elif (known := feed.newest()) is not None:
                 pose = known[1]
             else:
                 return None
-            if _make_unknown(pose):
+            if _is_unknown(pose):
                 return None
             found.append(pose)
         return self._embodiment.space.states.control(_join(found))

@@ -70,7 +70,7 @@ def test_an_end_without_a_start_is_no_episode(robot, tmp_path):
     ],
 )
 def test_left_out(episode, keep, reason):
-    assert episode.left_out(keep_failures=keep) is reason
+    assert episode.explain_exclusion(keep_failures=keep) is reason
 
 
 def test_when_the_marker_topic_has_another_type_expect_error(robot, tmp_path):
