@@ -105,15 +105,19 @@ class ObservationBuffer:
         Raises:
             HptError: no such stream, or an array of the wrong shape.
         """
-        feed = self._feed(stream_name)
+        return self._push(self._feed(stream_name), stamp_ns, arrival_ns, value)
+
+    def _push(self, feed: Feed, stamp_ns: int, arrival_ns: int, value: Value) -> str:
         check_sample(feed, value)
+        stream_name = feed.stream.name
         restart = self._advance(arrival_ns)
         if not restart and stamp_ns < feed.newest_stamp_ns - self._back_ns:
             back_s = seconds(feed.newest_stamp_ns - stamp_ns)
             restart = f"the stamps of stream {stream_name!r} went back by {back_s:.3f} s"
             self._jump(restart)
             self._advance(arrival_ns)
-        feed = self._feed(stream_name)
+        if restart:
+            feed = self._feeds[stream_name]
         feed.insert(Sample(stamp_ns, self._now_ns, value))
         return restart
 
@@ -132,7 +136,8 @@ class ObservationBuffer:
         Raises:
             DecodeError: the message does not fit the embodiment file.
         """
-        stream = self._feed(stream_name).stream
+        feed = self._feed(stream_name)
+        stream = feed.stream
         stamp = measured_ns(stream, message, arrival_ns)
         deferred = stream.message_type.decoded_late and (defer or is_video(stream, message))
         try:
@@ -141,7 +146,7 @@ class ObservationBuffer:
             restart = self._advance(arrival_ns)
             self._feed(stream_name).refused = str(error)
             return restart
-        return self.push(stream_name, stamp, arrival_ns, value)
+        return self._push(feed, stamp, arrival_ns, value)
 
     def take(self, stream_name: str, message: Any) -> Callable[[], NDArray[Any]]:
         """What gives the sample of a costly message, for `push`; messages of a video in order and none left out.
@@ -202,8 +207,11 @@ class ObservationBuffer:
         """
         return self._feed(stream_name).newest()
 
-    def refused(self) -> dict[str, str]:
-        """Streams whose newest message did not count, and why."""
+    def refused(self, stream_name: str = "") -> dict[str, str]:
+        """Streams whose newest message did not count, and why; of all streams or one."""
+        if stream_name:
+            why = self._feeds[stream_name].refused
+            return {stream_name: why} if why else {}
         return {name: feed.refused for name, feed in self._feeds.items() if feed.refused}
 
     def reset(self, reason: str = "reset") -> None:

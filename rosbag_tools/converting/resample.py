@@ -139,7 +139,9 @@ class Resampler:
             DecodeError: the message does not fit the embodiment file, as more before it than did, by `MOST_ODD`.
         """
         resets = self._buffer.resets
-        self._waiting.extend(self._buffer.ticks_ready(log_ns))
+        if ticks := self._buffer.ticks_ready(log_ns):
+            self._waiting.extend(ticks)
+            self.refused.update(self._buffer.refused())  # some messages are decoded for a tick only
         if self._plans:
             self._follow_plans(log_ns)
         rows = self._flush() if self._buffer.resets != resets else []
@@ -162,8 +164,10 @@ class Resampler:
             self._fitting[name] += 1
             if restart:
                 rows += self._flush()
-            self.refused.update(self._buffer.refused())
-            self._look_at_turns(name)
+            if refused := self._buffer.refused(name):
+                self.refused.update(refused)
+            if name in self._angles:
+                self._look_at_turns(name)
             if self._standing:
                 self._push_measured(name, message, log_ns)
         if topic in self._outputs:
@@ -224,9 +228,8 @@ class Resampler:
 
     def _look_at_turns(self, name: str) -> None:
         """Note that an angle jumped from one end to the other: its joint turns without end, and nobody said so."""
-        names = self._angles.get(name)
-        if names is not None and (newest := self._buffer.newest(name)) is not None:
-            self._note_turns(name, newest[1], names)
+        if (newest := self._buffer.newest(name)) is not None:
+            self._note_turns(name, newest[1], self._angles[name])
 
     def _note_turns(self, source: str, vector: NDArray[np.float64], names: Sequence[str]) -> None:
         values, before = vector.tolist(), self._before.get(source)
