@@ -13,7 +13,7 @@ import functools
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hpt_ros.dataset import DatasetWriter
@@ -184,39 +184,77 @@ def convert_bag(job: Job, folder: Path) -> Converted:
     Raises:
         BagError, DecodeError: the bag's data is bad.
     """
+    return begin_bag(job, folder).finish()
+
+
+@dataclass
+class Begun:
+    """A bag that has been read, of whose last span the encoders may still be at work."""
+
+    converted: Converted = field(default_factory=Converted)
+    spans: Spans | None = None
+
+    def finish(self) -> Converted:
+        """Wait for the encoders; raises what encoding raised."""
+        if self.spans is not None:
+            try:
+                self.converted.episodes += self.spans.finish()
+            except BaseException:
+                self.abort()
+                raise
+            self.spans = None
+        return self.converted
+
+    def abort(self) -> None:
+        """Stop the encoders and delete what they wrote."""
+        if self.spans is not None:
+            self.spans.abort()
+
+
+def begin_bag(job: Job, folder: Path) -> Begun:
+    """Read one bag and hand its images to encoders.
+
+    Raises:
+        BagError, DecodeError: the bag's data is bad.
+    """
     decode_on_one_thread()  # bags are converted side by side
     reuse_freed_memory()
-    result = Converted()
+    begun = Begun()
+    try:
+        with Bag.open(job.path, recover=job.options.recover, beside=job.options.beside) as bag:
+            _read(bag, job, folder, begun)
+    except BaseException:
+        begun.abort()
+        raise
+    return begun
+
+
+def _read(bag: Bag, job: Job, folder: Path, begun: Begun) -> None:
     earlier_s = 0.0
-    with Bag.open(job.path, recover=job.options.recover, beside=job.options.beside) as bag:
-        for number, episode in enumerate(job.episodes):
-            options = job.options
-            task = options.task or episode.task or job.embodiment.task
-            entry = EpisodeReport(
-                str(job.path), job.identity, episode.episode_id, task, episode.operator, episode.outcome
-            )
-            entry.left_out = episode.left_out(keep_failures=options.keep_failures)
-            result.reports.append(entry)
-            if not entry.left_out:
-                stem = f"{job.number:06d}-{number:04d}"
-                spans = Spans(
-                    folder, stem, job.embodiment, entry,
-                    task=task, forced_task=options.task, longest_rest_s=options.longest_rest_s,
-                    coded=options.depth == "video",
-                )  # fmt: skip
-                rows = rows_of(bag, job.embodiment, episode, entry, options)
-                if options.action_source == "state":
-                    rows = next_positions(job.embodiment, rows)
-                try:
-                    for row in rows:
-                        spans.add(row)
-                        report_done(job.number, earlier_s + seconds(row.tick.stamp_ns - episode.start_ns))
-                    result.episodes += spans.finish()
-                except BaseException:
-                    spans.abort()
-                    raise
-            earlier_s += seconds(episode.end_ns - episode.start_ns)
-    return result
+    for number, episode in enumerate(job.episodes):
+        options = job.options
+        task = options.task or episode.task or job.embodiment.task
+        entry = EpisodeReport(
+            str(job.path), job.identity, episode.episode_id, task, episode.operator, episode.outcome
+        )
+        entry.left_out = episode.left_out(keep_failures=options.keep_failures)
+        begun.converted.reports.append(entry)
+        if not entry.left_out:
+            stem = f"{job.number:06d}-{number:04d}"
+            begun.finish()
+            begun.spans = spans = Spans(
+                folder, stem, job.embodiment, entry,
+                task=task, forced_task=options.task, longest_rest_s=options.longest_rest_s,
+                coded=options.depth == "video",
+            )  # fmt: skip
+            rows = rows_of(bag, job.embodiment, episode, entry, options)
+            if options.action_source == "state":
+                rows = next_positions(job.embodiment, rows)
+            for row in rows:
+                spans.add(row)
+                report_done(job.number, earlier_s + seconds(row.tick.stamp_ns - episode.start_ns))
+            spans.end()
+        earlier_s += seconds(episode.end_ns - episode.start_ns)
 
 
 def _run(
@@ -224,11 +262,41 @@ def _run(
 ) -> Iterator[tuple[Job, Callable[[], Converted]]]:
     """Each job and how to get its result, in the order of the jobs."""
     work = functools.partial(convert_or_take, folder=folder.resolve())
+    if (options.workers <= 1 or len(jobs) == 1) and not (options.ray or options.resume):
+        yield from _run_here(jobs, folder.resolve())
+        return
     if options.ray:
         yield from run_on_ray(work, jobs, options.ray)
         return
     prepare = functools.partial(share_progress, watch.done_s)
     yield from run_in_processes(work, jobs, options.workers, prepare)
+
+
+def _run_here(jobs: Sequence[Job], folder: Path) -> Iterator[tuple[Job, Callable[[], Converted]]]:
+    """The same in this process: encoders have the last images of a bag while the next one is read already."""
+    before: tuple[Job, Begun | HptError] | None = None
+    try:
+        for job in jobs:
+            begun: Begun | HptError
+            try:
+                begun = begin_bag(job, folder)
+            except HptError as error:  # when its turn has come
+                begun = error
+            if before is not None:
+                yield before[0], functools.partial(_finish, before[1])
+            before = job, begun
+        if before is not None:
+            last, before = before, None
+            yield last[0], functools.partial(_finish, last[1])
+    finally:
+        if before is not None and isinstance(before[1], Begun):
+            before[1].abort()
+
+
+def _finish(begun: Begun | HptError) -> Converted:
+    if isinstance(begun, HptError):
+        raise begun
+    return begun.finish()
 
 
 def _result(job: Job, outcome: Callable[[], Converted], report: Report) -> Converted | None:

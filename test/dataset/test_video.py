@@ -87,7 +87,7 @@ def test_when_an_episode_is_given_up_expect_no_thread_and_no_file(robot, tmp_pat
         episode = writer.episode("t")
         images = {f"observation.images.{name}": np.zeros((16, 24, 3), np.uint8) for name in ("left", "right")}
         episode.add({**images, "observation.state": np.zeros(4), "action": np.zeros(2)})
-        assert len(encoders()) == 2
+        assert len(encoders()) == 1  # both views are small
         episode.abort()
         assert not encoders()
         assert list(writer.segments.iterdir()) == []
