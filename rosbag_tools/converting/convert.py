@@ -9,35 +9,32 @@ tick) and the few pictures that wait for their tick, whatever the bag's length.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hpt_ros.dataset import DatasetWriter
 from hpt_ros.dataset.append import ExistingDataset, open_existing
-from hpt_ros.dataset.conversion_report import EpisodeReport, Report
+from hpt_ros.dataset.conversion_report import Report
 from hpt_ros.dataset.selection import check_known
 from hpt_ros.dataset.writer import check_place
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError, counted
-from hpt_ros.observation import DecodeError, decode_on_one_thread
-from hpt_ros.observation.track import seconds
+from hpt_ros.observation import DecodeError
 from rosbag_tools.converting.checking import Job, check_bags
-from rosbag_tools.converting.memory import reuse_freed_memory
+from rosbag_tools.converting.one_bag import Begun, begin_bag, convert_bag
 from rosbag_tools.converting.options import Options
 from rosbag_tools.converting.process_pool import run_in_processes
-from rosbag_tools.converting.progress import Progress, Watch, report_done, share_progress
+from rosbag_tools.converting.progress import Progress, Watch, share_progress
 from rosbag_tools.converting.ray_pool import run_on_ray
-from rosbag_tools.converting.resample import next_positions
 from rosbag_tools.converting.resume import Converted, convert_once, find_resume_folder, key_of
-from rosbag_tools.converting.rows import rows_of
-from rosbag_tools.converting.segmentation import Spans, minimum_ticks
+from rosbag_tools.converting.segmentation import minimum_ticks
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.finding import find_bags
-from rosbag_tools.reading.reader import Bag
 
 __all__ = ["NO_EPISODE", "Options", "convert", "convert_bag", "convert_or_take"]
 
@@ -99,8 +96,8 @@ def convert(
     ) as writer:
         before, met = writer.episodes, 0
         watch = Watch({job.number: job.length_s for job in jobs}, say)
-        with watch.looking():
-            for job, outcome in _run(jobs, writer.segments, chosen, watch):
+        with watch.looking(), contextlib.closing(_run(jobs, writer.segments, chosen, watch)) as running:
+            for job, outcome in running:
                 if (converted := _result(job, outcome, report)) is not None:
                     met = _append(writer, job, converted, report, met)
                 watch.count_finished()
@@ -178,88 +175,9 @@ def _key(job: Job) -> str:
     return key_of(job.path, repr(chosen), job.embodiment.to_yaml(), *others)
 
 
-def convert_bag(job: Job, folder: Path) -> Converted:
-    """Convert one bag; video segments go into `folder`.
-
-    Raises:
-        BagError, DecodeError: the bag's data is bad.
-    """
-    return begin_bag(job, folder).finish()
-
-
-@dataclass
-class Begun:
-    """A bag that has been read, of whose last span the encoders may still be at work."""
-
-    converted: Converted = field(default_factory=Converted)
-    spans: Spans | None = None
-
-    def finish(self) -> Converted:
-        """Wait for the encoders; raises what encoding raised."""
-        if self.spans is not None:
-            try:
-                self.converted.episodes += self.spans.finish()
-            except BaseException:
-                self.abort()
-                raise
-            self.spans = None
-        return self.converted
-
-    def abort(self) -> None:
-        """Stop the encoders and delete what they wrote."""
-        if self.spans is not None:
-            self.spans.abort()
-
-
-def begin_bag(job: Job, folder: Path) -> Begun:
-    """Read one bag and hand its images to encoders.
-
-    Raises:
-        BagError, DecodeError: the bag's data is bad.
-    """
-    decode_on_one_thread()  # bags are converted side by side
-    reuse_freed_memory()
-    begun = Begun()
-    try:
-        with Bag.open(job.path, recover=job.options.recover, beside=job.options.beside) as bag:
-            _read(bag, job, folder, begun)
-    except BaseException:
-        begun.abort()
-        raise
-    return begun
-
-
-def _read(bag: Bag, job: Job, folder: Path, begun: Begun) -> None:
-    earlier_s = 0.0
-    for number, episode in enumerate(job.episodes):
-        options = job.options
-        task = options.task or episode.task or job.embodiment.task
-        entry = EpisodeReport(
-            str(job.path), job.identity, episode.episode_id, task, episode.operator, episode.outcome
-        )
-        entry.left_out = episode.left_out(keep_failures=options.keep_failures)
-        begun.converted.reports.append(entry)
-        if not entry.left_out:
-            stem = f"{job.number:06d}-{number:04d}"
-            begun.finish()
-            begun.spans = spans = Spans(
-                folder, stem, job.embodiment, entry,
-                task=task, forced_task=options.task, longest_rest_s=options.longest_rest_s,
-                coded=options.depth == "video",
-            )  # fmt: skip
-            rows = rows_of(bag, job.embodiment, episode, entry, options)
-            if options.action_source == "state":
-                rows = next_positions(job.embodiment, rows)
-            for row in rows:
-                spans.add(row)
-                report_done(job.number, earlier_s + seconds(row.tick.stamp_ns - episode.start_ns))
-            spans.end()
-        earlier_s += seconds(episode.end_ns - episode.start_ns)
-
-
 def _run(
     jobs: Sequence[Job], folder: Path, options: Options, watch: Watch
-) -> Iterator[tuple[Job, Callable[[], Converted]]]:
+) -> Generator[tuple[Job, Callable[[], Converted]], None, None]:
     """Each job and how to get its result, in the order of the jobs."""
     work = functools.partial(convert_or_take, folder=folder.resolve())
     if (options.workers <= 1 or len(jobs) == 1) and not (options.ray or options.resume):

@@ -123,7 +123,7 @@ class RosInterfaces:
         elif problem := chain.problem():
             stream = chain.stream
             self._node.get_logger().warning(
-                f"stream {stream.name!r} (topic {stream.topic}) has {problem}; correct frame and child",
+                f"stream {stream.name!r} (topic {stream.topic}) has no pose: {problem}",
                 throttle_duration_sec=LOG_PERIOD_S,
                 skip_first=True,  # the other of the two topics comes a moment later
             )
@@ -136,7 +136,7 @@ class RosInterfaces:
 
     def poll(self, controller: Controller) -> None:
         """Tell who takes the commands and who else sends some; once a period."""
-        controller.graph(
+        controller.note_graph(
             self._graph.look(),
             [goals.name for goals in self._goals if not goals.taken],
             {goals.name: goals.rivals.names() for goals in self._goals},
