@@ -31,6 +31,7 @@ from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.modalities import MODALITIES, Layout
 from hpt_ros.observation.checks import InvalidSampleError
 from hpt_ros.observation.decode import StreamDecoder, decode
+from hpt_ros.observation.stamps import measurement_time_ns
 from hpt_ros.observation.stream_buffer import StreamBuffer, check_sample
 from hpt_ros.observation.tick import Tick
 from hpt_ros.observation.time_series import (

@@ -49,7 +49,7 @@ from rosbag_tools.bootstrap.joints import (
     grips,
 )
 from rosbag_tools.bootstrap.prefixes import tell_apart
-from rosbag_tools.bootstrap.sensors import STREAM_TYPES, TEXT_TYPE, Unsupported, agree
+from rosbag_tools.bootstrap.sensors import STREAM_TYPES, TEXT_TYPE, Unsupported, agree, detect_stream
 from rosbag_tools.bootstrap.text import Camera, Found, first_text, list_left_out
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.decodable import IMAGE_TYPES, look
