@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.dataset import Dataset
     from hpt_ros.embodiment import Embodiment
-    from hpt_ros.learning import Recipe, Result, Start
+    from hpt_ros.learning import InitialWeights, Recipe, Result
     from hpt_ros.learning.distributed import Processes
     from hpt_ros.learning.mixture import Mixture
 
@@ -259,7 +259,7 @@ def run_or_describe(
 
 def _explain_memory(error: Exception, recipe: Recipe, out: Path, world: int) -> HptError:
     """The error of a run whose memory ran out: what to change, so that it learns the same."""
-    from hpt_ros.learning.state import FILE
+    from hpt_ros.learning.resume_state import FILE
 
     at_once = min(recipe.micro_batch or recipe.batch_size, recipe.batch_size // world)
     less = f"--set micro_batch={at_once // 2}" if at_once > 1 else "--set activation_checkpointing=true"
@@ -280,8 +280,8 @@ def choose_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
     """
     from hpt_ros.learning import load_recipe, load_saved_recipe
     from hpt_ros.learning.distributed import is_restarted
-    from hpt_ros.learning.start import structure_of
-    from hpt_ros.learning.state import FILE, RESUMABLE
+    from hpt_ros.learning.initial_weights import structure_of
+    from hpt_ros.learning.resume_state import FILE, RESUMABLE
     from hpt_ros.resources import config_path
 
     out = Path(args.out)
@@ -342,11 +342,11 @@ def choose_readers(args: argparse.Namespace, recipe: Recipe, device: str) -> int
     return int(args.readers)
 
 
-def start_of(args: argparse.Namespace) -> Start:
+def start_of(args: argparse.Namespace) -> InitialWeights:
     """Where a run's arguments say that its weights come from."""
-    from hpt_ros.learning import Start
+    from hpt_ros.learning import InitialWeights
 
-    return Start(
+    return InitialWeights(
         _find_shipped(args.trunk),
         args.image_encoder,
         _find_shipped(args.init),
